@@ -1,0 +1,52 @@
+"""The port for tenants and tokens: who may come in, and to what. `store.mongo.access` implements it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Protocol
+
+from store.tenancy import Tenant, TenantSettings
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """What a bearer token stands for. The token itself is never stored, only its SHA-256 digest."""
+
+    digest: str
+    """SHA-256 of the token, hex: the key."""
+    client: str
+    """A name for people and logs; not a secret."""
+    tenants: tuple[Tenant, ...]
+    scopes: tuple[str, ...]
+    """SMART scopes as issued, such as `system/DiagnosticReport.rs`."""
+    issued_at: datetime
+    expires_at: datetime
+
+
+class AccessStore(Protocol):
+    """Tenants and grants; small, rarely written, read at each request through a short cache."""
+
+    async def put_tenant(self, settings: TenantSettings) -> bool:
+        """Create or change a tenant; True when it is new."""
+
+    async def tenant(self, tenant: Tenant) -> TenantSettings | None:
+        """Its settings, or None when it was never created."""
+
+    async def tenants(self) -> tuple[TenantSettings, ...]:
+        """All of them, by name."""
+
+    async def put_grant(self, grant: Grant) -> None:
+        """Keep a new grant."""
+
+    async def grant(self, digest: str) -> Grant | None:
+        """The grant of a token's digest, expired or not; None when unknown or revoked."""
+
+    async def grants(self) -> tuple[Grant, ...]:
+        """All of them, newest first."""
+
+    async def revoke(self, digest_prefix: str) -> int:
+        """Forget the grants whose digest starts so; how many went."""
+
+    async def secret(self, name: str) -> bytes:
+        """32 random bytes shared by all replicas, made at the first call."""

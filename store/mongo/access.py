@@ -1,0 +1,115 @@
+"""`AccessStore` on MongoDB: tenants, grants of tokens, and the secrets that replicas share."""
+
+from __future__ import annotations
+
+import secrets
+from typing import TYPE_CHECKING, Any
+
+from pymongo import ReturnDocument
+from pymongo.read_concern import ReadConcern
+
+from store.access import Grant
+from store.mongo.guard import guarded
+from store.mongo.indexes import SECRETS, TENANTS, TOKENS
+from store.mongo.resources import DURABLE
+from store.tenancy import SearchScope, Tenant, TenantSettings, parse_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.metrics import StoreMetrics
+    from store.mongo.client import Collection, Database
+    from store.settings import StoreSettings
+
+
+class MongoAccess:
+    """The port's verbs on one database."""
+
+    def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
+        self._seconds = settings.store_timeout_seconds
+        self._metrics = metrics
+        options: dict[str, Any] = {"write_concern": DURABLE, "read_concern": ReadConcern("majority")}
+        self._tenants: Collection = database[TENANTS].with_options(**options)
+        self._tokens: Collection = database[TOKENS].with_options(**options)
+        self._secrets: Collection = database[SECRETS].with_options(**options)
+
+    async def put_tenant(self, settings: TenantSettings) -> bool:
+        """See the port."""
+        document = {"search_scope": settings.search_scope.value, "retain_days": settings.retain_days}
+        with guarded(self._metrics, "put_tenant", seconds=self._seconds):
+            done = await self._tenants.update_one(
+                {"_id": str(settings.tenant)}, {"$set": document}, upsert=True
+            )
+        return done.upserted_id is not None
+
+    async def tenant(self, tenant: Tenant) -> TenantSettings | None:
+        """See the port."""
+        with guarded(self._metrics, "tenant", seconds=self._seconds):
+            document = await self._tenants.find_one({"_id": str(tenant)})
+        return None if document is None else _tenant(document)
+
+    async def tenants(self) -> tuple[TenantSettings, ...]:
+        """See the port."""
+        with guarded(self._metrics, "tenants", seconds=self._seconds):
+            documents = await self._tenants.find(sort=[("_id", 1)]).to_list(None)
+        return tuple(map(_tenant, documents))
+
+    async def put_grant(self, grant: Grant) -> None:
+        """See the port."""
+        document = {
+            "_id": grant.digest,
+            "client": grant.client,
+            "tenants": [str(tenant) for tenant in grant.tenants],
+            "scopes": list(grant.scopes),
+            "issued_at": grant.issued_at,
+            "expires_at": grant.expires_at,
+        }
+        with guarded(self._metrics, "put_grant", seconds=self._seconds):
+            await self._tokens.insert_one(document)
+
+    async def grant(self, digest: str) -> Grant | None:
+        """See the port."""
+        with guarded(self._metrics, "grant", seconds=self._seconds):
+            document = await self._tokens.find_one({"_id": digest})
+        return None if document is None else _grant(document)
+
+    async def grants(self) -> tuple[Grant, ...]:
+        """See the port."""
+        with guarded(self._metrics, "grants", seconds=self._seconds):
+            documents = await self._tokens.find(sort=[("issued_at", -1)]).to_list(None)
+        return tuple(map(_grant, documents))
+
+    async def revoke(self, digest_prefix: str) -> int:
+        """See the port."""
+        wanted = {"_id": {"$gte": digest_prefix, "$lt": digest_prefix + "g"}}  # `g` is above all hex digits.
+        with guarded(self._metrics, "revoke", seconds=self._seconds):
+            return (await self._tokens.delete_many(wanted)).deleted_count
+
+    async def secret(self, name: str) -> bytes:
+        """See the port."""
+        with guarded(self._metrics, "secret", seconds=self._seconds):
+            document = await self._secrets.find_one_and_update(
+                {"_id": name},
+                {"$setOnInsert": {"value": secrets.token_bytes(32)}},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+            )
+        return bytes(document["value"])
+
+
+def _tenant(document: Mapping[str, Any]) -> TenantSettings:
+    return TenantSettings(
+        parse_tenant(document["_id"]), SearchScope(document["search_scope"]), document["retain_days"]
+    )
+
+
+def _grant(document: Mapping[str, Any]) -> Grant:
+    tenants: tuple[Tenant, ...] = tuple(map(parse_tenant, document["tenants"]))
+    return Grant(
+        digest=document["_id"],
+        client=document["client"],
+        tenants=tenants,
+        scopes=tuple(document["scopes"]),
+        issued_at=document["issued_at"],
+        expires_at=document["expires_at"],
+    )

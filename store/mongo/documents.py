@@ -1,0 +1,85 @@
+"""The stored shape: what one document of `resources` and `history` looks like, and how it is read back.
+
+resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, when {lo, hi}, expires_at,
+           digest, index_version, index {parameter: [spelling…] | {lo, hi}}, keys […], raw (JSON bytes)
+           A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search.
+history    the same without the search side; _id "org/env/Type/id/version"
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from store.fhir.instants import Interval, from_datetime, to_datetime
+from store.resources import Gone, ResourceKey, Stored
+from store.search.index import INDEX_VERSION
+from store.search.plan import document_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.resources import Prepared
+    from store.tenancy import Tenant
+
+NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""When a resource expires that is kept without end."""
+
+
+def to_document(tenant: Tenant, prepared: Prepared, version: int, updated: datetime) -> dict[str, Any]:
+    """The current document of one resource."""
+    key, indexed = prepared.key, prepared.indexed
+    owner = str(tenant)
+    return {
+        "_id": document_id(owner, *key),
+        "tenant": owner,
+        "type": key.type,
+        "id": key.id,
+        "version": version,
+        "updated": _interval(from_datetime(updated)),
+        "when": _interval(indexed.when),
+        "expires_at": NEVER,
+        "digest": prepared.digest,
+        "index_version": INDEX_VERSION,
+        "index": {
+            name: _interval(value) if isinstance(value, Interval) else value
+            for name, value in indexed.fields.items()
+        },
+        "keys": indexed.keys,
+        "raw": prepared.body.stamp(version, updated),
+    }
+
+
+def to_tombstone(tenant: Tenant, key: ResourceKey, version: int, updated: datetime) -> dict[str, Any]:
+    """What stays of a deleted resource: the version counter, and that there was one."""
+    owner = str(tenant)
+    return {
+        "_id": document_id(owner, *key),
+        "tenant": owner,
+        "id": key.id,
+        "version": version,
+        "updated": _interval(from_datetime(updated)),
+        "expires_at": NEVER,
+        "deleted": True,
+    }
+
+
+def _interval(interval: Interval) -> dict[str, int]:
+    return {"lo": interval.start, "hi": interval.end}
+
+
+READ: Final = {"_id": 0, "version": 1, "updated": 1, "deleted": 1, "raw": 1}
+"""What `from_document` needs."""
+
+
+def from_document(key: ResourceKey, document: Mapping[str, Any]) -> Stored | Gone:
+    """A current or past version as it is read back."""
+    version, updated = document["version"], updated_of(document)
+    if document.get("deleted"):
+        return Gone(key, version, updated)
+    return Stored(key, version, updated, document["raw"])
+
+
+def updated_of(document: Mapping[str, Any]) -> datetime:
+    """When this version was stored."""
+    return to_datetime(document["updated"]["lo"])

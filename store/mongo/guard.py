@@ -1,0 +1,69 @@
+"""Where the driver's exceptions become ServiceErrors, and where operations are timed and bounded.
+
+Driver messages can quote a document's values (a duplicate key, for one): none leaves this module.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from time import perf_counter
+from typing import TYPE_CHECKING, Final
+
+import pymongo
+from pymongo.errors import (
+    AutoReconnect,
+    DocumentTooLarge,
+    ExecutionTimeout,
+    NetworkTimeout,
+    PyMongoError,
+    WaitQueueTimeoutError,
+    WTimeoutError,
+)
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from store.metrics import StoreMetrics
+
+_TIMEOUT: Final = Issue("timeout", "the database did not answer in time; try again, or ask for less")
+_UNAVAILABLE: Final = Issue("transient", "the database cannot be reached; try again shortly")
+_TOO_LARGE: Final = Issue("too-long", "the resource is larger than a stored document may be")
+_FAULT: Final = Issue("exception", "the database refused an operation")
+
+
+@contextmanager
+def guarded(metrics: StoreMetrics, operation: str, *, seconds: float) -> Iterator[None]:
+    """One store operation under a deadline. `seconds` covers server selection, retries and the answer.
+
+    The deadline is the driver's: a cancelled call would go on occupying its thread.
+    """
+    started, outcome = perf_counter(), "ok"
+    try:
+        with pymongo.timeout(seconds):
+            yield
+    except PyMongoError as error:
+        translated = translate(error)
+        outcome = translated.category.value
+        raise translated from error
+    finally:
+        metrics.observe(operation, outcome, perf_counter() - started)
+
+
+def translate(error: PyMongoError) -> ServiceError:
+    """The ServiceError for what the driver raised."""
+    match error:
+        case DocumentTooLarge():
+            return ServiceError(Category.TOO_LARGE, _TOO_LARGE)
+        case ExecutionTimeout() | NetworkTimeout() | WTimeoutError() | WaitQueueTimeoutError():
+            return ServiceError(Category.TIMEOUT, _TIMEOUT)
+        case AutoReconnect():
+            return ServiceError(Category.UNAVAILABLE, _UNAVAILABLE)
+        case _:
+            if error.timeout:
+                return ServiceError(Category.TIMEOUT, _TIMEOUT)
+            if error.has_error_label("RetryableWriteError"):
+                return ServiceError(Category.UNAVAILABLE, _UNAVAILABLE)
+            return ServiceError(Category.FAULT, _FAULT)

@@ -1,0 +1,59 @@
+"""Every index there is, as data, each with the queries it serves. A test runs `explain` for each."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from store.mongo.client import Database
+
+RESOURCES: Final = "resources"
+HISTORY: Final = "history"
+TENANTS: Final = "tenants"
+TOKENS: Final = "tokens"
+SECRETS: Final = "secrets"
+
+
+class IndexSpec(NamedTuple):
+    """One index; `serves` says what for."""
+
+    collection: str
+    name: str
+    keys: tuple[tuple[str, int], ...]
+    serves: str
+
+
+INDEXES: Final = (
+    IndexSpec(
+        RESOURCES,
+        "keyed",
+        (("tenant", 1), ("type", 1), ("keys", 1), ("when.lo", 1), ("id", 1), ("when.hi", 1)),
+        "a patient's reports by date; by code, category or status of a patient; by identifier, order,"
+        " encounter, result; chains",
+    ),
+    IndexSpec(
+        RESOURCES,
+        "dated",
+        (("tenant", 1), ("type", 1), ("when.lo", 1), ("id", 1), ("when.hi", 1)),
+        "searches across patients, newest first, and by date",
+    ),
+    IndexSpec(
+        RESOURCES,
+        "updated",
+        (("tenant", 1), ("type", 1), ("updated.lo", 1), ("id", 1), ("updated.hi", 1)),
+        "polls by `_lastUpdated`, in the order of arrival",
+    ),
+    IndexSpec(
+        HISTORY,
+        "versions",
+        (("tenant", 1), ("type", 1), ("id", 1), ("version", -1)),
+        "one version, and the history of a resource",
+    ),
+)
+"""At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
+
+
+async def ensure_indexes(database: Database) -> None:
+    """Make those that are missing; safe to repeat, and to run on several replicas at once."""
+    for spec in INDEXES:
+        await database[spec.collection].create_index(list(spec.keys), name=spec.name)

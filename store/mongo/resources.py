@@ -1,0 +1,368 @@
+"""`ResourceStore` on MongoDB: versions, deletions and pages.
+
+A write reads the current version, copies it to the history, then replaces it under the condition that it
+still is that version: two writers never lose one another, and a crash between the two steps leaves at most
+a copy of what is still current.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import bson
+from pymongo import InsertOne, ReplaceOne
+from pymongo.errors import BulkWriteError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.mongo.commit import GroupCommit
+from store.mongo.documents import READ, from_document, to_document, to_tombstone, updated_of
+from store.mongo.guard import guarded
+from store.mongo.indexes import HISTORY, RESOURCES
+from store.mongo.lookups import resolve
+from store.resources import Entry, Gone, Outcome, Page, PutResult, ResourceKey, Stored
+from store.search.criteria import Position, Total
+from store.search.index import key
+from store.search.plan import Explanation, document_id, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from store.metrics import StoreMetrics
+    from store.mongo.client import Collection, Database
+    from store.resources import Identified, Prepared
+    from store.search.criteria import SearchQuery
+    from store.search.plan import FindPlan
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+DURABLE: Final = WriteConcern("majority", j=True)
+"""What is acknowledged survives the loss of a minority of nodes, and of power."""
+ATTEMPTS_MAX: Final = 20
+"""How often a write is tried when others change the same resource meanwhile."""
+_DUPLICATE_KEY: Final = 11000
+
+
+class _Write(NamedTuple):
+    """One resource to put, or (`prepared` is None) to delete."""
+
+    tenant: Tenant
+    key: ResourceKey
+    prepared: Prepared | None
+
+    @property
+    def id(self) -> str:
+        return document_id(str(self.tenant), *self.key)
+
+
+class _Step(NamedTuple):
+    """What one write comes down to: a document to write, or none when nothing changes."""
+
+    result: PutResult | Gone | ServiceError | None
+    document: Mapping[str, Any] | None = None
+    replaces: int | None = None
+    """The version that must still be current; None: there must be none."""
+
+
+class MongoResources:
+    """The port's verbs on one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        clock: Callable[[], datetime],
+        metrics: StoreMetrics,
+    ) -> None:
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        self._database = database
+        # What is read is durable on a majority, and includes all that was acknowledged before.
+        self._read: Collection = database[RESOURCES].with_options(read_concern=ReadConcern("majority"))
+        self._latest: Collection = database[RESOURCES].with_options(read_concern=ReadConcern("local"))
+        self._write: Collection = database[RESOURCES].with_options(write_concern=DURABLE)
+        self._history: Collection = database[HISTORY].with_options(
+            read_concern=ReadConcern("majority"), write_concern=DURABLE
+        )
+        self._commits: GroupCommit[_Write, PutResult | Gone | None] = GroupCommit(
+            self._commit,
+            same=lambda write: write.id,
+            size=lambda write: len(write.prepared.body.tail) if write.prepared else 0,
+            settings=settings,
+            metrics=metrics,
+        )
+
+    async def drain(self) -> None:
+        """Wait for the group commits under way."""
+        await self._commits.drain()
+
+    # --- writing
+
+    async def put_many(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult]:
+        """See the port."""
+        for prepared in resources:
+            if len(prepared.body.head) + len(prepared.body.tail) > self._settings.resource_bytes_max:
+                text = f"a resource may have at most {self._settings.resource_bytes_max} bytes"
+                raise ServiceError(Category.TOO_LARGE, Issue("too-long", text))
+        done = await self._commits.submit([_Write(tenant, one.key, one) for one in resources])
+        return [result for result in done if isinstance(result, PutResult)]
+
+    async def delete(self, tenant: Tenant, key: ResourceKey) -> Gone | None:
+        """See the port."""
+        [done] = await self._commits.submit([_Write(tenant, key, None)])
+        return done if isinstance(done, Gone) else None
+
+    async def _commit(self, writes: Sequence[_Write]) -> Sequence[PutResult | Gone | ServiceError | None]:
+        results: dict[str, PutResult | Gone | ServiceError | None] = {}
+        pending = list(writes)
+        with guarded(self._metrics, "commit", seconds=self._settings.store_timeout_seconds):
+            for attempt in range(ATTEMPTS_MAX):
+                current = await self._current(pending, again=attempt > 0)
+                now = self._clock()
+                steps = {write.id: _step(write, current.get(write.id), now) for write in pending}
+                failed = await self._apply(steps)
+                results |= {name: failed.get(name, step.result) for name, step in steps.items()}
+                pending = [write for write in pending if failed.get(write.id) is _RACED]
+                if not pending:
+                    break
+        return [results[write.id] for write in writes]
+
+    async def _current(self, writes: Sequence[_Write], *, again: bool) -> dict[str, Mapping[str, Any]]:
+        """What is stored now of these, without the bytes."""
+        ids = [w.id for w in writes if again or w.prepared is None or not w.prepared.fresh]
+        if not ids:
+            return {}
+        fields = {"version": 1, "updated": 1, "deleted": 1, "digest": 1}
+        cursor = self._latest.find({"_id": {"$in": ids}}, fields, batch_size=len(ids) + 1)
+        return {document["_id"]: document for document in await cursor.to_list(None)}
+
+    async def _apply(self, steps: Mapping[str, _Step]) -> dict[str, ServiceError]:
+        """Write what changes; the steps that failed, `_RACED` for those to try again."""
+        changing = {name: step for name, step in steps.items() if step.document is not None}
+        superseded = [name for name, step in changing.items() if step.replaces is not None]
+        if superseded:
+            await self._keep(superseded)
+        if not changing:
+            return {}
+        operations = [_operation(name, step) for name, step in changing.items()]
+        try:
+            await self._write.bulk_write(operations, ordered=False)
+        except BulkWriteError as error:
+            if error.details.get("writeConcernErrors"):
+                raise
+            names = list(changing)
+            return {names[e["index"]]: _failure(e) for e in error.details["writeErrors"]}
+        return {}
+
+    async def _keep(self, ids: Sequence[str]) -> None:
+        """Copy current documents to the history, within the server."""
+        cursor = self._write.aggregate(
+            [
+                {"$match": {"_id": {"$in": list(ids)}}},
+                {"$set": {"_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]}}},
+                {"$unset": ["index", "keys", "when"]},
+                {"$merge": {"into": HISTORY, "whenMatched": "keepExisting"}},
+            ]
+        )
+        await cursor.to_list(None)
+
+    # --- reading
+
+    async def get(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
+        """See the port."""
+        wanted = {"_id": document_id(str(tenant), *key), "expires_at": {"$gt": self._clock()}}
+        with guarded(self._metrics, "get", seconds=self._settings.store_timeout_seconds):
+            document = await self._read.find_one(wanted, READ)
+        return None if document is None else from_document(key, document)
+
+    async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
+        """See the port."""
+        current = await self.get(tenant, key)
+        if current is None or current.version == version:
+            return current
+        wanted = {
+            "_id": f"{document_id(str(tenant), *key)}/{version}",
+            "expires_at": {"$gt": self._clock()},
+        }
+        with guarded(self._metrics, "get_version", seconds=self._settings.store_timeout_seconds):
+            document = await self._history.find_one(wanted, READ)
+        return None if document is None else from_document(key, document)
+
+    async def identified(self, tenant: Tenant, wanted: Sequence[Identified]) -> dict[Identified, str]:
+        """See the port."""
+        asked = {(one.type, key("identifier", one.spelling)): one for one in wanted}
+        if not asked:
+            return {}
+        matching = {
+            "tenant": str(tenant),
+            "type": {"$in": sorted({one.type for one in wanted})},
+            "keys": {"$in": sorted({name for _, name in asked})},
+        }
+        found: dict[Identified, str] = {}
+        with guarded(self._metrics, "identified", seconds=self._settings.store_timeout_seconds):
+            fields = {"_id": 0, "type": 1, "id": 1, "keys": 1}
+            async for document in self._latest.find(matching, fields, hint="keyed"):
+                for name in document["keys"]:
+                    one = asked.get((document["type"], name))
+                    if one is not None:
+                        found[one] = min(found.get(one, document["id"]), document["id"])
+        return found
+
+    async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
+        """See the port."""
+        seconds = self._settings.search_timeout_seconds
+        with guarded(self._metrics, "search", seconds=seconds):
+            find = await self._plan(tenant, query)
+            documents = await self._find(find) if query.count else []
+        page = _page(query, find, documents)
+        if page.total is None and query.total is not Total.NONE:
+            return Page(page.entries, await self._count(find, query.total), page.next, page.previous)
+        return page
+
+    async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
+        """See the port."""
+        with guarded(self._metrics, "explain", seconds=self._settings.search_timeout_seconds):
+            find = await self._plan(tenant, query)
+            command = {
+                "find": RESOURCES,
+                "filter": find.filter,
+                "sort": dict(find.sort),
+                "limit": find.limit,
+                "hint": find.hint,
+                "projection": _projection(find),
+            }
+            explained = await self._database.command({"explain": command, "verbosity": "executionStats"})
+        ran = explained["executionStats"]
+        return Explanation(
+            find.shape,
+            find.hint,
+            ran["totalDocsExamined"],
+            ran["totalKeysExamined"],
+            ran["nReturned"],
+            tuple(_stages(explained["queryPlanner"]["winningPlan"])),
+        )
+
+    async def _plan(self, tenant: Tenant, query: SearchQuery) -> FindPlan:
+        now = self._clock()
+        resolved = await resolve(self._read, tenant, query.clauses, settings=self._settings, now=now)
+        return plan(str(tenant), query, resolved=resolved, now=now)
+
+    async def _find(self, find: FindPlan) -> list[dict[str, Any]]:
+        """The documents of a page and one more, their `raw` bytes untouched."""
+        cursor = self._read.find_raw_batches(
+            find.filter,
+            _projection(find),
+            sort=list(find.sort),
+            limit=find.limit,
+            batch_size=find.limit,
+            hint=find.hint,
+        )
+        return [document async for batch in cursor for document in bson.decode_all(batch)]
+
+    async def _count(self, find: FindPlan, total: Total) -> int | None:
+        """All matches; None when there are more than may be counted, or counting takes too long."""
+        bound = self._settings.count_max if total is Total.BOUNDED else None
+        limit: dict[str, Any] = {} if bound is None else {"limit": bound + 1}
+        try:
+            with guarded(self._metrics, "count", seconds=self._settings.search_timeout_seconds):
+                count = await self._read.count_documents(find.matching, hint=find.hint, **limit)
+        except ServiceError as error:
+            if total is Total.BOUNDED and error.category is Category.TIMEOUT:
+                return None
+            raise
+        return None if bound is not None and count > bound else count
+
+
+_RACED: Final = ServiceError(
+    Category.CONFLICT, Issue("conflict", "the resource was changed by others all the while; try again")
+)
+"""Stays the answer only when the last attempt, too, came too late."""
+
+
+_OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is not the current one")
+
+
+def _step(write: _Write, current: Mapping[str, Any] | None, now: datetime) -> _Step:
+    """What a write means for what is stored now."""
+    deleted = bool(current and current.get("deleted"))
+    version = current["version"] if current else 0
+    # Versions of one resource are strictly later than one another, whatever the clocks say.
+    updated = max(now, updated_of(current) + timedelta(milliseconds=1)) if current else now
+    replaces = version if current else None
+    if write.prepared is None:
+        if current is None or deleted:
+            return _Step(Gone(write.key, version, updated_of(current)) if current else None)
+        gone = Gone(write.key, version + 1, updated)
+        return _Step(gone, to_tombstone(write.tenant, write.key, version + 1, updated), replaces)
+    if write.prepared.only_version not in (None, version) or (deleted and write.prepared.only_version):
+        return _Step(ServiceError(Category.PRECONDITION, _OTHER_VERSION))
+    if current and not deleted:
+        before = updated_of(current)
+        if write.prepared.only_absent:
+            return _Step(PutResult(Outcome.EXISTS, Stored(write.key, version, before, b"")))
+        if current["digest"] == write.prepared.digest:
+            same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
+            return _Step(PutResult(Outcome.UNCHANGED, same))
+    document = to_document(write.tenant, write.prepared, version + 1, updated)
+    outcome = Outcome.REPLACED if current and not deleted else Outcome.CREATED
+    stored = Stored(write.key, version + 1, updated_of(document), document["raw"])
+    return _Step(PutResult(outcome, stored), document, replaces)
+
+
+def _operation(name: str, step: _Step) -> InsertOne[Mapping[str, Any]] | ReplaceOne[Mapping[str, Any]]:
+    """The write that fails with a duplicate key when somebody else was faster."""
+    document = step.document or {}
+    if step.replaces is None:
+        return InsertOne(document)
+    # When the version has moved on, the filter finds nothing and the upsert meets the `_id` that is there.
+    return ReplaceOne({"_id": name, "version": step.replaces}, document, upsert=True)
+
+
+def _failure(error: Mapping[str, Any]) -> ServiceError:
+    if error["code"] == _DUPLICATE_KEY:
+        return _RACED
+    return ServiceError(Category.FAULT, Issue("exception", "the database refused a write"))
+
+
+def _projection(find: FindPlan) -> dict[str, int]:
+    return {"_id": 0, "id": 1, "raw": 1, **{name: 1 for name, _ in find.sort}}
+
+
+def _page(query: SearchQuery, find: FindPlan, documents: list[dict[str, Any]]) -> Page:
+    backwards = query.position is not None and query.position.backwards
+    more = len(documents) > query.count
+    shown = documents[: query.count]
+    if backwards:
+        shown.reverse()
+    entries = tuple(Entry(ResourceKey(query.type, d["id"]), d["raw"]) for d in shown)
+    first_and_all = query.position is None and not more and query.count > 0
+    return Page(
+        entries,
+        total=len(entries) if first_and_all else None,
+        next=_position(find, shown[-1]) if shown and (more or backwards) else None,
+        previous=_position(find, shown[0], backwards=True)
+        if shown and (more if backwards else query.position is not None)
+        else None,
+    )
+
+
+def _position(find: FindPlan, document: Mapping[str, Any], *, backwards: bool = False) -> Position:
+    return Position(tuple(_at(document, name) for name, _ in find.sort), backwards)
+
+
+def _at(document: Mapping[str, Any], name: str) -> int | str:
+    value: Any = document
+    for part in name.split("."):
+        value = value[part]
+    return value  # type: ignore[no-any-return]  # a sort scalar is a number or a string
+
+
+def _stages(winning: Mapping[str, Any]) -> list[str]:
+    below = [winning["inputStage"]] if "inputStage" in winning else winning.get("inputStages", [])
+    return [winning["stage"], *(stage for one in below for stage in _stages(one))]

@@ -1,0 +1,62 @@
+"""One open connection to MongoDB with the ports on it: what `api.lifecycle` holds while it runs."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import pymongo
+
+from store.mongo.access import MongoAccess
+from store.mongo.client import connect
+from store.mongo.guard import guarded
+from store.mongo.indexes import ensure_indexes
+from store.mongo.resources import MongoResources
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable
+    from datetime import datetime
+
+    from store.access import AccessStore
+    from store.metrics import StoreMetrics
+    from store.resources import ResourceStore
+    from store.settings import StoreSettings
+
+CLOSE_SECONDS: Final = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """The ports, and a sign of life of the database behind them."""
+
+    resources: ResourceStore
+    access: AccessStore
+    ping: Callable[[], Awaitable[None]]
+
+
+@asynccontextmanager
+async def opened(
+    settings: StoreSettings, *, uri: str, clock: Callable[[], datetime], metrics: StoreMetrics
+) -> AsyncIterator[Stores]:
+    """Connect, make the indexes, and wait at the end for what is being written.
+
+    Raises ServiceError `unavailable` or `timeout` when there is no database at the URI.
+    """
+    client = connect(uri, settings)
+    database = client[settings.mongodb_database]
+
+    async def ping() -> None:
+        with guarded(metrics, "ping", seconds=2):
+            await database.command("ping")
+
+    resources = MongoResources(database, settings=settings, clock=clock, metrics=metrics)
+    try:
+        with guarded(metrics, "ensure_indexes", seconds=settings.store_timeout_seconds):
+            await ensure_indexes(database)
+        yield Stores(resources, MongoAccess(database, settings=settings, metrics=metrics), ping)
+    finally:
+        await resources.drain()
+        # Without a database to end the sessions with, closing would wait for it, and block the loop.
+        with pymongo.timeout(CLOSE_SECONDS):
+            client.close()

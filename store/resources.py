@@ -1,0 +1,164 @@
+"""The port between what a resource is and where it is kept.
+
+ingest  ─ Prepared ─▶ put_many ─▶ PutResult      api ─ SearchQuery ─▶ search ─▶ Page of raw bytes
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, Protocol
+
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from store.search.criteria import Position, SearchQuery
+    from store.search.index import Indexed
+    from store.search.plan import Explanation
+    from store.tenancy import Tenant
+
+
+class ResourceKey(NamedTuple):
+    """Which resource within a tenant: `DiagnosticReport/27894d07…`."""
+
+    type: str
+    id: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}"
+
+
+class Identified(NamedTuple):
+    """A type and a business identifier, as `store.search.tokens` spells it: `system|value`."""
+
+    type: str
+    spelling: str
+
+
+class Unstamped(NamedTuple):
+    """A resource's JSON, serialised once, open at the two places only the store can fill.
+
+    head + versionId + `","lastUpdated":"` + instant + tail are the bytes every later read returns.
+    """
+
+    head: bytes
+    tail: bytes
+
+    def stamp(self, version: int, last_updated: datetime) -> bytes:
+        """The finished bytes. https://hl7.org/fhir/R4/resource.html#Meta"""
+        return b'%b%d","lastUpdated":"%b%b' % (self.head, version, instant(last_updated), self.tail)
+
+
+def instant(moment: datetime) -> bytes:
+    """A UTC datetime as a FHIR instant with milliseconds."""
+    return moment.strftime("%Y-%m-%dT%H:%M:%S.").encode() + b"%03dZ" % (moment.microsecond // 1000)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """What the pure line of `ingest` makes of one pushed resource."""
+
+    key: ResourceKey
+    body: Unstamped
+    digest: bytes
+    """Of the content without versionId and lastUpdated: equal digests make no new version."""
+    indexed: Indexed
+    fresh: bool = False
+    """The id was made here for this push, so it cannot be stored yet and needs no look-up."""
+    only_absent: bool = False
+    """Create, but never replace: what is there already answers with `Outcome.EXISTS`."""
+    only_version: int | None = None
+    """Replace this version or fail with `precondition` (`If-Match`)."""
+
+
+class Outcome(StrEnum):
+    """What a push did."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    UNCHANGED = "unchanged"
+    """Identical content: no new version."""
+    EXISTS = "exists"
+    """It was to be created only if absent, and is there. `Stored.raw` is empty."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """A version of a resource as it is read back."""
+
+    key: ResourceKey
+    version: int
+    last_updated: datetime
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class PutResult:
+    """The answer to one Prepared: what happened, and the version that is current now."""
+
+    outcome: Outcome
+    stored: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A deletion: the id was used, the resource is no longer there."""
+
+    key: ResourceKey
+    version: int
+    last_updated: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One match of a search: which resource, and its stored bytes."""
+
+    key: ResourceKey
+    raw: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of matches, in order."""
+
+    entries: tuple[Entry, ...]
+    total: int | None
+    """All matches of the query, when known exactly."""
+    next: Position | None = None
+    previous: Position | None = None
+
+
+class ResourceStore(Protocol):
+    """Every verb takes the tenant first and adds it to the filter itself; it cannot be left out."""
+
+    async def put_many(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult]:
+        """Store each one; returns when all are journaled on a majority. Same order as given.
+
+        Raises ServiceError `unavailable` or `timeout` when that is not certain: sending the same
+        again is then safe, for identical content makes no new version.
+        """
+
+    async def get(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
+        """The current version, what is left of a deleted one, or None."""
+
+    async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
+        """One version, current or past."""
+
+    async def delete(self, tenant: Tenant, key: ResourceKey) -> Gone | None:
+        """Delete; safe to repeat. None when there never was such a resource."""
+
+    async def identified(self, tenant: Tenant, wanted: Sequence[Identified]) -> dict[Identified, str]:
+        """The ids of resources that carry these identifiers; those that nobody carries are left out.
+
+        Where several carry one, the lowest id: the answer is the same every time.
+        """
+
+    async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
+        """One page of what matches."""
+
+    async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
+        """How `search` would be answered: shape, index, documents examined."""

@@ -1,0 +1,120 @@
+"""What is asked, as frozen values; no text of the request is left in it.
+
+SearchQuery
+├── clauses          all must hold
+│   ├── Tokens       any of the spellings (`negated`: none of them)
+│   ├── References   any of the spellings
+│   ├── Dates        any of the intervals under its prefix
+│   ├── Missing      the element is absent, or present
+│   ├── Chain        refers to a resource for which the inner clause holds
+│   └── AnyOf        at least one of several clauses holds (`order`)
+├── sort             the keys; the id is always the last one
+└── position         where the page starts; None: at the beginning
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.search.dates import DateValue
+    from store.search.parameters import Parameter
+
+Filter: TypeAlias = "Mapping[str, object]"
+"""A MongoDB filter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """One of these spellings is among the stored ones; `negated`: none is."""
+
+    parameter: Parameter
+    spellings: tuple[str, ...]
+    negated: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class References:
+    """One of these targets is referred to."""
+
+    parameter: Parameter
+    spellings: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Dates:
+    """One of these holds for the stored interval."""
+
+    parameter: Parameter
+    values: tuple[DateValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """`:missing=true`, or false."""
+
+    parameter: Parameter
+    missing: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Chain:
+    """`parameter:Type.inner=…`: the inner clauses are one per type that defines the inner parameter."""
+
+    parameter: Parameter
+    inner: tuple[tuple[str, Clause], ...]
+    """(type, clause) pairs; an untyped chain tries every target type (decision D23)."""
+    identifiers: tuple[str, ...] = ()
+    """For `.identifier`: the spellings that also match in the reference itself (decision D6)."""
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """At least one holds."""
+
+    clauses: tuple[Clause, ...]
+
+
+Clause: TypeAlias = Tokens | References | Dates | Missing | Chain | AnyOf
+
+
+class SortKey(NamedTuple):
+    """Sort by a parameter's value."""
+
+    parameter: Parameter
+    descending: bool
+
+
+class Position(NamedTuple):
+    """The entry beside which a page starts, by the values it is sorted by."""
+
+    values: tuple[int | str, ...]
+    """One for each sort key, then the id."""
+    backwards: bool = False
+    """The page ends before the entry instead of starting after it."""
+
+
+class Total(StrEnum):
+    """How far to go for `Bundle.total`. https://hl7.org/fhir/R4/search.html#total"""
+
+    BOUNDED = "bounded"
+    """Exact when cheap: up to a number of matches and a time (decision D19)."""
+    ACCURATE = "accurate"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchQuery:
+    """One page of one search on one type."""
+
+    type: str
+    clauses: tuple[Clause, ...] = ()
+    sort: tuple[SortKey, ...] = ()
+    count: int = 50
+    """Matches on a page; 0 asks for the total alone."""
+    total: Total = Total.BOUNDED
+    position: Position | None = None

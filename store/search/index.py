@@ -1,0 +1,162 @@
+"""What is stored beside a resource so that it can be found. Walks the table once per push.
+
+`fields` hold every spelling under the parameter's own field; `keys` repeat those worth an index entry of
+their own as `name=spelling`, alone and together with the patient, so that one index serves them all.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from store.fhir.datatypes import Malformed
+from store.fhir.instants import ABSENT, Interval
+from store.fhir.issues import Issue
+from store.search import dates, references, tokens
+from store.search.parameters import TYPES, Parameter, ResourceType, SearchType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from store.fhir.datatypes import Json, JsonObject
+
+INDEX_VERSION: Final = 1
+"""Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
+
+Fields: TypeAlias = "dict[str, list[str] | Interval]"
+
+
+@dataclass(frozen=True, slots=True)
+class Indexed:
+    """The search side of one resource."""
+
+    fields: Mapping[str, list[str] | Interval]
+    """By parameter name; lists are never empty, dates always there."""
+    keys: tuple[str, ...]
+    when: Interval = ABSENT
+    """The clinical date, which orders the type."""
+    issues: tuple[Issue, ...] = ()
+    """Elements that could not be indexed, with their FHIRPath."""
+
+
+def key(name: str, spelling: str) -> str:
+    """An entry of the `keyed` index."""
+    return f"{name}={spelling}"
+
+
+def scoped_key(patient_key: str, name: str, spelling: str) -> str:
+    """An entry that holds the patient too."""
+    return f"{patient_key}&{name}={spelling}"
+
+
+def index(resource: JsonObject, resource_type: str, *, base: str | None = None) -> Indexed:
+    """Index one resource; `base` is the tenant's own base URL, to know our own absolute references."""
+    row = TYPES[resource_type]
+    fields: Fields = {}
+    issues: list[Issue] = []
+    when = ABSENT
+    try:
+        contained = references.contained_in(resource) if "contained" in resource else {}
+    except Malformed as error:
+        contained = {}
+        issues.append(_issue(resource_type, error))
+    for parameter in row.rows:
+        found = _found(parameter, resource)
+        try:
+            if parameter.type is SearchType.DATE and parameter.paths:
+                interval = _interval(found)
+                if parameter.when:
+                    when = interval
+                else:
+                    fields[parameter.name] = interval
+            elif not found:
+                continue
+            elif parameter.type is SearchType.TOKEN:
+                _put(fields, parameter.name, _tokens(parameter, found))
+            elif parameter.type is SearchType.REFERENCE:
+                _references(fields, parameter, found, contained, base)
+        except Malformed as error:
+            issues.append(_issue(resource_type, error))
+    return Indexed(fields, tuple(_keys(row, fields)), when, tuple(issues))
+
+
+def _found(parameter: Parameter, resource: JsonObject) -> list[tuple[Json, str]]:
+    """What stands at the parameter's paths, each with its path."""
+    return [(value, path.text) for path in parameter.paths for value in path.values(resource)]
+
+
+def _issue(resource_type: str, error: Malformed) -> Issue:
+    path = f"{resource_type}.{error.path}".rstrip(".")
+    return Issue("value", f"`{path}` {error.rule}", (path,))
+
+
+def _put(fields: Fields, name: str, spelled: list[str]) -> None:
+    if spelled:
+        fields[name] = list(dict.fromkeys(spelled))
+
+
+def _tokens(parameter: Parameter, found: list[tuple[Json, str]]) -> list[str]:
+    return [spelling for value, path in found for spelling in tokens.index(value, parameter, path)]
+
+
+def _interval(found: list[tuple[Json, str]]) -> Interval:
+    if not found:
+        return ABSENT
+    intervals = [dates.index(value, path) for value, path in found]
+    return intervals[0] if len(intervals) == 1 else dates.union(intervals)
+
+
+def _references(
+    fields: Fields,
+    parameter: Parameter,
+    found: list[tuple[Json, str]],
+    contained: Mapping[str, JsonObject],
+    base: str | None,
+) -> None:
+    referred = [
+        references.index(value, parameter, path, contained=contained, base=base) for value, path in found
+    ]
+    _put(fields, parameter.name, [spelling for one in referred for spelling in one.targets])
+    _put(fields, f"{parameter.name}:identifier", [token for one in referred for token in one.logical])
+    _put(fields, f"{parameter.name}>identifier", [token for one in referred for token in one.contained])
+
+
+def _keys(row: ResourceType, fields: Fields) -> Iterator[str]:
+    patient = row.by_name.get("patient")
+    patients = list(_alone(patient, fields)) if patient else []
+    yield from patients
+    for parameter in row.keyed:
+        if parameter is not patient and parameter.keyed:
+            yield from _alone(parameter, fields)
+        if parameter.scoped:
+            for spelling in _keyed(parameter.name, fields):
+                for one in patients:
+                    yield scoped_key(one, parameter.name, spelling)
+
+
+def _keyed(name: str, fields: Fields) -> list[str]:
+    """The spellings of a list field that are worth a key."""
+    return [s for s in fields.get(name, ()) if isinstance(s, str) and tokens.keyed(s)]
+
+
+def _alone(parameter: Parameter, fields: Fields) -> Iterator[str]:
+    name = parameter.name
+    if name in fields:
+        for spelling in _keyed(name, fields):
+            if parameter.narrower is None or not names_patient(spelling):
+                yield key(name, spelling)
+    if parameter.type is SearchType.REFERENCE:
+        for field in (f"{name}:identifier", f"{name}>identifier"):
+            if field in fields:
+                for spelling in _keyed(field, fields):
+                    yield key(identifier_name(parameter), spelling)
+
+
+def identifier_name(parameter: Parameter) -> str:
+    """The key name of a chain to an identifier that ends in the reference itself."""
+    return f"{parameter.name}.identifier"
+
+
+def names_patient(spelling: str) -> bool:
+    """Whether a reference's spelling says that it points at a Patient."""
+    return spelling.startswith("Patient/") or "/Patient/" in spelling

@@ -1,0 +1,330 @@
+"""Parameters as a client wrote them → SearchQuery. Pure; the clock and the limits are passed in.
+
+The order of refusals does not matter: all issues are collected. What is unknown is dropped under lenient
+handling and refused under strict; an unsupported modifier is refused always, for dropping it would answer
+another question. https://hl7.org/fhir/R4/search.html#errors
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.search import dates, references, tokens
+from store.search.criteria import (
+    AnyOf,
+    Chain,
+    Clause,
+    Dates,
+    Missing,
+    References,
+    SearchQuery,
+    SortKey,
+    Tokens,
+    Total,
+)
+from store.search.escapes import split
+from store.search.parameters import TYPES, Parameter, SearchType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Pair = tuple[str, str]
+
+CHAIN_STEPS_MAX: Final = 3
+"""References a chain may follow; each one is a look-up before the search."""
+_SILENT: Final = frozenset({"_format", "_pretty"})
+"""Say nothing about what matches; the HTTP edge looks at them."""
+_COUNT: Final = re.compile(r"\d{1,9}")
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What one search may ask for; each is a setting."""
+
+    count_default: int = 50
+    count_max: int = 1_000
+    clauses_max: int = 50
+    values_max: int = 300
+
+
+class Context(NamedTuple):
+    """What parsing needs beside the text."""
+
+    limits: Limits
+    base: str | None
+    """The tenant's own base URL: an absolute reference under it is one of ours."""
+    now: int
+    """Microseconds since 1970, for the prefix `ap`."""
+    strict: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Understood:
+    """A query, the parameters that went into it (for `self`), and what was left out."""
+
+    query: SearchQuery
+    pairs: tuple[Pair, ...]
+    ignored: tuple[Issue, ...] = ()
+
+
+class _Unknown(Exception):  # noqa: N818 -- decides between lenient and strict, never leaves
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+
+class _Refused(Exception):  # noqa: N818 -- becomes an Issue of the parameter
+    def __init__(self, text: str, code: str = "invalid") -> None:
+        super().__init__(text)
+        self.text = text
+        self.code = code
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A SearchQuery while its parameters are read."""
+
+    clauses: list[Clause] = field(default_factory=list)
+    sort: tuple[SortKey, ...] = ()
+    count: int | None = None
+    total: Total = Total.BOUNDED
+
+
+def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Understood:
+    """Read all parameters of a search on one type. Raises ServiceError `incorrect` with every issue."""
+    draft = _Draft()
+    understood: list[Pair] = []
+    ignored: list[Issue] = []
+    refused: list[Issue] = []
+    for name, text in pairs:
+        if name in _SILENT or not text.strip(","):
+            continue  # Logically empty (decision D15), or not about matching.
+        try:
+            _read(draft, resource_type, name, text, context)
+            understood.append((name, text))
+        except _Unknown as error:
+            issue = Issue("not-supported", error.text, (shown(name),))
+            if context.strict:
+                refused.append(issue)
+            else:
+                ignored.append(replace(issue, severity="information"))
+        except _Refused as error:
+            refused.append(Issue(error.code, f"`{shown(name)}`: {error.text}", (shown(name),)))
+    if len(draft.clauses) > context.limits.clauses_max:
+        text = f"a search may have at most {context.limits.clauses_max} parameters"
+        refused.append(Issue("too-costly", text))
+    if refused:
+        raise ServiceError(Category.INCORRECT, *refused)
+    limits = context.limits
+    count = limits.count_default if draft.count is None else min(draft.count, limits.count_max)
+    query = SearchQuery(resource_type, tuple(draft.clauses), draft.sort, count, draft.total)
+    return Understood(query, tuple(understood), tuple(ignored))
+
+
+_NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_:.\-]{0,127}")
+
+
+def shown(name: str) -> str:
+    """A parameter's name as it may be repeated to the client: a value in its place is not."""
+    return name if _NAME.fullmatch(name) else "(unreadable name)"
+
+
+def _read(draft: _Draft, resource_type: str, name: str, text: str, context: Context) -> None:
+    reader = _RESULT.get(name)
+    if reader is not None:
+        reader(draft, resource_type, text)
+    else:
+        draft.clauses.append(_clause(resource_type, name, text, context))
+
+
+# --- parameters that shape the result
+
+
+def _read_count(draft: _Draft, _: str, text: str) -> None:
+    if not _COUNT.fullmatch(text):
+        message = "must be a whole number, 0 or more"
+        raise _Refused(message)
+    draft.count = int(text)
+
+
+def _read_total(draft: _Draft, _: str, text: str) -> None:
+    totals = {"none": Total.NONE, "estimate": Total.BOUNDED, "accurate": Total.ACCURATE}
+    if text not in totals:
+        message = "must be `none`, `estimate` or `accurate`"
+        raise _Refused(message)
+    draft.total = totals[text]
+
+
+def _read_sort(draft: _Draft, resource_type: str, text: str) -> None:
+    keys = []
+    for part in split(text, ","):
+        name = part.removeprefix("-")
+        row = TYPES[resource_type].by_name.get(name)
+        if row is None or not row.sortable:
+            sortable = sorted(n for n, r in TYPES[resource_type].by_name.items() if r.sortable)
+            message = f"`_sort` takes {', '.join(f'`{n}`' for n in sortable)}, with `-` before it to go down"
+            raise _Unknown(message)
+        keys.append(SortKey(row, descending=part.startswith("-")))
+    draft.sort = tuple(keys)
+
+
+_RESULT: Final[Mapping[str, Callable[[_Draft, str, str], None]]] = {
+    "_count": _read_count,
+    "_total": _read_total,
+    "_sort": _read_sort,
+}
+
+
+# --- parameters that filter
+
+
+def _clause(resource_type: str, name: str, text: str, context: Context, steps: int = 1) -> Clause:
+    head, dot, rest = name.partition(".")
+    if dot:
+        return _chain(resource_type, head, rest, text, context, steps)
+    base, colon, modifier = head.partition(":")
+    row = TYPES[resource_type].by_name.get(base)
+    if row is None:
+        message = f"`{resource_type}` has no search parameter `{shown(base)}` here; it was left out"
+        raise _Unknown(message)
+    if colon and modifier == "missing" and row.type is not SearchType.SPECIAL and row.field != "id":
+        return Missing(row, missing=_boolean(text))
+    if row.type is SearchType.SPECIAL:
+        return _special(resource_type, row, modifier, text, context)
+    values = _values(text, context)
+    try:
+        return _of_type(row, modifier, values, context)
+    except ValueError as error:
+        raise _Refused(str(error)) from None
+
+
+def _of_type(row: Parameter, modifier: str, values: Sequence[str], context: Context) -> Clause:
+    match row.type:
+        case SearchType.TOKEN:
+            _refuse_modifier(row, modifier, ("", "not"))
+            found = tuple(tokens.parse(value, row) for value in values)
+            return Tokens(row, found, negated=modifier == "not")
+        case SearchType.DATE:
+            _refuse_modifier(row, modifier, ("",))
+            return Dates(row, tuple(dates.parse(value, context.now) for value in values))
+        case SearchType.REFERENCE:
+            return _reference(row, modifier, values, context)
+        case SearchType.SPECIAL:
+            message = "special parameters are put together from others"
+            raise AssertionError(message)
+        case _:
+            assert_never(row.type)
+
+
+def _reference(row: Parameter, modifier: str, values: Sequence[str], context: Context) -> Clause:
+    if modifier == "identifier":
+        spelled = tuple(tokens.parse(value, row.logical) for value in values)
+        return Tokens(row.logical, spelled)
+    only = modifier or None
+    if only is not None and only not in row.targets:
+        _refuse_modifier(row, modifier, ("", "identifier", *row.targets))
+    found = [s for v in values for s in references.parse(v, row, base=context.base, only=only)]
+    return References(row, tuple(dict.fromkeys(found)))
+
+
+def _refuse_modifier(row: Parameter, modifier: str, allowed: Sequence[str]) -> None:
+    if modifier not in allowed:
+        names = [f"`:{name}`" for name in (*allowed, "missing") if name]
+        message = f"this modifier is not supported here; `{row.name}` takes {', '.join(names)}"
+        raise _Refused(message, "not-supported")
+
+
+def _values(text: str, context: Context) -> list[str]:
+    try:
+        values = [value for value in split(text, ",") if value]
+    except ValueError as error:
+        raise _Refused(str(error)) from None
+    if len(values) > context.limits.values_max:
+        message = f"at most {context.limits.values_max} values may be given, with commas between them"
+        raise _Refused(message, "too-costly")
+    return values
+
+
+def _boolean(text: str) -> bool:
+    if text not in ("true", "false"):
+        message = "`:missing` takes `true` or `false`"
+        raise _Refused(message)
+    return text == "true"
+
+
+def _special(resource_type: str, row: Parameter, modifier: str, text: str, context: Context) -> Clause:
+    """A parameter that matches when one of its members does (`order`, decision D14)."""
+    if modifier:
+        message = f"this modifier is not supported here; `{row.name}` takes none"
+        raise _Refused(message, "not-supported")
+    return AnyOf(tuple(_clause(resource_type, member, text, context) for member in row.members))
+
+
+# --- chains: https://hl7.org/fhir/R4/search.html#chaining
+
+
+def _chain(  # noqa: PLR0913 -- one step of a recursion
+    resource_type: str, head: str, rest: str, text: str, context: Context, steps: int
+) -> Clause:
+    if steps > CHAIN_STEPS_MAX:
+        message = f"a chain may follow at most {CHAIN_STEPS_MAX} references"
+        raise _Refused(message, "too-costly")
+    base, colon, modifier = head.partition(":")
+    row = TYPES[resource_type].by_name.get(base)
+    if row is None:
+        message = f"`{resource_type}` has no search parameter `{shown(base)}` here; it was left out"
+        raise _Unknown(message)
+    if row.type is not SearchType.REFERENCE:
+        message = f"`{row.name}` is not a reference, so nothing can be chained behind it"
+        raise _Refused(message)
+    if colon and modifier not in row.targets:
+        _refuse_modifier(row, modifier, ("", *row.targets))
+    if modifier == "Patient" and row.narrower is not None:
+        row = TYPES[resource_type].by_name[row.narrower]
+    targets = (modifier,) if colon else row.targets
+    inner_name = rest.partition(".")[0].partition(":")[0]
+    defining = [target for target in targets if inner_name in TYPES[target].by_name]
+    if not defining:
+        message = f"no target of `{row.name}` has a search parameter `{shown(inner_name)}` here"
+        raise _Unknown(message)
+    inner = tuple((target, _clause(target, rest, text, context, steps + 1)) for target in defining)
+    identifiers: tuple[str, ...] = ()
+    if rest == "identifier":
+        identifiers = tuple(tokens.parse(value, row.logical) for value in _values(text, context))
+    return Chain(row, inner, identifiers)
+
+
+# --- the patient scope rule, decision D17
+
+
+def bounded_by_patient(query: SearchQuery) -> bool:
+    """Whether a search names its patient, or the resource itself; or the type is not about patients."""
+    names = TYPES[query.type].by_name
+    if query.type == "Patient":
+        return any(_names(clause, ("identifier",)) or _names_itself(clause) for clause in query.clauses)
+    if "patient" not in names:
+        return True
+    return any(_names(clause, ("patient", "subject")) or _names_itself(clause) for clause in query.clauses)
+
+
+def _names(clause: Clause, names: Sequence[str]) -> bool:
+    match clause:
+        case Tokens():
+            return clause.parameter.name in names and not clause.negated
+        case References():
+            return clause.parameter.name in names
+        case Chain():
+            return clause.parameter.name in names and bool(clause.identifiers)
+        case Dates() | Missing() | AnyOf():
+            return False
+        case _:
+            assert_never(clause)
+
+
+def _names_itself(clause: Clause) -> bool:
+    return isinstance(clause, Tokens) and clause.parameter.field == "id" and not clause.negated

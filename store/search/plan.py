@@ -1,0 +1,303 @@
+"""A SearchQuery as one MongoDB find: filter, sort, limit and the index that serves it.
+
+One clause drives: the one whose entries in the `keyed` index find the fewest resources. The others are
+tested on the resources found. https://hl7.org/fhir/R4/search.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
+
+from store.fhir.instants import MISSING
+from store.search import dates
+from store.search.criteria import AnyOf, Chain, Dates, Missing, References, Tokens
+from store.search.index import identifier_name, key, names_patient, scoped_key
+from store.search.parameters import WHEN, Parameter, SearchType
+from store.search.tokens import keyed
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from store.search.criteria import Clause, Filter, Position, SearchQuery
+
+DRIVING_KEYS_MAX: Final = 200
+"""Index entries that a driving clause may name. Each is one more scan to merge; beyond, it only filters."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindPlan:
+    """All that `find` needs."""
+
+    filter: Filter
+    sort: tuple[tuple[str, int], ...]
+    limit: int
+    hint: str
+    """Name of the index: one of `store.mongo.indexes`."""
+    shape: str
+    """The query with its values left out, for logs and metrics."""
+    matching: Filter = field(default_factory=dict)
+    """The filter without the page's position: what `total` counts."""
+
+
+class Explanation(NamedTuple):
+    """How a search is answered."""
+
+    shape: str
+    hint: str
+    """Name of the index."""
+    documents_examined: int
+    keys_examined: int
+    returned: int
+    stages: tuple[str, ...]
+    """The winning plan's stages, outermost first."""
+
+
+class _Driver(NamedTuple):
+    rank: int
+    keys: tuple[str, ...]
+    covered: tuple[Clause, ...]
+    """Clauses that the keys decide alone."""
+    name: str
+
+
+def plan(
+    tenant: str, query: SearchQuery, *, resolved: Mapping[Chain, tuple[str, ...]], now: datetime
+) -> FindPlan:
+    """The find for one page; `resolved` holds the targets of each chain, `now` hides what has expired."""
+    driver = _driver(query.clauses, resolved)
+    covered = driver.covered if driver else ()
+    rest = tuple(clause for clause in query.clauses if not any(clause is one for one in covered))
+    conditions: list[Filter] = [_condition(clause, resolved) for clause in rest]
+    matching: dict[str, object] = {"tenant": tenant, "type": query.type, "expires_at": {"$gt": now}}
+    if driver and driver.name == "_id":
+        matching["_id"] = {"$in": [document_id(tenant, query.type, one) for one in driver.keys]}
+    elif driver:
+        matching["keys"] = driver.keys[0] if len(driver.keys) == 1 else {"$in": list(driver.keys)}
+    if conditions:
+        matching["$and"] = conditions
+    sort = _sort(query)
+    backwards = query.position is not None and query.position.backwards
+    order = tuple((name, -direction if backwards else direction) for name, direction in sort)
+    filtered: Filter = matching
+    if query.position is not None:
+        filtered = {**matching, "$and": [*conditions, *_after(order, query.position)]}
+    return FindPlan(
+        filter=filtered,
+        matching=matching,
+        sort=order,
+        limit=query.count + 1,
+        hint=_hint(driver, sort),
+        shape=_shape(query, driver, rest),
+    )
+
+
+def document_id(tenant: str, resource_type: str, resource_id: str) -> str:
+    """The `_id` under which a resource is stored."""
+    return f"{tenant}/{resource_type}/{resource_id}"
+
+
+def _hint(driver: _Driver | None, sort: Sequence[tuple[str, int]]) -> str:
+    if driver:
+        return "_id_" if driver.name == "_id" else "keyed"
+    return "updated" if sort[0][0] == "updated.lo" else "dated"
+
+
+def _sort(query: SearchQuery) -> tuple[tuple[str, int], ...]:
+    """The sort fields, the id last: the order of pages is total.
+
+    Unless asked otherwise the newest come first, and a poll by `_lastUpdated` in the order of arrival.
+    """
+    if query.sort:
+        fields = [(sort_field(k.parameter), -1 if k.descending else 1) for k in query.sort]
+    elif any(map(_polls, query.clauses)) and not any(map(_keyable, query.clauses)):
+        fields = [("updated.lo", 1)]
+    else:
+        fields = [(f"{WHEN}.lo", -1)]
+    if fields[-1][0] == "id":
+        return tuple(fields)
+    # The id goes the way of the last key, so that one index serves both directions.
+    return (*fields, ("id", fields[-1][1]))
+
+
+def sort_field(parameter: Parameter) -> str:
+    """The stored scalar that a parameter sorts by: of an interval its lower end."""
+    return f"{parameter.field}.lo" if parameter.type is SearchType.DATE else parameter.field
+
+
+def _polls(clause: Clause) -> bool:
+    return isinstance(clause, Dates) and clause.parameter.field == "updated"
+
+
+def _keyable(clause: Clause) -> bool:
+    """Whether a clause could drive, whatever its chains lead to: the order must not change between pages."""
+    if isinstance(clause, AnyOf):
+        return all(map(_keyable, clause.clauses))
+    return not isinstance(clause, Dates | Missing) and bool(clause.parameter.keyed)
+
+
+def _after(order: Sequence[tuple[str, int]], position: Position) -> list[Filter]:
+    """What comes after a position in an order: lexicographic, and first a bound that keeps the scan short."""
+    steps: list[Filter] = []
+    for count, (name, direction) in enumerate(order):
+        equal = {n: v for (n, _), v in zip(order[:count], position.values, strict=False)}
+        steps.append({**equal, name: {"$gt" if direction > 0 else "$lt": position.values[count]}})
+    if len(order) == 1:
+        return steps
+    first, direction = order[0]
+    return [{first: {"$gte" if direction > 0 else "$lte": position.values[0]}}, {"$or": steps}]
+
+
+# --- which clause drives
+
+
+def _driver(clauses: Sequence[Clause], resolved: Mapping[Chain, tuple[str, ...]]) -> _Driver | None:
+    found = [driver for clause in clauses for driver in _alone(clause, resolved)]
+    patient = next((d for d in found if d.name == "patient"), None)
+    if patient is not None:
+        found += [scoped for clause in clauses for scoped in _with_patient(patient, clause)]
+    return min(
+        (driver for driver in found if len(driver.keys) <= DRIVING_KEYS_MAX or driver.name == "_id"),
+        key=lambda driver: (driver.rank, len(driver.keys)),
+        default=None,
+    )
+
+
+def _alone(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> Iterable[_Driver]:
+    if isinstance(clause, Tokens) and clause.parameter.field == "id" and not clause.negated:
+        yield _Driver(0, clause.spellings, (clause,), "_id")
+        return
+    keys = keys_of(clause, resolved)
+    if keys is None:
+        return
+    if isinstance(clause, AnyOf):
+        yield _Driver(20, keys, (clause,), "union")
+    elif all(entry.startswith("patient") for entry in keys):
+        yield _Driver(50, keys, (clause,), "patient")
+    else:
+        yield _Driver(clause.parameter.keyed * 10, keys, (clause,), clause.parameter.name)
+
+
+def keys_of(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> tuple[str, ...] | None:
+    """The `keyed` entries that say the same as the clause; None when there is no such set."""
+    match clause:
+        case Tokens():
+            usable = clause.parameter.keyed and not clause.negated and all(map(keyed, clause.spellings))
+            return tuple(key(clause.parameter.name, s) for s in clause.spellings) if usable else None
+        case References():
+            return _reference_keys(clause.parameter, clause.spellings)
+        case Chain():
+            targets = _reference_keys(clause.parameter, resolved[clause])
+            if targets is None or not all(map(keyed, clause.identifiers)):
+                return None
+            name = identifier_name(clause.parameter)
+            return (*targets, *(key(name, spelling) for spelling in clause.identifiers))
+        case AnyOf():
+            parts = [keys_of(member, resolved) for member in clause.clauses]
+            if any(part is None for part in parts):
+                return None
+            return tuple(dict.fromkeys(entry for part in parts for entry in part or ()))
+        case Dates() | Missing():
+            return None
+        case _:
+            assert_never(clause)
+
+
+def _reference_keys(parameter: Parameter, spellings: Sequence[str]) -> tuple[str, ...] | None:
+    if not parameter.keyed:
+        return None
+    return tuple(
+        key(parameter.narrower if parameter.narrower and names_patient(s) else parameter.name, s)
+        for s in spellings
+    )
+
+
+def _with_patient(patient: _Driver, clause: Clause) -> Iterable[_Driver]:
+    if not isinstance(clause, Tokens) or not clause.parameter.scoped or clause.negated:
+        return
+    if not all(map(keyed, clause.spellings)):
+        return
+    name = clause.parameter.name
+    keys = tuple(scoped_key(p, name, s) for p in patient.keys for s in clause.spellings)
+    # Code finds fewer than category, category fewer than status.
+    rank = patient.rank - {"code": 5, "category": 4}.get(name, 3)
+    yield _Driver(rank, keys, (*patient.covered, clause), f"patient&{name}")
+
+
+# --- clauses as filters on what was found
+
+
+def _condition(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> Filter:
+    match clause:
+        case Tokens():
+            return {clause.parameter.field: _among(clause.spellings, negated=clause.negated)}
+        case References():
+            return {clause.parameter.field: _among(clause.spellings)}
+        case Dates():
+            return _any([dates.to_filter(clause.parameter.field, value) for value in clause.values])
+        case Missing():
+            return _missing(clause.parameter, missing=clause.missing)
+        case Chain():
+            parameter = clause.parameter
+            either: list[Filter] = [{parameter.field: _among(resolved[clause])}]
+            if clause.identifiers:
+                either += [
+                    {name: _among(clause.identifiers)}
+                    for name in (parameter.logical.field, parameter.contained_field)
+                ]
+            return _any(either)
+        case AnyOf():
+            return _any([_condition(member, resolved) for member in clause.clauses])
+        case _:
+            assert_never(clause)
+
+
+def _among(spellings: Sequence[str], *, negated: bool = False) -> Filter:
+    return {"$nin" if negated else "$in": list(spellings)}
+
+
+def _any(filters: Sequence[Filter]) -> Filter:
+    return filters[0] if len(filters) == 1 else {"$or": list(filters)}
+
+
+def _missing(parameter: Parameter, *, missing: bool) -> Filter:
+    if parameter.type is SearchType.DATE:
+        return {f"{parameter.field}.lo": {"$eq" if missing else "$ne": MISSING}}
+    if parameter.type is not SearchType.REFERENCE:
+        return {parameter.field: {"$exists": not missing}}
+    fields = (parameter.field, parameter.logical.field, parameter.contained_field)
+    if missing:
+        return {"$and": [{name: {"$exists": False}} for name in fields]}
+    return {"$or": [{name: {"$exists": True}} for name in fields]}
+
+
+# --- the query without its values
+
+_KIND: Final[Mapping[type, Callable[..., str]]] = {
+    Tokens: lambda c: f"{c.parameter.name}{':not' if c.negated else ''}={_some(len(c.spellings))}",
+    References: lambda c: f"{c.parameter.name}={_some(len(c.spellings))}",
+    Dates: lambda c: f"{c.parameter.name}={','.join(v.prefix for v in c.values)}",
+    Missing: lambda c: f"{c.parameter.name}:missing={str(c.missing).lower()}",
+    Chain: lambda c: f"{c.parameter.name}.({'|'.join(shape_of(inner) for _, inner in c.inner)})",
+    AnyOf: lambda c: "(" + " or ".join(shape_of(member) for member in c.clauses) + ")",
+}
+
+
+def _some(count: int) -> str:
+    return "?" if count == 1 else "?,…"
+
+
+def shape_of(clause: Clause) -> str:
+    """A clause with its values left out."""
+    return _KIND[type(clause)](clause)
+
+
+def _shape(query: SearchQuery, driver: _Driver | None, rest: Sequence[Clause]) -> str:
+    parts = [query.type]
+    if driver:
+        parts.append("by " + " & ".join(shape_of(clause) for clause in driver.covered))
+    if rest:
+        parts.append("filter " + " & ".join(shape_of(clause) for clause in rest))
+    parts.append("sort " + ",".join(("-" if down < 0 else "") + name for name, down in _sort(query)[:-1]))
+    return " ".join(parts)

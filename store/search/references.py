@@ -1,0 +1,101 @@
+"""Reference search. https://hl7.org/fhir/R4/search.html#reference
+
+`Type/id`, an absolute URL, and a bare id all come down to the one spelling that is stored. A reference
+that carries an identifier, or leads to a contained resource that has one, is found through it as well
+(decision D6): the referenced resource may never arrive.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from store.fhir.datatypes import object_of, objects_of, text_of
+from store.fhir.references import ID
+from store.fhir.references import parse as parse_reference
+from store.search.escapes import unescape
+from store.search.tokens import spellings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.fhir.datatypes import Json, JsonObject
+    from store.search.parameters import Parameter
+
+
+class Referred(NamedTuple):
+    """What one Reference is found by."""
+
+    targets: tuple[str, ...] = ()
+    """Spellings of the reference itself; two when it names a version (decision D5)."""
+    logical: tuple[str, ...] = ()
+    """Token spellings of `Reference.identifier`: what `:identifier` asks for."""
+    contained: tuple[str, ...] = ()
+    """Token spellings of the contained resource's identifiers."""
+
+
+def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None = None) -> list[str]:
+    """One alternative of a query, as the spellings to look for. Raises ValueError with the rule."""
+    text = unescape(text)
+    if only is None and ID.fullmatch(text):
+        return [f"{target}/{text}" for target in parameter.targets]
+    target = parse_reference(text, base=base)
+    if only is not None:
+        if ID.fullmatch(text):
+            return [f"{only}/{text}"]
+        if target.type != only:
+            message = "the value names another type than the modifier"
+            raise ValueError(message)
+    spelling = f"{target.spelling}/_history/{target.version}" if target.version else target.spelling
+    return [spelling]
+
+
+def index(
+    value: Json, parameter: Parameter, path: str, *, contained: Mapping[str, JsonObject], base: str | None
+) -> Referred:
+    """What is stored for one Reference. Nothing when `parameter.only` asks for another type."""
+    element = object_of(value, path)
+    text = text_of(element, "reference", path)
+    named = text_of(element, "type", path)
+    logical = _identifiers(element, "identifier", path)
+    if text is None:
+        return Referred(logical=logical) if _fits(parameter, named) else Referred()
+    if text.startswith("#"):
+        inner = contained.get(text[1:])
+        if inner is None:
+            return Referred(logical=logical) if _fits(parameter, named) else Referred()
+        if not _fits(parameter, text_of(inner, "resourceType", "contained") or named):
+            return Referred()
+        return Referred(logical=logical, contained=_identifiers(inner, "identifier", "contained"))
+    target = parse_reference(text, base=base)
+    if not _fits(parameter, target.type or named, told=target.type is not None or named is not None):
+        return Referred()
+    spelled = [target.spelling]
+    if target.version is not None:
+        spelled.append(f"{target.spelling}/_history/{target.version}")
+    return Referred(tuple(spelled), logical)
+
+
+def _fits(parameter: Parameter, resource_type: str | None, *, told: bool = True) -> bool:
+    """`resolve() is Patient`, decided without the target: by type segment, `Reference.type`, contained."""
+    if parameter.only is None or resource_type == parameter.only:
+        return True
+    # A logical reference that tells no type may well be a patient; a literal one would say so.
+    return resource_type is None and told
+
+
+def _identifiers(element: JsonObject, name: str, path: str) -> tuple[str, ...]:
+    found: list[str] = []
+    for identifier in objects_of(element, name, path):
+        at = f"{path}.{name}"
+        found += spellings(text_of(identifier, "system", at), text_of(identifier, "value", at), folded=False)
+    return tuple(found)
+
+
+def contained_in(resource: JsonObject) -> dict[str, JsonObject]:
+    """The contained resources by id. Raises Malformed."""
+    found = {}
+    for inner in objects_of(resource, "contained", ""):
+        inner_id = text_of(inner, "id", "contained")
+        if inner_id is not None:
+            found[inner_id.removeprefix("#")] = inner
+    return found

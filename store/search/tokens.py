@@ -1,0 +1,150 @@
+"""Token search: codes, codings, identifiers. https://hl7.org/fhir/R4/search.html#token
+
+A coding is stored as each spelling a client may ask for, so that matching is plain equality:
+`code`, `system|code`, `system|`, and `|code` when there is no system.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from store.fhir.datatypes import Malformed, Number, object_of, objects_of, text_of
+from store.search.escapes import escape, split, unescape
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from store.fhir.datatypes import Json
+    from store.search.parameters import Parameter
+
+_V2: Final = "http://terminology.hl7.org/CodeSystem/v2-"
+_V3: Final = "http://terminology.hl7.org/CodeSystem/v3-"
+_PRE_R4: Final = (
+    # Decision D12: one name for a code system, before and after R4 moved the HL7 ones.
+    ("http://hl7.org/fhir/v2/", _V2),
+    ("http://hl7.org/fhir/v3/", _V3),
+    ("http://hl7.org/fhir/ValueSet/v2-", _V2),
+    ("urn:oid:2.16.840.1.113883.12.", _V2),
+)
+_MOVED: Final = frozenset(
+    f"http://hl7.org/fhir/{name}"
+    for name in (
+        "admit-source",
+        "contactentity-type",
+        "data-absent-reason",
+        "diagnosis-role",
+        "diet",
+        "discharge-disposition",
+        "encounter-type",
+        "location-physical-type",
+        "media-category",
+        "media-modality",
+        "media-type",
+        "observation-category",
+        "observation-statistics",
+        "organization-type",
+        "practitioner-role",
+        "provenance-participant-type",
+        "referencerange-meaning",
+        "service-category",
+        "service-type",
+        "subscriber-relationship",
+    )
+)
+"""Code systems of STU3 that R4 moved to terminology.hl7.org under the same name."""
+
+
+def canonical_system(system: str) -> str:
+    """The R4 URI of an HL7 code system that goes by an older one; any other system unchanged."""
+    if system in _MOVED:
+        return "http://terminology.hl7.org/CodeSystem/" + system.rpartition("/")[2]
+    for old, new in _PRE_R4:
+        if system.startswith(old):
+            name = system[len(old) :]
+            if name and "/" not in name and not (new == _V2 and not name.isalnum()):
+                return new + (name.zfill(4) if name.isdigit() and new == _V2 else name)
+    return system
+
+
+def _spell(system: str | None, code: str | None) -> str:
+    if system is None:
+        return escape(code or "")
+    return f"{escape(system)}|{escape(code or '')}"
+
+
+def spellings(system: str | None, code: str | None, *, folded: bool) -> Sequence[str]:
+    """What is stored for one coding or identifier."""
+    return _folded_spellings(system, code) if folded else _spellings(system, code)
+
+
+@lru_cache(maxsize=8_192)
+def _folded_spellings(system: str | None, code: str | None) -> Sequence[str]:
+    """Codes come from small sets and repeat in each report; identifiers do not, and stay out of memory."""
+    return _spellings(system, None if code is None else code.casefold())
+
+
+def _spellings(system: str | None, code: str | None) -> Sequence[str]:
+    if system:
+        system = canonical_system(system)
+        partial = [_spell(system, None)]
+        return partial if code is None else [_spell(None, code), _spell(system, code), *partial]
+    return [] if code is None else [_spell(None, code), _spell("", code)]
+
+
+def parse(text: str, parameter: Parameter) -> str:
+    """One alternative of a query, as the spelling to look for. Raises ValueError with the rule."""
+    parts = [unescape(part) for part in split(text, "|")]
+    if len(parts) > 2:  # noqa: PLR2004 -- system and code
+        message = "a token is `code`, `system|code`, `|code` or `system|`"
+        raise ValueError(message)
+    code = parts[-1].casefold() if parameter.folded else parts[-1]
+    if len(parts) == 1:
+        return _spell(None, code)
+    if parameter.plain:
+        message = "this parameter has no code system: give the value alone"
+        raise ValueError(message)
+    if not parts[0] and not code:
+        message = "a token needs a system or a code"
+        raise ValueError(message)
+    system = canonical_system(parts[0])
+    if code and system == parameter.system:
+        return _spell(None, code)  # The one spelling that `index` stores for it.
+    return _spell(system, code or None)
+
+
+def keyed(spelling: str) -> bool:
+    """Whether a spelling is worth an index entry of its own: all but `system|`, which finds too much."""
+    return not spelling.endswith("|")
+
+
+def index(value: Json, parameter: Parameter, path: str) -> Sequence[str]:
+    """The stored spellings of a code, boolean, Coding, CodeableConcept, Identifier or ContactPoint."""
+    if isinstance(value, str):
+        code = value.casefold() if parameter.folded else value
+        if parameter.system is not None:
+            return [_spell(None, code), _spell(parameter.system, None)]
+        return [_spell(None, code)] if parameter.plain else spellings(None, code, folded=False)
+    if isinstance(value, bool):
+        return ["true" if value else "false"]
+    if isinstance(value, int | float | Number) or value is None:
+        raise Malformed(path, "must be a code, a Coding, a CodeableConcept or an Identifier")
+    element = object_of(value, path)
+    if "coding" in element:
+        return [
+            spelling
+            for coding in objects_of(element, "coding", path)
+            for spelling in _coding(coding, f"{path}.coding", folded=parameter.folded)
+        ]
+    if "value" in element:
+        system = None if parameter.plain else text_of(element, "system", path)
+        text = text_of(element, "value", path)
+        if parameter.plain:
+            return [] if text is None else [_spell(None, text.casefold() if parameter.folded else text)]
+        return spellings(system, text, folded=parameter.folded)
+    return _coding(element, path, folded=parameter.folded)
+
+
+def _coding(coding: Json, path: str, *, folded: bool) -> Sequence[str]:
+    element = object_of(coding, path)
+    return spellings(text_of(element, "system", path), text_of(element, "code", path), folded=folded)

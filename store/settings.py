@@ -1,0 +1,36 @@
+"""Settings of the store; `api.settings` joins them with the others and reads them from `DOD_*`."""
+
+from __future__ import annotations
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
+
+
+class StoreSettings(BaseModel):
+    """How MongoDB is reached, and what one operation may cost."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    mongodb_uri: SecretStr | None = None
+    """Connection string of a replica set. Unset: the embedded MongoDB on the data directory."""
+    mongodb_database: str = Field(default="dod", min_length=1, max_length=38)
+    """Database name. All collections are made in it."""
+    store_timeout_seconds: float = Field(default=10.0, gt=0, le=300)
+    """Deadline of one store operation, retries included; past it the request ends with 503 or 504."""
+    search_timeout_seconds: float = Field(default=5.0, gt=0, le=300)
+    """Deadline of one search; a search that needs longer is refused with `timeout`, 504."""
+    pool_size: int = Field(default=32, ge=1, le=1000)
+    """Connections to MongoDB, and threads of the driver: the ceiling of operations under way at once."""
+    commit_operations_max: int = Field(default=512, ge=1, le=10_000)
+    """Pushes that one group commit may take together. Larger: more throughput, a longer wait."""
+    commit_bytes_max: int = Field(default=16_000_000, ge=1_000_000, le=47_000_000)
+    """Bytes that one group commit may take together; MongoDB's message limit is 48 MB."""
+    commit_parallel: int = Field(default=2, ge=1, le=16)
+    """Group commits under way at once."""
+    commit_queue_max: int = Field(default=10_000, ge=1)
+    """Pushes waiting for a group commit; past it a push is refused with 503 at once."""
+    resource_bytes_max: int = Field(default=14_000_000, ge=1_000, le=15_000_000)
+    """Largest single resource; MongoDB's document limit is 16 MB."""
+    count_max: int = Field(default=10_000, ge=0)
+    """Up to how many matches `Bundle.total` is counted when there is more than one page."""
+    chain_matches_max: int = Field(default=1_000, ge=1, le=10_000)
+    """How many resources one step of a chain may lead through; past it 400 `too-costly`."""

@@ -1,0 +1,57 @@
+"""Whose data: the tenant of a request, and what is set for it. First argument of every store verb."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from typing_extensions import override
+
+ENVIRONMENTS: Final = ("Development", "Staging", "Production")
+ORGANIZATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+"""A URL segment, as upstream's destination slugs are. Case-sensitive."""
+
+
+class SearchScope(StrEnum):
+    """How far a search of this tenant may reach (decision D17)."""
+
+    PATIENT = "patient"
+    """Each search is bounded by a patient or by `_id`."""
+    ANY = "any"
+    """For trusted clients that poll by `_lastUpdated` or search across patients."""
+
+
+@dataclass(frozen=True, slots=True)
+class Tenant:
+    """`{organization}/{environment}` of the URL; `str()` is the first key of every index and filter."""
+
+    organization: str
+    environment: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.organization}/{self.environment}"
+
+
+@dataclass(frozen=True, slots=True)
+class TenantSettings:
+    """What `dod tenant create` sets."""
+
+    tenant: Tenant
+    search_scope: SearchScope = SearchScope.PATIENT
+    retain_days: int | None = None
+    """How long a report is kept after it was received; None: without end."""
+
+
+def parse_tenant(text: str) -> Tenant:
+    """`ORG/ENV` as a Tenant. Raises ValueError with the rule that is broken."""
+    organization, slash, environment = text.partition("/")
+    if not slash or not ORGANIZATION.fullmatch(organization):
+        message = "a tenant is ORG/ENV; ORG is 1 to 63 letters, digits, dots, dashes or underscores"
+        raise ValueError(message)
+    if environment not in ENVIRONMENTS:
+        message = f"the environment of a tenant is one of {', '.join(ENVIRONMENTS)} (case-sensitive)"
+        raise ValueError(message)
+    return Tenant(organization, environment)
