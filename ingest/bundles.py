@@ -1,0 +1,90 @@
+"""Bundles taken apart: entries, and the interactions that those of a batch ask for.
+
+Pure. https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from store.errors import Category, ServiceError
+from store.fhir.datatypes import Malformed, object_of, text_of
+from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from store.fhir.datatypes import JsonObject
+
+_URL: Final = re.compile(
+    r"/?(?P<type>[A-Z][A-Za-z]+)(?:/(?P<id>[A-Za-z0-9\-.]{1,64}))?(?P<query>\?.*)?", re.DOTALL
+)
+
+
+class BundleEntry(NamedTuple):
+    """One entry as it came."""
+
+    resource: JsonObject | None
+    full_url: str | None
+    request: JsonObject | None
+
+
+class Interaction(NamedTuple):
+    """What one entry of a batch asks for."""
+
+    method: str
+    type: str
+    id: str | None
+    resource: JsonObject | None
+    if_none_exist: str | None
+
+
+def entries_of(bundle: JsonObject, *, entries_max: int) -> list[BundleEntry]:
+    """The entries of a Bundle. Raises ServiceError when there are too many or one has a wrong shape."""
+    entries = bundle.get("entry", [])
+    if not isinstance(entries, list):
+        raise _refusal(Issue("structure", "`Bundle.entry` must be a list", ("Bundle.entry",)))
+    if len(entries) > entries_max:
+        text = f"a Bundle may have at most {entries_max} entries"
+        raise ServiceError(Category.TOO_LARGE, Issue("too-long", text, ("Bundle.entry",)))
+    found, issues = [], []
+    for number, entry in enumerate(entries):
+        try:
+            found.append(_entry(object_of(entry, f"Bundle.entry[{number}]"), f"Bundle.entry[{number}]"))
+        except Malformed as error:
+            issues.append(Issue("structure", f"`{error.path}` {error.rule}", (error.path,)))
+    if issues:
+        raise _refusal(*issues)
+    return found
+
+
+def _entry(entry: JsonObject, path: str) -> BundleEntry:
+    resource, request = entry.get("resource"), entry.get("request")
+    return BundleEntry(
+        None if resource is None else object_of(resource, f"{path}.resource"),
+        text_of(entry, "fullUrl", path),
+        None if request is None else object_of(request, f"{path}.request"),
+    )
+
+
+def interaction(entry: BundleEntry) -> Interaction:
+    """What the entry asks for. Raises ServiceError with the rule that is broken."""
+    if entry.request is None:
+        raise _refusal(Issue("required", "`request` is missing", ("Bundle.entry.request",)))
+    try:
+        method = text_of(entry.request, "method", "Bundle.entry.request")
+        url = text_of(entry.request, "url", "Bundle.entry.request")
+        if_none_exist = text_of(entry.request, "ifNoneExist", "Bundle.entry.request")
+    except Malformed as error:
+        raise _refusal(Issue("structure", f"`{error.path}` {error.rule}", (error.path,))) from None
+    match = _URL.fullmatch(url or "")
+    if method is None or match is None:
+        text = "`request.method` and a `request.url` such as `Patient/123` are needed"
+        raise _refusal(Issue("value", text, ("Bundle.entry.request",)))
+    if match["query"]:
+        text = f"conditional {method} is not supported here; use `ifNoneExist` with POST"
+        raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
+    return Interaction(method, match["type"], match["id"], entry.resource, if_none_exist)
+
+
+def _refusal(*issues: Issue) -> ServiceError:
+    return ServiceError(Category.UNPROCESSABLE, *issues)

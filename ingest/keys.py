@@ -1,0 +1,55 @@
+"""What ingest's handlers take out of the application and the request. `api` fills them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Protocol
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from datetime import datetime
+
+    from ingest.metrics import IngestMetrics
+    from ingest.settings import IngestSettings
+    from store.resources import ResourceStore
+    from store.search.parse import Limits
+    from store.tenancy import TenantSettings
+
+
+class Caller(Protocol):
+    """Who pushes, as far as ingest asks."""
+
+    @property
+    def client(self) -> str:
+        """A name for logs and for what has no other source."""
+
+    def may(self, type: str, letters: str) -> bool:
+        """Whether all these letters of `cruds` are granted for this resource type."""
+
+
+# The application's.
+CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")
+"""Now, in UTC; tests set their own."""
+RESOURCES: Final[web.AppKey[ResourceStore]] = web.AppKey("resources")
+IDENTITY_SECRET: Final[web.AppKey[bytes]] = web.AppKey("identity_secret")
+"""Shared by all replicas: stable ids are derived with it."""
+INGEST_SETTINGS: Final[web.AppKey[IngestSettings]] = web.AppKey("ingest_settings")
+INGEST_METRICS: Final[web.AppKey[IngestMetrics]] = web.AppKey("ingest_metrics")
+BASE_URL: Final[web.AppKey[str | None]] = web.AppKey("base_url")
+"""Our public origin; None: that of the request."""
+LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
+"""What one search, or one condition, may ask for."""
+
+# The request's.
+PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")
+"""Who asks. Absent on open routes."""
+TENANT: Final[web.RequestKey[TenantSettings]] = web.RequestKey("tenant")
+"""Whose data is asked for, after the token was checked against it. Absent on open routes."""
+
+
+def base_of(request: web.Request) -> str:
+    """The tenant's base URL as this client sees it: what `fullUrl`, `Location` and links start with."""
+    origin = request.app[BASE_URL] or f"{request.scheme}://{request.host}"
+    match = request.match_info
+    return f"{origin}/fhir/R4/{match['organization']}/{match['environment']}"

@@ -1,0 +1,136 @@
+"""A message Bundle → upserts: who each entry is, and every reference pointing at where it will be stored.
+
+Pure. https://hl7.org/fhir/R4/messaging.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from ingest.bundles import entries_of
+from ingest.identity import Identity, identity, of_source, stable_id
+from ingest.stamp import dump
+from store.errors import Category, ServiceError
+from store.fhir.datatypes import Malformed, object_of, text_of
+from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from store.fhir.datatypes import Json, JsonObject
+    from store.resources import Identified
+    from store.tenancy import Tenant
+
+
+class Addressed(NamedTuple):
+    """One entry and its natural key."""
+
+    resource: JsonObject
+    full_url: str | None
+    identity: Identity
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """A message taken apart, in the order of its entries."""
+
+    entries: tuple[Addressed, ...]
+    tolerances: tuple[str, ...] = ()
+
+    @property
+    def identifiers(self) -> tuple[Identified, ...]:
+        """What to look up before ids are given."""
+        return tuple({e.identity.identifier for e in self.entries if e.identity.identifier})
+
+
+def read_message(bundle: JsonObject, *, client: str, entries_max: int) -> Message:
+    """Take a message apart. Raises ServiceError with every issue of its envelope."""
+    if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "message":
+        text = "the body must be a Bundle with `type` `message`"
+        raise ServiceError(Category.UNPROCESSABLE, Issue("invalid", text, ("Bundle.type",)))
+    entries = entries_of(bundle, entries_max=entries_max)
+    issues = [
+        Issue("required", f"`Bundle.entry[{n}].resource` is missing", (f"Bundle.entry[{n}].resource",))
+        for n, entry in enumerate(entries)
+        if entry.resource is None
+    ]
+    if not entries:
+        issues.append(Issue("required", "a message has at least one entry", ("Bundle.entry",)))
+    if issues:
+        raise ServiceError(Category.UNPROCESSABLE, *issues)
+    resources = [(entry.resource or {}, entry.full_url) for entry in entries]
+    headed = resources[0][0].get("resourceType") == "MessageHeader"
+    source = _source(resources[0][0], client) if headed else f"client {client}"
+    # bdl-12 wants the header first; upstream takes messages without, so do we, and say so.
+    return Message(_addressed(resources, source), () if headed else ("no-message-header",))
+
+
+def _source(header: JsonObject, client: str) -> str:
+    """Who sent it: the source's ids are unique within this."""
+    try:
+        source = object_of(header.get("source") or {}, "MessageHeader.source")
+        endpoint = text_of(source, "endpoint", "MessageHeader.source")
+    except Malformed as error:
+        issue = Issue("structure", f"`{error.path}` {error.rule}", (error.path,))
+        raise ServiceError(Category.UNPROCESSABLE, issue) from None
+    return f"source {endpoint}" if endpoint else f"client {client}"
+
+
+def _addressed(resources: Sequence[tuple[JsonObject, str | None]], source: str) -> tuple[Addressed, ...]:
+    taken: dict[str, bytes] = {}
+    found = []
+    for number, (resource, full_url) in enumerate(resources):
+        if not isinstance(resource.get("resourceType"), str):
+            path = f"Bundle.entry[{number}].resource.resourceType"
+            issue = Issue("required", f"`{path}` is missing", (path,))
+            raise ServiceError(Category.UNPROCESSABLE, issue)
+        content = dump({name: value for name, value in resource.items() if name != "id"})
+        fallback = full_url or f"entry {content.hex()[:64]}"
+        own = identity(resource, source=source, fallback=fallback)
+        # Two entries under one identifier that say different things are two resources.
+        if taken.get(own.name, content) != content:
+            own = of_source(resource, source=source, fallback=fallback)
+        taken[own.name] = content
+        found.append(Addressed(resource, full_url, own))
+    return tuple(found)
+
+
+def place(
+    message: Message, tenant: Tenant, *, known: Mapping[Identified, str], secret: bytes
+) -> list[tuple[JsonObject, str]]:
+    """Each resource with the id it will have, its references rewritten to stored ids."""
+    ids = [
+        (known.get(e.identity.identifier) if e.identity.identifier else None)
+        or stable_id(tenant, e.identity.name, secret)
+        for e in message.entries
+    ]
+    targets: dict[str, str] = {}
+    for entry, resource_id in zip(message.entries, ids, strict=True):
+        resource_type, own = entry.resource["resourceType"], entry.resource.get("id")
+        stored = f"{resource_type}/{resource_id}"
+        if isinstance(own, str):
+            targets[f"{resource_type}/{own}"] = stored
+        if entry.full_url is not None:
+            targets[entry.full_url] = stored
+    return [
+        (_rewritten_object(entry.resource, targets), resource_id)
+        for entry, resource_id in zip(message.entries, ids, strict=True)
+    ]
+
+
+def _rewritten_object(element: JsonObject, targets: Mapping[str, str]) -> JsonObject:
+    return {name: _rewritten(name, value, targets) for name, value in element.items()}
+
+
+def _rewritten(name: str, value: Json, targets: Mapping[str, str]) -> Json:
+    if isinstance(value, str):
+        if name != "reference":
+            return value
+        # A version of the source means nothing here.
+        return targets.get(value) or targets.get(value.partition("/_history/")[0]) or value
+    if isinstance(value, dict):
+        return _rewritten_object(value, targets)
+    if isinstance(value, list):
+        return [_rewritten(name, one, targets) for one in value]
+    return value

@@ -1,0 +1,131 @@
+"""How a push is answered: status, `Location`, `ETag`, `Last-Modified`, body as `Prefer: return=` asks.
+
+https://hl7.org/fhir/R4/http.html#ops
+"""
+
+from __future__ import annotations
+
+from email.utils import format_datetime
+from typing import TYPE_CHECKING, Any, Final
+from uuid import uuid4
+
+import orjson
+from aiohttp import hdrs, web
+
+from ingest.outcome import STATUS, issues_of, outcome, render
+from store.fhir.issues import Issue
+from store.resources import Gone, Outcome, Stored, instant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from ingest.push import Pushed
+    from store.errors import ServiceError
+
+FHIR_JSON: Final = "application/fhir+json; charset=utf-8"
+TOLERANCES: Final = "Dod-Tolerances"
+"""Header that names the deviations from R4 that were mended in a pushed resource."""
+_SAID: Final[Mapping[Outcome, str]] = {
+    Outcome.CREATED: "Created.",
+    Outcome.REPLACED: "Replaced: a new version.",
+    Outcome.UNCHANGED: "Identical content is stored already: no new version.",
+    Outcome.EXISTS: "The condition holds for a resource that is stored already: nothing changed.",
+}
+
+
+def fhir_json(body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> web.Response:
+    """A FHIR JSON response of finished bytes."""
+    response = web.Response(body=body, status=status, headers=headers)
+    response.headers[hdrs.CONTENT_TYPE] = FHIR_JSON
+    return response
+
+
+def version_headers(stored: Stored | Gone) -> dict[str, str]:
+    """The headers that say which version it is."""
+    return {
+        hdrs.ETAG: etag(stored.version),
+        hdrs.LAST_MODIFIED: http_date(stored.last_updated),
+    }
+
+
+def etag(version: int) -> str:
+    """https://hl7.org/fhir/R4/http.html#versioning"""
+    return f'W/"{version}"'
+
+
+def http_date(moment: datetime) -> str:
+    """A moment as HTTP writes it, whole seconds."""
+    return format_datetime(moment, usegmt=True)
+
+
+def pushed(done: Pushed, *, base: str, prefer: str) -> web.Response:
+    """The answer to a create or update."""
+    stored = done.result.stored
+    headers = version_headers(stored)
+    headers[hdrs.LOCATION] = location(stored, base=base)
+    if done.tolerances:
+        headers[TOLERANCES] = ", ".join(done.tolerances)
+    status = 201 if done.result.outcome is Outcome.CREATED else 200
+    if "return=minimal" in prefer:
+        return fhir_json(b"", status=status, headers=headers)
+    if "return=OperationOutcome" in prefer:
+        return fhir_json(render(_informed(done)), status=status, headers=headers)
+    return fhir_json(stored.raw, status=status, headers=headers)
+
+
+def location(stored: Stored, *, base: str) -> str:
+    """Where this version is."""
+    return f"{base}/{stored.key}/_history/{stored.version}"
+
+
+def _informed(done: Pushed) -> list[Issue]:
+    said = [Issue("informational", _SAID[done.result.outcome], severity="information")]
+    mended = (f"Mended: `{name}`." for name in done.tolerances)
+    return said + [Issue("informational", text, severity="information") for text in mended]
+
+
+def entry_of(done: Pushed, *, base: str) -> dict[str, Any]:
+    """The entry of a response Bundle for a resource that was stored."""
+    stored = done.result.stored
+    created = done.result.outcome is Outcome.CREATED
+    response: dict[str, Any] = {
+        "status": "201 Created" if created else "200 OK",
+        "location": location(stored, base=base),
+        "etag": etag(stored.version),
+        "lastModified": instant(stored.last_updated).decode(),
+    }
+    if not created or done.tolerances:
+        response["outcome"] = outcome(_informed(done))
+    return {"response": response}
+
+
+def entry_of_read(stored: Stored, *, base: str) -> dict[str, Any]:
+    """The entry of a response Bundle for a resource that was read."""
+    return {
+        "fullUrl": f"{base}/{stored.key}",
+        "resource": orjson.Fragment(stored.raw),
+        "response": {
+            "status": "200 OK",
+            "etag": etag(stored.version),
+            "lastModified": instant(stored.last_updated).decode(),
+        },
+    }
+
+
+def entry_of_deletion(gone: Gone | None) -> dict[str, Any]:
+    """The entry of a response Bundle for a deletion."""
+    etags = {} if gone is None else {"etag": etag(gone.version)}
+    return {"response": {"status": "204 No Content", **etags}}
+
+
+def entry_of_error(error: ServiceError) -> dict[str, Any]:
+    """The entry of a response Bundle for an interaction that was refused."""
+    issues = issues_of(error.category, error.issues)
+    return {"response": {"status": str(STATUS[error.category]), "outcome": outcome(issues)}}
+
+
+def response_bundle(kind: str, entries: Sequence[Mapping[str, Any]]) -> bytes:
+    """A Bundle of type batch-response or transaction-response."""
+    bundle = {"resourceType": "Bundle", "id": str(uuid4()), "type": kind}
+    return orjson.dumps({**bundle, "entry": list(entries)} if entries else bundle)

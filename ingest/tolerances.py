@@ -1,0 +1,90 @@
+"""What real senders do that R4 does not allow, and how it is mended: one named row each, all tested.
+
+Every row that was applied is named in the reply and counted in a metric. Wrong code systems are not
+rewritten: `store.search.tokens` finds them by either name (decision D12).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from store.fhir.datatypes import JsonObject
+
+_LISTS: Final[Mapping[str, frozenset[str]]] = {
+    "DiagnosticReport": frozenset(
+        "identifier basedOn category performer resultsInterpreter specimen result imagingStudy media"
+        " conclusionCode presentedForm".split()
+    ),
+    "Observation": frozenset(
+        "identifier basedOn partOf category focus performer interpretation note referenceRange hasMember"
+        " derivedFrom component".split()
+    ),
+    "Patient": frozenset(
+        "identifier name telecom address contact communication generalPractitioner link".split()
+    ),
+    "ServiceRequest": frozenset(
+        "identifier basedOn category performer reasonCode specimen note orderDetail".split()
+    ),
+    "Specimen": frozenset("identifier parent request processing container condition note".split()),
+    "Encounter": frozenset("identifier type participant reasonCode diagnosis location".split()),
+}
+"""Elements with max cardinality `*`, https://hl7.org/fhir/R4/resourcelist.html."""
+
+
+class Tolerance(NamedTuple):
+    """One deviation: `mend` gives the mended resource, or the same object when there is nothing to mend."""
+
+    name: str
+    why: str
+    mend: Callable[[JsonObject], JsonObject]
+
+
+class Mended(NamedTuple):
+    """A resource as it will be kept, and which tolerances made it so."""
+
+    resource: JsonObject
+    applied: tuple[str, ...] = ()
+
+
+def _listed(resource: JsonObject) -> JsonObject:
+    lists = _LISTS.get(str(resource.get("resourceType")), frozenset())
+    lone = [name for name in lists if isinstance(resource.get(name), dict)]
+    if not lone:
+        return resource
+    return {name: [value] if name in lone else value for name, value in resource.items()}
+
+
+def _without_empty(resource: JsonObject) -> JsonObject:
+    empty = [name for name, value in resource.items() if isinstance(value, str | list | dict) and not value]
+    return {name: value for name, value in resource.items() if name not in empty} if empty else resource
+
+
+def _without_null(resource: JsonObject) -> JsonObject:
+    if None not in resource.values():
+        return resource
+    return {name: value for name, value in resource.items() if value is not None}
+
+
+TOLERANCES: Final = (
+    Tolerance("null-element", "Elements that are null, as ORMs write them.", _without_null),
+    Tolerance("empty-element", "Elements that are an empty string, list or object.", _without_empty),
+    Tolerance(
+        "object-for-list",
+        "An object where R4 has a list: `category` on upstream's own product page.",
+        _listed,
+    ),
+)
+
+
+def mend(resource: JsonObject) -> Mended:
+    """The resource with all that is tolerated made right."""
+    applied = []
+    for tolerance in TOLERANCES:
+        mended = tolerance.mend(resource)
+        if mended is not resource:
+            applied.append(tolerance.name)
+            resource = mended
+    return Mended(resource, tuple(applied))

@@ -1,0 +1,73 @@
+"""What a resource must fulfil to be kept: every issue found, each with its FHIRPath.
+
+Only what makes a resource findable and identifiable is asked for. Elements that search looks into are
+checked by `store.search.index`. https://hl7.org/fhir/R4/diagnosticreport.html
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from store.fhir.issues import Issue
+from store.fhir.references import ID
+from store.search.parameters import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from store.fhir.datatypes import Json, JsonObject
+
+REPORT_STATUSES: Final = frozenset(
+    {
+        "registered",
+        "partial",
+        "preliminary",
+        "final",
+        "amended",
+        "corrected",
+        "appended",
+        "cancelled",
+        "entered-in-error",
+        "unknown",
+    }
+)
+"""http://hl7.org/fhir/diagnostic-report-status, a required binding."""
+_REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {"DiagnosticReport": ("status", "code")}
+"""Elements without which a search would answer wrong."""
+
+
+def validate(resource: JsonObject) -> tuple[Issue, ...]:
+    """All that is wrong with one resource. Empty when it may be kept."""
+    return tuple(_issues(resource))
+
+
+def _issues(resource: JsonObject) -> Iterator[Issue]:
+    resource_type = resource.get("resourceType")
+    if not isinstance(resource_type, str):
+        yield Issue("required", "`resourceType` is missing", ("resourceType",))
+        return
+    if resource_type not in TYPES:
+        yield Issue("not-supported", "`resourceType` is not a type that is kept here", ("resourceType",))
+        return
+    resource_id = resource.get("id")
+    if resource_id is not None and not (isinstance(resource_id, str) and ID.fullmatch(resource_id)):
+        path = f"{resource_type}.id"
+        yield Issue("value", f"`{path}` must be 1 to 64 letters, digits, `-` or `.`", (path,))
+    meta = resource.get("meta")
+    if meta is not None and not isinstance(meta, dict):
+        yield Issue("structure", f"`{resource_type}.meta` must be an object", (f"{resource_type}.meta",))
+    for name in _REQUIRED.get(resource_type, ()):
+        if name not in resource:
+            path = f"{resource_type}.{name}"
+            yield Issue("required", f"`{path}` is missing", (path,))
+    status = resource.get("status")
+    if resource_type == "DiagnosticReport" and status is not None and not _is_report_status(status):
+        path = "DiagnosticReport.status"
+        yield Issue("code-invalid", f"`{path}` must be a code of diagnostic-report-status", (path,))
+    if {"effectiveDateTime", "effectivePeriod"} <= resource.keys():
+        path = f"{resource_type}.effective"
+        yield Issue("structure", f"`{path}[x]` may be given once", (path,))
+
+
+def _is_report_status(status: Json) -> bool:
+    return isinstance(status, str) and status in REPORT_STATUSES
