@@ -1,0 +1,97 @@
+"""What `dod tenant` and `dod token` do, without the command line around it."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from api.auth.tokens import new_grant, new_token
+from store.errors import StartupError
+from store.tenancy import TenantSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from datetime import datetime
+
+    from store.access import AccessStore, Grant
+    from store.tenancy import SearchScope, Tenant
+
+PREFIX_LENGTH = 12
+"""How much of a digest is shown, and is enough to name one token among any real number of them."""
+
+
+async def create_tenant(
+    access: AccessStore,
+    tenant: Tenant,
+    *,
+    search_scope: SearchScope | None = None,
+    retain_days: int | None = None,
+) -> str:
+    """Create the tenant, or change what is given; says what was done. Safe to repeat."""
+    before = await access.tenant(tenant)
+    after = before or TenantSettings(tenant)
+    if search_scope is not None:
+        after = replace(after, search_scope=search_scope)
+    if retain_days is not None:
+        after = replace(after, retain_days=retain_days)
+    if after == before:
+        return f"{tenant} is there already"
+    await access.put_tenant(after)
+    return f"{tenant} created" if before is None else f"{tenant} changed"
+
+
+async def issue_token(  # noqa: PLR0913 (all keyword-only, one per option)
+    access: AccessStore,
+    *,
+    client: str,
+    tenants: Sequence[Tenant],
+    scopes: Sequence[str],
+    now: datetime,
+    days: int,
+) -> str:
+    """A new bearer token; only its digest is kept. Raises StartupError for tenants that do not exist."""
+    token = new_token()
+    grant = new_grant(token=token, client=client, tenants=tenants, scopes=scopes, now=now, days=days)
+    for tenant in grant.tenants:
+        if await access.tenant(tenant) is None:
+            raise StartupError(f"There is no tenant {tenant}; `dod tenant create {tenant}` makes it.")
+    await access.put_grant(grant)
+    return token
+
+
+async def revoke_token(access: AccessStore, prefix: str) -> Grant:
+    """Forget the one grant whose digest starts so. Raises StartupError when that is none or several."""
+    found = [grant for grant in await access.grants() if grant.digest.startswith(prefix)]
+    if len(found) != 1:
+        number = str(len(found)) if found else "No"
+        raise StartupError(f"{number} tokens start with {prefix}; `dod token list` shows them all.")
+    await access.revoke(found[0].digest)
+    return found[0]
+
+
+def tenant_rows(tenants: Sequence[TenantSettings]) -> list[tuple[str, ...]]:
+    """The table of `dod tenant list`, with its head."""
+    rows: list[tuple[str, ...]] = [("TENANT", "SEARCH SCOPE", "RETAIN DAYS")]
+    for settings in tenants:
+        days = "without end" if settings.retain_days is None else str(settings.retain_days)
+        rows.append((str(settings.tenant), settings.search_scope.value, days))
+    return rows
+
+
+def grant_rows(grants: Sequence[Grant], *, now: datetime) -> list[tuple[str, ...]]:
+    """The table of `dod token list`, with its head; there is nothing secret in it."""
+    rows: list[tuple[str, ...]] = [("DIGEST", "CLIENT", "TENANTS", "SCOPES", "EXPIRES")]
+    for grant in grants:
+        tenants = ", ".join(str(tenant) for tenant in grant.tenants)
+        expired = " (expired)" if grant.expires_at <= now else ""
+        expires = f"{grant.expires_at:%Y-%m-%d %H:%M}Z{expired}"
+        rows.append((grant.digest[:PREFIX_LENGTH], grant.client, tenants, " ".join(grant.scopes), expires))
+    return rows
+
+
+def columns(rows: Sequence[tuple[str, ...]]) -> str:
+    """Rows as aligned text, readable in a terminal and by `awk`."""
+    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
+    )

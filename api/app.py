@@ -1,0 +1,64 @@
+"""The composition root: settings, routes and stores become an application. Callable twice in one run."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from aiohttp import web
+
+from api import lifecycle
+from api.health import Readiness
+from api.keys import METRICS, READINESS, REGISTRY, SETTINGS
+from api.metrics import ApiMetrics, new_registry
+from api.middleware.authenticate import authenticate
+from api.middleware.errors import errors
+from api.middleware.observe import observe
+from api.middleware.request_id import echo_request_id
+from api.routing import install
+from ingest.keys import BASE_URL, CLOCK, INGEST_METRICS, INGEST_SETTINGS, LIMITS
+from ingest.metrics import IngestMetrics
+from store.search.parse import Limits
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+
+    from api.lifecycle import OpenStores
+    from api.routing import Route
+    from api.settings import Settings
+
+
+def utc_now() -> datetime:
+    """The time, in UTC."""
+    return datetime.now(UTC)
+
+
+def create_app(
+    settings: Settings,
+    *,
+    routes: Iterable[Route],
+    open_stores: OpenStores,
+    clock: Callable[[], datetime] = utc_now,
+) -> web.Application:
+    """The FHIR application. `api.health.create_admin_app` makes the admin one beside it."""
+    app = web.Application(
+        middlewares=[observe, errors, authenticate], client_max_size=settings.body_bytes_max
+    )
+    app[SETTINGS] = settings
+    app[CLOCK] = clock
+    app[REGISTRY] = new_registry()
+    app[METRICS] = ApiMetrics(app[REGISTRY])
+    app[READINESS] = Readiness()
+    app[BASE_URL] = settings.base_url
+    app[INGEST_SETTINGS] = settings
+    app[INGEST_METRICS] = IngestMetrics(app[REGISTRY])
+    app[LIMITS] = Limits(
+        count_default=settings.page_size_default,
+        count_max=settings.page_size_max,
+        clauses_max=settings.clauses_max,
+        values_max=settings.values_max,
+    )
+    install(app, routes, role=settings.role)
+    app.on_response_prepare.append(echo_request_id)
+    app.cleanup_ctx.extend([lifecycle.stores(open_stores), lifecycle.doorkeeper])
+    return app

@@ -1,0 +1,133 @@
+"""`/metadata` and `.well-known/smart-configuration`: what is served, built from the tables that serve it.
+
+https://hl7.org/fhir/R4/capabilitystatement.html, https://hl7.org/fhir/smart-app-launch/conformance.html
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from aiohttp import hdrs, web
+
+from api.version import VERSION
+from ingest.keys import base_of
+from ingest.replies import fhir_json
+from store.search.parameters import TYPES, SearchType
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.search.parameters import Parameter, ResourceType
+
+RELEASED: Final = "2026-11-22"
+"""When what the statement says last changed."""
+_INTERACTIONS: Final = ("read", "vread", "create", "update", "delete", "search-type")
+_SYSTEM: Final = ("batch",)
+_OPERATIONS: Final[Mapping[str, str]] = {
+    "process-message": "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message",
+}
+_NOTES: Final = (
+    "Every search names its patient (`patient`, `subject`, their `.identifier` chains or `:identifier`) or"
+    " `_id`, unless the tenant's search scope is `any`. Dates without a zone are UTC. `total` is exact"
+    " whenever it is there. Any reference parameter can be chained: `patient.identifier=system|value` also"
+    " matches the identifier inside the reference and in contained resources."
+)
+_DOCUMENTATION: Final[Mapping[str, str]] = {
+    "_lastUpdated": "When the current version was stored; identical content sent again is no change.",
+    "_id": "Case-sensitive.",
+}
+
+
+@lru_cache(maxsize=256)
+def statement(base: str) -> bytes:
+    """The CapabilityStatement of one tenant's base, as JSON bytes."""
+    return orjson.dumps(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": RELEASED,
+            "publisher": "Data on demand",
+            "kind": "instance",
+            "software": {"name": "data on demand", "version": VERSION},
+            "implementation": {"description": "Diagnostic results, pushed and queried", "url": base},
+            "fhirVersion": "4.0.1",
+            "format": ["application/fhir+json", "json"],
+            "rest": [_rest()],
+        }
+    )
+
+
+def _rest() -> dict[str, Any]:
+    return {
+        "mode": "server",
+        "documentation": _NOTES,
+        "security": {
+            "service": [
+                {
+                    "coding": [
+                        {
+                            "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                            "code": "SMART-on-FHIR",
+                        }
+                    ]
+                }
+            ],
+            "description": "Bearer tokens with SMART system scopes; see `.well-known/smart-configuration`.",
+        },
+        "resource": [_resource(row) for row in TYPES.values()],
+        "interaction": [{"code": code} for code in _SYSTEM],
+        "operation": [{"name": name, "definition": url} for name, url in _OPERATIONS.items()],
+    }
+
+
+def _resource(row: ResourceType) -> dict[str, Any]:
+    return {
+        "type": row.name,
+        "interaction": [{"code": code} for code in _INTERACTIONS],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalRead": "full-support",
+        "searchParam": [entry for parameter in row.rows for entry in _search_params(parameter)],
+    }
+
+
+def _search_params(parameter: Parameter) -> list[dict[str, str]]:
+    """A row, and an entry for each of its aliases."""
+    # `order` asks like a token: `system|value` or a value alone, and it takes `Type/id` as well.
+    special = parameter.type is SearchType.SPECIAL
+    entry = {"name": parameter.name, "type": (SearchType.TOKEN if special else parameter.type).value}
+    if parameter.definition:
+        entry["definition"] = parameter.definition
+    text = parameter.documentation or _DOCUMENTATION.get(parameter.name)
+    if text:
+        entry["documentation"] = text
+    aliases = [
+        {**entry, "name": alias, "documentation": f"Upstream's name for `{parameter.name}`."}
+        for alias in parameter.aliases
+    ]
+    return [entry, *aliases]
+
+
+async def metadata(request: web.Request) -> web.StreamResponse:
+    """GET {base}/metadata; needs no token."""
+    body = statement(base_of(request))
+    tag = f'W/"{blake2b(body, digest_size=8).hexdigest()}"'
+    if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
+        return web.Response(status=304, headers={hdrs.ETAG: tag})
+    return fhir_json(body, headers={hdrs.ETAG: tag})
+
+
+async def smart_configuration(_: web.Request) -> web.StreamResponse:
+    """GET {base}/.well-known/smart-configuration; needs no token."""
+    body = {
+        "capabilities": ["permission-v2"],
+        "scopes_supported": ["system/*.cruds", *(f"system/{name}.cruds" for name in TYPES)],
+        "grant_types_supported": [],
+        "token_endpoint_auth_methods_supported": [],
+    }
+    return web.Response(body=orjson.dumps(body), content_type="application/json")

@@ -1,0 +1,260 @@
+"""The `dod` command. Each command says what it needs, calls one thing and prints what came of it.
+
+Exit codes: 0 done, 1 refused with one sentence on stderr, 2 the command itself was misused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
+
+import typer
+
+from store.errors import ServiceError, StartupError
+from store.tenancy import SearchScope, Tenant, parse_tenant
+
+if TYPE_CHECKING:
+    from store.access import AccessStore
+
+T = TypeVar("T")
+
+app = typer.Typer(
+    help="Data on demand: accepts pushed FHIR DiagnosticReports, answers searches for them.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+)
+tenant_app = typer.Typer(help="Tenants: whose data.", no_args_is_help=True)
+token_app = typer.Typer(help="Bearer tokens: who may do what for which tenants.", no_args_is_help=True)
+app.add_typer(tenant_app, name="tenant")
+app.add_typer(token_app, name="token")
+
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.", show_default=False)]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data of the embedded MongoDB [.dod].")]
+MongodbUri = Annotated[
+    str | None, typer.Option("--mongodb-uri", help="A replica set, instead of the embedded MongoDB.")
+]
+Port = Annotated[int | None, typer.Option(help="Port of the FHIR endpoint [8080]; 0 takes a free one.")]
+AdminPort = Annotated[int | None, typer.Option(help="Port of /livez, /readyz, /metrics [9090].")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")]
+TENANT_HELP: Final = "ENV is Development, Staging or Production."
+CLIENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,63}")
+DIGEST_PREFIX: Final = re.compile(r"[0-9a-f]{8,64}")
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    try:
+        app()
+    except StartupError as error:
+        _end(str(error))
+    except ServiceError as error:
+        _end(" ".join(issue.text for issue in error.issues) or f"The store failed: {error.category}.")
+    sys.exit(0)
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    admin_host: Annotated[str | None, typer.Option(help="Address of the admin endpoint.")] = None,
+    admin_port: AdminPort = None,
+    role: Annotated[str | None, typer.Option(help="all, query, ingest or jobs [all].")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Public base for links.")] = None,
+    mongod: Annotated[Path | None, typer.Option(help="The mongod binary to embed.")] = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    from api.serve import serve as run_service
+    from api.settings import load_settings
+
+    settings = load_settings(
+        host=host,
+        port=port,
+        admin_host=admin_host,
+        admin_port=admin_port,
+        role=role,
+        base_url=base_url,
+        mongod=mongod,
+        data_dir=data_dir,
+        mongodb_uri=mongodb_uri,
+        config=config,
+    )
+    asyncio.run(run_service(settings))
+
+
+@tenant_app.command("create")
+def tenant_create(
+    names: Annotated[list[str], typer.Argument(metavar="ORG/ENV...", help=TENANT_HELP)],
+    search_scope: Annotated[
+        SearchScope | None, typer.Option(help="`patient`: searches are bounded by a patient [patient].")
+    ] = None,
+    retain_days: Annotated[int | None, typer.Option(min=1, help="Forget reports after so many days.")] = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Make tenants, or change what is given. Safe to repeat."""
+    tenants = [_tenant(name) for name in names]
+
+    async def create(access: AccessStore) -> list[str]:
+        from api.access_commands import create_tenant
+
+        return [
+            await create_tenant(access, tenant, search_scope=search_scope, retain_days=retain_days)
+            for tenant in tenants
+        ]
+
+    for done in _with_access(create, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config):
+        typer.echo(done)
+
+
+@tenant_app.command("list")
+def tenant_list(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Config = None) -> None:
+    """Show all tenants."""
+
+    async def rows(access: AccessStore) -> list[tuple[str, ...]]:
+        from api.access_commands import tenant_rows
+
+        return tenant_rows(await access.tenants())
+
+    _print_table(_with_access(rows, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@token_app.command("issue")
+def token_issue(
+    tenant: Annotated[list[str], typer.Option(metavar="ORG/ENV", help="May be given several times.")],
+    scope: Annotated[list[str], typer.Option(help="Such as `system/*.cruds`; may be given several times.")],
+    days: Annotated[int | None, typer.Option(min=1, max=3650, help="Until it expires [30].")] = None,
+    client: Annotated[str, typer.Option(help="A name for people and logs.")] = "client",
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Print a new bearer token, alone, on stdout. It cannot be shown again."""
+    from api.access_commands import issue_token
+    from api.app import utc_now
+    from api.settings import load_settings
+
+    tenants = [_tenant(name) for name in tenant]
+    _check_scopes(scope)
+    if not CLIENT.fullmatch(client):
+        raise typer.BadParameter("1 to 64 letters, digits, blanks or `._@-`", param_hint="--client")
+    places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
+    lasting = days or load_settings(**places).token_days_default
+
+    async def issue(access: AccessStore) -> str:
+        return await issue_token(
+            access, client=client, tenants=tenants, scopes=scope, now=utc_now(), days=lasting
+        )
+
+    typer.echo(_with_access(issue, **places))
+
+
+@token_app.command("list")
+def token_list(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Config = None) -> None:
+    """Show all tokens by the start of their digest; there is nothing secret in it."""
+
+    async def rows(access: AccessStore) -> list[tuple[str, ...]]:
+        from api.access_commands import grant_rows
+        from api.app import utc_now
+
+        return grant_rows(await access.grants(), now=utc_now())
+
+    _print_table(_with_access(rows, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@token_app.command("revoke")
+def token_revoke(
+    prefix: Annotated[str, typer.Argument(help="Start of the digest, as `dod token list` shows it.")],
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Make a token worthless; services notice within `DOD_ACCESS_CACHE_SECONDS`."""
+    if not DIGEST_PREFIX.fullmatch(prefix):
+        raise typer.BadParameter("8 to 64 hexadecimal digits of a digest", param_hint="PREFIX")
+
+    async def revoke(access: AccessStore) -> str:
+        from api.access_commands import revoke_token
+
+        grant = await revoke_token(access, prefix)
+        return f"revoked the token of {grant.client}"
+
+    typer.echo(_with_access(revoke, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@app.command("settings")
+def show_settings(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Config = None) -> None:
+    """Show every setting: its value, where that comes from, its default and what it is for."""
+    from api.settings_list import describe_settings
+
+    typer.echo(describe_settings(data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@app.command()
+def demo(
+    port: Port = None,
+    admin_port: AdminPort = None,
+    data_dir: DataDir = None,
+    once: Annotated[bool, typer.Option("--once", help="End after printing, for scripts.")] = False,
+) -> None:
+    """Show the main job: start, push sample reports, search them, keep serving."""
+    from api.demo.run import demo as run_demo
+    from api.settings import load_settings
+
+    settings = load_settings(port=port, admin_port=admin_port, data_dir=data_dir)
+    asyncio.run(run_demo(settings, once=once))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from api.version import VERSION
+
+    typer.echo(VERSION)
+
+
+def _with_access(work: Callable[[AccessStore], Awaitable[T]], **places: Path | str | None) -> T:
+    """What comes of the work on the access store, whether or not `dod serve` runs."""
+    from api.database import command_stores
+    from api.settings import load_settings
+
+    async def run() -> T:
+        async with command_stores(load_settings(**places)) as stores:
+            return await work(stores.access)
+
+    return asyncio.run(run())
+
+
+def _tenant(name: str) -> Tenant:
+    try:
+        return parse_tenant(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="ORG/ENV") from None
+
+
+def _check_scopes(scopes: list[str]) -> None:
+    from api.auth.scopes import merge_scopes
+
+    try:
+        merge_scopes(scopes)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--scope") from None
+
+
+def _print_table(rows: list[tuple[str, ...]]) -> None:
+    from api.access_commands import columns
+
+    typer.echo(columns(rows))
+
+
+def _end(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    sys.exit(1)

@@ -1,0 +1,51 @@
+"""Which MongoDB this process uses: that of `DOD_MONGODB_URI`, or the embedded one."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from prometheus_client import CollectorRegistry
+
+from api.app import utc_now
+from store.metrics import StoreMetrics
+from store.mongo.embedded import embedded
+from store.mongo.stores import opened
+
+if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import AsyncIterator
+
+    from api.settings import Settings
+    from store.mongo.stores import Stores
+
+
+@dataclass(frozen=True, slots=True)
+class Database:
+    """Where it is, and when it goes away by itself."""
+
+    uri: str
+    exited: asyncio.Future[int] | None = None
+    """Done when the embedded mongod ended; None: somebody else looks after it."""
+
+
+@asynccontextmanager
+async def database(settings: Settings, *, role: Literal["serve", "command"]) -> AsyncIterator[Database]:
+    """The database, running. Commands share the embedded one with a `dod serve` that runs already."""
+    if settings.mongodb_uri is not None:
+        yield Database(settings.mongodb_uri.get_secret_value())
+        return
+    async with embedded(settings.data_dir, role=role, binary=settings.mongod) as child:
+        yield Database(child.uri, child.exited)
+
+
+@asynccontextmanager
+async def command_stores(settings: Settings) -> AsyncIterator[Stores]:
+    """The stores, for a command that ends by itself."""
+    metrics = StoreMetrics(CollectorRegistry())
+    async with (
+        database(settings, role="command") as mongodb,
+        opened(settings, uri=mongodb.uri, clock=utc_now, metrics=metrics) as stores,
+    ):
+        yield stores

@@ -1,0 +1,137 @@
+"""`dod demo`: start the service, push sample reports as a source would, search them, keep serving."""
+
+from __future__ import annotations
+
+import socket
+from importlib.resources import files
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+import orjson
+import typer
+from aiohttp import ClientSession, ClientTimeout
+
+from api.access_commands import create_tenant, issue_token
+from api.app import utc_now
+from api.database import command_stores
+from api.serve import running
+from store.errors import StartupError
+from store.tenancy import Tenant
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+TENANT: Final = Tenant("redox-fhir-sandbox", "Development")
+PATIENT: Final = "Patient/81c2f5eb-f99f-40c4-b504-59483e6148d7"
+REPORT: Final = "27894d07-e072-4969-ab7c-12f175be32c2"
+"""Patient and report of upstream's page "Retrieve a patient's diagnostic results"."""
+FHIR: Final = {"Content-Type": "application/fhir+json"}
+
+
+class Sample(NamedTuple):
+    """One push of the demo."""
+
+    file: str
+    method: str
+    path: str
+    what: str
+
+
+SAMPLES: Final = (
+    Sample(
+        "product_page_report.json",
+        "PUT",
+        f"DiagnosticReport/{REPORT}",
+        "the product page's own report (its `category` is an object; it is mended)",
+    ),
+    Sample(
+        "lab_panel_message.json",
+        "POST",
+        "$process-message",
+        "a lipid panel with observations and patient, in one message",
+    ),
+    Sample("imaging_report.json", "PUT", "DiagnosticReport/demo-chest-x-ray", "an imaging report with a PDF"),
+)
+
+
+async def demo(settings: Settings, *, once: bool) -> None:
+    """Show it all; with `once`, end after printing. Raises StartupError when something did not work."""
+    quiet = settings.model_copy(update={"log_level": "WARNING", "port": _free(settings.port)})
+    quiet = quiet.model_copy(update={"admin_port": _free(settings.admin_port)})
+    async with running(quiet) as service:
+        base = f"{service.url}/fhir/R4/{TENANT}"
+        token = await _let_in(quiet)
+        _say(f"The service runs at {service.url}, metrics and probes at {service.admin_url}.\n")
+        headers = {"Authorization": f"Bearer {token}"}
+        async with ClientSession(headers=headers, timeout=ClientTimeout(total=30)) as client:
+            for sample in SAMPLES:
+                await _push(client, base, sample)
+            await _search(client, base)
+        _say(_try_yourself(base, token, service.admin_url))
+        if not once:
+            _say("Serving until Ctrl-C.")
+            await service.ended()
+
+
+def _free(port: int) -> int:
+    """The port, or 0 (any free one) when something else listens there."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return 0
+    return port
+
+
+async def _let_in(settings: Settings) -> str:
+    """A tenant, and a token for it that lives a day: the demo has no open door either."""
+    async with command_stores(settings) as stores:
+        await create_tenant(stores.access, TENANT)
+        return await issue_token(
+            stores.access,
+            tenants=[TENANT],
+            scopes=["system/*.cruds"],
+            days=1,
+            client="demo",
+            now=utc_now(),
+        )
+
+
+async def _push(client: ClientSession, base: str, sample: Sample) -> None:
+    body = files("api.demo").joinpath(sample.file).read_bytes()
+    async with client.request(sample.method, f"{base}/{sample.path}", data=body, headers=FHIR) as answer:
+        if not answer.ok:
+            raise StartupError(f"The demo's push of {sample.file} was answered {answer.status}.")
+        _say(f"Pushed {sample.what}: {answer.status}.")
+
+
+async def _search(client: ClientSession, base: str) -> None:
+    """The product page's own request."""
+    url = f"{base}/DiagnosticReport/_search"
+    _say(f"\nPOST {url}\n     subject={PATIENT}\n")
+    async with client.post(url, data={"subject": PATIENT}) as answer:
+        bundle = await answer.read()
+    found = orjson.loads(bundle)
+    ids = {entry["resource"]["id"] for entry in found.get("entry", [])}
+    if answer.status != 200 or REPORT not in ids:  # noqa: PLR2004 -- HTTP
+        raise StartupError(f"The demo's search was answered {answer.status} without its report.")
+    _say(orjson.dumps(found, option=orjson.OPT_INDENT_2).decode())
+
+
+def _try_yourself(base: str, token: str, admin_url: str) -> str:
+    return f"""
+Try it yourself:
+
+  TOKEN={token}
+  curl -H "Authorization: Bearer $TOKEN" {base}/DiagnosticReport/_search \\
+       -d 'patient.identifier=urn:redox:redox-fhir-sandbox:MR|MADE-UP-0001'
+  curl -H "Authorization: Bearer $TOKEN" {base}/DiagnosticReport/_search \\
+       -d 'patient={PATIENT}&category=LAB&date=ge2015-01-01'
+  curl -H "Authorization: Bearer $TOKEN" {base}/DiagnosticReport/{REPORT}
+  curl {base}/metadata
+  curl {admin_url}/metrics
+"""
+
+
+def _say(text: str) -> None:
+    typer.echo(text)

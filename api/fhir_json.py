@@ -1,0 +1,75 @@
+"""What is asked of a request before a handler sees it: that JSON will do, and that its body can be read.
+
+`api.routing` applies the refusals by the row of the route table.
+https://hl7.org/fhir/R4/http.html#mime-type
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+from urllib.parse import parse_qsl
+
+from aiohttp import hdrs, web
+from aiohttp.helpers import parse_mimetype
+
+FHIR_BODIES: Final = frozenset({"application/fhir+json", "application/json"})
+FORM_BODIES: Final = frozenset({"application/x-www-form-urlencoded"})
+ENCODINGS: Final = frozenset({"identity", "gzip", "deflate", "br", "zstd"})
+"""What aiohttp decodes. It passes anything else through undecoded, so we refuse it (415)."""
+JSON_FORMATS: Final = frozenset(
+    {"json", "application/json", "application/fhir+json", "application/fhir json", "text/json"}
+)
+"""Values of `_format` and media types of `Accept` that JSON satisfies; a `+` in a query is a space."""
+WILDCARDS: Final = frozenset({"*/*", "application/*"})
+FHIR_VERSIONS: Final = frozenset({"4.0", "4.0.1"})
+
+
+def refuse_unacceptable(request: web.Request) -> None:
+    """Raise 406 unless JSON is what the client wants. `_format` wins over `Accept`."""
+    query = request.rel_url.raw_query_string
+    if "_format" in query:
+        wanted = dict(parse_qsl(query)).get("_format")
+        if wanted is not None:
+            refuse_unknown_format(wanted)
+            return
+    accept = request.headers.get(hdrs.ACCEPT)
+    if accept is not None and not accepts_json(accept):
+        raise web.HTTPNotAcceptable(text="Only FHIR JSON is served: `Accept: application/fhir+json`.")
+
+
+def refuse_unknown_format(wanted: str) -> None:
+    """Raise 406 unless this value of `_format` (in a query or a search form) means JSON."""
+    if wanted and wanted.partition(";")[0].strip().lower() not in JSON_FORMATS:
+        raise web.HTTPNotAcceptable(text="Only FHIR JSON is served: `_format=json`.")
+
+
+@lru_cache(maxsize=256)
+def accepts_json(accept: str) -> bool:
+    """Whether an `Accept` header leaves room for FHIR R4 JSON."""
+    return not accept.strip() or any(_range_allows(part) for part in accept.split(","))
+
+
+def _range_allows(part: str) -> bool:
+    media = parse_mimetype(part.strip().lower())
+    name = f"{media.type}/{media.subtype}" + (f"+{media.suffix}" if media.suffix else "")
+    version = media.parameters.get("fhirversion", "4.0")
+    return (
+        (name in JSON_FORMATS or name in WILDCARDS)
+        and version in FHIR_VERSIONS
+        and media.parameters.get("q", "1").rstrip("0") not in {"", "0.", "."}
+    )
+
+
+def refuse_unreadable_body(request: web.Request, media_types: frozenset[str]) -> None:
+    """Raise 415 unless the body is of one of these media types and in an encoding we decode."""
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING)
+    if encoding is not None and encoding.strip().lower() not in ENCODINGS:
+        offered = ", ".join(sorted(ENCODINGS))
+        raise web.HTTPUnsupportedMediaType(text=f"`Content-Encoding` is one of {offered}.")
+    if request.content_type not in media_types and request.body_exists:
+        offered = ", ".join(sorted(media_types))
+        raise web.HTTPUnsupportedMediaType(text=f"`Content-Type` is one of {offered}.")
+    charset = request.charset
+    if charset is not None and charset.lower() not in {"utf-8", "utf8"}:
+        raise web.HTTPUnsupportedMediaType(text="The charset of a body is UTF-8.")

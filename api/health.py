@@ -1,0 +1,84 @@
+"""The admin endpoint: `/livez`, `/readyz`, `/metrics`. No token, so never on the public port."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import orjson
+from aiohttp import web
+from prometheus_client.aiohttp import make_aiohttp_handler
+
+from api.keys import READINESS, REGISTRY
+from api.short_memory import ShortMemory
+from store.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+LOG: Final = logging.getLogger("api.health")
+PING_SECONDS: Final = 2.0
+"""How long a good ping counts. Probes come from several sides; the database is asked once."""
+
+
+@dataclass(slots=True)
+class Readiness:
+    """Whether traffic should come here: started, not draining, and the database answers."""
+
+    started: bool = False
+    draining: bool = False
+    _pings: ShortMemory[str, bool] | None = None
+
+    def watch(self, ping: Callable[[], Awaitable[None]]) -> None:
+        """Ask this database from now on."""
+
+        async def ask(_: str) -> bool:
+            await ping()
+            return True
+
+        self._pings = ShortMemory(ask, seconds=PING_SECONDS, size_max=1)
+
+    async def state(self) -> dict[str, bool]:
+        """What `/readyz` says; `ready` is the answer, the others are why."""
+        state = {
+            "started": self.started,
+            "serving": not self.draining,
+            "database": await self._database(),
+        }
+        return {"ready": all(state.values()), **state}
+
+    async def _database(self) -> bool:
+        if self._pings is None:
+            return False
+        try:
+            return bool(await self._pings.get("ping"))
+        except ServiceError as error:
+            LOG.warning("the database does not answer", extra={"category": error.category.value})
+            return False
+
+
+async def livez(_: web.Request) -> web.Response:
+    """The event loop turns; says nothing of the database, which a restart would not mend."""
+    return _json({"alive": True}, status=200)
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """200 when traffic should come here, else 503; the body says why."""
+    state = await request.app[READINESS].state()
+    return _json(state, status=200 if state["ready"] else 503)
+
+
+def create_admin_app(app: web.Application) -> web.Application:
+    """The admin application beside a service application, sharing its readiness and metrics."""
+    admin = web.Application()
+    admin[READINESS] = app[READINESS]
+    admin[REGISTRY] = app[REGISTRY]
+    admin.router.add_get("/livez", livez)
+    admin.router.add_get("/readyz", readyz)
+    admin.router.add_get("/metrics", make_aiohttp_handler(app[REGISTRY]))
+    return admin
+
+
+def _json(state: dict[str, bool], *, status: int) -> web.Response:
+    return web.Response(body=orjson.dumps(state), status=status, content_type="application/json")

@@ -1,0 +1,35 @@
+"""What handlers take out of the application and the request: typed keys, no strings, no globals.
+
+`api.lifecycle` fills the application's keys, the middlewares fill the request's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from api.auth.doorkeeper import Doorkeeper
+    from api.health import Readiness
+    from api.metrics import ApiMetrics
+    from api.settings import Settings
+    from store.access import AccessStore
+
+# The application's.
+SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings")
+REGISTRY: Final[web.AppKey[CollectorRegistry]] = web.AppKey("registry")
+"""All metrics of this application; one per application, so that two can live in one test run."""
+METRICS: Final[web.AppKey[ApiMetrics]] = web.AppKey("metrics")
+READINESS: Final[web.AppKey[Readiness]] = web.AppKey("readiness")
+ACCESS: Final[web.AppKey[AccessStore]] = web.AppKey("access")
+"""The port itself: for secrets and commands. Requests ask the doorkeeper, which remembers."""
+DOORKEEPER: Final[web.AppKey[Doorkeeper]] = web.AppKey("doorkeeper")
+
+PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")
+"""Shared by all replicas: page links are sealed with it."""
+
+# The request's. Who asks and whose data are `ingest.keys`.
+REQUEST_ID: Final[web.RequestKey[str]] = web.RequestKey("request_id")

@@ -1,0 +1,116 @@
+"""Log lines: one JSON object each, on stderr, of allow-listed fields and no values.
+
+Our own loggers pass constant sentences and fields by `extra`. Other libraries' messages may hold
+anything (a driver error quotes the key), so of theirs only the place and the exception's type are shown.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from datetime import UTC, datetime
+from traceback import walk_tb
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from typing_extensions import override
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+    from types import TracebackType
+
+FIELDS: Final = frozenset(
+    {
+        "admin_address",
+        "address",
+        "bytes_in",
+        "bytes_out",
+        "category",
+        "client",
+        "count",
+        "duration_ms",
+        "method",
+        "phase_ms",
+        "request_id",
+        "role",
+        "route",
+        "signal",
+        "status",
+        "tenant",
+        "version",
+    }
+)
+"""What `extra` may show. A new field is added here first, after asking what it can hold."""
+OURS: Final = frozenset({"api", "ingest", "store"})
+QUIET: Final = ("aiohttp.access", "apscheduler", "asyncio", "motor", "pymongo")
+FRAMES_MAX: Final = 12
+"""Innermost frames of a traceback that are shown."""
+
+
+class JsonFormatter(logging.Formatter):
+    """A record as one line of JSON."""
+
+    @override
+    def format(self, record: logging.LogRecord) -> str:
+        return render_record(record).decode()
+
+
+class JsonHandler(logging.Handler):
+    """Writes each record to stderr in one go."""
+
+    @override
+    def emit(self, record: logging.LogRecord) -> None:
+        sys.stderr.write(self.format(record) + "\n")
+
+
+def configure_logging(level: str) -> None:
+    """Send everything through the JSON formatter; called once, by the command that serves."""
+    handler = JsonHandler()
+    handler.setFormatter(JsonFormatter())
+    logging.basicConfig(level=level, handlers=[handler], force=True)
+    for name in QUIET:
+        logging.getLogger(name).setLevel(logging.WARNING)
+
+
+def log_fields(logger: logging.Logger, message: str, fields: Mapping[str, Any]) -> None:
+    """Log at INFO without looking for the caller: the request line is on the hot path."""
+    if logger.isEnabledFor(logging.INFO):
+        record = logging.LogRecord(logger.name, logging.INFO, "", 0, message, None, None)
+        record.__dict__.update(fields)
+        logger.handle(record)
+
+
+def render_record(record: logging.LogRecord) -> bytes:
+    """The line's bytes, without the line end."""
+    line: dict[str, Any] = {
+        "time": datetime.fromtimestamp(record.created, UTC),
+        "level": record.levelname,
+        "logger": record.name,
+    }
+    if record.name.partition(".")[0] in OURS:
+        line["message"] = record.msg
+        line.update((name, value) for name, value in record.__dict__.items() if name in FIELDS)
+    else:
+        line["message"] = f"{record.module}:{record.lineno}"
+    if record.exc_info and record.exc_info[1] is not None:
+        line["errors"] = list(_chain(record.exc_info[1]))
+        line["frames"] = list(_frames(record.exc_info[2]))[-FRAMES_MAX:]
+    return orjson.dumps(line, default=_kind, option=orjson.OPT_UTC_Z)
+
+
+def _chain(error: BaseException | None) -> Iterator[str]:
+    """The types of an exception and of what it came from; never their texts."""
+    while error is not None:
+        yield type(error).__qualname__
+        error = error.__cause__ or error.__context__
+
+
+def _frames(traceback: TracebackType | None) -> Iterator[str]:
+    for frame, line in walk_tb(traceback):
+        code = frame.f_code
+        yield f"{frame.f_globals.get('__name__')}:{line} {code.co_name}"
+
+
+def _kind(value: object) -> str:
+    """Anything that is not JSON shows as its type: its text could hold a value."""
+    return type(value).__qualname__

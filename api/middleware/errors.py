@@ -1,0 +1,81 @@
+"""The one place where exceptions become HTTP: every refusal leaves as an OperationOutcome."""
+
+from __future__ import annotations
+
+import logging
+import re
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import hdrs, web
+
+from api.keys import REQUEST_ID
+from ingest.outcome import DEFAULT_ISSUE, STATUS, issue_of_status, issues_of, render
+from ingest.replies import fhir_json
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp.typedefs import Handler
+
+LOG: Final = logging.getLogger("api.errors")
+HEADERS: Final[Mapping[Category, Mapping[str, str]]] = {
+    Category.UNAUTHENTICATED: {hdrs.WWW_AUTHENTICATE: 'Bearer realm="dod", error="invalid_token"'},
+    Category.UNAVAILABLE: {hdrs.RETRY_AFTER: "1"},
+}
+"""What a category says beside its status."""
+BODY_HEADERS: Final = frozenset({"content-type", "content-length"})
+OPERATION: Final = re.compile(r"/(\$[a-z][a-z-]{0,40})/?$")
+BROKEN_BODY: Final = Issue("structure", "The body broke off or cannot be decoded.")
+TEXTS: Final[Mapping[int, str]] = {
+    404: "There is nothing at this path. The base is `/fhir/R4/{organization}/{environment}`.",
+    405: "This method is not served at this path; `Allow` lists those that are.",
+}
+"""For the refusals of aiohttp's own router."""
+
+
+@web.middleware
+async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer with what the handler says, or with an OperationOutcome of what it raised."""
+    try:
+        return await handler(request)
+    except ServiceError as error:
+        return _of_service(request, error)
+    except web.HTTPException as error:
+        return _of_http(request, error)
+    except web.RequestPayloadError:
+        return fhir_json(render((BROKEN_BODY,)), status=400)
+    except Exception:  # The only one: nothing may leave as plain text.
+        LOG.exception("unexpected error", extra={"request_id": request.get(REQUEST_ID)})
+        return fhir_json(render((DEFAULT_ISSUE[Category.FAULT],)), status=STATUS[Category.FAULT])
+
+
+def _of_service(request: web.Request, error: ServiceError) -> web.Response:
+    status = STATUS[error.category]
+    if status >= STATUS[Category.FAULT]:
+        extra = {"request_id": request.get(REQUEST_ID), "category": error.category.value}
+        LOG.warning("the store failed", exc_info=error, extra=extra)
+    issues = issues_of(error.category, error.issues)
+    return fhir_json(render(issues), status=status, headers=HEADERS.get(error.category))
+
+
+def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:
+    """A refusal of aiohttp, with its headers (`Allow` …) but our body."""
+    headers = {name: value for name, value in error.headers.items() if name.lower() not in BODY_HEADERS}
+    if error.status < web.HTTPBadRequest.status_code:  # A redirect or 304 is no failure.
+        return web.Response(status=error.status, headers=headers)
+    if error is request.match_info.http_exception:
+        body = _unrouted(request, error.status)
+    else:
+        body = render((issue_of_status(error.status, error.text or error.reason),))
+    return fhir_json(body, status=error.status, headers=headers)
+
+
+def _unrouted(request: web.Request, status: int) -> bytes:
+    """Why the router found nothing; an operation is named, for senders try several."""
+    operation = OPERATION.search(request.path) if status == web.HTTPNotFound.status_code else None
+    if operation is not None:
+        text = f"The operation `{operation[1]}` is not offered here."
+        return render((Issue("not-supported", text),), coding="MSG_NO_MODULE")
+    return render((issue_of_status(status, TEXTS[status]),))

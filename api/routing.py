@@ -1,0 +1,107 @@
+"""What a row of the route table means, and how the rows become aiohttp's routes.
+
+`api.routes` holds the table; the middlewares find the row of a request by its matched route.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, Literal
+
+from aiohttp import hdrs, web
+
+from api.fhir_json import refuse_unacceptable, refuse_unreadable_body
+
+if TYPE_CHECKING:
+    from aiohttp.typedefs import Handler
+
+BASE: Final = "/fhir/R4/{organization}/{environment}"
+TYPE: Final = "{type:[A-Z][A-Za-z]+}"
+ID: Final = r"{id:[A-Za-z0-9\-.]{1,64}}"
+"""https://hl7.org/fhir/R4/datatypes.html#id"""
+SLASH: Final = "{slash:/?}"
+"""A trailing slash is forgiven."""
+
+Role = Literal["all", "query", "ingest", "jobs"]
+
+
+class Group(StrEnum):
+    """What a route is for; a role serves some groups."""
+
+    META = "meta"
+    READ = "read"
+    SEARCH = "search"
+    WRITE = "write"
+
+
+ROLES: Final[Mapping[Role, frozenset[Group]]] = {
+    "all": frozenset(Group),
+    "query": frozenset({Group.META, Group.READ, Group.SEARCH}),
+    "ingest": frozenset({Group.META, Group.READ, Group.WRITE}),
+    "jobs": frozenset({Group.META}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row: an interaction and what it asks of a request."""
+
+    name: str
+    """The metric label and the name in logs: a path would carry ids."""
+    method: str
+    path: str
+    handler: Handler
+    group: Group
+    scope: str = ""
+    """Letters of `cruds` needed for the type in the URL; none: the handler asks `Principal.may`."""
+    open: bool = False
+    """Needs no token and gets neither PRINCIPAL nor TENANT."""
+    body: frozenset[str] | None = None
+    """Media types of the body; None: the handler reads none."""
+    negotiates: bool = True
+    """Answers FHIR JSON only, so that another `Accept` is 406."""
+
+
+Rows = Mapping[web.AbstractRoute, Route]
+ROWS: Final[web.AppKey[Rows]] = web.AppKey("rows")
+"""The row of each registered route."""
+
+
+def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> None:
+    """Register the rows that this role serves; a path of another role answers 405."""
+    by_path: dict[str, list[Route]] = defaultdict(list)
+    for row in routes:
+        by_path[row.path].append(row)
+    rows: dict[web.AbstractRoute, Route] = {}
+    for path, candidates in by_path.items():
+        resource = app.router.add_resource(path + SLASH)
+        served = [row for row in candidates if row.group in ROLES[role]]
+        for row in served or candidates:
+            handler = _edge(row) if served else _refuse_role
+            rows[resource.add_route(row.method, handler)] = row
+            if row.method == hdrs.METH_GET:
+                rows[resource.add_route(hdrs.METH_HEAD, handler)] = row
+    app[ROWS] = rows
+
+
+def _edge(row: Route) -> Handler:
+    """The row's handler behind the refusals that need no look at the content."""
+    handler, media_types, negotiates = row.handler, row.body, row.negotiates
+
+    async def edge(request: web.Request) -> web.StreamResponse:
+        if negotiates:
+            refuse_unacceptable(request)
+        if media_types is not None:
+            refuse_unreadable_body(request, media_types)
+        return await handler(request)
+
+    return edge
+
+
+async def _refuse_role(request: web.Request) -> web.StreamResponse:
+    raise web.HTTPMethodNotAllowed(
+        request.method, (), text="This process does not serve this interaction (`DOD_ROLE`)."
+    )

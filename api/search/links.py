@@ -1,0 +1,42 @@
+"""The links of a searchset: `self` says what was understood, the others lead through the pages.
+
+https://hl7.org/fhir/R4/bundle.html#searchset
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlencode
+
+from api.search.page_token import PageState, seal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from store.resources import Page
+
+
+class Link(NamedTuple):
+    """One link of a Bundle."""
+
+    relation: str
+    url: str
+
+
+def links(state: PageState, page: Page, *, base: str, tenant: str, secret: bytes) -> Iterator[Link]:
+    """The links of one page. `self` of a first page is the search as a GET, later ones are sealed."""
+    root = f"{base}/{state.type}"
+
+    def to(target: PageState) -> str:
+        return f"{root}?_page={seal(target, tenant=tenant, secret=secret)}"
+
+    start = replace(state, position=None)
+    query = urlencode(state.pairs, safe=":/|,$")
+    yield Link("self", (f"{root}?{query}" if query else root) if state.position is None else to(state))
+    if page.next is not None or page.previous is not None or state.position is not None:
+        yield Link("first", to(start))
+    if page.previous is not None:
+        yield Link("previous", to(replace(state, position=page.previous)))
+    if page.next is not None:
+        yield Link("next", to(replace(state, position=page.next)))

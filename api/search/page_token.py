@@ -1,0 +1,73 @@
+"""Page links: a sealed token that holds the query and the place in it, readable and writable only here.
+
+Nothing of the search can be read in a link, an edited or foreign one does not open, and no replica needs to
+remember anything.
+"""
+
+from __future__ import annotations
+
+import binascii
+import os
+import zlib
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from dataclasses import dataclass
+from typing import Final
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.search.criteria import Position
+
+_NONCE_BYTES: Final = 12
+_STATE_BYTES_MAX: Final = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class PageState:
+    """What a page link stands for."""
+
+    type: str
+    pairs: tuple[tuple[str, str], ...]
+    """The parameters that were understood."""
+    now: int
+    """Microseconds since 1970 at the first page: `ap` must mean the same on each."""
+    until: int
+    """Seconds since 1970 when the link stops working."""
+    position: Position | None = None
+    total: int | None = None
+    """Counted at the first page."""
+
+
+def seal(state: PageState, *, tenant: str, secret: bytes) -> str:
+    """The token for a link."""
+    position = None if state.position is None else [state.position.values, state.position.backwards]
+    plain = orjson.dumps([state.type, state.pairs, state.now, state.until, position, state.total])
+    nonce = os.urandom(_NONCE_BYTES)
+    sealed = AESGCM(secret).encrypt(nonce, zlib.compress(plain, 1), tenant.encode())
+    return urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+
+
+def unseal(token: str, *, tenant: str, secret: bytes, now_seconds: int) -> PageState:
+    """What a token of ours holds. Raises ServiceError `not-found` or `gone`."""
+    try:
+        data = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        opened = AESGCM(secret).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], tenant.encode())
+    except (InvalidTag, binascii.Error, ValueError):
+        issue = Issue("not-found", "this page link is not one of ours for this tenant", ("_page",))
+        raise ServiceError(Category.NOT_FOUND, issue) from None
+    plain = zlib.decompressobj().decompress(opened, _STATE_BYTES_MAX)
+    resource_type, pairs, now, until, position, total = orjson.loads(plain)
+    if until <= now_seconds:
+        issue = Issue("expired", "this page link has expired: start the search again", ("_page",))
+        raise ServiceError(Category.GONE, issue)
+    return PageState(
+        resource_type,
+        tuple((name, value) for name, value in pairs),
+        now,
+        until,
+        None if position is None else Position(tuple(position[0]), position[1]),
+        total,
+    )

@@ -1,0 +1,11 @@
+"""What the `Prefer` header asks of a search. https://hl7.org/fhir/R4/search.html#errors"""
+
+from __future__ import annotations
+
+
+def wants_strict(prefer: str | None) -> bool:
+    """Whether unknown parameters are to be refused instead of left out."""
+    if prefer is None:
+        return False
+    wishes = {wish.strip().lower() for part in prefer.split(",") for wish in part.split(";")}
+    return "handling=strict" in wishes

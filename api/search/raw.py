@@ -1,0 +1,31 @@
+"""Query string or form → pairs, percent-decoded; nothing is understood yet."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+from urllib.parse import parse_qsl
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from store.search.parse import Pair
+
+PAIRS_MAX: Final = 500
+"""Far above `clauses_max`: bounds the work before anything is understood."""
+
+
+def pairs_of(text: str) -> list[Pair]:
+    """The pairs of an `application/x-www-form-urlencoded` text. Raises ServiceError `incorrect`."""
+    if not text:
+        return []
+    try:
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=PAIRS_MAX)
+    except UnicodeDecodeError:
+        raise _refusal("the parameters are not UTF-8 when percent-decoded") from None
+    except ValueError:
+        raise _refusal(f"a search may have at most {PAIRS_MAX} parameters") from None
+
+
+def _refusal(text: str) -> ServiceError:
+    return ServiceError(Category.INCORRECT, Issue("invalid", text))

@@ -1,0 +1,182 @@
+"""All settings of the service: `DOD_*` variables, mounted secrets, a TOML file, defaults.
+
+CLI options win over the environment, the environment over the secrets directory, that over the file.
+A name that nobody knows is refused wherever it stands: a misspelt limit must not go unnoticed.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SecretsSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+    TomlConfigSettingsSource,
+)
+from typing_extensions import override
+
+from ingest.settings import IngestSettings
+from store.errors import StartupError
+from store.settings import StoreSettings
+
+PREFIX = "DOD_"
+
+Port = Annotated[int, Field(ge=0, le=65_535)]
+Seconds = Annotated[float, Field(ge=0, le=3_600)]
+
+
+class Settings(StoreSettings, IngestSettings, BaseSettings):
+    """What `dod serve` and the other commands are told; every field is `DOD_<NAME>` as well."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_ignore_empty=True,
+        extra="forbid",
+        frozen=True,
+        hide_input_in_errors=True,
+        use_attribute_docstrings=True,
+    )
+
+    config: Path | None = None
+    """TOML file with settings by their plain names, such as `port = 8080`."""
+    secrets_dir: Path | None = None
+    """Directory with one file per secret, named `dod_mongodb_uri` …, as Kubernetes mounts them."""
+
+    host: str = "127.0.0.1"
+    """Address the FHIR endpoint listens on. Loopback, because TLS is somebody else's (an ingress)."""
+    port: Port = 8080
+    """Port of the FHIR endpoint; 0 takes a free one and logs it."""
+    admin_host: str = "127.0.0.1"
+    """Address of the admin endpoint (`/livez`, `/readyz`, `/metrics`). It asks for no token."""
+    admin_port: Port = 9090
+    """Port of the admin endpoint; never reachable from where clients are. 0 takes a free one."""
+    base_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+[^?#\s]*[^/?#\s]$")
+    """Public base such as `https://dod.example`, for links. Unset: scheme and host of the request."""
+    role: Literal["all", "query", "ingest", "jobs"] = "all"
+    """Which routes this process serves: `query` no writes, `ingest` no searches, `jobs` neither."""
+
+    data_dir: Path = Path(".dod")
+    """Where the embedded MongoDB keeps its data. Unused with `mongodb_uri`."""
+    mongod: Path | None = None
+    """The mongod binary to embed. Unset: the one on PATH, else the one of the optional extra."""
+
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
+    """Lowest level that is logged. INFO has one line per request; WARNING only what needs a look."""
+    drain_seconds: Seconds = 5.0
+    """How long to keep serving after SIGTERM with readiness off, until load balancers have noticed."""
+    shutdown_seconds: Seconds = 30.0
+    """How long requests under way may still take when the listening sockets are closed."""
+
+    body_bytes_max: int = Field(default=40_000_000, ge=1_000)
+    """Largest request body, counted after decoding; a bundle with a 30 MB file is normal."""
+    page_size_default: int = Field(default=50, ge=1)
+    """Matches per page when a search has no `_count`."""
+    page_size_max: int = Field(default=1_000, ge=1)
+    """Most matches per page; a larger `_count` is capped. Pages are built in memory."""
+    clauses_max: int = Field(default=50, ge=1)
+    """Most parameters of one search; each one costs the planner and the database."""
+    values_max: int = Field(default=300, ge=1)
+    """Most values of one parameter (`a,b,c`); they become one `$in`."""
+    page_token_seconds: int = Field(default=86_400, ge=1)
+    """How long a page link works; past it 410, and the client starts over."""
+    token_days_default: int = Field(default=30, ge=1, le=3_650)
+    """Life of a bearer token when `dod token issue` has no `--days`."""
+    access_cache_seconds: float = Field(default=1.0, ge=0, le=60)
+    """How long a grant and a tenant are remembered: the longest a revoked token still works."""
+
+    @override
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """First wins. Where the file and the secrets are is itself said by option or environment."""
+        places = {**env_settings(), **init_settings()}
+        config, secrets_dir = places.get("config"), places.get("secrets_dir")
+        sources = [init_settings, env_settings]
+        if secrets_dir:
+            sources.append(SecretsSettingsSource(settings_cls, secrets_dir))
+        if config:
+            sources.append(TomlConfigSettingsSource(settings_cls, config))
+        return tuple(sources)
+
+
+def load_settings(**options: Any) -> Settings:  # noqa: ANN401 (validated below, whatever it is)
+    """The settings of this process; an option that is None was not given.
+
+    Raises StartupError naming the settings that are unknown or wrong, never a value.
+    """
+    given = {name: value for name, value in options.items() if value is not None}
+    _refuse_unknown("environment variables", _environment_names())
+    config = given.get("config") or os.environ.get(PREFIX + "CONFIG")
+    if config:
+        _refuse_unknown(f"names in the file {config}", _file_names(Path(config)))
+    secrets_dir = given.get("secrets_dir") or os.environ.get(PREFIX + "SECRETS_DIR")
+    if secrets_dir:
+        _refuse_unknown(f"files in {secrets_dir}", secret_names(Path(secrets_dir)))
+    try:
+        return Settings(**given)
+    except ValidationError as error:
+        raise StartupError(_sentence(error)) from None
+    except SettingsError as error:
+        raise StartupError(f"Settings cannot be read: {type(error).__name__}.") from None
+
+
+def variable(name: str) -> str:
+    """The environment variable of a setting."""
+    return PREFIX + name.upper()
+
+
+def _environment_names() -> Iterable[tuple[str, str]]:
+    """Each `DOD_*` variable, with the setting it would be."""
+    for shown in os.environ:
+        if shown.upper().startswith(PREFIX):
+            yield shown, shown[len(PREFIX) :].lower()
+
+
+def _file_names(path: Path) -> Iterable[tuple[str, str]]:
+    try:
+        names = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise StartupError(f"The settings file {path} cannot be read: {error.strerror}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise StartupError(f"The settings file {path} is not TOML.") from None
+    return ((name, name) for name in names)
+
+
+def secret_names(path: Path) -> Iterable[tuple[str, str]]:
+    """Each mounted file; Kubernetes keeps its own bookkeeping beside them under names with a dot."""
+    try:
+        names = sorted(entry.name for entry in path.iterdir() if not entry.name.startswith("."))
+    except OSError as error:
+        raise StartupError(f"The secrets directory {path} cannot be read: {error.strerror}.") from None
+    for name in names:
+        known = name.lower().startswith(PREFIX.lower())
+        yield name, name[len(PREFIX) :].lower() if known else ""
+
+
+def _refuse_unknown(where: str, names: Iterable[tuple[str, str]]) -> None:
+    unknown = [shown for shown, name in names if name not in Settings.model_fields]
+    if unknown:
+        raise StartupError(f"Unknown {where}: {', '.join(unknown)}. `dod settings` lists all settings.")
+
+
+def _sentence(error: ValidationError) -> str:
+    """Which settings are wrong and the rule; pydantic is told to leave the input out."""
+    faults = [
+        f"{variable('.'.join(str(part) for part in fault['loc']))}: {fault['msg']}"
+        for fault in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    return f"Settings refused: {'; '.join(faults)}."
