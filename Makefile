@@ -64,6 +64,10 @@ fmt: $(DEV) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format .
 	@$(BIN)/ruff check --fix .
 
+.PHONY: docs
+docs: $(RUNTIME) ## Write the reference pages under docs/ from the code's tables
+	@$(BIN)/python -m api.reference docs
+
 .PHONY: bench
 bench: $(RUNTIME) ## Run the benchmarks
 	@$(BIN)/python -m bench $(ARGS)

@@ -1,0 +1,109 @@
+"""The reference pages under `docs/`, made from the tables that run the server. `make docs` writes them.
+
+A test compares them with what stands there, so that they cannot fall behind.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+from api.settings import Settings, variable
+from store.search.parameters import COMMON, TYPES, SearchType
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from store.search.parameters import Parameter, ResourceType
+
+_MADE: Final = "<!-- Made by `make docs`. Do not edit. -->"
+
+
+def settings_page() -> str:
+    """All settings with default and meaning."""
+    head = [
+        _MADE,
+        "",
+        "# Settings",
+        "",
+        "Command-line options win over the environment, the environment over files in `DOD_SECRETS_DIR`, those",
+        "over the TOML file of `--config` (names in lower case, without `DOD_`). Unknown names are refused.",
+        "`dod settings` shows the values in force and where each comes from.",
+        "",
+        "| variable | default | meaning |",
+        "|---|---|---|",
+    ]
+    return "\n".join([*head, *map(_setting, Settings.model_fields)]) + "\n"
+
+
+def _setting(name: str) -> str:
+    field = Settings.model_fields[name]
+    default = "unset" if field.default is None else f"`{field.default}`"
+    return f"| `{variable(name)}` | {default} | {_cell(field.description or '')} |"
+
+
+def search_page() -> str:
+    """All search parameters, type by type."""
+    head = [
+        _MADE,
+        "",
+        "# Search parameters",
+        "",
+        "By resource type; the common ones at the end serve every type. Tokens take `code`, `system|code`,",
+        "`|code`, `system|`; dates take the prefixes `eq ne gt ge lt le sa eb ap`; references take `Type/id`, a",
+        "bare id or an absolute URL, and can be chained (`patient.identifier=…`, `subject:Patient.birthdate=…`).",
+        "Modifiers: `:missing` on all, `:not` on tokens, `:identifier` and `:Type` on references.",
+        "",
+    ]
+    types = [line for row in TYPES.values() if row.parameters for line in _type(row)]
+    common = ["## Every type", "", *_table(COMMON)]
+    return "\n".join([*head, *types, *common]) + "\n"
+
+
+def _type(row: ResourceType) -> Iterator[str]:
+    yield f"## {row.name}"
+    yield ""
+    yield from _table(row.parameters)
+    yield ""
+
+
+def _table(parameters: tuple[Parameter, ...]) -> Iterator[str]:
+    yield "| name | type | where | notes |"
+    yield "|---|---|---|---|"
+    for row in parameters:
+        kind = "reference or token" if row.type is SearchType.SPECIAL else row.type.value
+        where = f"`{row.expression}`" if row.expression else ""
+        yield f"| `{row.name}` | {kind} | {_cell(where)} | {_cell('; '.join(_notes(row)))} |"
+
+
+def _notes(row: Parameter) -> Iterator[str]:
+    if row.aliases:
+        yield "also " + ", ".join(f"`{alias}`" for alias in row.aliases)
+    if row.targets:
+        yield "to " + ", ".join(row.targets)
+    if row.sortable:
+        yield "sortable"
+    if row.documentation:
+        yield row.documentation
+
+
+def _cell(text: str) -> str:
+    return " ".join(text.replace("|", "\\|").split())
+
+
+PAGES: Final[Mapping[str, Callable[[], str]]] = {
+    "settings.md": settings_page,
+    "search-parameters.md": search_page,
+}
+
+
+def main() -> None:
+    """Write the pages into the folder given."""
+    folder = Path(sys.argv[1])
+    for name, page in PAGES.items():
+        (folder / name).write_text(page(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
