@@ -1,0 +1,137 @@
+"""Reading over HTTP: the bytes, the headers that let a client keep them, and what is said of what is not there."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.support.fhir import report, resource
+from tests.support.service import FHIR_UTF8, Answer, Service
+
+PATH = "DiagnosticReport/r1"
+NOON = "Sun, 22 Nov 2026 12:00:00 GMT"
+
+
+def is_refused(answer: Answer, status: int, code: str) -> None:
+    assert (answer.status, answer.headers["Content-Type"]) == (status, FHIR_UTF8)
+    assert answer.issues == [("error", code)]
+
+
+@pytest.fixture
+async def stored(service: Service) -> Service:
+    """A tenant with a report of noon."""
+    await service.load(report())
+    return service
+
+
+async def test_a_read(stored: Service) -> None:
+    answer = await stored.get(PATH)
+    assert (answer.status, answer.headers["Content-Type"]) == (200, FHIR_UTF8)
+    assert (answer.headers["ETag"], answer.headers["Last-Modified"]) == ('W/"1"', NOON)
+    assert answer.body == {**report(), "meta": {"versionId": "1", "lastUpdated": "2026-11-22T12:00:00.000Z"}}
+
+
+async def test_a_trailing_slash_is_forgiven(stored: Service) -> None:
+    assert (await stored.request("GET", f"{stored.base}/{PATH}/")).status == 200
+
+
+async def test_head_is_a_read_without_its_body(stored: Service) -> None:
+    answer = await stored.request("HEAD", PATH)
+    whole = await stored.get(PATH)
+    assert (answer.status, answer.text, answer.headers["ETag"]) == (200, "", 'W/"1"')
+    assert answer.headers["Content-Length"] == whole.headers["Content-Length"]
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({"if_none_match": 'W/"1"'}, 304),
+        ({"if_none_match": '"1"'}, 304),
+        ({"if_none_match": 'W/"9", W/"1"'}, 304),
+        ({"if_none_match": "*"}, 304),
+        ({"if_none_match": 'W/"2"'}, 200),
+        ({"if_none_match": "nonsense"}, 200),
+        ({"if_modified_since": NOON}, 304),
+        ({"if_modified_since": "Sun, 22 Nov 2026 12:00:01 GMT"}, 304),
+        ({"if_modified_since": "Sun, 22 Nov 2026 11:59:59 GMT"}, 200),
+        ({"if_modified_since": "yesterday"}, 200),
+        # RFC 9110: `If-Modified-Since` is ignored beside `If-None-Match`.
+        ({"if_none_match": 'W/"2"', "if_modified_since": NOON}, 200),
+        ({"if_none_match": 'W/"1"', "if_modified_since": "Sun, 22 Nov 2026 11:59:59 GMT"}, 304),
+    ],
+)
+async def test_a_client_that_has_it_is_told_so(
+    stored: Service, headers: dict[str, str], status: int
+) -> None:
+    answer = await stored.get(PATH, **headers)
+    assert (answer.status, answer.text == "") == (status, status == 304)
+    assert (answer.headers["ETag"], answer.headers["Last-Modified"]) == ('W/"1"', NOON)
+
+
+async def test_what_was_never_there(stored: Service) -> None:
+    for path in ("DiagnosticReport/r2", "Observation/r1", "DiagnosticReport/R1", f"{PATH}/_history/2"):
+        is_refused(await stored.get(path), 404, "not-found")
+
+
+async def test_what_is_no_path(stored: Service) -> None:
+    for path in ("DiagnosticReport/under_score", f"DiagnosticReport/{'x' * 65}", f"{PATH}/_history/0", "diagnosticreport/r1"):
+        is_refused(await stored.get(path), 404, "not-found")
+
+
+async def test_another_tenant_s_is_not_there(stored: Service) -> None:
+    other = await stored.new_tenant()
+    for path in (PATH, f"{PATH}/_history/1"):
+        is_refused(await other.get(path), 404, "not-found")
+
+
+async def test_what_was_deleted_is_gone_and_can_come_back(stored: Service) -> None:
+    deleted = await stored.delete(PATH)
+    assert (deleted.status, deleted.text, deleted.headers["ETag"]) == (204, "", 'W/"2"')
+    is_refused(await stored.get(PATH), 410, "deleted")
+    again = await stored.delete(PATH)
+    assert (again.status, again.headers["ETag"]) == (204, 'W/"2"')
+    assert (await stored.search("patient=p1")).body["total"] == 0
+    revived = await stored.put(report())
+    assert (revived.status, revived.headers["ETag"]) == (201, 'W/"3"')
+    assert (await stored.get(PATH)).status == 200
+    assert (await stored.delete("DiagnosticReport/never")).status == 204
+
+
+async def test_each_version_is_read_by_its_number(stored: Service) -> None:
+    stored.clock.move(minutes=1)
+    await stored.put(report(status="amended"))
+    await stored.delete(PATH)
+    await stored.put(report(status="corrected"))
+    first = await stored.get(f"{PATH}/_history/1")
+    assert (first.status, first.headers["ETag"], first.headers["Last-Modified"]) == (200, 'W/"1"', NOON)
+    assert (first.body["status"], first.body["meta"]["versionId"]) == ("final", "1")
+    assert (await stored.get(f"{PATH}/_history/2")).body["status"] == "amended"
+    is_refused(await stored.get(f"{PATH}/_history/3"), 410, "deleted")
+    current = await stored.get(f"{PATH}/_history/4")
+    assert (current.headers["ETag"], current.body["status"]) == ('W/"4"', "corrected")
+    is_refused(await stored.get(f"{PATH}/_history/5"), 404, "not-found")
+
+
+async def test_last_updated_strictly_increases_though_the_clock_stands_still(stored: Service) -> None:
+    seen = [(await stored.get(PATH)).body["meta"]["lastUpdated"]]
+    for status in ("amended", "corrected"):
+        seen.append((await stored.put(report(status=status))).body["meta"]["lastUpdated"])
+    stored.clock.move(hours=-1)
+    seen.append((await stored.put(report())).body["meta"]["lastUpdated"])
+    assert seen == [f"2026-11-22T12:00:00.00{n}Z" for n in range(4)]
+
+
+async def test_types_that_travel_along_are_read_too(service: Service) -> None:
+    for type in ("Patient", "Observation", "Provenance", "Medication", "Binary", "Task"):
+        await service.load(resource(type, "x1"))
+        read = await service.get(f"{type}/x1")
+        assert (read.status, read.body["resourceType"], read.headers["ETag"]) == (200, type, 'W/"1"')
+
+
+async def test_who_may_read(stored: Service) -> None:
+    searcher = await stored.with_token(scopes=["system/DiagnosticReport.s", "system/Patient.r"])
+    is_refused(await searcher.get(PATH), 403, "forbidden")
+    is_refused(await searcher.get(f"{PATH}/_history/1"), 403, "forbidden")
+    stranger = Service(stored.client, stored.clock, stored.tenant)
+    is_refused(await stranger.get(PATH), 401, "login")
+    stored.clock.move(days=31)
+    is_refused(await stored.get(PATH), 401, "expired")

@@ -1,0 +1,135 @@
+"""Paths, methods, roles: what is found and what is said when nothing is."""
+
+from __future__ import annotations
+
+import pytest
+from aiohttp import web
+
+from api.routing import BASE, ID, TYPE, Group, Role, Route
+from api.settings import Settings
+from ingest.replies import fhir_json
+from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
+
+JSON = {"Content-Type": "application/fhir+json"}
+FORM = {"Content-Type": "application/x-www-form-urlencoded"}
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "status"),
+    [
+        ("GET", "/DiagnosticReport", 200),
+        ("GET", "/DiagnosticReport/", 200),
+        ("HEAD", "/DiagnosticReport", 200),
+        ("GET", "/DiagnosticReport/a-1.B", 200),
+        ("GET", f"/DiagnosticReport/{'a' * 64}", 200),
+        ("GET", f"/DiagnosticReport/{'a' * 65}", 404),
+        ("GET", "/DiagnosticReport/a_1", 404),
+        ("GET", "/diagnosticReport", 404),
+        ("GET", "/", 405),
+        ("PATCH", "/DiagnosticReport/1", 405),
+    ],
+)
+async def test_path(method: str, path: str, status: int) -> None:
+    access = memory_access()
+    async with serving(access) as client:
+        response = await client.request(method, LAB_BASE + path, headers=bearer(access))
+        assert response.status == status
+
+
+async def test_head_has_the_headers_and_no_body() -> None:
+    access = memory_access()
+    async with serving(access) as client:
+        response = await client.head(f"{LAB_BASE}/DiagnosticReport", headers=bearer(access))
+        assert response.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+        assert await response.read() == b""
+
+
+async def test_a_wrong_method_names_the_right_ones() -> None:
+    async with serving(memory_access()) as client:
+        response = await client.patch(f"{LAB_BASE}/DiagnosticReport/1")
+        assert response.status == 405
+        assert response.headers["Allow"] == "DELETE,GET,HEAD,PUT"
+        assert response.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+        assert (await response.json())["issue"][0]["code"] == "not-supported"
+
+
+@pytest.mark.parametrize(
+    "path", ["/", "/fhir/R4", "/fhir/R5/lab/Production/Patient", "/fhir/R4/lab/Production/x"]
+)
+async def test_an_unknown_path_is_an_operation_outcome(path: str) -> None:
+    async with serving(memory_access()) as client:
+        response = await client.get(path)
+        assert response.status == 404
+        assert response.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
+        assert (await response.json())["issue"][0]["code"] == "not-found"
+
+
+@pytest.mark.parametrize("where", ["", "/DiagnosticReport", "/DiagnosticReport/1"])
+@pytest.mark.parametrize("method", ["GET", "POST"])
+async def test_an_unknown_operation_is_named(method: str, where: str) -> None:
+    async with serving(memory_access()) as client:
+        response = await client.request(method, f"{LAB_BASE}{where}/$everything")
+        assert response.status == 404
+        issue = (await response.json())["issue"][0]
+        assert issue["code"] == "not-supported"
+        assert "`$everything`" in issue["details"]["text"]
+        assert issue["details"]["coding"][0]["code"] == "MSG_NO_MODULE"
+
+
+ROLE_CASES: list[tuple[Role, dict[str, int]]] = [
+    ("all", {"search": 200, "read": 200, "create": 200, "batch": 200, "metadata": 200}),
+    ("query", {"search": 200, "read": 200, "create": 405, "batch": 405, "metadata": 200}),
+    ("ingest", {"search": 405, "read": 200, "create": 200, "batch": 200, "metadata": 200}),
+    ("jobs", {"search": 405, "read": 405, "create": 405, "batch": 405, "metadata": 200}),
+]
+
+
+@pytest.mark.parametrize(("role", "expected"), ROLE_CASES, ids=[role for role, _ in ROLE_CASES])
+async def test_a_role_serves_its_groups(role: Role, expected: dict[str, int]) -> None:
+    access = memory_access()
+    requests = {
+        "search": ("POST", f"{LAB_BASE}/DiagnosticReport/_search", FORM),
+        "read": ("GET", f"{LAB_BASE}/DiagnosticReport/1", {}),
+        "create": ("POST", f"{LAB_BASE}/DiagnosticReport", JSON),
+        "batch": ("POST", LAB_BASE, JSON),
+        "metadata": ("GET", f"{LAB_BASE}/metadata", {}),
+    }
+    async with serving(access, settings=Settings(role=role)) as client:
+        for name, (method, path, headers) in requests.items():
+            response = await client.request(method, path, headers={**bearer(access), **headers})
+            assert (name, response.status) == (name, expected[name])
+            if response.status == 405:
+                assert "Allow" in response.headers
+                assert (await response.json())["resourceType"] == "OperationOutcome"
+
+
+async def test_a_route_may_answer_other_than_json() -> None:
+    async def document(_: web.Request) -> web.StreamResponse:
+        return web.Response(body=b"%PDF", content_type="application/pdf")
+
+    rows = (
+        Route("binary", "GET", f"{BASE}/{{type:Binary}}/{ID}", document, Group.READ, "r", negotiates=False),
+        Route("read", "GET", f"{BASE}/{TYPE}/{ID}", document, Group.READ, "r"),
+    )
+    access = memory_access()
+    async with serving(access, routes=rows) as client:
+        headers = {**bearer(access), "Accept": "application/pdf"}
+        assert (await client.get(f"{LAB_BASE}/Binary/1", headers=headers)).status == 200
+        assert (await client.get(f"{LAB_BASE}/Media/1", headers=headers)).status == 406
+
+
+async def test_applications_can_live_side_by_side() -> None:
+    first, second = memory_access(), memory_access()
+    async with serving(first) as one, serving(second) as two:
+        assert (await one.get(f"{LAB_BASE}/DiagnosticReport", headers=bearer(first))).status == 200
+        assert (await two.get(f"{LAB_BASE}/DiagnosticReport", headers=bearer(first))).status == 401
+
+
+async def test_the_handler_of_a_row_gets_the_ids_of_the_path() -> None:
+    async def show(request: web.Request) -> web.StreamResponse:
+        return fhir_json(f"{request.match_info['type']} {request.match_info['id']}".encode())
+
+    access = memory_access()
+    async with serving(access, routes=edge_routes(show)) as client:
+        response = await client.get(f"{LAB_BASE}/DiagnosticReport/a-1/", headers=bearer(access))
+        assert await response.text() == "DiagnosticReport a-1"

@@ -1,0 +1,63 @@
+"""One mongod for the whole run, and a database or a service of its own for each test that asks."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+from uuid import uuid4
+
+import pytest
+
+from store.mongo.client import connect
+from store.mongo.embedded import embedded
+from store.mongo.indexes import ensure_indexes
+from store.settings import StoreSettings
+from tests.support.extra import VARIABLES
+from tests.support.service import Service, opened_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from store.mongo.client import Client, Database
+
+
+@pytest.fixture(autouse=True)
+def _without_our_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The service refuses `DOD_*` names that it does not know, and ours are none of its settings."""
+    for name in VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture(scope="session")
+async def mongodb(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str]:
+    """Connection string of a real MongoDB that nobody else uses: an embedded one, unless one is named."""
+    given = os.environ.get("DOD_MONGODB_URI")
+    if given:
+        yield given
+        return
+    async with embedded(tmp_path_factory.mktemp("mongodb"), role="serve") as mongod:
+        yield mongod.uri
+
+
+@pytest.fixture(scope="session")
+async def mongo_client(mongodb: str) -> AsyncIterator[Client]:
+    client = connect(mongodb, StoreSettings())
+    yield client
+    client.close()
+
+
+@pytest.fixture
+async def database(mongo_client: Client) -> AsyncIterator[Database]:
+    """A fresh database with the indexes."""
+    name = f"dod_{uuid4().hex}"
+    database = mongo_client[name]
+    await ensure_indexes(database)
+    yield database
+    await mongo_client.drop_database(name)
+
+
+@pytest.fixture
+async def service(mongodb: str) -> AsyncIterator[Service]:
+    """The whole application, for a tenant that is new: tests share the database and see nothing of it."""
+    async with opened_service(mongodb) as opened:
+        yield opened

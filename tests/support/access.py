@@ -1,0 +1,49 @@
+"""An AccessStore in a dictionary, for handler tests."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from store.access import Grant
+    from store.tenancy import Tenant, TenantSettings
+
+
+class MemoryAccess:
+    """Keeps what the port says; counts how often it is asked."""
+
+    def __init__(self) -> None:
+        self.settings: dict[Tenant, TenantSettings] = {}
+        self.kept: dict[str, Grant] = {}
+        self.questions = 0
+
+    async def put_tenant(self, settings: TenantSettings) -> bool:
+        is_new = settings.tenant not in self.settings
+        self.settings[settings.tenant] = settings
+        return is_new
+
+    async def tenant(self, tenant: Tenant) -> TenantSettings | None:
+        self.questions += 1
+        return self.settings.get(tenant)
+
+    async def tenants(self) -> tuple[TenantSettings, ...]:
+        return tuple(self.settings[tenant] for tenant in sorted(self.settings, key=str))
+
+    async def put_grant(self, grant: Grant) -> None:
+        self.kept[grant.digest] = grant
+
+    async def grant(self, digest: str) -> Grant | None:
+        self.questions += 1
+        return self.kept.get(digest)
+
+    async def grants(self) -> tuple[Grant, ...]:
+        return tuple(sorted(self.kept.values(), key=lambda grant: grant.issued_at, reverse=True))
+
+    async def revoke(self, digest_prefix: str) -> int:
+        gone = [digest for digest in self.kept if digest.startswith(digest_prefix)]
+        for digest in gone:
+            del self.kept[digest]
+        return len(gone)
+
+    async def secret(self, name: str) -> bytes:
+        return name.encode().ljust(32, b"0")

@@ -1,0 +1,117 @@
+"""The HTTP edge on a fake store, with handlers that say what they were given."""
+
+from __future__ import annotations
+
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, cast
+
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer
+
+from api.app import create_app
+from api.auth.tokens import new_grant, new_token
+from api.fhir_json import FHIR_BODIES, FORM_BODIES
+from api.routing import BASE, ID, TYPE, Group, Route
+from api.settings import Settings
+from ingest.keys import PRINCIPAL
+from ingest.replies import fhir_json
+from store.mongo.stores import Stores
+from store.tenancy import Tenant, TenantSettings
+from tests.support.access import MemoryAccess
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+    from aiohttp.typedefs import Handler
+
+    from store.metrics import StoreMetrics
+    from store.resources import ResourceStore
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LAB = Tenant("lab", "Production")
+"""The tenant that exists."""
+OTHER = Tenant("other", "Production")
+"""Exists too; the usual token is not for it."""
+NOWHERE = Tenant("nowhere", "Production")
+"""Was never created."""
+LAB_BASE = f"/fhir/R4/{LAB}"
+
+EdgeClient = TestClient[web.Request, web.Application]
+
+
+async def answer(request: web.Request) -> web.StreamResponse:
+    """A handler that reads its body and is content."""
+    return fhir_json(await request.read() or b"{}")
+
+
+def edge_routes(handler: Handler = answer) -> tuple[Route, ...]:
+    """One row of each kind."""
+    one = f"{BASE}/{TYPE}/{ID}"
+    return (
+        Route("search-post", "POST", f"{BASE}/{TYPE}/_search", handler, Group.SEARCH, "s", body=FORM_BODIES),
+        Route("search", "GET", f"{BASE}/{TYPE}", handler, Group.SEARCH, "s"),
+        Route("create", "POST", f"{BASE}/{TYPE}", handler, Group.WRITE, "c", body=FHIR_BODIES),
+        Route("read", "GET", one, handler, Group.READ, "r"),
+        Route("update", "PUT", one, handler, Group.WRITE, "u", body=FHIR_BODIES),
+        Route("delete", "DELETE", one, handler, Group.WRITE, "d"),
+        Route("batch", "POST", BASE, may_create_reports, Group.WRITE, body=FHIR_BODIES),
+        Route("process-message", "POST", f"{BASE}/$process-message", handler, Group.WRITE, body=FHIR_BODIES),
+        Route("metadata", "GET", f"{BASE}/metadata", handler, Group.META, open=True),
+    )
+
+
+async def may_create_reports(request: web.Request) -> web.StreamResponse:
+    """A handler that checks scopes itself, as a batch does for each entry."""
+    allowed = request[PRINCIPAL].may("DiagnosticReport", "c")
+    return fhir_json(b"true" if allowed else b"false")
+
+
+def bearer(
+    access: MemoryAccess,
+    *,
+    scopes: Sequence[str] = ("system/*.cruds",),
+    tenants: Sequence[Tenant] = (LAB,),
+    client: str = "tests",
+    now: datetime = NOW,
+    days: int = 30,
+) -> dict[str, str]:
+    """The header of a token that the store knows."""
+    token = new_token()
+    grant = new_grant(token=token, client=client, tenants=tenants, scopes=scopes, now=now, days=days)
+    access.kept[grant.digest] = grant
+    return {"Authorization": f"Bearer {token}"}
+
+
+def memory_access() -> MemoryAccess:
+    """A store with the two tenants."""
+    access = MemoryAccess()
+    access.settings = {tenant: TenantSettings(tenant) for tenant in (LAB, OTHER)}
+    return access
+
+
+@asynccontextmanager
+async def serving(
+    access: MemoryAccess,
+    *,
+    routes: Iterable[Route] | None = None,
+    settings: Settings | None = None,
+    clock: Callable[[], datetime] = lambda: NOW + timedelta(days=1),
+) -> AsyncIterator[EdgeClient]:
+    """A client of the application on this store."""
+
+    async def ping() -> None:
+        await access.secret("ping")
+
+    @asynccontextmanager
+    async def opened(_: StoreMetrics) -> AsyncIterator[Stores]:
+        yield Stores(resources=cast("ResourceStore", None), access=access, ping=ping)
+
+    app = create_app(
+        settings or Settings(),
+        routes=edge_routes() if routes is None else routes,
+        open_stores=opened,
+        clock=clock,
+    )
+    async with TestClient(TestServer(app)) as client:
+        yield client
