@@ -36,6 +36,8 @@ class Interaction(NamedTuple):
     id: str | None
     resource: JsonObject | None
     if_none_exist: str | None
+    if_match: str | None = None
+    if_none_match: str | None = None
 
 
 def entries_of(bundle: JsonObject, *, entries_max: int) -> list[BundleEntry]:
@@ -73,7 +75,10 @@ def interaction(entry: BundleEntry) -> Interaction:
     try:
         method = text_of(entry.request, "method", "Bundle.entry.request")
         url = text_of(entry.request, "url", "Bundle.entry.request")
-        if_none_exist = text_of(entry.request, "ifNoneExist", "Bundle.entry.request")
+        if_none_exist, if_match, if_none_match = (
+            text_of(entry.request, name, "Bundle.entry.request")
+            for name in ("ifNoneExist", "ifMatch", "ifNoneMatch")
+        )
     except Malformed as error:
         raise _refusal(Issue("structure", f"`{error.path}` {error.rule}", (error.path,))) from None
     match = _URL.fullmatch(url or "")
@@ -81,9 +86,11 @@ def interaction(entry: BundleEntry) -> Interaction:
         text = "`request.method` and a `request.url` such as `Patient/123` are needed"
         raise _refusal(Issue("value", text, ("Bundle.entry.request",)))
     if match["query"]:
-        text = f"conditional {method} is not supported here; use `ifNoneExist` with POST"
+        text = "a conditional `request.url` is not supported here; use `ifNoneExist` with POST"
         raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
-    return Interaction(method, match["type"], match["id"], entry.resource, if_none_exist)
+    return Interaction(
+        method, match["type"], match["id"], entry.resource, if_none_exist, if_match, if_none_match
+    )
 
 
 def _refusal(*issues: Issue) -> ServiceError:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, Never
 
+from ingest.stamp import dump
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import Number
 from store.fhir.issues import Issue
@@ -61,6 +62,8 @@ def decode(body: bytes) -> JsonObject:
         raise _refusal(str(error)) from None
     if not isinstance(decoded, dict):
         raise _refusal("the body must be a JSON object")
+    if rb"\u" in body:
+        dump(decoded)  # Only an escape can bring in a lone surrogate, which no later step could encode.
     return decoded
 
 

@@ -54,7 +54,7 @@ def _pusher(request: web.Request) -> Pusher:
 
 
 def _prefer(request: web.Request) -> str:
-    return request.headers.get("Prefer", "")
+    return ", ".join(request.headers.getall("Prefer", ()))
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -75,14 +75,13 @@ async def update(request: web.Request) -> web.StreamResponse:
         to,
         key,
         resource,
-        only_version=_if_match(request),
+        only_version=_if_match(request.headers.get(hdrs.IF_MATCH)),
         only_absent=request.headers.get(hdrs.IF_NONE_MATCH) == "*",
     )
     return replies.pushed(done, base=to.base, prefer=_prefer(request))
 
 
-def _if_match(request: web.Request) -> int | None:
-    header = request.headers.get(hdrs.IF_MATCH)
+def _if_match(header: str | None) -> int | None:
     if header is None:
         return None
     match = _IF_MATCH.fullmatch(header.strip())
@@ -156,7 +155,9 @@ async def _interact(to: Pusher, entry: BundleEntry) -> dict[str, Any]:
         raise ServiceError(Category.UNPROCESSABLE, issue)
     key = ResourceKey(asked.type, asked.id)
     if asked.method == "PUT" and asked.resource is not None:
-        return replies.entry_of(await push.update(to, key, asked.resource), base=to.base)
+        only_version, only_absent = _if_match(asked.if_match), asked.if_none_match == "*"
+        done = await push.update(to, key, asked.resource, only_version=only_version, only_absent=only_absent)
+        return replies.entry_of(done, base=to.base)
     if asked.method == "DELETE":
         return replies.entry_of_deletion(await push.delete(to, key))
     if asked.method in ("GET", "HEAD"):

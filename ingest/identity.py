@@ -14,6 +14,7 @@ from uuid import UUID
 
 from store.fhir.datatypes import Malformed, objects_of, text_of
 from store.resources import Identified
+from store.search.escapes import escape
 from store.search.tokens import spellings
 
 if TYPE_CHECKING:
@@ -47,7 +48,7 @@ def identity(resource: JsonObject, *, source: str, fallback: str) -> Identity:
     resource_type = str(resource["resourceType"])
     for kind, spelling in _identifiers(resource, resource_type):
         if resource_type == "DiagnosticReport" and kind in _SHARED:
-            return Identity(f"{resource_type} {spelling} {_code(resource)}")
+            return Identity(f"{resource_type} {spelling}|{escape(_code(resource))}")
         return Identity(f"{resource_type} {spelling}", Identified(resource_type, spelling))
     return of_source(resource, source=source, fallback=fallback)
 
@@ -92,5 +93,8 @@ def _code(resource: JsonObject) -> str:
     code = resource.get("code")
     if not isinstance(code, dict):
         return ""
-    codings = objects_of(code, "coding", "code")
+    try:
+        codings = list(objects_of(code, "coding", "code"))
+    except Malformed:
+        return ""  # The index says so with its place when the resource is prepared.
     return next((str(c["code"]) for c in codings if "code" in c), str(code.get("text", "")))

@@ -6,6 +6,7 @@ Pure. https://hl7.org/fhir/R4/messaging.html
 from __future__ import annotations
 
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.bundles import entries_of
@@ -29,6 +30,8 @@ class Addressed(NamedTuple):
     resource: JsonObject
     full_url: str | None
     identity: Identity
+    content: bytes
+    """Without the id: equal content under one key is one resource sent twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,25 +89,21 @@ def _addressed(resources: Sequence[tuple[JsonObject, str | None]], source: str) 
             issue = Issue("required", f"`{path}` is missing", (path,))
             raise ServiceError(Category.UNPROCESSABLE, issue)
         content = dump({name: value for name, value in resource.items() if name != "id"})
-        fallback = full_url or f"entry {content.hex()[:64]}"
+        fallback = full_url or f"entry {sha256(content).hexdigest()}"
         own = identity(resource, source=source, fallback=fallback)
         # Two entries under one identifier that say different things are two resources.
         if taken.get(own.name, content) != content:
             own = of_source(resource, source=source, fallback=fallback)
         taken[own.name] = content
-        found.append(Addressed(resource, full_url, own))
+        found.append(Addressed(resource, full_url, own, content))
     return tuple(found)
 
 
 def place(
-    message: Message, tenant: Tenant, *, known: Mapping[Identified, str], secret: bytes
+    message: Message, tenant: Tenant, *, known: Mapping[Identified, frozenset[str]], secret: bytes
 ) -> list[tuple[JsonObject, str]]:
     """Each resource with the id it will have, its references rewritten to stored ids."""
-    ids = [
-        (known.get(e.identity.identifier) if e.identity.identifier else None)
-        or stable_id(tenant, e.identity.name, secret)
-        for e in message.entries
-    ]
+    ids = _ids(message.entries, tenant, known=known, secret=secret)
     targets: dict[str, str] = {}
     for entry, resource_id in zip(message.entries, ids, strict=True):
         resource_type, own = entry.resource["resourceType"], entry.resource.get("id")
@@ -117,6 +116,35 @@ def place(
         (_rewritten_object(entry.resource, targets), resource_id)
         for entry, resource_id in zip(message.entries, ids, strict=True)
     ]
+
+
+def _ids(
+    entries: Sequence[Addressed],
+    tenant: Tenant,
+    *,
+    known: Mapping[Identified, frozenset[str]],
+    secret: bytes,
+) -> list[str]:
+    """The id of each entry; no two that say different things meet at one, for the first would be lost.
+
+    It is the stable id, or the lowest id of those that carry the identifier under an id of their own.
+    """
+    taken: dict[tuple[str, str], bytes] = {}
+    ids: list[str] = []
+    for number, entry in enumerate(entries):
+        resource_type, own = str(entry.resource["resourceType"]), entry.identity
+        derived = stable_id(tenant, own.name, secret)
+        carriers = known.get(own.identifier, frozenset()) if own.identifier else frozenset()
+        stored = derived if derived in carriers else min(carriers, default=derived)
+        free = (i for i in (stored, derived) if taken.get((resource_type, i), entry.content) == entry.content)
+        chosen = next(free, None)
+        if chosen is None:
+            path = f"Bundle.entry[{number}].resource.id"
+            text = f"`{path}`: an entry before has the same type and id, and says something else"
+            raise ServiceError(Category.UNPROCESSABLE, Issue("invalid", text, (path,)))
+        taken[resource_type, chosen] = entry.content
+        ids.append(chosen)
+    return ids
 
 
 def _rewritten_object(element: JsonObject, targets: Mapping[str, str]) -> JsonObject:

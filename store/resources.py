@@ -151,11 +151,10 @@ class ResourceStore(Protocol):
     async def delete(self, tenant: Tenant, key: ResourceKey) -> Gone | None:
         """Delete; safe to repeat. None when there never was such a resource."""
 
-    async def identified(self, tenant: Tenant, wanted: Sequence[Identified]) -> dict[Identified, str]:
-        """The ids of resources that carry these identifiers; those that nobody carries are left out.
-
-        Where several carry one, the lowest id: the answer is the same every time.
-        """
+    async def identified(
+        self, tenant: Tenant, wanted: Sequence[Identified]
+    ) -> dict[Identified, frozenset[str]]:
+        """The ids of the resources that carry these identifiers; those that nobody carries are left out."""
 
     async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
         """One page of what matches."""

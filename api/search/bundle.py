@@ -26,7 +26,7 @@ def render(page: Page, *, base: str, links: Iterable[Link], issues: Sequence[Iss
     if page.total is not None:
         head["total"] = page.total
     head["link"] = [{"relation": link.relation, "url": link.url} for link in links]
-    root = base.encode()
+    root = orjson.dumps(base)[1:-1]
     entries = [
         b'{"fullUrl":"%b/%b/%b","resource":%b,"search":{"mode":"match","score":1}}'
         % (root, entry.key.type.encode(), entry.key.id.encode(), entry.raw)

@@ -11,7 +11,7 @@ from api.search.bundle import render
 from api.search.links import links
 from api.search.page_token import PageState, unseal
 from api.search.preferences import wants_strict
-from api.search.raw import pairs_of
+from api.search.raw import pairs_of, pairs_of_form
 from ingest.keys import CLOCK, LIMITS, RESOURCES, TENANT, base_of
 from ingest.replies import fhir_json
 from store.errors import Category, ServiceError
@@ -47,7 +47,7 @@ async def search_type(request: web.Request) -> web.StreamResponse:
 
 async def search_type_post(request: web.Request) -> web.StreamResponse:
     """POST {base}/{Type}/_search: what is in the URL and what is in the body mean the same."""
-    form = pairs_of(await request.text())
+    form = pairs_of_form(await request.read())
     for name, value in form:
         if name == "_format":
             refuse_unknown_format(value)
@@ -70,7 +70,7 @@ async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
     resource_type = request.match_info["type"]
     _known(resource_type)
     now = from_datetime(request.app[CLOCK]()).start
-    strict = wants_strict(request.headers.get("Prefer"))
+    strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
     context = Context(request.app[LIMITS], base_of(request), now, strict)
     understood = parse(resource_type, pairs, context)
     _refuse_unbounded(request[TENANT], understood.query, understood.ignored)
@@ -81,11 +81,12 @@ async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
 
 async def _page(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
     """Follow a page link: the query is in the token."""
-    [token, *others] = [value for name, value in pairs if name not in ("_format", "_pretty")]
+    tokens = [value for name, value in pairs if name == PAGE]
+    others = len(tokens) > 1 or any(name not in (PAGE, "_format", "_pretty") for name, _ in pairs)
     resource_type = request.match_info["type"]
     tenant, app = str(request[TENANT].tenant), request.app
     now = from_datetime(app[CLOCK]()).start // SECOND
-    state = unseal(token, tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now)
+    state = unseal(tokens[0], tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now)
     if others or state.type != resource_type:
         issue = Issue("invalid", "`_page` stands alone: follow page links as they are", (PAGE,))
         raise ServiceError(Category.INCORRECT, issue)

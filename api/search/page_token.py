@@ -9,7 +9,7 @@ from __future__ import annotations
 import binascii
 import os
 import zlib
-from base64 import urlsafe_b64decode, urlsafe_b64encode
+from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass
 from typing import Final
 
@@ -47,13 +47,19 @@ def seal(state: PageState, *, tenant: str, secret: bytes) -> str:
     plain = orjson.dumps([state.type, state.pairs, state.now, state.until, position, state.total])
     nonce = os.urandom(_NONCE_BYTES)
     sealed = AESGCM(secret).encrypt(nonce, zlib.compress(plain, 1), tenant.encode())
-    return urlsafe_b64encode(nonce + sealed).rstrip(b"=").decode()
+    return _encoded(nonce + sealed)
+
+
+def _encoded(data: bytes) -> str:
+    return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
 def unseal(token: str, *, tenant: str, secret: bytes, now_seconds: int) -> PageState:
     """What a token of ours holds. Raises ServiceError `not-found` or `gone`."""
     try:
-        data = urlsafe_b64decode(token + "=" * (-len(token) % 4))
+        data = b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
+        if _encoded(data) != token:  # Base64 spells the same bytes in several ways; ours is one.
+            raise binascii.Error
         opened = AESGCM(secret).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], tenant.encode())
     except (InvalidTag, binascii.Error, ValueError):
         issue = Issue("not-found", "this page link is not one of ours for this tenant", ("_page",))

@@ -7,5 +7,5 @@ def wants_strict(prefer: str | None) -> bool:
     """Whether unknown parameters are to be refused instead of left out."""
     if prefer is None:
         return False
-    wishes = {wish.strip().lower() for part in prefer.split(",") for wish in part.split(";")}
+    wishes = {wish.strip().lower().replace('"', "") for part in prefer.split(",") for wish in part.split(";")}
     return "handling=strict" in wishes

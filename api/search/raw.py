@@ -27,5 +27,13 @@ def pairs_of(text: str) -> list[Pair]:
         raise _refusal(f"a search may have at most {PAIRS_MAX} parameters") from None
 
 
+def pairs_of_form(body: bytes) -> list[Pair]:
+    """The pairs of a posted form. Raises ServiceError `incorrect`."""
+    try:
+        return pairs_of(body.decode())
+    except UnicodeDecodeError:
+        raise _refusal("the form is not UTF-8") from None
+
+
 def _refusal(text: str) -> ServiceError:
     return ServiceError(Category.INCORRECT, Issue("invalid", text))

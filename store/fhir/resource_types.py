@@ -4,6 +4,25 @@ from __future__ import annotations
 
 from typing import Final
 
+NOT_ABOUT_PATIENTS: Final = frozenset(
+    """
+    ActivityDefinition CatalogEntry ChargeItemDefinition CodeSystem CompartmentDefinition ConceptMap
+    DeviceDefinition DeviceMetric EffectEvidenceSynthesis Endpoint EventDefinition Evidence
+    EvidenceVariable ExampleScenario GraphDefinition HealthcareService InsurancePlan Library Location
+    Measure Medication MedicationKnowledge MedicinalProduct MedicinalProductAuthorization
+    MedicinalProductContraindication MedicinalProductIndication MedicinalProductIngredient
+    MedicinalProductInteraction MedicinalProductManufactured MedicinalProductPackaged
+    MedicinalProductPharmaceutical MedicinalProductUndesirableEffect MessageDefinition
+    ObservationDefinition OperationDefinition Organization OrganizationAffiliation PlanDefinition
+    Practitioner PractitionerRole Questionnaire ResearchDefinition ResearchElementDefinition
+    ResearchStudy RiskEvidenceSynthesis SearchParameter SpecimenDefinition StructureDefinition
+    StructureMap Substance SubstanceNucleicAcid SubstancePolymer SubstanceProtein
+    SubstanceReferenceInformation SubstanceSourceMaterial SubstanceSpecification
+    TerminologyCapabilities TestReport TestScript ValueSet
+    """.split()
+)
+"""Directories and definitions: a search on these need not name a patient."""
+
 RESOURCE_TYPES: Final = frozenset(
     """
     Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent

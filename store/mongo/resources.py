@@ -194,7 +194,9 @@ class MongoResources:
             document = await self._history.find_one(wanted, READ)
         return None if document is None else from_document(key, document)
 
-    async def identified(self, tenant: Tenant, wanted: Sequence[Identified]) -> dict[Identified, str]:
+    async def identified(
+        self, tenant: Tenant, wanted: Sequence[Identified]
+    ) -> dict[Identified, frozenset[str]]:
         """See the port."""
         asked = {(one.type, key("identifier", one.spelling)): one for one in wanted}
         if not asked:
@@ -204,14 +206,14 @@ class MongoResources:
             "type": {"$in": sorted({one.type for one in wanted})},
             "keys": {"$in": sorted({name for _, name in asked})},
         }
-        found: dict[Identified, str] = {}
+        found: dict[Identified, frozenset[str]] = {}
         with guarded(self._metrics, "identified", seconds=self._settings.store_timeout_seconds):
             fields = {"_id": 0, "type": 1, "id": 1, "keys": 1}
             async for document in self._latest.find(matching, fields, hint="keyed"):
                 for name in document["keys"]:
                     one = asked.get((document["type"], name))
                     if one is not None:
-                        found[one] = min(found.get(one, document["id"]), document["id"])
+                        found[one] = found.get(one, frozenset()) | {document["id"]}
         return found
 
     async def search(self, tenant: Tenant, query: SearchQuery) -> Page:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 from store.fhir.datatypes import Malformed
 from store.fhir.instants import ABSENT, Interval
 from store.fhir.issues import Issue
+from store.fhir.references import parse as parse_reference
 from store.search import dates, references, tokens
 from store.search.parameters import TYPES, Parameter, ResourceType, SearchType
 
@@ -77,7 +78,7 @@ def index(resource: JsonObject, resource_type: str, *, base: str | None = None) 
                 _references(fields, parameter, found, contained, base)
         except Malformed as error:
             issues.append(_issue(resource_type, error))
-    return Indexed(fields, tuple(_keys(row, fields)), when, tuple(issues))
+    return Indexed(fields, tuple(_keys(row, fields)), when, tuple(dict.fromkeys(issues)))
 
 
 def _found(parameter: Parameter, resource: JsonObject) -> list[tuple[Json, str]]:
@@ -86,7 +87,7 @@ def _found(parameter: Parameter, resource: JsonObject) -> list[tuple[Json, str]]
 
 
 def _issue(resource_type: str, error: Malformed) -> Issue:
-    path = f"{resource_type}.{error.path}".rstrip(".")
+    path = f"{resource_type}.{error.path.lstrip('.')}"
     return Issue("value", f"`{path}` {error.rule}", (path,))
 
 
@@ -159,4 +160,4 @@ def identifier_name(parameter: Parameter) -> str:
 
 def names_patient(spelling: str) -> bool:
     """Whether a reference's spelling says that it points at a Patient."""
-    return spelling.startswith("Patient/") or "/Patient/" in spelling
+    return parse_reference(spelling).type == "Patient"  # As `patient` itself is indexed.

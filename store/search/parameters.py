@@ -303,9 +303,16 @@ _PROVENANCE: Final = ResourceType(
 )
 
 
+_CLINICAL: Final = frozenset(
+    ("CarePlan", "CareTeam", "Condition", "DocumentReference", "ImagingStudy", "Procedure")
+)
+"""Types whose `identifier` R4 registers once for all of them."""
+
+
 def _identified(name: str, *more: Parameter) -> ResourceType:
     """A type with `identifier`, and what else is worth a row."""
-    return ResourceType(name, (_identifier(f"{name}-identifier"), *more))
+    owner = "clinical" if name in _CLINICAL else name
+    return ResourceType(name, (_identifier(f"{owner}-identifier"), *more))
 
 
 _OTHERS: Final = (

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.fhir.resource_types import NOT_ABOUT_PATIENTS
 from store.search import dates, references, tokens
 from store.search.criteria import (
     AnyOf,
@@ -39,7 +40,7 @@ CHAIN_STEPS_MAX: Final = 3
 """References a chain may follow; each one is a look-up before the search."""
 _SILENT: Final = frozenset({"_format", "_pretty"})
 """Say nothing about what matches; the HTTP edge looks at them."""
-_COUNT: Final = re.compile(r"\d{1,9}")
+_COUNT: Final = re.compile(r"[0-9]{1,9}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +163,7 @@ def _read_total(draft: _Draft, _: str, text: str) -> None:
 
 def _read_sort(draft: _Draft, resource_type: str, text: str) -> None:
     keys = []
-    for part in split(text, ","):
+    for part in filter(None, text.split(",")):  # Names: there is nothing to escape.
         name = part.removeprefix("-")
         row = TYPES[resource_type].by_name.get(name)
         if row is None or not row.sortable:
@@ -302,24 +303,28 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
 # --- the patient scope rule, decision D17
 
 
+_NAMING: Final[Mapping[str, tuple[str, ...]]] = {"Patient": ("identifier",), "Provenance": ("target",)}
+"""What bounds a search where it is neither `patient` nor `subject`."""
+
+
 def bounded_by_patient(query: SearchQuery) -> bool:
     """Whether a search names its patient, or the resource itself; or the type is not about patients."""
-    names = TYPES[query.type].by_name
-    if query.type == "Patient":
-        return any(_names(clause, ("identifier",)) or _names_itself(clause) for clause in query.clauses)
-    if "patient" not in names:
+    if query.type in NOT_ABOUT_PATIENTS:
         return True
-    return any(_names(clause, ("patient", "subject")) or _names_itself(clause) for clause in query.clauses)
+    naming = _NAMING.get(query.type, ("patient", "subject"))
+    return any(_names(clause, naming) or _names_itself(clause) for clause in query.clauses)
 
 
 def _names(clause: Clause, names: Sequence[str]) -> bool:
     match clause:
         case Tokens():
-            return clause.parameter.name in names and not clause.negated
+            whole = all(map(tokens.keyed, clause.spellings))  # `system|` names everyone.
+            return clause.parameter.name in names and whole and not clause.negated
         case References():
             return clause.parameter.name in names
         case Chain():
-            return clause.parameter.name in names and bool(clause.identifiers)
+            whole = bool(clause.identifiers) and all(map(tokens.keyed, clause.identifiers))
+            return clause.parameter.name in names and whole
         case Dates() | Missing() | AnyOf():
             return False
         case _:

@@ -115,6 +115,9 @@ def _sort(query: SearchQuery) -> tuple[tuple[str, int], ...]:
         fields = [("updated.lo", 1)]
     else:
         fields = [(f"{WHEN}.lo", -1)]
+    # Of two keys on one field the first decides, and nothing is left to sort behind the id.
+    names = [name for name, _ in fields]
+    fields = [one for n, one in enumerate(fields) if not {one[0], "id"} & set(names[:n])]
     if fields[-1][0] == "id":
         return tuple(fields)
     # The id goes the way of the last key, so that one index serves both directions.

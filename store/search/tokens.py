@@ -115,7 +115,7 @@ def parse(text: str, parameter: Parameter) -> str:
 
 def keyed(spelling: str) -> bool:
     """Whether a spelling is worth an index entry of its own: all but `system|`, which finds too much."""
-    return not spelling.endswith("|")
+    return not (spelling.endswith("|") and split(spelling, "|")[-1] == "")
 
 
 def index(value: Json, parameter: Parameter, path: str) -> Sequence[str]:

@@ -58,7 +58,9 @@ def named(type: str, spelling: str) -> Identity:
         pytest.param(report(), Identity("DiagnosticReport client c f"), id="the fallback"),
         pytest.param(report(id=7), Identity("DiagnosticReport client c f"), id="an id that is none"),
         pytest.param(
-            report(identifier=["x"], id="d-1"), Identity("DiagnosticReport client c d-1"), id="malformed identifiers"
+            report(identifier=["x"], id="d-1"),
+            Identity("DiagnosticReport client c d-1"),
+            id="malformed identifiers",
         ),
         pytest.param(
             {"resourceType": "Patient", "identifier": [numbered("1", "SS"), numbered("2", "MR")]},
@@ -66,7 +68,9 @@ def named(type: str, spelling: str) -> Identity:
             id="a patient's record number",
         ),
         pytest.param(
-            {"resourceType": "Patient", "identifier": numbered("1")}, named("Patient", "urn:n|1"), id="a lone object"
+            {"resourceType": "Patient", "identifier": numbered("1")},
+            named("Patient", "urn:n|1"),
+            id="a lone object",
         ),
         pytest.param(
             {"resourceType": "Patient", "identifier": [numbered("a|b", system="u\\")]},
@@ -111,7 +115,9 @@ def test_two_orders_with_codes_are_one_only_when_both_are_equal(a: str, b: str, 
 
 
 def test_the_sources_own_ids_are_kept_apart_by_source() -> None:
-    one, other = (of_source(report(id="1"), source=source, fallback="f").name for source in ("client a", "client b"))
+    one, other = (
+        of_source(report(id="1"), source=source, fallback="f").name for source in ("client a", "client b")
+    )
     assert one != other
 
 

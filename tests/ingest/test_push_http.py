@@ -698,7 +698,6 @@ async def test_entries_under_one_identifier_that_differ_are_two_resources(servic
     assert texts == ["1", "2"]
 
 
-@pytest.mark.xfail(reason="the first of the two is dropped without a word")
 async def test_nothing_of_a_message_is_dropped_when_two_entries_meet_at_one_stored_id(
     service: Service,
 ) -> None:
@@ -712,7 +711,6 @@ async def test_nothing_of_a_message_is_dropped_when_two_entries_meet_at_one_stor
     assert genders == {"female", "male"}
 
 
-@pytest.mark.xfail(reason="the first of the two is dropped without a word")
 async def test_nothing_of_a_message_is_dropped_when_two_entries_have_one_id(service: Service) -> None:
     both = [
         resource("Observation", "o", status="final", code=coded("1-8"), note=[{"text": str(n)}])

@@ -31,7 +31,9 @@ STAMP = '"versionId":"7","lastUpdated":"2026-01-02T03:04:05.678Z"}'
             '{"resourceType":"Patient","id":"p-1","meta":{"tag":[],' + STAMP + ',"x":null}',
             id="the version is ours, the rest of meta is kept",
         ),
-        pytest.param({"meta": "text"}, '{"resourceType":"Patient","id":"p-1","meta":{' + STAMP + "}", id="no meta"),
+        pytest.param(
+            {"meta": "text"}, '{"resourceType":"Patient","id":"p-1","meta":{' + STAMP + "}", id="no meta"
+        ),
     ],
 )
 def test_stamp(resource: dict[str, Any], expected: str) -> None:
@@ -58,8 +60,8 @@ def test_a_lone_surrogate_is_refused_even_when_nobody_looked_before() -> None:
 
 
 def test_the_digest_is_of_the_content_without_the_version() -> None:
-    theirs = {"meta": {"versionId": "1"}, "active": True}
-    ours = {"active": True, "meta": {"versionId": "2", "lastUpdated": "2026"}}
+    theirs: dict[str, Any] = {"meta": {"versionId": "1"}, "active": True}
+    ours: dict[str, Any] = {"active": True, "meta": {"versionId": "2", "lastUpdated": "2026"}}
     assert digest(unstamped(theirs, KEY)) == digest(unstamped(ours, KEY))
     others = [
         unstamped({"active": False}, KEY),

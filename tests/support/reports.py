@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from store.errors import ServiceError
 from store.fhir.instants import ABSENT, Interval, from_datetime
@@ -21,6 +21,7 @@ NOW: Final = datetime(2026, 11, 22, 12, tzinfo=UTC)
 NOW_MICROSECONDS: Final = from_datetime(NOW).start
 NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 TENANT: Final = "lab/Production"
+T = TypeVar("T")
 STATUS_SYSTEM: Final = "http://hl7.org/fhir/diagnostic-report-status"
 
 
@@ -80,6 +81,14 @@ def refusal(call: Callable[[], object]) -> ServiceError:
         return error
     message = "nothing was refused"
     raise AssertionError(message)
+
+
+def attempt(call: Callable[[], T]) -> T | ServiceError:
+    """What a call gives back, or its refusal; any other exception fails the test."""
+    try:
+        return call()
+    except ServiceError as error:
+        return error
 
 
 def said(error: ServiceError) -> str:

@@ -18,7 +18,9 @@ from store.fhir.datatypes import Malformed, Number, Path, object_of, objects_of,
         pytest.param("status", {"status": False}, [False], id="false is a value"),
         pytest.param("category", {"category": [1, 2]}, [1, 2], id="list"),
         pytest.param("category", {"category": []}, [], id="empty list"),
-        pytest.param("media.link", {"media": [{"link": 1}, {}, {"link": [2, 3]}]}, [1, 2, 3], id="through lists"),
+        pytest.param(
+            "media.link", {"media": [{"link": 1}, {}, {"link": [2, 3]}]}, [1, 2, 3], id="through lists"
+        ),
         pytest.param("meta.tag", {"meta": "text"}, [], id="a text has no children"),
         pytest.param("a.b.c", {"a": {"b": {"c": "x"}}}, ["x"], id="deep"),
     ],

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -165,7 +166,7 @@ def test_each_precision_lies_within_the_coarser_one(moment: datetime, offset: in
     found = [Interval(one.start + shift, one.end + shift) for one in map(parse, texts)]
     found += [parse(day), parse(day[:7]), parse(day[:4])]
     assert [one.end - one.start for one in found[:5]] == [1, MILLISECOND, SECOND, MINUTE, DAY]
-    for fine, coarse in zip(found, found[1:], strict=False):
+    for fine, coarse in pairwise(found):
         assert coarse.start <= fine.start < fine.end <= coarse.end
 
 
@@ -190,7 +191,9 @@ def test_a_moment_is_the_millisecond_that_it_shows(moment: datetime) -> None:
             Interval(at(2020, 5, 11, 10), at(2020, 5, 11, 10, 0, 1)),
             id="one moment",
         ),
-        pytest.param("2020-05-11T10:00Z", "2020-05", Interval(at(2020, 5, 11, 10), at(2020, 6, 1)), id="mixed"),
+        pytest.param(
+            "2020-05-11T10:00Z", "2020-05", Interval(at(2020, 5, 11, 10), at(2020, 6, 1)), id="mixed"
+        ),
     ],
 )
 def test_period(start: str | None, end: str | None, expected: Interval) -> None:

@@ -15,7 +15,9 @@ BASE = "http://dod.test/fhir/R4/lab/Production"
         pytest.param("Patient/p1", Target("Patient/p1", "Patient"), id="relative"),
         pytest.param("Patient/p1/_history/3", Target("Patient/p1", "Patient", "3"), id="versioned"),
         pytest.param(f"{BASE}/Patient/p1", Target("Patient/p1", "Patient"), id="ours"),
-        pytest.param(f"{BASE}/Patient/p1/_history/3", Target("Patient/p1", "Patient", "3"), id="ours versioned"),
+        pytest.param(
+            f"{BASE}/Patient/p1/_history/3", Target("Patient/p1", "Patient", "3"), id="ours versioned"
+        ),
         pytest.param(
             "http://dod.test/fhir/R4/other/Production/Patient/p1",
             Target("http://dod.test/fhir/R4/other/Production/Patient/p1", "Patient"),
@@ -45,7 +47,15 @@ def test_without_a_base_an_absolute_reference_is_elsewhere() -> None:
 
 @pytest.mark.parametrize(
     ("text", "is_id"),
-    [("a", True), ("a" * 64, True), ("a" * 65, False), ("A-1.b", True), ("", False), ("a_b", False), ("ä", False)],
+    [
+        ("a", True),
+        ("a" * 64, True),
+        ("a" * 65, False),
+        ("A-1.b", True),
+        ("", False),
+        ("a_b", False),
+        ("ä", False),
+    ],
 )
 def test_id_rule(text: str, is_id: bool) -> None:
     assert bool(ID.fullmatch(text)) is is_id

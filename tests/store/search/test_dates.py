@@ -104,12 +104,18 @@ def test_without_a_value_there_is_no_match(prefix: str, asked: Interval) -> None
         pytest.param("gt2020-01", "2020", True, id="gt: reaches above"),
         pytest.param("gt2020-05-11", "2020-05", True, id="gt: past the 11th"),
         pytest.param("gt2020-05-11", "2020-05-11T23:00:00Z", False, id="gt: not past the 11th"),
-        pytest.param("2020-05-11T10:00:00Z", "2020-05-11T10:00:00.999Z", True, id="a second and its fractions (D3)"),
+        pytest.param(
+            "2020-05-11T10:00:00Z", "2020-05-11T10:00:00.999Z", True, id="a second and its fractions (D3)"
+        ),
         pytest.param("2020-05-11T10:00", "2020-05-11T10:00:59Z", True, id="a minute and its seconds"),
         pytest.param("2020-05-11", "2020-05-11T23:30:00-01:00", False, id="an offset moves the day"),
         pytest.param("2020-05-12", "2020-05-11T23:30:00-01:00", True, id="to the next one"),
-        pytest.param("eb2020-05-11T10:00:00.000Z", "2020-05-11T10:00:00.000Z", False, id="eb: not the same instant"),
-        pytest.param("sa2020-05-11T10:00:00.000Z", "2020-05-11T10:00:00.000Z", False, id="sa: not the same instant"),
+        pytest.param(
+            "eb2020-05-11T10:00:00.000Z", "2020-05-11T10:00:00.000Z", False, id="eb: not the same instant"
+        ),
+        pytest.param(
+            "sa2020-05-11T10:00:00.000Z", "2020-05-11T10:00:00.000Z", False, id="sa: not the same instant"
+        ),
         pytest.param("eq2020-05-11T10:00:00.000Z", "2020-05-11T12:00:00.000+02:00", True, id="zones"),
         pytest.param("ne2020", {"start": "2020-05"}, True, id="ne: open end"),
         pytest.param("2020", {"start": "2020-05"}, False, id="an open end is never eq"),
@@ -117,13 +123,19 @@ def test_without_a_value_there_is_no_match(prefix: str, asked: Interval) -> None
         pytest.param("eb2999", {"start": "2020-05"}, False, id="an open end is never eb"),
         pytest.param("lt1900", {"end": "2020-05"}, True, id="an open start is always lt"),
         pytest.param("sa1900", {"end": "2020-05"}, False, id="an open start is never sa"),
-        pytest.param("ge2013-03-14", {"start": "2013-03-01", "end": "2013-03-14T12:00Z"}, False, id="strict ge (D1)"),
-        pytest.param("le2013-03-14", {"start": "2013-03-14T12:00Z", "end": "2013-04"}, False, id="strict le (D1)"),
+        pytest.param(
+            "ge2013-03-14", {"start": "2013-03-01", "end": "2013-03-14T12:00Z"}, False, id="strict ge (D1)"
+        ),
+        pytest.param(
+            "le2013-03-14", {"start": "2013-03-14T12:00Z", "end": "2013-04"}, False, id="strict le (D1)"
+        ),
         pytest.param("2020-05", {"start": "2020-05-01", "end": "2020-05-31"}, True, id="a period within"),
         pytest.param("ne2020", {}, False, id="an empty period is no value"),
         pytest.param("2020", {"event": ["2020-01-01", "2020-03"]}, True, id="events of a Timing"),
         pytest.param("2020-01", {"event": ["2020-01-01", "2020-03"]}, False, id="Timing: the outer limits"),
-        pytest.param("2020", {"repeat": {"boundsPeriod": {"start": "2020-02", "end": "2020-03"}}}, True, id="bounds"),
+        pytest.param(
+            "2020", {"repeat": {"boundsPeriod": {"start": "2020-02", "end": "2020-03"}}}, True, id="bounds"
+        ),
         pytest.param("ne2020", {"repeat": {"count": 3}}, False, id="a Timing without limits"),
     ],
 )
@@ -142,7 +154,9 @@ def test_approximately_is_a_tenth_of_the_distance_from_now_on_both_sides() -> No
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        pytest.param("xx2020", "the prefix must be one of eq, ne, gt, lt, ge, le, sa, eb, ap", id="unknown prefix"),
+        pytest.param(
+            "xx2020", "the prefix must be one of eq, ne, gt, lt, ge, le, sa, eb, ap", id="unknown prefix"
+        ),
         pytest.param("GE2020", "the prefix must be one of", id="prefixes are case-sensitive"),
         pytest.param("ge", "not a FHIR date", id="prefix alone"),
         pytest.param("gege2020", "not a FHIR date", id="two prefixes"),

@@ -88,18 +88,30 @@ def test_without_dates_the_intervals_are_absent() -> None:
         pytest.param({"code": 7}, "must be a code", "code", id="number for a concept"),
         pytest.param({"code": {"coding": ["x"]}}, "must be an object", "code.coding", id="text for a Coding"),
         pytest.param({"effectiveDateTime": "soon"}, "not a FHIR date", "effectiveDateTime", id="no date"),
-        pytest.param({"effectiveDateTime": "2020-02-30"}, "no such date", "effectiveDateTime", id="30 February"),
-        pytest.param({"effectivePeriod": {"start": 1}}, "a string", "effectivePeriod.start", id="number in a Period"),
         pytest.param(
-            {"effectivePeriod": {"start": "2021", "end": "2020"}}, "ends before", "effectivePeriod", id="backwards"
+            {"effectiveDateTime": "2020-02-30"}, "no such date", "effectiveDateTime", id="30 February"
+        ),
+        pytest.param(
+            {"effectivePeriod": {"start": 1}}, "a string", "effectivePeriod.start", id="number in a Period"
+        ),
+        pytest.param(
+            {"effectivePeriod": {"start": "2021", "end": "2020"}},
+            "ends before",
+            "effectivePeriod",
+            id="backwards",
         ),
         pytest.param({"subject": "Patient/1"}, "must be an object", "subject", id="text for a Reference"),
         pytest.param({"subject": {"reference": 1}}, "must be a string", "subject.reference", id="number"),
         pytest.param({"media": [{"link": "x"}]}, "must be an object", "media.link", id="below a list"),
-        pytest.param({"contained": ["x"]}, "must be an object", "contained", id="text for a contained resource"),
+        pytest.param(
+            {"contained": ["x"]}, "must be an object", "contained", id="text for a contained resource"
+        ),
         pytest.param({"contained": [{"id": 1}]}, "must be a string", "contained.id", id="number for its id"),
         pytest.param(
-            {"subject": {"identifier": {"value": 1}}}, "must be a string", "subject.identifier.value", id="value"
+            {"subject": {"identifier": {"value": 1}}},
+            "must be a string",
+            "subject.identifier.value",
+            id="value",
         ),
     ],
 )
@@ -121,11 +133,15 @@ def test_all_issues_are_collected() -> None:
 
 _JSON: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(max_size=4),
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(
-        st.sampled_from(["reference", "identifier", "system", "value", "code", "coding", "start", "event", "id"]),
-        inner,
-        max_size=3,
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(
+            st.sampled_from(
+                ["reference", "identifier", "system", "value", "code", "coding", "start", "event", "id"]
+            ),
+            inner,
+            max_size=3,
+        )
     ),
     max_leaves=6,
 )

@@ -42,7 +42,9 @@ def planned(query: SearchQuery, *targets: str) -> FindPlan:
     ("pairs", "hint", "shape"),
     [
         pytest.param([], "dated", f"{DR} sort -when.lo", id="all"),
-        pytest.param([("_lastUpdated", "gt2020")], "updated", f"{DR} filter _lastUpdated=gt sort updated.lo", id="poll"),
+        pytest.param(
+            [("_lastUpdated", "gt2020")], "updated", f"{DR} filter _lastUpdated=gt sort updated.lo", id="poll"
+        ),
         pytest.param([("_id", "a,b")], "_id_", f"{DR} by _id=?,… sort -when.lo", id="_id"),
         pytest.param([("patient", "p")], "keyed", f"{DR} by patient=? sort -when.lo", id="patient"),
         pytest.param(
@@ -120,13 +122,19 @@ def test_other_tenants_other_types_and_what_has_expired_are_never_found(pairs: l
         pytest.param([], (("when.lo", -1), ("id", -1)), id="newest first"),
         pytest.param([("_lastUpdated", "gt2020")], (("updated.lo", 1), ("id", 1)), id="a poll: as they came"),
         pytest.param(
-            [("_lastUpdated", "gt2020"), ("patient", "p")], (("when.lo", -1), ("id", -1)), id="a patient's, newest first"
+            [("_lastUpdated", "gt2020"), ("patient", "p")],
+            (("when.lo", -1), ("id", -1)),
+            id="a patient's, newest first",
         ),
         pytest.param([("_sort", "date")], (("when.lo", 1), ("id", 1)), id="oldest first"),
-        pytest.param([("_sort", "-issued,date")], (("index.issued.lo", -1), ("when.lo", 1), ("id", 1)), id="two keys"),
+        pytest.param(
+            [("_sort", "-issued,date")], (("index.issued.lo", -1), ("when.lo", 1), ("id", 1)), id="two keys"
+        ),
         pytest.param([("_sort", "-_id")], (("id", -1),), id="by id"),
         pytest.param([("_sort", "_id,-date")], (("id", 1),), id="nothing is left to sort behind the id"),
-        pytest.param([("_sort", "date,-date")], (("when.lo", 1), ("id", 1)), id="the first of two equal keys counts"),
+        pytest.param(
+            [("_sort", "date,-date")], (("when.lo", 1), ("id", 1)), id="the first of two equal keys counts"
+        ),
         pytest.param([("_sort", "date,,")], (("when.lo", 1), ("id", 1)), id="empty members"),
     ],
 )
@@ -136,7 +144,9 @@ def test_sort(pairs: list[tuple[str, str]], sort: tuple[tuple[str, int], ...]) -
 
 _DAYS: Final = [None, "2020", "2020-05", "2020-05-11", "2020-05-12"]
 _DATED = st.lists(st.tuples(st.sampled_from(_DAYS), st.sampled_from(_DAYS)), max_size=9)
-_SORTS = st.sampled_from(["", "date", "-date", "-issued,date", "_id", "-_id", "date,-_id,issued", "issued,issued"])
+_SORTS = st.sampled_from(
+    ["", "date", "-date", "-issued,date", "_id", "-_id", "date,-_id,issued", "issued,issued"]
+)
 
 
 @given(_DATED, _SORTS, st.integers(1, 4))
@@ -197,7 +207,9 @@ _REFERENCES: st.SearchStrategy[dict[str, Any]] = st.sampled_from(
         {"display": "made up"},
     ]
 )
-_CODES = st.sampled_from([{}, {"code": "A"}, {"system": "urn:s", "code": "A"}, {"system": "urn:s", "code": "b|"}])
+_CODES = st.sampled_from(
+    [{}, {"code": "A"}, {"system": "urn:s", "code": "A"}, {"system": "urn:s", "code": "b|"}]
+)
 _INNER: Final = {"resourceType": "Patient", "id": "in", "identifier": [{"system": "urn:m", "value": "IN"}]}
 _REPORTS = st.builds(
     lambda subject, order, code, category, status: report(
@@ -287,13 +299,33 @@ def test_driving_or_filtering_is_the_same(
         pytest.param("category:missing", "false", {}, False, id="no such token"),
         pytest.param("date:missing", "true", {}, True, id="missing date"),
         pytest.param("date:missing", "false", {"effectiveDateTime": "2020"}, True, id="date is there"),
-        pytest.param("date:missing", "true", {"effectivePeriod": {"end": "2020"}}, False, id="open period is there"),
+        pytest.param(
+            "date:missing", "true", {"effectivePeriod": {"end": "2020"}}, False, id="open period is there"
+        ),
         pytest.param("subject:missing", "true", {}, True, id="missing reference"),
-        pytest.param("subject:missing", "true", {"subject": {"identifier": {"value": "M"}}}, False, id="logical is there"),
-        pytest.param("subject:missing", "false", {"subject": {"reference": "Patient/a"}}, True, id="reference is there"),
-        pytest.param("subject:identifier", "M", {"subject": {"identifier": {"value": "M"}}}, True, id=":identifier"),
-        pytest.param("patient.identifier", "M", {"subject": {"identifier": {"value": "M"}}}, True, id="D6: in the reference"),
-        pytest.param("patient.identifier", "M", {"subject": {"reference": "Patient/there"}}, True, id="D6: resolved"),
+        pytest.param(
+            "subject:missing",
+            "true",
+            {"subject": {"identifier": {"value": "M"}}},
+            False,
+            id="logical is there",
+        ),
+        pytest.param(
+            "subject:missing", "false", {"subject": {"reference": "Patient/a"}}, True, id="reference is there"
+        ),
+        pytest.param(
+            "subject:identifier", "M", {"subject": {"identifier": {"value": "M"}}}, True, id=":identifier"
+        ),
+        pytest.param(
+            "patient.identifier",
+            "M",
+            {"subject": {"identifier": {"value": "M"}}},
+            True,
+            id="D6: in the reference",
+        ),
+        pytest.param(
+            "patient.identifier", "M", {"subject": {"reference": "Patient/there"}}, True, id="D6: resolved"
+        ),
         pytest.param(
             "patient.identifier",
             "urn:m|IN",
@@ -308,10 +340,18 @@ def test_driving_or_filtering_is_the_same(
             False,
             id=":identifier does not look into a contained resource",
         ),
-        pytest.param("order", "urn:o|7", {"identifier": [{"system": "urn:o", "value": "7"}]}, True, id="D14: own"),
-        pytest.param("order", "7", {"basedOn": [{"identifier": {"value": "7"}}]}, True, id="D14: by identifier"),
-        pytest.param("order", "7", {"basedOn": [{"reference": "ServiceRequest/7"}]}, True, id="D14: by reference"),
-        pytest.param("order", "8", {"basedOn": [{"reference": "ServiceRequest/7"}]}, False, id="D14: another"),
+        pytest.param(
+            "order", "urn:o|7", {"identifier": [{"system": "urn:o", "value": "7"}]}, True, id="D14: own"
+        ),
+        pytest.param(
+            "order", "7", {"basedOn": [{"identifier": {"value": "7"}}]}, True, id="D14: by identifier"
+        ),
+        pytest.param(
+            "order", "7", {"basedOn": [{"reference": "ServiceRequest/7"}]}, True, id="D14: by reference"
+        ),
+        pytest.param(
+            "order", "8", {"basedOn": [{"reference": "ServiceRequest/7"}]}, False, id="D14: another"
+        ),
         pytest.param("date", "2019,2020", {"effectiveDateTime": "2020-05"}, True, id="dates are or-ed"),
     ],
 )
@@ -320,7 +360,9 @@ def test_clause(name: str, text: str, more: dict[str, Any], expected: bool) -> N
     assert matches(document_of(report(**more)), found.filter) is expected
 
 
-@pytest.mark.xfail(strict=True, reason="only codings are indexed, a text alone counts as missing, see bugs.md 2")
+@pytest.mark.xfail(
+    strict=True, reason="only codings are indexed, a text alone counts as missing, see bugs.md"
+)
 def test_a_concept_that_is_only_a_text_is_not_missing() -> None:
     found = planned(query_of(("code:missing", "true")))
     assert not matches(document_of(report(code={"text": "made up"})), found.filter)
@@ -331,6 +373,10 @@ def test_a_concept_that_is_only_a_text_is_not_missing() -> None:
 
 @given(st.sampled_from(_PARAMETERS), st.text(alphabet="ab|,:", max_size=5))
 def test_the_shape_holds_no_value(name: str, text: str) -> None:
-    found = parse(DR, [(name, f"Zq7{text}Zq7")], context(strict=False)) if text.count("|") < 2 and "," not in text else None
+    found = (
+        parse(DR, [(name, f"Zq7{text}Zq7")], context(strict=False))
+        if text.count("|") < 2 and "," not in text
+        else None
+    )
     if found is not None:
         assert "Zq7" not in planned(found.query, "Patient/Zq7").shape.replace("zq7", "Zq7")

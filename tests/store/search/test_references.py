@@ -44,12 +44,20 @@ ELSEWHERE = "http://ehr.test/fhir/Patient/p1"
         pytest.param("patient", ELSEWHERE, ELSEWHERE, True, id="a patient elsewhere"),
         pytest.param("subject", "Patient/p1", ELSEWHERE, False, id="elsewhere is not here"),
         pytest.param("subject", ELSEWHERE, "Patient/p1", False, id="here is not elsewhere"),
-        pytest.param("subject", "Patient/p1", "Patient/p1/_history/2", True, id="unversioned finds versioned (D5)"),
-        pytest.param("subject", "Patient/p1/_history/2", "Patient/p1/_history/2", True, id="the same version"),
-        pytest.param("subject", "Patient/p1/_history/3", "Patient/p1/_history/2", False, id="another version"),
+        pytest.param(
+            "subject", "Patient/p1", "Patient/p1/_history/2", True, id="unversioned finds versioned (D5)"
+        ),
+        pytest.param(
+            "subject", "Patient/p1/_history/2", "Patient/p1/_history/2", True, id="the same version"
+        ),
+        pytest.param(
+            "subject", "Patient/p1/_history/3", "Patient/p1/_history/2", False, id="another version"
+        ),
         pytest.param("subject", "urn:uuid:0b1c", "urn:uuid:0b1c", True, id="urn"),
         pytest.param("subject", "Patient/a_b", "Patient/a_b", True, id="an id that breaks the rule"),
-        pytest.param("subject", "http://ehr.test/Patient/a/b", "http://ehr.test/Patient/a/b", True, id="odd URL"),
+        pytest.param(
+            "subject", "http://ehr.test/Patient/a/b", "http://ehr.test/Patient/a/b", True, id="odd URL"
+        ),
     ],
 )
 def test_match(name: str, asked: str, subject: str, expected: bool) -> None:
@@ -61,7 +69,9 @@ def test_match(name: str, asked: str, subject: str, expected: bool) -> None:
 @pytest.mark.parametrize(
     ("text", "only", "expected"),
     [
-        pytest.param("x", None, ["Patient/x", "Group/x", "Device/x", "Location/x"], id="bare id: all targets"),
+        pytest.param(
+            "x", None, ["Patient/x", "Group/x", "Device/x", "Location/x"], id="bare id: all targets"
+        ),
         pytest.param("x", "Group", ["Group/x"], id="bare id under a modifier"),
         pytest.param(r"urn:a\,b", None, ["urn:a,b"], id="escapes are undone"),
         pytest.param("Patient/x/_history/1", None, ["Patient/x/_history/1"], id="version"),
@@ -81,7 +91,9 @@ def test_parse_refuses_another_type_than_the_modifier(text: str) -> None:
     ("reference", "as_subject", "as_patient"),
     [
         pytest.param({"display": "made up"}, Referred(), Referred(), id="display only"),
-        pytest.param({"identifier": MRN}, Referred((), MRN_SPELLINGS), Referred((), MRN_SPELLINGS), id="logical"),
+        pytest.param(
+            {"identifier": MRN}, Referred((), MRN_SPELLINGS), Referred((), MRN_SPELLINGS), id="logical"
+        ),
         pytest.param(
             {"identifier": MRN, "type": "Patient"},
             Referred((), MRN_SPELLINGS),
@@ -89,7 +101,10 @@ def test_parse_refuses_another_type_than_the_modifier(text: str) -> None:
             id="logical, a patient",
         ),
         pytest.param(
-            {"identifier": MRN, "type": "Device"}, Referred((), MRN_SPELLINGS), Referred(), id="logical, a device"
+            {"identifier": MRN, "type": "Device"},
+            Referred((), MRN_SPELLINGS),
+            Referred(),
+            id="logical, a device",
         ),
         pytest.param(
             {"reference": "urn:uuid:1", "type": "Patient"},
@@ -97,7 +112,9 @@ def test_parse_refuses_another_type_than_the_modifier(text: str) -> None:
             Referred(("urn:uuid:1",)),
             id="Reference.type tells it",
         ),
-        pytest.param({"reference": "urn:uuid:1"}, Referred(("urn:uuid:1",)), Referred(), id="nothing tells it"),
+        pytest.param(
+            {"reference": "urn:uuid:1"}, Referred(("urn:uuid:1",)), Referred(), id="nothing tells it"
+        ),
         pytest.param(
             {"reference": "Group/1", "type": "Patient"},
             Referred(("Group/1",)),
@@ -105,7 +122,10 @@ def test_parse_refuses_another_type_than_the_modifier(text: str) -> None:
             id="the type segment goes first",
         ),
         pytest.param(
-            {"reference": "#p"}, Referred((), (), MRN_SPELLINGS), Referred((), (), MRN_SPELLINGS), id="contained"
+            {"reference": "#p"},
+            Referred((), (), MRN_SPELLINGS),
+            Referred((), (), MRN_SPELLINGS),
+            id="contained",
         ),
         pytest.param({"reference": "#d"}, Referred(), Referred(), id="contained, without identifier"),
         pytest.param({"reference": "#nowhere"}, Referred(), Referred(), id="contained nowhere"),
@@ -113,7 +133,7 @@ def test_parse_refuses_another_type_than_the_modifier(text: str) -> None:
     ],
 )
 def test_index(reference: dict[str, Any], as_subject: Referred, as_patient: Referred) -> None:
-    contained = {"p": INNER, "d": {"resourceType": "Device", "id": "d"}}
+    contained: dict[str, dict[str, Any]] = {"p": INNER, "d": {"resourceType": "Device", "id": "d"}}
     for row, expected in ((SUBJECT, as_subject), (PATIENT, as_patient)):
         assert references.index(reference, row, "subject", contained=contained, base=BASE) == expected
 

@@ -56,7 +56,9 @@ ALONE = {"code": "Z"}
         pytest.param("http://c.test|", concept(A_X, B_Y), CODE, False, id="another system|"),
         pytest.param("http://a.test|", {"system": "http://a.test"}, CODE, True, id="system| without code"),
         pytest.param("Y", B_Y, CODE, True, id="lone Coding"),
-        pytest.param("m-1", {"system": "urn:m", "value": "M-1"}, IDENTIFIER, False, id="identifiers are exact"),
+        pytest.param(
+            "m-1", {"system": "urn:m", "value": "M-1"}, IDENTIFIER, False, id="identifiers are exact"
+        ),
         pytest.param("M-1", {"system": "urn:m", "value": "M-1"}, IDENTIFIER, True, id="identifier"),
         pytest.param("urn:m|M-1", {"system": "urn:m", "value": "M-1"}, IDENTIFIER, True, id="system|value"),
         pytest.param("|M-1", {"value": "M-1"}, IDENTIFIER, True, id="|value"),
@@ -75,7 +77,9 @@ ALONE = {"code": "Z"}
         pytest.param("a|b", {"system": "a", "value": "b"}, IDENTIFIER, True, id="a bar separates"),
         pytest.param(r"a\|b", {"system": "a", "value": "b"}, IDENTIFIER, False, id="an escaped bar does not"),
         pytest.param(r"a\\", {"value": "a\\"}, IDENTIFIER, True, id="backslash in a value"),
-        pytest.param(r"a\\|b", {"system": "a\\", "value": "b"}, IDENTIFIER, True, id="backslash ends a system"),
+        pytest.param(
+            r"a\\|b", {"system": "a\\", "value": "b"}, IDENTIFIER, True, id="backslash ends a system"
+        ),
         pytest.param("|http://a.test", {"value": "http://a.test"}, IDENTIFIER, True, id="a URI as value"),
     ],
 )
@@ -89,7 +93,9 @@ def test_match(asked: str, stored: Any, parameter: Parameter, expected: bool) ->
         pytest.param("a|b|c", CODE, "a token is `code`, `system|code`, `|code` or `system|`", id="two bars"),
         pytest.param("|", CODE, "a token needs a system or a code", id="only a bar"),
         pytest.param("a|b", ID, "this parameter has no code system: give the value alone", id="_id"),
-        pytest.param("|true", ACTIVE, "this parameter has no code system: give the value alone", id="boolean"),
+        pytest.param(
+            "|true", ACTIVE, "this parameter has no code system: give the value alone", id="boolean"
+        ),
         pytest.param(r"a\b", CODE, "a backslash escapes only `,` `|` `$` and itself", id="bad escape"),
     ],
 )

@@ -1,0 +1,110 @@
+"""Made-up patients and reports: what the benchmark pushes and asks for. No real person is in here.
+
+A report is about 2 kB of JSON, as a laboratory's panel with its text and twelve result references is.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import orjson
+
+PATIENT_SYSTEM: Final = "urn:bench:patients"
+REPORT_SYSTEM: Final = "urn:bench:reports"
+PANELS: Final = (
+    ("58410-2", "CBC panel - Blood by Automated count"),
+    ("24323-8", "Comprehensive metabolic 2000 panel - Serum or Plasma"),
+    ("57698-3", "Lipid panel with direct LDL - Serum or Plasma"),
+    ("24356-8", "Urinalysis complete panel - Urine"),
+)
+_NUMBER: Final = b"#number#"
+"""Where a template is open; no generated text holds it."""
+
+
+def patient(number: int) -> dict[str, Any]:
+    """A Patient with the identifier that `patient.identifier=` asks for."""
+    return {
+        "resourceType": "Patient",
+        "id": patient_id(number),
+        "identifier": [{"system": PATIENT_SYSTEM, "value": mrn(number)}],
+        "name": [{"family": f"Family{number}", "given": ["Given"]}],
+        "gender": ("female", "male")[number % 2],
+        "birthDate": f"{1930 + number % 80}-{1 + number % 12:02}-{1 + number % 28:02}",
+    }
+
+
+def patient_id(number: int) -> str:
+    """The id a patient is stored under."""
+    return f"bench-patient-{number:06}"
+
+
+def mrn(number: int) -> str:
+    """The patient's business identifier within `PATIENT_SYSTEM`."""
+    return f"MRN{number:08}"
+
+
+def report(number: int | str, of_patient: int) -> dict[str, Any]:
+    """A DiagnosticReport; `number` becomes its business identifier."""
+    seed = of_patient if isinstance(number, str) else number
+    code, display = PANELS[seed % len(PANELS)]
+    effective = f"20{10 + seed % 15}-{1 + seed % 12:02}-{1 + seed % 28:02}T{seed % 24:02}:{seed % 60:02}:00Z"
+    return {
+        "resourceType": "DiagnosticReport",
+        "text": {
+            "status": "generated",
+            "div": f'<div xmlns="http://www.w3.org/1999/xhtml"><p>{display}, {effective}</p></div>',
+        },
+        "identifier": [
+            {
+                "type": {
+                    "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "FILL"}]
+                },
+                "system": REPORT_SYSTEM,
+                "value": f"R{number}",
+            }
+        ],
+        "basedOn": [{"reference": f"ServiceRequest/bench-order-{seed}"}],
+        "status": "final",
+        "category": [
+            {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "LAB"}]}
+        ],
+        "code": {
+            "coding": [{"system": "http://loinc.org", "code": code, "display": display}],
+            "text": display,
+        },
+        "subject": {"reference": f"Patient/{patient_id(of_patient)}", "display": f"Family{of_patient}"},
+        "encounter": {"reference": f"Encounter/bench-encounter-{seed}"},
+        "effectiveDateTime": effective,
+        "issued": effective,
+        "performer": [{"reference": "Organization/bench-laboratory", "display": "Benchmark Laboratory"}],
+        "result": [
+            {"reference": f"Observation/bench-{seed}-{n}", "display": f"Component {n}"} for n in range(12)
+        ],
+        "conclusion": "All values lie within the reference range of this made-up laboratory. " * 3,
+    }
+
+
+class Template:
+    """Distinct reports at the price of one join: the load generator must be cheaper than the servers."""
+
+    def __init__(self, of_patient: int) -> None:
+        whole = orjson.dumps(report(_NUMBER.decode(), of_patient))
+        self._head, self._tail = whole.split(_NUMBER)
+
+    def body(self, number: int) -> bytes:
+        """The report that carries this number, of the same length for all."""
+        return b"%b%012d%b" % (self._head, number, self._tail)
+
+
+def batch(resources: list[dict[str, Any]]) -> bytes:
+    """A batch Bundle that stores these: patients under their own ids, reports under new ones."""
+    entries = [
+        {
+            "resource": one,
+            "request": {"method": "PUT", "url": f"Patient/{one['id']}"}
+            if "id" in one
+            else {"method": "POST", "url": one["resourceType"]},
+        }
+        for one in resources
+    ]
+    return orjson.dumps({"resourceType": "Bundle", "type": "batch", "entry": entries})

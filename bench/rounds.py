@@ -1,0 +1,109 @@
+"""Two things measured in turn, A B B A A B …, so that what else the machine does meets both alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from statistics import median
+from typing import TYPE_CHECKING, Final
+
+from bench.load import measure
+from bench.servers import cpu_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from bench.load import Measured
+    from bench.servers import Server
+
+WARM_UP_SECONDS: Final = 1.0
+
+
+@dataclass(slots=True)
+class Contender:
+    """One side of a comparison."""
+
+    label: str
+    server: Server
+    make: Callable[[], bytes]
+    """The next request."""
+    check: Callable[[bytes], None]
+    """Raises AssertionError when an answer is not what it must be."""
+    legs: list[Measured] = field(default_factory=list)
+    cpu: list[float] = field(default_factory=list)
+    """Microseconds of the server's processor time for one request, by leg."""
+    mongod: list[float] = field(default_factory=list)
+    """The same for mongod."""
+
+    async def run(self, *, status: bytes, connections: int, seconds: float) -> Measured:
+        """One leg, checked."""
+        processes = (self.server.pid, self.server.mongod)
+        before = [cpu_seconds(pid) for pid in processes]
+        leg = await measure(
+            self.server.port, self.make, status=status, connections=connections, seconds=seconds
+        )
+        assert not leg.failures, f"{self.label}: {leg.failures} answers of another status than {status!r}"
+        used = [cpu_seconds(pid) - start for pid, start in zip(processes, before, strict=True)]
+        for series, seconds_used in zip((self.cpu, self.mongod), used, strict=True):
+            series.append(seconds_used / len(leg.latencies) * 1e6)
+        for answer in leg.sample:  # After the processor time is read.
+            self.check(answer)
+        self.legs.append(leg)
+        return leg
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """What the ratio must reach: at least, or (for a cost) at most."""
+
+    ratio: float
+    stretch: float | None = None
+    at_most: bool = False
+
+    def verdict(self, ratio: float) -> str:
+        """PASS or FAIL, and how far the stretch goal is."""
+        met = ratio <= self.ratio if self.at_most else ratio >= self.ratio
+        words = f"{'PASS' if met else 'FAIL'} (target {'<=' if self.at_most else '>='} {self.ratio:g}"
+        if self.stretch is not None:
+            words += f", stretch {self.stretch:g} {'reached' if ratio >= self.stretch else 'not reached'}"
+        return words + ")"
+
+
+async def compare(
+    pair: tuple[Contender, Contender], *, status: bytes, connections: int, seconds: float, rounds: int
+) -> None:
+    """Warm both up, then measure them in turn."""
+    for one in pair:
+        await one.run(status=status, connections=connections, seconds=WARM_UP_SECONDS)
+        one.legs.clear()
+        one.cpu.clear()
+        one.mongod.clear()
+    for number in range(rounds):
+        for one in pair if number % 2 == 0 else pair[::-1]:
+            await one.run(status=status, connections=connections, seconds=seconds)
+
+
+def rows(title: str, pair: tuple[Contender, Contender], target: Target) -> list[str]:
+    """The comparison as text; the ratio is first / second, or its inverse for a cost."""
+    first, second = pair
+    lines = [
+        title,
+        f"  {'':34}{'requests/s':>22}{'p50 ms':>9}{'p99 ms':>9}{'CPU us each':>13}{'mongod us':>11}",
+    ]
+    for one in pair:
+        rates = [leg.rate for leg in one.legs]
+        p50, p99 = (median(leg.milliseconds(at) for leg in one.legs) for at in (0.50, 0.99))
+        cpu = f"{median(one.cpu):>13.0f}{median(one.mongod):>11.0f}"
+        rate = f"{median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})"
+        lines.append(f"  {one.label:34}{rate:>22}{p50:>9.1f}{p99:>9.1f}{cpu}")
+    ratios = [a.rate / b.rate for a, b in zip(first.legs, second.legs, strict=True)]
+    if target.at_most:
+        ratios = [1 / ratio for ratio in ratios]
+    ratio, what = median(ratios), "cost ratio" if target.at_most else "ratio"
+    spread = f"{ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
+    lines.append(f"  {what:34}{spread:>22}  {target.verdict(ratio)}")
+    return lines
+
+
+def busiest(contenders: Sequence[Contender]) -> float:
+    """The largest share of a core that the load generator took in any leg."""
+    return max(leg.busy for one in contenders for leg in one.legs)

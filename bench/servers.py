@@ -1,0 +1,129 @@
+"""The processes of a run: mongod, the service and the floor; where they may run and what they cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from store.mongo.embedded import Embedded
+
+START_SECONDS: Final = 30.0
+STOP_SECONDS: Final = 20.0
+TICK: Final = os.sysconf("SC_CLK_TCK")
+COMMAND_LINE: Final = "from api.cli import main; main()"
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+
+class Cores(NamedTuple):
+    """Who may run where; empty: anywhere."""
+
+    server: frozenset[int]
+    """One core, for whichever server is measured; the other one idles meanwhile."""
+    others: frozenset[int]
+    """The rest, for mongod and the load generator."""
+
+
+class Server(NamedTuple):
+    """A server that answers."""
+
+    name: str
+    port: int
+    pid: int
+    mongod: int
+    """The process id of its database."""
+
+
+def cpu_seconds(pid: int) -> float:
+    """Processor time a process has used so far, all threads, in the kernel too."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / TICK
+
+
+def cores(*, pin: bool) -> Cores:
+    """One core for the servers and the rest for the others, where there are two or more."""
+    available = sorted(os.sched_getaffinity(0))
+    if not pin or len(available) < 2:
+        return Cores(frozenset(), frozenset())
+    return Cores(frozenset(available[:1]), frozenset(available[1:]))
+
+
+def environment(**more: str) -> dict[str, str]:
+    """Ours without any setting of the service: it is measured with its defaults."""
+    ours = {name: value for name, value in os.environ.items() if not name.startswith("DOD_")}
+    return {**ours, "PYTHONPATH": str(ROOT), **more}
+
+
+def dod(*arguments: str, uri: str) -> str:
+    """What a `dod` command prints."""
+    command = [sys.executable, "-c", COMMAND_LINE, *arguments]
+    env = environment(DOD_MONGODB_URI=uri)
+    done = subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+@contextmanager
+def service(mongod: Embedded, log: Path, on: Cores) -> Iterator[Server]:
+    """`dod serve` with its defaults; its log, request lines and all, goes to a file."""
+    command = [sys.executable, "-c", COMMAND_LINE, "serve", "--port", "0", "--admin-port", "0"]
+    # Behind no load balancer there is nobody to wait for at the end.
+    env = environment(DOD_MONGODB_URI=mongod.uri, DOD_DRAIN_SECONDS="0")
+    with _running("service", command, env, log, on, mongod.pid) as server:
+        yield server
+
+
+@contextmanager
+def floor(mongod: Embedded, log: Path, on: Cores, *, workers: int) -> Iterator[Server]:
+    """The floor, with so many driver threads."""
+    command = [sys.executable, "-m", "bench.floor", mongod.uri]
+    env = environment(MOTOR_MAX_WORKERS=str(workers))
+    with _running("floor", command, env, log, on, mongod.pid) as server:
+        yield server
+
+
+@contextmanager
+def _running(  # noqa: PLR0913 (one call, two callers)
+    name: str, command: Sequence[str], env: dict[str, str], log: Path, on: Cores, mongod: int
+) -> Iterator[Server]:
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+        )
+    try:
+        if on.server:
+            os.sched_setaffinity(process.pid, on.server)  # Before it has threads: they inherit it.
+        yield Server(name, _port(process, log), process.pid, mongod)
+    finally:
+        process.terminate()
+        try:
+            process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _port(process: subprocess.Popen[bytes], log: Path) -> int:
+    """The port it says it listens on."""
+    until = time.monotonic() + START_SECONDS
+    while time.monotonic() < until and process.poll() is None:
+        for line in log.read_text(encoding="utf-8").splitlines():
+            with suppress(ValueError, KeyError, TypeError):
+                return urlsplit(json.loads(line)["address"]).port or 0
+        time.sleep(0.05)
+    text = log.read_text(encoding="utf-8")[-2000:]
+    raise RuntimeError(f"a server did not start: {' '.join(command_of(process))}\n{text}")
+
+
+def command_of(process: subprocess.Popen[bytes]) -> list[str]:
+    """The command line without the database's address."""
+    arguments = process.args if isinstance(process.args, list) else []
+    return [str(part) for part in arguments if "://" not in str(part)]

@@ -1,0 +1,137 @@
+"""Bundles taken apart."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ingest.bundles import BundleEntry, Interaction, entries_of, interaction
+from store.errors import Category
+from tests.support.reports import refusal, said
+
+
+def asking(resource: dict[str, Any] | None = None, **request: Any) -> BundleEntry:
+    return BundleEntry(resource, None, request)
+
+
+def test_entries() -> None:
+    bundle: dict[str, Any] = {
+        "entry": [{"fullUrl": "urn:uuid:1", "resource": {"a": 1}, "request": {"method": "PUT"}}, {}]
+    }
+    assert entries_of(bundle, entries_max=2) == [
+        BundleEntry({"a": 1}, "urn:uuid:1", {"method": "PUT"}),
+        BundleEntry(None, None, None),
+    ]
+
+
+@pytest.mark.parametrize("bundle", [{}, {"entry": []}])
+def test_no_entries(bundle: dict[str, Any]) -> None:
+    assert entries_of(bundle, entries_max=1) == []
+
+
+def test_entries_are_bounded() -> None:
+    bundle: dict[str, Any] = {"entry": [{}] * 4}
+    assert len(entries_of(bundle, entries_max=4)) == 4
+    error = refusal(lambda: entries_of(bundle, entries_max=3))
+    assert error.category is Category.TOO_LARGE
+    assert [issue.text for issue in error.issues] == ["a Bundle may have at most 3 entries"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "paths"),
+    [
+        pytest.param("Doe", ["Bundle.entry"], id="text for the list"),
+        pytest.param({"Doe": 1}, ["Bundle.entry"], id="object for the list"),
+        pytest.param(["Doe", {}, 7], ["Bundle.entry[0]", "Bundle.entry[2]"], id="every wrong entry"),
+        pytest.param([{"resource": "Doe"}], ["Bundle.entry[0].resource"], id="resource"),
+        pytest.param([{"request": ["Doe"]}], ["Bundle.entry[0].request"], id="request"),
+        pytest.param([{"fullUrl": 7}], ["Bundle.entry[0].fullUrl"], id="fullUrl"),
+    ],
+)
+def test_wrong_shapes_are_all_named(entry: Any, paths: list[str]) -> None:
+    error = refusal(lambda: entries_of({"entry": entry}, entries_max=9))
+    assert error.category is Category.UNPROCESSABLE
+    assert [issue.expression for issue in error.issues] == [(path,) for path in paths]
+    assert "Doe" not in said(error)
+
+
+@pytest.mark.parametrize(
+    ("request_", "expected"),
+    [
+        pytest.param(
+            {"method": "POST", "url": "Patient"},
+            Interaction("POST", "Patient", None, None, None),
+            id="create",
+        ),
+        pytest.param(
+            {"method": "POST", "url": "Patient", "ifNoneExist": "identifier=1"},
+            Interaction("POST", "Patient", None, None, "identifier=1"),
+            id="conditional create",
+        ),
+        pytest.param(
+            {"method": "PUT", "url": "/Patient/p.1-A"},
+            Interaction("PUT", "Patient", "p.1-A", None, None),
+            id="update",
+        ),
+        pytest.param(
+            {"method": "GET", "url": "Patient/" + "a" * 64},
+            Interaction("GET", "Patient", "a" * 64, None, None),
+            id="longest id",
+        ),
+    ],
+)
+def test_interaction(request_: dict[str, Any], expected: Interaction) -> None:
+    assert interaction(asking(**request_)) == expected
+
+
+_NEEDED = "`request.method` and a `request.url` such as `Patient/123` are needed"
+_CONDITIONAL = "a conditional `request.url` is not supported here; use `ifNoneExist` with POST"
+
+
+@pytest.mark.parametrize(
+    ("request_", "text", "category"),
+    [
+        pytest.param({}, _NEEDED, Category.UNPROCESSABLE, id="empty"),
+        pytest.param({"url": "Patient"}, _NEEDED, Category.UNPROCESSABLE, id="no method"),
+        pytest.param({"method": "GET"}, _NEEDED, Category.UNPROCESSABLE, id="no url"),
+        pytest.param({"method": "GET", "url": "doe/1"}, _NEEDED, Category.UNPROCESSABLE, id="no type"),
+        pytest.param({"method": "GET", "url": "Patient/a_b"}, _NEEDED, Category.UNPROCESSABLE, id="no id"),
+        pytest.param(
+            {"method": "GET", "url": "Patient/" + "a" * 65}, _NEEDED, Category.UNPROCESSABLE, id="long id"
+        ),
+        pytest.param(
+            {"method": "GET", "url": "http://a.test/Patient/1"},
+            _NEEDED,
+            Category.UNPROCESSABLE,
+            id="absolute",
+        ),
+        pytest.param({"method": "GET", "url": "../Patient/1"}, _NEEDED, Category.UNPROCESSABLE, id="upwards"),
+        pytest.param(
+            {"method": "PUT", "url": "Patient?name=Doe"}, _CONDITIONAL, Category.UNSUPPORTED, id="conditional"
+        ),
+        pytest.param(
+            {"method": "Doe", "url": "Patient?a=\n"},
+            _CONDITIONAL,
+            Category.UNSUPPORTED,
+            id="no value is told",
+        ),
+        pytest.param(
+            {"method": 7, "url": "Patient"},
+            "`Bundle.entry.request.method` must be a string",
+            Category.UNPROCESSABLE,
+            id="number for a method",
+        ),
+    ],
+)
+def test_interaction_is_refused_with_the_rule(
+    request_: dict[str, Any], text: str, category: Category
+) -> None:
+    error = refusal(lambda: interaction(asking(**request_)))
+    assert error.category is category
+    assert [issue.text for issue in error.issues] == [text]
+
+
+def test_an_entry_without_request_asks_for_nothing() -> None:
+    error = refusal(lambda: interaction(BundleEntry({}, None, None)))
+    assert [issue.text for issue in error.issues] == ["`request` is missing"]

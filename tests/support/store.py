@@ -1,0 +1,112 @@
+"""The resource store on a real MongoDB, fed with what ingest would make and asked what the API would ask."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+from prometheus_client import CollectorRegistry
+
+from ingest.prepare import prepare
+from store.fhir.instants import from_datetime
+from store.metrics import StoreMetrics
+from store.mongo.resources import MongoResources
+from store.resources import Outcome, ResourceKey, Stored
+from store.search.criteria import Total
+from store.search.parse import Context, Limits, parse
+from store.settings import StoreSettings
+from store.tenancy import Tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from store.mongo.client import Database
+    from store.resources import Entry, Page, Prepared, PutResult, ResourceStore
+    from store.search.criteria import Position, SearchQuery
+
+NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
+LAB = Tenant("lab", "Production")
+OTHER = Tenant("other", "Production")
+BASE = "https://dod.example/fhir/R4/lab/Production"
+REPORT = ResourceKey("DiagnosticReport", "r1")
+
+
+def metrics() -> StoreMetrics:
+    return StoreMetrics(CollectorRegistry())
+
+
+def mongo_store(
+    database: Database, *, clock: Callable[[], datetime] = lambda: NOW, **settings: Any
+) -> MongoResources:
+    chosen = StoreSettings(mongodb_database=database.name, **settings)
+    return MongoResources(database, settings=chosen, clock=clock, metrics=metrics())
+
+
+def prepared(resource: dict[str, Any], **conditions: Any) -> Prepared:
+    """The resource as ingest hands it to the store."""
+    return replace(prepare(resource, resource["id"], base=BASE).prepared, **conditions)
+
+
+async def put(store: ResourceStore, *resources: dict[str, Any], tenant: Tenant = LAB) -> list[PutResult]:
+    return await store.put_many(tenant, [prepared(one) for one in resources])
+
+
+async def put_one(store: ResourceStore, resource: dict[str, Any], **conditions: Any) -> PutResult:
+    [result] = await store.put_many(LAB, [prepared(resource, **conditions)])
+    return result
+
+
+def asked(
+    text: str,
+    *,
+    type: str = "DiagnosticReport",
+    count: int | None = None,
+    total: Total = Total.BOUNDED,
+    position: Position | None = None,
+    now: datetime = NOW,
+) -> SearchQuery:
+    """The query of `name=value&…`; no percent-encoding."""
+    pairs = [(name, value) for name, _, value in (part.partition("=") for part in text.split("&")) if name]
+    context = Context(Limits(), BASE, from_datetime(now).start, strict=True)
+    query = parse(type, pairs, context).query
+    return replace(query, count=query.count if count is None else count, total=total, position=position)
+
+
+async def found(
+    store: ResourceStore, text: str, *, type: str = "DiagnosticReport", tenant: Tenant = LAB
+) -> list[str]:
+    """The ids of all matches, in order."""
+    page = await store.search(tenant, asked(text, type=type, count=1_000))
+    assert page.total == len(page.entries)
+    return ids(page.entries)
+
+
+async def every_page(store: ResourceStore, text: str, *, size: int) -> list[Page]:
+    """The pages of a search, by following `next`."""
+    pages = [await store.search(LAB, asked(text, count=size))]
+    while pages[-1].next is not None:
+        pages.append(await store.search(LAB, asked(text, count=size, position=pages[-1].next)))
+    return pages
+
+
+def ids(entries: tuple[Entry, ...]) -> list[str]:
+    return [entry.key.id for entry in entries]
+
+
+def stored(found: object) -> Stored:
+    """It is there."""
+    assert isinstance(found, Stored)
+    return found
+
+
+def content(found: object) -> dict[str, Any]:
+    """The resource that was read."""
+    body = orjson.loads(stored(found).raw)
+    assert isinstance(body, dict)
+    return body
+
+
+def outcomes(results: list[PutResult]) -> list[Outcome]:
+    return [result.outcome for result in results]
