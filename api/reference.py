@@ -52,7 +52,7 @@ def search_page() -> str:
         "# Search parameters",
         "",
         "By resource type; the common ones at the end serve every type. Tokens take `code`, `system|code`,",
-        "`|code`, `system|`; dates take the prefixes `eq ne gt ge lt le sa eb ap`; references take `Type/id`,",
+        "`|code`, `system|`; dates take the prefixes `eq ne gt ge lt le sa eb ap`; references `Type/id`,",
         "a bare id or an absolute URL, and can be chained (`patient.identifier=…`,",
         "`subject:Patient.birthdate=…`).",
         "Modifiers: `:missing` on all, `:not` on tokens, `:identifier` and `:Type` on references.",

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from email.utils import format_datetime
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 import orjson
 from aiohttp import hdrs, web
 
 from ingest.outcome import STATUS, issues_of, outcome, render
+from ingest.unique import unique_id
 from store.fhir.issues import Issue
 from store.resources import Gone, Outcome, Stored, instant
 
@@ -127,5 +127,5 @@ def entry_of_error(error: ServiceError) -> dict[str, Any]:
 
 def response_bundle(kind: str, entries: Sequence[Mapping[str, Any]]) -> bytes:
     """A Bundle of type batch-response or transaction-response."""
-    bundle = {"resourceType": "Bundle", "id": str(uuid4()), "type": kind}
+    bundle = {"resourceType": "Bundle", "id": unique_id(), "type": kind}
     return orjson.dumps({**bundle, "entry": list(entries)} if entries else bundle)

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from typing import TYPE_CHECKING, Final
-from uuid import uuid4
 
 from api.keys import REQUEST_ID
+from ingest.unique import unique_id
 
 if TYPE_CHECKING:
     from aiohttp import web
@@ -19,7 +19,7 @@ SAFE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 def take_request_id(request: web.Request) -> str:
     """Give the request its id: the sender's when it is safe, else a new one."""
     sent = request.headers.get(HEADER)
-    request_id = sent if sent is not None and SAFE.fullmatch(sent) else uuid4().hex
+    request_id = sent if sent is not None and SAFE.fullmatch(sent) else unique_id()
     request[REQUEST_ID] = request_id
     return request_id
 

@@ -6,11 +6,11 @@ https://hl7.org/fhir/R4/bundle.html, https://hl7.org/fhir/R4/search.html#Respons
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
-from uuid import uuid4
 
 import orjson
 
 from ingest.outcome import outcome
+from ingest.unique import unique_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 def render(page: Page, *, base: str, links: Iterable[Link], issues: Sequence[Issue] = ()) -> bytes:
     """The Bundle; `entry` is left out when there is none, as JSON in FHIR has no empty lists."""
-    head: dict[str, Any] = {"resourceType": "Bundle", "id": str(uuid4()), "type": "searchset"}
+    head: dict[str, Any] = {"resourceType": "Bundle", "id": unique_id(), "type": "searchset"}
     if page.total is not None:
         head["total"] = page.total
     head["link"] = [{"relation": link.relation, "url": link.url} for link in links]
@@ -42,7 +42,7 @@ def render(page: Page, *, base: str, links: Iterable[Link], issues: Sequence[Iss
 def _outcome_entry(issues: Sequence[Issue]) -> bytes:
     """What was left out of the search; counts in no total."""
     entry = {
-        "fullUrl": f"urn:uuid:{uuid4()}",
+        "fullUrl": f"urn:uuid:{unique_id()}",
         "resource": outcome(issues),
         "search": {"mode": "outcome"},
     }

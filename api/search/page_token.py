@@ -54,12 +54,18 @@ def _encoded(data: bytes) -> str:
     return urlsafe_b64encode(data).rstrip(b"=").decode()
 
 
+def _decoded(token: str) -> bytes:
+    """The bytes of a token. Raises ValueError; Base64 spells the same bytes in several ways, ours is one."""
+    data = b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
+    if _encoded(data) != token:
+        raise ValueError
+    return data
+
+
 def unseal(token: str, *, tenant: str, secret: bytes, now_seconds: int) -> PageState:
     """What a token of ours holds. Raises ServiceError `not-found` or `gone`."""
     try:
-        data = b64decode(token + "=" * (-len(token) % 4), b"-_", validate=True)
-        if _encoded(data) != token:  # Base64 spells the same bytes in several ways; ours is one.
-            raise binascii.Error
+        data = _decoded(token)
         opened = AESGCM(secret).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], tenant.encode())
     except (InvalidTag, binascii.Error, ValueError):
         issue = Issue("not-found", "this page link is not one of ours for this tenant", ("_page",))

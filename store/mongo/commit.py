@@ -45,7 +45,7 @@ class GroupCommit(Generic[Work, Done]):
         self._settings = settings
         self._metrics = metrics
         self._waiting: deque[tuple[Work, asyncio.Future[Done]]] = deque()
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._under_way: dict[asyncio.Task[None], frozenset[str]] = {}
 
     async def submit(self, works: Sequence[Work]) -> list[Done]:
         """Commit these; returns when all are durable. Raises ServiceError when the queue is full."""
@@ -69,27 +69,34 @@ class GroupCommit(Generic[Work, Done]):
 
     def _start(self) -> None:
         while self._waiting and len(self._under_way) < self._settings.commit_parallel:
-            task = asyncio.create_task(self._run(self._take()))
-            self._under_way.add(task)
+            group = self._take()
+            if not group:
+                return  # Its resource is being written: the group that ends starts the next one.
+            task = asyncio.create_task(self._run(group))
+            self._under_way[task] = frozenset(self._same(work) for work, _ in group)
             task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+        del self._under_way[task]
         self._start()
 
     def _take(self) -> list[tuple[Work, asyncio.Future[Done]]]:
-        """The next group: in order, within the limits, no resource twice."""
+        """The next group: in order, within the limits, no resource twice or under way already.
+
+        Two groups that write one resource would race, and the one that loses starts over.
+        """
         group: list[tuple[Work, asyncio.Future[Done]]] = []
-        names: set[str] = set()
+        names: set[str] = set().union(*self._under_way.values())
         total = 0
         while self._waiting and len(group) < self._settings.commit_operations_max:
             work = self._waiting[0][0]
             name, total = self._same(work), total + self._size(work)
-            if group and (name in names or total > self._settings.commit_bytes_max):
+            if name in names or (group and total > self._settings.commit_bytes_max):
                 break
             names.add(name)
             group.append(self._waiting.popleft())
-        self._metrics.commit(len(group), len(self._waiting))
+        if group:
+            self._metrics.commit(len(group), len(self._waiting))
         return group
 
     async def _run(self, group: Sequence[tuple[Work, asyncio.Future[Done]]]) -> None:

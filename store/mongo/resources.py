@@ -27,6 +27,7 @@ from store.resources import Entry, Gone, Outcome, Page, PutResult, ResourceKey, 
 from store.search.criteria import Position, Total
 from store.search.index import key
 from store.search.plan import Explanation, document_id, plan
+from store.search.tokens import bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -138,8 +139,10 @@ class MongoResources:
         ids = [w.id for w in writes if again or w.prepared is None or not w.prepared.fresh]
         if not ids:
             return {}
-        fields = {"version": 1, "updated": 1, "deleted": 1, "digest": 1}
-        cursor = self._latest.find({"_id": {"$in": ids}}, fields, batch_size=len(ids) + 1)
+        fields = {"version": 1, "updated": 1, "deleted": 1, "digest": 1, "expires_at": 1}
+        # Majority, so that `unchanged` and `exists` are said of what is durable. A writer that came too
+        # late meets a duplicate key, and waits in the server until what it met is durable as well.
+        cursor = self._read.find({"_id": {"$in": ids}}, fields, batch_size=len(ids) + 1)
         return {document["_id"]: document for document in await cursor.to_list(None)}
 
     async def _apply(self, steps: Mapping[str, _Step]) -> dict[str, ServiceError]:
@@ -198,19 +201,19 @@ class MongoResources:
         self, tenant: Tenant, wanted: Sequence[Identified]
     ) -> dict[Identified, frozenset[str]]:
         """See the port."""
-        asked = {(one.type, key("identifier", one.spelling)): one for one in wanted}
+        asked = {(one.type, one.spelling): one for one in wanted}
         if not asked:
             return {}
         matching = {
             "tenant": str(tenant),
             "type": {"$in": sorted({one.type for one in wanted})},
-            "keys": {"$in": sorted({name for _, name in asked})},
+            "keys": {"$in": sorted({key("identifier", bare(spelling)) for _, spelling in wanted})},
         }
         found: dict[Identified, frozenset[str]] = {}
         with guarded(self._metrics, "identified", seconds=self._settings.store_timeout_seconds):
-            fields = {"_id": 0, "type": 1, "id": 1, "keys": 1}
+            fields = {"_id": 0, "type": 1, "id": 1, "index.identifier": 1}
             async for document in self._latest.find(matching, fields, hint="keyed"):
-                for name in document["keys"]:
+                for name in document["index"]["identifier"]:
                     one = asked.get((document["type"], name))
                     if one is not None:
                         found[one] = found.get(one, frozenset()) | {document["id"]}
@@ -292,7 +295,8 @@ _OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is no
 
 def _step(write: _Write, current: Mapping[str, Any] | None, now: datetime) -> _Step:
     """What a write means for what is stored now."""
-    deleted = bool(current and current.get("deleted"))
+    # What has expired is as good as deleted: nobody can read it any more.
+    deleted = bool(current and (current.get("deleted") or current["expires_at"] <= now))
     version = current["version"] if current else 0
     # Versions of one resource are strictly later than one another, whatever the clocks say.
     updated = max(now, updated_of(current) + timedelta(milliseconds=1)) if current else now

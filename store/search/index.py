@@ -17,9 +17,10 @@ from store.search import dates, references, tokens
 from store.search.parameters import TYPES, Parameter, ResourceType, SearchType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from store.fhir.datatypes import Json, JsonObject
+    from store.search.references import Referred
 
 INDEX_VERSION: Final = 1
 """Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
@@ -61,10 +62,11 @@ def index(resource: JsonObject, resource_type: str, *, base: str | None = None) 
     except Malformed as error:
         contained = {}
         issues.append(_issue(resource_type, error))
-    for parameter in row.rows:
+    seen: dict[str, list[Referred]] = {}  # `subject` and `patient` look at the same element.
+    for parameter in row.indexed:
         found = _found(parameter, resource)
         try:
-            if parameter.type is SearchType.DATE and parameter.paths:
+            if parameter.type is SearchType.DATE:
                 interval = _interval(found)
                 if parameter.when:
                     when = interval
@@ -74,8 +76,11 @@ def index(resource: JsonObject, resource_type: str, *, base: str | None = None) 
                 continue
             elif parameter.type is SearchType.TOKEN:
                 _put(fields, parameter.name, _tokens(parameter, found))
-            elif parameter.type is SearchType.REFERENCE:
-                _references(fields, parameter, found, contained, base)
+            else:
+                at = parameter.expression
+                if at not in seen:
+                    seen[at] = [references.index(v, p, contained=contained, base=base) for v, p in found]
+                _references(fields, parameter, seen[at])
         except Malformed as error:
             issues.append(_issue(resource_type, error))
     return Indexed(fields, tuple(_keys(row, fields)), when, tuple(dict.fromkeys(issues)))
@@ -83,7 +88,12 @@ def index(resource: JsonObject, resource_type: str, *, base: str | None = None) 
 
 def _found(parameter: Parameter, resource: JsonObject) -> list[tuple[Json, str]]:
     """What stands at the parameter's paths, each with its path."""
-    return [(value, path.text) for path in parameter.paths for value in path.values(resource)]
+    return [
+        (value, path.text)
+        for path in parameter.paths
+        if path.names[0] in resource  # Most rows are about elements that are not there.
+        for value in path.values(resource)
+    ]
 
 
 def _issue(resource_type: str, error: Malformed) -> Issue:
@@ -107,19 +117,13 @@ def _interval(found: list[tuple[Json, str]]) -> Interval:
     return intervals[0] if len(intervals) == 1 else dates.union(intervals)
 
 
-def _references(
-    fields: Fields,
-    parameter: Parameter,
-    found: list[tuple[Json, str]],
-    contained: Mapping[str, JsonObject],
-    base: str | None,
-) -> None:
-    referred = [
-        references.index(value, parameter, path, contained=contained, base=base) for value, path in found
-    ]
-    _put(fields, parameter.name, [spelling for one in referred for spelling in one.targets])
-    _put(fields, f"{parameter.name}:identifier", [token for one in referred for token in one.logical])
-    _put(fields, f"{parameter.name}>identifier", [token for one in referred for token in one.contained])
+def _references(fields: Fields, parameter: Parameter, referred: Sequence[Referred]) -> None:
+    if parameter.only is not None:
+        referred = [one for one in referred if references.fits(one, parameter.only)]
+    name = parameter.name
+    _put(fields, name, [spelling for one in referred for spelling in one.targets])
+    _put(fields, f"{name}:identifier", [token for one in referred for token in one.logical])
+    _put(fields, f"{name}>identifier", [token for one in referred for token in one.contained])
 
 
 def _keys(row: ResourceType, fields: Fields) -> Iterator[str]:
@@ -127,30 +131,34 @@ def _keys(row: ResourceType, fields: Fields) -> Iterator[str]:
     patients = list(_alone(patient, fields)) if patient else []
     yield from patients
     for parameter in row.keyed:
+        if parameter.name not in fields and parameter.type is SearchType.TOKEN:
+            continue
         if parameter is not patient and parameter.keyed:
             yield from _alone(parameter, fields)
         if parameter.scoped:
-            for spelling in _keyed(parameter.name, fields):
+            for code in _codes(parameter.name, fields):
                 for one in patients:
-                    yield scoped_key(one, parameter.name, spelling)
+                    yield scoped_key(one, parameter.name, code)
 
 
-def _keyed(name: str, fields: Fields) -> list[str]:
-    """The spellings of a list field that are worth a key."""
-    return [s for s in fields.get(name, ()) if isinstance(s, str) and tokens.keyed(s)]
+def _codes(name: str, fields: Fields) -> list[str]:
+    """The codes of a token field, each once."""
+    return [s for s in fields.get(name, ()) if isinstance(s, str) and tokens.is_bare(s)]
 
 
 def _alone(parameter: Parameter, fields: Fields) -> Iterator[str]:
     name = parameter.name
-    if name in fields:
-        for spelling in _keyed(name, fields):
-            if parameter.narrower is None or not names_patient(spelling):
-                yield key(name, spelling)
-    if parameter.type is SearchType.REFERENCE:
-        for field in (f"{name}:identifier", f"{name}>identifier"):
-            if field in fields:
-                for spelling in _keyed(field, fields):
-                    yield key(identifier_name(parameter), spelling)
+    if parameter.type is SearchType.TOKEN:
+        for code in _codes(name, fields):
+            yield key(name, code)
+        return
+    for spelling in fields.get(name, ()):
+        if isinstance(spelling, str) and (parameter.narrower is None or not names_patient(spelling)):
+            yield key(name, spelling)
+    for field in (f"{name}:identifier", f"{name}>identifier"):
+        if field in fields:
+            for code in _codes(field, fields):
+                yield key(identifier_name(parameter), code)
 
 
 def identifier_name(parameter: Parameter) -> str:
@@ -160,4 +168,5 @@ def identifier_name(parameter: Parameter) -> str:
 
 def names_patient(spelling: str) -> bool:
     """Whether a reference's spelling says that it points at a Patient."""
-    return parse_reference(spelling).type == "Patient"  # As `patient` itself is indexed.
+    # As `patient` itself is indexed; the first test spares most others the second.
+    return "Patient/" in spelling and parse_reference(spelling).type == "Patient"

@@ -118,6 +118,11 @@ class ResourceType:
         return tuple(row for row in self.rows if row.keyed or row.scoped)
 
     @cached_property
+    def indexed(self) -> tuple[Parameter, ...]:
+        """The rows whose values are elements of the resource."""
+        return tuple(row for row in self.rows if row.paths)
+
+    @cached_property
     def rows(self) -> tuple[Parameter, ...]:
         """The type's own rows, then the common ones."""
         return (*self.parameters, *COMMON)
@@ -187,7 +192,7 @@ DIAGNOSTIC_REPORT: Final = ResourceType(
         _reference("media", "media.link", "DiagnosticReport-media", ("Media",)),
         _patient("subject"),
         _reference("performer", "performer", "DiagnosticReport-performer", _PRACTITIONERS),
-        _reference("result", "result", "DiagnosticReport-result", ("Observation",), keyed=2),
+        _reference("result", "result", "DiagnosticReport-result", ("Observation",)),
         _reference(
             "results-interpreter",
             "resultsInterpreter",

@@ -318,12 +318,12 @@ def bounded_by_patient(query: SearchQuery) -> bool:
 def _names(clause: Clause, names: Sequence[str]) -> bool:
     match clause:
         case Tokens():
-            whole = all(map(tokens.keyed, clause.spellings))  # `system|` names everyone.
+            whole = all(map(tokens.bare, clause.spellings))  # `system|` names everyone.
             return clause.parameter.name in names and whole and not clause.negated
         case References():
             return clause.parameter.name in names
         case Chain():
-            whole = bool(clause.identifiers) and all(map(tokens.keyed, clause.identifiers))
+            whole = bool(clause.identifiers) and all(map(tokens.bare, clause.identifiers))
             return clause.parameter.name in names and whole
         case Dates() | Missing() | AnyOf():
             return False

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 from store.fhir.instants import MISSING
 from store.search import dates
 from store.search.criteria import AnyOf, Chain, Dates, Missing, References, Tokens
-from store.search.index import identifier_name, key, names_patient, scoped_key
+from store.search.index import identifier_name, key, names_patient
 from store.search.parameters import WHEN, Parameter, SearchType
-from store.search.tokens import keyed
+from store.search.tokens import bare, is_bare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from store.search.criteria import Clause, Filter, Position, SearchQuery
@@ -57,9 +57,17 @@ class Explanation(NamedTuple):
 class _Driver(NamedTuple):
     rank: int
     keys: tuple[str, ...]
+    clauses: tuple[Clause, ...]
+    """Where the keys come from."""
     covered: tuple[Clause, ...]
-    """Clauses that the keys decide alone."""
+    """Those of them that the keys decide alone; the others are tested on what was found as well."""
     name: str
+
+
+class _Keys(NamedTuple):
+    entries: tuple[str, ...]
+    exact: bool
+    """They say the same as the clause; else they find more."""
 
 
 def plan(
@@ -167,65 +175,80 @@ def _driver(clauses: Sequence[Clause], resolved: Mapping[Chain, tuple[str, ...]]
     )
 
 
-def _alone(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> Iterable[_Driver]:
+def _alone(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> Iterator[_Driver]:
     if isinstance(clause, Tokens) and clause.parameter.field == "id" and not clause.negated:
-        yield _Driver(0, clause.spellings, (clause,), "_id")
+        yield _Driver(0, clause.spellings, (clause,), (clause,), "_id")
         return
-    keys = keys_of(clause, resolved)
+    keys = _keys_of(clause, resolved)
     if keys is None:
         return
     if isinstance(clause, AnyOf):
-        yield _Driver(20, keys, (clause,), "union")
-    elif all(entry.startswith("patient") for entry in keys):
-        yield _Driver(50, keys, (clause,), "patient")
+        rank, name = 20, "union"
+    elif all(entry.startswith("patient") for entry in keys.entries):
+        rank, name = 50, "patient"
     else:
-        yield _Driver(clause.parameter.keyed * 10, keys, (clause,), clause.parameter.name)
+        rank, name = clause.parameter.keyed * 10, clause.parameter.name
+    yield _Driver(rank, keys.entries, (clause,), (clause,) if keys.exact else (), name)
 
 
-def keys_of(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> tuple[str, ...] | None:
-    """The `keyed` entries that say the same as the clause; None when there is no such set."""
+def _keys_of(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> _Keys | None:
+    """The `keyed` entries without which the clause cannot hold; None when there is no such set."""
     match clause:
         case Tokens():
-            usable = clause.parameter.keyed and not clause.negated and all(map(keyed, clause.spellings))
-            return tuple(key(clause.parameter.name, s) for s in clause.spellings) if usable else None
+            if not clause.parameter.keyed or clause.negated:
+                return None
+            return _token_keys(clause.parameter.name, clause.spellings)
         case References():
             return _reference_keys(clause.parameter, clause.spellings)
         case Chain():
             targets = _reference_keys(clause.parameter, resolved[clause])
-            if targets is None or not all(map(keyed, clause.identifiers)):
-                return None
-            name = identifier_name(clause.parameter)
-            return (*targets, *(key(name, spelling) for spelling in clause.identifiers))
+            own = _token_keys(identifier_name(clause.parameter), clause.identifiers)
+            return _union((targets, own))
         case AnyOf():
-            parts = [keys_of(member, resolved) for member in clause.clauses]
-            if any(part is None for part in parts):
-                return None
-            return tuple(dict.fromkeys(entry for part in parts for entry in part or ()))
+            return _union([_keys_of(member, resolved) for member in clause.clauses])
         case Dates() | Missing():
             return None
         case _:
             assert_never(clause)
 
 
-def _reference_keys(parameter: Parameter, spellings: Sequence[str]) -> tuple[str, ...] | None:
+def _union(parts: Sequence[_Keys | None]) -> _Keys | None:
+    entries: dict[str, None] = {}
+    for part in parts:
+        if part is None:
+            return None
+        entries |= dict.fromkeys(part.entries)
+    return _Keys(tuple(entries), all(part.exact for part in parts if part))
+
+
+def _token_keys(name: str, spellings: Sequence[str]) -> _Keys | None:
+    codes = dict.fromkeys(map(bare, spellings))
+    if "" in codes:  # `system|` finds too much to be worth entries.
+        return None
+    return _Keys(tuple(key(name, code) for code in codes), all(map(is_bare, spellings)))
+
+
+def _reference_keys(parameter: Parameter, spellings: Sequence[str]) -> _Keys | None:
     if not parameter.keyed:
         return None
-    return tuple(
-        key(parameter.narrower if parameter.narrower and names_patient(s) else parameter.name, s)
-        for s in spellings
+    names = (
+        parameter.narrower if parameter.narrower and names_patient(s) else parameter.name for s in spellings
     )
+    return _Keys(tuple(map(key, names, spellings)), exact=True)
 
 
-def _with_patient(patient: _Driver, clause: Clause) -> Iterable[_Driver]:
+def _with_patient(patient: _Driver, clause: Clause) -> Iterator[_Driver]:
     if not isinstance(clause, Tokens) or not clause.parameter.scoped or clause.negated:
         return
-    if not all(map(keyed, clause.spellings)):
-        return
     name = clause.parameter.name
-    keys = tuple(scoped_key(p, name, s) for p in patient.keys for s in clause.spellings)
+    codes = _token_keys("", clause.spellings)
+    if codes is None:
+        return
+    keys = tuple(f"{p}&{name}{code}" for p in patient.keys for code in codes.entries)
+    covered = (*patient.covered, clause) if codes.exact else patient.covered
     # Code finds fewer than category, category fewer than status.
     rank = patient.rank - {"code": 5, "category": 4}.get(name, 3)
-    yield _Driver(rank, keys, (*patient.covered, clause), f"patient&{name}")
+    yield _Driver(rank, keys, (*patient.clauses, clause), covered, f"patient&{name}")
 
 
 # --- clauses as filters on what was found
@@ -299,7 +322,8 @@ def shape_of(clause: Clause) -> str:
 def _shape(query: SearchQuery, driver: _Driver | None, rest: Sequence[Clause]) -> str:
     parts = [query.type]
     if driver:
-        parts.append("by " + " & ".join(shape_of(clause) for clause in driver.covered))
+        parts.append("by " + " & ".join(shape_of(clause) for clause in driver.clauses))
+    rest = [clause for clause in rest if not driver or not any(clause is one for one in driver.clauses)]
     if rest:
         parts.append("filter " + " & ".join(shape_of(clause) for clause in rest))
     parts.append("sort " + ",".join(("-" if down < 0 else "") + name for name, down in _sort(query)[:-1]))

@@ -31,6 +31,8 @@ class Referred(NamedTuple):
     """Token spellings of `Reference.identifier`: what `:identifier` asks for."""
     contained: tuple[str, ...] = ()
     """Token spellings of the contained resource's identifiers."""
+    type: str | None = None
+    """Of what is referred to, as far as the reference tells."""
 
 
 def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None = None) -> list[str]:
@@ -49,38 +51,31 @@ def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None
     return [spelling]
 
 
-def index(
-    value: Json, parameter: Parameter, path: str, *, contained: Mapping[str, JsonObject], base: str | None
-) -> Referred:
-    """What is stored for one Reference. Nothing when `parameter.only` asks for another type."""
+def index(value: Json, path: str, *, contained: Mapping[str, JsonObject], base: str | None) -> Referred:
+    """What is stored for one Reference."""
     element = object_of(value, path)
     text = text_of(element, "reference", path)
     named = text_of(element, "type", path)
-    logical = _identifiers(element, "identifier", path)
+    logical = _identifiers(element, "identifier", path) if "identifier" in element else ()
     if text is None:
-        return Referred(logical=logical) if _fits(parameter, named) else Referred()
+        return Referred(logical=logical, type=named)
     if text.startswith("#"):
         inner = contained.get(text[1:])
         if inner is None:
-            return Referred(logical=logical) if _fits(parameter, named) else Referred()
-        if not _fits(parameter, text_of(inner, "resourceType", "contained") or named):
-            return Referred()
-        return Referred(logical=logical, contained=_identifiers(inner, "identifier", "contained"))
+            return Referred(logical=logical, type=named)
+        inner_type = text_of(inner, "resourceType", "contained") or named
+        return Referred((), logical, _identifiers(inner, "identifier", "contained"), inner_type)
     target = parse_reference(text, base=base)
-    if not _fits(parameter, target.type or named, told=target.type is not None or named is not None):
-        return Referred()
     spelled = [target.spelling]
     if target.version is not None:
         spelled.append(f"{target.spelling}/_history/{target.version}")
-    return Referred(tuple(spelled), logical)
+    return Referred(tuple(spelled), logical, (), target.type or named)
 
 
-def _fits(parameter: Parameter, resource_type: str | None, *, told: bool = True) -> bool:
+def fits(referred: Referred, only: str) -> bool:
     """`resolve() is Patient`, decided without the target: by type segment, `Reference.type`, contained."""
-    if parameter.only is None or resource_type == parameter.only:
-        return True
     # A logical reference that tells no type may well be a patient; a literal one would say so.
-    return resource_type is None and told
+    return referred.type == only or (referred.type is None and not referred.targets)
 
 
 def _identifiers(element: JsonObject, name: str, path: str) -> tuple[str, ...]:

@@ -113,9 +113,17 @@ def parse(text: str, parameter: Parameter) -> str:
     return _spell(system, code or None)
 
 
-def keyed(spelling: str) -> bool:
-    """Whether a spelling is worth an index entry of its own: all but `system|`, which finds too much."""
-    return not (spelling.endswith("|") and split(spelling, "|")[-1] == "")
+def bare(spelling: str) -> str:
+    """The code of a spelling without its system: what the `keyed` index holds. Empty for `system|`.
+
+    One entry for each code instead of one for each spelling: the system is tested on what was found.
+    """
+    return split(spelling, "|")[-1] if "|" in spelling else spelling
+
+
+def is_bare(spelling: str) -> bool:
+    """Whether a spelling is a code alone, so that its entry decides."""
+    return "|" not in spelling or len(split(spelling, "|")) == 1
 
 
 def index(value: Json, parameter: Parameter, path: str) -> Sequence[str]:

@@ -1,4 +1,4 @@
-"""Reading over HTTP: the bytes, the headers that let a client keep them, and what is said of what is not there."""
+"""Reading over HTTP: the bytes, the headers that let a client keep them, and what is not there."""
 
 from __future__ import annotations
 
@@ -59,9 +59,7 @@ async def test_head_is_a_read_without_its_body(stored: Service) -> None:
         ({"if_none_match": 'W/"1"', "if_modified_since": "Sun, 22 Nov 2026 11:59:59 GMT"}, 304),
     ],
 )
-async def test_a_client_that_has_it_is_told_so(
-    stored: Service, headers: dict[str, str], status: int
-) -> None:
+async def test_a_client_that_has_it_is_told_so(stored: Service, headers: dict[str, str], status: int) -> None:
     answer = await stored.get(PATH, **headers)
     assert (answer.status, answer.text == "") == (status, status == 304)
     assert (answer.headers["ETag"], answer.headers["Last-Modified"]) == ('W/"1"', NOON)
@@ -73,7 +71,12 @@ async def test_what_was_never_there(stored: Service) -> None:
 
 
 async def test_what_is_no_path(stored: Service) -> None:
-    for path in ("DiagnosticReport/under_score", f"DiagnosticReport/{'x' * 65}", f"{PATH}/_history/0", "diagnosticreport/r1"):
+    for path in (
+        "DiagnosticReport/under_score",
+        f"DiagnosticReport/{'x' * 65}",
+        f"{PATH}/_history/0",
+        "diagnosticreport/r1",
+    ):
         is_refused(await stored.get(path), 404, "not-found")
 
 
@@ -113,8 +116,10 @@ async def test_each_version_is_read_by_its_number(stored: Service) -> None:
 
 async def test_last_updated_strictly_increases_though_the_clock_stands_still(stored: Service) -> None:
     seen = [(await stored.get(PATH)).body["meta"]["lastUpdated"]]
-    for status in ("amended", "corrected"):
-        seen.append((await stored.put(report(status=status))).body["meta"]["lastUpdated"])
+    seen += [
+        (await stored.put(report(status=status))).body["meta"]["lastUpdated"]
+        for status in ("amended", "corrected")
+    ]
     stored.clock.move(hours=-1)
     seen.append((await stored.put(report())).body["meta"]["lastUpdated"])
     assert seen == [f"2026-11-22T12:00:00.00{n}Z" for n in range(4)]

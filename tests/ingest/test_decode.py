@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.decode import decode
-from ingest.stamp import unstamped
+from ingest.stamp import dump, unstamped
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import Number
 from store.resources import ResourceKey
@@ -41,7 +41,28 @@ KEY = ResourceKey("Basic", "b-1")
     ],
 )
 def test_values(text: str, value: Any) -> None:
-    assert decode(b'{"a":' + text.encode() + b"}") == {"a": value}
+    # The white space keeps it from the fast parser, which has a test of its own.
+    assert decode(b'{"a": ' + text.encode() + b"}") == {"a": value}
+
+
+@pytest.mark.parametrize(
+    "text", ["1.00", "1e400", "-0", "1" * 40, '{"b":1,"b":2}', '"\\u00e9"', "NaN", "[1,]", '"\\ud800"']
+)
+def test_the_fast_parser_is_not_believed_when_it_would_lose_something(text: str) -> None:
+    body = b'{"a":' + text.encode() + b"}"
+    spaced = b'{"a": ' + text.encode() + b"}"
+    answers = []
+    for one in (body, spaced):
+        try:
+            answers.append(repr(decode(one)) + stamped(one))
+        except ServiceError as error:
+            answers.append(error.issues[0].code)
+    assert answers[0] == answers[1]
+
+
+def stamped(body: bytes) -> str:
+    """The digits as they would be stored."""
+    return dump(decode(body)).decode()
 
 
 def test_a_byte_order_mark_is_passed_over() -> None:

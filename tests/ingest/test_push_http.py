@@ -50,7 +50,7 @@ async def test_create(service: Service) -> None:
     answer = await service.create(report("mine"))
     stored = answer.body
     assert (answer.status, answer.headers["Content-Type"]) == (201, FHIR_UTF8)
-    assert UUID(stored["id"])
+    assert str(UUID(stored["id"])) == stored["id"]
     assert stored == added(report(stored["id"]), 1)
     assert answer.headers["Location"] == f"{service.base}/DiagnosticReport/{stored['id']}/_history/1"
     assert (answer.headers["ETag"], answer.headers["Last-Modified"]) == ('W/"1"', NOON)
@@ -195,7 +195,9 @@ async def test_if_none_exist_after_what_it_made_was_deleted(service: Service) ->
     assert (await service.search([("_id", second.body["id"])])).body["total"] == 1
 
 
-@pytest.mark.parametrize("condition", ["", "_count=1", "identifer=x", "code:in=x", "date=nonsense", "identifier="])
+@pytest.mark.parametrize(
+    "condition", ["", "_count=1", "identifer=x", "code:in=x", "date=nonsense", "identifier="]
+)
 async def test_a_condition_that_cannot_be_tested_is_refused(service: Service, condition: str) -> None:
     answer = await service.create(report(), if_none_exist=condition)
     assert (answer.status, answer.headers["Content-Type"]) == (400, FHIR_UTF8)
@@ -203,8 +205,8 @@ async def test_a_condition_that_cannot_be_tested_is_refused(service: Service, co
 
 
 async def test_twenty_at_once_under_one_condition_make_one(service: Service) -> None:
-    for round in range(5):
-        number = f"A-{round}"
+    for turn in range(5):
+        number = f"A-{turn}"
         body = report(identifier=[identified(ORDERS, number)])
         answers = await asyncio.gather(
             *(service.create(body, if_none_exist=f"identifier={ORDERS}|{number}") for _ in range(20))
@@ -295,7 +297,8 @@ async def test_digits_and_unknown_elements_come_back_as_they_came(service: Servi
 async def test_digits_survive_messages_and_batches(service: Service) -> None:
     body = exactly(EXACT)
     bundle = json.dumps(message(patient("p1"))).replace(
-        '"resource": {"resourceType": "Patient"', f'"resource": {EXACT}}}, {{"resource": {{"resourceType": "Patient"'
+        '"resource": {"resourceType": "Patient"',
+        f'"resource": {EXACT}}}, {{"resource": {{"resourceType": "Patient"',
     )
     pushed = await service.request("POST", "$process-message", data=bundle)
     assert pushed.status == 200, pushed.text
@@ -332,7 +335,12 @@ async def test_digits_survive_messages_and_batches(service: Service) -> None:
     ],
 )
 async def test_a_body_that_is_no_json_object(service: Service, body: bytes, said: str) -> None:
-    for method, path in (("POST", "DiagnosticReport"), ("PUT", PATH), ("POST", "$process-message"), ("POST", "")):
+    for method, path in (
+        ("POST", "DiagnosticReport"),
+        ("PUT", PATH),
+        ("POST", "$process-message"),
+        ("POST", ""),
+    ):
         answer = await service.request(method, path, data=body)
         is_refused(answer, 400, "structure")
         assert said in answer.texts
@@ -388,12 +396,9 @@ async def test_every_issue_is_said_at_once(service: Service) -> None:
     assert len(answer.issues) >= 2
 
 
-@pytest.mark.parametrize("id", ["under_score", "x" * 65, "", " ", 7])
+@pytest.mark.parametrize("id", ["under_score", "x" * 65, " ", 7])
 async def test_an_id_that_is_no_id(service: Service, id: Any) -> None:
-    answer = await service.request("POST", "DiagnosticReport", report(id))
-    assert answer.status in (201, 422)
-    if id not in ("",):
-        is_refused(answer, 422, "value")
+    is_refused(await service.request("POST", "DiagnosticReport", report(id)), 422, "value")
 
 
 async def test_a_type_that_is_not_r4_s(service: Service) -> None:
@@ -418,9 +423,9 @@ async def test_media_types_and_encodings(service: Service) -> None:
 
 
 async def test_bodies_at_the_limit_and_above(mongodb: str) -> None:
-    def sized(bytes: int) -> bytes:
+    def sized(total: int) -> bytes:
         empty = json.dumps(report(conclusion="")).encode()
-        return json.dumps(report(conclusion="x" * (bytes - len(empty)))).encode()
+        return json.dumps(report(conclusion="x" * (total - len(empty)))).encode()
 
     async with opened_service(mongodb, body_bytes_max=2_000, resource_bytes_max=1_500) as service:
         is_refused(await service.request("PUT", PATH, data=sized(2_001)), 413, "too-long")
@@ -616,7 +621,7 @@ async def test_a_message_stores_its_resources_under_ids_of_their_own(service: Se
         assert entry["response"]["lastModified"] == "2026-11-22T12:00:00.000Z"
         assert where.startswith(f"{service.base}/")
         assert where.endswith("/_history/1")
-        assert UUID(where.split("/")[-3])
+        assert UUID(where.split("/")[-3]).version == 8
     _, rep, obs, pat = ["/".join(where.split("/")[-4:-2]) for where in found]
     stored = (await service.get(rep)).body
     assert stored["subject"] == refers(pat)
@@ -666,7 +671,10 @@ async def test_a_resource_that_is_stored_already_keeps_its_id(service: Service) 
 async def test_ids_differ_between_tenants(service: Service) -> None:
     other = await service.new_tenant()
     ids = [
-        [where.split("/")[-3] for where in locations(await one.request("POST", "$process-message", laboratory()))]
+        [
+            where.split("/")[-3]
+            for where in locations(await one.request("POST", "$process-message", laboratory()))
+        ]
         for one in (service, other)
     ]
     assert not set(ids[0]) & set(ids[1])
@@ -686,12 +694,17 @@ async def test_twenty_messages_at_once_store_one(service: Service) -> None:
 
 async def test_twin_entries_are_stored_once_and_each_is_answered(service: Service) -> None:
     twin = patient("pat", identified(MRN, "1"))
-    found = locations(await service.request("POST", "$process-message", message(report("rep", "pat"), twin, twin)))
+    found = locations(
+        await service.request("POST", "$process-message", message(report("rep", "pat"), twin, twin))
+    )
     assert (len(found), found[2]) == (4, found[3])
 
 
 async def test_entries_under_one_identifier_that_differ_are_two_resources(service: Service) -> None:
-    both = [resource("Specimen", f"s{n}", identifier=[identified("urn:x", "1")], note=[{"text": str(n)}]) for n in (1, 2)]
+    both = [
+        resource("Specimen", f"s{n}", identifier=[identified("urn:x", "1")], note=[{"text": str(n)}])
+        for n in (1, 2)
+    ]
     found = locations(await service.request("POST", "$process-message", message(*both)))
     assert found[1] != found[2]
     texts = [(await service.get(where)).body["note"][0]["text"] for where in found[1:]]
@@ -725,7 +738,9 @@ async def test_nothing_of_a_message_is_dropped_when_two_entries_have_one_id(serv
 
 
 async def test_a_message_without_header_is_taken_and_said_so(service: Service) -> None:
-    answer = await service.request("POST", "Observation/$observation-create", message(patient("p"), header=False))
+    answer = await service.request(
+        "POST", "Observation/$observation-create", message(patient("p"), header=False)
+    )
     assert len(locations(answer)) == 1
     assert "`no-message-header`" in answer.text
 
@@ -804,5 +819,7 @@ async def test_a_message_needs_scopes_for_every_entry(service: Service) -> None:
 
 
 async def test_ids_of_messages_cannot_be_guessed_from_identifiers(service: Service) -> None:
-    [_, where] = locations(await service.request("POST", "$process-message", message(patient("x", identified(MRN, "1")))))
+    [_, where] = locations(
+        await service.request("POST", "$process-message", message(patient("x", identified(MRN, "1"))))
+    )
     assert UUID(where.split("/")[-3]).version == 8

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 from typing import Final
 
-VARIABLES: Final = ("DOD_TEST_DATA", "DOD_TEST_CASES")
+VARIABLES: Final = ("TEST_DATA", "TEST_CASES")
 """A folder of FHIR files, and a file of search cases."""
 
 
@@ -16,5 +16,5 @@ def place(name: str) -> Path | None:
     return Path(text) if text else None
 
 
-DATA: Final = place("DOD_TEST_DATA")
-CASES: Final = place("DOD_TEST_CASES")
+DATA: Final = place("TEST_DATA")
+CASES: Final = place("TEST_CASES")

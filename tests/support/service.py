@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from aiohttp import web
 from aiohttp.test_utils import TestClient, TestServer
 from yarl import URL
 
@@ -26,6 +25,7 @@ from store.tenancy import SearchScope, Tenant, TenantSettings
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
+    from aiohttp import web
     from multidict import CIMultiDictProxy
 
     from store.access import AccessStore
@@ -207,7 +207,12 @@ class Service:
         return await self.get(f"{type}?{query(parameters)}", **headers)
 
     async def post_search(
-        self, parameters: Parameters = "", *, type: str = "DiagnosticReport", url_query: str = "", **headers: str
+        self,
+        parameters: Parameters = "",
+        *,
+        type: str = "DiagnosticReport",
+        url_query: str = "",
+        **headers: str,
     ) -> Answer:
         """Search with a form."""
         path = f"{type}/_search" + (f"?{url_query}" if url_query else "")

@@ -83,11 +83,11 @@ async def found(
     return ids(page.entries)
 
 
-async def every_page(store: ResourceStore, text: str, *, size: int) -> list[Page]:
+async def every_page(store: ResourceStore, text: str, *, size: int, tenant: Tenant = LAB) -> list[Page]:
     """The pages of a search, by following `next`."""
-    pages = [await store.search(LAB, asked(text, count=size))]
+    pages = [await store.search(tenant, asked(text, count=size))]
     while pages[-1].next is not None:
-        pages.append(await store.search(LAB, asked(text, count=size, position=pages[-1].next)))
+        pages.append(await store.search(tenant, asked(text, count=size, position=pages[-1].next)))
     return pages
 
 

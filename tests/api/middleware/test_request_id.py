@@ -23,7 +23,7 @@ async def test_a_safe_id_is_taken(sent: str) -> None:
 async def test_another_one_is_replaced(sent: str) -> None:
     async with serving(memory_access()) as client:
         response = await client.get(REPORTS, headers={"X-Request-Id": sent})
-        assert re.fullmatch("[0-9a-f]{32}", response.headers["X-Request-Id"])
+        assert re.fullmatch("[0-9a-f-]{36}", response.headers["X-Request-Id"])
 
 
 @pytest.mark.parametrize("path", [REPORTS, "/nowhere", f"{LAB_BASE}/metadata"])

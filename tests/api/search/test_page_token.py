@@ -75,6 +75,18 @@ def test_every_edit_of_a_letter_is_not_found() -> None:
             assert not_found(token[:place] + other + token[place + 1 :])
 
 
+def test_another_spelling_of_the_same_bytes_is_not_found() -> None:
+    endings = set()
+    for size in range(30):
+        state = replace(STATE, pairs=(("code", "".join(chr(0x100 + 7 * n) for n in range(size))),))
+        token = seal(state, tenant=TENANT, secret=SECRET)
+        endings.add(len(token) % 4)
+        others = {token[:-1] + letter for letter in ALPHABET}
+        others |= {token.replace("-", "+"), token.replace("_", "/"), token + "=" * (-len(token) % 4)}
+        assert all(not_found(other) for other in others - {token})
+    assert endings == {0, 2, 3}
+
+
 _TOKEN = seal(STATE, tenant=TENANT, secret=SECRET)
 
 

@@ -1,0 +1,97 @@
+"""An extra run over a folder of FHIR files, which `TEST_DATA` names: pushed, read back, compared."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ingest.decode import decode
+from ingest.tolerances import mend
+from tests.support.extra import DATA
+from tests.support.service import exactly
+
+if TYPE_CHECKING:
+    from tests.support.service import Answer, Service
+
+pytestmark = [
+    pytest.mark.skipif(DATA is None, reason="TEST_DATA is not set"),
+    pytest.mark.slow,
+]
+
+FOLDERS = ("dr", "messages", "synthea-support")
+
+
+def files() -> list[Any]:
+    if DATA is None:
+        return []
+    return [
+        pytest.param(path.read_bytes(), id=f"{folder}-{path.stem}"[:80])
+        for folder in FOLDERS
+        for path in sorted((DATA / folder).glob("*.json"))
+    ]
+
+
+def comparable(resource: Any, *, references: bool) -> Any:
+    """What must come back unchanged: all but what the service gives, and rewritten references."""
+    meta = {
+        name: value
+        for name, value in resource.get("meta", {}).items()
+        if name not in ("versionId", "lastUpdated")
+    }
+    rest = {name: value for name, value in resource.items() if name not in ("id", "meta")}
+    whole = {**rest, **({"meta": meta} if meta else {})}
+    return whole if references else without_references(whole)
+
+
+def without_references(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {
+            name: "…" if name == "reference" and isinstance(inner, str) else without_references(inner)
+            for name, inner in value.items()
+        }
+    return [without_references(inner) for inner in value] if isinstance(value, list) else value
+
+
+def mended(resource: Any) -> Any:
+    """The resource as the tolerances leave it, numbers as literal text."""
+    return dict(mend(resource).resource)
+
+
+async def push(service: Service, body: bytes) -> tuple[Answer, list[tuple[Any, str]]]:
+    """The answer, and each resource that was accepted with where it is now."""
+    sent = exactly(body)
+    kind = sent.get("type") if sent["resourceType"] == "Bundle" else None
+    if kind is None:
+        path = f"{sent['resourceType']}/{sent['id']}" if "id" in sent else sent["resourceType"]
+        answer = await service.request("PUT" if "id" in sent else "POST", path, data=body)
+        where = answer.headers.get("Location", "")
+        return answer, [(sent, where)] if where else []
+    path = "$process-message" if kind == "message" else ""
+    answer = await service.request("POST", path, data=body)
+    if answer.status != 200:
+        return answer, []
+    pairs = zip(sent["entry"], answer.body["entry"], strict=True)
+    return answer, [
+        (e["resource"], a["response"]["location"]) for e, a in pairs if "location" in a["response"]
+    ]
+
+
+@pytest.mark.parametrize("body", files())
+async def test_a_file_is_accepted_and_comes_back_as_it_was(service: Service, body: bytes) -> None:
+    decode(body)
+    answer, accepted = await push(service, body)
+    assert answer.status in (200, 201), answer.text[:2000]
+    assert accepted
+    if answer.body["resourceType"] == "Bundle":
+        refused = [e for e in answer.body["entry"] if not e["response"]["status"].startswith("20")]
+        assert refused == []
+    rewritten = answer.body["resourceType"] == "Bundle"
+    for sent, where in accepted:
+        read = await service.get(where)
+        assert read.status == 200
+        assert comparable(read.digits, references=not rewritten) == comparable(
+            mended(sent), references=not rewritten
+        )
+    again, _ = await push(service, body)
+    assert again.status in (200, 201)
