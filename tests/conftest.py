@@ -12,20 +12,12 @@ from store.mongo.client import connect
 from store.mongo.embedded import embedded
 from store.mongo.indexes import ensure_indexes
 from store.settings import StoreSettings
-from tests.support.extra import VARIABLES
 from tests.support.service import Service, opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from store.mongo.client import Client, Database
-
-
-@pytest.fixture(autouse=True)
-def _without_our_own_variables(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The service refuses `DOD_*` names that it does not know, and ours are none of its settings."""
-    for name in VARIABLES:
-        monkeypatch.delenv(name, raising=False)
 
 
 @pytest.fixture(scope="session")

@@ -102,10 +102,10 @@ async def _answer(
 ) -> web.Response:
     tenant = request[TENANT].tenant
     page = await request.app[RESOURCES].search(tenant, query)
-    if state.position is None:
-        state = replace(state, total=page.total)
-    else:
+    if state.position is not None:
         page = replace(page, total=state.total)
+    elif page.next is not None:
+        state = replace(state, total=page.total)
     base = base_of(request)
     to = links(state, page, base=base, tenant=str(tenant), secret=request.app[PAGE_SECRET])
     return fhir_json(render(page, base=base, links=to, issues=ignored))

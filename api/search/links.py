@@ -31,11 +31,10 @@ def links(state: PageState, page: Page, *, base: str, tenant: str, secret: bytes
     def to(target: PageState) -> str:
         return f"{root}?_page={seal(target, tenant=tenant, secret=secret)}"
 
-    start = replace(state, position=None)
     query = urlencode(state.pairs, safe=":/|,$")
     yield Link("self", (f"{root}?{query}" if query else root) if state.position is None else to(state))
     if page.next is not None or page.previous is not None or state.position is not None:
-        yield Link("first", to(start))
+        yield Link("first", to(replace(state, position=None)))
     if page.previous is not None:
         yield Link("previous", to(replace(state, position=page.previous)))
     if page.next is not None:

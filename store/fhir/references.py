@@ -7,6 +7,8 @@ from typing import Final, NamedTuple
 
 ID: Final = re.compile(r"[A-Za-z0-9\-.]{1,64}")
 """The id rule of R4, https://hl7.org/fhir/R4/datatypes.html#id."""
+RELATIVE: Final = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}")
+"""`Type/id`, the most common spelling."""
 _LOCAL: Final = re.compile(
     r"(?P<root>https?://.+/|)(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})"
     r"(?:/_history/(?P<version>[A-Za-z0-9\-.]{1,64}))?"

@@ -6,9 +6,8 @@ Nothing is copied onto the referring side, so an answer is right whenever the ta
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-import bson
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -16,40 +15,32 @@ from store.search.criteria import AnyOf, Chain, SearchQuery
 from store.search.plan import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from store.mongo.client import Collection
     from store.search.criteria import Clause
-    from store.settings import StoreSettings
+    from store.search.plan import FindPlan
     from store.tenancy import Tenant
 
+    Find = Callable[[FindPlan, Mapping[str, int]], list[dict[str, Any]]]
 
-async def resolve(
-    collection: Collection,
-    tenant: Tenant,
-    clauses: Sequence[Clause],
-    *,
-    settings: StoreSettings,
-    now: datetime,
+
+def resolve(
+    find: Find, tenant: Tenant, clauses: Sequence[Clause], *, matches_max: int, now: datetime
 ) -> dict[Chain, tuple[str, ...]]:
     """The references (`Type/id`) that each chain in the clauses leads through.
 
-    Raises ServiceError `too-costly` when one leads through more than `chain_matches_max`.
+    Raises ServiceError `too-costly` when one leads through more than `matches_max`.
     """
     resolved: dict[Chain, tuple[str, ...]] = {}
     for chain in chains(clauses):
         found: list[str] = []
         for resource_type, inner in chain.inner:
-            deeper = await resolve(collection, tenant, (inner,), settings=settings, now=now)
-            query = SearchQuery(resource_type, (inner,), count=settings.chain_matches_max)
-            find = plan(str(tenant), query, resolved=deeper, now=now)
-            cursor = collection.find_raw_batches(
-                find.filter, {"_id": 0, "id": 1}, limit=find.limit, batch_size=find.limit, hint=find.hint
-            )
-            ids = [document["id"] async for batch in cursor for document in bson.decode_all(batch)]
-            found += [f"{resource_type}/{one}" for one in ids]
-        if len(found) > settings.chain_matches_max:
+            deeper = resolve(find, tenant, (inner,), matches_max=matches_max, now=now)
+            query = SearchQuery(resource_type, (inner,), count=matches_max)
+            planned = replace(plan(str(tenant), query, resolved=deeper, now=now), sort=())
+            found += [f"{resource_type}/{one['id']}" for one in find(planned, {"_id": 0, "id": 1})]
+        if len(found) > matches_max:
             text = f"the chain through `{chain.parameter.name}` leads to too many resources: narrow it down"
             raise ServiceError(Category.INCORRECT, Issue("too-costly", text, (chain.parameter.name,)))
         resolved[chain] = tuple(found)

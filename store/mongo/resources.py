@@ -10,7 +10,6 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import bson
 from pymongo import InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
@@ -22,11 +21,10 @@ from store.mongo.commit import GroupCommit
 from store.mongo.documents import READ, from_document, to_document, to_tombstone, updated_of
 from store.mongo.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.mongo.lookups import resolve
-from store.resources import Entry, Gone, Outcome, Page, PutResult, ResourceKey, Stored
-from store.search.criteria import Position, Total
+from store.mongo.searches import Searches
+from store.resources import Gone, Outcome, Page, PutResult, ResourceKey, Stored
 from store.search.index import key
-from store.search.plan import Explanation, document_id, plan
+from store.search.plan import Explanation, document_id
 from store.search.tokens import bare
 
 if TYPE_CHECKING:
@@ -37,7 +35,6 @@ if TYPE_CHECKING:
     from store.mongo.client import Collection, Database
     from store.resources import Identified, Prepared
     from store.search.criteria import SearchQuery
-    from store.search.plan import FindPlan
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -83,7 +80,7 @@ class MongoResources:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
-        self._database = database
+        self._searches = Searches(database, settings=settings, clock=clock, metrics=metrics)
         # What is read is durable on a majority, and includes all that was acknowledged before.
         self._read: Collection = database[RESOURCES].with_options(read_concern=ReadConcern("majority"))
         self._latest: Collection = database[RESOURCES].with_options(read_concern=ReadConcern("local"))
@@ -100,8 +97,9 @@ class MongoResources:
         )
 
     async def drain(self) -> None:
-        """Wait for the group commits under way."""
+        """Wait for the group commits under way, and begin no more searches."""
         await self._commits.drain()
+        self._searches.close()
 
     # --- writing
 
@@ -221,67 +219,11 @@ class MongoResources:
 
     async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
         """See the port."""
-        seconds = self._settings.search_timeout_seconds
-        with guarded(self._metrics, "search", seconds=seconds):
-            find = await self._plan(tenant, query)
-            documents = await self._find(find) if query.count else []
-        page = _page(query, find, documents)
-        if page.total is None and query.total is not Total.NONE:
-            return Page(page.entries, await self._count(find, query.total), page.next, page.previous)
-        return page
+        return await self._searches.search(tenant, query)
 
     async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
         """See the port."""
-        with guarded(self._metrics, "explain", seconds=self._settings.search_timeout_seconds):
-            find = await self._plan(tenant, query)
-            command = {
-                "find": RESOURCES,
-                "filter": find.filter,
-                "sort": dict(find.sort),
-                "limit": find.limit,
-                "hint": find.hint,
-                "projection": _projection(find),
-            }
-            explained = await self._database.command({"explain": command, "verbosity": "executionStats"})
-        ran = explained["executionStats"]
-        return Explanation(
-            find.shape,
-            find.hint,
-            ran["totalDocsExamined"],
-            ran["totalKeysExamined"],
-            ran["nReturned"],
-            tuple(_stages(explained["queryPlanner"]["winningPlan"])),
-        )
-
-    async def _plan(self, tenant: Tenant, query: SearchQuery) -> FindPlan:
-        now = self._clock()
-        resolved = await resolve(self._read, tenant, query.clauses, settings=self._settings, now=now)
-        return plan(str(tenant), query, resolved=resolved, now=now)
-
-    async def _find(self, find: FindPlan) -> list[dict[str, Any]]:
-        """The documents of a page and one more, their `raw` bytes untouched."""
-        cursor = self._read.find_raw_batches(
-            find.filter,
-            _projection(find),
-            sort=list(find.sort),
-            limit=find.limit,
-            batch_size=find.limit,
-            hint=find.hint,
-        )
-        return [document async for batch in cursor for document in bson.decode_all(batch)]
-
-    async def _count(self, find: FindPlan, total: Total) -> int | None:
-        """All matches; None when there are more than may be counted, or counting takes too long."""
-        bound = self._settings.count_max if total is Total.BOUNDED else None
-        limit: dict[str, Any] = {} if bound is None else {"limit": bound + 1}
-        try:
-            with guarded(self._metrics, "count", seconds=self._settings.search_timeout_seconds):
-                count = await self._read.count_documents(find.matching, hint=find.hint, **limit)
-        except ServiceError as error:
-            if total is Total.BOUNDED and error.category is Category.TIMEOUT:
-                return None
-            raise
-        return None if bound is not None and count > bound else count
+        return await self._searches.explain(tenant, query)
 
 
 _RACED: Final = ServiceError(
@@ -334,41 +276,3 @@ def _failure(error: Mapping[str, Any]) -> ServiceError:
     if error["code"] == _DUPLICATE_KEY:
         return _RACED
     return ServiceError(Category.FAULT, Issue("exception", "the database refused a write"))
-
-
-def _projection(find: FindPlan) -> dict[str, int]:
-    return {"_id": 0, "id": 1, "raw": 1, **{name: 1 for name, _ in find.sort}}
-
-
-def _page(query: SearchQuery, find: FindPlan, documents: list[dict[str, Any]]) -> Page:
-    backwards = query.position is not None and query.position.backwards
-    more = len(documents) > query.count
-    shown = documents[: query.count]
-    if backwards:
-        shown.reverse()
-    entries = tuple(Entry(ResourceKey(query.type, d["id"]), d["raw"]) for d in shown)
-    first_and_all = query.position is None and not more and query.count > 0
-    return Page(
-        entries,
-        total=len(entries) if first_and_all else None,
-        next=_position(find, shown[-1]) if shown and (more or backwards) else None,
-        previous=_position(find, shown[0], backwards=True)
-        if shown and (more if backwards else query.position is not None)
-        else None,
-    )
-
-
-def _position(find: FindPlan, document: Mapping[str, Any], *, backwards: bool = False) -> Position:
-    return Position(tuple(_at(document, name) for name, _ in find.sort), backwards)
-
-
-def _at(document: Mapping[str, Any], name: str) -> int | str:
-    value: Any = document
-    for part in name.split("."):
-        value = value[part]
-    return value  # type: ignore[no-any-return]  # a sort scalar is a number or a string
-
-
-def _stages(winning: Mapping[str, Any]) -> list[str]:
-    below = [winning["inputStage"]] if "inputStage" in winning else winning.get("inputStages", [])
-    return [winning["stage"], *(stage for one in below for stage in _stages(one))]

@@ -17,7 +17,7 @@ from store.search import dates, references, tokens
 from store.search.parameters import TYPES, Parameter, ResourceType, SearchType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from store.fhir.datatypes import Json, JsonObject
     from store.search.references import Referred
@@ -122,43 +122,41 @@ def _references(fields: Fields, parameter: Parameter, referred: Sequence[Referre
         referred = [one for one in referred if references.fits(one, parameter.only)]
     name = parameter.name
     _put(fields, name, [spelling for one in referred for spelling in one.targets])
-    _put(fields, f"{name}:identifier", [token for one in referred for token in one.logical])
-    _put(fields, f"{name}>identifier", [token for one in referred for token in one.contained])
+    if any(one.logical or one.contained for one in referred):
+        _put(fields, f"{name}:identifier", [token for one in referred for token in one.logical])
+        _put(fields, f"{name}>identifier", [token for one in referred for token in one.contained])
 
 
 def _keys(row: ResourceType, fields: Fields) -> Iterator[str]:
     patient = row.by_name.get("patient")
-    patients = list(_alone(patient, fields)) if patient else []
+    patients = list(_reference_keys(patient, fields)) if patient else []
     yield from patients
     for parameter in row.keyed:
-        if parameter.name not in fields and parameter.type is SearchType.TOKEN:
-            continue
-        if parameter is not patient and parameter.keyed:
-            yield from _alone(parameter, fields)
-        if parameter.scoped:
-            for code in _codes(parameter.name, fields):
-                for one in patients:
-                    yield scoped_key(one, parameter.name, code)
+        name = parameter.name
+        if parameter.type is SearchType.REFERENCE:
+            if parameter is not patient:
+                yield from _reference_keys(parameter, fields)
+        elif name in fields:
+            codes = _codes(fields[name])
+            if parameter.keyed:
+                yield from (key(name, code) for code in codes)
+            if parameter.scoped:
+                yield from (scoped_key(one, name, code) for one in patients for code in codes)
 
 
-def _codes(name: str, fields: Fields) -> list[str]:
-    """The codes of a token field, each once."""
-    return [s for s in fields.get(name, ()) if isinstance(s, str) and tokens.is_bare(s)]
+def _codes(spellings: Iterable[str | int]) -> list[str]:
+    """The codes among the spellings of a token, each without its system."""
+    return [s for s in spellings if isinstance(s, str) and ("|" not in s or tokens.is_bare(s))]
 
 
-def _alone(parameter: Parameter, fields: Fields) -> Iterator[str]:
-    name = parameter.name
-    if parameter.type is SearchType.TOKEN:
-        for code in _codes(name, fields):
-            yield key(name, code)
-        return
+def _reference_keys(parameter: Parameter, fields: Fields) -> Iterator[str]:
+    name, narrower = parameter.name, parameter.narrower
     for spelling in fields.get(name, ()):
-        if isinstance(spelling, str) and (parameter.narrower is None or not names_patient(spelling)):
+        if isinstance(spelling, str) and (narrower is None or not names_patient(spelling)):
             yield key(name, spelling)
     for field in (f"{name}:identifier", f"{name}>identifier"):
         if field in fields:
-            for code in _codes(field, fields):
-                yield key(identifier_name(parameter), code)
+            yield from (key(identifier_name(parameter), code) for code in _codes(fields[field]))
 
 
 def identifier_name(parameter: Parameter) -> str:

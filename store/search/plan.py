@@ -101,6 +101,11 @@ def plan(
     )
 
 
+def drives(query: SearchQuery) -> bool:
+    """Whether an index entry will drive the search, so that it reads little more than it returns."""
+    return any(_keyable(c) or (isinstance(c, Tokens) and c.parameter.field == "id") for c in query.clauses)
+
+
 def document_id(tenant: str, resource_type: str, resource_id: str) -> str:
     """The `_id` under which a resource is stored."""
     return f"{tenant}/{resource_type}/{resource_id}"

@@ -1,13 +1,13 @@
-"""What an extra run is told by environment variables: where more data and more search cases are."""
+"""What an extra run is told by environment variables: where more data and more search cases are.
+
+Not `DOD_*`: the service refuses such names when it does not know them.
+"""
 
 from __future__ import annotations
 
 import os
 from pathlib import Path
 from typing import Final
-
-VARIABLES: Final = ("TEST_DATA", "TEST_CASES")
-"""A folder of FHIR files, and a file of search cases."""
 
 
 def place(name: str) -> Path | None:
@@ -17,4 +17,6 @@ def place(name: str) -> Path | None:
 
 
 DATA: Final = place("TEST_DATA")
+"""A folder of FHIR files."""
 CASES: Final = place("TEST_CASES")
+"""A file of search cases, one JSON object a line."""
