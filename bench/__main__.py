@@ -41,6 +41,8 @@ BATCH_ENTRIES: Final = 500
 REQUESTS: Final = 2_000
 """Search requests made beforehand, each for a random patient, sent round and round."""
 SEED: Final = 2026
+ONE_WRITE_PER_PUSH: Final = {"DOD_COMMIT_OPERATIONS_MAX": "1", "DOD_COMMIT_PARALLEL": "16"}
+"""Each push is a write of its own, as many at once as there are driver threads for."""
 VOLATILE: Final = re.compile(
     rb"[0-9a-f]{8}-[0-9a-f-]{27}|(?<=X-Request-Id: )[0-9a-f]{32}"
     rb"|(?<=Date: )[^\r]+|(?<=Last-Modified: )[^\r]+|(?<=\"lastUpdated\":\")[^\"]+"
@@ -111,16 +113,28 @@ async def run(options: argparse.Namespace, mongod: Embedded, place: Path, on: Co
         title = f"Search by the patient's identifier, {options.searchers} connections"
         show(rows(title, by_chain, Target(1.2, at_most=True)))
 
+        # The same service with the group commit taken away: what it is worth.
+        log = place / "alone.log"
+        alone = stack.enter_context(servers.service(mongod, log, on, **ONE_WRITE_PER_PUSH))
+        pushing = (
+            Contender("service", service, pushes(patients, token, "4"), stored),
+            Contender("one write per push", alone, pushes(patients, token, "5"), stored),
+        )
+        await compare(pushing, status=b"201", connections=options.pushers, **times(options))
+        title = f"Single-report pushes, {options.pushers} in flight, beside the same without group commit"
+        show(rows(title, pushing, Target(1.5, 2.5)))
+
         # A floor of its own for pushes: as many driver threads as pushes in flight.
         writer = stack.enter_context(servers.floor(mongod, place / "writer.log", on, workers=options.pushers))
         await verify_same_push(service, writer, token)
-        pushing = (
+        bare = (
             Contender("service", service, pushes(patients, token, "1"), stored),
-            Contender("floor: one write per push", writer, pushes(patients, token, "2"), stored),
+            Contender("floor: one bare insert", writer, pushes(patients, token, "2"), stored),
         )
-        await compare(pushing, status=b"201", connections=options.pushers, **times(options))
-        show(rows(f"Single-report pushes, {options.pushers} in flight", pushing, Target(1.5, 2.5)))
-        everyone = [*by_patient, *by_chain, *pushing]
+        await compare(bare, status=b"201", connections=options.pushers, **times(options))
+        title = f"Single-report pushes, {options.pushers} in flight, beside an insert of unread bytes"
+        show(rows(title, bare, Target(0.6)))
+        everyone = [*by_patient, *by_chain, *pushing, *bare]
         print(f"\nThe load generator took at most {busiest(everyone):.0%} of a core.")
 
 

@@ -72,11 +72,11 @@ def dod(*arguments: str, uri: str) -> str:
 
 
 @contextmanager
-def service(mongod: Embedded, log: Path, on: Cores) -> Iterator[Server]:
-    """`dod serve` with its defaults; its log, request lines and all, goes to a file."""
+def service(mongod: Embedded, log: Path, on: Cores, **settings: str) -> Iterator[Server]:
+    """`dod serve` with its defaults but for these; its log, request lines and all, goes to a file."""
     command = [sys.executable, "-c", COMMAND_LINE, "serve", "--port", "0", "--admin-port", "0"]
     # Behind no load balancer there is nobody to wait for at the end.
-    env = environment(DOD_MONGODB_URI=mongod.uri, DOD_DRAIN_SECONDS="0")
+    env = environment(DOD_MONGODB_URI=mongod.uri, DOD_DRAIN_SECONDS="0", **settings)
     with _running("service", command, env, log, on, mongod.pid) as server:
         yield server
 
