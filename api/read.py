@@ -60,7 +60,7 @@ def _has_it(request: web.Request, stored: Stored) -> bool:
         tags = {tag.strip() for tag in known.split(",")}
         return "*" in tags or etag(stored.version) in tags or f'"{stored.version}"' in tags
     since = _date(request.headers.get(hdrs.IF_MODIFIED_SINCE))
-    # HTTP dates have whole seconds: what changed within that second is sent again.
+    # HTTP dates have whole seconds, so a change within that one goes unseen: ETags are the exact way.
     return since is not None and stored.last_updated < since + timedelta(seconds=1)
 
 

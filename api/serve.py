@@ -38,6 +38,8 @@ AT_ONCE_SECONDS: Final = 0.05
 """aiohttp takes 0 for \"without end\"."""
 
 
+LINE_BYTES_MAX: Final = 131_072
+"""Longest request line: a sealed page link holds the whole search."""
 GC_OBJECTS: Final = 20_000
 """New objects between two collections; a search makes some hundreds, none of them in cycles."""
 
@@ -143,7 +145,7 @@ def _settle_memory() -> None:
 async def _runner(app: web.Application, settings: Settings) -> web.AppRunner:
     """The application, set up. aiohttp's access log would show the query."""
     seconds = max(settings.shutdown_seconds, AT_ONCE_SECONDS)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=seconds)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=seconds, max_line_size=LINE_BYTES_MAX)
     try:
         await runner.setup()
     except BaseException:

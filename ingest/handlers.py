@@ -94,7 +94,8 @@ def _if_match(header: str | None) -> int | None:
 async def delete(request: web.Request) -> web.StreamResponse:
     """DELETE {base}/{Type}/{id}."""
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
-    gone = await push.delete(_pusher(request), key)
+    version = _if_match(request.headers.get(hdrs.IF_MATCH))
+    gone = await push.delete(_pusher(request), key, only_version=version)
     return web.Response(status=204, headers=replies.version_headers(gone) if gone else None)
 
 
@@ -159,7 +160,8 @@ async def _interact(to: Pusher, entry: BundleEntry) -> dict[str, Any]:
         done = await push.update(to, key, asked.resource, only_version=only_version, only_absent=only_absent)
         return replies.entry_of(done, base=to.base)
     if asked.method == "DELETE":
-        return replies.entry_of_deletion(await push.delete(to, key))
+        gone = await push.delete(to, key, only_version=_if_match(asked.if_match))
+        return replies.entry_of_deletion(gone)
     if asked.method in ("GET", "HEAD"):
         return await _read(to, key)
     issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))

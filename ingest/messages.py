@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.bundles import entries_of
 from ingest.identity import Identity, identity, of_source, stable_id
@@ -147,13 +147,17 @@ def _ids(
     return ids
 
 
+_POINTERS: Final = frozenset({"reference", "url"})
+"""Elements that point at an entry: Reference.reference, Attachment.url."""
+
+
 def _rewritten_object(element: JsonObject, targets: Mapping[str, str]) -> JsonObject:
     return {name: _rewritten(name, value, targets) for name, value in element.items()}
 
 
 def _rewritten(name: str, value: Json, targets: Mapping[str, str]) -> Json:
     if isinstance(value, str):
-        if name != "reference":
+        if name not in _POINTERS:
             return value
         # A version of the source means nothing here.
         return targets.get(value) or targets.get(value.partition("/_history/")[0]) or value

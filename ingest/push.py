@@ -122,9 +122,9 @@ async def update(
     return _counted(to, Pushed(result, ready.tolerances))
 
 
-async def delete(to: Pusher, key: ResourceKey) -> Gone | None:
+async def delete(to: Pusher, key: ResourceKey, *, only_version: int | None = None) -> Gone | None:
     """Delete; not an error when there is nothing. https://hl7.org/fhir/R4/http.html#delete"""
-    gone = await to.store.delete(to.tenant, key)
+    gone = await to.store.delete(to.tenant, key, only_version=only_version)
     to.metrics.count("deleted")
     return gone
 

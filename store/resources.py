@@ -148,8 +148,13 @@ class ResourceStore(Protocol):
     async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
         """One version, current or past."""
 
-    async def delete(self, tenant: Tenant, key: ResourceKey) -> Gone | None:
-        """Delete; safe to repeat. None when there never was such a resource."""
+    async def delete(
+        self, tenant: Tenant, key: ResourceKey, *, only_version: int | None = None
+    ) -> Gone | None:
+        """Delete; safe to repeat. None when there never was such a resource.
+
+        Raises ServiceError `precondition` when `only_version` is given and not the current one.
+        """
 
     async def identified(
         self, tenant: Tenant, wanted: Sequence[Identified]

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from store.mongo.client import connect
 from store.mongo.embedded import embedded
@@ -18,6 +19,16 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from store.mongo.client import Client, Database
+
+
+# Machines are shared and noisy: how long an example takes says nothing. CI must fail for a reason of ours.
+settings.register_profile(
+    "dod",
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow],
+    derandomize="CI" in os.environ,
+)
+settings.load_profile("dod")
 
 
 @pytest.fixture(scope="session")

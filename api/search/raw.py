@@ -11,6 +11,8 @@ from store.fhir.issues import Issue
 if TYPE_CHECKING:
     from store.search.parse import Pair
 
+TEXT_MAX: Final = 60_000
+"""Characters of one search, encoded. A page link holds the search, and a URL ends somewhere."""
 PAIRS_MAX: Final = 500
 """Far above `clauses_max`: bounds the work before anything is understood."""
 
@@ -19,6 +21,9 @@ def pairs_of(text: str) -> list[Pair]:
     """The pairs of an `application/x-www-form-urlencoded` text. Raises ServiceError `incorrect`."""
     if not text:
         return []
+    if len(text) > TEXT_MAX:
+        issue = Issue("too-long", f"a search may have at most {TEXT_MAX} characters")
+        raise ServiceError(Category.TOO_LARGE, issue)
     try:
         return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=PAIRS_MAX)
     except UnicodeDecodeError:

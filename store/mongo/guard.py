@@ -15,6 +15,7 @@ from pymongo.errors import (
     DocumentTooLarge,
     ExecutionTimeout,
     NetworkTimeout,
+    OperationFailure,
     PyMongoError,
     WaitQueueTimeoutError,
     WTimeoutError,
@@ -61,6 +62,8 @@ def translate(error: PyMongoError) -> ServiceError:
             return ServiceError(Category.TIMEOUT, _TIMEOUT)
         case AutoReconnect():
             return ServiceError(Category.UNAVAILABLE, _UNAVAILABLE)
+        case OperationFailure(code=262):  # ExceededTimeLimit, which the driver does not count among them.
+            return ServiceError(Category.TIMEOUT, _TIMEOUT)
         case _:
             if error.timeout:
                 return ServiceError(Category.TIMEOUT, _TIMEOUT)

@@ -51,6 +51,7 @@ class _Write(NamedTuple):
     tenant: Tenant
     key: ResourceKey
     prepared: Prepared | None
+    only_version: int | None
 
     @property
     def id(self) -> str:
@@ -109,12 +110,16 @@ class MongoResources:
             if len(prepared.body.head) + len(prepared.body.tail) > self._settings.resource_bytes_max:
                 text = f"a resource may have at most {self._settings.resource_bytes_max} bytes"
                 raise ServiceError(Category.TOO_LARGE, Issue("too-long", text))
-        done = await self._commits.submit([_Write(tenant, one.key, one) for one in resources])
+        done = await self._commits.submit(
+            [_Write(tenant, one.key, one, one.only_version) for one in resources]
+        )
         return [result for result in done if isinstance(result, PutResult)]
 
-    async def delete(self, tenant: Tenant, key: ResourceKey) -> Gone | None:
+    async def delete(
+        self, tenant: Tenant, key: ResourceKey, *, only_version: int | None = None
+    ) -> Gone | None:
         """See the port."""
-        [done] = await self._commits.submit([_Write(tenant, key, None)])
+        [done] = await self._commits.submit([_Write(tenant, key, None, only_version)])
         return done if isinstance(done, Gone) else None
 
     async def _commit(self, writes: Sequence[_Write]) -> Sequence[PutResult | Gone | ServiceError | None]:
@@ -243,13 +248,13 @@ def _step(write: _Write, current: Mapping[str, Any] | None, now: datetime) -> _S
     # Versions of one resource are strictly later than one another, whatever the clocks say.
     updated = max(now, updated_of(current) + timedelta(milliseconds=1)) if current else now
     replaces = version if current else None
+    if write.only_version is not None and (deleted or write.only_version != version):
+        return _Step(ServiceError(Category.PRECONDITION, _OTHER_VERSION))
     if write.prepared is None:
         if current is None or deleted:
             return _Step(Gone(write.key, version, updated_of(current)) if current else None)
         gone = Gone(write.key, version + 1, updated)
         return _Step(gone, to_tombstone(write.tenant, write.key, version + 1, updated), replaces)
-    if write.prepared.only_version not in (None, version) or (deleted and write.prepared.only_version):
-        return _Step(ServiceError(Category.PRECONDITION, _OTHER_VERSION))
     if current and not deleted:
         before = updated_of(current)
         if write.prepared.only_absent:

@@ -119,7 +119,7 @@ def _interval(found: list[tuple[Json, str]]) -> Interval:
 
 def _references(fields: Fields, parameter: Parameter, referred: Sequence[Referred]) -> None:
     if parameter.only is not None:
-        referred = [one for one in referred if references.fits(one, parameter.only)]
+        referred = [references.narrowed(one, parameter.only) for one in referred]
     name = parameter.name
     _put(fields, name, [spelling for one in referred for spelling in one.targets])
     if any(one.logical or one.contained for one in referred):
@@ -156,12 +156,7 @@ def _reference_keys(parameter: Parameter, fields: Fields) -> Iterator[str]:
             yield key(name, spelling)
     for field in (f"{name}:identifier", f"{name}>identifier"):
         if field in fields:
-            yield from (key(identifier_name(parameter), code) for code in _codes(fields[field]))
-
-
-def identifier_name(parameter: Parameter) -> str:
-    """The key name of a chain to an identifier that ends in the reference itself."""
-    return f"{parameter.name}.identifier"
+            yield from (key(parameter.identifier_key, code) for code in _codes(fields[field]))
 
 
 def names_patient(spelling: str) -> bool:

@@ -57,6 +57,8 @@ class Parameter:
     """Tokens without a system: ids, booleans."""
     keyed: int = 0
     """Has its own entries in the `keyed` index; smaller numbers find fewer resources. 0: none."""
+    keyed_as: str = ""
+    """The name of its entries when others share them: then they find more than the parameter asks."""
     scoped: bool = False
     """Tokens: also keyed together with the patient, for `patient=…&code=…`."""
     when: bool = False
@@ -86,8 +88,19 @@ class Parameter:
     def logical(self) -> Parameter:
         """References: `Reference.identifier` as a token parameter, what `:identifier` asks."""
         return Parameter(
-            self.name, SearchType.TOKEN, "", folded=False, stored_as=f"index.{self.name}:identifier"
+            self.name,
+            SearchType.TOKEN,
+            "",
+            folded=False,
+            stored_as=f"index.{self.name}:identifier",
+            keyed=self.keyed,
+            keyed_as=self.identifier_key,
         )
+
+    @cached_property
+    def identifier_key(self) -> str:
+        """References: the key name of identifiers within the reference, or of a contained target."""
+        return f"{self.name}.identifier"
 
     @cached_property
     def contained_field(self) -> str:

@@ -40,7 +40,9 @@ CHAIN_STEPS_MAX: Final = 3
 """References a chain may follow; each one is a look-up before the search."""
 _SILENT: Final = frozenset({"_format", "_pretty"})
 """Say nothing about what matches; the HTTP edge looks at them."""
-_COUNT: Final = re.compile(r"[0-9]{1,9}")
+_NEVER_DROPPED: Final = frozenset({"_query", "_filter", "_list"})
+"""R4: an unknown `_query` shall be refused; the others say what to search for as a whole."""
+_COUNT: Final = re.compile(r"[0-9]{1,18}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,11 +191,11 @@ def _clause(resource_type: str, name: str, text: str, context: Context, steps: i
     if dot:
         return _chain(resource_type, head, rest, text, context, steps)
     base, colon, modifier = head.partition(":")
-    row = TYPES[resource_type].by_name.get(base)
-    if row is None:
-        message = f"`{resource_type}` has no search parameter `{shown(base)}` here; it was left out"
-        raise _Unknown(message)
-    if colon and modifier == "missing" and row.type is not SearchType.SPECIAL and row.field != "id":
+    row = _row(resource_type, base)
+    if colon and not modifier:
+        message = "a modifier is missing behind the colon"
+        raise _Refused(message)
+    if modifier == "missing" and row.type is not SearchType.SPECIAL and row.field != "id":
         return Missing(row, missing=_boolean(text))
     if row.type is SearchType.SPECIAL:
         return _special(resource_type, row, modifier, text, context)
@@ -202,6 +204,17 @@ def _clause(resource_type: str, name: str, text: str, context: Context, steps: i
         return _of_type(row, modifier, values, context)
     except ValueError as error:
         raise _Refused(str(error)) from None
+
+
+def _row(resource_type: str, name: str) -> Parameter:
+    row = TYPES[resource_type].by_name.get(name)
+    if row is None and name in _NEVER_DROPPED:
+        message = "is not offered here, and cannot be left out without answering another question"
+        raise _Refused(message, "not-supported")
+    if row is None:
+        message = f"`{resource_type}` has no search parameter `{shown(name)}` here; it was left out"
+        raise _Unknown(message)
+    return row
 
 
 def _of_type(row: Parameter, modifier: str, values: Sequence[str], context: Context) -> Clause:
@@ -276,10 +289,7 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
         message = f"a chain may follow at most {CHAIN_STEPS_MAX} references"
         raise _Refused(message, "too-costly")
     base, colon, modifier = head.partition(":")
-    row = TYPES[resource_type].by_name.get(base)
-    if row is None:
-        message = f"`{resource_type}` has no search parameter `{shown(base)}` here; it was left out"
-        raise _Unknown(message)
+    row = _row(resource_type, base)
     if row.type is not SearchType.REFERENCE:
         message = f"`{row.name}` is not a reference, so nothing can be chained behind it"
         raise _Refused(message)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 from store.fhir.instants import MISSING
 from store.search import dates
 from store.search.criteria import AnyOf, Chain, Dates, Missing, References, Tokens
-from store.search.index import identifier_name, key, names_patient
+from store.search.index import key, names_patient
 from store.search.parameters import WHEN, Parameter, SearchType
 from store.search.tokens import bare, is_bare
 
@@ -202,12 +202,13 @@ def _keys_of(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> _Keys
         case Tokens():
             if not clause.parameter.keyed or clause.negated:
                 return None
-            return _token_keys(clause.parameter.name, clause.spellings)
+            keys = _token_keys(clause.parameter.keyed_as or clause.parameter.name, clause.spellings)
+            return keys and _Keys(keys.entries, keys.exact and not clause.parameter.keyed_as)
         case References():
             return _reference_keys(clause.parameter, clause.spellings)
         case Chain():
             targets = _reference_keys(clause.parameter, resolved[clause])
-            own = _token_keys(identifier_name(clause.parameter), clause.identifiers)
+            own = _token_keys(clause.parameter.identifier_key, clause.identifiers)
             return _union((targets, own))
         case AnyOf():
             return _union([_keys_of(member, resolved) for member in clause.clauses])

@@ -88,10 +88,14 @@ def _plain(value: Json) -> Referred | None:
 _PLAIN: Final = frozenset({"reference", "display"})
 
 
-def fits(referred: Referred, only: str) -> bool:
-    """`resolve() is Patient`, decided without the target: by type segment, `Reference.type`, contained."""
-    # A logical reference that tells no type may well be a patient; a literal one would say so.
-    return referred.type == only or (referred.type is None and not referred.targets)
+def narrowed(referred: Referred, only: str) -> Referred:
+    """`resolve() is Patient`, decided without the target: by type segment, `Reference.type`, contained.
+
+    An identifier beside a reference that tells no type may well be a patient's; the reference would say so.
+    """
+    if referred.type == only:
+        return referred
+    return Referred(logical=referred.logical) if referred.type is None else Referred()
 
 
 def _identifiers(element: JsonObject, name: str, path: str) -> tuple[str, ...]:

@@ -205,7 +205,6 @@ def test_what_cannot_be_written_is_refused_and_no_more(resource: dict[str, Any])
     assert error.category is Category.INCORRECT
 
 
-@pytest.mark.xfail(strict=True, reason="only Reference.reference is rewritten, see bugs.md")
 def test_an_attachment_leads_to_where_its_binary_is_stored() -> None:
     entry = {"resource": {"resourceType": "Binary", "id": "b"}, "fullUrl": "urn:uuid:b"}
     (_, _), (_, binary_id), (found, _) = placed(message(entry, report(presentedForm=[{"url": "urn:uuid:b"}])))

@@ -137,6 +137,15 @@ async def test_if_match(service: Service) -> None:
     is_refused(await service.put(report(), if_match='W/"4"'), 412, "conflict")
 
 
+async def test_a_deletion_heeds_if_match(service: Service) -> None:
+    await service.put(report())
+    is_refused(await service.delete(PATH, if_match='W/"2"'), 412, "conflict")
+    bundle = batch(("DELETE", PATH, None), ifMatch='W/"2"')
+    assert statuses(await service.request("POST", "", bundle)) == ["412"]
+    assert (await service.get(PATH)).status == 200
+    assert (await service.delete(PATH, if_match='W/"1"')).status == 204
+
+
 async def test_of_those_who_saw_the_same_version_one_wins(service: Service) -> None:
     await service.put(report())
     answers = await asyncio.gather(

@@ -191,8 +191,8 @@ class Service:
     async def create(self, resource: Json, **headers: str) -> Answer:
         return await self.request("POST", resource["resourceType"], resource, headers=named(headers))
 
-    async def delete(self, path: str) -> Answer:
-        return await self.request("DELETE", path)
+    async def delete(self, path: str, **headers: str) -> Answer:
+        return await self.request("DELETE", path, headers=named(headers))
 
     async def load(self, *resources: Json) -> None:
         """Put all of these, in order."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.search.raw import PAIRS_MAX, pairs_of
+from api.search.raw import PAIRS_MAX, TEXT_MAX, pairs_of
 from store.errors import Category, ServiceError
 from tests.support.reports import attempt, refusal
 
@@ -49,6 +49,11 @@ def test_the_number_of_pairs_is_bounded() -> None:
     error = refusal(lambda: pairs_of("&".join(["a=1"] * (PAIRS_MAX + 1))))
     assert error.category is Category.INCORRECT
     assert [issue.text for issue in error.issues] == [f"a search may have at most {PAIRS_MAX} parameters"]
+
+
+def test_the_length_is_bounded() -> None:
+    assert len(pairs_of("a=" + "1" * (TEXT_MAX - 2))) == 1
+    assert refusal(lambda: pairs_of("a=" + "1" * (TEXT_MAX - 1))).category is Category.TOO_LARGE
 
 
 _TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=8)

@@ -151,7 +151,6 @@ async def test_a_page_in_the_middle_reads_little_more_than_it_returns(
 
 
 @pytest.mark.parametrize("name", ["patient:identifier", "subject:identifier"])
-@pytest.mark.xfail(reason="`:identifier` has no keys of its own and scans all reports of the tenant")
 async def test_an_identifier_within_the_reference_is_a_short_scan(store: MongoResources, name: str) -> None:
     explained = await store.explain(LAB, asked(f"{name}={MRN}|nobody", count=100))
     assert explained.documents_examined <= 1

@@ -151,3 +151,10 @@ def test_any_json_is_indexed_or_named_as_an_issue(elements: dict[str, Any]) -> N
     assert all(issue.expression[0].startswith(f"{DR}.") for issue in found.issues)
     assert all(value for value in found.fields.values())
     assert len(found.keys) == len(set(found.keys))
+
+
+def test_an_identifier_beside_a_reference_that_tells_no_type_may_be_the_patients() -> None:
+    subject = {"reference": "urn:uuid:0b1c", "identifier": {"value": "OUT"}}
+    found = index(report(subject=subject), DR)
+    assert "patient" not in found.fields
+    assert "patient.identifier=OUT" in found.keys

@@ -427,3 +427,9 @@ def test_a_search_for_everything_is_not_bounded() -> None:
 @pytest.mark.parametrize("type", ["AllergyIntolerance", "Immunization", "Person", "Provenance", "Task"])
 def test_a_type_about_patients_is_not_open_for_want_of_a_parameter(type: str) -> None:
     assert not bounded_by_patient(query_of(type=type))
+
+
+@pytest.mark.parametrize("name", ["_query", "_filter", "_list", "code:", "patient.identifier:"])
+def test_what_must_not_be_left_out_is_refused(name: str) -> None:
+    error = refusal(lambda: query_of(("patient", "p1"), (name, "x")))
+    assert [issue.expression for issue in error.issues] == [(name,)]

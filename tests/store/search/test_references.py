@@ -136,8 +136,7 @@ def test_index(reference: dict[str, Any], as_subject: Referred, as_patient: Refe
     contained: dict[str, dict[str, Any]] = {"p": INNER, "d": {"resourceType": "Device", "id": "d"}}
     found = references.index(reference, "subject", contained=contained, base=BASE)
     assert found._replace(type=None) == as_subject
-    of_patient = found._replace(type=None) if references.fits(found, "Patient") else Referred()
-    assert of_patient == as_patient
+    assert references.narrowed(found, "Patient")._replace(type=None) == as_patient
 
 
 def test_contained_resources_are_known_by_their_id_with_or_without_a_hash() -> None:
