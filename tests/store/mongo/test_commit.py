@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.metrics import StoreMetrics
+from store.mongo import commit
 from store.mongo.commit import GroupCommit
 from store.settings import StoreSettings
 
@@ -256,3 +258,21 @@ async def test_what_is_counted() -> None:
     assert desk.registry.get_sample_value("dod_store_commit_size_count") == 3
     assert desk.registry.get_sample_value("dod_store_commit_size_sum") == 5
     assert desk.registry.get_sample_value("dod_store_commit_queue") == 0
+
+
+async def test_what_waited_past_its_deadline_is_told_so_and_not_begun(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    desk = Desk()
+    desk.gate.clear()
+    first = desk.submitted(Work("a"))
+    late = desk.submitted(Work("b"))
+    await asyncio.sleep(0)
+    now = monotonic()
+    monkeypatch.setattr(commit, "monotonic", lambda: now + StoreSettings().store_timeout_seconds)
+    desk.gate.set()
+    assert await first == ["a0"]
+    with pytest.raises(ServiceError) as raised:
+        await late
+    assert raised.value.category is Category.TIMEOUT
+    assert desk.groups == [[Work("a")]]
