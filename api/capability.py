@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 from api.version import VERSION
 from ingest.keys import base_of
 from ingest.replies import fhir_json
+from store.search.includes import references_of, reversible_of
 from store.search.parameters import TYPES, SearchType
 
 if TYPE_CHECKING:
@@ -93,7 +94,24 @@ def _resource(row: ResourceType) -> dict[str, Any]:
         "conditionalCreate": True,
         "conditionalRead": "full-support",
         "searchParam": [entry for parameter in row.rows for entry in _search_params(parameter)],
+        **_includes(row),
     }
+
+
+def _includes(row: ResourceType) -> dict[str, list[str]]:
+    """What a search on the type may bring along, and what refers to it."""
+    forward = [f"{row.name}:{one.name}" for one in references_of(row)]
+    reverse = [
+        f"{source.name}:{one.name}"
+        for source in TYPES.values()
+        for one in reversible_of(source)
+        if row.name in one.targets
+    ]
+    listed = {
+        "searchInclude": ["*", f"{row.name}:*", *forward] if forward else [],
+        "searchRevInclude": reverse,
+    }
+    return {name: values for name, values in listed.items() if values}  # FHIR has no empty lists.
 
 
 def _search_params(parameter: Parameter) -> list[dict[str, str]]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from api.settings import Settings, variable
+from store.search.includes import reversible_of
 from store.search.parameters import COMMON, TYPES, SearchType
 
 if TYPE_CHECKING:
@@ -55,7 +56,18 @@ def search_page() -> str:
         "`|code`, `system|`; dates take the prefixes `eq ne gt ge lt le sa eb ap`; references `Type/id`,",
         "a bare id or an absolute URL, and can be chained (`patient.identifier=…`,",
         "`subject:Patient.birthdate=…`).",
-        "Modifiers: `:missing` on all, `:not` on tokens, `:identifier` and `:Type` on references.",
+        "`_has:Type:reference:parameter=…` is the way back. Strings start a word, without case and",
+        "accents; quantities are `[prefix]number[|system|code]`.",
+        "",
+        "Modifiers: `:missing` on all; `:not` and `:text` on tokens, `:of-type` on identifiers;",
+        "`:identifier` and `:Type` on references; `:exact` and `:contains` on strings.",
+        "",
+        "`_summary` (`true`, `text`, `data`, `count`, `false`) and `_elements=status,code` cut down",
+        "what is shown; mandatory elements and modifiers stay.",
+        "",
+        "`_include=Type:reference[:Target]`, `Type:*` or `*` brings along what the matches of a page",
+        "refer to, `_revinclude=Type:reference` what refers to them (listed below each type);",
+        "`:iterate` goes on from there, up to four references.",
         "",
     ]
     types = [line for row in TYPES.values() if row.parameters for line in _type(row)]
@@ -66,8 +78,12 @@ def search_page() -> str:
 def _type(row: ResourceType) -> Iterator[str]:
     yield f"## {row.name}"
     yield ""
+    back = ", ".join(f"`{one.name}`" for one in reversible_of(row))
     yield from _table(row.parameters)
     yield ""
+    if back:
+        yield f"`_revinclude={row.name}:…` takes {back}."
+        yield ""
 
 
 def _table(parameters: tuple[Parameter, ...]) -> Iterator[str]:

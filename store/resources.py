@@ -115,7 +115,7 @@ class Gone:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """One match of a search: which resource, and its stored bytes."""
+    """One match of a search, or what it brought along: which resource, and its stored bytes."""
 
     key: ResourceKey
     raw: bytes
@@ -130,6 +130,8 @@ class Page:
     """All matches of the query, when known exactly."""
     next: Position | None = None
     previous: Position | None = None
+    included: tuple[Entry, ...] = ()
+    """What the matches bring along; none of them is a match on this page."""
 
 
 class ResourceStore(Protocol):

@@ -34,3 +34,5 @@ class StoreSettings(BaseModel):
     """Up to how many matches `Bundle.total` is counted when there is more than one page."""
     chain_matches_max: int = Field(default=1_000, ge=1, le=10_000)
     """How many resources one step of a chain may lead through; past it 400 `too-costly`."""
+    includes_max: int = Field(default=1_000, ge=1, le=10_000)
+    """How many resources one page may include; past it 400 `too-costly`. Pages are built in memory."""

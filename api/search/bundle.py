@@ -32,6 +32,11 @@ def render(page: Page, *, base: str, links: Iterable[Link], issues: Sequence[Iss
         % (root, entry.key.type.encode(), entry.key.id.encode(), entry.raw)
         for entry in page.entries
     ]
+    entries += [
+        b'{"fullUrl":"%b/%b/%b","resource":%b,"search":{"mode":"include"}}'
+        % (root, entry.key.type.encode(), entry.key.id.encode(), entry.raw)
+        for entry in page.included
+    ]
     if issues:
         entries.append(_outcome_entry(issues))
     if not entries:

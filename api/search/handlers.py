@@ -12,7 +12,8 @@ from api.search.links import links
 from api.search.page_token import PageState, unseal
 from api.search.preferences import wants_strict
 from api.search.raw import pairs_of, pairs_of_form
-from ingest.keys import CLOCK, LIMITS, RESOURCES, TENANT, base_of
+from api.search.subset import trim
+from ingest.keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.replies import fhir_json
 from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from ingest.keys import Caller
+    from store.resources import Entry
     from store.search.criteria import SearchQuery
     from store.search.parse import Pair
     from store.tenancy import TenantSettings
@@ -102,13 +105,20 @@ async def _answer(
 ) -> web.Response:
     tenant = request[TENANT].tenant
     page = await request.app[RESOURCES].search(tenant, query)
+    if page.included:
+        page = replace(page, included=_readable(request[PRINCIPAL], page.included))
     if state.position is not None:
         page = replace(page, total=state.total)
     elif page.next is not None:
         state = replace(state, total=page.total)
     base = base_of(request)
     to = links(state, page, base=base, tenant=str(tenant), secret=request.app[PAGE_SECRET])
-    return fhir_json(render(page, base=base, links=to, issues=ignored))
+    return fhir_json(render(trim(page, query), base=base, links=to, issues=ignored))
+
+
+def _readable(caller: Caller, included: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Of what was included, the types that the token may read and search: no include widens its scopes."""
+    return tuple([entry for entry in included if caller.may(entry.key.type, "rs")])
 
 
 def _known(resource_type: str) -> frozenset[str]:

@@ -51,16 +51,27 @@ class Malformed(Exception):  # noqa: N818 -- says what the element is
 
 
 class Path:
-    """A dotted element path such as `media.link`, compiled once; arrays are walked through."""
+    """A dotted element path such as `media.link`, compiled once; arrays are walked through.
 
-    __slots__ = ("names", "text")
+    `telecom[system=phone]` keeps those elements whose child says so.
+    """
+
+    __slots__ = ("child", "names", "text", "wanted")
 
     def __init__(self, text: str) -> None:
-        self.text = text
-        self.names = tuple(text.split("."))
+        path, _, test = text.removesuffix("]").partition("[")
+        self.text = path
+        self.names = tuple(path.split("."))
+        self.child, _, self.wanted = test.partition("=")
 
     def values(self, resource: JsonObject) -> list[Json]:
         """All values at the path, in order; empty when absent."""
+        if self.child:
+            found = self._all(resource)
+            return [one for one in found if isinstance(one, dict) and one.get(self.child) == self.wanted]
+        return self._all(resource)
+
+    def _all(self, resource: JsonObject) -> list[Json]:
         if len(self.names) == 1:  # Nearly all of them; the general walk costs three times as much.
             return list(_listed(resource.get(self.text)))
         found: list[Json] = [resource]

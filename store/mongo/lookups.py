@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.search.criteria import AnyOf, Chain, SearchQuery
+from store.search.criteria import AnyOf, Chain, Has, SearchQuery
 from store.search.plan import plan
 
 if TYPE_CHECKING:
@@ -25,32 +25,54 @@ if TYPE_CHECKING:
     Find = Callable[[FindPlan, Mapping[str, int]], list[dict[str, Any]]]
 
 
-def resolve(
-    find: Find, tenant: Tenant, clauses: Sequence[Clause], *, matches_max: int, now: datetime
-) -> dict[Chain, tuple[str, ...]]:
-    """The references (`Type/id`) that each chain in the clauses leads through.
+def resolve(  # noqa: PLR0913 -- one step of a recursion
+    find: Find,
+    tenant: Tenant,
+    resource_type: str,
+    clauses: Sequence[Clause],
+    *,
+    matches_max: int,
+    now: datetime,
+) -> dict[Chain | Has, tuple[str, ...]]:
+    """What each chain in the clauses of a search on this type leads through.
 
-    Raises ServiceError `too-costly` when one leads through more than `matches_max`.
+    `Type/id` of the targets for a chain, ids of the type itself for a `_has`. Raises ServiceError
+    `too-costly` when there are more than `matches_max`.
     """
-    resolved: dict[Chain, tuple[str, ...]] = {}
-    for chain in chains(clauses):
+    resolved: dict[Chain | Has, tuple[str, ...]] = {}
+
+    def matches(of_type: str, inner: Clause, fields: Mapping[str, int]) -> list[dict[str, Any]]:
+        deeper = resolve(find, tenant, of_type, (inner,), matches_max=matches_max, now=now)
+        query = SearchQuery(of_type, (inner,), count=matches_max)
+        return find(replace(plan(str(tenant), query, resolved=deeper, now=now), sort=()), fields)
+
+    for step in steps(clauses):
         found: list[str] = []
-        for resource_type, inner in chain.inner:
-            deeper = resolve(find, tenant, (inner,), matches_max=matches_max, now=now)
-            query = SearchQuery(resource_type, (inner,), count=matches_max)
-            planned = replace(plan(str(tenant), query, resolved=deeper, now=now), sort=())
-            found += [f"{resource_type}/{one['id']}" for one in find(planned, {"_id": 0, "id": 1})]
+        if isinstance(step, Chain):
+            for target, inner in step.inner:
+                found += [f"{target}/{one['id']}" for one in matches(target, inner, {"_id": 0, "id": 1})]
+        else:
+            referring = matches(step.type, step.inner, {"_id": 0, step.parameter.field: 1})
+            found = _referred(referring, step.parameter.name, resource_type)
         if len(found) > matches_max:
-            text = f"the chain through `{chain.parameter.name}` leads to too many resources: narrow it down"
-            raise ServiceError(Category.INCORRECT, Issue("too-costly", text, (chain.parameter.name,)))
-        resolved[chain] = tuple(found)
+            text = f"the chain through `{step.parameter.name}` leads to too many resources: narrow it down"
+            raise ServiceError(Category.INCORRECT, Issue("too-costly", text, (step.parameter.name,)))
+        resolved[step] = tuple(found)
     return resolved
 
 
-def chains(clauses: Iterable[Clause]) -> Iterable[Chain]:
+def _referred(documents: Iterable[Mapping[str, Any]], name: str, resource_type: str) -> list[str]:
+    """The ids of this type that the documents refer to, each once."""
+    root = f"{resource_type}/"
+    spelled = (one for document in documents for one in document.get("index", {}).get(name, ()))
+    ids = (one[len(root) :] for one in spelled if one.startswith(root) and one.count("/") == 1)
+    return list(dict.fromkeys(ids))
+
+
+def steps(clauses: Iterable[Clause]) -> Iterable[Chain | Has]:
     """The chains among the clauses, those within alternatives included."""
     for clause in clauses:
-        if isinstance(clause, Chain):
+        if isinstance(clause, Chain | Has):
             yield clause
         elif isinstance(clause, AnyOf):
-            yield from chains(clause.clauses)
+            yield from steps(clause.clauses)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+import bson
 from pymongo import InsertOne, ReplaceOne
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
@@ -237,6 +238,13 @@ _RACED: Final = ServiceError(
 """Stays the answer only when the last attempt, too, came too late."""
 
 
+_TOO_LARGE: Final = Issue(
+    "too-long", "the resource, with what is indexed of it, is larger than can be stored"
+)
+_SURELY_FITS: Final = 1_000_000
+"""Bytes of a resource whose index entries cannot make it too large; beyond, it is measured."""
+_DOCUMENT_MAX: Final = 16 * 1024 * 1024 - 16_384
+"""MongoDB's limit, less what a command around the document may take."""
 _OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is not the current one")
 
 
@@ -263,6 +271,9 @@ def _step(write: _Write, current: Mapping[str, Any] | None, now: datetime) -> _S
             same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
             return _Step(PutResult(Outcome.UNCHANGED, same))
     document = to_document(write.tenant, write.prepared, version + 1, updated)
+    if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > _DOCUMENT_MAX:
+        # Found out by the driver, it would fail the whole group.
+        return _Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
     outcome = Outcome.REPLACED if current and not deleted else Outcome.CREATED
     stored = Stored(write.key, version + 1, updated_of(document), document["raw"])
     return _Step(PutResult(outcome, stored), document, replaces)

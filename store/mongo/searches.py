@@ -14,6 +14,7 @@ from pymongo.errors import AutoReconnect
 from pymongo.read_concern import ReadConcern
 
 from store.errors import Category, ServiceError
+from store.mongo import includes
 from store.mongo.guard import guarded
 from store.mongo.indexes import RESOURCES
 from store.mongo.lookups import resolve
@@ -67,7 +68,9 @@ class Searches:
 
     async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
         """See the port."""
-        turns = self._quick if drives(query) else self._slow
+        # Each round of includes is more finds: those that go on hold up only their like too.
+        quick = drives(query) and not any(one.iterate for one in query.includes)
+        turns = self._quick if quick else self._slow
         seconds = self._settings.search_timeout_seconds
         return await turns.run(lambda left: self._search(tenant, query, left), seconds=seconds)
 
@@ -81,11 +84,21 @@ class Searches:
     def _search(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Page:
         with guarded(self._metrics, "search", seconds=seconds):
             find = self._plan(tenant, query)
-            documents = self._find(find, _projection(find)) if query.count else []
+            fields = {**_projection(find), **includes.projection(query.includes)}
+            documents = self._find(find, fields) if query.count else []
+            included = self._included(tenant, query, documents[: query.count]) if query.includes else ()
         page = _page(query, find, documents)
+        if included:
+            page = replace(page, included=included)
         if page.total is None and query.total is not Total.NONE:
             return replace(page, total=self._count(find, query.total, seconds))
         return page
+
+    def _included(
+        self, tenant: Tenant, query: SearchQuery, matches: list[dict[str, Any]]
+    ) -> tuple[Entry, ...]:
+        bound = self._settings.includes_max
+        return includes.follow(self._find, tenant, query, matches, includes_max=bound, now=self._clock())
 
     def _explain(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Explanation:
         with guarded(self._metrics, "explain", seconds=seconds):
@@ -105,7 +118,7 @@ class Searches:
     def _plan(self, tenant: Tenant, query: SearchQuery) -> FindPlan:
         now = self._clock()
         bound = self._settings.chain_matches_max
-        resolved = resolve(self._find, tenant, query.clauses, matches_max=bound, now=now)
+        resolved = resolve(self._find, tenant, query.type, query.clauses, matches_max=bound, now=now)
         return plan(str(tenant), query, resolved=resolved, now=now)
 
     def _find(self, find: FindPlan, projection: Mapping[str, int]) -> list[dict[str, Any]]:

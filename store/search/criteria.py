@@ -5,10 +5,15 @@ SearchQuery
 │   ├── Tokens       any of the spellings (`negated`: none of them)
 │   ├── References   any of the spellings
 │   ├── Dates        any of the intervals under its prefix
+│   ├── Strings      starts with, holds or is any of the texts
+│   ├── Quantities   any of the numbers under its prefix, in its unit
 │   ├── Missing      the element is absent, or present
 │   ├── Chain        refers to a resource for which the inner clause holds
+│   ├── Has          is referred to by a resource for which the inner clause holds
 │   └── AnyOf        at least one of several clauses holds (`order`)
 ├── sort             the keys; the id is always the last one
+├── includes         what a page brings along beside its matches
+├── summary          how much of each resource is shown; elements: which elements of a match
 └── position         where the page starts; None: at the beginning
 """
 
@@ -23,6 +28,8 @@ if TYPE_CHECKING:
 
     from store.search.dates import DateValue
     from store.search.parameters import Parameter
+    from store.search.quantities import QuantityValue
+    from store.search.strings import Match
 
 Filter: TypeAlias = "Mapping[str, object]"
 """A MongoDB filter."""
@@ -54,6 +61,23 @@ class Dates:
 
 
 @dataclass(frozen=True, slots=True)
+class Strings:
+    """One of these texts is found, in the way of `match`."""
+
+    parameter: Parameter
+    values: tuple[str, ...]
+    match: Match
+
+
+@dataclass(frozen=True, slots=True)
+class Quantities:
+    """One of these holds for a stored quantity."""
+
+    parameter: Parameter
+    values: tuple[QuantityValue, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Missing:
     """`:missing=true`, or false."""
 
@@ -73,13 +97,27 @@ class Chain:
 
 
 @dataclass(frozen=True, slots=True)
+class Has:
+    """`_has:Type:parameter:inner=…`: the reverse of a chain."""
+
+    type: str
+    """Of the resources that refer."""
+    parameter: Parameter
+    """Their reference."""
+    inner: Clause
+
+
+@dataclass(frozen=True, slots=True)
 class AnyOf:
     """At least one holds."""
 
     clauses: tuple[Clause, ...]
 
 
-Clause: TypeAlias = Tokens | References | Dates | Missing | Chain | AnyOf
+Clause: TypeAlias = Tokens | References | Dates | Strings | Quantities | Missing | Chain | Has | AnyOf
+
+Resolved: TypeAlias = "Mapping[Chain | Has, tuple[str, ...]]"
+"""What chains lead through: `Type/id` of the targets; for `_has` the ids of those referred to."""
 
 
 class SortKey(NamedTuple):
@@ -87,6 +125,22 @@ class SortKey(NamedTuple):
 
     parameter: Parameter
     descending: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Include:
+    """What a page brings along beside its matches. https://hl7.org/fhir/R4/search.html#include"""
+
+    source: str
+    """The type whose references are followed; `*`: any."""
+    parameter: Parameter | None = None
+    """The reference; None: each one there is."""
+    target: str | None = None
+    """Only targets of this type."""
+    reverse: bool = False
+    """From the targets to those that refer to them (`_revinclude`)."""
+    iterate: bool = False
+    """Also from what was included."""
 
 
 class Position(NamedTuple):
@@ -107,6 +161,16 @@ class Total(StrEnum):
     NONE = "none"
 
 
+class Summary(StrEnum):
+    """How much of each resource to show. https://hl7.org/fhir/R4/search.html#summary"""
+
+    FALSE = "false"
+    TRUE = "true"
+    TEXT = "text"
+    DATA = "data"
+    COUNT = "count"
+
+
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
     """One page of one search on one type."""
@@ -118,3 +182,7 @@ class SearchQuery:
     """Matches on a page; 0 asks for the total alone."""
     total: Total = Total.BOUNDED
     position: Position | None = None
+    includes: tuple[Include, ...] = ()
+    summary: Summary = Summary.FALSE
+    elements: tuple[str, ...] = ()
+    """Root elements of the matches to show, choices by their base name; empty: all."""

@@ -6,33 +6,37 @@ their own as `name=spelling`, alone and together with the patient, so that one i
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from store.fhir.datatypes import Malformed
 from store.fhir.instants import ABSENT, Interval
 from store.fhir.issues import Issue
 from store.fhir.references import parse as parse_reference
-from store.search import dates, references, tokens
+from store.search import dates, quantities, references, strings, tokens
 from store.search.parameters import TYPES, Parameter, ResourceType, SearchType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from store.fhir.datatypes import Json, JsonObject
+    from store.search.quantities import StoredQuantity
     from store.search.references import Referred
 
 INDEX_VERSION: Final = 1
 """Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
 
-Fields: TypeAlias = "dict[str, list[str] | Interval]"
+Fields: TypeAlias = "dict[str, list[str] | list[StoredQuantity] | Interval]"
+
+
+Found: TypeAlias = "list[tuple[Json, str]]"
 
 
 @dataclass(frozen=True, slots=True)
 class Indexed:
     """The search side of one resource."""
 
-    fields: Mapping[str, list[str] | Interval]
+    fields: Mapping[str, list[str] | list[StoredQuantity] | Interval]
     """By parameter name; lists are never empty, dates always there."""
     keys: tuple[str, ...]
     when: Interval = ABSENT
@@ -51,49 +55,50 @@ def scoped_key(patient_key: str, name: str, spelling: str) -> str:
     return f"{patient_key}&{name}={spelling}"
 
 
+@dataclass(slots=True)
+class _Reading:
+    """One resource while it is indexed."""
+
+    contained: Mapping[str, JsonObject]
+    base: str | None
+    fields: Fields = field(default_factory=dict)
+    when: Interval = ABSENT
+    seen: dict[str, list[Referred]] = field(default_factory=dict)
+    """References by path: `subject` and `patient` look at the same element."""
+
+
 def index(resource: JsonObject, resource_type: str, *, base: str | None = None) -> Indexed:
     """Index one resource; `base` is the tenant's own base URL, to know our own absolute references."""
     row = TYPES[resource_type]
-    fields: Fields = {}
     issues: list[Issue] = []
-    when = ABSENT
+    contained: Mapping[str, JsonObject] = {}
     try:
-        contained = references.contained_in(resource) if "contained" in resource else {}
+        if "contained" in resource:
+            contained = references.contained_in(resource)
     except Malformed as error:
-        contained = {}
         issues.append(_issue(resource_type, error))
-    seen: dict[str, list[Referred]] = {}  # `subject` and `patient` look at the same element.
-    for parameter in row.indexed:
-        found = _found(parameter, resource)
+    reading = _Reading(contained, base)
+    for parameter, found in _found(row, resource).items():
         try:
-            if parameter.type is SearchType.DATE:
-                interval = _interval(found)
-                if parameter.when:
-                    when = interval
-                else:
-                    fields[parameter.name] = interval
-            elif not found:
-                continue
-            elif parameter.type is SearchType.TOKEN:
-                _put(fields, parameter.name, _tokens(parameter, found))
-            else:
-                at = parameter.expression
-                if at not in seen:
-                    seen[at] = [references.index(v, p, contained=contained, base=base) for v, p in found]
-                _references(fields, parameter, seen[at])
+            _READERS[parameter.type](reading, parameter, found)
         except Malformed as error:
             issues.append(_issue(resource_type, error))
-    return Indexed(fields, tuple(_keys(row, fields)), when, tuple(dict.fromkeys(issues)))
+    keys = tuple(_keys(row, reading.fields))
+    return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)))
 
 
-def _found(parameter: Parameter, resource: JsonObject) -> list[tuple[Json, str]]:
-    """What stands at the parameter's paths, each with its path."""
-    return [
-        (value, path.text)
-        for path in parameter.paths
-        if path.names[0] in resource  # Most rows are about elements that are not there.
-        for value in path.values(resource)
-    ]
+def _found(row: ResourceType, resource: JsonObject) -> dict[Parameter, Found]:
+    """What stands at the paths of each parameter, each with its path; dates also when there is nothing.
+
+    Goes by the elements that are there: most rows are about others.
+    """
+    found: dict[Parameter, Found] = {parameter: [] for parameter in row.dates}
+    for name in resource:
+        for parameter, path in row.by_element.get(name, ()):
+            values = path.values(resource)
+            if values:
+                found.setdefault(parameter, []).extend([(value, path.text) for value in values])
+    return found
 
 
 def _issue(resource_type: str, error: Malformed) -> Issue:
@@ -106,25 +111,66 @@ def _put(fields: Fields, name: str, spelled: list[str]) -> None:
         fields[name] = list(dict.fromkeys(spelled))
 
 
-def _tokens(parameter: Parameter, found: list[tuple[Json, str]]) -> list[str]:
-    return [spelling for value, path in found for spelling in tokens.index(value, parameter, path)]
+def _read_tokens(reading: _Reading, parameter: Parameter, found: Found) -> None:
+    name = parameter.name
+    spelled = [one for value, path in found for one in tokens.index(value, parameter, path)]
+    _put(reading.fields, name, spelled)
+    _put(reading.fields, f"{name}:text", tokens.texts(value for value, _ in found))
+    if name == "identifier":
+        _put(reading.fields, f"{name}:of-type", tokens.of_type(value for value, _ in found))
 
 
-def _interval(found: list[tuple[Json, str]]) -> Interval:
-    if not found:
-        return ABSENT
+def _read_dates(reading: _Reading, parameter: Parameter, found: Found) -> None:
     intervals = [dates.index(value, path) for value, path in found]
-    return intervals[0] if len(intervals) == 1 else dates.union(intervals)
+    interval = intervals[0] if len(intervals) == 1 else dates.union(intervals)
+    if parameter.when:
+        reading.when = interval
+    else:
+        reading.fields[parameter.name] = interval
 
 
-def _references(fields: Fields, parameter: Parameter, referred: Sequence[Referred]) -> None:
+def _read_strings(reading: _Reading, parameter: Parameter, found: Found) -> None:
+    said = [text for value, path in found for text in strings.texts(value, path)]
+    _put(reading.fields, parameter.name, [word for text in said for word in strings.words(text)])
+    _put(reading.fields, f"{parameter.name}:exact", [text for text in said if len(text) <= strings.TEXT_MAX])
+
+
+def _read_uris(reading: _Reading, parameter: Parameter, found: Found) -> None:
+    for value, path in found:
+        if not isinstance(value, str):
+            raise Malformed(path, "must be a URI")
+    _put(reading.fields, parameter.name, [str(value) for value, _ in found])
+
+
+def _read_quantities(reading: _Reading, parameter: Parameter, found: Found) -> None:
+    numbers = [quantities.index(value, path) for value, path in found]
+    kept = [number for number in numbers if number is not None]
+    if kept:
+        reading.fields[parameter.name] = kept
+
+
+def _read_references(reading: _Reading, parameter: Parameter, found: Found) -> None:
+    at, name = parameter.expression, parameter.name
+    if at not in reading.seen:
+        contained, base = reading.contained, reading.base
+        reading.seen[at] = [references.index(v, p, contained=contained, base=base) for v, p in found]
+    referred = reading.seen[at]
     if parameter.only is not None:
         referred = [references.narrowed(one, parameter.only) for one in referred]
-    name = parameter.name
-    _put(fields, name, [spelling for one in referred for spelling in one.targets])
+    _put(reading.fields, name, [spelling for one in referred for spelling in one.targets])
     if any(one.logical or one.contained for one in referred):
-        _put(fields, f"{name}:identifier", [token for one in referred for token in one.logical])
-        _put(fields, f"{name}>identifier", [token for one in referred for token in one.contained])
+        _put(reading.fields, f"{name}:identifier", [token for one in referred for token in one.logical])
+        _put(reading.fields, f"{name}>identifier", [token for one in referred for token in one.contained])
+
+
+_READERS: Final[Mapping[SearchType, Callable[[_Reading, Parameter, Found], None]]] = {
+    SearchType.TOKEN: _read_tokens,
+    SearchType.REFERENCE: _read_references,
+    SearchType.DATE: _read_dates,
+    SearchType.STRING: _read_strings,
+    SearchType.URI: _read_uris,
+    SearchType.QUANTITY: _read_quantities,
+}
 
 
 def _keys(row: ResourceType, fields: Fields) -> Iterator[str]:
@@ -137,14 +183,15 @@ def _keys(row: ResourceType, fields: Fields) -> Iterator[str]:
             if parameter is not patient:
                 yield from _reference_keys(parameter, fields)
         elif name in fields:
-            codes = _codes(fields[name])
+            held = fields[name]
+            codes = _codes(held) if parameter.type is SearchType.TOKEN else [str(one) for one in held]
             if parameter.keyed:
                 yield from (key(name, code) for code in codes)
             if parameter.scoped:
                 yield from (scoped_key(one, name, code) for one in patients for code in codes)
 
 
-def _codes(spellings: Iterable[str | int]) -> list[str]:
+def _codes(spellings: Iterable[object]) -> list[str]:
     """The codes among the spellings of a token, each without its system."""
     return [s for s in spellings if isinstance(s, str) and ("|" not in s or tokens.is_bare(s))]
 
@@ -154,9 +201,9 @@ def _reference_keys(parameter: Parameter, fields: Fields) -> Iterator[str]:
     for spelling in fields.get(name, ()):
         if isinstance(spelling, str) and (narrower is None or not names_patient(spelling)):
             yield key(name, spelling)
-    for field in (f"{name}:identifier", f"{name}>identifier"):
-        if field in fields:
-            yield from (key(parameter.identifier_key, code) for code in _codes(fields[field]))
+    for held in (f"{name}:identifier", f"{name}>identifier"):
+        if held in fields:
+            yield from (key(parameter.identifier_key, code) for code in _codes(fields[held]))
 
 
 def names_patient(spelling: str) -> bool:

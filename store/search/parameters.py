@@ -15,7 +15,7 @@ from store.fhir.datatypes import Path
 from store.fhir.resource_types import RESOURCE_TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _SP: Final = "http://hl7.org/fhir/SearchParameter/"
 _PRACTITIONERS: Final = ("Practitioner", "PractitionerRole", "Organization", "CareTeam")
@@ -28,6 +28,9 @@ class SearchType(StrEnum):
     TOKEN = "token"  # noqa: S105 -- a FHIR search type
     REFERENCE = "reference"
     DATE = "date"
+    STRING = "string"
+    URI = "uri"
+    QUANTITY = "quantity"
     SPECIAL = "special"
 
 
@@ -98,6 +101,18 @@ class Parameter:
         )
 
     @cached_property
+    def texts(self) -> Parameter:
+        """Tokens: text and displays beside the codes as a string parameter, what `:text` asks."""
+        return Parameter(self.name, SearchType.STRING, "", stored_as=f"index.{self.name}:text")
+
+    @cached_property
+    def of_type(self) -> Parameter:
+        """Identifiers: `type-system|type-code|value`, what `:of-type` asks."""
+        return Parameter(
+            self.name, SearchType.TOKEN, "", folded=False, stored_as=f"index.{self.name}:of-type"
+        )
+
+    @cached_property
     def identifier_key(self) -> str:
         """References: the key name of identifiers within the reference, or of a contained target."""
         return f"{self.name}.identifier"
@@ -131,9 +146,18 @@ class ResourceType:
         return tuple(row for row in self.rows if row.keyed or row.scoped)
 
     @cached_property
-    def indexed(self) -> tuple[Parameter, ...]:
-        """The rows whose values are elements of the resource."""
-        return tuple(row for row in self.rows if row.paths)
+    def by_element(self) -> Mapping[str, Sequence[tuple[Parameter, Path]]]:
+        """What looks into an element of the resource, by the element's name."""
+        found: dict[str, list[tuple[Parameter, Path]]] = {}
+        for row in self.rows:
+            for path in row.paths:
+                found.setdefault(path.names[0], []).append((row, path))
+        return found
+
+    @cached_property
+    def dates(self) -> tuple[Parameter, ...]:
+        """The date rows, which store something for every resource."""
+        return tuple(row for row in self.rows if row.type is SearchType.DATE and row.paths)
 
     @cached_property
     def rows(self) -> tuple[Parameter, ...]:
@@ -170,11 +194,54 @@ def _date(name: str, expression: str, definition: str, *, when: bool = False) ->
     return Parameter(name, SearchType.DATE, expression, _SP + definition, when=when)
 
 
+def _string(name: str, expression: str, definition: str, *, keyed: int = 0) -> Parameter:
+    return Parameter(name, SearchType.STRING, expression, _SP + definition, keyed=keyed)
+
+
+def _uri(name: str, expression: str, definition: str) -> Parameter:
+    return Parameter(name, SearchType.URI, expression, _SP + definition)
+
+
+def _quantity(name: str, expression: str, definition: str) -> Parameter:
+    return Parameter(name, SearchType.QUANTITY, expression, _SP + definition)
+
+
+def _addresses(definition: str) -> tuple[Parameter, ...]:
+    """`address` and its parts; `definition` is the part before `-address`."""
+    parts = {"city": "city", "country": "country", "postalcode": "postalCode", "state": "state"}
+    return (
+        _string("address", "address", f"{definition}-address"),
+        *(_string(f"address-{n}", f"address.{at}", f"{definition}-address-{n}") for n, at in parts.items()),
+        _token("address-use", "address.use", f"{definition}-address-use"),
+    )
+
+
+def _telecoms(definition: str) -> tuple[Parameter, ...]:
+    """`telecom` and its two most common kinds."""
+    return (
+        _token("telecom", "telecom", f"{definition}-telecom", plain=True),
+        _token("phone", "telecom[system=phone]", f"{definition}-phone", plain=True),
+        _token("email", "telecom[system=email]", f"{definition}-email", plain=True),
+    )
+
+
+def _person(definition: str) -> tuple[Parameter, ...]:
+    """What a person is called and reached by."""
+    return (
+        _string("family", "name.family", f"{definition}-family", keyed=7),
+        _string("given", "name.given", f"{definition}-given"),
+        *_telecoms(definition),
+        *_addresses(definition),
+    )
+
+
 COMMON: Final = (
     _token("_id", "", "Resource-id", folded=False, plain=True, stored_as="id"),
     Parameter("_lastUpdated", SearchType.DATE, "", _SP + "Resource-lastUpdated", stored_as="updated"),
     _token("_tag", "meta.tag", "Resource-tag"),
     _token("_security", "meta.security", "Resource-security"),
+    _uri("_profile", "meta.profile", "Resource-profile"),
+    _uri("_source", "meta.source", "Resource-source"),
 )
 
 DIAGNOSTIC_REPORT: Final = ResourceType(
@@ -251,6 +318,27 @@ _OBSERVATION: Final = ResourceType(
         _reference("performer", "performer", "Observation-performer", (*_PRACTITIONERS, "Patient")),
         _reference("specimen", "specimen", "Observation-specimen", ("Specimen",), keyed=3),
         _token("status", "status", "Observation-status", system="http://hl7.org/fhir/observation-status"),
+        _token("combo-code", "code | component.code", "Observation-combo-code"),
+        _token("component-code", "component.code", "Observation-component-code"),
+        _token("data-absent-reason", "dataAbsentReason", "Observation-data-absent-reason"),
+        _token("method", "method", "Observation-method"),
+        _token("value-concept", "valueCodeableConcept", "Observation-value-concept"),
+        _string("value-string", "valueString", "Observation-value-string"),
+        _date("value-date", "valueDateTime | valuePeriod", "Observation-value-date"),
+        _quantity("value-quantity", "valueQuantity", "Observation-value-quantity"),
+        _quantity(
+            "component-value-quantity", "component.valueQuantity", "Observation-component-value-quantity"
+        ),
+        _quantity(
+            "combo-value-quantity",
+            "valueQuantity | component.valueQuantity",
+            "Observation-combo-value-quantity",
+        ),
+        _reference(
+            "derived-from", "derivedFrom", "Observation-derived-from", ("Observation", "DocumentReference")
+        ),
+        _reference("device", "device", "Observation-device", ("Device", "DeviceMetric")),
+        _reference("has-member", "hasMember", "Observation-has-member", ("Observation", "MolecularSequence")),
         _reference("subject", "subject", "Observation-subject", _SUBJECTS, narrower="patient", keyed=6),
     ),
 )
@@ -268,6 +356,15 @@ _SERVICE_REQUEST: Final = ResourceType(
         ),
         _token("requisition", "requisition", "ServiceRequest-requisition", folded=False, keyed=1),
         _token("status", "status", "ServiceRequest-status", system="http://hl7.org/fhir/request-status"),
+        _token("category", "category", "ServiceRequest-category"),
+        _token("intent", "intent", "ServiceRequest-intent", system="http://hl7.org/fhir/request-intent"),
+        _token(
+            "priority", "priority", "ServiceRequest-priority", system="http://hl7.org/fhir/request-priority"
+        ),
+        _reference(
+            "performer", "performer", "ServiceRequest-performer", (*_PRACTITIONERS, "Patient", "Device")
+        ),
+        _reference("specimen", "specimen", "ServiceRequest-specimen", ("Specimen",)),
         _reference("subject", "subject", "ServiceRequest-subject", _SUBJECTS, narrower="patient", keyed=6),
     ),
 )
@@ -276,6 +373,15 @@ _ENCOUNTER: Final = ResourceType(
     "Encounter",
     (
         _token("class", "class", "Encounter-class"),
+        _token("type", "type", "clinical-type"),
+        _reference("location", "location.location", "Encounter-location", ("Location",)),
+        _reference(
+            "participant",
+            "participant.individual",
+            "Encounter-participant",
+            ("Practitioner", "PractitionerRole"),
+        ),
+        _reference("service-provider", "serviceProvider", "Encounter-service-provider", ("Organization",)),
         _date("date", "period", "clinical-date", when=True),
         _identifier("clinical-identifier"),
         _patient("subject"),
@@ -294,6 +400,17 @@ _PATIENT: Final = ResourceType(
         _token("gender", "gender", "individual-gender", system="http://hl7.org/fhir/administrative-gender"),
         _identifier("Patient-identifier"),
         _reference("organization", "managingOrganization", "Patient-organization", ("Organization",)),
+        _reference(
+            "general-practitioner",
+            "generalPractitioner",
+            "Patient-general-practitioner",
+            ("Practitioner", "PractitionerRole", "Organization"),
+        ),
+        _reference("link", "link.other", "Patient-link", ("Patient", "RelatedPerson")),
+        _token("language", "communication.language", "Patient-language"),
+        _date("death-date", "deceasedDateTime", "Patient-death-date"),
+        _string("name", "name", "Patient-name", keyed=7),
+        *_person("individual"),
     ),
 )
 
@@ -307,6 +424,9 @@ _SPECIMEN: Final = ResourceType(
             "subject", "subject", "Specimen-subject", (*_SUBJECTS, "Substance"), narrower="patient", keyed=6
         ),
         _token("type", "type", "Specimen-type"),
+        _token("bodysite", "collection.bodySite", "Specimen-bodysite"),
+        _date("collected", "collection.collectedDateTime | collection.collectedPeriod", "Specimen-collected"),
+        _reference("parent", "parent", "Specimen-parent", ("Specimen",)),
     ),
 )
 
@@ -349,14 +469,25 @@ _OTHERS: Final = (
         _date("started", "started", "ImagingStudy-started", when=True),
         _reference("basedon", "basedOn", "ImagingStudy-basedon", ("ServiceRequest",), keyed=2),
     ),
-    _identified("Location"),
+    _identified("Location", _string("name", "name | alias", "Location-name"), *_addresses("Location")),
     _identified(
         "Media",
         _patient("subject", "Media-patient"),
         _date("created", "createdDateTime | createdPeriod", "Media-created", when=True),
     ),
-    _identified("Organization", _token("type", "type", "Organization-type")),
-    _identified("Practitioner"),
+    _identified(
+        "Organization",
+        _token("type", "type", "Organization-type"),
+        _string("name", "name | alias", "Organization-name", keyed=7),
+        _reference("partof", "partOf", "Organization-partof", ("Organization",)),
+        *_addresses("Organization"),
+    ),
+    _identified(
+        "Practitioner",
+        _token("gender", "gender", "individual-gender", system="http://hl7.org/fhir/administrative-gender"),
+        _string("name", "name", "Practitioner-name", keyed=7),
+        *_person("individual"),
+    ),
     _identified(
         "PractitionerRole",
         _reference(

@@ -15,24 +15,31 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
-from store.search import dates, references, tokens
+from store.search import dates, includes, quantities, references, strings, subsets, tokens
 from store.search.criteria import (
     AnyOf,
     Chain,
     Clause,
     Dates,
+    Has,
     Missing,
+    Quantities,
     References,
     SearchQuery,
     SortKey,
+    Strings,
+    Summary,
     Tokens,
     Total,
 )
-from store.search.escapes import split
+from store.search.escapes import split, unescape
 from store.search.parameters import TYPES, Parameter, SearchType
+from store.search.strings import Match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from store.search.criteria import Include
 
 Pair = tuple[str, str]
 
@@ -96,6 +103,9 @@ class _Draft:
     sort: tuple[SortKey, ...] = ()
     count: int | None = None
     total: Total = Total.BOUNDED
+    includes: list[Include] = field(default_factory=list)
+    summary: Summary | None = None
+    elements: list[str] = field(default_factory=list)
 
 
 def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Understood:
@@ -121,11 +131,17 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
     if len(draft.clauses) > context.limits.clauses_max:
         text = f"a search may have at most {context.limits.clauses_max} parameters"
         refused.append(Issue("too-costly", text))
+    for name, rule in subsets.contradictions(draft.summary, draft.elements, draft.includes):
+        refused.append(Issue("invalid", f"`{name}`: {rule}", (name,)))
     if refused:
         raise ServiceError(Category.INCORRECT, *refused)
     limits = context.limits
     count = limits.count_default if draft.count is None else min(draft.count, limits.count_max)
     query = SearchQuery(resource_type, tuple(draft.clauses), draft.sort, count, draft.total)
+    query = replace(query, includes=tuple(draft.includes))
+    query = replace(query, summary=draft.summary or Summary.FALSE, elements=tuple(draft.elements))
+    if draft.summary is Summary.COUNT:
+        query = replace(query, count=0)
     return Understood(query, tuple(understood), tuple(ignored))
 
 
@@ -141,6 +157,8 @@ def _read(draft: _Draft, resource_type: str, name: str, text: str, context: Cont
     reader = _RESULT.get(name)
     if reader is not None:
         reader(draft, resource_type, text)
+    elif name.partition(":")[0] in includes.NAMES:
+        _read_include(draft, name, text)
     else:
         draft.clauses.append(_clause(resource_type, name, text, context))
 
@@ -176,10 +194,44 @@ def _read_sort(draft: _Draft, resource_type: str, text: str) -> None:
     draft.sort = tuple(keys)
 
 
+def _read_include(draft: _Draft, name: str, text: str) -> None:
+    try:
+        include = includes.parse(name, text)
+    except LookupError as error:
+        raise _Unknown(str(error)) from None
+    except includes.UnsupportedError as error:
+        raise _Refused(str(error), "not-supported") from None
+    except ValueError as error:
+        raise _Refused(str(error)) from None
+    if include in draft.includes:
+        return
+    if len(draft.includes) >= includes.INCLUDES_MAX:
+        message = f"a search may have at most {includes.INCLUDES_MAX} of `_include` and `_revinclude`"
+        raise _Refused(message, "too-costly")
+    draft.includes.append(include)
+
+
+def _read_summary(draft: _Draft, _: str, text: str) -> None:
+    try:
+        draft.summary = subsets.summary(text, draft.summary)
+    except ValueError as error:
+        raise _Refused(str(error)) from None
+
+
+def _read_elements(draft: _Draft, resource_type: str, text: str) -> None:
+    try:
+        named = [*draft.elements, *subsets.elements(text, resource_type)]
+    except ValueError as error:
+        raise _Refused(str(error)) from None
+    draft.elements = list(dict.fromkeys(named))
+
+
 _RESULT: Final[Mapping[str, Callable[[_Draft, str, str], None]]] = {
     "_count": _read_count,
     "_total": _read_total,
     "_sort": _read_sort,
+    "_summary": _read_summary,
+    "_elements": _read_elements,
 }
 
 
@@ -187,6 +239,8 @@ _RESULT: Final[Mapping[str, Callable[[_Draft, str, str], None]]] = {
 
 
 def _clause(resource_type: str, name: str, text: str, context: Context, steps: int = 1) -> Clause:
+    if name.startswith("_has:"):
+        return _reverse(resource_type, name, text, context, steps)
     head, dot, rest = name.partition(".")
     if dot:
         return _chain(resource_type, head, rest, text, context, steps)
@@ -220,9 +274,17 @@ def _row(resource_type: str, name: str) -> Parameter:
 def _of_type(row: Parameter, modifier: str, values: Sequence[str], context: Context) -> Clause:
     match row.type:
         case SearchType.TOKEN:
-            _refuse_modifier(row, modifier, ("", "not"))
-            found = tuple(tokens.parse(value, row) for value in values)
-            return Tokens(row, found, negated=modifier == "not")
+            return _token(row, modifier, values)
+        case SearchType.STRING:
+            _refuse_modifier(row, modifier, ("", "exact", "contains"))
+            match_by = Match(modifier or "start")
+            return Strings(row, tuple(strings.parse(value, match_by) for value in values), match_by)
+        case SearchType.URI:
+            _refuse_modifier(row, modifier, ("",))
+            return Tokens(row, tuple(map(unescape, values)))
+        case SearchType.QUANTITY:
+            _refuse_modifier(row, modifier, ("",))
+            return Quantities(row, tuple(map(quantities.parse, values)))
         case SearchType.DATE:
             _refuse_modifier(row, modifier, ("",))
             return Dates(row, tuple(dates.parse(value, context.now) for value in values))
@@ -233,6 +295,16 @@ def _of_type(row: Parameter, modifier: str, values: Sequence[str], context: Cont
             raise AssertionError(message)
         case _:
             assert_never(row.type)
+
+
+def _token(row: Parameter, modifier: str, values: Sequence[str]) -> Clause:
+    if modifier == "text" and not row.plain:
+        return Strings(row.texts, tuple(strings.parse(value, Match.START) for value in values), Match.START)
+    if modifier == "of-type" and row.name == "identifier":
+        return Tokens(row.of_type, tuple(map(tokens.parse_of_type, values)))
+    texts = () if row.plain else ("text", "of-type") if row.name == "identifier" else ("text",)
+    _refuse_modifier(row, modifier, ("", "not", *texts))
+    return Tokens(row, tuple(tokens.parse(value, row) for value in values), negated=modifier == "not")
 
 
 def _reference(row: Parameter, modifier: str, values: Sequence[str], context: Context) -> Clause:
@@ -299,7 +371,7 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
         row = TYPES[resource_type].by_name[row.narrower]
     targets = (modifier,) if colon else row.targets
     inner_name = rest.partition(".")[0].partition(":")[0]
-    defining = [target for target in targets if inner_name in TYPES[target].by_name]
+    defining = [target for target in targets if _defines(target, inner_name, rest)]
     if not defining:
         message = f"no target of `{row.name}` has a search parameter `{shown(inner_name)}` here"
         raise _Unknown(message)
@@ -308,6 +380,32 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
     if rest == "identifier":
         identifiers = tuple(tokens.parse(value, row.logical) for value in _values(text, context))
     return Chain(row, inner, identifiers)
+
+
+def _defines(target: str, inner_name: str, rest: str) -> bool:
+    """Whether a type has the parameter behind a chain; a `_has` there must lead to it."""
+    if inner_name != "_has":
+        return inner_name in TYPES[target].by_name
+    source, _, reference = rest.removeprefix("_has:").partition(":")
+    row = TYPES[source].by_name.get(reference.partition(":")[0]) if source in TYPES else None
+    return row is not None and target in row.targets
+
+
+def _reverse(resource_type: str, name: str, text: str, context: Context, steps: int) -> Clause:
+    """`_has:Type:parameter:inner`. https://hl7.org/fhir/R4/search.html#has"""
+    if steps > CHAIN_STEPS_MAX:
+        message = f"a chain may follow at most {CHAIN_STEPS_MAX} references"
+        raise _Refused(message, "too-costly")
+    parts = name.split(":", 3)
+    if len(parts) != 4 or not all(parts):  # noqa: PLR2004 -- as many as the rule names
+        message = "`_has` is written `_has:Type:reference-parameter:parameter`"
+        raise _Refused(message)
+    _, source, reference, inner = parts
+    row = TYPES[source].by_name.get(reference) if source in TYPES else None
+    if row is None or row.type is not SearchType.REFERENCE or resource_type not in row.targets:
+        message = f"`_has` names no reference parameter here that leads to `{resource_type}`"
+        raise _Refused(message)
+    return Has(source, row, _clause(source, inner, text, context, steps + 1))
 
 
 # --- the patient scope rule, decision D17
@@ -335,7 +433,7 @@ def _names(clause: Clause, names: Sequence[str]) -> bool:
         case Chain():
             whole = bool(clause.identifiers) and all(map(tokens.bare, clause.identifiers))
             return clause.parameter.name in names and whole
-        case Dates() | Missing() | AnyOf():
+        case Dates() | Strings() | Quantities() | Missing() | Has() | AnyOf():
             return False
         case _:
             assert_never(clause)

@@ -10,17 +10,29 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from store.fhir.instants import MISSING
-from store.search import dates
-from store.search.criteria import AnyOf, Chain, Dates, Missing, References, Tokens
+from store.search import dates, quantities, strings
+from store.search.criteria import (
+    AnyOf,
+    Chain,
+    Dates,
+    Has,
+    Missing,
+    Quantities,
+    References,
+    Strings,
+    Tokens,
+)
 from store.search.index import key, names_patient
 from store.search.parameters import WHEN, Parameter, SearchType
+from store.search.strings import LAST, Match
 from store.search.tokens import bare, is_bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from store.search.criteria import Clause, Filter, Position, SearchQuery
+    from store.search.criteria import Clause, Filter, Position, Resolved, SearchQuery
+    from store.search.quantities import QuantityValue
 
 DRIVING_KEYS_MAX: Final = 200
 """Index entries that a driving clause may name. Each is one more scan to merge; beyond, it only filters."""
@@ -62,17 +74,18 @@ class _Driver(NamedTuple):
     covered: tuple[Clause, ...]
     """Those of them that the keys decide alone; the others are tested on what was found as well."""
     name: str
+    starts: bool = False
 
 
 class _Keys(NamedTuple):
     entries: tuple[str, ...]
     exact: bool
     """They say the same as the clause; else they find more."""
+    starts: bool = False
+    """Any entry that starts so will do."""
 
 
-def plan(
-    tenant: str, query: SearchQuery, *, resolved: Mapping[Chain, tuple[str, ...]], now: datetime
-) -> FindPlan:
+def plan(tenant: str, query: SearchQuery, *, resolved: Resolved, now: datetime) -> FindPlan:
     """The find for one page; `resolved` holds the targets of each chain, `now` hides what has expired."""
     driver = _driver(query.clauses, resolved)
     covered = driver.covered if driver else ()
@@ -81,6 +94,8 @@ def plan(
     matching: dict[str, object] = {"tenant": tenant, "type": query.type, "expires_at": {"$gt": now}}
     if driver and driver.name == "_id":
         matching["_id"] = {"$in": [document_id(tenant, query.type, one) for one in driver.keys]}
+    elif driver and driver.starts:
+        conditions = [_any([_starts(entry) for entry in driver.keys]), *conditions]
     elif driver:
         matching["keys"] = driver.keys[0] if len(driver.keys) == 1 else {"$in": list(driver.keys)}
     if conditions:
@@ -101,9 +116,19 @@ def plan(
     )
 
 
+def _starts(entry: str) -> Filter:
+    return {"keys": {"$elemMatch": {"$gte": entry, "$lt": entry + LAST}}}
+
+
 def drives(query: SearchQuery) -> bool:
     """Whether an index entry will drive the search, so that it reads little more than it returns."""
-    return any(_keyable(c) or (isinstance(c, Tokens) and c.parameter.field == "id") for c in query.clauses)
+    return any(_keyable(c) or _names_ids(c) for c in query.clauses)
+
+
+def _names_ids(clause: Clause) -> bool:
+    return isinstance(clause, Has) or (
+        isinstance(clause, Tokens) and clause.parameter.field == "id" and not clause.negated
+    )
 
 
 def document_id(tenant: str, resource_type: str, resource_id: str) -> str:
@@ -150,7 +175,7 @@ def _keyable(clause: Clause) -> bool:
     """Whether a clause could drive, whatever its chains lead to: the order must not change between pages."""
     if isinstance(clause, AnyOf):
         return all(map(_keyable, clause.clauses))
-    return not isinstance(clause, Dates | Missing) and bool(clause.parameter.keyed)
+    return not isinstance(clause, Dates | Missing | Quantities | Has) and bool(clause.parameter.keyed)
 
 
 def _after(order: Sequence[tuple[str, int]], position: Position) -> list[Filter]:
@@ -168,7 +193,7 @@ def _after(order: Sequence[tuple[str, int]], position: Position) -> list[Filter]
 # --- which clause drives
 
 
-def _driver(clauses: Sequence[Clause], resolved: Mapping[Chain, tuple[str, ...]]) -> _Driver | None:
+def _driver(clauses: Sequence[Clause], resolved: Resolved) -> _Driver | None:
     found = [driver for clause in clauses for driver in _alone(clause, resolved)]
     patient = next((d for d in found if d.name == "patient"), None)
     if patient is not None:
@@ -180,9 +205,10 @@ def _driver(clauses: Sequence[Clause], resolved: Mapping[Chain, tuple[str, ...]]
     )
 
 
-def _alone(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> Iterator[_Driver]:
-    if isinstance(clause, Tokens) and clause.parameter.field == "id" and not clause.negated:
-        yield _Driver(0, clause.spellings, (clause,), (clause,), "_id")
+def _alone(clause: Clause, resolved: Resolved) -> Iterator[_Driver]:
+    if _names_ids(clause):
+        ids = resolved[clause] if isinstance(clause, Has) else getattr(clause, "spellings", ())
+        yield _Driver(0, ids, (clause,), (clause,), "_id")
         return
     keys = _keys_of(clause, resolved)
     if keys is None:
@@ -193,10 +219,10 @@ def _alone(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> Iterato
         rank, name = 50, "patient"
     else:
         rank, name = clause.parameter.keyed * 10, clause.parameter.name
-    yield _Driver(rank, keys.entries, (clause,), (clause,) if keys.exact else (), name)
+    yield _Driver(rank, keys.entries, (clause,), (clause,) if keys.exact else (), name, keys.starts)
 
 
-def _keys_of(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> _Keys | None:
+def _keys_of(clause: Clause, resolved: Resolved) -> _Keys | None:
     """The `keyed` entries without which the clause cannot hold; None when there is no such set."""
     match clause:
         case Tokens():
@@ -206,13 +232,18 @@ def _keys_of(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> _Keys
             return keys and _Keys(keys.entries, keys.exact and not clause.parameter.keyed_as)
         case References():
             return _reference_keys(clause.parameter, clause.spellings)
+        case Strings():
+            if not clause.parameter.keyed or clause.match is not Match.START:
+                return None
+            entries = tuple(key(clause.parameter.name, value) for value in clause.values)
+            return _Keys(entries, exact=True, starts=True)
         case Chain():
             targets = _reference_keys(clause.parameter, resolved[clause])
             own = _token_keys(clause.parameter.identifier_key, clause.identifiers)
             return _union((targets, own))
         case AnyOf():
             return _union([_keys_of(member, resolved) for member in clause.clauses])
-        case Dates() | Missing():
+        case Dates() | Quantities() | Missing() | Has():
             return None
         case _:
             assert_never(clause)
@@ -221,7 +252,7 @@ def _keys_of(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> _Keys
 def _union(parts: Sequence[_Keys | None]) -> _Keys | None:
     entries: dict[str, None] = {}
     for part in parts:
-        if part is None:
+        if part is None or part.starts:
             return None
         entries |= dict.fromkeys(part.entries)
     return _Keys(tuple(entries), all(part.exact for part in parts if part))
@@ -260,7 +291,7 @@ def _with_patient(patient: _Driver, clause: Clause) -> Iterator[_Driver]:
 # --- clauses as filters on what was found
 
 
-def _condition(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> Filter:
+def _condition(clause: Clause, resolved: Resolved) -> Filter:  # noqa: PLR0911 -- one for each kind
     match clause:
         case Tokens():
             return {clause.parameter.field: _among(clause.spellings, negated=clause.negated)}
@@ -268,6 +299,13 @@ def _condition(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> Fil
             return {clause.parameter.field: _among(clause.spellings)}
         case Dates():
             return _any([dates.to_filter(clause.parameter.field, value) for value in clause.values])
+        case Strings():
+            return strings.to_filter(clause.parameter.field, clause.values, clause.match)
+        case Quantities():
+            held = [{clause.parameter.field: {"$elemMatch": q}} for q in map(_quantity, clause.values)]
+            return _any(held)
+        case Has():
+            return {"id": _among(resolved[clause])}
         case Missing():
             return _missing(clause.parameter, missing=clause.missing)
         case Chain():
@@ -285,6 +323,10 @@ def _condition(clause: Clause, resolved: Mapping[Chain, tuple[str, ...]]) -> Fil
             assert_never(clause)
 
 
+def _quantity(value: QuantityValue) -> Filter:
+    return quantities.to_filter("", value)
+
+
 def _among(spellings: Sequence[str], *, negated: bool = False) -> Filter:
     return {"$nin" if negated else "$in": list(spellings)}
 
@@ -296,9 +338,11 @@ def _any(filters: Sequence[Filter]) -> Filter:
 def _missing(parameter: Parameter, *, missing: bool) -> Filter:
     if parameter.type is SearchType.DATE:
         return {f"{parameter.field}.lo": {"$eq" if missing else "$ne": MISSING}}
-    if parameter.type is not SearchType.REFERENCE:
-        return {parameter.field: {"$exists": not missing}}
-    fields = (parameter.field, parameter.logical.field, parameter.contained_field)
+    fields = [parameter.field]
+    if parameter.type is SearchType.TOKEN:
+        fields.append(parameter.texts.field)
+    if parameter.type is SearchType.REFERENCE:
+        fields += [parameter.logical.field, parameter.contained_field]
     if missing:
         return {"$and": [{name: {"$exists": False}} for name in fields]}
     return {"$or": [{name: {"$exists": True}} for name in fields]}
@@ -310,6 +354,9 @@ _KIND: Final[Mapping[type, Callable[..., str]]] = {
     Tokens: lambda c: f"{c.parameter.name}{':not' if c.negated else ''}={_some(len(c.spellings))}",
     References: lambda c: f"{c.parameter.name}={_some(len(c.spellings))}",
     Dates: lambda c: f"{c.parameter.name}={','.join(v.prefix for v in c.values)}",
+    Strings: lambda c: f"{c.parameter.name}:{c.match.value}={_some(len(c.values))}",
+    Quantities: lambda c: f"{c.parameter.name}={','.join(v.prefix for v in c.values)}",
+    Has: lambda c: f"_has:{c.type}:{c.parameter.name}:({shape_of(c.inner)})",
     Missing: lambda c: f"{c.parameter.name}:missing={str(c.missing).lower()}",
     Chain: lambda c: f"{c.parameter.name}.({'|'.join(shape_of(inner) for _, inner in c.inner)})",
     AnyOf: lambda c: "(" + " or ".join(shape_of(member) for member in c.clauses) + ")",

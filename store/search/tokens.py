@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Final
 
 from store.fhir.datatypes import Malformed, Number, object_of, objects_of, text_of
 from store.search.escapes import escape, split, unescape
+from store.search.strings import words
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from store.fhir.datatypes import Json
     from store.search.parameters import Parameter
@@ -151,6 +152,57 @@ def index(value: Json, parameter: Parameter, path: str) -> Sequence[str]:
             return [] if text is None else [_spell(None, text.casefold() if parameter.folded else text)]
         return spellings(system, text, folded=parameter.folded)
     return _coding(element, path, folded=parameter.folded)
+
+
+def texts(values: Iterable[Json]) -> list[str]:
+    """The words that `:text` looks at: CodeableConcept.text, Coding.display, Identifier.type.text."""
+    return [word for value in values for text in _texts(value) for word in _words(text)]
+
+
+@lru_cache(maxsize=8_192)
+def _words(text: str) -> Sequence[str]:
+    """Displays of codes repeat in each report, as the codes do."""
+    return words(text)
+
+
+def _texts(value: Json) -> Iterator[str]:
+    if not isinstance(value, dict):
+        return
+    for text in (value.get("text"), value.get("display")):
+        if isinstance(text, str):
+            yield text
+    for inner in (value.get("coding"), value.get("type")):
+        for one in inner if isinstance(inner, list) else (inner,):
+            yield from _texts(one)
+
+
+def of_type(values: Iterable[Json]) -> list[str]:
+    """What `:of-type` asks of Identifiers: `type-system|type-code|value` for each coding of the type."""
+    found: list[str] = []
+    for value in values:
+        identifier = object_of(value, "identifier")
+        text = text_of(identifier, "value", "identifier")
+        if text is None or "type" not in identifier:
+            continue
+        kind = object_of(identifier["type"], "identifier.type")
+        for coding in objects_of(kind, "coding", "identifier.type"):
+            system, code = (text_of(coding, name, "identifier.type.coding") for name in ("system", "code"))
+            if system and code:
+                found.append(_of_type(system, code, text))
+    return found
+
+
+def _of_type(system: str, code: str, value: str) -> str:
+    return f"{_spell(canonical_system(system), code)}|{escape(value)}"
+
+
+def parse_of_type(text: str) -> str:
+    """One alternative of `:of-type`, as the spelling to look for. Raises ValueError with the rule."""
+    parts = [unescape(part) for part in split(text, "|")]
+    if len(parts) != 3 or not all(parts):  # noqa: PLR2004 -- as many as the rule names
+        message = "`:of-type` takes `type-system|type-code|value`, all three"
+        raise ValueError(message)
+    return _of_type(*parts)
 
 
 def _coding(coding: Json, path: str, *, folded: bool) -> Sequence[str]:

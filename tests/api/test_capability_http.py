@@ -55,7 +55,7 @@ async def test_the_rules_of_r4_for_a_statement(service: Service) -> None:
 
 
 async def test_every_parameter_of_a_report_is_taken_as_it_says(service: Service) -> None:
-    values = {"token": "x", "reference": "x", "date": "2020"}
+    values = {"token": "x", "reference": "x", "date": "2020", "string": "x", "uri": "x", "quantity": "5"}
     [rest] = (await statement(service))["rest"]
     by_type = {row["type"]: row for row in rest["resource"]}
     for parameter in by_type["DiagnosticReport"]["searchParam"]:

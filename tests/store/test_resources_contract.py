@@ -195,6 +195,16 @@ async def test_an_oversized_resource_is_refused_and_stores_nothing(database: Dat
     assert await store.get(LAB, ResourceKey("DiagnosticReport", "small")) is None
 
 
+async def test_what_its_index_makes_too_large_is_refused_alone(store: MongoResources) -> None:
+    endless = report("endless", code=coded("y" * 4_000_000))
+    long = resource("Observation", "long", status="final", code=coded("1-8"), valueString="x " * 2_000_000)
+    both = asyncio.gather(put(store, report("small"), long), put(store, endless), return_exceptions=True)
+    stored, refused = await both
+    assert outcomes(stored) == [Outcome.CREATED, Outcome.CREATED]  # type: ignore[arg-type]  # no exception
+    assert isinstance(refused, ServiceError)
+    assert refused.category is Category.TOO_LARGE
+
+
 @pytest.mark.parametrize(
     "moments",
     [

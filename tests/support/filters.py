@@ -59,7 +59,16 @@ def _compare(test: Callable[[Any, Any], bool]) -> Callable[[Sequence[Any], Any],
 
 def _comparable(left: Any, right: Any) -> bool:
     """Comparisons never cross types."""
-    return any(isinstance(left, kind) and isinstance(right, kind) for kind in (int, str, datetime))
+    return any(isinstance(left, kind) and isinstance(right, kind) for kind in (int | float, str, datetime))
+
+
+def _element(value: Any, wanted: Mapping[str, Any]) -> bool:
+    """Whether one element of a list fulfils all of it."""
+    if isinstance(value, dict):
+        return matches(value, wanted)
+    if isinstance(value, list | tuple):
+        return False
+    return all(_OPERATORS[operator]([value], operand) for operator, operand in wanted.items())
 
 
 _OPERATORS: Final[Mapping[str, Callable[[Sequence[Any], Any], bool]]] = {
@@ -67,6 +76,7 @@ _OPERATORS: Final[Mapping[str, Callable[[Sequence[Any], Any], bool]]] = {
     "$ne": lambda values, wanted: not _equal(values, wanted),
     "$in": lambda values, wanted: any(_equal(values, one) for one in wanted),
     "$nin": lambda values, wanted: not any(_equal(values, one) for one in wanted),
+    "$elemMatch": lambda values, wanted: any(_element(one, wanted) for one in values),
     "$exists": lambda values, wanted: bool(values) is wanted,
     "$gt": _compare(lambda value, bound: bool(value > bound)),
     "$gte": _compare(lambda value, bound: bool(value >= bound)),

@@ -71,6 +71,18 @@ def test_what_was_left_out_is_an_outcome_behind_the_matches_and_counts_in_no_tot
     ]
 
 
+def test_what_was_included_is_behind_the_matches_and_counts_in_no_total() -> None:
+    along = Entry(ResourceKey("Patient", "p-1"), b'{"resourceType":"Patient","id":"p-1"}')
+    found = shown(Page((ENTRY,), 1, included=(along,)), IGNORED)
+    assert found["total"] == 1
+    assert [one["search"]["mode"] for one in found["entry"]] == ["match", "include", "outcome"]
+    assert found["entry"][1] == {
+        "fullUrl": f"{BASE}/Patient/p-1",
+        "resource": {"resourceType": "Patient", "id": "p-1"},
+        "search": {"mode": "include"},
+    }
+
+
 def test_each_bundle_has_an_id_of_its_own() -> None:
     assert shown(Page((), 0))["id"] != shown(Page((), 0))["id"]
 

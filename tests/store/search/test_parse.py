@@ -182,13 +182,25 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
         pytest.param("code", "|", "`code`: a token needs a system or a code", "invalid", id="a bar"),
         pytest.param("code", "a\\", "`code`: a backslash escapes only", "invalid", id="backslash"),
         pytest.param("_id", "a|b", "`_id`: this parameter has no code system", "invalid", id="_id"),
-        pytest.param("code:in", "x", "`code` takes `:not`, `:missing`", "not-supported", id="in (D8)"),
         pytest.param(
-            "code:not-in", "x", "`code` takes `:not`, `:missing`", "not-supported", id="not-in (D8)"
+            "code:in", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="in (D8)"
         ),
-        pytest.param("code:above", "x", "`code` takes `:not`, `:missing`", "not-supported", id="above (D8)"),
-        pytest.param("code:below", "x", "`code` takes `:not`, `:missing`", "not-supported", id="below (D8)"),
-        pytest.param("code:text", "x", "`code` takes `:not`, `:missing`", "not-supported", id="text"),
+        pytest.param(
+            "code:not-in", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="not-in (D8)"
+        ),
+        pytest.param(
+            "code:above", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="above (D8)"
+        ),
+        pytest.param(
+            "code:below", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="below (D8)"
+        ),
+        pytest.param("code:text", "-", "has no letter or digit", "invalid", id="text of nothing"),
+        pytest.param("code:of-type", "a|b|c", "`code` takes `:not`", "not-supported", id="of-type of a code"),
+        pytest.param("identifier:of-type", "a|b", "all three", "invalid", id="of-type of two"),
+        pytest.param("_has:Observation:patient", "x", "`_has` is written", "invalid", id="_has cut off"),
+        pytest.param("_has:Patient:link:name", "x", "`_has` names no", "invalid", id="_has leads elsewhere"),
+        pytest.param("patient.family:text", "x", "`family` takes", "not-supported", id="text of a string"),
+        pytest.param("result.value-quantity", "5|mg", "a quantity is", "invalid", id="quantity of two parts"),
         pytest.param("code:missing", "yes", "`:missing` takes `true` or `false`", "invalid", id="missing"),
         pytest.param("code:missing", "TRUE", "`:missing` takes `true` or `false`", "invalid", id="TRUE"),
         pytest.param("subject:Patient", "Group/x", "names another type", "invalid", id="type modifier"),
@@ -239,7 +251,7 @@ def test_all_issues_are_collected() -> None:
     assert [issue.expression for issue in error.issues] == [("date",), ("code",), ("unknown",)]
 
 
-@pytest.mark.parametrize("name", ["unknown", "unknown:not", "patient.unknown", "_include", "_sort"])
+@pytest.mark.parametrize("name", ["unknown", "unknown:not", "patient.unknown", "_sort"])
 def test_what_is_unknown_is_left_out_under_lenient_handling(name: str) -> None:
     understood = parse(DR, [(name, "x"), ("code", "a")], context())
     assert understood.query.clauses == (Tokens(REPORT["code"], ("a",)),)

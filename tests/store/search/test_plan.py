@@ -360,9 +360,6 @@ def test_clause(name: str, text: str, more: dict[str, Any], expected: bool) -> N
     assert matches(document_of(report(**more)), found.filter) is expected
 
 
-@pytest.mark.xfail(
-    strict=True, reason="only codings are indexed, a text alone counts as missing, see bugs.md"
-)
 def test_a_concept_that_is_only_a_text_is_not_missing() -> None:
     found = planned(query_of(("code:missing", "true")))
     assert not matches(document_of(report(code={"text": "made up"})), found.filter)

@@ -1,0 +1,111 @@
+"""String search: folded for case and accents, from the start of any word.
+
+https://hl7.org/fhir/R4/search.html#string
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from enum import StrEnum
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
+
+from store.fhir.datatypes import Malformed
+from store.search.escapes import unescape
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from store.fhir.datatypes import Json, JsonObject
+    from store.search.criteria import Filter
+
+LAST: Final = "\U0010ffff"
+"""Sorts after every character a text can hold: the end of a prefix range."""
+_PARTS: Final = (
+    # HumanName, then Address: what the R4 text says a search by the whole looks into.
+    "text family given prefix suffix line city district state postalCode country".split()
+)
+_DROPPED: Final = str.maketrans("", "", "'’`.")
+"""Punctuation within a word: O'Brien is found as obrien. All other is a gap between words."""
+
+
+WORDS_MAX: Final = 12
+"""Words of one text that a search can start at."""
+TEXT_MAX: Final = 1_000
+"""Characters of one text that are indexed: a `valueString` can hold a whole document."""
+
+
+class Match(StrEnum):
+    """How a value is compared."""
+
+    START = "start"
+    EXACT = "exact"
+    CONTAINS = "contains"
+
+
+@lru_cache(maxsize=1_024)
+def fold(text: str) -> str:
+    """Without case, accents, punctuation and repeated white space."""
+    decomposed = unicodedata.normalize("NFKD", text.translate(_DROPPED)).casefold()
+    base = "".join(c if c.isalnum() else " " for c in decomposed if not unicodedata.combining(c))
+    return " ".join(base.split())
+
+
+def parse(text: str, match: Match) -> str:
+    """One alternative of a query. Raises ValueError with the rule."""
+    value = unescape(text)
+    if match is Match.EXACT:
+        return value
+    folded = fold(value)
+    if not folded:
+        message = "the value has no letter or digit to search for"
+        raise ValueError(message)
+    return folded
+
+
+def texts(value: Json, path: str) -> Iterator[str]:
+    """The texts of a string, HumanName or Address."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict):
+        yield from _parts(value, path)
+    else:
+        raise Malformed(path, "must be a string, a HumanName or an Address")
+
+
+def _parts(element: JsonObject, path: str) -> Iterator[str]:
+    for name in _PARTS:
+        part = element.get(name)
+        for text in part if isinstance(part, list) else (part,):
+            if isinstance(text, str):
+                yield text
+            elif text is not None:
+                raise Malformed(f"{path}.{name}", "must be a string")
+
+
+def words(text: str) -> list[str]:
+    """The folded text from the start of each of its words: Quinones finds Carreño Quinones."""
+    folded = fold(text[:TEXT_MAX])
+    found: list[str] = []
+    while folded and len(found) < WORDS_MAX:
+        found.append(folded)
+        folded = folded.partition(" ")[2]
+    return found
+
+
+def to_filter(field: str, values: Sequence[str], match: Match) -> Filter:
+    """What the stored list must fulfil. No regular expression: a value is never a pattern."""
+    if match is Match.EXACT:
+        return {f"{field}:exact": {"$in": list(values)}}
+    either: list[Filter] = [_start(field, v) if match is Match.START else _contains(field, v) for v in values]
+    return either[0] if len(either) == 1 else {"$or": either}
+
+
+def _start(field: str, value: str) -> Filter:
+    return {field: {"$elemMatch": {"$gte": value, "$lt": value + LAST}}}
+
+
+def _contains(field: str, value: str) -> Filter:
+    held = {"$gte": [{"$indexOfCP": ["$$this", {"$literal": value}]}, 0]}
+    found = {"$filter": {"input": {"$ifNull": [f"${field}", []]}, "cond": held}}
+    return {"$expr": {"$gt": [{"$size": found}, 0]}}

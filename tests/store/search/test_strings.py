@@ -1,0 +1,78 @@
+"""Strings: folding, the starts of words, and the three ways to compare."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from store.fhir.datatypes import Json, Malformed
+from store.search import strings
+from store.search.strings import Match, fold, texts, words
+from tests.support.filters import matches
+
+
+@pytest.mark.parametrize(
+    ("text", "folded"),
+    [
+        pytest.param("Müller", "muller", id="umlaut"),
+        pytest.param("STRASSE", "strasse", id="capitals"),
+        pytest.param("Straße", "strasse", id="sharp s"),
+        pytest.param("Carreño  Quiñones", "carreno quinones", id="tildes and white space"),
+        pytest.param("O'Brien", "obrien", id="apostrophe within a word"),
+        pytest.param("Smith-Jones", "smith jones", id="hyphen between words"),
+        pytest.param("  (St.) Mary! ", "st mary", id="punctuation"),
+        pytest.param("ﬁ", "fi", id="ligature"),
+        pytest.param("---", "", id="nothing to search for"),
+    ],
+)
+def test_fold(text: str, folded: str) -> None:
+    assert fold(text) == folded
+
+
+def test_each_word_is_a_start() -> None:
+    assert words("Carreño Quiñones") == ["carreno quinones", "quinones"]
+    assert words("") == []
+    assert len(words("a " * 100)) == strings.WORDS_MAX
+
+
+def test_of_a_long_text_the_beginning_is_indexed() -> None:
+    assert words("a" * strings.TEXT_MAX + "b") == ["a" * strings.TEXT_MAX]
+
+
+def test_a_name_or_address_is_all_its_texts() -> None:
+    name: Json = {"use": "official", "family": "Made", "given": ["Up", "Person"], "period": {"start": "2020"}}
+    assert list(texts(name, "name")) == ["Made", "Up", "Person"]
+    address: Json = {"line": ["1 Example Road"], "city": "Nowhere", "postalCode": "00000"}
+    assert list(texts(address, "address")) == ["1 Example Road", "Nowhere", "00000"]
+    assert list(texts("plain", "name")) == ["plain"]
+
+
+@pytest.mark.parametrize(
+    ("value", "path"), [(7, "name"), ({"family": 7}, "name.family"), ({"given": [{}]}, "name.given")]
+)
+def test_a_wrong_shape_is_named(value: object, path: str) -> None:
+    with pytest.raises(Malformed) as raised:
+        list(texts(value, "name"))  # type: ignore[arg-type]  # that is the point
+    assert raised.value.path == path
+
+
+def test_what_folds_to_nothing_is_refused() -> None:
+    with pytest.raises(ValueError, match="no letter or digit"):
+        strings.parse("-", Match.START)
+    assert strings.parse("-", Match.EXACT) == "-"
+
+
+_WORDS = st.text(alphabet="abcÄé' -", max_size=8)
+
+
+@given(_WORDS, _WORDS)
+def test_a_start_is_found_by_the_definition(stored: str, asked: str) -> None:
+    wanted = fold(asked)
+    if not wanted:
+        return
+    document = {"index": {"name": words(stored)}}
+    # In words: one of the stored words begins the text that was asked.
+    gaps = [0, *(n + 1 for n, c in enumerate(fold(stored)) if c == " ")]
+    expected = any(fold(stored)[gap:].startswith(wanted) for gap in gaps)
+    assert matches(document, strings.to_filter("index.name", [wanted], Match.START)) is expected
