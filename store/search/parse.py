@@ -47,7 +47,7 @@ CHAIN_STEPS_MAX: Final = 3
 """References a chain may follow; each one is a look-up before the search."""
 _SILENT: Final = frozenset({"_format", "_pretty"})
 """Say nothing about what matches; the HTTP edge looks at them."""
-_NEVER_DROPPED: Final = frozenset({"_query", "_filter", "_list"})
+_NEVER_DROPPED: Final = frozenset({"_query", "_filter", "_list", "_contained"})
 """R4: an unknown `_query` shall be refused; the others say what to search for as a whole."""
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
 
@@ -115,7 +115,7 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
     ignored: list[Issue] = []
     refused: list[Issue] = []
     for name, text in pairs:
-        if name in _SILENT or not text.strip(","):
+        if name in _SILENT or not text.strip(",") or (name, text) == ("_contained", "false"):
             continue  # Logically empty (decision D15), or not about matching.
         try:
             _read(draft, resource_type, name, text, context)

@@ -441,7 +441,11 @@ def test_a_type_about_patients_is_not_open_for_want_of_a_parameter(type: str) ->
     assert not bounded_by_patient(query_of(type=type))
 
 
-@pytest.mark.parametrize("name", ["_query", "_filter", "_list", "code:", "patient.identifier:"])
+@pytest.mark.parametrize("name", ["_query", "_filter", "_list", "_contained", "code:", "patient.identifier:"])
 def test_what_must_not_be_left_out_is_refused(name: str) -> None:
     error = refusal(lambda: query_of(("patient", "p1"), (name, "x")))
     assert [issue.expression for issue in error.issues] == [(name,)]
+
+
+def test_that_contained_resources_are_no_matches_may_be_said() -> None:
+    assert query_of(("patient", "p1"), ("_contained", "false")) == query_of(("patient", "p1"))
