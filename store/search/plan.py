@@ -22,7 +22,7 @@ from store.search.criteria import (
     Strings,
     Tokens,
 )
-from store.search.index import key, names_patient
+from store.search.index import key, names_patient, scoped_key
 from store.search.parameters import WHEN, Parameter, SearchType
 from store.search.strings import LAST, Match
 from store.search.tokens import bare, is_bare
@@ -122,7 +122,36 @@ def _starts(entry: str) -> Filter:
 
 def drives(query: SearchQuery) -> bool:
     """Whether an index entry will drive the search, so that it reads little more than it returns."""
-    return any(_keyable(c) or _names_ids(c) for c in query.clauses)
+    return any(map(_quick, query.clauses)) and all(map(_resolves_quickly, query.clauses))
+
+
+def _quick(clause: Clause) -> bool:
+    """Whether entries find it: a clause on a keyed parameter can still be one that has none."""
+    match clause:
+        case Tokens():
+            coded = not clause.negated and all(map(bare, clause.spellings))
+            return _names_ids(clause) or (_keyable(clause) and coded)
+        case Strings():
+            return _keyable(clause) and clause.match is Match.START
+        case Chain():
+            return _keyable(clause) and all(map(bare, clause.identifiers)) and _resolves_quickly(clause)
+        case Has() | AnyOf():
+            return _resolves_quickly(clause)
+        case _:
+            return _keyable(clause)
+
+
+def _resolves_quickly(clause: Clause) -> bool:
+    """Whether what has to be found before the search is found by entries too."""
+    match clause:
+        case Chain():
+            return all(_quick(inner) for _, inner in clause.inner)
+        case Has():
+            return _quick(clause.inner)
+        case AnyOf():
+            return all(map(_quick, clause.clauses))
+        case _:
+            return True
 
 
 def _names_ids(clause: Clause) -> bool:
@@ -278,11 +307,11 @@ def _with_patient(patient: _Driver, clause: Clause) -> Iterator[_Driver]:
     if not isinstance(clause, Tokens) or not clause.parameter.scoped or clause.negated:
         return
     name = clause.parameter.name
-    codes = _token_keys("", clause.spellings)
-    if codes is None:
+    codes = dict.fromkeys(map(bare, clause.spellings))
+    if "" in codes:
         return
-    keys = tuple(f"{p}&{name}{code}" for p in patient.keys for code in codes.entries)
-    covered = (*patient.covered, clause) if codes.exact else patient.covered
+    keys = tuple(scoped_key(p, name, code) for p in patient.keys for code in codes)
+    covered = (*patient.covered, clause) if all(map(is_bare, clause.spellings)) else patient.covered
     # Code finds fewer than category, category fewer than status.
     rank = patient.rank - {"code": 5, "category": 4}.get(name, 3)
     yield _Driver(rank, keys, (*patient.clauses, clause), covered, f"patient&{name}")

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from store.search import plan as planning
 from store.search.criteria import AnyOf, Chain, Clause, Position, SearchQuery
 from store.search.parse import parse
-from store.search.plan import DRIVING_KEYS_MAX, FindPlan, plan
+from store.search.plan import DRIVING_KEYS_MAX, FindPlan, drives, plan
 from tests.support.filters import Document, find, matches
 from tests.support.reports import NEVER, NOW, TENANT, context, document_of, query_of, report
 
@@ -377,3 +377,31 @@ def test_the_shape_holds_no_value(name: str, text: str) -> None:
     )
     if found is not None:
         assert "Zq7" not in planned(found.query, "Patient/Zq7").shape.replace("zq7", "Zq7")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "quick"),
+    [
+        ("patient", "p1", True),
+        ("_id", "a", True),
+        ("identifier", "urn:x|1", True),
+        ("order", "1", True),
+        ("patient.identifier", "1", True),
+        ("patient.name", "made", True),
+        ("identifier:not", "1", False),
+        ("identifier", "urn:x|", False),
+        ("patient.identifier", "urn:x|", False),
+        ("patient.name:contains", "made", False),
+        ("patient.birthdate", "2020", False),
+        ("_has:Provenance:target:_id", "a", True),
+        ("_has:Provenance:target:recorded", "2020", False),
+        ("status", "final", False),
+        ("date", "2020", False),
+    ],
+)
+def test_what_would_scan_does_not_hold_up_what_an_entry_drives(name: str, text: str, quick: bool) -> None:
+    assert drives(query_of((name, text))) is quick
+
+
+def test_a_slow_chain_beside_a_quick_clause_is_slow() -> None:
+    assert not drives(query_of(("patient", "p1"), ("performer:Practitioner.name:contains", "made")))
