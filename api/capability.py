@@ -16,7 +16,7 @@ from api.version import VERSION
 from ingest.keys import base_of
 from ingest.replies import fhir_json
 from store.search.includes import references_of, reversible_of
-from store.search.parameters import TYPES, SearchType
+from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,8 +117,7 @@ def _includes(row: ResourceType) -> dict[str, list[str]]:
 def _search_params(parameter: Parameter) -> list[dict[str, str]]:
     """A row, and an entry for each of its aliases."""
     # `order` asks like a token: `system|value` or a value alone, and it takes `Type/id` as well.
-    special = parameter.type is SearchType.SPECIAL
-    entry = {"name": parameter.name, "type": (SearchType.TOKEN if special else parameter.type).value}
+    entry = {"name": parameter.name, "type": parameter.type.fhir}
     if parameter.definition:
         entry["definition"] = parameter.definition
     text = parameter.documentation or _DOCUMENTATION.get(parameter.name)

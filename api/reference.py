@@ -90,7 +90,7 @@ def _table(parameters: tuple[Parameter, ...]) -> Iterator[str]:
     yield "| name | type | where | notes |"
     yield "|---|---|---|---|"
     for row in parameters:
-        kind = "reference or token" if row.type is SearchType.SPECIAL else row.type.value
+        kind = "reference or token" if row.type is SearchType.SPECIAL else row.type.fhir
         where = f"`{row.expression}`" if row.expression else ""
         yield f"| `{row.name}` | {kind} | {_cell(where)} | {_cell('; '.join(_notes(row)))} |"
 

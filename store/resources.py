@@ -15,7 +15,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from store.search.criteria import Position, SearchQuery
+    from store.search.criteria import Moment, Position, SearchQuery
     from store.search.index import Indexed
     from store.search.plan import Explanation
     from store.tenancy import Tenant
@@ -132,6 +132,8 @@ class Page:
     previous: Position | None = None
     included: tuple[Entry, ...] = ()
     """What the matches bring along; none of them is a match on this page."""
+    as_of: Moment | None = None
+    """The moment that the other pages show as well; None when the store no longer remembers it."""
 
 
 class ResourceStore(Protocol):

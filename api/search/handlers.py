@@ -95,6 +95,7 @@ async def _page(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
         raise ServiceError(Category.INCORRECT, issue)
     query = parse(resource_type, state.pairs, Context(app[LIMITS], base_of(request), state.now)).query
     _refuse_unbounded(request[TENANT], query, ())
+    query = replace(query, as_of=state.as_of)
     if state.position is not None:
         query = replace(query, position=state.position, total=Total.NONE)
     return await _answer(request, state, query, ())
@@ -107,10 +108,12 @@ async def _answer(
     page = await request.app[RESOURCES].search(tenant, query)
     if page.included:
         page = replace(page, included=_readable(request[PRINCIPAL], page.included))
-    if state.position is not None:
+    if state.position is None:
+        state = replace(state, total=page.total, as_of=page.as_of)
+    elif page.as_of == state.as_of:
         page = replace(page, total=state.total)
-    elif page.next is not None:
-        state = replace(state, total=page.total)
+    else:  # What was counted is no longer what the pages show.
+        state = replace(state, total=None, as_of=page.as_of)
     base = base_of(request)
     to = links(state, page, base=base, tenant=str(tenant), secret=request.app[PAGE_SECRET])
     return fhir_json(render(trim(page, query), base=base, links=to, issues=ignored))

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.search.criteria import Position
+from store.search.criteria import Moment, Position
 
 _NONCE_BYTES: Final = 12
 _STATE_BYTES_MAX: Final = 1_000_000
@@ -39,12 +39,15 @@ class PageState:
     position: Position | None = None
     total: int | None = None
     """Counted at the first page."""
+    as_of: Moment | None = None
+    """What the first page showed; the others show the same moment as long as the store remembers it."""
 
 
 def seal(state: PageState, *, tenant: str, secret: bytes) -> str:
     """The token for a link."""
     position = None if state.position is None else [state.position.values, state.position.backwards]
-    plain = orjson.dumps([state.type, state.pairs, state.now, state.until, position, state.total])
+    as_of = None if state.as_of is None else tuple(state.as_of)
+    plain = orjson.dumps([state.type, state.pairs, state.now, state.until, position, state.total, as_of])
     nonce = os.urandom(_NONCE_BYTES)
     sealed = AESGCM(secret).encrypt(nonce, zlib.compress(plain, 1), tenant.encode())
     return _encoded(nonce + sealed)
@@ -71,7 +74,7 @@ def unseal(token: str, *, tenant: str, secret: bytes, now_seconds: int) -> PageS
         issue = Issue("not-found", "this page link is not one of ours for this tenant", ("_page",))
         raise ServiceError(Category.NOT_FOUND, issue) from None
     plain = zlib.decompressobj().decompress(opened, _STATE_BYTES_MAX)
-    resource_type, pairs, now, until, position, total = orjson.loads(plain)
+    resource_type, pairs, now, until, position, total, as_of = orjson.loads(plain)
     if until <= now_seconds:
         issue = Issue("expired", "this page link has expired: start the search again", ("_page",))
         raise ServiceError(Category.GONE, issue)
@@ -82,4 +85,5 @@ def unseal(token: str, *, tenant: str, secret: bytes, now_seconds: int) -> PageS
         until,
         None if position is None else Position(tuple(position[0]), position[1]),
         total,
+        None if as_of is None else Moment(*as_of),
     )

@@ -15,9 +15,10 @@ from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
 from store.resources import Entry, ResourceKey
 from store.search.criteria import References, SearchQuery
+from store.search.drivers import DRIVING_KEYS_MAX
 from store.search.includes import references_of
 from store.search.parameters import TYPES
-from store.search.plan import DRIVING_KEYS_MAX, FindPlan, plan
+from store.search.plan import FindPlan, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.search.criteria import AnyOf, Chain, Has, SearchQuery
+from store.search.criteria import Chain, Has, SearchQuery, steps
 from store.search.plan import plan
 
 if TYPE_CHECKING:
@@ -67,12 +67,3 @@ def _referred(documents: Iterable[Mapping[str, Any]], name: str, resource_type: 
     spelled = (one for document in documents for one in document.get("index", {}).get(name, ()))
     ids = (one[len(root) :] for one in spelled if one.startswith(root) and one.count("/") == 1)
     return list(dict.fromkeys(ids))
-
-
-def steps(clauses: Iterable[Clause]) -> Iterable[Chain | Has]:
-    """The chains among the clauses, those within alternatives included."""
-    for clause in clauses:
-        if isinstance(clause, Chain | Has):
-            yield clause
-        elif isinstance(clause, AnyOf):
-            yield from steps(clause.clauses)

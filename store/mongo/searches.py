@@ -9,19 +9,17 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-import bson
-from pymongo.errors import AutoReconnect
-from pymongo.read_concern import ReadConcern
-
 from store.errors import Category, ServiceError
 from store.mongo import includes
+from store.mongo.commands import examined, projection
 from store.mongo.guard import guarded
-from store.mongo.indexes import RESOURCES
 from store.mongo.lookups import resolve
 from store.mongo.turns import Turns
+from store.mongo.view import MomentForgottenError, View
 from store.resources import Entry, Page, ResourceKey
 from store.search.criteria import Position, Total
-from store.search.plan import Explanation, drives, plan
+from store.search.drivers import drives
+from store.search.plan import Explanation, joined, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -34,8 +32,6 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
-MAJORITY: Final = ReadConcern("majority")
-"""What is found is durable, and includes all that was acknowledged before the search began."""
 QUICK_THREADS: Final = 4
 """For searches that an index entry drives. More threads only fight for the interpreter."""
 QUICK_TOGETHER: Final = 8
@@ -83,96 +79,57 @@ class Searches:
 
     def _search(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Page:
         with guarded(self._metrics, "search", seconds=seconds):
-            find = self._plan(tenant, query)
-            fields = {**_projection(find), **includes.projection(query.includes)}
-            documents = self._find(find, fields) if query.count else []
-            included = self._included(tenant, query, documents[: query.count]) if query.includes else ()
+            try:
+                return self._at(View(self._database, query.as_of), tenant, query, seconds)
+            except MomentForgottenError:
+                # Pages go on from where they were, through what is there now.
+                return self._at(View(self._database, None, latest=True), tenant, query, seconds)
+
+    def _at(self, view: View, tenant: Tenant, query: SearchQuery, seconds: float) -> Page:
+        find = self._plan(view, tenant, query)
+        fields = {**projection(find), **includes.projection(query.includes)}
+        documents = view.find(find, fields) if query.count else []
         page = _page(query, find, documents)
-        if included:
-            page = replace(page, included=included)
+        if query.includes:
+            page = replace(page, included=self._included(view, tenant, query, documents[: query.count]))
         if page.total is None and query.total is not Total.NONE:
-            return replace(page, total=self._count(find, query.total, seconds))
-        return page
+            page = replace(page, total=self._count(view, find, query.total, seconds))
+        return replace(page, as_of=view.moment)
 
     def _included(
-        self, tenant: Tenant, query: SearchQuery, matches: list[dict[str, Any]]
+        self, view: View, tenant: Tenant, query: SearchQuery, matches: list[dict[str, Any]]
     ) -> tuple[Entry, ...]:
         bound = self._settings.includes_max
-        return includes.follow(self._find, tenant, query, matches, includes_max=bound, now=self._clock())
+        return includes.follow(view.find, tenant, query, matches, includes_max=bound, now=self._clock())
 
     def _explain(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Explanation:
         with guarded(self._metrics, "explain", seconds=seconds):
-            find = self._plan(tenant, query)
-            command = _command(find, _projection(find))
-            explained = self._database.command({"explain": command, "verbosity": "executionStats"})
-        ran = explained["executionStats"]
-        return Explanation(
-            find.shape,
-            find.hint,
-            ran["totalDocsExamined"],
-            ran["totalKeysExamined"],
-            ran["nReturned"],
-            tuple(_stages(explained["queryPlanner"]["winningPlan"])),
-        )
+            view = View(self._database, None, latest=True)
+            find = self._plan(view, tenant, query)
+            explained = view.explain(find, projection(find))
+        documents, keys, returned, stages = examined(explained)
+        return Explanation(find.shape, find.hint, documents, keys, returned, tuple(stages))
 
-    def _plan(self, tenant: Tenant, query: SearchQuery) -> FindPlan:
+    def _plan(self, view: View, tenant: Tenant, query: SearchQuery) -> FindPlan:
         now = self._clock()
+        at_once = joined(str(tenant), query, now=now)
+        if at_once is not None:
+            return at_once
         bound = self._settings.chain_matches_max
-        resolved = resolve(self._find, tenant, query.type, query.clauses, matches_max=bound, now=now)
+        resolved = resolve(view.find, tenant, query.type, query.clauses, matches_max=bound, now=now)
         return plan(str(tenant), query, resolved=resolved, now=now)
 
-    def _find(self, find: FindPlan, projection: Mapping[str, int]) -> list[dict[str, Any]]:
-        """The documents of a find, their `raw` bytes untouched."""
-        command = {**_command(find, projection), "readConcern": MAJORITY.document}
-        try:
-            cursor = self._database.command(command)["cursor"]
-        except AutoReconnect:
-            # As the driver does for its own finds; a primary may just have changed. The deadline stays.
-            cursor = self._database.command(command)["cursor"]
-        if cursor["id"]:
-            self._database.command({"killCursors": RESOURCES, "cursors": [cursor["id"]]})
-            return self._find_large(find, projection)
-        found: list[dict[str, Any]] = cursor["firstBatch"]
-        return found
-
-    def _find_large(self, find: FindPlan, projection: Mapping[str, int]) -> list[dict[str, Any]]:
-        """The same when it does not fit into one reply of 16 MB."""
-        collection = self._database.get_collection(RESOURCES, read_concern=MAJORITY)
-        batches = collection.find_raw_batches(
-            find.filter, projection, sort=list(find.sort), limit=find.limit, hint=find.hint
-        )
-        return [document for batch in batches for document in bson.decode_all(batch)]
-
-    def _count(self, find: FindPlan, total: Total, seconds: float) -> int | None:
+    def _count(self, view: View, find: FindPlan, total: Total, seconds: float) -> int | None:
         """All matches; None when there are more than may be counted, or counting takes too long."""
         bound = self._settings.count_max if total is Total.BOUNDED else None
-        limit = {} if bound is None else {"limit": bound + 1}
-        collection = self._database.get_collection(RESOURCES, read_concern=MAJORITY)
         try:
             with guarded(self._metrics, "count", seconds=seconds):
-                count: int = collection.count_documents(find.matching, hint=find.hint, **limit)
+                count = view.count(find, at_most=None if bound is None else bound + 1)
         except ServiceError as error:
             if total is Total.BOUNDED and error.category is Category.TIMEOUT:
                 return None
             raise
         return None if bound is not None and count > bound else count
-
-
-def _command(find: FindPlan, projection: Mapping[str, int]) -> dict[str, Any]:
-    # A plain command is a third cheaper than a cursor object for the same reply.
-    command = {
-        "find": RESOURCES,
-        "filter": find.filter,
-        "projection": projection,
-        "limit": find.limit,
-        "batchSize": find.limit,
-        "hint": find.hint,
-    }
-    return {**command, "sort": dict(find.sort)} if find.sort else command
-
-
-def _projection(find: FindPlan) -> dict[str, int]:
-    return {"_id": 0, "id": 1, "raw": 1, **{name: 1 for name, _ in find.sort}}
 
 
 def _page(query: SearchQuery, find: FindPlan, documents: list[dict[str, Any]]) -> Page:
@@ -202,8 +159,3 @@ def _at(document: Mapping[str, Any], name: str) -> int | str:
     for part in name.split("."):
         value = value[part]
     return value  # type: ignore[no-any-return]  # a sort scalar is a number or a string
-
-
-def _stages(winning: Mapping[str, Any]) -> list[str]:
-    below = [winning["inputStage"]] if "inputStage" in winning else winning.get("inputStages", [])
-    return [winning["stage"], *(stage for one in below for stage in _stages(one))]

@@ -10,11 +10,15 @@ SearchQuery
 │   ├── Missing      the element is absent, or present
 │   ├── Chain        refers to a resource for which the inner clause holds
 │   ├── Has          is referred to by a resource for which the inner clause holds
+│   ├── Words        the words of one of the texts all occur (`_text`, `_content`)
+│   ├── Together     several clauses hold for the same repetition of an element (composites)
+│   ├── All          each of several clauses holds
 │   └── AnyOf        at least one of several clauses holds (`order`)
 ├── sort             the keys; the id is always the last one
 ├── includes         what a page brings along beside its matches
 ├── summary          how much of each resource is shown; elements: which elements of a match
-└── position         where the page starts; None: at the beginning
+├── position         where the page starts; None: at the beginning
+└── as_of            the moment of the store that is searched; None: now
 """
 
 from __future__ import annotations
@@ -24,7 +28,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     from store.search.dates import DateValue
     from store.search.parameters import Parameter
@@ -114,10 +118,64 @@ class AnyOf:
     clauses: tuple[Clause, ...]
 
 
-Clause: TypeAlias = Tokens | References | Dates | Strings | Quantities | Missing | Chain | Has | AnyOf
+@dataclass(frozen=True, slots=True)
+class All:
+    """Each holds."""
+
+    clauses: tuple[Clause, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """All words of one of these texts occur, each at the start of a word."""
+
+    parameter: Parameter
+    values: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """All of these hold for one and the same repetition of the composite's element."""
+
+    parameter: Parameter
+    parts: tuple[Clause, ...]
+
+
+Clause: TypeAlias = (
+    Tokens
+    | References
+    | Dates
+    | Strings
+    | Quantities
+    | Words
+    | Missing
+    | Chain
+    | Has
+    | Together
+    | All
+    | AnyOf
+)
 
 Resolved: TypeAlias = "Mapping[Chain | Has, tuple[str, ...]]"
 """What chains lead through: `Type/id` of the targets; for `_has` the ids of those referred to."""
+
+
+def flat(clauses: Iterable[Clause]) -> Iterator[Clause]:
+    """The clauses of a conjunction, with nested conjunctions opened."""
+    for clause in clauses:
+        if isinstance(clause, All):
+            yield from flat(clause.clauses)
+        else:
+            yield clause
+
+
+def steps(clauses: Iterable[Clause]) -> Iterator[Chain | Has]:
+    """The chains among the clauses, those within alternatives included."""
+    for clause in clauses:
+        if isinstance(clause, Chain | Has):
+            yield clause
+        elif isinstance(clause, AnyOf | All):
+            yield from steps(clause.clauses)
 
 
 class SortKey(NamedTuple):
@@ -146,10 +204,19 @@ class Include:
 class Position(NamedTuple):
     """The entry beside which a page starts, by the values it is sorted by."""
 
-    values: tuple[int | str, ...]
+    values: tuple[int | float | str, ...]
     """One for each sort key, then the id."""
     backwards: bool = False
     """The page ends before the entry instead of starting after it."""
+
+
+class Moment(NamedTuple):
+    """A moment in the order of all writes: what was acknowledged before it is in, what came later is not."""
+
+    seconds: int
+    """Since 1970."""
+    step: int
+    """Counts the writes within the second."""
 
 
 class Total(StrEnum):
@@ -186,3 +253,4 @@ class SearchQuery:
     summary: Summary = Summary.FALSE
     elements: tuple[str, ...] = ()
     """Root elements of the matches to show, choices by their base name; empty: all."""
+    as_of: Moment | None = None

@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from store.fhir.datatypes import Malformed
+from store.fhir.datatypes import Malformed, object_of
 from store.fhir.instants import ABSENT, Interval
 from store.fhir.issues import Issue
 from store.fhir.references import parse as parse_reference
-from store.search import dates, quantities, references, strings, tokens
+from store.search import content, dates, quantities, references, strings, tokens
 from store.search.parameters import TYPES, Parameter, ResourceType, SearchType
 
 if TYPE_CHECKING:
@@ -23,10 +23,12 @@ if TYPE_CHECKING:
     from store.search.quantities import StoredQuantity
     from store.search.references import Referred
 
-INDEX_VERSION: Final = 1
+INDEX_VERSION: Final = 2
 """Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
 
-Fields: TypeAlias = "dict[str, list[str] | list[StoredQuantity] | Interval]"
+Field: TypeAlias = "list[str] | list[StoredQuantity] | list[Fields] | Interval | str"
+Fields: TypeAlias = "dict[str, Field]"
+"""By parameter name."""
 
 
 Found: TypeAlias = "list[tuple[Json, str]]"
@@ -36,7 +38,7 @@ Found: TypeAlias = "list[tuple[Json, str]]"
 class Indexed:
     """The search side of one resource."""
 
-    fields: Mapping[str, list[str] | list[StoredQuantity] | Interval]
+    fields: Mapping[str, Field]
     """By parameter name; lists are never empty, dates always there."""
     keys: tuple[str, ...]
     when: Interval = ABSENT
@@ -83,6 +85,9 @@ def index(resource: JsonObject, resource_type: str, *, base: str | None = None) 
             _READERS[parameter.type](reading, parameter, found)
         except Malformed as error:
             issues.append(_issue(resource_type, error))
+    said = content.content(resource)
+    if said:
+        reading.fields["_content"] = said
     keys = tuple(_keys(row, reading.fields))
     return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)))
 
@@ -133,6 +138,7 @@ def _read_strings(reading: _Reading, parameter: Parameter, found: Found) -> None
     said = [text for value, path in found for text in strings.texts(value, path)]
     _put(reading.fields, parameter.name, [word for text in said for word in strings.words(text)])
     _put(reading.fields, f"{parameter.name}:exact", [text for text in said if len(text) <= strings.TEXT_MAX])
+    _put(reading.fields, f"{parameter.name}:sort", strings.ends(said))
 
 
 def _read_uris(reading: _Reading, parameter: Parameter, found: Found) -> None:
@@ -147,6 +153,32 @@ def _read_quantities(reading: _Reading, parameter: Parameter, found: Found) -> N
     kept = [number for number in numbers if number is not None]
     if kept:
         reading.fields[parameter.name] = kept
+
+
+def _read_words(reading: _Reading, parameter: Parameter, found: Found) -> None:
+    for value, path in found:
+        if not isinstance(value, str):
+            raise Malformed(path, "must be a string")
+        words = content.narrative(value)
+        if words:
+            reading.fields[parameter.name] = words
+
+
+def _read_composites(reading: _Reading, parameter: Parameter, found: Found) -> None:
+    """Each repetition of the element that has all parts, with its parts."""
+    groups: list[Fields] = []
+    for value, path in found:
+        element = object_of(value, path)
+        inner = _Reading(reading.contained, reading.base)
+        for part in parameter.components:
+            held = [(one, f"{path}.{at.text}") for at in part.paths for one in at.values(element)]
+            if held:
+                _READERS[part.type](inner, part, held)
+        names = [part.name for part in parameter.components]
+        if all(name in inner.fields for name in names):
+            groups.append({name: inner.fields[name] for name in names})
+    if groups:
+        reading.fields[parameter.name] = groups
 
 
 def _read_references(reading: _Reading, parameter: Parameter, found: Found) -> None:
@@ -170,6 +202,8 @@ _READERS: Final[Mapping[SearchType, Callable[[_Reading, Parameter, Found], None]
     SearchType.STRING: _read_strings,
     SearchType.URI: _read_uris,
     SearchType.QUANTITY: _read_quantities,
+    SearchType.WORDS: _read_words,
+    SearchType.COMPOSITE: _read_composites,
 }
 
 

@@ -23,7 +23,7 @@ _SUBJECTS: Final = ("Patient", "Group", "Device", "Location")
 
 
 class SearchType(StrEnum):
-    """The FHIR search types that the table knows, and `special` for those with rules of their own."""
+    """The FHIR search types that the table knows; `words` and `special` for those with rules of their own."""
 
     TOKEN = "token"  # noqa: S105 -- a FHIR search type
     REFERENCE = "reference"
@@ -31,7 +31,17 @@ class SearchType(StrEnum):
     STRING = "string"
     URI = "uri"
     QUANTITY = "quantity"
+    COMPOSITE = "composite"
+    WORDS = "words"
     SPECIAL = "special"
+
+    @property
+    def fhir(self) -> str:
+        """What R4 calls it."""
+        return _IN_FHIR.get(self.value, self.value)
+
+
+_IN_FHIR: Final = {"words": "string", "special": "token"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +77,9 @@ class Parameter:
     when: bool = False
     """Dates: the clinical date of its type, by which it is ordered; stored under the same field for all."""
     members: tuple[str, ...] = ()
-    """Special: matches when one of these parameters, or chains, does (`order`)."""
+    """Special and composite: matches when one of these parameters, or chains, does (`order`)."""
+    components: tuple[Parameter, ...] = ()
+    """Composites: what each part is; relative to the element at `expression`, if there is one."""
     stored_as: str = ""
     """Where its values are stored, when not under its name."""
     documentation: str = ""
@@ -84,8 +96,8 @@ class Parameter:
 
     @cached_property
     def sortable(self) -> bool:
-        """Whether `_sort` takes it: it has one scalar for each resource."""
-        return self.type is SearchType.DATE or self.name == "_id"
+        """Whether `_sort` takes it."""
+        return self.type not in (SearchType.COMPOSITE, SearchType.WORDS, SearchType.SPECIAL)
 
     @cached_property
     def logical(self) -> Parameter:
@@ -206,6 +218,18 @@ def _quantity(name: str, expression: str, definition: str) -> Parameter:
     return Parameter(name, SearchType.QUANTITY, expression, _SP + definition)
 
 
+def _composite(name: str, definition: str, *components: Parameter, expression: str = "") -> Parameter:
+    return Parameter(name, SearchType.COMPOSITE, expression, _SP + definition, components=components)
+
+
+def _either(name: str, definition: str, *members: str) -> Parameter:
+    return Parameter(name, SearchType.COMPOSITE, "", _SP + definition, members=members)
+
+
+def _part(name: str, search_type: SearchType, expression: str) -> Parameter:
+    return Parameter(name, search_type, expression, stored_as=name)
+
+
 def _addresses(definition: str) -> tuple[Parameter, ...]:
     """`address` and its parts; `definition` is the part before `-address`."""
     parts = {"city": "city", "country": "country", "postalcode": "postalCode", "state": "state"}
@@ -238,6 +262,11 @@ def _person(definition: str) -> tuple[Parameter, ...]:
 COMMON: Final = (
     _token("_id", "", "Resource-id", folded=False, plain=True, stored_as="id"),
     Parameter("_lastUpdated", SearchType.DATE, "", _SP + "Resource-lastUpdated", stored_as="updated"),
+    _token(
+        "_type", "", folded=False, plain=True, stored_as="type", documentation="The type of the resource."
+    ),
+    Parameter("_text", SearchType.WORDS, "text.div", _SP + "DomainResource-text"),
+    Parameter("_content", SearchType.WORDS, "", _SP + "Resource-content"),
     _token("_tag", "meta.tag", "Resource-tag"),
     _token("_security", "meta.security", "Resource-security"),
     _uri("_profile", "meta.profile", "Resource-profile"),
@@ -300,12 +329,18 @@ DIAGNOSTIC_REPORT: Final = ResourceType(
     ),
 )
 
+_OBSERVATION_CODE: Final = _token("code", "code", "clinical-code", keyed=8, scoped=True)
+_VALUE_CONCEPT: Final = _token("value-concept", "valueCodeableConcept", "Observation-value-concept")
+_VALUE_STRING: Final = _string("value-string", "valueString", "Observation-value-string")
+_VALUE_DATE: Final = _date("value-date", "valueDateTime | valuePeriod", "Observation-value-date")
+_VALUE_QUANTITY: Final = _quantity("value-quantity", "valueQuantity", "Observation-value-quantity")
+
 _OBSERVATION: Final = ResourceType(
     "Observation",
     (
         _reference("based-on", "basedOn", "Observation-based-on", ("ServiceRequest",), keyed=2),
         _token("category", "category", "Observation-category", scoped=True),
-        _token("code", "code", "clinical-code", keyed=8, scoped=True),
+        _OBSERVATION_CODE,
         _date(
             "date",
             "effectiveDateTime | effectivePeriod | effectiveInstant | effectiveTiming",
@@ -322,10 +357,42 @@ _OBSERVATION: Final = ResourceType(
         _token("component-code", "component.code", "Observation-component-code"),
         _token("data-absent-reason", "dataAbsentReason", "Observation-data-absent-reason"),
         _token("method", "method", "Observation-method"),
-        _token("value-concept", "valueCodeableConcept", "Observation-value-concept"),
-        _string("value-string", "valueString", "Observation-value-string"),
-        _date("value-date", "valueDateTime | valuePeriod", "Observation-value-date"),
-        _quantity("value-quantity", "valueQuantity", "Observation-value-quantity"),
+        _VALUE_CONCEPT,
+        _VALUE_STRING,
+        _VALUE_DATE,
+        _VALUE_QUANTITY,
+        _composite("code-value-concept", "Observation-code-value-concept", _OBSERVATION_CODE, _VALUE_CONCEPT),
+        _composite("code-value-string", "Observation-code-value-string", _OBSERVATION_CODE, _VALUE_STRING),
+        _composite("code-value-date", "Observation-code-value-date", _OBSERVATION_CODE, _VALUE_DATE),
+        _composite(
+            "code-value-quantity", "Observation-code-value-quantity", _OBSERVATION_CODE, _VALUE_QUANTITY
+        ),
+        _composite(
+            "component-code-value-concept",
+            "Observation-component-code-value-concept",
+            _part("code", SearchType.TOKEN, "code"),
+            _part("value", SearchType.TOKEN, "valueCodeableConcept"),
+            expression="component",
+        ),
+        _composite(
+            "component-code-value-quantity",
+            "Observation-component-code-value-quantity",
+            _part("code", SearchType.TOKEN, "code"),
+            _part("value", SearchType.QUANTITY, "valueQuantity"),
+            expression="component",
+        ),
+        _either(
+            "combo-code-value-concept",
+            "Observation-combo-code-value-concept",
+            "code-value-concept",
+            "component-code-value-concept",
+        ),
+        _either(
+            "combo-code-value-quantity",
+            "Observation-combo-code-value-quantity",
+            "code-value-quantity",
+            "component-code-value-quantity",
+        ),
         _quantity(
             "component-value-quantity", "component.valueQuantity", "Observation-component-value-quantity"
         ),

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
-from store.search import dates, includes, quantities, references, strings, subsets, tokens
+from store.search import content, dates, includes, quantities, references, strings, subsets, tokens
 from store.search.criteria import (
+    All,
     AnyOf,
     Chain,
     Clause,
@@ -29,8 +30,11 @@ from store.search.criteria import (
     SortKey,
     Strings,
     Summary,
+    Together,
     Tokens,
     Total,
+    Words,
+    flat,
 )
 from store.search.escapes import split, unescape
 from store.search.parameters import TYPES, Parameter, SearchType
@@ -249,10 +253,14 @@ def _clause(resource_type: str, name: str, text: str, context: Context, steps: i
     if colon and not modifier:
         message = "a modifier is missing behind the colon"
         raise _Refused(message)
-    if modifier == "missing" and row.type is not SearchType.SPECIAL and row.field != "id":
+    composed = row.type in (SearchType.SPECIAL, SearchType.COMPOSITE)
+    if modifier == "missing" and not composed and row.field not in ("id", "type"):
         return Missing(row, missing=_boolean(text))
-    if row.type is SearchType.SPECIAL:
-        return _special(resource_type, row, modifier, text, context)
+    if composed and modifier:
+        message = f"this modifier is not supported here; `{row.name}` takes none"
+        raise _Refused(message, "not-supported")
+    if row.members:
+        return AnyOf(tuple(_clause(resource_type, member, text, context) for member in row.members))
     values = _values(text, context)
     try:
         return _of_type(row, modifier, values, context)
@@ -290,6 +298,11 @@ def _of_type(row: Parameter, modifier: str, values: Sequence[str], context: Cont
             return Dates(row, tuple(dates.parse(value, context.now) for value in values))
         case SearchType.REFERENCE:
             return _reference(row, modifier, values, context)
+        case SearchType.WORDS:
+            _refuse_modifier(row, modifier, ("",))
+            return Words(row, tuple(map(content.parse, values)))
+        case SearchType.COMPOSITE:
+            return _composite(row, values, context)
         case SearchType.SPECIAL:
             message = "special parameters are put together from others"
             raise AssertionError(message)
@@ -318,6 +331,22 @@ def _reference(row: Parameter, modifier: str, values: Sequence[str], context: Co
     return References(row, tuple(dict.fromkeys(found)))
 
 
+def _composite(row: Parameter, values: Sequence[str], context: Context) -> Clause:
+    """`a$b`: both, of the same repetition. https://hl7.org/fhir/R4/search.html#composite"""
+    either: list[Clause] = []
+    for value in values:
+        texts = split(value, "$")
+        if len(texts) != len(row.components) or not all(texts):
+            names = "$".join(f"[{part.name}]" for part in row.components)
+            message = f"a composite is written `{names}`"
+            raise ValueError(message)
+        parts = tuple(
+            _of_type(part, "", [text], context) for part, text in zip(row.components, texts, strict=True)
+        )
+        either.append(Together(row, parts) if row.expression else All(parts))
+    return either[0] if len(either) == 1 else AnyOf(tuple(either))
+
+
 def _refuse_modifier(row: Parameter, modifier: str, allowed: Sequence[str]) -> None:
     if modifier not in allowed:
         names = [f"`:{name}`" for name in (*allowed, "missing") if name]
@@ -341,14 +370,6 @@ def _boolean(text: str) -> bool:
         message = "`:missing` takes `true` or `false`"
         raise _Refused(message)
     return text == "true"
-
-
-def _special(resource_type: str, row: Parameter, modifier: str, text: str, context: Context) -> Clause:
-    """A parameter that matches when one of its members does (`order`, decision D14)."""
-    if modifier:
-        message = f"this modifier is not supported here; `{row.name}` takes none"
-        raise _Refused(message, "not-supported")
-    return AnyOf(tuple(_clause(resource_type, member, text, context) for member in row.members))
 
 
 # --- chains: https://hl7.org/fhir/R4/search.html#chaining
@@ -420,7 +441,7 @@ def bounded_by_patient(query: SearchQuery) -> bool:
     if query.type in NOT_ABOUT_PATIENTS:
         return True
     naming = _NAMING.get(query.type, ("patient", "subject"))
-    return any(_names(clause, naming) or _names_itself(clause) for clause in query.clauses)
+    return any(_names(clause, naming) or _names_itself(clause) for clause in flat(query.clauses))
 
 
 def _names(clause: Clause, names: Sequence[str]) -> bool:
@@ -433,7 +454,9 @@ def _names(clause: Clause, names: Sequence[str]) -> bool:
         case Chain():
             whole = bool(clause.identifiers) and all(map(tokens.bare, clause.identifiers))
             return clause.parameter.name in names and whole
-        case Dates() | Strings() | Quantities() | Missing() | Has() | AnyOf():
+        case Has() | AnyOf():
+            return False
+        case Dates() | Strings() | Quantities() | Words() | Missing() | Together() | All():
             return False
         case _:
             assert_never(clause)

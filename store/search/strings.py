@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/search.html#string
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from enum import StrEnum
 from functools import lru_cache
@@ -43,9 +44,19 @@ class Match(StrEnum):
     CONTAINS = "contains"
 
 
+_ASCII_WORDS: Final = re.compile("[a-z0-9]+")
+
+
 @lru_cache(maxsize=1_024)
 def fold(text: str) -> str:
     """Without case, accents, punctuation and repeated white space."""
+    return folded(text)
+
+
+def folded(text: str) -> str:
+    """The same for long texts, which are not worth remembering."""
+    if text.isascii():
+        return " ".join(_ASCII_WORDS.findall(text.translate(_DROPPED).lower()))
     decomposed = unicodedata.normalize("NFKD", text.translate(_DROPPED)).casefold()
     base = "".join(c if c.isalnum() else " " for c in decomposed if not unicodedata.combining(c))
     return " ".join(base.split())
@@ -91,6 +102,12 @@ def words(text: str) -> list[str]:
         found.append(folded)
         folded = folded.partition(" ")[2]
     return found
+
+
+def ends(said: Sequence[str]) -> list[str]:
+    """The folded texts that sort first and last."""
+    sorted_ = sorted(fold(text[:TEXT_MAX]) for text in said)
+    return [sorted_[0], sorted_[-1]] if said else []
 
 
 def to_filter(field: str, values: Sequence[str], match: Match) -> Filter:

@@ -10,7 +10,7 @@ import pytest
 from store.errors import Category, ServiceError
 from store.mongo.indexes import RESOURCES
 from store.resources import ResourceKey
-from store.search.plan import DRIVING_KEYS_MAX
+from store.search.drivers import DRIVING_KEYS_MAX
 from tests.support.fhir import patient, refers, report, resource
 from tests.support.store import LAB, NOW, OTHER, asked, ids, mongo_store, put
 

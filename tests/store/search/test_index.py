@@ -44,6 +44,7 @@ def test_a_report_by_all_that_it_holds() -> None:
         "status": ["final", f"{STATUS_SYSTEM}|"],
         "subject": ["Patient/p1"],
         "_tag": ["t", "urn:t|t", "urn:t|"],
+        "_content": " final 58410 2 lab f 1 v",
     }
     patient = "patient=Patient/p1"
     assert sorted(found.keys) == sorted(

@@ -139,12 +139,15 @@ def test_what_is_keyed_under_a_narrower_row_finds_it_there(row: ResourceType, pa
 
 @each_row
 def test_what_it_is_made_of_is_there(row: ResourceType, parameter: Parameter) -> None:
-    if parameter.type is SearchType.SPECIAL:
-        assert parameter.members
+    if parameter.members:
+        assert parameter.type in (SearchType.SPECIAL, SearchType.COMPOSITE)
         assert {member.partition(".")[0] for member in parameter.members} <= set(row.by_name)
+    elif parameter.type is SearchType.COMPOSITE:
+        assert all(part.paths for part in parameter.components)
+        assert parameter.paths or set(parameter.components) <= set(row.rows)
     else:
-        assert parameter.paths or parameter.field in {"id", "updated"}
-        assert not parameter.members
+        assert parameter.paths or parameter.field in {"id", "type", "updated", "index._content"}
+        assert not parameter.components
 
 
 @each_row
@@ -164,6 +167,5 @@ def test_identifiers_and_ids_keep_their_case(name: str) -> None:
     assert not any(row.by_name[name].folded for row in TYPES.values() if name in row.by_name)
 
 
-def test_dates_and_ids_can_be_sorted_by() -> None:
-    sortable = {row.name for row in DIAGNOSTIC_REPORT.rows if row.sortable}
-    assert sortable == {"date", "issued", "_lastUpdated", "_id"}
+def test_what_has_no_value_of_its_own_cannot_be_sorted_by() -> None:
+    assert {row.name for row in DIAGNOSTIC_REPORT.rows if not row.sortable} == {"order", "_text", "_content"}

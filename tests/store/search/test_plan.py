@@ -10,10 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.search import plan as planning
+from store.search import drivers
 from store.search.criteria import AnyOf, Chain, Clause, Position, SearchQuery
+from store.search.drivers import DRIVING_KEYS_MAX, drives
 from store.search.parse import parse
-from store.search.plan import DRIVING_KEYS_MAX, FindPlan, drives, plan
+from store.search.plan import FindPlan, plan
 from tests.support.filters import Document, find, matches
 from tests.support.reports import NEVER, NOW, TENANT, context, document_of, query_of, report
 
@@ -270,7 +271,7 @@ def test_driving_or_filtering_is_the_same(
 ) -> None:
     query = parse(DR, pairs, context()).query
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(planning, "DRIVING_KEYS_MAX", -1)
+        patch.setattr(drivers, "DRIVING_KEYS_MAX", -1)
         filtering = planned(query, *targets)
     driving = planned(query, *targets)
     assert filtering.hint == "dated"

@@ -1,0 +1,160 @@
+"""A FindPlan as the command MongoDB runs: `find` where stored fields will do, else `aggregate`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from store.mongo.indexes import RESOURCES
+from store.search.joins import TARGETS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.search.joins import Join
+    from store.search.plan import FindPlan
+
+Command = dict[str, Any]
+Stages = list[dict[str, Any]]
+
+_BATCH: Final = 2_000
+"""Above any page, so that one reply holds it unless it is larger than 16 MB."""
+
+
+def projection(find: FindPlan) -> dict[str, int]:
+    """What is read of a match: its bytes, and where it stands in the order."""
+    stored = (name for name, _ in find.sort if name not in find.computed)
+    return {"_id": 0, "id": 1, "raw": 1, **dict.fromkeys(stored, 1)}
+
+
+def page(find: FindPlan, fields: Mapping[str, int]) -> Command:
+    """The documents of one page."""
+    if find.computed or find.join:
+        return _aggregate(find, _page_stages(find, fields))
+    # A plain command is a third cheaper than a cursor object for the same reply.
+    command = {
+        "find": RESOURCES,
+        "filter": find.filter,
+        "projection": fields,
+        "limit": find.limit,
+        "batchSize": find.limit,
+        "hint": find.hint,
+    }
+    return {**command, "sort": dict(find.sort)} if find.sort else command
+
+
+def count(find: FindPlan, *, at_most: int | None) -> Command:
+    """How many match, as `{"n": …}`; no document when there are none."""
+    stages: Stages = [{"$match": find.matching}, {"$project": {"_id": 1}}]
+    if at_most is not None:
+        stages.append({"$limit": at_most})
+    return _aggregate(find, stages, {"$count": "n"})
+
+
+def _page_stages(find: FindPlan, fields: Mapping[str, int]) -> Stages:
+    stages: Stages = [{"$match": find.filter}]
+    if find.computed:
+        stages.append({"$project": {**fields, **find.computed}})
+        if find.after:
+            stages.append({"$match": find.after})
+    if find.sort:
+        stages.append({"$sort": dict(find.sort)})
+    if find.limit:
+        stages.append({"$limit": find.limit})
+    return stages if find.computed else [*stages, {"$project": dict(fields)}]
+
+
+def _aggregate(find: FindPlan, stages: Stages, *last: dict[str, Any]) -> Command:
+    if find.join:
+        return {
+            "aggregate": 1,
+            "pipeline": [*_joined(find.join, stages), *last],
+            "cursor": {"batchSize": _BATCH},
+        }
+    return {
+        "aggregate": RESOURCES,
+        "pipeline": [*stages, *last],
+        "cursor": {"batchSize": _BATCH},
+        "hint": find.hint,
+    }
+
+
+def _joined(join: Join, stages: Stages) -> Stages:
+    """The stages on what the entries of the targets find, `keys` at their head."""
+    entries = {
+        "$switch": {
+            "branches": [
+                {
+                    "case": {"$eq": ["$type", target]},
+                    "then": [{"$concat": [_text(one[0]), "$id", _text(one[1])]} for one in templates],
+                }
+                for target, templates in join.templates.items()
+            ],
+            "default": [],
+        }
+    }
+    found = {"_id": 0, "entries": entries, "target": {"$concat": ["$type", "/", "$id"]}}
+    everything = {"$concatArrays": ["$$value", "$$this"]}
+    return [
+        {"$documents": [{"entries": list(join.entries)}]},
+        {
+            "$lookup": {
+                "from": RESOURCES,
+                "pipeline": [{"$match": join.targets}, {"$project": found}],
+                "as": TARGETS,
+            }
+        },
+        {
+            "$project": {
+                TARGETS: f"${TARGETS}.target",
+                "entries": {
+                    "$reduce": {"input": f"${TARGETS}.entries", "initialValue": "$entries", "in": everything}
+                },
+            }
+        },
+        {
+            "$lookup": {
+                "from": RESOURCES,
+                "localField": "entries",
+                "foreignField": "keys",
+                "let": {TARGETS: f"${TARGETS}"},
+                "pipeline": stages,
+                "as": "found",
+            }
+        },
+        {"$unwind": "$found"},
+        {"$replaceRoot": {"newRoot": "$found"}},
+    ]
+
+
+def _text(text: str) -> object:
+    return {"$literal": text}
+
+
+def examined(explained: Mapping[str, Any]) -> tuple[int, int, int, list[str]]:
+    """Documents and keys examined, documents returned, and the stages, of an explained command."""
+    if "stages" not in explained:
+        ran = explained["executionStats"]
+        stages = _stages(explained["queryPlanner"]["winningPlan"])
+        return ran["totalDocsExamined"], ran["totalKeysExamined"], ran["nReturned"], stages
+    documents = keys = 0
+    names: list[str] = []
+    for stage in explained["stages"]:
+        name = next(one for one in stage if one.startswith("$"))
+        names.append(name)
+        if name == "$cursor":
+            of_cursor = examined(stage[name])
+            documents, keys = documents + of_cursor[0], keys + of_cursor[1]
+            names += of_cursor[3]
+        # A look-up tells no stages of its own, but by which indexes it went.
+        names += ["IXSCAN"] * bool(stage.get("indexesUsed")) + ["COLLSCAN"] * bool(
+            stage.get("collectionScans")
+        )
+        documents += stage.get("totalDocsExamined", 0)
+        keys += stage.get("totalKeysExamined", 0)
+    return documents, keys, explained["stages"][-1].get("nReturned", 0), names
+
+
+def _stages(winning: Mapping[str, Any]) -> list[str]:
+    winning = winning.get("queryPlan", winning)
+    below = [winning["inputStage"]] if "inputStage" in winning else winning.get("inputStages", [])
+    return [winning["stage"], *(stage for one in below for stage in _stages(one))]

@@ -1,0 +1,81 @@
+"""A chain followed within one command: its targets are found, and from there what refers to them.
+
+The plan is made as if the chain led to one resource of unknown id, `Patient/|`; the index entries that name
+it become templates, filled in by the database for each target. An escaped entry never holds a bare bar.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from store.search.criteria import Chain, Tokens, steps
+from store.search.tokens import bare
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from store.search.criteria import Clause, Filter
+
+PLACE: Final = "|"
+"""Stands for the id of a target."""
+TARGETS: Final = "targets"
+"""The variable that holds the targets as references."""
+
+
+@dataclass(frozen=True, slots=True)
+class Join:
+    """What makes a plan's index entries, when they are not known beforehand."""
+
+    targets: Filter
+    """What the chain leads through."""
+    templates: Mapping[str, tuple[tuple[str, str], ...]]
+    """By the target's type: what stands before and behind its id in the entries of what refers to it."""
+    entries: tuple[str, ...]
+    """Those that hang on no target."""
+
+
+def joinable(clauses: Iterable[Clause]) -> Chain | None:
+    """The one chain of a search, when few resources are surely found at its end."""
+    found = list(steps(clauses))
+    chain = found[0] if len(found) == 1 else None
+    if not isinstance(chain, Chain) or not chain.parameter.keyed:
+        return None
+    return chain if all(_identifies(inner) for _, inner in chain.inner) else None
+
+
+def _identifies(inner: Clause) -> bool:
+    return (
+        isinstance(inner, Tokens)
+        and inner.parameter.keyed == 1
+        and not inner.negated
+        and all(map(bare, inner.spellings))
+    )
+
+
+def places(chain: Chain) -> tuple[str, ...]:
+    """A target of unknown id for each type the chain may lead to."""
+    return tuple(f"{target}/{PLACE}" for target, _ in chain.inner)
+
+
+def join(chain: Chain, targets: Sequence[Filter], keys: Iterable[str]) -> Join | None:
+    """How the entries of a driver come about; None when no entry hangs on a target."""
+    entries: list[str] = []
+    templates: dict[str, tuple[tuple[str, str], ...]] = {}
+    for entry in keys:
+        for target, _ in chain.inner:
+            before, place, behind = entry.partition(f"{target}/{PLACE}")
+            if place:
+                templates[target] = (*templates.get(target, ()), (f"{before}{target}/", behind))
+                break
+        else:
+            entries.append(entry)
+    return Join(_merged(targets), templates, tuple(entries)) if templates else None
+
+
+def _merged(filters: Sequence[Filter]) -> Filter:
+    """One filter for several types: they mostly differ in the type alone."""
+    first, *others = filters
+    if all({**one, "type": first["type"]} == first for one in others):
+        return {**first, "type": {"$in": [one["type"] for one in filters]}} if others else first
+    return {"$or": list(filters)}
