@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 from api.settings import Settings, variable
 from store.search.includes import reversible_of
 from store.search.parameters import COMMON, TYPES, SearchType
+from store.search.rows.builders import ANY
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -99,7 +100,7 @@ def _notes(row: Parameter) -> Iterator[str]:
     if row.aliases:
         yield "also " + ", ".join(f"`{alias}`" for alias in row.aliases)
     if row.targets:
-        yield "to " + ", ".join(row.targets)
+        yield "to any type" if row.targets == ANY else "to " + ", ".join(row.targets)
     if row.sortable:
         yield "sortable"
     if row.documentation:

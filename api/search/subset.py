@@ -70,11 +70,18 @@ _SAMPLED: Final = "origin period factor lowerLimit upperLimit dimensions"
 """Not its `data` either."""
 
 ELEMENTS: Final[Mapping[str, _Elements]] = {
+    "AllergyIntolerance": _row(
+        "identifier clinicalStatus! verificationStatus! type category criticality code patient! asserter"
+    ),
     "CarePlan": _row(
         "identifier instantiatesCanonical instantiatesUri basedOn replaces partOf status! intent!"
         " category title description subject! encounter period created author addresses"
     ),
     "CareTeam": _row("identifier status! category name subject encounter period managingOrganization"),
+    "Composition": _row(
+        "identifier status! type! category subject encounter date! author! title! confidentiality custodian"
+        " event"
+    ),
     "Condition": _row(
         "identifier clinicalStatus! verificationStatus! code bodySite subject! encounter onset"
         " recordedDate recorder asserter"
@@ -99,6 +106,10 @@ ELEMENTS: Final[Mapping[str, _Elements]] = {
         participant="type individual",
         diagnosis="condition",
     ),
+    "Endpoint": _row(
+        "identifier status! connectionType! name managingOrganization period payloadType! payloadMimeType"
+        " address!"
+    ),
     "Group": _row("identifier active type! actual! code name quantity managingEntity"),
     "ImagingStudy": _row(
         "identifier status! modality subject! encounter started basedOn referrer interpreter endpoint"
@@ -108,6 +119,11 @@ ELEMENTS: Final[Mapping[str, _Elements]] = {
         " started performer",
         series__performer="function actor",
     ),
+    "Immunization": _row(
+        "status! vaccineCode! patient! occurrence! primarySource performer note isSubpotent!",
+        performer="function actor",
+    ),
+    "List": _row("status! mode! title code subject date source"),
     "Location": _row(
         "identifier status! operationalStatus name description mode type physicalType managingOrganization"
     ),
@@ -115,6 +131,15 @@ ELEMENTS: Final[Mapping[str, _Elements]] = {
         "identifier basedOn partOf status! type modality view subject encounter created issued operator"
         " reasonCode bodySite deviceName device height width frames duration content!",
         content=_ATTACHMENT,
+    ),
+    "Medication": _row("identifier code status! manufacturer amount"),
+    "MedicationRequest": _row(
+        "status! intent! priority doNotPerform! reported medication! subject! authoredOn requester"
+        " performerType instantiatesCanonical instantiatesUri basedOn groupIdentifier"
+    ),
+    "MolecularSequence": _row(
+        "identifier type coordinateSystem! patient specimen device performer quantity referenceSeq variant"
+        " observedSeq quality readCoverage repository pointer structureVariant"
     ),
     "Observation": _row(
         "identifier basedOn partOf status! code! subject focus encounter effective issued performer value"
@@ -139,6 +164,9 @@ ELEMENTS: Final[Mapping[str, _Elements]] = {
         performer="function actor",
     ),
     "Provenance": _row("target! recorded! agent!", agent="type who"),
+    "QuestionnaireResponse": _row(
+        "identifier basedOn partOf questionnaire status! subject encounter authored author source"
+    ),
     "RelatedPerson": _row("identifier active! patient! relationship name telecom gender birthDate address"),
     "ServiceRequest": _row(
         "identifier instantiatesCanonical instantiatesUri basedOn replaces requisition status! intent!"

@@ -93,11 +93,11 @@ def index(resource: JsonObject, resource_type: str, *, base: str | None = None) 
 
 
 def _found(row: ResourceType, resource: JsonObject) -> dict[Parameter, Found]:
-    """What stands at the paths of each parameter, each with its path; dates also when there is nothing.
+    """What stands at the paths of each parameter, each with its path; some also when there is nothing.
 
     Goes by the elements that are there: most rows are about others.
     """
-    found: dict[Parameter, Found] = {parameter: [] for parameter in row.dates}
+    found: dict[Parameter, Found] = {parameter: [] for parameter in row.always}
     for name in resource:
         for parameter, path in row.by_element.get(name, ()):
             values = path.values(resource)
@@ -118,6 +118,9 @@ def _put(fields: Fields, name: str, spelled: list[str]) -> None:
 
 def _read_tokens(reading: _Reading, parameter: Parameter, found: Found) -> None:
     name = parameter.name
+    if parameter.presence:
+        reading.fields[name] = tokens.presence(found)
+        return
     spelled = [one for value, path in found for one in tokens.index(value, parameter, path)]
     _put(reading.fields, name, spelled)
     _put(reading.fields, f"{name}:text", tokens.texts(value for value, _ in found))

@@ -49,6 +49,8 @@ Pair = tuple[str, str]
 
 CHAIN_STEPS_MAX: Final = 3
 """References a chain may follow; each one is a look-up before the search."""
+CHAIN_TYPES_MAX: Final = 12
+"""Types an untyped chain is tried on: enough for every reference but those to any resource."""
 _SILENT: Final = frozenset({"_format", "_pretty"})
 """Say nothing about what matches; the HTTP edge looks at them."""
 _NEVER_DROPPED: Final = frozenset({"_query", "_filter", "_list", "_contained"})
@@ -391,6 +393,9 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
     if modifier == "Patient" and row.narrower is not None:
         row = TYPES[resource_type].by_name[row.narrower]
     targets = (modifier,) if colon else row.targets
+    if len(targets) > CHAIN_TYPES_MAX:
+        message = f"points at any resource: a chain through it names the type, `{row.name}:Type.…`"
+        raise _Refused(message, "too-costly")
     inner_name = rest.partition(".")[0].partition(":")[0]
     defining = [target for target in targets if _defines(target, inner_name, rest)]
     if not defining:
@@ -432,7 +437,10 @@ def _reverse(resource_type: str, name: str, text: str, context: Context, steps: 
 # --- the patient scope rule, decision D17
 
 
-_NAMING: Final[Mapping[str, tuple[str, ...]]] = {"Patient": ("identifier",), "Provenance": ("target",)}
+_NAMING: Final[Mapping[str, tuple[str, ...]]] = {
+    "Patient": ("identifier",),
+    "Provenance": ("target", "patient"),
+}
 """What bounds a search where it is neither `patient` nor `subject`."""
 
 

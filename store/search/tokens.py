@@ -154,6 +154,14 @@ def index(value: Json, parameter: Parameter, path: str) -> Sequence[str]:
     return _coding(element, path, folded=parameter.folded)
 
 
+def presence(found: Iterable[tuple[Json, str]]) -> list[str]:
+    """Whether one of the elements is there and not `false`: `true` also for the dateTime of a choice."""
+    for value, path in found:
+        if not isinstance(value, bool | str):
+            raise Malformed(path, "must be a boolean or a date")
+    return ["true" if any(value is not False for value, _ in found) else "false"]
+
+
 def texts(values: Iterable[Json]) -> list[str]:
     """The words that `:text` looks at: CodeableConcept.text, Coding.display, Identifier.type.text."""
     return [word for value in values for text in _texts(value) for word in _words(text)]

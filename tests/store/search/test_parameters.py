@@ -49,9 +49,17 @@ TARGETS: Final = {
     "specimen": "Specimen",
     "subject": "Device Group Location Patient",
 }
+SHARED: Final = frozenset(
+    "clinical-code clinical-date clinical-encounter clinical-identifier clinical-patient clinical-type"
+    " individual-address individual-address-city individual-address-country individual-address-postalcode"
+    " individual-address-state individual-address-use individual-birthdate individual-email"
+    " individual-family individual-gender individual-given individual-phone individual-telecom"
+    " medications-encounter medications-medication medications-status".split()
+)
+"""What R4 registers once for several types."""
 SHARED_IDENTIFIER: Final = frozenset(
-    "CarePlan CareTeam Condition DiagnosticReport DocumentReference Encounter ImagingStudy Observation"
-    " Procedure ServiceRequest".split()
+    "AllergyIntolerance CarePlan CareTeam Composition Condition DiagnosticReport DocumentReference Encounter"
+    " ImagingStudy Immunization List MedicationRequest Observation Procedure ServiceRequest".split()
 )
 """Types whose `identifier` R4 registers once for all, as `clinical-identifier`."""
 
@@ -107,6 +115,15 @@ def test_it_is_defined_or_documented(row: ResourceType, parameter: Parameter) ->
 
 
 @each_row
+def test_a_definition_is_its_types_own_or_one_that_r4_shares(row: ResourceType, parameter: Parameter) -> None:
+    if parameter in COMMON or parameter.type is SearchType.SPECIAL:
+        return
+    owner, _, name = parameter.definition.removeprefix(SP).partition("-")
+    assert name == parameter.name
+    assert owner == row.name or f"{owner}-{name}" in SHARED
+
+
+@each_row
 def test_an_identifier_is_registered_where_r4_has_it(row: ResourceType, parameter: Parameter) -> None:
     if parameter.name == "identifier":
         owner = "clinical" if row.name in SHARED_IDENTIFIER else row.name
@@ -124,8 +141,12 @@ def test_references_have_targets_and_the_targets_are_known(row: ResourceType, pa
 def test_a_patient_parameter_is_about_patients_only(row: ResourceType, parameter: Parameter) -> None:
     if parameter.name == "patient":
         assert (parameter.only, parameter.targets) == ("Patient", ("Patient",))
-    else:
-        assert parameter.only is None
+    elif parameter.only is not None:
+        assert (row.name, parameter.name, parameter.targets) == (
+            "Encounter",
+            "practitioner",
+            (parameter.only,),
+        )
 
 
 @each_row
@@ -144,7 +165,7 @@ def test_what_it_is_made_of_is_there(row: ResourceType, parameter: Parameter) ->
         assert {member.partition(".")[0] for member in parameter.members} <= set(row.by_name)
     elif parameter.type is SearchType.COMPOSITE:
         assert all(part.paths for part in parameter.components)
-        assert parameter.paths or set(parameter.components) <= set(row.rows)
+        assert parameter.paths or {part.name for part in parameter.components} <= set(row.by_name)
     else:
         assert parameter.paths or parameter.field in {"id", "type", "updated", "index._content"}
         assert not parameter.components

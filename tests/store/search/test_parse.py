@@ -441,6 +441,22 @@ def test_a_type_about_patients_is_not_open_for_want_of_a_parameter(type: str) ->
     assert not bounded_by_patient(query_of(type=type))
 
 
+def test_a_provenance_is_bounded_by_the_patient_it_is_about() -> None:
+    assert bounded_by_patient(query_of(("patient", "p1"), type="Provenance"))
+    assert not bounded_by_patient(query_of(("agent", "Device/1"), type="Provenance"))
+
+
+@pytest.mark.parametrize(
+    ("type", "name"),
+    [("Provenance", "target"), ("Observation", "focus"), ("Task", "subject"), ("List", "item")],
+)
+def test_a_chain_through_a_reference_to_anything_names_the_type(type: str, name: str) -> None:
+    error = refusal(lambda: query_of((f"{name}.identifier", "1"), type=type))
+    assert [issue.code for issue in error.issues] == ["too-costly"]
+    assert f"`{name}:Type.…`" in said(error)
+    assert query_of((f"{name}:Patient.identifier", "1"), type=type).clauses
+
+
 @pytest.mark.parametrize("name", ["_query", "_filter", "_list", "_contained", "code:", "patient.identifier:"])
 def test_what_must_not_be_left_out_is_refused(name: str) -> None:
     error = refusal(lambda: query_of(("patient", "p1"), (name, "x")))
