@@ -40,6 +40,14 @@ async def create_tenant(
     return f"{tenant} created" if before is None else f"{tenant} changed"
 
 
+async def existing_tenant(access: AccessStore, tenant: Tenant) -> TenantSettings:
+    """The tenant's settings. Raises StartupError when it was never created."""
+    settings = await access.tenant(tenant)
+    if settings is None:
+        raise StartupError(f"There is no tenant {tenant}; `dod tenant create {tenant}` makes it.")
+    return settings
+
+
 async def issue_token(  # noqa: PLR0913 (all keyword-only, one per option)
     access: AccessStore,
     *,
@@ -53,8 +61,7 @@ async def issue_token(  # noqa: PLR0913 (all keyword-only, one per option)
     token = new_token()
     grant = new_grant(token=token, client=client, tenants=tenants, scopes=scopes, now=now, days=days)
     for tenant in grant.tenants:
-        if await access.tenant(tenant) is None:
-            raise StartupError(f"There is no tenant {tenant}; `dod tenant create {tenant}` makes it.")
+        await existing_tenant(access, tenant)
     await access.put_grant(grant)
     return token
 

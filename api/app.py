@@ -33,6 +33,16 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
+def limits_of(settings: Settings) -> Limits:
+    """What one search may ask for."""
+    return Limits(
+        count_default=settings.page_size_default,
+        count_max=settings.page_size_max,
+        clauses_max=settings.clauses_max,
+        values_max=settings.values_max,
+    )
+
+
 def create_app(
     settings: Settings,
     *,
@@ -52,12 +62,7 @@ def create_app(
     app[BASE_URL] = settings.base_url
     app[INGEST_SETTINGS] = settings
     app[INGEST_METRICS] = IngestMetrics(app[REGISTRY])
-    app[LIMITS] = Limits(
-        count_default=settings.page_size_default,
-        count_max=settings.page_size_max,
-        clauses_max=settings.clauses_max,
-        values_max=settings.values_max,
-    )
+    app[LIMITS] = limits_of(settings)
     install(app, routes, role=settings.role)
     app.on_response_prepare.append(echo_request_id)
     app.cleanup_ctx.extend([lifecycle.stores(open_stores), lifecycle.doorkeeper])

@@ -1,12 +1,14 @@
 """The `dod` command. Each command says what it needs, calls one thing and prints what came of it.
 
-Exit codes: 0 done, 1 refused with one sentence on stderr, 2 the command itself was misused.
+Exit codes: 0 done, 1 refused with a sentence for each reason on stderr, 2 the command itself was misused.
 """
 
 from __future__ import annotations
 
 import asyncio
+import os
 import re
+import shutil
 import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -19,6 +21,7 @@ from store.tenancy import SearchScope, Tenant, parse_tenant
 
 if TYPE_CHECKING:
     from store.access import AccessStore
+    from store.mongo.stores import Stores
 
 T = TypeVar("T")
 
@@ -42,6 +45,8 @@ Port = Annotated[int | None, typer.Option(help="Port of the FHIR endpoint [8080]
 AdminPort = Annotated[int | None, typer.Option(help="Port of /livez, /readyz, /metrics [9090].")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")]
 TENANT_HELP: Final = "ENV is Development, Staging or Production."
+REINDEX_BATCH: Final = 500
+"""Resources looked at in one step of `dod reindex`: one deadline of the store, about 32 MB in memory."""
 CLIENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,63}")
 DIGEST_PREFIX: Final = re.compile(r"[0-9a-f]{8,64}")
 
@@ -53,7 +58,7 @@ def main() -> NoReturn:
     except StartupError as error:
         _end(str(error))
     except ServiceError as error:
-        _end(" ".join(issue.text for issue in error.issues) or f"The store failed: {error.category}.")
+        _end("\n".join(issue.text for issue in error.issues) or f"The store failed: {error.category}.")
     sys.exit(0)
 
 
@@ -190,6 +195,80 @@ def token_revoke(
     typer.echo(_with_access(revoke, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
 
 
+@app.command()
+def search(
+    tenant: Annotated[str, typer.Option(metavar="ORG/ENV", help=TENANT_HELP)],
+    query: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[NAME=VALUE&...]...", help="Quoted; `%26` is an ampersand in a value."),
+    ] = None,
+    type: Annotated[str, typer.Option(help="Resource type.")] = "DiagnosticReport",
+    json: Annotated[bool, typer.Option("--json", help="The searchset, as the service would answer.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="How it is answered, instead of the answer; with --json both.")
+    ] = False,
+    all_pages: Annotated[bool, typer.Option("--all", help="All pages; with --json one per line.")] = False,
+    count: Annotated[int | None, typer.Option(min=0, help="Matches on a page [50].")] = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Search as a client would, and show date, code, status, patient and id of what matches."""
+    from api.app import utc_now
+    from api.search_command import Request, read_query
+    from api.search_command import search as run_search
+    from api.settings import load_settings
+
+    if explain and all_pages:
+        raise typer.BadParameter("explains one page, so it goes without `--all`", param_hint="--explain")
+    try:
+        pairs = read_query(query or (), count=count)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="NAME=VALUE") from None
+    places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
+    request = Request(_tenant(tenant), type, pairs, json, explain, all_pages, _width())
+    settings = load_settings(**places)
+
+    async def run(stores: Stores) -> None:
+        await run_search(stores, settings, request, now=utc_now(), say=typer.echo)
+
+    _with_stores(run, **places)
+
+
+@app.command("reindex")
+def reindex(
+    tenant: Annotated[str | None, typer.Option(metavar="ORG/ENV", help="Of this tenant only.")] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Resources looked at in one step.")
+    ] = REINDEX_BATCH,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    base_url: Annotated[
+        str | None, typer.Option(help="Public base under which the service was pushed to.")
+    ] = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Index anew what an older release indexed. Safe to repeat, and while the service runs."""
+    from api.reindex_command import reindex_tenants
+    from api.settings import load_settings
+
+    places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
+    origin = load_settings(**places, base_url=base_url).base_url
+    only = None if tenant is None else _tenant(tenant)
+
+    def warn(line: str) -> None:
+        typer.echo(line, err=True)
+
+    async def run(stores: Stores) -> int:
+        return await reindex_tenants(
+            stores, tenant=only, origin=origin, batch=batch, dry_run=dry_run, say=typer.echo, warn=warn
+        )
+
+    if _with_stores(run, **places):
+        raise typer.Exit(1)
+
+
 @app.command("settings")
 def show_settings(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Config = None) -> None:
     """Show every setting: its value, where that comes from, its default and what it is for."""
@@ -223,14 +302,26 @@ def version() -> None:
 
 def _with_access(work: Callable[[AccessStore], Awaitable[T]], **places: Path | str | None) -> T:
     """What comes of the work on the access store, whether or not `dod serve` runs."""
+    return _with_stores(lambda stores: work(stores.access), **places)
+
+
+def _with_stores(work: Callable[[Stores], Awaitable[T]], **places: Path | str | None) -> T:
+    """What comes of the work on all stores."""
     from api.database import command_stores
     from api.settings import load_settings
 
     async def run() -> T:
         async with command_stores(load_settings(**places)) as stores:
-            return await work(stores.access)
+            return await work(stores)
 
     return asyncio.run(run())
+
+
+def _width() -> int | None:
+    """Columns of the terminal; None when the output goes elsewhere and nothing need be cut."""
+    if sys.stdout.isatty() or "COLUMNS" in os.environ:
+        return shutil.get_terminal_size().columns
+    return None
 
 
 def _tenant(name: str) -> Tenant:

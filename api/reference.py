@@ -70,6 +70,9 @@ def search_page() -> str:
         "refer to, `_revinclude=Type:reference` what refers to them (listed below each type);",
         "`:iterate` goes on from there, up to four references.",
         "",
+        "`__explain=true` adds how the search was answered, for tokens with the scope `dod/admin`",
+        "([operations.md](operations.md)).",
+        "",
     ]
     types = [line for row in TYPES.values() if row.parameters for line in _type(row)]
     common = ["## Every type", "", *_table(COMMON)]

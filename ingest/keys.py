@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
 
 class Caller(Protocol):
-    """Who pushes, as far as ingest asks."""
+    """Who pushes or asks, as far as handlers want to know."""
 
     @property
     def client(self) -> str:
         """A name for logs and for what has no other source."""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the token carries `dod/admin`."""
 
     def may(self, type: str, letters: str) -> bool:
         """Whether all these letters of `cruds` are granted for this resource type."""
@@ -52,4 +56,9 @@ def base_of(request: web.Request) -> str:
     """The tenant's base URL as this client sees it: what `fullUrl`, `Location` and links start with."""
     origin = request.app[BASE_URL] or f"{request.scheme}://{request.host}"
     match = request.match_info
-    return f"{origin}/fhir/R4/{match['organization']}/{match['environment']}"
+    return base_under(origin, f"{match['organization']}/{match['environment']}")
+
+
+def base_under(origin: str, tenant: str) -> str:
+    """The base URL of the tenant `ORG/ENV` where our public origin is this one."""
+    return f"{origin}/fhir/R4/{tenant}"

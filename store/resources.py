@@ -136,6 +136,36 @@ class Page:
     """The moment that the other pages show as well; None when the store no longer remembers it."""
 
 
+@dataclass(frozen=True, slots=True)
+class Outdated:
+    """A current resource whose search side an older release made."""
+
+    key: ResourceKey
+    version: int
+    raw: bytes
+    digest: bytes
+    index_version: int | None
+    """None: the document says none."""
+
+
+class OutdatedBatch(NamedTuple):
+    """Some of a tenant's resources, in the order of the store."""
+
+    examined: int
+    """How many were looked at, tombstones too."""
+    outdated: tuple[Outdated, ...]
+    next: str | None
+    """Where the next batch starts; None: that was the last."""
+
+
+class Reindexed(NamedTuple):
+    """What became of new search sides."""
+
+    done: int
+    too_large: tuple[ResourceKey, ...] = ()
+    """What would no longer fit into a stored document; left as it was."""
+
+
 class ResourceStore(Protocol):
     """Every verb takes the tenant first and adds it to the filter itself; it cannot be left out."""
 
@@ -170,3 +200,12 @@ class ResourceStore(Protocol):
 
     async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
         """How `search` would be answered: shape, index, documents examined."""
+
+    async def outdated(self, tenant: Tenant, *, after: str | None, limit: int) -> OutdatedBatch:
+        """Look at the next `limit` resources for those that an older `INDEX_VERSION` indexed.
+
+        Gives back fewer when their bytes are many.
+        """
+
+    async def reindex(self, tenant: Tenant, indexed: Sequence[tuple[Outdated, Indexed]]) -> Reindexed:
+        """Replace the search side and nothing else, of those that are still as they were given out."""

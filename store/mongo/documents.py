@@ -20,15 +20,18 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from store.resources import Prepared
+    from store.search.index import Indexed
     from store.tenancy import Tenant
 
+DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024 - 16_384
+"""MongoDB's limit, less what a command around the document may take."""
 NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 """When a resource expires that is kept without end."""
 
 
 def to_document(tenant: Tenant, prepared: Prepared, version: int, updated: datetime) -> dict[str, Any]:
     """The current document of one resource."""
-    key, indexed = prepared.key, prepared.indexed
+    key = prepared.key
     owner = str(tenant)
     return {
         "_id": document_id(owner, *key),
@@ -37,16 +40,23 @@ def to_document(tenant: Tenant, prepared: Prepared, version: int, updated: datet
         "id": key.id,
         "version": version,
         "updated": _interval(from_datetime(updated)),
-        "when": _interval(indexed.when),
         "expires_at": NEVER,
         "digest": prepared.digest,
+        **search_side(prepared.indexed),
+        "raw": prepared.body.stamp(version, updated),
+    }
+
+
+def search_side(indexed: Indexed) -> dict[str, Any]:
+    """The fields that are there to be found by; all that a reindex replaces."""
+    return {
+        "when": _interval(indexed.when),
         "index_version": INDEX_VERSION,
         "index": {
             name: _interval(value) if isinstance(value, Interval) else value
             for name, value in indexed.fields.items()
         },
         "keys": indexed.keys,
-        "raw": prepared.body.stamp(version, updated),
     }
 
 

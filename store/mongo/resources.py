@@ -19,9 +19,17 @@ from pymongo.write_concern import WriteConcern
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.commit import GroupCommit
-from store.mongo.documents import READ, from_document, to_document, to_tombstone, updated_of
+from store.mongo.documents import (
+    DOCUMENT_BYTES_MAX,
+    READ,
+    from_document,
+    to_document,
+    to_tombstone,
+    updated_of,
+)
 from store.mongo.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
+from store.mongo.reindexing import Reindexing
 from store.mongo.searches import Searches
 from store.resources import Gone, Outcome, Page, PutResult, ResourceKey, Stored
 from store.search.index import key
@@ -34,8 +42,9 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database
-    from store.resources import Identified, Prepared
+    from store.resources import Identified, Outdated, OutdatedBatch, Prepared, Reindexed
     from store.search.criteria import SearchQuery
+    from store.search.index import Indexed
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -90,6 +99,7 @@ class MongoResources:
         self._history: Collection = database[HISTORY].with_options(
             read_concern=ReadConcern("majority"), write_concern=DURABLE
         )
+        self._reindexing = Reindexing(read=self._read, write=self._write, settings=settings, metrics=metrics)
         self._commits: GroupCommit[_Write, PutResult | Gone | None] = GroupCommit(
             self._commit,
             same=lambda write: write.id,
@@ -231,6 +241,16 @@ class MongoResources:
         """See the port."""
         return await self._searches.explain(tenant, query)
 
+    # --- reindexing
+
+    async def outdated(self, tenant: Tenant, *, after: str | None, limit: int) -> OutdatedBatch:
+        """See the port."""
+        return await self._reindexing.outdated(tenant, after=after, limit=limit)
+
+    async def reindex(self, tenant: Tenant, indexed: Sequence[tuple[Outdated, Indexed]]) -> Reindexed:
+        """See the port."""
+        return await self._reindexing.reindex(tenant, indexed)
+
 
 _RACED: Final = ServiceError(
     Category.CONFLICT, Issue("conflict", "the resource was changed by others all the while; try again")
@@ -243,8 +263,6 @@ _TOO_LARGE: Final = Issue(
 )
 _SURELY_FITS: Final = 1_000_000
 """Bytes of a resource whose index entries cannot make it too large; beyond, it is measured."""
-_DOCUMENT_MAX: Final = 16 * 1024 * 1024 - 16_384
-"""MongoDB's limit, less what a command around the document may take."""
 _OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is not the current one")
 
 
@@ -271,7 +289,7 @@ def _step(write: _Write, current: Mapping[str, Any] | None, now: datetime) -> _S
             same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
             return _Step(PutResult(Outcome.UNCHANGED, same))
     document = to_document(write.tenant, write.prepared, version + 1, updated)
-    if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > _DOCUMENT_MAX:
+    if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
         # Found out by the driver, it would fail the whole group.
         return _Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
     outcome = Outcome.REPLACED if current and not deleted else Outcome.CREATED

@@ -289,7 +289,8 @@ EXAMPLES: Final[dict[str, Example]] = {
         " custodian=2 date=2021-01-01 description=letter encounter=EpisodeOfCare/1 event=eve facility=fac"
         " format=fmt identifier=I identifier=M language=de-CH language=urn:ietf:bcp:47|de-ch"
         " location=http://documents.test/1 patient=1 period=2021-02 related=Basic/1 relatesto=2"
-        " relationship=DocumentReference/2$replaces relation=replaces security-label=sec setting=set status=current subject=Patient/1 type=typ",
+        " relationship=DocumentReference/2$replaces relation=replaces"
+        " security-label=sec setting=set status=current subject=Patient/1 type=typ",
     ),
     "Group": Example(
         {

@@ -1,0 +1,112 @@
+"""A search from its pairs to its Bundle, whoever asks: the HTTP handlers, or `dod search` at the terminal."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from api.search.bundle import render
+from api.search.explanation import issue_of
+from api.search.links import links
+from api.search.page_token import PageState
+from api.search.subset import trim
+from store.fhir.instants import SECOND
+from store.search.criteria import Total
+from store.search.parse import parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from store.fhir.issues import Issue
+    from store.resources import Entry, Page, ResourceStore
+    from store.search.criteria import SearchQuery
+    from store.search.parse import Context, Pair
+    from store.tenancy import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who searches where: what every search needs beside its text."""
+
+    store: ResourceStore
+    tenant: Tenant
+    base: str
+    """The tenant's base URL."""
+    secret: bytes
+    """Of page links."""
+    may: Callable[[str, str], bool]
+    """Whether letters of `cruds` are granted for a resource type."""
+    explains: bool = False
+
+
+class Search(NamedTuple):
+    """One page of one search, understood."""
+
+    state: PageState
+    """What its links say."""
+    query: SearchQuery
+    ignored: Sequence[Issue] = ()
+
+
+class Answer(NamedTuple):
+    """What came of it."""
+
+    search: Search
+    page: Page
+    issues: Sequence[Issue] = ()
+    """Of the searchset's OperationOutcome."""
+
+
+def begin(resource_type: str, pairs: Sequence[Pair], context: Context, *, link_seconds: int) -> Search:
+    """The first page of a search. Raises ServiceError with every issue."""
+    understood = parse(resource_type, pairs, context)
+    until = context.now // SECOND + link_seconds
+    state = PageState(resource_type, understood.pairs, context.now, until)
+    return Search(state, understood.query, understood.ignored)
+
+
+def resume(state: PageState, context: Context) -> Search:
+    """The page that a link stands for."""
+    query = parse(state.type, state.pairs, context).query
+    query = replace(query, as_of=state.as_of)
+    if state.position is not None:
+        query = replace(query, position=state.position, total=Total.NONE)
+    return Search(state, query)
+
+
+async def ask(asker: Asker, search: Search) -> Answer:
+    """Have the store answer; nothing is rendered yet."""
+    state, query, issues = search
+    page = await asker.store.search(asker.tenant, query)
+    if page.included:
+        page = replace(page, included=_readable(asker, page.included))
+    if state.position is None:
+        state = replace(state, total=page.total, as_of=page.as_of)
+    elif page.as_of == state.as_of:
+        page = replace(page, total=state.total)
+    else:  # What was counted is no longer what the pages show.
+        state = replace(state, total=None, as_of=page.as_of)
+    if asker.explains:
+        issues = (*issues, issue_of(await asker.store.explain(asker.tenant, query)))
+    return Answer(Search(state, query), page, issues)
+
+
+def following(answer: Answer) -> Search | None:
+    """The next page, as its link would lead to it; None after the last one."""
+    (state, query, _), position = answer.search, answer.page.next
+    if position is None:
+        return None
+    query = replace(query, position=position, total=Total.NONE, as_of=state.as_of)
+    return Search(replace(state, position=position), query)
+
+
+def bundle(asker: Asker, answer: Answer) -> bytes:
+    """The searchset as JSON bytes."""
+    (state, query, _), page = answer.search, answer.page
+    to = links(state, page, base=asker.base, tenant=str(asker.tenant), secret=asker.secret)
+    return render(trim(page, query), base=asker.base, links=to, issues=answer.issues)
+
+
+def _readable(asker: Asker, included: Sequence[Entry]) -> tuple[Entry, ...]:
+    """Of what was included, the types that the asker may read and search: no include widens a token."""
+    return tuple([entry for entry in included if asker.may(entry.key.type, "rs")])

@@ -1,0 +1,102 @@
+"""Brings what an older release indexed up to date: stored bytes → JSON → index, as a push would make it.
+
+The bytes, the version and the moment stay as they are. It can be stopped and started again at any time: what
+is done carries the present `INDEX_VERSION` and is passed over.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ingest.decode import decode
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.search.index import index
+from store.search.parameters import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from store.resources import Outdated, ResourceKey, ResourceStore
+    from store.search.index import Indexed
+    from store.tenancy import Tenant
+
+
+@dataclass(frozen=True, slots=True)
+class Tally:
+    """What a run came to, so far or at its end."""
+
+    examined: int = 0
+    outdated: int = 0
+    done: int = 0
+    """Brought up; in a dry run those that could be."""
+    failed: int = 0
+    """Cannot be indexed any more, so left as they were; each was reported."""
+
+    @property
+    def moved(self) -> int:
+        """Changed by somebody else meanwhile, who indexed them."""
+        return self.outdated - self.done - self.failed
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What to do, and whom to tell."""
+
+    store: ResourceStore
+    base: str | None
+    """The tenant's base URL; None: not known."""
+    batch: int
+    dry_run: bool
+    failed: Callable[[Tenant, ResourceKey, str], None]
+    """Told of each resource that is left as it was, and why."""
+    progress: Callable[[Tenant, Tally], None]
+    """Told after each batch."""
+
+
+async def reindex(job: Job, tenant: Tenant) -> Tally:
+    """One tenant from its first resource to its last."""
+    tally, after = Tally(), None
+    while True:
+        batch = await job.store.outdated(tenant, after=after, limit=job.batch)
+        ready: list[tuple[Outdated, Indexed]] = []
+        failures: list[tuple[ResourceKey, str]] = []
+        for outdated in batch.outdated:
+            try:
+                ready.append((outdated, indexed(outdated, tenant, base=job.base)))
+            except ServiceError as error:
+                failures.append((outdated.key, "; ".join(issue.text for issue in error.issues)))
+        done = len(ready)
+        if not job.dry_run:
+            result = await job.store.reindex(tenant, ready)
+            done = result.done
+            failures += [(key, "it would be larger than can be stored") for key in result.too_large]
+        for key, why in failures:
+            job.failed(tenant, key, why)
+        tally = replace(
+            tally,
+            examined=tally.examined + batch.examined,
+            outdated=tally.outdated + len(batch.outdated),
+            done=tally.done + done,
+            failed=tally.failed + len(failures),
+        )
+        job.progress(tenant, tally)
+        if batch.next is None:
+            return tally
+        after = batch.next
+
+
+def indexed(outdated: Outdated, tenant: Tenant, *, base: str | None) -> Indexed:
+    """The present index of a stored resource. Raises ServiceError with the reasons why there is none."""
+    # At its push our own absolute references were known by the URL of the request, which is gone. Without
+    # the base such a resource would vanish from its patient, so it stays as it was.
+    if base is None and f"/fhir/R4/{tenant}/".encode() in outdated.raw:
+        text = "it may refer to this service by an absolute URL, so its base URL must be named"
+        raise ServiceError(Category.UNPROCESSABLE, Issue("required", text))
+    if outdated.key.type not in TYPES:
+        raise ServiceError(Category.UNPROCESSABLE, Issue("not-supported", "its type is not kept here"))
+    found = index(decode(outdated.raw), outdated.key.type, base=base)
+    if found.issues:
+        raise ServiceError(Category.UNPROCESSABLE, *found.issues)
+    return found
