@@ -33,6 +33,11 @@ demo: $(RUNTIME) ## Show the service at work on an embedded MongoDB (ARGS=--once
 test: $(DEV) ## Run the tests (ARGS='-k dates -n 2' goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: fuzz
+fuzz: FUZZ_EXAMPLES ?= 3000
+fuzz: $(DEV) ## Send thousands of odd requests, other ones each time (FUZZ_EXAMPLES=)
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(ARGS) tests/api/test_fuzz_http.py tests/api/test_openapi_http.py
+
 .PHONY: check
 check: lint types layers files ## Run every check but the tests
 

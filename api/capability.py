@@ -1,4 +1,4 @@
-"""`/metadata` and `.well-known/smart-configuration`: what is served, built from the tables that serve it.
+"""`/metadata`, `/openapi.json`, `smart-configuration`: what is served, built from the tables that serve it.
 
 https://hl7.org/fhir/R4/capabilitystatement.html, https://hl7.org/fhir/smart-app-launch/conformance.html
 """
@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiohttp import hdrs, web
 
+from api.keys import SETTINGS
+from api.openapi import document
+from api.routing import ROLES, ROWS
 from api.version import VERSION
 from ingest.keys import base_of
-from ingest.replies import fhir_json
+from ingest.replies import FHIR_JSON
 from store.search.includes import references_of, reversible_of
 from store.search.parameters import TYPES
 
@@ -132,11 +135,22 @@ def _search_params(parameter: Parameter) -> list[dict[str, str]]:
 
 async def metadata(request: web.Request) -> web.StreamResponse:
     """GET {base}/metadata; needs no token."""
-    body = statement(base_of(request))
+    return _kept(request, statement(base_of(request)), FHIR_JSON)
+
+
+async def openapi(request: web.Request) -> web.StreamResponse:
+    """GET {base}/openapi.json; needs no token. Says what this process serves: some roles serve less."""
+    served = ROLES[request.app[SETTINGS].role]
+    rows = tuple(dict.fromkeys(row for row in request.app[ROWS].values() if row.group in served))
+    return _kept(request, document(base_of(request), rows), "application/json")
+
+
+def _kept(request: web.Request, body: bytes, content_type: str) -> web.Response:
+    """The body with its ETag, or 304 when the client has it."""
     tag = f'W/"{blake2b(body, digest_size=8).hexdigest()}"'
     if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
         return web.Response(status=304, headers={hdrs.ETAG: tag})
-    return fhir_json(body, headers={hdrs.ETAG: tag})
+    return web.Response(body=body, headers={hdrs.ETAG: tag, hdrs.CONTENT_TYPE: content_type})
 
 
 async def smart_configuration(_: web.Request) -> web.StreamResponse:

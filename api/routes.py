@@ -20,6 +20,7 @@ ONE: Final = f"{ALL}/{ID}"
 VERSION: Final = f"{ONE}/_history/{{version:[1-9][0-9]{{0,8}}}}"
 OF_PATIENT: Final = f"{BASE}/{{compartment:Patient}}/{ID}/{TYPE}"
 SMART: Final = f"{BASE}/.well-known/smart-configuration"
+OPENAPI: Final = f"{BASE}/openapi.json"
 MESSAGES: Final = (
     f"{BASE}/$process-message",
     f"{BASE}/DiagnosticReport/$diagnosticreport-create",
@@ -48,5 +49,6 @@ def routes() -> tuple[Route, ...]:
         Route("search-compartment", "GET", OF_PATIENT, search.search_compartment, Group.SEARCH, "s"),
         Route("vread", "GET", VERSION, read.vread, Group.READ, "r"),
         Route("metadata", "GET", f"{BASE}/metadata", capability.metadata, Group.META, open=True),
+        Route("openapi", "GET", OPENAPI, capability.openapi, Group.META, open=True, negotiates=False),
         Route("smart", "GET", SMART, capability.smart_configuration, Group.META, open=True, negotiates=False),
     )

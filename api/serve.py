@@ -22,6 +22,7 @@ from api.health import create_admin_app
 from api.keys import READINESS
 from api.logs import configure_logging
 from api.routes import routes
+from api.runner import FhirRunner
 from api.version import VERSION
 from store.errors import StartupError
 from store.mongo.stores import opened
@@ -145,7 +146,7 @@ def _settle_memory() -> None:
 async def _runner(app: web.Application, settings: Settings) -> web.AppRunner:
     """The application, set up. aiohttp's access log would show the query."""
     seconds = max(settings.shutdown_seconds, AT_ONCE_SECONDS)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=seconds, max_line_size=LINE_BYTES_MAX)
+    runner = FhirRunner(app, access_log=None, shutdown_timeout=seconds, max_line_size=LINE_BYTES_MAX)
     try:
         await runner.setup()
     except BaseException:

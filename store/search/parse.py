@@ -388,8 +388,11 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
     if row.type is not SearchType.REFERENCE:
         message = f"`{row.name}` is not a reference, so nothing can be chained behind it"
         raise _Refused(message)
+    if colon and not modifier:
+        message = "a type is missing behind the colon"
+        raise _Refused(message)
     if colon and modifier not in row.targets:
-        _refuse_modifier(row, modifier, ("", *row.targets))
+        _refuse_modifier(row, modifier, row.targets)
     if modifier == "Patient" and row.narrower is not None:
         row = TYPES[resource_type].by_name[row.narrower]
     targets = (modifier,) if colon else row.targets

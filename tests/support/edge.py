@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, cast
 
 from aiohttp import web
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 
 from api.app import create_app
 from api.auth.tokens import new_grant, new_token
@@ -19,6 +19,7 @@ from ingest.replies import fhir_json
 from store.mongo.stores import Stores
 from store.tenancy import Tenant, TenantSettings
 from tests.support.access import MemoryAccess
+from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterable, Sequence
@@ -113,5 +114,5 @@ async def serving(
         open_stores=opened,
         clock=clock,
     )
-    async with TestClient(TestServer(app)) as client:
+    async with TestClient(Server(app)) as client:
         yield client

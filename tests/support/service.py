@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
-from aiohttp.test_utils import TestClient, TestServer
+from aiohttp.test_utils import TestClient
 from yarl import URL
 
 from api.app import create_app
@@ -21,6 +21,7 @@ from api.settings import Settings
 from ingest.keys import RESOURCES
 from store.mongo.stores import opened
 from store.tenancy import SearchScope, Tenant, TenantSettings
+from tests.support.server import Server
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -261,6 +262,6 @@ async def opened_service(
         open_stores=lambda metrics: opened(chosen, uri=uri, clock=ticking, metrics=metrics),
         clock=ticking,
     )
-    async with TestClient(TestServer(app)) as client:
+    async with TestClient(Server(app)) as client:
         nobody = Service(client, ticking, Tenant("nobody", "Development"))
         yield await nobody.new_tenant(search_scope=search_scope)

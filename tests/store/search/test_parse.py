@@ -235,6 +235,10 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
             "foo.bar", "x", "has no search parameter `foo` here", "not-supported", id="unknown before"
         ),
         pytest.param("patient.", "x", "no target of `patient` has", "not-supported", id="dot at the end"),
+        pytest.param("subject:.name", "x", "a type is missing behind the colon", "invalid", id="colon, dot"),
+        pytest.param(
+            "result.subject:.name", "x", "a type is missing", "invalid", id="colon, dot, in a chain"
+        ),
     ],
 )
 def test_refusal(name: str, text: str, rule: str, code: str) -> None:

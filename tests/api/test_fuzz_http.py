@@ -1,0 +1,441 @@
+"""Requests nobody thought of: never a 5xx, never a value in an error, a header or the log.
+
+Types and parameters are drawn from the served `/metadata`. `FUZZ_EXAMPLES=20000` makes it a soak test.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl, quote, urlsplit
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from store.tenancy import SearchScope
+from tests.support.lines import logged
+from tests.support.service import FHIR, FHIR_UTF8, FORM, Answer, Service, opened_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "150"))
+CANARY: Final = "Zq7Canary"
+"""Stands for what a patient would not like to read in a log."""
+
+fuzzed = settings(
+    max_examples=EXAMPLES,
+    deadline=None,
+    derandomize="FUZZ_EXAMPLES" not in os.environ,
+    print_blob=True,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large],
+)
+
+# --- what is sent: values are bytes until they are percent-encoded, so that they need not be text
+
+NUMBERS: Final = (b"5", b"5.40", b"-0", b"1e400", b"1e-400", b"9" * 400, b"NaN", b"Infinity", b"0x10", b"1_0")
+MOMENTS: Final = (
+    b"2026",
+    b"2026-02",
+    b"2026-02-30",
+    b"2024-02-29",
+    b"2026-03-02T08:15:00+01:00",
+    b"2026-03-02T08:15:00.123456789Z",
+    b"2026-03-02T24:00:00Z",
+    b"9999-12-31T23:59:60+14:00",
+    b"0000",
+    b"0001-01-01T00:00:00+14:00",
+    b"2026-03-02T08:15:00 01:00",
+    b"2026-W10",
+)
+PREFIXES: Final = (b"", b"eq", b"ne", b"gt", b"lt", b"ge", b"le", b"sa", b"eb", b"ap", b"GE", b"xx", b"gege")
+VALUES: Final[Mapping[str, tuple[bytes, ...]]] = {
+    "token": (
+        b"final",
+        b"http://loinc.test|58410-2",
+        b"|58410-2",
+        b"http://loinc.test|",
+        b"|",
+        b"||",
+        b"a|b|c",
+    ),
+    "reference": (
+        b"p1",
+        b"Patient/p1",
+        b"Patient/p1/_history/1",
+        b"http://127.0.0.1/fhir/R4/lab/Production/Patient/p1",
+        b"urn:uuid:0c3f8d3e-0000-4000-8000-000000000000",
+        b"#p1",
+        b"Patient/",
+        b"/",
+        b"http://[::1",
+        b"Nonsense/1",
+    ),
+    "date": tuple(prefix + moment for prefix in PREFIXES for moment in MOMENTS),
+    "string": (b"made", "MÜLLER".encode(), "İ".encode(), "ﬃ".encode(), b"%", b"_"),
+    "uri": (b"http://profile.test/a", b"urn:oid:1.2.3", b"::"),
+    "quantity": tuple(
+        prefix + number + unit
+        for prefix in PREFIXES
+        for number in NUMBERS
+        for unit in (b"", b"|http://unitsofmeasure.org|mg", b"||mg", b"|a", b"|a|b|c")
+    ),
+}
+JUNK: Final = (
+    b"\x00",
+    b"\xff\xfe",
+    b"\xed\xa0\x80",
+    b"\xf4\x90\x80\x80",
+    "\u202e\u2028\ufeff".encode(),
+    "🧪e\u0301".encode(),
+    b"\r\nX-Injected: 1",
+    b"\x1b[2J\x07",
+    b"$where",
+    b"$",
+    b"|",
+    b",",
+    b",,,",
+    b"\\",
+    b"\\,",
+    b"\\x",
+    b'{"$gt": ""}',
+    b'"',
+    b"(a+)+$",
+    b".*[",
+    b"index.code",
+    b"../../etc/passwd",
+    b"a" * 5_000,
+    b"a," * 400,
+    b"",
+)
+RAW: Final = ("%", "%zz", "%u0041", "%00", "%ed%a0%80", "%ff", "+", ";", "=", "?", "%26", "%2525")
+"""Into the query as it stands."""
+MODIFIERS: Final = (
+    "",
+    "not",
+    "text",
+    "of-type",
+    "missing",
+    "exact",
+    "contains",
+    "identifier",
+    "in",
+    "above",
+    "Patient",
+    "Nonsense",
+    "missing:missing",
+    "$where",
+)
+RESULT: Final = {
+    "_count": ("0", "1", "2", "-1", "9" * 18, "9" * 19, "1e3", "٣"),
+    "_sort": ("date", "-date", "_id,-_lastUpdated", "-", "--date", "code", "date,date", "date:desc"),
+    "_total": ("none", "estimate", "accurate", "all"),
+    "_summary": ("true", "text", "data", "count", "false", "TRUE"),
+    "_elements": ("code", "status,subject", "id", "nonsense", "$where", "code.coding", "__proto__"),
+    "_include": ("*", "DiagnosticReport:result", "DiagnosticReport:*", "Patient", ":", "A:b:C:d"),
+    "_include:iterate": ("DiagnosticReport:subject:Patient", "*"),
+    "_revinclude": ("DiagnosticReport:result", "Provenance:target", "*", "Observation:nonsense"),
+    "_format": ("json", "xml", "application/fhir json", ""),
+    "_contained": ("true", "false", "both"),
+    "_filter": ("name eq x",),
+    "_query": ("x",),
+    "_list": ("$current-allergies",),
+    "_page": ("", "AAAA", "=", "a" * 4_000),
+}
+HEADERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "Prefer": ("handling=strict", "handling=lenient", "handling=strict, handling=lenient", "=;,", CANARY),
+    "Accept": ("*/*", FHIR, "text/html", "application/fhir+json;fhirVersion=3.0", ";;q=", f"x/{CANARY}", ","),
+    "If-None-Match": ("*", 'W/"1"', CANARY, '"'),
+    "If-Modified-Since": ("Sun, 22 Nov 2026 12:00:00 GMT", CANARY, "99999999999999999999", "-1"),
+    "If-Match": ('W/"1"', "1", CANARY, "W/"),
+    "X-Request-Id": ("a b", "a\tb", "x" * 300),
+}
+TYPES_OF_BODY: Final = (
+    FORM,
+    f"{FORM}; charset=utf-8",
+    f"{FORM}; charset=utf-16",
+    f"{FORM}; charset={CANARY}",
+    FHIR,
+    "text/plain",
+    f"multipart/form-data; boundary={CANARY}",
+    ";",
+)
+IDS: Final = (b"p1", b"r1", b"gone", b".", b"..", b"-", b"a" * 64, b"a" * 65, b"_search", b"_history", b"$x")
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A type as `/metadata` shows it."""
+
+    name: str
+    parameters: Mapping[str, str]
+    """Name → search type."""
+
+
+def wild(kind: str) -> st.SearchStrategy[bytes]:
+    """A value of this search type, or one that looks like it, or nothing like it."""
+    junk = st.sampled_from(JUNK) | st.binary(max_size=8) | st.text(max_size=6).map(utf8)
+    good = st.sampled_from(VALUES[kind])
+    marked = st.just(CANARY.encode())
+    return good | st.lists(good | junk | marked, min_size=1, max_size=4).map(b"".join)
+
+
+def utf8(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+@st.composite
+def names(draw: st.DrawFn, rows: Mapping[str, Row], row: Row, steps: int = 1) -> tuple[str, str]:
+    """(parameter with modifier or chain, search type of its values)."""
+    name = draw(st.sampled_from(sorted(row.parameters)))
+    kind = row.parameters[name]
+    form = draw(st.sampled_from(["plain", "plain", "modifier", "chain", "has", "result", "unknown"]))
+    if form == "modifier":
+        return f"{name}:{draw(st.sampled_from(MODIFIERS))}", kind
+    if form in ("chain", "has") and steps <= 5:
+        inner_row = rows[draw(st.sampled_from(sorted(rows)))]
+        inner, inner_kind = draw(names(rows, inner_row, steps + 1))
+        if form == "has":
+            back = draw(st.sampled_from(sorted(inner_row.parameters)))
+            return f"_has:{inner_row.name}:{back}:{inner}", inner_kind
+        typed = draw(st.sampled_from(["", f":{inner_row.name}", ":Patient", ":"]))
+        return f"{name}{typed}.{inner}", inner_kind
+    if form == "unknown":
+        odd = st.sampled_from(
+            ["", ".", ":", "_has", "_has:", "$where", "patient.", "nonsense", "_has:::", "a" * 300]
+        )
+        return draw(odd), kind
+    if form == "result" and steps == 1:
+        return draw(st.sampled_from(sorted(RESULT))), "result"
+    return name, kind
+
+
+@st.composite
+def searches(draw: st.DrawFn, rows: Mapping[str, Row], row: Row) -> str:
+    """A query string."""
+    parts = []
+    for name, kind in draw(st.lists(names(rows, row), min_size=1, max_size=4)):
+        if kind == "result":
+            value = draw(st.sampled_from(RESULT[name]).map(utf8) | wild("token"))
+        else:
+            value = draw(wild(kind))
+        raw = draw(st.sampled_from(("",) * 12 + RAW))
+        parts.append(f"{quote(name, safe=':$')}={quote(value)}{raw}")
+    joint = draw(st.sampled_from(["&", "&", "&", "&&", ";"]))
+    return joint.join(parts)
+
+
+headers_of = st.dictionaries(st.sampled_from(sorted(HEADERS)), st.integers(0, 9), max_size=2).map(
+    lambda chosen: {name: HEADERS[name][n % len(HEADERS[name])] for name, n in chosen.items()}
+)
+
+
+# --- what is looked at
+
+
+def check(answer: Answer, lines: list[bytes]) -> None:
+    """What holds of every answer."""
+    assert answer.status < 500, answer.text
+    assert CANARY.lower() not in repr(dict(answer.headers)).lower()
+    assert "X-Injected" not in answer.headers
+    for line in lines:
+        assert CANARY.lower().encode() not in line.lower()
+        assert b'"level":"ERROR"' not in line
+    if answer.status >= 400:
+        assert CANARY.lower() not in answer.text.lower()
+        check_outcome(answer)
+
+
+def check_outcome(answer: Answer) -> None:
+    assert answer.headers["Content-Type"] == FHIR_UTF8
+    body = answer.body
+    assert body.keys() == {"resourceType", "issue"}
+    assert body["resourceType"] == "OperationOutcome"
+    assert body["issue"]
+    for issue in body["issue"]:
+        assert (
+            {"severity", "code", "details"} <= issue.keys() <= {"severity", "code", "details", "expression"}
+        )
+        assert issue["severity"] in {"error", "information"}
+        assert re.fullmatch(r"[a-z-]+", issue["code"])
+        assert issue["details"]["text"].strip()
+        assert all(issue.get("expression", ["x"]))
+
+
+def check_searchset(answer: Answer, row: Row) -> None:
+    """A searchset whose `self` has only what was understood, and nothing else that the client sent."""
+    body = answer.body
+    assert (body["resourceType"], body["type"]) == ("Bundle", "searchset")
+    assert CANARY not in str(body.get("entry", []))
+    links = answer.links
+    for name, value in parse_qsl(urlsplit(links.pop("self")).query, keep_blank_values=True):
+        assert value
+        base = re.split(r"[:.]", name)[0]
+        assert base in row.parameters or base == "_has" or name in RESULT, name
+    assert CANARY not in str(links)
+
+
+# --- the service
+
+
+@pytest.fixture(scope="module")
+async def live(mongodb: str) -> AsyncIterator[Service]:
+    """One service for all examples, with something in it to find."""
+    async with opened_service(mongodb, search_scope=SearchScope.ANY) as service:
+        subject = {"reference": "Patient/p1"}
+        code = {"coding": [{"system": "http://loinc.test", "code": "58410-2", "display": "made up"}]}
+        about: dict[str, Any] = {"subject": subject, "code": code, "status": "final"}
+        report = {"resourceType": "DiagnosticReport", **about, "effectiveDateTime": "2026-03-02"}
+        await service.load(
+            {"resourceType": "Patient", "id": "p1", "name": [{"family": "Made"}], "birthDate": "1970-01-02"},
+            {
+                "resourceType": "Observation",
+                "id": "o1",
+                **about,
+                "valueQuantity": {"value": 5.4, "unit": "mg"},
+            },
+            {**report, "id": "r1", "result": [{"reference": "Observation/o1"}]},
+            {**report, "id": "r2"},
+            {**report, "id": "gone"},
+        )
+        await service.delete("DiagnosticReport/gone")
+        yield service
+
+
+@pytest.fixture(scope="module")
+async def rows(live: Service) -> Mapping[str, Row]:
+    """The types with parameters of their own, and one without."""
+    [rest] = (await live.get("metadata")).body["rest"]
+    found = {
+        row["type"]: Row(row["type"], {one["name"]: one["type"] for one in row["searchParam"]})
+        for row in rest["resource"]
+    }
+    fewest = min(len(row.parameters) for row in found.values())
+    return {name: row for name, row in found.items() if len(row.parameters) > fewest or name == "Basic"}
+
+
+# --- the tests
+
+
+@fuzzed
+@given(data=st.data())
+async def test_any_search(live: Service, rows: Mapping[str, Row], data: st.DataObject) -> None:
+    row = rows[data.draw(st.sampled_from(["DiagnosticReport", *sorted(rows)]))]
+    text = data.draw(searches(rows, row))
+    headers = data.draw(headers_of)
+    way = data.draw(st.sampled_from(["get", "get-alias", "post", "compartment", "HEAD"]))
+    with logged(logging.INFO) as lines:
+        if way == "post":
+            kind = data.draw(st.sampled_from((FORM,) * 6 + TYPES_OF_BODY))
+            path = f"{row.name}/_search"
+            answer = await live.request("POST", path, data=text, content_type=kind, headers=headers)
+        else:
+            before = {"get-alias": "/_search"}.get(way, "")
+            start = "Patient/p1/" if way == "compartment" else ""
+            method = "HEAD" if way == "HEAD" else "GET"
+            answer = await live.request(method, f"{start}{row.name}{before}?{text}", headers=headers)
+    if way == "HEAD":
+        assert answer.status < 500
+        assert not answer.text
+        return
+    check(answer, lines.raw)
+    assert answer.status in {200, 400, 404, 406, 410, 413, 415}, answer.text
+    if answer.status == 200:
+        check_searchset(answer, row)
+
+
+@fuzzed
+@given(data=st.data())
+async def test_what_is_refused_is_named(live: Service, rows: Mapping[str, Row], data: st.DataObject) -> None:
+    row = rows[data.draw(st.sampled_from(["DiagnosticReport", *sorted(rows)]))]
+    name, kind = data.draw(names(rows, row).filter(lambda drawn: drawn[1] != "result"))
+    value = data.draw(wild(kind))
+    with logged(logging.INFO) as lines:
+        answer = await live.search(
+            f"{quote(name, safe=':$')}={quote(value)}", type=row.name, prefer="handling=strict"
+        )
+    check(answer, lines.raw)
+    assert answer.status in {200, 400}
+    if answer.status == 400 and "UTF-8" not in answer.texts:
+        [issue] = answer.body["issue"]
+        assert issue["expression"] in ([name], ["(unreadable name)"])
+
+
+@fuzzed
+@given(data=st.data())
+async def test_any_page_link(live: Service, data: st.DataObject) -> None:
+    first = await live.search(f"code:text={CANARY},made&_count=1")
+    token = first.links["next"].partition("_page=")[2]
+    at = data.draw(st.integers(0, len(token) - 1))
+    put = data.draw(st.sampled_from(["", "A", "-", "_", "=", "%00", "%ff", "+", "é", CANARY, token]))
+    until = data.draw(st.sampled_from([at, at + 1, len(token)]))
+    changed = token[:at] + (put if "%" in put else quote(put)) + token[until:]
+    more = data.draw(st.sampled_from(["", "&_count=2", f"&code={CANARY}", "&_page=", "&_format=json"]))
+    type_ = data.draw(st.sampled_from(["DiagnosticReport", "Patient"]))
+    with logged(logging.INFO) as lines:
+        answer = await live.get(f"{type_}?_page={changed}{more}")
+    check(answer, lines.raw)
+    whole = changed == token and more in ("", "&_format=json") and type_ == "DiagnosticReport"
+    assert (answer.status == 200) is (whole or (not changed and not more.startswith("&code")))
+    if answer.status != 200:
+        assert answer.status in {400, 404, 410}
+        assert "_page" in str(answer.body) or "UTF-8" in answer.texts
+
+
+segments = (st.sampled_from((*IDS, *JUNK[:20], CANARY.encode())) | st.binary(max_size=6)).map(
+    lambda raw: quote(raw, safe="$")
+)
+
+
+@fuzzed
+@given(
+    method=st.sampled_from(["GET", "GET", "GET", "DELETE", "POST", "PATCH", "OPTIONS", "NONSENSE"]),
+    start=st.sampled_from(["Patient", "DiagnosticReport", "Nonsense", "patient", "", "$process-message"]),
+    path=st.lists(
+        segments | st.sampled_from(["_history", "DiagnosticReport", "1", "0", "9" * 12]), max_size=4
+    ),
+    headers=headers_of,
+)
+async def test_any_path(
+    live: Service, method: str, start: str, path: list[str], headers: Mapping[str, str]
+) -> None:
+    if method == "DELETE":
+        path = [*path, "nothing"]  # What the other tests find stays.
+    with logged(logging.INFO) as lines:
+        answer = await live.request(method, "/".join([start, *path]), headers=headers)
+    check(answer, lines.raw)
+
+
+@fuzzed
+@given(data=st.data())
+async def test_any_condition(live: Service, rows: Mapping[str, Row], data: st.DataObject) -> None:
+    """Searches that are written in a header, and in the entries of a batch."""
+    text = data.draw(searches(rows, rows["DiagnosticReport"]).filter(lambda text: len(text) < 6_000))
+    body = {"resourceType": "DiagnosticReport", "status": "final", "code": {"text": "x"}}
+    with logged(logging.INFO) as lines:
+        if data.draw(st.booleans()):
+            condition = {"If-None-Exist": text, **data.draw(headers_of)}
+            answer = await live.request("POST", "DiagnosticReport", body, headers=condition)
+            check(answer, lines.raw)
+            return
+        method = data.draw(st.sampled_from(["GET", "PUT", "POST", "DELETE", "PATCH", CANARY]))
+        before = data.draw(
+            st.sampled_from(["DiagnosticReport?", "Patient/p1/DiagnosticReport?", "?", "/", "//[", ""])
+        )
+        request = {"method": method, "url": before + text, "ifNoneExist": text, "ifMatch": CANARY}
+        bundle = {
+            "resourceType": "Bundle",
+            "type": "batch",
+            "entry": [{"request": request, "resource": body}],
+        }
+        answer = await live.request("POST", "", bundle)
+    check(answer, lines.raw)
+    assert answer.status == 200
+    [entry] = answer.body["entry"]
+    assert int(entry["response"]["status"][:3]) < 500
+    if "resource" not in entry:
+        assert CANARY not in answer.text

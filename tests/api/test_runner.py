@@ -1,0 +1,47 @@
+"""What is not HTTP is refused as FHIR says it, and nothing of it is shown."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+
+import pytest
+
+from tests.support.edge import memory_access, serving
+from tests.support.lines import logged
+
+CANARY = b"Zq7Canary"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"GET /fhir?name=%s x HTTP/1.1\r\nHost: a\r\n\r\n" % CANARY,
+        b"GET /fhir?name=%s HTTP/1.1\r\nHost: a\r\n\r\n" % (CANARY * 20_000),
+        b"GET /fhir?name=%s\x00 HTTP/1.1\r\nHost: a\r\n\r\n" % CANARY,
+        b"GET /fhir?name=%s\xed\xa0\x80 HTTP/1.1\r\nHost: a\r\n\r\n" % CANARY,
+        b"GET http://[%s/ HTTP/1.1\r\nHost: a\r\n\r\n" % CANARY,
+        b"GET /fhir HTTP/1.1\r\nHost: a\r\nAuthorization %s\r\n\r\n" % CANARY,
+        b"GET /fhir HTTP/1.1\r\nHost: a\r\nAuthorization: Bearer \x00%s\r\n\r\n" % CANARY,
+        b"GET /fhir HTTP/1.1\r\nHost: a\r\nAuthorization: %s\r\n\r\n" % (CANARY * 20_000),
+        b"%s / HTTP/1.1\r\nHost: a\r\n\r\n" % CANARY,
+        b"POST /fhir HTTP/1.1\r\nHost: a\r\nContent-Length: %s\r\n\r\n" % CANARY,
+        b"POST /fhir HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n%s\r\n" % CANARY,
+    ],
+    ids=lambda sent: repr(sent[:60]),
+)
+async def test_not_http(sent: bytes) -> None:
+    async with serving(memory_access()) as client:
+        with logged(logging.INFO) as lines:
+            reader, writer = await asyncio.open_connection(client.host, client.port)
+            writer.write(sent)
+            answer = await reader.read()  # To its end: the connection is closed.
+            writer.close()
+    head, _, body = answer.partition(b"\r\n\r\n")
+    assert head.split(b" ")[1] == b"400"
+    assert b"Content-Type: application/fhir+json; charset=utf-8" in head
+    assert json.loads(body)["issue"][0]["code"] == "invalid"
+    assert CANARY not in answer
+    assert not any(CANARY in line for line in lines.raw)
+    assert [line["level"] for line in lines.parsed if line["logger"] == "api.runner"] == ["INFO"]
