@@ -44,6 +44,7 @@ INCLUDE_RESULTS: Final = 5
 """Observations of each report of `INCLUDE_SITE`; all are stored, by the service."""
 ONE_WRITE_PER_PUSH: Final = {"DOD_COMMIT_OPERATIONS_MAX": "1", "DOD_COMMIT_PARALLEL": "16"}
 """Each push is a write of its own, as many at once as there are driver threads for."""
+GIB: Final = 2**30
 MODEST: Final = 4
 """Connections at which stores of different sizes are compared: enough to meet others, no queue."""
 
@@ -100,7 +101,7 @@ def arguments() -> argparse.Namespace:
     number(
         "large", 500_000, f"reports in the large store, compared with {SMALL_REPORTS:,}; 0: leave that out"
     )
-    number("cache", 4.0, "gigabytes of mongod's cache")
+    number("cache", 4.0, "GiB of mongod's cache")
     parser.add_argument(
         "--no-pin", action="store_true", help="leave the processes where the kernel puts them"
     )
@@ -220,7 +221,7 @@ async def compare_pushes(stage: Stage, service: Server, token: str, patients: in
 
 
 async def compare_sizes(stage: Stage) -> Sequence[Contender]:
-    """A patient's reports in a large store beside a small one, on the same mongod. Last: it fills its cache."""
+    """A patient's reports in a large store beside a small one on one mongod. Last: it fills the cache."""
     options, uri, each = stage.options, stage.mongod.uri, stage.options.each
     patients, sites = SMALL_REPORTS // each, -(-options.large // SMALL_REPORTS)
     small_token, large_token = stage.token(SMALL_DATABASE), stage.token(LARGE_DATABASE)
@@ -230,12 +231,12 @@ async def compare_sizes(stage: Stage) -> Sequence[Contender]:
     made = stores.patients_of_site(first, patients=patients, each=each)
     await stores.push_all(small, small_token, made)
     filled = stores.multiply(uri, source=SMALL_DATABASE, target=LARGE_DATABASE, sites=sites)
-    show(
-        [
-            f"Large store: {filled.documents:,} documents, {filled.data_bytes / 1e9:.1f} GB and"
-            f" {filled.index_bytes / 1e9:.1f} GB of indexes, filled in {filled.seconds:.0f} s"
-        ]
-    )
+    last = sites - 1
+    theirs = search("patient", patients - 1, large_token, stores.site_name(last))
+    ours = search("patient", patients - 1, small_token, first)
+    await verify_same(large, small, theirs, ours, renamed=lambda answer: stores.renamed(answer, last))
+    size = f"{filled.data_bytes / GIB:.1f} GiB and {filled.index_bytes / GIB:.1f} GiB of indexes"
+    show([f"Large store: {filled.documents:,} documents, {size}, filled in {filled.seconds:.0f} s"])
     all_sites = [one for site in range(sites) for one in everybody(patients, stores.site_name(site))]
     everyone: list[Contender] = []
     for connections, share, ratio in ((1, 0.5, None), (MODEST, 1, 1.3), (options.searchers, 0.5, None)):
@@ -261,11 +262,9 @@ async def compare_sizes(stage: Stage) -> Sequence[Contender]:
             **stage.times(share),
         )
         after = stores.cache_of(uri)
-        print(
-            f"  mongod's cache: {after.used / 1e9:.1f} of {after.most / 1e9:.1f} GB in use,"
-            f" {after.pages_read - before.pages_read:,} pages read into it meanwhile",
-            flush=True,
-        )
+        used = f"{after.used / GIB:.1f} of {after.most / GIB:.1f} GiB in use"
+        read = f"{after.pages_read - before.pages_read:,} pages read into it meanwhile"
+        print(f"  mongod's cache: {used}, {read}", flush=True)
     return everyone
 
 
@@ -275,7 +274,10 @@ def everybody(patients: int, site: str = "") -> list[tuple[str, int]]:
 
 
 async def judged(
-    title: str, pair: tuple[Contender, ...], target: Target, **asking: Any
+    title: str,
+    pair: tuple[Contender, ...],
+    target: Target,
+    **asking: Any,  # noqa: ANN401 (handed on to `compare`)
 ) -> tuple[Contender, ...]:
     """Measure two in turn and print their table."""
     first, second = pair
@@ -301,7 +303,8 @@ def heading(options: argparse.Namespace, on: Cores, uri: str) -> list[str]:
     stored_as = f"{options.each} of each patient, {average:,} bytes stored on average"
     return [
         f"{cpu}, {os.cpu_count()} cores ({pinned}), load average {load:.1f}",
-        f"Python {platform.python_version()}, MongoDB {version}, {options.reports:,} reports, {stored_as}",
+        f"Python {platform.python_version()}, MongoDB {version} with a cache of {options.cache:g} GiB",
+        f"{options.reports:,} reports, {stored_as}",
         f"{options.rounds} rounds of {options.seconds:g} s, A B B A; medians, in parentheses the extremes",
     ]
 

@@ -68,11 +68,19 @@ def stored(answer: bytes) -> None:
     assert report["meta"]["versionId"] == "1", report["meta"]
 
 
-async def verify_same(one: Server, other: Server, request: bytes) -> None:
-    """Both give the same bytes, but for ids and the moment."""
-    ours, theirs = [comparable(await ask_once(server.port, request)) for server in (one, other)]
-    assert ours[0] == theirs[0], f"the floor's head differs: {ours[0]} {theirs[0]}"
-    assert ours[1] == theirs[1], f"the floor's body differs: {ours[1][:2000]!r} {theirs[1][:2000]!r}"
+async def verify_same(
+    one: Server,
+    other: Server,
+    request: bytes,
+    other_request: bytes | None = None,
+    *,
+    renamed: Callable[[bytes], bytes] = bytes,
+) -> None:
+    """Both give the same bytes, but for ids and the moment; the other's answer may have to be renamed."""
+    ours = comparable(await ask_once(one.port, request))
+    theirs = comparable(renamed(await ask_once(other.port, other_request or request)))
+    assert ours[0] == theirs[0], f"the heads of two answers differ: {ours[0]} {theirs[0]}"
+    assert ours[1] == theirs[1], f"two answers differ: {ours[1][:2000]!r} {theirs[1][:2000]!r}"
 
 
 def comparable(answer: bytes) -> tuple[list[bytes], bytes]:
