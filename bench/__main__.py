@@ -7,47 +7,81 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import itertools
 import os
 import platform
-import random
 import re
 import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import orjson
 from pymongo import MongoClient
 
-from bench import floor, reports, servers
-from bench.load import END_OF_HEAD, ask_once, head, post
+from bench import servers, stores
+from bench.answers import found, found_of_patient, stored, verify_same
+from bench.requests import TENANT, pushes, search, searches
 from bench.rounds import Contender, Target, busiest, compare, rows
 from store.mongo.embedded import embedded
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Sequence
 
     from bench.servers import Cores, Server
     from store.mongo.embedded import Embedded
 
-TENANT: Final = "Bench/Production"
-BASE: Final = f"/fhir/R4/{TENANT}"
-FORM: Final = "application/x-www-form-urlencoded"
-FHIR: Final = "application/fhir+json"
-BATCH_ENTRIES: Final = 500
-REQUESTS: Final = 2_000
-"""Search requests made beforehand, each for a random patient, sent round and round."""
-SEED: Final = 2026
+DATABASE: Final = "dod"
+"""Of most comparisons: the service's default."""
+SMALL_DATABASE: Final = "dod_small"
+LARGE_DATABASE: Final = "dod_large"
+SMALL_REPORTS: Final = 5_000
+"""Reports in the small store, and at each site of the large one."""
+LARGE_REQUESTS: Final = 50_000
+"""Requests made beforehand for either: as many as the large store has patients, so that few come twice."""
+INCLUDE_SITE: Final = "-include"
+INCLUDE_PATIENTS: Final = 100
+INCLUDE_RESULTS: Final = 5
+"""Observations of each report of `INCLUDE_SITE`; all are stored, by the service."""
 ONE_WRITE_PER_PUSH: Final = {"DOD_COMMIT_OPERATIONS_MAX": "1", "DOD_COMMIT_PARALLEL": "16"}
 """Each push is a write of its own, as many at once as there are driver threads for."""
-VOLATILE: Final = re.compile(
-    rb"[0-9a-f]{8}-[0-9a-f-]{27}|(?<=X-Request-Id: )[0-9a-f]{32}"
-    rb"|(?<=Date: )[^\r]+|(?<=Last-Modified: )[^\r]+|(?<=\"lastUpdated\":\")[^\"]+"
-)
-"""What differs from one answer to the next: ids, moments."""
+GIB: Final = 2**30
+MODEST: Final = 4
+"""Connections at which stores of different sizes are compared: enough to meet others, no queue."""
+
+
+class Stage(NamedTuple):
+    """What every comparison needs."""
+
+    options: argparse.Namespace
+    mongod: Embedded
+    place: Path
+    on: Cores
+    stack: ExitStack
+
+    def service(self, name: str, **settings: str) -> Server:
+        """A service that runs until the end."""
+        log = self.place / f"{name}.log"
+        return self.stack.enter_context(servers.service(self.mongod, log, self.on, **settings))
+
+    def floor(self, name: str, *, workers: int) -> Server:
+        """A floor that runs until the end."""
+        log = self.place / f"{name}.log"
+        return self.stack.enter_context(servers.floor(self.mongod, log, self.on, workers=workers))
+
+    def token(self, database: str) -> str:
+        """A tenant in this database, and a token for all of it."""
+        where = {"uri": self.mongod.uri, "DOD_MONGODB_DATABASE": database}
+        servers.dod("tenant", "create", TENANT, **where)
+        return servers.dod("token", "issue", "--tenant", TENANT, "--scope", "system/*.cruds", **where)
+
+    def times(self, share: float = 1) -> dict[str, Any]:
+        """How long and how often."""
+        return {"seconds": self.options.seconds * share, "rounds": self.options.rounds}
+
+    def searching(self) -> dict[str, Any]:
+        """The same for searches, on one connection too."""
+        alone = self.options.seconds / 4
+        return {"status": b"200", "connections": self.options.searchers, "alone": alone, **self.times()}
 
 
 def arguments() -> argparse.Namespace:
@@ -64,6 +98,10 @@ def arguments() -> argparse.Namespace:
     number("seconds", 2.0, "duration of one leg")
     number("searchers", 32, "connections that search")
     number("pushers", 64, "pushes in flight")
+    number(
+        "large", 500_000, f"reports in the large store, compared with {SMALL_REPORTS:,}; 0: leave that out"
+    )
+    number("cache", 4.0, "GiB of mongod's cache")
     parser.add_argument(
         "--no-pin", action="store_true", help="leave the processes where the kernel puts them"
     )
@@ -79,68 +117,173 @@ async def main() -> None:
         os.sched_setaffinity(0, on.others)  # mongod inherits it.
     with tempfile.TemporaryDirectory(prefix="dod-bench-") as directory:
         place = Path(directory)
-        async with embedded(place / "data", role="serve") as mongod:
+        async with embedded(place / "data", role="serve", cache_gigabytes=options.cache) as mongod:
             await run(options, mongod, place, on)
     print(f"\n{time.monotonic() - started:.0f} s in all")
 
 
 async def run(options: argparse.Namespace, mongod: Embedded, place: Path, on: Cores) -> None:
     """All comparisons on a running mongod."""
-    uri = mongod.uri
-    servers.dod("tenant", "create", TENANT, uri=uri)
-    token = servers.dod("token", "issue", "--tenant", TENANT, "--scope", "system/*.cruds", uri=uri)
     with ExitStack() as stack:
-        service = stack.enter_context(servers.service(mongod, place / "service.log", on))
-        patients = await fill(service, options, token)
-        copy_to_floor(uri)
-        least = stack.enter_context(servers.floor(mongod, place / "floor.log", on, workers=options.searchers))
-        print("\n".join(heading(options, on, uri)), flush=True)
-        await verify_same(service, least, token)
-        by_patient = (
-            Contender("service", service, searches("patient", patients, token), found(options.each)),
-            Contender("floor: one find", least, searches("patient", patients, token), found(options.each)),
-        )
-        by_chain = (
-            Contender(
-                "patient.identifier=", service, searches("chain", patients, token), found(options.each)
-            ),
-            Contender("subject=", service, searches("subject", patients, token), found(options.each)),
-        )
-        asking = {"status": b"200", "connections": options.searchers, **times(options)}
-        await compare(by_patient, **asking)
-        show(rows(f"Search by patient, {options.searchers} connections", by_patient, Target(0.6, 0.75)))
-        await compare(by_chain, **asking)
-        title = f"Search by the patient's identifier, {options.searchers} connections"
-        show(rows(title, by_chain, Target(1.2, at_most=True)))
-
-        # The same service with the group commit taken away: what it is worth.
-        log = place / "alone.log"
-        alone = stack.enter_context(servers.service(mongod, log, on, **ONE_WRITE_PER_PUSH))
-        pushing = (
-            Contender("service", service, pushes(patients, token, "4"), stored),
-            Contender("one write per push", alone, pushes(patients, token, "5"), stored),
-        )
-        await compare(pushing, status=b"201", connections=options.pushers, **times(options))
-        title = f"Single-report pushes, {options.pushers} in flight, beside the same without group commit"
-        show(rows(title, pushing, Target(1.5, 2.5)))
-
-        # A floor of its own for pushes: as many driver threads as pushes in flight.
-        writer = stack.enter_context(servers.floor(mongod, place / "writer.log", on, workers=options.pushers))
-        await verify_same_push(service, writer, token)
-        bare = (
-            Contender("service", service, pushes(patients, token, "1"), stored),
-            Contender("floor: one bare insert", writer, pushes(patients, token, "2"), stored),
-        )
-        await compare(bare, status=b"201", connections=options.pushers, **times(options))
-        title = f"Single-report pushes, {options.pushers} in flight, beside an insert of unread bytes"
-        show(rows(title, bare, Target(0.6)))
-        everyone = [*by_patient, *by_chain, *pushing, *bare]
+        stage = Stage(options, mongod, place, on, stack)
+        token = stage.token(DATABASE)
+        service = stage.service("service")
+        patients = max(int(options.reports / options.each), 1)
+        await stores.push_all(service, token, stores.patients_with_reports(options.reports, patients))
+        stores.copy_to_floor(mongod.uri, DATABASE)
+        print("\n".join(heading(options, on, mongod.uri)), flush=True)
+        everyone = [
+            *await compare_with_floor(stage, service, token, patients),
+            *await compare_chain(stage, service, token, patients),
+            *await compare_include(stage, service, token),
+            *await compare_commits(stage, service, token, patients),
+            *await compare_pushes(stage, service, token, patients),
+            *(await compare_sizes(stage) if options.large else ()),
+        ]
         print(f"\nThe load generator took at most {busiest(everyone):.0%} of a core.")
 
 
-def times(options: argparse.Namespace) -> dict[str, Any]:
-    """How long and how often."""
-    return {"seconds": options.seconds, "rounds": options.rounds}
+async def compare_with_floor(stage: Stage, service: Server, token: str, patients: int) -> Sequence[Contender]:
+    """A search beside the least code that answers it."""
+    options = stage.options
+    least = stage.floor("floor", workers=options.searchers)
+    await verify_same(service, least, search("patient", 0, token))
+    by_patient = tuple(
+        Contender(label, server, searches("patient", everybody(patients), token), found(options.each))
+        for label, server in (("service", service), ("floor: one find", least))
+    )
+    return await judged(
+        f"Search by patient, {options.searchers} connections",
+        by_patient,
+        Target(0.6, 0.75),
+        **stage.searching(),
+    )
+
+
+async def compare_chain(stage: Stage, service: Server, token: str, patients: int) -> Sequence[Contender]:
+    """By the patient's identifier beside by the patient's id."""
+    options = stage.options
+    pair = tuple(
+        Contender(label, service, searches(kind, everybody(patients), token), found(options.each))
+        for label, kind in (("patient.identifier=", "chain"), ("subject=", "subject"))
+    )
+    title = f"Search by the patient's identifier, {options.searchers} connections"
+    return await judged(title, pair, Target(1.2, at_most=True), **stage.searching())
+
+
+async def compare_include(stage: Stage, service: Server, token: str) -> Sequence[Contender]:
+    """A page with the Observations of its reports beside the same page without."""
+    options, each, site = stage.options, stage.options.each, INCLUDE_SITE
+    made = stores.patients_with_results(site, patients=INCLUDE_PATIENTS, each=each, results=INCLUDE_RESULTS)
+    await stores.push_all(service, token, made)
+    pair = tuple(
+        Contender(
+            label,
+            service,
+            searches(kind, everybody(INCLUDE_PATIENTS, site), token),
+            found_of_patient(each, included=included),
+        )
+        for label, kind, included in (
+            ("_include=DiagnosticReport:result", "include", each * INCLUDE_RESULTS),
+            ("without", "patient", 0),
+        )
+    )
+    title = (
+        f"A page of {each} reports and their {each * INCLUDE_RESULTS} Observations,"
+        f" {options.searchers} connections"
+    )
+    return await judged(title, pair, Target(3, at_most=True), **stage.searching())
+
+
+async def compare_commits(stage: Stage, service: Server, token: str, patients: int) -> Sequence[Contender]:
+    """The same service with the group commit taken away: what it is worth."""
+    pushers = stage.options.pushers
+    alone = stage.service("alone", **ONE_WRITE_PER_PUSH)
+    pair = (
+        Contender("service", service, pushes(patients, token, "4"), stored),
+        Contender("one write per push", alone, pushes(patients, token, "5"), stored),
+    )
+    title = f"Single-report pushes, {pushers} in flight, beside the same without group commit"
+    return await judged(title, pair, Target(1.5, 2.5), status=b"201", connections=pushers, **stage.times())
+
+
+async def compare_pushes(stage: Stage, service: Server, token: str, patients: int) -> Sequence[Contender]:
+    """A push beside the least code; its floor has as many driver threads as pushes in flight."""
+    pushers = stage.options.pushers
+    writer = stage.floor("writer", workers=pushers)
+    await verify_same(service, writer, pushes(10**6, token, "3")())
+    pair = (
+        Contender("service", service, pushes(patients, token, "1"), stored),
+        Contender("floor: one bare insert", writer, pushes(patients, token, "2"), stored),
+    )
+    title = f"Single-report pushes, {pushers} in flight, beside an insert of unread bytes"
+    return await judged(title, pair, Target(0.6), status=b"201", connections=pushers, **stage.times())
+
+
+async def compare_sizes(stage: Stage) -> Sequence[Contender]:
+    """A patient's reports in a large store beside a small one on one mongod. Last: it fills the cache."""
+    options, uri, each = stage.options, stage.mongod.uri, stage.options.each
+    patients, sites = SMALL_REPORTS // each, -(-options.large // SMALL_REPORTS)
+    small_token, large_token = stage.token(SMALL_DATABASE), stage.token(LARGE_DATABASE)
+    small = stage.service("small", DOD_MONGODB_DATABASE=SMALL_DATABASE)
+    large = stage.service("large", DOD_MONGODB_DATABASE=LARGE_DATABASE)
+    first = stores.site_name(0)
+    made = stores.patients_of_site(first, patients=patients, each=each)
+    await stores.push_all(small, small_token, made)
+    filled = stores.multiply(uri, source=SMALL_DATABASE, target=LARGE_DATABASE, sites=sites)
+    last = sites - 1
+    theirs = search("patient", patients - 1, large_token, stores.site_name(last))
+    ours = search("patient", patients - 1, small_token, first)
+    await verify_same(large, small, theirs, ours, renamed=lambda answer: stores.renamed(answer, last))
+    size = f"{filled.data_bytes / GIB:.1f} GiB and {filled.index_bytes / GIB:.1f} GiB of indexes"
+    show([f"Large store: {filled.documents:,} documents, {size}, filled in {filled.seconds:.0f} s"])
+    all_sites = [one for site in range(sites) for one in everybody(patients, stores.site_name(site))]
+    everyone: list[Contender] = []
+    for connections, share, ratio in ((1, 0.5, None), (MODEST, 1, 1.3), (options.searchers, 0.5, None)):
+        pair = tuple(
+            Contender(
+                f"{size:,} reports",
+                server,
+                searches("patient", whom, token, requests=LARGE_REQUESTS),
+                found_of_patient(each),
+            )
+            for size, server, whom, token in (
+                (sites * patients * each, large, all_sites, large_token),
+                (patients * each, small, everybody(patients, first), small_token),
+            )
+        )
+        before = stores.cache_of(uri)
+        everyone += await judged(
+            f"Search by patient, small and large store, {connections} connection{'s'[: connections > 1]}",
+            pair,
+            Target(ratio, at_most=True, of_p50=True),
+            status=b"200",
+            connections=connections,
+            **stage.times(share),
+        )
+        after = stores.cache_of(uri)
+        used = f"{after.used / GIB:.1f} of {after.most / GIB:.1f} GiB in use"
+        read = f"{after.pages_read - before.pages_read:,} pages read into it meanwhile"
+        print(f"  mongod's cache: {used}, {read}", flush=True)
+    return everyone
+
+
+def everybody(patients: int, site: str = "") -> list[tuple[str, int]]:
+    """The patients of a site, as they are asked for."""
+    return [(site, number) for number in range(patients)]
+
+
+async def judged(
+    title: str,
+    pair: tuple[Contender, ...],
+    target: Target,
+    **asking: Any,  # noqa: ANN401 (handed on to `compare`)
+) -> tuple[Contender, ...]:
+    """Measure two in turn and print their table."""
+    first, second = pair
+    await compare((first, second), **asking)
+    show(rows(title, (first, second), target))
+    return pair
 
 
 def show(lines: list[str]) -> None:
@@ -153,123 +296,17 @@ def heading(options: argparse.Namespace, on: Cores, uri: str) -> list[str]:
     models = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text(encoding="ascii"))
     with MongoClient[dict[str, Any]](uri) as client:
         version = client.server_info()["version"]
-        average = client["dod"].command("collStats", "resources")["avgObjSize"]
+        average = client[DATABASE].command("collStats", "resources")["avgObjSize"]
     pinned = "pinned: servers on one core, mongod and load on the rest" if on.server else "not pinned"
     cpu = models[0] if models else platform.machine()
     load = os.getloadavg()[0]
     stored_as = f"{options.each} of each patient, {average:,} bytes stored on average"
     return [
         f"{cpu}, {os.cpu_count()} cores ({pinned}), load average {load:.1f}",
-        f"Python {platform.python_version()}, MongoDB {version}, {options.reports:,} reports, {stored_as}",
+        f"Python {platform.python_version()}, MongoDB {version} with a cache of {options.cache:g} GiB",
+        f"{options.reports:,} reports, {stored_as}",
         f"{options.rounds} rounds of {options.seconds:g} s, A B B A; medians, in parentheses the extremes",
     ]
-
-
-# --- data
-
-
-async def fill(service: Server, options: argparse.Namespace, token: str) -> int:
-    """Push patients and reports through the service; gives the number of patients."""
-    patients = max(int(options.reports / options.each), 1)
-    made = (reports.patient(number) for number in range(patients))
-    pushed = (reports.report(number, number % patients) for number in range(options.reports))
-    everything = itertools.chain(made, pushed)
-    while resources := list(itertools.islice(everything, BATCH_ENTRIES)):
-        body = reports.batch(resources)
-        answer = await ask_once(service.port, post(BASE, body, media_type=FHIR, token=token))
-        assert answer.count(b"201 Created") == len(resources), answer[:2000]
-    return patients
-
-
-def copy_to_floor(uri: str) -> None:
-    """The same bytes in the floor's own collection, copied within mongod."""
-    with MongoClient[dict[str, Any]](uri) as client:
-        fields = {"_id": "$id", "patient": {"$first": "$index.patient"}, "when": "$when.lo", "raw": 1}
-        client["dod"]["resources"].aggregate(
-            [
-                {"$match": {"type": "DiagnosticReport"}},
-                {"$project": fields},
-                {"$out": {"db": floor.DATABASE, "coll": floor.COLLECTION}},
-            ]
-        )
-
-
-# --- requests
-
-
-def searches(kind: str, patients: int, token: str) -> Callable[[], bytes]:
-    """Searches for random patients."""
-    chosen = random.Random(SEED).choices(range(patients), k=REQUESTS)
-    endless = itertools.cycle([search(kind, number, token) for number in chosen])
-    return endless.__next__
-
-
-def search(kind: str, number: int, token: str) -> bytes:
-    """One search for one patient."""
-    reference = f"Patient/{reports.patient_id(number)}"
-    form = {
-        "patient": f"patient={reference}",
-        "subject": f"subject={reference}",
-        "chain": f"patient.identifier={quote(f'{reports.PATIENT_SYSTEM}|{reports.mrn(number)}')}",
-    }[kind]
-    path = f"{BASE}/DiagnosticReport/_search"
-    return post(path, form.encode(), media_type=FORM, token=token)
-
-
-def pushes(patients: int, token: str, prefix: str) -> Callable[[], bytes]:
-    """Distinct reports of patients that no search asks for."""
-    template = reports.Template(patients + 1)
-    numbers = itertools.count(int(prefix) * 10**11)
-    size = len(template.body(next(numbers)))
-    start = head(f"{BASE}/DiagnosticReport", media_type=FHIR, token=token, length=size)
-    return lambda: start + template.body(next(numbers))
-
-
-# --- answers
-
-
-def content(answer: bytes) -> bytes:
-    """The body of an answer."""
-    return answer.partition(END_OF_HEAD)[2]
-
-
-def found(each: int) -> Callable[[bytes], None]:
-    """Whether a Bundle holds as many reports as a patient has."""
-
-    def check(answer: bytes) -> None:
-        bundle = orjson.loads(content(answer))
-        assert bundle["total"] == each == len(bundle["entry"]), bundle["total"]
-
-    return check
-
-
-def stored(answer: bytes) -> None:
-    """Whether a push was answered with the report."""
-    report = orjson.loads(content(answer))
-    assert report["meta"]["versionId"] == "1", report["meta"]
-
-
-async def verify_same(service: Server, least: Server, token: str) -> None:
-    """Both give the same bytes for a search, but for the Bundle's id."""
-    await _same(service, least, search("patient", 0, token))
-
-
-async def verify_same_push(service: Server, least: Server, token: str) -> None:
-    """Both give the same bytes for a push, but for the id and the moment."""
-    request = pushes(10**6, token, "3")()
-    await _same(service, least, request)
-
-
-async def _same(service: Server, least: Server, request: bytes) -> None:
-    ours, theirs = [comparable(await ask_once(one.port, request)) for one in (service, least)]
-    assert ours[0] == theirs[0], f"the floor's head differs: {ours[0]} {theirs[0]}"
-    assert ours[1] == theirs[1], f"the floor's body differs: {ours[1][:2000]!r} {theirs[1][:2000]!r}"
-
-
-def comparable(answer: bytes) -> tuple[list[bytes], bytes]:
-    """Head lines in alphabetical order and body, without what is new in each answer."""
-    lines, _, body = VOLATILE.sub(b"*", answer).partition(END_OF_HEAD)
-    return sorted(lines.split(b"\r\n")), body
 
 
 if __name__ == "__main__":

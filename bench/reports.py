@@ -17,33 +17,40 @@ PANELS: Final = (
     ("57698-3", "Lipid panel with direct LDL - Serum or Plasma"),
     ("24356-8", "Urinalysis complete panel - Urine"),
 )
+ANALYTES: Final = (
+    ("6690-2", "Leukocytes [#/volume] in Blood by Automated count", "10*3/uL"),
+    ("789-8", "Erythrocytes [#/volume] in Blood by Automated count", "10*6/uL"),
+    ("718-7", "Hemoglobin [Mass/volume] in Blood", "g/dL"),
+    ("2823-3", "Potassium [Moles/volume] in Serum or Plasma", "mmol/L"),
+    ("777-3", "Platelets [#/volume] in Blood by Automated count", "10*3/uL"),
+)
 _NUMBER: Final = b"#number#"
 """Where a template is open; no generated text holds it."""
 
 
-def patient(number: int) -> dict[str, Any]:
-    """A Patient with the identifier that `patient.identifier=` asks for."""
+def patient(number: int, site: str = "") -> dict[str, Any]:
+    """A Patient with the identifier that `patient.identifier=` asks for; `site` sets its names apart."""
     return {
         "resourceType": "Patient",
-        "id": patient_id(number),
-        "identifier": [{"system": PATIENT_SYSTEM, "value": mrn(number)}],
+        "id": patient_id(number, site),
+        "identifier": [{"system": PATIENT_SYSTEM, "value": mrn(number, site)}],
         "name": [{"family": f"Family{number}", "given": ["Given"]}],
         "gender": ("female", "male")[number % 2],
         "birthDate": f"{1930 + number % 80}-{1 + number % 12:02}-{1 + number % 28:02}",
     }
 
 
-def patient_id(number: int) -> str:
+def patient_id(number: int, site: str = "") -> str:
     """The id a patient is stored under."""
-    return f"bench-patient-{number:06}"
+    return f"bench{site}-patient-{number:06}"
 
 
-def mrn(number: int) -> str:
+def mrn(number: int, site: str = "") -> str:
     """The patient's business identifier within `PATIENT_SYSTEM`."""
-    return f"MRN{number:08}"
+    return f"MRN{site}{number:08}"
 
 
-def report(number: int | str, of_patient: int) -> dict[str, Any]:
+def report(number: int | str, of_patient: int, site: str = "") -> dict[str, Any]:
     """A DiagnosticReport; `number` becomes its business identifier."""
     seed = of_patient if isinstance(number, str) else number
     code, display = PANELS[seed % len(PANELS)]
@@ -60,10 +67,10 @@ def report(number: int | str, of_patient: int) -> dict[str, Any]:
                     "coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0203", "code": "FILL"}]
                 },
                 "system": REPORT_SYSTEM,
-                "value": f"R{number}",
+                "value": f"R{site}{number}",
             }
         ],
-        "basedOn": [{"reference": f"ServiceRequest/bench-order-{seed}"}],
+        "basedOn": [{"reference": f"ServiceRequest/bench{site}-order-{seed}"}],
         "status": "final",
         "category": [
             {"coding": [{"system": "http://terminology.hl7.org/CodeSystem/v2-0074", "code": "LAB"}]}
@@ -72,15 +79,52 @@ def report(number: int | str, of_patient: int) -> dict[str, Any]:
             "coding": [{"system": "http://loinc.org", "code": code, "display": display}],
             "text": display,
         },
-        "subject": {"reference": f"Patient/{patient_id(of_patient)}", "display": f"Family{of_patient}"},
-        "encounter": {"reference": f"Encounter/bench-encounter-{seed}"},
+        "subject": {"reference": f"Patient/{patient_id(of_patient, site)}", "display": f"Family{of_patient}"},
+        "encounter": {"reference": f"Encounter/bench{site}-encounter-{seed}"},
         "effectiveDateTime": effective,
         "issued": effective,
         "performer": [{"reference": "Organization/bench-laboratory", "display": "Benchmark Laboratory"}],
         "result": [
-            {"reference": f"Observation/bench-{seed}-{n}", "display": f"Component {n}"} for n in range(12)
+            {"reference": f"Observation/bench{site}-{seed}-{n}", "display": f"Component {n}"}
+            for n in range(12)
         ],
         "conclusion": "All values lie within the reference range of this made-up laboratory. " * 3,
+    }
+
+
+def panel(number: int, of_patient: int, site: str, *, results: int) -> list[dict[str, Any]]:
+    """A report and the Observations it refers to, each stored."""
+    whole = report(number, of_patient, site)
+    observations = [observation(f"bench{site}-{number}-{n}", whole, n) for n in range(results)]
+    references = [{"reference": f"Observation/{one['id']}"} for one in observations]
+    return [*observations, {**whole, "result": references}]
+
+
+def observation(observation_id: str, of_report: dict[str, Any], number: int) -> dict[str, Any]:
+    """One value of a report."""
+    code, display, unit = ANALYTES[number % len(ANALYTES)]
+    value = {"value": 4 + number, "unit": unit, "system": "http://unitsofmeasure.org", "code": unit}
+    taken = {name: of_report[name] for name in ("status", "subject", "encounter", "effectiveDateTime")}
+    return {
+        "resourceType": "Observation",
+        "id": observation_id,
+        "category": [
+            {
+                "coding": [
+                    {
+                        "system": "http://terminology.hl7.org/CodeSystem/observation-category",
+                        "code": "laboratory",
+                    }
+                ]
+            }
+        ],
+        "code": {
+            "coding": [{"system": "http://loinc.org", "code": code, "display": display}],
+            "text": display,
+        },
+        **taken,
+        "valueQuantity": value,
+        "referenceRange": [{"low": {**value, "value": 3}, "high": {**value, "value": 12}}],
     }
 
 
@@ -97,11 +141,11 @@ class Template:
 
 
 def batch(resources: list[dict[str, Any]]) -> bytes:
-    """A batch Bundle that stores these: patients under their own ids, reports under new ones."""
+    """A batch Bundle that stores these: under their own ids where they have one, else under new ones."""
     entries = [
         {
             "resource": one,
-            "request": {"method": "PUT", "url": f"Patient/{one['id']}"}
+            "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}
             if "id" in one
             else {"method": "POST", "url": one["resourceType"]},
         }

@@ -29,13 +29,20 @@ class Contender:
     check: Callable[[bytes], None]
     """Raises AssertionError when an answer is not what it must be."""
     legs: list[Measured] = field(default_factory=list)
+    alone: list[Measured] = field(default_factory=list)
+    """The same on one connection: how long a request takes that meets no other."""
     cpu: list[float] = field(default_factory=list)
     """Microseconds of the server's processor time for one request, by leg."""
     mongod: list[float] = field(default_factory=list)
     """The same for mongod."""
 
-    async def run(self, *, status: bytes, connections: int, seconds: float) -> Measured:
-        """One leg, checked."""
+    def forget(self) -> None:
+        """What was measured while warming up."""
+        for series in (self.legs, self.alone, self.cpu, self.mongod):
+            series.clear()
+
+    async def run(self, *, status: bytes, connections: int, seconds: float, counted: bool = True) -> Measured:
+        """One leg, checked; its processor time is kept when it is counted."""
         processes = (self.server.pid, self.server.mongod)
         before = [cpu_seconds(pid) for pid in processes]
         leg = await measure(
@@ -43,11 +50,11 @@ class Contender:
         )
         assert not leg.failures, f"{self.label}: {leg.failures} answers of another status than {status!r}"
         used = [cpu_seconds(pid) - start for pid, start in zip(processes, before, strict=True)]
-        for series, seconds_used in zip((self.cpu, self.mongod), used, strict=True):
-            series.append(seconds_used / len(leg.latencies) * 1e6)
+        if counted:
+            for series, seconds_used in zip((self.cpu, self.mongod), used, strict=True):
+                series.append(seconds_used / len(leg.latencies) * 1e6)
         for answer in leg.sample:  # After the processor time is read.
             self.check(answer)
-        self.legs.append(leg)
         return leg
 
 
@@ -55,12 +62,28 @@ class Contender:
 class Target:
     """What the ratio must reach: at least, or (for a cost) at most."""
 
-    ratio: float
+    ratio: float | None
+    """None: shown beside one that is judged."""
     stretch: float | None = None
     at_most: bool = False
+    of_p50: bool = False
+    """Whether it is about the median latency; else it is about requests a second."""
+
+    @property
+    def name(self) -> str:
+        """What the ratio is of."""
+        return "p50 ratio" if self.of_p50 else "cost ratio" if self.at_most else "ratio"
+
+    def of(self, first: Measured, second: Measured) -> float:
+        """The ratio of one round."""
+        if self.of_p50:
+            return first.milliseconds(0.5) / second.milliseconds(0.5)
+        return second.rate / first.rate if self.at_most else first.rate / second.rate
 
     def verdict(self, ratio: float) -> str:
-        """PASS or FAIL, and how far the stretch goal is."""
+        """PASS or FAIL, and how far the stretch goal is; nothing when it is not judged."""
+        if self.ratio is None:
+            return ""
         met = ratio <= self.ratio if self.at_most else ratio >= self.ratio
         words = f"{'PASS' if met else 'FAIL'} (target {'<=' if self.at_most else '>='} {self.ratio:g}"
         if self.stretch is not None:
@@ -68,39 +91,47 @@ class Target:
         return words + ")"
 
 
-async def compare(
-    pair: tuple[Contender, Contender], *, status: bytes, connections: int, seconds: float, rounds: int
+async def compare(  # noqa: PLR0913 (one call for each comparison)
+    pair: tuple[Contender, Contender],
+    *,
+    status: bytes,
+    connections: int,
+    seconds: float,
+    rounds: int,
+    alone: float = 0,
 ) -> None:
-    """Warm both up, then measure them in turn."""
+    """Warm both up, then measure them in turn; then so many seconds of each round on one connection."""
     for one in pair:
         await one.run(status=status, connections=connections, seconds=WARM_UP_SECONDS)
-        one.legs.clear()
-        one.cpu.clear()
-        one.mongod.clear()
+        one.forget()
     for number in range(rounds):
         for one in pair if number % 2 == 0 else pair[::-1]:
-            await one.run(status=status, connections=connections, seconds=seconds)
+            one.legs.append(await one.run(status=status, connections=connections, seconds=seconds))
+    # Afterwards: these legs' processor time is no part of the table.
+    for number in range(rounds if alone else 0):
+        for one in pair if number % 2 == 0 else pair[::-1]:
+            one.alone.append(await one.run(status=status, connections=1, seconds=alone, counted=False))
 
 
 def rows(title: str, pair: tuple[Contender, Contender], target: Target) -> list[str]:
     """The comparison as text; the ratio is first / second, or its inverse for a cost."""
-    first, second = pair
     lines = [
         title,
         f"  {'':34}{'requests/s':>22}{'p50 ms':>9}{'p99 ms':>9}{'CPU us each':>13}{'mongod us':>11}",
     ]
+    if pair[0].alone:
+        lines[-1] += f"{'alone p50':>11}"
     for one in pair:
         rates = [leg.rate for leg in one.legs]
         p50, p99 = (median(leg.milliseconds(at) for leg in one.legs) for at in (0.50, 0.99))
         cpu = f"{median(one.cpu):>13.0f}{median(one.mongod):>11.0f}"
         rate = f"{median(rates):,.0f} ({min(rates):,.0f}-{max(rates):,.0f})"
-        lines.append(f"  {one.label:34}{rate:>22}{p50:>9.1f}{p99:>9.1f}{cpu}")
-    ratios = [a.rate / b.rate for a, b in zip(first.legs, second.legs, strict=True)]
-    if target.at_most:
-        ratios = [1 / ratio for ratio in ratios]
-    ratio, what = median(ratios), "cost ratio" if target.at_most else "ratio"
+        alone = f"{median(leg.milliseconds(0.5) for leg in one.alone):>11.2f}" if one.alone else ""
+        lines.append(f"  {one.label:34}{rate:>22}{p50:>9.{2 if p50 < 10 else 1}f}{p99:>9.1f}{cpu}{alone}")
+    ratios = [target.of(a, b) for a, b in zip(pair[0].legs, pair[1].legs, strict=True)]
+    ratio = median(ratios)
     spread = f"{ratio:.2f} ({min(ratios):.2f}-{max(ratios):.2f})"
-    lines.append(f"  {what:34}{spread:>22}  {target.verdict(ratio)}")
+    lines.append(f"  {target.name:34}{spread:>22}  {target.verdict(ratio)}".rstrip())
     return lines
 
 

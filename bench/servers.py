@@ -63,10 +63,10 @@ def environment(**more: str) -> dict[str, str]:
     return {**ours, "PYTHONPATH": str(ROOT), **more}
 
 
-def dod(*arguments: str, uri: str) -> str:
+def dod(*arguments: str, uri: str, **settings: str) -> str:
     """What a `dod` command prints."""
     command = [sys.executable, "-c", COMMAND_LINE, *arguments]
-    env = environment(DOD_MONGODB_URI=uri)
+    env = environment(DOD_MONGODB_URI=uri, **settings)
     done = subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
