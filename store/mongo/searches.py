@@ -91,7 +91,7 @@ class Searches:
         if included:
             page = replace(page, included=included)
         if page.total is None and query.total is not Total.NONE:
-            return replace(page, total=self._count(find, query.total, seconds))
+            return replace(page, total=self._count(find, query, seconds))
         return page
 
     def _included(
@@ -143,16 +143,19 @@ class Searches:
         )
         return [document for batch in batches for document in bson.decode_all(batch)]
 
-    def _count(self, find: FindPlan, total: Total, seconds: float) -> int | None:
-        """All matches; None when there are more than may be counted, or counting takes too long."""
-        bound = self._settings.count_max if total is Total.BOUNDED else None
+    def _count(self, find: FindPlan, query: SearchQuery, seconds: float) -> int | None:
+        """All matches; None when there are more than may be counted, or counting takes too long.
+
+        A page can do without its total; an answer that is nothing else cannot.
+        """
+        bound = self._settings.count_max if query.total is Total.BOUNDED else None
         limit = {} if bound is None else {"limit": bound + 1}
         collection = self._database.get_collection(RESOURCES, read_concern=MAJORITY)
         try:
             with guarded(self._metrics, "count", seconds=seconds):
                 count: int = collection.count_documents(find.matching, hint=find.hint, **limit)
         except ServiceError as error:
-            if total is Total.BOUNDED and error.category is Category.TIMEOUT:
+            if bound is not None and query.count and error.category is Category.TIMEOUT:
                 return None
             raise
         return None if bound is not None and count > bound else count
