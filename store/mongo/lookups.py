@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.search.criteria import AnyOf, Chain, Has, SearchQuery
-from store.search.plan import plan
+from store.search.index import CONTAINED, key
+from store.search.plan import condition, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -23,10 +24,12 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
     Find = Callable[[FindPlan, Mapping[str, int]], list[dict[str, Any]]]
+    Aggregate = Callable[[Sequence[Mapping[str, Any]]], list[dict[str, Any]]]
 
 
 def resolve(  # noqa: PLR0913 -- one step of a recursion
     find: Find,
+    aggregate: Aggregate,
     tenant: Tenant,
     resource_type: str,
     clauses: Sequence[Clause],
@@ -41,8 +44,23 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
     """
     resolved: dict[Chain | Has, tuple[str, ...]] = {}
 
-    def matches(of_type: str, inner: Clause, fields: Mapping[str, int]) -> list[dict[str, Any]]:
-        deeper = resolve(find, tenant, of_type, (inner,), matches_max=matches_max, now=now)
+    def matches(
+        of_type: str, inner: Clause, fields: Mapping[str, int], *, contained: bool = False
+    ) -> list[dict[str, Any]]:
+        deeper = resolve(find, aggregate, tenant, of_type, (inner,), matches_max=matches_max, now=now)
+        if contained:
+            within = {"tenant": str(tenant), "type": resource_type, "keys": key(CONTAINED, of_type)}
+            holds = {"type": of_type, "$and": [condition(inner, deeper)]}
+            return aggregate(
+                [
+                    {"$match": {**within, "expires_at": {"$gt": now}}},
+                    {"$unwind": "$inside"},
+                    {"$replaceWith": "$inside"},
+                    {"$match": holds},
+                    {"$limit": matches_max + 1},
+                    {"$project": {"_id": 0, **fields}},
+                ]
+            )
         query = SearchQuery(of_type, (inner,), count=matches_max)
         return find(replace(plan(str(tenant), query, resolved=deeper, now=now), sort=()), fields)
 
@@ -51,6 +69,8 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
         if isinstance(step, Chain):
             for target, inner in step.inner:
                 found += [f"{target}/{one['id']}" for one in matches(target, inner, {"_id": 0, "id": 1})]
+                if not step.identifiers:  # Those are among the owner's own spellings (decision D6).
+                    found += [one["as"] for one in matches(target, inner, {"as": 1}, contained=True)]
         else:
             referring = matches(step.type, step.inner, {"_id": 0, step.parameter.field: 1})
             found = _referred(referring, step.parameter.name, resource_type)

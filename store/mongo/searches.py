@@ -24,7 +24,7 @@ from store.search.criteria import Position, Total
 from store.search.plan import Explanation, drives, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
@@ -118,7 +118,9 @@ class Searches:
     def _plan(self, tenant: Tenant, query: SearchQuery) -> FindPlan:
         now = self._clock()
         bound = self._settings.chain_matches_max
-        resolved = resolve(self._find, tenant, query.type, query.clauses, matches_max=bound, now=now)
+        resolved = resolve(
+            self._find, self._aggregate, tenant, query.type, query.clauses, matches_max=bound, now=now
+        )
         return plan(str(tenant), query, resolved=resolved, now=now)
 
     def _find(self, find: FindPlan, projection: Mapping[str, int]) -> list[dict[str, Any]]:
@@ -134,6 +136,10 @@ class Searches:
             return self._find_large(find, projection)
         found: list[dict[str, Any]] = cursor["firstBatch"]
         return found
+
+    def _aggregate(self, pipeline: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        collection = self._database.get_collection(RESOURCES, read_concern=MAJORITY)
+        return list(collection.aggregate(list(pipeline), hint="keyed"))
 
     def _find_large(self, find: FindPlan, projection: Mapping[str, int]) -> list[dict[str, Any]]:
         """The same when it does not fit into one reply of 16 MB."""

@@ -23,13 +23,24 @@ if TYPE_CHECKING:
     from store.search.quantities import StoredQuantity
     from store.search.references import Referred
 
-INDEX_VERSION: Final = 1
+INDEX_VERSION: Final = 2
 """Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
 
 Fields: TypeAlias = "dict[str, list[str] | list[StoredQuantity] | Interval]"
 
 
 Found: TypeAlias = "list[tuple[Json, str]]"
+
+
+@dataclass(frozen=True, slots=True)
+class Inside:
+    """The search side of a contained resource: chains lead into it, nothing else finds it."""
+
+    spelling: str
+    """How the references of its owner are stored that point at it."""
+    type: str
+    fields: Mapping[str, list[str] | list[StoredQuantity] | Interval]
+    when: Interval
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +54,12 @@ class Indexed:
     """The clinical date, which orders the type."""
     issues: tuple[Issue, ...] = ()
     """Elements that could not be indexed, with their FHIRPath."""
+    inside: tuple[Inside, ...] = ()
+    """The contained resources."""
+
+
+CONTAINED: Final = "contained"
+"""The name of the entries that say which types a resource contains."""
 
 
 def key(name: str, spelling: str) -> str:
@@ -61,13 +78,16 @@ class _Reading:
 
     contained: Mapping[str, JsonObject]
     base: str | None
+    owner: str | None
     fields: Fields = field(default_factory=dict)
     when: Interval = ABSENT
     seen: dict[str, list[Referred]] = field(default_factory=dict)
     """References by path: `subject` and `patient` look at the same element."""
 
 
-def index(resource: JsonObject, resource_type: str, *, base: str | None = None) -> Indexed:
+def index(
+    resource: JsonObject, resource_type: str, *, base: str | None = None, resource_id: str | None = None
+) -> Indexed:
     """Index one resource; `base` is the tenant's own base URL, to know our own absolute references."""
     row = TYPES[resource_type]
     issues: list[Issue] = []
@@ -77,14 +97,28 @@ def index(resource: JsonObject, resource_type: str, *, base: str | None = None) 
             contained = references.contained_in(resource)
     except Malformed as error:
         issues.append(_issue(resource_type, error))
-    reading = _Reading(contained, base)
+    owner = None if resource_id is None else f"{resource_type}/{resource_id}"
+    reading = _Reading(contained, base, owner)
     for parameter, found in _found(row, resource).items():
         try:
             _READERS[parameter.type](reading, parameter, found)
         except Malformed as error:
             issues.append(_issue(resource_type, error))
-    keys = tuple(_keys(row, reading.fields))
-    return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)))
+    inside = tuple(_inside(contained, owner, base)) if owner else ()
+    types = dict.fromkeys(one.type for one in inside)
+    keys = (*_keys(row, reading.fields), *(key(CONTAINED, one) for one in types))
+    return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)), inside)
+
+
+def _inside(contained: Mapping[str, JsonObject], owner: str, base: str | None) -> Iterator[Inside]:
+    """What is contained, as far as it can be indexed: the owner is not refused for it."""
+    for inner_id, inner in contained.items():
+        inner_type = inner.get("resourceType")
+        if isinstance(inner_type, str) and inner_type in TYPES:
+            found = index(
+                {name: v for name, v in inner.items() if name != "contained"}, inner_type, base=base
+            )
+            yield Inside(references.within(owner, inner_id), inner_type, found.fields, found.when)
 
 
 def _found(row: ResourceType, resource: JsonObject) -> dict[Parameter, Found]:
@@ -152,8 +186,10 @@ def _read_quantities(reading: _Reading, parameter: Parameter, found: Found) -> N
 def _read_references(reading: _Reading, parameter: Parameter, found: Found) -> None:
     at, name = parameter.expression, parameter.name
     if at not in reading.seen:
-        contained, base = reading.contained, reading.base
-        reading.seen[at] = [references.index(v, p, contained=contained, base=base) for v, p in found]
+        contained, base, owner = reading.contained, reading.base, reading.owner
+        reading.seen[at] = [
+            references.index(v, p, contained=contained, base=base, owner=owner) for v, p in found
+        ]
     referred = reading.seen[at]
     if parameter.only is not None:
         referred = [references.narrowed(one, parameter.only) for one in referred]

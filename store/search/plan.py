@@ -90,7 +90,7 @@ def plan(tenant: str, query: SearchQuery, *, resolved: Resolved, now: datetime) 
     driver = _driver(query.clauses, resolved)
     covered = driver.covered if driver else ()
     rest = tuple(clause for clause in query.clauses if not any(clause is one for one in covered))
-    conditions: list[Filter] = [_condition(clause, resolved) for clause in rest]
+    conditions: list[Filter] = [condition(clause, resolved) for clause in rest]
     matching: dict[str, object] = {"tenant": tenant, "type": query.type, "expires_at": {"$gt": now}}
     if driver and driver.name == "_id":
         matching["_id"] = {"$in": [document_id(tenant, query.type, one) for one in driver.keys]}
@@ -320,7 +320,8 @@ def _with_patient(patient: _Driver, clause: Clause) -> Iterator[_Driver]:
 # --- clauses as filters on what was found
 
 
-def _condition(clause: Clause, resolved: Resolved) -> Filter:  # noqa: PLR0911 -- one for each kind
+def condition(clause: Clause, resolved: Resolved) -> Filter:  # noqa: PLR0911 -- one for each kind
+    """What a document must fulfil."""
     match clause:
         case Tokens():
             return {clause.parameter.field: _among(clause.spellings, negated=clause.negated)}
@@ -347,7 +348,7 @@ def _condition(clause: Clause, resolved: Resolved) -> Filter:  # noqa: PLR0911 -
                 ]
             return _any(either)
         case AnyOf():
-            return _any([_condition(member, resolved) for member in clause.clauses])
+            return _any([condition(member, resolved) for member in clause.clauses])
         case _:
             assert_never(clause)
 

@@ -242,7 +242,16 @@ async def test_chains_that_go_on_without_end_are_refused_at_once(trusted: Servic
         assert SECRET not in answer.text
 
 
-VALUES: Final = ("code", "patient", "_id", "patient.identifier", "order", "date", "patient.name", "_has:Provenance:target:_id")
+VALUES: Final = (
+    "code",
+    "patient",
+    "_id",
+    "patient.identifier",
+    "order",
+    "date",
+    "patient.name",
+    "_has:Provenance:target:_id",
+)
 ONE: Final = {"date": "2020-01-01"}
 
 
