@@ -174,7 +174,7 @@ def searches(patient: str, reports: Sequence[Json]) -> Iterator[list[tuple[str, 
         yield from ([*by_patient, ("category", value), ("_lastUpdated", one)] for one in updated)
     yield from ([*by_patient, ("status", status)] for status in STATUSES)
     yield [*by_patient, ("status", ",".join(STATUSES))]
-    yield from ([*by_patient, ("date", when)] for when in dates(reports))
+    yield from ([*by_patient, ("date", when)] for when in dates(reports[:5]))
     # Several comparators together: a window.
     for report in reports:
         when = effective(report)
