@@ -76,8 +76,8 @@ def copy_to_floor(uri: str, database: str) -> None:
 
 
 def site_name(number: int) -> str:
-    """Of constant length, so that one site's documents become another's by replacing it."""
-    return f"-site-{number:05}"
+    """Of constant length and one word, so that one site's documents become another's by replacing it."""
+    return f"site{number:05}"
 
 
 def renamed(document: bytes, site: int) -> bytes:

@@ -32,7 +32,7 @@ def prepare(resource: JsonObject, resource_id: str, *, base: str, fresh: bool = 
     if issues:
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     key = ResourceKey(str(mended["resourceType"]), resource_id)
-    indexed = index(mended, key.type, base=base)
+    indexed = index(mended, key.type, base=base, resource_id=resource_id)
     if indexed.issues:
         raise ServiceError(Category.UNPROCESSABLE, *indexed.issues)
     body = unstamped(mended, key)

@@ -96,7 +96,7 @@ def indexed(outdated: Outdated, tenant: Tenant, *, base: str | None) -> Indexed:
         raise ServiceError(Category.UNPROCESSABLE, Issue("required", text))
     if outdated.key.type not in TYPES:
         raise ServiceError(Category.UNPROCESSABLE, Issue("not-supported", "its type is not kept here"))
-    found = index(decode(outdated.raw), outdated.key.type, base=base)
+    found = index(decode(outdated.raw), outdated.key.type, base=base, resource_id=outdated.key.id)
     if found.issues:
         raise ServiceError(Category.UNPROCESSABLE, *found.issues)
     return found

@@ -8,7 +8,7 @@ from store.mongo.indexes import RESOURCES
 from store.search.joins import TARGETS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from store.search.joins import Join
     from store.search.plan import FindPlan
@@ -70,11 +70,16 @@ def _aggregate(find: FindPlan, stages: Stages, *last: dict[str, Any]) -> Command
             "pipeline": [*_joined(find.join, stages), *last],
             "cursor": {"batchSize": _BATCH},
         }
+    return aggregate([*stages, *last], hint=find.hint)
+
+
+def aggregate(stages: Sequence[Mapping[str, Any]], *, hint: str) -> Command:
+    """Stages on the resources, begun with an index."""
     return {
         "aggregate": RESOURCES,
-        "pipeline": [*stages, *last],
+        "pipeline": list(stages),
         "cursor": {"batchSize": _BATCH},
-        "hint": find.hint,
+        "hint": hint,
     }
 
 

@@ -2,6 +2,7 @@
 
 resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, when {lo, hi}, expires_at,
            digest, index_version, index {parameter: [spelling…] | {lo, hi}}, keys […], raw (JSON bytes)
+           inside [{as, type, id, index, when}] for what it contains, when it does
            A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search.
 history    the same without the search side; _id "org/env/Type/id/version"
 """
@@ -11,7 +12,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from store.fhir.instants import Interval, from_datetime, to_datetime
+from store.fhir.instants import ABSENT, Interval, from_datetime, to_datetime
 from store.resources import Gone, ResourceKey, Stored
 from store.search.index import INDEX_VERSION
 from store.search.plan import document_id
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from store.resources import Prepared
-    from store.search.index import Indexed
+    from store.search.index import Indexed, Inside
     from store.tenancy import Tenant
 
 DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024 - 16_384
@@ -52,11 +53,25 @@ def search_side(indexed: Indexed) -> dict[str, Any]:
     return {
         "when": _interval(indexed.when),
         "index_version": INDEX_VERSION,
-        "index": {
-            name: _interval(value) if isinstance(value, Interval) else value
-            for name, value in indexed.fields.items()
-        },
+        "index": _fields(indexed.fields),
         "keys": indexed.keys,
+        **({"inside": [_inside(one) for one in indexed.inside]} if indexed.inside else {}),
+    }
+
+
+def _fields(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: _interval(v) if isinstance(v, Interval) else v for name, v in fields.items()}
+
+
+def _inside(one: Inside) -> dict[str, Any]:
+    """A contained resource in the shape of a document, so that the same conditions apply to it."""
+    return {
+        "as": one.spelling,
+        "type": one.type,
+        "id": one.spelling.partition("#")[2],
+        "when": _interval(one.when),
+        "updated": _interval(ABSENT),
+        "index": _fields(one.fields),
     }
 
 

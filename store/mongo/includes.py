@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from store.mongo.lookups import Find
+    from store.mongo.view import View
     from store.search.criteria import Include
     from store.search.parameters import Parameter
     from store.tenancy import Tenant
@@ -47,7 +47,7 @@ def projection(includes: Sequence[Include]) -> dict[str, int]:
 
 
 def follow(  # noqa: PLR0913 -- what a search is made of
-    find: Find,
+    view: View,
     tenant: Tenant,
     query: SearchQuery,
     matches: Sequence[Document],
@@ -68,7 +68,7 @@ def follow(  # noqa: PLR0913 -- what a search is made of
         for one in _plans(tenant, includes, frontier, seen, now=now):
             # Those seen already may be found again.
             bounded = replace(one, limit=includes_max + len(seen) + 1)
-            for document in find(bounded, fields):
+            for document in view.find(bounded, fields):
                 if _spelling(document) not in seen:
                     seen.add(_spelling(document))
                     fresh.append(document)

@@ -11,22 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.search.conditions import condition
 from store.search.criteria import Chain, Has, SearchQuery, steps
+from store.search.index import CONTAINED, key
 from store.search.plan import plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
+    from store.mongo.view import View
     from store.search.criteria import Clause
-    from store.search.plan import FindPlan
     from store.tenancy import Tenant
-
-    Find = Callable[[FindPlan, Mapping[str, int]], list[dict[str, Any]]]
 
 
 def resolve(  # noqa: PLR0913 -- one step of a recursion
-    find: Find,
+    view: View,
     tenant: Tenant,
     resource_type: str,
     clauses: Sequence[Clause],
@@ -36,25 +36,51 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
 ) -> dict[Chain | Has, tuple[str, ...]]:
     """What each chain in the clauses of a search on this type leads through.
 
-    `Type/id` of the targets for a chain, ids of the type itself for a `_has`. Raises ServiceError
-    `too-costly` when there are more than `matches_max`.
+    `Type/id` of the targets for a chain, `Type/id#inner` of those contained; ids of the type itself for a
+    `_has`. Raises ServiceError `too-costly` when there are more than `matches_max`.
     """
     resolved: dict[Chain | Has, tuple[str, ...]] = {}
+    below: dict[Chain | Has, tuple[str, ...]] = {}
 
     def matches(of_type: str, inner: Clause, fields: Mapping[str, int]) -> list[dict[str, Any]]:
-        deeper = resolve(find, tenant, of_type, (inner,), matches_max=matches_max, now=now)
+        deeper = resolve(view, tenant, of_type, (inner,), matches_max=matches_max, now=now)
         query = SearchQuery(of_type, (inner,), count=matches_max)
-        return find(replace(plan(str(tenant), query, resolved=deeper, now=now), sort=()), fields)
+        found = view.find(replace(plan(str(tenant), query, resolved=deeper, now=now), sort=()), fields)
+        below.update(deeper)
+        return found
+
+    def contained(chain: Chain) -> list[dict[str, Any]]:
+        holders = {
+            "tenant": str(tenant),
+            "type": resource_type,
+            "keys": {"$in": [key(CONTAINED, of_type) for of_type, _ in chain.inner]},
+            "expires_at": {"$gt": now},
+        }
+        holds = [{"type": of_type, "$and": [condition(inner, below)]} for of_type, inner in chain.inner]
+        return view.aggregate(
+            [
+                {"$match": holders},
+                {"$unwind": "$inside"},
+                {"$replaceWith": "$inside"},
+                {"$match": {"$or": holds}},
+                {"$limit": matches_max + 1},
+                {"$project": {"as": 1}},
+            ]
+        )
 
     for step in steps(clauses):
         found: list[str] = []
         if isinstance(step, Chain):
             for target, inner in step.inner:
                 found += [f"{target}/{one['id']}" for one in matches(target, inner, {"_id": 0, "id": 1})]
+            if not step.identifiers:  # Those are among the owner's own spellings (decision D6).
+                found += [one["as"] for one in contained(step)]
+            many = len(found) > matches_max
         else:
             referring = matches(step.type, step.inner, {"_id": 0, step.parameter.field: 1})
             found = _referred(referring, step.parameter.name, resource_type)
-        if len(found) > matches_max:
+            many = len(referring) > matches_max  # There may be more of them, which refer to others.
+        if many:
             text = f"the chain through `{step.parameter.name}` leads to too many resources: narrow it down"
             raise ServiceError(Category.INCORRECT, Issue("too-costly", text, (step.parameter.name,)))
         resolved[step] = tuple(found)

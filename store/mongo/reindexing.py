@@ -80,7 +80,8 @@ class Reindexing:
             if len(outdated.raw) + len(bson.encode(side)) > DOCUMENT_BYTES_MAX:
                 too_large.append(outdated.key)
             else:
-                operations.append(UpdateOne(_unchanged(tenant, outdated), {"$set": side}))
+                gone = {} if "inside" in side else {"$unset": {"inside": ""}}
+                operations.append(UpdateOne(_unchanged(tenant, outdated), {"$set": side, **gone}))
         if not operations:
             return Reindexed(0, tuple(too_large))
         with guarded(self._metrics, "reindex", seconds=self._seconds):

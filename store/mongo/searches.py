@@ -93,14 +93,14 @@ class Searches:
         if query.includes:
             page = replace(page, included=self._included(view, tenant, query, documents[: query.count]))
         if page.total is None and query.total is not Total.NONE:
-            page = replace(page, total=self._count(view, find, query.total, seconds))
+            page = replace(page, total=self._count(view, find, query, seconds))
         return replace(page, as_of=view.moment)
 
     def _included(
         self, view: View, tenant: Tenant, query: SearchQuery, matches: list[dict[str, Any]]
     ) -> tuple[Entry, ...]:
         bound = self._settings.includes_max
-        return includes.follow(view.find, tenant, query, matches, includes_max=bound, now=self._clock())
+        return includes.follow(view, tenant, query, matches, includes_max=bound, now=self._clock())
 
     def _explain(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Explanation:
         with guarded(self._metrics, "explain", seconds=seconds):
@@ -116,17 +116,20 @@ class Searches:
         if at_once is not None:
             return at_once
         bound = self._settings.chain_matches_max
-        resolved = resolve(view.find, tenant, query.type, query.clauses, matches_max=bound, now=now)
+        resolved = resolve(view, tenant, query.type, query.clauses, matches_max=bound, now=now)
         return plan(str(tenant), query, resolved=resolved, now=now)
 
-    def _count(self, view: View, find: FindPlan, total: Total, seconds: float) -> int | None:
-        """All matches; None when there are more than may be counted, or counting takes too long."""
-        bound = self._settings.count_max if total is Total.BOUNDED else None
+    def _count(self, view: View, find: FindPlan, query: SearchQuery, seconds: float) -> int | None:
+        """All matches; None when there are more than may be counted, or counting takes too long.
+
+        A page can do without its total; an answer that is nothing else cannot.
+        """
+        bound = self._settings.count_max if query.total is Total.BOUNDED else None
         try:
             with guarded(self._metrics, "count", seconds=seconds):
                 count = view.count(find, at_most=None if bound is None else bound + 1)
         except ServiceError as error:
-            if total is Total.BOUNDED and error.category is Category.TIMEOUT:
+            if bound is not None and query.count and error.category is Category.TIMEOUT:
                 return None
             raise
         return None if bound is not None and count > bound else count

@@ -17,7 +17,7 @@ from store.mongo.indexes import RESOURCES
 from store.search.criteria import Moment
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from store.search.plan import FindPlan
 
@@ -45,6 +45,10 @@ class View:
     def find(self, find: FindPlan, fields: Mapping[str, int]) -> list[dict[str, Any]]:
         """The documents of a plan, their `raw` bytes untouched."""
         return self._run(commands.page(find, fields))
+
+    def aggregate(self, stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+        """What comes of these stages, begun with `keys`."""
+        return self._run(commands.aggregate(stages, hint="keyed"))
 
     def count(self, find: FindPlan, *, at_most: int | None) -> int:
         """How many match, as far as `at_most`."""

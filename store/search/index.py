@@ -35,6 +35,17 @@ Found: TypeAlias = "list[tuple[Json, str]]"
 
 
 @dataclass(frozen=True, slots=True)
+class Inside:
+    """The search side of a contained resource: chains lead into it, nothing else finds it."""
+
+    spelling: str
+    """How the references of its owner are stored that point at it."""
+    type: str
+    fields: Mapping[str, Field]
+    when: Interval
+
+
+@dataclass(frozen=True, slots=True)
 class Indexed:
     """The search side of one resource."""
 
@@ -45,6 +56,12 @@ class Indexed:
     """The clinical date, which orders the type."""
     issues: tuple[Issue, ...] = ()
     """Elements that could not be indexed, with their FHIRPath."""
+    inside: tuple[Inside, ...] = ()
+    """The contained resources."""
+
+
+CONTAINED: Final = "contained"
+"""The name of the entries that say which types a resource contains."""
 
 
 def key(name: str, spelling: str) -> str:
@@ -63,14 +80,21 @@ class _Reading:
 
     contained: Mapping[str, JsonObject]
     base: str | None
+    owner: str | None = None
+    """`Type/id` of the resource."""
     fields: Fields = field(default_factory=dict)
     when: Interval = ABSENT
     seen: dict[str, list[Referred]] = field(default_factory=dict)
     """References by path: `subject` and `patient` look at the same element."""
 
 
-def index(resource: JsonObject, resource_type: str, *, base: str | None = None) -> Indexed:
-    """Index one resource; `base` is the tenant's own base URL, to know our own absolute references."""
+def index(
+    resource: JsonObject, resource_type: str, *, base: str | None = None, resource_id: str | None = None
+) -> Indexed:
+    """Index one resource; `base` is the tenant's own base URL, to know our own absolute references.
+
+    Without `resource_id` nothing can lead into what is contained.
+    """
     row = TYPES[resource_type]
     issues: list[Issue] = []
     contained: Mapping[str, JsonObject] = {}
@@ -79,7 +103,8 @@ def index(resource: JsonObject, resource_type: str, *, base: str | None = None) 
             contained = references.contained_in(resource)
     except Malformed as error:
         issues.append(_issue(resource_type, error))
-    reading = _Reading(contained, base)
+    owner = None if resource_id is None else f"{resource_type}/{resource_id}"
+    reading = _Reading(contained, base, owner)
     for parameter, found in _found(row, resource).items():
         try:
             _READERS[parameter.type](reading, parameter, found)
@@ -88,8 +113,20 @@ def index(resource: JsonObject, resource_type: str, *, base: str | None = None) 
     said = content.content(resource)
     if said:
         reading.fields["_content"] = said
-    keys = tuple(_keys(row, reading.fields))
-    return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)))
+    inside = tuple(_inside(contained, owner, base)) if owner and contained else ()
+    types = dict.fromkeys(one.type for one in inside)
+    keys = (*_keys(row, reading.fields), *(key(CONTAINED, one) for one in types))
+    return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)), inside)
+
+
+def _inside(contained: Mapping[str, JsonObject], owner: str, base: str | None) -> Iterator[Inside]:
+    """What is contained, as far as it can be indexed: the owner is not refused for it."""
+    for inner_id, inner in contained.items():
+        inner_type = inner.get("resourceType")
+        if isinstance(inner_type, str) and inner_type in TYPES:
+            alone = {name: value for name, value in inner.items() if name != "contained"}
+            found = index(alone, inner_type, base=base)
+            yield Inside(references.within(owner, inner_id), inner_type, found.fields, found.when)
 
 
 def _found(row: ResourceType, resource: JsonObject) -> dict[Parameter, Found]:
@@ -187,8 +224,10 @@ def _read_composites(reading: _Reading, parameter: Parameter, found: Found) -> N
 def _read_references(reading: _Reading, parameter: Parameter, found: Found) -> None:
     at, name = parameter.expression, parameter.name
     if at not in reading.seen:
-        contained, base = reading.contained, reading.base
-        reading.seen[at] = [references.index(v, p, contained=contained, base=base) for v, p in found]
+        contained, base, owner = reading.contained, reading.base, reading.owner
+        reading.seen[at] = [
+            references.index(v, p, contained=contained, base=base, owner=owner) for v, p in found
+        ]
     referred = reading.seen[at]
     if parameter.only is not None:
         referred = [references.narrowed(one, parameter.only) for one in referred]

@@ -36,10 +36,13 @@ class Join:
 
 
 def joinable(clauses: Iterable[Clause]) -> Chain | None:
-    """The one chain of a search, when few resources are surely found at its end."""
+    """The one chain of a search, when it leads to identifiers.
+
+    Few resources are surely found at its end, and those of contained ones are entries of their owner.
+    """
     found = list(steps(clauses))
     chain = found[0] if len(found) == 1 else None
-    if not isinstance(chain, Chain) or not chain.parameter.keyed:
+    if not isinstance(chain, Chain) or not chain.parameter.keyed or not chain.identifiers:
         return None
     return chain if all(_identifies(inner) for _, inner in chain.inner) else None
 

@@ -51,8 +51,10 @@ def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None
     return [spelling]
 
 
-def index(value: Json, path: str, *, contained: Mapping[str, JsonObject], base: str | None) -> Referred:
-    """What is stored for one Reference."""
+def index(
+    value: Json, path: str, *, contained: Mapping[str, JsonObject], base: str | None, owner: str | None = None
+) -> Referred:
+    """What is stored for one Reference; `owner` is the `Type/id` of the resource that it stands in."""
     plain = _plain(value)
     if plain is not None:
         return plain
@@ -67,7 +69,8 @@ def index(value: Json, path: str, *, contained: Mapping[str, JsonObject], base: 
         if inner is None:
             return Referred(logical=logical, type=named)
         inner_type = text_of(inner, "resourceType", "contained") or named
-        return Referred((), logical, _identifiers(inner, "identifier", "contained"), inner_type)
+        spelled = [] if owner is None else [within(owner, text[1:])]
+        return Referred(tuple(spelled), logical, _identifiers(inner, "identifier", "contained"), inner_type)
     target = parse_reference(text, base=base)
     spelled = [target.spelling]
     if target.version is not None:
@@ -83,6 +86,11 @@ def _plain(value: Json) -> Referred | None:
         if match is not None:
             return Referred((match[0],), (), (), match[1])
     return None
+
+
+def within(owner: str, contained_id: str) -> str:
+    """The spelling of a contained resource, which no other resource can refer to: what a chain leads to."""
+    return f"{owner}#{contained_id}"
 
 
 _PLAIN: Final = frozenset({"reference", "display"})

@@ -1,4 +1,7 @@
-"""An extra run of search cases, one JSON object a line, from the file that `TEST_CASES` names."""
+"""An extra run of search cases, one JSON object a line, from the file that `TEST_CASES` names.
+
+Each GET is asked as a POST with the same parameters as well: pages, totals and errors must be the same.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +28,11 @@ def cases() -> list[Any]:
     if CASES is None:
         return []
     found = [json.loads(line) for line in CASES.read_text(encoding="utf-8").splitlines() if line]
-    return [pytest.param(case, id=case["id"]) for case in found]
+    return [
+        pytest.param({**case, "method": method}, id=f"{case['id']}-{method}")
+        for case in found
+        for method in (("GET", "POST") if case.get("method", "GET") == "GET" else (case["method"],))
+    ]
 
 
 @pytest.fixture
@@ -53,7 +60,7 @@ async def prepare(case: Case, service: Service) -> None:
 
 async def ask(case: Case, service: Service) -> Answer:
     query, headers = case["query"].replace("{BASE}", service.base), case.get("headers", {})
-    if case.get("method", "GET") == "GET":
+    if case["method"] == "GET":
         return await service.request("GET", f"DiagnosticReport?{query}", headers=headers)
     form, url = (case["post_body"], f"?{query}") if "post_body" in case else (query, "")
     return await service.request(

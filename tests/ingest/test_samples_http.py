@@ -8,11 +8,10 @@ import pytest
 
 from ingest.decode import decode
 from ingest.tolerances import mend
-from tests.support.extra import DATA
-from tests.support.service import exactly
+from tests.support.extra import DATA, push
 
 if TYPE_CHECKING:
-    from tests.support.service import Answer, Service
+    from tests.support.service import Service
 
 pytestmark = [
     pytest.mark.skipif(DATA is None, reason="TEST_DATA is not set"),
@@ -56,25 +55,6 @@ def without_references(value: Any) -> Any:
 def mended(resource: Any) -> Any:
     """The resource as the tolerances leave it, numbers as literal text."""
     return dict(mend(resource).resource)
-
-
-async def push(service: Service, body: bytes) -> tuple[Answer, list[tuple[Any, str]]]:
-    """The answer, and each resource that was accepted with where it is now."""
-    sent = exactly(body)
-    kind = sent.get("type") if sent["resourceType"] == "Bundle" else None
-    if kind is None:
-        path = f"{sent['resourceType']}/{sent['id']}" if "id" in sent else sent["resourceType"]
-        answer = await service.request("PUT" if "id" in sent else "POST", path, data=body)
-        where = answer.headers.get("Location", "")
-        return answer, [(sent, where)] if where else []
-    path = "$process-message" if kind == "message" else ""
-    answer = await service.request("POST", path, data=body)
-    if answer.status != 200:
-        return answer, []
-    pairs = zip(sent["entry"], answer.body["entry"], strict=True)
-    return answer, [
-        (e["resource"], a["response"]["location"]) for e, a in pairs if "location" in a["response"]
-    ]
 
 
 @pytest.mark.parametrize("body", files())

@@ -159,3 +159,20 @@ def test_an_identifier_beside_a_reference_that_tells_no_type_may_be_the_patients
     found = index(report(subject=subject), DR)
     assert "patient" not in found.fields
     assert "patient.identifier=OUT" in found.keys
+
+
+def test_a_contained_resource_is_indexed_under_a_spelling_of_its_own() -> None:
+    inner = {"resourceType": "Patient", "id": "in", "name": [{"family": "Innen"}]}
+    owner = report(contained=[inner, {"id": "untyped"}], subject={"reference": "#in"})
+    found = index(owner, DR, resource_id="r")
+    [inside] = found.inside
+    assert (inside.spelling, inside.type) == ("DiagnosticReport/r#in", "Patient")
+    assert inside.fields["family"] == ["innen"]
+    assert found.fields["patient"] == found.fields["subject"] == ["DiagnosticReport/r#in"]
+    assert {"contained=Patient", "patient=DiagnosticReport/r#in"} <= set(found.keys)
+
+
+def test_without_an_id_nothing_leads_inside() -> None:
+    inner = {"resourceType": "Patient", "id": "in"}
+    found = index(report(contained=[inner], subject={"reference": "#in"}), DR)
+    assert (found.inside, "patient" in found.fields) == ((), False)
