@@ -33,6 +33,11 @@ demo: $(RUNTIME) ## Show the service at work on an embedded MongoDB (ARGS=--once
 test: $(DEV) ## Run the tests (ARGS='-k dates -n 2' goes to pytest)
 	@$(BIN)/python -m pytest $(ARGS)
 
+.PHONY: soak
+soak: $(DEV) ## Compare many random searches with brute force (ROUNDS=20000 SEED=1)
+	@ORACLE_ROUNDS=$(or $(ROUNDS),20000) ORACLE_SEED=$(or $(SEED),1) \
+		$(BIN)/python -m pytest tests/store/test_search_oracle.py $(ARGS)
+
 .PHONY: check
 check: lint types layers files ## Run every check but the tests
 

@@ -161,6 +161,8 @@ def _read_references(reading: _Reading, parameter: Parameter, found: Found) -> N
     if any(one.logical or one.contained for one in referred):
         _put(reading.fields, f"{name}:identifier", [token for one in referred for token in one.logical])
         _put(reading.fields, f"{name}>identifier", [token for one in referred for token in one.contained])
+    if any(one.unspelled for one in referred):
+        _put(reading.fields, f"{name}:unspelled", ["true"])
 
 
 _READERS: Final[Mapping[SearchType, Callable[[_Reading, Parameter, Found], None]]] = {

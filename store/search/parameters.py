@@ -122,6 +122,11 @@ class Parameter:
         """References: where the identifiers of contained targets are stored."""
         return f"index.{self.name}>identifier"
 
+    @cached_property
+    def unspelled_field(self) -> str:
+        """References: there when one says something that no search can spell, such as a display alone."""
+        return f"index.{self.name}:unspelled"
+
 
 WHEN: Final = "when"
 """Where the clinical date of a resource is stored, whatever its type calls it: the default order."""

@@ -371,7 +371,7 @@ def _missing(parameter: Parameter, *, missing: bool) -> Filter:
     if parameter.type is SearchType.TOKEN:
         fields.append(parameter.texts.field)
     if parameter.type is SearchType.REFERENCE:
-        fields += [parameter.logical.field, parameter.contained_field]
+        fields += [parameter.logical.field, parameter.contained_field, parameter.unspelled_field]
     if missing:
         return {"$and": [{name: {"$exists": False}} for name in fields]}
     return {"$or": [{name: {"$exists": True}} for name in fields]}

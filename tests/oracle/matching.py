@@ -38,6 +38,8 @@ ORDERS: Final = (
     "NutritionOrder",
     "ServiceRequest",
 )
+CONTAINED_CHAINS: Final = False
+"""Whether a chain looks into contained targets by any parameter; the store does so by `identifier` only."""
 COMMON: Final = {
     "_id": Row("id", "id"),
     "_lastUpdated": Row("date", "meta.lastUpdated"),
@@ -503,8 +505,10 @@ def points(world: World, reference: Json, value: str, row: Row, only: str) -> bo
         return False
     stored, asked = place(world, text), place(world, value)
     if re.fullmatch(r"[A-Za-z0-9.-]{1,64}", value):
-        return stored is not None and (stored.where, stored.id) == ("", value) and (
-            stored.type == only if only else stored.type in row.targets
+        return (
+            stored is not None
+            and (stored.where, stored.id) == ("", value)
+            and (stored.type == only if only else stored.type in row.targets)
         )
     if stored is None or asked is None:
         return bool(text == value)
@@ -538,9 +542,7 @@ def refers_to(world: World, resource: Json, name: str, target: Json) -> bool:
     return any((hit := resolve(world, one, resource)) is not None and hit[0] is target for one in found)
 
 
-def chained(
-    world: World, found: list[Json], only: str, rest: str, text: str, row: Row, root: Json
-) -> bool:
+def chained(world: World, found: list[Json], only: str, rest: str, text: str, row: Row, root: Json) -> bool:
     """https://hl7.org/fhir/R4/search.html#chaining, contained targets included."""
     types = (only,) if only else row.targets
     name = re.split("[.:]", rest)[0]
@@ -550,7 +552,8 @@ def chained(
             target, inside = hit
             type = target["resourceType"]
             defined = rest.startswith("_has:") or row_of(type, name) is not None
-            if type in types and defined and holds(world, target, rest, text, inside):
+            looked_into = target is inside or rest == "identifier" or CONTAINED_CHAINS
+            if type in types and defined and looked_into and holds(world, target, rest, text, inside):
                 return True
         # Decision D6: the target may never arrive.
         if rest == "identifier" and type_of(one, root) in (None, *types) and identified(one, text):

@@ -25,7 +25,13 @@ REVERSED: Final = {
     "Practitioner": (("DiagnosticReport", "performer"),),
     "Organization": (("Patient", "organization"),),
 }
-TYPES: Final = ("DiagnosticReport",) * 12 + ("Patient", "Observation", "ServiceRequest", "Encounter", "Specimen")
+TYPES: Final = ("DiagnosticReport",) * 12 + (
+    "Patient",
+    "Observation",
+    "ServiceRequest",
+    "Encounter",
+    "Specimen",
+)
 STEPS_MAX: Final = 3
 
 

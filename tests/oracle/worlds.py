@@ -59,7 +59,11 @@ IDS: Final[dict[str, Sequence[str]]] = {
     "DiagnosticReport": tuple(f"r{n}" for n in range(1, 26)),
 }
 """Of what may be stored; a reference may also name what never arrives."""
-REFERRED: Final = {**{type: (*ids, "absent") for type, ids in IDS.items()}, "Group": ("x1",), "Device": ("p1",)}
+REFERRED: Final = {
+    **{type: (*ids, "absent") for type, ids in IDS.items()},
+    "Group": ("x1",),
+    "Device": ("p1",),
+}
 
 
 class Maker:
