@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from store.search.quantities import StoredQuantity
     from store.search.references import Referred
 
-INDEX_VERSION: Final = 1
+INDEX_VERSION: Final = 2
 """Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
 
 Fields: TypeAlias = "dict[str, list[str] | list[StoredQuantity] | Interval]"
@@ -161,6 +161,9 @@ def _read_references(reading: _Reading, parameter: Parameter, found: Found) -> N
     if any(one.logical or one.contained for one in referred):
         _put(reading.fields, f"{name}:identifier", [token for one in referred for token in one.logical])
         _put(reading.fields, f"{name}>identifier", [token for one in referred for token in one.contained])
+        carried = [(one.type or "", token) for one in referred for token in (*one.logical, *one.contained)]
+        if parameter.only is None:
+            _put(reading.fields, f"{name}>typed", [f"{type}>{token}" for type, token in carried])
     if any(one.unspelled for one in referred):
         _put(reading.fields, f"{name}:unspelled", ["true"])
 

@@ -269,7 +269,8 @@ def _keys_of(clause: Clause, resolved: Resolved) -> _Keys | None:
         case Chain():
             targets = _reference_keys(clause.parameter, resolved[clause])
             own = _token_keys(clause.parameter.identifier_key, clause.identifiers)
-            return _union((targets, own))
+            either = _union((targets, own))
+            return either and either._replace(exact=either.exact and not clause.only)
         case AnyOf():
             return _union([_keys_of(member, resolved) for member in clause.clauses])
         case Dates() | Quantities() | Missing() | Has():
@@ -340,7 +341,10 @@ def _condition(clause: Clause, resolved: Resolved) -> Filter:  # noqa: PLR0911 -
         case Chain():
             parameter = clause.parameter
             either: list[Filter] = [{parameter.field: _among(resolved[clause])}]
-            if clause.identifiers:
+            if clause.only:
+                typed = [f"{type}>{one}" for type in (clause.only, "") for one in clause.identifiers]
+                either.append({parameter.typed_field: _among(typed)})
+            elif clause.identifiers:
                 either += [
                     {name: _among(clause.identifiers)}
                     for name in (parameter.logical.field, parameter.contained_field)

@@ -91,7 +91,9 @@ def test_parse_refuses_another_type_than_the_modifier(text: str) -> None:
 @pytest.mark.parametrize(
     ("reference", "as_subject", "as_patient"),
     [
-        pytest.param({"extension": [{"url": "urn:x"}]}, Referred(), Referred(), id="nothing but an extension"),
+        pytest.param(
+            {"extension": [{"url": "urn:x"}]}, Referred(), Referred(), id="nothing but an extension"
+        ),
         pytest.param({"display": "made up", "type": "Patient"}, UNSPELLED, UNSPELLED, id="display and type"),
         pytest.param({"display": "made up"}, UNSPELLED, Referred(), id="display only"),
         pytest.param(
