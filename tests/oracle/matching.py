@@ -11,10 +11,11 @@ import unicodedata
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
 Json = dict[str, Any]
 Pair = tuple[str, str]
@@ -206,7 +207,7 @@ def plain(text: str) -> str:
 # --- one parameter on one resource
 
 
-def holds(world: World, resource: Json, name: str, text: str, root: Json) -> bool:  # noqa: PLR0911
+def holds(world: World, resource: Json, name: str, text: str, root: Json) -> bool:
     """Whether a parameter holds; `root` is the resource whose `contained` a `#reference` looks into."""
     if name.startswith("_has:"):
         _, type, reference, inner = name.split(":", 3)
@@ -328,12 +329,12 @@ def parts_of(value: Any) -> Iterator[str]:
 
 
 def match_string(found: list[Any], values: list[str], modifier: str, _: Row) -> bool:
-    test = {
-        "": starts,
-        "exact": lambda text, value: text == value,
-        "contains": lambda text, value: fold(value) in fold(text),
-    }[modifier]
-    return any(test(text, plain(value)) for one in found for text in parts_of(one) for value in values)
+    def same(text: str, value: str) -> bool:
+        if modifier == "exact":
+            return text == value
+        return fold(value) in fold(text) if modifier == "contains" else starts(text, value)
+
+    return any(same(text, plain(value)) for one in found for text in parts_of(one) for value in values)
 
 
 def match_uri(found: list[Any], values: list[str], _: str, __: Row) -> bool:
@@ -439,7 +440,7 @@ def match_quantity(found: list[Any], values: list[str], _: str, __: Row) -> bool
     return any(quantity_is(one, value) for one in found for value in values)
 
 
-MATCH: Final = {
+MATCH: Final[dict[str, Callable[[list[Any], list[str], str, Row], bool]]] = {
     "code": match_token,
     "token": match_token,
     "identifier": match_token,
@@ -518,8 +519,10 @@ def points(world: World, reference: Json, value: str, row: Row, only: str) -> bo
 
 def identified(reference: Json, text: str) -> bool:
     identifier = reference.get("identifier")
-    pair = identifier and (identifier.get("system"), identifier.get("value"))
-    return bool(pair) and any(token_is(pair, value, folded=False) for value in split(text, ",") if value)
+    if identifier is None:
+        return False
+    pair = (identifier.get("system"), identifier.get("value"))
+    return any(token_is(pair, value, folded=False) for value in split(text, ",") if value)
 
 
 def resolve(world: World, reference: Json, root: Json) -> tuple[Json, Json] | None:
@@ -527,12 +530,12 @@ def resolve(world: World, reference: Json, root: Json) -> tuple[Json, Json] | No
     text = reference.get("reference", "")
     if text.startswith("#"):
         inner = contained(root, text)
-        return inner and (inner, root)
+        return None if inner is None else (inner, root)
     found = place(world, text)
     if found is None or found.where:
         return None
     target = world.resources.get((found.type, found.id))
-    return target and (target, target)
+    return None if target is None else (target, target)
 
 
 def refers_to(world: World, resource: Json, name: str, target: Json) -> bool:
@@ -569,7 +572,8 @@ def ordered(found: Iterable[Json], keys: Sequence[str]) -> list[Json]:
     result = list(found)
     keys = [*keys, f"{'-' if keys[-1].startswith('-') else ''}_id"]
     for key in reversed(keys):
-        result.sort(key=lambda one, name=key.removeprefix("-"): sort_key(one, name), reverse=key[0] == "-")
+        name = key.removeprefix("-")
+        result.sort(key=partial(sort_key, name=name), reverse=key != name)
     return result
 
 

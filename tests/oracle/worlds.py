@@ -141,7 +141,7 @@ class Maker:
 
     def _period(self) -> Json:
         first, last = sorted((self.one(DATES), self.one(DATES)), key=span)
-        return self.one(({"start": first, "end": last}, {"start": first}, {"end": last}))
+        return dict(self.one(({"start": first, "end": last}, {"start": first}, {"end": last})))
 
     def _name(self) -> Json:
         return {
