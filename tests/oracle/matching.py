@@ -200,6 +200,10 @@ def split(text: str, separator: str) -> list[str]:
     return parts
 
 
+def escaped(text: str) -> str:
+    return re.sub(r"([\\,|$])", r"\\\1", text)
+
+
 def plain(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text)
 
@@ -302,7 +306,8 @@ def displayed(value: Any) -> Iterator[str]:
 def of_type(value: Json, text: str) -> bool:
     system, code, wanted = (plain(part) for part in split(text, "|"))
     codings = value.get("type", {}).get("coding", [])
-    typed = any((c.get("system"), c.get("code")) == (system, code) for c in codings)
+    asked = f"{system}|{escaped(code)}"
+    typed = any(token_is((r4_system(c.get("system")), c.get("code")), asked, folded=True) for c in codings)
     return typed and value.get("value") == wanted
 
 

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from typing import TYPE_CHECKING, Final
 
 from tests.oracle import worlds
-from tests.oracle.matching import ALIASES, COMMON, ROWS, Row
+from tests.oracle.matching import ALIASES, COMMON, ROWS, Row, escaped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,10 +32,6 @@ TYPES: Final = ("DiagnosticReport",) * 12 + (
     "Specimen",
 )
 STEPS_MAX: Final = 3
-
-
-def escaped(text: str) -> str:
-    return re.sub(r"([\\,|$])", r"\\\1", text)
 
 
 class Asker:
