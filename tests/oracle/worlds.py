@@ -105,7 +105,7 @@ class Maker:
 
     def _coding(self) -> Json:
         system = self.one(CODE_SYSTEMS)
-        made = {"code": self.one(CODES)} if self.chance(0.95) else {}
+        made = {"code": self.one(CODES)} if system is None or self.chance(0.95) else {}
         if system:
             made["system"] = system
         return {**made, **self.maybe(0.3, display=lambda: self.one(DISPLAYS))}
