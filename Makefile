@@ -38,6 +38,11 @@ fuzz: FUZZ_EXAMPLES ?= 3000
 fuzz: $(DEV) ## Send thousands of odd requests, other ones each time (FUZZ_EXAMPLES=)
 	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(ARGS) tests/api/test_fuzz_http.py tests/api/test_openapi_http.py
 
+.PHONY: soak
+soak: $(DEV) ## Compare many random searches with brute force (ROUNDS=20000 SEED=1)
+	@ORACLE_ROUNDS=$(or $(ROUNDS),20000) ORACLE_SEED=$(or $(SEED),1) \
+		$(BIN)/python -m pytest tests/store/test_search_oracle.py $(ARGS)
+
 .PHONY: check
 check: lint types layers files ## Run every check but the tests
 

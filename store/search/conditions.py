@@ -51,7 +51,10 @@ def condition(clause: Clause, resolved: Resolved) -> Filter:  # noqa: PLR0911, P
         case Chain():
             parameter = clause.parameter
             either: list[Filter] = [_leads_to(parameter, resolved[clause])]
-            if clause.identifiers:
+            if clause.only:
+                typed = [f"{type}>{one}" for type in (clause.only, "") for one in clause.identifiers]
+                either.append({parameter.typed_field: _among(typed)})
+            elif clause.identifiers:
                 either += [
                     {name: _among(clause.identifiers)}
                     for name in (parameter.logical.field, parameter.contained_field)
@@ -98,7 +101,7 @@ def _missing(parameter: Parameter, *, missing: bool) -> Filter:
     if parameter.type is SearchType.TOKEN:
         fields.append(parameter.texts.field)
     if parameter.type is SearchType.REFERENCE:
-        fields += [parameter.logical.field, parameter.contained_field]
+        fields += [parameter.logical.field, parameter.contained_field, parameter.unspelled_field]
     if missing:
         return {"$and": [{name: {"$exists": False}} for name in fields]}
     return {"$or": [{name: {"$exists": True}} for name in fields]}

@@ -98,6 +98,8 @@ class Chain:
     """(type, clause) pairs; an untyped chain tries every target type (decision D23)."""
     identifiers: tuple[str, ...] = ()
     """For `.identifier`: the spellings that also match in the reference itself (decision D6)."""
+    only: str = ""
+    """Those in a reference to another type do not count (`performer:Organization.identifier`)."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -103,7 +103,8 @@ def _keys_of(clause: Clause, resolved: Resolved) -> _Keys | None:
         case Chain():
             targets = _reference_keys(clause.parameter, resolved[clause])
             own = _token_keys(clause.parameter.identifier_key, clause.identifiers)
-            return _union((targets, own))
+            either = _union((targets, own))
+            return either and either._replace(exact=either.exact and not clause.only)
         case AnyOf():
             return _union([_keys_of(member, resolved) for member in clause.clauses])
         case Dates() | Quantities() | Words() | Missing() | Has() | Together() | All():

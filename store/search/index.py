@@ -235,6 +235,11 @@ def _read_references(reading: _Reading, parameter: Parameter, found: Found) -> N
     if any(one.logical or one.contained for one in referred):
         _put(reading.fields, f"{name}:identifier", [token for one in referred for token in one.logical])
         _put(reading.fields, f"{name}>identifier", [token for one in referred for token in one.contained])
+        carried = [(one.type or "", token) for one in referred for token in (*one.logical, *one.contained)]
+        if parameter.only is None:
+            _put(reading.fields, f"{name}>typed", [f"{type}>{token}" for type, token in carried])
+    if any(one.unspelled for one in referred):
+        _put(reading.fields, f"{name}:unspelled", ["true"])
 
 
 _READERS: Final[Mapping[SearchType, Callable[[_Reading, Parameter, Found], None]]] = {

@@ -408,7 +408,8 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
     identifiers: tuple[str, ...] = ()
     if rest == "identifier":
         identifiers = tuple(tokens.parse(value, row.logical) for value in _values(text, context))
-    return Chain(row, inner, identifiers)
+    only = modifier if identifiers and modifier != row.only else ""  # `patient` holds no others.
+    return Chain(row, inner, identifiers, only)
 
 
 def _defines(target: str, inner_name: str, rest: str) -> bool:

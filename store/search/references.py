@@ -33,6 +33,8 @@ class Referred(NamedTuple):
     """Token spellings of the contained resource's identifiers."""
     type: str | None = None
     """Of what is referred to, as far as the reference tells."""
+    unspelled: bool = False
+    """It says something, but nothing it could be found by: only `:missing` must know of it."""
 
 
 def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None = None) -> list[str]:
@@ -63,14 +65,16 @@ def index(
     named = text_of(element, "type", path)
     logical = _identifiers(element, "identifier", path) if "identifier" in element else ()
     if text is None:
-        return Referred(logical=logical, type=named)
+        return Referred(logical=logical, type=named, unspelled=not logical and bool(element.keys() - _SILENT))
     if text.startswith("#"):
         inner = contained.get(text[1:])
         if inner is None:
-            return Referred(logical=logical, type=named)
+            return Referred(logical=logical, type=named, unspelled=not logical)
         inner_type = text_of(inner, "resourceType", "contained") or named
         spelled = [] if owner is None else [within(owner, text[1:])]
-        return Referred(tuple(spelled), logical, _identifiers(inner, "identifier", "contained"), inner_type)
+        carried = _identifiers(inner, "identifier", "contained")
+        unspelled = not (spelled or logical or carried)
+        return Referred(tuple(spelled), logical, carried, inner_type, unspelled=unspelled)
     target = parse_reference(text, base=base)
     spelled = [target.spelling]
     if target.version is not None:
@@ -94,6 +98,8 @@ def within(owner: str, contained_id: str) -> str:
 
 
 _PLAIN: Final = frozenset({"reference", "display"})
+_SILENT: Final = frozenset({"id", "extension", "_display"})
+"""R4: an element that holds only an extension counts as missing."""
 
 
 def narrowed(referred: Referred, only: str) -> Referred:

@@ -201,7 +201,8 @@ def of_type(values: Iterable[Json]) -> list[str]:
 
 
 def _of_type(system: str, code: str, value: str) -> str:
-    return f"{_spell(canonical_system(system), code)}|{escape(value)}"
+    # The type is a code, so without case; the value belongs to an identifier.
+    return f"{_spell(canonical_system(system), code.casefold())}|{escape(value)}"
 
 
 def parse_of_type(text: str) -> str:

@@ -68,6 +68,7 @@ async def filled(service: Service) -> Service:
         ("Patient?address=nowh", ["p2"]),
         ("Patient?address-city=nowhere&address-state=xx", ["p2"]),
         ("Patient?identifier:of-type=urn:kinds|MR|3", ["p3"]),
+        ("Patient?identifier:of-type=urn:kinds|mr|3", ["p3"]),
         ("Patient?identifier:of-type=urn:kinds|MR|1", []),
         ("Observation?value-quantity=gt100", ["o1"]),
         ("Observation?value-quantity=5.4", ["o2"]),

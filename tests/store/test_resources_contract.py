@@ -617,6 +617,40 @@ async def test_a_chain_through_too_many_is_refused(database: Database) -> None:
     assert caught.value.issues[0].code == "too-costly"
 
 
+async def test_an_identifier_in_a_reference_to_another_type_is_not_asked_for(store: MongoResources) -> None:
+    npi = identified("urn:npi", "9")
+    told = {"identifier": npi, "type": "Practitioner"}
+    inner = resource("Practitioner", "c", identifier=[npi])
+    await put(
+        store,
+        report("untold", performer=[{"identifier": npi}]),
+        report("told", performer=[told]),
+        report("beside", performer=[{**refers("Practitioner/d1"), "identifier": npi}]),
+        report("contained", contained=[inner], performer=[refers("#c")]),
+    )
+    for name, wanted in (
+        ("performer", "beside contained told untold"),
+        ("performer:Practitioner", "beside contained told untold"),
+        ("performer:Organization", "untold"),
+    ):
+        for value in ("9", "urn:npi|9"):
+            assert sorted(await found(store, f"{name}.identifier={value}")) == wanted.split()
+
+
+async def test_a_reference_that_nobody_can_spell_is_there(store: MongoResources) -> None:
+    await put(
+        store,
+        report("shown", None, subject={"display": "Nobody"}),
+        report("contained", None, contained=[patient("c")], subject=refers("#c")),
+        report("empty", None, subject={"extension": [{"url": "urn:x", "valueString": "unknown"}]}),
+        report("absent", None),
+    )
+    for name, missing in (("subject", "absent empty"), ("patient", "absent empty shown")):
+        assert sorted(await found(store, f"{name}:missing=true")) == missing.split()
+        there = {"shown", "contained", "empty", "absent"} - set(missing.split())
+        assert sorted(await found(store, f"{name}:missing=false")) == sorted(there)
+
+
 # --- order and pages
 
 

@@ -124,6 +124,16 @@ class Parameter:
         """References: where the identifiers of contained targets are stored."""
         return f"index.{self.name}>identifier"
 
+    @cached_property
+    def typed_field(self) -> str:
+        """References: those identifiers again, each behind the type of what carries it, as far as told."""
+        return f"index.{self.name}>typed"
+
+    @cached_property
+    def unspelled_field(self) -> str:
+        """References: there when one says something that no search can spell, such as a display alone."""
+        return f"index.{self.name}:unspelled"
+
 
 WHEN: Final = "when"
 """Where the clinical date of a resource is stored, whatever its type calls it: the default order."""

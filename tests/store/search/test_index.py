@@ -37,6 +37,7 @@ def test_a_report_by_all_that_it_holds() -> None:
         "category": ["lab", "urn:c|lab", "urn:c|"],
         "code": ["58410-2", f"{LOINC}|58410-2", f"{LOINC}|"],
         "encounter:identifier": ["V-1", "|V-1"],
+        "encounter>typed": [">V-1", ">|V-1"],
         "identifier": ["F-1", "urn:f|F-1", "urn:f|"],
         "issued": instants.parse("2020-05-12T08:00:00.000Z"),
         "media": ["Media/m1"],

@@ -16,6 +16,7 @@ from tests.support.reports import BASE, NOW, TENANT, document_of, query_of, repo
 REPORT = TYPES["DiagnosticReport"].by_name
 SUBJECT, PATIENT = REPORT["subject"], REPORT["patient"]
 MRN = {"system": "urn:mrn", "value": "MADE-UP-1"}
+UNSPELLED = Referred(unspelled=True)
 MRN_SPELLINGS = ("MADE-UP-1", "urn:mrn|MADE-UP-1", "urn:mrn|")
 INNER = {"resourceType": "Patient", "id": "p", "identifier": [MRN]}
 ELSEWHERE = "http://ehr.test/fhir/Patient/p1"
@@ -90,7 +91,11 @@ def test_parse_refuses_another_type_than_the_modifier(text: str) -> None:
 @pytest.mark.parametrize(
     ("reference", "as_subject", "as_patient"),
     [
-        pytest.param({"display": "made up"}, Referred(), Referred(), id="display only"),
+        pytest.param(
+            {"extension": [{"url": "urn:x"}]}, Referred(), Referred(), id="nothing but an extension"
+        ),
+        pytest.param({"display": "made up", "type": "Patient"}, UNSPELLED, UNSPELLED, id="display and type"),
+        pytest.param({"display": "made up"}, UNSPELLED, Referred(), id="display only"),
         pytest.param(
             {"identifier": MRN}, Referred((), MRN_SPELLINGS), Referred((), MRN_SPELLINGS), id="logical"
         ),
@@ -127,9 +132,9 @@ def test_parse_refuses_another_type_than_the_modifier(text: str) -> None:
             Referred((), (), MRN_SPELLINGS),
             id="contained",
         ),
-        pytest.param({"reference": "#d"}, Referred(), Referred(), id="contained, without identifier"),
-        pytest.param({"reference": "#nowhere"}, Referred(), Referred(), id="contained nowhere"),
-        pytest.param({"reference": "#"}, Referred(), Referred(), id="the container"),
+        pytest.param({"reference": "#d"}, UNSPELLED, Referred(), id="contained, without identifier"),
+        pytest.param({"reference": "#nowhere"}, UNSPELLED, Referred(), id="contained nowhere"),
+        pytest.param({"reference": "#"}, UNSPELLED, Referred(), id="the container"),
     ],
 )
 def test_index(reference: dict[str, Any], as_subject: Referred, as_patient: Referred) -> None:

@@ -1,0 +1,216 @@
+"""Random searches in the words of the worlds, so that most find something, and seldom everything."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from tests.oracle import worlds
+from tests.oracle.matching import ALIASES, COMMON, ROWS, Row, escaped
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from random import Random
+
+Pair = tuple[str, str]
+
+PREFIXES: Final = ("", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
+SORTS: Final = ("date", "issued", "_lastUpdated", "_id")
+REVERSED: Final = {
+    "Patient": (("DiagnosticReport", "patient"), ("DiagnosticReport", "subject"), ("Observation", "patient")),
+    "Observation": (("DiagnosticReport", "result"),),
+    "ServiceRequest": (("DiagnosticReport", "based-on"), ("Observation", "based-on")),
+    "Encounter": (("DiagnosticReport", "encounter"),),
+    "Specimen": (("DiagnosticReport", "specimen"), ("Observation", "specimen")),
+    "Practitioner": (("DiagnosticReport", "performer"),),
+    "Organization": (("Patient", "organization"),),
+}
+TYPES: Final = ("DiagnosticReport",) * 12 + (
+    "Patient",
+    "Observation",
+    "ServiceRequest",
+    "Encounter",
+    "Specimen",
+)
+STEPS_MAX: Final = 3
+
+
+class Asker:
+    """Asks from one source of chance."""
+
+    def __init__(self, random: Random, moments: Sequence[str]) -> None:
+        self.random = random
+        self.moments = moments
+        """When things were stored."""
+
+    def one(self, choices: Sequence[str]) -> str:
+        return self.random.choice(choices)
+
+    def chance(self, likelihood: float) -> bool:
+        return self.random.random() < likelihood
+
+    def search(self) -> tuple[str, list[Pair]]:
+        type = self.one(TYPES)
+        clauses = self.random.choice((0, 1, 1, 1, 2, 2, 2, 3, 4))
+        pairs = [self.clause(type) for _ in range(clauses)]
+        if self.chance(0.35):
+            names = [name for name in SORTS if name.startswith("_") or name in ROWS[type]]
+            self.random.shuffle(names)
+            keys = names[: self.random.randint(1, 3)]
+            pairs.append(("_sort", ",".join(("-" if self.chance(0.5) else "") + key for key in keys)))
+        if self.chance(0.03):
+            pairs.append((self.one(list(ROWS[type])), self.one(("", ",", ",,"))))
+        return type, pairs
+
+    def clause(self, type: str, steps: int = 0) -> Pair:
+        names = [*ROWS[type]]
+        if type == "DiagnosticReport":
+            names += ["patient"] * 4 + ["subject", "date", "date", "code", "identifier", "order", *ALIASES]
+            if self.chance(0.05):
+                return "order", self.listed(self.order)
+        if self.chance(0.12):
+            names = list(COMMON)
+        if steps < STEPS_MAX and type in REVERSED and self.chance(0.15 if steps == 0 else 0.05):
+            source, reference = self.random.choice(REVERSED[type])
+            inner, text = self.clause(source, steps + 1)
+            return f"_has:{source}:{reference}:{inner}", text
+        name = self.one(names)
+        if name == "order":
+            return name, self.listed(self.order)
+        row = ROWS[type].get(ALIASES.get(name, name)) or COMMON[name]
+        if row.kind == "reference":
+            return self.reference(name, row, steps)
+        if name != "_id" and self.chance(0.08):
+            return f"{name}:missing", self.one(("true", "false"))
+        return getattr(self, f"_{row.kind}")(name, row)  # type: ignore[no-any-return]
+
+    def listed(self, make: object, *more: object) -> str:
+        count = self.random.choice((1, 1, 1, 2, 3))
+        values = [make(*more) for _ in range(count)]  # type: ignore[operator]
+        if self.chance(0.05):
+            values.insert(self.random.randrange(count + 1), "")
+        return ",".join(values)
+
+    # --- values
+
+    def token(self, systems: Sequence[str | None], codes: Sequence[str], miss: str = "nothing") -> str:
+        system, code = self.random.choice(systems), escaped(self.one((*codes, miss)))
+        shape = self.random.random()
+        if shape < 0.4:
+            return code
+        if shape < 0.5:
+            return f"|{code}"
+        if shape < 0.6 and system:
+            return f"{escaped(system)}|"
+        return f"{escaped(system or 'urn:other')}|{code}"
+
+    def identifier(self) -> str:
+        return self.token(worlds.IDENTIFIER_SYSTEMS, worlds.IDENTIFIER_VALUES)
+
+    def order(self) -> str:
+        return self.identifier() if self.chance(0.6) else self.target(("ServiceRequest",))
+
+    def target(self, types: Sequence[str]) -> str:
+        type = self.one(types)
+        id = self.one(worlds.REFERRED[type])
+        spellings = (id, id, f"{type}/{id}", f"{type}/{id}", f"{worlds.BASE}/{type}/{id}")
+        rarely = (f"{worlds.ELSEWHERE}/{type}/{id}", f"{type}/{id}/_history/1", f"{type}/{id.swapcase()}")
+        return self.one(rarely if self.chance(0.15) else spellings)
+
+    def date(self) -> str:
+        text = self.one((*worlds.DATES, "2020-01-01T00:00Z", "2020-01-01T00:00:00", "2018", "2020-03"))
+        return self.one(PREFIXES) + text
+
+    # --- clauses by kind
+
+    def _token(self, name: str, _: Row) -> Pair:
+        if self.chance(0.1):
+            return f"{name}:text", self.listed(self.word, worlds.DISPLAYS)
+        tagged = name in ("_tag", "_security")
+        systems, codes = (
+            (("urn:tags", "urn:codes"), worlds.TAGS) if tagged else (worlds.CODE_SYSTEMS, worlds.CODES)
+        )
+        return self.negated(name), self.listed(self.token, systems, codes)
+
+    def _identifier(self, name: str, _: Row) -> Pair:
+        if name == "identifier" and self.chance(0.08):
+            return f"{name}:of-type", self.listed(self.typed)
+        if self.chance(0.05):
+            return f"{name}:text", self.listed(self.word, worlds.DISPLAYS)
+        return self.negated(name), self.listed(self.identifier)
+
+    def typed(self) -> str:
+        value = escaped(self.one(worlds.IDENTIFIER_VALUES))
+        return f"{self.one(worlds.V2)}|{escaped(self.one(('MR', 'mr', 'a|b')))}|{value}"
+
+    def _code(self, name: str, row: Row) -> Pair:
+        codes = {"gender": ("male", "female", "FEMALE")}.get(name, (*worlds.STATUSES, "FINAL", "active"))
+        return self.negated(name), self.listed(self.token, (row.system,), codes)
+
+    def _boolean(self, name: str, _: Row) -> Pair:
+        return self.negated(name), self.one(("true", "false"))
+
+    def _id(self, name: str, _: Row) -> Pair:
+        ids = [id for of_type in worlds.IDS.values() for id in of_type]
+        return self.negated(name), ",".join(self.random.choices(ids, k=self.random.randint(1, 12)))
+
+    def negated(self, name: str) -> str:
+        return f"{name}:not" if self.chance(0.15) else name
+
+    def _uri(self, name: str, _: Row) -> Pair:
+        return name, self.listed(lambda: escaped(self.one(worlds.PROFILES)))
+
+    def _date(self, name: str, _: Row) -> Pair:
+        if name == "_lastUpdated":
+            return name, self.listed(lambda: self.one(PREFIXES) + self.one((*self.moments, "2026", "2027")))
+        if name == "birthdate":
+            birthdays = ("1980", "1980-05", "1980-05-05", "1985", "1990-01")
+            return name, self.listed(lambda: self.one(PREFIXES) + self.one(birthdays))
+        return name, self.listed(self.date)
+
+    def word(self, texts: Sequence[str]) -> str:
+        text = self.one(texts)
+        shape = self.random.random()
+        if shape < 0.3:
+            text = text[: self.random.randint(2, len(text))]
+        elif shape < 0.5:
+            text = text.split()[-1]
+        elif shape < 0.6:
+            text = text[1:]
+        return escaped(self.one((text, text.upper(), text.lower())))
+
+    def _string(self, name: str, _: Row) -> Pair:
+        texts = worlds.GIVENS if name == "given" else worlds.DISPLAYS if "value" in name else worlds.FAMILIES
+        if self.chance(0.2):
+            return f"{name}:exact", self.listed(lambda: escaped(self.one(texts)))
+        return self.one((name, name, f"{name}:contains")), self.listed(self.word, texts)
+
+    def _quantity(self, name: str, _: Row) -> Pair:
+        return name, self.listed(self.quantity)
+
+    def quantity(self) -> str:
+        number = self.one(("5", "5.4", "5.40", "5.0", "100", "1e2", "0", "-5.4", "5.35"))
+        unit = self.one(worlds.UNITS)
+        return self.one(PREFIXES) + number + self.one(("", f"||{unit}", f"|{worlds.UCUM}|{unit}"))
+
+    def reference(self, name: str, row: Row, steps: int) -> Pair:
+        shape = self.random.random()
+        known = [type for type in row.targets if type in ROWS]
+        if shape < 0.08:
+            return f"{name}:missing", self.one(("true", "false"))
+        if shape < 0.16:
+            return f"{name}:identifier", self.listed(self.identifier)
+        if shape < 0.5 and steps < STEPS_MAX and known:
+            type = self.one(known)
+            if self.chance(0.5):  # The identifier, decision D6.
+                typed = f":{type}" if self.chance(0.4) else ""
+                return f"{name}{typed}.identifier", self.listed(self.identifier)
+            inner, text = self.clause(type, steps + 1)
+            typed = f":{type}" if inner.startswith("_has") or self.chance(0.5) else ""
+            return f"{name}{typed}.{inner}", text
+        targets = [type for type in row.targets if type in worlds.REFERRED] or ["Patient"]
+        if shape < 0.6:
+            type = self.one(targets)
+            own = [type] if type in row.targets else [row.targets[0]]
+            if own[0] in worlds.REFERRED:
+                return f"{name}:{own[0]}", self.listed(self.target, own)
+        return name, self.listed(self.target, targets)
