@@ -81,7 +81,8 @@ async def ask(asker: Asker, search: Search) -> Answer:
     if page.included:
         page = replace(page, included=_readable(asker, page.included))
     if state.position is None:
-        state = replace(state, total=page.total, as_of=page.as_of)
+        if page.next is not None:
+            state = replace(state, total=page.total, as_of=page.as_of)
     elif page.as_of == state.as_of:
         page = replace(page, total=state.total)
     else:  # What was counted is no longer what the pages show.

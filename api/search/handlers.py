@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from store.search.parameters import ResourceType
     from store.search.parse import Pair
     from store.tenancy import TenantSettings
 
@@ -56,7 +57,7 @@ async def search_compartment(request: web.Request) -> web.StreamResponse:
     """GET {base}/Patient/{id}/{Type}: the same search within one patient's compartment."""
     pairs = pairs_of(request.rel_url.raw_query_string)
     resource_type = request.match_info["type"]
-    if "patient" not in _known(resource_type):
+    if "patient" not in _known(resource_type).by_name:
         issue = Issue("not-found", f"`{resource_type}` is not in the compartment of a Patient here")
         raise ServiceError(Category.NOT_FOUND, issue)
     return await _search(request, [("patient", f"Patient/{request.match_info['id']}"), *pairs])
@@ -107,13 +108,13 @@ def _page(request: web.Request, pairs: Sequence[Pair]) -> Search:
     return search
 
 
-def _known(resource_type: str) -> frozenset[str]:
-    """The parameters of a type. Raises ServiceError `not-found` for a type that is not one of R4's."""
+def _known(resource_type: str) -> ResourceType:
+    """The row of a type. Raises ServiceError `not-found` for a type that is not one of R4's."""
     row = TYPES.get(resource_type)
     if row is None:
         issue = Issue("not-found", "there is no such resource type here")
         raise ServiceError(Category.NOT_FOUND, issue)
-    return frozenset(row.by_name)
+    return row
 
 
 def _refuse_unbounded(settings: TenantSettings, search: Search) -> None:

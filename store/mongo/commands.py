@@ -85,54 +85,44 @@ def aggregate(stages: Sequence[Mapping[str, Any]], *, hint: str) -> Command:
 
 def _joined(join: Join, stages: Stages) -> Stages:
     """The stages on what the entries of the targets find, `keys` at their head."""
-    entries = {
-        "$switch": {
-            "branches": [
-                {
-                    "case": {"$eq": ["$type", target]},
-                    "then": [{"$concat": [_text(one[0]), "$id", _text(one[1])]} for one in templates],
-                }
-                for target, templates in join.templates.items()
-            ],
-            "default": [],
-        }
-    }
-    found = {"_id": 0, "entries": entries, "target": {"$concat": ["$type", "/", "$id"]}}
-    everything = {"$concatArrays": ["$$value", "$$this"]}
+    found: dict[str, Any] = {"_id": 0, "entries": _entries(join)}
+    gathered: dict[str, Any] = {"entries": _gathered(join)}
+    lookup: dict[str, Any] = {"from": RESOURCES, "localField": "entries", "foreignField": "keys"}
+    if join.tested:
+        found["target"] = {"$concat": ["$type", "/", "$id"]}
+        gathered[TARGETS] = f"${TARGETS}.target"
+        lookup["let"] = {TARGETS: f"${TARGETS}"}
+    targets = [{"$match": join.targets}, {"$project": found}]
     return [
         {"$documents": [{"entries": list(join.entries)}]},
-        {
-            "$lookup": {
-                "from": RESOURCES,
-                "pipeline": [{"$match": join.targets}, {"$project": found}],
-                "as": TARGETS,
-            }
-        },
-        {
-            "$project": {
-                TARGETS: f"${TARGETS}.target",
-                "entries": {
-                    "$reduce": {"input": f"${TARGETS}.entries", "initialValue": "$entries", "in": everything}
-                },
-            }
-        },
-        {
-            "$lookup": {
-                "from": RESOURCES,
-                "localField": "entries",
-                "foreignField": "keys",
-                "let": {TARGETS: f"${TARGETS}"},
-                "pipeline": stages,
-                "as": "found",
-            }
-        },
+        {"$lookup": {"from": RESOURCES, "pipeline": targets, "as": TARGETS}},
+        {"$project": gathered},
+        {"$lookup": {**lookup, "pipeline": stages, "as": "found"}},
         {"$unwind": "$found"},
         {"$replaceRoot": {"newRoot": "$found"}},
     ]
 
 
-def _text(text: str) -> object:
-    return {"$literal": text}
+def _entries(join: Join) -> object:
+    """Of one target: an entry, or a list of them when each has several."""
+    by_type = {target: [_filled(*one) for one in made] for target, made in join.templates.items()}
+    whole = {target: made if join.several else made[0] for target, made in by_type.items()}
+    *others, last = whole.items()
+    branches = [{"case": {"$eq": ["$type", target]}, "then": made} for target, made in others]
+    return {"$switch": {"branches": branches, "default": last[1]}} if branches else last[1]
+
+
+def _filled(before: str, behind: str) -> object:
+    return {"$concat": [before, "$id", behind] if behind else [before, "$id"]}
+
+
+def _gathered(join: Join) -> object:
+    """Of all targets, and those that hang on none."""
+    found = f"${TARGETS}.entries"
+    if not join.several:
+        return {"$concatArrays": ["$entries", found]}
+    both = {"$concatArrays": ["$$value", "$$this"]}
+    return {"$reduce": {"input": found, "initialValue": "$entries", "in": both}}
 
 
 def examined(explained: Mapping[str, Any]) -> tuple[int, int, int, list[str]]:

@@ -116,7 +116,7 @@ def _by_id(tenant: str, wanted: Sequence[str], *, now: datetime) -> FindPlan:
         "type": {"$exists": True},  # A deleted resource has none.
         "expires_at": {"$gt": now},
     }
-    return FindPlan(filter=found, sort=(), limit=0, hint="_id_", shape="include", matching=found)
+    return FindPlan(filter=found, sort=(), limit=0, hint="_id_", described=lambda: "include", matching=found)
 
 
 def _targets(include: Include, frontier: Sequence[Document]) -> Iterator[str]:

@@ -27,14 +27,14 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.client import Database
-    from store.search.criteria import SearchQuery
+    from store.search.criteria import Moment, SearchQuery
     from store.search.plan import FindPlan
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
-QUICK_THREADS: Final = 4
+QUICK_THREADS: Final = 2
 """For searches that an index entry drives. More threads only fight for the interpreter."""
-QUICK_TOGETHER: Final = 8
+QUICK_TOGETHER: Final = 16
 """Quick searches that share a turn: each takes well under a millisecond."""
 
 
@@ -89,12 +89,13 @@ class Searches:
         find = self._plan(view, tenant, query)
         fields = {**projection(find), **includes.projection(query.includes)}
         documents = view.find(find, fields) if query.count else []
-        page = _page(query, find, documents)
+        page = _page(query, find, documents, view.moment)
         if query.includes:
             page = replace(page, included=self._included(view, tenant, query, documents[: query.count]))
         if page.total is None and query.total is not Total.NONE:
-            page = replace(page, total=self._count(view, find, query, seconds))
-        return replace(page, as_of=view.moment)
+            total = self._count(view, find, query, seconds)
+            page = replace(page, total=total, as_of=view.moment)
+        return page
 
     def _included(
         self, view: View, tenant: Tenant, query: SearchQuery, matches: list[dict[str, Any]]
@@ -135,7 +136,7 @@ class Searches:
         return None if bound is not None and count > bound else count
 
 
-def _page(query: SearchQuery, find: FindPlan, documents: list[dict[str, Any]]) -> Page:
+def _page(query: SearchQuery, find: FindPlan, documents: list[dict[str, Any]], as_of: Moment | None) -> Page:
     backwards = query.position is not None and query.position.backwards
     more = len(documents) > query.count
     shown = documents[: query.count]
@@ -150,6 +151,7 @@ def _page(query: SearchQuery, find: FindPlan, documents: list[dict[str, Any]]) -
         previous=_position(find, shown[0], backwards=True)
         if shown and (more if backwards else query.position is not None)
         else None,
+        as_of=as_of,
     )
 
 

@@ -89,10 +89,7 @@ def _keys_of(clause: Clause, resolved: Resolved) -> _Keys | None:
     """The `keyed` entries without which the clause cannot hold; None when there is no such set."""
     match clause:
         case Tokens():
-            if not clause.parameter.keyed or clause.negated:
-                return None
-            keys = _token_keys(clause.parameter.keyed_as or clause.parameter.name, clause.spellings)
-            return keys and _Keys(keys.entries, keys.exact and not clause.parameter.keyed_as)
+            return _token_keys(clause)
         case References():
             return _reference_keys(clause.parameter, clause.spellings)
         case Strings():
@@ -102,7 +99,7 @@ def _keys_of(clause: Clause, resolved: Resolved) -> _Keys | None:
             return _Keys(entries, exact=True, starts=True)
         case Chain():
             targets = _reference_keys(clause.parameter, resolved[clause])
-            own = _token_keys(clause.parameter.identifier_key, clause.identifiers)
+            own = _whole_keys(clause.parameter.identifier_key, clause.identifiers)
             either = _union((targets, own))
             return either and either._replace(exact=either.exact and not clause.only)
         case AnyOf():
@@ -122,11 +119,24 @@ def _union(parts: Sequence[_Keys | None]) -> _Keys | None:
     return _Keys(tuple(entries), all(part.exact for part in parts if part))
 
 
-def _token_keys(name: str, spellings: Sequence[str]) -> _Keys | None:
+def _token_keys(clause: Tokens) -> _Keys | None:
+    parameter, spellings = clause.parameter, clause.spellings
+    if not parameter.keyed or clause.negated:
+        return None
+    if parameter.keyed_as:
+        keys = _whole_keys(parameter.keyed_as, spellings)
+        return keys and keys._replace(exact=False)
     codes = dict.fromkeys(map(bare, spellings))
     if "" in codes:  # `system|` finds too much to be worth entries.
         return None
-    return _Keys(tuple(key(name, code) for code in codes), all(map(is_bare, spellings)))
+    return _Keys(tuple(key(parameter.name, code) for code in codes), all(map(is_bare, spellings)))
+
+
+def _whole_keys(name: str, spellings: Sequence[str]) -> _Keys | None:
+    """Entries of identifiers within references, which hold the system too."""
+    if not all(map(bare, spellings)):
+        return None
+    return _Keys(tuple(key(name, spelling) for spelling in spellings), exact=True)
 
 
 def _reference_keys(parameter: Parameter, spellings: Sequence[str]) -> _Keys | None:

@@ -284,7 +284,8 @@ def _reference_keys(parameter: Parameter, fields: Fields) -> Iterator[str]:
             yield key(name, spelling)
     for held in (f"{name}:identifier", f"{name}>identifier"):
         if held in fields:
-            yield from (key(parameter.identifier_key, code) for code in _codes(fields[held]))
+            # With the system as well: they are few, and a chain then needs no second look.
+            yield from (key(parameter.identifier_key, str(s)) for s in fields[held] if tokens.bare(str(s)))
 
 
 def names_patient(spelling: str) -> bool:

@@ -33,6 +33,13 @@ class Join:
     """By the target's type: what stands before and behind its id in the entries of what refers to it."""
     entries: tuple[str, ...]
     """Those that hang on no target."""
+    tested: bool
+    """Whether the filter asks for the targets as well."""
+
+    @property
+    def several(self) -> bool:
+        """Whether one target makes several entries."""
+        return any(len(made) > 1 for made in self.templates.values())
 
 
 def joinable(clauses: Iterable[Clause]) -> Chain | None:
@@ -61,7 +68,7 @@ def places(chain: Chain) -> tuple[str, ...]:
     return tuple(f"{target}/{PLACE}" for target, _ in chain.inner)
 
 
-def join(chain: Chain, targets: Sequence[Filter], keys: Iterable[str]) -> Join | None:
+def join(chain: Chain, targets: Sequence[Filter], keys: Iterable[str], *, tested: bool) -> Join | None:
     """How the entries of a driver come about; None when no entry hangs on a target."""
     entries: list[str] = []
     templates: dict[str, tuple[tuple[str, str], ...]] = {}
@@ -73,7 +80,7 @@ def join(chain: Chain, targets: Sequence[Filter], keys: Iterable[str]) -> Join |
                 break
         else:
             entries.append(entry)
-    return Join(_merged(targets), templates, tuple(entries)) if templates else None
+    return Join(_merged(targets), templates, tuple(entries), tested) if templates else None
 
 
 def _merged(filters: Sequence[Filter]) -> Filter:

@@ -143,11 +143,16 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
         raise ServiceError(Category.INCORRECT, *refused)
     limits = context.limits
     count = limits.count_default if draft.count is None else min(draft.count, limits.count_max)
-    query = SearchQuery(resource_type, tuple(draft.clauses), draft.sort, count, draft.total)
-    query = replace(query, includes=tuple(draft.includes))
-    query = replace(query, summary=draft.summary or Summary.FALSE, elements=tuple(draft.elements))
-    if draft.summary is Summary.COUNT:
-        query = replace(query, count=0)
+    query = SearchQuery(
+        resource_type,
+        tuple(draft.clauses),
+        draft.sort,
+        0 if draft.summary is Summary.COUNT else count,
+        draft.total,
+        includes=tuple(draft.includes),
+        summary=draft.summary or Summary.FALSE,
+        elements=tuple(draft.elements),
+    )
     return Understood(query, tuple(understood), tuple(ignored))
 
 

@@ -7,6 +7,7 @@ https://hl7.org/fhir/R4/search.html
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.search.conditions import any_of, condition
@@ -18,7 +19,7 @@ from store.search.sorting import order_of
 from store.search.strings import LAST
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from store.search.criteria import Filter, Position, Resolved
@@ -35,8 +36,7 @@ class FindPlan:
     limit: int
     hint: str
     """Name of the index: one of `store.mongo.indexes`."""
-    shape: str
-    """The query with its values left out, for logs and metrics."""
+    described: Callable[[], str]
     matching: Filter = field(default_factory=dict)
     """The filter without the page's position: what `total` counts."""
     computed: Mapping[str, Expression] = field(default_factory=dict)
@@ -45,6 +45,11 @@ class FindPlan:
     """The page's position, where it is not part of the filter because it takes computed fields."""
     join: Join | None = None
     """Where the index entries come from that the filter leaves out."""
+
+    @property
+    def shape(self) -> str:
+        """The query with its values left out."""
+        return self.described()
 
 
 class Explanation(NamedTuple):
@@ -78,7 +83,8 @@ def joined(tenant: str, query: SearchQuery, *, now: datetime) -> FindPlan | None
         return None
     inner = [SearchQuery(target, (clause,)) for target, clause in chain.inner]
     targets = [plan(tenant, one, resolved={}, now=now).filter for one in inner]
-    made = join(chain, targets, driver.keys)
+    tested = not any(chain is one for one in driver.covered)
+    made = join(chain, targets, driver.keys, tested=tested)
     return made if made is None else _find(tenant, query, driver, resolved=resolved, now=now, made=made)
 
 
@@ -114,7 +120,7 @@ def _find(  # noqa: PLR0913 -- what a plan is made of
         sort=fields,
         limit=query.count + 1,
         hint=_hint(driver, fields),
-        shape=shape(query, driver, rest, order.fields),
+        described=partial(shape, query, driver, rest, order.fields),
         computed=order.computed,
         after={"$and": after} if after and not within else {},
         join=made,

@@ -39,8 +39,6 @@ ORDERS: Final = (
     "NutritionOrder",
     "ServiceRequest",
 )
-CONTAINED_CHAINS: Final = True
-"""Whether a chain looks into contained targets by any parameter; the store does so by `identifier` only."""
 COMMON: Final = {
     "_id": Row("id", "id"),
     "_lastUpdated": Row("date", "meta.lastUpdated"),
@@ -560,8 +558,7 @@ def chained(world: World, found: list[Json], only: str, rest: str, text: str, ro
             target, inside = hit
             type = target["resourceType"]
             defined = rest.startswith("_has:") or row_of(type, name) is not None
-            looked_into = target is inside or rest == "identifier" or CONTAINED_CHAINS
-            if type in types and defined and looked_into and holds(world, target, rest, text, inside):
+            if type in types and defined and holds(world, target, rest, text, inside):
                 return True
         # Decision D6: the target may never arrive.
         if rest == "identifier" and type_of(one, root) in (None, *types) and identified(one, text):

@@ -55,6 +55,7 @@ def test_a_report_by_all_that_it_holds() -> None:
             "based-on=ServiceRequest/s1/_history/2",
             "code=58410-2",
             "encounter.identifier=V-1",
+            "encounter.identifier=|V-1",
             "identifier=F-1",
             f"{patient}&category=lab",
             f"{patient}&code=58410-2",
