@@ -63,6 +63,9 @@ def search_page() -> str:
         "Modifiers: `:missing` on all; `:not` and `:text` on tokens, `:of-type` on identifiers;",
         "`:identifier` and `:Type` on references; `:exact` and `:contains` on strings.",
         "",
+        "`_sort` takes each of them but composites, `_text`, `_content` and `order`, several with commas,",
+        "`-` before those that go down; what has no value sorts below everything.",
+        "",
         "`_summary` (`true`, `text`, `data`, `count`, `false`) and `_elements=status,code` cut down",
         "what is shown; mandatory elements and modifiers stay.",
         "",
@@ -104,8 +107,10 @@ def _notes(row: Parameter) -> Iterator[str]:
         yield "also " + ", ".join(f"`{alias}`" for alias in row.aliases)
     if row.targets:
         yield "to any type" if row.targets == ANY else "to " + ", ".join(row.targets)
-    if row.sortable:
-        yield "sortable"
+    if row.components:
+        yield "written `" + "$".join(part.name for part in row.components) + "`"
+    elif row.members and not row.documentation:
+        yield "one of " + ", ".join(f"`{name}`" for name in row.members)
     if row.documentation:
         yield row.documentation
 
