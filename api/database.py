@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry
 from api.app import utc_now
 from store.metrics import StoreMetrics
 from store.mongo.embedded import embedded
+from store.mongo.memory import memory, quarter
 from store.mongo.stores import opened
 
 if TYPE_CHECKING:
@@ -36,7 +37,8 @@ async def database(settings: Settings, *, role: Literal["serve", "command"]) -> 
     if settings.mongodb_uri is not None:
         yield Database(settings.mongodb_uri.get_secret_value())
         return
-    async with embedded(settings.data_dir, role=role, binary=settings.mongod) as child:
+    cache = settings.mongod_cache_gigabytes or quarter(memory())
+    async with embedded(settings.data_dir, role=role, binary=settings.mongod, cache_gigabytes=cache) as child:
         yield Database(child.uri, child.exited)
 
 

@@ -68,6 +68,9 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     mongod: Path | None = None
     """The mongod binary to embed. Unset: the one on PATH, else the one of the optional extra."""
 
+    mongod_cache_gigabytes: float | None = Field(default=None, ge=0.25, le=10_000)
+    """Cache of the embedded MongoDB, GiB. Unset: a quarter of the memory. What is searched should fit."""
+
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that is logged. INFO has one line per request; WARNING only what needs a look."""
     drain_seconds: Seconds = 5.0
