@@ -6,12 +6,12 @@ https://hl7.org/fhir/R4/search.html
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.search.conditions import any_of, condition
-from store.search.criteria import SearchQuery, flat
+from store.search.criteria import flat, steps
 from store.search.drivers import driver_of
 from store.search.joins import Join, join, joinable, places
 from store.search.shapes import shape
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from store.search.criteria import Filter, Position, Resolved
+    from store.search.criteria import Clause, Filter, Position, Resolved, SearchQuery
     from store.search.drivers import Driver
     from store.search.sorting import Expression
 
@@ -67,63 +67,73 @@ class Explanation(NamedTuple):
 
 def plan(tenant: str, query: SearchQuery, *, resolved: Resolved, now: datetime) -> FindPlan:
     """The find for one page; `resolved` holds the targets of each chain, `now` hides what has expired."""
-    driver = driver_of(tuple(flat(query.clauses)), resolved)
-    return _find(tenant, query, driver, resolved=resolved, now=now)
+    return _ordered(query, _matching(tenant, query.type, query.clauses, resolved, now))
 
 
 def joined(tenant: str, query: SearchQuery, *, now: datetime) -> FindPlan | None:
     """The same when a chain can be followed within the command; None when it must be resolved before."""
-    clauses = tuple(flat(query.clauses))
-    chain = joinable(clauses)
+    chain = joinable(flat(query.clauses))
     if chain is None:
         return None
-    resolved: Resolved = {chain: places(chain)}
-    driver = driver_of(clauses, resolved)
+    found = _matching(tenant, query.type, query.clauses, {chain: places(chain)}, now)
+    driver = found.driver
     if driver is None or driver.starts or driver.name == "_id":
         return None
-    inner = [SearchQuery(target, (clause,)) for target, clause in chain.inner]
-    targets = [plan(tenant, one, resolved={}, now=now).filter for one in inner]
-    tested = not any(chain is one for one in driver.covered)
+    targets = [_matching(tenant, target, (inner,), {}, now).filter for target, inner in chain.inner]
+    tested = any(chain is one for one in steps(found.rest))
     made = join(chain, targets, driver.keys, tested=tested)
-    return made if made is None else _find(tenant, query, driver, resolved=resolved, now=now, made=made)
+    if made is None:
+        return None
+    within = {name: value for name, value in found.filter.items() if name != "keys"}
+    return replace(_ordered(query, found._replace(filter=within)), join=made)
 
 
-def _find(  # noqa: PLR0913 -- what a plan is made of
-    tenant: str,
-    query: SearchQuery,
-    driver: Driver | None,
-    *,
-    resolved: Resolved,
-    now: datetime,
-    made: Join | None = None,
-) -> FindPlan:
+class _Matching(NamedTuple):
+    """What matches, in no order."""
+
+    filter: Filter
+    driver: Driver | None
+    rest: Sequence[Clause]
+    """The clauses that the driver does not decide alone."""
+
+
+def _matching(
+    tenant: str, resource_type: str, clauses: Sequence[Clause], resolved: Resolved, now: datetime
+) -> _Matching:
+    clauses = tuple(flat(clauses))
+    driver = driver_of(clauses, resolved)
     covered = driver.covered if driver else ()
-    rest = [clause for clause in flat(query.clauses) if not any(clause is one for one in covered)]
+    rest = [clause for clause in clauses if not any(clause is one for one in covered)]
     conditions = [condition(clause, resolved) for clause in rest]
-    matching: dict[str, object] = {"tenant": tenant, "type": query.type, "expires_at": {"$gt": now}}
+    found: dict[str, object] = {"tenant": tenant, "type": resource_type, "expires_at": {"$gt": now}}
     if driver and driver.name == "_id":
-        matching["_id"] = {"$in": [document_id(tenant, query.type, one) for one in driver.keys]}
+        found["_id"] = {"$in": [document_id(tenant, resource_type, one) for one in driver.keys]}
     elif driver and driver.starts:
         conditions = [any_of([_starts(entry) for entry in driver.keys]), *conditions]
-    elif driver and made is None:
-        matching["keys"] = driver.keys[0] if len(driver.keys) == 1 else {"$in": list(driver.keys)}
+    elif driver:
+        found["keys"] = driver.keys[0] if len(driver.keys) == 1 else {"$in": list(driver.keys)}
     if conditions:
-        matching["$and"] = conditions
+        found["$and"] = conditions
+    return _Matching(found, driver, rest)
+
+
+def _ordered(query: SearchQuery, matching: _Matching) -> FindPlan:
+    found, driver, rest = matching
     order = order_of(query)
-    backwards = query.position is not None and query.position.backwards
-    fields = tuple((name, -direction if backwards else direction) for name, direction in order.fields)
-    after = [] if query.position is None else _after(fields, query.position)
-    within = after and not order.computed
+    fields, after = order.fields, []
+    if query.position is not None:
+        if query.position.backwards:
+            fields = tuple([(name, -direction) for name, direction in fields])
+        after = _after(fields, query.position)
     return FindPlan(
-        filter={**matching, "$and": [*conditions, *after]} if within else matching,
-        matching=matching,
+        filter={"$and": [found, *after]} if after and not order.computed else found,
+        matching=found,
         sort=fields,
         limit=query.count + 1,
         hint=_hint(driver, fields),
         described=partial(shape, query, driver, rest, order.fields),
         computed=order.computed,
-        after={"$and": after} if after and not within else {},
-        join=made,
+        after={"$and": after} if after and order.computed else {},
     )
 
 

@@ -13,7 +13,7 @@ from store.search.drivers import keyable
 from store.search.parameters import WHEN, Parameter, SearchType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from store.search.criteria import Clause, SearchQuery, SortKey
 
@@ -42,6 +42,8 @@ def order_of(query: SearchQuery) -> Order:
 
     Unless asked otherwise the newest come first, and a poll by `_lastUpdated` in the order of arrival.
     """
+    if not query.sort:
+        return _unasked(query.clauses)
     computed: dict[str, Expression] = {}
     fields: dict[str, int] = {}
     for key in query.sort:
@@ -54,13 +56,19 @@ def order_of(query: SearchQuery) -> Order:
             computed[name] = _COMPUTED[key.parameter.type](key)
         if name == "id":
             break  # Nothing is left to sort behind it.
-    if not query.sort:
-        clauses = list(flat(query.clauses))
-        polls = any(map(_polls, clauses)) and not any(map(keyable, clauses))
-        fields = {"updated.lo": 1} if polls else {f"{WHEN}.lo": -1}
     # The id goes the way of the last key, so that one index serves both directions.
     fields.setdefault("id", list(fields.values())[-1])
     return Order(tuple(fields.items()), computed)
+
+
+def _unasked(clauses: Iterable[Clause]) -> Order:
+    clauses = list(flat(clauses))
+    polls = any(map(_polls, clauses)) and not any(map(keyable, clauses))
+    return _ARRIVAL if polls else _NEWEST_FIRST
+
+
+_ARRIVAL: Final = Order((("updated.lo", 1), ("id", 1)), {})
+_NEWEST_FIRST: Final = Order(((f"{WHEN}.lo", -1), ("id", -1)), {})
 
 
 def _polls(clause: Clause) -> bool:
