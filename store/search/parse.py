@@ -462,16 +462,27 @@ def _names(clause: Clause, names: Sequence[str]) -> bool:
             whole = all(map(tokens.bare, clause.spellings))  # `system|` names everyone.
             return clause.parameter.name in names and whole and not clause.negated
         case References():
-            return clause.parameter.name in names
+            return clause.parameter.name in names and _may_be_a_patient(clause)
         case Chain():
             whole = bool(clause.identifiers) and all(map(tokens.bare, clause.identifiers))
-            return clause.parameter.name in names and whole
+            elsewhere = clause.parameter.narrower is not None and clause.only not in ("", "Patient")
+            return clause.parameter.name in names and whole and not elsewhere
         case Has() | AnyOf():
             return False
         case Dates() | Strings() | Quantities() | Words() | Missing() | Together() | All():
             return False
         case _:
             assert_never(clause)
+
+
+def _may_be_a_patient(clause: References) -> bool:
+    """Of a `subject`: a ward or a group is no patient, and all their patients' reports would be found.
+
+    An absolute reference that tells no type may be one.
+    """
+    if clause.parameter.narrower is None:
+        return True
+    return any(references.type_of(spelling) in (None, "Patient") for spelling in clause.spellings)
 
 
 def _names_itself(clause: Clause) -> bool:

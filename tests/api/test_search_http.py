@@ -188,6 +188,7 @@ UNBOUNDED = [
     "pateint=p1",
     "code=58410-2",
     "patient=",
+    "subject=Location/ward",
     "patient:missing=false",
     "subject:missing=true",
     "patient.birthdate=2000-01-01",
