@@ -127,11 +127,12 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
             _read(draft, resource_type, name, text, context)
             understood.append((name, text))
         except _Unknown as error:
-            issue = Issue("not-supported", error.text, (shown(name),))
             if context.strict:
-                refused.append(issue)
+                refused.append(Issue("not-supported", error.text, (shown(name),)))
             else:
-                ignored.append(replace(issue, severity="information"))
+                said = f"{error.text}; it was left out"
+                ignored.append(Issue("not-supported", said, (shown(name),), "information"))
+                understood += [(name, error.rest)] if error.rest else []
         except _Refused as error:
             refused.append(Issue(error.code, f"`{shown(name)}`: {error.text}", (shown(name),)))
     if len(draft.clauses) > context.limits.clauses_max:
@@ -276,7 +277,7 @@ def _row(resource_type: str, name: str) -> Parameter:
         message = "is not offered here, and cannot be left out without answering another question"
         raise _Refused(message, "not-supported")
     if row is None:
-        message = f"`{resource_type}` has no search parameter `{shown(name)}` here; it was left out"
+        message = f"`{resource_type}` has no search parameter `{shown(name)}` here"
         raise _Unknown(message)
     return row
 

@@ -241,6 +241,7 @@ async def test_lenient_handling_drops_what_it_does_not_know_and_says_so(service:
     [outcome] = [entry for entry in lenient.body["entry"] if entry["search"]["mode"] == "outcome"]
     [issue] = [i for i in outcome["resource"]["issue"] if i["expression"] == ["colour"]]
     assert (issue["severity"], issue["code"]) == ("information", "not-supported")
+    assert issue["details"]["text"].endswith("; it was left out")
     assert SENTINEL not in lenient.text
 
 
@@ -249,6 +250,7 @@ async def test_strict_handling_refuses_what_it_does_not_know(service: Service) -
         answer = await service.search(f"patient=p1&colour={SENTINEL}&size=2", prefer=prefer)
         is_refused(answer, "not-supported", "`colour`", "`size`")
         assert len(answer.issues) == 2
+        assert "left out" not in answer.texts
 
 
 @pytest.mark.parametrize("prefer", ["handling=lenient", "handling=strict"])
