@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from store.errors import Category, ServiceError
@@ -89,9 +89,11 @@ class Understood:
 
 
 class _Unknown(Exception):  # noqa: N818 -- decides between lenient and strict, never leaves
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, rest: str = "") -> None:
         super().__init__(text)
         self.text = text
+        self.rest = rest
+        """What was understood of the value all the same."""
 
 
 class _Refused(Exception):  # noqa: N818 -- becomes an Issue of the parameter
@@ -108,7 +110,7 @@ class _Draft:
     clauses: list[Clause] = field(default_factory=list)
     sort: tuple[SortKey, ...] = ()
     count: int | None = None
-    total: Total = Total.BOUNDED
+    total: Total | None = None
     includes: list[Include] = field(default_factory=list)
     summary: Summary | None = None
     elements: list[str] = field(default_factory=list)
@@ -144,12 +146,18 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
         raise ServiceError(Category.INCORRECT, *refused)
     limits = context.limits
     count = limits.count_default if draft.count is None else min(draft.count, limits.count_max)
-    query = SearchQuery(resource_type, tuple(draft.clauses), draft.sort, count, draft.total)
-    query = replace(query, includes=tuple(draft.includes))
-    query = replace(query, summary=draft.summary or Summary.FALSE, elements=tuple(draft.elements))
-    if draft.summary is Summary.COUNT:
-        query = replace(query, count=0)
-    return Understood(query, tuple(understood), tuple(ignored))
+    query = SearchQuery(
+        resource_type,
+        tuple(draft.clauses),
+        draft.sort,
+        0 if draft.summary is Summary.COUNT else count,
+        draft.total or Total.BOUNDED,
+        includes=tuple(draft.includes),
+        summary=draft.summary or Summary.FALSE,
+        elements=tuple(draft.elements),
+    )
+    used = dict.fromkeys((name, str(count) if name == "_count" else text) for name, text in understood)
+    return Understood(query, tuple(used), tuple(ignored))
 
 
 _NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_:.\-]{0,127}")
@@ -161,10 +169,14 @@ def shown(name: str) -> str:
 
 
 def _read(draft: _Draft, resource_type: str, name: str, text: str, context: Context) -> None:
-    reader = _RESULT.get(name)
+    base, colon, _ = name.partition(":")
+    reader = _RESULT.get(base)
+    if reader is not None and colon:
+        message = f"this modifier is not supported here; `{base}` takes none"
+        raise _Refused(message, "not-supported")
     if reader is not None:
         reader(draft, resource_type, text)
-    elif name.partition(":")[0] in includes.NAMES:
+    elif base in includes.NAMES:
         _read_include(draft, name, text)
     else:
         draft.clauses.append(_clause(resource_type, name, text, context))
@@ -177,7 +189,8 @@ def _read_count(draft: _Draft, _: str, text: str) -> None:
     if not _COUNT.fullmatch(text):
         message = "must be a whole number, 0 or more"
         raise _Refused(message)
-    draft.count = int(text)
+    # Of several none may be exceeded: R4 lets a page be smaller, never larger.
+    draft.count = int(text) if draft.count is None else min(draft.count, int(text))
 
 
 def _read_total(draft: _Draft, _: str, text: str) -> None:
@@ -185,20 +198,25 @@ def _read_total(draft: _Draft, _: str, text: str) -> None:
     if text not in totals:
         message = "must be `none`, `estimate` or `accurate`"
         raise _Refused(message)
+    if draft.total not in (None, totals[text]):
+        message = "may be asked one way only"
+        raise _Refused(message)
     draft.total = totals[text]
 
 
 def _read_sort(draft: _Draft, resource_type: str, text: str) -> None:
-    keys = []
-    for part in filter(None, text.split(",")):  # Names: there is nothing to escape.
-        name = part.removeprefix("-")
-        row = TYPES[resource_type].by_name.get(name)
-        if row is None or not row.sortable:
-            sortable = sorted(n for n, r in TYPES[resource_type].by_name.items() if r.sortable)
-            message = f"`_sort` takes {', '.join(f'`{n}`' for n in sortable)}, with `-` before it to go down"
-            raise _Unknown(message)
-        keys.append(SortKey(row, descending=part.startswith("-")))
-    draft.sort = tuple(keys)
+    """Repeated, each adds its keys behind the others."""
+    rows = TYPES[resource_type].by_name
+    known, keys = [], list(filter(None, text.split(",")))  # Names: there is nothing to escape.
+    for key in keys:
+        row = rows.get(key.removeprefix("-"))
+        if row is not None and row.sortable:
+            known.append(key)
+            draft.sort += (SortKey(row, descending=key.startswith("-")),)
+    if known != keys:
+        sortable = sorted(n for n, r in rows.items() if r.sortable)
+        message = f"`_sort` takes {', '.join(f'`{n}`' for n in sortable)}, with `-` before it to go down"
+        raise _Unknown(message, rest=",".join(known))
 
 
 def _read_include(draft: _Draft, name: str, text: str) -> None:
@@ -246,7 +264,7 @@ _RESULT: Final[Mapping[str, Callable[[_Draft, str, str], None]]] = {
 
 
 def _clause(resource_type: str, name: str, text: str, context: Context, steps: int = 1) -> Clause:
-    if name.startswith("_has:"):
+    if name.partition(":")[0] == "_has":
         return _reverse(resource_type, name, text, context, steps)
     head, dot, rest = name.partition(".")
     if dot:
@@ -256,7 +274,9 @@ def _clause(resource_type: str, name: str, text: str, context: Context, steps: i
     if colon and not modifier:
         message = "a modifier is missing behind the colon"
         raise _Refused(message)
-    composed = row.type in (SearchType.SPECIAL, SearchType.COMPOSITE)
+    composed = row.type is SearchType.COMPOSITE
+    if modifier and row.type is SearchType.SPECIAL:
+        return _clause(resource_type, f"{row.members[0]}:{modifier}", text, context, steps)
     if modifier == "missing" and not composed and row.field not in ("id", "type"):
         return Missing(row, missing=_boolean(text))
     if composed and modifier:
@@ -385,7 +405,13 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
         message = f"a chain may follow at most {CHAIN_STEPS_MAX} references"
         raise _Refused(message, "too-costly")
     base, colon, modifier = head.partition(":")
+    inner_name = rest.partition(".")[0].partition(":")[0]
+    if not base or not inner_name:
+        message = "a step of the chain is empty"
+        raise _Refused(message)
     row = _row(resource_type, base)
+    if row.type is SearchType.SPECIAL:
+        row = _row(resource_type, row.members[0])
     if row.type is not SearchType.REFERENCE:
         message = f"`{row.name}` is not a reference, so nothing can be chained behind it"
         raise _Refused(message)
@@ -400,7 +426,6 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
     if len(targets) > CHAIN_TYPES_MAX:
         message = f"points at any resource: a chain through it names the type, `{row.name}:Type.…`"
         raise _Refused(message, "too-costly")
-    inner_name = rest.partition(".")[0].partition(":")[0]
     defining = [target for target in targets if _defines(target, inner_name, rest)]
     if not defining:
         message = f"no target of `{row.name}` has a search parameter `{shown(inner_name)}` here"

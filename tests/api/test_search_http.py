@@ -246,7 +246,13 @@ async def test_lenient_handling_drops_what_it_does_not_know_and_says_so(service:
 
 
 async def test_strict_handling_refuses_what_it_does_not_know(service: Service) -> None:
-    for prefer in ("handling=strict", "return=minimal; handling=strict", 'respond-async, handling="strict"'):
+    for prefer in (
+        "handling=strict",
+        "return=minimal; handling=strict",
+        'respond-async, handling="strict"',
+        "handling = strict",
+        "Handling=strict, handling=lenient",
+    ):
         answer = await service.search(f"patient=p1&colour={SENTINEL}&size=2", prefer=prefer)
         is_refused(answer, "not-supported", "`colour`", "`size`")
         assert len(answer.issues) == 2
@@ -360,6 +366,7 @@ async def test_limits_of_one_search(mongodb: str) -> None:
         is_refused(await small.search("patient=p1,p2,p3,p4"), "too-costly", "`patient`")
         capped = await small.search("patient=p1&_count=1000")
         assert (len(capped.ids), capped.body["total"]) == (2, 3)
+        assert capped.links["self"].endswith("?patient=p1&_count=2")  # What was used, not what was asked.
     many = "&".join(f"a{n}=1" for n in range(501))
     async with opened_service(mongodb) as usual:
         is_refused(await usual.search(many), "invalid", "500")
@@ -528,6 +535,7 @@ async def test_sorts(service: Service) -> None:
         ("date,issued", "cab"),
         ("-date,issued", "abc"),
         ("-date,-issued", "bac"),
+        ("-date&_sort=-issued", "bac"),
     ):
         found = await service.search(f"patient=p1&_sort={sort}")
         assert (found.status, "".join(found.ids)) == (200, ids), sort
@@ -539,6 +547,8 @@ async def test_a_sort_that_is_not_offered_is_left_out_or_refused(service: Servic
     lenient = await service.search("patient=p1&_sort=order")
     assert (lenient.ids, lenient.links["self"].endswith("?patient=p1")) == (["r1"], True)
     is_refused(await service.search("patient=p1&_sort=order", prefer="handling=strict"), "not-supported")
+    partly = await service.search("patient=p1&_sort=order,-_id,nothing,date")
+    assert partly.links["self"].endswith("?patient=p1&_sort=-_id,date")
 
 
 async def test_totals(mongodb: str) -> None:

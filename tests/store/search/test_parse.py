@@ -212,7 +212,10 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
             "subject:identifier.x", "x", "`subject` takes", "not-supported", id="chain behind identifier"
         ),
         pytest.param("code.x", "x", "`code` is not a reference", "invalid", id="chain through a token (D18)"),
-        pytest.param("order:missing", "true", "`order` takes none", "not-supported", id="modifier of order"),
+        pytest.param("order:not", "x", "`based-on` takes", "not-supported", id="modifier of order"),
+        pytest.param("_sort:desc", "date", "`_sort` takes none", "not-supported", id="modifier of a sort"),
+        pytest.param("_elements:exclude", "id", "`_elements` takes none", "not-supported", id="exclude"),
+        pytest.param("_has", "x", "`_has` is written", "invalid", id="_has of nothing"),
         pytest.param("order", "a|b|c", "`order`: a token is", "invalid", id="order"),
         pytest.param(
             "patient.birthdate", "20", "`patient.birthdate`: not a FHIR date", "invalid", id="in a chain"
@@ -234,7 +237,9 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
         pytest.param(
             "foo.bar", "x", "has no search parameter `foo` here", "not-supported", id="unknown before"
         ),
-        pytest.param("patient.", "x", "no target of `patient` has", "not-supported", id="dot at the end"),
+        pytest.param("patient.", "x", "a step of the chain is empty", "invalid", id="dot at the end"),
+        pytest.param("patient..name", "x", "a step of the chain is empty", "invalid", id="two dots"),
+        pytest.param("patient.:exact", "x", "a step of the chain is empty", "invalid", id="dot, colon"),
         pytest.param("subject:.name", "x", "a type is missing behind the colon", "invalid", id="colon, dot"),
         pytest.param(
             "result.subject:.name", "x", "a type is missing", "invalid", id="colon, dot, in a chain"
