@@ -491,7 +491,7 @@ def _names(clause: Clause, names: Sequence[str]) -> bool:
             return clause.parameter.name in names and _may_be_a_patient(clause)
         case Chain():
             whole = bool(clause.identifiers) and all(map(tokens.bare, clause.identifiers))
-            elsewhere = clause.parameter.narrower is not None and clause.only not in ("", "Patient")
+            elsewhere = clause.parameter.name == "subject" and clause.only not in ("", "Patient")
             return clause.parameter.name in names and whole and not elsewhere
         case Has() | AnyOf():
             return False
@@ -502,11 +502,11 @@ def _names(clause: Clause, names: Sequence[str]) -> bool:
 
 
 def _may_be_a_patient(clause: References) -> bool:
-    """Of a `subject`: a ward or a group is no patient, and all their patients' reports would be found.
+    """Of a `subject`: a ward or a group is no patient, and what is about all of it would be found.
 
     An absolute reference that tells no type may be one.
     """
-    if clause.parameter.narrower is None:
+    if clause.parameter.name != "subject":
         return True
     return any(references.type_of(spelling) in (None, "Patient") for spelling in clause.spellings)
 

@@ -439,6 +439,10 @@ def test_a_value_in_the_place_of_a_name_is_not_repeated(name: str) -> None:
         pytest.param(DR, "code", "a", False, id="code"),
         pytest.param(DR, "order", "urn:o|1", False, id="order"),
         pytest.param(DR, "identifier", "urn:o|1", False, id="identifier of a report"),
+        pytest.param("Provenance", "target", "DiagnosticReport/r", True, id="target of a Provenance"),
+        pytest.param(
+            "Provenance", "target:DiagnosticReport.identifier", "urn:r|1", True, id="target by its identifier"
+        ),
         pytest.param("Patient", "identifier", "urn:m|1", True, id="identifier of a patient"),
         pytest.param("Patient", "identifier:not", "urn:m|1", False, id="all patients but one"),
         pytest.param("Patient", "identifier", "urn:m|", False, id="all patients with a number"),
