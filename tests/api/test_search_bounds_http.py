@@ -321,6 +321,7 @@ def frozen(pid: int) -> Iterator[None]:
     """The process stands still meanwhile: a database that hangs, and takes no connection either."""
     os.kill(pid, signal.SIGSTOP)
     try:
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)  # All of its threads: a signal takes its time.
         yield
     finally:
         os.kill(pid, signal.SIGCONT)
