@@ -50,13 +50,13 @@ def parse(name: str, text: str) -> Include:
     source, parameter, target = match.groups()
     row = TYPES.get(source)
     if row is None:
-        raise LookupError(f"`{base}` names a source type that is not known here; it was left out")
+        raise LookupError(f"`{base}` names a source type that is not known here")
     if parameter == "*" and not reverse:
         found = None
     else:
         found = _reversed(row, parameter) if reverse else _forward(row, parameter)
     if target is not None and target not in (TYPES if found is None else found.targets):
-        raise LookupError(f"`{base}` names a target type that is not one of its parameter; it was left out")
+        raise LookupError(f"`{base}` names a target type that is not one of its parameter")
     return Include(source, found, target, reverse=reverse, iterate=iterate)
 
 
@@ -64,7 +64,7 @@ def _forward(source: ResourceType, name: str) -> Parameter:
     row = source.by_name.get(name)
     if row is None or row.type is not SearchType.REFERENCE:
         offered = _listed(references_of(source))
-        raise LookupError(f"`_include`: `{source.name}` has no such reference here but {offered}; left out")
+        raise LookupError(f"`_include`: `{source.name}` has no such reference here but {offered}")
     return row
 
 
@@ -74,9 +74,7 @@ def _reversed(source: ResourceType, name: str) -> Parameter:
     if name == "*":
         raise UnsupportedError(f"names one parameter; of `{source.name}` it takes {offered}")
     if row is None or row.type is not SearchType.REFERENCE:
-        raise LookupError(
-            f"`_revinclude`: `{source.name}` has no such reference here but {offered}; left out"
-        )
+        raise LookupError(f"`_revinclude`: `{source.name}` has no such reference here but {offered}")
     if not reversible(source, row):
         raise UnsupportedError(
             f"would have to look through all resources; of `{source.name}` it takes {offered}"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from store.search.quantities import StoredQuantity
     from store.search.references import Referred
 
-INDEX_VERSION: Final = 2
+INDEX_VERSION: Final = 3
 """Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
 
 Field: TypeAlias = "list[str] | list[StoredQuantity] | list[Fields] | Interval | str"

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 
 from store.errors import Category, ServiceError
@@ -89,9 +89,11 @@ class Understood:
 
 
 class _Unknown(Exception):  # noqa: N818 -- decides between lenient and strict, never leaves
-    def __init__(self, text: str) -> None:
+    def __init__(self, text: str, rest: str = "") -> None:
         super().__init__(text)
         self.text = text
+        self.rest = rest
+        """What was understood of the value all the same."""
 
 
 class _Refused(Exception):  # noqa: N818 -- becomes an Issue of the parameter
@@ -108,7 +110,7 @@ class _Draft:
     clauses: list[Clause] = field(default_factory=list)
     sort: tuple[SortKey, ...] = ()
     count: int | None = None
-    total: Total = Total.BOUNDED
+    total: Total | None = None
     includes: list[Include] = field(default_factory=list)
     summary: Summary | None = None
     elements: list[str] = field(default_factory=list)
@@ -127,11 +129,12 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
             _read(draft, resource_type, name, text, context)
             understood.append((name, text))
         except _Unknown as error:
-            issue = Issue("not-supported", error.text, (shown(name),))
             if context.strict:
-                refused.append(issue)
+                refused.append(Issue("not-supported", error.text, (shown(name),)))
             else:
-                ignored.append(replace(issue, severity="information"))
+                said = f"{error.text}; it was left out"
+                ignored.append(Issue("not-supported", said, (shown(name),), "information"))
+                understood += [(name, error.rest)] if error.rest else []
         except _Refused as error:
             refused.append(Issue(error.code, f"`{shown(name)}`: {error.text}", (shown(name),)))
     if len(draft.clauses) > context.limits.clauses_max:
@@ -148,12 +151,14 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
         tuple(draft.clauses),
         draft.sort,
         0 if draft.summary is Summary.COUNT else count,
-        draft.total,
+        # Who asks for the count alone wants it whatever it takes.
+        Total.ACCURATE if draft.summary is Summary.COUNT else draft.total or Total.BOUNDED,
         includes=tuple(draft.includes),
         summary=draft.summary or Summary.FALSE,
         elements=tuple(draft.elements),
     )
-    return Understood(query, tuple(understood), tuple(ignored))
+    used = dict.fromkeys((name, str(count) if name == "_count" else text) for name, text in understood)
+    return Understood(query, tuple(used), tuple(ignored))
 
 
 _NAME: Final = re.compile(r"[A-Za-z_$][A-Za-z0-9_:.\-]{0,127}")
@@ -165,10 +170,14 @@ def shown(name: str) -> str:
 
 
 def _read(draft: _Draft, resource_type: str, name: str, text: str, context: Context) -> None:
-    reader = _RESULT.get(name)
+    base, colon, _ = name.partition(":")
+    reader = _RESULT.get(base)
+    if reader is not None and colon:
+        message = f"this modifier is not supported here; `{base}` takes none"
+        raise _Refused(message, "not-supported")
     if reader is not None:
         reader(draft, resource_type, text)
-    elif name.partition(":")[0] in includes.NAMES:
+    elif base in includes.NAMES:
         _read_include(draft, name, text)
     else:
         draft.clauses.append(_clause(resource_type, name, text, context))
@@ -181,7 +190,8 @@ def _read_count(draft: _Draft, _: str, text: str) -> None:
     if not _COUNT.fullmatch(text):
         message = "must be a whole number, 0 or more"
         raise _Refused(message)
-    draft.count = int(text)
+    # Of several none may be exceeded: R4 lets a page be smaller, never larger.
+    draft.count = int(text) if draft.count is None else min(draft.count, int(text))
 
 
 def _read_total(draft: _Draft, _: str, text: str) -> None:
@@ -189,20 +199,25 @@ def _read_total(draft: _Draft, _: str, text: str) -> None:
     if text not in totals:
         message = "must be `none`, `estimate` or `accurate`"
         raise _Refused(message)
+    if draft.total not in (None, totals[text]):
+        message = "may be asked one way only"
+        raise _Refused(message)
     draft.total = totals[text]
 
 
 def _read_sort(draft: _Draft, resource_type: str, text: str) -> None:
-    keys = []
-    for part in filter(None, text.split(",")):  # Names: there is nothing to escape.
-        name = part.removeprefix("-")
-        row = TYPES[resource_type].by_name.get(name)
-        if row is None or not row.sortable:
-            sortable = sorted(n for n, r in TYPES[resource_type].by_name.items() if r.sortable)
-            message = f"`_sort` takes {', '.join(f'`{n}`' for n in sortable)}, with `-` before it to go down"
-            raise _Unknown(message)
-        keys.append(SortKey(row, descending=part.startswith("-")))
-    draft.sort = tuple(keys)
+    """Repeated, each adds its keys behind the others."""
+    rows = TYPES[resource_type].by_name
+    known, keys = [], list(filter(None, text.split(",")))  # Names: there is nothing to escape.
+    for key in keys:
+        row = rows.get(key.removeprefix("-"))
+        if row is not None and row.sortable:
+            known.append(key)
+            draft.sort += (SortKey(row, descending=key.startswith("-")),)
+    if known != keys:
+        sortable = sorted(n for n, r in rows.items() if r.sortable)
+        message = f"`_sort` takes {', '.join(f'`{n}`' for n in sortable)}, with `-` before it to go down"
+        raise _Unknown(message, rest=",".join(known))
 
 
 def _read_include(draft: _Draft, name: str, text: str) -> None:
@@ -250,7 +265,7 @@ _RESULT: Final[Mapping[str, Callable[[_Draft, str, str], None]]] = {
 
 
 def _clause(resource_type: str, name: str, text: str, context: Context, steps: int = 1) -> Clause:
-    if name.startswith("_has:"):
+    if name.partition(":")[0] == "_has":
         return _reverse(resource_type, name, text, context, steps)
     head, dot, rest = name.partition(".")
     if dot:
@@ -260,7 +275,9 @@ def _clause(resource_type: str, name: str, text: str, context: Context, steps: i
     if colon and not modifier:
         message = "a modifier is missing behind the colon"
         raise _Refused(message)
-    composed = row.type in (SearchType.SPECIAL, SearchType.COMPOSITE)
+    composed = row.type is SearchType.COMPOSITE
+    if modifier and row.type is SearchType.SPECIAL:
+        return _clause(resource_type, f"{row.members[0]}:{modifier}", text, context, steps)
     if modifier == "missing" and not composed and row.field not in ("id", "type"):
         return Missing(row, missing=_boolean(text))
     if composed and modifier:
@@ -281,7 +298,7 @@ def _row(resource_type: str, name: str) -> Parameter:
         message = "is not offered here, and cannot be left out without answering another question"
         raise _Refused(message, "not-supported")
     if row is None:
-        message = f"`{resource_type}` has no search parameter `{shown(name)}` here; it was left out"
+        message = f"`{resource_type}` has no search parameter `{shown(name)}` here"
         raise _Unknown(message)
     return row
 
@@ -389,7 +406,13 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
         message = f"a chain may follow at most {CHAIN_STEPS_MAX} references"
         raise _Refused(message, "too-costly")
     base, colon, modifier = head.partition(":")
+    inner_name = rest.partition(".")[0].partition(":")[0]
+    if not base or not inner_name:
+        message = "a step of the chain is empty"
+        raise _Refused(message)
     row = _row(resource_type, base)
+    if row.type is SearchType.SPECIAL:
+        row = _row(resource_type, row.members[0])
     if row.type is not SearchType.REFERENCE:
         message = f"`{row.name}` is not a reference, so nothing can be chained behind it"
         raise _Refused(message)
@@ -404,7 +427,6 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
     if len(targets) > CHAIN_TYPES_MAX:
         message = f"points at any resource: a chain through it names the type, `{row.name}:Type.…`"
         raise _Refused(message, "too-costly")
-    inner_name = rest.partition(".")[0].partition(":")[0]
     defining = [target for target in targets if _defines(target, inner_name, rest)]
     if not defining:
         message = f"no target of `{row.name}` has a search parameter `{shown(inner_name)}` here"
@@ -458,7 +480,20 @@ def bounded_by_patient(query: SearchQuery) -> bool:
     if query.type in NOT_ABOUT_PATIENTS:
         return True
     naming = _NAMING.get(query.type, ("patient", "subject"))
-    return any(_names(clause, naming) or _names_itself(clause) for clause in flat(query.clauses))
+    clauses = list(flat(query.clauses))
+    named = any(_names(clause, naming) or _names_itself(clause) for clause in clauses)
+    return named or (query.type == "Patient" and _describes_a_person(clauses))
+
+
+def _describes_a_person(clauses: Sequence[Clause]) -> bool:
+    """A name with a day of birth, phone number or e-mail address: how someone without number is found."""
+    names = {c.parameter.name for c in clauses if isinstance(c, Strings) and c.match is not Match.CONTAINS}
+    reached = {c.parameter.name for c in clauses if isinstance(c, Tokens) and not c.negated}
+    born = any(
+        isinstance(c, Dates) and c.parameter.name == "birthdate" and all(v.prefix == "eq" for v in c.values)
+        for c in clauses
+    )
+    return bool(names & {"name", "family"}) and (born or bool(reached & {"telecom", "phone", "email"}))
 
 
 def _names(clause: Clause, names: Sequence[str]) -> bool:
@@ -467,16 +502,27 @@ def _names(clause: Clause, names: Sequence[str]) -> bool:
             whole = all(map(tokens.bare, clause.spellings))  # `system|` names everyone.
             return clause.parameter.name in names and whole and not clause.negated
         case References():
-            return clause.parameter.name in names
+            return clause.parameter.name in names and _may_be_a_patient(clause)
         case Chain():
             whole = bool(clause.identifiers) and all(map(tokens.bare, clause.identifiers))
-            return clause.parameter.name in names and whole
+            elsewhere = clause.parameter.name == "subject" and clause.only not in ("", "Patient")
+            return clause.parameter.name in names and whole and not elsewhere
         case Has() | AnyOf():
             return False
         case Dates() | Strings() | Quantities() | Words() | Missing() | Together() | All():
             return False
         case _:
             assert_never(clause)
+
+
+def _may_be_a_patient(clause: References) -> bool:
+    """Of a `subject`: a ward or a group is no patient, and what is about all of it would be found.
+
+    An absolute reference that tells no type may be one.
+    """
+    if clause.parameter.name != "subject":
+        return True
+    return any(references.type_of(spelling) in (None, "Patient") for spelling in clause.spellings)
 
 
 def _names_itself(clause: Clause) -> bool:

@@ -1,13 +1,14 @@
 """Quantity search: a number under a prefix, with or without a unit.
 
 A value that was asked covers what its digits imply (5.4 is 5.35 up to 5.45) for `eq`, `ne` and `ap`, and is
-exact for the others. A stored comparator such as `<` opens the range. https://hl7.org/fhir/R4/search.html#quantity
+exact for the others. A stored comparator such as `<` opens the range, and leaves its own end out. https://hl7.org/fhir/R4/search.html#quantity
 """
 
 from __future__ import annotations
 
 import re
 from decimal import Decimal
+from math import nextafter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from store.fhir.datatypes import Malformed, Number, object_of, text_of
@@ -24,6 +25,19 @@ _NUMBER: Final = re.compile(
 )
 _STORED: Final = re.compile(r"-?\d+(?:\.\d+)?(?:[eE][+-]?\d{1,4})?")
 _INFINITY: Final = float("inf")
+
+
+_LOW: Final[Mapping[str | None, Callable[[float], float]]] = {
+    "<": lambda _: -_INFINITY,
+    "<=": lambda _: -_INFINITY,
+    ">": lambda exact: nextafter(exact, _INFINITY),
+}
+_HIGH: Final[Mapping[str | None, Callable[[float], float]]] = {
+    "<": lambda exact: nextafter(exact, -_INFINITY),
+    ">": lambda _: _INFINITY,
+    ">=": lambda _: _INFINITY,
+}
+"""Where the values begin and end that a stored comparator stands for: both ends belong to them."""
 
 
 class QuantityValue(NamedTuple):
@@ -104,8 +118,8 @@ def index(value: Json, path: str) -> StoredQuantity | None:
     comparator = text_of(quantity, "comparator", path)
     system, code, unit = (text_of(quantity, name, path) for name in ("system", "code", "unit"))
     return StoredQuantity(
-        lo=-_INFINITY if comparator in ("<", "<=") else exact,
-        hi=_INFINITY if comparator in (">", ">=") else exact,
+        lo=_LOW.get(comparator, float)(exact),
+        hi=_HIGH.get(comparator, float)(exact),
         units=_units(system, code, unit),
     )
 

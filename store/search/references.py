@@ -53,6 +53,11 @@ def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None
     return [spelling]
 
 
+def type_of(spelling: str) -> str | None:
+    """What a spelling of a query says it refers to; None: it tells no type."""
+    return parse_reference(spelling).type
+
+
 def index(
     value: Json, path: str, *, contained: Mapping[str, JsonObject], base: str | None, owner: str | None = None
 ) -> Referred:

@@ -103,7 +103,6 @@ MALFORMED: Final = (
     ("date.start", SECRET),
     ("identifier.value", SECRET),
     ("_id.x", SECRET),
-    ("order.identifier", SECRET),
     ("_has:Provenance", SECRET),
     ("_has:Provenance:target", SECRET),
     ("_has::target:recorded", SECRET),
@@ -207,16 +206,16 @@ async def test_an_unknown_name_is_dropped_or_refused_as_the_client_prefers(
 
 
 @pytest.mark.parametrize(
-    ("name", "value"),
-    [("_sort", SECRET), ("_sort", f"date,{SECRET}"), ("_sort", "--date"), ("_sort", "date:desc")],
+    ("value", "used"),
+    [(SECRET, ""), (f"date,{SECRET},-_id", "&_sort=date,-_id"), ("--date", ""), ("date:desc", "")],
 )
 async def test_a_sort_key_that_is_unknown_is_dropped_or_refused(
-    trusted: Service, name: str, value: str
+    trusted: Service, value: str, used: str
 ) -> None:
-    lenient = await trusted.search([("_id", "r1"), (name, value)])
+    lenient = await trusted.search([("_id", "r1"), ("_sort", value)])
     assert (lenient.status, lenient.ids, SECRET in lenient.text) == (200, ["r1"], False)
-    assert lenient.links["self"].endswith("?_id=r1")
-    is_refused(await trusted.search([(name, value)], prefer="handling=strict"), "not-supported", name)
+    assert lenient.links["self"].endswith(f"?_id=r1{used}")
+    is_refused(await trusted.search([("_sort", value)], prefer="handling=strict"), "not-supported", "_sort")
 
 
 # --- how much
@@ -322,6 +321,7 @@ def frozen(pid: int) -> Iterator[None]:
     """The process stands still meanwhile: a database that hangs, and takes no connection either."""
     os.kill(pid, signal.SIGSTOP)
     try:
+        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)  # All of its threads: a signal takes its time.
         yield
     finally:
         os.kill(pid, signal.SIGCONT)

@@ -444,6 +444,11 @@ CHAIN_CASES: Final = (
     Case("based-on:ServiceRequest.requisition=urn:groups|G-1", "full"),
     Case("based-on.requester.practitioner.identifier=1999999984", "full"),
     Case("order=P-1", "full"),
+    # With a modifier or a chain `order` is `based-on`.
+    Case("order:missing=false", "full"),
+    Case("order.identifier=P-1", "full"),
+    Case("order:ServiceRequest=ask", "full"),
+    Case("order:ServiceRequest.requisition=urn:groups|G-1", "full"),
     Case("specimen.accession=urn:acc|S-1", "full"),
     Case("specimen.type=BLD", "full"),
     Case("specimen.patient.identifier=10", "full"),

@@ -188,6 +188,7 @@ UNBOUNDED = [
     "pateint=p1",
     "code=58410-2",
     "patient=",
+    "subject=Location/ward",
     "patient:missing=false",
     "subject:missing=true",
     "patient.birthdate=2000-01-01",
@@ -232,6 +233,35 @@ async def test_a_patient_is_searched_for_by_identifier(service: Service) -> None
     is_refused(await service.search("gender=female", type="Patient"), "required")
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("family=muster&birthdate=1970-01-01", ["p1"]),
+        ("name=ida&phone=555-1", ["p1"]),
+        ("family=muster", None),
+        ("birthdate=1970-01-01", None),
+        ("family=muster&birthdate=ge1900", None),
+        ("family:contains=u&birthdate=1970-01-01", None),
+        ("family=muster&phone:not=555-2", None),
+        ("given=ida&birthdate=1970-01-01", None),
+    ],
+)
+async def test_a_patient_without_a_number_is_found_by_what_tells_people_apart(
+    service: Service, query: str, found: list[str] | None
+) -> None:
+    called = [{"family": "Muster", "given": ["Ida"]}]
+    reached = [{"system": "phone", "value": "555-1"}]
+    await service.load(
+        patient("p1", name=called, birthDate="1970-01-01", telecom=reached),
+        patient("p2", name=called, birthDate="1980-01-01"),
+    )
+    answer = await service.search(query, type="Patient")
+    if found is None:
+        is_refused(answer, "required")
+    else:
+        assert answer.ids == found
+
+
 async def test_lenient_handling_drops_what_it_does_not_know_and_says_so(service: Service) -> None:
     await service.load(report())
     lenient = await service.search(f"patient=p1&colour={SENTINEL}&size=2")
@@ -240,14 +270,22 @@ async def test_lenient_handling_drops_what_it_does_not_know_and_says_so(service:
     [outcome] = [entry for entry in lenient.body["entry"] if entry["search"]["mode"] == "outcome"]
     [issue] = [i for i in outcome["resource"]["issue"] if i["expression"] == ["colour"]]
     assert (issue["severity"], issue["code"]) == ("information", "not-supported")
+    assert issue["details"]["text"].endswith("; it was left out")
     assert SENTINEL not in lenient.text
 
 
 async def test_strict_handling_refuses_what_it_does_not_know(service: Service) -> None:
-    for prefer in ("handling=strict", "return=minimal; handling=strict", 'respond-async, handling="strict"'):
+    for prefer in (
+        "handling=strict",
+        "return=minimal; handling=strict",
+        'respond-async, handling="strict"',
+        "handling = strict",
+        "Handling=strict, handling=lenient",
+    ):
         answer = await service.search(f"patient=p1&colour={SENTINEL}&size=2", prefer=prefer)
         is_refused(answer, "not-supported", "`colour`", "`size`")
         assert len(answer.issues) == 2
+        assert "left out" not in answer.texts
 
 
 @pytest.mark.parametrize("prefer", ["handling=lenient", "handling=strict"])
@@ -357,6 +395,7 @@ async def test_limits_of_one_search(mongodb: str) -> None:
         is_refused(await small.search("patient=p1,p2,p3,p4"), "too-costly", "`patient`")
         capped = await small.search("patient=p1&_count=1000")
         assert (len(capped.ids), capped.body["total"]) == (2, 3)
+        assert capped.links["self"].endswith("?patient=p1&_count=2")  # What was used, not what was asked.
     many = "&".join(f"a{n}=1" for n in range(501))
     async with opened_service(mongodb) as usual:
         is_refused(await usual.search(many), "invalid", "500")
@@ -525,6 +564,7 @@ async def test_sorts(service: Service) -> None:
         ("date,issued", "cab"),
         ("-date,issued", "abc"),
         ("-date,-issued", "bac"),
+        ("-date&_sort=-issued", "bac"),
     ):
         found = await service.search(f"patient=p1&_sort={sort}")
         assert (found.status, "".join(found.ids)) == (200, ids), sort
@@ -536,6 +576,8 @@ async def test_a_sort_that_is_not_offered_is_left_out_or_refused(service: Servic
     lenient = await service.search("patient=p1&_sort=order")
     assert (lenient.ids, lenient.links["self"].endswith("?patient=p1")) == (["r1"], True)
     is_refused(await service.search("patient=p1&_sort=order", prefer="handling=strict"), "not-supported")
+    partly = await service.search("patient=p1&_sort=order,-_id,nothing,date")
+    assert partly.links["self"].endswith("?patient=p1&_sort=-_id,date")
 
 
 async def test_totals(mongodb: str) -> None:

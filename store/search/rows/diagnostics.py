@@ -57,7 +57,7 @@ DIAGNOSTIC_REPORT: Final = resource_type(
         "",
         members=("based-on", "based-on.identifier", "identifier"),
         documentation="Upstream's name: the order, as a reference or by its number, or the order number"
-        " among the report's own identifiers.",
+        " among the report's own identifiers. With a modifier or a chain it is `based-on`.",
     ),
 )
 

@@ -212,7 +212,10 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
             "subject:identifier.x", "x", "`subject` takes", "not-supported", id="chain behind identifier"
         ),
         pytest.param("code.x", "x", "`code` is not a reference", "invalid", id="chain through a token (D18)"),
-        pytest.param("order:missing", "true", "`order` takes none", "not-supported", id="modifier of order"),
+        pytest.param("order:not", "x", "`based-on` takes", "not-supported", id="modifier of order"),
+        pytest.param("_sort:desc", "date", "`_sort` takes none", "not-supported", id="modifier of a sort"),
+        pytest.param("_elements:exclude", "id", "`_elements` takes none", "not-supported", id="exclude"),
+        pytest.param("_has", "x", "`_has` is written", "invalid", id="_has of nothing"),
         pytest.param("order", "a|b|c", "`order`: a token is", "invalid", id="order"),
         pytest.param(
             "patient.birthdate", "20", "`patient.birthdate`: not a FHIR date", "invalid", id="in a chain"
@@ -234,7 +237,9 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
         pytest.param(
             "foo.bar", "x", "has no search parameter `foo` here", "not-supported", id="unknown before"
         ),
-        pytest.param("patient.", "x", "no target of `patient` has", "not-supported", id="dot at the end"),
+        pytest.param("patient.", "x", "a step of the chain is empty", "invalid", id="dot at the end"),
+        pytest.param("patient..name", "x", "a step of the chain is empty", "invalid", id="two dots"),
+        pytest.param("patient.:exact", "x", "a step of the chain is empty", "invalid", id="dot, colon"),
         pytest.param("subject:.name", "x", "a type is missing behind the colon", "invalid", id="colon, dot"),
         pytest.param(
             "result.subject:.name", "x", "a type is missing", "invalid", id="colon, dot, in a chain"
@@ -412,6 +417,16 @@ def test_a_value_in_the_place_of_a_name_is_not_repeated(name: str) -> None:
         pytest.param(DR, "subject:Patient.identifier", "urn:m|1", True, id="subject:Patient.identifier"),
         pytest.param(DR, "patient:identifier", "urn:m|1", True, id="patient:identifier"),
         pytest.param(DR, "subject:identifier", "urn:m|1", True, id="subject:identifier"),
+        pytest.param(DR, "subject", "p", True, id="a bare id"),
+        pytest.param(DR, "subject", "Patient/p/_history/1", True, id="a version of a patient"),
+        pytest.param(DR, "subject", "https://elsewhere.example/Patient/p", True, id="a foreign patient"),
+        pytest.param(DR, "subject", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", True, id="a urn"),
+        pytest.param(DR, "subject", "Patient/p,Group/g", True, id="a patient or a group"),
+        pytest.param(DR, "subject", "Location/ward", False, id="a ward"),
+        pytest.param(DR, "subject", "Group/g,Device/d", False, id="a group or a device"),
+        pytest.param(DR, "subject:Group", "g", False, id="a group by the modifier"),
+        pytest.param(DR, "subject", "https://elsewhere.example/Location/1", False, id="a foreign ward"),
+        pytest.param(DR, "subject:Location.identifier", "urn:l|1", False, id="a ward by its identifier"),
         pytest.param(DR, "patient.identifier", r"a\|", True, id="a value that ends with a bar"),
         pytest.param(DR, "_id", "r", True, id="_id"),
         pytest.param(DR, "_id:not", "r", False, id="any other id"),
@@ -424,6 +439,10 @@ def test_a_value_in_the_place_of_a_name_is_not_repeated(name: str) -> None:
         pytest.param(DR, "code", "a", False, id="code"),
         pytest.param(DR, "order", "urn:o|1", False, id="order"),
         pytest.param(DR, "identifier", "urn:o|1", False, id="identifier of a report"),
+        pytest.param("Provenance", "target", "DiagnosticReport/r", True, id="target of a Provenance"),
+        pytest.param(
+            "Provenance", "target:DiagnosticReport.identifier", "urn:r|1", True, id="target by its identifier"
+        ),
         pytest.param("Patient", "identifier", "urn:m|1", True, id="identifier of a patient"),
         pytest.param("Patient", "identifier:not", "urn:m|1", False, id="all patients but one"),
         pytest.param("Patient", "identifier", "urn:m|", False, id="all patients with a number"),

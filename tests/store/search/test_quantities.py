@@ -100,7 +100,22 @@ def test_units(asked: str, found: bool) -> None:
 
 @pytest.mark.parametrize(
     ("comparator", "asked", "found"),
-    [("<", "lt1", True), ("<", "5", False), ("<", "gt5", False), (">", "gt100", True), (">=", "lt5", False)],
+    [
+        ("<", "lt1", True),
+        ("<", "5", False),
+        ("<", "gt5", False),
+        ("<", "ge5", False),
+        ("<", "eb5", True),
+        ("<=", "ge5", True),
+        ("<=", "eb5", False),
+        ("<=", "gt5", False),
+        (">", "gt100", True),
+        (">", "le5", False),
+        (">", "sa5", True),
+        (">=", "le5", True),
+        (">=", "sa5", False),
+        (">=", "lt5", False),
+    ],
 )
 def test_a_stored_comparator_opens_the_range(comparator: str, asked: str, found: bool) -> None:
     held = {"index": {"q": [quantities.index({"value": 5, "comparator": comparator}, "q")]}}
