@@ -120,7 +120,7 @@ def holds(world: World, resource: Json, name: str, text: str, root: Json) -> boo
     """Whether a parameter holds; `root` is the resource whose `contained` a `#reference` looks into."""
     if name.startswith("_has:"):
         _, type, reference, inner = name.split(":", 3)
-        return any(
+        return resource is root and any(  # Nothing but its owner can refer to what is contained.
             refers_to(world, other, reference, resource) and holds(world, other, inner, text, other)
             for other in world.of(type)
         )
