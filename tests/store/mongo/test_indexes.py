@@ -13,7 +13,7 @@ from tests.support.fhir import CATEGORY, MRN, ORDERS, coded, identified, patient
 from tests.support.store import LAB, OTHER, asked, found, mongo_store, put
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from store.mongo.client import Client, Database
     from store.mongo.resources import MongoResources
@@ -224,7 +224,7 @@ async def test_the_profiler_sees_a_sort_in_memory(profiled: Database, store: Mon
     assert (one["docsExamined"], one["hasSortStage"]) == (REPORTS, True)
 
 
-async def profile_of(database: Database, store: MongoResources, text: str) -> list[dict[str, Any]]:
+async def profile_of(database: Database, store: MongoResources, text: str) -> Sequence[Mapping[str, Any]]:
     """What the profiler says of each command of a search."""
     await store.search(LAB, asked(text, total=Total.NONE))
     kept = await database["system.profile"].find({"ns": f"{database.name}.{RESOURCES}"}).to_list(None)
