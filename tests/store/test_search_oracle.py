@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 Pair = tuple[str, str]
 
-ROUNDS: Final = int(os.environ.get("ORACLE_ROUNDS", "1000"))
+ROUNDS: Final = int(os.environ.get("ORACLE_ROUNDS", "600"))
 SEED: Final = int(os.environ.get("ORACLE_SEED", "1"))
 SEARCHES_PER_WORLD: Final = 100
 CHANGES: Final = 8
@@ -259,7 +259,8 @@ async def test_pages_while_writes_go_on(
     ward, random = Ward(database, seed), Random(f"{seed} writes")
     await ward.put(*(anew(random, n) for n in range(-14, 0)))
     turned = 0
-    for sort in WRITTEN:
+    sorts = random.sample(WRITTEN, k=len(WRITTEN) // 3)  # `make soak` comes to all of them.
+    for sort in sorts:
         pairs = [("patient", "p1"), *([("_sort", sort)] if sort else [])]
         query, size = ward.query("DiagnosticReport", pairs), random.randint(1, 6)
         [before] = ward.world.search("DiagnosticReport", pairs)
@@ -280,4 +281,4 @@ async def test_pages_while_writes_go_on(
             assert seen == before, where
             assert {page.total for page in pages} == {len(before)}, where
         await ward.forget(keep=14)
-    assert turned > 2 * len(WRITTEN)
+    assert turned > 2 * len(sorts)
