@@ -1,6 +1,6 @@
 """What R4's registry says of each parameter, in as few words as brute force needs.
 
-Written from the registry, not from `store.search.rows`. https://hl7.org/fhir/R4/searchparameter-registry.html
+Names, paths and targets are the registry's; none is taken from `store.search` by import. https://hl7.org/fhir/R4/searchparameter-registry.html
 """
 
 from __future__ import annotations
