@@ -35,8 +35,8 @@ PAGE: Final = "_page"
 _UNBOUNDED: Final = Issue(
     "required",
     "the search must name its patient: `patient`, `subject`, `patient.identifier`, `subject.identifier`,"
-    " `patient:identifier`, `subject:identifier`, or `_id`; a Patient is named by `identifier`, `_id`, or a name"
-    " with `birthdate`, `phone` or `email`; none of this was understood",
+    " `patient:identifier`, `subject:identifier`, or `_id`; a Patient is named by `identifier`, `_id`, or a"
+    " name with `birthdate`, `phone` or `email`; none of this was understood",
 )
 
 

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 _FORGOTTEN: Final = frozenset((239, 246))
 """SnapshotTooOld, SnapshotUnavailable (an index was just made)."""
+_YET_TO_COME: Final = 72
+"""InvalidOptions: the moment is ahead of this database, which came back from a backup."""
 
 
 class MomentForgottenError(Exception):
@@ -70,7 +72,7 @@ class View:
                 self._database.command({"killCursors": RESOURCES, "cursors": [cursor["id"]]})
                 return self._large({**command, "readConcern": self._concern()})
         except OperationFailure as error:
-            if error.code in _FORGOTTEN:
+            if error.code in _FORGOTTEN or (error.code == _YET_TO_COME and self._at is not None):
                 raise MomentForgottenError from None
             raise
         found: list[dict[str, Any]] = cursor["firstBatch"]

@@ -103,6 +103,10 @@ class _Refused(Exception):  # noqa: N818 -- becomes an Issue of the parameter
         self.code = code
 
 
+class _Unfit(_Refused):
+    """What is asked does not fit the type, whatever the value: another target of a chain it may fit."""
+
+
 @dataclass(slots=True)
 class _Draft:
     """A SearchQuery while its parameters are read."""
@@ -282,7 +286,7 @@ def _clause(resource_type: str, name: str, text: str, context: Context, steps: i
         return Missing(row, missing=_boolean(text))
     if composed and modifier:
         message = f"this modifier is not supported here; `{row.name}` takes none"
-        raise _Refused(message, "not-supported")
+        raise _Unfit(message, "not-supported")
     if row.members:
         return AnyOf(tuple(_clause(resource_type, member, text, context) for member in row.members))
     values = _values(text, context)
@@ -375,7 +379,7 @@ def _refuse_modifier(row: Parameter, modifier: str, allowed: Sequence[str]) -> N
     if modifier not in allowed:
         names = [f"`:{name}`" for name in (*allowed, "missing") if name]
         message = f"this modifier is not supported here; `{row.name}` takes {', '.join(names)}"
-        raise _Refused(message, "not-supported")
+        raise _Unfit(message, "not-supported")
 
 
 def _values(text: str, context: Context) -> list[str]:
@@ -415,7 +419,7 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
         row = _row(resource_type, row.members[0])
     if row.type is not SearchType.REFERENCE:
         message = f"`{row.name}` is not a reference, so nothing can be chained behind it"
-        raise _Refused(message)
+        raise _Unfit(message)
     if colon and not modifier:
         message = "a type is missing behind the colon"
         raise _Refused(message)
@@ -431,12 +435,28 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
     if not defining:
         message = f"no target of `{row.name}` has a search parameter `{shown(inner_name)}` here"
         raise _Unknown(message)
-    inner = tuple((target, _clause(target, rest, text, context, steps + 1)) for target in defining)
+    inner = _inner(defining, rest, text, context, steps)
     identifiers: tuple[str, ...] = ()
     if rest == "identifier":
         identifiers = tuple(tokens.parse(value, row.logical) for value in _values(text, context))
     only = modifier if identifiers and modifier != row.only else ""  # `patient` holds no others.
     return Chain(row, inner, identifiers, only)
+
+
+def _inner(
+    targets: Sequence[str], rest: str, text: str, context: Context, steps: int
+) -> tuple[tuple[str, Clause], ...]:
+    """What is behind a chain, for each type that it can be asked of (decision D23); one at least."""
+    found: list[tuple[str, Clause]] = []
+    unfit: _Unfit | _Unknown | None = None
+    for target in targets:
+        try:
+            found.append((target, _clause(target, rest, text, context, steps + 1)))
+        except (_Unfit, _Unknown) as error:
+            unfit = unfit or error
+    if unfit is not None and not found:
+        raise unfit
+    return tuple(found)
 
 
 def _defines(target: str, inner_name: str, rest: str) -> bool:

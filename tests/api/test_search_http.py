@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING
 from uuid import UUID
 
 import pytest
 
+from api.keys import PAGE_SECRET
+from api.search.page_token import PageState, seal, unseal
+from store.search.criteria import Moment
 from store.tenancy import SearchScope
 from tests.support.fhir import (
     CATEGORY,
@@ -637,6 +641,50 @@ async def test_what_arrives_meanwhile_neither_shifts_nor_repeats(service: Servic
     pages = await service.pages(first)
     assert [id for page in pages for id in page.ids] == ["r6", "r5", "r4", "r3", "r2", "r1"]
     assert {page.body["total"] for page in pages} == {6}
+
+
+@pytest.mark.parametrize("moment", [Moment(1, 1), Moment(2**31, 1)], ids=["long ago", "not yet"])
+async def test_pages_of_a_forgotten_moment_are_those_of_now_and_have_no_total(
+    service: Service, moment: Moment
+) -> None:
+    await service.load(*(report(f"r{n}", effectiveDateTime=f"2020-01-0{n}") for n in range(1, 7)))
+    first = await service.search("patient=p1&_count=2")
+    assert state_of(service, first).as_of is not None
+    await service.load(report("oldest", effectiveDateTime="2019"))
+    await service.delete("DiagnosticReport/r3")
+    url = sealed(service, first, replace(state_of(service, first), as_of=moment))
+    pages = [second := await service.get(url), *(await service.pages(second))[1:]]
+    assert [id for page in pages for id in page.ids] == ["r4", "r2", "r1", "oldest"]
+    assert not any("total" in page.body for page in pages)
+    assert state_of(service, second).as_of is None  # Nor does a later page claim a moment.
+
+
+async def test_page_links_carry_the_moment_of_the_first_page(service: Service) -> None:
+    await service.load(*(report(f"r{n}") for n in range(4)))
+    pages = await service.pages(await service.search("patient=p1&_count=1"))
+    moments = [state_of(service, page).as_of for page in pages[:-1]]
+    assert moments[0] is not None
+    assert len(moments) == 3
+    assert set(moments) == {moments[0]}
+    later = await service.search("patient=p1&_count=1")
+    assert state_of(service, later).as_of is not None
+
+
+def state_of(service: Service, page: Answer) -> PageState:
+    """What the link to the next page stands for."""
+    token = page.links["next"].partition("_page=")[2]
+    return unseal(token, tenant=str(service.tenant), secret=secret_of(service), now_seconds=0)
+
+
+def sealed(service: Service, page: Answer, state: PageState) -> str:
+    """The link to the next page, with another state."""
+    token = seal(state, tenant=str(service.tenant), secret=secret_of(service))
+    return f"{page.links['next'].partition('=')[0]}={token}"
+
+
+def secret_of(service: Service) -> bytes:
+    assert service.client.app is not None
+    return service.client.app[PAGE_SECRET]
 
 
 async def test_page_links_tell_nothing_of_the_search(service: Service) -> None:

@@ -1,11 +1,13 @@
 """A FHIR search by brute force over plain JSON: the definition in words, one resource after the other.
 
-Written from the R4 text and the project's decisions, with nothing of `store.search`: where the two differ,
-one of them is wrong. Slow and naive on purpose. https://hl7.org/fhir/R4/search.html
+Written from the R4 text and the project's decisions, and importing nothing of the store: where the two
+differ, one of them is wrong. Where both texts are silent it follows the store's docstrings. Slow and naive
+on purpose. https://hl7.org/fhir/R4/search.html
 """
 
 from __future__ import annotations
 
+import html
 import re
 import unicodedata
 from dataclasses import dataclass, field
@@ -14,6 +16,8 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from tests.oracle.rows import ALIASES, CLINICAL_DATE, COMMON, ROWS, Row
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -21,115 +25,8 @@ Json = dict[str, Any]
 Pair = tuple[str, str]
 
 
-class Row(NamedTuple):
-    """A search parameter: its kind, where it looks, what its references may point at."""
-
-    kind: str
-    paths: str
-    targets: tuple[str, ...] = ()
-    system: str = ""
-
-
-PRACTITIONERS: Final = ("CareTeam", "Organization", "Practitioner", "PractitionerRole")
-SUBJECTS: Final = ("Device", "Group", "Location", "Patient")
-ORDERS: Final = (
-    "CarePlan",
-    "ImmunizationRecommendation",
-    "MedicationRequest",
-    "NutritionOrder",
-    "ServiceRequest",
-)
-COMMON: Final = {
-    "_id": Row("id", "id"),
-    "_lastUpdated": Row("date", "meta.lastUpdated"),
-    "_tag": Row("token", "meta.tag"),
-    "_security": Row("token", "meta.security"),
-    "_profile": Row("uri", "meta.profile"),
-    "_source": Row("uri", "meta.source"),
-}
-PERSON: Final = {
-    "name": Row("string", "name"),
-    "family": Row("string", "name.family"),
-    "given": Row("string", "name.given"),
-    "gender": Row("code", "gender", system="http://hl7.org/fhir/administrative-gender"),
-    "identifier": Row("identifier", "identifier"),
-}
-PATIENT: Final = Row("reference", "subject", ("Patient",))
-SUBJECT: Final = Row("reference", "subject", SUBJECTS)
-ENCOUNTER: Final = Row("reference", "encounter", ("Encounter",))
-IDENTIFIER: Final = Row("identifier", "identifier")
-ROWS: Final[dict[str, dict[str, Row]]] = {
-    "DiagnosticReport": {
-        "based-on": Row("reference", "basedOn", ORDERS),
-        "category": Row("token", "category"),
-        "code": Row("token", "code"),
-        "conclusion": Row("token", "conclusionCode"),
-        "date": Row("date", "effectiveDateTime effectivePeriod"),
-        "encounter": ENCOUNTER,
-        "identifier": IDENTIFIER,
-        "issued": Row("date", "issued"),
-        "media": Row("reference", "media.link", ("Media",)),
-        "patient": PATIENT,
-        "performer": Row("reference", "performer", PRACTITIONERS),
-        "result": Row("reference", "result", ("Observation",)),
-        "results-interpreter": Row("reference", "resultsInterpreter", PRACTITIONERS),
-        "specimen": Row("reference", "specimen", ("Specimen",)),
-        "status": Row("code", "status", system="http://hl7.org/fhir/diagnostic-report-status"),
-        "subject": SUBJECT,
-    },
-    "Patient": {
-        **PERSON,
-        "active": Row("boolean", "active"),
-        "birthdate": Row("date", "birthDate"),
-        "organization": Row("reference", "managingOrganization", ("Organization",)),
-    },
-    "Practitioner": {**PERSON},
-    "Organization": {"identifier": IDENTIFIER, "name": Row("string", "name alias")},
-    "Observation": {
-        "code": Row("token", "code"),
-        "date": Row("date", "effectiveDateTime effectivePeriod"),
-        "identifier": IDENTIFIER,
-        "patient": PATIENT,
-        "subject": SUBJECT,
-        "specimen": Row("reference", "specimen", ("Specimen",)),
-        "based-on": Row("reference", "basedOn", ("ServiceRequest",)),
-        "status": Row("code", "status", system="http://hl7.org/fhir/observation-status"),
-        "value-quantity": Row("quantity", "valueQuantity"),
-        "value-string": Row("string", "valueString"),
-    },
-    "ServiceRequest": {
-        "authored": Row("date", "authoredOn"),
-        "code": Row("token", "code"),
-        "encounter": ENCOUNTER,
-        "identifier": IDENTIFIER,
-        "patient": PATIENT,
-        "requester": Row("reference", "requester", ("Practitioner", "Organization", "PractitionerRole")),
-        "requisition": Row("identifier", "requisition"),
-        "status": Row("code", "status", system="http://hl7.org/fhir/request-status"),
-        "subject": SUBJECT,
-    },
-    "Encounter": {
-        "date": Row("date", "period"),
-        "identifier": IDENTIFIER,
-        "class": Row("token", "class"),
-        "patient": PATIENT,
-        "service-provider": Row("reference", "serviceProvider", ("Organization",)),
-    },
-    "Specimen": {
-        "accession": Row("identifier", "accessionIdentifier"),
-        "identifier": IDENTIFIER,
-        "patient": PATIENT,
-        "type": Row("token", "type"),
-    },
-}
-ALIASES: Final = {"context": "encounter", "resultsInterpreter": "results-interpreter"}
-CLINICAL_DATE: Final = {
-    "DiagnosticReport": "date",
-    "Observation": "date",
-    "ServiceRequest": "authored",
-    "Encounter": "date",
-}
-"""By which a type is ordered when nobody says how."""
+RESULT: Final = ("_sort", "_include", "_include:iterate", "_revinclude", "_revinclude:iterate")
+"""Parameters that filter nothing."""
 
 
 @dataclass
@@ -137,6 +34,8 @@ class World:
     """What is stored now."""
 
     base: str
+    now: int
+    """Microseconds since 1970, for the prefix `ap`."""
     resources: dict[tuple[str, str], Json] = field(default_factory=dict)
 
     def of(self, type: str) -> list[Json]:
@@ -144,7 +43,7 @@ class World:
 
     def matches(self, type: str, pairs: Iterable[Pair]) -> list[Json]:
         """Those for which every parameter holds."""
-        asked = [(name, text) for name, text in pairs if name != "_sort" and text.strip(",")]
+        asked = [(name, text) for name, text in pairs if name not in RESULT and text.strip(",")]
         return [one for one in self.of(type) if all(holds(self, one, n, t, one) for n, t in asked)]
 
     def search(self, type: str, pairs: Sequence[Pair]) -> list[list[str]]:
@@ -152,18 +51,19 @@ class World:
         found = self.matches(type, pairs)
         sort = next((text for name, text in pairs if name == "_sort"), None)
         if sort is not None:
-            return [[one["id"] for one in ordered(found, sort.split(","))]]
+            return [[one["id"] for one in ordered(self, found, sort.split(","))]]
         newest = [f"-{CLINICAL_DATE[type]}"] if type in CLINICAL_DATE else ["-_id"]
         orders = [newest]
-        filters = [name for name, text in pairs if text.strip(",")]
+        filters = [name for name, text in pairs if name not in RESULT and text.strip(",")]
         if "_lastUpdated" in filters:  # A poll comes in the order of arrival, unless it names something.
             arrival = ["_lastUpdated"]
             orders = [arrival] if set(filters) == {"_lastUpdated"} else [newest, arrival]
-        return [[one["id"] for one in ordered(found, keys)] for keys in orders]
+        return [[one["id"] for one in ordered(self, found, keys)] for keys in orders]
 
 
 def row_of(type: str, name: str) -> Row | None:
-    name = ALIASES.get(name, name)
+    if type == "DiagnosticReport":
+        name = ALIASES.get(name, name)
     return ROWS.get(type, {}).get(name) or COMMON.get(name)
 
 
@@ -178,7 +78,15 @@ def elements(value: Any, path: Sequence[str]) -> Iterator[Any]:
 
 
 def at(resource: Json, row: Row) -> list[Any]:
-    return [one for path in row.paths.split() for one in elements(resource, path.split("."))]
+    """What stands there; `.` is the resource itself."""
+    found = [
+        one for path in row.paths.split() for one in elements(resource, list(filter(None, path.split("."))))
+    ]
+    if row.kind == "contact":
+        return [one for one in found if row.system in ("", one.get("system"))]
+    if row.kind == "presence":
+        return [any(one is not False for one in found)]
+    return [texts_of(resource)] if row == COMMON["_content"] else found
 
 
 # --- the text of a query
@@ -213,7 +121,7 @@ def holds(world: World, resource: Json, name: str, text: str, root: Json) -> boo
     """Whether a parameter holds; `root` is the resource whose `contained` a `#reference` looks into."""
     if name.startswith("_has:"):
         _, type, reference, inner = name.split(":", 3)
-        return any(
+        return resource is root and any(  # Nothing but its owner can refer to what is contained.
             refers_to(world, other, reference, resource) and holds(world, other, inner, text, other)
             for other in world.of(type)
         )
@@ -226,20 +134,49 @@ def holds(world: World, resource: Json, name: str, text: str, root: Json) -> boo
     if row is None:
         raise LookupError(name)
     if row.kind == "reference":
-        found = references(resource, base, row, root)
+        found = references(resource, row, root)
         if dot:
             return chained(world, found, modifier, rest, text, row, root)
-        if modifier == "missing":
-            return (text == "true") == (not any(set(one) - {"extension", "id"} for one in found))
-        if modifier == "identifier":
-            return any(identified(one, text) for one in found)
-        values = [plain(v) for v in split(text, ",") if v]
-        return any(points(world, one, v, row, modifier) for one in found for v in values)
+        return reference_holds(world, found, text, modifier, row)
+    values = [v for v in split(text, ",") if v]
+    if row.kind == "composite":
+        return any(together(world, resource, row, value) for value in values)
     found = [one for one in at(resource, row) if holds_something(one)]
     if modifier == "missing":
         return (text == "true") == (not found)
-    values = [v for v in split(text, ",") if v]
+    return values_hold(world, found, values, modifier, row)
+
+
+def reference_holds(world: World, found: list[Json], text: str, modifier: str, row: Row) -> bool:
+    if modifier == "missing":
+        return (text == "true") == (not any(set(one) - {"extension", "id"} for one in found))
+    if modifier == "identifier":
+        return any(identified(one, text) for one in found)
+    values = [plain(v) for v in split(text, ",") if v]
+    return any(points(world, one, v, row, modifier) for one in found for v in values)
+
+
+def values_hold(world: World, found: list[Any], values: list[str], modifier: str, row: Row) -> bool:
+    if row.kind == "date":
+        return any(date_is(span_of(one), value, world.now) for one in found for value in values)
     return MATCH[row.kind](found, values, modifier, row)
+
+
+def together(world: World, resource: Json, row: Row, text: str) -> bool:
+    """https://hl7.org/fhir/R4/search.html#composite: both, of the same repetition."""
+    values = split(text, "$")
+
+    def part_holds(element: Json, part: Row, value: str) -> bool:
+        found = [one for one in at(element, part) if holds_something(one)]
+        if part.kind == "reference":
+            return any(points(world, one, plain(value), part, "") for one in found)
+        return values_hold(world, found, [value], "", part)
+
+    inside = at(resource, row) if row.paths else [resource]
+    return any(
+        all(part_holds(element, part, value) for part, value in zip(row.parts, values, strict=True))
+        for element in inside
+    )
 
 
 def holds_something(value: Any) -> bool:
@@ -260,6 +197,8 @@ def r4_system(system: str | None) -> str | None:
 def pairs_of(value: Any, row: Row) -> list[Coded]:
     if isinstance(value, bool):
         return [(None, str(value).lower())]
+    if row.kind == "contact":
+        return [(None, value.get("value"))]
     if isinstance(value, str):
         return [(row.system or None, value)]
     if row.kind == "identifier":
@@ -326,7 +265,7 @@ def parts_of(value: Any) -> Iterator[str]:
     if isinstance(value, str):
         yield value
         return
-    for name in ("text", "family", "given", "prefix", "suffix"):
+    for name in (*"text family given prefix suffix line city district state postalCode country".split(),):
         part = value.get(name, [])
         yield from [part] if isinstance(part, str) else part
 
@@ -338,6 +277,33 @@ def match_string(found: list[Any], values: list[str], modifier: str, _: Row) -> 
         return fold(value) in fold(text) if modifier == "contains" else starts(text, value)
 
     return any(same(text, plain(value)) for one in found for text in parts_of(one) for value in values)
+
+
+# --- text: https://hl7.org/fhir/R4/search.html#content
+
+SILENT: Final = (
+    *("resourceType", "id", "meta", "data", "system", "reference", "url", "contentType", "language", "hash"),
+)
+"""Hold no words for people."""
+
+
+def texts_of(value: Any) -> str:
+    """All that a resource says to people."""
+    if isinstance(value, str):
+        return "" if re.match(r"\d{4}-\d\d", value) else value
+    if isinstance(value, list):
+        return " ".join(map(texts_of, value))
+    if isinstance(value, dict):
+        return " ".join(texts_of(inner) for name, inner in value.items() if name not in SILENT)
+    return ""
+
+
+def match_words(found: list[Any], values: list[str], _: str, __: Row) -> bool:
+    """All words of a value occur, each from the start of a word; tags are no words."""
+    said = [f" {fold(html.unescape(re.sub('<[^>]*>', ' ', one)))}" for one in found]
+    return any(
+        all(f" {word}" in text for word in fold(plain(value)).split()) for text in said for value in values
+    )
 
 
 def match_uri(found: list[Any], values: list[str], _: str, __: Row) -> bool:
@@ -383,18 +349,23 @@ def span(text: str) -> Span:
 def span_of(value: Any) -> Span:
     if isinstance(value, str):
         return span(value)
+    if "event" in value or "repeat" in value:  # Of a Timing the outer limits count.
+        bounds = value.get("repeat", {}).get("boundsPeriod")
+        spans = [span_of(one) for one in (*value.get("event", []), *([bounds] if bounds else []))]
+        return min(first for first, _ in spans), max(last for _, last in spans)
     start, end = value.get("start"), value.get("end")
     return (span(start)[0] if start else -FOREVER, span(end)[1] if end else FOREVER)
 
 
-PREFIXED: Final = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb)?(.*)")
+PREFIXED: Final = re.compile(r"(eq|ne|gt|lt|ge|le|sa|eb|ap)?(.*)")
 
 
-def date_is(target: Span, text: str) -> bool:
+def date_is(target: Span, text: str, now: int) -> bool:
     found = PREFIXED.fullmatch(plain(text))
     assert found is not None
     (s0, s1), (t0, t1) = span(found[2]), target
     inside = s0 <= t0 and t1 <= s1
+    slack = abs(now - s0) // 10  # R4's suggestion: a tenth of the way from now.
     return {
         "eq": inside,
         "ne": not inside,
@@ -404,11 +375,8 @@ def date_is(target: Span, text: str) -> bool:
         "le": t0 < s0 or inside,
         "sa": t0 >= s1,
         "eb": t1 <= s0,
+        "ap": t0 < s1 + slack and s0 - slack < t1,
     }[found[1] or "eq"]
-
-
-def match_date(found: list[Any], values: list[str], _: str, __: Row) -> bool:
-    return any(date_is(span_of(one), value) for one in found for value in values)
 
 
 # --- quantity: https://hl7.org/fhir/R4/search.html#quantity
@@ -436,6 +404,7 @@ def quantity_is(quantity: Json, text: str) -> bool:
         "le": value <= asked,
         "sa": value > asked,
         "eb": value < asked,
+        "ap": abs(value - asked) <= max(half, abs(asked) / 10),
     }[found[1] or "eq"]
 
 
@@ -451,7 +420,9 @@ MATCH: Final[dict[str, Callable[[list[Any], list[str], str, Row], bool]]] = {
     "boolean": match_token,
     "string": match_string,
     "uri": match_uri,
-    "date": match_date,
+    "contact": match_token,
+    "presence": match_token,
+    "words": match_words,
     "quantity": match_quantity,
 }
 
@@ -491,15 +462,15 @@ def type_of(reference: Json, root: Json) -> str | None:
     return found[2] if found else reference.get("type")
 
 
-def references(resource: Json, name: str, row: Row, root: Json) -> list[Json]:
+def references(resource: Json, row: Row, root: Json) -> list[Json]:
     """`patient` keeps those to a Patient, and identifiers that do not say whose they are (decision D6)."""
     found = at(resource, row)
-    if name != "patient":
+    if not row.only:
         return found
     return [
         one
         for one in found
-        if (type_of(one, root) or ("Patient" if "identifier" in one else None)) == "Patient"
+        if (type_of(one, root) or (row.only if "identifier" in one else None)) == row.only
     ]
 
 
@@ -544,7 +515,7 @@ def resolve(world: World, reference: Json, root: Json) -> tuple[Json, Json] | No
 def refers_to(world: World, resource: Json, name: str, target: Json) -> bool:
     row = row_of(resource["resourceType"], name)
     assert row is not None
-    found = references(resource, name, row, resource)
+    found = references(resource, row, resource)
     return any((hit := resolve(world, one, resource)) is not None and hit[0] is target for one in found)
 
 
@@ -569,20 +540,57 @@ def chained(world: World, found: list[Json], only: str, rest: str, text: str, ro
 # --- order: https://hl7.org/fhir/R4/search.html#sort
 
 
-def ordered(found: Iterable[Json], keys: Sequence[str]) -> list[Json]:
-    """By each key, at last by id in the direction of the last key; what lacks a date is the oldest."""
+def ordered(world: World, found: Iterable[Json], keys: Sequence[str]) -> list[Json]:
+    """By each key, at last by id in the direction of the last key; what lacks a value is the lowest."""
     result = list(found)
     keys = [*keys, f"{'-' if keys[-1].startswith('-') else ''}_id"]
     for key in reversed(keys):
         name = key.removeprefix("-")
-        result.sort(key=partial(sort_key, name=name), reverse=key != name)
+        by = partial(sort_key, world, name=name, descending=key != name)
+        result.sort(key=by, reverse=key != name)
     return result
 
 
-def sort_key(resource: Json, name: str) -> tuple[int, int, str]:
-    if name == "_id":
-        return (0, 0, resource["id"])
+def sort_key(world: World, resource: Json, name: str, *, descending: bool) -> tuple[Any, ...]:
+    """Of several values the first in the direction counts."""
     row = row_of(resource["resourceType"], name)
     assert row is not None
-    spans = [span_of(one) for one in at(resource, row) if holds_something(one)]
-    return (1, min(start for start, _ in spans), "") if spans else (0, 0, "")
+    if row.kind == "date":  # By the lower end, in both directions.
+        spans = [span_of(one) for one in at(resource, row) if holds_something(one)]
+        return (1, min(start for start, _ in spans)) if spans else (0,)
+    if row.kind == "reference":
+        values: list[Any] = list(spellings(world, resource, row))
+    else:
+        values = [value for one in at(resource, row) for value in SORTED_BY[row.kind](one, row)]
+    return (1, (max if descending else min)(values)) if values else (0,)
+
+
+def spellings(world: World, resource: Json, row: Row) -> Iterator[str]:
+    """A reference sorts by where it leads, what is our own without our address."""
+    for one in references(resource, row, resource):
+        text = one.get("reference")
+        if text is None:
+            continue
+        found = place(world, text)
+        if text.startswith("#"):
+            if contained(resource, text):
+                yield f"{resource['resourceType']}/{resource['id']}{text}"
+        elif found is None:
+            yield text
+        else:
+            yield f"{found.where}{found.type}/{found.id}"
+            if found.version:
+                yield f"{found.where}{found.type}/{found.id}/_history/{found.version}"
+
+
+def codes(value: Any, row: Row) -> list[str]:
+    found = [code for _, code in pairs_of(value, row) if code is not None]
+    return found if row.kind in ("identifier", "id") else [code.casefold() for code in found]
+
+
+SORTED_BY: Final[dict[str, Callable[[Any, Row], list[Any]]]] = {
+    **dict.fromkeys(("code", "token", "identifier", "id", "boolean", "contact", "presence"), codes),
+    "string": lambda value, _: [fold(text) for text in parts_of(value)],
+    "uri": lambda value, _: [value],
+    "quantity": lambda value, _: [Decimal(str(value["value"]))] if "value" in value else [],
+}

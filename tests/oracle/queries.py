@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.oracle import worlds
-from tests.oracle.matching import ALIASES, COMMON, ROWS, Row, escaped
+from tests.oracle.matching import escaped, split
+from tests.oracle.rows import ALIASES, ANY, COMMON, ROWS, Row
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -13,24 +14,57 @@ if TYPE_CHECKING:
 
 Pair = tuple[str, str]
 
-PREFIXES: Final = ("", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb")
-SORTS: Final = ("date", "issued", "_lastUpdated", "_id")
+PREFIXES: Final = ("", "", "eq", "ne", "gt", "lt", "ge", "le", "sa", "eb", "ap")
+UNSORTED: Final = ("composite", "words")
+"""Kinds that have no order."""
 REVERSED: Final = {
-    "Patient": (("DiagnosticReport", "patient"), ("DiagnosticReport", "subject"), ("Observation", "patient")),
-    "Observation": (("DiagnosticReport", "result"),),
-    "ServiceRequest": (("DiagnosticReport", "based-on"), ("Observation", "based-on")),
-    "Encounter": (("DiagnosticReport", "encounter"),),
-    "Specimen": (("DiagnosticReport", "specimen"), ("Observation", "specimen")),
-    "Practitioner": (("DiagnosticReport", "performer"),),
-    "Organization": (("Patient", "organization"),),
+    "Patient": (
+        *(("DiagnosticReport", "patient"), ("DiagnosticReport", "subject"), ("Observation", "patient")),
+        *(("Encounter", "patient"), ("Specimen", "subject"), ("Provenance", "target"), ("Patient", "link")),
+    ),
+    "Observation": (
+        *(("DiagnosticReport", "result"), ("Provenance", "target"), ("Observation", "has-member")),
+        ("DocumentReference", "related"),
+    ),
+    "ServiceRequest": (
+        *(("DiagnosticReport", "based-on"), ("Observation", "based-on"), ("Media", "based-on")),
+        ("ServiceRequest", "based-on"),
+    ),
+    "Encounter": (("DiagnosticReport", "encounter"), ("Observation", "encounter"), ("Encounter", "part-of")),
+    "Specimen": (("DiagnosticReport", "specimen"), ("Observation", "specimen"), ("Media", "subject")),
+    "Practitioner": (
+        *(("DiagnosticReport", "performer"), ("Encounter", "practitioner"), ("Provenance", "agent")),
+        ("Patient", "general-practitioner"),
+    ),
+    "Organization": (("Patient", "organization"), ("Organization", "partof")),
+    "DiagnosticReport": (("Provenance", "target"), ("DocumentReference", "related")),
+    "Media": (("DiagnosticReport", "media"),),
+    "DocumentReference": (("DocumentReference", "relatesto"),),
 }
-TYPES: Final = ("DiagnosticReport",) * 12 + (
-    "Patient",
-    "Observation",
-    "ServiceRequest",
-    "Encounter",
-    "Specimen",
+TYPES: Final = ("DiagnosticReport",) * 10 + ("Observation",) * 3 + tuple(ROWS)
+REFERRING: Final = (
+    *("Provenance:target", "Provenance:target:DiagnosticReport", "Provenance:target:Observation"),
+    *("DiagnosticReport:patient", "DiagnosticReport:encounter", "DiagnosticReport:based-on"),
+    *("Observation:specimen", "Observation:based-on", "Observation:patient", "ServiceRequest:encounter"),
 )
+"""What `_revinclude` follows by an index of its own."""
+CODES_OF: Final = {
+    "gender": ("male", "female", "FEMALE"),
+    "address-use": ("home", "work"),
+    "contenttype": ("text/plain", "TEXT/PLAIN"),
+    "intent": ("order", "plan"),
+    "priority": ("stat", "routine"),
+    "relation": ("replaces", "transforms"),
+}
+"""Of parameters that are codes and no status."""
+TEXTS_OF: Final = {
+    "address": (*worlds.CITIES, "1 Köln-Straße", "12345", "DE", "ny"),
+    "description": worlds.DISPLAYS,
+    "given": worlds.GIVENS,
+    "text": worlds.DISPLAYS,
+    "value": worlds.DISPLAYS,
+}
+"""By the first word of a parameter."""
 STEPS_MAX: Final = 3
 
 
@@ -53,13 +87,35 @@ class Asker:
         clauses = self.random.choice((0, 1, 1, 1, 2, 2, 2, 3, 4))
         pairs = [self.clause(type) for _ in range(clauses)]
         if self.chance(0.35):
-            names = [name for name in SORTS if name.startswith("_") or name in ROWS[type]]
-            self.random.shuffle(names)
-            keys = names[: self.random.randint(1, 3)]
-            pairs.append(("_sort", ",".join(("-" if self.chance(0.5) else "") + key for key in keys)))
+            pairs.append(("_sort", self.sort(type)))
+        while self.chance(0.15):
+            pairs.append(self.include(type))
         if self.chance(0.03):
             pairs.append((self.one(list(ROWS[type])), self.one(("", ",", ",,"))))
         return type, pairs
+
+    def sort(self, type: str) -> str:
+        """One to three keys of all there are; every second time the usual ones."""
+        rows = {**ROWS[type], **COMMON}
+        names = [name for name, row in rows.items() if row.kind not in UNSORTED]
+        if self.chance(0.5):
+            names = [name for name in names if name in ("date", "issued", "_lastUpdated", "_id", "status")]
+        keys = self.random.sample(names, k=min(len(names), self.random.randint(1, 3)))
+        return ",".join(("-" if self.chance(0.5) else "") + key for key in keys)
+
+    def include(self, type: str) -> Pair:
+        iterate = ":iterate" if self.chance(0.4) else ""
+        if self.chance(0.3):
+            return f"_revinclude{iterate}", self.one(REFERRING)
+        if self.chance(0.15):
+            return f"_include{iterate}", self.one(("*", f"{type}:*", f"{type}:*:Patient", "Observation:*"))
+        source = self.one(list(ROWS)) if self.chance(0.3) else type
+        names = [name for name, row in ROWS[source].items() if row.kind == "reference"]
+        if not names:  # Of Practitioner.
+            return self.include("DiagnosticReport")
+        name = self.one(names)
+        target = f":{self.one(ROWS[source][name].targets)}" if self.chance(0.3) else ""
+        return f"_include{iterate}", f"{source}:{name}{target}"
 
     def clause(self, type: str, steps: int = 0) -> Pair:
         names = [*ROWS[type]]
@@ -76,10 +132,10 @@ class Asker:
         name = self.one(names)
         if name == "order":
             return name, self.listed(self.order)
-        row = ROWS[type].get(ALIASES.get(name, name)) or COMMON[name]
+        row = ROWS[type].get(ALIASES.get(name, name) if type == "DiagnosticReport" else name) or COMMON[name]
         if row.kind == "reference":
             return self.reference(name, row, steps)
-        if name != "_id" and self.chance(0.08):
+        if name not in ("_id", "_type") and row.kind not in UNSORTED and self.chance(0.08):
             return f"{name}:missing", self.one(("true", "false"))
         return getattr(self, f"_{row.kind}")(name, row)  # type: ignore[no-any-return]
 
@@ -143,13 +199,41 @@ class Asker:
         return f"{self.one(worlds.V2)}|{escaped(self.one(('MR', 'mr', 'a|b')))}|{value}"
 
     def _code(self, name: str, row: Row) -> Pair:
-        codes = {"gender": ("male", "female", "FEMALE")}.get(name, (*worlds.STATUSES, "FINAL", "active"))
+        codes = (*CODES_OF.get(name, worlds.STATUSES), "FINAL")
         return self.negated(name), self.listed(self.token, (row.system,), codes)
 
     def _boolean(self, name: str, _: Row) -> Pair:
         return self.negated(name), self.one(("true", "false"))
 
+    def _presence(self, name: str, row: Row) -> Pair:
+        return self._boolean(name, row)
+
+    def _contact(self, name: str, _: Row) -> Pair:
+        return self.negated(name), self.listed(lambda: escaped(self.one(worlds.PHONES)))
+
+    def _words(self, name: str, _: Row) -> Pair:
+        said = (*worlds.DISPLAYS, *worlds.FAMILIES, "Count Blood", "final", "lab", "koln Ana")
+        return name, self.listed(self.word, said)
+
+    def _composite(self, name: str, row: Row) -> Pair:
+        def both() -> str:
+            return "$".join(map(self.part, row.parts))
+
+        return name, self.listed(both)
+
+    def part(self, row: Row) -> str:
+        """One value of its kind."""
+        if row.kind == "reference":
+            return self.target(row.targets)
+        if row.paths == "code":
+            return self.one((*worlds.FEW_CODES, "replaces", f"{worlds.LOINC}|lab"))
+        _, text = getattr(self, f"_{row.kind}")(row.paths.split()[-1], row)
+        values = [value for value in split(text, ",") if value]
+        return values[0]
+
     def _id(self, name: str, _: Row) -> Pair:
+        if name == "_type":
+            return self.negated(name), ",".join(self.random.choices(list(ROWS), k=self.random.randint(3, 9)))
         ids = [id for of_type in worlds.IDS.values() for id in of_type]
         return self.negated(name), ",".join(self.random.choices(ids, k=self.random.randint(1, 12)))
 
@@ -157,7 +241,8 @@ class Asker:
         return f"{name}:not" if self.chance(0.15) else name
 
     def _uri(self, name: str, _: Row) -> Pair:
-        return name, self.listed(lambda: escaped(self.one(worlds.PROFILES)))
+        uris = worlds.PROFILES if name == "_profile" else worlds.URLS
+        return name, self.listed(lambda: escaped(self.one(uris)))
 
     def _date(self, name: str, _: Row) -> Pair:
         if name == "_lastUpdated":
@@ -179,7 +264,7 @@ class Asker:
         return escaped(self.one((text, text.upper(), text.lower())))
 
     def _string(self, name: str, _: Row) -> Pair:
-        texts = worlds.GIVENS if name == "given" else worlds.DISPLAYS if "value" in name else worlds.FAMILIES
+        texts = TEXTS_OF.get(name.partition("-")[0], worlds.FAMILIES)
         if self.chance(0.2):
             return f"{name}:exact", self.listed(lambda: escaped(self.one(texts)))
         return self.one((name, name, f"{name}:contains")), self.listed(self.word, texts)
@@ -201,11 +286,12 @@ class Asker:
             return f"{name}:identifier", self.listed(self.identifier)
         if shape < 0.5 and steps < STEPS_MAX and known:
             type = self.one(known)
-            if self.chance(0.5):  # The identifier, decision D6.
-                typed = f":{type}" if self.chance(0.4) else ""
+            if "identifier" in ROWS[type] and self.chance(0.5):  # Decision D6.
+                typed = f":{type}" if row.targets == ANY or self.chance(0.4) else ""
                 return f"{name}{typed}.identifier", self.listed(self.identifier)
             inner, text = self.clause(type, steps + 1)
-            typed = f":{type}" if inner.startswith("_has") or self.chance(0.5) else ""
+            named = inner.startswith("_has") or row.targets == ANY or self.chance(0.5)
+            typed = f":{type}" if named else ""
             return f"{name}{typed}.{inner}", text
         targets = [type for type in row.targets if type in worlds.REFERRED] or ["Patient"]
         if shape < 0.6:

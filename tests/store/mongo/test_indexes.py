@@ -13,7 +13,7 @@ from tests.support.fhir import CATEGORY, MRN, ORDERS, coded, identified, patient
 from tests.support.store import LAB, OTHER, asked, found, mongo_store, put
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from store.mongo.client import Client, Database
     from store.mongo.resources import MongoResources
@@ -148,6 +148,88 @@ async def test_a_page_in_the_middle_reads_little_more_than_it_returns(
     is_a_short_scan(explained := await store.explain(LAB, back), "keyed")
     assert explained.returned == 3
     assert explained.documents_examined <= 1.2 * 3 + 1
+
+
+JOINED_SHAPES = [
+    (f"patient.identifier={MRN}|m3", 15),
+    (f"patient.identifier={MRN}|m3&code=c1", 5),
+    (f"patient.identifier={MRN}|m3&code=http://loinc.org|c1,http://loinc.org|c2", 10),
+    (f"patient.identifier={MRN}|m3&category=LAB&date=ge2015", 5),
+    (f"patient.identifier={MRN}|m3&code=c1&date=ge2012&date=lt2020", 2),
+    (f"patient.identifier={MRN}|m3,{MRN}|m4&status=final", 6),
+    (f"patient.identifier={MRN}|m3&encounter=e3-7", 1),
+    (f"patient.identifier={MRN}|m3&identifier=f3-7", 1),
+    (f"patient.identifier={MRN}|m3&_lastUpdated=ge2020", 15),
+]
+
+
+@pytest.mark.parametrize(("text", "returned"), JOINED_SHAPES)
+async def test_a_joined_chain_reads_its_targets_and_little_more_than_it_returns(
+    store: MongoResources, text: str, returned: int
+) -> None:
+    targets = text.count(MRN)
+    explained = await store.explain(LAB, asked(text, count=100))
+    is_a_short_scan(explained, "keyed")
+    assert explained.returned == returned
+    assert explained.documents_examined <= 1.2 * returned + targets + 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"patient.identifier={MRN}|m3",
+        f"patient.identifier={MRN}|m3&_sort=date",
+        f"patient.identifier={MRN}|m3&date=ge2012",
+    ],
+)
+async def test_a_page_of_a_joined_chain_is_not_sorted_in_memory(store: MongoResources, text: str) -> None:
+    """Nothing tells of sorting within a look-up; but it would read all to show few."""
+    first = await store.search(LAB, asked(text, count=3, total=Total.NONE))
+    for position in (first.next, None):
+        explained = await store.explain(LAB, asked(text, count=3, position=position))
+        is_a_short_scan(explained, "keyed")
+        assert explained.returned == 4
+        assert explained.documents_examined <= 1.2 * 4 + 1 + 1
+
+
+@pytest.fixture
+async def profiled(full: Database) -> AsyncIterator[Database]:
+    """With every command kept in `system.profile`."""
+    await full.command("profile", 2)
+    yield full
+    await full.command("profile", 0)
+    await full["system.profile"].drop()
+
+
+@pytest.mark.parametrize(
+    ("text", "examined_max"),
+    [
+        ("patient=p3&code=c1&date=ge2015", 1.2 * 3),
+        ("encounter=Encounter/e3-7", 1.2 * 1 + 1),
+        ("identifier=f3-7", 1.2 * 1 + 1),
+        ("_lastUpdated=ge2020", 1.2 * 51),
+    ],
+)
+async def test_what_the_profiler_sees_is_no_scan_and_no_sorting_in_memory(
+    profiled: Database, store: MongoResources, text: str, examined_max: float
+) -> None:
+    searches = await profile_of(profiled, store, text)
+    assert sum(one["docsExamined"] for one in searches) <= examined_max
+    assert not any(one.get("hasSortStage") for one in searches)
+    assert not any("COLLSCAN" in one["planSummary"] for one in searches)
+
+
+async def test_the_profiler_sees_a_sort_in_memory(profiled: Database, store: MongoResources) -> None:
+    [one] = await profile_of(profiled, store, "patient=p3&_sort=status")
+    assert (one["docsExamined"], one["hasSortStage"]) == (REPORTS, True)
+
+
+async def profile_of(database: Database, store: MongoResources, text: str) -> Sequence[Mapping[str, Any]]:
+    """What the profiler says of each command of a search."""
+    await store.search(LAB, asked(text, total=Total.NONE))
+    kept = await database["system.profile"].find({"ns": f"{database.name}.{RESOURCES}"}).to_list(None)
+    assert kept
+    return kept
 
 
 @pytest.mark.parametrize("name", ["patient:identifier", "subject:identifier"])

@@ -141,6 +141,31 @@ def test_an_untyped_chain_is_tried_on_all_targets_that_define_it() -> None:
     assert [target for target, _ in typed.inner] == ["Patient"]
 
 
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        pytest.param("based-on.based-on:ServiceRequest.identifier", "V", id="the next step's type"),
+        pytest.param("based-on.based-on.requisition", "V", id="the next step's parameter"),
+        pytest.param("based-on.subject:Location", "l1", id="the last step's type"),
+    ],
+)
+def test_an_untyped_chain_leaves_out_the_targets_that_its_rest_does_not_fit(name: str, text: str) -> None:
+    [clause] = query_of((name, text)).clauses
+    assert isinstance(clause, Chain)
+    [typed] = query_of((name.replace("based-on.", "based-on:ServiceRequest.", 1), text)).clauses
+    assert isinstance(typed, Chain)
+    assert clause.inner == typed.inner
+
+
+def test_a_rest_that_fits_no_target_is_refused_and_so_is_a_value_that_is_wrong_for_one() -> None:
+    [issue] = refusal(lambda: parse(DR, [("based-on.based-on:Patient.name", "x")], context())).issues
+    assert "this modifier is not supported here" in issue.text
+    [issue] = refusal(lambda: parse(DR, [("subject.type", "a|b|c")], context())).issues
+    assert "a token is" in issue.text
+    [issue] = parse(DR, [("based-on.based-on.none", "x")], context()).ignored
+    assert issue.code == "not-supported"
+
+
 def test_order_is_any_of_its_members() -> None:
     [clause] = query_of(("order", "urn:o|1")).clauses
     assert isinstance(clause, AnyOf)

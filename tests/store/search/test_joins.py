@@ -1,0 +1,85 @@
+"""Which chains are followed within one command, and what the command is told."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from store.search.joins import PLACE, joinable
+from store.search.plan import FindPlan, joined
+from tests.support.reports import NOW, TENANT, query_of
+
+ID = "patient.identifier"
+
+
+def plan_of(*pairs: tuple[str, str], type: str = "DiagnosticReport") -> FindPlan | None:
+    return joined(TENANT, query_of(*pairs, type=type), now=NOW)
+
+
+@pytest.mark.parametrize(
+    ("pairs", "is_joined"),
+    [
+        pytest.param([(ID, "urn:m|1")], True, id="a patient's identifier"),
+        pytest.param([(ID, "1,2")], True, id="several"),
+        pytest.param([("subject.identifier", "1")], True, id="untyped"),
+        pytest.param([("subject:Patient.identifier", "1")], True, id="typed"),
+        pytest.param([("order", "1")], True, id="an order's number"),
+        pytest.param([(ID, "1"), ("code", "c"), ("date", "ge2020")], True, id="with more clauses"),
+        pytest.param([("patient", "p1")], False, id="no chain"),
+        pytest.param([("patient.name", "x")], False, id="not to identifiers"),
+        pytest.param([(ID, "urn:m|")], False, id="everyone in a system"),
+        pytest.param([("patient.identifier:not", "1")], False, id="all but one"),
+        pytest.param([(ID, "1"), ("encounter.identifier", "2")], False, id="two chains"),
+        pytest.param([("_has:Provenance:target:recorded", "2020")], False, id="backwards"),
+        pytest.param([("performer.identifier", "1")], False, id="no entries lead back"),
+        pytest.param([("result.patient.identifier", "1")], False, id="two steps"),
+        pytest.param([(ID, "1"), ("_id", "r1")], False, id="the id drives"),
+    ],
+)
+def test_which_chains_are_joined(pairs: list[tuple[str, str]], is_joined: bool) -> None:
+    assert (plan_of(*pairs) is not None) == is_joined
+    if not is_joined and len(pairs) == 1:
+        assert joinable(query_of(*pairs).clauses) is None
+
+
+def made(*pairs: tuple[str, str]) -> Any:
+    plan = plan_of(*pairs)
+    assert plan is not None
+    assert plan.join is not None
+    return plan.join
+
+
+def test_entries_of_a_target_are_templates_and_those_of_the_reference_stand_as_they_are() -> None:
+    join = made((ID, "urn:m|1"))
+    assert join.templates == {"Patient": (("patient=Patient/", ""),)}
+    assert join.entries == ("patient.identifier=urn:m|1",)
+    assert join.targets["type"] == "Patient"
+
+
+def test_a_code_stands_behind_the_patient_in_both_kinds_of_entries() -> None:
+    join = made((ID, "1"), ("code", "c,d"))
+    assert join.templates == {"Patient": (("patient=Patient/", "&code=c"), ("patient=Patient/", "&code=d"))}
+    assert join.entries == ("patient.identifier=1&code=c", "patient.identifier=1&code=d")
+
+
+def test_targets_of_several_types_are_found_by_one_filter_when_they_differ_in_nothing_else() -> None:
+    join = made(("subject.identifier", "1"))
+    assert sorted(join.targets["type"]["$in"]) == ["Device", "Group", "Location", "Patient"]
+    assert sorted(join.templates) == ["Device", "Group", "Location", "Patient"]
+    assert join.templates["Patient"] == (("patient=Patient/", ""),)
+    assert join.templates["Group"] == (("subject=Group/", ""),)
+
+
+def test_no_value_is_taken_for_a_place() -> None:
+    """An escaped entry never holds a bare bar."""
+    join = made((ID, rf"Patient/\{PLACE}"))
+    assert join.entries == (rf"patient.identifier=Patient/\{PLACE}",)
+    assert join.templates == {"Patient": (("patient=Patient/", ""),)}
+
+
+def test_the_plan_itself_names_no_entries() -> None:
+    plan = plan_of((ID, "1"), ("status", "final"))
+    assert plan is not None
+    assert "keys" not in plan.filter
+    assert plan.hint == "keyed"
