@@ -152,7 +152,7 @@ def tenant_verification(
     mongodb_uri: MongodbUri = None,
     config: Config = None,
 ) -> None:
-    """The token upstream verifies the endpoint with, and shows with each push. Printed once, when made here."""
+    """The token that upstream verifies with and pushes with. One that is made here is printed once."""
     from datetime import timedelta
 
     from api.app import utc_now
@@ -493,7 +493,7 @@ def _tenant(name: str) -> Tenant:
 def _one_choice(
     letters: list[str] | None, *, every: bool, reason: str | None, tenant: str | None
 ) -> Tenant | None:
-    """The tenant that is meant, if any. Refuses both ids and a filter, and neither: nothing is a slip away."""
+    """The tenant that is meant, if any. Refuses ids together with a filter, and neither of the two."""
     if bool(letters) == (every or reason is not None):
         raise typer.BadParameter("name letters, or give `--all` or `--reason`", param_hint="ID")
     return None if tenant is None else _tenant(tenant)

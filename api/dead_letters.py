@@ -1,7 +1,7 @@
 """Dead letters over HTTP, for tokens with the scope `dod/admin`: list, show, fix, replay, discard.
 
-Plain JSON. A list shows no payload; `?body=true` on one letter does, and that is noted in the letter. A replay
-goes through the route that the push came by, as its sender, with the rights the sender had.
+Plain JSON. A list shows no payload; `?body=true` on one letter does, and the letter notes it. A replay goes
+through the route that the push came by, as its sender, with the rights the sender had.
 """
 
 from __future__ import annotations

@@ -64,7 +64,7 @@ class RefusalMetrics:
         )
         self._open = Gauge(
             "dod_dead_letters_open",
-            "Dead letters of all tenants that wait for somebody, as last counted: of replicas take the maximum.",
+            "Dead letters of all tenants that wait for somebody, as last counted: take the maximum.",
             registry=registry,
         )
 
