@@ -12,8 +12,8 @@ from aiohttp import hdrs, web
 
 from api.auth import verification
 from api.auth.tokens import is_bearer_of_ours
-from api.keys import DOORKEEPER, METRICS
-from api.routing import ROWS, Group
+from api.keys import DOORKEEPER, METRICS, SETTINGS
+from api.routing import ROLES, ROWS, Group
 from ingest.keys import PRINCIPAL, TENANT
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -46,7 +46,7 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     tenant = _tenant_of(request.match_info)
     if row.open:
         return await handler(request)
-    if row.destination and row.takes_pushes:
+    if row.destination and row.group in ROLES[request.app[SETTINGS].role]:
         challenge = await verification.challenge_in(request)
         if challenge is not None:
             return await _answer(request, challenge, tenant)

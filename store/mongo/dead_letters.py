@@ -1,7 +1,7 @@
 """`DeadLetters` on MongoDB: a document per letter, its body compressed in it or, when large, in pieces.
 
 dead_letters        _id (UUID), tenant, at, last_at, times, state, digest (open ones only), … , body | pieces
-dead_letter_bodies  _id "letter/revision/n", data: pieces are written before the letter that needs them
+dead_letter_bodies  _id "set/n", letter, set, data: pieces are written before the letter that names their set
 Both carry `expires_at`, which MongoDB's TTL monitor watches; count and bytes are trimmed behind the writes.
 """
 
@@ -50,7 +50,7 @@ TRIM_SHARE: Final = 100
 """Trimming starts when a tenant may be over its bounds by one part in so many."""
 TRIM_BATCH: Final = 500
 _WITHOUT_BODY: Final = {"body": 0}
-_INLINE: Final = {"body": 1, "pieces": 1, "revision": 1}
+_INLINE: Final = {"body": 1, "pieces": 1, "set": 1}
 
 
 class MongoDeadLetters:
@@ -96,7 +96,7 @@ class MongoDeadLetters:
                 "size": len(refused.body),
                 "kept": len(packed or b""),
             }
-            kept |= await self._put_body(letter_id, 0, packed, tenant, self._end(refused.at))
+            kept |= await self._put_body(letter_id, packed, tenant, self._end(refused.at))
             try:
                 done = await self._upsert(same, again, kept)
             except DuplicateKeyError:  # A twin came first; it is there now.
@@ -120,25 +120,28 @@ class MongoDeadLetters:
         return str(document["_id"])
 
     async def _put_body(
-        self, letter_id: str, revision: int, packed: bytes | None, tenant: Tenant, end: datetime
+        self, letter_id: str, packed: bytes | None, tenant: Tenant, end: datetime
     ) -> dict[str, Any]:
         """Where the body is, as the letter says it; pieces are written here."""
         if packed is None:
-            return {"body": None, "pieces": 0}
+            return {"body": None, "pieces": 0, "set": None}
         if len(packed) <= INLINE_BYTES_MAX:
-            return {"body": packed, "pieces": 0}
+            return {"body": packed, "pieces": 0, "set": None}
+        # A name of its own: two who fix one letter at once must not write into one another's pieces.
+        own = str(uuid4())
         pieces = [packed[start : start + PIECE_BYTES] for start in range(0, len(packed), PIECE_BYTES)]
         for number, data in enumerate(pieces):
             await self._bodies.insert_one(
                 {
-                    "_id": f"{letter_id}/{revision}/{number}",
+                    "_id": f"{own}/{number}",
                     "letter": letter_id,
+                    "set": own,
                     "tenant": str(tenant),
                     "expires_at": end,
                     "data": data,
                 }
             )
-        return {"body": None, "pieces": len(pieces)}
+        return {"body": None, "pieces": len(pieces), "set": own}
 
     def _end(self, at: datetime) -> datetime:
         return at + timedelta(days=self._settings.dead_letter_days)
@@ -159,7 +162,7 @@ class MongoDeadLetters:
                 return None
             packed: bytes | None = document["body"]
             if document["pieces"]:
-                names = [f"{letter_id}/{document['revision']}/{n}" for n in range(document["pieces"])]
+                names = [f"{document['set']}/{n}" for n in range(document["pieces"])]
                 found = await self._bodies.find({"_id": {"$in": names}, "tenant": str(tenant)}).to_list(None)
                 if len(found) != len(names):  # Closed, or changed, between the two reads.
                     return None
@@ -209,14 +212,15 @@ class MongoDeadLetters:
         packed = await _beside(_pack, body, size=len(body))
         end, revision = self._end(letter.last_at), letter.revision + 1
         with guarded(self._metrics, "fix_dead_letter", seconds=self._seconds):
-            placed = await self._put_body(letter.id, revision, packed, tenant, end)
+            placed = await self._put_body(letter.id, packed, tenant, end)
             changed: dict[str, Any] = {**placed, "size": len(body), "kept": len(packed), "revision": revision}
             # A digest of its own: what the sender sends again is the old body, and another letter.
             changed["digest"] = f"fixed {letter.id} {revision}"
-            done = await self._change(tenant, letter, {"$set": changed}, event)
-            keep = f"{letter.id}/{revision if done else letter.revision}/"
-            await self._bodies.delete_many({"letter": letter.id, "_id": {"$not": {"$regex": f"^{keep}"}}})
-        return done
+            before = await self._change(tenant, letter, {"$set": changed}, event)
+            left = placed["set"] if before is None else before["set"]
+            if left is not None:
+                await self._bodies.delete_many({"letter": letter.id, "set": left})
+        return before is not None
 
     async def close(self, tenant: Tenant, letter: Letter, state: State, event: Event) -> bool:
         """See the port."""
@@ -234,9 +238,9 @@ class MongoDeadLetters:
             done = await self._change(
                 tenant, letter, {"$set": gone, "$unset": {"digest": ""}, **attempt}, event
             )
-            if done:
+            if done is not None:
                 await self._bodies.delete_many({"letter": letter.id})
-        return done
+        return done is not None
 
     async def refused_again(
         self, tenant: Tenant, letter: Letter, status: int, issues: tuple[Issue, ...], event: Event
@@ -244,21 +248,23 @@ class MongoDeadLetters:
         """See the port."""
         reasons = {"$set": {"status": status, "issues": _issues(issues)}, "$inc": {"attempts": 1}}
         with guarded(self._metrics, "refuse_dead_letter", seconds=self._seconds):
-            return await self._change(tenant, letter, reasons, event)
+            return await self._change(tenant, letter, reasons, event) is not None
 
     async def seen(self, tenant: Tenant, letter: Letter, event: Event) -> None:
         """See the port."""
         with guarded(self._metrics, "see_dead_letter", seconds=self._seconds):
             await self._letters.update_one(self._one(tenant, letter.id), _noted(event))
 
-    async def _change(self, tenant: Tenant, letter: Letter, change: Mapping[str, Any], event: Event) -> bool:
-        """Change an open letter whose body is still the one that was looked at."""
+    async def _change(
+        self, tenant: Tenant, letter: Letter, change: Mapping[str, Any], event: Event
+    ) -> Mapping[str, Any] | None:
+        """Change an open letter whose body is still the one that was looked at; the set it had, or None."""
         wanted = {
             **self._one(tenant, letter.id),
             "state": State.OPEN.value,
             "revision": letter.revision,
         }
-        return (await self._letters.update_one(wanted, {**change, **_noted(event)})).matched_count == 1
+        return await self._letters.find_one_and_update(wanted, {**change, **_noted(event)}, {"set": 1})
 
     # --- bounds
 
