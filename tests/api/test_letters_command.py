@@ -1,4 +1,4 @@
-"""`dod letters` and `dod tenant verification` as they are typed, on a real MongoDB beside a running service."""
+"""`dod letters` and `dod tenant verification` as they are typed, beside a running service."""
 
 from __future__ import annotations
 
