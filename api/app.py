@@ -9,7 +9,7 @@ from aiohttp import web
 
 from api import lifecycle
 from api.health import Readiness
-from api.keys import METRICS, READINESS, REGISTRY, SETTINGS
+from api.keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, SETTINGS
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.authenticate import authenticate
 from api.middleware.errors import errors
@@ -17,7 +17,8 @@ from api.middleware.observe import observe
 from api.middleware.request_id import echo_request_id
 from api.routing import install
 from ingest.keys import BASE_URL, CLOCK, INGEST_METRICS, INGEST_SETTINGS, LIMITS
-from ingest.metrics import IngestMetrics
+from ingest.metrics import IngestMetrics, RefusalMetrics
+from ingest.refusals import say_letter
 from store.search.parse import Limits
 
 if TYPE_CHECKING:
@@ -62,8 +63,10 @@ def create_app(
     app[BASE_URL] = settings.base_url
     app[INGEST_SETTINGS] = settings
     app[INGEST_METRICS] = IngestMetrics(app[REGISTRY])
+    app[REFUSAL_METRICS] = RefusalMetrics(app[REGISTRY])
     app[LIMITS] = limits_of(settings)
     install(app, routes, role=settings.role)
     app.on_response_prepare.append(echo_request_id)
-    app.cleanup_ctx.extend([lifecycle.stores(open_stores), lifecycle.doorkeeper])
+    app.on_response_prepare.append(say_letter)
+    app.cleanup_ctx.extend([lifecycle.stores(open_stores), lifecycle.doorkeeper, lifecycle.dead_letters])
     return app

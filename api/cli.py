@@ -33,8 +33,10 @@ app = typer.Typer(
 )
 tenant_app = typer.Typer(help="Tenants: whose data.", no_args_is_help=True)
 token_app = typer.Typer(help="Bearer tokens: who may do what for which tenants.", no_args_is_help=True)
+letters_app = typer.Typer(help="Dead letters: refused pushes, kept with reasons.", no_args_is_help=True)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(token_app, name="token")
+app.add_typer(letters_app, name="letters")
 
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.", show_default=False)]
 DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data of the embedded MongoDB [.dod].")]
@@ -44,6 +46,10 @@ MongodbUri = Annotated[
 Port = Annotated[int | None, typer.Option(help="Port of the FHIR endpoint [8080]; 0 takes a free one.")]
 AdminPort = Annotated[int | None, typer.Option(help="Port of /livez, /readyz, /metrics [9090].")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")]
+OneTenant = Annotated[str | None, typer.Option("--tenant", metavar="ORG/ENV", help="Of this tenant only.")]
+Reason = Annotated[str | None, typer.Option(help="Only letters with this issue code among their reasons.")]
+LetterIds = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", show_default=False)]
+EveryLetter = Annotated[bool, typer.Option("--all", help="All open letters.")]
 TENANT_HELP: Final = "ENV is Development, Staging or Production."
 REINDEX_BATCH: Final = 500
 """Resources looked at in one step of `dod reindex`: one deadline of the store, about 32 MB in memory."""
@@ -130,6 +136,159 @@ def tenant_list(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config
         return tenant_rows(await access.tenants())
 
     _print_table(_with_access(rows, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@tenant_app.command("verification")
+def tenant_verification(
+    name: Annotated[str, typer.Argument(metavar="ORG/ENV", help=TENANT_HELP)],
+    action: Annotated[str, typer.Argument(metavar="set|rotate|show-state|remove")],
+    token_file: Annotated[
+        Path | None, typer.Option(help="Holds the token; `-` is stdin. Without: a new one is made.")
+    ] = None,
+    overlap_hours: Annotated[
+        float, typer.Option(min=0, max=720, help="How long `rotate` leaves the one before valid.")
+    ] = 24,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """The token that upstream verifies with and pushes with. One that is made here is printed once."""
+    from datetime import timedelta
+
+    from api.app import utc_now
+    from api.verification_command import Action, put_token, remove_tokens, state_rows
+
+    tenant = _tenant(name)
+    if action not in list(Action):
+        raise typer.BadParameter(f"one of {', '.join(Action)}", param_hint="ACTION")
+    given = None if token_file is None else _read(token_file).decode(errors="replace").strip()
+    overlap = timedelta(hours=overlap_hours) if action == Action.ROTATE else None
+
+    async def work(access: AccessStore) -> str:
+        if action == Action.SHOW_STATE:
+            from api.access_commands import columns
+
+            return columns(await state_rows(access, tenant, now=utc_now()))
+        if action == Action.REMOVE:
+            return await remove_tokens(access, tenant)
+        token = await put_token(access, tenant, given=given, now=utc_now(), overlap=overlap)
+        return token if given is None else f"{tenant}: the verification token was taken"
+
+    typer.echo(_with_access(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@letters_app.command("list")
+def letters_list(
+    tenant: OneTenant = None,
+    state: Annotated[str, typer.Option(help="open, replayed, discarded or all.")] = "open",
+    reason: Reason = None,
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="Most letters of each tenant.")] = 100,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Show the letters, newest first, without anything of the payload."""
+    from api.letters_command import list_letters
+    from store.dead_letters import State
+
+    if state not in [*State, "all"]:
+        raise typer.BadParameter(f"one of {', '.join(State)}, all", param_hint="--state")
+    owner = None if tenant is None else _tenant(tenant)
+    wanted = None if state == "all" else State(state)
+
+    async def work(stores: Stores) -> list[tuple[str, ...]]:
+        return await list_letters(stores, tenant=owner, state=wanted, reason=reason, limit=limit)
+
+    _print_table(_with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@letters_app.command("show")
+def letters_show(
+    letter: Annotated[str, typer.Argument(metavar="ID")],
+    body: Annotated[bool, typer.Option("--body", help="The payload too; the letter notes it.")] = False,
+    tenant: OneTenant = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Show all reasons of a letter and what was done with it."""
+    from api.letters_command import show
+
+    owner = None if tenant is None else _tenant(tenant)
+
+    async def work(stores: Stores) -> str:
+        return await show(stores, letter, tenant=owner, body=body)
+
+    typer.echo(_with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@letters_app.command("fix")
+def letters_fix(
+    letter: Annotated[str, typer.Argument(metavar="ID")],
+    file: Annotated[Path, typer.Argument(help="The new body; `-` is stdin.")],
+    tenant: OneTenant = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Replace the body of a letter."""
+    from api.letters_command import fix
+
+    owner, content = None if tenant is None else _tenant(tenant), _read(file)
+
+    async def work(stores: Stores) -> str:
+        return await fix(stores, letter, content, tenant=owner)
+
+    typer.echo(_with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@letters_app.command("replay")
+def letters_replay(
+    letters: LetterIds = None,
+    every: EveryLetter = False,
+    reason: Reason = None,
+    tenant: OneTenant = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Push letters again, as their senders did; exit 1 when one is refused again."""
+    from api.letters_command import replay
+    from api.settings import load_settings
+
+    owner = _one_choice(letters, every=every, reason=reason, tenant=tenant)
+    places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
+    settings = load_settings(**places)
+
+    async def work(stores: Stores) -> int:
+        return await replay(
+            stores, settings, letters or (), tenant=owner, every=every, reason=reason, say=typer.echo
+        )
+
+    if _with_stores(work, **places):
+        raise typer.Exit(1)
+
+
+@letters_app.command("discard")
+def letters_discard(
+    letters: LetterIds = None,
+    every: EveryLetter = False,
+    reason: Reason = None,
+    tenant: OneTenant = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Forget the payload of letters; a record without it stays until it is too old."""
+    from api.letters_command import discard
+
+    owner = _one_choice(letters, every=every, reason=reason, tenant=tenant)
+
+    async def work(stores: Stores) -> list[str]:
+        return await discard(stores, letters or (), tenant=owner, every=every, reason=reason)
+
+    for line in _with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config):
+        typer.echo(line)
 
 
 @token_app.command("issue")
@@ -329,6 +488,23 @@ def _tenant(name: str) -> Tenant:
         return parse_tenant(name)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="ORG/ENV") from None
+
+
+def _one_choice(
+    letters: list[str] | None, *, every: bool, reason: str | None, tenant: str | None
+) -> Tenant | None:
+    """The tenant that is meant, if any. Refuses ids together with a filter, and neither of the two."""
+    if bool(letters) == (every or reason is not None):
+        raise typer.BadParameter("name letters, or give `--all` or `--reason`", param_hint="ID")
+    return None if tenant is None else _tenant(tenant)
+
+
+def _read(file: Path) -> bytes:
+    """The bytes of a file, or of stdin for `-`."""
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise StartupError(f"The file {file} cannot be read: {error.strerror}.") from None
 
 
 def _check_scopes(scopes: list[str]) -> None:

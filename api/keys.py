@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from api.health import Readiness
     from api.metrics import ApiMetrics
     from api.settings import Settings
+    from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
+    from store.dead_letters import DeadLetters
 
 # The application's.
 SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings")
@@ -27,6 +29,8 @@ READINESS: Final[web.AppKey[Readiness]] = web.AppKey("readiness")
 ACCESS: Final[web.AppKey[AccessStore]] = web.AppKey("access")
 """The port itself: for secrets and commands. Requests ask the doorkeeper, which remembers."""
 DOORKEEPER: Final[web.AppKey[Doorkeeper]] = web.AppKey("doorkeeper")
+DEAD_LETTERS: Final[web.AppKey[DeadLetters]] = web.AppKey("dead_letters")
+REFUSAL_METRICS: Final[web.AppKey[RefusalMetrics]] = web.AppKey("refusal_metrics")
 
 PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")
 """Shared by all replicas: page links are sealed with it."""

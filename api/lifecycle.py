@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import asyncio
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
 
 from api.auth.doorkeeper import Doorkeeper
-from api.keys import ACCESS, DOORKEEPER, PAGE_SECRET, READINESS, REGISTRY, SETTINGS
-from ingest.keys import CLOCK, IDENTITY_SECRET, RESOURCES
+from api.keys import (
+    ACCESS,
+    DEAD_LETTERS,
+    DOORKEEPER,
+    PAGE_SECRET,
+    READINESS,
+    REFUSAL_METRICS,
+    REGISTRY,
+    SETTINGS,
+)
+from ingest.keys import CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES
+from ingest.refusals import Refusals
+from store.errors import ServiceError
 from store.metrics import StoreMetrics
 
 if TYPE_CHECKING:
@@ -28,6 +41,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
         async with open_stores(StoreMetrics(app[REGISTRY])) as opened:
             app[RESOURCES] = opened.resources
             app[ACCESS] = opened.access
+            app[DEAD_LETTERS] = opened.dead_letters
             app[PAGE_SECRET] = await opened.access.secret("page links")
             app[IDENTITY_SECRET] = await opened.access.secret("identities")
             app[READINESS].watch(opened.ping)
@@ -41,3 +55,29 @@ async def doorkeeper(app: web.Application) -> AsyncIterator[None]:
     seconds = app[SETTINGS].access_cache_seconds
     app[DOORKEEPER] = Doorkeeper(app[ACCESS], clock=app[CLOCK], seconds=seconds)
     yield
+
+
+OPEN_LETTERS_SECONDS: Final = 30.0
+"""Between two counts of the open dead letters; what is scraped is at most so old."""
+OPEN_LETTERS_MAX: Final = 100_000
+"""Counted no further: by then somebody should have looked."""
+
+
+async def dead_letters(app: web.Application) -> AsyncIterator[None]:
+    """Keep refused pushes, and count those that wait for somebody; needs the stores."""
+    app[REFUSALS] = Refusals(app[DEAD_LETTERS], app[REFUSAL_METRICS])
+    counting = asyncio.ensure_future(_count_open(app))
+    try:
+        yield
+    finally:
+        counting.cancel()
+        with suppress(asyncio.CancelledError):
+            await counting
+        await app[REFUSALS].drain()
+
+
+async def _count_open(app: web.Application) -> None:
+    while True:
+        await asyncio.sleep(OPEN_LETTERS_SECONDS)
+        with suppress(ServiceError):  # The guard has counted it; the next time will do.
+            app[REFUSAL_METRICS].open(await app[DEAD_LETTERS].count_open(limit=OPEN_LETTERS_MAX))

@@ -31,6 +31,7 @@ FIELDS: Final = frozenset(
         "client",
         "count",
         "duration_ms",
+        "letter",
         "method",
         "phase_ms",
         "request_id",

@@ -50,6 +50,12 @@ class ApiMetrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._verifications = Counter(
+            "dod_verifications_total",
+            "Verification tokens presented, at a challenge or a push, by whether they were accepted.",
+            ("at", "outcome"),
+            registry=registry,
+        )
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         Gauge("dod_http_requests_in_flight", "Requests under way.", registry=registry).set_function(
             lambda: self.in_flight
@@ -69,3 +75,7 @@ class ApiMetrics:
         requests, duration = children
         requests.inc()
         duration.observe(seconds)
+
+    def verification(self, at: str, *, accepted: bool) -> None:
+        """Count a verification token that was presented: at a `challenge` or at a `push`."""
+        self._verifications.labels(at, "accepted" if accepted else "refused").inc()

@@ -68,6 +68,12 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "delete": {"204": ""},
     "batch": {"200": "Bundle"},
     "process-message": {"200": "Bundle"},
+    "verify": {"200": "Text"},
+    "dead-letters": {"200": "Any"},
+    "dead-letter": {"200": "Any"},
+    "dead-letter-fix": {"200": "Any"},
+    "dead-letter-discard": {"200": "Any"},
+    "dead-letter-replay": {"200": "Any"},
     "metadata": {"200": "Resource", "304": ""},
     "smart": {"200": "Any"},
     "openapi": {"200": "Any", "304": ""},
@@ -82,6 +88,7 @@ _STATUS: Final[Mapping[str, str]] = {
 _SEARCHES: Final = frozenset({"search", "search-get", "search-post", "search-compartment"})
 _SCHEMAS: Final[Mapping[str, Json]] = {
     "Any": {"type": "object"},
+    "Text": {"type": "string"},
     "Resource": {
         "type": "object",
         "required": ["resourceType"],
@@ -192,11 +199,17 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
         described["security"] = []
     answers = {
         status: {"description": _STATUS[status]}
-        | ({"content": _content(_FHIR if row.negotiates else "application/json", schema)} if schema else {})
+        | ({"content": _content(_media_type(row, schema), schema)} if schema else {})
         for status, schema in _ANSWERS[row.name].items()
     }
     described["responses"] = {**answers, "default": {"$ref": "#/components/responses/Refused"}}
     return described
+
+
+def _media_type(row: Route, schema: str) -> str:
+    if schema == "Text":
+        return "text/plain"
+    return _FHIR if row.negotiates else "application/json"
 
 
 def _path_parameter(name: str, pattern: str) -> Json:

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
-from api import capability, read
+from api import capability, dead_letters, read
 from api.fhir_json import FHIR_BODIES, FORM_BODIES
+from api.middleware.authenticate import verify
 from api.routing import BASE, ID, TYPE, Group, Route
 from api.search import handlers as search
 from ingest import handlers as ingest
+from ingest.refusals import keeping
 
 ALL: Final = f"{BASE}/{TYPE}"
 """All resources of a type."""
@@ -29,6 +31,8 @@ MESSAGES: Final = (
     f"{BASE}/Observation/$observation-create",
 )
 """Where upstream's senders post message Bundles."""
+LETTERS: Final = f"{BASE}/$dead-letters"
+LETTER: Final = f"{LETTERS}/{{id:[0-9a-f-]{{36}}}}"
 
 
 def routes() -> tuple[Route, ...]:
@@ -36,18 +40,58 @@ def routes() -> tuple[Route, ...]:
     return (
         Route("search-post", "POST", SEARCH, search.search_type_post, Group.SEARCH, "s", body=FORM_BODIES),
         Route("search", "GET", ALL, search.search_type, Group.SEARCH, "s"),
-        Route("create", "POST", ALL, ingest.create, Group.WRITE, "c", body=FHIR_BODIES),
+        Route("create", "POST", ALL, keeping("create", ingest.create), Group.WRITE, "c", body=FHIR_BODIES),
         Route("read", "GET", ONE, read.read, Group.READ, "r"),
-        Route("update", "PUT", ONE, ingest.update, Group.WRITE, "u", body=FHIR_BODIES),
+        Route("update", "PUT", ONE, keeping("update", ingest.update), Group.WRITE, "u", body=FHIR_BODIES),
         Route("delete", "DELETE", ONE, ingest.delete, Group.WRITE, "d"),
-        Route("batch", "POST", BASE, ingest.batch, Group.WRITE, body=FHIR_BODIES),
+        Route(
+            "batch",
+            "POST",
+            BASE,
+            keeping("batch", ingest.batch),
+            Group.WRITE,
+            body=FHIR_BODIES,
+            destination=True,
+        ),
         *(
-            Route("process-message", "POST", path, ingest.process_message, Group.WRITE, body=FHIR_BODIES)
+            Route(
+                "process-message",
+                "POST",
+                path,
+                keeping("process-message", ingest.process_message),
+                Group.WRITE,
+                body=FHIR_BODIES,
+                destination=True,
+            )
             for path in MESSAGES
+        ),
+        *(
+            Route("verify", "GET", path, verify, Group.WRITE, open=True, negotiates=False)
+            for path in (BASE, *MESSAGES)
         ),
         Route("search-get", "GET", SEARCH, search.search_type, Group.SEARCH, "s"),
         Route("search-compartment", "GET", OF_PATIENT, search.search_compartment, Group.SEARCH, "s"),
         Route("vread", "GET", VERSION, read.vread, Group.READ, "r"),
+        Route("dead-letters", "GET", LETTERS, dead_letters.list_letters, Group.ADMIN, negotiates=False),
+        Route("dead-letter", "GET", LETTER, dead_letters.show, Group.ADMIN, negotiates=False),
+        Route(
+            "dead-letter-fix",
+            "PUT",
+            LETTER,
+            dead_letters.fix,
+            Group.ADMIN,
+            body=FHIR_BODIES,
+            negotiates=False,
+        ),
+        Route("dead-letter-discard", "DELETE", LETTER, dead_letters.discard, Group.ADMIN, negotiates=False),
+        Route(
+            "dead-letter-replay",
+            "POST",
+            f"{LETTER}/$replay",
+            dead_letters.replay,
+            Group.ADMIN,
+            negotiates=False,
+        ),
         Route("metadata", "GET", f"{BASE}/metadata", capability.metadata, Group.META, open=True),
         Route("openapi", "GET", OPENAPI, capability.openapi, Group.META, open=True, negotiates=False),
         Route("smart", "GET", SMART, capability.smart_configuration, Group.META, open=True, negotiates=False),

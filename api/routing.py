@@ -35,12 +35,14 @@ class Group(StrEnum):
     READ = "read"
     SEARCH = "search"
     WRITE = "write"
+    ADMIN = "admin"
+    """Operations on what was pushed; every row needs the scope `dod/admin`."""
 
 
 ROLES: Final[Mapping[Role, frozenset[Group]]] = {
     "all": frozenset(Group),
     "query": frozenset({Group.META, Group.READ, Group.SEARCH}),
-    "ingest": frozenset({Group.META, Group.READ, Group.WRITE}),
+    "ingest": frozenset({Group.META, Group.READ, Group.WRITE, Group.ADMIN}),
     "jobs": frozenset({Group.META}),
 }
 
@@ -63,6 +65,13 @@ class Route:
     """Media types of the body; None: the handler reads none."""
     negotiates: bool = True
     """Answers FHIR JSON only, so that another `Accept` is 406."""
+    destination: bool = False
+    """Where upstream is told to push: its endpoint verification may come here."""
+
+    @property
+    def takes_pushes(self) -> bool:
+        """Whether a verification token will do in place of a bearer token."""
+        return self.group is Group.WRITE and self.body is not None
 
 
 Rows = Mapping[web.AbstractRoute, Route]

@@ -18,11 +18,13 @@ from ingest.keys import (
     INGEST_SETTINGS,
     LIMITS,
     PRINCIPAL,
+    REPLAY,
     RESOURCES,
     TENANT,
     base_of,
 )
 from ingest.push import Pusher
+from ingest.refusals import entry_keeper
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Gone, ResourceKey, Stored
@@ -50,6 +52,8 @@ def _pusher(request: web.Request) -> Pusher:
         settings=app[INGEST_SETTINGS],
         limits=app[LIMITS],
         metrics=app[INGEST_METRICS],
+        new_id=request[REPLAY].new_id if REPLAY in request else push.random_id,
+        refused=entry_keeper(request),
     )
 
 
@@ -137,7 +141,8 @@ async def _answer(to: Pusher, entry: BundleEntry) -> dict[str, Any]:
         return await _interact(to, entry)
     except ServiceError as error:
         to.metrics.count("refused")
-        return replies.entry_of_error(error)
+        letter = await to.refused(entry, error) if to.refused is not None else None
+        return replies.entry_of_error(error, letter=letter)
 
 
 async def _interact(to: Pusher, entry: BundleEntry) -> dict[str, Any]:

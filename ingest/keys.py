@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from ingest.metrics import IngestMetrics
+    from ingest.refusals import Refusals, Replay
     from ingest.settings import IngestSettings
     from store.resources import ResourceStore
     from store.search.parse import Limits
@@ -23,6 +24,14 @@ class Caller(Protocol):
     @property
     def client(self) -> str:
         """A name for logs and for what has no other source."""
+
+    @property
+    def token_id(self) -> str:
+        """Which credential: the start of its digest, never a secret."""
+
+    @property
+    def scopes(self) -> Mapping[str, frozenset[str]]:
+        """Resource type (or `*`) → letters of `cruds`."""
 
     @property
     def is_admin(self) -> bool:
@@ -44,12 +53,18 @@ BASE_URL: Final[web.AppKey[str | None]] = web.AppKey("base_url")
 """Our public origin; None: that of the request."""
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
 """What one search, or one condition, may ask for."""
+REFUSALS: Final[web.AppKey[Refusals]] = web.AppKey("refusals")
 
 # The request's.
 PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")
 """Who asks. Absent on open routes."""
 TENANT: Final[web.RequestKey[TenantSettings]] = web.RequestKey("tenant")
 """Whose data is asked for, after the token was checked against it. Absent on open routes."""
+
+DEAD_LETTER: Final[web.RequestKey[str]] = web.RequestKey("dead_letter")
+"""Id of the letter that this refused push became."""
+REPLAY: Final[web.RequestKey[Replay]] = web.RequestKey("replay")
+"""There when the request is a dead letter, pushed again."""
 
 
 def base_of(request: web.Request) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -38,3 +38,48 @@ class IngestMetrics:
         child.inc()
         for tolerance in tolerances:
             self._tolerances.labels(tolerance).inc()
+
+
+class RefusalMetrics:
+    """Dead letters: kept, lost, replayed, and how many wait for somebody."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._kept = Counter(
+            "dod_dead_letters_total",
+            "Refused pushes kept as dead letters, by the issue code of the first reason.",
+            ("code",),
+            registry=registry,
+        )
+        self._lost = Counter(
+            "dod_dead_letters_lost_total",
+            "Refused pushes that could not be kept: `busy`, or how the database failed.",
+            ("why",),
+            registry=registry,
+        )
+        self._replays = Counter(
+            "dod_dead_letters_replays_total",
+            "Replays of dead letters by outcome: stored, refused, failed.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._open = Gauge(
+            "dod_dead_letters_open",
+            "Dead letters of all tenants that wait for somebody, as last counted: take the maximum.",
+            registry=registry,
+        )
+
+    def kept(self, code: str) -> None:
+        """Count a letter; the codes are those of our own issues."""
+        self._kept.labels(code).inc()
+
+    def lost(self, why: str) -> None:
+        """Count a refusal of which nothing was kept."""
+        self._lost.labels(why).inc()
+
+    def replayed(self, outcome: str) -> None:
+        """Count a replay."""
+        self._replays.labels(outcome).inc()
+
+    def open(self, number: int) -> None:
+        """Say how many are open."""
+        self._open.set(number)

@@ -18,9 +18,10 @@ from store.search.criteria import Total
 from store.search.parse import Context, parse
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from ingest.bundles import BundleEntry
     from ingest.keys import Caller
     from ingest.metrics import IngestMetrics
     from ingest.settings import IngestSettings
@@ -37,6 +38,11 @@ class Pushed(NamedTuple):
     tolerances: tuple[str, ...] = ()
 
 
+def random_id() -> str:
+    """A new id."""
+    return str(uuid4())
+
+
 @dataclass(frozen=True, slots=True)
 class Pusher:
     """One caller at one tenant: what every push needs to know."""
@@ -51,6 +57,10 @@ class Pusher:
     settings: IngestSettings
     limits: Limits
     metrics: IngestMetrics
+    new_id: Callable[[], str] = random_id
+    """For creates. The replay of a dead letter brings its own, so that it makes no twins."""
+    refused: Callable[[BundleEntry, ServiceError], Awaitable[str | None]] | None = None
+    """Keeps a refused entry of a batch as a dead letter; gives the letter's id."""
 
 
 async def create(
@@ -60,7 +70,7 @@ async def create(
     _check_type(resource, resource_type)
     if if_none_exist is not None:
         return await _create_if_none(to, resource_type, resource, if_none_exist)
-    ready = prepare(resource, str(uuid4()), base=to.base, fresh=True)
+    ready = prepare(resource, to.new_id(), base=to.base, fresh=to.new_id is random_id)
     [result] = await to.store.put_many(to.tenant, [ready.prepared])
     return _counted(to, Pushed(result, ready.tolerances))
 

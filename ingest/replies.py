@@ -119,9 +119,11 @@ def entry_of_deletion(gone: Gone | None) -> dict[str, Any]:
     return {"response": {"status": "204 No Content", **etags}}
 
 
-def entry_of_error(error: ServiceError) -> dict[str, Any]:
-    """The entry of a response Bundle for an interaction that was refused."""
-    issues = issues_of(error.category, error.issues)
+def entry_of_error(error: ServiceError, *, letter: str | None = None) -> dict[str, Any]:
+    """The entry of a response Bundle for an interaction that was refused, and the dead letter it became."""
+    issues = list(issues_of(error.category, error.issues))
+    if letter is not None:
+        issues.append(Issue("informational", f"Dead-Letter: {letter}", severity="information"))
     return {"response": {"status": str(STATUS[error.category]), "outcome": outcome(issues)}}
 
 

@@ -24,6 +24,17 @@ class Grant:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class VerificationToken:
+    """A token that upstream shows when it verifies or pushes. Only its keyed digest is stored."""
+
+    digest: str
+    """HMAC-SHA-256, hex, under a secret of the deployment."""
+    since: datetime
+    expires_at: datetime | None = None
+    """When it ends because another took its place; None: it is the current one."""
+
+
 class AccessStore(Protocol):
     """Tenants and grants; small, rarely written, read at each request through a short cache."""
 
@@ -47,6 +58,18 @@ class AccessStore(Protocol):
 
     async def revoke(self, digest_prefix: str) -> int:
         """Forget the grants whose digest starts so; how many went."""
+
+    async def verification(self, tenant: Tenant) -> tuple[VerificationToken, ...]:
+        """The tenant's verification tokens, the newest first; ended ones may be among them."""
+
+    async def put_verification(
+        self,
+        tenant: Tenant,
+        tokens: tuple[VerificationToken, ...],
+        *,
+        instead_of: tuple[VerificationToken, ...],
+    ) -> bool:
+        """Put these in the place of those; False when somebody changed them meanwhile."""
 
     async def secret(self, name: str) -> bytes:
         """32 random bytes shared by all replicas, made at the first call."""

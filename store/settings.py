@@ -36,3 +36,11 @@ class StoreSettings(BaseModel):
     """How many resources one step of a chain may lead through; past it 400 `too-costly`."""
     includes_max: int = Field(default=1_000, ge=1, le=10_000)
     """How many resources one page may include; past it 400 `too-costly`. Pages are built in memory."""
+    dead_letters_max: int = Field(default=10_000, ge=1)
+    """Most dead letters of one tenant; past it the oldest go, dealt with or not."""
+    dead_letters_bytes_max: int = Field(default=1_000_000_000, ge=1_000_000)
+    """Most bytes, compressed, of one tenant's dead letters; past it the oldest go."""
+    dead_letter_bytes_max: int = Field(default=40_000_000, ge=0)
+    """Largest body that is kept; of a larger one only the reasons are, and it cannot be replayed."""
+    dead_letter_days: int = Field(default=30, ge=1, le=3_650)
+    """How long a dead letter is kept after it last came."""

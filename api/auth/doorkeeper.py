@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from api.auth.principal import principal_of
 from api.auth.tokens import TOKEN, digest
+from api.auth.verification import SECRET, accepted, pusher
 from api.short_memory import ShortMemory
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from api.auth.principal import Principal
-    from store.access import AccessStore
+    from store.access import AccessStore, VerificationToken
     from store.tenancy import Tenant, TenantSettings
 
 
@@ -27,6 +28,10 @@ class Doorkeeper:
         self._clock = clock
         self._principals: ShortMemory[str, Principal] = ShortMemory(self._ask_principal, seconds=seconds)
         self._tenants: ShortMemory[Tenant, TenantSettings] = ShortMemory(access.tenant, seconds=seconds)
+        self._verifications: ShortMemory[Tenant, tuple[VerificationToken, ...]] = ShortMemory(
+            access.verification, seconds=seconds
+        )
+        self._verification_secret: bytes | None = None
 
     async def principal(self, authorization: str | None) -> Principal:
         """Who an `Authorization` header stands for. Raises ServiceError `unauthenticated`."""
@@ -45,6 +50,18 @@ class Doorkeeper:
     async def tenant(self, tenant: Tenant) -> TenantSettings | None:
         """The tenant's settings, or None when it was never created."""
         return await self._tenants.get(tenant)
+
+    async def verifies(self, tenant: Tenant) -> bool:
+        """Whether this tenant has verification tokens at all."""
+        return bool(await self._verifications.get(tenant))
+
+    async def verified(self, presented: str, tenant: Tenant) -> Principal | None:
+        """Whom a verification token stands for at this tenant; None when it is not one of its tokens."""
+        if self._verification_secret is None:
+            self._verification_secret = await self._access.secret(SECRET)
+        kept, now = await self._verifications.get(tenant) or (), self._clock()
+        found = accepted(presented, kept, tenant=tenant, secret=self._verification_secret, now=now)
+        return None if found is None else pusher(found, tenant, now)
 
     async def _ask_principal(self, key: str) -> Principal | None:
         grant = await self._access.grant(key)

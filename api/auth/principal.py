@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 NOTHING: Final[frozenset[str]] = frozenset()
+TOKEN_ID_LENGTH: Final = 12
+"""How much of a digest names a token."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +28,8 @@ class Principal:
     """Resource type (or `*`) → letters of `cruds`."""
     expires_at: datetime
     is_admin: bool = False
+    token_id: str = ""
+    """Start of the credential's digest, as `dod token list` shows it."""
 
     def may(self, type: str, letters: str) -> bool:
         """Whether all these letters of `cruds` are granted for this resource type."""
@@ -41,4 +45,5 @@ def principal_of(grant: Grant) -> Principal:
         scopes=merge_scopes(grant.scopes),
         expires_at=grant.expires_at,
         is_admin=ADMIN in grant.scopes,
+        token_id=grant.digest[:TOKEN_ID_LENGTH],
     )

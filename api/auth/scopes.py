@@ -15,7 +15,7 @@ OLDER: Final[Mapping[str, str]] = {"read": "rs", "write": "cud", "*": LETTERS}
 """SMART v1 permissions in the letters of v2."""
 EVERY_TYPE: Final = "*"
 ADMIN: Final = "dod/admin"
-"""Our own: may ask for the plan of a search (`__explain=true`)."""
+"""Our own: may ask for the plan of a search (`__explain=true`), and deal with dead letters."""
 SYSTEM_SCOPE: Final = re.compile(r"system/(\*|[A-Z][A-Za-z]+)\.(\*|[a-z]+)")
 SUFFIX: Final = re.compile("".join(f"{letter}?" for letter in LETTERS))
 

@@ -26,6 +26,12 @@ def new_token() -> str:
     return "dod_" + secrets.token_urlsafe(32)
 
 
+def is_bearer_of_ours(authorization: str | None) -> bool:
+    """Whether an `Authorization` header holds what `new_token` makes, known or not."""
+    scheme, _, token = (authorization or "").partition(" ")
+    return scheme.lower() == "bearer" and TOKEN.fullmatch(token) is not None
+
+
 def digest(token: str) -> str:
     """The key a token's grant is kept under. 256 bits of entropy need neither salt nor stretching.
 

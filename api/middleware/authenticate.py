@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
-from api.keys import DOORKEEPER
-from api.routing import ROWS
+from api.auth import verification
+from api.auth.tokens import is_bearer_of_ours
+from api.keys import DOORKEEPER, METRICS, SETTINGS
+from api.routing import ROLES, ROWS, Group
 from ingest.keys import PRINCIPAL, TENANT
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from api.auth.principal import Principal
+    from api.routing import Route
+
 INTERACTIONS: Final[Mapping[str, str]] = {
     "c": "create",
     "r": "read",
@@ -29,6 +34,7 @@ INTERACTIONS: Final[Mapping[str, str]] = {
     "d": "delete",
     "s": "search",
 }
+_NOT_VERIFIED: Final = "The verification token is not one of this tenant's."
 
 
 @web.middleware
@@ -40,8 +46,12 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     tenant = _tenant_of(request.match_info)
     if row.open:
         return await handler(request)
+    if row.destination and row.group in ROLES[request.app[SETTINGS].role]:
+        challenge = await verification.challenge_in(request)
+        if challenge is not None:
+            return await _answer(request, challenge, tenant)
     doorkeeper = request.app[DOORKEEPER]
-    principal = await doorkeeper.principal(request.headers.get(hdrs.AUTHORIZATION))
+    principal = await _principal(request, row, tenant)
     request[PRINCIPAL] = principal
     if tenant not in principal.tenants:
         raise _refusal(Category.FORBIDDEN, "The token is not for this tenant.")
@@ -51,7 +61,48 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     request[TENANT] = settings
     if row.scope and not principal.may(request.match_info["type"], row.scope):
         raise _refusal(Category.FORBIDDEN, _missing_scope(row.scope))
+    if row.group is Group.ADMIN and not principal.is_admin:
+        raise _refusal(Category.FORBIDDEN, "This needs the scope `dod/admin`.")
     return await handler(request)
+
+
+async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Principal:
+    """Who asks. On routes that take pushes a verification token will do, and a wrong one never does.
+
+    Upstream sends the same token as a bearer token too, where it means nothing to us; a bearer token of our
+    own says more than that somebody may push, and is looked at as well.
+    """
+    doorkeeper, authorization = request.app[DOORKEEPER], request.headers.get(hdrs.AUTHORIZATION)
+    presented = request.headers.get(verification.HEADER)
+    if presented is None or not row.takes_pushes or not await doorkeeper.verifies(tenant):
+        return await doorkeeper.principal(authorization)
+    verified = await doorkeeper.verified(presented, tenant)
+    request.app[METRICS].verification("push", accepted=verified is not None)
+    if verified is None:
+        raise _refusal(Category.UNAUTHENTICATED, _NOT_VERIFIED, code="login")
+    return await doorkeeper.principal(authorization) if is_bearer_of_ours(authorization) else verified
+
+
+async def verify(request: web.Request) -> web.StreamResponse:
+    """GET of a destination: upstream's endpoint verification with token and challenge in the query."""
+    query, tenant = request.rel_url.query, _tenant_of(request.match_info)
+    token, challenge = query.get("verification-token"), query.get("challenge")
+    if token is None or challenge is None:
+        text = "A GET here is an endpoint verification: `challenge` and `verification-token` are needed."
+        raise _refusal(Category.INCORRECT, text, code="required")
+    return await _answer(request, verification.Challenge(token, challenge), tenant)
+
+
+async def _answer(request: web.Request, asked: verification.Challenge, tenant: Tenant) -> web.StreamResponse:
+    """The challenge, to who knows the token; it is told to nobody else."""
+    verified = await request.app[DOORKEEPER].verified(asked.token, tenant)
+    request.app[METRICS].verification("challenge", accepted=verified is not None)
+    if verified is None:
+        raise _refusal(Category.UNAUTHENTICATED, _NOT_VERIFIED, code="login")
+    if not verification.CHALLENGE.fullmatch(asked.challenge):
+        text = "A `challenge` is 1 to 200 letters, digits or `._~-`."
+        raise _refusal(Category.INCORRECT, text, code="value")
+    return verification.answer(asked.challenge)
 
 
 def _tenant_of(match: Mapping[str, str]) -> Tenant:
@@ -72,5 +123,5 @@ def _missing_scope(letters: str) -> str:
     return f"The token's scopes do not allow to {needed} resources of this type (`{letters}`)."
 
 
-def _refusal(category: Category, text: str) -> ServiceError:
-    return ServiceError(category, Issue(category.value, text))
+def _refusal(category: Category, text: str, *, code: str | None = None) -> ServiceError:
+    return ServiceError(category, Issue(code or category.value, text))

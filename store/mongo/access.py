@@ -6,11 +6,12 @@ import secrets
 from typing import TYPE_CHECKING, Any
 
 from pymongo import ReturnDocument
+from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
-from store.access import Grant
+from store.access import Grant, VerificationToken
 from store.mongo.guard import guarded
-from store.mongo.indexes import SECRETS, TENANTS, TOKENS
+from store.mongo.indexes import SECRETS, TENANTS, TOKENS, VERIFICATIONS
 from store.mongo.resources import DURABLE
 from store.tenancy import SearchScope, Tenant, TenantSettings, parse_tenant
 
@@ -32,6 +33,7 @@ class MongoAccess:
         self._tenants: Collection = database[TENANTS].with_options(**options)
         self._tokens: Collection = database[TOKENS].with_options(**options)
         self._secrets: Collection = database[SECRETS].with_options(**options)
+        self._verifications: Collection = database[VERIFICATIONS].with_options(**options)
 
     async def put_tenant(self, settings: TenantSettings) -> bool:
         """See the port."""
@@ -85,6 +87,32 @@ class MongoAccess:
         with guarded(self._metrics, "revoke", seconds=self._seconds):
             return (await self._tokens.delete_many(wanted)).deleted_count
 
+    async def verification(self, tenant: Tenant) -> tuple[VerificationToken, ...]:
+        """See the port."""
+        with guarded(self._metrics, "verification", seconds=self._seconds):
+            document = await self._verifications.find_one({"_id": str(tenant)})
+        return () if document is None else tuple(map(_verification, document["tokens"]))
+
+    async def put_verification(
+        self,
+        tenant: Tenant,
+        tokens: tuple[VerificationToken, ...],
+        *,
+        instead_of: tuple[VerificationToken, ...],
+    ) -> bool:
+        """See the port."""
+        before = [one.digest for one in instead_of]
+        after = [{"digest": one.digest, "since": one.since, "expires_at": one.expires_at} for one in tokens]
+        wanted = {"_id": str(tenant), "digests": before}
+        changed = {"$set": {"digests": [one.digest for one in tokens], "tokens": after}}
+        with guarded(self._metrics, "put_verification", seconds=self._seconds):
+            try:
+                # Without any before there is no document, or one with an empty list.
+                done = await self._verifications.update_one(wanted, changed, upsert=not before)
+            except DuplicateKeyError:
+                return False
+        return done.matched_count == 1 or done.upserted_id is not None
+
     async def secret(self, name: str) -> bytes:
         """See the port."""
         with guarded(self._metrics, "secret", seconds=self._seconds):
@@ -101,6 +129,10 @@ def _tenant(document: Mapping[str, Any]) -> TenantSettings:
     return TenantSettings(
         parse_tenant(document["_id"]), SearchScope(document["search_scope"]), document["retain_days"]
     )
+
+
+def _verification(document: Mapping[str, Any]) -> VerificationToken:
+    return VerificationToken(document["digest"], document["since"], document["expires_at"])
 
 
 def _grant(document: Mapping[str, Any]) -> Grant:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from store.mongo.client import Database
 
 RESOURCES: Final = "resources"
@@ -12,6 +15,9 @@ HISTORY: Final = "history"
 TENANTS: Final = "tenants"
 TOKENS: Final = "tokens"
 SECRETS: Final = "secrets"
+VERIFICATIONS: Final = "verifications"
+DEAD_LETTERS: Final = "dead_letters"
+DEAD_LETTER_BODIES: Final = "dead_letter_bodies"
 
 
 class IndexSpec(NamedTuple):
@@ -21,6 +27,8 @@ class IndexSpec(NamedTuple):
     name: str
     keys: tuple[tuple[str, int], ...]
     serves: str
+    options: Mapping[str, Any] = MappingProxyType({})
+    """Beyond keys and name, as the driver calls them."""
 
 
 INDEXES: Final = (
@@ -49,6 +57,24 @@ INDEXES: Final = (
         (("tenant", 1), ("type", 1), ("id", 1), ("version", -1)),
         "one version, and the history of a resource",
     ),
+    IndexSpec(
+        DEAD_LETTERS,
+        "newest",
+        (("tenant", 1), ("at", -1), ("_id", -1), ("kept", 1)),
+        "a tenant's dead letters, newest first; trimming by count and bytes, from the index alone",
+    ),
+    IndexSpec(
+        DEAD_LETTERS,
+        "open",
+        (("tenant", 1), ("digest", 1)),
+        "the same push again is the same letter, also when twins come at once; how many are open",
+        {"unique": True, "partialFilterExpression": {"digest": {"$exists": True}}},
+    ),
+    IndexSpec(DEAD_LETTERS, "expired", (("expires_at", 1),), "forgetting by age", {"expireAfterSeconds": 0}),
+    IndexSpec(
+        DEAD_LETTER_BODIES, "expired", (("expires_at", 1),), "forgetting by age", {"expireAfterSeconds": 0}
+    ),
+    IndexSpec(DEAD_LETTER_BODIES, "letter", (("letter", 1),), "deleting the pieces of a letter"),
 )
 """At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
 
@@ -56,4 +82,4 @@ INDEXES: Final = (
 async def ensure_indexes(database: Database) -> None:
     """Make those that are missing; safe to repeat, and to run on several replicas at once."""
     for spec in INDEXES:
-        await database[spec.collection].create_index(list(spec.keys), name=spec.name)
+        await database[spec.collection].create_index(list(spec.keys), name=spec.name, **spec.options)

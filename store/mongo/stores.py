@@ -10,6 +10,7 @@ import pymongo
 
 from store.mongo.access import MongoAccess
 from store.mongo.client import connect
+from store.mongo.dead_letters import MongoDeadLetters
 from store.mongo.guard import guarded
 from store.mongo.indexes import ensure_indexes
 from store.mongo.resources import MongoResources
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.access import AccessStore
+    from store.dead_letters import DeadLetters
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
     from store.settings import StoreSettings
@@ -33,6 +35,7 @@ class Stores:
     resources: ResourceStore
     access: AccessStore
     ping: Callable[[], Awaitable[None]]
+    dead_letters: DeadLetters
 
 
 @asynccontextmanager
@@ -51,12 +54,14 @@ async def opened(
             await database.command("ping")
 
     resources = MongoResources(database, settings=settings, clock=clock, metrics=metrics)
+    letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics)
     try:
         with guarded(metrics, "ensure_indexes", seconds=settings.store_timeout_seconds):
             await ensure_indexes(database)
-        yield Stores(resources, MongoAccess(database, settings=settings, metrics=metrics), ping)
+        yield Stores(resources, MongoAccess(database, settings=settings, metrics=metrics), ping, letters)
     finally:
         await resources.drain()
+        await letters.drain()
         # Without a database to end the sessions with, closing would wait for it, and block the loop.
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from api.serve import Service
+    from store.dead_letters import DeadLetters
     from store.resources import ResourceStore
     from tests.support.access import MemoryAccess
 
@@ -53,7 +54,12 @@ class House:
         async def ping() -> None:
             self.diary.append("ping")
 
-        yield Stores(resources=cast("ResourceStore", None), access=self.access, ping=ping)
+        yield Stores(
+            resources=cast("ResourceStore", None),
+            access=self.access,
+            ping=ping,
+            dead_letters=cast("DeadLetters", None),
+        )
         self.diary.append("stores closed")
 
     async def ask(self, service: Service) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from store.access import Grant
+    from store.access import Grant, VerificationToken
     from store.tenancy import Tenant, TenantSettings
 
 
@@ -15,6 +15,7 @@ class MemoryAccess:
     def __init__(self) -> None:
         self.settings: dict[Tenant, TenantSettings] = {}
         self.kept: dict[str, Grant] = {}
+        self.verifications: dict[Tenant, tuple[VerificationToken, ...]] = {}
         self.questions = 0
 
     async def put_tenant(self, settings: TenantSettings) -> bool:
@@ -44,6 +45,21 @@ class MemoryAccess:
         for digest in gone:
             del self.kept[digest]
         return len(gone)
+
+    async def verification(self, tenant: Tenant) -> tuple[VerificationToken, ...]:
+        return self.verifications.get(tenant, ())
+
+    async def put_verification(
+        self,
+        tenant: Tenant,
+        tokens: tuple[VerificationToken, ...],
+        *,
+        instead_of: tuple[VerificationToken, ...],
+    ) -> bool:
+        if self.verifications.get(tenant, ()) != instead_of:
+            return False
+        self.verifications[tenant] = tokens
+        return True
 
     async def secret(self, name: str) -> bytes:
         return name.encode().ljust(32, b"0")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from store.dead_letters import DeadLetters
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
 
@@ -106,7 +107,12 @@ async def serving(
 
     @asynccontextmanager
     async def opened(_: StoreMetrics) -> AsyncIterator[Stores]:
-        yield Stores(resources=cast("ResourceStore", None), access=access, ping=ping)
+        yield Stores(
+            resources=cast("ResourceStore", None),
+            access=access,
+            ping=ping,
+            dead_letters=cast("DeadLetters", None),
+        )
 
     app = create_app(
         settings or Settings(),
