@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from api import capability, read
-from api.fhir_json import FHIR_BODIES, FORM_BODIES
+from api import capability, history, read
+from api.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
 from api.routing import BASE, ID, TYPE, Group, Route
 from api.search import handlers as search
 from ingest import handlers as ingest
@@ -40,6 +40,10 @@ def routes() -> tuple[Route, ...]:
         Route("read", "GET", ONE, read.read, Group.READ, "r"),
         Route("update", "PUT", ONE, ingest.update, Group.WRITE, "u", body=FHIR_BODIES),
         Route("delete", "DELETE", ONE, ingest.delete, Group.WRITE, "d"),
+        Route("patch", "PATCH", ONE, ingest.patch_one, Group.WRITE, "u", body=PATCH_BODIES),
+        Route("update-conditional", "PUT", ALL, ingest.update_where, Group.WRITE, "u", body=FHIR_BODIES),
+        Route("delete-conditional", "DELETE", ALL, ingest.delete_where, Group.WRITE, "d"),
+        Route("patch-conditional", "PATCH", ALL, ingest.patch_where, Group.WRITE, "u", body=PATCH_BODIES),
         Route("batch", "POST", BASE, ingest.batch, Group.WRITE, body=FHIR_BODIES),
         *(
             Route("process-message", "POST", path, ingest.process_message, Group.WRITE, body=FHIR_BODIES)
@@ -48,6 +52,8 @@ def routes() -> tuple[Route, ...]:
         Route("search-get", "GET", SEARCH, search.search_type, Group.SEARCH, "s"),
         Route("search-compartment", "GET", OF_PATIENT, search.search_compartment, Group.SEARCH, "s"),
         Route("vread", "GET", VERSION, read.vread, Group.READ, "r"),
+        Route("history-instance", "GET", f"{ONE}/_history", history.of_instance, Group.READ, "r"),
+        Route("history-type", "GET", f"{ALL}/_history", history.of_type, Group.READ, "rs"),
         Route("metadata", "GET", f"{BASE}/metadata", capability.metadata, Group.META, open=True),
         Route("openapi", "GET", OPENAPI, capability.openapi, Group.META, open=True, negotiates=False),
         Route("smart", "GET", SMART, capability.smart_configuration, Group.META, open=True, negotiates=False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from store.mongo.client import Database
@@ -21,6 +21,8 @@ class IndexSpec(NamedTuple):
     name: str
     keys: tuple[tuple[str, int], ...]
     serves: str
+    only: str | None = None
+    """Holds those documents alone that have this field."""
 
 
 INDEXES: Final = (
@@ -49,6 +51,19 @@ INDEXES: Final = (
         (("tenant", 1), ("type", 1), ("id", 1), ("version", -1)),
         "one version, and the history of a resource",
     ),
+    IndexSpec(
+        HISTORY,
+        "changed",
+        (("tenant", 1), ("type", 1), ("updated.lo", 1), ("id", 1)),
+        "the history of a type: versions that were replaced",
+    ),
+    IndexSpec(
+        RESOURCES,
+        "deleted",
+        (("tenant", 1), ("was", 1), ("updated.lo", 1), ("id", 1)),
+        "the history of a type: what is deleted now",
+        only="was",
+    ),
 )
 """At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
 
@@ -56,4 +71,7 @@ INDEXES: Final = (
 async def ensure_indexes(database: Database) -> None:
     """Make those that are missing; safe to repeat, and to run on several replicas at once."""
     for spec in INDEXES:
-        await database[spec.collection].create_index(list(spec.keys), name=spec.name)
+        partial: dict[str, Any] = {}
+        if spec.only:
+            partial["partialFilterExpression"] = {spec.only: {"$exists": True}}
+        await database[spec.collection].create_index(list(spec.keys), name=spec.name, **partial)
