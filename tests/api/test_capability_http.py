@@ -102,7 +102,8 @@ async def test_conditional_writes_are_as_it_says(service: Service) -> None:
         True,
         "single",
     )
-    resource = {"resourceType": "DiagnosticReport", "status": "final", "code": {"text": "x"}}
+    resource: dict[str, Any] = {"resourceType": "DiagnosticReport", "status": "final"}
+    resource["code"] = {"text": "x"}
     resource["identifier"] = [{"system": "urn:x", "value": "1"}]
     path = "DiagnosticReport?identifier=urn:x|1"
     assert (await service.create(resource, if_none_exist=path.partition("?")[2])).status == 201

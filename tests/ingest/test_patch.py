@@ -190,10 +190,10 @@ def test_copies_cannot_double_without_end() -> None:
 
 
 def test_depth_has_an_end() -> None:
-    deeper = [{"op": "add", "path": "/a" * n, "value": {}} for n in range(1, DEPTH_MAX)]
-    whole = read([*deeper, *({"op": "copy", "from": "/a", "path": "/a" * n} for n in range(2, DEPTH_MAX))])
+    deeper: list[Any] = [{"op": "add", "path": "/a" * n, "value": {}} for n in range(1, DEPTH_MAX)]
+    deeper += [{"op": "copy", "from": "/a", "path": "/a" * n} for n in range(2, DEPTH_MAX)]
     with pytest.raises(ServiceError) as refused:
-        apply({}, whole)
+        apply({}, read(deeper))
     assert refused.value.category in (Category.INCORRECT, Category.TOO_LARGE)
 
 

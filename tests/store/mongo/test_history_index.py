@@ -1,4 +1,4 @@
-"""A page of a type's history is a short scan of each of its three sources, however many versions there are."""
+"""A page of a history is a short scan of each of its sources, however many versions there are."""
 
 from __future__ import annotations
 
