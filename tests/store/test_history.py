@@ -212,7 +212,7 @@ async def test_no_version_is_missing_or_twice_while_others_write(store: MongoRes
                 assert versions[0] >= before
                 assert all(isinstance(entry.version, Stored) for entry in page.entries)
 
-    writing = asyncio.create_task(write())
-    await watch()
-    await writing
+    async with asyncio.TaskGroup() as both:
+        writing = both.create_task(write())
+        both.create_task(watch())
     assert acknowledged == 41
