@@ -154,7 +154,7 @@ async def test_a_criterion_that_was_passed_over_once(service: Service) -> None:
 
 
 async def test_a_header_that_is_not_utf_8(service: Service) -> None:
-    """aiohttp hands such bytes on as lone surrogates, which the database could not be asked for."""
+    """Such bytes arrive from aiohttp as lone surrogates, which the database could not be asked for."""
     url = service.client.make_url(f"{service.root}/DiagnosticReport")
     reader, writer = await asyncio.open_connection(url.host, url.port)
     head = f"POST {url.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {FHIR}\r\n"
