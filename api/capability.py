@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiohttp import hdrs, web
 
+from api.fhir_json import PATCH_BODIES
 from api.keys import SETTINGS
 from api.openapi import document
 from api.routing import ROLES, ROWS
@@ -28,7 +29,17 @@ if TYPE_CHECKING:
 
 RELEASED: Final = "2026-11-22"
 """When what the statement says last changed."""
-_INTERACTIONS: Final = ("read", "vread", "create", "update", "delete", "search-type")
+_INTERACTIONS: Final = (
+    "read",
+    "vread",
+    "history-instance",
+    "history-type",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "search-type",
+)
 _SYSTEM: Final = ("batch",)
 _OPERATIONS: Final[Mapping[str, str]] = {
     "process-message": "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message",
@@ -37,7 +48,11 @@ _NOTES: Final = (
     "Every search names its patient (`patient`, `subject`, their `.identifier` chains or `:identifier`) or"
     " `_id`, unless the tenant's search scope is `any`. Dates without a zone are UTC. `total` is exact"
     " whenever it is there. Any reference parameter can be chained: `patient.identifier=system|value` also"
-    " matches the identifier inside the reference and in contained resources."
+    " matches the identifier inside the reference and in contained resources. Conditions of writes are"
+    " strict: a criterion that is not understood or has no value is refused. A conditional update whose"
+    " condition holds for nothing creates, under the body's id unless that is taken (409). A JSON Patch that"
+    " does not fit the resource is 409, `test` too. Histories take `_since`, `_at` and `_count`; that of a"
+    " type needs a scope to read, search and update it where searches must name a patient."
 )
 _DOCUMENTATION: Final[Mapping[str, str]] = {
     "_lastUpdated": "When the current version was stored; identical content sent again is no change.",
@@ -59,6 +74,7 @@ def statement(base: str) -> bytes:
             "implementation": {"description": "Diagnostic results, pushed and queried", "url": base},
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "json"],
+            "patchFormat": sorted(PATCH_BODIES),
             "rest": [_rest()],
         }
     )
@@ -95,6 +111,8 @@ def _resource(row: ResourceType) -> dict[str, Any]:
         "readHistory": True,
         "updateCreate": True,
         "conditionalCreate": True,
+        "conditionalUpdate": True,
+        "conditionalDelete": "single",
         "conditionalRead": "full-support",
         "searchParam": [entry for parameter in row.rows for entry in _search_params(parameter)],
         **_includes(row),

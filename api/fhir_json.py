@@ -15,6 +15,7 @@ from aiohttp.helpers import parse_mimetype
 
 FHIR_BODIES: Final = frozenset({"application/fhir+json", "application/json"})
 FORM_BODIES: Final = frozenset({"application/x-www-form-urlencoded"})
+PATCH_BODIES: Final = frozenset({"application/json-patch+json"})
 ENCODINGS: Final = frozenset({"identity", "gzip", "deflate", "br", "zstd"})
 """What aiohttp decodes. It passes anything else through undecoded, so we refuse it (415)."""
 JSON_FORMATS: Final = frozenset(
@@ -69,7 +70,8 @@ def refuse_unreadable_body(request: web.Request, media_types: frozenset[str]) ->
         raise web.HTTPUnsupportedMediaType(text=f"`Content-Encoding` is one of {offered}.")
     if request.content_type not in media_types and request.body_exists:
         offered = ", ".join(sorted(media_types))
-        raise web.HTTPUnsupportedMediaType(text=f"`Content-Type` is one of {offered}.")
+        others = " FHIRPath Patch and XML Patch are not offered." if media_types == PATCH_BODIES else ""
+        raise web.HTTPUnsupportedMediaType(text=f"`Content-Type` is one of {offered}.{others}")
     charset = request.charset
     if charset is not None and charset.lower() not in {"utf-8", "utf8"}:
         raise web.HTTPUnsupportedMediaType(text="The charset of a body is UTF-8.")

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from api.fhir_json import FHIR_BODIES, FORM_BODIES
+from api.fhir_json import FORM_BODIES, PATCH_BODIES
 from api.routing import BASE, TYPE
 from api.version import VERSION
 from store.search.parameters import COMMON, TYPES, SearchType
@@ -65,7 +65,13 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "read": {"200": "Resource", "304": ""},
     "vread": {"200": "Resource"},
     "update": {"200": "Resource", "201": "Resource"},
-    "delete": {"204": ""},
+    "delete": {"200": "OperationOutcome", "204": ""},
+    "patch": {"200": "Resource"},
+    "update-conditional": {"200": "Resource", "201": "Resource"},
+    "delete-conditional": {"200": "OperationOutcome", "204": ""},
+    "patch-conditional": {"200": "Resource"},
+    "history-instance": {"200": "Bundle"},
+    "history-type": {"200": "Bundle"},
     "batch": {"200": "Bundle"},
     "process-message": {"200": "Bundle"},
     "verify": {"200": "Text"},
@@ -86,9 +92,32 @@ _STATUS: Final[Mapping[str, str]] = {
     "304": "The client has it already",
 }
 _SEARCHES: Final = frozenset({"search", "search-get", "search-post", "search-compartment"})
+_CONDITIONAL: Final = frozenset({"update-conditional", "delete-conditional", "patch-conditional"})
+_HISTORIES: Final = frozenset({"history-instance", "history-type"})
+_VERSIONS: Final[Mapping[str, Json]] = {
+    "_since": {"type": "string", "format": "date-time"},
+    "_at": {"type": "string"},
+    "_count": {"type": "integer", "minimum": 0},
+}
+"""What a history takes."""
+_PATCH: Final[Json] = {
+    "type": "array",
+    "items": {
+        "type": "object",
+        "required": ["op", "path"],
+        "properties": {
+            "op": {"enum": ["add", "remove", "replace", "move", "copy", "test"]},
+            "path": {"type": "string"},
+            "from": {"type": "string"},
+            "value": {},
+        },
+    },
+}
+"""https://www.rfc-editor.org/rfc/rfc6902"""
 _SCHEMAS: Final[Mapping[str, Json]] = {
     "Any": {"type": "object"},
     "Text": {"type": "string"},
+    "Patch": _PATCH,
     "Resource": {
         "type": "object",
         "required": ["resourceType"],
@@ -191,6 +220,11 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
     if row.name in _SEARCHES:
         names = [_component(resource_type, name) for name in _names(resource_type)]
         parameters += [{"$ref": f"#/components/parameters/{name}"} for name in [*names, *_RESULT]]
+    if row.name in _CONDITIONAL:
+        names = [_component(resource_type, name) for name in _names(resource_type)]
+        parameters += [{"$ref": f"#/components/parameters/{name}"} for name in names]
+    if row.name in _HISTORIES:
+        parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in _VERSIONS.items()]
     if parameters:
         described["parameters"] = parameters
     if row.body is not None:
@@ -224,7 +258,8 @@ def _body(media_types: frozenset[str], resource_type: ResourceType | None) -> Js
         text = {"type": "array", "items": {"type": "string"}}
         schema: Json = {"type": "object", "properties": dict.fromkeys(_names(resource_type), text)}
         return {"content": {media: {"schema": schema} for media in sorted(FORM_BODIES)}}
-    content = {media: _content(media, "Resource")[media] for media in sorted(FHIR_BODIES)}
+    schema_name = "Patch" if media_types == PATCH_BODIES else "Resource"
+    content = {media: _content(media, schema_name)[media] for media in sorted(media_types)}
     return {"required": True, "content": content}
 
 

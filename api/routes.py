@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import Final
 
-from api import capability, dead_letters, read
-from api.fhir_json import FHIR_BODIES, FORM_BODIES
+from api import capability, dead_letters, history, read
+from api.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
 from api.middleware.authenticate import verify
 from api.routing import BASE, ID, TYPE, Group, Route
 from api.search import handlers as search
@@ -44,6 +44,26 @@ def routes() -> tuple[Route, ...]:
         Route("read", "GET", ONE, read.read, Group.READ, "r"),
         Route("update", "PUT", ONE, keeping("update", ingest.update), Group.WRITE, "u", body=FHIR_BODIES),
         Route("delete", "DELETE", ONE, ingest.delete, Group.WRITE, "d"),
+        Route("patch", "PATCH", ONE, keeping("patch", ingest.patch_one), Group.WRITE, "u", body=PATCH_BODIES),
+        Route(
+            "update-conditional",
+            "PUT",
+            ALL,
+            keeping("update-conditional", ingest.update_where),
+            Group.WRITE,
+            "u",
+            body=FHIR_BODIES,
+        ),
+        Route("delete-conditional", "DELETE", ALL, ingest.delete_where, Group.WRITE, "d"),
+        Route(
+            "patch-conditional",
+            "PATCH",
+            ALL,
+            keeping("patch-conditional", ingest.patch_where),
+            Group.WRITE,
+            "u",
+            body=PATCH_BODIES,
+        ),
         Route(
             "batch",
             "POST",
@@ -92,6 +112,8 @@ def routes() -> tuple[Route, ...]:
             Group.ADMIN,
             negotiates=False,
         ),
+        Route("history-instance", "GET", f"{ONE}/_history", history.of_instance, Group.READ, "r"),
+        Route("history-type", "GET", f"{ALL}/_history", history.of_type, Group.READ, "rs"),
         Route("metadata", "GET", f"{BASE}/metadata", capability.metadata, Group.META, open=True),
         Route("openapi", "GET", OPENAPI, capability.openapi, Group.META, open=True, negotiates=False),
         Route("smart", "GET", SMART, capability.smart_configuration, Group.META, open=True, negotiates=False),

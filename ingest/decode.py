@@ -51,12 +51,16 @@ _DECODER: Final = json.JSONDecoder(
 
 def decode(body: bytes) -> JsonObject:
     """The JSON object in a body. Raises ServiceError `incorrect` with the rule and the place, no content."""
-    decoded = _decode_compact(body)
-    if decoded is None:
-        decoded = _decode_exact(body)
+    decoded = decode_any(body)
     if not isinstance(decoded, dict):
         raise _refusal("the body must be a JSON object")
     return decoded
+
+
+def decode_any(body: bytes) -> Json:
+    """The same for any JSON value: a JSON Patch is an array."""
+    decoded = _decode_compact(body)
+    return _decode_exact(body) if decoded is None else decoded
 
 
 def _decode_compact(body: bytes) -> Json:

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
-from ingest import push, replies
+from ingest import conditional, patch, push, replies
 from ingest.bundles import entries_of, interaction
-from ingest.decode import decode
+from ingest.decode import decode, decode_any
 from ingest.keys import (
     CLOCK,
     IDENTITY_SECRET,
@@ -27,7 +27,7 @@ from ingest.push import Pusher
 from ingest.refusals import entry_keeper
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import Gone, ResourceKey, Stored
+from store.resources import Gone, Outcome, ResourceKey, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -66,8 +66,11 @@ async def create(request: web.Request) -> web.StreamResponse:
     to = _pusher(request)
     resource = decode(await request.read())
     condition = request.headers.get("If-None-Exist")
-    done = await push.create(to, request.match_info["type"], resource, if_none_exist=condition)
-    return replies.pushed(done, base=to.base, prefer=_prefer(request))
+    resource_type = request.match_info["type"]
+    done = await push.create(to, resource_type, resource, if_none_exist=condition)
+    found = done.result.outcome is Outcome.EXISTS
+    prefer = _readable(request, resource_type) if found else _prefer(request)
+    return replies.pushed(done, base=to.base, prefer=prefer)
 
 
 async def update(request: web.Request) -> web.StreamResponse:
@@ -80,7 +83,7 @@ async def update(request: web.Request) -> web.StreamResponse:
         key,
         resource,
         only_version=_if_match(request.headers.get(hdrs.IF_MATCH)),
-        only_absent=request.headers.get(hdrs.IF_NONE_MATCH) == "*",
+        only_absent=_if_none_match(request.headers.get(hdrs.IF_NONE_MATCH)),
     )
     return replies.pushed(done, base=to.base, prefer=_prefer(request))
 
@@ -95,12 +98,71 @@ def _if_match(header: str | None) -> int | None:
     return int(match[1])
 
 
+def _if_none_match(header: str | None) -> bool:
+    """Whether nothing may be there yet. Of other values none is offered, so none is passed over."""
+    if header is not None and header.strip() != "*":
+        issue = Issue("value", "`If-None-Match` of an update must be `*`", ("If-None-Match",))
+        raise ServiceError(Category.INCORRECT, issue)
+    return header is not None
+
+
 async def delete(request: web.Request) -> web.StreamResponse:
     """DELETE {base}/{Type}/{id}."""
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     version = _if_match(request.headers.get(hdrs.IF_MATCH))
     gone = await push.delete(_pusher(request), key, only_version=version)
-    return web.Response(status=204, headers=replies.version_headers(gone) if gone else None)
+    return replies.deleted(gone, prefer=_prefer(request))
+
+
+async def update_where(request: web.Request) -> web.StreamResponse:
+    """PUT {base}/{Type}?criteria."""
+    to = _pusher(request)
+    resource = decode(await request.read())
+    done = await conditional.update_where(
+        to,
+        request.match_info["type"],
+        request.rel_url.raw_query_string,
+        resource,
+        only_version=_if_match(request.headers.get(hdrs.IF_MATCH)),
+        only_absent=_if_none_match(request.headers.get(hdrs.IF_NONE_MATCH)),
+    )
+    return replies.pushed(done, base=to.base, prefer=_prefer(request))
+
+
+async def delete_where(request: web.Request) -> web.StreamResponse:
+    """DELETE {base}/{Type}?criteria."""
+    version = _if_match(request.headers.get(hdrs.IF_MATCH))
+    resource_type, criteria = request.match_info["type"], request.rel_url.raw_query_string
+    gone = await conditional.delete_where(_pusher(request), resource_type, criteria, only_version=version)
+    return replies.deleted(gone, prefer=_prefer(request))
+
+
+async def patch_one(request: web.Request) -> web.StreamResponse:
+    """PATCH {base}/{Type}/{id}."""
+    to = _pusher(request)
+    operations = patch.read(decode_any(await request.read()))
+    key = ResourceKey(request.match_info["type"], request.match_info["id"])
+    version = _if_match(request.headers.get(hdrs.IF_MATCH))
+    done = await conditional.patch_one(to, key, operations, only_version=version)
+    return replies.pushed(done, base=to.base, prefer=_readable(request, key.type))
+
+
+async def patch_where(request: web.Request) -> web.StreamResponse:
+    """PATCH {base}/{Type}?criteria."""
+    to = _pusher(request)
+    operations = patch.read(decode_any(await request.read()))
+    resource_type, criteria = request.match_info["type"], request.rel_url.raw_query_string
+    version = _if_match(request.headers.get(hdrs.IF_MATCH))
+    done = await conditional.patch_where(to, resource_type, criteria, operations, only_version=version)
+    return replies.pushed(done, base=to.base, prefer=_readable(request, resource_type))
+
+
+def _readable(request: web.Request, resource_type: str) -> str:
+    """What `Prefer` asks; nothing of a resource is shown to whoever may write it and not read it."""
+    prefer = _prefer(request)
+    if request[PRINCIPAL].may(resource_type, "r") or "return=OperationOutcome" in prefer:
+        return prefer
+    return "return=minimal"
 
 
 async def process_message(request: web.Request) -> web.StreamResponse:
@@ -161,7 +223,7 @@ async def _interact(to: Pusher, entry: BundleEntry) -> dict[str, Any]:
         raise ServiceError(Category.UNPROCESSABLE, issue)
     key = ResourceKey(asked.type, asked.id)
     if asked.method == "PUT" and asked.resource is not None:
-        only_version, only_absent = _if_match(asked.if_match), asked.if_none_match == "*"
+        only_version, only_absent = _if_match(asked.if_match), _if_none_match(asked.if_none_match)
         done = await push.update(to, key, asked.resource, only_version=only_version, only_absent=only_absent)
         return replies.entry_of(done, base=to.base)
     if asked.method == "DELETE":

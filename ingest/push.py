@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
 
-from ingest.identity import stable_id
+from ingest import criteria
 from ingest.messages import place, read_message
 from ingest.prepare import prepare
 from store.errors import Category, ServiceError
-from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
-from store.resources import Outcome, PutResult, ResourceKey, Stored
-from store.search.criteria import Total
-from store.search.parse import Context, parse
+from store.resources import Outcome, PutResult, ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -29,6 +25,10 @@ if TYPE_CHECKING:
     from store.resources import Gone, ResourceStore
     from store.search.parse import Limits
     from store.tenancy import Tenant
+
+TURNS_MAX: Final = 20
+"""Ids tried for one condition: what was made at the ones before no longer fulfils it."""
+IS_THERE: Final = Issue("conflict", "`If-None-Match: *` was asked for, and the resource is there")
 
 
 class Pushed(NamedTuple):
@@ -67,46 +67,34 @@ async def create(
     to: Pusher, resource_type: str, resource: JsonObject, *, if_none_exist: str | None = None
 ) -> Pushed:
     """Store under a new id; the id in the body is not looked at. https://hl7.org/fhir/R4/http.html#create"""
-    _check_type(resource, resource_type)
+    check_type(resource, resource_type)
     if if_none_exist is not None:
         return await _create_if_none(to, resource_type, resource, if_none_exist)
     ready = prepare(resource, to.new_id(), base=to.base, fresh=to.new_id is random_id)
-    [result] = await to.store.put_many(to.tenant, [ready.prepared])
+    [result] = await to.store.put_many(to.tenant, [replace(ready.prepared, posted=True)])
     return _counted(to, Pushed(result, ready.tolerances))
 
 
-async def _create_if_none(to: Pusher, resource_type: str, resource: JsonObject, criteria: str) -> Pushed:
+async def _create_if_none(to: Pusher, resource_type: str, resource: JsonObject, text: str) -> Pushed:
     """Conditional create: simultaneous twins derive one id from the condition, and one of them is stored."""
-    found = await _one_match(to, resource_type, criteria)
-    if found is None:
-        derived = stable_id(to.tenant, f"if-none-exist {resource_type}?{criteria}", to.secret)
-        ready = prepare(resource, derived, base=to.base)
-        [result] = await to.store.put_many(to.tenant, [replace(ready.prepared, only_absent=True)])
+    asked = criteria.read(to, resource_type, text, where="If-None-Exist")
+    for turn in range(TURNS_MAX):
+        found = await criteria.one_match(to, asked)
+        if found is not None:
+            return _counted(to, Pushed(PutResult(Outcome.EXISTS, found)))
+        ready = prepare(resource, criteria.derived_id(to, asked, turn), base=to.base)
+        if criteria.surely_misses(asked, ready.prepared):
+            break
+        [result] = await to.store.put_many(
+            to.tenant, [replace(ready.prepared, only_absent=True, posted=True)]
+        )
         if result.outcome is not Outcome.EXISTS:
             return _counted(to, Pushed(result, ready.tolerances))
-        found = await _one_match(to, resource_type, criteria)
-    if found is None:
-        # What was once made for this condition no longer fulfils it.
-        return await create(to, resource_type, resource)
-    return _counted(to, Pushed(PutResult(Outcome.EXISTS, found)))
-
-
-async def _one_match(to: Pusher, resource_type: str, criteria: str) -> Stored | None:
-    """The one resource for which a condition holds. Raises ServiceError `precondition` when several do."""
-    context = Context(to.limits, to.base, from_datetime(to.clock()).start, strict=True)
-    pairs = [(n, v) for n, v in parse_qsl(criteria.removeprefix("?")) if not n.startswith("_") or n == "_id"]
-    understood = parse(resource_type, pairs, context)
-    if not understood.query.clauses:
-        issue = Issue("required", "the condition names no search parameter", ("If-None-Exist",))
-        raise ServiceError(Category.INCORRECT, issue)
-    page = await to.store.search(to.tenant, replace(understood.query, count=1, total=Total.NONE))
-    if page.next is not None:
-        issue = Issue(
-            "multiple-matches", "the condition holds for more than one resource", ("If-None-Exist",)
-        )
-        raise ServiceError(Category.PRECONDITION, issue)
-    stored = await to.store.get(to.tenant, page.entries[0].key) if page.entries else None
-    return stored if isinstance(stored, Stored) else None
+        # A twin was faster; or what was once made for this condition no longer fulfils it.
+    found = await criteria.one_match(to, asked)
+    if found is not None:
+        return _counted(to, Pushed(PutResult(Outcome.EXISTS, found)))
+    return await create(to, resource_type, resource)
 
 
 async def update(
@@ -118,7 +106,7 @@ async def update(
     only_absent: bool = False,
 ) -> Pushed:
     """Store under the client's id, creating it when it is new. https://hl7.org/fhir/R4/http.html#update"""
-    _check_type(resource, key.type)
+    check_type(resource, key.type)
     if resource.get("id") != key.id:
         path = f"{key.type}.id"
         issue = Issue("invalid", f"`{path}` must be the id in the URL", (path,))
@@ -127,8 +115,7 @@ async def update(
     conditions = replace(ready.prepared, only_version=only_version, only_absent=only_absent)
     [result] = await to.store.put_many(to.tenant, [conditions])
     if result.outcome is Outcome.EXISTS:
-        issue = Issue("conflict", "`If-None-Match: *` was asked for, and the resource is there")
-        raise ServiceError(Category.PRECONDITION, issue)
+        raise ServiceError(Category.PRECONDITION, IS_THERE)
     return _counted(to, Pushed(result, ready.tolerances))
 
 
@@ -179,7 +166,8 @@ def _at_entry(issue: Issue, number: int) -> Issue:
     return replace(issue, text=f"`{where}`: {issue.text}", expression=inner or (where,))
 
 
-def _check_type(resource: JsonObject, resource_type: str) -> None:
+def check_type(resource: JsonObject, resource_type: str) -> None:
+    """Raise ServiceError `incorrect` unless the body is of the type in the URL."""
     if resource.get("resourceType") != resource_type:
         issue = Issue("invalid", "`resourceType` must be the type in the URL", ("resourceType",))
         raise ServiceError(Category.INCORRECT, issue)

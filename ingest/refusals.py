@@ -136,7 +136,12 @@ async def _keep_request(request: web.Request, operation: str, error: ServiceErro
     body = await request.read()  # Read before, by the handler: nothing waits here.
     if not body:
         return None
-    headers = {name: request.headers[name] for name in HEADERS if name in request.headers}
+    # aiohttp keeps bytes that are not UTF-8 as surrogates, which BSON cannot.
+    headers = {
+        name: request.headers[name].encode(errors="replace").decode()
+        for name in HEADERS
+        if name in request.headers
+    }
     refused = _refused(
         request,
         error,

@@ -74,6 +74,16 @@ def pushed(done: Pushed, *, base: str, prefer: str) -> web.Response:
     return fhir_json(stored.raw, status=status, headers=headers)
 
 
+def deleted(gone: Gone | None, *, prefer: str) -> web.Response:
+    """The answer to a delete, also when there was nothing."""
+    headers = version_headers(gone) if gone else None
+    if "return=OperationOutcome" in prefer:
+        said = "Deleted." if gone else "There was nothing to delete."
+        issue = Issue("informational", said, severity="information")
+        return fhir_json(render([issue]), headers=headers)
+    return web.Response(status=204, headers=headers)
+
+
 def location(stored: Stored, *, base: str) -> str:
     """Where this version is."""
     return f"{base}/{stored.key}/_history/{stored.version}"

@@ -15,6 +15,7 @@ from typing_extensions import override
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from store.fhir.instants import Interval
     from store.search.criteria import Moment, Position, SearchQuery
     from store.search.index import Indexed
     from store.search.plan import Explanation
@@ -73,6 +74,8 @@ class Prepared:
     """Create, but never replace: what is there already answers with `Outcome.EXISTS`."""
     only_version: int | None = None
     """Replace this version or fail with `precondition` (`If-Match`)."""
+    posted: bool = False
+    """Made by a POST: the history says so."""
 
 
 class Outcome(StrEnum):
@@ -137,6 +140,42 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
+class HistoryQuery:
+    """Versions of one resource, or of all of a type, newest first."""
+
+    type: str
+    id: str | None = None
+    """None: of the type."""
+    count: int = 50
+    since: int | None = None
+    """Those made at or after it; microseconds since 1970."""
+    at: Interval | None = None
+    """Those that were current at some time of it; of deletions those that took place in it."""
+    position: Position | None = None
+    """The page starts after this one."""
+    total: bool = True
+    """Count them, as far as the store's bound."""
+
+
+class HistoryEntry(NamedTuple):
+    """One version, or a deletion."""
+
+    version: Stored | Gone
+    created_by: str | None = None
+    """`POST` or `PUT` where it was the creation, also of what had been deleted; None: an update."""
+
+
+@dataclass(frozen=True, slots=True)
+class HistoryPage:
+    """One page of versions."""
+
+    entries: tuple[HistoryEntry, ...]
+    total: int | None = None
+    """All that match, when known exactly."""
+    next: Position | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Outdated:
     """A current resource whose search side an older release made."""
 
@@ -197,6 +236,9 @@ class ResourceStore(Protocol):
 
     async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
         """One page of what matches."""
+
+    async def history(self, tenant: Tenant, query: HistoryQuery) -> HistoryPage:
+        """Versions, newest first; deletions among them."""
 
     async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
         """How `search` would be answered: shape, index, documents examined."""

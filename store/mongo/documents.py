@@ -3,8 +3,10 @@
 resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, when {lo, hi}, expires_at,
            digest, index_version, index {parameter: [spelling…] | {lo, hi}}, keys […], raw (JSON bytes)
            inside [{as, type, id, index, when}] for what it contains, when it does
-           A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search.
-history    the same without the search side; _id "org/env/Type/id/version"
+           created_by "POST" | "PUT" in a version that was a creation
+           A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search;
+           the history of the type finds it by `was`.
+history    the same without the search side, all with `type`; _id "org/env/Type/id/version"
 """
 
 from __future__ import annotations
@@ -81,6 +83,7 @@ def to_tombstone(tenant: Tenant, key: ResourceKey, version: int, updated: dateti
     return {
         "_id": document_id(owner, *key),
         "tenant": owner,
+        "was": key.type,
         "id": key.id,
         "version": version,
         "updated": _interval(from_datetime(updated)),

@@ -75,6 +75,19 @@ INDEXES: Final = (
         DEAD_LETTER_BODIES, "expired", (("expires_at", 1),), "forgetting by age", {"expireAfterSeconds": 0}
     ),
     IndexSpec(DEAD_LETTER_BODIES, "letter", (("letter", 1),), "deleting the pieces of a letter"),
+    IndexSpec(
+        HISTORY,
+        "changed",
+        (("tenant", 1), ("type", 1), ("updated.lo", 1), ("id", 1)),
+        "the history of a type: versions that were replaced",
+    ),
+    IndexSpec(
+        RESOURCES,
+        "deleted",
+        (("tenant", 1), ("was", 1), ("updated.lo", 1), ("id", 1)),
+        "the history of a type: what is deleted now",
+        {"partialFilterExpression": {"was": {"$exists": True}}},
+    ),
 )
 """At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
 

@@ -28,6 +28,7 @@ from store.mongo.documents import (
     updated_of,
 )
 from store.mongo.guard import guarded
+from store.mongo.histories import Histories
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.reindexing import Reindexing
 from store.mongo.searches import Searches
@@ -42,7 +43,15 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database
-    from store.resources import Identified, Outdated, OutdatedBatch, Prepared, Reindexed
+    from store.resources import (
+        HistoryPage,
+        HistoryQuery,
+        Identified,
+        Outdated,
+        OutdatedBatch,
+        Prepared,
+        Reindexed,
+    )
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
     from store.settings import StoreSettings
@@ -100,6 +109,7 @@ class MongoResources:
             read_concern=ReadConcern("majority"), write_concern=DURABLE
         )
         self._reindexing = Reindexing(read=self._read, write=self._write, settings=settings, metrics=metrics)
+        self._histories = Histories(database, settings=settings, clock=clock, metrics=metrics)
         self._commits: GroupCommit[_Write, PutResult | Gone | None] = GroupCommit(
             self._commit,
             same=lambda write: write.id,
@@ -182,8 +192,8 @@ class MongoResources:
         cursor = self._write.aggregate(
             [
                 {"$match": {"_id": {"$in": list(ids)}}},
-                {"$set": {"_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]}}},
-                {"$unset": ["index", "keys", "when"]},
+                {"$set": {"_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]}, "type": _TYPE}},
+                {"$unset": ["index", "keys", "when", "was"]},
                 {"$merge": {"into": HISTORY, "whenMatched": "keepExisting"}},
             ]
         )
@@ -241,6 +251,10 @@ class MongoResources:
         """See the port."""
         return await self._searches.explain(tenant, query)
 
+    async def history(self, tenant: Tenant, query: HistoryQuery) -> HistoryPage:
+        """See the port."""
+        return await self._histories.page(tenant, query)
+
     # --- reindexing
 
     async def outdated(self, tenant: Tenant, *, after: str | None, limit: int) -> OutdatedBatch:
@@ -258,6 +272,8 @@ _RACED: Final = ServiceError(
 """Stays the answer only when the last attempt, too, came too late."""
 
 
+_TYPE: Final = {"$ifNull": ["$type", {"$arrayElemAt": [{"$split": ["$_id", "/"]}, 2]}]}
+"""A tombstone has no `type` as long as searches could see it."""
 _TOO_LARGE: Final = Issue(
     "too-long", "the resource, with what is indexed of it, is larger than can be stored"
 )
@@ -293,6 +309,8 @@ def _step(write: _Write, current: Mapping[str, Any] | None, now: datetime) -> _S
         # Found out by the driver, it would fail the whole group.
         return _Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
     outcome = Outcome.REPLACED if current and not deleted else Outcome.CREATED
+    if outcome is Outcome.CREATED:
+        document["created_by"] = "POST" if write.prepared.posted else "PUT"
     stored = Stored(write.key, version + 1, updated_of(document), document["raw"])
     return _Step(PutResult(outcome, stored), document, replaces)
 

@@ -83,9 +83,33 @@ async def test_every_interaction_of_a_report_is_served(service: Service) -> None
         "read": (await service.get(path)).status == 200,
         "vread": (await service.get(f"{path}/_history/1")).status == 200,
         "search-type": (await service.search("_id=r1")).status == 200,
+        "history-instance": (await service.get(f"{path}/_history")).body["total"] == 1,
+        "history-type": (await service.get("DiagnosticReport/_history")).body["total"] == 2,
+        "patch": (await service.request("PATCH", path, [], content_type="application/json-patch+json")).status
+        == 200,
         "delete": (await service.delete(path)).status == 204,
     }
     assert served == dict.fromkeys(listed, True)
+
+
+async def test_conditional_writes_are_as_it_says(service: Service) -> None:
+    body = await statement(service)
+    assert body["patchFormat"] == ["application/json-patch+json"]
+    [rest] = body["rest"]
+    [row] = [row for row in rest["resource"] if row["type"] == "DiagnosticReport"]
+    assert (row["conditionalCreate"], row["conditionalUpdate"], row["conditionalDelete"]) == (
+        True,
+        True,
+        "single",
+    )
+    resource: dict[str, Any] = {"resourceType": "DiagnosticReport", "status": "final"}
+    resource["code"] = {"text": "x"}
+    resource["identifier"] = [{"system": "urn:x", "value": "1"}]
+    path = "DiagnosticReport?identifier=urn:x|1"
+    assert (await service.create(resource, if_none_exist=path.partition("?")[2])).status == 201
+    assert (await service.request("PUT", path, resource)).status == 200
+    await service.create(resource)
+    assert (await service.delete(path)).status == 412  # Several: "single" deletes none of them.
 
 
 async def test_the_base_is_the_public_one(mongodb: str) -> None:

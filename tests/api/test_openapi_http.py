@@ -84,7 +84,7 @@ async def test_operations_have_names_of_their_own(service: Service) -> None:
 
 @pytest.mark.parametrize(
     ("role", "methods"),
-    [("all", {"get", "post", "put", "delete"}), ("query", {"get", "post"}), ("jobs", {"get"})],
+    [("all", {"get", "post", "put", "patch", "delete"}), ("query", {"get", "post"}), ("jobs", {"get"})],
 )
 async def test_a_role_describes_what_it_serves(mongodb: str, role: str, methods: set[str]) -> None:
     async with opened_service(mongodb, role=role) as service:

@@ -1,0 +1,186 @@
+"""Conditional update, delete and patch: a condition finds the resource, and its version guards the write.
+
+What was found may change before it is written; then the store refuses the version, and the condition is
+tested again. So a write never hits a resource for which its condition no longer holds.
+https://hl7.org/fhir/R4/http.html#cond-update
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ingest import criteria, patch, push
+from ingest.decode import decode
+from ingest.push import Pushed
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.resources import Gone, Outcome, ResourceKey, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.criteria import Criteria
+    from ingest.push import Pusher
+    from store.fhir.datatypes import JsonObject
+
+ATTEMPTS_MAX: Final = 50
+"""How often a write is begun anew when others change what was found; twenty at once need twenty."""
+URL: Final = "request.url"
+"""Where the criteria of an update, deletion or patch stand."""
+
+
+async def update_where(  # noqa: PLR0913 -- the headers are keyword-only
+    to: Pusher,
+    resource_type: str,
+    text: str,
+    resource: JsonObject,
+    *,
+    only_version: int | None = None,
+    only_absent: bool = False,
+) -> Pushed:
+    """PUT {Type}?criteria. None: create, under the body's id when that is free; one: update; several: 412."""
+    push.check_type(resource, resource_type)
+    asked = criteria.read(to, resource_type, text, where=URL)
+    for _ in range(ATTEMPTS_MAX):
+        found = await criteria.one_match(to, asked)
+        if found is not None:
+            if only_absent:
+                raise ServiceError(Category.PRECONDITION, push.IS_THERE)
+            done = await _update_found(to, found, resource, only_version)
+        elif only_version is not None:
+            raise _other_version()
+        else:
+            done = await _create_absent(to, asked, text, resource)
+        if done is not None:
+            return done
+    raise _contended()
+
+
+async def _update_found(
+    to: Pusher, found: Stored, resource: JsonObject, only_version: int | None
+) -> Pushed | None:
+    """Update the one match; None when somebody was faster."""
+    if resource.get("id", found.key.id) != found.key.id:
+        path = f"{found.key.type}.id"
+        text = f"`{path}` must be absent or the id of the resource for which the condition holds"
+        raise ServiceError(Category.INCORRECT, Issue("invalid", text, (path,)))
+    if only_version not in (None, found.version):
+        raise _other_version()
+    named = {**resource, "id": found.key.id}
+    try:
+        return await push.update(to, found.key, named, only_version=found.version)
+    except ServiceError as error:
+        _unless_raced(error, asked=only_version)
+        return None
+
+
+async def _create_absent(to: Pusher, asked: Criteria, text: str, resource: JsonObject) -> Pushed | None:
+    """Create what no condition found; None when a twin was faster."""
+    if "id" not in resource:
+        done = await push.create(to, asked.type, resource, if_none_exist=text)
+        return None if done.result.outcome is Outcome.EXISTS else done
+    key = ResourceKey(asked.type, str(resource["id"]))
+    try:
+        return await push.update(to, key, resource, only_absent=True)
+    except ServiceError as error:
+        if error.category is not Category.PRECONDITION:
+            raise
+    if await criteria.one_match(to, asked) is not None:
+        return None  # Whoever was faster stored what the condition asks for.
+    path = f"{key.type}.id"
+    issue = Issue(
+        "conflict", f"`{path}` is taken by a resource for which the condition does not hold", (path,)
+    )
+    raise ServiceError(Category.CONFLICT, issue)
+
+
+async def delete_where(
+    to: Pusher, resource_type: str, text: str, *, only_version: int | None = None
+) -> Gone | None:
+    """DELETE {Type}?criteria. None: nothing to do; one: delete; several: 412, nothing is deleted."""
+    asked = criteria.read(to, resource_type, text, where=URL)
+    for _ in range(ATTEMPTS_MAX):
+        found = await criteria.one_match(to, asked)
+        if found is None:
+            if only_version is not None:
+                raise _other_version()
+            return None
+        if only_version not in (None, found.version):
+            raise _other_version()
+        try:
+            return await push.delete(to, found.key, only_version=found.version)
+        except ServiceError as error:
+            _unless_raced(error, asked=only_version)
+    raise _contended()
+
+
+async def patch_one(
+    to: Pusher,
+    key: ResourceKey,
+    operations: Sequence[patch.Operation],
+    *,
+    only_version: int | None = None,
+) -> Pushed:
+    """PATCH {Type}/{id}."""
+    for _ in range(ATTEMPTS_MAX):
+        match await to.store.get(to.tenant, key):
+            case Stored() as found:
+                done = await _patch_found(to, found, operations, only_version)
+                if done is not None:
+                    return done
+            case Gone():
+                raise ServiceError(Category.GONE, Issue("deleted", "the resource was deleted"))
+            case None:
+                raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
+    raise _contended()
+
+
+async def patch_where(
+    to: Pusher,
+    resource_type: str,
+    text: str,
+    operations: Sequence[patch.Operation],
+    *,
+    only_version: int | None = None,
+) -> Pushed:
+    """PATCH {Type}?criteria. None: 404; one: patch; several: 412."""
+    asked = criteria.read(to, resource_type, text, where=URL)
+    for _ in range(ATTEMPTS_MAX):
+        found = await criteria.one_match(to, asked)
+        if found is None:
+            text = "the condition holds for no resource"
+            raise ServiceError(Category.NOT_FOUND, Issue("not-found", text, (URL,)))
+        done = await _patch_found(to, found, operations, only_version)
+        if done is not None:
+            return done
+    raise _contended()
+
+
+async def _patch_found(
+    to: Pusher, found: Stored, operations: Sequence[patch.Operation], only_version: int | None
+) -> Pushed | None:
+    """Patch this version; None when it is no longer the current one."""
+    if only_version not in (None, found.version):
+        raise _other_version()
+    patched = patch.apply(decode(found.raw), operations)
+    try:
+        return await push.update(to, found.key, patched, only_version=found.version)
+    except ServiceError as error:
+        _unless_raced(error, asked=only_version)
+        return None
+
+
+def _unless_raced(error: ServiceError, *, asked: int | None) -> None:
+    """Raise the error again unless it is that of a lost race, which the caller did not ask to hear of."""
+    if asked is not None or error.category is not Category.PRECONDITION:
+        raise error
+
+
+def _other_version() -> ServiceError:
+    text = "`If-Match` names a version that is not the current one"
+    return ServiceError(Category.PRECONDITION, Issue("conflict", text, ("If-Match",)))
+
+
+def _contended() -> ServiceError:
+    text = "the resource was changed by others all the while; try again"
+    return ServiceError(Category.CONFLICT, Issue("conflict", text))

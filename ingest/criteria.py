@@ -1,0 +1,132 @@
+"""The search criteria of conditional writes: one resource, none, or a refusal. https://hl7.org/fhir/R4/http.html#ccreate
+
+A criterion that is not understood, or has no value, refuses the request: left out, it would widen the
+condition, and the write would hit another resource.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+import orjson
+
+from ingest.identity import stable_id
+from store.errors import Category, ServiceError
+from store.fhir.instants import from_datetime, parse, to_datetime
+from store.fhir.issues import Issue
+from store.resources import Stored
+from store.search import parse as searches
+from store.search.criteria import Tokens, Total
+from store.search.parameters import TYPES
+
+if TYPE_CHECKING:
+    from ingest.push import Pusher
+    from store.resources import Entry, Prepared
+    from store.search.criteria import SearchQuery
+    from store.search.parse import Pair
+
+TEXT_MAX: Final = 60_000
+"""Characters of one condition, encoded: as many as of a search."""
+PAIRS_MAX: Final = 500
+_SHAPING: Final = frozenset(
+    {"_count", "_elements", "_format", "_include", "_pretty", "_revinclude", "_sort", "_summary", "_total"}
+)
+"""Say nothing about what matches; R4 has conditions made of filters only, so they are passed over."""
+
+
+class Criteria(NamedTuple):
+    """A condition as it was understood."""
+
+    type: str
+    query: SearchQuery
+    name: str
+    """The same for every spelling of the condition that is known to mean the same."""
+    where: str
+    """The header or element that holds it, for refusals."""
+
+
+def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
+    """What a condition such as `identifier=system|value` asks. Raises ServiceError with every issue."""
+    if resource_type not in TYPES:
+        raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource type here"))
+    pairs = [pair for pair in _pairs(text, where) if pair[0].partition(":")[0] not in _SHAPING]
+    empty = [name for name, value in pairs if not value.strip(",")]
+    if empty or not pairs:
+        text = "a criterion has no value" if empty else "the condition names no search parameter"
+        raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
+    context = searches.Context(to.limits, to.base, from_datetime(to.clock()).start, strict=True)
+    query = searches.parse(resource_type, pairs, context).query
+    if not query.clauses:
+        text = "the condition names no search parameter"
+        raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
+    one = replace(query, count=1, total=Total.NONE)
+    return Criteria(resource_type, one, _name(resource_type, pairs, query), where)
+
+
+def _pairs(text: str, where: str) -> list[Pair]:
+    if len(text) > TEXT_MAX:
+        issue = Issue("too-long", f"a condition may have at most {TEXT_MAX} characters", (where,))
+        raise ServiceError(Category.TOO_LARGE, issue)
+    try:
+        text.encode()  # Bytes of a header that are no UTF-8 arrive as lone surrogates.
+        query = text.removeprefix("?")
+        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=PAIRS_MAX)
+    except UnicodeError:
+        issue = Issue("invalid", "the condition is not UTF-8 when percent-decoded", (where,))
+        raise ServiceError(Category.INCORRECT, issue) from None
+    except ValueError:
+        issue = Issue("too-costly", f"a condition may have at most {PAIRS_MAX} parameters", (where,))
+        raise ServiceError(Category.INCORRECT, issue) from None
+
+
+def _name(resource_type: str, pairs: list[Pair], query: SearchQuery) -> str:
+    """What twins have in common. One identifier is named as messages name it, so that these meet too."""
+    match query.clauses:
+        case (Tokens(parameter, (spelling,), negated=False),) if parameter.name == "identifier":
+            if "|" in spelling:
+                return f"{resource_type} {spelling}"
+    spelled = sorted({(name, ",".join(sorted(value.split(",")))) for name, value in pairs})
+    return f"if {resource_type} {orjson.dumps(spelled).decode()}"
+
+
+def derived_id(to: Pusher, criteria: Criteria, turn: int) -> str:
+    """The id at which simultaneous creates under one condition meet.
+
+    A later turn gives another one: what was made first for this condition may no longer fulfil it.
+    """
+    name = criteria.name if turn == 0 else f"{criteria.name} ({turn})"
+    return stable_id(to.tenant, name, to.secret)
+
+
+def surely_misses(criteria: Criteria, prepared: Prepared) -> bool:
+    """Whether the resource itself lacks the identifier that is asked for: then no twin can be found by it."""
+    carried = prepared.indexed.fields.get("identifier")
+    held = carried if isinstance(carried, (list, tuple)) else ()
+    return any(
+        isinstance(clause, Tokens)
+        and clause.parameter.name == "identifier"
+        and not clause.negated
+        and not any(spelling in held for spelling in clause.spellings)
+        for clause in criteria.query.clauses
+    )
+
+
+async def one_match(to: Pusher, criteria: Criteria) -> Stored | None:
+    """The one resource for which a condition holds, in the version that was found.
+
+    Raises ServiceError `precondition` when several do.
+    """
+    page = await to.store.search(to.tenant, criteria.query)
+    if page.next is not None:
+        text = "the condition holds for more than one resource"
+        raise ServiceError(Category.PRECONDITION, Issue("multiple-matches", text, (criteria.where,)))
+    return _stored(page.entries[0]) if page.entries else None
+
+
+def _stored(entry: Entry) -> Stored:
+    """A match with the version that its bytes say."""
+    meta = orjson.loads(entry.raw)["meta"]
+    updated = to_datetime(parse(meta["lastUpdated"]).start)
+    return Stored(entry.key, int(meta["versionId"]), updated, entry.raw)
