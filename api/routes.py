@@ -12,6 +12,7 @@ from api.fhir_json import FHIR_BODIES, FORM_BODIES
 from api.routing import BASE, ID, TYPE, Group, Route
 from api.search import handlers as search
 from ingest import handlers as ingest
+from ingest.once import remembered
 
 ALL: Final = f"{BASE}/{TYPE}"
 """All resources of a type."""
@@ -42,7 +43,14 @@ def routes() -> tuple[Route, ...]:
         Route("delete", "DELETE", ONE, ingest.delete, Group.WRITE, "d"),
         Route("batch", "POST", BASE, ingest.batch, Group.WRITE, body=FHIR_BODIES),
         *(
-            Route("process-message", "POST", path, ingest.process_message, Group.WRITE, body=FHIR_BODIES)
+            Route(
+                "process-message",
+                "POST",
+                path,
+                remembered(ingest.process_message),
+                Group.WRITE,
+                body=FHIR_BODIES,
+            )
             for path in MESSAGES
         ),
         Route("search-get", "GET", SEARCH, search.search_type, Group.SEARCH, "s"),

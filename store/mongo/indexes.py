@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
     from store.mongo.client import Database
@@ -12,6 +12,7 @@ HISTORY: Final = "history"
 TENANTS: Final = "tenants"
 TOKENS: Final = "tokens"
 SECRETS: Final = "secrets"
+IDEMPOTENCY: Final = "idempotency"
 
 
 class IndexSpec(NamedTuple):
@@ -21,6 +22,8 @@ class IndexSpec(NamedTuple):
     name: str
     keys: tuple[tuple[str, int], ...]
     serves: str
+    forgets: bool = False
+    """MongoDB deletes a document when the moment in the index's one field has passed."""
 
 
 INDEXES: Final = (
@@ -49,6 +52,13 @@ INDEXES: Final = (
         (("tenant", 1), ("type", 1), ("id", 1), ("version", -1)),
         "one version, and the history of a resource",
     ),
+    IndexSpec(
+        IDEMPOTENCY,
+        "forgotten",
+        (("expires_at", 1),),
+        "forgets answers after the idempotency window",
+        forgets=True,
+    ),
 )
 """At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
 
@@ -56,4 +66,5 @@ INDEXES: Final = (
 async def ensure_indexes(database: Database) -> None:
     """Make those that are missing; safe to repeat, and to run on several replicas at once."""
     for spec in INDEXES:
-        await database[spec.collection].create_index(list(spec.keys), name=spec.name)
+        forgets: dict[str, Any] = {"expireAfterSeconds": 0} if spec.forgets else {}
+        await database[spec.collection].create_index(list(spec.keys), name=spec.name, **forgets)
