@@ -96,7 +96,7 @@ def interaction(entry: BundleEntry) -> Interaction:
         if_none_exist,
         if_match,
         if_none_match,
-        match["query"][1:] if match["query"] else None,
+        (match["query"] or "")[1:] or None,
     )
 
 

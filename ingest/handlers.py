@@ -20,6 +20,7 @@ from ingest.keys import (
     INGEST_SETTINGS,
     LIMITS,
     PRINCIPAL,
+    RESOURCES,
     SEARCH,
     TENANT,
     base_of,
@@ -146,7 +147,8 @@ async def batch(request: web.Request) -> web.StreamResponse:
 async def _transaction(request: web.Request, bundle: JsonObject, *, slot: bool) -> web.StreamResponse:
     async def answer(_: web.Request) -> web.StreamResponse:
         to = _pusher(request)
-        entries = await transact(to, request[UNIT], bundle, version_of=_if_match)
+        outside = request.app[RESOURCES]
+        entries = await transact(to, request[UNIT], bundle, outside=outside, version_of=_if_match)
         return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 
     if UNIT in request:  # An `Idempotency-Key` has opened it.

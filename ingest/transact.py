@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ingest.push import Pusher
     from ingest.transactions import Action, Asked, Found
     from store.fhir.datatypes import JsonObject
-    from store.resources import Prepared, Unit
+    from store.resources import Prepared, ResourceStore, Unit
 
 LETTERS: Final[Mapping[str, str]] = {"DELETE": "d", "POST": "c", "PUT": "u", "GET": "r", "HEAD": "r"}
 _TOGETHER: Final = 16
@@ -48,18 +48,42 @@ _TOGETHER: Final = 16
 
 
 async def transact(
-    to: Pusher, unit: Unit, bundle: JsonObject, *, version_of: Callable[[str | None], int | None]
+    to: Pusher,
+    unit: Unit,
+    bundle: JsonObject,
+    *,
+    outside: ResourceStore,
+    version_of: Callable[[str | None], int | None],
 ) -> list[dict[str, Any]]:
-    """The entries of the answer, in order. `version_of` reads an `ifMatch`."""
+    """The entries of the answer, in order.
+
+    `outside` is the store as everybody sees it; `version_of` reads an `ifMatch`.
+    """
     asked = read_transaction(bundle, entries_max=to.settings.transaction_entries_max)
     for one in asked:
         check_scope(to.caller, one.asks.type, LETTERS[one.asks.method])
+    derived = await _derived(to, outside, asked)
     found = await _look_up(to, asked)
-    derived = await _derived(to, unit, found)
     actions = place(asked, found, derived=derived.__getitem__)
     readies = _prepared(to, actions)
     done = await _write(to, unit, actions, readies, version_of)
     return [await _answer(to, unit, action, readies, done) for action in actions]
+
+
+async def _derived(to: Pusher, outside: ResourceStore, asked: Sequence[Asked]) -> dict[Condition, str]:
+    """The id for each condition of an entry, should nothing fulfil it: simultaneous twins meet at one.
+
+    It must be read before the search, and outside the transaction: what is there by then, and not found
+    afterwards, was made for this condition once and fulfils it no more.
+    """
+    ids: dict[Condition, str] = {}
+    for condition in {one.condition for one in asked if one.condition is not None}:
+        name = f"if-none-exist {condition.type}?{condition.criteria}"
+        ids[condition] = stable_id(to.tenant, name, to.secret)
+        there = await outside.get(to.tenant, ResourceKey(condition.type, ids[condition]))
+        if isinstance(there, Stored):
+            ids[condition] = str(uuid4())
+    return ids
 
 
 async def _look_up(to: Pusher, asked: Sequence[Asked]) -> Found:
@@ -85,19 +109,6 @@ async def _matches(to: Pusher, condition: Condition, enough: int) -> tuple[Resou
         )
     page = await to.store.search(to.tenant, replace(query, count=enough, total=Total.NONE))
     return tuple(entry.key for entry in page.entries)
-
-
-async def _derived(to: Pusher, unit: Unit, found: Found) -> dict[Condition, str]:
-    """The id for each condition that nothing fulfils: simultaneous twins derive the same and meet."""
-    ids: dict[Condition, str] = {}
-    for condition in found:
-        name = f"if-none-exist {condition.type}?{condition.criteria}"
-        ids[condition] = stable_id(to.tenant, name, to.secret)
-        if not found[condition]:
-            there = await unit.get(to.tenant, ResourceKey(condition.type, ids[condition]))
-            if isinstance(there, Stored):  # It was made for this condition once, and fulfils it no more.
-                ids[condition] = str(uuid4())
-    return ids
 
 
 def _prepared(to: Pusher, actions: Sequence[Action]) -> dict[int, Ready]:

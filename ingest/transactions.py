@@ -310,6 +310,7 @@ def _conditional_targets(
     """Conditional references come last in R4's order: they see what the transaction itself stores."""
     own = [action for action in actions if isinstance(action, Put)]
     known: dict[Condition, str] = {}
+    missed: set[Condition] = set()
     issues: list[Issue] = []
     for one, action in zip(asked, actions, strict=True):
         if not isinstance(action, Put):
@@ -319,12 +320,14 @@ def _conditional_targets(
             if match is None:
                 continue
             condition = Condition(match["type"], match["criteria"])
-            if condition in known:
+            if condition in known or condition in missed:
                 continue
             keys = {*found.get(condition, ()), *(put.key for put in own if _carries(put, condition))}
             if len(keys) == 1:
                 known[condition] = str(next(iter(keys)))
-            elif keys:
+                continue
+            missed.add(condition)
+            if keys:
                 rule = f"`{path}`: the condition holds for more than one resource"
                 issues.append(Issue("multiple-matches", rule, (path,)))
             else:
