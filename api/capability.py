@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 RELEASED: Final = "2026-11-22"
 """When what the statement says last changed."""
 _INTERACTIONS: Final = ("read", "vread", "create", "update", "delete", "search-type")
-_SYSTEM: Final = ("batch",)
+_SYSTEM: Final = ("batch", "transaction")
 _OPERATIONS: Final[Mapping[str, str]] = {
     "process-message": "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message",
 }

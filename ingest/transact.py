@@ -62,41 +62,43 @@ async def transact(
     asked = read_transaction(bundle, entries_max=to.settings.transaction_entries_max)
     for one in asked:
         check_scope(to.caller, one.asks.type, LETTERS[one.asks.method])
-    derived = await _derived(to, outside, asked)
-    found = await _look_up(to, asked)
+    found, derived = await _look_up(to, outside, asked)
     actions = place(asked, found, derived=derived.__getitem__)
     readies = _prepared(to, actions)
     done = await _write(to, unit, actions, readies, version_of)
     return [await _answer(to, unit, action, readies, done) for action in actions]
 
 
-async def _derived(to: Pusher, outside: ResourceStore, asked: Sequence[Asked]) -> dict[Condition, str]:
-    """The id for each condition of an entry, should nothing fulfil it: simultaneous twins meet at one.
-
-    It must be read before the search, and outside the transaction: what is there by then, and not found
-    afterwards, was made for this condition once and fulfils it no more.
-    """
-    ids: dict[Condition, str] = {}
-    for condition in {one.condition for one in asked if one.condition is not None}:
-        name = f"if-none-exist {condition.type}?{condition.criteria}"
-        ids[condition] = stable_id(to.tenant, name, to.secret)
-        there = await outside.get(to.tenant, ResourceKey(condition.type, ids[condition]))
-        if isinstance(there, Stored):
-            ids[condition] = str(uuid4())
-    return ids
-
-
-async def _look_up(to: Pusher, asked: Sequence[Asked]) -> Found:
-    """What fulfils each condition; all that this transaction deletes, and two more, are enough."""
-    enough = 2 + sum(one.asks.method == "DELETE" for one in asked)
+async def _look_up(
+    to: Pusher, outside: ResourceStore, asked: Sequence[Asked]
+) -> tuple[Found, dict[Condition, str]]:
+    """What fulfils each condition, and the id to take should nothing do so."""
+    enough = 2 + sum(one.asks.method == "DELETE" for one in asked)  # Deletions fulfil nothing any more.
+    creating = {one.condition for one in asked if one.asks.method in ("POST", "PUT")}
     turns = asyncio.Semaphore(_TOGETHER)
+    derived: dict[Condition, str] = {}
 
     async def matches(condition: Condition) -> tuple[ResourceKey, ...]:
         async with turns:
+            if condition in creating:
+                derived[condition] = await _derived(to, outside, condition)
             return await _matches(to, condition, enough)
 
     wanted = sorted(conditions(asked))
-    return dict(zip(wanted, await asyncio.gather(*map(matches, wanted)), strict=True))
+    found = await asyncio.gather(*map(matches, wanted))
+    return dict(zip(wanted, found, strict=True)), derived
+
+
+async def _derived(to: Pusher, outside: ResourceStore, condition: Condition) -> str:
+    """The id that simultaneous twins derive from one condition, and meet at.
+
+    It must be looked at before the search, and outside the transaction: what is there by then, and is not
+    found afterwards, was made for this condition once and fulfils it no more.
+    """
+    name = f"if-none-exist {condition.type}?{condition.criteria}"
+    derived = stable_id(to.tenant, name, to.secret)
+    there = await outside.get(to.tenant, ResourceKey(condition.type, derived))
+    return str(uuid4()) if isinstance(there, Stored) else derived
 
 
 async def _matches(to: Pusher, condition: Condition, enough: int) -> tuple[ResourceKey, ...]:
