@@ -16,7 +16,8 @@ from api.middleware.errors import errors
 from api.middleware.observe import observe
 from api.middleware.request_id import echo_request_id
 from api.routing import install
-from ingest.keys import BASE_URL, CLOCK, INGEST_METRICS, INGEST_SETTINGS, LIMITS
+from api.search.handlers import search_entry
+from ingest.keys import BASE_URL, CLOCK, INGEST_METRICS, INGEST_SETTINGS, LIMITS, SEARCH
 from ingest.metrics import IngestMetrics, RefusalMetrics
 from ingest.refusals import say_letter
 from store.search.parse import Limits
@@ -65,6 +66,7 @@ def create_app(
     app[INGEST_METRICS] = IngestMetrics(app[REGISTRY])
     app[REFUSAL_METRICS] = RefusalMetrics(app[REGISTRY])
     app[LIMITS] = limits_of(settings)
+    app[SEARCH] = search_entry
     install(app, routes, role=settings.role)
     app.on_response_prepare.append(echo_request_id)
     app.on_response_prepare.append(say_letter)

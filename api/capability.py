@@ -40,7 +40,7 @@ _INTERACTIONS: Final = (
     "delete",
     "search-type",
 )
-_SYSTEM: Final = ("batch",)
+_SYSTEM: Final = ("batch", "transaction")
 _OPERATIONS: Final[Mapping[str, str]] = {
     "process-message": "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message",
 }

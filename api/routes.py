@@ -13,6 +13,7 @@ from api.middleware.authenticate import verify
 from api.routing import BASE, ID, TYPE, Group, Route
 from api.search import handlers as search
 from ingest import handlers as ingest
+from ingest.once import remembered
 from ingest.refusals import keeping
 
 ALL: Final = f"{BASE}/{TYPE}"
@@ -78,7 +79,7 @@ def routes() -> tuple[Route, ...]:
                 "process-message",
                 "POST",
                 path,
-                keeping("process-message", ingest.process_message),
+                keeping("process-message", remembered(ingest.process_message)),
                 Group.WRITE,
                 body=FHIR_BODIES,
                 destination=True,

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from aiohttp import hdrs, web
 
 from api.fhir_json import refuse_unacceptable, refuse_unreadable_body
+from ingest.once import keyed
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -98,7 +99,9 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
 
 def _edge(row: Route) -> Handler:
     """The row's handler behind the refusals that need no look at the content."""
-    handler, media_types, negotiates = row.handler, row.body, row.negotiates
+    once = row.group is Group.WRITE and row.method in ("POST", "PUT", "PATCH")
+    handler = keyed(row.handler) if once else row.handler
+    media_types, negotiates = row.body, row.negotiates
 
     async def edge(request: web.Request) -> web.StreamResponse:
         if negotiates:

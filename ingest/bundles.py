@@ -6,6 +6,7 @@ Pure. https://hl7.org/fhir/R4/http.html#transaction
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.errors import Category, ServiceError
@@ -38,6 +39,8 @@ class Interaction(NamedTuple):
     if_none_exist: str | None
     if_match: str | None = None
     if_none_match: str | None = None
+    query: str | None = None
+    """Of a search, or the condition of a conditional update or deletion; without `?`."""
 
 
 def entries_of(bundle: JsonObject, *, entries_max: int) -> list[BundleEntry]:
@@ -85,12 +88,23 @@ def interaction(entry: BundleEntry) -> Interaction:
     if method is None or match is None:
         text = "`request.method` and a `request.url` such as `Patient/123` are needed"
         raise _refusal(Issue("value", text, ("Bundle.entry.request",)))
-    if match["query"]:
-        text = "a conditional `request.url` is not supported here; use `ifNoneExist` with POST"
-        raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
     return Interaction(
-        method, match["type"], match["id"], entry.resource, if_none_exist, if_match, if_none_match
+        method,
+        match["type"],
+        match["id"],
+        entry.resource,
+        if_none_exist,
+        if_match,
+        if_none_match,
+        (match["query"] or "")[1:] or None,
     )
+
+
+def at_entry(issue: Issue, number: int) -> Issue:
+    """An issue of a resource as one of its Bundle."""
+    where = f"Bundle.entry[{number}].resource"
+    inner = tuple(f"{where}{path[path.find('.') :] if '.' in path else ''}" for path in issue.expression)
+    return replace(issue, text=f"`{where}`: {issue.text}", expression=inner or (where,))
 
 
 def _refusal(*issues: Issue) -> ServiceError:

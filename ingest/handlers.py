@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
@@ -11,6 +12,7 @@ from aiohttp import hdrs, web
 from ingest import conditional, patch, push, replies
 from ingest.bundles import entries_of, interaction
 from ingest.decode import decode, decode_any
+from ingest.identity import stable_id
 from ingest.keys import (
     CLOCK,
     IDENTITY_SECRET,
@@ -20,30 +22,43 @@ from ingest.keys import (
     PRINCIPAL,
     REPLAY,
     RESOURCES,
+    SEARCH,
     TENANT,
     base_of,
 )
+from ingest.once import UNIT, atomically, bundle_slot, remember, store_of
 from ingest.push import Pusher
 from ingest.refusals import entry_keeper
+from ingest.transact import transact
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Gone, Outcome, ResourceKey, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
-    from ingest.bundles import BundleEntry
+    from ingest.bundles import BundleEntry, Interaction
+    from ingest.push import Pushed
+    from ingest.settings import IngestSettings
+    from store.fhir.datatypes import JsonObject
 
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
 _PHASES: Final = ("DELETE", "POST", "PUT", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
+_WRITING: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})
+_READING: Final = frozenset({"GET", "HEAD"})
+_ENTRIES_MAX: Final[Mapping[str, Callable[[IngestSettings], int]]] = {
+    "batch": lambda settings: settings.bundle_entries_max,
+    "transaction": lambda settings: settings.transaction_entries_max,
+}
+"""Most entries, by the type of the Bundle."""
 _LETTERS: Final[Mapping[str, str]] = {"DELETE": "d", "POST": "c", "PUT": "u", "GET": "r", "HEAD": "r"}
 
 
 def _pusher(request: web.Request) -> Pusher:
     app = request.app
     return Pusher(
-        store=app[RESOURCES],
+        store=store_of(request),
         tenant=request[TENANT].tenant,
         caller=request[PRINCIPAL],
         base=base_of(request),
@@ -174,21 +189,53 @@ async def process_message(request: web.Request) -> web.StreamResponse:
 
 
 async def batch(request: web.Request) -> web.StreamResponse:
-    """POST {base} with a Bundle of type batch: each entry on its own."""
-    to = _pusher(request)
+    """POST {base} with a Bundle: a batch, each entry on its own, or a transaction, all or nothing."""
     bundle = decode(await request.read())
-    if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "batch":
-        text = "the body must be a Bundle with `type` `batch`; transactions are not offered yet"
+    kind = bundle.get("type") if bundle.get("resourceType") == "Bundle" else None
+    if not isinstance(kind, str) or kind not in _ENTRIES_MAX:
+        text = "the body must be a Bundle with `type` `batch` or `transaction`"
         raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.type",)))
-    entries = entries_of(bundle, entries_max=to.settings.bundle_entries_max)
+    most = _ENTRIES_MAX[kind](request.app[INGEST_SETTINGS])
+    entries = entries_of(bundle, entries_max=most)
+    methods = {_method(entry) for entry in entries}
+    if kind == "transaction":
+        return await _transaction(request, bundle, slot=bool(methods & _WRITING))
+
+    async def answer(_: web.Request) -> web.StreamResponse:
+        return await _batch(request, entries)
+
+    # Who reads asks for what is there now, not for what was.
+    if UNIT in request or not methods & _WRITING or methods & _READING:
+        return await answer(request)
+    return await remember(request, answer)
+
+
+async def _transaction(request: web.Request, bundle: JsonObject, *, slot: bool) -> web.StreamResponse:
+    async def answer(_: web.Request) -> web.StreamResponse:
+        to = _pusher(request)
+        outside = request.app[RESOURCES]
+        entries = await transact(to, request[UNIT], bundle, outside=outside, version_of=_if_match)
+        return replies.fhir_json(replies.response_bundle("transaction-response", entries))
+
+    if UNIT in request:  # An `Idempotency-Key` has opened it.
+        return await answer(request)
+    return await atomically(request, answer, await bundle_slot(request) if slot else None)
+
+
+async def _batch(request: web.Request, entries: Sequence[BundleEntry]) -> web.StreamResponse:
+    to = _pusher(request)
+    slot = await bundle_slot(request)
     done: dict[int, dict[str, Any]] = {}
-    for phase in _PHASES:
-        mine = [n for n, entry in enumerate(entries) if _method(entry) == phase]
-        answers = await asyncio.gather(*(_answer(to, entries[n]) for n in mine))
+    for phase in (*_PHASES, None):
+        mine = [
+            number
+            for number, entry in enumerate(entries)
+            if number not in done and phase in (None, _method(entry))
+        ]
+        answers = await asyncio.gather(
+            *(_answer(to, request, entries[n], f"{slot.client} {slot.name} {n}") for n in mine)
+        )
         done |= dict(zip(mine, answers, strict=True))
-    for number, entry in enumerate(entries):
-        if number not in done:
-            done[number] = await _answer(to, entry)
     answered = [done[number] for number in range(len(entries))]
     return replies.fhir_json(replies.response_bundle("batch-response", answered))
 
@@ -197,26 +244,34 @@ def _method(entry: BundleEntry) -> object:
     return entry.request.get("method") if entry.request else None
 
 
-async def _answer(to: Pusher, entry: BundleEntry) -> dict[str, Any]:
-    """One entry of a batch, answered whatever becomes of it."""
+async def _answer(to: Pusher, request: web.Request, entry: BundleEntry, name: str) -> dict[str, Any]:
+    """One entry of a batch, answered whatever becomes of it. `name`: the same when it is sent again."""
     try:
-        return await _interact(to, entry)
+        return await _interact(to, request, entry, name)
     except ServiceError as error:
         to.metrics.count("refused")
         letter = await to.refused(entry, error) if to.refused is not None else None
         return replies.entry_of_error(error, letter=letter)
 
 
-async def _interact(to: Pusher, entry: BundleEntry) -> dict[str, Any]:
+async def _interact(to: Pusher, request: web.Request, entry: BundleEntry, name: str) -> dict[str, Any]:
     asked = interaction(entry)
     if asked.method not in _LETTERS:
         issue = Issue(
             "not-supported", "`request.method` is not offered in a batch", ("Bundle.entry.request",)
         )
         raise ServiceError(Category.UNSUPPORTED, issue)
+    if asked.method in _READING and asked.id is None:
+        push.check_scope(to.caller, asked.type, "s")
+        found = await request.app[SEARCH](request, asked.type, asked.query or "")
+        return replies.entry_of_search(found)
+    if asked.query is not None:
+        # TODO: conditional update and deletion, as soon as `push` has them.
+        text = "a conditional `request.url` is not supported here; use `ifNoneExist` with POST"
+        raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
     push.check_scope(to.caller, asked.type, _LETTERS[asked.method])
     if asked.method == "POST" and asked.id is None and asked.resource is not None:
-        done = await push.create(to, asked.type, asked.resource, if_none_exist=asked.if_none_exist)
+        done = await _create(to, asked, name)
         return replies.entry_of(done, base=to.base)
     if asked.id is None:
         issue = Issue("value", "`request.url` must name one resource", ("Bundle.entry.request.url",))
@@ -233,6 +288,19 @@ async def _interact(to: Pusher, entry: BundleEntry) -> dict[str, Any]:
         return await _read(to, key)
     issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
     raise ServiceError(Category.UNPROCESSABLE, issue)
+
+
+async def _create(to: Pusher, asked: Interaction, name: str) -> Pushed:
+    """A create that makes no twin when its batch is sent again, though the first answer got lost."""
+    resource = asked.resource or {}
+    if asked.if_none_exist is not None:
+        return await push.create(to, asked.type, resource, if_none_exist=asked.if_none_exist)
+    as_id = stable_id(to.tenant, f"entry {name}", to.secret)
+    done = await push.create(to, asked.type, resource, as_id=as_id)
+    window = timedelta(days=to.settings.idempotency_days)
+    if done.result.outcome is Outcome.EXISTS and done.result.stored.last_updated <= to.clock() - window:
+        return await push.create(to, asked.type, resource)
+    return done
 
 
 async def _read(to: Pusher, key: ResourceKey) -> dict[str, Any]:

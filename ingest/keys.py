@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
     from ingest.metrics import IngestMetrics
@@ -51,6 +51,8 @@ INGEST_SETTINGS: Final[web.AppKey[IngestSettings]] = web.AppKey("ingest_settings
 INGEST_METRICS: Final[web.AppKey[IngestMetrics]] = web.AppKey("ingest_metrics")
 BASE_URL: Final[web.AppKey[str | None]] = web.AppKey("base_url")
 """Our public origin; None: that of the request."""
+SEARCH: Final[web.AppKey[Callable[[web.Request, str, str], Awaitable[bytes]]]] = web.AppKey("search")
+"""Answers a search within a batch: (the batch, resource type, query string) → searchset. `api` has them."""
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
 """What one search, or one condition, may ask for."""
 REFUSALS: Final[web.AppKey[Refusals]] = web.AppKey("refusals")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
 
 from ingest import criteria
+from ingest.bundles import at_entry
 from ingest.messages import place, read_message
 from ingest.prepare import prepare
 from store.errors import Category, ServiceError
@@ -64,14 +65,24 @@ class Pusher:
 
 
 async def create(
-    to: Pusher, resource_type: str, resource: JsonObject, *, if_none_exist: str | None = None
+    to: Pusher,
+    resource_type: str,
+    resource: JsonObject,
+    *,
+    if_none_exist: str | None = None,
+    as_id: str | None = None,
 ) -> Pushed:
-    """Store under a new id; the id in the body is not looked at. https://hl7.org/fhir/R4/http.html#create"""
+    """Store under a new id; the id in the body is not looked at. https://hl7.org/fhir/R4/http.html#create
+
+    `as_id` is that of an earlier attempt at the same: what it stored answers with `Outcome.EXISTS`.
+    """
     check_type(resource, resource_type)
     if if_none_exist is not None:
         return await _create_if_none(to, resource_type, resource, if_none_exist)
-    ready = prepare(resource, to.new_id(), base=to.base, fresh=to.new_id is random_id)
-    [result] = await to.store.put_many(to.tenant, [replace(ready.prepared, posted=True)])
+    fresh = as_id is None and to.new_id is random_id
+    ready = prepare(resource, as_id or to.new_id(), base=to.base, fresh=fresh)
+    prepared = replace(ready.prepared, posted=True, only_absent=as_id is not None)
+    [result] = await to.store.put_many(to.tenant, [prepared])
     return _counted(to, Pushed(result, ready.tolerances))
 
 
@@ -138,7 +149,7 @@ async def message(to: Pusher, bundle: JsonObject) -> list[Pushed]:
         try:
             readies.append(prepare(resource, resource_id, base=to.base))
         except ServiceError as error:
-            issues += [_at_entry(issue, number) for issue in error.issues]
+            issues += [at_entry(issue, number) for issue in error.issues]
     if issues:
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
@@ -157,13 +168,6 @@ def check_scope(caller: Caller, resource_type: str, letters: str) -> None:
     if not caller.may(resource_type, letters):
         text = f"the token's scopes do not allow `{letters}` on this resource type"
         raise ServiceError(Category.FORBIDDEN, Issue("forbidden", text))
-
-
-def _at_entry(issue: Issue, number: int) -> Issue:
-    """An issue of a resource as one of its Bundle."""
-    where = f"Bundle.entry[{number}].resource"
-    inner = tuple(f"{where}{path[path.find('.') :] if '.' in path else ''}" for path in issue.expression)
-    return replace(issue, text=f"`{where}`: {issue.text}", expression=inner or (where,))
 
 
 def check_type(resource: JsonObject, resource_type: str) -> None:

@@ -123,6 +123,11 @@ def entry_of_read(stored: Stored, *, base: str) -> dict[str, Any]:
     }
 
 
+def entry_of_search(bundle: bytes) -> dict[str, Any]:
+    """The entry of a response Bundle for a search: the searchset is its resource."""
+    return {"resource": orjson.Fragment(bundle), "response": {"status": "200 OK"}}
+
+
 def entry_of_deletion(gone: Gone | None) -> dict[str, Any]:
     """The entry of a response Bundle for a deletion."""
     etags = {} if gone is None else {"etag": etag(gone.version)}

@@ -12,3 +12,9 @@ class IngestSettings(BaseModel):
 
     bundle_entries_max: int = Field(default=5_000, ge=1)
     """Most entries of one Bundle; each is a resource to validate, index and store."""
+    transaction_entries_max: int = Field(default=5_000, ge=1, le=50_000)
+    """Most entries of one transaction; all are written in one MongoDB transaction, which may last 60 s."""
+    transaction_bytes_max: int = Field(default=40_000_000, ge=1_000)
+    """Bytes that the resources of one transaction may take together; MongoDB keeps them in its cache."""
+    idempotency_days: int = Field(default=7, ge=1, le=365)
+    """How long the answer to an `Idempotency-Key`, or to a whole Bundle, is remembered for its sender."""

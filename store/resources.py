@@ -8,18 +8,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
 
 from typing_extensions import override
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from store.fhir.instants import Interval
+    from store.idempotency import Remembered, Slot
     from store.search.criteria import Moment, Position, SearchQuery
     from store.search.index import Indexed
     from store.search.plan import Explanation
     from store.tenancy import Tenant
+
+
+T = TypeVar("T")
 
 
 class ResourceKey(NamedTuple):
@@ -114,6 +118,13 @@ class Gone:
     key: ResourceKey
     version: int
     last_updated: datetime
+
+
+class Deletion(NamedTuple):
+    """A resource to delete, among the writes of a transaction."""
+
+    key: ResourceKey
+    only_version: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,3 +262,35 @@ class ResourceStore(Protocol):
 
     async def reindex(self, tenant: Tenant, indexed: Sequence[tuple[Outdated, Indexed]]) -> Reindexed:
         """Replace the search side and nothing else, of those that are still as they were given out."""
+
+    async def atomically(self, work: Callable[[Unit], Awaitable[T]]) -> T:
+        """What `work` gives back, its writes made all or none.
+
+        It runs again from its beginning when others change what it read, so it must have no effect but
+        by the store it is given. Raises what it raises, with nothing written; ServiceError `conflict` when
+        others interfere until the deadline.
+        """
+
+    async def recall(self, tenant: Tenant, slot: Slot) -> Remembered | None:
+        """The answer that was given to this request."""
+
+    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered) -> None:
+        """Keep the answer to a request; the first one stays."""
+
+
+class Unit(ResourceStore, Protocol):
+    """The store within `atomically`: writes, `get` and `recall` are in the transaction, searches are not.
+
+    A search sees what was acknowledged before, and nothing that this transaction writes.
+    """
+
+    async def write_many(
+        self, tenant: Tenant, writes: Sequence[Prepared | Deletion]
+    ) -> list[PutResult | Gone | None]:
+        """Put and delete together, no resource twice. Raises ServiceError when one is refused."""
+
+    async def claim(self, tenant: Tenant, slot: Slot, until: datetime) -> None:
+        """Be the one who answers this request; whoever else claims it waits for the end of this."""
+
+    def overtaken(self) -> Exception:
+        """To be raised when what the work decided upon turns out to be overtaken: it runs again."""

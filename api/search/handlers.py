@@ -64,13 +64,22 @@ async def search_compartment(request: web.Request) -> web.StreamResponse:
     return await _search(request, [("patient", f"Patient/{request.match_info['id']}"), *pairs])
 
 
+async def search_entry(request: web.Request, resource_type: str, query: str) -> bytes:
+    """GET {Type}?… as the entry of a batch."""
+    return await _searchset(request, resource_type, pairs_of(query))
+
+
 async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
+    return fhir_json(await _searchset(request, request.match_info["type"], pairs))
+
+
+async def _searchset(request: web.Request, resource_type: str, pairs: Sequence[Pair]) -> bytes:
     explains, pairs = wish(pairs)
     if explains and not request[PRINCIPAL].is_admin:
         issue = Issue("forbidden", f"`{EXPLAIN}` needs a token with the scope `{ADMIN}`", (EXPLAIN,))
         raise ServiceError(Category.FORBIDDEN, issue)
     follows = any(name == PAGE for name, _ in pairs)
-    search = _page(request, pairs) if follows else _first(request, pairs)
+    search = _page(request, resource_type, pairs) if follows else _first(request, resource_type, pairs)
     asker = Asker(
         request.app[RESOURCES],
         request[TENANT].tenant,
@@ -79,11 +88,10 @@ async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
         request[PRINCIPAL].may,
         explains,
     )
-    return fhir_json(bundle(asker, await ask(asker, search)))
+    return bundle(asker, await ask(asker, search))
 
 
-def _first(request: web.Request, pairs: Sequence[Pair]) -> Search:
-    resource_type = request.match_info["type"]
+def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair]) -> Search:
     _known(resource_type)
     now = from_datetime(request.app[CLOCK]()).start
     strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
@@ -93,11 +101,10 @@ def _first(request: web.Request, pairs: Sequence[Pair]) -> Search:
     return search
 
 
-def _page(request: web.Request, pairs: Sequence[Pair]) -> Search:
+def _page(request: web.Request, resource_type: str, pairs: Sequence[Pair]) -> Search:
     """Follow a page link: the query is in the token."""
     tokens = [value for name, value in pairs if name == PAGE]
     others = len(tokens) > 1 or any(name not in (PAGE, "_format", "_pretty") for name, _ in pairs)
-    resource_type = request.match_info["type"]
     tenant, app = str(request[TENANT].tenant), request.app
     now = from_datetime(app[CLOCK]()).start // SECOND
     state = unseal(tokens[0], tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now)

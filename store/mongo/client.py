@@ -8,7 +8,12 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection, AsyncIOMotorDatabase
+    from motor.motor_asyncio import (
+        AsyncIOMotorClient,
+        AsyncIOMotorClientSession,
+        AsyncIOMotorCollection,
+        AsyncIOMotorDatabase,
+    )
 
     from store.settings import StoreSettings
 
@@ -16,6 +21,7 @@ if TYPE_CHECKING:
     Client: TypeAlias = AsyncIOMotorClient[Document]
     Database: TypeAlias = AsyncIOMotorDatabase[Document]
     Collection: TypeAlias = AsyncIOMotorCollection[Document]
+    Session: TypeAlias = AsyncIOMotorClientSession
 
 
 def connect(uri: str, settings: StoreSettings) -> Client:

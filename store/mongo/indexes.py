@@ -18,6 +18,7 @@ SECRETS: Final = "secrets"
 VERIFICATIONS: Final = "verifications"
 DEAD_LETTERS: Final = "dead_letters"
 DEAD_LETTER_BODIES: Final = "dead_letter_bodies"
+IDEMPOTENCY: Final = "idempotency"
 
 
 class IndexSpec(NamedTuple):
@@ -87,6 +88,13 @@ INDEXES: Final = (
         (("tenant", 1), ("was", 1), ("updated.lo", 1), ("id", 1)),
         "the history of a type: what is deleted now",
         {"partialFilterExpression": {"was": {"$exists": True}}},
+    ),
+    IndexSpec(
+        IDEMPOTENCY,
+        "forgotten",
+        (("expires_at", 1),),
+        "forgets answers after the idempotency window",
+        {"expireAfterSeconds": 0},
     ),
 )
 """At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""

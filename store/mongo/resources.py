@@ -7,8 +7,9 @@ a copy of what is still current.
 
 from __future__ import annotations
 
+import copy
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import bson
 from pymongo import InsertOne, ReplaceOne
@@ -29,20 +30,23 @@ from store.mongo.documents import (
 )
 from store.mongo.guard import guarded
 from store.mongo.histories import Histories
+from store.mongo.idempotency import Memory
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.reindexing import Reindexing
 from store.mongo.searches import Searches
-from store.resources import Gone, Outcome, Page, PutResult, ResourceKey, Stored
+from store.mongo.transaction import Interfered, Open, OpenCommit, keep, run
+from store.resources import Deletion, Gone, Outcome, Page, PutResult, ResourceKey, Stored
 from store.search.index import key
 from store.search.plan import Explanation, document_id
 from store.search.tokens import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
+    from store.idempotency import Remembered, Slot
     from store.metrics import StoreMetrics
-    from store.mongo.client import Collection, Database
+    from store.mongo.client import Collection, Database, Session
     from store.resources import (
         HistoryPage,
         HistoryQuery,
@@ -51,6 +55,7 @@ if TYPE_CHECKING:
         OutdatedBatch,
         Prepared,
         Reindexed,
+        Unit,
     )
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
@@ -62,6 +67,7 @@ DURABLE: Final = WriteConcern("majority", j=True)
 ATTEMPTS_MAX: Final = 20
 """How often a write is tried when others change the same resource meanwhile."""
 _DUPLICATE_KEY: Final = 11000
+T = TypeVar("T")
 
 
 class _Write(NamedTuple):
@@ -110,7 +116,14 @@ class MongoResources:
         )
         self._reindexing = Reindexing(read=self._read, write=self._write, settings=settings, metrics=metrics)
         self._histories = Histories(database, settings=settings, clock=clock, metrics=metrics)
-        self._commits: GroupCommit[_Write, PutResult | Gone | None] = GroupCommit(
+        self._client = database.client
+        self._memory = Memory(database)
+        self._plain: tuple[Collection, Collection] = (database[RESOURCES], database[HISTORY])
+        self._open: Open | None = None
+        """The transaction that all verbs of this store are in."""
+        self._commits: (
+            GroupCommit[_Write, PutResult | Gone | None] | OpenCommit[_Write, PutResult | Gone | None]
+        ) = GroupCommit(
             self._commit,
             same=lambda write: write.id,
             size=lambda write: len(write.prepared.body.tail) if write.prepared else 0,
@@ -142,6 +155,78 @@ class MongoResources:
         """See the port."""
         [done] = await self._commits.submit([_Write(tenant, key, None, only_version)])
         return done if isinstance(done, Gone) else None
+
+    # --- several writes as one
+
+    async def atomically(self, work: Callable[[Unit], Awaitable[T]]) -> T:
+        """See the port."""
+
+        async def attempt(open_: Open) -> T:
+            return await work(self._within(open_))
+
+        return await run(
+            self._client, attempt, metrics=self._metrics, seconds=self._settings.store_timeout_seconds
+        )
+
+    def _within(self, open_: Open) -> MongoResources:
+        """This store with its writes, and `get`, in a transaction."""
+        within = copy.copy(self)
+        within._open = open_  # noqa: SLF001 -- of our own kind
+        within._commits = OpenCommit(open_, self._commit_within)  # noqa: SLF001
+        return within
+
+    async def write_many(
+        self, tenant: Tenant, writes: Sequence[Prepared | Deletion]
+    ) -> list[PutResult | Gone | None]:
+        """See the port."""
+        return await self._commits.submit([_write(tenant, one) for one in writes])
+
+    async def _commit_within(
+        self, session: Session, writes: Sequence[_Write]
+    ) -> Sequence[PutResult | Gone | ServiceError | None]:
+        resources, history = self._plain
+        fields = {"version": 1, "updated": 1, "deleted": 1, "digest": 1, "expires_at": 1}
+        ids = [write.id for write in writes]
+        cursor = resources.find({"_id": {"$in": ids}}, fields, batch_size=len(ids) + 1, session=session)
+        current = {document["_id"]: document for document in await cursor.to_list(None)}
+        now = self._clock()
+        steps = {write.id: _step(write, current.get(write.id), now) for write in writes}
+        results = [steps[write.id].result for write in writes]
+        changing = {name: step for name, step in steps.items() if step.document is not None}
+        if changing and not any(isinstance(result, ServiceError) for result in results):
+            superseded = [name for name, step in changing.items() if step.replaces is not None]
+            if superseded:
+                await keep(resources, history, superseded, session=session)
+            operations = [_operation(name, step) for name, step in changing.items()]
+            await resources.bulk_write(operations, ordered=False, session=session)
+        return results
+
+    def overtaken(self) -> Exception:
+        """See the port."""
+        return Interfered()
+
+    async def recall(self, tenant: Tenant, slot: Slot) -> Remembered | None:
+        """See the port."""
+        now = self._clock()
+        if self._open is not None:
+            return await self._open.run(
+                lambda session: self._memory.recall(tenant, slot, now, session=session)
+            )
+        with guarded(self._metrics, "recall", seconds=self._settings.store_timeout_seconds):
+            return await self._memory.recall(tenant, slot, now)
+
+    async def claim(self, tenant: Tenant, slot: Slot, until: datetime) -> None:
+        """See the port."""
+        if self._open is not None:
+            await self._open.run(lambda session: self._memory.claim(tenant, slot, until, session=session))
+
+    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered) -> None:
+        """See the port."""
+        if self._open is not None:
+            await self._open.run(lambda session: self._memory.answer(tenant, slot, answered, session=session))
+            return
+        with guarded(self._metrics, "remember", seconds=self._settings.store_timeout_seconds):
+            await self._memory.remember(tenant, slot, answered, self._clock())
 
     async def _commit(self, writes: Sequence[_Write]) -> Sequence[PutResult | Gone | ServiceError | None]:
         results: dict[str, PutResult | Gone | ServiceError | None] = {}
@@ -204,6 +289,10 @@ class MongoResources:
     async def get(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
         """See the port."""
         wanted = {"_id": document_id(str(tenant), *key), "expires_at": {"$gt": self._clock()}}
+        if self._open is not None:  # As the transaction sees it, its own writes among it.
+            resources = self._plain[0]
+            within = await self._open.run(lambda session: resources.find_one(wanted, READ, session=session))
+            return None if within is None else from_document(key, within)
         with guarded(self._metrics, "get", seconds=self._settings.store_timeout_seconds):
             document = await self._read.find_one(wanted, READ)
         return None if document is None else from_document(key, document)
@@ -280,6 +369,12 @@ _TOO_LARGE: Final = Issue(
 _SURELY_FITS: Final = 1_000_000
 """Bytes of a resource whose index entries cannot make it too large; beyond, it is measured."""
 _OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is not the current one")
+
+
+def _write(tenant: Tenant, one: Prepared | Deletion) -> _Write:
+    if isinstance(one, Deletion):
+        return _Write(tenant, one.key, None, one.only_version)
+    return _Write(tenant, one.key, one, one.only_version)
 
 
 def _step(write: _Write, current: Mapping[str, Any] | None, now: datetime) -> _Step:

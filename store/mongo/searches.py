@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
-QUICK_THREADS: Final = 2
+QUICK_THREADS: Final = 4
 """For searches that an index entry drives. More threads only fight for the interpreter."""
-QUICK_TOGETHER: Final = 16
+QUICK_TOGETHER: Final = 8
 """Quick searches that share a turn: each takes well under a millisecond."""
 
 

@@ -324,7 +324,7 @@ async def test_fixed_and_replayed_it_is_stored_once_whatever_the_sender_repeats(
     found = await service.search(f"patient.identifier={MRN}|{SENTINEL}")
     assert len(found.ids) == 1
     sent_again = await service.request("POST", "$process-message", right_message())
-    assert {entry["response"]["status"] for entry in sent_again.body["entry"]} == {"200 OK"}
+    assert sent_again.headers["Idempotent-Replayed"] == "true"
     assert (await service.search(f"patient.identifier={MRN}|{SENTINEL}")).ids == found.ids
     twice = await replay(service, letter)
     assert (twice.status, twice.issues) == (409, [("error", "conflict")])
@@ -341,7 +341,8 @@ async def test_without_a_source_the_senders_name_is_still_part_of_the_key(servic
     await (await admin_of(service)).request("PUT", f"$dead-letters/{letter}", good)
     assert (await replay(service, letter)).body["state"] == "replayed"
     retried = await service.request("POST", "$process-message", good)
-    assert [entry["response"]["status"] for entry in retried.body["entry"]] == ["200 OK"]
+    assert retried.headers["Idempotent-Replayed"] == "true"
+    assert len((await service.search("patient=p1")).ids) == 1
 
 
 async def test_a_create_replayed_after_a_crash_makes_no_twin(

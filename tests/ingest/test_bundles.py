@@ -79,6 +79,16 @@ def test_wrong_shapes_are_all_named(entry: Any, paths: list[str]) -> None:
             Interaction("GET", "Patient", "a" * 64, None, None),
             id="longest id",
         ),
+        pytest.param(
+            {"method": "PUT", "url": "Patient?name=A&_id=1"},
+            Interaction("PUT", "Patient", None, None, None, query="name=A&_id=1"),
+            id="conditional",
+        ),
+        pytest.param(
+            {"method": "GET", "url": "Patient?"},
+            Interaction("GET", "Patient", None, None, None),
+            id="nothing is asked",
+        ),
     ],
 )
 def test_interaction(request_: dict[str, Any], expected: Interaction) -> None:
@@ -86,7 +96,6 @@ def test_interaction(request_: dict[str, Any], expected: Interaction) -> None:
 
 
 _NEEDED = "`request.method` and a `request.url` such as `Patient/123` are needed"
-_CONDITIONAL = "a conditional `request.url` is not supported here; use `ifNoneExist` with POST"
 
 
 @pytest.mark.parametrize(
@@ -108,12 +117,9 @@ _CONDITIONAL = "a conditional `request.url` is not supported here; use `ifNoneEx
         ),
         pytest.param({"method": "GET", "url": "../Patient/1"}, _NEEDED, Category.UNPROCESSABLE, id="upwards"),
         pytest.param(
-            {"method": "PUT", "url": "Patient?name=Doe"}, _CONDITIONAL, Category.UNSUPPORTED, id="conditional"
-        ),
-        pytest.param(
-            {"method": "Doe", "url": "Patient?a=\n"},
-            _CONDITIONAL,
-            Category.UNSUPPORTED,
+            {"method": "PUT", "url": "patient?name=Doe"},
+            _NEEDED,
+            Category.UNPROCESSABLE,
             id="no value is told",
         ),
         pytest.param(

@@ -547,7 +547,7 @@ async def test_a_conditional_create_in_a_batch(service: Service) -> None:
     )
     first = await service.request("POST", "", bundle)
     assert sorted(statuses(first)) == ["200", "200", "201"]
-    second = await service.request("POST", "", bundle)
+    second = await service.request("POST", "", {**bundle, "id": "another"})
     assert statuses(second) == ["200"] * 3
     locations = {entry["response"]["location"] for a in (first, second) for entry in a.body["entry"]}
     assert len(locations) == 1
@@ -566,7 +566,8 @@ async def test_if_match_holds_in_a_batch_too(service: Service) -> None:
 
 async def test_bundles_that_are_no_batch(service: Service, mongodb: str) -> None:
     for bundle in (
-        {**batch(("POST", "Patient", patient())), "type": "transaction"},
+        {**batch(("POST", "Patient", patient())), "type": "collection"},
+        {**batch(("POST", "Patient", patient())), "type": ["batch"]},
         {"resourceType": "Bundle"},
         patient(),
     ):
@@ -645,7 +646,7 @@ async def test_a_message_stores_its_resources_under_ids_of_their_own(service: Se
 async def test_the_same_message_again_changes_nothing_and_says_so(service: Service) -> None:
     first = locations(await service.request("POST", "$process-message", laboratory()))
     service.clock.move(hours=1)
-    again = await service.request("POST", "$process-message", laboratory())
+    again = await service.request("POST", "$process-message", {**laboratory(), "id": "again"})
     assert locations(again) == first
     for entry in again.body["entry"]:
         assert (entry["response"]["status"], entry["response"]["etag"]) == ("200 OK", 'W/"1"')

@@ -1,0 +1,114 @@
+"""Requests that must take effect once: their names, and their answers made fit to be remembered.
+
+Pure. An answer is kept without the resources it shows: those are in the store already.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import orjson
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.idempotency import Remembered, Shown, Slot
+from store.resources import ResourceKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotent-Replayed"
+"""Header of an answer that was given before."""
+CONDITIONS: Final = ("If-Match", "If-None-Match", "If-None-Exist")
+"""Headers that belong to what is asked for."""
+_KEY: Final = re.compile(r"[!-~]{1,255}")
+_KEPT: Final = frozenset({"location", "etag", "last-modified", "dod-tolerances", "content-type"})
+_OURS: Final = frozenset({"Bundle", "OperationOutcome"})
+"""Bodies that this service made, in contrast to resources it shows."""
+
+
+class Request(NamedTuple):
+    """What tells one request from another."""
+
+    client: str
+    method: str
+    path: str
+    conditions: Sequence[str]
+    body: bytes
+
+
+def slot_of_key(key: str, request: Request) -> Slot:
+    """The place of a request with an `Idempotency-Key`. Raises ServiceError `incorrect`."""
+    if not _KEY.fullmatch(key):
+        text = f"`{HEADER}` must be 1 to 255 visible ASCII characters"
+        raise ServiceError(Category.INCORRECT, Issue("value", text, (HEADER,)))
+    return Slot(request.client, "key " + sha256(key.encode()).hexdigest(), fingerprint(request))
+
+
+def slot_of_bundle(request: Request) -> Slot:
+    """The place of a whole Bundle: the same bytes by the same client are the same request."""
+    own = fingerprint(request)
+    return Slot(request.client, "bundle " + own.hex(), own)
+
+
+def fingerprint(request: Request) -> bytes:
+    """Equal for what asks for the same."""
+    told = sha256()
+    for part in (request.method, request.path, *request.conditions):
+        told.update(sha256(part.encode()).digest())
+    told.update(request.body)
+    return told.digest()
+
+
+def check(known: Remembered, slot: Slot) -> None:
+    """Raise ServiceError `unprocessable` when the key was used for something else."""
+    if known.fingerprint != slot.fingerprint:
+        text = f"this `{HEADER}` was used before, with another request"
+        raise ServiceError(Category.UNPROCESSABLE, Issue("conflict", text, (HEADER,)))
+
+
+def to_remember(
+    slot: Slot, *, status: int, headers: Mapping[str, str], body: bytes, until: datetime
+) -> Remembered:
+    """The answer, less the resources."""
+    kept = {name: value for name, value in headers.items() if name.lower() in _KEPT}
+    told: dict[str, Any] = orjson.loads(body) if body else {}
+    if not told:
+        return Remembered(slot.fingerprint, status, kept, body, (), until)
+    if told["resourceType"] not in _OURS or not told.get("type", "-response").endswith("-response"):
+        return Remembered(slot.fingerprint, status, kept, b"", (_shown(None, told),), until)
+    shown = []
+    for number, entry in enumerate(told.get("entry", ())):
+        resource = entry.get("resource")
+        if resource is not None and resource["resourceType"] not in _OURS:
+            shown.append(_shown(number, entry.pop("resource")))
+    return Remembered(slot.fingerprint, status, kept, orjson.dumps(told), tuple(shown), until)
+
+
+def _shown(place: int | None, resource: Mapping[str, Any]) -> Shown:
+    key = ResourceKey(resource["resourceType"], resource["id"])
+    return Shown(place, key, int(resource["meta"]["versionId"]))
+
+
+def again(known: Remembered, resources: Mapping[Shown, bytes]) -> bytes:
+    """The body of the answer once more; what is not there any more is left out."""
+    if not known.shown:
+        return known.body
+    if known.shown[0].place is None:
+        return resources.get(known.shown[0], b"")
+    told = orjson.loads(known.body)
+    for one in known.shown:
+        raw = resources.get(one)
+        if raw is not None and one.place is not None:
+            told["entry"][one.place]["resource"] = orjson.Fragment(raw)
+    return orjson.dumps(told)
+
+
+def all_well(body: bytes) -> bool:
+    """Whether each entry of a response Bundle ended well: what did not may be tried again."""
+    entries = orjson.loads(body).get("entry", ())
+    return all(str(entry.get("response", {}).get("status", "200"))[:1] in "23" for entry in entries)

@@ -1,0 +1,153 @@
+"""The edge of idempotency: handlers whose requests take effect once, however often they are sent.
+
+`keyed`: with an `Idempotency-Key`, the writes and the memory of the answer are one MongoDB transaction, so
+there is no moment at which one of them is there without the other. `remembered`: a Bundle whose parts are
+safe to repeat; its answer is kept afterwards.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from ingest.idempotency import (
+    CONDITIONS,
+    HEADER,
+    REPLAYED,
+    Request,
+    again,
+    all_well,
+    check,
+    slot_of_bundle,
+    slot_of_key,
+    to_remember,
+)
+from ingest.keys import CLOCK, INGEST_SETTINGS, PRINCIPAL, RESOURCES, TENANT
+from store.errors import ServiceError
+from store.resources import Stored
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from aiohttp.typedefs import Handler
+
+    from store.idempotency import Remembered, Slot
+    from store.resources import ResourceStore, Unit
+    from store.tenancy import Tenant
+
+UNIT: Final[web.RequestKey[Unit]] = web.RequestKey("unit")
+"""The transaction in which this request is handled."""
+
+
+def store_of(request: web.Request) -> ResourceStore:
+    """The store for this request: within its transaction, if it has one."""
+    unit: ResourceStore | None = request.get(UNIT)
+    return request.app[RESOURCES] if unit is None else unit
+
+
+def keyed(handler: Handler) -> Handler:
+    """The handler, heeding `Idempotency-Key`."""
+
+    async def edge(request: web.Request) -> web.StreamResponse:
+        key = request.headers.get(HEADER)
+        if key is None:
+            return await handler(request)
+        return await atomically(request, handler, slot_of_key(key, await _request(request)))
+
+    return edge
+
+
+def remembered(handler: Handler) -> Handler:
+    """The handler of a Bundle whose repetition is harmless: sent again whole, it gets the first answer."""
+
+    async def edge(request: web.Request) -> web.StreamResponse:
+        if UNIT in request:  # A key is stronger.
+            return await handler(request)
+        return await remember(request, handler)
+
+    return edge
+
+
+async def remember(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """What was answered before, or the handler's answer, kept for the next time."""
+    store, tenant = request.app[RESOURCES], request[TENANT].tenant
+    slot = await bundle_slot(request)
+    known = await store.recall(tenant, slot)
+    if known is not None:
+        return await _replay(store, tenant, known)
+    response = await handler(request)
+    answered = _answered(request, slot, response)
+    if answered is not None and all_well(answered.body):
+        with suppress(ServiceError):  # What it did is durable: it must not be refused for this.
+            await store.remember(tenant, slot, answered)
+    return response
+
+
+async def bundle_slot(request: web.Request) -> Slot:
+    """The place of the whole Bundle that is the body."""
+    return slot_of_bundle(await _request(request))
+
+
+async def atomically(request: web.Request, handler: Handler, slot: Slot | None) -> web.StreamResponse:
+    """The handler within one MongoDB transaction, its answer remembered in it."""
+    tenant = request[TENANT].tenant
+
+    async def work(unit: Unit) -> web.StreamResponse:
+        if slot is not None:
+            known = await unit.recall(tenant, slot)
+            if known is not None:
+                check(known, slot)
+                return await _replay(unit, tenant, known)
+            await unit.claim(tenant, slot, _until(request))
+        request[UNIT] = unit
+        response = await handler(request)
+        answered = None if slot is None else _answered(request, slot, response)
+        if slot is not None and answered is not None:
+            await unit.remember(tenant, slot, answered)
+        return response
+
+    await request.read()  # A slow sender must not hold a transaction open.
+    try:
+        return await request.app[RESOURCES].atomically(work)
+    finally:
+        if UNIT in request:
+            del request[UNIT]
+
+
+async def _request(request: web.Request) -> Request:
+    conditions = [f"{name}: {', '.join(request.headers.getall(name, ()))}" for name in CONDITIONS]
+    return Request(
+        request[PRINCIPAL].client,
+        request.method,
+        request.rel_url.raw_path_qs,
+        conditions,
+        await request.read(),
+    )
+
+
+def _until(request: web.Request) -> datetime:
+    return request.app[CLOCK]() + timedelta(days=request.app[INGEST_SETTINGS].idempotency_days)
+
+
+def _answered(request: web.Request, slot: Slot, response: web.StreamResponse) -> Remembered | None:
+    """The answer as it is remembered; None: it is a refusal, and the same may be tried again."""
+    if not isinstance(response, web.Response) or response.status >= web.HTTPBadRequest.status_code:
+        return None
+    body = response.body if isinstance(response.body, bytes) else b""
+    return to_remember(
+        slot, status=response.status, headers=response.headers, body=body, until=_until(request)
+    )
+
+
+async def _replay(store: ResourceStore, tenant: Tenant, known: Remembered) -> web.Response:
+    """The answer once more, marked."""
+    resources = {}
+    for one in known.shown:
+        version = await store.get_version(tenant, one.key, one.version)
+        if isinstance(version, Stored):
+            resources[one] = version.raw
+    headers = {**known.headers, REPLAYED: "true"}
+    return web.Response(body=again(known, resources), status=known.status, headers=headers)

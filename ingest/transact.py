@@ -1,0 +1,207 @@
+"""What a transaction does to the store: everything in one MongoDB transaction, or nothing.
+
+Who interferes meanwhile makes it start over, look-ups included. https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+from uuid import uuid4
+
+from ingest import replies
+from ingest.bundles import at_entry
+from ingest.identity import stable_id
+from ingest.prepare import prepare
+from ingest.push import Pushed, check_scope
+from ingest.transactions import (
+    Condition,
+    Delete,
+    Existing,
+    Put,
+    Read,
+    conditions,
+    place,
+    read_transaction,
+)
+from store.errors import Category, ServiceError
+from store.fhir.instants import from_datetime
+from store.fhir.issues import Issue
+from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
+from store.search.criteria import Total
+from store.search.parse import Context, parse
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ingest.prepare import Ready
+    from ingest.push import Pusher
+    from ingest.transactions import Action, Asked, Found
+    from store.fhir.datatypes import JsonObject
+    from store.resources import Prepared, ResourceStore, Unit
+
+LETTERS: Final[Mapping[str, str]] = {"DELETE": "d", "POST": "c", "PUT": "u", "GET": "r", "HEAD": "r"}
+_TOGETHER: Final = 16
+"""Look-ups under way at once for one transaction."""
+
+
+async def transact(
+    to: Pusher,
+    unit: Unit,
+    bundle: JsonObject,
+    *,
+    outside: ResourceStore,
+    version_of: Callable[[str | None], int | None],
+) -> list[dict[str, Any]]:
+    """The entries of the answer, in order.
+
+    `outside` is the store as everybody sees it; `version_of` reads an `ifMatch`.
+    """
+    asked = read_transaction(bundle, entries_max=to.settings.transaction_entries_max)
+    for one in asked:
+        check_scope(to.caller, one.asks.type, LETTERS[one.asks.method])
+    found, derived = await _look_up(to, outside, asked)
+    actions = place(asked, found, derived=derived.__getitem__)
+    readies = _prepared(to, actions)
+    done = await _write(to, unit, actions, readies, version_of)
+    return [await _answer(to, unit, action, readies, done) for action in actions]
+
+
+async def _look_up(
+    to: Pusher, outside: ResourceStore, asked: Sequence[Asked]
+) -> tuple[Found, dict[Condition, str]]:
+    """What fulfils each condition, and the id to take should nothing do so."""
+    enough = 2 + sum(one.asks.method == "DELETE" for one in asked)  # Deletions fulfil nothing any more.
+    creating = {one.condition for one in asked if one.asks.method in ("POST", "PUT")}
+    turns = asyncio.Semaphore(_TOGETHER)
+    derived: dict[Condition, str] = {}
+
+    async def matches(condition: Condition) -> tuple[ResourceKey, ...]:
+        async with turns:
+            if condition in creating:
+                derived[condition] = await _derived(to, outside, condition)
+            return await _matches(to, condition, enough)
+
+    wanted = sorted(conditions(asked))
+    found = await asyncio.gather(*map(matches, wanted))
+    return dict(zip(wanted, found, strict=True)), derived
+
+
+async def _derived(to: Pusher, outside: ResourceStore, condition: Condition) -> str:
+    """The id that simultaneous twins derive from one condition, and meet at.
+
+    It must be looked at before the search, and outside the transaction: what is there by then, and is not
+    found afterwards, was made for this condition once and fulfils it no more.
+    """
+    name = f"if-none-exist {condition.type}?{condition.criteria}"
+    derived = stable_id(to.tenant, name, to.secret)
+    there = await outside.get(to.tenant, ResourceKey(condition.type, derived))
+    return str(uuid4()) if isinstance(there, Stored) else derived
+
+
+async def _matches(to: Pusher, condition: Condition, enough: int) -> tuple[ResourceKey, ...]:
+    context = Context(to.limits, to.base, from_datetime(to.clock()).start, strict=True)
+    pairs = [(n, v) for n, v in parse_qsl(condition.criteria) if not n.startswith("_") or n == "_id"]
+    query = parse(condition.type, pairs, context).query
+    if not query.clauses:
+        raise ServiceError(
+            Category.INCORRECT, Issue("required", "a condition names no search parameter", ("Bundle.entry",))
+        )
+    page = await to.store.search(to.tenant, replace(query, count=enough, total=Total.NONE))
+    return tuple(entry.key for entry in page.entries)
+
+
+def _prepared(to: Pusher, actions: Sequence[Action]) -> dict[int, Ready]:
+    """What is to be stored, by number of entry. Raises ServiceError with every issue of all of them."""
+    readies: dict[int, Ready] = {}
+    issues: list[Issue] = []
+    for action in actions:
+        if not isinstance(action, Put):
+            continue
+        try:
+            readies[action.number] = prepare(action.resource, action.key.id, base=to.base, fresh=action.fresh)
+        except ServiceError as error:
+            issues += [at_entry(issue, action.number) for issue in error.issues]
+    if issues:
+        raise ServiceError(Category.UNPROCESSABLE, *issues)
+    total = sum(len(r.prepared.body.head) + len(r.prepared.body.tail) for r in readies.values())
+    if total > to.settings.transaction_bytes_max:
+        text = f"the resources of a transaction may have at most {to.settings.transaction_bytes_max} bytes"
+        raise ServiceError(Category.TOO_LARGE, Issue("too-long", text, ("Bundle",)))
+    return readies
+
+
+async def _write(
+    to: Pusher,
+    unit: Unit,
+    actions: Sequence[Action],
+    readies: Mapping[int, Ready],
+    version_of: Callable[[str | None], int | None],
+) -> dict[int, PutResult | Gone | None]:
+    writes: dict[int, Prepared | Deletion] = {}
+    for action in actions:
+        if isinstance(action, Put):
+            writes[action.number] = replace(
+                readies[action.number].prepared,
+                only_version=version_of(action.if_match),
+                only_absent=action.only_absent or action.only_unmatched,
+            )
+        elif isinstance(action, Delete) and action.key is not None:
+            writes[action.number] = Deletion(action.key, version_of(action.if_match))
+    done = dict(zip(writes, await unit.write_many(to.tenant, list(writes.values())), strict=True))
+    for action in actions:
+        if isinstance(action, Put) and _exists(done[action.number]):
+            if action.only_unmatched:
+                raise unit.overtaken()
+            path = f"Bundle.entry[{action.number}].request.ifNoneMatch"
+            issue = Issue("conflict", f"`{path}` is `*`, and the resource is there", (path,))
+            raise ServiceError(Category.PRECONDITION, issue)
+    return done
+
+
+def _exists(result: PutResult | Gone | None) -> bool:
+    return isinstance(result, PutResult) and result.outcome is Outcome.EXISTS
+
+
+async def _answer(
+    to: Pusher,
+    unit: Unit,
+    action: Action,
+    readies: Mapping[int, Ready],
+    done: Mapping[int, PutResult | Gone | None],
+) -> dict[str, Any]:
+    match action:
+        case Put():
+            result = done[action.number]
+            assert isinstance(result, PutResult)  # noqa: S101 -- a Put has no other result
+            tolerances = readies[action.number].tolerances
+            to.metrics.count(result.outcome.value, tolerances)
+            return replies.entry_of(Pushed(result, tolerances), base=to.base)
+        case Delete():
+            gone = done.get(action.number)
+            to.metrics.count("deleted")
+            return replies.entry_of_deletion(gone if isinstance(gone, Gone) else None)
+        case Existing():
+            there = await unit.get(to.tenant, action.key)
+            if not isinstance(there, Stored):  # Deleted since it was looked up.
+                raise unit.overtaken()
+            to.metrics.count(Outcome.EXISTS.value)
+            return replies.entry_of(Pushed(PutResult(Outcome.EXISTS, there)), base=to.base)
+        case Read():
+            return await _read(to, unit, action)
+
+
+async def _read(to: Pusher, unit: Unit, action: Read) -> dict[str, Any]:
+    """R4: either each entry ends well, or the transaction does not."""
+    path = f"Bundle.entry[{action.number}].request.url"
+    match await unit.get(to.tenant, action.key):
+        case Stored() as stored:
+            return replies.entry_of_read(stored, base=to.base)
+        case Gone():
+            raise ServiceError(Category.GONE, Issue("deleted", f"`{path}`: it was deleted", (path,)))
+        case None:
+            raise ServiceError(
+                Category.NOT_FOUND, Issue("not-found", f"`{path}`: there is no such resource", (path,))
+            )

@@ -1,0 +1,46 @@
+"""What is remembered of a request that must take effect once: sent again, it gets the same answer.
+
+No resource is copied here: an answer that shows one names its version, and is put together from the store.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from store.resources import ResourceKey
+
+
+class Slot(NamedTuple):
+    """Which request: two with one slot are the same request, or a key used twice."""
+
+    client: str
+    name: str
+    """A digest of the client's key, or of the whole Bundle: a key may hold a patient's value."""
+    fingerprint: bytes
+    """Of method, path, conditions and body: another one under the same name is another request."""
+
+
+class Shown(NamedTuple):
+    """A resource that an answer shows."""
+
+    place: int | None
+    """The number of the entry; None: the resource is the whole body."""
+    key: ResourceKey
+    version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Remembered:
+    """The answer that was given, less the resources it showed."""
+
+    fingerprint: bytes
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+    shown: tuple[Shown, ...]
+    until: datetime
+    """When it may be forgotten."""

@@ -1,0 +1,175 @@
+"""Several writes as one: a MongoDB transaction, tried again when others interfere.
+
+Everything is read in one snapshot, and what somebody else changed meanwhile is a write conflict: the work is
+then done again from its beginning, on what is current by then.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass, field
+from random import Random
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+
+from pymongo import UpdateOne
+from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.mongo.guard import guarded, translate
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
+    from store.metrics import StoreMetrics
+    from store.mongo.client import Client, Collection, Session
+
+T = TypeVar("T")
+Work = TypeVar("Work")
+Done = TypeVar("Done")
+
+SECONDS_MAX: Final = 50.0
+"""MongoDB ends a transaction after 60 s."""
+_PAUSE_SECONDS: Final = 0.002
+_PAUSE_SECONDS_MAX: Final = 0.1
+"""Between two attempts: doubled each time up to this, and spread, so that twins do not meet again."""
+_RANDOM: Final = Random()  # noqa: S311 -- no secret
+_BUSY: Final = Issue(
+    "conflict", "others write the same, or the same request is under way, all the while; try again"
+)
+
+
+class Interfered(Exception):  # noqa: N818 -- no error: the reason to do the work again
+    """Raised by work that finds what it decided upon overtaken."""
+
+
+@dataclass(slots=True)
+class Open:
+    """One attempt: its session, one operation at a time, and what went wrong with it."""
+
+    session: Session
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
+    failure: PyMongoError | None = None
+
+    async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
+        """One operation of the transaction; after a failure there is none any more."""
+        async with self.turn:
+            if self.failure is not None:
+                raise translate(self.failure) from self.failure
+            try:
+                return await operation(self.session)
+            except PyMongoError as error:
+                self.failure = error
+                raise translate(error) from error
+
+
+class OpenCommit(Generic[Work, Done]):
+    """Stands where the group commit stands, and writes within the transaction."""
+
+    def __init__(
+        self,
+        open_: Open,
+        commit: Callable[[Session, Sequence[Work]], Awaitable[Sequence[Done | ServiceError]]],
+    ) -> None:
+        self._open = open_
+        self._commit = commit
+
+    async def submit(self, works: Sequence[Work]) -> list[Done]:
+        """Write these; when one of them is refused, none is written."""
+        done = await self._open.run(lambda session: self._commit(session, works))
+        for one in done:
+            if isinstance(one, ServiceError):
+                raise one
+        return [one for one in done if not isinstance(one, ServiceError)]
+
+    async def drain(self) -> None:
+        """Nothing is under way here but within the transaction."""
+
+
+async def run(
+    client: Client, work: Callable[[Open], Awaitable[T]], *, metrics: StoreMetrics, seconds: float
+) -> T:
+    """What the work gives back, after all it wrote is durable. Nothing is written when it raises."""
+    seconds = min(seconds, SECONDS_MAX)
+    until, pause = monotonic() + seconds, _PAUSE_SECONDS
+    with guarded(metrics, "transaction", seconds=seconds):
+        while True:
+            try:
+                return await _attempt(client, work)
+            except Interfered:
+                reason: PyMongoError | None = None
+            except PyMongoError as error:
+                if not _transient(error):
+                    raise
+                reason = error
+            if monotonic() + pause >= until:
+                if reason is None or _conflict(reason):
+                    raise ServiceError(Category.CONFLICT, _BUSY)
+                raise reason
+            await asyncio.sleep(pause * (0.5 + _RANDOM.random()))
+            pause = min(pause * 2, _PAUSE_SECONDS_MAX)
+
+
+async def _attempt(client: Client, work: Callable[[Open], Awaitable[T]]) -> T:
+    async with await client.start_session() as session:
+        session.start_transaction(
+            read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
+        )
+        open_ = Open(session)
+        try:
+            done = await work(open_)
+        except Exception:
+            await _abort(session)
+            if open_.failure is not None:
+                raise open_.failure  # noqa: B904 -- the cause; what was raised is its translation
+            raise
+        if open_.failure is not None:  # The work went on without it, as a batch does.
+            await _abort(session)
+            raise open_.failure
+        await _commit(session)
+        return done
+
+
+async def _commit(session: Session) -> None:
+    """Commit, and ask again as long as the answer is unknown: the server commits once."""
+    while True:
+        try:
+            await session.commit_transaction()
+        except PyMongoError as error:
+            # The deadline of the whole ends this: the driver then raises without the label.
+            if error.timeout or not error.has_error_label("UnknownTransactionCommitResult"):
+                raise
+        else:
+            return
+
+
+async def _abort(session: Session) -> None:
+    try:
+        await session.abort_transaction()
+    except PyMongoError:
+        return  # The server ends it by itself.
+
+
+def _transient(error: PyMongoError) -> bool:
+    return error.has_error_label("TransientTransactionError") or isinstance(error, DuplicateKeyError)
+
+
+def _conflict(error: PyMongoError) -> bool:
+    """Whether others wrote the same, in contrast to a database that is away."""
+    return isinstance(error, OperationFailure)
+
+
+async def keep(resources: Collection, history: Collection, ids: Sequence[str], *, session: Session) -> None:
+    """Copy current documents to the history; `$merge` is not to be had within a transaction."""
+    without = {"index": 0, "keys": 0, "when": 0, "inside": 0}
+    cursor = resources.find({"_id": {"$in": list(ids)}}, without, session=session)
+    copies: list[UpdateOne] = []
+    async for document in cursor:
+        name = f"{document['_id']}/{document['version']}"
+        copied: dict[str, Any] = {key: value for key, value in document.items() if key != "_id"}
+        copies.append(UpdateOne({"_id": name}, {"$setOnInsert": copied}, upsert=True))
+    if copies:
+        await history.bulk_write(copies, ordered=False, session=session)
