@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from api.auth.doorkeeper import Doorkeeper
 from api.keys import ACCESS, DOORKEEPER, PAGE_SECRET, READINESS, REGISTRY, SETTINGS
-from ingest.keys import CLOCK, IDENTITY_SECRET, RESOURCES
+from ingest.keys import ATTACHMENTS, CLOCK, IDENTITY_SECRET, RESOURCES
 from store.metrics import StoreMetrics
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
         async with open_stores(StoreMetrics(app[REGISTRY])) as opened:
             app[RESOURCES] = opened.resources
             app[ACCESS] = opened.access
+            app[ATTACHMENTS] = opened.attachments
             app[PAGE_SECRET] = await opened.access.secret("page links")
             app[IDENTITY_SECRET] = await opened.access.secret("identities")
             app[READINESS].watch(opened.ping)

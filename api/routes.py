@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from api import capability, read
+from api import binary, capability, read
 from api.fhir_json import FHIR_BODIES, FORM_BODIES
 from api.routing import BASE, ID, TYPE, Group, Route
 from api.search import handlers as search
@@ -18,6 +18,9 @@ ALL: Final = f"{BASE}/{TYPE}"
 SEARCH: Final = f"{ALL}/_search"
 ONE: Final = f"{ALL}/{ID}"
 VERSION: Final = f"{ONE}/_history/{{version:[1-9][0-9]{{0,8}}}}"
+BINARIES: Final = f"{BASE}/{{type:Binary}}"
+BINARY: Final = f"{BINARIES}/{ID}"
+BINARY_VERSION: Final = f"{BINARY}/_history/{{version:[1-9][0-9]{{0,8}}}}"
 OF_PATIENT: Final = f"{BASE}/{{compartment:Patient}}/{ID}/{TYPE}"
 SMART: Final = f"{BASE}/.well-known/smart-configuration"
 OPENAPI: Final = f"{BASE}/openapi.json"
@@ -36,6 +39,11 @@ def routes() -> tuple[Route, ...]:
     return (
         Route("search-post", "POST", SEARCH, search.search_type_post, Group.SEARCH, "s", body=FORM_BODIES),
         Route("search", "GET", ALL, search.search_type, Group.SEARCH, "s"),
+        # Before the rows of all types: a Binary is read and written in its own content type, too.
+        Route("create-binary", "POST", BINARIES, binary.create, Group.WRITE, "c", negotiates=False),
+        Route("read-binary", "GET", BINARY, binary.read, Group.READ, negotiates=False),
+        Route("update-binary", "PUT", BINARY, binary.update, Group.WRITE, "u", negotiates=False),
+        Route("vread-binary", "GET", BINARY_VERSION, binary.vread, Group.READ, negotiates=False),
         Route("create", "POST", ALL, ingest.create, Group.WRITE, "c", body=FHIR_BODIES),
         Route("read", "GET", ONE, read.read, Group.READ, "r"),
         Route("update", "PUT", ONE, ingest.update, Group.WRITE, "u", body=FHIR_BODIES),

@@ -12,6 +12,7 @@ from ingest import push, replies
 from ingest.bundles import entries_of, interaction
 from ingest.decode import decode
 from ingest.keys import (
+    ATTACHMENTS,
     CLOCK,
     IDENTITY_SECRET,
     INGEST_METRICS,
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ingest.bundles import BundleEntry
+    from store.fhir.datatypes import JsonObject
 
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
 _PHASES: Final = ("DELETE", "POST", "PUT", "GET", "HEAD")
@@ -42,6 +44,7 @@ def _pusher(request: web.Request) -> Pusher:
     app = request.app
     return Pusher(
         store=app[RESOURCES],
+        attachments=app[ATTACHMENTS],
         tenant=request[TENANT].tenant,
         caller=request[PRINCIPAL],
         base=base_of(request),
@@ -59,8 +62,12 @@ def _prefer(request: web.Request) -> str:
 
 async def create(request: web.Request) -> web.StreamResponse:
     """POST {base}/{Type}."""
+    return await create_from(request, decode(await request.read()))
+
+
+async def create_from(request: web.Request, resource: JsonObject) -> web.StreamResponse:
+    """The create that a request asks for, of what its body stands for."""
     to = _pusher(request)
-    resource = decode(await request.read())
     condition = request.headers.get("If-None-Exist")
     done = await push.create(to, request.match_info["type"], resource, if_none_exist=condition)
     return replies.pushed(done, base=to.base, prefer=_prefer(request))
@@ -68,8 +75,12 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 async def update(request: web.Request) -> web.StreamResponse:
     """PUT {base}/{Type}/{id}."""
+    return await update_from(request, decode(await request.read()))
+
+
+async def update_from(request: web.Request, resource: JsonObject) -> web.StreamResponse:
+    """The update that a request asks for, of what its body stands for."""
     to = _pusher(request)
-    resource = decode(await request.read())
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     done = await push.update(
         to,

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
+from ingest import filing
+from ingest.attachments import refuse_file_id
 from ingest.identity import stable_id
 from ingest.messages import place, read_message
 from ingest.prepare import prepare
@@ -21,9 +23,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from ingest.attachments import Taken
     from ingest.keys import Caller
     from ingest.metrics import IngestMetrics
     from ingest.settings import IngestSettings
+    from store.attachments import AttachmentStore
     from store.fhir.datatypes import JsonObject
     from store.resources import Gone, ResourceStore
     from store.search.parse import Limits
@@ -42,6 +46,7 @@ class Pusher:
     """One caller at one tenant: what every push needs to know."""
 
     store: ResourceStore
+    attachments: AttachmentStore
     tenant: Tenant
     caller: Caller
     base: str
@@ -58,26 +63,31 @@ async def create(
 ) -> Pushed:
     """Store under a new id; the id in the body is not looked at. https://hl7.org/fhir/R4/http.html#create"""
     _check_type(resource, resource_type)
+    taken = await filing.taken_out(to, resource)
     if if_none_exist is not None:
-        return await _create_if_none(to, resource_type, resource, if_none_exist)
-    ready = prepare(resource, str(uuid4()), base=to.base, fresh=True)
-    [result] = await to.store.put_many(to.tenant, [ready.prepared])
-    return _counted(to, Pushed(result, ready.tolerances))
+        return await _create_if_none(to, resource_type, taken, if_none_exist)
+    return await _create(to, taken)
 
 
-async def _create_if_none(to: Pusher, resource_type: str, resource: JsonObject, criteria: str) -> Pushed:
+async def _create(to: Pusher, taken: Taken) -> Pushed:
+    ready = prepare(taken.resource, str(uuid4()), base=to.base, fresh=True)
+    [result] = await filing.put(to, [ready.prepared], taken.files)
+    return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
+
+
+async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, criteria: str) -> Pushed:
     """Conditional create: simultaneous twins derive one id from the condition, and one of them is stored."""
     found = await _one_match(to, resource_type, criteria)
     if found is None:
         derived = stable_id(to.tenant, f"if-none-exist {resource_type}?{criteria}", to.secret)
-        ready = prepare(resource, derived, base=to.base)
-        [result] = await to.store.put_many(to.tenant, [replace(ready.prepared, only_absent=True)])
+        ready = prepare(taken.resource, derived, base=to.base)
+        [result] = await filing.put(to, [replace(ready.prepared, only_absent=True)], taken.files)
         if result.outcome is not Outcome.EXISTS:
-            return _counted(to, Pushed(result, ready.tolerances))
+            return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
         found = await _one_match(to, resource_type, criteria)
     if found is None:
         # What was once made for this condition no longer fulfils it.
-        return await create(to, resource_type, resource)
+        return await _create(to, taken)
     return _counted(to, Pushed(PutResult(Outcome.EXISTS, found)))
 
 
@@ -113,13 +123,15 @@ async def update(
         path = f"{key.type}.id"
         issue = Issue("invalid", f"`{path}` must be the id in the URL", (path,))
         raise ServiceError(Category.INCORRECT, issue)
-    ready = prepare(resource, key.id, base=to.base)
+    refuse_file_id(*key)
+    taken = await filing.taken_out(to, resource)
+    ready = prepare(taken.resource, key.id, base=to.base)
     conditions = replace(ready.prepared, only_version=only_version, only_absent=only_absent)
-    [result] = await to.store.put_many(to.tenant, [conditions])
+    [result] = await filing.put(to, [conditions], taken.files)
     if result.outcome is Outcome.EXISTS:
         issue = Issue("conflict", "`If-None-Match: *` was asked for, and the resource is there")
         raise ServiceError(Category.PRECONDITION, issue)
-    return _counted(to, Pushed(result, ready.tolerances))
+    return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
 
 
 async def delete(to: Pusher, key: ResourceKey, *, only_version: int | None = None) -> Gone | None:
@@ -131,7 +143,9 @@ async def delete(to: Pusher, key: ResourceKey, *, only_version: int | None = Non
 
 async def message(to: Pusher, bundle: JsonObject) -> list[Pushed]:
     """Upsert all resources of a message; when one is refused, nothing is stored. In the order of entries."""
-    read = read_message(bundle, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
+    # First of all: what is left is small, however often it is copied from here on.
+    taken = await filing.taken_out(to, bundle)
+    read = read_message(taken.resource, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
     for entry in read.entries:
         check_scope(to.caller, str(entry.resource["resourceType"]), "cu")
     known = await to.store.identified(to.tenant, read.identifiers)
@@ -147,12 +161,10 @@ async def message(to: Pusher, bundle: JsonObject) -> list[Pushed]:
     # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
     unique = {ready.prepared.key: ready.prepared for ready in readies}
     ordered = sorted(unique.values(), key=lambda one: one.key.type == "DiagnosticReport")
-    results = await to.store.put_many(to.tenant, ordered)
+    results = await filing.put(to, ordered, taken.files)
     by_key = {result.stored.key: result for result in results}
-    return [
-        _counted(to, Pushed(by_key[ready.prepared.key], (*read.tolerances, *ready.tolerances)))
-        for ready in readies
-    ]
+    said = (*read.tolerances, *taken.tolerances)
+    return [_counted(to, Pushed(by_key[ready.prepared.key], (*said, *ready.tolerances))) for ready in readies]
 
 
 def check_scope(caller: Caller, resource_type: str, letters: str) -> None:

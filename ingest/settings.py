@@ -12,3 +12,5 @@ class IngestSettings(BaseModel):
 
     bundle_entries_max: int = Field(default=5_000, ge=1)
     """Most entries of one Bundle; each is a resource to validate, index and store."""
+    attachment_inline_bytes_max: int = Field(default=65_536, ge=1_024, le=4_000_000)
+    """Longest document, in base64, that stays inside its resource; a longer one is kept as a file."""

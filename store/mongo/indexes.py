@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from store.mongo.client import Database
 
 RESOURCES: Final = "resources"
@@ -12,6 +14,8 @@ HISTORY: Final = "history"
 TENANTS: Final = "tenants"
 TOKENS: Final = "tokens"
 SECRETS: Final = "secrets"
+FILES: Final = "attachments.files"
+CHUNKS: Final = "attachments.chunks"
 
 
 class IndexSpec(NamedTuple):
@@ -21,8 +25,12 @@ class IndexSpec(NamedTuple):
     name: str
     keys: tuple[tuple[str, int], ...]
     serves: str
+    unique: bool = False
+    partial: Mapping[str, Any] | None = None
+    """Which documents are in it; None: all."""
 
 
+_REFERRING: Final[Mapping[str, Any]] = {"files": {"$exists": True}}
 INDEXES: Final = (
     IndexSpec(
         RESOURCES,
@@ -49,6 +57,30 @@ INDEXES: Final = (
         (("tenant", 1), ("type", 1), ("id", 1), ("version", -1)),
         "one version, and the history of a resource",
     ),
+    IndexSpec(
+        RESOURCES,
+        "referring",
+        (("tenant", 1), ("files", 1), ("type", 1)),
+        "whether a current resource refers to a file, and of which type it is",
+        partial=_REFERRING,
+    ),
+    IndexSpec(
+        HISTORY,
+        "referring",
+        (("tenant", 1), ("files", 1)),
+        "whether a past version refers to a file",
+        partial=_REFERRING,
+    ),
+    IndexSpec(
+        FILES,
+        "files",
+        (("tenant", 1), ("id", 1)),
+        "a file by its id, which only one whole copy has",
+        unique=True,
+        partial={"id": {"$exists": True}},
+    ),
+    IndexSpec(FILES, "uploads", (("tenant", 1), ("_id", 1)), "all files of a tenant, in batches"),
+    IndexSpec(CHUNKS, "chunks", (("tenant", 1), ("files_id", 1), ("n", 1)), "a file's pieces", unique=True),
 )
 """At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
 
@@ -56,4 +88,7 @@ INDEXES: Final = (
 async def ensure_indexes(database: Database) -> None:
     """Make those that are missing; safe to repeat, and to run on several replicas at once."""
     for spec in INDEXES:
-        await database[spec.collection].create_index(list(spec.keys), name=spec.name)
+        options: dict[str, Any] = {} if spec.partial is None else {"partialFilterExpression": spec.partial}
+        await database[spec.collection].create_index(
+            list(spec.keys), name=spec.name, unique=spec.unique, **options
+        )

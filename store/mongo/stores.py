@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pymongo
 
 from store.mongo.access import MongoAccess
+from store.mongo.attachments import MongoAttachments
 from store.mongo.client import connect
 from store.mongo.guard import guarded
 from store.mongo.indexes import ensure_indexes
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.access import AccessStore
+    from store.attachments import AttachmentStore
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
     from store.settings import StoreSettings
@@ -32,6 +34,7 @@ class Stores:
 
     resources: ResourceStore
     access: AccessStore
+    attachments: AttachmentStore
     ping: Callable[[], Awaitable[None]]
 
 
@@ -54,7 +57,9 @@ async def opened(
     try:
         with guarded(metrics, "ensure_indexes", seconds=settings.store_timeout_seconds):
             await ensure_indexes(database)
-        yield Stores(resources, MongoAccess(database, settings=settings, metrics=metrics), ping)
+        access = MongoAccess(database, settings=settings, metrics=metrics)
+        attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
+        yield Stores(resources, access, attachments, ping)
     finally:
         await resources.drain()
         # Without a database to end the sessions with, closing would wait for it, and block the loop.

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from api.serve import Service
+    from store.attachments import AttachmentStore
     from store.resources import ResourceStore
     from tests.support.access import MemoryAccess
 
@@ -53,7 +54,9 @@ class House:
         async def ping() -> None:
             self.diary.append("ping")
 
-        yield Stores(resources=cast("ResourceStore", None), access=self.access, ping=ping)
+        nothing = cast("ResourceStore", None)
+        files = cast("AttachmentStore", None)
+        yield Stores(resources=nothing, access=self.access, attachments=files, ping=ping)
         self.diary.append("stores closed")
 
     async def ask(self, service: Service) -> int:

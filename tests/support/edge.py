@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from store.attachments import AttachmentStore
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
 
@@ -106,7 +107,9 @@ async def serving(
 
     @asynccontextmanager
     async def opened(_: StoreMetrics) -> AsyncIterator[Stores]:
-        yield Stores(resources=cast("ResourceStore", None), access=access, ping=ping)
+        nothing = cast("ResourceStore", None)
+        files = cast("AttachmentStore", None)
+        yield Stores(resources=nothing, access=access, attachments=files, ping=ping)
 
     app = create_app(
         settings or Settings(),
