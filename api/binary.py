@@ -24,6 +24,7 @@ from api.read import present
 from ingest import handlers as ingest
 from ingest import replies
 from ingest.attachments import file_of_binary
+from ingest.body import read_body
 from ingest.decode import decode
 from ingest.keys import ATTACHMENTS, PRINCIPAL, RESOURCES, TENANT
 from ingest.outcome import render
@@ -102,7 +103,7 @@ async def _wrapped(request: web.Request) -> JsonObject:
     content_type = request.headers.get(hdrs.CONTENT_TYPE, UNKNOWN_TYPE).strip()
     if request.content_type in FHIR_XML or not _SAFE_TYPE.fullmatch(content_type):
         raise web.HTTPUnsupportedMediaType(text="`Content-Type` is FHIR JSON or that of a document.")
-    data = b64encode(await request.read()).decode()
+    data = b64encode(await read_body(request)).decode()
     return {"resourceType": "Binary", "contentType": content_type, **({"data": data} if data else {})}
 
 

@@ -20,7 +20,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from store.fhir.datatypes import Json, JsonObject
     from store.tenancy import Tenant
@@ -90,41 +90,46 @@ def take_out(resource: JsonObject, naming: Naming, *, longer_than: int) -> Taken
     What is not base64 stays where it is. The bytes are never held as a whole. Raises ServiceError
     `incorrect` for what is nested too deep.
     """
-    files: dict[str, NewFile] = {}
-    said: dict[str, None] = {}
+    taking = _Taking(naming, longer_than)
+    try:
+        rest = taking.left(resource, "")
+    except RecursionError:
+        text = "the JSON is nested too deep"
+        raise ServiceError(Category.INCORRECT, Issue("structure", text)) from None
+    return Taken(rest, tuple(taking.files.values()), tuple(taking.said))
 
-    def taken(name: str, element: JsonObject) -> JsonObject:
-        if _is_document(element, name, longer_than):
-            file = _file(element, naming)
+
+class _Taking:
+    """What was found on the way. No closure: one that calls itself would keep the data until a collection."""
+
+    def __init__(self, naming: Naming, longer_than: int) -> None:
+        self._naming = naming
+        self._longer_than = longer_than
+        self.files: dict[str, NewFile] = {}
+        self.said: dict[str, None] = {}
+
+    def left(self, element: JsonObject, name: str) -> JsonObject:
+        """What is left of an element; the same object where nothing was taken out."""
+        if _is_document(element, name, self._longer_than):
+            file = _file(element, self._naming)
             if file is not None:
-                files[file.id] = file
+                self.files[file.id] = file
                 if _is_binary(element, name):
                     return _binary(element, file)
-                said.update(dict.fromkeys(_wrongs(element, file)))
+                self.said.update(dict.fromkeys(_wrongs(element, file)))
                 return _attachment(element, file)
-        return _mapped(element, taken)
-
-    try:
-        rest = taken("", resource)
-    except RecursionError:
-        raise ServiceError(Category.INCORRECT, Issue("structure", "the JSON is nested too deep")) from None
-    return Taken(rest, tuple(files.values()), tuple(said))
-
-
-def _mapped(element: JsonObject, change: Callable[[str, JsonObject], JsonObject]) -> JsonObject:
-    """The element with its objects changed; the same one where nothing is."""
-    changed: dict[str, Json] = {}
-    for name, value in element.items():
-        if isinstance(value, dict):
-            new: Json = change(name, value)
-        elif isinstance(value, list):
-            ones = [change(name, one) if isinstance(one, dict) else one for one in value]
-            new = ones if any(a is not b for a, b in zip(ones, value, strict=True)) else value
-        else:
-            continue
-        if new is not value:
-            changed[name] = new
-    return {**element, **changed} if changed else element
+        changed: dict[str, Json] = {}
+        for inner, value in element.items():
+            new: Json = value
+            if isinstance(value, dict):
+                new = self.left(value, inner)
+            elif isinstance(value, list):
+                ones = [self.left(one, inner) if isinstance(one, dict) else one for one in value]
+                if any(a is not b for a, b in zip(ones, value, strict=True)):
+                    new = ones
+            if new is not value:
+                changed[inner] = new
+        return {**element, **changed} if changed else element
 
 
 def _file(element: JsonObject, naming: Naming) -> NewFile | None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import hdrs, web
 
 from ingest import push, replies
+from ingest.body import read_body
 from ingest.bundles import entries_of, interaction
 from ingest.decode import decode
 from ingest.keys import (
@@ -62,7 +63,7 @@ def _prefer(request: web.Request) -> str:
 
 async def create(request: web.Request) -> web.StreamResponse:
     """POST {base}/{Type}."""
-    return await create_from(request, decode(await request.read()))
+    return await create_from(request, decode(await read_body(request)))
 
 
 async def create_from(request: web.Request, resource: JsonObject) -> web.StreamResponse:
@@ -75,7 +76,7 @@ async def create_from(request: web.Request, resource: JsonObject) -> web.StreamR
 
 async def update(request: web.Request) -> web.StreamResponse:
     """PUT {base}/{Type}/{id}."""
-    return await update_from(request, decode(await request.read()))
+    return await update_from(request, decode(await read_body(request)))
 
 
 async def update_from(request: web.Request, resource: JsonObject) -> web.StreamResponse:
@@ -113,7 +114,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def process_message(request: web.Request) -> web.StreamResponse:
     """POST {base}/$process-message, and upstream's names for it."""
     to = _pusher(request)
-    done = await push.message(to, decode(await request.read()))
+    done = await push.message(to, decode(await read_body(request)))
     entries = [replies.entry_of(one, base=to.base) for one in done]
     return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 
@@ -121,7 +122,7 @@ async def process_message(request: web.Request) -> web.StreamResponse:
 async def batch(request: web.Request) -> web.StreamResponse:
     """POST {base} with a Bundle of type batch: each entry on its own."""
     to = _pusher(request)
-    bundle = decode(await request.read())
+    bundle = decode(await read_body(request))
     if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "batch":
         text = "the body must be a Bundle with `type` `batch`; transactions are not offered yet"
         raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.type",)))
