@@ -64,13 +64,15 @@ _UNDISPLAYED: Final = {
 
 @dataclass(frozen=True, slots=True)
 class Document:
-    """A Binary: its resource without `data`, and the bytes or the file that holds them."""
+    """A Binary: its resource, and the bytes or the file that holds them."""
 
     id: str
     version: int
     resource: JsonObject
     content_type: str
     content: bytes | File
+    raw: bytes | None = None
+    """The resource with its `data`, when it was asked for and is stored like that."""
 
     @property
     def size(self) -> int:
@@ -113,7 +115,7 @@ async def _wrapped(request: web.Request) -> JsonObject:
 async def read(request: web.Request) -> web.StreamResponse:
     """GET {base}/Binary/{id}."""
     as_fhir = _wants_fhir(request)
-    document = await _find(request)
+    document = await _find(request, as_fhir=as_fhir)
     response = web.StreamResponse(headers=_UNDISPLAYED)
     tag = f'"{document.version}"'  # Strong, for parts of it can be joined.
     response.headers[hdrs.ETAG] = f"W/{tag}" if as_fhir else tag
@@ -130,7 +132,7 @@ async def vread(request: web.Request) -> web.StreamResponse:
     return await read(request)
 
 
-async def _find(request: web.Request) -> Document:
+async def _find(request: web.Request, *, as_fhir: bool) -> Document:
     """What is asked for, if the caller may have it. Raises ServiceError."""
     tenant, document_id = request[TENANT].tenant, request.match_info["id"]
     asked = request.match_info.get("version")
@@ -143,7 +145,7 @@ async def _find(request: web.Request) -> Document:
     check_scope(request[PRINCIPAL], "Binary", "r")
     store, key = request.app[RESOURCES], ResourceKey("Binary", document_id)
     found = await (store.get(tenant, key) if asked is None else store.get_version(tenant, key, int(asked)))
-    return await _of_resource(request, present(found))
+    return await _of_resource(request, present(found), as_fhir=as_fhir)
 
 
 async def _check_file(request: web.Request, file_id: str) -> None:
@@ -167,12 +169,12 @@ def _of_file(file: File) -> Document:
     return Document(file.id, 1, resource, _served_type(kind), file)
 
 
-async def _of_resource(request: web.Request, stored: Stored) -> Document:
+async def _of_resource(request: web.Request, stored: Stored, *, as_fhir: bool) -> Document:
     resource = decode(stored.raw)
     file_id, kind = file_of_binary(resource), _served_type(resource.get("contentType"))
     if file_id is None:
-        rest = {name: value for name, value in resource.items() if name != "data"}
-        return Document(stored.key.id, stored.version, rest, kind, _decoded(resource.get("data", "")))
+        content = b"" if as_fhir else _decoded(resource.get("data", ""))
+        return Document(stored.key.id, stored.version, resource, kind, content, stored.raw)
     file = await request.app[ATTACHMENTS].find(request[TENANT].tenant, file_id)
     if file is None:  # Files go after the last version that refers to them; unless a client wrote this.
         raise ServiceError(Category.NOT_FOUND, Issue("not-found", "the document is not there"))
@@ -247,8 +249,9 @@ async def _send_document(
 async def _send_resource(
     request: web.Request, response: web.StreamResponse, document: Document
 ) -> web.StreamResponse:
-    head = dump(document.resource)[:-1] + b',"data":"' if document.size else dump(document.resource)
-    tail = b'"}' if document.size else b""
+    if document.raw is not None:
+        return replies.fhir_json(document.raw, headers=response.headers)
+    head, tail = dump(document.resource)[:-1] + b',"data":"', b'"}'
     response.headers[hdrs.CONTENT_TYPE] = replies.FHIR_JSON
     response.content_length = len(head) + -(-document.size // 3) * 4 + len(tail)
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 GRACE = timedelta(hours=1)
-SIZES = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 9 * CHUNK_BYTES + 7]
+SIZES = [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, CHUNK_BYTES + 1, 5 * CHUNK_BYTES + 7]
 
 
 def content(size: int) -> bytes:
@@ -102,13 +102,13 @@ async def test_a_file_comes_back(files: MongoAttachments, size: int) -> None:
     assert await read(files, file) == content(size)
 
 
-@pytest.mark.parametrize("start", [0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, 4 * CHUNK_BYTES, 9 * CHUNK_BYTES])
-@pytest.mark.parametrize("length", [1, CHUNK_BYTES, CHUNK_BYTES + 1, 5 * CHUNK_BYTES])
-async def test_a_part_of_a_file(files: MongoAttachments, start: int, length: int) -> None:
+async def test_a_part_of_a_file(files: MongoAttachments) -> None:
     file = new_file(content(SIZES[-1]))
     await files.put(LAB, [file])
-    end = min(start + length, SIZES[-1])
-    assert await read(files, file, start, end) == content(SIZES[-1])[start:end]
+    for start in (0, 1, CHUNK_BYTES - 1, CHUNK_BYTES, 4 * CHUNK_BYTES, 5 * CHUNK_BYTES):
+        for length in (1, CHUNK_BYTES, CHUNK_BYTES + 1, 5 * CHUNK_BYTES):
+            end = min(start + length, SIZES[-1])
+            assert await read(files, file, start, end) == content(SIZES[-1])[start:end], (start, end)
 
 
 async def test_it_is_gridfs_as_other_tools_read_it(files: MongoAttachments, database: Database) -> None:
@@ -132,7 +132,7 @@ async def test_the_same_again_is_not_sent_again(files: MongoAttachments, databas
 
 
 async def test_simultaneous_twins_leave_one_copy(files: MongoAttachments, database: Database) -> None:
-    for number in range(10):
+    for number in range(4):
         file = new_file(content(CHUNK_BYTES + 5), number=number)
         await asyncio.gather(*(files.put(LAB, [file]) for _ in range(8)))
         assert await left(database) == (number + 1, 2 * (number + 1))
@@ -273,7 +273,8 @@ async def test_steps_are_bounded_and_come_to_an_end(
     await files.put(LAB, [kept, *(new_file(number=n) for n in range(7))])
     await put(mongo_store(database), refers_to(kept))
     clock.move(hours=2)
-    steps, after = [], None
+    steps: list[tuple[int, int]] = []
+    after: object | None = None
     while not steps or after is not None:
         step = await files.collect(LAB, now=clock(), grace=GRACE, after=after, limit=3)
         steps.append((step.examined, step.deleted))
@@ -286,15 +287,15 @@ async def test_collectors_and_senders_at_once_lose_nothing(
 ) -> None:
     store = mongo_store(database, clock=clock)
     file = new_file(content(CHUNK_BYTES + 1))
-    for number in range(15):
+
+    async def send(number: int) -> None:
+        await files.put(LAB, [file])
+        await put(store, refers_to(file, conclusion=str(number)))
+
+    for number in range(8):
         await files.put(LAB, [file])
         clock.move(hours=2)
-
-        async def send() -> None:
-            await files.put(LAB, [file])
-            await put(store, refers_to(file, conclusion=str(number)))
-
-        await asyncio.gather(send(), *(collect(files, clock) for _ in range(3)))
+        await asyncio.gather(send(number), *(collect(files, clock) for _ in range(3)))
         assert await read(files, file) == content(CHUNK_BYTES + 1)
         await database["resources"].delete_many({})
         await database["history"].delete_many({})
