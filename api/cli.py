@@ -428,6 +428,25 @@ def reindex(
         raise typer.Exit(1)
 
 
+@app.command("collect-files")
+def collect_files(
+    tenant: Annotated[str | None, typer.Option(metavar="ORG/ENV", help="Of this tenant only.")] = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Delete files that no version of a resource refers to. Safe to repeat, and while the service runs."""
+    from api.app import utc_now
+    from api.collect_command import collect_files as run_collect
+
+    only = None if tenant is None else _tenant(tenant)
+
+    async def run(stores: Stores) -> None:
+        await run_collect(stores, tenant=only, now=utc_now(), say=typer.echo)
+
+    _with_stores(run, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
+
+
 @app.command("settings")
 def show_settings(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Config = None) -> None:
     """Show every setting: its value, where that comes from, its default and what it is for."""

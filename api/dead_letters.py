@@ -23,6 +23,7 @@ from yarl import URL
 from api.auth.principal import Principal
 from api.keys import DEAD_LETTERS, REFUSAL_METRICS, REQUEST_ID
 from api.routing import ROWS, Group
+from ingest.body import body_of
 from ingest.identity import stable_id
 from ingest.keys import CLOCK, IDENTITY_SECRET, PRINCIPAL, REPLAY, TENANT
 from ingest.outcome import STATUS, issue_of_status, issues_of
@@ -77,7 +78,7 @@ async def fix(request: web.Request) -> web.StreamResponse:
     """PUT {base}/$dead-letters/{id}: the body of the request takes the place of the letter's."""
     tenant, letter = await _letter(request)
     _refuse_closed(letter)
-    body = await request.read()
+    body = bytes(await body_of(request))
     if not body:
         raise _refusal(Category.INCORRECT, "required", "the new body is empty")
     if not await request.app[DEAD_LETTERS].replace_body(tenant, letter, body, _event(request, "fixed")):

@@ -64,10 +64,7 @@ def _range_allows(part: str) -> bool:
 
 def refuse_unreadable_body(request: web.Request, media_types: frozenset[str]) -> None:
     """Raise 415 unless the body is of one of these media types and in an encoding we decode."""
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING)
-    if encoding is not None and encoding.strip().lower() not in ENCODINGS:
-        offered = ", ".join(sorted(ENCODINGS))
-        raise web.HTTPUnsupportedMediaType(text=f"`Content-Encoding` is one of {offered}.")
+    refuse_unknown_encoding(request)
     if request.content_type not in media_types and request.body_exists:
         offered = ", ".join(sorted(media_types))
         others = " FHIRPath Patch and XML Patch are not offered." if media_types == PATCH_BODIES else ""
@@ -75,3 +72,11 @@ def refuse_unreadable_body(request: web.Request, media_types: frozenset[str]) ->
     charset = request.charset
     if charset is not None and charset.lower() not in {"utf-8", "utf8"}:
         raise web.HTTPUnsupportedMediaType(text="The charset of a body is UTF-8.")
+
+
+def refuse_unknown_encoding(request: web.Request) -> None:
+    """Raise 415 unless the body is in an encoding we decode."""
+    encoding = request.headers.get(hdrs.CONTENT_ENCODING)
+    if encoding is not None and encoding.strip().lower() not in ENCODINGS:
+        offered = ", ".join(sorted(ENCODINGS))
+        raise web.HTTPUnsupportedMediaType(text=f"`Content-Encoding` is one of {offered}.")

@@ -17,7 +17,7 @@ from api.keys import (
     REGISTRY,
     SETTINGS,
 )
-from ingest.keys import CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES
+from ingest.keys import ATTACHMENTS, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES
 from ingest.refusals import Refusals
 from store.errors import ServiceError
 from store.metrics import StoreMetrics
@@ -42,6 +42,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[RESOURCES] = opened.resources
             app[ACCESS] = opened.access
             app[DEAD_LETTERS] = opened.dead_letters
+            app[ATTACHMENTS] = opened.attachments
             app[PAGE_SECRET] = await opened.access.secret("page links")
             app[IDENTITY_SECRET] = await opened.access.secret("identities")
             app[READINESS].watch(opened.ping)

@@ -30,6 +30,8 @@ _VARIABLE: Final = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
 """A variable of aiohttp's path, with the expression that it must match."""
 _FIXED: Final = re.compile(r"\{\w+:(\w+)\}")
 """A variable that can only be this word."""
+_OF_TYPE: Final = re.compile(r"\{type:(\w+)\}")
+"""The same of a row that serves one type alone."""
 _DESCRIPTION: Final = (
     "Every search names its patient or `_id`, unless the tenant's search scope is `any`. Parameters repeat"
     " (AND) and take lists with commas (OR). OpenAPI has no words for modifiers (`code:text`), chains"
@@ -61,6 +63,10 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "search-get": {"200": "Bundle"},
     "search-post": {"200": "Bundle"},
     "search-compartment": {"200": "Bundle"},
+    "create-binary": {"200": "Resource", "201": "Resource"},
+    "read-binary": {"200": "Document", "206": "Document", "304": ""},
+    "update-binary": {"200": "Resource", "201": "Resource"},
+    "vread-binary": {"200": "Document", "206": "Document", "304": ""},
     "create": {"200": "Resource", "201": "Resource"},
     "read": {"200": "Resource", "304": ""},
     "vread": {"200": "Resource"},
@@ -88,6 +94,7 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
 _STATUS: Final[Mapping[str, str]] = {
     "200": "OK",
     "201": "Created",
+    "206": "The bytes that `Range` asks for",
     "204": "Deleted, or there was nothing to delete",
     "304": "The client has it already",
 }
@@ -114,8 +121,13 @@ _PATCH: Final[Json] = {
     },
 }
 """https://www.rfc-editor.org/rfc/rfc6902"""
+_MEDIA: Final[Mapping[str, str]] = {"Any": "application/json", "Document": "*/*", "Text": "text/plain"}
+"""Media type of a body that is not FHIR's, by its schema."""
+_DOCUMENTS: Final = frozenset({"create-binary", "update-binary"})
+"""Rows that take any document as their body, beside FHIR JSON."""
 _SCHEMAS: Final[Mapping[str, Json]] = {
     "Any": {"type": "object"},
+    "Document": {},
     "Text": {"type": "string"},
     "Patch": _PATCH,
     "Resource": {
@@ -196,20 +208,24 @@ def document(base: str, rows: tuple[Route, ...]) -> bytes:
 
 def _paths(rows: Sequence[Route]) -> Json:
     paths: Json = {}
+    own = sorted({name for row in rows for name in _OF_TYPE.findall(row.path)})
     for row in rows:
-        for path, resource_type in _instances(_FIXED.sub(r"\1", row.path.removeprefix(BASE))):
+        for path, resource_type in _instances(_FIXED.sub(r"\1", row.path.removeprefix(BASE)), own):
             operations = paths.setdefault(_VARIABLE.sub(r"{\1}", path) or "/", {})
-            operations[row.method.lower()] = _operation(row, path, resource_type)
+            operations.setdefault(row.method.lower(), _operation(row, path, resource_type))
     return paths
 
 
-def _instances(path: str) -> Iterator[tuple[str, ResourceType | None]]:
-    """The path, and itself for each type with parameters of its own when it is about all of a type."""
+def _instances(path: str, own: Sequence[str]) -> Iterator[tuple[str, ResourceType | None]]:
+    """The path, and itself for each type with parameters, or rows (`own`), of its own."""
     # Of two paths OpenAPI takes the concrete one, whatever the method: so all rows of the path are repeated.
     if path in (f"/{TYPE}", f"/{TYPE}/_search"):
         for row in TYPES.values():
             if row.parameters:
                 yield path.replace(TYPE, row.name), row
+    if path.startswith(f"/{TYPE}"):
+        for name in own:
+            yield path.replace(TYPE, name), None
     yield path, None
 
 
@@ -229,6 +245,8 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
         described["parameters"] = parameters
     if row.body is not None:
         described["requestBody"] = _body(row.body, resource_type)
+    if row.name in _DOCUMENTS:
+        described["requestBody"] = {"content": {**_content(_FHIR, "Resource"), **_content("*/*", "Document")}}
     if row.open:
         described["security"] = []
     answers = {
@@ -241,9 +259,7 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
 
 
 def _media_type(row: Route, schema: str) -> str:
-    if schema == "Text":
-        return "text/plain"
-    return _FHIR if row.negotiates else "application/json"
+    return _MEDIA.get(schema, _FHIR if row.negotiates else "application/json")
 
 
 def _path_parameter(name: str, pattern: str) -> Json:

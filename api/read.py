@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 async def read(request: web.Request) -> web.StreamResponse:
     """GET {base}/{Type}/{id}; 304 when the client has this version."""
     found = await request.app[RESOURCES].get(request[TENANT].tenant, _key(request))
-    stored = _present(found)
+    stored = present(found)
     headers = version_headers(stored)
     if _has_it(request, stored):
         return web.Response(status=304, headers=headers)
@@ -35,7 +35,7 @@ async def vread(request: web.Request) -> web.StreamResponse:
     """GET {base}/{Type}/{id}/_history/{version}."""
     version = int(request.match_info["version"])
     store = request.app[RESOURCES]
-    stored = _present(await store.get_version(request[TENANT].tenant, _key(request), version))
+    stored = present(await store.get_version(request[TENANT].tenant, _key(request), version))
     return fhir_json(stored.raw, headers=version_headers(stored))
 
 
@@ -43,7 +43,8 @@ def _key(request: web.Request) -> ResourceKey:
     return ResourceKey(request.match_info["type"], request.match_info["id"])
 
 
-def _present(found: Stored | Gone | None) -> Stored:
+def present(found: Stored | Gone | None) -> Stored:
+    """What was found, if it is there. Raises ServiceError `gone` or `not-found`."""
     match found:
         case Stored():
             return found

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from api import capability, dead_letters, history, read
+from api import binary, capability, dead_letters, history, read
 from api.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
 from api.middleware.authenticate import verify
 from api.routing import BASE, ID, TYPE, Group, Route
@@ -21,6 +21,9 @@ ALL: Final = f"{BASE}/{TYPE}"
 SEARCH: Final = f"{ALL}/_search"
 ONE: Final = f"{ALL}/{ID}"
 VERSION: Final = f"{ONE}/_history/{{version:[1-9][0-9]{{0,8}}}}"
+BINARIES: Final = f"{BASE}/{{type:Binary}}"
+BINARY: Final = f"{BINARIES}/{ID}"
+BINARY_VERSION: Final = f"{BINARY}/_history/{{version:[1-9][0-9]{{0,8}}}}"
 OF_PATIENT: Final = f"{BASE}/{{compartment:Patient}}/{ID}/{TYPE}"
 SMART: Final = f"{BASE}/.well-known/smart-configuration"
 OPENAPI: Final = f"{BASE}/openapi.json"
@@ -39,6 +42,11 @@ LETTER: Final = f"{LETTERS}/{{id:[0-9a-f-]{{36}}}}"
 def routes() -> tuple[Route, ...]:
     """All rows, whatever the role. Without a scope the handler asks `Principal.may` for each entry."""
     return (
+        # Before the rows of all types: a Binary is read and written in its own content type, too.
+        Route("create-binary", "POST", BINARIES, binary.create, Group.WRITE, "c", negotiates=False),
+        Route("read-binary", "GET", BINARY, binary.read, Group.READ, negotiates=False),
+        Route("update-binary", "PUT", BINARY, binary.update, Group.WRITE, "u", negotiates=False),
+        Route("vread-binary", "GET", BINARY_VERSION, binary.vread, Group.READ, negotiates=False),
         Route("search-post", "POST", SEARCH, search.search_type_post, Group.SEARCH, "s", body=FORM_BODIES),
         Route("search", "GET", ALL, search.search_type, Group.SEARCH, "s"),
         Route("create", "POST", ALL, keeping("create", ingest.create), Group.WRITE, "c", body=FHIR_BODIES),

@@ -78,8 +78,8 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     shutdown_seconds: Seconds = 30.0
     """How long requests under way may still take when the listening sockets are closed."""
 
-    body_bytes_max: int = Field(default=40_000_000, ge=1_000)
-    """Largest request body, counted after decoding; a bundle with a 30 MB file is normal."""
+    body_bytes_max: int = Field(default=41_943_040, ge=1_000)
+    """Largest request body, counted after decoding: 40 MiB, as a file of 30 MB alone is 40.0 MB of base64."""
     page_size_default: int = Field(default=50, ge=1)
     """Matches per page when a search has no `_count`."""
     page_size_max: int = Field(default=1_000, ge=1)

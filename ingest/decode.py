@@ -49,7 +49,7 @@ _DECODER: Final = json.JSONDecoder(
 )
 
 
-def decode(body: bytes) -> JsonObject:
+def decode(body: bytes | bytearray) -> JsonObject:
     """The JSON object in a body. Raises ServiceError `incorrect` with the rule and the place, no content."""
     decoded = decode_any(body)
     if not isinstance(decoded, dict):
@@ -57,13 +57,13 @@ def decode(body: bytes) -> JsonObject:
     return decoded
 
 
-def decode_any(body: bytes) -> Json:
+def decode_any(body: bytes | bytearray) -> Json:
     """The same for any JSON value: a JSON Patch is an array."""
     decoded = _decode_compact(body)
     return _decode_exact(body) if decoded is None else decoded
 
 
-def _decode_compact(body: bytes) -> Json:
+def _decode_compact(body: bytes | bytearray) -> Json:
     """What the fast parser makes of it, when it writes the same bytes again: then nothing was lost.
 
     So it is for most senders, who write JSON without white space, unless there are decimals such as `1.00`.
@@ -76,7 +76,7 @@ def _decode_compact(body: bytes) -> Json:
         return None
 
 
-def _decode_exact(body: bytes) -> Json:
+def _decode_exact(body: bytes | bytearray) -> Json:
     try:
         decoded: Json = _DECODER.decode(body.decode("utf-8-sig"))
     except UnicodeDecodeError:

@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import hdrs, web
 
 from ingest import conditional, patch, push, replies
+from ingest.body import body_of
 from ingest.bundles import entries_of, interaction
 from ingest.decode import decode, decode_any
 from ingest.identity import stable_id
 from ingest.keys import (
+    ATTACHMENTS,
     CLOCK,
     IDENTITY_SECRET,
     INGEST_METRICS,
@@ -59,6 +61,7 @@ def _pusher(request: web.Request) -> Pusher:
     app = request.app
     return Pusher(
         store=store_of(request),
+        attachments=app[ATTACHMENTS],
         tenant=request[TENANT].tenant,
         caller=request[PRINCIPAL],
         base=base_of(request),
@@ -78,8 +81,12 @@ def _prefer(request: web.Request) -> str:
 
 async def create(request: web.Request) -> web.StreamResponse:
     """POST {base}/{Type}."""
+    return await create_from(request, decode(await body_of(request)))
+
+
+async def create_from(request: web.Request, resource: JsonObject) -> web.StreamResponse:
+    """The create that a request asks for, of what its body stands for."""
     to = _pusher(request)
-    resource = decode(await request.read())
     condition = request.headers.get("If-None-Exist")
     resource_type = request.match_info["type"]
     done = await push.create(to, resource_type, resource, if_none_exist=condition)
@@ -90,8 +97,12 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 async def update(request: web.Request) -> web.StreamResponse:
     """PUT {base}/{Type}/{id}."""
+    return await update_from(request, decode(await body_of(request)))
+
+
+async def update_from(request: web.Request, resource: JsonObject) -> web.StreamResponse:
+    """The update that a request asks for, of what its body stands for."""
     to = _pusher(request)
-    resource = decode(await request.read())
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     done = await push.update(
         to,
@@ -132,7 +143,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def update_where(request: web.Request) -> web.StreamResponse:
     """PUT {base}/{Type}?criteria."""
     to = _pusher(request)
-    resource = decode(await request.read())
+    resource = decode(await body_of(request))
     done = await conditional.update_where(
         to,
         request.match_info["type"],
@@ -155,7 +166,7 @@ async def delete_where(request: web.Request) -> web.StreamResponse:
 async def patch_one(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}/{id}."""
     to = _pusher(request)
-    operations = patch.read(decode_any(await request.read()))
+    operations = patch.read(decode_any(await body_of(request)))
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     version = _if_match(request.headers.get(hdrs.IF_MATCH))
     done = await conditional.patch_one(to, key, operations, only_version=version)
@@ -165,7 +176,7 @@ async def patch_one(request: web.Request) -> web.StreamResponse:
 async def patch_where(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}?criteria."""
     to = _pusher(request)
-    operations = patch.read(decode_any(await request.read()))
+    operations = patch.read(decode_any(await body_of(request)))
     resource_type, criteria = request.match_info["type"], request.rel_url.raw_query_string
     version = _if_match(request.headers.get(hdrs.IF_MATCH))
     done = await conditional.patch_where(to, resource_type, criteria, operations, only_version=version)
@@ -183,14 +194,14 @@ def _readable(request: web.Request, resource_type: str) -> str:
 async def process_message(request: web.Request) -> web.StreamResponse:
     """POST {base}/$process-message, and upstream's names for it."""
     to = _pusher(request)
-    done = await push.message(to, decode(await request.read()))
+    done = await push.message(to, decode(await body_of(request)))
     entries = [replies.entry_of(one, base=to.base) for one in done]
     return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 
 
 async def batch(request: web.Request) -> web.StreamResponse:
     """POST {base} with a Bundle: a batch, each entry on its own, or a transaction, all or nothing."""
-    bundle = decode(await request.read())
+    bundle = decode(await body_of(request))
     kind = bundle.get("type") if bundle.get("resourceType") == "Bundle" else None
     if not isinstance(kind, str) or kind not in _ENTRIES_MAX:
         text = "the body must be a Bundle with `type` `batch` or `transaction`"

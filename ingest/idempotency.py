@@ -38,7 +38,7 @@ class Request(NamedTuple):
     method: str
     path: str
     conditions: Sequence[str]
-    body: bytes
+    body: bytes | bytearray
 
 
 def slot_of_key(key: str, request: Request) -> Slot:

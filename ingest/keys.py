@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ingest.metrics import IngestMetrics
     from ingest.refusals import Refusals, Replay
     from ingest.settings import IngestSettings
+    from store.attachments import AttachmentStore
     from store.resources import ResourceStore
     from store.search.parse import Limits
     from store.tenancy import TenantSettings
@@ -45,6 +46,7 @@ class Caller(Protocol):
 CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")
 """Now, in UTC; tests set their own."""
 RESOURCES: Final[web.AppKey[ResourceStore]] = web.AppKey("resources")
+ATTACHMENTS: Final[web.AppKey[AttachmentStore]] = web.AppKey("attachments")
 IDENTITY_SECRET: Final[web.AppKey[bytes]] = web.AppKey("identity_secret")
 """Shared by all replicas: stable ids are derived with it."""
 INGEST_SETTINGS: Final[web.AppKey[IngestSettings]] = web.AppKey("ingest_settings")

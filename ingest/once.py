@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
+from ingest.body import body_of
 from ingest.idempotency import (
     CONDITIONS,
     HEADER,
@@ -109,7 +110,7 @@ async def atomically(request: web.Request, handler: Handler, slot: Slot | None) 
             await unit.remember(tenant, slot, answered)
         return response
 
-    await request.read()  # A slow sender must not hold a transaction open.
+    await body_of(request)  # A slow sender must not hold a transaction open.
     try:
         return await request.app[RESOURCES].atomically(work)
     finally:
@@ -124,7 +125,7 @@ async def _request(request: web.Request) -> Request:
         request.method,
         request.rel_url.raw_path_qs,
         conditions,
-        await request.read(),
+        await body_of(request),
     )
 
 

@@ -6,7 +6,8 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
 
-from ingest import criteria
+from ingest import criteria, filing
+from ingest.attachments import refuse_file_id
 from ingest.bundles import at_entry
 from ingest.messages import place, read_message
 from ingest.prepare import prepare
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from ingest.attachments import Taken
     from ingest.bundles import BundleEntry
     from ingest.keys import Caller
     from ingest.metrics import IngestMetrics
     from ingest.settings import IngestSettings
+    from store.attachments import AttachmentStore
     from store.fhir.datatypes import JsonObject
     from store.resources import Gone, ResourceStore
     from store.search.parse import Limits
@@ -49,6 +52,7 @@ class Pusher:
     """One caller at one tenant: what every push needs to know."""
 
     store: ResourceStore
+    attachments: AttachmentStore
     tenant: Tenant
     caller: Caller
     base: str
@@ -77,35 +81,39 @@ async def create(
     `as_id` is that of an earlier attempt at the same: what it stored answers with `Outcome.EXISTS`.
     """
     check_type(resource, resource_type)
+    taken = await filing.taken_out(to, resource)
     if if_none_exist is not None:
-        return await _create_if_none(to, resource_type, resource, if_none_exist)
+        return await _create_if_none(to, resource_type, taken, if_none_exist)
+    return await _create(to, taken, as_id=as_id)
+
+
+async def _create(to: Pusher, taken: Taken, *, as_id: str | None = None) -> Pushed:
     fresh = as_id is None and to.new_id is random_id
-    ready = prepare(resource, as_id or to.new_id(), base=to.base, fresh=fresh)
+    ready = prepare(taken.resource, as_id or to.new_id(), base=to.base, fresh=fresh)
     prepared = replace(ready.prepared, posted=True, only_absent=as_id is not None)
-    [result] = await to.store.put_many(to.tenant, [prepared])
-    return _counted(to, Pushed(result, ready.tolerances))
+    [result] = await filing.put(to, [prepared], taken.files)
+    return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
 
 
-async def _create_if_none(to: Pusher, resource_type: str, resource: JsonObject, text: str) -> Pushed:
+async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, text: str) -> Pushed:
     """Conditional create: simultaneous twins derive one id from the condition, and one of them is stored."""
     asked = criteria.read(to, resource_type, text, where="If-None-Exist")
     for turn in range(TURNS_MAX):
         found = await criteria.one_match(to, asked)
         if found is not None:
             return _counted(to, Pushed(PutResult(Outcome.EXISTS, found)))
-        ready = prepare(resource, criteria.derived_id(to, asked, turn), base=to.base)
+        ready = prepare(taken.resource, criteria.derived_id(to, asked, turn), base=to.base)
         if criteria.surely_misses(asked, ready.prepared):
             break
-        [result] = await to.store.put_many(
-            to.tenant, [replace(ready.prepared, only_absent=True, posted=True)]
-        )
+        prepared = replace(ready.prepared, only_absent=True, posted=True)
+        [result] = await filing.put(to, [prepared], taken.files)
         if result.outcome is not Outcome.EXISTS:
-            return _counted(to, Pushed(result, ready.tolerances))
+            return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
         # A twin was faster; or what was once made for this condition no longer fulfils it.
     found = await criteria.one_match(to, asked)
     if found is not None:
         return _counted(to, Pushed(PutResult(Outcome.EXISTS, found)))
-    return await create(to, resource_type, resource)
+    return await _create(to, taken)
 
 
 async def update(
@@ -122,12 +130,14 @@ async def update(
         path = f"{key.type}.id"
         issue = Issue("invalid", f"`{path}` must be the id in the URL", (path,))
         raise ServiceError(Category.INCORRECT, issue)
-    ready = prepare(resource, key.id, base=to.base)
+    refuse_file_id(*key)
+    taken = await filing.taken_out(to, resource)
+    ready = prepare(taken.resource, key.id, base=to.base)
     conditions = replace(ready.prepared, only_version=only_version, only_absent=only_absent)
-    [result] = await to.store.put_many(to.tenant, [conditions])
+    [result] = await filing.put(to, [conditions], taken.files)
     if result.outcome is Outcome.EXISTS:
         raise ServiceError(Category.PRECONDITION, IS_THERE)
-    return _counted(to, Pushed(result, ready.tolerances))
+    return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
 
 
 async def delete(to: Pusher, key: ResourceKey, *, only_version: int | None = None) -> Gone | None:
@@ -139,7 +149,9 @@ async def delete(to: Pusher, key: ResourceKey, *, only_version: int | None = Non
 
 async def message(to: Pusher, bundle: JsonObject) -> list[Pushed]:
     """Upsert all resources of a message; when one is refused, nothing is stored. In the order of entries."""
-    read = read_message(bundle, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
+    # First of all: what is left is small, however often it is copied from here on.
+    taken = await filing.taken_out(to, bundle)
+    read = read_message(taken.resource, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
     for entry in read.entries:
         check_scope(to.caller, str(entry.resource["resourceType"]), "cu")
     known = await to.store.identified(to.tenant, read.identifiers)
@@ -155,12 +167,10 @@ async def message(to: Pusher, bundle: JsonObject) -> list[Pushed]:
     # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
     unique = {ready.prepared.key: ready.prepared for ready in readies}
     ordered = sorted(unique.values(), key=lambda one: one.key.type == "DiagnosticReport")
-    results = await to.store.put_many(to.tenant, ordered)
+    results = await filing.put(to, ordered, taken.files)
     by_key = {result.stored.key: result for result in results}
-    return [
-        _counted(to, Pushed(by_key[ready.prepared.key], (*read.tolerances, *ready.tolerances)))
-        for ready in readies
-    ]
+    said = (*read.tolerances, *taken.tolerances)
+    return [_counted(to, Pushed(by_key[ready.prepared.key], (*said, *ready.tolerances))) for ready in readies]
 
 
 def check_scope(caller: Caller, resource_type: str, letters: str) -> None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
+from ingest.body import body_of
 from ingest.keys import (
     BASE_URL,
     CLOCK,
@@ -133,7 +134,7 @@ def keeping(operation: str, handler: Handler) -> Handler:
 
 
 async def _keep_request(request: web.Request, operation: str, error: ServiceError) -> str | None:
-    body = await request.read()  # Read before, by the handler: nothing waits here.
+    body = await body_of(request)  # Read before, by the handler: nothing waits here.
     if not body:
         return None
     # aiohttp keeps bytes that are not UTF-8 as surrogates, which BSON cannot.

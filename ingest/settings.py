@@ -18,3 +18,5 @@ class IngestSettings(BaseModel):
     """Bytes that the resources of one transaction may take together; MongoDB keeps them in its cache."""
     idempotency_days: int = Field(default=7, ge=1, le=365)
     """How long the answer to an `Idempotency-Key`, or to a whole Bundle, is remembered for its sender."""
+    attachment_inline_bytes_max: int = Field(default=65_536, ge=1_024, le=4_000_000)
+    """Longest document, in base64, that stays inside its resource; a longer one is kept as a file."""

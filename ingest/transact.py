@@ -8,12 +8,10 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
 from uuid import uuid4
 
-from ingest import replies
+from ingest import criteria, filing, replies
 from ingest.bundles import at_entry
-from ingest.identity import stable_id
 from ingest.prepare import prepare
 from ingest.push import Pushed, check_scope
 from ingest.transactions import (
@@ -27,11 +25,8 @@ from ingest.transactions import (
     read_transaction,
 )
 from store.errors import Category, ServiceError
-from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
 from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
-from store.search.criteria import Total
-from store.search.parse import Context, parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -59,12 +54,15 @@ async def transact(
 
     `outside` is the store as everybody sees it; `version_of` reads an `ifMatch`.
     """
-    asked = read_transaction(bundle, entries_max=to.settings.transaction_entries_max)
+    taken = await filing.taken_out(to, bundle)
+    asked = read_transaction(taken.resource, entries_max=to.settings.transaction_entries_max)
     for one in asked:
         check_scope(to.caller, one.asks.type, LETTERS[one.asks.method])
     found, derived = await _look_up(to, outside, asked)
     actions = place(asked, found, derived=derived.__getitem__)
     readies = _prepared(to, actions)
+    # Files are not in the transaction: those of one that fails are orphans, and collected.
+    await filing.file_first(to, [ready.prepared for ready in readies.values()], taken.files)
     done = await _write(to, unit, actions, readies, version_of)
     return [await _answer(to, unit, action, readies, done) for action in actions]
 
@@ -95,21 +93,15 @@ async def _derived(to: Pusher, outside: ResourceStore, condition: Condition) -> 
     It must be looked at before the search, and outside the transaction: what is there by then, and is not
     found afterwards, was made for this condition once and fulfils it no more.
     """
-    name = f"if-none-exist {condition.type}?{condition.criteria}"
-    derived = stable_id(to.tenant, name, to.secret)
+    asked = criteria.read(to, condition.type, condition.criteria, where="Bundle.entry")
+    derived = criteria.derived_id(to, asked, 0)
     there = await outside.get(to.tenant, ResourceKey(condition.type, derived))
     return str(uuid4()) if isinstance(there, Stored) else derived
 
 
 async def _matches(to: Pusher, condition: Condition, enough: int) -> tuple[ResourceKey, ...]:
-    context = Context(to.limits, to.base, from_datetime(to.clock()).start, strict=True)
-    pairs = [(n, v) for n, v in parse_qsl(condition.criteria) if not n.startswith("_") or n == "_id"]
-    query = parse(condition.type, pairs, context).query
-    if not query.clauses:
-        raise ServiceError(
-            Category.INCORRECT, Issue("required", "a condition names no search parameter", ("Bundle.entry",))
-        )
-    page = await to.store.search(to.tenant, replace(query, count=enough, total=Total.NONE))
+    asked = criteria.read(to, condition.type, condition.criteria, where="Bundle.entry")
+    page = await to.store.search(to.tenant, replace(asked.query, count=enough))
     return tuple(entry.key for entry in page.entries)
 
 

@@ -17,6 +17,7 @@ from aiohttp import hdrs, web
 
 from api.auth.principal import Principal
 from api.auth.scopes import merge_scopes
+from ingest.body import body_of
 from store.access import VerificationToken
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ async def challenge_in(request: web.Request) -> Challenge | None:
     length = request.content_length
     if length is None or length > BODY_BYTES_MAX or hdrs.CONTENT_ENCODING in request.headers:
         return None
-    body = await request.read()
+    body = await body_of(request)
     if b'"challenge"' not in body:
         return None
     try:

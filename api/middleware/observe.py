@@ -12,6 +12,7 @@ from api.keys import METRICS, REQUEST_ID
 from api.logs import log_fields
 from api.middleware.request_id import take_request_id
 from api.routing import ROWS
+from ingest.body import let_go
 from ingest.keys import PRINCIPAL, TENANT
 
 if TYPE_CHECKING:
@@ -37,6 +38,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         bytes_out = response.body_length if response.prepared else response.content_length
         return response
     finally:
+        let_go(request)
         seconds = perf_counter() - start
         metrics.in_flight -= 1
         row = request.app[ROWS].get(request.match_info.route)

@@ -2,6 +2,7 @@
 
 resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, when {lo, hi}, expires_at,
            digest, index_version, index {parameter: [spelling…] | {lo, hi}}, keys […], raw (JSON bytes)
+           files [id…] of the files that it refers to, when it does
            inside [{as, type, id, index, when}] for what it contains, when it does
            created_by "POST" | "PUT" in a version that was a creation
            A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search;
@@ -14,6 +15,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
+from store.attachments import references_to_files
 from store.fhir.instants import ABSENT, Interval, from_datetime, to_datetime
 from store.resources import Gone, ResourceKey, Stored
 from store.search.index import INDEX_VERSION
@@ -36,6 +38,7 @@ def to_document(tenant: Tenant, prepared: Prepared, version: int, updated: datet
     """The current document of one resource."""
     key = prepared.key
     owner = str(tenant)
+    files = references_to_files(prepared.body.tail)
     return {
         "_id": document_id(owner, *key),
         "tenant": owner,
@@ -46,6 +49,7 @@ def to_document(tenant: Tenant, prepared: Prepared, version: int, updated: datet
         "expires_at": NEVER,
         "digest": prepared.digest,
         **search_side(prepared.indexed),
+        **({"files": files} if files else {}),
         "raw": prepared.body.stamp(version, updated),
     }
 

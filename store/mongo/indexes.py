@@ -19,6 +19,8 @@ VERIFICATIONS: Final = "verifications"
 DEAD_LETTERS: Final = "dead_letters"
 DEAD_LETTER_BODIES: Final = "dead_letter_bodies"
 IDEMPOTENCY: Final = "idempotency"
+FILES: Final = "attachments.files"
+CHUNKS: Final = "attachments.chunks"
 
 
 class IndexSpec(NamedTuple):
@@ -32,6 +34,7 @@ class IndexSpec(NamedTuple):
     """Beyond keys and name, as the driver calls them."""
 
 
+_REFERRING: Final[Mapping[str, Any]] = {"files": {"$exists": True}}
 INDEXES: Final = (
     IndexSpec(
         RESOURCES,
@@ -95,6 +98,31 @@ INDEXES: Final = (
         (("expires_at", 1),),
         "forgets answers after the idempotency window",
         {"expireAfterSeconds": 0},
+    ),
+    IndexSpec(
+        RESOURCES,
+        "referring",
+        (("tenant", 1), ("files", 1), ("type", 1)),
+        "whether a current resource refers to a file, and of which type it is",
+        {"partialFilterExpression": _REFERRING},
+    ),
+    IndexSpec(
+        HISTORY,
+        "referring",
+        (("tenant", 1), ("files", 1)),
+        "whether a past version refers to a file",
+        {"partialFilterExpression": _REFERRING},
+    ),
+    IndexSpec(
+        FILES,
+        "files",
+        (("tenant", 1), ("id", 1)),
+        "a file by its id, which only one whole copy has",
+        {"unique": True, "partialFilterExpression": {"id": {"$exists": True}}},
+    ),
+    IndexSpec(FILES, "uploads", (("tenant", 1), ("_id", 1)), "all files of a tenant, in batches"),
+    IndexSpec(
+        CHUNKS, "chunks", (("tenant", 1), ("files_id", 1), ("n", 1)), "a file's pieces", {"unique": True}
     ),
 )
 """At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""

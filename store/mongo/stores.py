@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pymongo
 
 from store.mongo.access import MongoAccess
+from store.mongo.attachments import MongoAttachments
 from store.mongo.client import connect
 from store.mongo.dead_letters import MongoDeadLetters
 from store.mongo.guard import guarded
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.access import AccessStore
+    from store.attachments import AttachmentStore
     from store.dead_letters import DeadLetters
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
@@ -34,6 +36,7 @@ class Stores:
 
     resources: ResourceStore
     access: AccessStore
+    attachments: AttachmentStore
     ping: Callable[[], Awaitable[None]]
     dead_letters: DeadLetters
 
@@ -58,7 +61,9 @@ async def opened(
     try:
         with guarded(metrics, "ensure_indexes", seconds=settings.store_timeout_seconds):
             await ensure_indexes(database)
-        yield Stores(resources, MongoAccess(database, settings=settings, metrics=metrics), ping, letters)
+        access = MongoAccess(database, settings=settings, metrics=metrics)
+        attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
+        yield Stores(resources, access, attachments, ping, letters)
     finally:
         await resources.drain()
         await letters.drain()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from tests.support.fhir import report, resource
-from tests.support.service import FHIR_UTF8, Answer, Service
+from tests.support.service import FHIR, FHIR_UTF8, Answer, Service
 
 PATH = "DiagnosticReport/r1"
 NOON = "Sun, 22 Nov 2026 12:00:00 GMT"
@@ -128,7 +128,7 @@ async def test_last_updated_strictly_increases_though_the_clock_stands_still(sto
 async def test_types_that_travel_along_are_read_too(service: Service) -> None:
     for type in ("Patient", "Observation", "Provenance", "Medication", "Binary", "Task"):
         await service.load(resource(type, "x1"))
-        read = await service.get(f"{type}/x1")
+        read = await service.get(f"{type}/x1", accept=FHIR)
         assert (read.status, read.body["resourceType"], read.headers["ETag"]) == (200, type, 'W/"1"')
 
 

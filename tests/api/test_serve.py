@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from api.serve import Service
+    from store.attachments import AttachmentStore
     from store.dead_letters import DeadLetters
     from store.resources import ResourceStore
     from tests.support.access import MemoryAccess
@@ -58,6 +59,7 @@ class House:
             resources=cast("ResourceStore", None),
             access=self.access,
             ping=ping,
+            attachments=cast("AttachmentStore", None),
             dead_letters=cast("DeadLetters", None),
         )
         self.diary.append("stores closed")

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from store.attachments import AttachmentStore
     from store.dead_letters import DeadLetters
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
@@ -111,6 +112,7 @@ async def serving(
             resources=cast("ResourceStore", None),
             access=access,
             ping=ping,
+            attachments=cast("AttachmentStore", None),
             dead_letters=cast("DeadLetters", None),
         )
 

@@ -6,6 +6,7 @@ import json
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
@@ -177,7 +178,7 @@ class Service:
             method,
             where if where.absolute else self.client.make_url("/").join(where),
             headers=named,
-            data=sent.encode() if isinstance(sent, str) else sent,
+            data=BytesIO(sent.encode() if isinstance(sent, str) else sent) if sent is not None else None,
             allow_redirects=False,
         ) as response:
             return Answer(response.status, response.headers, await response.text())

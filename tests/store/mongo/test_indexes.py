@@ -289,7 +289,8 @@ async def test_every_index_of_resources_serves_a_search(store: MongoResources) -
     used = {
         (await store.explain(LAB, asked(text))).hint for text in ("patient=p3", "", "_lastUpdated=ge2020")
     }
-    others = {"deleted"}  # Of tombstones, which no search sees: `test_history_index`.
+    # Those of tombstones and of files, which no search sees: `test_history_index`, `test_attachments`.
+    others = {"deleted", "referring"}
     assert used == {spec.name for spec in INDEXES if spec.collection == RESOURCES} - others
 
 

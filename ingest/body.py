@@ -1,0 +1,31 @@
+"""The body of a request, read once for all who look at it, and let go when it is answered.
+
+aiohttp's own `read` keeps the body in the request, and an idle connection keeps the request: sixty-four
+senders that wait for their next message would hold forty megabytes each.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from aiohttp import web
+
+BODY: Final[web.RequestKey[bytearray]] = web.RequestKey("body")
+
+
+async def body_of(request: web.Request) -> bytearray:
+    """All of it, decoded. Raises 413 past the limit of the application."""
+    if BODY in request:
+        return request[BODY]
+    body, limit = bytearray(), request.client_max_size
+    while chunk := await request.content.readany():
+        body += chunk
+        if limit and len(body) > limit:
+            raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(body))
+    request[BODY] = body
+    return body
+
+
+def let_go(request: web.Request) -> None:
+    """Forget the body: the request has been answered, and its connection may stay open for long."""
+    request.pop(BODY, None)
