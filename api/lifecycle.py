@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 from api.auth.doorkeeper import Doorkeeper
 from api.keys import ACCESS, DOORKEEPER, PAGE_SECRET, READINESS, REGISTRY, SETTINGS
-from ingest.keys import CLOCK, IDENTITY_SECRET, RESOURCES
+from ingest.admission import Admission
+from ingest.keys import ADMISSION, CLOCK, IDENTITY_SECRET, RESOURCES
 from store.metrics import StoreMetrics
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
     """Hold the stores for as long as the app runs; refuse to start without them."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        async with open_stores(StoreMetrics(app[REGISTRY])) as opened:
+        metrics = StoreMetrics(app[REGISTRY])
+        async with open_stores(metrics) as opened:
+            app[ADMISSION] = Admission(
+                app[SETTINGS].push_bytes_max, check=opened.check, rejected=metrics.rejected
+            )
             app[RESOURCES] = opened.resources
             app[ACCESS] = opened.access
             app[PAGE_SECRET] = await opened.access.secret("page links")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from aiohttp import hdrs, web
 
 from api.fhir_json import refuse_unacceptable, refuse_unreadable_body
+from ingest.keys import ADMISSION
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -90,12 +91,16 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
 def _edge(row: Route) -> Handler:
     """The row's handler behind the refusals that need no look at the content."""
     handler, media_types, negotiates = row.handler, row.body, row.negotiates
+    writes = row.group is Group.WRITE
 
     async def edge(request: web.Request) -> web.StreamResponse:
         if negotiates:
             refuse_unacceptable(request)
         if media_types is not None:
             refuse_unreadable_body(request, media_types)
+            if writes:
+                with request.app[ADMISSION].room_for(request):
+                    return await handler(request)
         return await handler(request)
 
     return edge

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import hdrs, web
 
 from ingest import push, replies
+from ingest.admission import body_of
 from ingest.bundles import entries_of, interaction
 from ingest.decode import decode
 from ingest.keys import (
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ingest.bundles import BundleEntry
+    from store.fhir.datatypes import JsonObject
 
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
 _PHASES: Final = ("DELETE", "POST", "PUT", "GET", "HEAD")
@@ -60,7 +62,7 @@ def _prefer(request: web.Request) -> str:
 async def create(request: web.Request) -> web.StreamResponse:
     """POST {base}/{Type}."""
     to = _pusher(request)
-    resource = decode(await request.read())
+    resource = decode(await body_of(request))
     condition = request.headers.get("If-None-Exist")
     done = await push.create(to, request.match_info["type"], resource, if_none_exist=condition)
     return replies.pushed(done, base=to.base, prefer=_prefer(request))
@@ -69,7 +71,7 @@ async def create(request: web.Request) -> web.StreamResponse:
 async def update(request: web.Request) -> web.StreamResponse:
     """PUT {base}/{Type}/{id}."""
     to = _pusher(request)
-    resource = decode(await request.read())
+    resource = decode(await body_of(request))
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     done = await push.update(
         to,
@@ -102,7 +104,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def process_message(request: web.Request) -> web.StreamResponse:
     """POST {base}/$process-message, and upstream's names for it."""
     to = _pusher(request)
-    done = await push.message(to, decode(await request.read()))
+    done = await push.message(to, decode(await body_of(request)))
     entries = [replies.entry_of(one, base=to.base) for one in done]
     return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 
@@ -110,7 +112,12 @@ async def process_message(request: web.Request) -> web.StreamResponse:
 async def batch(request: web.Request) -> web.StreamResponse:
     """POST {base} with a Bundle of type batch: each entry on its own."""
     to = _pusher(request)
-    bundle = decode(await request.read())
+    answered = await answer_batch(to, decode(await body_of(request)))
+    return replies.fhir_json(replies.response_bundle("batch-response", answered))
+
+
+async def answer_batch(to: Pusher, bundle: JsonObject) -> list[dict[str, Any]]:
+    """The answer to each entry of a batch, in order. `dod load` asks here as well."""
     if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "batch":
         text = "the body must be a Bundle with `type` `batch`; transactions are not offered yet"
         raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.type",)))
@@ -123,8 +130,7 @@ async def batch(request: web.Request) -> web.StreamResponse:
     for number, entry in enumerate(entries):
         if number not in done:
             done[number] = await _answer(to, entry)
-    answered = [done[number] for number in range(len(entries))]
-    return replies.fhir_json(replies.response_bundle("batch-response", answered))
+    return [done[number] for number in range(len(entries))]
 
 
 def _method(entry: BundleEntry) -> object:

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from ingest.admission import Admission
     from ingest.metrics import IngestMetrics
     from ingest.settings import IngestSettings
     from store.resources import ResourceStore
@@ -44,6 +45,8 @@ BASE_URL: Final[web.AppKey[str | None]] = web.AppKey("base_url")
 """Our public origin; None: that of the request."""
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
 """What one search, or one condition, may ask for."""
+ADMISSION: Final[web.AppKey[Admission]] = web.AppKey("admission")
+"""Room for pushed bodies."""
 
 # The request's.
 PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")

@@ -12,3 +12,8 @@ class IngestSettings(BaseModel):
 
     bundle_entries_max: int = Field(default=5_000, ge=1)
     """Most entries of one Bundle; each is a resource to validate, index and store."""
+    push_bytes_max: int = Field(default=128_000_000, ge=1_000_000)
+    """Bytes of all bodies being read and stored at once; past it a push is refused with 503 at once.
+
+    One body is always let in, however large. In memory, parsed, it is several times its size.
+    """

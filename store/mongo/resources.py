@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database
+    from store.mongo.pulse import Pulse
     from store.resources import Identified, Outdated, OutdatedBatch, Prepared, Reindexed
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
@@ -87,6 +88,7 @@ class MongoResources:
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        pulse: Pulse | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -106,6 +108,7 @@ class MongoResources:
             size=lambda write: len(write.prepared.body.tail) if write.prepared else 0,
             settings=settings,
             metrics=metrics,
+            pulse=pulse,
         )
 
     async def drain(self) -> None:

@@ -12,6 +12,7 @@ from store.mongo.access import MongoAccess
 from store.mongo.client import connect
 from store.mongo.guard import guarded
 from store.mongo.indexes import ensure_indexes
+from store.mongo.pulse import Pulse, refusal
 from store.mongo.resources import MongoResources
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
 
 CLOSE_SECONDS: Final = 0.5
+PING_SECONDS: Final = 2.0
+"""How long a sign of life may take; longer, and MongoDB counts as away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +36,8 @@ class Stores:
     resources: ResourceStore
     access: AccessStore
     ping: Callable[[], Awaitable[None]]
+    check: Callable[[], None] = lambda: None
+    """Raises ServiceError `unavailable` while a write would be refused at once."""
 
 
 @asynccontextmanager
@@ -47,16 +52,25 @@ async def opened(
     database = client[settings.mongodb_database]
 
     async def ping() -> None:
-        with guarded(metrics, "ping", seconds=2):
+        with guarded(metrics, "ping", seconds=PING_SECONDS):
             await database.command("ping")
 
-    resources = MongoResources(database, settings=settings, clock=clock, metrics=metrics)
+    async def answers() -> None:
+        if pulse.lost:
+            raise refusal()
+        await ping()
+
+    pulse = Pulse(ping, metrics=metrics)
+    resources = MongoResources(database, settings=settings, clock=clock, metrics=metrics, pulse=pulse)
     try:
         with guarded(metrics, "ensure_indexes", seconds=settings.store_timeout_seconds):
             await ensure_indexes(database)
-        yield Stores(resources, MongoAccess(database, settings=settings, metrics=metrics), ping)
+        pulse.watch()
+        access = MongoAccess(database, settings=settings, metrics=metrics)
+        yield Stores(resources, access, answers, pulse.check)
     finally:
         await resources.drain()
+        await pulse.stop()
         # Without a database to end the sessions with, closing would wait for it, and block the loop.
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()

@@ -166,7 +166,7 @@ async def test_a_full_queue_refuses_at_once_and_only_the_one_too_many() -> None:
     with pytest.raises(ServiceError) as caught:
         await desk.queue.submit([Work("d")])
     assert caught.value.category is Category.UNAVAILABLE
-    assert caught.value.issues[0].code == "throttled"
+    assert caught.value.issues[0].code == "transient"
     desk.gate.set()
     assert await under_way == ["a0"]
     assert [await task for task in waiting] == [["b0"], ["c0"]]
