@@ -42,9 +42,7 @@ ROOM: Final[web.RequestKey[Room]] = web.RequestKey("room")
 class Admission:
     """Counts the bytes of the bodies under way."""
 
-    def __init__(
-        self, bytes_max: int, *, check: Callable[[], None], rejected: Callable[[str], None]
-    ) -> None:
+    def __init__(self, bytes_max: int, *, check: Callable[[], None], rejected: Callable[[str], None]) -> None:
         self._bytes_max = bytes_max
         self.check = check
         """Raises ServiceError `unavailable` while a push would be refused anyway."""

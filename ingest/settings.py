@@ -12,6 +12,8 @@ class IngestSettings(BaseModel):
 
     bundle_entries_max: int = Field(default=5_000, ge=1)
     """Most entries of one Bundle; each is a resource to validate, index and store."""
+    load_expanded_bytes_max: int = Field(default=20_000_000_000, ge=1_000_000)
+    """Bytes that `dod load` lets one .gz or .zip expand to; past it the rest of it is refused."""
     push_bytes_max: int = Field(default=128_000_000, ge=1_000_000)
     """Bytes of all bodies being read and stored at once; past it a push is refused with 503 at once.
 

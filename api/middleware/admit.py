@@ -1,4 +1,4 @@
-"""Pushes are refused while MongoDB is away, before anything is asked of it: not even the token is looked up."""
+"""Pushes are refused while MongoDB is away, before it is asked for anything, even for the token."""
 
 from __future__ import annotations
 

@@ -164,7 +164,6 @@ class GroupCommit(Generic[Work, Done]):
         for one, result in zip(group, results, strict=True):
             _answer(one, result)
 
-
     def _refuse_waiting(self) -> None:
         """MongoDB is away: those not begun yet would only wait to hear so."""
         while self._waiting:
