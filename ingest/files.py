@@ -9,6 +9,7 @@ import gzip
 import zipfile
 import zlib
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
@@ -133,7 +134,7 @@ def _archive(source: Source, raw: IO[bytes], bounds: Bounds) -> Iterator[Piece]:
             if member.is_dir() or Path(member.filename).name.startswith("."):
                 continue
             kind = _SUFFIXES.get(Path(member.filename).suffix.lower())
-            part = _Part(source, member.filename, lambda before=before: before, expanded)
+            part = _Part(source, member.filename, partial(int, before), expanded)
             if kind is None or kind is Kind.ZIP:
                 text = "is not JSON, NDJSON or .gz by its name" if kind is None else "is a zip within a zip"
                 yield _fault(source, member.filename, text, before)

@@ -78,9 +78,8 @@ class Journal:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
             os.close(file)
-            raise StartupError(
-                f"Another `dod load` uses the journal {path}; `--journal` names one."
-            ) from None
+            text = f"Another `dod load` uses the journal {path}; `--journal` names another one."
+            raise StartupError(text) from None
         journal = cls(file, path, secret)
         try:
             journal._read()

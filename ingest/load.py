@@ -1,4 +1,4 @@
-"""Loads bodies from files: each goes the way a push by HTTP goes, several at once, again while MongoDB is away.
+"""Loads bodies from files: each goes the way of a push by HTTP, and again while MongoDB is away.
 
 A body may be loaded any number of times: what has no id gets one from its content, so that the same again is
 the same resource.
@@ -208,7 +208,8 @@ class Load:
                 except ServiceError as error:
                     if error.category not in AGAIN:
                         raise
-        raise StartupError("The database stays away; the same command goes on from here when it is back.")
+        text = "The database stays away; when it is back, the same command goes on from here."
+        raise StartupError(text)
 
 
 def rest(took: float, quickest: float) -> float:
@@ -240,7 +241,7 @@ async def pushed(to: Pusher, where: str, body: bytes) -> Result:
         if resource.get("resourceType") != "Bundle":
             await push.update(one, *_placed(one, resource))
             return Result(tally.counts)
-        refusals = await _way_of(resource)(one, where, resource, body)
+        refusals = await _way_of(resource)(one, Sent(resource, body, where))
     except ServiceError as error:
         if error.category in AGAIN:
             raise
@@ -257,18 +258,27 @@ def _way_of(bundle: JsonObject) -> Way:
     return way
 
 
-Way = Callable[["Pusher", str, "JsonObject", bytes], Awaitable[tuple[Refusal, ...]]]
+class Sent(NamedTuple):
+    """A Bundle as it came."""
+
+    bundle: JsonObject
+    body: bytes
+    where: str
 
 
-async def _message(to: Pusher, where: str, bundle: JsonObject, body: bytes) -> tuple[Refusal, ...]:
-    await push.message(to, bundle)
+Way = Callable[["Pusher", Sent], Awaitable[tuple[Refusal, ...]]]
+
+
+async def _message(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
+    await push.message(to, sent.bundle)
     return ()
 
 
-async def _interactions(to: Pusher, where: str, bundle: JsonObject, body: bytes) -> tuple[Refusal, ...]:
+async def _interactions(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     """A batch or transaction; what a batch creates is given an id, so that it is created once."""
+    bundle, name = sent.bundle, _digest(sent.body)
     if bundle.get("type") == "batch":
-        bundle = repeatable(bundle, lambda n: stable_id(to.tenant, f"load {_digest(body)} {n}", to.secret))
+        bundle = repeatable(bundle, lambda n: stable_id(to.tenant, f"load {name} {n}", to.secret))
     refusals = []
     for number, entry in enumerate(await answer_batch(to, bundle)):
         response = entry["response"]
@@ -277,7 +287,7 @@ async def _interactions(to: Pusher, where: str, bundle: JsonObject, body: bytes)
             raise ServiceError(Category.UNAVAILABLE)
         if status >= 400:  # noqa: PLR2004 (where HTTP splits)
             issues = tuple(_shown(issue) for issue in response["outcome"]["issue"])
-            refusals.append(Refusal(f"{where}: entry {number}", issues))
+            refusals.append(Refusal(f"{sent.where}: entry {number}", issues))
     return tuple(refusals)
 
 
@@ -306,15 +316,15 @@ def repeatable(bundle: JsonObject, new_id: Callable[[int], str]) -> JsonObject:
     return {**bundle, "entry": changed}
 
 
-async def _upserts(to: Pusher, where: str, bundle: JsonObject, body: bytes) -> tuple[Refusal, ...]:
+async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     """A document, collection or searchset: each entry is put under its id, whatever becomes of the others."""
-    entries = entries_of(bundle, entries_max=to.settings.bundle_entries_max)
+    entries = entries_of(sent.bundle, entries_max=to.settings.bundle_entries_max)
     placed: list[tuple[int, ResourceKey, JsonObject]] = []
     refusals: list[Refusal] = []
 
     def refused(number: int, error: ServiceError) -> None:
         to.metrics.count("refused")
-        refusals.append(refusal(f"{where}: entry {number}", error))
+        refusals.append(refusal(f"{sent.where}: entry {number}", error))
 
     for number, entry in enumerate(entries):
         try:

@@ -46,7 +46,7 @@ class GroupCommit(Generic[Work, Done]):
     all. `same` names what two works of one group must not share (two writes to one resource).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but the first keyword-only)
         self,
         commit: Callable[[Sequence[Work]], Awaitable[Sequence[Done | ServiceError]]],
         *,
