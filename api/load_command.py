@@ -188,8 +188,7 @@ async def _loaded(  # noqa: PLR0913 (the parts of one story)
     if journal is not None:
         names = {journal.name(one, str(to.tenant)): one for one in files}
         if request.fresh:
-            for name in names:
-                journal.forget(name)
+            journal.forget(names)
         before = [(one.kind, journal.before(name)) for name, one in names.items()]
     if request.mode == "backfill":
         with suppress(OSError):  # Not everywhere allowed, and only a courtesy.

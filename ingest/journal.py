@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Self
 from store.errors import StartupError
 
 if TYPE_CHECKING:
+    from collections.abc import Container
     from pathlib import Path
 
     from ingest.files import Piece, Source
@@ -93,7 +94,7 @@ class Journal:
         os.close(self._file)
 
     def name(self, source: Source, tenant: str) -> str:
-        """What a file is called here: it changes with the file's size and moment, the tenant, the database."""
+        """What a file is called here: another one with another size, moment, tenant or database."""
         text = json.dumps([tenant, str(source.path), source.size, source.changed])
         return hmac.digest(self._secret, text.encode(), sha256)[:12].hex()
 
@@ -111,11 +112,12 @@ class Journal:
         os.write(self._file, _line(name, piece.member, piece.start, piece.end, counts))
         self._take(name, piece.member, piece.start, piece.end, {})
 
-    def forget(self, name: str) -> None:
-        """A file shall be loaded anew."""
-        self._counts.pop(name, None)
-        for kept in [one for one in self._spans if one.startswith(f"{name}:")]:
-            del self._spans[kept]
+    def forget(self, names: Container[str]) -> None:
+        """These files shall be loaded anew."""
+        self._counts = {name: counts for name, counts in self._counts.items() if name not in names}
+        self._spans = {
+            kept: spans for kept, spans in self._spans.items() if kept.partition(":")[0] not in names
+        }
         self.compact()
 
     def compact(self) -> None:

@@ -151,15 +151,13 @@ class Load:
 
     async def _room(self, size: int, *, all_done: bool = False) -> None:
         """Wait until one more may start. While a body is tried again none does: order must stay."""
-        while self._under_way and (
-            all_done
-            or self._retrying.locked()
-            or len(self._under_way) >= self.concurrency
-            or self._bytes + size > self.bytes_max
-        ):
+        while True:
+            self._raise_failed()
+            full = len(self._under_way) >= self.concurrency or self._bytes + size > self.bytes_max
+            if not self._under_way or not (full or all_done or self._retrying.locked()):
+                return
             self._freed.clear()
             await self._freed.wait()
-            self._raise_failed()
 
     def _raise_failed(self) -> None:
         for task in [one for one in self._under_way if one.done()]:
@@ -198,7 +196,7 @@ class Load:
         return result
 
     async def _again(self, piece: Piece, body: bytes) -> Result:
-        """In the order in which they failed, which is that of their files: an older one must not come last."""
+        """One after another in the order in which they failed, which is that of their files."""
         until = monotonic() + PATIENCE_SECONDS
         async with self._retrying:
             while monotonic() < until:
