@@ -137,7 +137,6 @@ async def load_files(
     skipped: list[Path] = []
     files = list(dict.fromkeys(sources(request.paths, skipped=skipped.append)))
     secret = await stores.access.secret("identities")
-    # Where the public base is not known, absolute references to ourselves are taken for foreign ones.
     base = base_under(request.origin or "http://localhost", str(tenant))
     to = Pusher(
         store=stores.resources,
@@ -207,6 +206,7 @@ async def _loaded(  # noqa: PLR0913 (the parts of one story)
             watcher=summary,
             backfill=request.mode == "backfill",
             dry_run=request.dry_run,
+            ours=None if request.origin else f"/fhir/R4/{to.tenant}/".encode(),
         )
         await job.run(files)
     return summary

@@ -51,6 +51,10 @@ READ_AHEAD_PIECES: Final = 200
 YIELDS_OVER: Final = 1.5
 """A backfill rests when a push takes so many times as long as the quickest ones do."""
 
+_NO_BASE: Final = Issue(
+    "required", "it may refer to this service by an absolute URL, so `--base-url` must name its base"
+)
+
 
 class Operator:
     """Who holds the database in hand may write everything."""
@@ -113,6 +117,8 @@ class Load:
     watcher: Watcher
     backfill: bool = False
     dry_run: bool = False
+    ours: bytes | None = None
+    """Our own path, when the origin before it is not known: a body that holds it cannot be indexed right."""
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _under_way: set[asyncio.Task[None]] = field(default_factory=set)
@@ -179,6 +185,9 @@ class Load:
         self.watcher.loaded(piece, result)
 
     async def _result(self, piece: Piece, body: bytes) -> Result:
+        if self.ours is not None and self.ours in body:
+            error = ServiceError(Category.UNPROCESSABLE, _NO_BASE)
+            return Result(Counter(refused=1), (refusal(piece.where, error),))
         if self.dry_run:
             return rehearsed(self.to, piece.where, body)
         started = monotonic()

@@ -231,6 +231,18 @@ async def test_refusals_are_told_with_their_place_and_no_value(
     assert (await dod(folder)).table["all"] == ["2", "2", "8"]
 
 
+async def test_our_own_absolute_url_needs_the_base(dod: Dod, database: Database, tmp_path: Path) -> None:
+    absolute = report("a", None, subject=refers(f"https://dod.example/fhir/R4/{LAB}/Patient/p1"))
+    folder = put_down(tmp_path / "in", a__json=absolute)
+    result = await dod(folder)
+    assert (result.code, result.table["all"]) == (1, ["0", "0", "1"])
+    assert "--base-url" in result.err
+    assert (await dod(folder, "--base-url", "https://dod.example")).code == 0
+    found = await database[RESOURCES].find_one({"id": "a"})
+    assert found is not None
+    assert found["index"]["patient"] == ["Patient/p1"]
+
+
 async def test_a_dry_run_stores_nothing(dod: Dod, database: Database, tmp_path: Path) -> None:
     folder = put_down(
         tmp_path / "in", a__ndjson=lines(report("a"), report("x", status="no")), b__json=message(report("b"))
