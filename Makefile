@@ -43,6 +43,10 @@ soak: $(DEV) ## Compare many random searches with brute force (ROUNDS=20000 SEED
 	@ORACLE_ROUNDS=$(or $(ROUNDS),20000) ORACLE_SEED=$(or $(SEED),1) \
 		$(BIN)/python -m pytest tests/store/test_search_oracle.py $(ARGS)
 
+.PHONY: chaos
+chaos: $(DEV) ## Freeze, step down and cut off the database under load (SECONDS=20 for each)
+	@CHAOS_SECONDS=$(or $(SECONDS),20) $(BIN)/python -m pytest tests/api/test_chaos_http.py $(ARGS)
+
 .PHONY: check
 check: lint types layers files ## Run every check but the tests
 

@@ -11,6 +11,7 @@ from api import lifecycle
 from api.health import Readiness
 from api.keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, SETTINGS
 from api.metrics import ApiMetrics, new_registry
+from api.middleware.admit import admit_pushes
 from api.middleware.authenticate import authenticate
 from api.middleware.errors import errors
 from api.middleware.observe import observe
@@ -54,7 +55,7 @@ def create_app(
 ) -> web.Application:
     """The FHIR application. `api.health.create_admin_app` makes the admin one beside it."""
     app = web.Application(
-        middlewares=[observe, errors, authenticate], client_max_size=settings.body_bytes_max
+        middlewares=[observe, errors, admit_pushes, authenticate], client_max_size=settings.body_bytes_max
     )
     app[SETTINGS] = settings
     app[CLOCK] = clock

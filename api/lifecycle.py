@@ -17,7 +17,8 @@ from api.keys import (
     REGISTRY,
     SETTINGS,
 )
-from ingest.keys import ATTACHMENTS, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES
+from ingest.admission import Admission
+from ingest.keys import ADMISSION, ATTACHMENTS, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES
 from ingest.refusals import Refusals
 from store.errors import ServiceError
 from store.metrics import StoreMetrics
@@ -38,7 +39,11 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
     """Hold the stores for as long as the app runs; refuse to start without them."""
 
     async def context(app: web.Application) -> AsyncIterator[None]:
-        async with open_stores(StoreMetrics(app[REGISTRY])) as opened:
+        metrics = StoreMetrics(app[REGISTRY])
+        async with open_stores(metrics) as opened:
+            app[ADMISSION] = Admission(
+                app[SETTINGS].push_bytes_max, check=opened.check, rejected=metrics.rejected
+            )
             app[RESOURCES] = opened.resources
             app[ACCESS] = opened.access
             app[DEAD_LETTERS] = opened.dead_letters

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from aiohttp import hdrs, web
 
 from api.fhir_json import refuse_unacceptable, refuse_unreadable_body
+from ingest.keys import ADMISSION
 from ingest.once import keyed
 
 if TYPE_CHECKING:
@@ -102,12 +103,16 @@ def _edge(row: Route) -> Handler:
     once = row.group is Group.WRITE and row.method in ("POST", "PUT", "PATCH")
     handler = keyed(row.handler) if once else row.handler
     media_types, negotiates = row.body, row.negotiates
+    writes = row.group is Group.WRITE
 
     async def edge(request: web.Request) -> web.StreamResponse:
         if negotiates:
             refuse_unacceptable(request)
         if media_types is not None:
             refuse_unreadable_body(request, media_types)
+            if writes:
+                with request.app[ADMISSION].room_for(request):
+                    return await handler(request)
         return await handler(request)
 
     return edge

@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import MongoClient
 
-from bench import servers, stores
-from bench.answers import found, found_of_patient, stored, verify_same
-from bench.requests import TENANT, pushes, search, searches
+from bench import reports, servers, stores
+from bench.answers import all_stored, found, found_of_patient, stored, verify_same
+from bench.requests import BASE, TENANT, bundles, pushes, search, searches
 from bench.rounds import Contender, Target, busiest, compare, rows
 from store.mongo.embedded import embedded
 
@@ -45,6 +45,10 @@ INCLUDE_RESULTS: Final = 5
 ONE_WRITE_PER_PUSH: Final = {"DOD_COMMIT_OPERATIONS_MAX": "1", "DOD_COMMIT_PARALLEL": "16"}
 """Each push is a write of its own, as many at once as there are driver threads for."""
 GIB: Final = 2**30
+BATCH_REPORTS: Final = 100
+BATCHES_AT_ONCE: Final = 4
+MESSAGE_RESULTS: Final = 12
+MESSAGES_AT_ONCE: Final = 16
 MODEST: Final = 4
 """Connections at which stores of different sizes are compared: enough to meet others, no queue."""
 
@@ -138,6 +142,8 @@ async def run(options: argparse.Namespace, mongod: Embedded, place: Path, on: Co
             *await compare_include(stage, service, token),
             *await compare_commits(stage, service, token, patients),
             *await compare_pushes(stage, service, token, patients),
+            *await compare_batches(stage, service, token, patients),
+            *await compare_messages(stage, service, token),
             *(await compare_sizes(stage) if options.large else ()),
         ]
         print(f"\nThe load generator took at most {busiest(everyone):.0%} of a core.")
@@ -218,6 +224,35 @@ async def compare_pushes(stage: Stage, service: Server, token: str, patients: in
     )
     title = f"Single-report pushes, {pushers} in flight, beside an insert of unread bytes"
     return await judged(title, pair, Target(0.6), status=b"201", connections=pushers, **stage.times())
+
+
+async def compare_batches(stage: Stage, service: Server, token: str, patients: int) -> Sequence[Contender]:
+    """A batch of reports beside one `insert_many` of the same bytes."""
+    writer = stage.floor("batches", workers=BATCHES_AT_ONCE)
+    template = reports.many(BATCH_REPORTS, patients + 1)
+    check = all_stored(BATCH_REPORTS)
+    pair = (
+        Contender("service", service, bundles(template, token, "6"), check),
+        Contender("floor: insert_many", writer, bundles(template, token, "7"), check),
+    )
+    title = (
+        f"A batch of {BATCH_REPORTS} reports, {BATCHES_AT_ONCE} in flight, beside insert_many of the bytes"
+    )
+    return await judged(title, pair, Target(0.5), status=b"200", connections=BATCHES_AT_ONCE, **stage.times())
+
+
+async def compare_messages(stage: Stage, service: Server, token: str) -> Sequence[Contender]:
+    """A laboratory's message beside the same resources as a batch; a header more is in the message."""
+    sent = reports.result_of_a_panel(MESSAGE_RESULTS)
+    as_message, as_batch = reports.as_message(sent), reports.as_batch(sent)
+    path = f"{BASE}/$process-message"
+    pair = (
+        Contender("message", service, bundles(as_message, token, "8", path), all_stored(len(sent) + 1)),
+        Contender("batch", service, bundles(as_batch, token, "9"), all_stored(len(sent))),
+    )
+    title = f"A message of {MESSAGE_RESULTS} Observations, report and patient, beside the same as a batch"
+    target = Target(2, at_most=True)
+    return await judged(title, pair, target, status=b"200", connections=MESSAGES_AT_ONCE, **stage.times())
 
 
 async def compare_sizes(stage: Stage) -> Sequence[Contender]:

@@ -68,6 +68,16 @@ def stored(answer: bytes) -> None:
     assert report["meta"]["versionId"] == "1", report["meta"]
 
 
+def all_stored(number: int) -> Callable[[bytes], None]:
+    """Whether every entry of a Bundle was created."""
+
+    def check(answer: bytes) -> None:
+        statuses = Counter(entry["response"]["status"] for entry in orjson.loads(content(answer))["entry"])
+        assert statuses == Counter({"201 Created": number}), statuses
+
+    return check
+
+
 async def verify_same(
     one: Server,
     other: Server,

@@ -3,7 +3,7 @@
 It does: read the same requests; one `find(…).to_list(None)` on an index that serves filter and order, under
 read concern majority; splice stored bytes into the same searchset Bundle; parse a pushed report once, stamp
 it and `insert_one` it under the same write concern (majority, journaled); answer with the same status,
-headers and bytes.
+headers and bytes. A batch is one `insert_many` of its resources' bytes, which nothing could search.
 
 It does not: look at the token, the tenant or the media types; know any parameter but `patient=Patient/…`;
 page, limit or time out; check a report or keep its digits (`1.00` would become `1.0`); index more than one
@@ -35,6 +35,7 @@ INDEX: Final = [("patient", 1), ("when", -1), ("_id", -1)]
 """The one index it needs: a patient's reports, newest first, as the service gives them."""
 FHIR_JSON: Final = "application/fhir+json; charset=utf-8"
 ROUTE: Final = "/fhir/R4/{organization}/{environment}/DiagnosticReport"
+BATCHES: Final = "/fhir/R4/{organization}/{environment}"
 
 Collection: TypeAlias = AsyncIOMotorCollection[dict[str, Any]]  # BSON has no narrower type
 REPORTS: Final[web.AppKey[Collection]] = web.AppKey("reports")
@@ -95,6 +96,16 @@ async def push(request: web.Request) -> web.Response:
     return web.Response(body=raw, status=201, headers=headers)
 
 
+async def push_batch(request: web.Request) -> web.Response:
+    """POST a batch Bundle: its resources as they are, in one `insert_many`."""
+    bundle = orjson.loads(await request.read())
+    documents = [{"_id": str(uuid4()), "raw": orjson.dumps(one["resource"])} for one in bundle["entry"]]
+    await request.app[REPORTS].insert_many(documents, ordered=False)
+    answer = {"resourceType": "Bundle", "type": "batch-response"}
+    entries = [{"response": {"status": "201 Created"}} for _ in documents]
+    return web.Response(body=orjson.dumps({**answer, "entry": entries}), content_type="application/fhir+json")
+
+
 async def serve(uri: str) -> None:
     """Serve until the process is ended."""
     client: AsyncIOMotorClient[dict[str, Any]] = AsyncIOMotorClient(uri)
@@ -102,7 +113,9 @@ async def serve(uri: str) -> None:
     app[REPORTS] = client[DATABASE][COLLECTION].with_options(
         read_concern=ReadConcern("majority"), write_concern=WriteConcern("majority", j=True)
     )
-    app.add_routes([web.post(ROUTE + "/_search", search), web.post(ROUTE, push)])
+    app.add_routes(
+        [web.post(ROUTE + "/_search", search), web.post(ROUTE, push), web.post(BATCHES, push_batch)]
+    )
     await app[REPORTS].create_index(INDEX)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()

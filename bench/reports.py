@@ -140,6 +140,51 @@ class Template:
         return b"%b%012d%b" % (self._head, number, self._tail)
 
 
+class BundleTemplate:
+    """The same for Bundles: every resource in it has the number in its id or identifier."""
+
+    def __init__(self, whole: bytes) -> None:
+        self._parts = whole.split(_NUMBER)
+
+    def body(self, number: int) -> bytes:
+        """The Bundle of this number, of the same length for all."""
+        return (b"%012d" % number).join(self._parts)
+
+
+def many(size: int, of_patient: int) -> BundleTemplate:
+    """A batch of so many new reports."""
+    return BundleTemplate(batch([report(f"{_NUMBER.decode()}-{n:03}", of_patient) for n in range(size)]))
+
+
+def result_of_a_panel(results: int) -> list[dict[str, Any]]:
+    """A patient, his report and its Observations, as a laboratory sends them together."""
+    number = _NUMBER.decode()
+    whole = report(number, 1)
+    whole = {**whole, "id": f"message-{number}", "subject": {"reference": f"Patient/message-{number}"}}
+    observations = [observation(f"message-{number}-{n}", whole, n) for n in range(results)]
+    references = [{"reference": f"Observation/{one['id']}"} for one in observations]
+    sick = {**patient(1), "id": f"message-{number}"}
+    sick["identifier"] = [{"system": PATIENT_SYSTEM, "value": f"MRN{number}"}]
+    return [sick, *observations, {**whole, "result": references}]
+
+
+def as_message(resources: list[dict[str, Any]]) -> BundleTemplate:
+    """These as a message Bundle."""
+    header = {
+        "resourceType": "MessageHeader",
+        "id": f"header-{_NUMBER.decode()}",
+        "eventUri": "urn:bench:report",
+        "source": {"endpoint": "urn:bench:laboratory"},
+    }
+    entries = [{"resource": one} for one in (header, *resources)]
+    return BundleTemplate(orjson.dumps({"resourceType": "Bundle", "type": "message", "entry": entries}))
+
+
+def as_batch(resources: list[dict[str, Any]]) -> BundleTemplate:
+    """These as a batch, each under its own id."""
+    return BundleTemplate(batch(resources))
+
+
 def batch(resources: list[dict[str, Any]]) -> bytes:
     """A batch Bundle that stores these: under their own ids where they have one, else under new ones."""
     entries = [

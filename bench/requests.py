@@ -44,6 +44,16 @@ def search(kind: str, number: int, token: str, site: str = "") -> bytes:
     return post(path, form.encode(), media_type=FORM, token=token)
 
 
+def bundles(
+    template: reports.BundleTemplate, token: str, prefix: str, path: str = BASE
+) -> Callable[[], bytes]:
+    """Distinct Bundles of one form."""
+    numbers = itertools.count(int(prefix) * 10**11)
+    size = len(template.body(next(numbers)))
+    start = head(path, media_type=FHIR, token=token, length=size)
+    return lambda: start + template.body(next(numbers))
+
+
 def pushes(patients: int, token: str, prefix: str) -> Callable[[], bytes]:
     """Distinct reports of patients that no search asks for."""
     template = reports.Template(patients + 1)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from typing import Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
+
+from ingest.admission import ROOM
 
 BODY: Final[web.RequestKey[bytearray]] = web.RequestKey("body")
 
@@ -18,10 +20,15 @@ async def body_of(request: web.Request) -> bytearray:
     if BODY in request:
         return request[BODY]
     body, limit = bytearray(), request.client_max_size
+    # What has a length has its room; what is compressed, or tells none, takes it as it grows.
+    told = request.content_length is not None and hdrs.CONTENT_ENCODING not in request.headers
+    room = None if told else request.get(ROOM)
     while chunk := await request.content.readany():
         body += chunk
         if limit and len(body) > limit:
             raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(body))
+        if room is not None:
+            room.take(len(body))
     request[BODY] = body
     return body
 

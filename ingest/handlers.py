@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import re
+from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
@@ -37,12 +39,16 @@ from store.fhir.issues import Issue
 from store.resources import Gone, Outcome, ResourceKey, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ingest.bundles import BundleEntry, Interaction
     from ingest.push import Pushed
     from ingest.settings import IngestSettings
     from store.fhir.datatypes import JsonObject
+    from store.resources import Unit
+
+    Search = Callable[[str, str], Awaitable[bytes]]
+    """Answers a search of a batch."""
 
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
 _PHASES: Final = ("DELETE", "POST", "PUT", "GET", "HEAD")
@@ -234,8 +240,29 @@ async def _transaction(request: web.Request, bundle: JsonObject, *, slot: bool) 
 
 
 async def _batch(request: web.Request, entries: Sequence[BundleEntry]) -> web.StreamResponse:
-    to = _pusher(request)
     slot = await bundle_slot(request)
+    search = partial(request.app[SEARCH], request)
+    answered = await _answers(_pusher(request), entries, name=f"{slot.client} {slot.name}", search=search)
+    return replies.fhir_json(replies.response_bundle("batch-response", answered))
+
+
+async def answer_bundle(to: Pusher, bundle: JsonObject, *, name: str) -> list[dict[str, Any]]:
+    """The answer to each entry of a batch or transaction, in order. `dod load` asks here."""
+    if bundle.get("type") == "transaction":
+
+        async def work(unit: Unit) -> list[dict[str, Any]]:
+            within = replace(to, store=unit)
+            return await transact(within, unit, bundle, outside=to.store, version_of=_if_match)
+
+        return await to.store.atomically(work)
+    entries = entries_of(bundle, entries_max=to.settings.bundle_entries_max)
+    return await _answers(to, entries, name=name, search=None)
+
+
+async def _answers(
+    to: Pusher, entries: Sequence[BundleEntry], *, name: str, search: Search | None
+) -> list[dict[str, Any]]:
+    """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
     done: dict[int, dict[str, Any]] = {}
     for phase in (*_PHASES, None):
         mine = [
@@ -243,38 +270,35 @@ async def _batch(request: web.Request, entries: Sequence[BundleEntry]) -> web.St
             for number, entry in enumerate(entries)
             if number not in done and phase in (None, _method(entry))
         ]
-        answers = await asyncio.gather(
-            *(_answer(to, request, entries[n], f"{slot.client} {slot.name} {n}") for n in mine)
-        )
+        answers = await asyncio.gather(*(_answer(to, entries[n], f"{name} {n}", search) for n in mine))
         done |= dict(zip(mine, answers, strict=True))
-    answered = [done[number] for number in range(len(entries))]
-    return replies.fhir_json(replies.response_bundle("batch-response", answered))
+    return [done[number] for number in range(len(entries))]
 
 
 def _method(entry: BundleEntry) -> object:
     return entry.request.get("method") if entry.request else None
 
 
-async def _answer(to: Pusher, request: web.Request, entry: BundleEntry, name: str) -> dict[str, Any]:
+async def _answer(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:
     """One entry of a batch, answered whatever becomes of it. `name`: the same when it is sent again."""
     try:
-        return await _interact(to, request, entry, name)
+        return await _interact(to, entry, name, search)
     except ServiceError as error:
         to.metrics.count("refused")
         letter = await to.refused(entry, error) if to.refused is not None else None
         return replies.entry_of_error(error, letter=letter)
 
 
-async def _interact(to: Pusher, request: web.Request, entry: BundleEntry, name: str) -> dict[str, Any]:
+async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:
     asked = interaction(entry)
     if asked.method not in _LETTERS:
         issue = Issue(
             "not-supported", "`request.method` is not offered in a batch", ("Bundle.entry.request",)
         )
         raise ServiceError(Category.UNSUPPORTED, issue)
-    if asked.method in _READING and asked.id is None:
+    if asked.method in _READING and asked.id is None and search is not None:
         push.check_scope(to.caller, asked.type, "s")
-        found = await request.app[SEARCH](request, asked.type, asked.query or "")
+        found = await search(asked.type, asked.query or "")
         return replies.entry_of_search(found)
     if asked.query is not None:
         # TODO: conditional update and deletion, as soon as `push` has them.

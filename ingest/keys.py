@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
 
+    from ingest.admission import Admission
     from ingest.metrics import IngestMetrics
     from ingest.refusals import Refusals, Replay
     from ingest.settings import IngestSettings
@@ -58,6 +59,8 @@ SEARCH: Final[web.AppKey[Callable[[web.Request, str, str], Awaitable[bytes]]]] =
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
 """What one search, or one condition, may ask for."""
 REFUSALS: Final[web.AppKey[Refusals]] = web.AppKey("refusals")
+ADMISSION: Final[web.AppKey[Admission]] = web.AppKey("admission")
+"""Room for pushed bodies."""
 
 # The request's.
 PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")

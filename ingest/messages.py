@@ -151,6 +151,11 @@ _POINTERS: Final = frozenset({"reference", "url"})
 """Elements that point at an entry: Reference.reference, Attachment.url."""
 
 
+def rewritten(resource: JsonObject, targets: Mapping[str, str]) -> JsonObject:
+    """The resource with its references to these targets pointing at where those are stored."""
+    return _rewritten_object(resource, targets)
+
+
 def _rewritten_object(element: JsonObject, targets: Mapping[str, str]) -> JsonObject:
     return {name: _rewritten(name, value, targets) for name, value in element.items()}
 

@@ -20,3 +20,10 @@ class IngestSettings(BaseModel):
     """How long the answer to an `Idempotency-Key`, or to a whole Bundle, is remembered for its sender."""
     attachment_inline_bytes_max: int = Field(default=65_536, ge=1_024, le=4_000_000)
     """Longest document, in base64, that stays inside its resource; a longer one is kept as a file."""
+    load_expanded_bytes_max: int = Field(default=20_000_000_000, ge=1_000_000)
+    """Bytes that `dod load` lets one .gz or .zip expand to; past it the rest of it is refused."""
+    push_bytes_max: int = Field(default=128_000_000, ge=1_000_000)
+    """Bytes of all bodies being read and stored at once; past it a push is refused with 503 at once.
+
+    One body is always let in, however large. In memory, parsed, it is several times its size.
+    """

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import Gauge, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -36,6 +36,24 @@ class StoreMetrics:
             "Pushes waiting for a group commit. Growing: the database is slower than the senders.",
             registry=registry,
         )
+        self._commit_queue_bytes = Gauge(
+            "dod_store_commit_queue_bytes",
+            "Bytes of the pushes waiting for a group commit.",
+            registry=registry,
+        )
+        self._rejected = Counter(
+            "dod_store_pushes_rejected_total",
+            "Pushes refused with 503 before anything was done, by reason: operations, bytes (the queue of "
+            "the group commit), bodies (being read and prepared), away (no database).",
+            ("reason",),
+            registry=registry,
+        )
+        self._available = Gauge(
+            "dod_store_available",
+            "1 while the database answers, 0 while writes are refused because it does not.",
+            registry=registry,
+        )
+        self._available.set(1)
 
     def observe(self, operation: str, outcome: str, seconds: float) -> None:
         """Count one operation; `outcome` is `ok` or a category. Both come from fixed small sets."""
@@ -45,7 +63,19 @@ class StoreMetrics:
             duration = self._durations[labels] = self._duration.labels(*labels)
         duration.observe(seconds)
 
-    def commit(self, size: int, waiting: int) -> None:
-        """Count one group commit, and how many pushes are left waiting for the next one."""
+    def commit(self, size: int) -> None:
+        """Count one group commit."""
         self._commit_size.observe(size)
+
+    def queue(self, waiting: int, size: int) -> None:
+        """How many pushes wait for a group commit, and their bytes."""
         self._commit_queue.set(waiting)
+        self._commit_queue_bytes.set(size)
+
+    def rejected(self, reason: str) -> None:
+        """Count a push that was refused because there is no room or no database. From a fixed small set."""
+        self._rejected.labels(reason).inc()
+
+    def available(self, *, available: bool) -> None:
+        """Whether the database answers."""
+        self._available.set(available)

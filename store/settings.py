@@ -28,6 +28,8 @@ class StoreSettings(BaseModel):
     """Group commits under way at once. One makes the largest groups: 3,990 pushes/s, two 2,836."""
     commit_queue_max: int = Field(default=10_000, ge=1)
     """Pushes waiting for a group commit; past it a push is refused with 503 at once."""
+    commit_queue_bytes_max: int = Field(default=64_000_000, ge=1_000_000)
+    """Bytes waiting for a group commit; past it a push is refused with 503 at once."""
     resource_bytes_max: int = Field(default=14_000_000, ge=1_000, le=15_000_000)
     """Largest single resource; MongoDB's document limit is 16 MB."""
     count_max: int = Field(default=10_000, ge=0)

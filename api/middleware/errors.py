@@ -53,7 +53,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
 
 def _of_service(request: web.Request, error: ServiceError) -> web.Response:
     status = STATUS[error.category]
-    if status >= STATUS[Category.FAULT]:
+    # A refusal for want of room or of a database has no cause: each would be a traceback, by the thousand.
+    if status >= STATUS[Category.FAULT] and (error.__cause__ or error.category is not Category.UNAVAILABLE):
         extra = {"request_id": request.get(REQUEST_ID), "category": error.category.value}
         LOG.warning("the store failed", exc_info=error, extra=extra)
     issues = issues_of(error.category, error.issues)

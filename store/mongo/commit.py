@@ -14,22 +14,26 @@ from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.pulse import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from store.metrics import StoreMetrics
+    from store.mongo.pulse import Pulse
     from store.settings import StoreSettings
 
 Work = TypeVar("Work")
 Done = TypeVar("Done")
 
 
+_FULL: Final = Issue("transient", "too many writes are waiting; nothing was stored, try again shortly")
 _LATE: Final = Issue("timeout", "the database did not answer in time; the same can be sent again")
 
 
 class _Waiting(NamedTuple, Generic[Work, Done]):
     work: Work
+    size: int
     future: asyncio.Future[Done]
     until: float
     """On the monotonic clock: past it, it is not begun."""
@@ -42,7 +46,7 @@ class GroupCommit(Generic[Work, Done]):
     all. `same` names what two works of one group must not share (two writes to one resource).
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but the first keyword-only)
         self,
         commit: Callable[[Sequence[Work]], Awaitable[Sequence[Done | ServiceError]]],
         *,
@@ -50,33 +54,56 @@ class GroupCommit(Generic[Work, Done]):
         size: Callable[[Work], int],
         settings: StoreSettings,
         metrics: StoreMetrics,
+        pulse: Pulse | None = None,
     ) -> None:
         self._commit = commit
+        self._pulse = pulse
+        if pulse is not None:
+            pulse.on_lost = self._refuse_waiting
         self._same = same
         self._size = size
         self._settings = settings
         self._metrics = metrics
         self._waiting: deque[_Waiting[Work, Done]] = deque()
+        self._bytes = 0
+        """Of what waits."""
         self._under_way: dict[asyncio.Task[None], frozenset[str]] = {}
 
     async def submit(self, works: Sequence[Work]) -> list[Done]:
         """Commit these; returns when all are durable.
 
-        Raises ServiceError when the queue is full, or when the group's turn does not come in time.
+        Raises ServiceError when the queue is full or MongoDB is away, before any of them is begun, or when
+        the group's turn does not come in time.
         """
-        if len(self._waiting) + len(works) > self._settings.commit_queue_max and self._waiting:
-            text = "too many writes are waiting; try again shortly"
-            raise ServiceError(Category.UNAVAILABLE, Issue("throttled", text))
+        if self._pulse is not None:
+            self._pulse.check()
+        sizes = [self._size(work) for work in works]
+        self._check_room(len(works), sum(sizes))
         loop = asyncio.get_running_loop()
         futures: list[asyncio.Future[Done]] = [loop.create_future() for _ in works]
         until = monotonic() + self._settings.store_timeout_seconds
-        self._waiting.extend(map(_Waiting, works, futures, repeat(until)))
+        self._waiting.extend(map(_Waiting, works, sizes, futures, repeat(until)))
+        self._bytes += sum(sizes)
         self._start()
+        self._metrics.queue(len(self._waiting), self._bytes)
         done = await asyncio.gather(*futures, return_exceptions=True)
         for result in done:
             if isinstance(result, BaseException):
                 raise result
         return [result for result in done if not isinstance(result, BaseException)]
+
+    def _check_room(self, works: int, size: int) -> None:
+        """Refuse what does not fit; what is larger than the whole queue goes when nobody waits."""
+        if not self._waiting:
+            return
+        reason = None
+        if len(self._waiting) + works > self._settings.commit_queue_max:
+            reason = "operations"
+        elif self._bytes + size > self._settings.commit_queue_bytes_max:
+            reason = "bytes"
+        if reason is not None:
+            self._metrics.rejected(reason)
+            raise ServiceError(Category.UNAVAILABLE, _FULL)
 
     async def drain(self) -> None:
         """Wait until nothing is under way."""
@@ -95,6 +122,7 @@ class GroupCommit(Generic[Work, Done]):
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
         self._start()
+        self._metrics.queue(len(self._waiting), self._bytes)
 
     def _take(self) -> list[_Waiting[Work, Done]]:
         """The next group: in order, within the limits, no resource twice or under way already.
@@ -106,22 +134,28 @@ class GroupCommit(Generic[Work, Done]):
         total, now = 0, monotonic()
         while self._waiting and len(group) < self._settings.commit_operations_max:
             if self._waiting[0].until <= now:  # The groups before it ran to their deadlines.
-                _answer(self._waiting.popleft(), ServiceError(Category.TIMEOUT, _LATE))
+                _answer(self._next(), ServiceError(Category.TIMEOUT, _LATE))
                 continue
-            work = self._waiting[0].work
-            name, total = self._same(work), total + self._size(work)
+            name, total = self._same(self._waiting[0].work), total + self._waiting[0].size
             if name in names or (group and total > self._settings.commit_bytes_max):
                 break
             names.add(name)
-            group.append(self._waiting.popleft())
+            group.append(self._next())
         if group:
-            self._metrics.commit(len(group), len(self._waiting))
+            self._metrics.commit(len(group))
         return group
+
+    def _next(self) -> _Waiting[Work, Done]:
+        one = self._waiting.popleft()
+        self._bytes -= one.size
+        return one
 
     async def _run(self, group: Sequence[_Waiting[Work, Done]]) -> None:
         try:
             results = await self._commit([one.work for one in group])
         except BaseException as error:
+            if self._pulse is not None:
+                self._pulse.failed(error)
             for one in group:
                 _answer(one, error)
             if not isinstance(error, Exception):
@@ -129,6 +163,12 @@ class GroupCommit(Generic[Work, Done]):
             return
         for one, result in zip(group, results, strict=True):
             _answer(one, result)
+
+    def _refuse_waiting(self) -> None:
+        """MongoDB is away: those not begun yet would only wait to hear so."""
+        while self._waiting:
+            _answer(self._next(), refusal())
+        self._metrics.queue(0, 0)
 
 
 def _answer(one: _Waiting[Work, Done], answer: Done | BaseException) -> None:

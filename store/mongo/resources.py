@@ -47,6 +47,7 @@ if TYPE_CHECKING:
     from store.idempotency import Remembered, Slot
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database, Session
+    from store.mongo.pulse import Pulse
     from store.resources import (
         HistoryPage,
         HistoryQuery,
@@ -102,6 +103,7 @@ class MongoResources:
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        pulse: Pulse | None = None,
     ) -> None:
         self._settings = settings
         self._clock = clock
@@ -129,6 +131,7 @@ class MongoResources:
             size=lambda write: len(write.prepared.body.tail) if write.prepared else 0,
             settings=settings,
             metrics=metrics,
+            pulse=pulse,
         )
 
     async def drain(self) -> None:

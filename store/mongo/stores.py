@@ -14,6 +14,7 @@ from store.mongo.client import connect
 from store.mongo.dead_letters import MongoDeadLetters
 from store.mongo.guard import guarded
 from store.mongo.indexes import ensure_indexes
+from store.mongo.pulse import Pulse, refusal
 from store.mongo.resources import MongoResources
 
 if TYPE_CHECKING:
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
 
 CLOSE_SECONDS: Final = 0.5
+PING_SECONDS: Final = 2.0
+"""How long a sign of life may take; longer, and MongoDB counts as away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +42,8 @@ class Stores:
     attachments: AttachmentStore
     ping: Callable[[], Awaitable[None]]
     dead_letters: DeadLetters
+    check: Callable[[], None] = lambda: None
+    """Raises ServiceError `unavailable` while a write would be refused at once."""
 
 
 @asynccontextmanager
@@ -53,20 +58,28 @@ async def opened(
     database = client[settings.mongodb_database]
 
     async def ping() -> None:
-        with guarded(metrics, "ping", seconds=2):
+        with guarded(metrics, "ping", seconds=PING_SECONDS):
             await database.command("ping")
 
-    resources = MongoResources(database, settings=settings, clock=clock, metrics=metrics)
+    async def answers() -> None:
+        if pulse.lost:
+            raise refusal()
+        await ping()
+
+    pulse = Pulse(ping, metrics=metrics)
+    resources = MongoResources(database, settings=settings, clock=clock, metrics=metrics, pulse=pulse)
     letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics)
     try:
         with guarded(metrics, "ensure_indexes", seconds=settings.store_timeout_seconds):
             await ensure_indexes(database)
+        pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
-        yield Stores(resources, access, attachments, ping, letters)
+        yield Stores(resources, access, attachments, answers, letters, pulse.check)
     finally:
         await resources.drain()
         await letters.drain()
+        await pulse.stop()
         # Without a database to end the sessions with, closing would wait for it, and block the loop.
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()

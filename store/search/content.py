@@ -11,12 +11,12 @@ import re
 from typing import TYPE_CHECKING, Final
 
 from store.search.escapes import unescape
-from store.search.strings import fold, folded
+from store.search.strings import fold, folded_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
-    from store.fhir.datatypes import Json
+    from store.fhir.datatypes import Json, JsonObject
     from store.search.criteria import Filter
 
 CONTENT_MAX: Final = 50_000
@@ -41,36 +41,57 @@ def narrative(div: str) -> str:
 
 
 def _joined(text: str) -> str:
-    words = dict.fromkeys(folded(text).split())
-    return " " + " ".join(words) if words else ""
+    found = dict.fromkeys(folded_words(text))
+    return " " + " ".join(found) if found else ""
 
 
 def _plain(div: str) -> str:
     return html.unescape(_TAG.sub(" ", div))
 
 
-def _texts(value: Json) -> Iterator[str]:
+def _texts(value: Json) -> list[str]:
+    """What is said, in order. One list for all and no generators: this walks all of every push."""
     if isinstance(value, str):
-        if not _DATE.match(value):
-            yield value
-    elif isinstance(value, dict):
-        for name, inner in value.items():
-            if name == "div" and isinstance(inner, str):
-                yield _plain(inner)
-            elif name not in _NOT_SAID:
-                yield from _texts(inner)
-    elif isinstance(value, list):
-        for inner in value:
-            yield from _texts(inner)
+        return [value]
+    said: list[str] = []
+    if isinstance(value, dict):
+        _gather(value, said)
+    return said
+
+
+def _gather(element: JsonObject, said: list[str]) -> None:
+    for name, value in element.items():
+        if name in _NOT_SAID:
+            continue
+        if isinstance(value, str):
+            if name == "div":
+                said.append(_plain(value))
+            elif not (value[:4].isdigit() and _DATE.match(value)):
+                said.append(value)
+        elif isinstance(value, dict):
+            _gather(value, said)
+        elif isinstance(value, list):
+            _gather_list(value, said)
+
+
+def _gather_list(values: Sequence[Json], said: list[str]) -> None:
+    for value in values:
+        if isinstance(value, dict):
+            _gather(value, said)
+        elif isinstance(value, str):
+            if not (value[:4].isdigit() and _DATE.match(value)):
+                said.append(value)
+        elif isinstance(value, list):
+            _gather_list(value, said)
 
 
 def parse(text: str) -> tuple[str, ...]:
     """One alternative of a query, as folded words. Raises ValueError with the rule."""
-    words = tuple(dict.fromkeys(fold(unescape(text)).split()))
-    if not words:
+    wanted = tuple(dict.fromkeys(fold(unescape(text)).split()))
+    if not wanted:
         message = "the value has no letter or digit to search for"
         raise ValueError(message)
-    return words
+    return wanted
 
 
 def to_filter(field: str, values: Sequence[Sequence[str]]) -> Filter:

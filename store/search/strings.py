@@ -55,11 +55,18 @@ def fold(text: str) -> str:
 
 def folded(text: str) -> str:
     """The same for long texts, which are not worth remembering."""
+    return " ".join(folded_words(text))
+
+
+def folded_words(text: str) -> list[str]:
+    """The folded words of a text, in order."""
     if text.isascii():
-        return " ".join(_ASCII_WORDS.findall(text.translate(_DROPPED).lower()))
+        # Three replacements of what is rarely there are quicker than one translation of every character.
+        plain = text.replace("'", "").replace("`", "").replace(".", "")
+        return _ASCII_WORDS.findall(plain.lower())
     decomposed = unicodedata.normalize("NFKD", text.translate(_DROPPED)).casefold()
     base = "".join(c if c.isalnum() else " " for c in decomposed if not unicodedata.combining(c))
-    return " ".join(base.split())
+    return base.split()
 
 
 def parse(text: str, match: Match) -> str:

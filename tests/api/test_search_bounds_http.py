@@ -5,9 +5,6 @@ A refusal names the parameter and never repeats what was asked, neither in the a
 
 from __future__ import annotations
 
-import os
-import signal
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -16,10 +13,11 @@ from store.mongo.embedded import embedded
 from store.tenancy import SearchScope
 from tests.support.fhir import MRN, identified, patient, refers, report, resource
 from tests.support.lines import logged
+from tests.support.mongod import frozen
 from tests.support.service import FHIR_UTF8, opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterator
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from tests.support.service import Answer, Service
@@ -314,17 +312,6 @@ async def test_a_search_may_be_so_long_and_no_longer(trusted: Service) -> None:
 
 
 # --- how long
-
-
-@contextmanager
-def frozen(pid: int) -> Iterator[None]:
-    """The process stands still meanwhile: a database that hangs, and takes no connection either."""
-    os.kill(pid, signal.SIGSTOP)
-    try:
-        os.waitid(os.P_PID, pid, os.WSTOPPED | os.WNOWAIT)  # All of its threads: a signal takes its time.
-        yield
-    finally:
-        os.kill(pid, signal.SIGCONT)
 
 
 SEARCHES: Final = (

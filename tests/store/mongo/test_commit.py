@@ -14,6 +14,7 @@ from store.fhir.issues import Issue
 from store.metrics import StoreMetrics
 from store.mongo import commit
 from store.mongo.commit import GroupCommit
+from store.mongo.pulse import Pulse
 from store.settings import StoreSettings
 
 if TYPE_CHECKING:
@@ -44,8 +45,13 @@ class Desk:
             same=lambda work: work.name,
             size=lambda work: work.size,
             settings=StoreSettings.model_validate(settings),
-            metrics=StoreMetrics(self.registry),
+            metrics=(metrics := StoreMetrics(self.registry)),
+            pulse=(pulse := Pulse(self.ping, metrics=metrics)),
         )
+        self.pulse = pulse
+
+    async def ping(self) -> None:
+        await self.gate.wait()
 
     async def commit(self, works: Sequence[Work]) -> list[str | ServiceError]:
         self.groups.append(list(works))
@@ -166,11 +172,59 @@ async def test_a_full_queue_refuses_at_once_and_only_the_one_too_many() -> None:
     with pytest.raises(ServiceError) as caught:
         await desk.queue.submit([Work("d")])
     assert caught.value.category is Category.UNAVAILABLE
-    assert caught.value.issues[0].code == "throttled"
+    assert caught.value.issues[0].code == "transient"
     desk.gate.set()
     assert await under_way == ["a0"]
     assert [await task for task in waiting] == [["b0"], ["c0"]]
     assert await desk.queue.submit([Work("d")]) == ["d0"]
+
+
+async def test_a_queue_is_full_by_bytes_as_well() -> None:
+    desk = Desk(commit_queue_bytes_max=1_000_000)
+    desk.gate.clear()
+    tasks = [desk.submitted(Work("a", size=5_000_000)), desk.submitted(Work("b", size=600_000))]
+    await turn()
+    assert desk.registry.get_sample_value("dod_store_commit_queue_bytes") == 600_000
+    with pytest.raises(ServiceError) as caught:
+        await desk.queue.submit([Work("c", size=200_000), Work("d", size=200_001)])
+    assert caught.value.category is Category.UNAVAILABLE
+    rejected = desk.registry.get_sample_value("dod_store_pushes_rejected_total", {"reason": "bytes"})
+    assert rejected == 1
+    tasks.append(desk.submitted(Work("c", size=400_000)))
+    await turn()
+    desk.gate.set()
+    await asyncio.gather(*tasks)
+    assert names(desk.groups) == ["a", "bc"]
+    assert desk.registry.get_sample_value("dod_store_commit_queue_bytes") == 0
+
+
+@pytest.mark.parametrize("category", [Category.UNAVAILABLE, Category.TIMEOUT])
+async def test_when_the_database_is_away_those_that_wait_are_told_and_new_ones_refused(
+    category: Category,
+) -> None:
+    desk = Desk(commit_operations_max=1)
+    desk.fail = ServiceError(category)
+    desk.gate.clear()
+    tasks = [desk.submitted(Work(name)) for name in "abc"]
+    await turn()
+    desk.gate.set()
+    errors = await asyncio.gather(*tasks, return_exceptions=True)
+    said = [error.category for error in errors if isinstance(error, ServiceError)]
+    assert said == [category, Category.UNAVAILABLE, Category.UNAVAILABLE]
+    assert names(desk.groups) == ["a"], "those that waited were not begun"
+    desk.fail = None
+    await turn()
+    assert await desk.queue.submit([Work("d")]) == ["d0"]
+
+
+async def test_nothing_new_is_taken_while_the_database_is_away() -> None:
+    desk = Desk()
+    desk.gate.clear()
+    desk.pulse.failed(ServiceError(Category.TIMEOUT))
+    with pytest.raises(ServiceError):
+        await desk.queue.submit(works("a"))
+    assert desk.groups == []
+    await desk.pulse.stop()
 
 
 async def test_a_push_larger_than_the_queue_is_taken_when_nobody_waits() -> None:
@@ -202,13 +256,13 @@ async def test_of_several_works_the_first_refusal_is_raised_after_all_are_done()
 
 async def test_a_failure_reaches_its_group_and_no_other() -> None:
     desk = Desk(commit_parallel=1)
-    desk.fail = ServiceError(Category.TIMEOUT)
+    desk.fail = ServiceError(Category.FAULT)
     desk.gate.clear()
     failing = [desk.submitted(Work("a")), desk.submitted(Work("b"))]
     await turn()
     desk.gate.set()
     errors = await asyncio.gather(*failing, return_exceptions=True)
-    assert [error.category for error in errors if isinstance(error, ServiceError)] == [Category.TIMEOUT] * 2
+    assert [error.category for error in errors if isinstance(error, ServiceError)] == [Category.FAULT] * 2
     assert errors[0] is not errors[1]
     desk.fail = None
     assert await desk.queue.submit([Work("c")]) == ["c0"]

@@ -1,0 +1,227 @@
+"""Files taken apart into bodies: JSON whole, NDJSON line by line, .gz and .zip streamed, folders in order.
+
+At no time is more in memory than one body; what an archive expands to is bounded.
+"""
+
+from __future__ import annotations
+
+import gzip
+import zipfile
+import zlib
+from enum import StrEnum
+from functools import partial
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping
+
+
+class Kind(StrEnum):
+    """What a file is, by its name."""
+
+    JSON = "json"
+    NDJSON = "ndjson"
+    GZIP = "gz"
+    ZIP = "zip"
+
+
+_SUFFIXES: Final[Mapping[str, Kind]] = {
+    ".json": Kind.JSON,
+    ".ndjson": Kind.NDJSON,
+    ".jsonl": Kind.NDJSON,
+    ".gz": Kind.GZIP,
+    ".zip": Kind.ZIP,
+}
+_UNREADABLE: Final = (
+    OSError,
+    EOFError,
+    zlib.error,
+    zipfile.BadZipFile,
+    RuntimeError,  # Of zipfile: the member is encrypted.
+    NotImplementedError,  # Of zipfile: a compression that Python does not know.
+)
+
+
+class Source(NamedTuple):
+    """A file as it was found. Another size or moment makes it another file."""
+
+    path: Path
+    kind: Kind
+    size: int
+    changed: int
+    """In nanoseconds."""
+
+
+class Piece(NamedTuple):
+    """One body of a source, or why there is none."""
+
+    source: Source
+    member: str
+    """Of an archive; else empty."""
+    line: int
+    """From 1 in NDJSON; 0: the whole file."""
+    start: int
+    """Where it is in the expanded bytes of its member; `end` is where the next one starts."""
+    end: int
+    read: int
+    """How far into the source this is, in the source's own bytes."""
+    body: bytes | None = None
+    fault: str = ""
+
+    @property
+    def where(self) -> str:
+        """For people: file, member, line."""
+        parts = [str(self.source.path), self.member, f"line {self.line}" if self.line else ""]
+        return ": ".join(part for part in parts if part)
+
+
+class Bounds(NamedTuple):
+    """How much of a file may be in memory, or come out of it."""
+
+    body_bytes: int
+    expanded_bytes: int
+
+
+def sources(paths: Iterable[Path], *, skipped: Callable[[Path], None]) -> Iterator[Source]:
+    """The files at these paths: those named as they are, those in folders by their suffix, in order.
+
+    Raises OSError for a path that is not there.
+    """
+    for path in paths:
+        if not path.is_dir():
+            yield _source(path, _SUFFIXES.get(path.suffix.lower(), Kind.JSON))
+            continue
+        for found in sorted(path.rglob("*")):
+            hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
+            if hidden or not found.is_file():
+                continue
+            kind = _SUFFIXES.get(found.suffix.lower())
+            if kind is None:
+                skipped(found)
+            else:
+                yield _source(found, kind)
+
+
+def _source(path: Path, kind: Kind) -> Source:
+    found = path.stat()
+    return Source(path.absolute(), kind, found.st_size, found.st_mtime_ns)
+
+
+def pieces(source: Source, bounds: Bounds) -> Iterator[Piece]:
+    """The bodies of a source, in order. What cannot be read is a piece with a fault, and ends its member."""
+    try:
+        with source.path.open("rb") as raw:
+            match source.kind:
+                case Kind.ZIP:
+                    yield from _archive(source, raw, bounds)
+                case Kind.GZIP:
+                    with gzip.GzipFile(fileobj=raw) as stream:
+                        part = _Part(source, "", raw.tell, _Expanded(bounds))
+                        yield from part.pieces(stream, _inner_kind(source.path.name))
+                case kind:
+                    yield from _Part(source, "", raw.tell, _Expanded(bounds)).pieces(raw, kind)
+    except _UNREADABLE as error:
+        yield _fault(source, "", f"cannot be read: {_reason(error)}", source.size)
+
+
+def _archive(source: Source, raw: IO[bytes], bounds: Bounds) -> Iterator[Piece]:
+    """The members of a zip, in the order in which they lie there."""
+    expanded, passed = _Expanded(bounds), 0
+    with zipfile.ZipFile(raw) as archive:
+        for member in archive.infolist():
+            before, passed = passed, passed + member.compress_size
+            if member.is_dir() or Path(member.filename).name.startswith("."):
+                continue
+            kind = _SUFFIXES.get(Path(member.filename).suffix.lower())
+            part = _Part(source, member.filename, partial(int, before), expanded)
+            if kind is None or kind is Kind.ZIP:
+                text = "is not JSON, NDJSON or .gz by its name" if kind is None else "is a zip within a zip"
+                yield _fault(source, member.filename, text, before)
+                continue
+            try:
+                with archive.open(member) as stream:
+                    if kind is Kind.GZIP:
+                        with gzip.GzipFile(fileobj=stream) as inner:
+                            yield from part.pieces(inner, _inner_kind(member.filename))
+                    else:
+                        yield from part.pieces(stream, kind)
+            except _UNREADABLE as error:
+                yield _fault(source, member.filename, f"cannot be read: {_reason(error)}", before)
+            if expanded.over:
+                return
+
+
+def _inner_kind(name: str) -> Kind | None:
+    """What is inside `….gz`; None when its name does not say."""
+    return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix)
+
+
+class _Expanded:
+    """Bytes that came out of one source so far."""
+
+    def __init__(self, bounds: Bounds) -> None:
+        self.bounds = bounds
+        self.bytes = 0
+
+    @property
+    def over(self) -> bool:
+        return self.bytes > self.bounds.expanded_bytes
+
+
+class _Part(NamedTuple):
+    """One file, or one member of an archive."""
+
+    source: Source
+    member: str
+    tell: Callable[[], int]
+    expanded: _Expanded
+
+    def pieces(self, stream: IO[bytes] | gzip.GzipFile, kind: Kind | None) -> Iterator[Piece]:
+        largest, line, start = self.expanded.bounds.body_bytes, 0, 0
+        if kind is Kind.JSON:
+            yield self._piece(0, 0, stream.read(largest + 1))
+            return
+        while text := stream.readline(largest + 1):
+            if kind is None:
+                kind = Kind.NDJSON
+                if not text.rstrip().endswith(b"}"):  # An object that goes on in the next line.
+                    yield self._piece(0, 0, text + stream.read(max(largest + 1 - len(text), 0)))
+                    return
+            line += 1
+            piece = self._piece(line, start, text)
+            while len(text) > largest and not text.endswith(b"\n"):  # The rest of a line too long.
+                text = stream.readline(largest + 1)
+                self.expanded.bytes += len(text)
+                piece = piece._replace(end=piece.end + len(text))
+                if not text or self.expanded.over:
+                    break
+            start = piece.end
+            if piece.fault or (piece.body and not piece.body.isspace()):
+                yield piece
+            if self.expanded.over:
+                return
+
+    def _piece(self, line: int, start: int, body: bytes) -> Piece:
+        self.expanded.bytes += len(body)
+        bounds, end = self.expanded.bounds, start + len(body)
+        fault = ""
+        if len(body) > bounds.body_bytes:
+            fault = f"is larger than the {bounds.body_bytes:,} bytes that a body may have"
+        elif self.expanded.over:
+            fault = f"expands to more than {bounds.expanded_bytes:,} bytes (`DOD_LOAD_EXPANDED_BYTES_MAX`)"
+        kept = None if fault else body
+        return Piece(self.source, self.member, line, start, end, self.tell(), kept, fault)
+
+
+def _fault(source: Source, member: str, text: str, read: int) -> Piece:
+    return Piece(source, member, 0, 0, 0, read, None, text)
+
+
+def _reason(error: Exception) -> str:
+    """Why, without what the file says."""
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):
+        return "it is encrypted"
+    return "it is damaged, or no such archive"

@@ -1,0 +1,161 @@
+"""Which bodies of which files are stored: what a load that was killed goes on from.
+
+One line is appended when a body is acknowledged as durable, so at a kill only what was under way is unknown
+and pushed again, which changes nothing. A line holds no content: a digest of the file's name, size and
+moment, a range of bytes, counts.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hmac
+import json
+import os
+from bisect import bisect_right
+from collections import Counter
+from hashlib import sha256
+from typing import TYPE_CHECKING, Self
+
+from store.errors import StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import Container
+    from pathlib import Path
+
+    from ingest.files import Piece, Source
+
+
+class Spans:
+    """Ranges of bytes, merged where they meet."""
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self.ends: list[int] = []
+
+    def add(self, start: int, end: int) -> None:
+        """Add a range that overlaps none; one that is there already is ignored."""
+        if self.holds(start):
+            return
+        at = bisect_right(self.starts, start)
+        joins_next = at < len(self.starts) and self.starts[at] <= end
+        if at and self.ends[at - 1] >= start:
+            self.ends[at - 1] = self.ends[at] if joins_next else end
+            if joins_next:
+                del self.starts[at], self.ends[at]
+        elif joins_next:
+            self.starts[at] = start
+        else:
+            self.starts.insert(at, start)
+            self.ends.insert(at, end)
+
+    def holds(self, start: int) -> bool:
+        """Whether a range covers this place."""
+        at = bisect_right(self.starts, start)
+        return at > 0 and start < self.ends[at - 1]
+
+
+class Journal:
+    """The journal of all loads into one database, open for one of them."""
+
+    def __init__(self, file: int, path: Path, secret: bytes) -> None:
+        self._file = file
+        self._path = path
+        self._secret = secret
+        self._spans: dict[str, Spans] = {}
+        self._counts: dict[str, Counter[str]] = {}
+
+    @classmethod
+    def opened(cls, path: Path, *, secret: bytes) -> Self:
+        """Read what is there. Raises StartupError when another load holds it, or it is not a journal.
+
+        `secret` is the database's own, so that in another database nothing counts as stored.
+        """
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+        except OSError as error:
+            raise StartupError(f"The journal {path} cannot be written: {error.strerror}.") from None
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(file)
+            text = f"Another `dod load` uses the journal {path}; `--journal` names another one."
+            raise StartupError(text) from None
+        journal = cls(file, path, secret)
+        try:
+            journal._read()
+        except BaseException:
+            journal.close()
+            raise
+        return journal
+
+    def close(self) -> None:
+        """Let go of the file."""
+        os.close(self._file)
+
+    def name(self, source: Source, tenant: str) -> str:
+        """What a file is called here: another one with another size, moment, tenant or database."""
+        text = json.dumps([tenant, str(source.path), source.size, source.changed])
+        return hmac.digest(self._secret, text.encode(), sha256)[:12].hex()
+
+    def holds(self, name: str, piece: Piece) -> bool:
+        """Whether this body is stored."""
+        spans = self._spans.get(f"{name}:{piece.member}")
+        return spans is not None and spans.holds(piece.start)
+
+    def before(self, name: str) -> Counter[str]:
+        """What became of the resources of a file so far."""
+        return self._counts.get(name, Counter())
+
+    def add(self, name: str, piece: Piece, counts: Counter[str]) -> None:
+        """A body is stored."""
+        os.write(self._file, _line(name, piece.member, piece.start, piece.end, counts))
+        self._take(name, piece.member, piece.start, piece.end, {})
+
+    def forget(self, names: Container[str]) -> None:
+        """These files shall be loaded anew."""
+        self._counts = {name: counts for name, counts in self._counts.items() if name not in names}
+        self._spans = {
+            kept: spans for kept, spans in self._spans.items() if kept.partition(":")[0] not in names
+        }
+        self.compact()
+
+    def compact(self) -> None:
+        """Write it anew with ranges merged. Killed meanwhile, the old one stays."""
+        fresh = self._path.with_name(self._path.name + ".new")
+        file = os.open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
+        fcntl.flock(file, fcntl.LOCK_EX)
+        counts = {name: dict(found) for name, found in self._counts.items()}
+        with os.fdopen(os.dup(file), "wb") as out:
+            for kept, spans in self._spans.items():
+                name, _, member = kept.partition(":")
+                for start, end in zip(spans.starts, spans.ends, strict=True):
+                    out.write(_line(name, member, start, end, counts.pop(name, {})))
+        os.fsync(file)
+        fresh.replace(self._path)
+        os.close(self._file)
+        self._file = file
+
+    def _read(self) -> None:
+        with os.fdopen(os.dup(self._file), "rb") as lines:
+            lines.seek(0)
+            number = 0
+            for number, line in enumerate(lines, 1):
+                if not line.endswith(b"\n"):
+                    break  # Torn by a kill: that body is pushed again.
+                try:
+                    name, member, start, end, counts = json.loads(line)
+                    self._take(name, member, int(start), int(end), counts)
+                except (ValueError, TypeError, AttributeError):
+                    raise StartupError(f"{self._path} is not a journal: line {number}.") from None
+        if number:
+            self.compact()
+
+    def _take(self, name: str, member: str, start: int, end: int, counts: dict[str, int]) -> None:
+        self._spans.setdefault(f"{name}:{member}", Spans()).add(start, max(end, start + 1))
+        if counts:
+            self._counts.setdefault(name, Counter()).update(counts)
+
+
+def _line(name: str, member: str, start: int, end: int, counts: dict[str, int]) -> bytes:
+    return json.dumps([name, member, start, end, counts], separators=(",", ":")).encode() + b"\n"
