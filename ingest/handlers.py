@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
-from ingest import push, replies
+from ingest import delivery, push, replies
 from ingest.bundles import entries_of, interaction
 from ingest.decode import decode
 from ingest.keys import (
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from ingest.bundles import BundleEntry
 
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
+_HANDLING: Final = re.compile(r"\bhandling\s*=\s*\"?(strict|lenient)\b")
 _PHASES: Final = ("DELETE", "POST", "PUT", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
 _LETTERS: Final[Mapping[str, str]] = {"DELETE": "d", "POST": "c", "PUT": "u", "GET": "r", "HEAD": "r"}
@@ -55,6 +56,12 @@ def _pusher(request: web.Request) -> Pusher:
 
 def _prefer(request: web.Request) -> str:
     return ", ".join(request.headers.getall("Prefer", ()))
+
+
+def _strict(request: web.Request, to: Pusher) -> bool:
+    """Whether deviations refuse: as this request prefers, else as the settings say."""
+    handling = _HANDLING.search(_prefer(request).lower())
+    return handling[1] == "strict" if handling else to.settings.validation == "strict"
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -102,8 +109,12 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def process_message(request: web.Request) -> web.StreamResponse:
     """POST {base}/$process-message, and upstream's names for it."""
     to = _pusher(request)
-    done = await push.message(to, decode(await request.read()))
-    entries = [replies.entry_of(one, base=to.base) for one in done]
+    operation, strict = request.path.rpartition("/")[2], _strict(request, to)
+    done = await delivery.message(to, decode(await request.read()), operation=operation, strict=strict)
+    entries = [
+        replies.entry_of_error(one) if isinstance(one, ServiceError) else replies.entry_of(one, base=to.base)
+        for one in done
+    ]
     return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 
 

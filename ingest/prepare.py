@@ -22,9 +22,18 @@ class Ready(NamedTuple):
     tolerances: tuple[str, ...]
 
 
-def prepare(resource: JsonObject, resource_id: str, *, base: str, fresh: bool = False) -> Ready:
+def prepare(
+    resource: JsonObject,
+    resource_id: str,
+    *,
+    base: str,
+    fresh: bool = False,
+    companion: bool = False,
+    strict: bool = False,
+) -> Ready:
     """One pushed resource under the id it will have.
 
+    A companion of a report is kept with faults that do not touch search, unless handling is strict.
     Raises ServiceError `unprocessable` with every issue found.
     """
     mended, applied = mend(resource)

@@ -1,4 +1,4 @@
-"""What a push does to the store: create, update, delete, and the upserts of a message."""
+"""What a push does to the store: create, update, delete. `delivery` has the upserts of a message."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from ingest.identity import stable_id
-from ingest.messages import place, read_message
 from ingest.prepare import prepare
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
@@ -35,6 +34,8 @@ class Pushed(NamedTuple):
 
     result: PutResult
     tolerances: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What else is to be said of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,32 +130,6 @@ async def delete(to: Pusher, key: ResourceKey, *, only_version: int | None = Non
     return gone
 
 
-async def message(to: Pusher, bundle: JsonObject) -> list[Pushed]:
-    """Upsert all resources of a message; when one is refused, nothing is stored. In the order of entries."""
-    read = read_message(bundle, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
-    for entry in read.entries:
-        check_scope(to.caller, str(entry.resource["resourceType"]), "cu")
-    known = await to.store.identified(to.tenant, read.identifiers)
-    placed = place(read, to.tenant, known=known, secret=to.secret)
-    readies, issues = [], []
-    for number, (resource, resource_id) in enumerate(placed):
-        try:
-            readies.append(prepare(resource, resource_id, base=to.base))
-        except ServiceError as error:
-            issues += [_at_entry(issue, number) for issue in error.issues]
-    if issues:
-        raise ServiceError(Category.UNPROCESSABLE, *issues)
-    # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
-    unique = {ready.prepared.key: ready.prepared for ready in readies}
-    ordered = sorted(unique.values(), key=lambda one: one.key.type == "DiagnosticReport")
-    results = await to.store.put_many(to.tenant, ordered)
-    by_key = {result.stored.key: result for result in results}
-    return [
-        _counted(to, Pushed(by_key[ready.prepared.key], (*read.tolerances, *ready.tolerances)))
-        for ready in readies
-    ]
-
-
 def check_scope(caller: Caller, resource_type: str, letters: str) -> None:
     """Raise ServiceError `forbidden` unless the token allows these interactions on the type."""
     if not caller.may(resource_type, letters):
@@ -162,7 +137,7 @@ def check_scope(caller: Caller, resource_type: str, letters: str) -> None:
         raise ServiceError(Category.FORBIDDEN, Issue("forbidden", text))
 
 
-def _at_entry(issue: Issue, number: int) -> Issue:
+def at_entry(issue: Issue, number: int) -> Issue:
     """An issue of a resource as one of its Bundle."""
     where = f"Bundle.entry[{number}].resource"
     inner = tuple(f"{where}{path[path.find('.') :] if '.' in path else ''}" for path in issue.expression)

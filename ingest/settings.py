@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -12,3 +14,6 @@ class IngestSettings(BaseModel):
 
     bundle_entries_max: int = Field(default=5_000, ge=1)
     """Most entries of one Bundle; each is a resource to validate, index and store."""
+    validation: Literal["lenient", "strict"] = "lenient"
+    """What deviations from R4 come to: mended or kept, and named in the reply; or refused, every one listed.
+    `Prefer: handling=` says otherwise for one message."""

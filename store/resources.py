@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias
 
 from typing_extensions import override
 
@@ -37,6 +37,11 @@ class Identified(NamedTuple):
 
     type: str
     spelling: str
+
+
+SourceTime: TypeAlias = str
+"""When a source says that a content is from: UTC instants of one width, the best evidence first, joined by
+spaces, so that text compares as time does. Empty: it does not say."""
 
 
 class Unstamped(NamedTuple):
@@ -73,6 +78,10 @@ class Prepared:
     """Create, but never replace: what is there already answers with `Outcome.EXISTS`."""
     only_version: int | None = None
     """Replace this version or fail with `precondition` (`If-Match`)."""
+    sourced: SourceTime = ""
+    """When the source says that it is from; an older one than what is stored answers `Outcome.STALE`."""
+    companion: bool = False
+    """It came along with a report, and may leave the current data when no report refers to it any more."""
 
 
 class Outcome(StrEnum):
@@ -84,6 +93,8 @@ class Outcome(StrEnum):
     """Identical content: no new version."""
     EXISTS = "exists"
     """It was to be created only if absent, and is there. `Stored.raw` is empty."""
+    STALE = "stale"
+    """A newer one, by the source's time, is current: kept in the history, `Stored` is that version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +200,17 @@ class ResourceStore(Protocol):
 
         Raises ServiceError `precondition` when `only_version` is given and not the current one.
         """
+
+    async def preceding(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | None:
+        """What was current before this version; None when nothing was, or it was a deletion."""
+
+    async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> frozenset[ResourceKey]:
+        """Those that came along with a report and that no current resource of their patient refers to."""
+
+    async def retire(
+        self, tenant: Tenant, keys: Sequence[ResourceKey], *, sourced: SourceTime
+    ) -> frozenset[ResourceKey]:
+        """Delete companions unless their source confirmed them after this time. Those that went."""
 
     async def identified(
         self, tenant: Tenant, wanted: Sequence[Identified]
