@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from store.fhir.datatypes import JsonObject
+    from store.fhir.datatypes import Json, JsonObject
 
 _LISTS: Final[Mapping[str, frozenset[str]]] = {
     "DiagnosticReport": frozenset(
@@ -68,6 +68,21 @@ def _without_null(resource: JsonObject) -> JsonObject:
     return {name: value for name, value in resource.items() if value is not None}
 
 
+def without_blanks(resource: JsonObject) -> JsonObject:
+    """Without the empty strings and nulls anywhere inside; a null in a list keeps the place of its sibling."""
+    return {name: _solid(value) for name, value in resource.items() if not _is_blank(value)}
+
+
+def _solid(value: Json) -> Json:
+    if isinstance(value, dict):
+        return without_blanks(value)
+    return [_solid(one) for one in value] if isinstance(value, list) else value
+
+
+def _is_blank(value: Json) -> bool:
+    return value is None or value == ""
+
+
 TOLERANCES: Final = (
     Tolerance("null-element", "Elements that are null, as ORMs write them.", _without_null),
     Tolerance("empty-element", "Elements that are an empty string, list or object.", _without_empty),
@@ -77,6 +92,17 @@ TOLERANCES: Final = (
         _listed,
     ),
 )
+
+
+KEPT: Final[Mapping[str, str]] = {
+    "blank-inside": "Empty strings and nulls inside an element, as interface engines write them: left out.",
+    "missing-required": "A companion, or a report in strict handling, lacks an element that R4 requires.",
+    "faulty-companion": "What came along with a report breaks a rule of R4: kept if it can be, else refused alone.",
+    "no-message-header": "A message without MessageHeader.",
+    "operation-mismatch": "A message that its operation is not for, or whose header names another event.",
+    "dangling-focus": "A MessageHeader whose focus is not in the message.",
+}
+"""Deviations that are named and counted as well, found where more is known than one resource."""
 
 
 def mend(resource: JsonObject) -> Mended:
