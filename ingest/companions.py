@@ -7,18 +7,19 @@ refers to is looked at, only where no current resource refers to it, and never w
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 import orjson
 
 from store.fhir.datatypes import Path
 from store.fhir.references import parse
-from store.resources import Outcome, ResourceKey, Stored
+from store.resources import Gone, Outcome, ResourceKey, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from store.resources import PutResult, ResourceStore, SourceTime
+    from store.resources import Prepared, PutResult, ResourceStore, SourceTime
     from store.tenancy import Tenant
 
 COMPANION_TYPES: Final = frozenset({"Observation", "Media"})
@@ -58,6 +59,27 @@ async def clean_up(
             past = await asyncio.gather(*(store.preceding(tenant, one, _NEWEST) for one in retired))
             left = {inner for one in past if one for inner in companions(one, base)}
     return gone
+
+
+async def revive(
+    store: ResourceStore,
+    tenant: Tenant,
+    sent: Sequence[Prepared],
+    results: Mapping[ResourceKey, PutResult],
+    *,
+    base: str,
+) -> dict[ResourceKey, PutResult]:
+    """Put companions again that came too late only because another report had let go of them."""
+    late = {key for key, result in results.items() if result.outcome is Outcome.STALE}
+    wanted = {
+        inner
+        for key, result in results.items()
+        if key not in late
+        for inner in companions(result.stored, base) & late
+    }
+    gone = [one for one in wanted if isinstance(await store.get(tenant, one), Gone)]
+    again = [replace(one, sourced="") for one in sent if one.key in gone]
+    return {one.stored.key: one for one in await store.put_many(tenant, again)} if again else {}
 
 
 async def _left_behind(

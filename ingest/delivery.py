@@ -9,12 +9,13 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ingest.companions import COMPANION_TYPES, clean_up
+from ingest.companions import COMPANION_TYPES, clean_up, revive
 from ingest.messages import MAIN, place, read_message
 from ingest.prepare import Ready, prepare
 from ingest.push import Pushed, at_entry, check_scope
 from ingest.source_time import message_time, source_time
 from store.errors import Category, ServiceError
+from store.resources import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -50,6 +51,8 @@ async def message(
     unique = {ready.prepared.key: ready.prepared for ready in dated if isinstance(ready, Ready)}
     ordered = sorted(unique.values(), key=lambda one: one.key.type == "DiagnosticReport")
     results = {result.stored.key: result for result in await to.store.put_many(to.tenant, ordered)}
+    if any(result.outcome is Outcome.STALE for result in results.values()):
+        results |= await revive(to.store, to.tenant, ordered, results, base=to.base)
     latest = max((one.sourced for one in ordered), default="")
     gone = await clean_up(to.store, to.tenant, results, sourced=latest, base=to.base)
     return [_delivered(to, one, results, gone, read.tolerances if n == 0 else ()) for n, one in enumerate(dated)]

@@ -77,7 +77,7 @@ def _of_type(resource: JsonObject, resource_type: str, found: list[Issue]) -> No
             strange = isinstance(one, dict) and any(
                 key not in _REFERENCE and not key.startswith("_") for key in one
             )
-            if strange or isinstance(one, str):
+            if strange:
                 _tell(found, (None, resource_type), name, "must be a Reference", "structure")
 
 
@@ -137,8 +137,6 @@ def _list(values: list[Json], where: Where, name: str, found: list[Issue], depth
                 _object(value, at, found, depth + 1)
             else:
                 _tell(found, *at, EMPTY)
-        elif type(value) is list:
-            _tell(found, where, f"{name}[{number}]", "must not be a list within a list", "structure")
 
 
 _NAME: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}", re.ASCII)

@@ -70,7 +70,8 @@ class Orphans:
             ids = [document_id(str(tenant), *one) for one in keys]
             fields = {"type": 1, "id": 1, "keys": 1}
             # One whose patient is not known cannot be asked for cheaply: it stays.
-            found = await self._read.find({"_id": {"$in": ids}, "companion": True}, fields).to_list(None)
+            wanted = {"_id": {"$in": ids}, "companion": True, "deleted": None}
+            found = await self._read.find(wanted, fields).to_list(None)
             by_type = sorted((ResourceKey(d["type"], d["id"]), _patients(d)) for d in found if _patients(d))
             for resource_type, group in groupby(by_type, key=lambda one: one[0].type):
                 free |= await self._free(tenant, resource_type, list(group))

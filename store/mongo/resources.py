@@ -357,7 +357,9 @@ def _step(
             return _Step(None)
         gone = Gone(write.key, number, updated)
         tombstone = to_tombstone(write.tenant, write.key, number, updated)
-        return _Step(gone, {**tombstone, **carried(current, write.retiring or "")}, replaces)
+        # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
+        extras = carried(current, write.retiring or "", companion=write.retiring is not None)
+        return _Step(gone, {**tombstone, **extras}, replaces)
     if current and not deleted:
         before = updated_of(current)
         if write.prepared.only_absent:

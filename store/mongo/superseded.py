@@ -169,7 +169,8 @@ def is_late(current: Mapping[str, Any], prepared: Prepared, *, deleted: bool, ar
     known = current.get("sourced", "")
     if not prepared.sourced or not known:
         return False
-    same = prepared.sourced == known and not arrival and not deleted
+    retired = deleted and current.get("companion")
+    same = prepared.sourced == known and not arrival and (retired or not deleted)
     return bool(prepared.sourced < known or same)
 
 
