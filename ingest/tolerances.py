@@ -69,18 +69,25 @@ def _without_null(resource: JsonObject) -> JsonObject:
 
 
 def without_blanks(resource: JsonObject) -> JsonObject:
-    """Without the empty strings and nulls anywhere inside; a null in a list keeps the place of its sibling."""
-    return {name: _solid(value) for name, value in resource.items() if not _is_blank(value)}
+    """Without the empty strings and nulls anywhere inside, and without what had nothing else.
+
+    In a list, null and text keep their place: a sibling list may belong to them.
+    """
+    solid = ((name, value, _solid(value)) for name, value in resource.items())
+    return {name: after for name, before, after in solid if not _is_blank(before, after)}
 
 
 def _solid(value: Json) -> Json:
     if isinstance(value, dict):
         return without_blanks(value)
-    return [_solid(one) for one in value] if isinstance(value, list) else value
+    if not isinstance(value, list):
+        return value
+    solid = ((one, _solid(one)) for one in value)
+    return [after for before, after in solid if not (isinstance(before, dict) and _is_blank(before, after))]
 
 
-def _is_blank(value: Json) -> bool:
-    return value is None or value == ""
+def _is_blank(before: Json, after: Json) -> bool:
+    return before is None or before == "" or (after in ({}, []) and bool(before))
 
 
 TOLERANCES: Final = (
