@@ -1,7 +1,8 @@
 """What comes along with a report and has no life of its own: it leaves with the version that brought it.
 
-Patients, orders, specimens, organisations stay whatever a report says. Only what a version that is not current
-refers to is looked at, only where no current resource refers to it, and never what was also pushed by itself.
+Patients, orders, specimens, organisations stay whatever a report says. Only what a version that is not
+current refers to is looked at, only where no current resource refers to it, never what was also pushed by
+itself.
 """
 
 from __future__ import annotations

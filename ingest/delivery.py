@@ -33,7 +33,10 @@ _GENERAL: Final = "$process-message"
 async def message(
     to: Pusher, bundle: JsonObject, *, operation: str = _GENERAL, strict: bool = False
 ) -> list[Delivered]:
-    """Upsert the resources of a message. In the order of entries. Raises ServiceError when nothing is stored."""
+    """Upsert the resources of a message, answered in the order of entries.
+
+    Raises ServiceError when nothing is stored.
+    """
     read = read_message(
         bundle,
         client=to.caller.client,
@@ -55,7 +58,9 @@ async def message(
         results |= await revive(to.store, to.tenant, ordered, results, base=to.base)
     latest = max((one.sourced for one in ordered), default="")
     gone = await clean_up(to.store, to.tenant, results, sourced=latest, base=to.base)
-    return [_delivered(to, one, results, gone, read.tolerances if n == 0 else ()) for n, one in enumerate(dated)]
+    return [
+        _delivered(to, one, results, gone, read.tolerances if n == 0 else ()) for n, one in enumerate(dated)
+    ]
 
 
 def _delivered(
@@ -114,7 +119,5 @@ def _dated(
             continue
         sourced = source_time(entry.resource, message=made, now=now)
         companion = reported and ready.prepared.key.type in COMPANION_TYPES
-        dated.append(
-            ready._replace(prepared=replace(ready.prepared, sourced=sourced, companion=companion))
-        )
+        dated.append(ready._replace(prepared=replace(ready.prepared, sourced=sourced, companion=companion)))
     return dated

@@ -24,7 +24,7 @@ class Operation(NamedTuple):
     type: str
     """There must be one of this type."""
     events: tuple[str, ...]
-    """How the header's event may end, when it is one of upstream's: `…/EventDefinition/…`, `DiagnosticReport-New`."""
+    """What the header's event may be, when it is one of upstream's."""
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {

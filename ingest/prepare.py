@@ -31,7 +31,7 @@ class Ready(NamedTuple):
     tolerances: tuple[str, ...]
 
 
-def prepare(
+def prepare(  # noqa: PLR0913 -- how it came, by name
     resource: JsonObject,
     resource_id: str,
     *,

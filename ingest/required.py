@@ -1,4 +1,4 @@
-"""Elements that R4 requires of the types that travel with reports. Nothing is refused for them, unless strict.
+"""Elements that R4 requires of the types that travel with reports. Only strict handling refuses for them.
 
 What search cannot do without is in `validate`. https://hl7.org/fhir/R4/resourcelist.html
 """

@@ -25,7 +25,12 @@ AHEAD_MAX: Final = timedelta(days=1)
 
 def message_time(bundle: JsonObject, header: JsonObject | None) -> Json:
     """When the message says it was made; MessageHeader.timestamp is where STU3 had it."""
-    held = (bundle.get("timestamp"), (header or {}).get("timestamp"), _updated(bundle), _updated(header or {}))
+    held = (
+        bundle.get("timestamp"),
+        (header or {}).get("timestamp"),
+        _updated(bundle),
+        _updated(header or {}),
+    )
     return next((one for one in held if isinstance(one, str)), None)
 
 

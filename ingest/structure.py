@@ -15,7 +15,7 @@ from store.fhir.instants import parse
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from store.fhir.datatypes import Json, JsonObject
 
@@ -97,28 +97,23 @@ def _spelled(where: Where) -> str:
 
 def _object(element: JsonObject, where: Where, found: list[Issue], depth: int) -> None:
     if depth > DEPTH_MAX:
-        _tell(found, where[0] if where else None, where[1] if where else "", "is nested too deep", "structure")
+        _tell(
+            found, where[0] if where else None, where[1] if where else "", "is nested too deep", "structure"
+        )
         return
-    if "resourceType" in element and "text" in element:
-        broken = _narrative(element["text"])
-        if broken is not None:
-            _tell(found, where, "text", broken)
+    if "resourceType" in element and "text" in element and (broken := _narrative(element["text"])):
+        _tell(found, where, "text", broken)
     for name, value in element.items():
         rule = _RULES.get(name)
-        if rule is not None:
-            broken = rule(value)
-            if broken is not None:
-                _tell(found, where, _told(name), broken)
-        if type(value) is str:
-            if not value:
-                _tell(found, where, _told(name), BLANKS[0])
-        elif value is None:
-            _tell(found, where, _told(name), BLANKS[1])
+        broken = rule(value) if rule is not None else None
+        if broken is not None:
+            _tell(found, where, _told(name), broken)
+        if value is None or value == "":
+            _tell(found, where, _told(name), BLANKS[value is None])
+        elif value == {}:
+            _tell(found, where, _told(name), EMPTY)
         elif type(value) is dict:
-            if value:
-                _object(value, (where, _told(name)), found, depth + 1)
-            else:
-                _tell(found, where, _told(name), EMPTY)
+            _object(value, (where, _told(name)), found, depth + 1)
         elif type(value) is list:
             _list(value, where, _told(name), found, depth + 1)
 

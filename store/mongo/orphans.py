@@ -98,7 +98,9 @@ class Orphans:
 def _patients(document: Mapping[str, Any]) -> tuple[str, ...]:
     """The keys under which the index has what belongs to the same patient."""
     return tuple(
-        one for one in document["keys"] if one.startswith(("patient=", "patient.identifier=")) and "&" not in one
+        one
+        for one in document["keys"]
+        if one.startswith(("patient=", "patient.identifier=")) and "&" not in one
     )
 
 

@@ -337,7 +337,7 @@ _SURELY_FITS: Final = 1_000_000
 _OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is not the current one")
 
 
-def _step(
+def _step(  # noqa: PLR0911 -- one for each thing that a write can mean
     write: _Write, current: Mapping[str, Any] | None, now: datetime, *, arrival: bool = False
 ) -> _Step:
     """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""

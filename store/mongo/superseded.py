@@ -113,17 +113,15 @@ class Superseded:
             for one, document in new.values()
         ]
         try:
-            async with await self._client.start_session() as session:
-                async with session.start_transaction(
-                    read_concern=ReadConcern("snapshot"), write_concern=self._durable
-                ):
-                    done = await self._resources.bulk_write(counted, ordered=False, session=session)
-                    if done.matched_count < len(counted):
-                        await session.abort_transaction()
-                        return False
-                    await self._history.insert_many(
-                        [document for _, document in new.values()], session=session
-                    )
+            async with (
+                await self._client.start_session() as session,
+                session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=self._durable),
+            ):
+                done = await self._resources.bulk_write(counted, ordered=False, session=session)
+                if done.matched_count < len(counted):
+                    await session.abort_transaction()
+                    return False
+                await self._history.insert_many([document for _, document in new.values()], session=session)
         except OperationFailure as error:
             if error.has_error_label(_CONFLICT):
                 return False

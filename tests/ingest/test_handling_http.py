@@ -42,7 +42,13 @@ def with_companion(**elements: Any) -> Any:
 COMPLETE = {"target": [refers("DiagnosticReport/r")], "recorded": at(1), "agent": [{"who": {"display": "x"}}]}
 
 DEVIATIONS = [
-    pytest.param("$process-message", without_header(plain()), "no-message-header", "Bundle.entry[0].resource", id="no header"),
+    pytest.param(
+        "$process-message",
+        without_header(plain()),
+        "no-message-header",
+        "Bundle.entry[0].resource",
+        id="no header",
+    ),
     pytest.param(CREATE, message(patient("p")), "operation-mismatch", "Bundle.entry", id="no report"),
     pytest.param(OBSERVE, message(report("r")), "operation-mismatch", "Bundle.entry", id="no observation"),
     pytest.param(
@@ -54,7 +60,11 @@ DEVIATIONS = [
     ),
     pytest.param(
         AMEND,
-        headed(plain(), eventUri=None, eventCoding={"system": "urn:redox:event-type", "code": "DiagnosticReport-New"}),
+        headed(
+            plain(),
+            eventUri=None,
+            eventCoding={"system": "urn:redox:event-type", "code": "DiagnosticReport-New"},
+        ),
         "operation-mismatch",
         "Bundle.entry[0].resource.event",
         id="another event as a coding",
@@ -67,11 +77,17 @@ DEVIATIONS = [
         id="dangling focus",
     ),
     pytest.param(
-        "$process-message", headed(plain(), focus=[{"display": SENTINEL}]), "dangling-focus", "Bundle.entry[0].resource.focus[0]",
+        "$process-message",
+        headed(plain(), focus=[{"display": SENTINEL}]),
+        "dangling-focus",
+        "Bundle.entry[0].resource.focus[0]",
         id="a focus without reference",
     ),
     pytest.param(
-        "$process-message", headed(plain(), focus=[7]), "dangling-focus", "Bundle.entry[0].resource.focus[0]",
+        "$process-message",
+        headed(plain(), focus=[7]),
+        "dangling-focus",
+        "Bundle.entry[0].resource.focus[0]",
         id="a number for a focus",
     ),
     pytest.param(
@@ -106,7 +122,9 @@ DEVIATIONS = [
 
 
 @pytest.mark.parametrize(("path", "bundle", "name", "where"), DEVIATIONS)
-async def test_lenient_takes_it_and_names_it(service: Service, path: str, bundle: Any, name: str, where: str) -> None:
+async def test_lenient_takes_it_and_names_it(
+    service: Service, path: str, bundle: Any, name: str, where: str
+) -> None:
     answer = await send(service, bundle, path)
     assert answer.status == 200, answer.text
     assert all(entry["response"]["status"] == "201 Created" for entry in answer.body["entry"])
@@ -115,7 +133,9 @@ async def test_lenient_takes_it_and_names_it(service: Service, path: str, bundle
 
 
 @pytest.mark.parametrize(("path", "bundle", "name", "where"), DEVIATIONS)
-async def test_strict_refuses_it_with_its_place(service: Service, path: str, bundle: Any, name: str, where: str) -> None:
+async def test_strict_refuses_it_with_its_place(
+    service: Service, path: str, bundle: Any, name: str, where: str
+) -> None:
     answer = await send(service, bundle, path, prefer="handling=strict")
     assert answer.status == 422, answer.text
     assert where in [one for issue in answer.body["issue"] for one in issue.get("expression", ())]
@@ -133,7 +153,9 @@ async def test_strict_takes_what_has_no_deviation(service: Service) -> None:
 
 
 async def test_strict_lists_every_issue_at_once(service: Service) -> None:
-    bundle = headed(with_companion(), focus=[refers("DiagnosticReport/none")], eventUri=f"{EVENTS}DiagnosticReportAmend")
+    bundle = headed(
+        with_companion(), focus=[refers("DiagnosticReport/none")], eventUri=f"{EVENTS}DiagnosticReportAmend"
+    )
     bundle["entry"][1]["resource"] |= {"status": SENTINEL}
     answer = await send(service, bundle, CREATE, prefer="handling=strict")
     found = {one for issue in answer.body["issue"] for one in issue["expression"]}
@@ -154,7 +176,9 @@ async def test_a_companion_that_cannot_be_kept_is_refused_alone(service: Service
     bundle = plain()
     bundle["entry"] += [{"resource": {"resourceType": "Nonsense"}}, {"resource": patient("_bad_")}]
     answer = await send(service, bundle)
-    assert [entry["response"]["status"] for entry in answer.body["entry"]] == ["201 Created"] * 4 + ["422"] * 2
+    assert [entry["response"]["status"] for entry in answer.body["entry"]] == ["201 Created"] * 4 + [
+        "422"
+    ] * 2
     [issue] = answer.body["entry"][5]["response"]["outcome"]["issue"]
     assert issue["expression"] == ["Bundle.entry[5].resource.id"]
     assert "_bad_" not in answer.text
@@ -183,7 +207,7 @@ async def test_a_tolerance_is_counted_under_its_name(service: Service) -> None:
 def _counts(metrics: Any) -> dict[str, float]:
     return {
         sample.labels["tolerance"]: sample.value
-        for family in metrics._tolerances.collect()  # noqa: SLF001
+        for family in metrics._tolerances.collect()
         for sample in family.samples
         if sample.name.endswith("_total")
     }

@@ -27,9 +27,7 @@ async def test_twenty_messages_with_one_key_on_two_services(mongodb: str) -> Non
                 {**bundle, "entry": [{"resource": message_header(f"urn:s{n}")}, *bundle["entry"][1:]]}
                 for n in range(TWINS)
             ]
-            answers = await asyncio.gather(
-                *(send((one, other)[n % 2], twin) for n, twin in enumerate(twins))
-            )
+            answers = await asyncio.gather(*(send((one, other)[n % 2], twin) for n, twin in enumerate(twins)))
             for entry in (1, 2, 3):
                 assert Counter(status(answer, entry) for answer in answers) == {
                     "201 Created": 1,

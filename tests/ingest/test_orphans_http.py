@@ -67,7 +67,11 @@ def referring(kind: str) -> Any:
 @pytest.mark.parametrize("kind", ["report", "panel", "derived", "condition"])
 async def test_what_something_current_refers_to_stays(lab: Service, kind: str) -> None:
     first = await send(lab, delivery("r", observation("a"), time=at(1)))
-    other = message(referring(kind), observation("a"), resource("Patient", "p", identifier=[identified("urn:example:mrn", "p")]))
+    other = message(
+        referring(kind),
+        observation("a"),
+        resource("Patient", "p", identifier=[identified("urn:example:mrn", "p")]),
+    )
     assert (await send(lab, {**other, "timestamp": at(1)})).status == 200
     await send(lab, delivery("r", observation("b"), time=at(2)))
     assert await statuses(lab, path_of(first, 2)) == [200]
@@ -82,7 +86,12 @@ async def test_a_provenance_keeps_nothing(lab: Service) -> None:
 
 
 async def test_what_was_pushed_by_itself_stays(lab: Service) -> None:
-    alone = {**message(observation("a"), resource("Patient", "p", identifier=[identified("urn:example:mrn", "p")])), "timestamp": at(1)}
+    alone = {
+        **message(
+            observation("a"), resource("Patient", "p", identifier=[identified("urn:example:mrn", "p")])
+        ),
+        "timestamp": at(1),
+    }
     await send(lab, alone, "Observation/$observation-create")
     first = await send(lab, delivery("r", observation("a"), time=at(1)))
     await send(lab, delivery("r", observation("b"), time=at(2)))
@@ -98,14 +107,24 @@ async def test_what_a_client_put_afterwards_stays(lab: Service) -> None:
 
 
 async def test_patient_order_and_specimen_stay(lab: Service) -> None:
-    sent = delivery("r", observation("a"), time=at(1), specimen=[refers("Specimen/s")], basedOn=[refers("ServiceRequest/q")])
-    sent["entry"] += [{"resource": resource(kind, id)} for kind, id in (("Specimen", "s"), ("ServiceRequest", "q"))]
+    sent = delivery(
+        "r",
+        observation("a"),
+        time=at(1),
+        specimen=[refers("Specimen/s")],
+        basedOn=[refers("ServiceRequest/q")],
+    )
+    sent["entry"] += [
+        {"resource": resource(kind, id)} for kind, id in (("Specimen", "s"), ("ServiceRequest", "q"))
+    ]
     first = await send(lab, sent)
     await send(lab, delivery("r", time=at(2)))
     assert await statuses(lab, *(path_of(first, n) for n in (2, 3, 4, 5))) == [410, 200, 200, 200]
 
 
-async def test_another_tenants_report_neither_keeps_nor_loses_anything(lab: Service, service: Service) -> None:
+async def test_another_tenants_report_neither_keeps_nor_loses_anything(
+    lab: Service, service: Service
+) -> None:
     mine = await send(lab, delivery("r", observation("a"), time=at(1)))
     theirs = await send(service, delivery("r", observation("a"), time=at(1)))
     await send(lab, delivery("r", observation("b"), time=at(2)))
@@ -113,7 +132,9 @@ async def test_another_tenants_report_neither_keeps_nor_loses_anything(lab: Serv
     assert await statuses(service, path_of(theirs, 2)) == [200]
 
 
-async def test_a_clean_up_that_did_not_happen_is_made_up_for_when_the_message_comes_again(lab: Service) -> None:
+async def test_a_clean_up_that_did_not_happen_is_made_up_for_when_the_message_comes_again(
+    lab: Service,
+) -> None:
     """The sender of the amendment was never answered: the service died behind the write."""
     first = await send(lab, delivery("r", observation("a"), time=at(1)))
     sent = delivery("r", observation("b"), time=at(2))

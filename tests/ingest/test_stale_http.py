@@ -53,14 +53,18 @@ async def test_what_is_stale_is_kept_once_and_numbers_go_on_behind_it(service: S
     assert "Stale" in said_of(again)
     newest = await send(service, delivery("r", time=at(6), conclusion="newest"))
     assert location(newest).endswith("/_history/3")
-    texts = [(await service.get(f"{location(first).rpartition('/')[0]}/{n}")).body["conclusion"] for n in (1, 2, 3)]
+    texts = [
+        (await service.get(f"{location(first).rpartition('/')[0]}/{n}")).body["conclusion"] for n in (1, 2, 3)
+    ]
     assert texts == ["new", "old", "newest"]
 
 
 @pytest.mark.parametrize("order", list(permutations(range(4))))
 async def test_the_order_of_arrival_does_not_matter(service: Service, order: tuple[int, ...]) -> None:
     """The third says again what the first said: it is newer all the same."""
-    sent = [delivery("r", time=at(n), conclusion=text) for n, text in enumerate(("a", "b", "a", "c"), start=1)]
+    sent = [
+        delivery("r", time=at(n), conclusion=text) for n, text in enumerate(("a", "b", "a", "c"), start=1)
+    ]
     for n in order:
         answer = await send(service, sent[n])
     assert (await current(service, answer))["conclusion"] == "c"
@@ -137,9 +141,14 @@ def corpus() -> list[Any]:
     """Reports with versions that change their results, share one, drop some and take some back."""
     found = []
     for name in ("r1", "r2", "r3"):
-        for minute, results in enumerate((("a", "b"), ("b", "c"), ("c",), ("a", "shared"), ("shared",)), start=1):
+        for minute, results in enumerate(
+            (("a", "b"), ("b", "c"), ("c",), ("a", "shared"), ("shared",)), start=1
+        ):
             mine = [
-                observation(one if one == "shared" else f"{name}{one}", value="same" if one == "shared" else str(minute // 3))
+                observation(
+                    one if one == "shared" else f"{name}{one}",
+                    value="same" if one == "shared" else str(minute // 3),
+                )
                 for one in results
             ]
             found.append(delivery(name, *mine, time=at(minute), conclusion=f"version {minute}"))
@@ -152,7 +161,7 @@ async def test_a_corpus_three_times_in_any_order_by_eight_senders(service: Servi
     for bundle in corpus():
         assert (await send(ordered, bundle)).status == 200
     queue = corpus() * 3
-    random.Random(seed).shuffle(queue)  # noqa: S311
+    random.Random(seed).shuffle(queue)
 
     async def sender() -> None:
         while queue:

@@ -1,4 +1,4 @@
-"""What R4's datatypes ask: each rule with its place, no value told; and that nothing of any shape breaks the walk."""
+"""What R4's datatypes ask: each rule with its place, no value told; no shape breaks the walk."""
 
 from __future__ import annotations
 
@@ -27,14 +27,23 @@ FORM = {"contentType": "text/plain", "data": "Zm9v"}
     [
         {"issued": "2020-01-01T00:00:00Z"},
         {"issued": "2020-01-01T00:00:00.123+02:00"},
-        {"text": {"status": "generated", "div": f"{DIV}<p class='x'>Conscript onset = 3 &lt;script&gt;</p></div>"}},
+        {
+            "text": {
+                "status": "generated",
+                "div": f"{DIV}<p class='x'>Conscript onset = 3 &lt;script&gt;</p></div>",
+            }
+        },
         {"effectivePeriod": {"start": "2020-01-01", "end": "2020-01-01"}},
         {"effectivePeriod": {"start": "2020-01-01T10:00:00Z", "end": "2020-01-01"}},
         {"effectivePeriod": {"start": "2020-01-02"}},
         {"presentedForm": [FORM, {**FORM, "size": 3}, {"url": "Binary/1"}, {**FORM, "data": "Zm9v\nYmFy"}]},
         {"extension": [{"url": "urn:unknown", "valueOid": "urn:oid:1.2.0.3"}]},
         {"extension": [{"url": "urn:unknown", "valueInteger": 0, "_x": [None, {"id": "1"}]}]},
-        {"performer": [{"reference": "a", "_display": {"id": "1"}, "extension": [{"url": "u", "valueCode": "x"}]}]},
+        {
+            "performer": [
+                {"reference": "a", "_display": {"id": "1"}, "extension": [{"url": "u", "valueCode": "x"}]}
+            ]
+        },
         {"unheardOf": {"nested": [[1], {"": 0}]}},
         {"meta": {"profile": ["urn:x"], "source": "urn:y", "tag": [{"code": "z"}]}},
     ],
@@ -98,7 +107,10 @@ def test_as_a_companion_the_same_is_kept_and_named() -> None:
         ({"a": {"b": "", "c": 1}}, {"a": {"c": 1}}),
         ({"a": [{"b": None}, {"c": 1}]}, {"a": [{"c": 1}]}),
         ({"a": {"b": {"c": ""}}}, {}),
-        ({"a": [None, "x", ""], "_a": [{"id": "1"}, None, None]}, {"a": [None, "x", ""], "_a": [{"id": "1"}, None, None]}),
+        (
+            {"a": [None, "x", ""], "_a": [{"id": "1"}, None, None]},
+            {"a": [None, "x", ""], "_a": [{"id": "1"}, None, None]},
+        ),
         ({"a": {"b": []}, "c": 0, "d": False}, {"a": {"b": []}, "c": 0, "d": False}),
     ],
 )
@@ -134,12 +146,18 @@ def test_deep_nesting_is_refused() -> None:
 # --- whatever comes
 
 _NAMES = st.sampled_from(
-    "resourceType id meta text status code subject performer result issued effectivePeriod period presentedForm"
-    " contained identifier extension valueOid valueReference data contentType size start end div reference coding"
-    " system value url focus source event lastUpdated timestamp entry type".split()
+    "resourceType id meta text status code subject performer result issued effectivePeriod period"
+    " presentedForm contained"
+    " identifier extension valueOid valueReference data contentType size start end div reference"
+    " coding system value url focus source event lastUpdated timestamp entry type".split()
 ) | st.just(SENTINEL)
 _LEAVES = (
-    st.none() | st.booleans() | st.integers() | st.floats() | st.just(SENTINEL) | st.text(max_size=3)
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.just(SENTINEL)
+    | st.text(max_size=3)
     | st.sampled_from(["DiagnosticReport", "Patient", "final", "2020", "urn:oid:1.2", "#x", "\ud800"])
 )
 _ANY = st.recursive(
@@ -151,7 +169,9 @@ _ANY = st.recursive(
 
 @given(st.dictionaries(_NAMES, _ANY, max_size=6), st.booleans(), st.booleans())
 def test_whatever_is_sent_is_made_ready_or_refused_and_never_quoted(
-    elements: dict[str, Any], companion: bool, strict: bool  # noqa: FBT001
+    elements: dict[str, Any],
+    companion: bool,
+    strict: bool,
 ) -> None:
     body = json.dumps({**report(), **elements}).encode()
 

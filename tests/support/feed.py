@@ -1,4 +1,4 @@
-"""A made-up laboratory's feed: message Bundles whose versions have times, and what a tenant holds in the end."""
+"""A made-up laboratory's feed: messages whose versions have times, and what a tenant holds in the end."""
 
 from __future__ import annotations
 
@@ -38,7 +38,12 @@ def observation(name: str, *, value: str = "n", of: str = "p", **more: Any) -> J
 
 
 def delivery(
-    name: str, *results: Json, time: str | None = None, of: str = "p", evidence: str = "timestamp", **more: Any
+    name: str,
+    *results: Json,
+    time: str | None = None,
+    of: str = "p",
+    evidence: str = "timestamp",
+    **more: Any,
 ) -> Json:
     """A report with its results and patient; `evidence` is where the time stands."""
     said: Json = {}
@@ -71,7 +76,9 @@ def said_of(answer: Answer, entry: int = 1) -> str:
 
 async def state(service: Service) -> dict[str, Any]:
     """All that is current, under its own identifiers instead of ids, which differ between tenants."""
-    found = [one for kind in ("DiagnosticReport", "Observation", "Patient") for one in await _all(service, kind)]
+    found = [
+        one for kind in ("DiagnosticReport", "Observation", "Patient") for one in await _all(service, kind)
+    ]
     names = {f"{one['resourceType']}/{one['id']}": one["identifier"][0]["value"] for one in found}
     return {
         f"{one['resourceType']} {one['identifier'][0]['value']}": _renamed(
@@ -83,8 +90,13 @@ async def state(service: Service) -> dict[str, Any]:
 
 async def versions(service: Service) -> dict[str, int]:
     """The number of the current version of each."""
-    found = [one for kind in ("DiagnosticReport", "Observation", "Patient") for one in await _all(service, kind)]
-    return {f"{one['resourceType']} {one['identifier'][0]['value']}": int(one["meta"]["versionId"]) for one in found}
+    found = [
+        one for kind in ("DiagnosticReport", "Observation", "Patient") for one in await _all(service, kind)
+    ]
+    return {
+        f"{one['resourceType']} {one['identifier'][0]['value']}": int(one["meta"]["versionId"])
+        for one in found
+    }
 
 
 async def _all(service: Service, kind: str) -> Iterable[Json]:
