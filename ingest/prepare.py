@@ -13,6 +13,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Prepared, ResourceKey
 from store.search.index import index
+from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -56,12 +57,14 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
         kept = (("faulty-companion", found if companion else ()), ("missing-required", lacking))
         names = (*names, *(name for name, about in kept if about))
         issues = (*found, *lacking, *_deviations(names, mended)) if strict else () if companion else found
-    if issues:
+    if str(mended.get("resourceType")) not in TYPES:
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     key = ResourceKey(str(mended["resourceType"]), resource_id)
     indexed = index(mended, key.type, base=base, resource_id=resource_id)
-    if indexed.issues:
-        raise ServiceError(Category.UNPROCESSABLE, *indexed.issues)
+    told = {issue.expression for issue in issues}
+    issues = (*issues, *(issue for issue in indexed.issues if issue.expression not in told))
+    if issues:
+        raise ServiceError(Category.UNPROCESSABLE, *issues)
     body = unstamped(mended, key)
     return Ready(Prepared(key, body, digest(body), indexed, fresh), names)
 
