@@ -207,13 +207,13 @@ def _period(value: Json) -> str | None:
         return None
     try:
         first, last = parse(start), parse(end)
-        # A day and a time within it cannot be compared, so per-1 does not hold; months and years of a period
-        # that is known roughly are taken as they are meant.
-        day = len(start) == _DAY and "T" in end
-        after = first.end > last.end if day else first.start >= last.end
-        return "must start before it ends" if after else None
     except ValueError:
         return "must have dates"
+    # A day and a time within it cannot be compared, so per-1 does not hold; months and years of a period
+    # that is known roughly are taken as they are meant.
+    day = len(start) == _DAY and "T" in end
+    after = first.end > last.end if day else first.start >= last.end
+    return "must start before it ends" if after else None
 
 
 def _attachment(value: Json) -> str | None:
