@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
-from ingest import conditional, patch, push, replies
+from ingest import conditional, delivery, patch, push, replies
 from ingest.body import body_of
 from ingest.bundles import entries_of, interaction
 from ingest.decode import decode, decode_any
@@ -51,6 +51,7 @@ if TYPE_CHECKING:
     """Answers a search of a batch."""
 
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
+_HANDLING: Final = re.compile(r"\bhandling\s*=\s*\"?(strict|lenient)\b")
 _PHASES: Final = ("DELETE", "POST", "PUT", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
 _WRITING: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})
@@ -83,6 +84,12 @@ def _pusher(request: web.Request) -> Pusher:
 
 def _prefer(request: web.Request) -> str:
     return ", ".join(request.headers.getall("Prefer", ()))
+
+
+def _strict(request: web.Request, to: Pusher) -> bool:
+    """Whether deviations refuse: as this request prefers, else as the settings say."""
+    handling = _HANDLING.search(_prefer(request).lower())
+    return handling[1] == "strict" if handling else to.settings.validation == "strict"
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -200,8 +207,12 @@ def _readable(request: web.Request, resource_type: str) -> str:
 async def process_message(request: web.Request) -> web.StreamResponse:
     """POST {base}/$process-message, and upstream's names for it."""
     to = _pusher(request)
-    done = await push.message(to, decode(await body_of(request)))
-    entries = [replies.entry_of(one, base=to.base) for one in done]
+    operation, strict = request.path.rpartition("/")[2], _strict(request, to)
+    done = await delivery.message(to, decode(await body_of(request)), operation=operation, strict=strict)
+    entries = [
+        replies.entry_of_error(one) if isinstance(one, ServiceError) else replies.entry_of(one, base=to.base)
+        for one in done
+    ]
     return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 
 

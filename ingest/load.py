@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from typing_extensions import override
 
-from ingest import push
+from ingest import delivery, push
 from ingest.bundles import entries_of
 from ingest.decode import decode
 from ingest.files import pieces
@@ -280,8 +280,9 @@ Way = Callable[["Pusher", Sent], Awaitable[tuple[Refusal, ...]]]
 
 
 async def _message(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
-    await push.message(to, sent.bundle)
-    return ()
+    done = await delivery.message(to, sent.bundle)
+    failed = ((n, one) for n, one in enumerate(done) if isinstance(one, ServiceError))
+    return tuple(refusal(f"{sent.where}: entry {number}", error) for number, error in failed)
 
 
 async def _interactions(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:

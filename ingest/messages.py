@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.bundles import entries_of
+from ingest.envelope import deviations
 from ingest.identity import Identity, identity, of_source, stable_id
 from ingest.stamp import dump
 from store.errors import Category, ServiceError
@@ -40,6 +41,18 @@ class Message:
 
     entries: tuple[Addressed, ...]
     tolerances: tuple[str, ...] = ()
+    """Deviations of the envelope."""
+    issues: tuple[Issue, ...] = ()
+    """The same where they refuse."""
+
+    @property
+    def main(self) -> frozenset[int]:
+        """The entries that the message is about: reports, else observations, else all but the header."""
+        types = [str(one.resource["resourceType"]) for one in self.entries]
+        wanted = next((name for name in MAIN if name in types), None)
+        return frozenset(
+            n for n, name in enumerate(types) if (name == wanted if wanted else name != "MessageHeader")
+        )
 
     @property
     def identifiers(self) -> tuple[Identified, ...]:
@@ -47,7 +60,18 @@ class Message:
         return tuple({e.identity.identifier for e in self.entries if e.identity.identifier})
 
 
-def read_message(bundle: JsonObject, *, client: str, entries_max: int) -> Message:
+MAIN: Final = ("DiagnosticReport", "Observation")
+"""What a message is about, the first of these that it has."""
+
+
+def read_message(
+    bundle: JsonObject,
+    *,
+    client: str,
+    entries_max: int,
+    operation: str = "$process-message",
+    strict: bool = False,
+) -> Message:
     """Take a message apart. Raises ServiceError with every issue of its envelope."""
     if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "message":
         text = "the body must be a Bundle with `type` `message`"
@@ -65,8 +89,12 @@ def read_message(bundle: JsonObject, *, client: str, entries_max: int) -> Messag
     resources = [(entry.resource or {}, entry.full_url) for entry in entries]
     headed = resources[0][0].get("resourceType") == "MessageHeader"
     source = _source(resources[0][0], client) if headed else f"client {client}"
-    # bdl-12 wants the header first; upstream takes messages without, so do we, and say so.
-    return Message(_addressed(resources, source), () if headed else ("no-message-header",))
+    found = tuple(deviations(entries, operation))
+    return Message(
+        _addressed(resources, source),
+        tuple(dict.fromkeys(name for name, _ in found)),
+        tuple(issue for _, issue in found) if strict else (),
+    )
 
 
 def _source(header: JsonObject, client: str) -> str:

@@ -18,7 +18,8 @@ class IngestMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._resources = Counter(
             "dod_ingest_resources_total",
-            "Pushed resources by outcome: created, replaced, unchanged, exists, deleted, refused.",
+            "Pushed resources by outcome: created, replaced, unchanged, stale, exists, deleted, retired,"
+            " refused.",
             ("outcome",),
             registry=registry,
         )

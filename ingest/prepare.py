@@ -2,17 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.required import missing
 from ingest.stamp import digest, unstamped
-from ingest.tolerances import mend
+from ingest.structure import BLANKS, faults
+from ingest.tolerances import mend, without_blanks
 from ingest.validate import validate
 from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
 from store.resources import Prepared, ResourceKey
 from store.search.index import index
+from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from store.fhir.datatypes import JsonObject
+
+
+_SAID_ALREADY: Final = frozenset({"faulty-companion", "missing-required"})
+"""Their own issues say where."""
 
 
 class Ready(NamedTuple):
@@ -22,18 +32,46 @@ class Ready(NamedTuple):
     tolerances: tuple[str, ...]
 
 
-def prepare(resource: JsonObject, resource_id: str, *, base: str, fresh: bool = False) -> Ready:
+def prepare(  # noqa: PLR0913 -- how it came, by name
+    resource: JsonObject,
+    resource_id: str,
+    *,
+    base: str,
+    fresh: bool = False,
+    companion: bool = False,
+    strict: bool = False,
+) -> Ready:
     """One pushed resource under the id it will have.
 
+    A companion of a report is kept with faults that do not touch search, unless handling is strict.
     Raises ServiceError `unprocessable` with every issue found.
     """
-    mended, applied = mend(resource)
+    mended, names = mend(resource)
     issues = validate(mended)
-    if issues:
+    if not issues:
+        found = faults(mended)
+        if any(issue.text.endswith(BLANKS) for issue in found):
+            mended, names = without_blanks(mended), (*names, "blank-inside")
+            found = faults(mended)
+        lacking = missing(mended)
+        kept = (("faulty-companion", found if companion else ()), ("missing-required", lacking))
+        names = (*names, *(name for name, about in kept if about))
+        issues = (*found, *lacking, *_deviations(names, mended)) if strict else () if companion else found
+    if str(mended.get("resourceType")) not in TYPES:
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     key = ResourceKey(str(mended["resourceType"]), resource_id)
     indexed = index(mended, key.type, base=base, resource_id=resource_id)
-    if indexed.issues:
-        raise ServiceError(Category.UNPROCESSABLE, *indexed.issues)
+    told = {issue.expression for issue in issues}
+    issues = (*issues, *(issue for issue in indexed.issues if issue.expression not in told))
+    if issues:
+        raise ServiceError(Category.UNPROCESSABLE, *issues)
     body = unstamped(mended, key)
-    return Ready(Prepared(key, body, digest(body), indexed, fresh), applied)
+    return Ready(Prepared(key, body, digest(body), indexed, fresh), names)
+
+
+def _deviations(names: tuple[str, ...], resource: JsonObject) -> Iterator[Issue]:
+    """What strict handling says of what was mended."""
+    for name in names:
+        if name not in _SAID_ALREADY:
+            path = str(resource["resourceType"])
+            yield Issue("structure", f"`{path}` would have to be mended: {name}", (path,))

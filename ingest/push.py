@@ -1,4 +1,4 @@
-"""What a push does to the store: create, update, delete, and the upserts of a message."""
+"""What a push does to the store: create, update, delete. `delivery` has the upserts of a message."""
 
 from __future__ import annotations
 
@@ -8,8 +8,6 @@ from uuid import uuid4
 
 from ingest import criteria, filing
 from ingest.attachments import refuse_file_id
-from ingest.bundles import at_entry
-from ingest.messages import place, read_message
 from ingest.prepare import prepare
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -40,6 +38,8 @@ class Pushed(NamedTuple):
 
     result: PutResult
     tolerances: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What else is to be said of it."""
 
 
 def random_id() -> str:
@@ -145,32 +145,6 @@ async def delete(to: Pusher, key: ResourceKey, *, only_version: int | None = Non
     gone = await to.store.delete(to.tenant, key, only_version=only_version)
     to.metrics.count("deleted")
     return gone
-
-
-async def message(to: Pusher, bundle: JsonObject) -> list[Pushed]:
-    """Upsert all resources of a message; when one is refused, nothing is stored. In the order of entries."""
-    # First of all: what is left is small, however often it is copied from here on.
-    taken = await filing.taken_out(to, bundle)
-    read = read_message(taken.resource, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
-    for entry in read.entries:
-        check_scope(to.caller, str(entry.resource["resourceType"]), "cu")
-    known = await to.store.identified(to.tenant, read.identifiers)
-    placed = place(read, to.tenant, known=known, secret=to.secret)
-    readies, issues = [], []
-    for number, (resource, resource_id) in enumerate(placed):
-        try:
-            readies.append(prepare(resource, resource_id, base=to.base))
-        except ServiceError as error:
-            issues += [at_entry(issue, number) for issue in error.issues]
-    if issues:
-        raise ServiceError(Category.UNPROCESSABLE, *issues)
-    # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
-    unique = {ready.prepared.key: ready.prepared for ready in readies}
-    ordered = sorted(unique.values(), key=lambda one: one.key.type == "DiagnosticReport")
-    results = await filing.put(to, ordered, taken.files)
-    by_key = {result.stored.key: result for result in results}
-    said = (*read.tolerances, *taken.tolerances)
-    return [_counted(to, Pushed(by_key[ready.prepared.key], (*said, *ready.tolerances))) for ready in readies]
 
 
 def check_scope(caller: Caller, resource_type: str, letters: str) -> None:

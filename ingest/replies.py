@@ -30,6 +30,7 @@ _SAID: Final[Mapping[Outcome, str]] = {
     Outcome.CREATED: "Created.",
     Outcome.REPLACED: "Replaced: a new version.",
     Outcome.UNCHANGED: "Identical content is stored already: no new version.",
+    Outcome.STALE: "Stale: what is current is newer by the source's own time. Kept in the history.",
     Outcome.EXISTS: "The condition holds for a resource that is stored already: nothing changed.",
 }
 
@@ -92,7 +93,8 @@ def location(stored: Stored, *, base: str) -> str:
 def _informed(done: Pushed) -> list[Issue]:
     said = [Issue("informational", _SAID[done.result.outcome], severity="information")]
     mended = (f"Mended: `{name}`." for name in done.tolerances)
-    return said + [Issue("informational", text, severity="information") for text in mended]
+    texts = (*mended, *done.notes)
+    return said + [Issue("informational", text, severity="information") for text in texts]
 
 
 def entry_of(done: Pushed, *, base: str) -> dict[str, Any]:
@@ -105,7 +107,7 @@ def entry_of(done: Pushed, *, base: str) -> dict[str, Any]:
         "etag": etag(stored.version),
         "lastModified": instant(stored.last_updated).decode(),
     }
-    if not created or done.tolerances:
+    if not created or done.tolerances or done.notes:
         response["outcome"] = outcome(_informed(done))
     return {"response": response}
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field
 
 
@@ -27,3 +29,6 @@ class IngestSettings(BaseModel):
 
     One body is always let in, however large. In memory, parsed, it is several times its size.
     """
+    validation: Literal["lenient", "strict"] = "lenient"
+    """What deviations from R4 come to: mended or kept, and named in the reply; or refused, every one listed.
+    `Prefer: handling=` says otherwise for one message."""

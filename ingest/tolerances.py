@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from store.fhir.datatypes import JsonObject
+    from store.fhir.datatypes import Json, JsonObject
 
 _LISTS: Final[Mapping[str, frozenset[str]]] = {
     "DiagnosticReport": frozenset(
@@ -68,6 +68,28 @@ def _without_null(resource: JsonObject) -> JsonObject:
     return {name: value for name, value in resource.items() if value is not None}
 
 
+def without_blanks(resource: JsonObject) -> JsonObject:
+    """Without the empty strings and nulls anywhere inside, and without what had nothing else.
+
+    In a list, null and text keep their place: a sibling list may belong to them.
+    """
+    solid = ((name, value, _solid(value)) for name, value in resource.items())
+    return {name: after for name, before, after in solid if not _is_blank(before, after)}
+
+
+def _solid(value: Json) -> Json:
+    if isinstance(value, dict):
+        return without_blanks(value)
+    if not isinstance(value, list):
+        return value
+    solid = ((one, _solid(one)) for one in value)
+    return [after for before, after in solid if not (isinstance(before, dict) and _is_blank(before, after))]
+
+
+def _is_blank(before: Json, after: Json) -> bool:
+    return before is None or before == "" or (after in ({}, []) and bool(before))
+
+
 TOLERANCES: Final = (
     Tolerance("null-element", "Elements that are null, as ORMs write them.", _without_null),
     Tolerance("empty-element", "Elements that are an empty string, list or object.", _without_empty),
@@ -77,6 +99,17 @@ TOLERANCES: Final = (
         _listed,
     ),
 )
+
+
+KEPT: Final[Mapping[str, str]] = {
+    "blank-inside": "Empty strings and nulls inside an element, as interface engines write them: left out.",
+    "missing-required": "A companion, or a report in strict handling, lacks an element that R4 requires.",
+    "faulty-companion": "What came along with a report breaks a rule: kept if it can be, else refused alone.",
+    "no-message-header": "A message without MessageHeader.",
+    "operation-mismatch": "A message that its operation is not for, or whose header names another event.",
+    "dangling-focus": "A MessageHeader whose focus is not in the message.",
+}
+"""Deviations that are named and counted as well, found where more is known than one resource."""
 
 
 def mend(resource: JsonObject) -> Mended:

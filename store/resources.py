@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from typing_extensions import override
 
@@ -42,6 +42,11 @@ class Identified(NamedTuple):
 
     type: str
     spelling: str
+
+
+SourceTime: TypeAlias = str
+"""When a source says that a content is from: UTC instants of one width, the best evidence first, joined by
+spaces, so that text compares as time does. Empty: it does not say."""
 
 
 class Unstamped(NamedTuple):
@@ -80,6 +85,10 @@ class Prepared:
     """Replace this version or fail with `precondition` (`If-Match`)."""
     posted: bool = False
     """Made by a POST: the history says so."""
+    sourced: SourceTime = ""
+    """When the source says that it is from; an older one than what is stored answers `Outcome.STALE`."""
+    companion: bool = False
+    """It came along with a report, and may leave the current data when no report refers to it any more."""
 
 
 class Outcome(StrEnum):
@@ -91,6 +100,8 @@ class Outcome(StrEnum):
     """Identical content: no new version."""
     EXISTS = "exists"
     """It was to be created only if absent, and is there. `Stored.raw` is empty."""
+    STALE = "stale"
+    """A newer one, by the source's time, is current: kept in the history, `Stored` is that version."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,6 +250,17 @@ class ResourceStore(Protocol):
 
         Raises ServiceError `precondition` when `only_version` is given and not the current one.
         """
+
+    async def preceding(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | None:
+        """What was current before this version; None when nothing was, or it was a deletion."""
+
+    async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> frozenset[ResourceKey]:
+        """Those that came along with a report and that no current resource of their patient refers to."""
+
+    async def retire(
+        self, tenant: Tenant, keys: Sequence[ResourceKey], *, sourced: SourceTime
+    ) -> frozenset[ResourceKey]:
+        """Delete companions unless their source confirmed them after this time. Those that went."""
 
     async def identified(
         self, tenant: Tenant, wanted: Sequence[Identified]

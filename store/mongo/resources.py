@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import bson
-from pymongo import InsertOne, ReplaceOne
+from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -32,8 +32,22 @@ from store.mongo.guard import guarded
 from store.mongo.histories import Histories
 from store.mongo.idempotency import Memory
 from store.mongo.indexes import HISTORY, RESOURCES
+from store.mongo.orphans import Orphans
 from store.mongo.reindexing import Reindexing
 from store.mongo.searches import Searches
+from store.mongo.superseded import (
+    EXTRAS,
+    Kept,
+    Late,
+    Superseded,
+    carried,
+    confirmed,
+    is_late,
+    latest_of,
+    may_retire,
+    next_version,
+    standing,
+)
 from store.mongo.transaction import Interfered, Open, OpenCommit, keep, run
 from store.resources import Deletion, Gone, Outcome, Page, PutResult, ResourceKey, Stored
 from store.search.index import key
@@ -56,6 +70,7 @@ if TYPE_CHECKING:
         OutdatedBatch,
         Prepared,
         Reindexed,
+        SourceTime,
         Unit,
     )
     from store.search.criteria import SearchQuery
@@ -68,6 +83,8 @@ DURABLE: Final = WriteConcern("majority", j=True)
 ATTEMPTS_MAX: Final = 20
 """How often a write is tried when others change the same resource meanwhile."""
 _DUPLICATE_KEY: Final = 11000
+STANDING: Final = dict.fromkeys(("version", "updated", "deleted", "digest", "expires_at", *EXTRAS), 1)
+"""What has to be known of what is stored before something takes its place."""
 T = TypeVar("T")
 
 
@@ -78,6 +95,8 @@ class _Write(NamedTuple):
     key: ResourceKey
     prepared: Prepared | None
     only_version: int | None
+    retiring: SourceTime | None = None
+    """Delete only a companion that its source did not confirm after this time."""
 
     @property
     def id(self) -> str:
@@ -89,8 +108,12 @@ class _Step(NamedTuple):
 
     result: PutResult | Gone | ServiceError | None
     document: Mapping[str, Any] | None = None
-    replaces: int | None = None
-    """The version that must still be current; None: there must be none."""
+    replaces: Mapping[str, Any] | None = None
+    """What must still be said of what is stored; None: there must be nothing."""
+    touch: Mapping[str, Any] | None = None
+    """Fields to set beside the content that stays: no version."""
+    late: bool = False
+    """A newer one is current, or one of the same time that says something else: `Superseded` decides."""
 
 
 class MongoResources:
@@ -117,6 +140,10 @@ class MongoResources:
             read_concern=ReadConcern("majority"), write_concern=DURABLE
         )
         self._reindexing = Reindexing(read=self._read, write=self._write, settings=settings, metrics=metrics)
+        self._superseded = Superseded(database, durable=DURABLE)
+        self._orphans = Orphans(
+            read=self._read, history=self._history, settings=settings, clock=clock, metrics=metrics
+        )
         self._histories = Histories(database, settings=settings, clock=clock, metrics=metrics)
         self._client = database.client
         self._memory = Memory(database)
@@ -159,6 +186,13 @@ class MongoResources:
         [done] = await self._commits.submit([_Write(tenant, key, None, only_version)])
         return done if isinstance(done, Gone) else None
 
+    async def retire(
+        self, tenant: Tenant, keys: Sequence[ResourceKey], *, sourced: SourceTime
+    ) -> frozenset[ResourceKey]:
+        """See the port."""
+        done = await self._commits.submit([_Write(tenant, one, None, None, sourced) for one in keys])
+        return frozenset(one.key for one in done if isinstance(one, Gone))
+
     # --- several writes as one
 
     async def atomically(self, work: Callable[[Unit], Awaitable[T]]) -> T:
@@ -188,16 +222,18 @@ class MongoResources:
         self, session: Session, writes: Sequence[_Write]
     ) -> Sequence[PutResult | Gone | ServiceError | None]:
         resources, history = self._plain
-        fields = {"version": 1, "updated": 1, "deleted": 1, "digest": 1, "expires_at": 1}
         ids = [write.id for write in writes]
-        cursor = resources.find({"_id": {"$in": ids}}, fields, batch_size=len(ids) + 1, session=session)
+        cursor = resources.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1, session=session)
         current = {document["_id"]: document for document in await cursor.to_list(None)}
         now = self._clock()
         steps = {write.id: _step(write, current.get(write.id), now) for write in writes}
+        steps |= await self._settle([w for w in writes if steps[w.id].late], current, now, session=session)
         results = [steps[write.id].result for write in writes]
-        changing = {name: step for name, step in steps.items() if step.document is not None}
+        if any(result is _RACED for result in results):
+            raise Interfered
+        changing = {n: step for n, step in steps.items() if step.document is not None or step.touch}
         if changing and not any(isinstance(result, ServiceError) for result in results):
-            superseded = [name for name, step in changing.items() if step.replaces is not None]
+            superseded = [n for n, step in changing.items() if step.document is not None and step.replaces]
             if superseded:
                 await keep(resources, history, superseded, session=session)
             operations = [_operation(name, step) for name, step in changing.items()]
@@ -239,9 +275,10 @@ class MongoResources:
                 current = await self._current(pending, again=attempt > 0)
                 now = self._clock()
                 steps = {write.id: _step(write, current.get(write.id), now) for write in pending}
+                steps |= await self._settle([w for w in pending if steps[w.id].late], current, now)
                 failed = await self._apply(steps)
                 results |= {name: failed.get(name, step.result) for name, step in steps.items()}
-                pending = [write for write in pending if failed.get(write.id) is _RACED]
+                pending = [write for write in pending if results[write.id] is _RACED]
                 if not pending:
                     break
         return [results[write.id] for write in writes]
@@ -251,29 +288,57 @@ class MongoResources:
         ids = [w.id for w in writes if again or w.prepared is None or not w.prepared.fresh]
         if not ids:
             return {}
-        fields = {"version": 1, "updated": 1, "deleted": 1, "digest": 1, "expires_at": 1}
         # Majority, so that `unchanged` and `exists` are said of what is durable. A writer that came too
         # late meets a duplicate key, and waits in the server until what it met is durable as well.
-        cursor = self._read.find({"_id": {"$in": ids}}, fields, batch_size=len(ids) + 1)
+        cursor = self._read.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1)
         return {document["_id"]: document for document in await cursor.to_list(None)}
+
+    async def _settle(
+        self,
+        late: Sequence[_Write],
+        current: Mapping[str, Mapping[str, Any]],
+        now: datetime,
+        *,
+        session: Session | None = None,
+    ) -> dict[str, _Step]:
+        """The steps of what came late: into the history, or in place of what is as old."""
+        if not late:
+            return {}
+        coming = {w.id: Late(w.tenant, w.prepared, current[w.id]) for w in late if w.prepared is not None}
+        kept = await self._superseded.keep(coming, now, session=session)
+        steps = {}
+        for write in late:
+            match kept[write.id]:
+                case Kept.NOT:
+                    steps[write.id] = _step(write, current[write.id], now, arrival=True)
+                case Kept.RACED:
+                    steps[write.id] = _Step(_RACED)
+                case PutResult() as result:
+                    steps[write.id] = _Step(result)
+        return steps
 
     async def _apply(self, steps: Mapping[str, _Step]) -> dict[str, ServiceError]:
         """Write what changes; the steps that failed, `_RACED` for those to try again."""
-        changing = {name: step for name, step in steps.items() if step.document is not None}
-        superseded = [name for name, step in changing.items() if step.replaces is not None]
+        changing = {n: step for n, step in steps.items() if step.document is not None or step.touch}
+        superseded = [n for n, step in changing.items() if step.document is not None and step.replaces]
         if superseded:
             await self._keep(superseded)
         if not changing:
             return {}
         operations = [_operation(name, step) for name, step in changing.items()]
         try:
-            await self._write.bulk_write(operations, ordered=False)
+            result = await self._write.bulk_write(operations, ordered=False)
+            done: Mapping[str, Any] = result.bulk_api_result
         except BulkWriteError as error:
             if error.details.get("writeConcernErrors"):
                 raise
-            names = list(changing)
-            return {names[e["index"]]: _failure(e) for e in error.details["writeErrors"]}
-        return {}
+            done = error.details
+        names = list(changing)
+        failed = {names[e["index"]]: _failure(e) for e in done["writeErrors"]}
+        if done["nInserted"] + done["nMatched"] + done["nUpserted"] + len(failed) < len(names):
+            # Some touch found another version than it was meant for; which one, the server does not say.
+            failed |= {name: _RACED for name, step in changing.items() if step.touch}
+        return failed
 
     async def _keep(self, ids: Sequence[str]) -> None:
         """Copy current documents to the history, within the server."""
@@ -281,7 +346,7 @@ class MongoResources:
             [
                 {"$match": {"_id": {"$in": list(ids)}}},
                 {"$set": {"_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]}, "type": _TYPE}},
-                {"$unset": ["index", "keys", "when", "was"]},
+                {"$unset": ["index", "keys", "when", "inside", "was"]},
                 {"$merge": {"into": HISTORY, "whenMatched": "keepExisting"}},
             ]
         )
@@ -335,6 +400,14 @@ class MongoResources:
                         found[one] = found.get(one, frozenset()) | {document["id"]}
         return found
 
+    async def preceding(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | None:
+        """See the port."""
+        return await self._orphans.preceding(tenant, key, version)
+
+    async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> frozenset[ResourceKey]:
+        """See the port."""
+        return await self._orphans.unreferenced(tenant, keys)
+
     async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
         """See the port."""
         return await self._searches.search(tenant, query)
@@ -380,46 +453,63 @@ def _write(tenant: Tenant, one: Prepared | Deletion) -> _Write:
     return _Write(tenant, one.key, one, one.only_version)
 
 
-def _step(write: _Write, current: Mapping[str, Any] | None, now: datetime) -> _Step:
-    """What a write means for what is stored now."""
+def _step(  # noqa: PLR0911 -- one for each thing that a write can mean
+    write: _Write, current: Mapping[str, Any] | None, now: datetime, *, arrival: bool = False
+) -> _Step:
+    """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""
     # What has expired is as good as deleted: nobody can read it any more.
     deleted = bool(current and (current.get("deleted") or current["expires_at"] <= now))
     version = current["version"] if current else 0
     # Versions of one resource are strictly later than one another, whatever the clocks say.
-    updated = max(now, updated_of(current) + timedelta(milliseconds=1)) if current else now
-    replaces = version if current else None
+    updated = max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
+    replaces = standing(current) if current else None
+    number = next_version(current)
     if write.only_version is not None and (deleted or write.only_version != version):
         return _Step(ServiceError(Category.PRECONDITION, _OTHER_VERSION))
     if write.prepared is None:
         if current is None or deleted:
             return _Step(Gone(write.key, version, updated_of(current)) if current else None)
-        gone = Gone(write.key, version + 1, updated)
-        return _Step(gone, to_tombstone(write.tenant, write.key, version + 1, updated), replaces)
+        if write.retiring is not None and not may_retire(current, write.retiring):
+            return _Step(None)
+        gone = Gone(write.key, number, updated)
+        tombstone = to_tombstone(write.tenant, write.key, number, updated)
+        # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
+        extras = carried(current, write.retiring or "", companion=write.retiring is not None)
+        return _Step(gone, {**tombstone, **extras}, replaces)
     if current and not deleted:
         before = updated_of(current)
         if write.prepared.only_absent:
             return _Step(PutResult(Outcome.EXISTS, Stored(write.key, version, before, b"")))
         if current["digest"] == write.prepared.digest:
             same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
-            return _Step(PutResult(Outcome.UNCHANGED, same))
-    document = to_document(write.tenant, write.prepared, version + 1, updated)
+            return _Step(
+                PutResult(Outcome.UNCHANGED, same), None, replaces, confirmed(current, write.prepared)
+            )
+    if current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
+        return _Step(None, late=True)
+    document = to_document(write.tenant, write.prepared, number, updated)
+    document |= carried(current, write.prepared.sourced, companion=write.prepared.companion)
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
         # Found out by the driver, it would fail the whole group.
         return _Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
     outcome = Outcome.REPLACED if current and not deleted else Outcome.CREATED
     if outcome is Outcome.CREATED:
         document["created_by"] = "POST" if write.prepared.posted else "PUT"
-    stored = Stored(write.key, version + 1, updated_of(document), document["raw"])
+    stored = Stored(write.key, number, updated_of(document), document["raw"])
     return _Step(PutResult(outcome, stored), document, replaces)
 
 
-def _operation(name: str, step: _Step) -> InsertOne[Mapping[str, Any]] | ReplaceOne[Mapping[str, Any]]:
-    """The write that fails with a duplicate key when somebody else was faster."""
+def _operation(
+    name: str, step: _Step
+) -> InsertOne[Mapping[str, Any]] | ReplaceOne[Mapping[str, Any]] | UpdateOne:
+    """The write that fails with a duplicate key when somebody else was faster; a touch does nothing then."""
+    if step.touch:
+        return UpdateOne({"_id": name, **(step.replaces or {})}, {"$set": step.touch})
     document = step.document or {}
     if step.replaces is None:
         return InsertOne(document)
     # When the version has moved on, the filter finds nothing and the upsert meets the `_id` that is there.
-    return ReplaceOne({"_id": name, "version": step.replaces}, document, upsert=True)
+    return ReplaceOne({"_id": name, **step.replaces}, document, upsert=True)
 
 
 def _failure(error: Mapping[str, Any]) -> ServiceError:

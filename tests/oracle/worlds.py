@@ -211,6 +211,8 @@ class Maker:
 
     def _period(self) -> Json:
         first, last = sorted((self.one(DATES), self.one(DATES)), key=span)
+        if "T" in last and span(first)[1] > span(last)[1]:
+            last = first  # A day that ends at a time of it is refused: per-1 does not hold.
         return dict(self.one(({"start": first, "end": last}, {"start": first}, {"end": last})))
 
     def _name(self) -> Json:

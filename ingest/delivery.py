@@ -1,0 +1,126 @@
+"""What a message does to the store: upserts, what comes late, and what nothing refers to any more.
+
+Lenient: a companion that cannot be kept is refused in its own entry, and the rest is stored; a report that
+cannot be kept refuses the message. Strict: any deviation refuses the message, with every issue.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ingest import filing
+from ingest.bundles import at_entry
+from ingest.companions import COMPANION_TYPES, clean_up, revive
+from ingest.messages import MAIN, place, read_message
+from ingest.prepare import Ready, prepare
+from ingest.push import Pushed, check_scope
+from ingest.source_time import message_time, source_time
+from store.errors import Category, ServiceError
+from store.resources import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.messages import Message
+    from ingest.push import Pusher
+    from store.fhir.datatypes import JsonObject
+    from store.resources import PutResult, ResourceKey
+
+Delivered: TypeAlias = "Pushed | ServiceError"
+"""What became of one entry."""
+_GENERAL: Final = "$process-message"
+
+
+async def message(
+    to: Pusher, bundle: JsonObject, *, operation: str = _GENERAL, strict: bool = False
+) -> list[Delivered]:
+    """Upsert the resources of a message, answered in the order of entries.
+
+    Raises ServiceError when nothing is stored.
+    """
+    # First of all: what is left is small, however often it is copied from here on.
+    filed = await filing.taken_out(to, bundle)
+    read = read_message(
+        filed.resource,
+        client=to.caller.client,
+        entries_max=to.settings.bundle_entries_max,
+        operation=operation,
+        strict=strict,
+    )
+    for entry in read.entries:
+        check_scope(to.caller, str(entry.resource["resourceType"]), "cu")
+    known = await to.store.identified(to.tenant, read.identifiers)
+    placed = place(read, to.tenant, known=known, secret=to.secret)
+    taken = _prepared(to, read, placed, strict=strict)
+    dated = _dated(to, filed.resource, read, taken)
+    # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
+    unique = {ready.prepared.key: ready.prepared for ready in dated if isinstance(ready, Ready)}
+    ordered = sorted(unique.values(), key=lambda one: one.key.type == "DiagnosticReport")
+    results = {result.stored.key: result for result in await filing.put(to, ordered, filed.files)}
+    if any(result.outcome is Outcome.STALE for result in results.values()):
+        results |= await revive(to.store, to.tenant, ordered, results, base=to.base)
+    latest = max((one.sourced for one in ordered), default="")
+    gone = await clean_up(to.store, to.tenant, results, sourced=latest, base=to.base)
+    envelope = (*read.tolerances, *filed.tolerances)
+    return [_delivered(to, one, results, gone, envelope if n == 0 else ()) for n, one in enumerate(dated)]
+
+
+def _delivered(
+    to: Pusher,
+    ready: Ready | ServiceError,
+    results: dict[ResourceKey, PutResult],
+    gone: dict[ResourceKey, int],
+    envelope: tuple[str, ...],
+) -> Delivered:
+    if isinstance(ready, ServiceError):
+        to.metrics.count("refused", ("faulty-companion",))
+        return ready
+    result = results[ready.prepared.key]
+    retired = gone.get(ready.prepared.key, 0)
+    text = f"{retired} resources that nothing current refers to any more left the current data."
+    done = Pushed(result, (*envelope, *ready.tolerances), (text,) if retired else ())
+    to.metrics.count(result.outcome.value, done.tolerances)
+    for _ in range(retired):
+        to.metrics.count("retired")
+    return done
+
+
+def _prepared(
+    to: Pusher, read: Message, placed: Sequence[tuple[JsonObject, str]], *, strict: bool
+) -> list[Ready | ServiceError]:
+    """Each entry made ready, or why it cannot be kept. Raises ServiceError when the message is refused."""
+    done: list[Ready | ServiceError] = []
+    issues = list(read.issues)
+    refused = bool(issues)
+    for number, (resource, resource_id) in enumerate(placed):
+        main = number in read.main
+        try:
+            done.append(prepare(resource, resource_id, base=to.base, companion=not main, strict=strict))
+        except ServiceError as error:
+            found = [at_entry(issue, number) for issue in error.issues]
+            issues += found
+            refused = refused or main or strict
+            done.append(ServiceError(error.category, *found))
+    if refused or all(isinstance(one, ServiceError) for one in done):
+        raise ServiceError(Category.UNPROCESSABLE, *issues)
+    return done
+
+
+def _dated(
+    to: Pusher, bundle: JsonObject, read: Message, taken: Sequence[Ready | ServiceError]
+) -> list[Ready | ServiceError]:
+    """With the source's time, and whether each came along with a report."""
+    first = read.entries[0].resource
+    header = first if first.get("resourceType") == "MessageHeader" else None
+    made, now = message_time(bundle, header), to.clock()
+    reported = any(one.resource.get("resourceType") == MAIN[0] for one in read.entries)
+    dated: list[Ready | ServiceError] = []
+    for entry, ready in zip(read.entries, taken, strict=True):
+        if isinstance(ready, ServiceError):
+            dated.append(ready)
+            continue
+        sourced = source_time(entry.resource, message=made, now=now)
+        companion = reported and ready.prepared.key.type in COMPANION_TYPES
+        dated.append(ready._replace(prepared=replace(ready.prepared, sourced=sourced, companion=companion)))
+    return dated

@@ -1,0 +1,56 @@
+"""When a source says that a resource of its message is from: older evidence never overwrites newer.
+
+The best evidence first: the resource's own `meta.lastUpdated`, the message's `Bundle.timestamp` (or what
+stands for it), `issued`. Two contents are compared by their best one, then by the next. What lies in the
+future is no evidence, else one wrong clock would keep a resource as it is for ever.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+from store.fhir.instants import parse, to_datetime
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+    from store.fhir.datatypes import Json, JsonObject
+    from store.resources import SourceTime
+
+AHEAD_MAX: Final = timedelta(days=1)
+"""How far a source's clock may be ahead of ours, wrong zones included."""
+
+
+def message_time(bundle: JsonObject, header: JsonObject | None) -> Json:
+    """When the message says it was made; MessageHeader.timestamp is where STU3 had it."""
+    held = (
+        bundle.get("timestamp"),
+        (header or {}).get("timestamp"),
+        _updated(bundle),
+        _updated(header or {}),
+    )
+    return next((one for one in held if isinstance(one, str)), None)
+
+
+def source_time(resource: JsonObject, *, message: Json, now: datetime) -> SourceTime:
+    """All the evidence there is, comparable as text."""
+    return " ".join(_instants((_updated(resource), message, resource.get("issued")), now))
+
+
+def _instants(evidence: tuple[Json, ...], now: datetime) -> Iterator[str]:
+    for text in evidence:
+        if not isinstance(text, str) or "T" not in text:
+            continue
+        try:
+            moment = to_datetime(parse(text).start)
+        except (ValueError, OverflowError):
+            continue  # Whether it may stand there is for the validation to say.
+        if moment <= now + AHEAD_MAX:
+            yield f"{moment.year:04}-{moment:%m-%dT%H:%M:%S.%f}Z"
+
+
+def _updated(element: JsonObject) -> Json:
+    meta = element.get("meta")
+    return meta.get("lastUpdated") if isinstance(meta, dict) else None

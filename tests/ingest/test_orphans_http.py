@@ -1,0 +1,154 @@
+"""What only an earlier version of a report refers to leaves the current data, and nothing else does."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from ingest import delivery as delivering
+from store.errors import Category, ServiceError
+from store.tenancy import SearchScope
+from tests.support.feed import at, delivery, observation, said_of, send, state
+from tests.support.fhir import coded, identified, message, refers, report, resource
+
+if TYPE_CHECKING:
+    from tests.support.service import Answer, Service
+
+AMEND = "DiagnosticReport/$diagnosticreport-amend"
+
+
+@pytest.fixture
+async def lab(service: Service) -> Service:
+    return await service.new_tenant(search_scope=SearchScope.ANY)
+
+
+def path_of(answer: Answer, entry: int) -> str:
+    where = answer.body["entry"][entry]["response"]["location"].partition("/_history/")[0]
+    return "/".join(where.split("/")[-2:])
+
+
+async def statuses(lab: Service, *paths: str) -> list[int]:
+    return [(await lab.get(path)).status for path in paths]
+
+
+async def test_an_observation_that_the_amended_report_drops_leaves_and_stays_in_history(lab: Service) -> None:
+    first = await send(lab, delivery("r", observation("a"), observation("b"), time=at(1)))
+    a, b = path_of(first, 2), path_of(first, 3)
+    amended = await send(lab, delivery("r", observation("b"), time=at(2)), AMEND)
+    assert "1 resources that nothing current refers to" in said_of(amended)
+    assert await statuses(lab, a, b, f"{a}/_history/1") == [410, 200, 200]
+    assert "Observation a" not in await state(lab)
+    # Another Bundle id: byte for byte it would only be given the first answer again.
+    again = await send(lab, {**delivery("r", observation("b"), time=at(2)), "id": "again"}, AMEND)
+    assert "nothing current refers" not in said_of(again)
+
+
+async def test_members_of_a_panel_leave_with_it(lab: Service) -> None:
+    panel = observation("panel", hasMember=[refers("Observation/x"), refers("Observation/y")])
+    sent = delivery("r", panel, time=at(1))
+    sent["entry"] += [{"resource": observation(name)} for name in "xy"]
+    first = await send(lab, sent)
+    amended = await send(lab, delivery("r", observation("z"), time=at(2)))
+    assert "3 resources" in said_of(amended)
+    assert await statuses(lab, *(path_of(first, n) for n in (2, 4, 5))) == [410, 410, 410]
+
+
+def referring(kind: str) -> Any:
+    """Something else of the patient that refers to the observation `a`."""
+    target = refers("Observation/a")
+    return {
+        "report": report("other", "p", identifier=[identified("urn:f", "o")], result=[target]),
+        "panel": observation("panel", hasMember=[target]),
+        "derived": observation("derived", derivedFrom=[target]),
+        "condition": resource(
+            "Condition", "c", subject=refers("Patient/p"), code=coded("1"), evidence=[{"detail": [target]}]
+        ),
+    }[kind]
+
+
+@pytest.mark.parametrize("kind", ["report", "panel", "derived", "condition"])
+async def test_what_something_current_refers_to_stays(lab: Service, kind: str) -> None:
+    first = await send(lab, delivery("r", observation("a"), time=at(1)))
+    other = message(
+        referring(kind),
+        observation("a"),
+        resource("Patient", "p", identifier=[identified("urn:example:mrn", "p")]),
+    )
+    assert (await send(lab, {**other, "timestamp": at(1)})).status == 200
+    await send(lab, delivery("r", observation("b"), time=at(2)))
+    assert await statuses(lab, path_of(first, 2)) == [200]
+
+
+async def test_a_provenance_keeps_nothing(lab: Service) -> None:
+    sent = delivery("r", observation("a"), time=at(1))
+    sent["entry"].append({"resource": resource("Provenance", "v", target=[refers("Observation/a")])})
+    first = await send(lab, sent)
+    await send(lab, delivery("r", observation("b"), time=at(2)))
+    assert await statuses(lab, path_of(first, 2)) == [410]
+
+
+async def test_what_was_pushed_by_itself_stays(lab: Service) -> None:
+    alone = {
+        **message(
+            observation("a"), resource("Patient", "p", identifier=[identified("urn:example:mrn", "p")])
+        ),
+        "timestamp": at(1),
+    }
+    await send(lab, alone, "Observation/$observation-create")
+    first = await send(lab, delivery("r", observation("a"), time=at(1)))
+    await send(lab, delivery("r", observation("b"), time=at(2)))
+    assert await statuses(lab, path_of(first, 2)) == [200]
+
+
+async def test_what_a_client_put_afterwards_stays(lab: Service) -> None:
+    first = await send(lab, delivery("r", observation("a"), time=at(1)))
+    stored = (await lab.get(path_of(first, 2))).body
+    assert (await lab.put(stored)).status == 200
+    await send(lab, delivery("r", observation("b"), time=at(2)))
+    assert await statuses(lab, path_of(first, 2)) == [200]
+
+
+async def test_patient_order_and_specimen_stay(lab: Service) -> None:
+    sent = delivery(
+        "r",
+        observation("a"),
+        time=at(1),
+        specimen=[refers("Specimen/s")],
+        basedOn=[refers("ServiceRequest/q")],
+    )
+    sent["entry"] += [
+        {"resource": resource(kind, id)} for kind, id in (("Specimen", "s"), ("ServiceRequest", "q"))
+    ]
+    first = await send(lab, sent)
+    await send(lab, delivery("r", time=at(2)))
+    assert await statuses(lab, *(path_of(first, n) for n in (2, 3, 4, 5))) == [410, 200, 200, 200]
+
+
+async def test_another_tenants_report_neither_keeps_nor_loses_anything(
+    lab: Service, service: Service
+) -> None:
+    mine = await send(lab, delivery("r", observation("a"), time=at(1)))
+    theirs = await send(service, delivery("r", observation("a"), time=at(1)))
+    await send(lab, delivery("r", observation("b"), time=at(2)))
+    assert await statuses(lab, path_of(mine, 2)) == [410]
+    assert await statuses(service, path_of(theirs, 2)) == [200]
+
+
+async def test_a_clean_up_that_did_not_happen_is_made_up_for_when_the_message_comes_again(
+    lab: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The sender of the amendment was never answered: the service died behind the write."""
+    first = await send(lab, delivery("r", observation("a"), time=at(1)))
+    sent = delivery("r", observation("b"), time=at(2))
+
+    async def died(*_: object, **__: object) -> None:
+        raise ServiceError(Category.UNAVAILABLE)
+
+    with monkeypatch.context() as broken:
+        broken.setattr(delivering, "clean_up", died)
+        assert (await send(lab, sent)).status == 503
+    assert await statuses(lab, path_of(first, 2)) == [200]
+    again = await send(lab, sent)
+    assert "no new version" in said_of(again)
+    assert await statuses(lab, path_of(first, 2)) == [410]

@@ -1,0 +1,190 @@
+"""Late, twice, out of order: the newest by the source's own time stays current, the others are history."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from itertools import permutations
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from store.tenancy import SearchScope
+from tests.support.feed import at, delivery, observation, said_of, send, state, versions
+from tests.support.fhir import refers
+from tests.support.service import opened_service
+
+if TYPE_CHECKING:
+    from tests.support.service import Answer, Service
+
+EVIDENCE = ("timestamp", "meta", "issued")
+
+
+def location(answer: Answer, entry: int = 1) -> str:
+    where = answer.body["entry"][entry]["response"]["location"]
+    assert isinstance(where, str)
+    return where
+
+
+async def current(service: Service, answer: Answer) -> Any:
+    return (await service.get(location(answer).partition("/_history/")[0])).body
+
+
+@pytest.mark.parametrize("evidence", EVIDENCE)
+async def test_one_report_seven_times_ending_with_an_older_version(service: Service, evidence: str) -> None:
+    sent = [(1, "a"), (2, "b"), (2, "b"), (3, "c"), (4, "d"), (4, "d"), (3, "older")]
+    answers = [
+        await send(service, delivery("r", time=at(minute), conclusion=text, evidence=evidence))
+        for minute, text in sent
+    ]
+    assert [where.rpartition("/")[2] for where in map(location, answers)] == list("1223445")
+    said = [said_of(answer) for answer in answers]
+    assert ["Stale" in one for one in said] == [False] * 6 + [True]
+    assert (await current(service, answers[0]))["conclusion"] == "d"
+    assert (await current(service, answers[0]))["meta"]["versionId"] == "4"
+    kept = await service.get(location(answers[-1]))
+    assert (kept.status, kept.body["conclusion"], kept.headers["ETag"]) == (200, "older", 'W/"5"')
+
+
+async def test_what_is_stale_is_kept_once_and_numbers_go_on_behind_it(service: Service) -> None:
+    await send(service, delivery("r", time=at(5), conclusion="new"))
+    first, again = [await send(service, delivery("r", time=at(1), conclusion="old")) for _ in range(2)]
+    assert location(first) == location(again)
+    assert "Stale" in said_of(again)
+    newest = await send(service, delivery("r", time=at(6), conclusion="newest"))
+    assert location(newest).endswith("/_history/3")
+    texts = [
+        (await service.get(f"{location(first).rpartition('/')[0]}/{n}")).body["conclusion"] for n in (1, 2, 3)
+    ]
+    assert texts == ["new", "old", "newest"]
+
+
+@pytest.mark.parametrize("order", list(permutations(range(4))))
+async def test_the_order_of_arrival_does_not_matter(service: Service, order: tuple[int, ...]) -> None:
+    """The third says again what the first said: it is newer all the same."""
+    sent = [
+        delivery("r", time=at(n), conclusion=text) for n, text in enumerate(("a", "b", "a", "c"), start=1)
+    ]
+    for n in order:
+        answer = await send(service, sent[n])
+    assert (await current(service, answer))["conclusion"] == "c"
+    for n in order:  # The second round changes nothing.
+        assert (await send(service, sent[n])).status == 200
+    assert (await current(service, answer))["conclusion"] == "c"
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_content_that_is_confirmed_later_is_newer(service: Service, order: tuple[int, ...]) -> None:
+    sent = [delivery("r", time=at(n), conclusion=text) for n, text in enumerate("aba", start=1)]
+    for n in order:
+        answer = await send(service, sent[n])
+    assert (await current(service, answer))["conclusion"] == "a"
+
+
+async def test_without_a_time_the_order_of_arrival_counts(service: Service) -> None:
+    for text in "ab":
+        answer = await send(service, delivery("r", conclusion=text))
+    assert (await current(service, answer))["conclusion"] == "b"
+
+
+async def test_at_the_same_time_the_later_arrival_counts_and_a_repetition_does_not(service: Service) -> None:
+    for number, text in enumerate("aba"):  # Byte for byte it would only be given the first answer again.
+        sent = {**delivery("r", time=at(1), conclusion=text), "id": f"attempt-{number}"}
+        answer = await send(service, sent)
+    assert "Stale" in said_of(answer)
+    assert (await current(service, answer))["conclusion"] == "b"
+
+
+async def test_a_clock_far_ahead_is_no_evidence(service: Service) -> None:
+    await send(service, delivery("r", time="2099-01-01T00:00:00Z", conclusion="from the future"))
+    answer = await send(service, delivery("r", time=at(1), conclusion="now"))
+    assert (await current(service, answer))["conclusion"] == "now"
+
+
+async def test_an_update_by_a_client_counts_but_does_not_turn_time_back(service: Service) -> None:
+    answer = await send(service, delivery("r", time=at(5), conclusion="new"))
+    stored = await current(service, answer)
+    assert (await service.put({**stored, "conclusion": "mended"})).status == 200
+    late = await send(service, delivery("r", time=at(3), conclusion="old"))
+    assert "Stale" in said_of(late)
+    assert (await current(service, answer))["conclusion"] == "mended"
+    same = await service.get(location(late))
+    assert same.body["conclusion"] == "old"
+
+
+async def test_a_deletion_is_not_undone_by_what_is_older(service: Service) -> None:
+    answer = await send(service, delivery("r", time=at(5)))
+    where = location(answer).partition("/_history/")[0]
+    path = "/".join(where.split("/")[-2:])
+    assert (await service.delete(path)).status == 204
+    assert "Stale" in said_of(await send(service, delivery("r", time=at(3), conclusion="old")))
+    assert (await service.get(path)).status == 410
+    assert (await send(service, delivery("r", time=at(6)))).status == 200
+    assert (await service.get(path)).status == 200
+
+
+async def test_stale_messages_at_once_on_two_services_are_kept_once_each(mongodb: str) -> None:
+    async with opened_service(mongodb) as one, opened_service(mongodb) as other:
+        other.tenant, other.headers = one.tenant, one.headers
+        first = await send(one, delivery("r", time=at(30), conclusion="new"))
+        sent = [delivery("r", time=at(n), conclusion=f"old {n}") for n in (1, 2, 3)] * 4
+        answers = await asyncio.gather(
+            *(send((one, other)[n % 2], bundle) for n, bundle in enumerate(sent)),
+        )
+        assert all("Stale" in said_of(answer) for answer in answers)
+        numbers = [location(answer).rpartition("/")[2] for answer in answers]
+        assert sorted(numbers[:3]) == ["2", "3", "4"]
+        assert numbers == numbers[:3] * 4
+        assert (await current(one, first))["conclusion"] == "new"
+
+
+def corpus() -> list[Any]:
+    """Reports with versions that change their results, share one, drop some and take some back."""
+    found = []
+    for name in ("r1", "r2", "r3"):
+        for minute, results in enumerate(
+            (("a", "b"), ("b", "c"), ("c",), ("a", "shared"), ("shared",)), start=1
+        ):
+            mine = [
+                observation(
+                    one if one == "shared" else f"{name}{one}",
+                    value="same" if one == "shared" else str(minute // 3),
+                )
+                for one in results
+            ]
+            found.append(delivery(name, *mine, time=at(minute), conclusion=f"version {minute}"))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_a_corpus_three_times_in_any_order_by_eight_senders(service: Service, seed: int) -> None:
+    ordered, shuffled = [await service.new_tenant(search_scope=SearchScope.ANY) for _ in range(2)]
+    for bundle in corpus():
+        assert (await send(ordered, bundle)).status == 200
+    queue = corpus() * 3
+    random.Random(seed).shuffle(queue)
+
+    async def sender() -> None:
+        while queue:
+            answer = await send(shuffled, queue.pop())
+            assert answer.status == 200, answer.text
+
+    await asyncio.gather(*(sender() for _ in range(8)))
+    wanted = await state(ordered)
+    assert await state(shuffled) == wanted
+    assert not any("dangling" in str(one) for one in wanted.values())
+    before = await versions(shuffled)
+    for bundle in corpus():
+        await send(shuffled, bundle)
+    assert await versions(shuffled) == before
+    assert await state(shuffled) == wanted
+
+
+async def test_a_report_that_comes_late_gets_back_what_another_had_let_go(service: Service) -> None:
+    shared = observation("o", value="x")
+    await send(service, delivery("r1", shared, time=at(1)))
+    await send(service, delivery("r1", time=at(9), conclusion="without"))
+    answer = await send(service, delivery("r2", shared, time=at(2)))
+    [result] = (await current(service, answer))["result"]
+    assert (await service.get(result["reference"])).status == 200
+    assert result == refers(result["reference"])
