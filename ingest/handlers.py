@@ -311,11 +311,9 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
         push.check_scope(to.caller, asked.type, "s")
         found = await search(asked.type, asked.query or "")
         return replies.entry_of_search(found)
-    if asked.query is not None:
-        # TODO: conditional update and deletion, as soon as `push` has them.
-        text = "a conditional `request.url` is not supported here; use `ifNoneExist` with POST"
-        raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
     push.check_scope(to.caller, asked.type, _LETTERS[asked.method])
+    if asked.query is not None:
+        return await _interact_where(to, asked, asked.query)
     if asked.method == "POST" and asked.id is None and asked.resource is not None:
         done = await _create(to, asked, name)
         return replies.entry_of(done, base=to.base)
@@ -334,6 +332,21 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
         return await _read(to, key)
     issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
     raise ServiceError(Category.UNPROCESSABLE, issue)
+
+
+async def _interact_where(to: Pusher, asked: Interaction, criteria: str) -> dict[str, Any]:
+    """A conditional update or deletion; creates have `ifNoneExist`."""
+    version, absent = _if_match(asked.if_match), _if_none_match(asked.if_none_match)
+    if asked.method == "PUT" and asked.resource is not None:
+        done = await conditional.update_where(
+            to, asked.type, criteria, asked.resource, only_version=version, only_absent=absent
+        )
+        return replies.entry_of(done, base=to.base)
+    if asked.method == "DELETE":
+        gone = await conditional.delete_where(to, asked.type, criteria, only_version=version)
+        return replies.entry_of_deletion(gone)
+    text = "a condition in `request.url` goes with PUT and DELETE; a POST has `ifNoneExist`"
+    raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
 
 
 async def _create(to: Pusher, asked: Interaction, name: str) -> Pushed:

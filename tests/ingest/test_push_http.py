@@ -496,7 +496,7 @@ async def test_a_batch_answers_each_entry_on_its_own(service: Service) -> None:
             ("PUT", "DiagnosticReport/bad", report("bad", status=SENTINEL)),
             ("PUT", "DiagnosticReport/other", report("mismatch")),
             ("PATCH", "DiagnosticReport/there", report("there")),
-            ("PUT", "DiagnosticReport?identifier=x", report()),
+            ("PUT", "DiagnosticReport?nonsense=x", report()),
             ("POST", "DiagnosticReport", None),
         ),
     )
@@ -519,6 +519,26 @@ async def test_a_batch_answers_each_entry_on_its_own(service: Service) -> None:
     assert SENTINEL not in answer.text
     for id, status in (("there", 200), ("new", 200), ("doomed", 410), ("bad", 404), ("mismatch", 404)):
         assert (await service.get(f"DiagnosticReport/{id}")).status == status
+
+
+async def test_conditions_in_a_batch_choose_what_is_updated_and_deleted(service: Service) -> None:
+    await service.load(
+        patient("p1", identified(MRN, "1")), patient("p2", identified(MRN, "2")), patient("p3")
+    )
+    named = patient("p1", identified(MRN, "1"), active=True)
+    sent = batch(
+        ("PUT", f"Patient?identifier={MRN}|1", named),
+        ("DELETE", f"Patient?identifier={MRN}|2", None),
+        ("DELETE", f"Patient?identifier={MRN}|none", None),
+        ("PUT", f"Patient?identifier={MRN}|4", patient("p4", identified(MRN, "4"))),
+        ("GET", f"Patient?identifier={MRN}|4", None),
+        ("PATCH", f"Patient?identifier={MRN}|1", named),
+    )
+    answer = await service.request("POST", "", sent)
+    assert statuses(answer) == ["200", "204", "204", "201", "200", "400"]
+    assert answer.body["entry"][4]["resource"]["total"] == 1
+    for id, status in (("p1", 200), ("p2", 410), ("p3", 200), ("p4", 200)):
+        assert (await service.get(f"Patient/{id}")).status == status
 
 
 async def test_a_batch_checks_scopes_for_each_entry(service: Service) -> None:
