@@ -34,7 +34,7 @@ def is_busy(answer: Answer) -> None:
     assert int(answer.headers["Retry-After"]) >= 1
 
 
-async def back(service: Service, resource: dict[str, Any], *, within: float = 5) -> Answer:
+async def back(service: Service, resource: dict[str, Any], *, within: float = 60) -> Answer:
     """The first answer that is no refusal; it must come in time."""
     until = monotonic() + within
     while (answer := await service.put(resource)).status in (503, 504):
