@@ -100,20 +100,19 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
 
 def _edge(row: Route) -> Handler:
     """The row's handler behind the refusals that need no look at the content."""
-    once = row.group is Group.WRITE and row.method in ("POST", "PUT", "PATCH")
-    handler = keyed(row.handler) if once else row.handler
+    pushes = row.group is Group.WRITE and row.method in ("POST", "PUT", "PATCH")
+    handler = keyed(row.handler) if pushes else row.handler
     media_types, negotiates = row.body, row.negotiates
-    writes = row.group is Group.WRITE
 
     async def edge(request: web.Request) -> web.StreamResponse:
         if negotiates:
             refuse_unacceptable(request)
         if media_types is not None:
             refuse_unreadable_body(request, media_types)
-            if writes:
-                with request.app[ADMISSION].room_for(request):
-                    return await handler(request)
-        return await handler(request)
+        if not pushes:
+            return await handler(request)
+        with request.app[ADMISSION].room_for(request):
+            return await handler(request)
 
     return edge
 

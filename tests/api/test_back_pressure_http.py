@@ -20,7 +20,7 @@ from tests.support.fhir import message, report
 from tests.support.lines import logged
 from tests.support.mongod import frozen, line, step_down
 from tests.support.server import Server
-from tests.support.service import opened_service
+from tests.support.service import FHIR, opened_service
 
 if TYPE_CHECKING:
     from tests.support.service import Answer, Service
@@ -143,6 +143,19 @@ async def test_bodies_under_way_are_bounded_by_their_bytes(tmp_path: Path) -> No
             assert {answer.status for answer in await asyncio.gather(*held)} <= {503, 504}
         await back(service, report("r2"))
         assert admission.bytes == 0
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type"),
+    [("Binary/b1", "application/pdf"), ("Binary/b1", FHIR), ("DiagnosticReport/r1", FHIR)],
+)
+async def test_a_document_takes_room_as_any_body_does(service: Service, path: str, content_type: str) -> None:
+    assert service.client.app is not None
+    admission = service.client.app[ADMISSION]
+    admission._bytes_max, admission.bytes = 1_000, 900  # Others are under way.
+    answer = await service.request("PUT", path, data=b"x" * 500, headers={"Content-Type": content_type})
+    is_busy(answer)
+    assert (rejected(service, "bodies"), admission.bytes) == (1, 900)
 
 
 @pytest.mark.parametrize("encoded", [False, True])
