@@ -6,19 +6,30 @@ senders that wait for their next message would hold forty megabytes each.
 
 from __future__ import annotations
 
+import asyncio
 from typing import Final
 
 from aiohttp import hdrs, web
 
 from ingest.admission import ROOM
+from ingest.keys import INGEST_SETTINGS
 
 BODY: Final[web.RequestKey[bytearray]] = web.RequestKey("body")
 
 
 async def body_of(request: web.Request) -> bytearray:
-    """All of it, decoded. Raises 413 past the limit of the application."""
-    if BODY in request:
-        return request[BODY]
+    """All of it, decoded. Raises 413 past the limit of the application, 408 when it is too slow."""
+    if BODY not in request:
+        arrived = request.content.is_eof()
+        try:
+            async with asyncio.timeout(None if arrived else request.app[INGEST_SETTINGS].body_seconds):
+                request[BODY] = await _read(request)
+        except TimeoutError:
+            raise web.HTTPRequestTimeout(text="the body took too long to arrive") from None
+    return request[BODY]
+
+
+async def _read(request: web.Request) -> bytearray:
     body, limit = bytearray(), request.client_max_size
     # What has a length has its room; what is compressed, or tells none, takes it as it grows.
     told = request.content_length is not None and hdrs.CONTENT_ENCODING not in request.headers
@@ -29,7 +40,6 @@ async def body_of(request: web.Request) -> bytearray:
             raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(body))
         if room is not None:
             room.take(len(body))
-    request[BODY] = body
     return body
 
 

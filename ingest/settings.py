@@ -29,6 +29,8 @@ class IngestSettings(BaseModel):
 
     One body is always let in, however large. In memory, parsed, it is several times its size.
     """
+    body_seconds: float = Field(default=120.0, gt=0, le=3_600)
+    """How long a body may take to arrive; then 408. A push holds its room for as long."""
     validation: Literal["lenient", "strict"] = "lenient"
     """What deviations from R4 come to: mended or kept, and named in the reply; or refused, every one listed.
     `Prefer: handling=` says otherwise for one message."""

@@ -12,6 +12,7 @@ from api.search.explanation import EXPLAIN, wish
 from api.search.page_token import unseal
 from api.search.preferences import wants_strict
 from api.search.raw import pairs_of, pairs_of_form
+from ingest.body import body_of
 from ingest.keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.replies import fhir_json
 from store.errors import Category, ServiceError
@@ -47,7 +48,7 @@ async def search_type(request: web.Request) -> web.StreamResponse:
 
 async def search_type_post(request: web.Request) -> web.StreamResponse:
     """POST {base}/{Type}/_search: what is in the URL and what is in the body mean the same."""
-    form = pairs_of_form(await request.read())
+    form = pairs_of_form(await body_of(request))
     for name, value in form:
         if name == "_format":
             refuse_unknown_format(value)

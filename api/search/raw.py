@@ -32,7 +32,7 @@ def pairs_of(text: str) -> list[Pair]:
         raise _refusal(f"a search may have at most {PAIRS_MAX} parameters") from None
 
 
-def pairs_of_form(body: bytes) -> list[Pair]:
+def pairs_of_form(body: bytes | bytearray) -> list[Pair]:
     """The pairs of a posted form. Raises ServiceError `incorrect`."""
     try:
         return pairs_of(body.decode())

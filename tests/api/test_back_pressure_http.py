@@ -20,7 +20,7 @@ from tests.support.fhir import message, report
 from tests.support.lines import logged
 from tests.support.mongod import frozen, line, step_down
 from tests.support.server import Server
-from tests.support.service import FHIR, opened_service
+from tests.support.service import FHIR, FORM, opened_service
 
 if TYPE_CHECKING:
     from tests.support.service import Answer, Service
@@ -178,3 +178,27 @@ async def test_a_compressed_body_past_the_limit_is_413_and_leaves_no_room_taken(
         )
         assert service.client.app is not None
         assert (answer.status, service.client.app[ADMISSION].bytes) == (413, 0)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "content_type"),
+    [
+        ("PUT", "DiagnosticReport/r1", FHIR),
+        ("PUT", "Binary/b1", "application/pdf"),
+        ("POST", "$process-message", FHIR),
+        ("POST", "DiagnosticReport/_search", FORM),
+    ],
+)
+async def test_a_body_that_does_not_come_is_not_waited_for(
+    mongodb: str, method: str, path: str, content_type: str
+) -> None:
+    async with opened_service(mongodb, body_seconds=0.05) as service:
+        assert service.client.app is not None
+        reader, writer = await asyncio.open_connection(service.client.host, service.client.port)
+        head = [f"{method} {service.root}/{path} HTTP/1.1", "Host: a", f"Content-Type: {content_type}"]
+        head += [f"{name}: {value}" for name, value in service.headers.items()]
+        writer.write("\r\n".join([*head, "Content-Length: 100", "", "half of it"]).encode())
+        answer = await reader.readuntil(b"\r\n\r\n")
+        writer.close()
+        assert answer.startswith(b"HTTP/1.1 408 ")
+        assert service.client.app[ADMISSION].bytes == 0
