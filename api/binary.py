@@ -20,7 +20,6 @@ from aiohttp.helpers import parse_mimetype
 from api.byte_range import ByteRange, Unsatisfiable, parse
 from api.fhir_json import FHIR_BODIES, refuse_unknown_encoding, refuse_unknown_format
 from api.keys import REQUEST_ID
-from api.read import present
 from ingest import handlers as ingest
 from ingest import replies
 from ingest.attachments import file_of_binary
@@ -33,7 +32,7 @@ from ingest.stamp import dump
 from store.attachments import FILE_ID
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import ResourceKey, Stored, instant
+from store.resources import ResourceKey, Stored, instant, present
 from store.search.parameters import TYPES
 
 if TYPE_CHECKING:

@@ -13,9 +13,7 @@ from aiohttp import hdrs, web
 
 from ingest.keys import RESOURCES, TENANT
 from ingest.replies import etag, fhir_json, version_headers
-from store.errors import Category, ServiceError
-from store.fhir.issues import Issue
-from store.resources import Gone, ResourceKey, Stored
+from store.resources import ResourceKey, Stored, present
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -41,17 +39,6 @@ async def vread(request: web.Request) -> web.StreamResponse:
 
 def _key(request: web.Request) -> ResourceKey:
     return ResourceKey(request.match_info["type"], request.match_info["id"])
-
-
-def present(found: Stored | Gone | None) -> Stored:
-    """What was found, if it is there. Raises ServiceError `gone` or `not-found`."""
-    match found:
-        case Stored():
-            return found
-        case Gone():
-            raise ServiceError(Category.GONE, Issue("deleted", "the resource was deleted"))
-        case None:
-            raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
 
 
 def _has_it(request: web.Request, stored: Stored) -> bool:

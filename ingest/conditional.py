@@ -14,7 +14,7 @@ from ingest.decode import decode
 from ingest.push import Pushed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import Gone, Outcome, ResourceKey, Stored
+from store.resources import Gone, Outcome, ResourceKey, Stored, present
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -123,15 +123,10 @@ async def patch_one(
 ) -> Pushed:
     """PATCH {Type}/{id}."""
     for _ in range(ATTEMPTS_MAX):
-        match await to.store.get(to.tenant, key):
-            case Stored() as found:
-                done = await _patch_found(to, found, operations, only_version)
-                if done is not None:
-                    return done
-            case Gone():
-                raise ServiceError(Category.GONE, Issue("deleted", "the resource was deleted"))
-            case None:
-                raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
+        found = present(await to.store.get(to.tenant, key))
+        done = await _patch_found(to, found, operations, only_version)
+        if done is not None:
+            return done
     raise _contended()
 
 

@@ -33,10 +33,10 @@ from ingest.keys import (
 from ingest.once import UNIT, atomically, bundle_slot, remember, store_of
 from ingest.push import Pusher
 from ingest.refusals import entry_keeper
-from ingest.transact import transact
+from ingest.transact import LETTERS, transact
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import Gone, Outcome, ResourceKey, Stored
+from store.resources import Outcome, ResourceKey, present
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -61,7 +61,6 @@ _ENTRIES_MAX: Final[Mapping[str, Callable[[IngestSettings], int]]] = {
     "transaction": lambda settings: settings.transaction_entries_max,
 }
 """Most entries, by the type of the Bundle."""
-_LETTERS: Final[Mapping[str, str]] = {"DELETE": "d", "POST": "c", "PUT": "u", "GET": "r", "HEAD": "r"}
 
 
 def _pusher(request: web.Request) -> Pusher:
@@ -302,7 +301,7 @@ async def _answer(to: Pusher, entry: BundleEntry, name: str, search: Search | No
 
 async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:
     asked = interaction(entry)
-    if asked.method not in _LETTERS:
+    if asked.method not in LETTERS:
         issue = Issue(
             "not-supported", "`request.method` is not offered in a batch", ("Bundle.entry.request",)
         )
@@ -311,7 +310,7 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
         push.check_scope(to.caller, asked.type, "s")
         found = await search(asked.type, asked.query or "")
         return replies.entry_of_search(found)
-    push.check_scope(to.caller, asked.type, _LETTERS[asked.method])
+    push.check_scope(to.caller, asked.type, LETTERS[asked.method])
     if asked.query is not None:
         return await _interact_where(to, asked, asked.query)
     if asked.method == "POST" and asked.id is None and asked.resource is not None:
@@ -363,10 +362,4 @@ async def _create(to: Pusher, asked: Interaction, name: str) -> Pushed:
 
 
 async def _read(to: Pusher, key: ResourceKey) -> dict[str, Any]:
-    match await to.store.get(to.tenant, key):
-        case Stored() as stored:
-            return replies.entry_of_read(stored, base=to.base)
-        case Gone():
-            raise ServiceError(Category.GONE, Issue("deleted", "the resource was deleted"))
-        case None:
-            raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
+    return replies.entry_of_read(present(await to.store.get(to.tenant, key)), base=to.base)

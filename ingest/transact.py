@@ -8,12 +8,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
-from uuid import uuid4
 
 from ingest import criteria, filing, replies
 from ingest.bundles import at_entry
 from ingest.prepare import prepare
-from ingest.push import Pushed, check_scope
+from ingest.push import Pushed, check_scope, random_id
 from ingest.transactions import (
     Condition,
     Delete,
@@ -31,6 +30,7 @@ from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Sto
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ingest.criteria import Criteria
     from ingest.prepare import Ready
     from ingest.push import Pusher
     from ingest.transactions import Action, Asked, Found
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from store.resources import Prepared, ResourceStore, Unit
 
 LETTERS: Final[Mapping[str, str]] = {"DELETE": "d", "POST": "c", "PUT": "u", "GET": "r", "HEAD": "r"}
+"""What the method of an entry asks of the caller's scopes, in batches too."""
 _TOGETHER: Final = 16
 """Look-ups under way at once for one transaction."""
 
@@ -77,32 +78,27 @@ async def _look_up(
     derived: dict[Condition, str] = {}
 
     async def matches(condition: Condition) -> tuple[ResourceKey, ...]:
+        understood = criteria.read(to, condition.type, condition.criteria, where="Bundle.entry")
         async with turns:
             if condition in creating:
-                derived[condition] = await _derived(to, outside, condition)
-            return await _matches(to, condition, enough)
+                derived[condition] = await _derived(to, outside, understood)
+            page = await to.store.search(to.tenant, replace(understood.query, count=enough))
+        return tuple(entry.key for entry in page.entries)
 
     wanted = sorted(conditions(asked))
     found = await asyncio.gather(*map(matches, wanted))
     return dict(zip(wanted, found, strict=True)), derived
 
 
-async def _derived(to: Pusher, outside: ResourceStore, condition: Condition) -> str:
+async def _derived(to: Pusher, outside: ResourceStore, asked: Criteria) -> str:
     """The id that simultaneous twins derive from one condition, and meet at.
 
     It must be looked at before the search, and outside the transaction: what is there by then, and is not
     found afterwards, was made for this condition once and fulfils it no more.
     """
-    asked = criteria.read(to, condition.type, condition.criteria, where="Bundle.entry")
     derived = criteria.derived_id(to, asked, 0)
-    there = await outside.get(to.tenant, ResourceKey(condition.type, derived))
-    return str(uuid4()) if isinstance(there, Stored) else derived
-
-
-async def _matches(to: Pusher, condition: Condition, enough: int) -> tuple[ResourceKey, ...]:
-    asked = criteria.read(to, condition.type, condition.criteria, where="Bundle.entry")
-    page = await to.store.search(to.tenant, replace(asked.query, count=enough))
-    return tuple(entry.key for entry in page.entries)
+    there = await outside.get(to.tenant, ResourceKey(asked.type, derived))
+    return random_id() if isinstance(there, Stored) else derived
 
 
 def _prepared(to: Pusher, actions: Sequence[Action]) -> dict[int, Ready]:

@@ -12,6 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from typing_extensions import override
 
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -136,6 +139,17 @@ class Deletion(NamedTuple):
 
     key: ResourceKey
     only_version: int | None = None
+
+
+def present(found: Stored | Gone | None) -> Stored:
+    """What was found, if it is there. Raises ServiceError `gone` or `not-found`."""
+    match found:
+        case Stored():
+            return found
+        case Gone():
+            raise ServiceError(Category.GONE, Issue("deleted", "the resource was deleted"))
+        case None:
+            raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
 
 
 @dataclass(frozen=True, slots=True)
