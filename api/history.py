@@ -10,7 +10,7 @@ import orjson
 
 from api.keys import PAGE_SECRET, SETTINGS
 from api.search.links import links
-from api.search.page_token import PageState, unseal
+from api.search.page_token import SILENT, PageState, follow
 from api.search.raw import pairs_of
 from ingest.keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.replies import etag, fhir_json
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from store.resources import HistoryEntry, HistoryPage
     from store.search.parse import Limits
 
-PAGE: Final = "_page"
-_SILENT: Final = frozenset({"_format", "_pretty"})
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 """What `parse` takes and is precise to the second at least, with its zone."""
@@ -90,16 +88,11 @@ async def _refuse_unknown(request: web.Request, key: ResourceKey) -> None:
 def _state(request: web.Request, path: str) -> PageState:
     """The parameters as a link would hold them: of a first page, or of the one that a link leads to."""
     app, tenant = request.app, str(request[TENANT].tenant)
-    pairs = [pair for pair in pairs_of(request.rel_url.raw_query_string) if pair[0] not in _SILENT]
+    pairs = [pair for pair in pairs_of(request.rel_url.raw_query_string) if pair[0] not in SILENT]
     now = from_datetime(app[CLOCK]()).start
-    tokens = [value for name, value in pairs if name == PAGE]
-    if not tokens:
-        return PageState(path, tuple(pairs), now, now // SECOND + app[SETTINGS].page_token_seconds)
-    state = unseal(tokens[0], tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now // SECOND)
-    if len(pairs) > 1 or state.type != path:
-        issue = Issue("invalid", "`_page` stands alone: follow page links as they are", (PAGE,))
-        raise ServiceError(Category.INCORRECT, issue)
-    return state
+    followed = follow(pairs, of=path, tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now // SECOND)
+    until = now // SECOND + app[SETTINGS].page_token_seconds
+    return followed or PageState(path, tuple(pairs), now, until)
 
 
 def _query(resource_type: str, resource_id: str | None, state: PageState, limits: Limits) -> HistoryQuery:

@@ -31,6 +31,7 @@ from ingest.keys import (
     base_of,
 )
 from ingest.once import UNIT, atomically, bundle_slot, remember, store_of
+from ingest.preferences import handling
 from ingest.push import Pusher
 from ingest.refusals import entry_keeper
 from ingest.transact import LETTERS, transact
@@ -51,7 +52,6 @@ if TYPE_CHECKING:
     """Answers a search of a batch."""
 
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
-_HANDLING: Final = re.compile(r"\bhandling\s*=\s*\"?(strict|lenient)\b")
 _PHASES: Final = ("DELETE", "POST", "PUT", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
 _WRITING: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})
@@ -87,8 +87,8 @@ def _prefer(request: web.Request) -> str:
 
 def _strict(request: web.Request, to: Pusher) -> bool:
     """Whether deviations refuse: as this request prefers, else as the settings say."""
-    handling = _HANDLING.search(_prefer(request).lower())
-    return handling[1] == "strict" if handling else to.settings.validation == "strict"
+    asked = handling(_prefer(request))
+    return (asked if asked in ("strict", "lenient") else to.settings.validation) == "strict"
 
 
 async def create(request: web.Request) -> web.StreamResponse:

@@ -9,7 +9,7 @@ from api.fhir_json import refuse_unknown_format
 from api.keys import PAGE_SECRET, SETTINGS
 from api.search.answer import Asker, Search, ask, begin, bundle, resume
 from api.search.explanation import EXPLAIN, wish
-from api.search.page_token import unseal
+from api.search.page_token import follow
 from api.search.preferences import wants_strict
 from api.search.raw import pairs_of, pairs_of_form
 from ingest.body import body_of
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from store.search.parse import Pair
     from store.tenancy import TenantSettings
 
-PAGE: Final = "_page"
-"""The parameter of page links; stands alone."""
 _UNBOUNDED: Final = Issue(
     "required",
     "the search must name its patient: `patient`, `subject`, `patient.identifier`, `subject.identifier`,"
@@ -79,8 +77,8 @@ async def _searchset(request: web.Request, resource_type: str, pairs: Sequence[P
     if explains and not request[PRINCIPAL].is_admin:
         issue = Issue("forbidden", f"`{EXPLAIN}` needs a token with the scope `{ADMIN}`", (EXPLAIN,))
         raise ServiceError(Category.FORBIDDEN, issue)
-    follows = any(name == PAGE for name, _ in pairs)
-    search = _page(request, resource_type, pairs) if follows else _first(request, resource_type, pairs)
+    now = from_datetime(request.app[CLOCK]()).start
+    search = _following(request, resource_type, pairs, now) or _first(request, resource_type, pairs, now)
     asker = Asker(
         request.app[RESOURCES],
         request[TENANT].tenant,
@@ -92,9 +90,8 @@ async def _searchset(request: web.Request, resource_type: str, pairs: Sequence[P
     return bundle(asker, await ask(asker, search))
 
 
-def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair]) -> Search:
+def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair], now: int) -> Search:
     _known(resource_type)
-    now = from_datetime(request.app[CLOCK]()).start
     strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
     context = Context(request.app[LIMITS], base_of(request), now, strict)
     search = begin(resource_type, pairs, context, link_seconds=request.app[SETTINGS].page_token_seconds)
@@ -102,16 +99,13 @@ def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair]) -> S
     return search
 
 
-def _page(request: web.Request, resource_type: str, pairs: Sequence[Pair]) -> Search:
-    """Follow a page link: the query is in the token."""
-    tokens = [value for name, value in pairs if name == PAGE]
-    others = len(tokens) > 1 or any(name not in (PAGE, "_format", "_pretty") for name, _ in pairs)
+def _following(request: web.Request, resource_type: str, pairs: Sequence[Pair], now: int) -> Search | None:
+    """The page that a link leads to: the query is in the token."""
     tenant, app = str(request[TENANT].tenant), request.app
-    now = from_datetime(app[CLOCK]()).start // SECOND
-    state = unseal(tokens[0], tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now)
-    if others or state.type != resource_type:
-        issue = Issue("invalid", "`_page` stands alone: follow page links as they are", (PAGE,))
-        raise ServiceError(Category.INCORRECT, issue)
+    secret, seconds = app[PAGE_SECRET], now // SECOND
+    state = follow(pairs, of=resource_type, tenant=tenant, secret=secret, now_seconds=seconds)
+    if state is None:
+        return None
     search = resume(state, Context(app[LIMITS], base_of(request), state.now))
     _refuse_unbounded(request[TENANT], search)
     return search

@@ -11,7 +11,7 @@ import os
 import zlib
 from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import orjson
 from cryptography.exceptions import InvalidTag
@@ -21,6 +21,13 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.search.criteria import Moment, Position
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+PAGE: Final = "_page"
+"""The parameter of page links; stands alone."""
+SILENT: Final = frozenset({"_format", "_pretty"})
+"""May stand beside it: they say nothing about what is shown."""
 _NONCE_BYTES: Final = 12
 _STATE_BYTES_MAX: Final = 1_000_000
 
@@ -87,3 +94,21 @@ def unseal(token: str, *, tenant: str, secret: bytes, now_seconds: int) -> PageS
         total,
         None if as_of is None else Moment(*as_of),
     )
+
+
+def follow(
+    pairs: Sequence[tuple[str, str]], *, of: str, tenant: str, secret: bytes, now_seconds: int
+) -> PageState | None:
+    """What a page link among the parameters leads to; None when there is none.
+
+    Raises ServiceError `incorrect` when it does not stand alone, or belongs elsewhere; else as `unseal`.
+    """
+    told = [pair for pair in pairs if pair[0] not in SILENT]
+    tokens = [value for name, value in told if name == PAGE]
+    if not tokens:
+        return None
+    state = unseal(tokens[0], tenant=tenant, secret=secret, now_seconds=now_seconds)
+    if len(told) > 1 or state.type != of:
+        issue = Issue("invalid", "`_page` stands alone: follow page links as they are", (PAGE,))
+        raise ServiceError(Category.INCORRECT, issue)
+    return state
