@@ -34,25 +34,23 @@ _OURS: Final = frozenset({"Bundle", "OperationOutcome"})
 class Request(NamedTuple):
     """What tells one request from another."""
 
-    client: str
     method: str
     path: str
     conditions: Sequence[str]
     body: bytes | bytearray
 
 
-def slot_of_key(key: str, request: Request) -> Slot:
-    """The place of a request with an `Idempotency-Key`. Raises ServiceError `incorrect`."""
+def slot_of_key(key: str, client: str, asked: bytes) -> Slot:
+    """The place of a request with an `Idempotency-Key`; `asked` is its fingerprint. Raises ServiceError."""
     if not _KEY.fullmatch(key):
         text = f"`{HEADER}` must be 1 to 255 visible ASCII characters"
         raise ServiceError(Category.INCORRECT, Issue("value", text, (HEADER,)))
-    return Slot(request.client, "key " + sha256(key.encode()).hexdigest(), fingerprint(request))
+    return Slot(client, "key " + sha256(key.encode()).hexdigest(), asked)
 
 
-def slot_of_bundle(request: Request) -> Slot:
+def slot_of_bundle(client: str, asked: bytes) -> Slot:
     """The place of a whole Bundle: the same bytes by the same client are the same request."""
-    own = fingerprint(request)
-    return Slot(request.client, "bundle " + own.hex(), own)
+    return Slot(client, "bundle " + asked.hex(), asked)
 
 
 def fingerprint(request: Request) -> bytes:
