@@ -170,10 +170,7 @@ class MongoResources:
 
     async def put_many(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult]:
         """See the port."""
-        for prepared in resources:
-            if len(prepared.body.head) + len(prepared.body.tail) > self._settings.resource_bytes_max:
-                text = f"a resource may have at most {self._settings.resource_bytes_max} bytes"
-                raise ServiceError(Category.TOO_LARGE, Issue("too-long", text))
+        self._check_sizes(resources)
         done = await self._commits.submit(
             [_Write(tenant, one.key, one, one.only_version) for one in resources]
         )
@@ -216,7 +213,15 @@ class MongoResources:
         self, tenant: Tenant, writes: Sequence[Prepared | Deletion]
     ) -> list[PutResult | Gone | None]:
         """See the port."""
+        self._check_sizes([one for one in writes if not isinstance(one, Deletion)])
         return await self._commits.submit([_write(tenant, one) for one in writes])
+
+    def _check_sizes(self, resources: Sequence[Prepared]) -> None:
+        """Raise ServiceError `too-large` when a resource is longer than one may be."""
+        most = self._settings.resource_bytes_max
+        if any(len(one.body.head) + len(one.body.tail) > most for one in resources):
+            text = f"a resource may have at most {most} bytes"
+            raise ServiceError(Category.TOO_LARGE, Issue("too-long", text))
 
     async def _commit_within(
         self, session: Session, writes: Sequence[_Write]

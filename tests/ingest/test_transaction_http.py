@@ -233,3 +233,15 @@ async def test_a_batch_answers_searches_and_reads(service: Service) -> None:
     blind = await service.with_token(scopes=["system/*.cru"])
     refused = await blind.request("POST", "", batch(("GET", "DiagnosticReport?patient=p1", None)))
     assert refused.body["entry"][0]["response"]["status"] == "403"
+
+
+async def test_one_resource_may_be_so_large_in_a_transaction_too(mongodb: str) -> None:
+    async with opened_service(mongodb, resource_bytes_max=1_500) as small:
+        long = report("long", conclusion="x" * 2_000)
+        answer = await send(
+            small,
+            entry("PUT", "Patient/p1", patient()),
+            entry("PUT", "DiagnosticReport/long", long),
+        )
+        assert (answer.status, answer.issues) == (413, [("error", "too-long")])
+        assert (await small.get("Patient/p1")).status == 404
