@@ -1,0 +1,159 @@
+"""How long a tenant's data stays: the policy, and the moment at which one resource ends by it.
+
+Pure. The first rule that fits decides; what no rule fits goes by the default. What a resource needs
+(`store.retention.needs`) stays at least as long as the resource itself.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from store.fhir.instants import OPEN_START, Interval, to_datetime
+from store.fhir.resource_types import NOT_ABOUT_PATIENTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
+"""When a resource expires that is kept without end."""
+_LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+DAYS_MAX: Final = 36_500
+"""A hundred years; more is a slip of the pen."""
+
+
+class CountedFrom(StrEnum):
+    """Where the days begin. A date that is missing, or still to come, counts as received."""
+
+    RECEIVED = "received"
+    """When the current version was stored."""
+    ISSUED = "issued"
+    """`DiagnosticReport.issued`; of other types the clinical date."""
+    EFFECTIVE = "effective"
+    """The clinical date: `effective[x]` of a report, by its beginning."""
+
+
+class Rule(NamedTuple):
+    """What it fits, and how long that is kept. An empty condition fits everything."""
+
+    keep_days: int | None
+    """None: without end."""
+    counted_from: CountedFrom = CountedFrom.RECEIVED
+    type: str = ""
+    category: tuple[str, ...] = ()
+    """Any of these, as the search index spells them: `code` or `system|code`."""
+    status: tuple[str, ...] = ()
+
+    def fits(self, resource_type: str, fields: Mapping[str, Any]) -> bool:
+        """Whether it is about a resource with these index fields."""
+        return (
+            self.type in ("", resource_type)
+            and _any_of(self.category, fields.get("category", ()))
+            and _any_of(self.status, fields.get("status", ()))
+        )
+
+
+def _any_of(wanted: tuple[str, ...], stored: object) -> bool:
+    return not wanted or (isinstance(stored, list) and any(one in stored for one in wanted))
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What a tenant's privacy officer has set; each change makes the next version."""
+
+    version: int = 0
+    made_at: datetime = _LONG_AGO
+    keep_days: int | None = None
+    """Of what no rule fits, but for types that are about no patient; None: without end."""
+    counted_from: CountedFrom = CountedFrom.RECEIVED
+    rules: tuple[Rule, ...] = ()
+    superseded_days: int | None = None
+    """Of versions that were replaced or deleted, from then on; never longer than the resource itself."""
+    dead_letter_days: int | None = None
+    """None: `DOD_DEAD_LETTER_DAYS`."""
+    audit_days: int | None = None
+    """Of the record of what privacy officers did; None: without end."""
+    page_token_days: int | None = None
+    """None: `DOD_PAGE_TOKEN_SECONDS`, which is the most in any case."""
+    idempotency_days: int | None = None
+    """None: `DOD_IDEMPOTENCY_DAYS`."""
+    erasure_days: int | None = None
+    """How long what was erased may not come back; None: without end."""
+
+    def rule_for(self, resource_type: str, fields: Mapping[str, Any]) -> Rule | None:
+        """The rule that decides; None: the default does."""
+        return next((rule for rule in self.rules if rule.fits(resource_type, fields)), None)
+
+    def superseded_until(self, since: datetime) -> datetime:
+        """When a version that was superseded then is forgotten."""
+        return after(since, self.superseded_days)
+
+
+UNLIMITED: Final = Policy()
+"""Of a tenant for which nothing was set: everything stays."""
+
+
+class Ends(NamedTuple):
+    """When one resource expires, and why."""
+
+    own: datetime
+    """By its own rule, when nothing needs it."""
+    least: datetime | None = None
+    """Not before: a rule names its type, whatever else needs it or does not."""
+    needed: datetime | None = None
+    """The end of the last resource that needs it; None: none ever did."""
+
+    @property
+    def expires_at(self) -> datetime:
+        """What is needed goes with the last that needs it, and not before a rule for its type lets it."""
+        if self.needed is None:
+            return self.own
+        return self.needed if self.least is None else max(self.needed, self.least)
+
+
+def ends(  # noqa: PLR0913 -- what the rule looks at, all keyword-only
+    policy: Policy,
+    *,
+    resource_type: str,
+    fields: Mapping[str, Any],
+    when: Interval,
+    received: datetime,
+    needed: datetime | None = None,
+) -> Ends:
+    """When a resource with this search side, stored at `received`, expires.
+
+    `fields` are those of `store.search.index`: `category`, `status` and `issued` are looked at.
+    """
+    rule = policy.rule_for(resource_type, fields)
+    if rule is None:
+        if resource_type in NOT_ABOUT_PATIENTS:
+            return Ends(NEVER, NEVER, needed)
+        return Ends(_end(policy.keep_days, policy.counted_from, fields, when, received), None, needed)
+    own = _end(rule.keep_days, rule.counted_from, fields, when, received)
+    return Ends(own, own if rule.type == resource_type else None, needed)
+
+
+def _end(
+    days: int | None, since: CountedFrom, fields: Mapping[str, Any], when: Interval, received: datetime
+) -> datetime:
+    return after(_since(since, fields, when, received), days)
+
+
+def _since(counted: CountedFrom, fields: Mapping[str, Any], when: Interval, received: datetime) -> datetime:
+    if counted is CountedFrom.RECEIVED:
+        return received
+    issued = fields.get("issued")
+    said = issued if counted is CountedFrom.ISSUED and isinstance(issued, Interval) else when
+    if said.start <= OPEN_START:  # Absent, or a period without a beginning.
+        return received
+    return min(to_datetime(said.start), received)
+
+
+def after(since: datetime, days: int | None) -> datetime:
+    """So many days later, in milliseconds as MongoDB keeps them; NEVER for None and past the calendar."""
+    if days is None or since >= NEVER - timedelta(days=days):
+        return NEVER
+    end = since + timedelta(days=days)
+    return end.replace(microsecond=end.microsecond // 1000 * 1000)
