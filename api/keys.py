@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
     from store.dead_letters import DeadLetters
+    from store.retention.policy import PolicyStore
 
 # The application's.
 SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings")
@@ -30,6 +31,7 @@ ACCESS: Final[web.AppKey[AccessStore]] = web.AppKey("access")
 """The port itself: for secrets and commands. Requests ask the doorkeeper, which remembers."""
 DOORKEEPER: Final[web.AppKey[Doorkeeper]] = web.AppKey("doorkeeper")
 DEAD_LETTERS: Final[web.AppKey[DeadLetters]] = web.AppKey("dead_letters")
+POLICIES: Final[web.AppKey[PolicyStore]] = web.AppKey("policies")
 REFUSAL_METRICS: Final[web.AppKey[RefusalMetrics]] = web.AppKey("refusal_metrics")
 
 PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")

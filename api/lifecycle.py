@@ -12,6 +12,7 @@ from api.keys import (
     DEAD_LETTERS,
     DOORKEEPER,
     PAGE_SECRET,
+    POLICIES,
     READINESS,
     REFUSAL_METRICS,
     REGISTRY,
@@ -48,6 +49,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[ACCESS] = opened.access
             app[DEAD_LETTERS] = opened.dead_letters
             app[ATTACHMENTS] = opened.attachments
+            app[POLICIES] = opened.policies
             app[PAGE_SECRET] = await opened.access.secret("page links")
             app[IDENTITY_SECRET] = await opened.access.secret("identities")
             app[READINESS].watch(opened.ping)

@@ -18,6 +18,8 @@ class StoreSettings(BaseModel):
     """Deadline of one store operation, retries included; past it the request ends with 503 or 504."""
     search_timeout_seconds: float = Field(default=5.0, gt=0, le=300)
     """Deadline of one search; a search that needs longer is refused with `timeout`, 504."""
+    policy_cache_seconds: float = Field(default=1.0, ge=0, le=60)
+    """How long a tenant's retention policy is remembered: the longest a push still goes by the one before."""
     pool_size: int = Field(default=32, ge=1, le=1000)
     """Connections to MongoDB, and threads of the driver: the ceiling of operations under way at once."""
     commit_operations_max: int = Field(default=512, ge=1, le=10_000)

@@ -2,40 +2,68 @@
 
 resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, when {lo, hi}, expires_at,
            digest, index_version, index {parameter: [spelling…] | {lo, hi}}, keys […], raw (JSON bytes)
+           where the tenant has a retention policy: `policy`, its version; why it expires when it does
+           (own_until, least_until, needed_until: `store.retention.policy.Ends`); needs [Type/id…]
            files [id…] of the files that it refers to, when it does
            inside [{as, type, id, index, when}] for what it contains, when it does
            created_by "POST" | "PUT" in a version that was a creation
            A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search;
            the history of the type finds it by `was`.
-history    the same without the search side, all with `type`; _id "org/env/Type/id/version"
+history    the same without the search side, all with `type`; _id "org/env/Type/id/version", superseded_at,
+           expires_at of its own (and it is never shown once its resource has expired), of [patient keys…]
 """
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+import re
 from typing import TYPE_CHECKING, Any, Final
 
 from store.attachments import references_to_files
 from store.fhir.instants import ABSENT, Interval, from_datetime, to_datetime
 from store.resources import Gone, ResourceKey, Stored
+from store.retention.needs import needs_of
+from store.retention.policy import NEVER, UNLIMITED, Ends, ends
 from store.search.index import INDEX_VERSION
+from store.search.parameters import TYPES
 from store.search.plan import document_id
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
 
     from store.resources import Prepared
+    from store.retention.policy import Policy
     from store.search.index import Indexed, Inside
     from store.tenancy import Tenant
 
 DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024 - 16_384
 """MongoDB's limit, less what a command around the document may take."""
-NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
-"""When a resource expires that is kept without end."""
+PAST: Final = (
+    "index",
+    "keys",
+    "when",
+    "inside",
+    "needs",
+    "policy",
+    "own_until",
+    "least_until",
+    "needed_until",
+)
+"""What a past version no longer says."""
+LASTING: Final = ("needs", "needed_until")
+"""Why others stay because of a resource, and it because of others."""
 
 
-def to_document(tenant: Tenant, prepared: Prepared, version: int, updated: datetime) -> dict[str, Any]:
-    """The current document of one resource."""
+def to_document(  # noqa: PLR0913 -- all that makes one
+    tenant: Tenant,
+    prepared: Prepared,
+    version: int,
+    updated: datetime,
+    *,
+    policy: Policy = UNLIMITED,
+    needed: datetime | None = None,
+) -> dict[str, Any]:
+    """The current document of one resource; `needed` is until when something else needs it."""
     key = prepared.key
     owner = str(tenant)
     files = references_to_files(prepared.body.tail)
@@ -46,12 +74,50 @@ def to_document(tenant: Tenant, prepared: Prepared, version: int, updated: datet
         "id": key.id,
         "version": version,
         "updated": _interval(from_datetime(updated)),
-        "expires_at": NEVER,
+        **lasting(policy, key.type, prepared.indexed, prepared.body.tail, updated, needed),
         "digest": prepared.digest,
         **search_side(prepared.indexed),
         **({"files": files} if files else {}),
         "raw": prepared.body.stamp(version, updated),
     }
+
+
+def lasting(  # noqa: PLR0913 -- what decides how long one stays
+    policy: Policy,
+    resource_type: str,
+    indexed: Indexed,
+    raw: bytes,
+    received: datetime,
+    needed: datetime | None,
+) -> dict[str, Any]:
+    """How long a resource stays, why, and what stays because of it."""
+    if not policy.version:
+        return {"expires_at": NEVER}
+    found = ends(
+        policy,
+        resource_type=resource_type,
+        fields=indexed.fields,
+        when=indexed.when,
+        received=received,
+        needed=needed,
+    )
+    needs = needs_of(resource_type, indexed.fields, raw)
+    return {**ending(found), "policy": policy.version, **({"needs": needs} if needs else {})}
+
+
+def ending(found: Ends) -> dict[str, Any]:
+    """The fields of Ends."""
+    return {
+        "expires_at": found.expires_at,
+        "own_until": found.own,
+        **({} if found.least is None else {"least_until": found.least}),
+        **({} if found.needed is None else {"needed_until": found.needed}),
+    }
+
+
+def ends_of(document: Mapping[str, Any]) -> Ends:
+    """The other way; what was stored before its tenant had a policy stays without end."""
+    return Ends(document.get("own_until", NEVER), document.get("least_until"), document.get("needed_until"))
 
 
 def search_side(indexed: Indexed) -> dict[str, Any]:
@@ -81,7 +147,9 @@ def _inside(one: Inside) -> dict[str, Any]:
     }
 
 
-def to_tombstone(tenant: Tenant, key: ResourceKey, version: int, updated: datetime) -> dict[str, Any]:
+def to_tombstone(
+    tenant: Tenant, key: ResourceKey, version: int, updated: datetime, expires_at: datetime = NEVER
+) -> dict[str, Any]:
     """What stays of a deleted resource: the version counter, and that there was one."""
     owner = str(tenant)
     return {
@@ -91,7 +159,7 @@ def to_tombstone(tenant: Tenant, key: ResourceKey, version: int, updated: dateti
         "id": key.id,
         "version": version,
         "updated": _interval(from_datetime(updated)),
-        "expires_at": NEVER,
+        "expires_at": expires_at,
         "deleted": True,
     }
 
@@ -115,3 +183,14 @@ def from_document(key: ResourceKey, document: Mapping[str, Any]) -> Stored | Gon
 def updated_of(document: Mapping[str, Any]) -> datetime:
     """When this version was stored."""
     return to_datetime(document["updated"]["lo"])
+
+
+_SCOPED: Final = sorted({p.name for row in TYPES.values() for p in row.parameters if p.scoped})
+OF_PATIENT: Final = f"^patient(?:[.]identifier)?=(?!.*&(?:{'|'.join(_SCOPED)})=)"
+"""The entries of `keys` that say which patient a resource is about, and nothing else."""
+_OF_PATIENT: Final = re.compile(OF_PATIENT, re.DOTALL)
+
+
+def patients_among(keys: Iterable[str]) -> list[str]:
+    """Whom the entries of `keys` say a resource is about."""
+    return [one for one in keys if _OF_PATIENT.match(one)]

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database
+    from store.mongo.policies import Policies
     from store.resources import HistoryQuery
     from store.settings import StoreSettings
     from store.tenancy import Tenant
@@ -42,6 +43,8 @@ class Source(NamedTuple):
     filter: Filter
     hint: str
     sort: tuple[tuple[str, int], ...] = _ORDER
+    living: tuple[Filter, ...] = ()
+    """Stages that leave out the versions of a resource that has expired."""
 
 
 class _Key(NamedTuple):
@@ -62,19 +65,22 @@ class Histories:
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        policies: Policies,
     ) -> None:
         majority = ReadConcern("majority")
         self._collections: Mapping[str, Collection] = {
             name: database[name].with_options(read_concern=majority) for name in (RESOURCES, HISTORY)
         }
         self._settings = settings
+        self._policies = policies
         self._clock = clock
         self._metrics = metrics
 
     async def page(self, tenant: Tenant, query: HistoryQuery) -> HistoryPage:
         """See the port."""
         with guarded(self._metrics, "history", seconds=self._settings.search_timeout_seconds):
-            found = sources(str(tenant), query, now=self._clock())
+            keeping = (await self._policies.of((str(tenant),)))[str(tenant)]
+            found = sources(str(tenant), query, now=self._clock(), expiring=bool(keeping.policy.version))
             keys = await self._keys(found, query) if query.count else []
             more, shown = len(keys) > query.count, keys[: query.count]
             entries = await self._entries(str(tenant), query.type, shown)
@@ -94,10 +100,20 @@ class Histories:
             return [_Key(d["lo"], d["id"], d["version"]) async for d in self._aggregate(found, stages)]
         keys: set[_Key] = set()
         for source in found:
-            cursor = self._collections[source.collection].find(*finds(source, query), sort=list(source.sort))
-            for d in await cursor.hint(source.hint).limit(limit).to_list(None):
+            for d in await self._first(source, query, limit):
                 keys.add(_Key(d["updated"]["lo"], d["id"], d["version"]))
         return sorted(keys, reverse=True)[:limit]
+
+    async def _first(self, source: Source, query: HistoryQuery, limit: int) -> Sequence[Mapping[str, Any]]:
+        """The keys of the first ones of a source."""
+        collection, (wanted, fields) = self._collections[source.collection], finds(source, query)
+        if not source.living:
+            cursor = collection.find(wanted, fields, sort=list(source.sort))
+            found: Sequence[Mapping[str, Any]] = await cursor.hint(source.hint).limit(limit).to_list(None)
+            return found
+        order = {"$sort": dict(source.sort)}
+        stages = [{"$match": wanted}, order, *source.living, {"$limit": limit}, {"$project": fields}]
+        return [one async for one in collection.aggregate(stages, hint=source.hint)]
 
     async def _entries(self, tenant: str, resource_type: str, keys: Sequence[_Key]) -> list[HistoryEntry]:
         """The versions of these keys; what was purged meanwhile is left out."""
@@ -138,22 +154,36 @@ class Histories:
 _VERSION: Final = {"id": "$id", "version": "$version"}
 
 
-def sources(tenant: str, query: HistoryQuery, *, now: datetime) -> list[Source]:
-    """Where the versions are that a query asks for, in the order of reading."""
+def sources(tenant: str, query: HistoryQuery, *, now: datetime, expiring: bool = False) -> list[Source]:
+    """Where the versions are that a query asks for, in the order of reading; `expiring`: resources expire."""
     kept: Filter = {"expires_at": {"$gt": now}}
+    living = _living(now) if expiring else ()
     if query.id is not None:
         one = document_id(tenant, query.type, query.id)
         past = {"tenant": tenant, "type": query.type, "id": query.id, **kept}
         return [
             Source(RESOURCES, {"_id": one, **kept}, "_id_", ()),
-            Source(HISTORY, past, "versions", (("version", -1),)),
+            Source(HISTORY, past, "versions", (("version", -1),), living),
         ]
     of_type = {"tenant": tenant, "type": query.type, **kept}
     return [
         Source(RESOURCES, of_type, "updated"),
         Source(RESOURCES, {"tenant": tenant, "was": query.type, **kept}, "deleted"),
-        Source(HISTORY, of_type, "changed"),
+        Source(HISTORY, of_type, "changed", living=living),
     ]
+
+
+def _living(now: datetime) -> tuple[Filter, ...]:
+    """What was superseded goes with its resource, at the latest."""
+    lookup = {
+        "from": RESOURCES,
+        "localField": "current",
+        "foreignField": "_id",
+        "pipeline": [{"$match": {"expires_at": {"$gt": now}}}, {"$project": {"_id": 1}}],
+        "as": "current",
+    }
+    name = {"$concat": ["$tenant", "/", "$type", "/", "$id"]}
+    return {"$set": {"current": name}}, {"$lookup": lookup}, {"$match": {"current": {"$ne": []}}}
 
 
 def finds(source: Source, query: HistoryQuery) -> tuple[Filter, Filter]:
@@ -181,7 +211,10 @@ def _together(found: Sequence[Source], query: HistoryQuery, *, limit: int | None
     fields = {"_id": 0, "id": 1, "version": 1, "lo": "$updated.lo", "deleted": 1}
     bound: Iterable[Filter] = [] if limit is None else [{"$limit": limit}]
     narrowed = _since(query, "updated.lo") if query.at is None else []
-    parts = [[{"$match": source.filter}, *narrowed, *bound, {"$project": fields}] for source in found]
+    parts = [
+        [{"$match": source.filter}, *narrowed, *source.living, *bound, {"$project": fields}]
+        for source in found
+    ]
     unions = [
         {"$unionWith": {"coll": source.collection, "pipeline": part}}
         for source, part in zip(found[1:], parts[1:], strict=True)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from store.retention.policy import NEVER
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
@@ -21,6 +23,8 @@ DEAD_LETTER_BODIES: Final = "dead_letter_bodies"
 IDEMPOTENCY: Final = "idempotency"
 FILES: Final = "attachments.files"
 CHUNKS: Final = "attachments.chunks"
+RETENTION: Final = "retention"
+POLICIES: Final = "policies"
 
 
 class IndexSpec(NamedTuple):
@@ -35,6 +39,7 @@ class IndexSpec(NamedTuple):
 
 
 _REFERRING: Final[Mapping[str, Any]] = {"files": {"$exists": True}}
+_EXPIRES: Final[Mapping[str, Any]] = {"expires_at": {"$lt": NEVER}}
 INDEXES: Final = (
     IndexSpec(
         RESOURCES,
@@ -112,6 +117,34 @@ INDEXES: Final = (
         (("tenant", 1), ("files", 1)),
         "whether a past version refers to a file",
         {"partialFilterExpression": _REFERRING},
+    ),
+    IndexSpec(
+        RESOURCES,
+        "overdue",
+        (("tenant", 1), ("expires_at", 1)),
+        "what has expired, oldest first; nothing that is kept without end",
+        {"partialFilterExpression": _EXPIRES},
+    ),
+    IndexSpec(
+        HISTORY,
+        "overdue",
+        (("tenant", 1), ("expires_at", 1)),
+        "past versions that have expired, oldest first",
+        {"partialFilterExpression": _EXPIRES},
+    ),
+    IndexSpec(
+        RESOURCES,
+        "needing",
+        (("tenant", 1), ("needs", 1), ("expires_at", -1)),
+        "what needs a resource, the one that stays longest first",
+        {"partialFilterExpression": {"needs": {"$exists": True}}},
+    ),
+    IndexSpec(
+        HISTORY,
+        "of",
+        (("tenant", 1), ("of", 1)),
+        "past versions that are about a patient",
+        {"partialFilterExpression": {"of": {"$exists": True}}},
     ),
     IndexSpec(
         FILES,

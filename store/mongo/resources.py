@@ -22,6 +22,9 @@ from store.fhir.issues import Issue
 from store.mongo.commit import GroupCommit
 from store.mongo.documents import (
     DOCUMENT_BYTES_MAX,
+    LASTING,
+    OF_PATIENT,
+    PAST,
     READ,
     from_document,
     to_document,
@@ -48,8 +51,10 @@ from store.mongo.superseded import (
     next_version,
     standing,
 )
+from store.mongo.ties import Ties
 from store.mongo.transaction import Interfered, Open, OpenCommit, keep, run
 from store.resources import Deletion, Gone, Outcome, Page, PutResult, ResourceKey, Stored
+from store.retention.policy import NEVER
 from store.search.index import key
 from store.search.plan import Explanation, document_id
 from store.search.tokens import bare
@@ -61,6 +66,7 @@ if TYPE_CHECKING:
     from store.idempotency import Remembered, Slot
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database, Session
+    from store.mongo.policies import Policies
     from store.mongo.pulse import Pulse
     from store.resources import (
         HistoryPage,
@@ -73,6 +79,7 @@ if TYPE_CHECKING:
         SourceTime,
         Unit,
     )
+    from store.retention.policy import Keeping, Policy
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
     from store.settings import StoreSettings
@@ -83,7 +90,9 @@ DURABLE: Final = WriteConcern("majority", j=True)
 ATTEMPTS_MAX: Final = 20
 """How often a write is tried when others change the same resource meanwhile."""
 _DUPLICATE_KEY: Final = 11000
-STANDING: Final = dict.fromkeys(("version", "updated", "deleted", "digest", "expires_at", *EXTRAS), 1)
+STANDING: Final = dict.fromkeys(
+    ("version", "updated", "deleted", "digest", "expires_at", *LASTING, *EXTRAS), 1
+)
 """What has to be known of what is stored before something takes its place."""
 T = TypeVar("T")
 
@@ -103,6 +112,22 @@ class _Write(NamedTuple):
         return document_id(str(self.tenant), *self.key)
 
 
+class _Turn(NamedTuple):
+    """What holds while writes are taken together."""
+
+    now: datetime
+    keeping: Mapping[str, Keeping]
+    """What is set for each tenant."""
+
+    def policy(self, tenant: Tenant) -> Policy:
+        """By which its data stay."""
+        return self.keeping[str(tenant)].policy
+
+    def ends_of_past(self) -> dict[str, datetime]:
+        """When what is superseded now is forgotten, by tenant."""
+        return {name: one.policy.superseded_until(self.now) for name, one in self.keeping.items()}
+
+
 class _Step(NamedTuple):
     """What one write comes down to: a document to write, or none when nothing changes."""
 
@@ -119,16 +144,19 @@ class _Step(NamedTuple):
 class MongoResources:
     """The port's verbs on one database."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but the first keyword-only)
         self,
         database: Database,
         *,
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        policies: Policies,
         pulse: Pulse | None = None,
     ) -> None:
         self._settings = settings
+        self._policies = policies
+        self._ties = Ties(database, durable=DURABLE)
         self._clock = clock
         self._metrics = metrics
         self._searches = Searches(database, settings=settings, clock=clock, metrics=metrics)
@@ -144,7 +172,9 @@ class MongoResources:
         self._orphans = Orphans(
             read=self._read, history=self._history, settings=settings, clock=clock, metrics=metrics
         )
-        self._histories = Histories(database, settings=settings, clock=clock, metrics=metrics)
+        self._histories = Histories(
+            database, settings=settings, clock=clock, metrics=metrics, policies=self._policies
+        )
         self._client = database.client
         self._memory = Memory(database)
         self._plain: tuple[Collection, Collection] = (database[RESOURCES], database[HISTORY])
@@ -230,9 +260,9 @@ class MongoResources:
         ids = [write.id for write in writes]
         cursor = resources.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1, session=session)
         current = {document["_id"]: document for document in await cursor.to_list(None)}
-        now = self._clock()
-        steps = {write.id: _step(write, current.get(write.id), now) for write in writes}
-        steps |= await self._settle([w for w in writes if steps[w.id].late], current, now, session=session)
+        turn = await self._turn(writes)
+        steps = {write.id: _step(write, current.get(write.id), turn) for write in writes}
+        steps |= await self._settle([w for w in writes if steps[w.id].late], current, turn, session=session)
         results = [steps[write.id].result for write in writes]
         if any(result is _RACED for result in results):
             raise Interfered
@@ -240,9 +270,10 @@ class MongoResources:
         if changing and not any(isinstance(result, ServiceError) for result in results):
             superseded = [n for n, step in changing.items() if step.document is not None and step.replaces]
             if superseded:
-                await keep(resources, history, superseded, session=session)
+                await keep(resources, history, superseded, turn.now, turn.ends_of_past(), session=session)
             operations = [_operation(name, step) for name, step in changing.items()]
             await resources.bulk_write(operations, ordered=False, session=session)
+            await self._follow(writes, steps, current, turn, session=session)
         return results
 
     def overtaken(self) -> Exception:
@@ -278,10 +309,12 @@ class MongoResources:
         with guarded(self._metrics, "commit", seconds=self._settings.store_timeout_seconds):
             for attempt in range(ATTEMPTS_MAX):
                 current = await self._current(pending, again=attempt > 0)
-                now = self._clock()
-                steps = {write.id: _step(write, current.get(write.id), now) for write in pending}
-                steps |= await self._settle([w for w in pending if steps[w.id].late], current, now)
-                failed = await self._apply(steps)
+                turn = await self._turn(pending)
+                steps = {write.id: _step(write, current.get(write.id), turn) for write in pending}
+                steps |= await self._settle([w for w in pending if steps[w.id].late], current, turn)
+                failed = await self._apply(steps, turn)
+                written = [write for write in pending if write.id not in failed]
+                await self._follow(written, steps, current, turn)
                 results |= {name: failed.get(name, step.result) for name, step in steps.items()}
                 pending = [write for write in pending if results[write.id] is _RACED]
                 if not pending:
@@ -298,36 +331,69 @@ class MongoResources:
         cursor = self._read.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1)
         return {document["_id"]: document for document in await cursor.to_list(None)}
 
+    async def _turn(self, writes: Sequence[_Write]) -> _Turn:
+        keeping = await self._policies.of(str(write.tenant) for write in writes)
+        return _Turn(self._clock(), keeping)
+
+    async def _follow(
+        self,
+        writes: Sequence[_Write],
+        steps: Mapping[str, _Step],
+        current: Mapping[str, Mapping[str, Any]],
+        turn: _Turn,
+        *,
+        session: Session | None = None,
+    ) -> None:
+        """What a write means for others, where data does not stay for ever: companions, past versions.
+
+        Also when nothing changed: who wrote it before may have died before this.
+        """
+        touched: dict[str, set[str]] = {}
+        for write in writes:
+            tenant, before = str(write.tenant), current.get(write.id, {})
+            if not turn.policy(write.tenant).version:
+                continue
+            needs = {*before.get("needs", ()), *(steps[write.id].document or {}).get("needs", ())}
+            touched.setdefault(tenant, set()).update({str(write.key)}, needs)
+            if before.get("expires_at", NEVER) <= turn.now and not before.get("deleted"):
+                await self._superseded.end(write.tenant, write.key, before["expires_at"], session=session)
+        for tenant, keys in touched.items():
+            await self._ties.tie(tenant, keys, session=session)
+
     async def _settle(
         self,
         late: Sequence[_Write],
         current: Mapping[str, Mapping[str, Any]],
-        now: datetime,
+        turn: _Turn,
         *,
         session: Session | None = None,
     ) -> dict[str, _Step]:
         """The steps of what came late: into the history, or in place of what is as old."""
         if not late:
             return {}
-        coming = {w.id: Late(w.tenant, w.prepared, current[w.id]) for w in late if w.prepared is not None}
-        kept = await self._superseded.keep(coming, now, session=session)
+        coming = {
+            w.id: Late(w.tenant, w.prepared, current[w.id], turn.policy(w.tenant))
+            for w in late
+            if w.prepared is not None
+        }
+        kept = await self._superseded.keep(coming, turn.now, session=session)
         steps = {}
         for write in late:
             match kept[write.id]:
                 case Kept.NOT:
-                    steps[write.id] = _step(write, current[write.id], now, arrival=True)
+                    steps[write.id] = _step(write, current[write.id], turn, arrival=True)
                 case Kept.RACED:
                     steps[write.id] = _Step(_RACED)
                 case PutResult() as result:
                     steps[write.id] = _Step(result)
         return steps
 
-    async def _apply(self, steps: Mapping[str, _Step]) -> dict[str, ServiceError]:
+    async def _apply(self, steps: Mapping[str, _Step], turn: _Turn) -> dict[str, ServiceError]:
         """Write what changes; the steps that failed, `_RACED` for those to try again."""
         changing = {n: step for n, step in steps.items() if step.document is not None or step.touch}
         superseded = [n for n, step in changing.items() if step.document is not None and step.replaces]
         if superseded:
-            await self._keep(superseded)
+            await self._keep(superseded, turn)
         if not changing:
             return {}
         operations = [_operation(name, step) for name, step in changing.items()]
@@ -345,13 +411,27 @@ class MongoResources:
             failed |= {name: _RACED for name, step in changing.items() if step.touch}
         return failed
 
-    async def _keep(self, ids: Sequence[str]) -> None:
+    async def _keep(self, ids: Sequence[str], turn: _Turn) -> None:
         """Copy current documents to the history, within the server."""
+        branches = [
+            {"case": {"$eq": ["$tenant", tenant]}, "then": end} for tenant, end in turn.ends_of_past().items()
+        ]
+        until: Any = {"$switch": {"branches": branches, "default": NEVER}}
+        # What has expired does not come back because a newer version does.
+        until = {"$cond": [{"$lte": ["$expires_at", turn.now]}, "$expires_at", until]}
         cursor = self._write.aggregate(
             [
                 {"$match": {"_id": {"$in": list(ids)}}},
-                {"$set": {"_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]}, "type": _TYPE}},
-                {"$unset": ["index", "keys", "when", "inside", "was"]},
+                {
+                    "$set": {
+                        "_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]},
+                        "type": _TYPE,
+                        "superseded_at": turn.now,
+                        "expires_at": until,
+                        "of": _OF,
+                    }
+                },
+                {"$unset": list(PAST)},
                 {"$merge": {"into": HISTORY, "whenMatched": "keepExisting"}},
             ]
         )
@@ -444,6 +524,15 @@ _RACED: Final = ServiceError(
 
 _TYPE: Final = {"$ifNull": ["$type", {"$arrayElemAt": [{"$split": ["$_id", "/"]}, 2]}]}
 """A tombstone has no `type` as long as searches could see it."""
+_OF: Final = {
+    "$filter": {
+        "input": {"$ifNull": ["$keys", []]},
+        "cond": {"$regexMatch": {"input": "$$this", "regex": OF_PATIENT, "options": "s"}},
+    }
+}
+"""Whom a version is about."""
+
+
 _TOO_LARGE: Final = Issue(
     "too-long", "the resource, with what is indexed of it, is larger than can be stored"
 )
@@ -459,9 +548,10 @@ def _write(tenant: Tenant, one: Prepared | Deletion) -> _Write:
 
 
 def _step(  # noqa: PLR0911 -- one for each thing that a write can mean
-    write: _Write, current: Mapping[str, Any] | None, now: datetime, *, arrival: bool = False
+    write: _Write, current: Mapping[str, Any] | None, turn: _Turn, *, arrival: bool = False
 ) -> _Step:
     """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""
+    now, policy = turn.now, turn.policy(write.tenant)
     # What has expired is as good as deleted: nobody can read it any more.
     deleted = bool(current and (current.get("deleted") or current["expires_at"] <= now))
     version = current["version"] if current else 0
@@ -477,7 +567,7 @@ def _step(  # noqa: PLR0911 -- one for each thing that a write can mean
         if write.retiring is not None and not may_retire(current, write.retiring):
             return _Step(None)
         gone = Gone(write.key, number, updated)
-        tombstone = to_tombstone(write.tenant, write.key, number, updated)
+        tombstone = to_tombstone(write.tenant, write.key, number, updated, policy.superseded_until(now))
         # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
         extras = carried(current, write.retiring or "", companion=write.retiring is not None)
         return _Step(gone, {**tombstone, **extras}, replaces)
@@ -492,7 +582,8 @@ def _step(  # noqa: PLR0911 -- one for each thing that a write can mean
             )
     if current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
         return _Step(None, late=True)
-    document = to_document(write.tenant, write.prepared, number, updated)
+    needed = current.get("needed_until") if current else None
+    document = to_document(write.tenant, write.prepared, number, updated, policy=policy, needed=needed)
     document |= carried(current, write.prepared.sourced, companion=write.prepared.companion)
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
         # Found out by the driver, it would fail the whole group.

@@ -14,6 +14,7 @@ from store.mongo.client import connect
 from store.mongo.dead_letters import MongoDeadLetters
 from store.mongo.guard import guarded
 from store.mongo.indexes import ensure_indexes
+from store.mongo.policies import Policies
 from store.mongo.pulse import Pulse, refusal
 from store.mongo.resources import MongoResources
 
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from store.dead_letters import DeadLetters
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
+    from store.retention.policy import PolicyStore
     from store.settings import StoreSettings
 
 CLOSE_SECONDS: Final = 0.5
@@ -42,6 +44,7 @@ class Stores:
     attachments: AttachmentStore
     ping: Callable[[], Awaitable[None]]
     dead_letters: DeadLetters
+    policies: PolicyStore
     check: Callable[[], None] = lambda: None
     """Raises ServiceError `unavailable` while a write would be refused at once."""
 
@@ -67,7 +70,10 @@ async def opened(
         await ping()
 
     pulse = Pulse(ping, metrics=metrics)
-    resources = MongoResources(database, settings=settings, clock=clock, metrics=metrics, pulse=pulse)
+    policies = Policies(database, settings=settings, metrics=metrics)
+    resources = MongoResources(
+        database, settings=settings, clock=clock, metrics=metrics, pulse=pulse, policies=policies
+    )
     letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics)
     try:
         with guarded(metrics, "ensure_indexes", seconds=settings.store_timeout_seconds):
@@ -75,7 +81,7 @@ async def opened(
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
-        yield Stores(resources, access, attachments, answers, letters, pulse.check)
+        yield Stores(resources, access, attachments, answers, letters, policies, pulse.check)
     finally:
         await resources.drain()
         await letters.drain()

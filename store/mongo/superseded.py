@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
 from store.fhir.instants import to_datetime
-from store.mongo.documents import READ, from_document, to_document, updated_of
+from store.mongo.documents import PAST, READ, from_document, patients_among, to_document, updated_of
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.resources import Outcome, PutResult, Stored
 
@@ -27,7 +27,8 @@ if TYPE_CHECKING:
     from pymongo.write_concern import WriteConcern
 
     from store.mongo.client import Database, Session
-    from store.resources import Prepared, SourceTime
+    from store.resources import Prepared, ResourceKey, SourceTime
+    from store.retention.policy import Policy
     from store.tenancy import Tenant
 
 EXTRAS: Final = ("sourced", "last", "companion")
@@ -41,6 +42,7 @@ class Late(NamedTuple):
     tenant: Tenant
     prepared: Prepared
     current: Mapping[str, Any]
+    policy: Policy
 
     @property
     def id(self) -> str:
@@ -63,6 +65,7 @@ class Superseded:
         self._resources = database[RESOURCES]
         self._history = database[HISTORY]
         self._seen = self._history.with_options(read_concern=ReadConcern("majority"))
+        self._lasting = self._history.with_options(write_concern=durable)
         self._durable = durable
 
     async def keep(
@@ -87,6 +90,14 @@ class Superseded:
             stored = Stored(one.prepared.key, document["version"], updated_of(document), document["raw"])
             done[name] = PutResult(Outcome.STALE, stored)
         return done
+
+    async def end(
+        self, tenant: Tenant, key: ResourceKey, at: datetime, *, session: Session | None = None
+    ) -> None:
+        """All versions so far expire at this moment: the resource did, and comes back as another."""
+        wanted = {"tenant": str(tenant), "type": key.type, "id": key.id}
+        history = self._lasting if session is None else self._history
+        await history.update_many(wanted, {"$min": {"expires_at": at}}, hint="versions", session=session)
 
     async def _known(self, late: Mapping[str, Late], session: Session | None) -> dict[str, PutResult]:
         seen = self._seen if session is None else self._history
@@ -148,10 +159,15 @@ def _document(late: Late, now: datetime) -> dict[str, Any]:
     version = next_version(late.current)
     updated = max(now, latest_of(late.current) + timedelta(milliseconds=1))
     document = to_document(late.tenant, late.prepared, version, updated)
-    for name in ("index", "keys", "when", "inside"):
-        document.pop(name, None)
-    late_id = f"{late.id}/{version}"
-    return document | {"_id": late_id, "sourced": late.prepared.sourced, "stale": True}
+    past: dict[str, Any] = {
+        "_id": f"{late.id}/{version}",
+        "sourced": late.prepared.sourced,
+        "stale": True,
+        "superseded_at": now,
+        "expires_at": late.policy.superseded_until(now),
+        "of": patients_among(document["keys"]),
+    }
+    return {name: value for name, value in document.items() if name not in PAST} | past
 
 
 # --- what a write means beside that

@@ -19,10 +19,12 @@ from pymongo.write_concern import WriteConcern
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.documents import PAST, patients_among
 from store.mongo.guard import guarded, translate
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime
 
     from store.metrics import StoreMetrics
     from store.mongo.client import Client, Collection, Session
@@ -162,14 +164,31 @@ def _conflict(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure)
 
 
-async def keep(resources: Collection, history: Collection, ids: Sequence[str], *, session: Session) -> None:
-    """Copy current documents to the history; `$merge` is not to be had within a transaction."""
-    without = {"index": 0, "keys": 0, "when": 0, "inside": 0}
+async def keep(  # noqa: PLR0913 -- where from, where to, what, and its circumstances
+    resources: Collection,
+    history: Collection,
+    ids: Sequence[str],
+    now: datetime,
+    until: Mapping[str, datetime],
+    *,
+    session: Session,
+) -> None:
+    """Copy current documents to the history; `$merge` is not to be had within a transaction.
+
+    `until` says for each tenant when what is superseded now is forgotten.
+    """
+    without = dict.fromkeys((name for name in PAST if name != "keys"), 0)
     cursor = resources.find({"_id": {"$in": list(ids)}}, without, session=session)
     copies: list[UpdateOne] = []
     async for document in cursor:
         name = f"{document['_id']}/{document['version']}"
-        copied: dict[str, Any] = {key: value for key, value in document.items() if key != "_id"}
+        expires, keys = document["expires_at"], document.get("keys", ())
+        copied: dict[str, Any] = {
+            **{key: value for key, value in document.items() if key not in ("_id", "keys")},
+            "superseded_at": now,
+            "expires_at": expires if expires <= now else until[document["tenant"]],
+            "of": patients_among(keys),
+        }
         copies.append(UpdateOne({"_id": name}, {"$setOnInsert": copied}, upsert=True))
     if copies:
         await history.bulk_write(copies, ordered=False, session=session)

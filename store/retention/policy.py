@@ -6,16 +6,17 @@ Pure. The first rule that fits decides; what no rule fits goes by the default. W
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from store.fhir.instants import OPEN_START, Interval, to_datetime
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+    from store.tenancy import Tenant
 
 NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 """When a resource expires that is kept without end."""
@@ -59,8 +60,7 @@ def _any_of(wanted: tuple[str, ...], stored: object) -> bool:
     return not wanted or (isinstance(stored, list) and any(one in stored for one in wanted))
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """What a tenant's privacy officer has set; each change makes the next version."""
 
     version: int = 0
@@ -93,6 +93,34 @@ class Policy:
 
 UNLIMITED: Final = Policy()
 """Of a tenant for which nothing was set: everything stays."""
+
+
+class Keeping(NamedTuple):
+    """What a write has to know of its tenant."""
+
+    policy: Policy = UNLIMITED
+    forgets: bool = False
+    """Something was erased here, and may not come back."""
+
+
+KEPT: Final = Keeping()
+"""Of a tenant that keeps everything."""
+
+
+class PolicyStore(Protocol):
+    """The policies of all tenants, each version for good."""
+
+    async def keeping(self, tenant: Tenant) -> Keeping:
+        """What is set now."""
+
+    async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:
+        """Make it the current one, with the next version; `instead_of` is the version it was made from.
+
+        Raises ServiceError `conflict` when another one is current.
+        """
+
+    async def versions(self, tenant: Tenant) -> tuple[Policy, ...]:
+        """All there were, newest first."""
 
 
 class Ends(NamedTuple):

@@ -13,7 +13,7 @@ import pytest
 from aiohttp import ClientError
 
 from api.collect_command import collect_files, collect_tenant
-from api.keys import DEAD_LETTERS
+from api.keys import DEAD_LETTERS, POLICIES
 from ingest.keys import ATTACHMENTS, RESOURCES
 from store.attachments import CHUNK_BYTES, FILE_ID
 from store.errors import Category, ServiceError
@@ -84,7 +84,7 @@ def stores_of(service: Service) -> Stores:
 
     async def ping() -> None: ...
 
-    return Stores(app[RESOURCES], service.access, app[ATTACHMENTS], ping, app[DEAD_LETTERS])
+    return Stores(app[RESOURCES], service.access, app[ATTACHMENTS], ping, app[DEAD_LETTERS], app[POLICIES])
 
 
 async def orphans(service: Service) -> int:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from store.attachments import AttachmentStore
     from store.dead_letters import DeadLetters
     from store.resources import ResourceStore
+    from store.retention.policy import PolicyStore
     from tests.support.access import MemoryAccess
 
 
@@ -61,6 +62,7 @@ class House:
             ping=ping,
             attachments=cast("AttachmentStore", None),
             dead_letters=cast("DeadLetters", None),
+            policies=cast("PolicyStore", None),
         )
         self.diary.append("stores closed")
 

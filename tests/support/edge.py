@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from store.dead_letters import DeadLetters
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
+    from store.retention.policy import PolicyStore
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LAB = Tenant("lab", "Production")
@@ -114,6 +115,7 @@ async def serving(
             ping=ping,
             attachments=cast("AttachmentStore", None),
             dead_letters=cast("DeadLetters", None),
+            policies=cast("PolicyStore", None),
         )
 
     app = create_app(

@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry
 from ingest.prepare import prepare
 from store.fhir.instants import from_datetime
 from store.metrics import StoreMetrics
+from store.mongo.policies import Policies
 from store.mongo.resources import MongoResources
 from store.resources import Outcome, ResourceKey, Stored
 from store.search.criteria import Total
@@ -40,8 +41,16 @@ def metrics() -> StoreMetrics:
 def mongo_store(
     database: Database, *, clock: Callable[[], datetime] = lambda: NOW, **settings: Any
 ) -> MongoResources:
-    chosen = StoreSettings(mongodb_database=database.name, **settings)
-    return MongoResources(database, settings=chosen, clock=clock, metrics=metrics())
+    chosen = StoreSettings(**{"mongodb_database": database.name, "policy_cache_seconds": 0, **settings})
+    counted = metrics()
+    policies = Policies(database, settings=chosen, metrics=counted)
+    return MongoResources(database, settings=chosen, clock=clock, metrics=counted, policies=policies)
+
+
+def mongo_policies(database: Database) -> Policies:
+    """The policies of all tenants, asked for each time."""
+    chosen = StoreSettings(mongodb_database=database.name, policy_cache_seconds=0)
+    return Policies(database, settings=chosen, metrics=metrics())
 
 
 def prepared(resource: dict[str, Any], **conditions: Any) -> Prepared:
