@@ -10,7 +10,8 @@ resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, w
            A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search;
            the history of the type finds it by `was`.
 history    the same without the search side, all with `type`; _id "org/env/Type/id/version", superseded_at,
-           expires_at of its own (and it is never shown once its resource has expired), of [patient keys…]
+           expires_at of its own (and it is never shown once its resource has expired), of [patient keys…],
+           ended_at when the resource has expired since and is there again as another
 """
 
 from __future__ import annotations

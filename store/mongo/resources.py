@@ -418,7 +418,8 @@ class MongoResources:
         ]
         until: Any = {"$switch": {"branches": branches, "default": NEVER}}
         # What has expired does not come back because a newer version does.
-        until = {"$cond": [{"$lte": ["$expires_at", turn.now]}, "$expires_at", until]}
+        expired = {"$lte": ["$expires_at", turn.now]}
+        ended = {"$cond": [expired, "$expires_at", "$$REMOVE"]}
         cursor = self._write.aggregate(
             [
                 {"$match": {"_id": {"$in": list(ids)}}},
@@ -427,7 +428,8 @@ class MongoResources:
                         "_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]},
                         "type": _TYPE,
                         "superseded_at": turn.now,
-                        "expires_at": until,
+                        "expires_at": {"$cond": [expired, "$expires_at", until]},
+                        "ended_at": ended,
                         "of": _OF,
                     }
                 },

@@ -97,7 +97,8 @@ class Superseded:
         """All versions so far expire at this moment: the resource did, and comes back as another."""
         wanted = {"tenant": str(tenant), "type": key.type, "id": key.id}
         history = self._lasting if session is None else self._history
-        await history.update_many(wanted, {"$min": {"expires_at": at}}, hint="versions", session=session)
+        ended = {"$min": {"expires_at": at, "ended_at": at}}
+        await history.update_many(wanted, ended, hint="versions", session=session)
 
     async def _known(self, late: Mapping[str, Late], session: Session | None) -> dict[str, PutResult]:
         seen = self._seen if session is None else self._history

@@ -183,7 +183,9 @@ async def keep(  # noqa: PLR0913 -- where from, where to, what, and its circumst
     async for document in cursor:
         name = f"{document['_id']}/{document['version']}"
         expires, keys = document["expires_at"], document.get("keys", ())
+        ended = {"ended_at": expires} if expires <= now else {}
         copied: dict[str, Any] = {
+            **ended,
             **{key: value for key, value in document.items() if key not in ("_id", "keys")},
             "superseded_at": now,
             "expires_at": expires if expires <= now else until[document["tenant"]],

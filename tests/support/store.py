@@ -14,6 +14,7 @@ from store.fhir.instants import from_datetime
 from store.metrics import StoreMetrics
 from store.mongo.policies import Policies
 from store.mongo.resources import MongoResources
+from store.mongo.settling import Settling
 from store.resources import Outcome, ResourceKey, Stored
 from store.search.criteria import Total
 from store.search.parse import Context, Limits, parse
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 
     from store.mongo.client import Database
     from store.resources import Entry, Page, Prepared, PutResult, ResourceStore
+    from store.retention.policy import Policy
     from store.search.criteria import Position, SearchQuery
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -51,6 +53,19 @@ def mongo_policies(database: Database) -> Policies:
     """The policies of all tenants, asked for each time."""
     chosen = StoreSettings(mongodb_database=database.name, policy_cache_seconds=0)
     return Policies(database, settings=chosen, metrics=metrics())
+
+
+def mongo_settling(database: Database, *, clock: Callable[[], datetime] = lambda: NOW) -> Settling:
+    """What brings stored documents up to a changed policy."""
+    chosen, policies = StoreSettings(mongodb_database=database.name), mongo_policies(database)
+    return Settling(database, policies=policies, settings=chosen, clock=clock, metrics=metrics())
+
+
+async def let(database: Database, policy: Policy, *, tenant: Tenant = LAB) -> Policy:
+    """The policy of a tenant from now on."""
+    policies = mongo_policies(database)
+    now = await policies.keeping(tenant)
+    return await policies.put(tenant, policy, instead_of=now.policy.version)
 
 
 def prepared(resource: dict[str, Any], **conditions: Any) -> Prepared:

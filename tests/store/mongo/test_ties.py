@@ -14,7 +14,7 @@ from store.resources import Gone, HistoryQuery, Outcome, ResourceKey, Stored
 from store.retention.policy import NEVER, CountedFrom, Policy, Rule
 from tests.support.fhir import coded, patient, refers, report, resource
 from tests.support.service import Clock
-from tests.support.store import LAB, NOW, OTHER, found, mongo_policies, mongo_store, put, put_one
+from tests.support.store import LAB, NOW, OTHER, found, let, mongo_store, put, put_one
 
 if TYPE_CHECKING:
     from store.mongo.client import Database
@@ -32,13 +32,6 @@ def clock() -> Clock:
 @pytest.fixture
 def store(database: Database, clock: Clock) -> MongoResources:
     return mongo_store(database, clock=clock)
-
-
-async def let(database: Database, policy: Policy) -> None:
-    """The policy of the lab from now on; each test sets one."""
-    policies = mongo_policies(database)
-    now = await policies.keeping(LAB)
-    await policies.put(LAB, policy, instead_of=now.policy.version)
 
 
 def observation(id: str, **elements: Any) -> dict[str, Any]:
