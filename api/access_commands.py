@@ -14,16 +14,19 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.access import AccessStore, Grant
+    from store.retention.policy import PolicyStore
     from store.tenancy import SearchScope, Tenant
 
 PREFIX_LENGTH = 12
 """How much of a digest is shown, and is enough to name one token among any real number of them."""
 
 
-async def create_tenant(
+async def create_tenant(  # noqa: PLR0913 (all but the first keyword-only, one per option)
     access: AccessStore,
     tenant: Tenant,
     *,
+    policies: PolicyStore,
+    now: datetime,
     search_scope: SearchScope | None = None,
     retain_days: int | None = None,
 ) -> str:
@@ -32,12 +35,22 @@ async def create_tenant(
     after = before or TenantSettings(tenant)
     if search_scope is not None:
         after = replace(after, search_scope=search_scope)
-    if retain_days is not None:
-        after = replace(after, retain_days=retain_days)
+    # Before the tenant is there: nothing is ever pushed to it that would stay without end.
+    retained = retain_days is not None and await _retain(policies, tenant, retain_days, now)
     if after == before:
-        return f"{tenant} is there already"
+        return f"{tenant} changed" if retained else f"{tenant} is there already"
     await access.put_tenant(after)
     return f"{tenant} created" if before is None else f"{tenant} changed"
+
+
+async def _retain(policies: PolicyStore, tenant: Tenant, days: int, now: datetime) -> bool:
+    """Keep what no rule is about for so many days; whether that changed anything."""
+    before = (await policies.keeping(tenant)).policy
+    after = before._replace(keep_days=days, made_at=now)
+    if before.says(after):
+        return False
+    await policies.put(tenant, after, instead_of=before.version)
+    return True
 
 
 async def existing_tenant(access: AccessStore, tenant: Tenant) -> TenantSettings:
@@ -76,11 +89,13 @@ async def revoke_token(access: AccessStore, prefix: str) -> Grant:
     return found[0]
 
 
-def tenant_rows(tenants: Sequence[TenantSettings]) -> list[tuple[str, ...]]:
+async def tenant_rows(access: AccessStore, policies: PolicyStore) -> list[tuple[str, ...]]:
     """The table of `dod tenant list`, with its head."""
     rows: list[tuple[str, ...]] = [("TENANT", "SEARCH SCOPE", "RETAIN DAYS")]
-    for settings in tenants:
-        days = "without end" if settings.retain_days is None else str(settings.retain_days)
+    for settings in await access.tenants():
+        policy = (await policies.keeping(settings.tenant)).policy
+        days = "without end" if policy.keep_days is None else str(policy.keep_days)
+        days += f" and {len(policy.rules)} rules" if policy.rules else ""
         rows.append((str(settings.tenant), settings.search_scope.value, days))
     return rows
 

@@ -59,6 +59,7 @@ _UNDISPLAYED: Final = {
     hdrs.VARY: "Accept, Authorization",
 }
 """A document of a stranger must not run in our origin, nor stay where others can get at it."""
+_NO_SUCH: Final = Issue("not-found", "there is no such resource")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,7 +140,7 @@ async def _find(request: web.Request, *, as_fhir: bool) -> Document:
         await _check_file(request, document_id)
         file = await request.app[ATTACHMENTS].find(tenant, document_id)
         if file is None or asked not in (None, "1"):
-            raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
+            raise ServiceError(Category.NOT_FOUND, _NO_SUCH)
         return _of_file(file)
     check_scope(request[PRINCIPAL], "Binary", "r")
     store, key = request.app[RESOURCES], ResourceKey("Binary", document_id)
@@ -150,10 +151,13 @@ async def _find(request: web.Request, *, as_fhir: bool) -> Document:
 async def _check_file(request: web.Request, file_id: str) -> None:
     """A file may be read by who may read Binary, or a type of which a current resource refers to it.
 
-    Its id cannot be guessed, so whoever has it has seen such a resource, now or at an earlier version.
+    Its id cannot be guessed, so whoever has it has seen such a resource, now or at an earlier version. It is
+    there as long as one of them is: a document has no end of its own.
     """
     caller: Caller = request[PRINCIPAL]
     if caller.may("Binary", "r"):
+        if not await request.app[ATTACHMENTS].is_shown(request[TENANT].tenant, file_id):
+            raise ServiceError(Category.NOT_FOUND, _NO_SUCH)
         return
     types = [name for name in TYPES if caller.may(name, "r")]
     if types and await request.app[ATTACHMENTS].is_referred_to(request[TENANT].tenant, file_id, types=types):

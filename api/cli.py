@@ -114,7 +114,10 @@ def tenant_create(
     search_scope: Annotated[
         SearchScope | None, typer.Option(help="`patient`: searches are bounded by a patient [patient].")
     ] = None,
-    retain_days: Annotated[int | None, typer.Option(min=1, help="Forget reports after so many days.")] = None,
+    retain_days: Annotated[
+        int | None,
+        typer.Option(min=1, max=36_500, help="Forget what is pushed after so many days [kept without end]."),
+    ] = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
     config: Config = None,
@@ -122,15 +125,23 @@ def tenant_create(
     """Make tenants, or change what is given. Safe to repeat."""
     tenants = [_tenant(name) for name in names]
 
-    async def create(access: AccessStore) -> list[str]:
+    async def create(stores: Stores) -> list[str]:
         from api.access_commands import create_tenant
+        from api.app import utc_now
 
         return [
-            await create_tenant(access, tenant, search_scope=search_scope, retain_days=retain_days)
+            await create_tenant(
+                stores.access,
+                tenant,
+                policies=stores.policies,
+                now=utc_now(),
+                search_scope=search_scope,
+                retain_days=retain_days,
+            )
             for tenant in tenants
         ]
 
-    for done in _with_access(create, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config):
+    for done in _with_stores(create, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config):
         typer.echo(done)
 
 
@@ -138,12 +149,12 @@ def tenant_create(
 def tenant_list(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Config = None) -> None:
     """Show all tenants."""
 
-    async def rows(access: AccessStore) -> list[tuple[str, ...]]:
+    async def rows(stores: Stores) -> list[tuple[str, ...]]:
         from api.access_commands import tenant_rows
 
-        return tenant_rows(await access.tenants())
+        return await tenant_rows(stores.access, stores.policies)
 
-    _print_table(_with_access(rows, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+    _print_table(_with_stores(rows, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
 
 
 @tenant_app.command("verification")

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from api.keys import PAGE_SECRET, SETTINGS
+from api.keys import PAGE_SECRET, POLICIES, SETTINGS
 from api.search.links import links
-from api.search.page_token import SILENT, PageState, follow
+from api.search.page_token import SILENT, PageState, follow, refuse_older
 from api.search.raw import pairs_of
 from ingest.keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.replies import etag, fhir_json
@@ -60,7 +60,7 @@ async def of_type(request: web.Request) -> web.StreamResponse:
 async def _history(request: web.Request, resource_id: str | None) -> web.Response:
     app, tenant, base = request.app, request[TENANT].tenant, base_of(request)
     resource_type = request.match_info["type"]
-    state = _state(request, f"{resource_type}/_history" if resource_id is None else _path(request))
+    state = await _state(request, f"{resource_type}/_history" if resource_id is None else _path(request))
     query = _query(resource_type, resource_id, state, app[LIMITS])
     page = await app[RESOURCES].history(tenant, query)
     if resource_id is not None and not page.entries:
@@ -85,12 +85,15 @@ async def _refuse_unknown(request: web.Request, key: ResourceKey) -> None:
         raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
 
 
-def _state(request: web.Request, path: str) -> PageState:
+async def _state(request: web.Request, path: str) -> PageState:
     """The parameters as a link would hold them: of a first page, or of the one that a link leads to."""
     app, tenant = request.app, str(request[TENANT].tenant)
     pairs = [pair for pair in pairs_of(request.rel_url.raw_query_string) if pair[0] not in SILENT]
     now = from_datetime(app[CLOCK]()).start
     followed = follow(pairs, of=path, tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now // SECOND)
+    if followed is not None:
+        keeping = await app[POLICIES].remembered(request[TENANT].tenant)
+        refuse_older(followed, days=keeping.policy.page_token_days, now_seconds=now // SECOND)
     until = now // SECOND + app[SETTINGS].page_token_seconds
     return followed or PageState(path, tuple(pairs), now, until)
 

@@ -85,6 +85,9 @@ class AttachmentStore(Protocol):
     async def is_referred_to(self, tenant: Tenant, file_id: str, *, types: Sequence[str]) -> bool:
         """Whether a current resource of one of these types refers to a file."""
 
+    async def is_shown(self, tenant: Tenant, file_id: str) -> bool:
+        """Whether any version that can still be read refers to a file, current or past."""
+
     def read(self, tenant: Tenant, file: File, *, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, not including, `end`, piece by piece."""
 

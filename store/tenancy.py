@@ -41,8 +41,6 @@ class TenantSettings:
 
     tenant: Tenant
     search_scope: SearchScope = SearchScope.PATIENT
-    retain_days: int | None = None
-    """How long a report is kept after it was received; None: without end."""
 
 
 def parse_tenant(text: str) -> Tenant:

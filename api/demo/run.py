@@ -86,7 +86,7 @@ def _free(port: int) -> int:
 async def _let_in(settings: Settings) -> str:
     """A tenant, and a token for it that lives a day: the demo has no open door either."""
     async with command_stores(settings) as stores:
-        await create_tenant(stores.access, TENANT)
+        await create_tenant(stores.access, TENANT, policies=stores.policies, now=utc_now())
         return await issue_token(
             stores.access,
             tenants=[TENANT],

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from api.auth.scopes import ADMIN
 from api.fhir_json import refuse_unknown_format
-from api.keys import PAGE_SECRET, SETTINGS
+from api.keys import PAGE_SECRET, POLICIES, SETTINGS
 from api.search.answer import Asker, Search, ask, begin, bundle, resume
 from api.search.explanation import EXPLAIN, wish
-from api.search.page_token import follow
+from api.search.page_token import follow, refuse_older
 from api.search.preferences import wants_strict
 from api.search.raw import pairs_of, pairs_of_form
 from ingest.body import body_of
@@ -78,7 +78,8 @@ async def _searchset(request: web.Request, resource_type: str, pairs: Sequence[P
         issue = Issue("forbidden", f"`{EXPLAIN}` needs a token with the scope `{ADMIN}`", (EXPLAIN,))
         raise ServiceError(Category.FORBIDDEN, issue)
     now = from_datetime(request.app[CLOCK]()).start
-    search = _following(request, resource_type, pairs, now) or _first(request, resource_type, pairs, now)
+    following = await _following(request, resource_type, pairs, now)
+    search = following or _first(request, resource_type, pairs, now)
     asker = Asker(
         request.app[RESOURCES],
         request[TENANT].tenant,
@@ -99,13 +100,17 @@ def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair], now:
     return search
 
 
-def _following(request: web.Request, resource_type: str, pairs: Sequence[Pair], now: int) -> Search | None:
+async def _following(
+    request: web.Request, resource_type: str, pairs: Sequence[Pair], now: int
+) -> Search | None:
     """The page that a link leads to: the query is in the token."""
     tenant, app = str(request[TENANT].tenant), request.app
     secret, seconds = app[PAGE_SECRET], now // SECOND
     state = follow(pairs, of=resource_type, tenant=tenant, secret=secret, now_seconds=seconds)
     if state is None:
         return None
+    keeping = await app[POLICIES].remembered(request[TENANT].tenant)
+    refuse_older(state, days=keeping.policy.page_token_days, now_seconds=seconds)
     search = resume(state, Context(app[LIMITS], base_of(request), state.now))
     _refuse_unbounded(request[TENANT], search)
     return search

@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from store.errors import Category, ServiceError
+from store.fhir.instants import SECOND
 from store.fhir.issues import Issue
 from store.search.criteria import Moment, Position
 
@@ -29,6 +30,7 @@ PAGE: Final = "_page"
 SILENT: Final = frozenset({"_format", "_pretty"})
 """May stand beside it: they say nothing about what is shown."""
 _NONCE_BYTES: Final = 12
+_DAY_SECONDS: Final = 86_400
 _STATE_BYTES_MAX: Final = 1_000_000
 
 
@@ -83,8 +85,7 @@ def unseal(token: str, *, tenant: str, secret: bytes, now_seconds: int) -> PageS
     plain = zlib.decompressobj().decompress(opened, _STATE_BYTES_MAX)
     resource_type, pairs, now, until, position, total, as_of = orjson.loads(plain)
     if until <= now_seconds:
-        issue = Issue("expired", "this page link has expired: start the search again", ("_page",))
-        raise ServiceError(Category.GONE, issue)
+        raise ServiceError(Category.GONE, _EXPIRED)
     return PageState(
         resource_type,
         tuple((name, value) for name, value in pairs),
@@ -94,6 +95,15 @@ def unseal(token: str, *, tenant: str, secret: bytes, now_seconds: int) -> PageS
         total,
         None if as_of is None else Moment(*as_of),
     )
+
+
+_EXPIRED: Final = Issue("expired", "this page link has expired: start the search again", (PAGE,))
+
+
+def refuse_older(state: PageState, *, days: int | None, now_seconds: int) -> None:
+    """Raise ServiceError `gone` for a link whose tenant keeps them for so many days only."""
+    if days is not None and state.now // SECOND + days * _DAY_SECONDS <= now_seconds:
+        raise ServiceError(Category.GONE, _EXPIRED)
 
 
 def follow(

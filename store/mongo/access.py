@@ -37,7 +37,7 @@ class MongoAccess:
 
     async def put_tenant(self, settings: TenantSettings) -> bool:
         """See the port."""
-        document = {"search_scope": settings.search_scope.value, "retain_days": settings.retain_days}
+        document = {"search_scope": settings.search_scope.value}
         with guarded(self._metrics, "put_tenant", seconds=self._seconds):
             done = await self._tenants.update_one(
                 {"_id": str(settings.tenant)}, {"$set": document}, upsert=True
@@ -126,9 +126,7 @@ class MongoAccess:
 
 
 def _tenant(document: Mapping[str, Any]) -> TenantSettings:
-    return TenantSettings(
-        parse_tenant(document["_id"]), SearchScope(document["search_scope"]), document["retain_days"]
-    )
+    return TenantSettings(parse_tenant(document["_id"]), SearchScope(document["search_scope"]))
 
 
 def _verification(document: Mapping[str, Any]) -> VerificationToken:

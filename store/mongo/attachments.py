@@ -21,6 +21,7 @@ from store.attachments import CHUNK_BYTES, Collected, File
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.guard import guarded
+from store.mongo.histories import living
 from store.mongo.indexes import CHUNKS, FILES, HISTORY, RESOURCES
 from store.mongo.resources import DURABLE
 
@@ -147,6 +148,16 @@ class MongoAttachments:
         }
         with guarded(self._metrics, "is_referred_to", seconds=self._seconds):
             return await self._resources.find_one(wanted, {"_id": 1}, hint="referring") is not None
+
+    async def is_shown(self, tenant: Tenant, file_id: str) -> bool:
+        """See the port."""
+        now = self._clock()
+        wanted = {"tenant": str(tenant), "files": file_id, "expires_at": {"$gt": now}}
+        past = [{"$match": wanted}, *living(now), {"$limit": 1}, {"$project": {"_id": 1}}]
+        with guarded(self._metrics, "is_shown", seconds=self._seconds):
+            if await self._resources.find_one(wanted, {"_id": 1}, hint="referring") is not None:
+                return True
+            return bool(await self._history.aggregate(past, hint="referring").to_list(1))
 
     async def read(self, tenant: Tenant, file: File, *, start: int, end: int) -> AsyncIterator[bytes]:
         """See the port."""

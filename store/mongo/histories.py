@@ -157,24 +157,24 @@ _VERSION: Final = {"id": "$id", "version": "$version"}
 def sources(tenant: str, query: HistoryQuery, *, now: datetime, expiring: bool = False) -> list[Source]:
     """Where the versions are that a query asks for, in the order of reading; `expiring`: resources expire."""
     kept: Filter = {"expires_at": {"$gt": now}}
-    living = _living(now) if expiring else ()
+    alive = living(now) if expiring else ()
     if query.id is not None:
         one = document_id(tenant, query.type, query.id)
         past = {"tenant": tenant, "type": query.type, "id": query.id, **kept}
         return [
             Source(RESOURCES, {"_id": one, **kept}, "_id_", ()),
-            Source(HISTORY, past, "versions", (("version", -1),), living),
+            Source(HISTORY, past, "versions", (("version", -1),), alive),
         ]
     of_type = {"tenant": tenant, "type": query.type, **kept}
     return [
         Source(RESOURCES, of_type, "updated"),
         Source(RESOURCES, {"tenant": tenant, "was": query.type, **kept}, "deleted"),
-        Source(HISTORY, of_type, "changed", living=living),
+        Source(HISTORY, of_type, "changed", living=alive),
     ]
 
 
-def _living(now: datetime) -> tuple[Filter, ...]:
-    """What was superseded goes with its resource, at the latest."""
+def living(now: datetime) -> tuple[Filter, ...]:
+    """Stages for the history that leave out the versions of what has expired: they go with their resource."""
     lookup = {
         "from": RESOURCES,
         "localField": "current",

@@ -81,6 +81,11 @@ class Policies:
             document = await self._retention.find_one({"_id": str(tenant)}, {"policy": 1, "forgets": 1})
         return KEPT if document is None else _keeping(document)
 
+    async def remembered(self, tenant: Tenant) -> Keeping:
+        """See the port."""
+        with guarded(self._metrics, "policy", seconds=self._seconds):
+            return (await self.of((str(tenant),)))[str(tenant)]
+
     async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:
         """See the port."""
         made = policy._replace(version=instead_of + 1)

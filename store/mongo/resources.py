@@ -8,6 +8,7 @@ a copy of what is still current.
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
@@ -54,7 +55,7 @@ from store.mongo.superseded import (
 from store.mongo.ties import Ties
 from store.mongo.transaction import Interfered, Open, OpenCommit, keep, run
 from store.resources import Deletion, Gone, Outcome, Page, PutResult, ResourceKey, Stored
-from store.retention.policy import NEVER
+from store.retention.policy import NEVER, after
 from store.search.index import key
 from store.search.plan import Explanation, document_id
 from store.search.tokens import bare
@@ -293,15 +294,26 @@ class MongoResources:
     async def claim(self, tenant: Tenant, slot: Slot, until: datetime) -> None:
         """See the port."""
         if self._open is not None:
-            await self._open.run(lambda session: self._memory.claim(tenant, slot, until, session=session))
+            end = await self._remembered_until(tenant, until)
+            await self._open.run(lambda session: self._memory.claim(tenant, slot, end, session=session))
 
     async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered) -> None:
         """See the port."""
+        answered = replace(answered, until=await self._remembered_until(tenant, answered.until))
         if self._open is not None:
             await self._open.run(lambda session: self._memory.answer(tenant, slot, answered, session=session))
             return
         with guarded(self._metrics, "remember", seconds=self._settings.store_timeout_seconds):
             await self._memory.remember(tenant, slot, answered, self._clock())
+
+    async def _remembered_until(self, tenant: Tenant, until: datetime) -> datetime:
+        """Sooner than asked for where the tenant's policy says so."""
+        policy = (await self._policies.remembered(tenant)).policy
+        return (
+            until
+            if policy.idempotency_days is None
+            else min(until, after(self._clock(), policy.idempotency_days))
+        )
 
     async def _commit(self, writes: Sequence[_Write]) -> Sequence[PutResult | Gone | ServiceError | None]:
         results: dict[str, PutResult | Gone | ServiceError | None] = {}

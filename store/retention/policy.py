@@ -86,6 +86,10 @@ class Policy(NamedTuple):
         """The rule that decides; None: the default does."""
         return next((rule for rule in self.rules if rule.fits(resource_type, fields)), None)
 
+    def says(self, other: Policy) -> bool:
+        """Whether both set the same, whatever their versions."""
+        return self._replace(version=0, made_at=_LONG_AGO) == other._replace(version=0, made_at=_LONG_AGO)
+
     def superseded_until(self, since: datetime) -> datetime:
         """When a version that was superseded then is forgotten."""
         return after(since, self.superseded_days)
@@ -112,6 +116,9 @@ class PolicyStore(Protocol):
 
     async def keeping(self, tenant: Tenant) -> Keeping:
         """What is set now."""
+
+    async def remembered(self, tenant: Tenant) -> Keeping:
+        """What was set a moment ago, at most `policy_cache_seconds`."""
 
     async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:
         """Make it the current one, with the next version; `instead_of` is the version it was made from.

@@ -14,7 +14,7 @@ from api.auth.tokens import TOKEN, digest
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.tenancy import SearchScope, Tenant
-from tests.support.access import MemoryAccess
+from tests.support.access import MemoryAccess, MemoryPolicies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -30,15 +30,16 @@ class Result(NamedTuple):
 
 class OnlyAccess(NamedTuple):
     access: MemoryAccess
+    policies: MemoryPolicies
 
 
 @pytest.fixture
 def access(monkeypatch: pytest.MonkeyPatch) -> MemoryAccess:
-    kept = MemoryAccess()
+    kept, policies = MemoryAccess(), MemoryPolicies()
 
     @asynccontextmanager
     async def stores(_: object) -> AsyncIterator[OnlyAccess]:
-        yield OnlyAccess(kept)
+        yield OnlyAccess(kept, policies)
 
     monkeypatch.setattr(database, "command_stores", stores)
     return kept
@@ -63,9 +64,11 @@ def test_tenants_are_made_once_and_changed_as_told(access: MemoryAccess, dod: Ca
     changed = dod("tenant", "create", "lab/Production", "--search-scope", "any", "--retain-days", "30")
     assert changed.out == "lab/Production changed\n"
     assert dod("tenant", "create", "lab/Production").out == "lab/Production is there already\n"
-    kept = access.settings[LAB]
-    assert (kept.search_scope, kept.retain_days) == (SearchScope.ANY, 30)
+    assert access.settings[LAB].search_scope is SearchScope.ANY
     assert dod("tenant", "list").out.splitlines()[1].split() == ["lab/Production", "any", "30"]
+    again = dod("tenant", "create", "lab/Production", "--retain-days", "30")
+    assert again.out == "lab/Production is there already\n"
+    assert dod("tenant", "create", "lab/Production", "--retain-days", "31").out == "lab/Production changed\n"
 
 
 def test_a_token_stands_alone_on_stdout_and_is_kept_as_a_digest(

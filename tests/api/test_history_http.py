@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from store.retention.policy import Policy
 from store.tenancy import SearchScope
 from tests.support.fhir import Json, patient, report
-from tests.support.service import FHIR_UTF8, Answer, Service
+from tests.support.service import FHIR_UTF8, Answer, Service, opened_service
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -225,3 +226,15 @@ async def test_who_may_see_a_history(lived: Service) -> None:
 async def test_where_searches_are_not_bounded_histories_are_not(lived: Service) -> None:
     trusted = await lived.new_tenant(scopes=["system/*.rs"], search_scope=SearchScope.ANY)
     assert (await trusted.get("DiagnosticReport/_history")).status == 200
+
+
+async def test_a_link_of_a_history_expires_as_the_policy_says(mongodb: str) -> None:
+    async with opened_service(mongodb, page_token_seconds=10 * 86_400) as service:
+        for text in ("one", "two"):
+            await service.load(report(conclusion=text))
+        url = (await service.get(f"{PATH}/_history?_count=1")).links["next"]
+        await service.keeps(Policy(page_token_days=2))
+        service.clock.move(days=2, seconds=-1)
+        assert (await service.get(url)).status == 200
+        service.clock.move(seconds=1)
+        assert (await service.get(url)).status == 410

@@ -11,6 +11,7 @@ import pytest
 
 from api.keys import PAGE_SECRET
 from api.search.page_token import PageState, seal, unseal
+from store.retention.policy import Policy
 from store.search.criteria import Moment
 from store.tenancy import SearchScope
 from tests.support.fhir import (
@@ -748,6 +749,16 @@ async def test_a_page_link_expires(mongodb: str) -> None:
     async with opened_service(mongodb, page_token_seconds=60) as service:
         url = (await two_pages(service)).links["next"]
         service.clock.move(seconds=59)
+        assert (await service.get(url)).status == 200
+        service.clock.move(seconds=1)
+        is_refused(await service.get(url), "expired", "expired", status=410)
+
+
+async def test_a_page_link_expires_sooner_where_the_policy_says_so(mongodb: str) -> None:
+    async with opened_service(mongodb, page_token_seconds=10 * 86_400) as service:
+        url = (await two_pages(service)).links["next"]
+        await service.keeps(Policy(page_token_days=2))
+        service.clock.move(days=2, seconds=-1)
         assert (await service.get(url)).status == 200
         service.clock.move(seconds=1)
         is_refused(await service.get(url), "expired", "expired", status=410)

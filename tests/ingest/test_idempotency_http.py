@@ -13,6 +13,7 @@ import pytest
 from store.errors import Category, ServiceError
 from store.mongo.idempotency import Memory
 from store.mongo.resources import MongoResources
+from store.retention.policy import Policy
 from tests.support.fhir import MRN, Json, batch, identified, message, patient, refers, report
 from tests.support.service import Answer, Service, opened_service
 
@@ -127,6 +128,15 @@ async def test_keys_are_forgotten(service: Service) -> None:
     answer = await service.create(report(status="amended"), idempotency_key="k")
     assert (answer.status, marked(answer)) == (201, False)
     assert marked(await service.create(report(status="amended"), idempotency_key="k"))
+
+
+async def test_keys_are_forgotten_sooner_where_the_policy_says_so(service: Service) -> None:
+    await service.keeps(Policy(idempotency_days=2))
+    await service.create(report(), idempotency_key="k")
+    service.clock.move(days=2, seconds=-1)
+    assert marked(await service.create(report(), idempotency_key="k"))
+    service.clock.move(seconds=1)
+    assert not marked(await service.create(report(), idempotency_key="k"))
 
 
 @pytest.mark.slow

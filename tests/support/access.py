@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from store.retention.policy import KEPT, Keeping
+
 if TYPE_CHECKING:
     from store.access import Grant, VerificationToken
+    from store.retention.policy import Policy
     from store.tenancy import Tenant, TenantSettings
 
 
@@ -63,3 +66,25 @@ class MemoryAccess:
 
     async def secret(self, name: str) -> bytes:
         return name.encode().ljust(32, b"0")
+
+
+class MemoryPolicies:
+    """Keeps the policies that the port says."""
+
+    def __init__(self) -> None:
+        self.kept: dict[Tenant, list[Policy]] = {}
+
+    async def keeping(self, tenant: Tenant) -> Keeping:
+        made = self.kept.get(tenant)
+        return Keeping(made[-1]) if made else KEPT
+
+    async def remembered(self, tenant: Tenant) -> Keeping:
+        return await self.keeping(tenant)
+
+    async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:
+        made = policy._replace(version=instead_of + 1)
+        self.kept.setdefault(tenant, []).append(made)
+        return made
+
+    async def versions(self, tenant: Tenant) -> tuple[Policy, ...]:
+        return tuple(reversed(self.kept.get(tenant, [])))

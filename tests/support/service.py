@@ -16,7 +16,7 @@ from yarl import URL
 
 from api.app import create_app
 from api.auth.tokens import new_grant, new_token
-from api.keys import ACCESS
+from api.keys import ACCESS, POLICIES
 from api.routes import routes
 from api.settings import Settings
 from ingest.keys import RESOURCES
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from store.access import AccessStore
     from store.resources import ResourceStore
+    from store.retention.policy import Policy
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DATABASE = "dod_service"
@@ -147,6 +148,15 @@ class Service:
         await self.access.put_tenant(TenantSettings(tenant, search_scope))
         other = Service(self.client, self.clock, tenant)
         return await other.with_token(scopes=scopes)
+
+    async def keeps(self, policy: Policy) -> Policy:
+        """The tenant's retention policy from now on."""
+        app = self.client.app
+        assert app is not None
+        policies = app[POLICIES]
+        before = (await policies.keeping(self.tenant)).policy
+        made = policy._replace(made_at=self.clock())
+        return await policies.put(self.tenant, made, instead_of=before.version)
 
     async def with_token(self, *, scopes: Sequence[str]) -> Service:
         """The same tenant with another token."""
