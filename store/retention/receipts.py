@@ -46,7 +46,7 @@ class Receipt:
     as_of: datetime
     ended_at: datetime
     complete: bool
-    """False: its time was up before it had been through everything; the next run goes on."""
+    """False: its time was up before it had been through everything; the next run does the rest."""
     takeovers: int
     rows: tuple[Counted, ...]
     skipped: tuple[Counted, ...]
