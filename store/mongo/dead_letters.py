@@ -2,7 +2,7 @@
 
 dead_letters        _id (UUID), tenant, at, last_at, times, state, digest (open ones only), … , body | pieces
 dead_letter_bodies  _id "set/n", letter, set, data: pieces are written before the letter that names their set
-Both carry `expires_at`, which MongoDB's TTL monitor watches; count and bytes are trimmed behind the writes.
+Both carry `expires_at`, by which the sweep deletes them; count and bytes are trimmed behind the writes.
 """
 
 from __future__ import annotations

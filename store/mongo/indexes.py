@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pymongo.errors import OperationFailure
+
 from store.retention.policy import NEVER
 
 if TYPE_CHECKING:
@@ -25,6 +27,16 @@ FILES: Final = "attachments.files"
 CHUNKS: Final = "attachments.chunks"
 RETENTION: Final = "retention"
 POLICIES: Final = "policies"
+LEASES: Final = "leases"
+RUNS: Final = "runs"
+RUN_COUNTS: Final = "run_counts"
+RECEIPTS: Final = "receipts"
+FORGOTTEN_FILES: Final = "forgotten_files"
+AUDIT: Final = "audit"
+
+
+_NOT_THERE: Final = (26, 27)
+"""NamespaceNotFound, IndexNotFound."""
 
 
 class IndexSpec(NamedTuple):
@@ -40,6 +52,8 @@ class IndexSpec(NamedTuple):
 
 _REFERRING: Final[Mapping[str, Any]] = {"files": {"$exists": True}}
 _EXPIRES: Final[Mapping[str, Any]] = {"expires_at": {"$lt": NEVER}}
+_BY_AGE: Final = (("tenant", 1), ("expires_at", 1), ("_id", 1))
+"""With the `_id`, so that the sweep can go on behind what it passed over, among others of one moment."""
 INDEXES: Final = (
     IndexSpec(
         RESOURCES,
@@ -79,9 +93,16 @@ INDEXES: Final = (
         "the same push again is the same letter, also when twins come at once; how many are open",
         {"unique": True, "partialFilterExpression": {"digest": {"$exists": True}}},
     ),
-    IndexSpec(DEAD_LETTERS, "expired", (("expires_at", 1),), "forgetting by age", {"expireAfterSeconds": 0}),
+    IndexSpec(DEAD_LETTERS, "overdue", _BY_AGE, "letters that have expired, oldest first"),
     IndexSpec(
-        DEAD_LETTER_BODIES, "expired", (("expires_at", 1),), "forgetting by age", {"expireAfterSeconds": 0}
+        DEAD_LETTER_BODIES,
+        "overdue",
+        _BY_AGE,
+        "pieces that have expired, oldest first",
+    ),
+    IndexSpec(AUDIT, "overdue", _BY_AGE, "audit records that have expired, oldest first"),
+    IndexSpec(
+        FORGOTTEN_FILES, "forgotten", (("tenant", 1), ("_id", 1)), "files whose versions went, in batches"
     ),
     IndexSpec(DEAD_LETTER_BODIES, "letter", (("letter", 1),), "deleting the pieces of a letter"),
     IndexSpec(
@@ -121,14 +142,14 @@ INDEXES: Final = (
     IndexSpec(
         RESOURCES,
         "overdue",
-        (("tenant", 1), ("expires_at", 1)),
+        _BY_AGE,
         "what has expired, oldest first; nothing that is kept without end",
         {"partialFilterExpression": _EXPIRES},
     ),
     IndexSpec(
         HISTORY,
         "overdue",
-        (("tenant", 1), ("expires_at", 1)),
+        _BY_AGE,
         "past versions that have expired, oldest first",
         {"partialFilterExpression": _EXPIRES},
     ),
@@ -157,11 +178,34 @@ INDEXES: Final = (
     IndexSpec(
         CHUNKS, "chunks", (("tenant", 1), ("files_id", 1), ("n", 1)), "a file's pieces", {"unique": True}
     ),
+    IndexSpec(
+        RUNS,
+        "open",
+        (("lease", 1),),
+        "the run that is to be gone on with under a lease: there is one at most",
+        {"unique": True, "partialFilterExpression": {"state": "open"}},
+    ),
+    IndexSpec(RUN_COUNTS, "run", (("run", 1),), "what a run deleted so far"),
+    IndexSpec(RECEIPTS, "kind", (("kind", 1), ("_id", -1)), "the newest receipt of a kind"),
 )
 """At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
 
 
+RETIRED: Final = (
+    # TTL indexes: a hold must be able to keep a letter, so the sweep deletes them.
+    (DEAD_LETTERS, "expired"),
+    (DEAD_LETTER_BODIES, "expired"),
+)
+"""Collection and name of those that an older release made; dropped at the start."""
+
+
 async def ensure_indexes(database: Database) -> None:
-    """Make those that are missing; safe to repeat, and to run on several replicas at once."""
+    """Make what is missing, drop what is retired; safe to repeat, and to run on several replicas at once."""
+    for collection, name in RETIRED:
+        try:
+            await database[collection].drop_index(name)
+        except OperationFailure as error:
+            if error.code not in _NOT_THERE:
+                raise
     for spec in INDEXES:
         await database[spec.collection].create_index(list(spec.keys), name=spec.name, **spec.options)

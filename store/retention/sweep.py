@@ -1,0 +1,229 @@
+"""The sweep: what has expired is deleted, stage by stage and tenant by tenant, in bounded batches.
+
+Pure orchestration over `Stage`s and a run; `store.mongo.sweeping` has the stages. The plan walks the same
+way and only counts, so a plan and the run after it say the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from dataclasses import dataclass, field
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+
+from store.retention.runs import Batch, Kind
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from store.retention.receipts import Receipt
+    from store.retention.runs import Row, Run
+    from store.tenancy import Tenant
+
+
+class Found(NamedTuple):
+    """One thing, as it is counted."""
+
+    row: Row
+    month: str
+    """Of its receipt: `2026-11`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """What one look at a stage found."""
+
+    going: Sequence[Mapping[str, Any]] = ()
+    """To be deleted."""
+    skipped: Sequence[Found] = ()
+    """Expired, and kept nevertheless."""
+    next: Mapping[str, Any] | None = None
+    """Where the next look begins; None: that was the last."""
+
+
+class Deleted(NamedTuple):
+    """What one transaction deleted."""
+
+    counts: Mapping[Row, int]
+    more: bool = False
+    """The same step once more: there was too much for one transaction."""
+
+
+class Stage(Protocol):
+    """One kind of thing that expires."""
+
+    name: str
+
+    async def look(
+        self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
+    ) -> Step:
+        """The next that expired by then, sorted into what goes and what stays."""
+
+    async def tally(self, tenant: Tenant, as_of: datetime, step: Step) -> Iterable[Found]:
+        """What deleting this step would delete."""
+
+    async def delete(self, tenant: Tenant, as_of: datetime, step: Step, session: Any) -> Deleted:  # noqa: ANN401
+        """Delete what still is as it was found, within a transaction; it may be tried several times."""
+
+
+class Ledger(Protocol):
+    """A run under its lease: `store.mongo.sweeping` ties the two together."""
+
+    async def begin(self, kind: Kind, *, tenant: str) -> Run:
+        """A new run, or the one that was broken off."""
+
+    async def batch(self, run: Run, work: Callable[[Any], Awaitable[Batch]]) -> Batch:
+        """Do it and count it. Raises LeaseLost."""
+
+    async def renew(self) -> None:
+        """Keep the lease. Raises LeaseLost."""
+
+    async def close(self, run: Run, *, complete: bool) -> Receipt:
+        """End it with a receipt. Raises LeaseLost."""
+
+
+class Pace(NamedTuple):
+    """How fast."""
+
+    batch: int = 500
+    """Looked at in one step, and deleted in one transaction."""
+    rest: float = 1.0
+    """After each batch, as a multiple of what it took: searches go on meanwhile."""
+    budget_seconds: float | None = None
+    """A run ends after so long; None: when it is through."""
+
+
+async def nothing_to_settle(tenant: Tenant) -> bool:  # noqa: ARG001 -- of the port
+    """For a store whose policies never change."""
+    return False
+
+
+@dataclass(frozen=True, slots=True)
+class Sweep:
+    """What is swept, how fast, and by which clock."""
+
+    stages: Sequence[Stage]
+    tenants: Callable[[], Awaitable[Sequence[Tenant]]]
+    clock: Callable[[], datetime]
+    settle: Callable[[Tenant], Awaitable[bool]] = nothing_to_settle
+    """Applies a changed policy to some of what is stored; True: there is more to do."""
+    sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
+
+    async def run(
+        self,
+        ledger: Ledger,
+        *,
+        tenant: Tenant | None = None,
+        pace: Pace = Pace(),  # noqa: B008 -- frozen
+        report: Callable[[Mapping[Row, int]], None] = lambda _: None,
+    ) -> list[Receipt]:
+        """Sweep until nothing is left that has expired by now; a receipt for each run.
+
+        What was broken off is gone on with first, and only then what was asked for. Raises LeaseLost.
+        """
+        wanted = "" if tenant is None else str(tenant)
+        receipts: list[Receipt] = []
+        while True:
+            run = await ledger.begin(Kind.SWEEP, tenant=wanted)
+            receipts.append(await self._finish(ledger, run, pace, report))
+            if run.tenant == wanted:
+                return receipts
+
+    async def _finish(
+        self, ledger: Ledger, run: Run, pace: Pace, report: Callable[[Mapping[Row, int]], None]
+    ) -> Receipt:
+        began, complete = self.clock(), True
+        async for tenant, stage, step, position in self._walk(ledger, run, pace.batch):
+            started = perf_counter()
+            if step.going or step.skipped:
+                report(await self._batch(ledger, run, (tenant, stage, step, position)))
+            else:
+                await ledger.renew()
+            await self.sleep((perf_counter() - started) * pace.rest)
+            if pace.budget_seconds is not None:
+                complete = (self.clock() - began).total_seconds() < pace.budget_seconds
+            if not complete:
+                break
+        return await ledger.close(run, complete=complete)
+
+    async def _batch(
+        self, ledger: Ledger, run: Run, what: tuple[Tenant, Stage, Step, Mapping[str, Any]]
+    ) -> Mapping[Row, int]:
+        tenant, stage, step, position = what
+        total: Counter[Row] = Counter()
+        more = True
+        while more:
+            last: list[Deleted] = []
+
+            async def work(session: Any, last: list[Deleted] = last) -> Batch:  # noqa: ANN401 -- the driver's
+                done = await stage.delete(tenant, run.as_of, step, session)
+                last[:] = [done]
+                if done.more:
+                    return Batch(done.counts)
+                return Batch(done.counts, Counter(one.row for one in step.skipped), position)
+
+            total.update((await ledger.batch(run, work)).deleted)
+            more = last[0].more
+        return total
+
+    async def _walk(
+        self, ledger: Ledger, run: Run, limit: int
+    ) -> AsyncIterator[tuple[Tenant, Stage, Step, Mapping[str, Any]]]:
+        """Everything that a run is about, from its position on."""
+        position: Mapping[str, Any] | None = run.position
+        for tenant in sorted(await self.tenants(), key=str):
+            if run.tenant not in ("", str(tenant)) or (position and str(tenant) < position["tenant"]):
+                continue
+            if position is not None and str(tenant) > position["tenant"]:
+                position = None
+            while await self.settle(tenant):
+                await ledger.renew()
+            async for stage, step, here in steps(self.stages, tenant, run.as_of, position, limit):
+                yield tenant, stage, step, here
+
+    async def plan(self, tenants: Iterable[Tenant], *, pace: Pace = Pace()) -> Plan:  # noqa: B008 -- frozen
+        """What a run that began now would delete, and what it would pass over."""
+        as_of = self.clock()
+        plan = Plan(as_of, Counter(), Counter())
+        for tenant in sorted(tenants, key=str):
+            while await self.settle(tenant):
+                pass  # It deletes nothing, and is what a run would begin with.
+            async for stage, step, _ in steps(self.stages, tenant, as_of, None, pace.batch):
+                plan.deleted.update(await stage.tally(tenant, as_of, step))
+                plan.skipped.update(step.skipped)
+        return plan
+
+
+async def steps(
+    stages: Sequence[Stage],
+    tenant: Tenant,
+    as_of: datetime,
+    position: Mapping[str, Any] | None,
+    limit: int,
+) -> AsyncIterator[tuple[Stage, Step, Mapping[str, Any]]]:
+    """All steps of a tenant from a position on, each with the position behind it."""
+    names = [stage.name for stage in stages]
+    first = names.index(position["stage"]) if position is not None and position["stage"] in names else 0
+    for number, stage in enumerate(stages[first:]):
+        resumed = position is not None and number == 0
+        if resumed and position is not None and position["over"]:
+            continue
+        after = position["after"] if resumed and position is not None else None
+        while True:
+            step = await stage.look(tenant, as_of, after, limit)
+            here = {"tenant": str(tenant), "stage": stage.name, "after": step.next, "over": step.next is None}
+            if step.going or step.skipped or step.next is not None:
+                yield stage, step, here
+            after = step.next
+            if after is None:
+                break
+
+
+class Plan(NamedTuple):
+    """What would be deleted, and what passed over, as of a moment."""
+
+    as_of: datetime
+    deleted: Counter[Found]
+    skipped: Counter[Found]
