@@ -596,7 +596,8 @@ def _step(  # noqa: PLR0911 -- one for each thing that a write can mean
             )
     if current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
         return _Step(None, late=True)
-    needed = current.get("needed_until") if current else None
+    # What comes back after its end is another: what needed it then says nothing of it.
+    needed = current.get("needed_until") if current and not deleted else None
     document = to_document(write.tenant, write.prepared, number, updated, policy=policy, needed=needed)
     document |= carried(current, write.prepared.sourced, companion=write.prepared.companion)
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:

@@ -179,6 +179,18 @@ async def test_what_came_back_after_its_end_is_another(
     assert [(one.version.version, one.created_by) for one in page.entries] == [(3, "PUT")]
 
 
+async def test_a_companion_that_came_back_after_its_end_goes_by_its_own_rule(
+    database: Database, store: MongoResources, clock: Clock
+) -> None:
+    await let(database, Policy(keep_days=100, rules=(Rule(10, type="DiagnosticReport"),)))
+    await put(store, report(result=results("o")), observation("o"))
+    await store.delete(LAB, ResourceKey("DiagnosticReport", "r1"))
+    clock.now = NOW + 20 * DAY
+    assert await store.get(LAB, ResourceKey("Observation", "o")) is None
+    await put(store, observation("o"))
+    assert (await days(database))["Observation/o"] == 120
+
+
 async def test_past_versions_go_by_their_own_age_and_with_their_resource(
     database: Database, store: MongoResources, clock: Clock
 ) -> None:
