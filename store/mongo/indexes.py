@@ -25,6 +25,10 @@ FILES: Final = "attachments.files"
 CHUNKS: Final = "attachments.chunks"
 RETENTION: Final = "retention"
 POLICIES: Final = "policies"
+LEASES: Final = "leases"
+RUNS: Final = "runs"
+RUN_COUNTS: Final = "run_counts"
+RECEIPTS: Final = "receipts"
 
 
 class IndexSpec(NamedTuple):
@@ -157,6 +161,15 @@ INDEXES: Final = (
     IndexSpec(
         CHUNKS, "chunks", (("tenant", 1), ("files_id", 1), ("n", 1)), "a file's pieces", {"unique": True}
     ),
+    IndexSpec(
+        RUNS,
+        "open",
+        (("lease", 1),),
+        "the run that is to be gone on with under a lease: there is one at most",
+        {"unique": True, "partialFilterExpression": {"state": "open"}},
+    ),
+    IndexSpec(RUN_COUNTS, "run", (("run", 1),), "what a run deleted so far"),
+    IndexSpec(RECEIPTS, "kind", (("kind", 1), ("_id", -1)), "the newest receipt of a kind"),
 )
 """At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
 

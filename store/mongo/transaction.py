@@ -92,15 +92,23 @@ class OpenCommit(Generic[Work, Done]):
 
 
 async def run(
-    client: Client, work: Callable[[Open], Awaitable[T]], *, metrics: StoreMetrics, seconds: float
+    client: Client,
+    work: Callable[[Open], Awaitable[T]],
+    *,
+    metrics: StoreMetrics,
+    seconds: float,
+    session: Session | None = None,
 ) -> T:
-    """What the work gives back, after all it wrote is durable. Nothing is written when it raises."""
+    """What the work gives back, after all it wrote is durable. Nothing is written when it raises.
+
+    `session` is one whose transactions others may have to end; otherwise each attempt has its own.
+    """
     seconds = min(seconds, SECONDS_MAX)
     until, pause = monotonic() + seconds, _PAUSE_SECONDS
     with guarded(metrics, "transaction", seconds=seconds):
         while True:
             try:
-                return await _attempt(client, work)
+                return await _attempt(client, work, session)
             except Interfered:
                 reason: PyMongoError | None = None
             except PyMongoError as error:
@@ -115,24 +123,30 @@ async def run(
             pause = min(pause * 2, _PAUSE_SECONDS_MAX)
 
 
-async def _attempt(client: Client, work: Callable[[Open], Awaitable[T]]) -> T:
+async def _attempt(client: Client, work: Callable[[Open], Awaitable[T]], given: Session | None) -> T:
+    if given is not None:
+        return await _within(given, work)
     async with await client.start_session() as session:
-        session.start_transaction(
-            read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
-        )
-        open_ = Open(session)
-        try:
-            done = await work(open_)
-        except Exception:
-            await _abort(session)
-            if open_.failure is not None:
-                raise open_.failure  # noqa: B904 -- the cause; what was raised is its translation
-            raise
-        if open_.failure is not None:  # The work went on without it, as a batch does.
-            await _abort(session)
-            raise open_.failure
-        await _commit(session)
-        return done
+        return await _within(session, work)
+
+
+async def _within(session: Session, work: Callable[[Open], Awaitable[T]]) -> T:
+    session.start_transaction(
+        read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
+    )
+    open_ = Open(session)
+    try:
+        done = await work(open_)
+    except Exception:
+        await _abort(session)
+        if open_.failure is not None:
+            raise open_.failure  # noqa: B904 -- the cause; what was raised is its translation
+        raise
+    if open_.failure is not None:  # The work went on without it, as a batch does.
+        await _abort(session)
+        raise open_.failure
+    await _commit(session)
+    return done
 
 
 async def _commit(session: Session) -> None:

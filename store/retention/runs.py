@@ -1,0 +1,96 @@
+"""Runs: pieces of work that delete in batches, under a lease, and leave one receipt each. Values only.
+
+`store.mongo.runs` keeps them. A crash leaves a run open; whoever has the lease next goes on with it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+SWEEP_LEASE: Final = "sweep"
+"""Of the sweep. An erasure takes one named `erasure:` and what it erases: it waits for no sweep."""
+
+
+class LeaseLost(Exception):  # noqa: N818 -- no error: another has taken over, and goes on
+    """Somebody else holds the lease by now; nothing of the batch was done."""
+
+
+class Kind(StrEnum):
+    """What a run is for."""
+
+    SWEEP = "sweep"
+    ERASURE = "erasure"
+    OFF_BOARDING = "off-boarding"
+
+
+class Reason(StrEnum):
+    """Why something was deleted, or (the last two) was not."""
+
+    RETENTION = "retention"
+    """A current version whose time was over."""
+    DELETED = "deleted"
+    """The tombstone of a resource that a client had deleted."""
+    SUPERSEDED = "superseded"
+    """A past version, by its own age."""
+    WITH_RESOURCE = "with-resource"
+    """A past version that went with its resource."""
+    DEAD_LETTER = "dead-letter"
+    AUDIT = "audit"
+    FILE = "file"
+    """A file that nothing refers to any more."""
+    ERASURE = "erasure"
+    OFF_BOARDING = "off-boarding"
+    HELD = "held"
+    """Kept: a hold covers it, or something that needs it."""
+    NEEDED = "needed"
+    """Kept: something that has not expired needs it."""
+
+
+class Row(NamedTuple):
+    """What is counted together."""
+
+    tenant: str
+    policy: int
+    """Version of the policy by which it ended; 0: none."""
+    type: str
+    """Resource type; empty where there is none."""
+    reason: str
+
+
+Counts: TypeAlias = "Mapping[Row, int]"
+
+
+class Batch(NamedTuple):
+    """What one batch did."""
+
+    deleted: Counts
+    skipped: Counts = {}  # noqa: RUF012 -- of a NamedTuple, never changed
+    position: Mapping[str, Any] | None = None
+    """Where the next one begins; None: as it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run, as it was when it was begun or taken over."""
+
+    id: str
+    kind: Kind
+    lease: str
+    started_at: datetime
+    as_of: datetime
+    """What had expired by then is what it is about, however long it takes."""
+    tenant: str = ""
+    """Of this one only; empty: of all."""
+    subject: str = ""
+    """Keyed digest of whom an erasure is about."""
+    reason: str = ""
+    """What the officer said; free of identifiers."""
+    position: Mapping[str, Any] | None = None
+    takeovers: int = 0
+    """How often somebody went on with it after a crash."""
