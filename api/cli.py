@@ -17,8 +17,10 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
 
 import typer
 
+from api.hold_cli import hold_app
+from api.options import TENANT_HELP, Config, DataDir, MongodbUri, print_table, tenant_of, with_stores
 from store.errors import ServiceError, StartupError
-from store.tenancy import SearchScope, Tenant, parse_tenant
+from store.tenancy import SearchScope, Tenant
 
 if TYPE_CHECKING:
     from store.access import AccessStore
@@ -37,13 +39,11 @@ token_app = typer.Typer(help="Bearer tokens: who may do what for which tenants."
 letters_app = typer.Typer(help="Dead letters: refused pushes, kept with reasons.", no_args_is_help=True)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(token_app, name="token")
+retention_app = typer.Typer(help="How long data stays, and what must not go.", no_args_is_help=True)
+retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")
+app.add_typer(retention_app, name="retention")
 
-Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.", show_default=False)]
-DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data of the embedded MongoDB [.dod].")]
-MongodbUri = Annotated[
-    str | None, typer.Option("--mongodb-uri", help="A replica set, instead of the embedded MongoDB.")
-]
 Port = Annotated[int | None, typer.Option(help="Port of the FHIR endpoint [8080]; 0 takes a free one.")]
 AdminPort = Annotated[int | None, typer.Option(help="Port of /livez, /readyz, /metrics [9090].")]
 Host = Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")]
@@ -51,7 +51,6 @@ OneTenant = Annotated[str | None, typer.Option("--tenant", metavar="ORG/ENV", he
 Reason = Annotated[str | None, typer.Option(help="Only letters with this issue code among their reasons.")]
 LetterIds = Annotated[list[str] | None, typer.Argument(metavar="[ID...]", show_default=False)]
 EveryLetter = Annotated[bool, typer.Option("--all", help="All open letters.")]
-TENANT_HELP: Final = "ENV is Development, Staging or Production."
 REINDEX_BATCH: Final = 500
 """Resources looked at in one step of `dod reindex`: one deadline of the store, about 32 MB in memory."""
 CLIENT: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9 ._@-]{0,63}")
@@ -123,7 +122,7 @@ def tenant_create(
     config: Config = None,
 ) -> None:
     """Make tenants, or change what is given. Safe to repeat."""
-    tenants = [_tenant(name) for name in names]
+    tenants = [tenant_of(name) for name in names]
 
     async def create(stores: Stores) -> list[str]:
         from api.access_commands import create_tenant
@@ -141,7 +140,7 @@ def tenant_create(
             for tenant in tenants
         ]
 
-    for done in _with_stores(create, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config):
+    for done in with_stores(create, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config):
         typer.echo(done)
 
 
@@ -154,7 +153,7 @@ def tenant_list(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config
 
         return await tenant_rows(stores.access, stores.policies)
 
-    _print_table(_with_stores(rows, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+    print_table(with_stores(rows, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
 
 
 @tenant_app.command("verification")
@@ -177,7 +176,7 @@ def tenant_verification(
     from api.app import utc_now
     from api.verification_command import Action, put_token, remove_tokens, state_rows
 
-    tenant = _tenant(name)
+    tenant = tenant_of(name)
     if action not in list(Action):
         raise typer.BadParameter(f"one of {', '.join(Action)}", param_hint="ACTION")
     given = None if token_file is None else _read(token_file).decode(errors="replace").strip()
@@ -212,13 +211,13 @@ def letters_list(
 
     if state not in [*State, "all"]:
         raise typer.BadParameter(f"one of {', '.join(State)}, all", param_hint="--state")
-    owner = None if tenant is None else _tenant(tenant)
+    owner = None if tenant is None else tenant_of(tenant)
     wanted = None if state == "all" else State(state)
 
     async def work(stores: Stores) -> list[tuple[str, ...]]:
         return await list_letters(stores, tenant=owner, state=wanted, reason=reason, limit=limit)
 
-    _print_table(_with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+    print_table(with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
 
 
 @letters_app.command("show")
@@ -233,12 +232,12 @@ def letters_show(
     """Show all reasons of a letter and what was done with it."""
     from api.letters_command import show
 
-    owner = None if tenant is None else _tenant(tenant)
+    owner = None if tenant is None else tenant_of(tenant)
 
     async def work(stores: Stores) -> str:
         return await show(stores, letter, tenant=owner, body=body)
 
-    typer.echo(_with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+    typer.echo(with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
 
 
 @letters_app.command("fix")
@@ -253,12 +252,12 @@ def letters_fix(
     """Replace the body of a letter."""
     from api.letters_command import fix
 
-    owner, content = None if tenant is None else _tenant(tenant), _read(file)
+    owner, content = None if tenant is None else tenant_of(tenant), _read(file)
 
     async def work(stores: Stores) -> str:
         return await fix(stores, letter, content, tenant=owner)
 
-    typer.echo(_with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+    typer.echo(with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
 
 
 @letters_app.command("replay")
@@ -284,7 +283,7 @@ def letters_replay(
             stores, settings, letters or (), tenant=owner, every=every, reason=reason, say=typer.echo
         )
 
-    if _with_stores(work, **places):
+    if with_stores(work, **places):
         raise typer.Exit(1)
 
 
@@ -306,7 +305,7 @@ def letters_discard(
     async def work(stores: Stores) -> list[str]:
         return await discard(stores, letters or (), tenant=owner, every=every, reason=reason)
 
-    for line in _with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config):
+    for line in with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config):
         typer.echo(line)
 
 
@@ -325,7 +324,7 @@ def token_issue(
     from api.app import utc_now
     from api.settings import load_settings
 
-    tenants = [_tenant(name) for name in tenant]
+    tenants = [tenant_of(name) for name in tenant]
     _check_scopes(scope)
     if not CLIENT.fullmatch(client):
         raise typer.BadParameter("1 to 64 letters, digits, blanks or `._@-`", param_hint="--client")
@@ -350,7 +349,7 @@ def token_list(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config:
 
         return grant_rows(await access.grants(), now=utc_now())
 
-    _print_table(_with_access(rows, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+    print_table(_with_access(rows, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
 
 
 @token_app.command("revoke")
@@ -404,13 +403,13 @@ def search(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="NAME=VALUE") from None
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
-    request = Request(_tenant(tenant), type, pairs, json, explain, all_pages, _width())
+    request = Request(tenant_of(tenant), type, pairs, json, explain, all_pages, _width())
     settings = load_settings(**places)
 
     async def run(stores: Stores) -> None:
         await run_search(stores, settings, request, now=utc_now(), say=typer.echo)
 
-    _with_stores(run, **places)
+    with_stores(run, **places)
 
 
 @app.command()
@@ -445,7 +444,7 @@ def load(
     settings = load_settings(**places, base_url=base_url)
     request = Request(
         paths,
-        _tenant(tenant),
+        tenant_of(tenant),
         concurrency,
         mode.value,
         dry_run=dry_run,
@@ -461,7 +460,7 @@ def load(
     async def run(stores: Stores) -> int:
         return await load_files(stores, settings, request, say=typer.echo, warn=warn)
 
-    if _with_stores(run, **places):
+    if with_stores(run, **places):
         raise typer.Exit(1)
 
 
@@ -485,7 +484,7 @@ def reindex(
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     origin = load_settings(**places, base_url=base_url).base_url
-    only = None if tenant is None else _tenant(tenant)
+    only = None if tenant is None else tenant_of(tenant)
 
     def warn(line: str) -> None:
         typer.echo(line, err=True)
@@ -495,7 +494,7 @@ def reindex(
             stores, tenant=only, origin=origin, batch=batch, dry_run=dry_run, say=typer.echo, warn=warn
         )
 
-    if _with_stores(run, **places):
+    if with_stores(run, **places):
         raise typer.Exit(1)
 
 
@@ -510,12 +509,12 @@ def collect_files(
     from api.app import utc_now
     from api.collect_command import collect_files as run_collect
 
-    only = None if tenant is None else _tenant(tenant)
+    only = None if tenant is None else tenant_of(tenant)
 
     async def run(stores: Stores) -> None:
         await run_collect(stores, tenant=only, now=utc_now(), say=typer.echo)
 
-    _with_stores(run, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
+    with_stores(run, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
 
 
 @app.command("settings")
@@ -551,19 +550,7 @@ def version() -> None:
 
 def _with_access(work: Callable[[AccessStore], Awaitable[T]], **places: Path | str | None) -> T:
     """What comes of the work on the access store, whether or not `dod serve` runs."""
-    return _with_stores(lambda stores: work(stores.access), **places)
-
-
-def _with_stores(work: Callable[[Stores], Awaitable[T]], **places: Path | str | None) -> T:
-    """What comes of the work on all stores."""
-    from api.database import command_stores
-    from api.settings import load_settings
-
-    async def run() -> T:
-        async with command_stores(load_settings(**places)) as stores:
-            return await work(stores)
-
-    return asyncio.run(run())
+    return with_stores(lambda stores: work(stores.access), **places)
 
 
 def _width() -> int | None:
@@ -573,20 +560,13 @@ def _width() -> int | None:
     return None
 
 
-def _tenant(name: str) -> Tenant:
-    try:
-        return parse_tenant(name)
-    except ValueError as error:
-        raise typer.BadParameter(str(error), param_hint="ORG/ENV") from None
-
-
 def _one_choice(
     letters: list[str] | None, *, every: bool, reason: str | None, tenant: str | None
 ) -> Tenant | None:
     """The tenant that is meant, if any. Refuses ids together with a filter, and neither of the two."""
     if bool(letters) == (every or reason is not None):
         raise typer.BadParameter("name letters, or give `--all` or `--reason`", param_hint="ID")
-    return None if tenant is None else _tenant(tenant)
+    return None if tenant is None else tenant_of(tenant)
 
 
 def _read(file: Path) -> bytes:
@@ -604,12 +584,6 @@ def _check_scopes(scopes: list[str]) -> None:
         merge_scopes(scopes)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--scope") from None
-
-
-def _print_table(rows: list[tuple[str, ...]]) -> None:
-    from api.access_commands import columns
-
-    typer.echo(columns(rows))
 
 
 def _end(sentence: str) -> NoReturn:

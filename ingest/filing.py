@@ -38,6 +38,8 @@ async def put(to: Pusher, resources: Sequence[Prepared], files: Sequence[NewFile
 
 async def file_first(to: Pusher, resources: Sequence[Prepared], files: Sequence[NewFile]) -> None:
     """What has to happen before the resources are written, by whatever verb."""
+    if files or len(resources) > 1:  # Else the write itself is all that happens, and asks by itself.
+        await to.store.admit(to.tenant, resources)
     if files:
         await to.attachments.put(to.tenant, files)
     named = {name for one in resources for name in references_to_files(one.body.tail)}

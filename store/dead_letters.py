@@ -111,7 +111,10 @@ class DeadLetters(Protocol):
     """Letters of all tenants, bounded by count, bytes and age for each. An expired one is never given out."""
 
     async def keep(self, tenant: Tenant, refused: Refused) -> str:
-        """Keep it durably; gives its id. The same push again, while that letter is open, is that letter."""
+        """Keep it durably; gives its id. The same push again, while that letter is open, is that letter.
+
+        Raises ServiceError `gone` when it names something that was erased on purpose: it is not kept.
+        """
 
     async def get(self, tenant: Tenant, letter_id: str) -> Letter | None:
         """One letter."""

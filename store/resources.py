@@ -251,6 +251,12 @@ class ResourceStore(Protocol):
         again is then safe, for identical content makes no new version.
         """
 
+    async def admit(self, tenant: Tenant, resources: Sequence[Prepared]) -> None:
+        """Raise ServiceError `gone` when one of these would bring back what was erased on purpose.
+
+        Each write asks by itself; this is for what must happen to all of them or to none.
+        """
+
     async def get(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
         """The current version, what is left of a deleted one, or None."""
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import secrets
 from typing import TYPE_CHECKING, Any
 
-from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
@@ -13,6 +11,7 @@ from store.access import Grant, VerificationToken
 from store.mongo.guard import guarded
 from store.mongo.indexes import SECRETS, TENANTS, TOKENS, VERIFICATIONS
 from store.mongo.resources import DURABLE
+from store.mongo.secrets import shared_secret
 from store.tenancy import SearchScope, Tenant, TenantSettings, parse_tenant
 
 if TYPE_CHECKING:
@@ -116,13 +115,7 @@ class MongoAccess:
     async def secret(self, name: str) -> bytes:
         """See the port."""
         with guarded(self._metrics, "secret", seconds=self._seconds):
-            document = await self._secrets.find_one_and_update(
-                {"_id": name},
-                {"$setOnInsert": {"value": secrets.token_bytes(32)}},
-                upsert=True,
-                return_document=ReturnDocument.AFTER,
-            )
-        return bytes(document["value"])
+            return await shared_secret(self._secrets, name)
 
 
 def _tenant(document: Mapping[str, Any]) -> TenantSettings:

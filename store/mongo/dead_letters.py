@@ -22,9 +22,11 @@ from pymongo.read_concern import ReadConcern
 from store.dead_letters import Event, Letter, Letters, State
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.erasures import Erasures
 from store.mongo.guard import guarded
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
 from store.mongo.resources import DURABLE
+from store.retention.tombstones import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -64,6 +66,7 @@ class MongoDeadLetters:
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
     ) -> None:
+        self._erasures = Erasures(database, settings=settings, clock=clock, metrics=metrics)
         self._seconds = settings.store_timeout_seconds
         self._settings = settings
         self._clock = clock
@@ -79,6 +82,8 @@ class MongoDeadLetters:
 
     async def keep(self, tenant: Tenant, refused: Refused) -> str:
         """See the port."""
+        if await self._erasures.mentions(tenant, refused.body, refused.path):
+            raise refusal()
         body = refused.body if len(refused.body) <= self._settings.dead_letter_bytes_max else None
         digest = await _beside(_digest, refused, size=len(refused.body))
         packed = None if body is None else await _beside(_pack, body, size=len(body))
@@ -209,6 +214,8 @@ class MongoDeadLetters:
 
     async def replace_body(self, tenant: Tenant, letter: Letter, body: bytes, event: Event) -> bool:
         """See the port."""
+        if await self._erasures.mentions(tenant, body):
+            raise refusal()
         packed = await _beside(_pack, body, size=len(body))
         end, revision = self._end(letter.last_at), letter.revision + 1
         with guarded(self._metrics, "fix_dead_letter", seconds=self._seconds):

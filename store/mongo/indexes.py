@@ -31,6 +31,8 @@ LEASES: Final = "leases"
 RUNS: Final = "runs"
 RUN_COUNTS: Final = "run_counts"
 RECEIPTS: Final = "receipts"
+HOLDS: Final = "holds"
+ERASURES: Final = "erasures"
 FORGOTTEN_FILES: Final = "forgotten_files"
 AUDIT: Final = "audit"
 
@@ -174,6 +176,9 @@ INDEXES: Final = (
         "a file by its id, which only one whole copy has",
         {"unique": True, "partialFilterExpression": {"id": {"$exists": True}}},
     ),
+    IndexSpec(ERASURES, "groups", (("tenant", 1), ("groups", 1)), "all that one erasure left, to lift it"),
+    IndexSpec(AUDIT, "newest", (("tenant", 1), ("at", -1)), "what was done with a tenant's data"),
+    IndexSpec(HOLDS, "held", (("tenant", 1), ("released_at", 1)), "what of a tenant must not be deleted"),
     IndexSpec(FILES, "uploads", (("tenant", 1), ("_id", 1)), "all files of a tenant, in batches"),
     IndexSpec(
         CHUNKS, "chunks", (("tenant", 1), ("files_id", 1), ("n", 1)), "a file's pieces", {"unique": True}

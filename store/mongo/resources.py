@@ -32,6 +32,7 @@ from store.mongo.documents import (
     to_tombstone,
     updated_of,
 )
+from store.mongo.erasures import Erasures
 from store.mongo.guard import guarded
 from store.mongo.histories import Histories
 from store.mongo.idempotency import Memory
@@ -170,6 +171,7 @@ class MongoResources:
         )
         self._reindexing = Reindexing(read=self._read, write=self._write, settings=settings, metrics=metrics)
         self._superseded = Superseded(database, durable=DURABLE)
+        self._erasures = Erasures(database, settings=settings, clock=clock, metrics=metrics)
         self._orphans = Orphans(
             read=self._read, history=self._history, settings=settings, clock=clock, metrics=metrics
         )
@@ -206,6 +208,10 @@ class MongoResources:
             [_Write(tenant, one.key, one, one.only_version) for one in resources]
         )
         return [result for result in done if isinstance(result, PutResult)]
+
+    async def admit(self, tenant: Tenant, resources: Sequence[Prepared]) -> None:
+        """See the port."""
+        await self._erasures.admit(tenant, resources)
 
     async def delete(
         self, tenant: Tenant, key: ResourceKey, *, only_version: int | None = None
@@ -257,6 +263,9 @@ class MongoResources:
     async def _commit_within(
         self, session: Session, writes: Sequence[_Write]
     ) -> Sequence[PutResult | Gone | ServiceError | None]:
+        refused = await self._erasures.refuse(writes)
+        if refused:
+            return [refused.get(write.id) for write in writes]
         resources, history = self._plain
         ids = [write.id for write in writes]
         cursor = resources.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1, session=session)
@@ -317,9 +326,10 @@ class MongoResources:
 
     async def _commit(self, writes: Sequence[_Write]) -> Sequence[PutResult | Gone | ServiceError | None]:
         results: dict[str, PutResult | Gone | ServiceError | None] = {}
-        pending = list(writes)
         with guarded(self._metrics, "commit", seconds=self._settings.store_timeout_seconds):
-            for attempt in range(ATTEMPTS_MAX):
+            results.update(await self._erasures.refuse(writes))
+            pending = [write for write in writes if write.id not in results]
+            for attempt in range(ATTEMPTS_MAX if pending else 0):
                 current = await self._current(pending, again=attempt > 0)
                 turn = await self._turn(pending)
                 steps = {write.id: _step(write, current.get(write.id), turn) for write in pending}

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 import pymongo
 
 from store.mongo.access import MongoAccess
 from store.mongo.attachments import MongoAttachments
+from store.mongo.audit import MongoAudit
 from store.mongo.client import connect
 from store.mongo.dead_letters import MongoDeadLetters
 from store.mongo.guard import guarded
+from store.mongo.holds import MongoHolds
 from store.mongo.indexes import ensure_indexes
 from store.mongo.policies import Policies
 from store.mongo.pulse import Pulse, refusal
@@ -27,12 +29,26 @@ if TYPE_CHECKING:
     from store.dead_letters import DeadLetters
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
+    from store.retention.audit import Audit
+    from store.retention.holds import HoldStore
     from store.retention.policy import PolicyStore
     from store.settings import StoreSettings
 
 CLOSE_SECONDS: Final = 0.5
 PING_SECONDS: Final = 2.0
 """How long a sign of life may take; longer, and MongoDB counts as away."""
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """The ports of who answers for privacy."""
+
+    holds: HoldStore
+    audit: Audit
+
+
+_NOT_OPEN: Final = cast("Privacy", None)
+"""They are there whenever a database is; tests of the edge open stores without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +63,7 @@ class Stores:
     policies: PolicyStore
     check: Callable[[], None] = lambda: None
     """Raises ServiceError `unavailable` while a write would be refused at once."""
+    privacy: Privacy = _NOT_OPEN
 
 
 @asynccontextmanager
@@ -81,7 +98,10 @@ async def opened(
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
-        yield Stores(resources, access, attachments, answers, letters, policies, pulse.check)
+        holds = MongoHolds(database, settings=settings, metrics=metrics)
+        audit = MongoAudit(database, settings=settings, metrics=metrics)
+        privacy = Privacy(holds, audit)
+        yield Stores(resources, access, attachments, answers, letters, policies, pulse.check, privacy)
     finally:
         await resources.drain()
         await letters.drain()

@@ -1,0 +1,246 @@
+"""`HoldStore` on MongoDB: the collection `holds`, and which of some documents a tenant's holds name.
+
+holds  _id (UUID), tenant, kind, subject, reason, placed_at, by, expires_at | null, released_at | null, base,
+       ended {by, reason}, patients ["Patient/id" …] that carried the identifier when it was placed
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo import ReturnDocument
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from store.errors import Category, ServiceError
+from store.fhir.instants import from_datetime
+from store.fhir.issues import Issue
+from store.mongo.guard import guarded
+from store.mongo.indexes import HOLDS, RESOURCES
+from store.mongo.lookups import resolve
+from store.mongo.view import View
+from store.retention.holds import HOLDS_MAX, Hold, HoldKind, checked
+from store.retention.subjects import read_subject
+from store.search.index import key
+from store.search.parameters import TYPES
+from store.search.parse import Context, Limits, parse
+from store.search.plan import document_id, plan
+from store.search.tokens import bare
+from store.tenancy import parse_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from store.metrics import StoreMetrics
+    from store.mongo.client import Collection, Database
+    from store.search.criteria import SearchQuery
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+_DURABLE: Final = WriteConcern("majority", j=True)
+_ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
+"""As the moment of a search: nothing has expired by then, so what has is found as well."""
+_MATCHES_MAX: Final = 100_000
+"""Resources a step of a held query's chain may lead through; with more, all of its type counts as held."""
+
+
+class MongoHolds:
+    """The port's verbs on one database."""
+
+    def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
+        self._seconds = settings.store_timeout_seconds
+        self._metrics = metrics
+        self._plain = database.delegate
+        options: dict[str, Any] = {"write_concern": _DURABLE, "read_concern": ReadConcern("majority")}
+        self._holds: Collection = database[HOLDS].with_options(**options)
+        self._resources: Collection = database[RESOURCES].with_options(**options)
+
+    # --- placing and ending
+
+    async def add(self, hold: Hold) -> None:
+        """See the port."""
+        checked(hold)
+        if hold.kind is HoldKind.QUERY:
+            _query(hold)
+        document: dict[str, Any] = {
+            "_id": hold.id,
+            "tenant": str(hold.tenant),
+            "kind": hold.kind.value,
+            "subject": hold.subject,
+            "reason": hold.reason,
+            "placed_at": hold.placed_at,
+            "by": hold.by,
+            "expires_at": hold.expires_at,
+            "released_at": None,
+            "base": hold.base,
+        }
+        with guarded(self._metrics, "add_hold", seconds=self._seconds):
+            active = await self._holds.count_documents(_active(hold.tenant, hold.placed_at))
+            if active >= HOLDS_MAX:
+                text = f"the tenant has {HOLDS_MAX} holds: a query holds many resources at once"
+                raise ServiceError(Category.INCORRECT, Issue("too-costly", text))
+            if hold.kind is HoldKind.PATIENT:
+                # A Patient that is deleted, or changes its identifier, stays held.
+                document["patients"] = sorted(await self._carriers(hold))
+            await self._holds.insert_one(document)
+
+    async def listed(self, tenant: Tenant | None) -> tuple[Hold, ...]:
+        """See the port."""
+        wanted = {} if tenant is None else {"tenant": str(tenant)}
+        with guarded(self._metrics, "holds", seconds=self._seconds):
+            found = await self._holds.find(wanted, sort=[("placed_at", -1), ("_id", 1)]).to_list(None)
+        return tuple(map(_hold, found))
+
+    async def release(self, hold_id: str, *, now: datetime, by: str, reason: str) -> Hold:
+        """See the port."""
+        with guarded(self._metrics, "release_hold", seconds=self._seconds):
+            ended: Mapping[str, Any] | None = await self._holds.find_one_and_update(
+                {"_id": hold_id, "released_at": None},
+                {"$set": {"released_at": now, "ended": {"by": by, "reason": reason}}},
+                return_document=ReturnDocument.AFTER,
+            )
+            if ended is not None:
+                return _hold(ended)
+            if await self._holds.find_one({"_id": hold_id}, {"_id": 1}) is None:
+                raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such hold"))
+        raise ServiceError(Category.CONFLICT, Issue("conflict", "the hold was released already"))
+
+    # --- asking
+
+    async def whole_tenant(self, tenant: Tenant, now: datetime) -> bool:
+        """See the port."""
+        wanted = {**_active(tenant, now), "kind": HoldKind.TENANT.value}
+        with guarded(self._metrics, "whole_tenant", seconds=self._seconds):
+            return await self._holds.find_one(wanted, {"_id": 1}) is not None
+
+    async def held(
+        self, tenant: Tenant, documents: Sequence[Mapping[str, Any]], now: datetime
+    ) -> frozenset[str]:
+        """See the port."""
+        if not documents:
+            return frozenset()
+        with guarded(self._metrics, "held", seconds=self._seconds):
+            found = await self._holds.find(_active(tenant, now)).to_list(None)
+            held: set[str] = set()
+            for document in found:
+                left = [one for one in documents if one["_id"] not in held]
+                held |= await self._named(_hold(document), document.get("patients", ()), left)
+        return frozenset(held)
+
+    async def _named(
+        self, hold: Hold, patients: Iterable[str], documents: Sequence[Mapping[str, Any]]
+    ) -> set[str]:
+        """Which of the documents a hold names."""
+        match hold.kind:
+            case HoldKind.TENANT:
+                return {one["_id"] for one in documents}
+            case HoldKind.RESOURCE:
+                return {one["_id"] for one in documents if _name(one) == hold.subject}
+            case HoldKind.PATIENT:
+                return await self._of_patient(hold, patients, documents)
+            case HoldKind.QUERY:
+                return await self._matching(hold, documents)
+
+    async def _of_patient(
+        self, hold: Hold, patients: Iterable[str], documents: Sequence[Mapping[str, Any]]
+    ) -> set[str]:
+        known = {*patients, *await self._carriers(hold)}
+        entries = {key("patient", one) for one in known}
+        subject = read_subject(hold.subject)
+        if subject.identifier:
+            entries.add(key("patient.identifier", subject.identifier))
+        return {
+            one["_id"]
+            for one in documents
+            if _name(one) in known or not entries.isdisjoint(one.get("keys") or one.get("of") or ())
+        }
+
+    async def _carriers(self, hold: Hold) -> set[str]:
+        """`Patient/id` of the Patients that the hold is about."""
+        subject = read_subject(hold.subject)
+        if subject.reference:
+            return {subject.reference}
+        wanted = {
+            "tenant": str(hold.tenant),
+            "type": "Patient",
+            "keys": key("identifier", bare(subject.identifier)),
+            "index.identifier": subject.identifier,
+        }
+        found = await self._resources.find(wanted, {"_id": 0, "id": 1}, hint="keyed").to_list(None)
+        return {f"Patient/{one['id']}" for one in found}
+
+    async def _matching(self, hold: Hold, documents: Sequence[Mapping[str, Any]]) -> set[str]:
+        """Those whose current version matches: past ones are held with it."""
+        query = _query(hold)
+        names = {
+            one["_id"]: document_id(str(hold.tenant), query.type, one["id"])
+            for one in documents
+            if _type(one) == query.type
+        }
+        if not names:
+            return set()
+        try:
+            matching = await asyncio.to_thread(self._filter, hold.tenant, query)
+        except ServiceError as error:
+            if error.category is not Category.INCORRECT:
+                raise
+            return set(names)  # Too costly to tell: what may be held is not deleted.
+        del matching["expires_at"]
+        wanted = {"$and": [{"_id": {"$in": sorted(set(names.values()))}}, matching]}
+        found = await self._resources.find(wanted, {"_id": 1}, hint="_id_").to_list(None)
+        current = {one["_id"] for one in found}
+        return {name for name, of in names.items() if of in current}
+
+    def _filter(self, tenant: Tenant, query: SearchQuery) -> dict[str, Any]:
+        """The filter of a search that sees expired resources too; in a thread."""
+        view = View(self._plain, None, latest=True)
+        resolved = resolve(view, tenant, query.type, query.clauses, matches_max=_MATCHES_MAX, now=_ALWAYS)
+        return dict(plan(str(tenant), query, resolved=resolved, now=_ALWAYS).matching)
+
+
+def _query(hold: Hold) -> SearchQuery:
+    """The query of a hold, understood. Raises ServiceError with every issue."""
+    resource_type, _, text = hold.subject.partition("?")
+    if resource_type not in TYPES:
+        text = "there is no such resource type in R4"
+        raise ServiceError(Category.INCORRECT, Issue("value", text, ("--query",)))
+    pairs = [(name, value) for name, _, value in (part.partition("=") for part in text.split("&")) if name]
+    context = Context(Limits(), hold.base, from_datetime(hold.placed_at).start, strict=True)
+    query = parse(resource_type, pairs, context).query
+    if not query.clauses:
+        text = "the query says nothing of what it holds; to hold everything, hold the tenant"
+        raise ServiceError(Category.INCORRECT, Issue("value", text, ("--query",)))
+    return query
+
+
+def _active(tenant: Tenant, now: datetime) -> dict[str, Any]:
+    return {
+        "tenant": str(tenant),
+        "released_at": None,
+        "$or": [{"expires_at": None}, {"expires_at": {"$gt": now}}],
+    }
+
+
+def _type(document: Mapping[str, Any]) -> str | None:
+    return document.get("type") or document.get("was")
+
+
+def _name(document: Mapping[str, Any]) -> str:
+    return f"{_type(document)}/{document.get('id')}"
+
+
+def _hold(document: Mapping[str, Any]) -> Hold:
+    return Hold(
+        id=document["_id"],
+        tenant=parse_tenant(document["tenant"]),
+        kind=HoldKind(document["kind"]),
+        subject=document["subject"],
+        reason=document["reason"],
+        placed_at=document["placed_at"],
+        by=document["by"],
+        expires_at=document["expires_at"],
+        released_at=document["released_at"],
+        base=document["base"],
+    )
