@@ -23,7 +23,7 @@ TYPED := $(shell for d in store ingest api tests bench; do \
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: $(RUNTIME) ## Show the service at work on an embedded MongoDB (ARGS=--once: show and stop)
@@ -42,6 +42,11 @@ fuzz: $(DEV) ## Send thousands of odd requests, other ones each time (FUZZ_EXAMP
 soak: $(DEV) ## Compare many random searches with brute force (ROUNDS=20000 SEED=1)
 	@ORACLE_ROUNDS=$(or $(ROUNDS),20000) ORACLE_SEED=$(or $(SEED),1) \
 		$(BIN)/python -m pytest tests/store/test_search_oracle.py $(ARGS)
+
+.PHONY: soak-retention
+soak-retention: $(DEV) ## Compare many random policies, holds and broken sweeps with a model (ROUNDS=200 SEED=1)
+	@RETENTION_ROUNDS=$(or $(ROUNDS),200) RETENTION_SEED=$(or $(SEED),1) \
+		$(BIN)/python -m pytest tests/store/test_retention_model.py -n 2 $(ARGS)
 
 .PHONY: chaos
 chaos: $(DEV) ## Freeze, step down and cut off the database under load (SECONDS=20 for each)
