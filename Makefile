@@ -23,7 +23,7 @@ TYPED := $(shell for d in store ingest api tests bench; do \
 
 .PHONY: help
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: demo
 demo: $(RUNTIME) ## Show the service at work on an embedded MongoDB (ARGS=--once: show and stop)
@@ -90,6 +90,10 @@ docs: $(RUNTIME) ## Write the reference pages under docs/ from the code's tables
 .PHONY: bench
 bench: $(RUNTIME) ## Run the benchmarks
 	@$(BIN)/python -m bench $(ARGS)
+
+.PHONY: bench-retention
+bench-retention: $(RUNTIME) ## Sweep half of a store while searches go on (ARGS='--reports 2000000')
+	@$(BIN)/python -m bench.retention $(ARGS)
 
 # One file for all supported Pythons: resolved on the oldest, then tried on the others that are here.
 OLDEST ?= python3.11

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from api import lifecycle
 from api.health import Readiness
-from api.keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, SETTINGS
+from api.keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RETENTION_METRICS, SETTINGS
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
 from api.middleware.authenticate import authenticate
@@ -21,6 +21,7 @@ from api.search.handlers import search_entry
 from ingest.keys import BASE_URL, CLOCK, INGEST_METRICS, INGEST_SETTINGS, LIMITS, SEARCH
 from ingest.metrics import IngestMetrics, RefusalMetrics
 from ingest.refusals import say_letter
+from store.retention.metrics import RetentionMetrics
 from store.search.parse import Limits
 
 if TYPE_CHECKING:
@@ -66,10 +67,13 @@ def create_app(
     app[INGEST_SETTINGS] = settings
     app[INGEST_METRICS] = IngestMetrics(app[REGISTRY])
     app[REFUSAL_METRICS] = RefusalMetrics(app[REGISTRY])
+    app[RETENTION_METRICS] = RetentionMetrics(app[REGISTRY])
     app[LIMITS] = limits_of(settings)
     app[SEARCH] = search_entry
     install(app, routes, role=settings.role)
     app.on_response_prepare.append(echo_request_id)
     app.on_response_prepare.append(say_letter)
     app.cleanup_ctx.extend([lifecycle.stores(open_stores), lifecycle.doorkeeper, lifecycle.dead_letters])
+    if settings.role in ("all", "jobs"):
+        app.cleanup_ctx.append(lifecycle.jobs)
     return app

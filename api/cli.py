@@ -19,6 +19,7 @@ import typer
 
 from api.hold_cli import hold_app
 from api.options import TENANT_HELP, Config, DataDir, MongodbUri, print_table, tenant_of, with_stores
+from api.retention_cli import retention_app
 from store.errors import ServiceError, StartupError
 from store.tenancy import SearchScope, Tenant
 
@@ -39,7 +40,6 @@ token_app = typer.Typer(help="Bearer tokens: who may do what for which tenants."
 letters_app = typer.Typer(help="Dead letters: refused pushes, kept with reasons.", no_args_is_help=True)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(token_app, name="token")
-retention_app = typer.Typer(help="How long data stays, and what must not go.", no_args_is_help=True)
 retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")
 app.add_typer(retention_app, name="retention")

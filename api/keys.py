@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
     from store.dead_letters import DeadLetters
+    from store.mongo.stores import Stores
+    from store.retention.metrics import RetentionMetrics
     from store.retention.policy import PolicyStore
 
 # The application's.
@@ -32,6 +34,9 @@ ACCESS: Final[web.AppKey[AccessStore]] = web.AppKey("access")
 DOORKEEPER: Final[web.AppKey[Doorkeeper]] = web.AppKey("doorkeeper")
 DEAD_LETTERS: Final[web.AppKey[DeadLetters]] = web.AppKey("dead_letters")
 POLICIES: Final[web.AppKey[PolicyStore]] = web.AppKey("policies")
+RETENTION_METRICS: Final[web.AppKey[RetentionMetrics]] = web.AppKey("retention_metrics")
+STORES: Final[web.AppKey[Stores]] = web.AppKey("stores")
+"""All of them, for the jobs; handlers take their port."""
 REFUSAL_METRICS: Final[web.AppKey[RefusalMetrics]] = web.AppKey("refusal_metrics")
 
 PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")

@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from api.auth.doorkeeper import Doorkeeper
+from api.jobs import Jobs
 from api.keys import (
     ACCESS,
     DEAD_LETTERS,
@@ -16,7 +17,9 @@ from api.keys import (
     READINESS,
     REFUSAL_METRICS,
     REGISTRY,
+    RETENTION_METRICS,
     SETTINGS,
+    STORES,
 )
 from ingest.admission import Admission
 from ingest.keys import ADMISSION, ATTACHMENTS, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES
@@ -45,6 +48,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[ADMISSION] = Admission(
                 app[SETTINGS].push_bytes_max, check=opened.check, rejected=metrics.rejected
             )
+            app[STORES] = opened
             app[RESOURCES] = opened.resources
             app[ACCESS] = opened.access
             app[DEAD_LETTERS] = opened.dead_letters
@@ -89,3 +93,13 @@ async def _count_open(app: web.Application) -> None:
         await asyncio.sleep(OPEN_LETTERS_SECONDS)
         with suppress(ServiceError):  # The guard has counted it; the next time will do.
             app[REFUSAL_METRICS].open(await app[DEAD_LETTERS].count_open(limit=OPEN_LETTERS_MAX))
+
+
+async def jobs(app: web.Application) -> AsyncIterator[None]:
+    """Do what is done on a timer; needs the stores."""
+    work = Jobs(app[STORES], app[SETTINGS], clock=app[CLOCK], metrics=app[RETENTION_METRICS])
+    work.schedule.start()
+    try:
+        yield
+    finally:
+        await work.schedule.stop()

@@ -31,6 +31,7 @@ FIELDS: Final = frozenset(
         "client",
         "count",
         "duration_ms",
+        "job",
         "letter",
         "method",
         "phase_ms",

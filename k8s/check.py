@@ -18,7 +18,8 @@ import yaml
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-BASE = Path(__file__).parent / "base"
+HERE = Path(__file__).parent
+BASE = HERE / "base"
 VERSIONS = ("1.31", "1.37")
 """`unhealthyPodEvictionPolicy` is stable since 1.31."""
 
@@ -27,16 +28,19 @@ Manifest = dict[str, Any]
 
 def manifests() -> Iterator[tuple[str, Manifest]]:
     """All manifests by name: each file, and what kustomize makes of them where kubectl is installed."""
-    for path in sorted(BASE.glob("*.yaml")):
+    for path in sorted([*BASE.glob("*.yaml"), *HERE.glob("overlays/*/*.yaml")]):
         if path.name != "kustomization.yaml":
             yield path.name, yaml.safe_load(path.read_text())
     kubectl = shutil.which("kubectl")
     if kubectl is None:
         print("skipped: kubectl is not installed, so kustomization.yaml is not rendered")
         return
-    rendered = subprocess.run([kubectl, "kustomize", str(BASE)], check=True, capture_output=True, text=True)
-    for manifest in yaml.safe_load_all(rendered.stdout):
-        yield f"kustomize: {manifest['kind']}", manifest
+    for folder in (BASE, *sorted(HERE.glob("overlays/*"))):
+        rendered = subprocess.run(
+            [kubectl, "kustomize", str(folder)], check=True, capture_output=True, text=True
+        )
+        for manifest in yaml.safe_load_all(rendered.stdout):
+            yield f"kustomize {folder.name}: {manifest['kind']}", manifest
 
 
 def schema_faults(manifest: Manifest) -> Iterator[str]:
@@ -49,10 +53,14 @@ def schema_faults(manifest: Manifest) -> Iterator[str]:
 
 
 def pod_faults(manifest: Manifest) -> Iterator[str]:
-    """What keeps a Deployment's pods from being `restricted`, read-only and unprivileged."""
-    if manifest["kind"] != "Deployment":
-        return
-    pod = manifest["spec"]["template"]["spec"]
+    """What keeps the pods of a Deployment or CronJob from being `restricted`, read-only and unprivileged."""
+    match manifest["kind"]:
+        case "Deployment":
+            pod = manifest["spec"]["template"]["spec"]
+        case "CronJob":
+            pod = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+        case _:
+            return
     context = pod.get("securityContext", {})
     rules = {
         "automountServiceAccountToken is false": pod.get("automountServiceAccountToken") is False,

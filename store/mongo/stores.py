@@ -19,6 +19,8 @@ from store.mongo.indexes import ensure_indexes
 from store.mongo.policies import Policies
 from store.mongo.pulse import Pulse, refusal
 from store.mongo.resources import MongoResources
+from store.mongo.settling import Settling
+from store.mongo.sweeping import Sweeping
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
@@ -33,10 +35,15 @@ if TYPE_CHECKING:
     from store.retention.holds import HoldStore
     from store.retention.policy import PolicyStore
     from store.settings import StoreSettings
+    from store.tenancy import Tenant
 
 CLOSE_SECONDS: Final = 0.5
 PING_SECONDS: Final = 2.0
 """How long a sign of life may take; longer, and MongoDB counts as away."""
+
+
+_NOT_SWEEPING: Final = cast("Sweeping", None)
+"""It is there whenever a database is; tests of the edge open stores without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +71,7 @@ class Stores:
     check: Callable[[], None] = lambda: None
     """Raises ServiceError `unavailable` while a write would be refused at once."""
     privacy: Privacy = _NOT_OPEN
+    sweeping: Sweeping = _NOT_SWEEPING
 
 
 @asynccontextmanager
@@ -101,7 +109,23 @@ async def opened(
         holds = MongoHolds(database, settings=settings, metrics=metrics)
         audit = MongoAudit(database, settings=settings, metrics=metrics)
         privacy = Privacy(holds, audit)
-        yield Stores(resources, access, attachments, answers, letters, policies, pulse.check, privacy)
+
+        async def tenants() -> list[Tenant]:
+            return [one.tenant for one in await access.tenants()]
+
+        settling = Settling(database, policies=policies, settings=settings, clock=clock, metrics=metrics)
+        sweeping = Sweeping(
+            database,
+            settings=settings,
+            clock=clock,
+            metrics=metrics,
+            holds=holds,
+            tenants=tenants,
+            settle=settling.step,
+        )
+        yield Stores(
+            resources, access, attachments, answers, letters, policies, pulse.check, privacy, sweeping
+        )
     finally:
         await resources.drain()
         await letters.drain()

@@ -7,6 +7,8 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from store.errors import ServiceError
+from store.mongo.backlog import backlog
+from store.mongo.compaction import compact
 from store.mongo.lease import Leases
 from store.mongo.needing import Needing
 from store.mongo.overdue import OverduePast, OverdueResources
@@ -14,14 +16,16 @@ from store.mongo.overdue_files import OverdueFiles
 from store.mongo.overdue_letters import LostPieces, audits, letters
 from store.mongo.runs import Runs
 from store.retention.runs import SWEEP_LEASE, LeaseLost
-from store.retention.sweep import Pace, Sweep, nothing_to_settle
+from store.retention.sweep import Pace, Stopped, Sweep, nothing_to_settle
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
     from datetime import datetime, timedelta
 
     from store.metrics import StoreMetrics
+    from store.mongo.backlog import Waiting
     from store.mongo.client import Database
+    from store.mongo.compaction import Compacted
     from store.mongo.lease import Holding, Lease
     from store.retention.holds import Holds
     from store.retention.metrics import RetentionMetrics
@@ -94,6 +98,10 @@ class Sweeping:
         settle: Callable[[Tenant], Awaitable[bool]] = nothing_to_settle,
     ) -> None:
         self._settings = settings
+        self._database = database
+        self._clock = clock
+        self._metrics = metrics
+        self._tenants = tenants
         seconds = settings.store_timeout_seconds
         self.leases = Leases(
             database,
@@ -107,11 +115,14 @@ class Sweeping:
             stages(database, holds, clock=clock, metrics=metrics, seconds=seconds), tenants, clock, settle
         )
 
-    def pace(self, *, budget: bool) -> Pace:
+    def pace(self, *, budget: bool, stopping: Callable[[], bool] = lambda: False) -> Pace:
         """As the settings say; by hand there is no budget."""
         seconds = self._settings.retention_budget_seconds
         return Pace(
-            self._settings.retention_batch, self._settings.retention_rest, seconds if budget else None
+            self._settings.retention_batch,
+            self._settings.retention_rest,
+            seconds if budget else None,
+            stopping,
         )
 
     async def run(
@@ -122,7 +133,7 @@ class Sweeping:
         pace: Pace,
         metrics: RetentionMetrics,
     ) -> list[Receipt] | None:
-        """Sweep, if the lease is to be had and, with `every`, it is time; None: it is not for us now.
+        """Sweep, if the lease is to be had and, with `every`, it is time; None: it is not for us, or we end.
 
         Raises LeaseLost when somebody took over: they go on with it.
         """
@@ -141,6 +152,9 @@ class Sweeping:
         except ServiceError:
             metrics.run("failed", perf_counter() - started)
             raise
+        except Stopped:
+            metrics.run("stopped", perf_counter() - started)
+            return None
         finally:
             await self.leases.release(lease, done=receipts is not None)
         complete = all(one.complete for one in receipts)
@@ -156,3 +170,18 @@ class Sweeping:
     async def plan(self, tenants: Iterable[Tenant]) -> Plan:
         """What a run would delete now, and what it would pass over."""
         return await self.sweep.plan(tenants, pace=self.pace(budget=False))
+
+    async def backlog(self) -> Waiting:
+        """How much waits for the sweep."""
+        return await backlog(
+            self._database,
+            runs=self.runs,
+            tenants=await self._tenants(),
+            now=self._clock(),
+            metrics=self._metrics,
+            seconds=self._settings.store_timeout_seconds,
+        )
+
+    def compact(self) -> AsyncIterator[Compacted]:
+        """Give disk back, collection by collection."""
+        return compact(self._database, metrics=self._metrics)

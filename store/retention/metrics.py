@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from store.retention.runs import Row
 
 SECONDS: Final = (0.1, 1, 10, 60, 300, 900, 1_800, 3_600, 14_400)
-OUTCOMES: Final = ("complete", "out-of-time", "lost", "failed")
+OUTCOMES: Final = ("complete", "out-of-time", "stopped", "lost", "failed")
 
 
 class RetentionMetrics:
@@ -58,7 +58,7 @@ class RetentionMetrics:
         )
         self._runs = Counter(
             "dod_retention_runs_total",
-            "Runs of this process, by their end: complete, out-of-time, lost (another took over), failed.",
+            "Runs of this process, by end: complete, out-of-time, stopped, lost (another took over), failed.",
             ("outcome",),
             registry=registry,
         )

@@ -84,6 +84,10 @@ class Ledger(Protocol):
         """End it with a receipt. Raises LeaseLost."""
 
 
+class Stopped(Exception):  # noqa: N818 -- no error: the process ends, and the run stays open
+    """Raised between two batches, when the process is to end; whoever is next goes on."""
+
+
 class Pace(NamedTuple):
     """How fast."""
 
@@ -93,6 +97,8 @@ class Pace(NamedTuple):
     """After each batch, as a multiple of what it took: searches go on meanwhile."""
     budget_seconds: float | None = None
     """A run ends after so long; None: when it is through."""
+    stopping: Callable[[], bool] = lambda: False
+    """Whether the process is to end."""
 
 
 async def nothing_to_settle(tenant: Tenant) -> bool:  # noqa: ARG001 -- of the port
@@ -136,6 +142,8 @@ class Sweep:
     ) -> Receipt:
         began, complete = self.clock(), True
         async for tenant, stage, step, position in self._walk(ledger, run, pace.batch):
+            if pace.stopping():
+                raise Stopped
             started = perf_counter()
             if step.going or step.skipped:
                 report(await self._batch(ledger, run, (tenant, stage, step, position)))

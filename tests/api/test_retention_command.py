@@ -1,0 +1,266 @@
+"""`dod retention`: plan, run, receipts, verify, compact; and processes that are killed or stand still."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+
+from api import cli
+from store.mongo import compaction
+from store.mongo.access import MongoAccess
+from store.mongo.indexes import LEASES, RECEIPTS, RESOURCES, RUN_COUNTS
+from store.retention.policy import Policy
+from store.settings import StoreSettings
+from store.tenancy import TenantSettings
+from tests.support.fhir import patient, report
+from tests.support.service import Clock
+from tests.support.store import LAB, OTHER, let, metrics, mongo_store, put, put_one
+from tests.support.sweeping import sweeping_of
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Awaitable, Callable, Mapping
+
+    from store.mongo.client import Database
+
+    Dod = Callable[..., Awaitable["Result"]]
+
+LONG_AGO = datetime(2020, 1, 31, 12, tzinfo=UTC)
+REPORTS = 10
+
+
+class Result(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+    @property
+    def words(self) -> list[list[str]]:
+        return [line.split() for line in self.out.splitlines()]
+
+
+@pytest.fixture
+def dod(
+    mongodb: str, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Dod:
+    monkeypatch.setenv("DOD_MONGODB_URI", mongodb)
+    monkeypatch.setenv("DOD_MONGODB_DATABASE", database.name)
+
+    def run(arguments: tuple[str, ...]) -> int:
+        monkeypatch.setattr(sys, "argv", ["dod", *arguments])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        return int(ended.value.code or 0)
+
+    async def retention(*arguments: str) -> Result:
+        capsys.readouterr()
+        # The command runs a loop of its own, as in a process of its own.
+        code = await asyncio.to_thread(run, ("retention", *arguments))
+        return Result(code, *capsys.readouterr())
+
+    return retention
+
+
+@pytest.fixture(autouse=True)
+async def old(database: Database) -> None:
+    """Two tenants whose data expired years ago, but for one report."""
+    access = MongoAccess(database, settings=StoreSettings(), metrics=metrics())
+    clock = Clock(LONG_AGO)
+    store = mongo_store(database, clock=clock)
+    for tenant in (LAB, OTHER):
+        await access.put_tenant(TenantSettings(tenant))
+        await let(database, Policy(keep_days=10), tenant=tenant)
+    for number in range(REPORTS):
+        clock.move(days=1 if number == REPORTS // 2 else 0)
+        await put_one(store, report(f"r{number}"))
+    await put(store, patient(), report("other"), tenant=OTHER)
+    clock.now = datetime.now(UTC) - timedelta(days=1)
+    await put_one(store, report("live", None))
+
+
+PLAN = [
+    ["TENANT", "POLICY", "TYPE", "REASON", "MONTH", "COUNT"],
+    ["lab/Production", "1", "DiagnosticReport", "retention", "2020-01", "5"],
+    ["lab/Production", "1", "DiagnosticReport", "retention", "2020-02", "5"],
+    ["other/Production", "1", "DiagnosticReport", "retention", "2020-02", "1"],
+    ["other/Production", "1", "Patient", "retention", "2020-02", "1"],
+]
+
+
+async def test_a_plan_deletes_nothing(dod: Dod, database: Database) -> None:
+    done = await dod("plan")
+    assert (done.code, done.words[:-1]) == (0, PLAN)
+    assert done.out.splitlines()[-1] == "12 to be deleted, 0 expired but kept (held, or needed)"
+    assert await database[RESOURCES].count_documents({}) == REPORTS + 3
+    one = await dod("plan", "--tenant", str(OTHER))
+    assert one.words[:-1] == [PLAN[0], *PLAN[3:]]
+
+
+async def test_a_plan_as_json_is_what_the_run_deletes(dod: Dod, database: Database) -> None:
+    planned = json.loads((await dod("plan", "--json")).out)
+    receipt = json.loads((await dod("run", "--json")).out)
+    counts: dict[tuple[Any, ...], int] = {}
+    for line in planned["deleted"]:
+        key = (line["tenant"], line["policy"], line["type"], line["reason"])
+        counts[key] = counts.get(key, 0) + line["count"]
+    assert counts == {
+        (line["tenant"], line["policy"], line["type"], line["reason"]): line["count"]
+        for line in receipt["deleted"]
+    }
+    assert planned["skipped"] == receipt["skipped"] == []
+    assert (receipt["number"], receipt["complete"]) == (1, True)
+    assert [one["id"] async for one in database[RESOURCES].find({})] == ["live"]
+    assert (await dod("plan")).out.splitlines()[0] == "nothing has expired"
+
+
+async def test_receipts_are_shown_and_verified(dod: Dod, database: Database) -> None:
+    await dod("run", "--tenant", str(OTHER))
+    await dod("run")
+    shown = await dod("receipts")
+    heads = [line for line in shown.out.splitlines() if "hash" in line]
+    assert [head.split(",")[0] for head in heads] == [f"1: sweep {OTHER}", "2: sweep"]
+    assert ["deleted", "lab/Production", "1", "DiagnosticReport", "retention", "10"] in shown.words
+    of_other = await dod("receipts", "--tenant", str(OTHER), "--json")
+    assert [json.loads(line)["number"] for line in of_other.out.splitlines()] == [1]
+    [newest] = [
+        json.loads(line) for line in (await dod("receipts", "--last", "1", "--json")).out.splitlines()
+    ]
+    verified = await dod("verify")
+    assert (verified.code, verified.out) == (
+        0,
+        f"2 receipts hold; the newest hash of these is {newest['hash']}\n",
+    )
+    await database[RECEIPTS].update_one({"_id": 2}, {"$set": {"rows": []}})
+    broken = await dod("verify")
+    assert broken.code == 1
+    assert broken.out.startswith("NOT VERIFIED: receipt 2 was changed")
+
+
+async def test_a_run_says_who_is_sweeping_already(dod: Dod, database: Database) -> None:
+    other = sweeping_of(database, lambda: datetime.now(UTC))
+    lease = await other.leases.take("sweep")
+    assert lease is not None
+    done = await dod("run")
+    assert done.code == 1
+    assert f"{lease.holder} is sweeping" in done.err
+    assert await database[RESOURCES].count_documents({}) == REPORTS + 3
+    await other.leases.release(lease, done=True)
+    assert (await dod("run")).code == 0
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "receipts"])
+async def test_misuse(dod: Dod, command: str) -> None:
+    assert (await dod(command, "--tenant", "lab")).code == 2
+    assert (await dod(command, "--days", "1")).code == 2
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+async def test_an_unknown_tenant_is_refused(dod: Dod, database: Database, command: str) -> None:
+    assert (await dod(command, "--tenant", "nobody/Production")).code == 1
+    assert await database[RESOURCES].count_documents({}) == REPORTS + 3
+
+
+async def test_compact_says_what_came_back(dod: Dod, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compaction, "COLLECTIONS", (RESOURCES,))  # Each takes MongoDB seconds.
+    await dod("run")
+    done = await dod("compact")
+    assert done.code == 0
+    assert done.out.startswith("resources: ")
+    assert done.out.splitlines()[-1].startswith("in all: ")
+
+
+# --- processes
+
+
+MANY = 400
+SLOWLY: Mapping[str, str] = {
+    "DOD_RETENTION_BATCH": "4",
+    "DOD_RETENTION_REST": "2",
+    "DOD_LEASE_SECONDS": "2",
+}
+
+
+@pytest.fixture
+async def many(database: Database) -> None:
+    store = mongo_store(database, clock=Clock(LONG_AGO))
+    await put(store, *(report(f"m{number:04}") for number in range(MANY)))
+
+
+async def process(mongodb: str, database: Database) -> Process:
+    """A replica that sweeps, a process of its own."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        "from api.cli import main; main()",
+        *("retention", "run", "--wait", "--json"),
+        env={**os.environ, **SLOWLY, "DOD_MONGODB_URI": mongodb, "DOD_MONGODB_DATABASE": database.name},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+
+
+async def holder(database: Database, but: int = 0) -> int:
+    """Process id of who sweeps, once it has deleted something."""
+    async with asyncio.timeout(60):
+        while True:
+            lease = await database[LEASES].find_one({"_id": "sweep"})
+            pid = int(lease["holder"].split(":")[1]) if lease else 0
+            if pid not in (0, but) and await database[RUN_COUNTS].find_one({}) is not None:
+                return pid
+            await asyncio.sleep(0.01)
+
+
+def only_receipt(outputs: list[bytes], takeovers: int) -> dict[str, Any]:
+    receipts = [json.loads(line) for output in outputs for line in output.splitlines()]
+    deleting = [one for one in receipts if one["deleted"]]
+    [one] = deleting
+    assert one["takeovers"] == takeovers
+    assert isinstance(one, dict)
+    return one
+
+
+@pytest.mark.slow
+async def test_of_three_replicas_one_sweeps_and_a_killed_or_frozen_one_is_replaced(
+    mongodb: str, database: Database, many: None
+) -> None:
+    replicas = [await process(mongodb, database) for _ in range(3)]
+    by_pid = {one.pid: one for one in replicas}
+    try:
+        killed = await holder(database)
+        os.kill(killed, signal.SIGKILL)
+        frozen = await holder(database, but=killed)
+        os.kill(frozen, signal.SIGSTOP)
+        [last] = by_pid.keys() - {killed, frozen}
+        async with asyncio.timeout(90):
+            out, err = await by_pid[last].communicate()
+        assert (by_pid[last].returncode, err) == (0, b"")
+        before = await database[RESOURCES].count_documents({})
+        receipts = await database[RECEIPTS].count_documents({})
+        os.kill(frozen, signal.SIGCONT)
+        async with asyncio.timeout(60):
+            out_frozen, err_frozen = await by_pid[frozen].communicate()
+    finally:
+        for one in replicas:
+            if one.returncode is None:
+                one.kill()
+                await one.communicate()
+    receipt = only_receipt([out], takeovers=2)
+    deleted = {(line["tenant"], line["type"]): line["count"] for line in receipt["deleted"]}
+    assert deleted == {
+        ("lab/Production", "DiagnosticReport"): REPORTS + MANY,
+        ("other/Production", "DiagnosticReport"): 1,
+        ("other/Production", "Patient"): 1,
+    }
+    assert [one["id"] async for one in database[RESOURCES].find({})] == ["live"]
+    # Who wakes up has no effect at all.
+    assert (by_pid[frozen].returncode, out_frozen) == (1, b"")
+    assert b"another replica took over" in err_frozen
+    assert await database[RESOURCES].count_documents({}) == before == 1
+    assert await database[RECEIPTS].count_documents({}) == receipts == 1
