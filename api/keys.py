@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from api.auth.doorkeeper import Doorkeeper
     from api.health import Readiness
     from api.metrics import ApiMetrics
+    from api.purge import Purges
     from api.settings import Settings
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
     from store.dead_letters import DeadLetters
+    from store.mongo.stores import Privacy
     from store.retention.policy import PolicyStore
 
 # The application's.
@@ -33,6 +35,10 @@ DOORKEEPER: Final[web.AppKey[Doorkeeper]] = web.AppKey("doorkeeper")
 DEAD_LETTERS: Final[web.AppKey[DeadLetters]] = web.AppKey("dead_letters")
 POLICIES: Final[web.AppKey[PolicyStore]] = web.AppKey("policies")
 REFUSAL_METRICS: Final[web.AppKey[RefusalMetrics]] = web.AppKey("refusal_metrics")
+PRIVACY: Final[web.AppKey[Privacy]] = web.AppKey("privacy")
+"""Holds, the record of what officers did, erasures."""
+PURGES: Final[web.AppKey[Purges]] = web.AppKey("purges")
+"""Erasures under way behind requests."""
 
 PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")
 """Shared by all replicas: page links are sealed with it."""
