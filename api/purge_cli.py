@@ -67,3 +67,31 @@ def purge_lift(
         return await lift(stores, owner, patient, reason=reason)
 
     typer.echo(with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@purge_app.command("tenant")
+def purge_tenant(
+    name: TenantName,
+    reason: Reason,
+    yes: Annotated[str, typer.Option("--yes", metavar="ORG/ENV", help="The name again, to be sure.")],
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Close a tenant to its clients at once and delete all it has; its receipts stay.
+
+    Safe to repeat; broken off, the same command goes on where it was.
+    """
+    from api.purge_command import close_tenant
+    from api.settings import load_settings
+
+    owner = tenant_of(name)
+    if yes != name:
+        raise typer.BadParameter("is not the tenant that is to be purged", param_hint="--yes")
+    places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
+    wait_seconds = load_settings(**places).access_cache_seconds
+
+    async def work(stores: Stores) -> None:
+        await close_tenant(stores, owner, reason=reason, wait_seconds=wait_seconds, say=typer.echo)
+
+    with_stores(work, **places)

@@ -58,3 +58,14 @@ async def lift(stores: Stores, tenant: Tenant, patient: str, *, reason: str) -> 
     subject = read_subject(patient)
     lifted = await stores.privacy.erasing.lift(tenant, subject, reason=reason, by=user())
     return f"lifted: {lifted:,} tombstones; what was erased may come again within a moment"
+
+
+async def close_tenant(
+    stores: Stores, tenant: Tenant, *, reason: str, wait_seconds: float, say: Callable[[str], None]
+) -> None:
+    """Close a tenant and empty it, telling what went. Raises ServiceError."""
+    receipt = await stores.privacy.offboarding.close(
+        tenant, reason=reason, by=user(), wait_seconds=wait_seconds
+    )
+    for line in lines_of(receipt):
+        say(line)

@@ -16,6 +16,7 @@ from store.mongo.indexes import (
     DEAD_LETTER_BODIES,
     DEAD_LETTERS,
     FILES,
+    FORGOTTEN_FILES,
     HISTORY,
     IDEMPOTENCY,
     RESOURCES,
@@ -182,8 +183,15 @@ class ErasureRun:
             for name in (RESOURCES, HISTORY):
                 if await database[name].count_documents(referring, limit=1, session=session):
                     return Batch({})
-            wanted = {"tenant": owner, "id": file, "touched": {"$lte": self._since}}
-            copies = await database[FILES].find(wanted, {"_id": 1}, session=session).to_list(None)
+            wanted = {"tenant": owner, "id": file}
+            fields = {"_id": 1, "touched": 1}
+            found = await database[FILES].find(wanted, fields, session=session).to_list(None)
+            copies = [copy for copy in found if copy["touched"] <= self._since]
+            if len(copies) < len(found):  # The sweep looks after it when nobody pushes it any more.
+                note = {"_id": f"{owner}/{file}", **wanted}
+                await database[FORGOTTEN_FILES].replace_one(
+                    {"_id": note["_id"]}, note, upsert=True, session=session
+                )
             for copy in copies:
                 pieces = {"tenant": owner, "files_id": copy["_id"]}
                 await database[CHUNKS].delete_many(pieces, session=session)

@@ -20,6 +20,7 @@ from store.mongo.guard import guarded
 from store.mongo.holds import MongoHolds
 from store.mongo.indexes import ensure_indexes
 from store.mongo.lease import Leases
+from store.mongo.offboarding import MongoOffboarding
 from store.mongo.policies import Policies
 from store.mongo.pulse import Pulse, refusal
 from store.mongo.resources import MongoResources
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
     from store.retention.audit import Audit
-    from store.retention.erasure import Erasing
+    from store.retention.erasure import Erasing, Offboarding
     from store.retention.holds import HoldStore
     from store.retention.policy import PolicyStore
     from store.settings import StoreSettings
@@ -54,6 +55,7 @@ class Privacy:
     holds: HoldStore
     audit: Audit
     erasing: Erasing
+    offboarding: Offboarding
 
 
 _NOT_OPEN: Final = cast("Privacy", None)
@@ -131,7 +133,16 @@ async def opened(
         erasing = MongoErasing(
             database, settings=settings, metrics=metrics, tools=tools, audit=audit, leases=leases
         )
-        privacy = Privacy(holds, audit, erasing)
+        offboarding = MongoOffboarding(
+            database,
+            settings=settings,
+            metrics=metrics,
+            tools=tools,
+            holds=holds,
+            audit=audit,
+            leases=leases,
+        )
+        privacy = Privacy(holds, audit, erasing, offboarding)
         yield Stores(resources, access, attachments, answers, letters, policies, pulse.check, privacy)
     finally:
         await resources.drain()

@@ -64,6 +64,17 @@ class Erasing(Protocol):
         """Let come again what was erased; how many tombstones went. Raises ServiceError `not-found`."""
 
 
+class Offboarding(Protocol):
+    """What becomes of a tenant that leaves."""
+
+    async def close(self, tenant: Tenant, *, reason: str, by: str, wait_seconds: float) -> Receipt:
+        """Close a tenant to clients and delete all it has. Safe to repeat: it goes on where it was.
+
+        `wait_seconds` is how long replicas may take the tenant for open. Raises ServiceError `not-found`,
+        `conflict` when something is held, `incorrect` for the reason.
+        """
+
+
 @dataclass(slots=True)
 class Own:
     """What a patient is known by."""
