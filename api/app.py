@@ -16,6 +16,7 @@ from api.middleware.authenticate import authenticate
 from api.middleware.errors import errors
 from api.middleware.observe import observe
 from api.middleware.request_id import echo_request_id
+from api.purge import purges
 from api.routing import install
 from api.search.handlers import search_entry
 from ingest.keys import BASE_URL, CLOCK, INGEST_METRICS, INGEST_SETTINGS, LIMITS, SEARCH
@@ -73,7 +74,9 @@ def create_app(
     install(app, routes, role=settings.role)
     app.on_response_prepare.append(echo_request_id)
     app.on_response_prepare.append(say_letter)
-    app.cleanup_ctx.extend([lifecycle.stores(open_stores), lifecycle.doorkeeper, lifecycle.dead_letters])
+    app.cleanup_ctx.extend(
+        [lifecycle.stores(open_stores), lifecycle.doorkeeper, lifecycle.dead_letters, purges]
+    )
     if settings.role in ("all", "jobs"):
         app.cleanup_ctx.append(lifecycle.jobs)
     return app

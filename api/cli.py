@@ -19,6 +19,7 @@ import typer
 
 from api.hold_cli import hold_app
 from api.options import TENANT_HELP, Config, DataDir, MongodbUri, print_table, tenant_of, with_stores
+from api.purge_cli import purge_app
 from api.retention_cli import retention_app
 from store.errors import ServiceError, StartupError
 from store.tenancy import SearchScope, Tenant
@@ -43,6 +44,7 @@ app.add_typer(token_app, name="token")
 retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")
 app.add_typer(retention_app, name="retention")
+app.add_typer(purge_app, name="purge")
 
 Port = Annotated[int | None, typer.Option(help="Port of the FHIR endpoint [8080]; 0 takes a free one.")]
 AdminPort = Annotated[int | None, typer.Option(help="Port of /livez, /readyz, /metrics [9090].")]

@@ -15,11 +15,12 @@ if TYPE_CHECKING:
     from api.auth.doorkeeper import Doorkeeper
     from api.health import Readiness
     from api.metrics import ApiMetrics
+    from api.purge import Purges
     from api.settings import Settings
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
     from store.dead_letters import DeadLetters
-    from store.mongo.stores import Stores
+    from store.mongo.stores import Privacy, Stores
     from store.retention.metrics import RetentionMetrics
     from store.retention.policy import PolicyStore
 
@@ -38,6 +39,10 @@ RETENTION_METRICS: Final[web.AppKey[RetentionMetrics]] = web.AppKey("retention_m
 STORES: Final[web.AppKey[Stores]] = web.AppKey("stores")
 """All of them, for the jobs; handlers take their port."""
 REFUSAL_METRICS: Final[web.AppKey[RefusalMetrics]] = web.AppKey("refusal_metrics")
+PRIVACY: Final[web.AppKey[Privacy]] = web.AppKey("privacy")
+"""Holds, the record of what officers did, erasures."""
+PURGES: Final[web.AppKey[Purges]] = web.AppKey("purges")
+"""Erasures under way behind requests."""
 
 PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")
 """Shared by all replicas: page links are sealed with it."""

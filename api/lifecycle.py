@@ -14,6 +14,7 @@ from api.keys import (
     DOORKEEPER,
     PAGE_SECRET,
     POLICIES,
+    PRIVACY,
     READINESS,
     REFUSAL_METRICS,
     REGISTRY,
@@ -53,6 +54,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[ACCESS] = opened.access
             app[DEAD_LETTERS] = opened.dead_letters
             app[ATTACHMENTS] = opened.attachments
+            app[PRIVACY] = opened.privacy
             app[POLICIES] = opened.policies
             app[PAGE_SECRET] = await opened.access.secret("page links")
             app[IDENTITY_SECRET] = await opened.access.secret("identities")

@@ -10,6 +10,7 @@ from typing import Final
 from api import binary, capability, dead_letters, history, read
 from api.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
 from api.middleware.authenticate import verify
+from api.purge import purge
 from api.routing import BASE, ID, TYPE, Group, Route
 from api.search import handlers as search
 from ingest import handlers as ingest
@@ -35,6 +36,7 @@ MESSAGES: Final = (
     f"{BASE}/Observation/$observation-create",
 )
 """Where upstream's senders post message Bundles."""
+PURGE: Final = f"{BASE}/{{type:Patient}}/{ID}/$purge"
 LETTERS: Final = f"{BASE}/$dead-letters"
 LETTER: Final = f"{LETTERS}/{{id:[0-9a-f-]{{36}}}}"
 
@@ -121,6 +123,7 @@ def routes() -> tuple[Route, ...]:
             Group.ADMIN,
             negotiates=False,
         ),
+        Route("purge", "POST", PURGE, purge, Group.ADMIN, body=FHIR_BODIES),
         Route("history-instance", "GET", f"{ONE}/_history", history.of_instance, Group.READ, "r"),
         Route("history-type", "GET", f"{ALL}/_history", history.of_type, Group.READ, "rs"),
         Route("metadata", "GET", f"{BASE}/metadata", capability.metadata, Group.META, open=True),

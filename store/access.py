@@ -39,13 +39,16 @@ class AccessStore(Protocol):
     """Tenants and grants; small, rarely written, read at each request through a short cache."""
 
     async def put_tenant(self, settings: TenantSettings) -> bool:
-        """Create or change a tenant; True when it is new."""
+        """Create or change a tenant; True when it is new, or was closed and is empty.
+
+        Raises ServiceError `conflict` while one that was closed is not empty.
+        """
 
     async def tenant(self, tenant: Tenant) -> TenantSettings | None:
-        """Its settings, or None when it was never created."""
+        """Its settings, or None when it was never created, or was closed."""
 
     async def tenants(self) -> tuple[TenantSettings, ...]:
-        """All of them, by name."""
+        """All that are open, by name."""
 
     async def put_grant(self, grant: Grant) -> None:
         """Keep a new grant."""

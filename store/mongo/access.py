@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from store.access import Grant, VerificationToken
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
 from store.mongo.guard import guarded
 from store.mongo.indexes import SECRETS, TENANTS, TOKENS, VERIFICATIONS
 from store.mongo.resources import DURABLE
@@ -20,6 +22,11 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database
     from store.settings import StoreSettings
+
+_LEAVING: Final = {"closed_at": {"$ne": None}, "emptied_at": None}
+_CLOSED: Final = Issue(
+    "conflict", "this tenant was closed and is not empty yet: `dod purge tenant` goes on with it"
+)
 
 
 class MongoAccess:
@@ -37,22 +44,26 @@ class MongoAccess:
     async def put_tenant(self, settings: TenantSettings) -> bool:
         """See the port."""
         document = {"search_scope": settings.search_scope.value}
+        name = str(settings.tenant)
         with guarded(self._metrics, "put_tenant", seconds=self._seconds):
-            done = await self._tenants.update_one(
-                {"_id": str(settings.tenant)}, {"$set": document}, upsert=True
+            if await self._tenants.find_one({**_LEAVING, "_id": name}, {"_id": 1}) is not None:
+                raise ServiceError(Category.CONFLICT, _CLOSED)
+            again = {"$set": document, "$unset": {"closed_at": "", "emptied_at": ""}}
+            before: Mapping[str, Any] | None = await self._tenants.find_one_and_update(
+                {"_id": name}, again, upsert=True
             )
-        return done.upserted_id is not None
+        return before is None or before.get("closed_at") is not None
 
     async def tenant(self, tenant: Tenant) -> TenantSettings | None:
         """See the port."""
         with guarded(self._metrics, "tenant", seconds=self._seconds):
-            document = await self._tenants.find_one({"_id": str(tenant)})
+            document = await self._tenants.find_one({"_id": str(tenant), "closed_at": None})
         return None if document is None else _tenant(document)
 
     async def tenants(self) -> tuple[TenantSettings, ...]:
         """See the port."""
         with guarded(self._metrics, "tenants", seconds=self._seconds):
-            documents = await self._tenants.find(sort=[("_id", 1)]).to_list(None)
+            documents = await self._tenants.find({"closed_at": None}, sort=[("_id", 1)]).to_list(None)
         return tuple(map(_tenant, documents))
 
     async def put_grant(self, grant: Grant) -> None:

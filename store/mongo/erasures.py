@@ -1,13 +1,12 @@
 """Tombstones of what was erased on purpose: pushes that name it are refused, as long as the policy says.
 
 erasures   _id "org/env/<HMAC of a name>", tenant, at, until, groups [HMAC of each subject erased]
-retention  _id "org/env", forgets: true once a tombstone was placed: others are asked for nothing
+A tenant's `forgets` in `retention` says that there are some: of others nothing is asked.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from pymongo import UpdateOne
@@ -15,7 +14,8 @@ from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from store.mongo.guard import guarded
-from store.mongo.indexes import ERASURES, RETENTION, SECRETS
+from store.mongo.indexes import ERASURES, SECRETS
+from store.mongo.policies import Policies
 from store.mongo.secrets import shared_secret
 from store.retention.tombstones import SECRET, digest, names_in, names_of, refusal
 
@@ -31,8 +31,6 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
-_REMEMBERED_MAX: Final = 10_000
-"""Tenants; past it all are asked for anew."""
 _AT_ONCE: Final = 10_000
 """Tombstones placed, or asked for, in one command."""
 _THREAD_BYTES: Final = 64_000
@@ -69,22 +67,19 @@ class Erasures:
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
-        monotonic: Callable[[], float] = time.monotonic,
+        policies: Policies | None = None,
     ) -> None:
         options: dict[str, Any] = {
             "write_concern": WriteConcern("majority", j=True),
             "read_concern": ReadConcern("majority"),
         }
         self._erasures: Collection = database[ERASURES].with_options(**options)
-        self._retention: Collection = database[RETENTION].with_options(**options)
         self._secrets: Collection = database[SECRETS].with_options(**options)
         self._seconds = settings.store_timeout_seconds
-        self._remembered_seconds = settings.policy_cache_seconds
+        self._policies = policies or Policies(database, settings=settings, metrics=metrics)
         self._clock = clock
         self._metrics = metrics
-        self._monotonic = monotonic
         self._secret: bytes | None = None
-        self._known: dict[str, tuple[float, bool]] = {}
 
     # --- pushes
 
@@ -126,17 +121,7 @@ class Erasures:
 
     async def _forgetting(self, tenants: set[str]) -> set[str]:
         """Those where something was erased, as was known at most `policy_cache_seconds` ago."""
-        now = self._monotonic()
-        missing = {one for one in tenants if one not in self._known or self._known[one][0] <= now}
-        if missing:
-            wanted = {"_id": {"$in": sorted(missing)}, "forgets": True}
-            found = {one["_id"] async for one in self._retention.find(wanted, {"_id": 1})}
-            if len(self._known) + len(missing) > _REMEMBERED_MAX:
-                self._known.clear()
-            until = now + self._remembered_seconds
-            self._known |= {one: (until, one in found) for one in missing}
-            return found | {one for one in tenants - missing if self._known.get(one, (0, False))[1]}
-        return {one for one in tenants if self._known[one][1]}
+        return {one for one, keeping in (await self._policies.of(tenants)).items() if keeping.forgets}
 
     async def _found(self, asked: Mapping[str, tuple[str, Names]]) -> set[str]:
         """Those that bear an erased name."""
@@ -195,8 +180,7 @@ class Erasures:
             ]
             for start in range(0, len(placed), _AT_ONCE):
                 await self._erasures.bulk_write(placed[start : start + _AT_ONCE], ordered=False)
-            await self._retention.update_one({"_id": owner}, {"$set": {"forgets": True}}, upsert=True)
-        self._known.pop(owner, None)
+            await self._policies.note_erasure(tenant)
 
     async def lift(self, tenant: Tenant, name: Name) -> int:
         """Let come again all that was erased together with this name; how many tombstones went."""

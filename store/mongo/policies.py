@@ -104,6 +104,11 @@ class Policies:
         self._known.pop(name, None)
         return made
 
+    async def note_erasure(self, tenant: Tenant) -> None:
+        """From now on pushes are asked whether they bring something back. Raises the driver's errors."""
+        await self._retention.update_one({"_id": str(tenant)}, {"$set": {"forgets": True}}, upsert=True)
+        self._known.pop(str(tenant), None)
+
     async def versions(self, tenant: Tenant) -> tuple[Policy, ...]:
         """See the port."""
         wanted = {"_id": {"$gt": f"{tenant}/", "$lt": f"{tenant}/~"}}

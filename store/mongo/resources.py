@@ -171,7 +171,9 @@ class MongoResources:
         )
         self._reindexing = Reindexing(read=self._read, write=self._write, settings=settings, metrics=metrics)
         self._superseded = Superseded(database, durable=DURABLE)
-        self._erasures = Erasures(database, settings=settings, clock=clock, metrics=metrics)
+        self._erasures = Erasures(
+            database, settings=settings, clock=clock, metrics=metrics, policies=self._policies
+        )
         self._orphans = Orphans(
             read=self._read, history=self._history, settings=settings, clock=clock, metrics=metrics
         )

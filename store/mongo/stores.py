@@ -13,12 +13,18 @@ from store.mongo.attachments import MongoAttachments
 from store.mongo.audit import MongoAudit
 from store.mongo.client import connect
 from store.mongo.dead_letters import MongoDeadLetters
+from store.mongo.erasing import MongoErasing
+from store.mongo.erasure_run import Tools
+from store.mongo.erasures import Erasures
 from store.mongo.guard import guarded
 from store.mongo.holds import MongoHolds
 from store.mongo.indexes import ensure_indexes
+from store.mongo.lease import Leases
+from store.mongo.offboarding import MongoOffboarding
 from store.mongo.policies import Policies
 from store.mongo.pulse import Pulse, refusal
 from store.mongo.resources import MongoResources
+from store.mongo.runs import Runs
 from store.mongo.settling import Settling
 from store.mongo.sweeping import Sweeping
 
@@ -32,12 +38,15 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
     from store.retention.audit import Audit
+    from store.retention.erasure import Erasing, Offboarding
     from store.retention.holds import HoldStore
     from store.retention.policy import PolicyStore
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
 CLOSE_SECONDS: Final = 0.5
+ERASURE_LEASE_SECONDS: Final = 60.0
+"""How long an erasure that died keeps others from going on with it."""
 PING_SECONDS: Final = 2.0
 """How long a sign of life may take; longer, and MongoDB counts as away."""
 
@@ -52,6 +61,8 @@ class Privacy:
 
     holds: HoldStore
     audit: Audit
+    erasing: Erasing
+    offboarding: Offboarding
 
 
 _NOT_OPEN: Final = cast("Privacy", None)
@@ -108,7 +119,38 @@ async def opened(
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
         holds = MongoHolds(database, settings=settings, metrics=metrics)
         audit = MongoAudit(database, settings=settings, metrics=metrics)
-        privacy = Privacy(holds, audit)
+        leases = Leases(
+            database,
+            clock=clock,
+            metrics=metrics,
+            timeout_seconds=settings.store_timeout_seconds,
+            lease_seconds=ERASURE_LEASE_SECONDS,
+        )
+        runs = Runs(
+            database, leases, clock=clock, metrics=metrics, timeout_seconds=settings.store_timeout_seconds
+        )
+        tools = Tools(
+            database,
+            Erasures(database, settings=settings, clock=clock, metrics=metrics, policies=policies),
+            holds,
+            policies,
+            runs,
+            clock,
+            settings.policy_cache_seconds,
+        )
+        erasing = MongoErasing(
+            database, settings=settings, metrics=metrics, tools=tools, audit=audit, leases=leases
+        )
+        offboarding = MongoOffboarding(
+            database,
+            settings=settings,
+            metrics=metrics,
+            tools=tools,
+            holds=holds,
+            audit=audit,
+            leases=leases,
+        )
+        privacy = Privacy(holds, audit, erasing, offboarding)
 
         async def tenants() -> list[Tenant]:
             return [one.tenant for one in await access.tenants()]

@@ -5,6 +5,7 @@ Pure. A reason is kept for years beside receipts, so it must not hold what the p
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.errors import Category, ServiceError
@@ -68,7 +69,8 @@ def reason_for(text: str | None, *, subjects: Iterable[str] = ()) -> str:
         rule = f"a reason has at most {REASON_MAX} characters"
         raise ServiceError(Category.INCORRECT, Issue("too-long", rule, ("reason",)))
     folded = reason.casefold()
-    if any(part in folded for subject in subjects for part in _parts(subject)):
+    parts = {part for subject in subjects for part in _parts(subject)}
+    if any(re.search(rf"(?<!\w){re.escape(part)}(?!\w)", folded) for part in parts):
         rule = "the reason must not hold what the patient is known by: it is kept after the patient's data"
         raise ServiceError(Category.INCORRECT, Issue("value", rule, ("reason",)))
     return reason

@@ -80,7 +80,7 @@ ANOTHERS = {
 
 @pytest.mark.parametrize("sent", BACK.values(), ids=BACK.keys())
 async def test_nothing_of_it_is_stored_again(database: Database, erasures: Erasures, sent: Json) -> None:
-    store = mongo_store(database, policy_cache_seconds=0)
+    store = mongo_store(database)
     with pytest.raises(ServiceError) as refused:
         await put(store, sent)
     assert refused.value.category is Category.GONE
@@ -94,12 +94,12 @@ async def test_nothing_of_it_is_stored_again(database: Database, erasures: Erasu
 
 @pytest.mark.parametrize("sent", ANOTHERS.values(), ids=ANOTHERS.keys())
 async def test_what_is_anothers_is_stored(database: Database, erasures: Erasures, sent: Json) -> None:
-    await put(mongo_store(database, policy_cache_seconds=0), sent)
+    await put(mongo_store(database), sent)
     assert await database[RESOURCES].count_documents({}) == 1
 
 
 async def test_of_a_group_only_what_was_erased_is_refused(database: Database, erasures: Erasures) -> None:
-    store = mongo_store(database, policy_cache_seconds=0)
+    store = mongo_store(database)
     with pytest.raises(ServiceError):
         await put(store, patient("b"), report("new", "a"), report("rb", "b"))
     assert await database[RESOURCES].count_documents({}) == 2
@@ -107,14 +107,14 @@ async def test_of_a_group_only_what_was_erased_is_refused(database: Database, er
 
 
 async def test_other_tenants_are_not_concerned(database: Database, erasures: Erasures) -> None:
-    await put(mongo_store(database, policy_cache_seconds=0), patient("a", ANNA), tenant=OTHER)
+    await put(mongo_store(database), patient("a", ANNA), tenant=OTHER)
     assert await database[RESOURCES].count_documents({"tenant": str(OTHER)}) == 1
 
 
 async def test_it_may_come_again_when_its_time_is_over(
     database: Database, erasures: Erasures, clock: Clock
 ) -> None:
-    store = mongo_store(database, clock=clock, policy_cache_seconds=0)
+    store = mongo_store(database, clock=clock)
     clock.move(days=99)
     with pytest.raises(ServiceError):
         await put(store, patient("a"))
@@ -129,7 +129,7 @@ async def test_it_may_come_again_when_it_is_lifted(
     await erasures.place(LAB, other, group="digest of Bert", now=clock(), until=clock() + timedelta(days=1))
     assert await erasures.lift(LAB, Name(PATIENT, f"{MRN}|A-1")) == 2
     assert await erasures.lift(LAB, Name(PATIENT, f"{MRN}|A-1")) == 0
-    store = mongo_store(database, policy_cache_seconds=0)
+    store = mongo_store(database)
     await put(store, patient("a", ANNA))
     for still in (patient("b", identified(MRN, "B-2")), report("ra", "a")):
         with pytest.raises(ServiceError):

@@ -1,0 +1,223 @@
+"""What an erasure looks for, and what it says in the end. Pure."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
+from urllib.parse import unquote_plus
+
+import orjson
+
+from store.fhir.resource_types import NOT_ABOUT_PATIENTS
+from store.retention.subjects import value_of
+from store.retention.tombstones import KEY, PATIENT, Name, identifiers_in, names_in, patients_of, references
+from store.search.index import index
+from store.search.parameters import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+    from store.retention.receipts import Receipt
+    from store.retention.subjects import Subject
+    from store.tenancy import Tenant
+
+ERASED: Final = "(erased)"
+"""What a hold that has ended names once its patient was erased."""
+
+
+class Demand(NamedTuple):
+    """What somebody wants erased, and why."""
+
+    tenant: Tenant
+    subject: Subject
+    reason: str
+    by: str
+    every: bool = False
+    """Also when several Patients carry the identifier: all of them."""
+    absent: bool = False
+    """Also when nothing is stored: what comes later is refused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Erased:
+    """What came of it."""
+
+    receipt: Receipt
+    shared: int = 0
+    """Kept, because it is about another patient too."""
+    again: bool = False
+    """Nothing was left of an erasure before."""
+
+
+class Erasing(Protocol):
+    """The verbs of privacy officers that delete at once."""
+
+    async def erase(self, demand: Demand) -> Erased:
+        """Erase one patient. Safe to repeat, and after a crash it goes on where it was.
+
+        Raises ServiceError: `not-found` when nothing is stored of the patient, `conflict` when several
+        Patients carry the identifier or the same erasure is under way, `incorrect` for the reason.
+        """
+
+    async def lift(self, tenant: Tenant, subject: Subject, *, reason: str, by: str) -> int:
+        """Let come again what was erased; how many tombstones went. Raises ServiceError `not-found`."""
+
+
+class Offboarding(Protocol):
+    """What becomes of a tenant that leaves."""
+
+    async def close(self, tenant: Tenant, *, reason: str, by: str, wait_seconds: float) -> Receipt:
+        """Close a tenant to clients and delete all it has. Safe to repeat: it goes on where it was.
+
+        `wait_seconds` is how long replicas may take the tenant for open. Raises ServiceError `not-found`,
+        `conflict` when something is held, `incorrect` for the reason.
+        """
+
+
+@dataclass(slots=True)
+class Own:
+    """What a patient is known by."""
+
+    references: set[str] = field(default_factory=set)
+    """`Patient/id`, and other spellings of references to a patient who is not here."""
+    identifiers: set[str] = field(default_factory=set)
+    """`system|value`."""
+
+    @property
+    def names(self) -> set[Name]:
+        """The same as names."""
+        return {Name(KEY, one) for one in self.references} | {Name(PATIENT, one) for one in self.identifiers}
+
+    @property
+    def keys(self) -> list[str]:
+        """Entries of the `keyed` index of what is about the patient."""
+        return sorted(
+            [f"patient={one}" for one in self.references]
+            + [f"patient.identifier={one}" for one in self.identifiers]
+        )
+
+    def needles(self) -> tuple[bytes, ...]:
+        """Bytes of which what is about the patient holds at least one."""
+        tails = [f'{one.rpartition("/")[2]}"' for one in self.references]
+        tails += [f"{one.rpartition('/')[2]}/_history" for one in self.references]
+        values = [value_of(one) for one in self.identifiers]
+        spelled = {orjson.dumps(one) for one in values} | {_escaped(one) for one in values}
+        return tuple(sorted({one.encode() for one in tails} | spelled))
+
+
+def _escaped(text: str) -> bytes:
+    """The text as a JSON string of ASCII alone."""
+    inner = "".join(one if " " <= one <= "~" and one not in '"\\' else _surrogates(one) for one in text)
+    return f'"{inner}"'.encode()
+
+
+def _surrogates(character: str) -> str:
+    units = character.encode("utf-16-be")
+    return "".join(f"\\u{units[n]:02x}{units[n + 1]:02x}" for n in range(0, len(units), 2))
+
+
+class About(NamedTuple):
+    """Whom a version is about, by its bytes."""
+
+    own: bool
+    others: bool
+    """It names another patient."""
+
+
+def about(resource_type: str, raw: bytes, own: Own, *, base: str | None = None) -> About:
+    """Whom a version is about, whose search side is not stored."""
+    names: set[Name]
+    if resource_type == "Patient":
+        names = {Name(PATIENT, one) for one in identifiers_in(raw)}
+        return About(not names.isdisjoint(own.names), others=False)
+    if "patient" in TYPES[resource_type].by_name:
+        names = patients_of(index(orjson.loads(raw), resource_type, base=base).keys)
+    else:
+        names = {Name(KEY, one) for one in references(raw) if one.startswith("Patient/")}
+        names |= {Name(PATIENT, one) for one in identifiers_in(raw) if one in own.identifiers}
+    return whose(names, own)
+
+
+def whose(names: Iterable[Name], own: Own) -> About:
+    """Whether patients that something names are our own, and whether another is among them."""
+    mine, named = own.names, set(names)
+    others = {one.text for one in named - mine if one.kind == KEY and one.text.startswith("Patient/")}
+    # An identifier beside our own reference is another name of our own.
+    return About(not named.isdisjoint(mine), bool(others) and not _only_identified(named, own))
+
+
+def _only_identified(named: set[Name], own: Own) -> bool:
+    """Ours by the identifier alone: then a reference beside it is to somebody who is not here."""
+    by_reference = any(one.kind == KEY and one.text in own.references for one in named)
+    by_identifier = any(one.kind == PATIENT and one.text in own.identifiers for one in named)
+    return by_identifier and not by_reference
+
+
+def is_about_patients(resource_type: str) -> bool:
+    """Whether a resource of this type can be part of a patient's record."""
+    return resource_type not in NOT_ABOUT_PATIENTS
+
+
+class FullName(NamedTuple):
+    """A patient's name, to be found in what was never taken apart."""
+
+    family: str
+    given: tuple[str, ...]
+    born: str
+
+    def is_in(self, body: bytes) -> bool:
+        """Whether a body holds all of it; with another date of birth it is a namesake's."""
+        if not all(_holds(body, part) for part in (self.family, *self.given)):
+            return False
+        return not self.born or b'"birthDate"' not in body or _holds(body, self.born)
+
+
+def _holds(body: bytes, text: str) -> bool:
+    return orjson.dumps(text) in body or _escaped(text) in body
+
+
+def full_names(raw: bytes) -> list[FullName]:
+    """The names of a stored Patient that have a family name and a given one."""
+    resource: dict[str, Any] = orjson.loads(raw)
+    born = resource.get("birthDate")
+    found = []
+    named = resource.get("name")
+    for one in named if isinstance(named, list) else ():
+        if not isinstance(one, dict):
+            continue
+        family, given = one.get("family"), one.get("given")
+        parts = tuple(part for part in given if isinstance(part, str)) if isinstance(given, list) else ()
+        if isinstance(family, str) and family and parts:
+            found.append(FullName(family, parts, born if isinstance(born, str) else ""))
+    return found
+
+
+class Wanted(NamedTuple):
+    """What is looked for in bodies that were never taken apart, and in remembered answers."""
+
+    names: frozenset[Name]
+    """Own names, and of all that is erased."""
+    full_names: tuple[FullName, ...] = ()
+
+    def in_letter(self, body: bytes, path: str, headers: Mapping[str, str]) -> bool:
+        """Whether a refused push is about the patient."""
+        named = names_in(body, path)
+        if not named.isdisjoint(self.names):
+            return True
+        if not any(one.text.startswith("Patient/") for one in named) and self._refers(body):
+            return True
+        said = unquote_plus(path) + "\n" + unquote_plus("\n".join(headers.values()))
+        values = [re.escape(value_of(one.text)) for one in self.names if one.kind == PATIENT]
+        if any(re.search(rf"[=|]{value}(?=[&,\n]|$)", said) for value in values):
+            return True
+        return any(name.is_in(body) for name in self.full_names)
+
+    def in_answer(self, body: bytes, headers: Iterable[Iterable[str]], shown: Iterable[str]) -> bool:
+        """Whether a remembered answer tells of what is erased."""
+        quoted = b" ".join(b'"' + value.encode() + b'"' for _, value in headers)
+        told = {Name(KEY, one) for one in shown}
+        return not told.isdisjoint(self.names) or self._refers(body) or self._refers(quoted)
+
+    def _refers(self, body: bytes) -> bool:
+        return any(Name(KEY, one) in self.names for one in references(body))
