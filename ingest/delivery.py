@@ -95,8 +95,10 @@ def _prepared(
     refused = bool(issues)
     for number, (resource, resource_id) in enumerate(placed):
         main = number in read.main
+        # Faults that do not touch search are borne in a patient too that comes without any result.
+        borne = not main or resource["resourceType"] not in MAIN
         try:
-            done.append(prepare(resource, resource_id, base=to.base, companion=not main, strict=strict))
+            done.append(prepare(resource, resource_id, base=to.base, companion=borne, strict=strict))
         except ServiceError as error:
             found = [at_entry(issue, number) for issue in error.issues]
             issues += found

@@ -106,6 +106,13 @@ DEVIATIONS = [
     ),
     pytest.param(
         "$process-message",
+        message(patient("p", contact=[{"name": {}}])),
+        "faulty-companion",
+        "Bundle.entry[1].resource.contact[0].name",
+        id="a faulty patient without any result",
+    ),
+    pytest.param(
+        "$process-message",
         delivery("r", category={"text": SENTINEL}),
         "object-for-list",
         "Bundle.entry[1].resource",
@@ -213,7 +220,7 @@ def _counts(metrics: Any) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("kind", ["Observation", "Provenance"])
-async def test_what_is_sent_alone_is_not_a_companion(service: Service, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["Observation", "DiagnosticReport"])
+async def test_a_result_that_is_sent_alone_is_no_companion(service: Service, kind: str) -> None:
     answer = await send(service, message(resource(kind, "x", text={"status": "empty"})))
     assert answer.status == 422
