@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from ingest.decode import glance
 from ingest.identity import stable_id
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime, parse, to_datetime
@@ -128,6 +129,6 @@ async def one_match(to: Pusher, criteria: Criteria) -> Stored | None:
 
 def _stored(entry: Entry) -> Stored:
     """A match with the version that its bytes say."""
-    meta = orjson.loads(entry.raw)["meta"]
+    meta = glance(entry.raw)["meta"]
     updated = to_datetime(parse(meta["lastUpdated"]).start)
     return Stored(entry.key, int(meta["versionId"]), updated, entry.raw)

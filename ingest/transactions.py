@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from ingest.bundles import Interaction, entries_of, interaction
+from ingest.structure import DEPTH_MAX
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import ResourceKey
@@ -371,18 +372,27 @@ def _value(name: str, value: Json, targets: _Targets) -> Json:
     return value
 
 
-def _references(element: Json, path: str) -> Iterator[tuple[str, str]]:
-    """(path, text) of every `reference` below an element."""
+def _references(element: Json, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """(path, text) of every `reference` below an element.
+
+    Raises ServiceError `unprocessable` for what is nested deeper than `structure` lets through: whoever walks
+    the resource after this may do so by recursion.
+    """
+    if depth > DEPTH_MAX:
+        place = path.partition(".resource")[0] + ".resource"
+        raise ServiceError(
+            Category.UNPROCESSABLE, Issue("structure", f"`{place}` is nested too deep", (place,))
+        )
     if isinstance(element, dict):
         for name, value in element.items():
             if name == "reference" and isinstance(value, str):
                 yield f"{path}.reference", value
             elif isinstance(value, (dict, list)):
-                yield from _references(value, f"{path}.{name}")
+                yield from _references(value, f"{path}.{name}", depth + 1)
     elif isinstance(element, list):
         for number, value in enumerate(element):
             if isinstance(value, (dict, list)):
-                yield from _references(value, f"{path}[{number}]")
+                yield from _references(value, f"{path}[{number}]", depth + 1)
 
 
 def _numbered(issue: Issue, number: int) -> Issue:

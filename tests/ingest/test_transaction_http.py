@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from typing import Any
 
 import pytest
@@ -245,3 +246,9 @@ async def test_one_resource_may_be_so_large_in_a_transaction_too(mongodb: str) -
         )
         assert (answer.status, answer.issues) == (413, [("error", "too-long")])
         assert (await small.get("Patient/p1")).status == 404
+@pytest.mark.parametrize("depth", [101, 200, 400, 900])
+async def test_deep_nesting_is_refused_with_its_place(service: Service, depth: int) -> None:
+    body = json.dumps(transaction(entry("PUT", "DiagnosticReport/r1", report(extension=["…"]))))
+    answer = await service.request("POST", "", data=body.replace('"\\u2026"', "[" * depth + "]" * depth))
+    assert answer.status == 422, answer.text
+    assert answer.body["issue"][0]["expression"] == ["Bundle.entry[0].resource"]
