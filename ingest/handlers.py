@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     """Answers a search of a batch."""
 
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
-_PHASES: Final = ("DELETE", "POST", "PUT", "GET", "HEAD")
+_PHASES: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
 _WRITING: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -327,6 +327,9 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
     if asked.method == "DELETE":
         gone = await push.delete(to, key, only_version=_if_match(asked.if_match))
         return replies.entry_of_deletion(gone)
+    if asked.method == "PATCH":
+        done = await conditional.patch_one(to, key, _patch_of(asked), only_version=_if_match(asked.if_match))
+        return replies.entry_of(done, base=to.base)
     if asked.method in ("GET", "HEAD"):
         return await _read(to, key)
     issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
@@ -334,7 +337,7 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
 
 
 async def _interact_where(to: Pusher, asked: Interaction, criteria: str) -> dict[str, Any]:
-    """A conditional update or deletion; creates have `ifNoneExist`."""
+    """A conditional update, patch or deletion; creates have `ifNoneExist`."""
     version, absent = _if_match(asked.if_match), _if_none_match(asked.if_none_match)
     if asked.method == "PUT" and asked.resource is not None:
         done = await conditional.update_where(
@@ -344,8 +347,15 @@ async def _interact_where(to: Pusher, asked: Interaction, criteria: str) -> dict
     if asked.method == "DELETE":
         gone = await conditional.delete_where(to, asked.type, criteria, only_version=version)
         return replies.entry_of_deletion(gone)
-    text = "a condition in `request.url` goes with PUT and DELETE; a POST has `ifNoneExist`"
+    if asked.method == "PATCH":
+        done = await conditional.patch_where(to, asked.type, criteria, _patch_of(asked), only_version=version)
+        return replies.entry_of(done, base=to.base)
+    text = "a condition in `request.url` goes with PUT, PATCH and DELETE; a POST has `ifNoneExist`"
     raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
+
+
+def _patch_of(asked: Interaction) -> tuple[patch.Operation, ...]:
+    return patch.carried(asked.resource, "Bundle.entry.resource")
 
 
 async def _create(to: Pusher, asked: Interaction, name: str) -> Pushed:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
+from ingest import patch
 from ingest.body import body_of
 from ingest.keys import (
     BASE_URL,
@@ -164,6 +165,12 @@ def entry_keeper(request: web.Request) -> Callable[[BundleEntry, ServiceError], 
         method, url = entry.request.get("method"), entry.request.get("url")
         if method not in _OPERATIONS or not isinstance(url, str):
             return None
+        body, kind = dump(entry.resource), "application/fhir+json"
+        if method == "PATCH":
+            try:
+                body, kind = patch.document(entry.resource, "Bundle.entry.resource"), patch.FORMAT
+            except ServiceError:
+                return None  # There is no push of its own that it could stand for.
         given = {header: entry.request.get(name) for name, header in _ENTRY_HEADERS.items()}
         headers = {name: value for name, value in given.items() if isinstance(value, str)}
         refused = _refused(
@@ -172,15 +179,15 @@ def entry_keeper(request: web.Request) -> Callable[[BundleEntry, ServiceError], 
             operation=_OPERATIONS[method],
             method=method,
             path=url.removeprefix("/"),
-            headers={hdrs.CONTENT_TYPE: "application/fhir+json", **headers},
-            body=dump(entry.resource),
+            headers={hdrs.CONTENT_TYPE: kind, **headers},
+            body=body,
         )
         return await request.app[REFUSALS].keep(request[TENANT].tenant, refused)
 
     return keep
 
 
-_OPERATIONS: Final[Mapping[object, str]] = {"POST": "create", "PUT": "update"}
+_OPERATIONS: Final[Mapping[object, str]] = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 """Methods of entries that carry a resource, and the routes they stand for."""
 
 
