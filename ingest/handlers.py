@@ -31,7 +31,7 @@ from ingest.keys import (
     base_of,
 )
 from ingest.once import UNIT, atomically, bundle_slot, remember, store_of
-from ingest.preferences import handling
+from ingest.preferences import handling, returned
 from ingest.push import Pusher
 from ingest.refusals import entry_keeper
 from ingest.transact import LETTERS, transact
@@ -198,7 +198,7 @@ async def patch_where(request: web.Request) -> web.StreamResponse:
 def _readable(request: web.Request, resource_type: str) -> str:
     """What `Prefer` asks; nothing of a resource is shown to whoever may write it and not read it."""
     prefer = _prefer(request)
-    if request[PRINCIPAL].may(resource_type, "r") or "return=OperationOutcome" in prefer:
+    if request[PRINCIPAL].may(resource_type, "r") or returned(prefer) == "operationoutcome":
         return prefer
     return "return=minimal"
 

@@ -236,7 +236,7 @@ async def test_prefer(service: Service, method: str) -> None:
         body = product_page_report() | {"id": path.rpartition("/")[2]}
         return await service.request(method, path, body, headers={"Prefer": prefer})
 
-    minimal = await push("respond-async, return=minimal")
+    minimal = await push('respond-async, return = "minimal"')
     assert (minimal.status, minimal.text) == (201, "")
     outcome = await push("return=OperationOutcome")
     assert outcome.status == 201
