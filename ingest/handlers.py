@@ -273,7 +273,7 @@ async def _answers(
     to: Pusher, entries: Sequence[BundleEntry], *, name: str, search: Search | None
 ) -> list[dict[str, Any]]:
     """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
-    done: dict[int, dict[str, Any]] = {}
+    done: dict[int, dict[str, Any] | ServiceError] = {}
     for phase in (*_PHASES, None):
         mine = [
             number
@@ -282,21 +282,29 @@ async def _answers(
         ]
         answers = await asyncio.gather(*(_answer(to, entries[n], f"{name} {n}", search) for n in mine))
         done |= dict(zip(mine, answers, strict=True))
-    return [done[number] for number in range(len(entries))]
+    refused = {number: one for number, one in done.items() if isinstance(one, ServiceError)}
+    letters: dict[int, str | None] = {}
+    if refused and to.refused is not None:
+        kept = await to.refused([(entries[number], error) for number, error in refused.items()])
+        letters = dict(zip(refused, kept, strict=True))
+    answered = {n: replies.entry_of_error(error, letter=letters.get(n)) for n, error in refused.items()}
+    whole = {**done, **answered}
+    return [one for n in range(len(entries)) if not isinstance(one := whole[n], ServiceError)]
 
 
 def _method(entry: BundleEntry) -> object:
     return entry.request.get("method") if entry.request else None
 
 
-async def _answer(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:
-    """One entry of a batch, answered whatever becomes of it. `name`: the same when it is sent again."""
+async def _answer(
+    to: Pusher, entry: BundleEntry, name: str, search: Search | None
+) -> dict[str, Any] | ServiceError:
+    """One entry of a batch, whatever becomes of it. `name`: the same when it is sent again."""
     try:
         return await _interact(to, entry, name, search)
     except ServiceError as error:
         to.metrics.count("refused")
-        letter = await to.refused(entry, error) if to.refused is not None else None
-        return replies.entry_of_error(error, letter=letter)
+        return error
 
 
 async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:

@@ -186,8 +186,9 @@ async def test_a_companion_that_cannot_be_kept_is_refused_alone(service: Service
     assert [entry["response"]["status"] for entry in answer.body["entry"]] == ["201 Created"] * 4 + [
         "422"
     ] * 2
-    [issue] = answer.body["entry"][5]["response"]["outcome"]["issue"]
+    issue, letter = answer.body["entry"][5]["response"]["outcome"]["issue"]
     assert issue["expression"] == ["Bundle.entry[5].resource.id"]
+    assert letter["details"]["text"].startswith("Dead-Letter: ")
     assert "_bad_" not in answer.text
 
 
