@@ -13,6 +13,7 @@ from api.search.links import links
 from api.search.page_token import SILENT, PageState, follow, refuse_older
 from api.search.raw import pairs_of
 from ingest.keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.outcome import outcome
 from ingest.replies import etag, fhir_json
 from ingest.unique import unique_id
 from store.errors import Category, ServiceError
@@ -34,6 +35,11 @@ if TYPE_CHECKING:
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 """What `parse` takes and is precise to the second at least, with its zone."""
+_STALE: Final = Issue(
+    "informational",
+    "Stale: what was current then is newer by the source's own time, so this never was current.",
+    severity="information",
+)
 _UNBOUNDED: Final = Issue(
     "forbidden",
     "the history of a type tells of every patient: where searches must name theirs (the tenant's search"
@@ -141,11 +147,11 @@ def render(head: dict[str, Any], page: HistoryPage, *, base: str) -> bytes:
 
 
 def _entries(found: Sequence[HistoryEntry], base: str) -> Iterable[bytes]:
-    for version, created_by in found:
+    for version, created_by, stale in found:
         gone = isinstance(version, Gone)
         method = "DELETE" if gone else created_by or "PUT"
         status = "204 No Content" if gone else "201 Created" if created_by else "200 OK"
-        about = {
+        about: dict[str, Any] = {
             "fullUrl": f"{base}/{version.key}",
             "request": {
                 "method": method,
@@ -157,5 +163,7 @@ def _entries(found: Sequence[HistoryEntry], base: str) -> Iterable[bytes]:
                 "lastModified": instant(version.last_updated).decode(),
             },
         }
+        if stale:
+            about["response"]["outcome"] = outcome([_STALE])
         whole = orjson.dumps(about)
         yield whole if isinstance(version, Gone) else b'%b,"resource":%b}' % (whole[:-1], version.raw)

@@ -11,8 +11,7 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
-import orjson
-
+from ingest.decode import glance
 from store.fhir.datatypes import Path
 from store.fhir.references import parse
 from store.resources import Gone, Outcome, ResourceKey, Stored
@@ -102,7 +101,7 @@ def companions(stored: Stored, base: str) -> frozenset[ResourceKey]:
 
 
 def _companions(stored: Stored, base: str) -> Iterable[ResourceKey]:
-    resource = orjson.loads(stored.raw)
+    resource = glance(stored.raw)
     for path in _POINTERS.get(stored.key.type, ()):
         for reference in path.values(resource):
             text = reference.get("reference") if isinstance(reference, dict) else None

@@ -12,6 +12,7 @@ from urllib.parse import parse_qsl
 
 import orjson
 
+from ingest.decode import glance
 from ingest.identity import stable_id
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime, parse, to_datetime
@@ -51,6 +52,8 @@ def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
     """What a condition such as `identifier=system|value` asks. Raises ServiceError with every issue."""
     if resource_type not in TYPES:
         raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource type here"))
+    # R4's own example spells `Patient?identifier=…` where only the part after `?` is asked for.
+    text = text.removeprefix(f"{resource_type}?").removeprefix("?")
     pairs = [pair for pair in _pairs(text, where) if pair[0].partition(":")[0] not in _SHAPING]
     empty = [name for name, value in pairs if not value.strip(",")]
     if empty or not pairs:
@@ -71,8 +74,7 @@ def _pairs(text: str, where: str) -> list[Pair]:
         raise ServiceError(Category.TOO_LARGE, issue)
     try:
         text.encode()  # Bytes of a header that are no UTF-8 arrive as lone surrogates.
-        query = text.removeprefix("?")
-        return parse_qsl(query, keep_blank_values=True, errors="strict", max_num_fields=PAIRS_MAX)
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=PAIRS_MAX)
     except UnicodeError:
         issue = Issue("invalid", "the condition is not UTF-8 when percent-decoded", (where,))
         raise ServiceError(Category.INCORRECT, issue) from None
@@ -127,6 +129,6 @@ async def one_match(to: Pusher, criteria: Criteria) -> Stored | None:
 
 def _stored(entry: Entry) -> Stored:
     """A match with the version that its bytes say."""
-    meta = orjson.loads(entry.raw)["meta"]
+    meta = glance(entry.raw)["meta"]
     updated = to_datetime(parse(meta["lastUpdated"]).start)
     return Stored(entry.key, int(meta["versionId"]), updated, entry.raw)

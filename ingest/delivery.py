@@ -10,13 +10,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest import filing
-from ingest.bundles import at_entry
+from ingest.bundles import BundleEntry, at_entry
 from ingest.companions import COMPANION_TYPES, clean_up, revive
 from ingest.messages import MAIN, place, read_message
 from ingest.prepare import Ready, prepare
 from ingest.push import Pushed, check_scope
 from ingest.source_time import message_time, source_time
 from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
 from store.resources import Outcome
 
 if TYPE_CHECKING:
@@ -62,8 +63,29 @@ async def message(
         results |= await revive(to.store, to.tenant, ordered, results, base=to.base)
     latest = max((one.sourced for one in ordered), default="")
     gone = await clean_up(to.store, to.tenant, results, sourced=latest, base=to.base)
+    dated = await _letters(to, placed, dated)
     envelope = (*read.tolerances, *filed.tolerances)
     return [_delivered(to, one, results, gone, envelope if n == 0 else ()) for n, one in enumerate(dated)]
+
+
+async def _letters(
+    to: Pusher, placed: Sequence[tuple[JsonObject, str]], taken: Sequence[Ready | ServiceError]
+) -> list[Ready | ServiceError]:
+    """With companions that were refused kept as dead letters: updates, under the ids they would have."""
+    refused = {n: one for n, one in enumerate(taken) if isinstance(one, ServiceError)}
+    if not refused or to.refused is None:
+        return list(taken)
+    letters = await to.refused([(_as_update(*placed[n]), error) for n, error in refused.items()])
+    told: dict[int, ServiceError] = {}
+    for (n, error), letter in zip(refused.items(), letters, strict=True):
+        said = Issue("informational", f"Dead-Letter: {letter}", severity="information")
+        told[n] = error if letter is None else ServiceError(error.category, *error.issues, said)
+    return [told.get(n, one) for n, one in enumerate(taken)]
+
+
+def _as_update(resource: JsonObject, resource_id: str) -> BundleEntry:
+    url = f"{resource['resourceType']}/{resource_id}"
+    return BundleEntry({**resource, "id": resource_id}, None, {"method": "PUT", "url": url})
 
 
 def _delivered(
@@ -95,8 +117,10 @@ def _prepared(
     refused = bool(issues)
     for number, (resource, resource_id) in enumerate(placed):
         main = number in read.main
+        # Faults that do not touch search are borne in a patient too that comes without any result.
+        borne = not main or resource["resourceType"] not in MAIN
         try:
-            done.append(prepare(resource, resource_id, base=to.base, companion=not main, strict=strict))
+            done.append(prepare(resource, resource_id, base=to.base, companion=borne, strict=strict))
         except ServiceError as error:
             found = [at_entry(issue, number) for issue in error.issues]
             issues += found

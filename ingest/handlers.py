@@ -31,7 +31,7 @@ from ingest.keys import (
     base_of,
 )
 from ingest.once import UNIT, atomically, bundle_slot, remember, store_of
-from ingest.preferences import handling
+from ingest.preferences import handling, returned
 from ingest.push import Pusher
 from ingest.refusals import entry_keeper
 from ingest.transact import LETTERS, transact
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     """Answers a search of a batch."""
 
 _IF_MATCH: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
-_PHASES: Final = ("DELETE", "POST", "PUT", "GET", "HEAD")
+_PHASES: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
 _WRITING: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -198,7 +198,7 @@ async def patch_where(request: web.Request) -> web.StreamResponse:
 def _readable(request: web.Request, resource_type: str) -> str:
     """What `Prefer` asks; nothing of a resource is shown to whoever may write it and not read it."""
     prefer = _prefer(request)
-    if request[PRINCIPAL].may(resource_type, "r") or "return=OperationOutcome" in prefer:
+    if request[PRINCIPAL].may(resource_type, "r") or returned(prefer) == "operationoutcome":
         return prefer
     return "return=minimal"
 
@@ -273,7 +273,7 @@ async def _answers(
     to: Pusher, entries: Sequence[BundleEntry], *, name: str, search: Search | None
 ) -> list[dict[str, Any]]:
     """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
-    done: dict[int, dict[str, Any]] = {}
+    done: dict[int, dict[str, Any] | ServiceError] = {}
     for phase in (*_PHASES, None):
         mine = [
             number
@@ -282,21 +282,29 @@ async def _answers(
         ]
         answers = await asyncio.gather(*(_answer(to, entries[n], f"{name} {n}", search) for n in mine))
         done |= dict(zip(mine, answers, strict=True))
-    return [done[number] for number in range(len(entries))]
+    refused = {number: one for number, one in done.items() if isinstance(one, ServiceError)}
+    letters: dict[int, str | None] = {}
+    if refused and to.refused is not None:
+        kept = await to.refused([(entries[number], error) for number, error in refused.items()])
+        letters = dict(zip(refused, kept, strict=True))
+    answered = {n: replies.entry_of_error(error, letter=letters.get(n)) for n, error in refused.items()}
+    whole = {**done, **answered}
+    return [one for n in range(len(entries)) if not isinstance(one := whole[n], ServiceError)]
 
 
 def _method(entry: BundleEntry) -> object:
     return entry.request.get("method") if entry.request else None
 
 
-async def _answer(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:
-    """One entry of a batch, answered whatever becomes of it. `name`: the same when it is sent again."""
+async def _answer(
+    to: Pusher, entry: BundleEntry, name: str, search: Search | None
+) -> dict[str, Any] | ServiceError:
+    """One entry of a batch, whatever becomes of it. `name`: the same when it is sent again."""
     try:
         return await _interact(to, entry, name, search)
     except ServiceError as error:
         to.metrics.count("refused")
-        letter = await to.refused(entry, error) if to.refused is not None else None
-        return replies.entry_of_error(error, letter=letter)
+        return error
 
 
 async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:
@@ -327,6 +335,9 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
     if asked.method == "DELETE":
         gone = await push.delete(to, key, only_version=_if_match(asked.if_match))
         return replies.entry_of_deletion(gone)
+    if asked.method == "PATCH":
+        done = await conditional.patch_one(to, key, _patch_of(asked), only_version=_if_match(asked.if_match))
+        return replies.entry_of(done, base=to.base)
     if asked.method in ("GET", "HEAD"):
         return await _read(to, key)
     issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
@@ -334,7 +345,7 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
 
 
 async def _interact_where(to: Pusher, asked: Interaction, criteria: str) -> dict[str, Any]:
-    """A conditional update or deletion; creates have `ifNoneExist`."""
+    """A conditional update, patch or deletion; creates have `ifNoneExist`."""
     version, absent = _if_match(asked.if_match), _if_none_match(asked.if_none_match)
     if asked.method == "PUT" and asked.resource is not None:
         done = await conditional.update_where(
@@ -344,8 +355,15 @@ async def _interact_where(to: Pusher, asked: Interaction, criteria: str) -> dict
     if asked.method == "DELETE":
         gone = await conditional.delete_where(to, asked.type, criteria, only_version=version)
         return replies.entry_of_deletion(gone)
-    text = "a condition in `request.url` goes with PUT and DELETE; a POST has `ifNoneExist`"
+    if asked.method == "PATCH":
+        done = await conditional.patch_where(to, asked.type, criteria, _patch_of(asked), only_version=version)
+        return replies.entry_of(done, base=to.base)
+    text = "a condition in `request.url` goes with PUT, PATCH and DELETE; a POST has `ifNoneExist`"
     raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
+
+
+def _patch_of(asked: Interaction) -> tuple[patch.Operation, ...]:
+    return patch.carried(asked.resource, "Bundle.entry.resource")
 
 
 async def _create(to: Pusher, asked: Interaction, name: str) -> Pushed:

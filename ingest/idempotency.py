@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from ingest.decode import decode, glance
+from ingest.stamp import dump
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.idempotency import Remembered, Shown, Slot
@@ -74,7 +76,7 @@ def to_remember(
 ) -> Remembered:
     """The answer, less the resources."""
     kept = {name: value for name, value in headers.items() if name.lower() in _KEPT}
-    told: dict[str, Any] = orjson.loads(body) if body else {}
+    told: dict[str, Any] = dict(decode(body)) if body else {}
     if not told:
         return Remembered(slot.fingerprint, status, kept, body, (), until)
     if told["resourceType"] not in _OURS or not told.get("type", "-response").endswith("-response"):
@@ -84,7 +86,7 @@ def to_remember(
         resource = entry.get("resource")
         if resource is not None and resource["resourceType"] not in _OURS:
             shown.append(_shown(number, entry.pop("resource")))
-    return Remembered(slot.fingerprint, status, kept, orjson.dumps(told), tuple(shown), until)
+    return Remembered(slot.fingerprint, status, kept, dump(told), tuple(shown), until)
 
 
 def _shown(place: int | None, resource: Mapping[str, Any]) -> Shown:
@@ -98,15 +100,15 @@ def again(known: Remembered, resources: Mapping[Shown, bytes]) -> bytes:
         return known.body
     if known.shown[0].place is None:
         return resources.get(known.shown[0], b"")
-    told = orjson.loads(known.body)
+    told: dict[str, Any] = dict(decode(known.body))
     for one in known.shown:
         raw = resources.get(one)
         if raw is not None and one.place is not None:
             told["entry"][one.place]["resource"] = orjson.Fragment(raw)
-    return orjson.dumps(told)
+    return dump(told)
 
 
 def all_well(body: bytes) -> bool:
     """Whether each entry of a response Bundle ended well: what did not may be tried again."""
-    entries = orjson.loads(body).get("entry", ())
+    entries = glance(body).get("entry", ())
     return all(str(entry.get("response", {}).get("status", "200"))[:1] in "23" for entry in entries)

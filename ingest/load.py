@@ -337,6 +337,8 @@ async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
         refusals.append(refusal(f"{sent.where}: entry {number}", error))
 
     for number, entry in enumerate(entries):
+        if _is_remark(sent.bundle, entry):
+            continue
         try:
             placed.append((number, *_placed_entry(to, entry)))
         except ServiceError as error:
@@ -358,6 +360,12 @@ async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
         elif isinstance(result, BaseException):
             raise result
     return tuple(sorted(refusals))
+
+
+def _is_remark(bundle: JsonObject, entry: BundleEntry) -> bool:
+    """Whether an entry of a searchset is what its server had to say about the search."""
+    held = (entry.resource or {}).get("resourceType")
+    return bundle.get("type") == "searchset" and held == "OperationOutcome"
 
 
 _WAYS: Final[Mapping[str, Way]] = {
@@ -425,7 +433,7 @@ def _parts(to: Pusher, resource: JsonObject) -> Iterator[tuple[str, JsonObject]]
         read_message(resource, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
     entries = entries_of(resource, entries_max=to.settings.bundle_entries_max)
     for number, entry in enumerate(entries):
-        if entry.resource is not None:
+        if entry.resource is not None and not _is_remark(resource, entry):
             yield f": entry {number}", entry.resource
 
 

@@ -6,10 +6,12 @@ there, a `test` that fails) is 409, as RFC 5789 section 2.2 has it. https://hl7.
 
 from __future__ import annotations
 
+import binascii
 import re
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.decode import decode_any
 from ingest.stamp import dump
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import Number
@@ -20,6 +22,8 @@ if TYPE_CHECKING:
 
     from store.fhir.datatypes import Json, JsonObject
 
+FORMAT: Final = "application/json-patch+json"
+"""https://www.rfc-editor.org/rfc/rfc6902#section-6"""
 OPERATIONS_MAX: Final = 1_000
 DEPTH_MAX: Final = 200
 """Steps of a pointer: deeper JSON is not stored."""
@@ -60,6 +64,27 @@ def read(patch: Json) -> tuple[Operation, ...]:
     if issues:
         raise ServiceError(Category.INCORRECT, *issues)
     return tuple(operations)
+
+
+def carried(binary: JsonObject | None, where: str) -> tuple[Operation, ...]:
+    """The patch that an entry of a Bundle holds, as the data of a Binary. `where` is the place of that."""
+    return read(decode_any(document(binary, where)))
+
+
+def document(binary: JsonObject | None, where: str) -> bytes:
+    """The bytes of such a patch. Raises ServiceError."""
+    held = {} if binary is None else binary
+    if held.get("resourceType") != "Binary" or held.get("contentType") != FORMAT:
+        text = f"`{where}` of a PATCH must be a Binary with `contentType` `{FORMAT}`"
+        raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, (where,)))
+    data, path = held.get("data"), f"{where}.data"
+    if not isinstance(data, str):  # Also of one so long that it was taken for a file.
+        raise ServiceError(Category.INCORRECT, Issue("required", f"`{path}` must hold the patch", (path,)))
+    try:
+        return binascii.a2b_base64("".join(data.split()), strict_mode=True)
+    except ValueError:
+        issue = Issue("structure", f"`{path}` must be Base64", (path,))
+        raise ServiceError(Category.INCORRECT, issue) from None
 
 
 def _operation(one: Json, number: int) -> Operation:

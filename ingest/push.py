@@ -14,7 +14,7 @@ from store.fhir.issues import Issue
 from store.resources import Outcome, PutResult, ResourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from ingest.attachments import Taken
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from store.resources import Gone, ResourceStore
     from store.search.parse import Limits
     from store.tenancy import Tenant
+
+    RefusedEntry = tuple[BundleEntry, ServiceError]
 
 TURNS_MAX: Final = 20
 """Ids tried for one condition: what was made at the ones before no longer fulfils it."""
@@ -64,8 +66,8 @@ class Pusher:
     metrics: IngestMetrics
     new_id: Callable[[], str] = random_id
     """For creates. The replay of a dead letter brings its own, so that it makes no twins."""
-    refused: Callable[[BundleEntry, ServiceError], Awaitable[str | None]] | None = None
-    """Keeps a refused entry of a batch as a dead letter; gives the letter's id."""
+    refused: Callable[[Sequence[RefusedEntry]], Awaitable[list[str | None]]] | None = None
+    """Keeps refused entries of a Bundle as dead letters; gives each one's letter, where there is one."""
 
 
 async def create(

@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
+from ingest import patch
 from ingest.body import body_of
+from ingest.bundles import at_entry
 from ingest.keys import (
     BASE_URL,
     CLOCK,
@@ -26,20 +28,24 @@ from ingest.keys import (
 )
 from ingest.outcome import STATUS, issues_of
 from ingest.stamp import dump
+from ingest.structure import ISSUES_MAX
 from store.dead_letters import Refused
 from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from aiohttp.typedefs import Handler
 
     from ingest.bundles import BundleEntry
     from ingest.metrics import RefusalMetrics
+    from ingest.push import RefusedEntry
     from store.dead_letters import DeadLetters
+    from store.fhir.datatypes import JsonObject
     from store.tenancy import Tenant
 
 LOG: Final = logging.getLogger("ingest.refusals")
+FHIR: Final = "application/fhir+json"
 HEADER: Final = "Dead-Letter"
 """Names the letter in the answer to a refused push."""
 CONTENT: Final = frozenset(
@@ -155,32 +161,81 @@ async def _keep_request(request: web.Request, operation: str, error: ServiceErro
     return await request.app[REFUSALS].keep(request[TENANT].tenant, refused)
 
 
-def entry_keeper(request: web.Request) -> Callable[[BundleEntry, ServiceError], Awaitable[str | None]]:
-    """Keeps an entry that a batch refused, as the push of its own that it stands for."""
+ENTRY_LETTERS_MAX: Final = 100
+"""Letters that the entries of one Bundle may become; thousands would push out everybody else's."""
 
-    async def keep(entry: BundleEntry, error: ServiceError) -> str | None:
-        if error.category not in CONTENT or entry.resource is None or entry.request is None:
-            return None
-        method, url = entry.request.get("method"), entry.request.get("url")
-        if method not in _OPERATIONS or not isinstance(url, str):
-            return None
-        given = {header: entry.request.get(name) for name, header in _ENTRY_HEADERS.items()}
-        headers = {name: value for name, value in given.items() if isinstance(value, str)}
-        refused = _refused(
-            request,
-            error,
-            operation=_OPERATIONS[method],
-            method=method,
-            path=url.removeprefix("/"),
-            headers={hdrs.CONTENT_TYPE: "application/fhir+json", **headers},
-            body=dump(entry.resource),
+
+def entry_keeper(
+    request: web.Request,
+) -> Callable[[Sequence[RefusedEntry]], Awaitable[list[str | None]]]:
+    """Keeps entries that a Bundle refused, and gives each one's letter: the push that it stands for.
+
+    Past `ENTRY_LETTERS_MAX` the rest are one letter together, a batch.
+    """
+
+    async def keep(entries: Sequence[RefusedEntry]) -> list[str | None]:
+        keeper, tenant = request.app[REFUSALS], request[TENANT].tenant
+        found = {n: _push_of(entry, error) for n, (entry, error) in enumerate(entries)}
+        pushes = {n: push for n, push in found.items() if push is not None}
+        alone = list(pushes)[:ENTRY_LETTERS_MAX]
+        rest = list(pushes)[ENTRY_LETTERS_MAX:]
+        kept = await asyncio.gather(
+            *(keeper.keep(tenant, _refused(request, entries[n][1], **pushes[n])) for n in alone)
         )
-        return await request.app[REFUSALS].keep(request[TENANT].tenant, refused)
+        letters: dict[int, str | None] = dict(zip(alone, kept, strict=True))
+        if rest:
+            together = _together(request, [entries[n] for n in rest])
+            letters |= dict.fromkeys(rest, await keeper.keep(tenant, together))
+        return [letters.get(n) for n in range(len(entries))]
 
     return keep
 
 
-_OPERATIONS: Final[Mapping[object, str]] = {"POST": "create", "PUT": "update"}
+def _push_of(entry: BundleEntry, error: ServiceError) -> dict[str, Any] | None:
+    """The push that an entry stands for; None: there is none, or nothing to keep."""
+    if error.category not in CONTENT or entry.resource is None or entry.request is None:
+        return None
+    method, url = entry.request.get("method"), entry.request.get("url")
+    if method not in _OPERATIONS or not isinstance(url, str):
+        return None
+    body, kind = dump(entry.resource), FHIR
+    if method == "PATCH":
+        try:
+            body, kind = patch.document(entry.resource, "Bundle.entry.resource"), patch.FORMAT
+        except ServiceError:
+            return None
+    given = {header: entry.request.get(name) for name, header in _ENTRY_HEADERS.items()}
+    headers = {name: value for name, value in given.items() if isinstance(value, str)}
+    return {
+        "operation": _OPERATIONS[method],
+        "method": method,
+        "path": url.removeprefix("/"),
+        "headers": {hdrs.CONTENT_TYPE: kind, **headers},
+        "body": body,
+    }
+
+
+def _together(request: web.Request, entries: Sequence[RefusedEntry]) -> Refused:
+    """Entries as one batch, with the first reasons."""
+    issues = [at_entry(issue, n) for n, (_, error) in enumerate(entries) for issue in error.issues]
+    bundle: JsonObject = {
+        "resourceType": "Bundle",
+        "type": "batch",
+        "entry": [{"resource": entry.resource, "request": entry.request} for entry, _ in entries],
+    }
+    worst = ServiceError(Category.UNPROCESSABLE, *issues[:ISSUES_MAX])
+    return _refused(
+        request,
+        worst,
+        operation="batch",
+        method=hdrs.METH_POST,
+        path="",
+        headers={hdrs.CONTENT_TYPE: FHIR},
+        body=dump(bundle),
+    )
+
+
+_OPERATIONS: Final[Mapping[object, str]] = {"POST": "create", "PUT": "update", "PATCH": "patch"}
 """Methods of entries that carry a resource, and the routes they stand for."""
 
 

@@ -12,6 +12,7 @@ import orjson
 from aiohttp import hdrs, web
 
 from ingest.outcome import STATUS, issues_of, outcome, render
+from ingest.preferences import returned
 from ingest.unique import unique_id
 from store.fhir.issues import Issue
 from store.resources import Gone, Outcome, Stored, instant
@@ -68,9 +69,9 @@ def pushed(done: Pushed, *, base: str, prefer: str) -> web.Response:
     if done.tolerances:
         headers[TOLERANCES] = ", ".join(done.tolerances)
     status = 201 if done.result.outcome is Outcome.CREATED else 200
-    if "return=minimal" in prefer:
+    if returned(prefer) == "minimal":
         return fhir_json(b"", status=status, headers=headers)
-    if "return=OperationOutcome" in prefer:
+    if returned(prefer) == "operationoutcome":
         return fhir_json(render(_informed(done)), status=status, headers=headers)
     return fhir_json(stored.raw, status=status, headers=headers)
 
@@ -78,7 +79,7 @@ def pushed(done: Pushed, *, base: str, prefer: str) -> web.Response:
 def deleted(gone: Gone | None, *, prefer: str) -> web.Response:
     """The answer to a delete, also when there was nothing."""
     headers = version_headers(gone) if gone else None
-    if "return=OperationOutcome" in prefer:
+    if returned(prefer) == "operationoutcome":
         said = "Deleted." if gone else "There was nothing to delete."
         issue = Issue("informational", said, severity="information")
         return fhir_json(render([issue]), headers=headers)

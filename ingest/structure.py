@@ -57,6 +57,11 @@ _REFERENCES: Final[Mapping[str, frozenset[str]]] = {
 }
 """Elements that are a Reference, or several."""
 _REFERENCE: Final = frozenset({"reference", "type", "identifier", "display", "id", "extension"})
+_INSTANTS: Final[Mapping[str, frozenset[str]]] = {
+    "DiagnosticReport": frozenset({"issued"}),
+    "Observation": frozenset({"issued"}),
+}
+"""Elements that are an instant; `Contract.issued` is a date."""
 _ATTACHMENTS: Final = frozenset({"attachment", "presentedForm", "photo", "valueAttachment", "content"})
 
 
@@ -80,6 +85,10 @@ def _of_type(resource: JsonObject, resource_type: str, found: list[Issue]) -> No
             )
             if strange:
                 _tell(found, (None, resource_type), name, "must be a Reference", "structure")
+    for name in _INSTANTS.get(resource_type, frozenset()) & resource.keys():
+        broken = _instant(resource[name])
+        if broken is not None:
+            _tell(found, (None, resource_type), name, broken)
 
 
 def _tell(found: list[Issue], where: Where, name: str, rule: str, code: str = "value") -> None:
@@ -246,7 +255,6 @@ def _meta(value: Json) -> str | None:
 
 
 _RULES: Final[Mapping[str, Rule]] = {
-    "issued": _instant,
     "valueInstant": _instant,
     "valueDateTime": _date_time,
     "valueDate": _date,

@@ -9,8 +9,9 @@ import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest import criteria, filing, replies
+from ingest import criteria, filing, patch, replies
 from ingest.bundles import at_entry
+from ingest.decode import decode
 from ingest.prepare import prepare
 from ingest.push import Pushed, check_scope, random_id
 from ingest.transactions import (
@@ -20,12 +21,13 @@ from ingest.transactions import (
     Put,
     Read,
     conditions,
+    patched_keys,
     place,
     read_transaction,
 )
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
+from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored, present
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -37,7 +39,14 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import JsonObject
     from store.resources import Prepared, ResourceStore, Unit
 
-LETTERS: Final[Mapping[str, str]] = {"DELETE": "d", "POST": "c", "PUT": "u", "GET": "r", "HEAD": "r"}
+LETTERS: Final[Mapping[str, str]] = {
+    "DELETE": "d",
+    "POST": "c",
+    "PUT": "u",
+    "PATCH": "u",
+    "GET": "r",
+    "HEAD": "r",
+}
 """What the method of an entry asks of the caller's scopes, in batches too."""
 _TOGETHER: Final = 16
 """Look-ups under way at once for one transaction."""
@@ -60,6 +69,7 @@ async def transact(
     for one in asked:
         check_scope(to.caller, one.asks.type, LETTERS[one.asks.method])
     found, derived = await _look_up(to, outside, asked)
+    asked = await _patched(to, unit, asked, found)
     actions = place(asked, found, derived=derived.__getitem__)
     readies = _prepared(to, actions)
     # Files are not in the transaction: those of one that fails are orphans, and collected.
@@ -99,6 +109,36 @@ async def _derived(to: Pusher, outside: ResourceStore, asked: Criteria) -> str:
     derived = criteria.derived_id(to, asked, 0)
     there = await outside.get(to.tenant, ResourceKey(asked.type, derived))
     return random_id() if isinstance(there, Stored) else derived
+
+
+async def _patched(to: Pusher, unit: Unit, asked: Sequence[Asked], found: Found) -> list[Asked]:
+    """With each patch as the update that it comes to, of what is there within the transaction."""
+    keys = patched_keys(asked, found)
+    done: list[Asked] = []
+    for one in asked:
+        key = keys.get(one.number)
+        if key is None:
+            done.append(one)
+            continue
+        where = f"Bundle.entry[{one.number}].resource"
+        there = await unit.get(to.tenant, key)
+        try:
+            resource = patch.apply(decode(present(there).raw), patch.carried(one.asks.resource, where))
+        except ServiceError as error:
+            raise ServiceError(error.category, *(_placed(issue, where) for issue in error.issues)) from None
+        if (resource.get("resourceType"), resource.get("id")) != key:
+            issue = Issue("invalid", f"`{where}`: a patch must leave type and id as they are", (where,))
+            raise ServiceError(Category.INCORRECT, issue)
+        asks = one.asks._replace(method="PUT", id=key.id, query=None, resource=resource)
+        done.append(one._replace(asks=asks))
+    return done
+
+
+def _placed(issue: Issue, where: str) -> Issue:
+    """An issue of a patch with the place of the patch in the Bundle."""
+    if any(path.startswith(where) for path in issue.expression):
+        return issue
+    return replace(issue, text=f"`{where}`: {issue.text}", expression=(where,))
 
 
 def _prepared(to: Pusher, actions: Sequence[Action]) -> dict[int, Ready]:

@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from ingest.bundles import Interaction, entries_of, interaction
+from ingest.structure import DEPTH_MAX
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import ResourceKey
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
 
     from store.fhir.datatypes import Json, JsonObject
 
-WRITES: Final = ("DELETE", "POST", "PUT")
+WRITES: Final = ("DELETE", "POST", "PUT", "PATCH")
 METHODS: Final = frozenset({*WRITES, "GET", "HEAD"})
 _CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?(?P<criteria>.+)", re.DOTALL)
 _RESTFUL: Final = re.compile(r"(?P<root>https?://.+/)[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
@@ -125,11 +126,11 @@ def _broken(one: Asked) -> Iterator[Issue]:
     if method not in METHODS:
         yield Issue("not-supported", f"`{request}.method` is not offered in a transaction", (request,))
         return
-    if method in ("POST", "PUT"):
+    if method in ("POST", "PUT", "PATCH"):
         if resource is None:
             yield Issue("required", f"`{place}.resource` is missing", (f"{place}.resource",))
             return
-        if resource.get("resourceType") != one.asks.type:
+        if method != "PATCH" and resource.get("resourceType") != one.asks.type:
             path = f"{place}.resource.resourceType"
             yield Issue("invalid", f"`{path}` must be the type in `request.url`", (path,))
     named, searched = one.asks.id is not None, one.asks.query is not None
@@ -138,7 +139,7 @@ def _broken(one: Asked) -> Iterator[Issue]:
     elif method in ("GET", "HEAD") and (searched or not named):
         text = f"`{request}.url`: a search is answered in a batch, not in a transaction"
         yield Issue("not-supported", text, (f"{request}.url",))
-    elif method in ("PUT", "DELETE") and named == searched:
+    elif method in ("PUT", "PATCH", "DELETE") and named == searched:
         yield Issue("value", f"`{request}.url` must name one resource", (f"{request}.url",))
     if method == "PUT" and named and resource is not None and resource.get("id") != one.asks.id:
         path = f"{place}.resource.id"
@@ -176,10 +177,7 @@ def place(asked: Sequence[Asked], found: Found, *, derived: Callable[[Condition]
 
     `derived` gives the id for a resource whose condition nothing fulfils yet.
     """
-    deletions = [_deletion(one, found) for one in asked if one.asks.method == "DELETE"]
-    gone = {one.key for one in deletions if one.key is not None}
-    # Deletions come first: what they delete fulfils no condition any more.
-    left: Found = {c: tuple([k for k in keys if k not in gone]) for c, keys in found.items()}
+    deletions, left = _deletions(asked, found)
     by_number: dict[int, Action] = {one.number: one for one in deletions}
     for one in asked:
         if one.number not in by_number:
@@ -187,6 +185,29 @@ def place(asked: Sequence[Asked], found: Found, *, derived: Callable[[Condition]
     actions = [by_number[one.number] for one in asked]
     _refuse_twins(actions)
     return _rewritten(asked, actions, left)
+
+
+def patched_keys(asked: Sequence[Asked], found: Found) -> dict[int, ResourceKey]:
+    """Which resource each patch is for, by number of entry. Raises ServiceError unless it is one."""
+    _, left = _deletions(asked, found)
+    keys: dict[int, ResourceKey] = {}
+    for one in asked:
+        if one.asks.method != "PATCH":
+            continue
+        key = _one(one, left) if one.asks.id is None else ResourceKey(one.asks.type, one.asks.id)
+        if key is None:
+            path = f"Bundle.entry[{one.number}].request.url"
+            text = f"`{path}`: the condition holds for no resource"
+            raise ServiceError(Category.NOT_FOUND, Issue("not-found", text, (path,)))
+        keys[one.number] = key
+    return keys
+
+
+def _deletions(asked: Sequence[Asked], found: Found) -> tuple[list[Delete], Found]:
+    """They come first: what they delete fulfils no condition any more."""
+    deletions = [_deletion(one, found) for one in asked if one.asks.method == "DELETE"]
+    gone = {one.key for one in deletions if one.key is not None}
+    return deletions, {c: tuple([k for k in keys if k not in gone]) for c, keys in found.items()}
 
 
 def _deletion(one: Asked, found: Found) -> Delete:
@@ -371,18 +392,27 @@ def _value(name: str, value: Json, targets: _Targets) -> Json:
     return value
 
 
-def _references(element: Json, path: str) -> Iterator[tuple[str, str]]:
-    """(path, text) of every `reference` below an element."""
+def _references(element: Json, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:
+    """(path, text) of every `reference` below an element.
+
+    Raises ServiceError `unprocessable` for what is nested deeper than `structure` lets through: whoever walks
+    the resource after this may do so by recursion.
+    """
+    if depth > DEPTH_MAX:
+        place = path.partition(".resource")[0] + ".resource"
+        raise ServiceError(
+            Category.UNPROCESSABLE, Issue("structure", f"`{place}` is nested too deep", (place,))
+        )
     if isinstance(element, dict):
         for name, value in element.items():
             if name == "reference" and isinstance(value, str):
                 yield f"{path}.reference", value
             elif isinstance(value, (dict, list)):
-                yield from _references(value, f"{path}.{name}")
+                yield from _references(value, f"{path}.{name}", depth + 1)
     elif isinstance(element, list):
         for number, value in enumerate(element):
             if isinstance(value, (dict, list)):
-                yield from _references(value, f"{path}[{number}]")
+                yield from _references(value, f"{path}[{number}]", depth + 1)
 
 
 def _numbered(issue: Issue, number: int) -> Issue:

@@ -199,6 +199,8 @@ class HistoryEntry(NamedTuple):
     version: Stored | Gone
     created_by: str | None = None
     """`POST` or `PUT` where it was the creation, also of what had been deleted; None: an update."""
+    stale: bool = False
+    """It came when something newer by the source's own time was there, and never was current."""
 
 
 @dataclass(frozen=True, slots=True)

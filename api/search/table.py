@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-import orjson
+from ingest.decode import glance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -33,7 +33,7 @@ _SHRINKING: Final = ((1, 24), (3, 16), (0, 11), (1, 8), (3, 10), (4, 8))
 
 def row_of(entry: Entry) -> Row:
     """The line of one match."""
-    resource: JsonObject = orjson.loads(entry.raw)
+    resource: JsonObject = glance(entry.raw)
     cells = (_date(resource), _code(resource), _status(resource), _patient(resource, entry), entry.key.id)
     return tuple(map(_plain, cells))
 

@@ -124,12 +124,12 @@ class Histories:
             missing = [one for one in ids if one not in found]
             if not missing or found.keys() == wanted.keys():
                 continue
-            fields = {**READ, "_id": 0, "id": 1, "created_by": 1}
+            fields = {**READ, "_id": 0, "id": 1, "created_by": 1, "stale": 1}
             cursor = self._collections[collection].find({"_id": {"$in": missing}}, fields)
             for d in await cursor.to_list(None):
                 key = ResourceKey(resource_type, d["id"])
                 name = f"{document_id(tenant, *key)}/{d['version']}"
-                found[name] = HistoryEntry(from_document(key, d), _created_by(d))
+                found[name] = HistoryEntry(from_document(key, d), _created_by(d), stale=d.get("stale", False))
         return [found[name] for name in wanted if name in found]
 
     async def _total(self, found: Sequence[Source], query: HistoryQuery) -> int | None:
@@ -208,7 +208,7 @@ def _after(query: HistoryQuery, field: str) -> list[Filter]:
 
 def _together(found: Sequence[Source], query: HistoryQuery, *, limit: int | None = None) -> list[Filter]:
     """The stages that bring the versions of all sources together; one may come twice."""
-    fields = {"_id": 0, "id": 1, "version": 1, "lo": "$updated.lo", "deleted": 1}
+    fields = {"_id": 0, "id": 1, "version": 1, "lo": "$updated.lo", "deleted": 1, "stale": 1}
     bound: Iterable[Filter] = [] if limit is None else [{"$limit": limit}]
     narrowed = _since(query, "updated.lo") if query.at is None else []
     parts = [
@@ -225,14 +225,15 @@ def _together(found: Sequence[Source], query: HistoryQuery, *, limit: int | None
 def _at(found: Sequence[Source], query: HistoryQuery) -> list[Filter]:
     """The versions that were current at some time of `at`: each ends where the next one begins.
 
-    Looks at every version before the end of the period, for the next one is not written down.
+    Looks at every version before the end of the period, for the next one is not written down. What came too
+    late by its source's time never was current.
     """
     if query.at is None:
         return []
     following = {"$shift": {"output": "$lo", "by": 1}}
     return [
         *_together(found, query),
-        {"$match": {"lo": {"$lt": query.at.end}}},
+        {"$match": {"lo": {"$lt": query.at.end}, "stale": {"$ne": True}}},
         {"$group": {"_id": _VERSION, "lo": {"$first": "$lo"}, "deleted": {"$first": "$deleted"}}},
         {"$project": {"_id": 0, "id": "$_id.id", "version": "$_id.version", "lo": 1, "deleted": 1}},
         {

@@ -7,9 +7,10 @@ result asks, so a scan within one patient costs less than an entry for each resu
 
 from __future__ import annotations
 
+import copy
 from functools import lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from store.mongo.documents import READ, from_document
 from store.mongo.guard import guarded
@@ -18,13 +19,16 @@ from store.search.parameters import TYPES, SearchType
 from store.search.plan import document_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
-    from store.mongo.client import Collection
+    from store.mongo.client import Collection, Session
+    from store.mongo.transaction import Open
     from store.settings import StoreSettings
     from store.tenancy import Tenant
+
+T = TypeVar("T")
 
 _RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
 """They tell how something came about; that keeps nothing current."""
@@ -47,6 +51,16 @@ class Orphans:
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
         self._metrics = metrics
+        self._open: Open | None = None
+
+    def within(self, open_: Open) -> Orphans:
+        """The same, seeing what a transaction wrote."""
+        within = copy.copy(self)
+        within._open = open_  # noqa: SLF001 -- of our own kind
+        return within
+
+    async def _reading(self, operation: Callable[[Session | None], Awaitable[T]]) -> T:
+        return await (operation(None) if self._open is None else self._open.run(operation))
 
     async def preceding(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | None:
         """See the port."""
@@ -59,7 +73,9 @@ class Orphans:
             "expires_at": {"$gt": self._clock()},
         }
         with guarded(self._metrics, "preceding", seconds=self._seconds):
-            document = await self._history.find_one(wanted, READ, sort=[("version", -1)])
+            document = await self._reading(
+                lambda session: self._history.find_one(wanted, READ, sort=[("version", -1)], session=session)
+            )
         found = None if document is None else from_document(key, document)
         return found if isinstance(found, Stored) else None
 
@@ -71,7 +87,9 @@ class Orphans:
             fields = {"type": 1, "id": 1, "keys": 1}
             # One whose patient is not known cannot be asked for cheaply: it stays.
             wanted = {"_id": {"$in": ids}, "companion": True, "deleted": None}
-            found = await self._read.find(wanted, fields).to_list(None)
+            found = await self._reading(
+                lambda session: self._read.find(wanted, fields, session=session).to_list(None)
+            )
             by_type = sorted((ResourceKey(d["type"], d["id"]), _patients(d)) for d in found if _patients(d))
             for resource_type, group in groupby(by_type, key=lambda one: one[0].type):
                 free |= await self._free(tenant, resource_type, list(group))
@@ -90,7 +108,10 @@ class Orphans:
         }
         fields = {"_id": 0, **{f"index.{name}": 1 for name in names}}
         referred: set[str] = set()
-        for document in await self._read.find(matching, fields, hint="keyed").to_list(None):
+        found = await self._reading(
+            lambda session: self._read.find(matching, fields, hint="keyed", session=session).to_list(None)
+        )
+        for document in found:
             referred |= {one for spelled in document["index"].values() for one in spelled}
         return {key for key, _ in asked if str(key) not in referred}
 

@@ -242,9 +242,10 @@ class MongoResources:
         )
 
     def _within(self, open_: Open) -> MongoResources:
-        """This store with its writes, and `get`, in a transaction."""
+        """This store with its writes, `get`, and what a clean-up looks at, in a transaction."""
         within = copy.copy(self)
         within._open = open_  # noqa: SLF001 -- of our own kind
+        within._orphans = self._orphans.within(open_)  # noqa: SLF001
         within._commits = OpenCommit(open_, self._commit_within)  # noqa: SLF001
         return within
 

@@ -41,7 +41,9 @@ def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None
     """One alternative of a query, as the spellings to look for. Raises ValueError with the rule."""
     text = unescape(text)
     if only is None and ID.fullmatch(text):
-        return [f"{target}/{text}" for target in parameter.targets]
+        typed = [f"{target}/{text}" for target in parameter.targets]
+        # Some senders write an id alone where R4 has `Type/id`: it is found as it stands.
+        return typed if len(typed) == 1 else [*typed, text]
     target = parse_reference(text, base=base)
     if only is not None:
         if ID.fullmatch(text):

@@ -11,6 +11,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from api.keys import DEAD_LETTERS, REGISTRY
+from ingest.refusals import ENTRY_LETTERS_MAX
 from store.dead_letters import State
 from tests.support.fhir import MRN, Json, batch, identified, message, patient, report
 from tests.support.lines import logged
@@ -192,6 +193,57 @@ async def test_an_entry_refused_by_a_batch_is_a_letter_of_its_own(service: Servi
     await admin.request("PUT", f"$dead-letters/{by_operation['update']}", report("bad"))
     assert (await replay(service, by_operation["update"])).body["state"] == "replayed"
     assert (await service.get("DiagnosticReport/bad")).status == 200
+
+
+async def test_many_refused_entries_of_one_batch_push_out_nobodys_letters(service: Service) -> None:
+    others = await kept(service)
+    bad = [("PUT", f"DiagnosticReport/bad{n}", wrong(f"bad{n}")) for n in range(ENTRY_LETTERS_MAX + 3)]
+    answer = await service.request("POST", "", batch(*bad, ("PUT", "DiagnosticReport/good", report("good"))))
+    told = [
+        entry["response"]["outcome"]["issue"][-1]["details"]["text"] for entry in answer.body["entry"][:-1]
+    ]
+    assert len(set(told)) == ENTRY_LETTERS_MAX + 1
+    assert told[-1] == told[-3] != told[-4]
+    listed = await letters(service, "count=200")
+    assert len(listed) == ENTRY_LETTERS_MAX + 2
+    assert others in [letter["id"] for letter in listed]
+    rest = told[-1].removeprefix("Dead-Letter: ")
+    [letter] = [one for one in listed if one["id"] == rest]
+    assert (letter["operation"], letter["reason"]["code"]) == ("batch", "required")
+    admin = await admin_of(service)
+    body = json.loads((await admin.get(f"$dead-letters/{rest}?body=true")).body["body"])
+    assert [entry["resource"]["id"] for entry in body["entry"]] == [one[2]["id"] for one in bad[-3:]]
+    for entry in body["entry"]:
+        entry["resource"]["status"] = "final"
+    await admin.request("PUT", f"$dead-letters/{rest}", body)
+    assert (await replay(service, rest)).body["state"] == "replayed"
+    assert (await service.get(bad[-1][1])).status == 200
+
+
+async def test_a_companion_that_a_message_refused_is_a_letter(service: Service) -> None:
+    faulty = {
+        "resourceType": "Organization",
+        "id": "o",
+        "identifier": [{"type": SENTINEL, "system": "urn:x", "value": "7"}],
+    }
+    sent = right_message()
+    sent["entry"] += [{"fullUrl": "urn:uuid:o", "resource": faulty}]
+    sent["entry"][2]["resource"]["performer"] = [{"reference": "urn:uuid:o"}]
+    answer = await service.request("POST", "$process-message", sent)
+    assert [entry["response"]["status"][:3] for entry in answer.body["entry"]] == ["201"] * 3 + ["422"]
+    assert SENTINEL not in answer.text
+    [letter] = await letters(service)
+    assert letter["operation"] == "update"
+    assert f"Dead-Letter: {letter['id']}" in answer.text
+    admin = await admin_of(service)
+    body = json.loads((await admin.get(f"$dead-letters/{letter['id']}?body=true")).body["body"])
+    await admin.request("PUT", f"$dead-letters/{letter['id']}", {**body, "identifier": []})
+    assert (await replay(service, letter["id"])).body["state"] == "replayed"
+    stored = await service.search(f"identifier={MRN}|{SENTINEL}", type="Patient")
+    found = await service.search(f"patient={stored.ids[0]}")
+    [match] = found.matches
+    [performer] = match["resource"]["performer"]
+    assert (await service.get(performer["reference"])).status == 200
 
 
 async def test_a_push_repeated_is_one_letter_and_another_is_another(service: Service) -> None:

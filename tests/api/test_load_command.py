@@ -154,7 +154,12 @@ async def test_bundles_of_every_type(dod: Dod, database: Database, tmp_path: Pat
             },
         ),
         collection__json=bundle("collection", {"resource": report("c1")}, {"resource": report("c2")}),
-        searchset__json=bundle("searchset", {"resource": report("s1"), "search": {"mode": "match"}}, total=1),
+        searchset__json=bundle(
+            "searchset",
+            {"resource": report("s1"), "search": {"mode": "match"}},
+            {"resource": {"resourceType": "OperationOutcome"}, "search": {"mode": "outcome"}},
+            total=1,
+        ),
         batch__json=batch(
             ("PUT", "DiagnosticReport/b1", report("b1")), ("POST", "Patient", resource("Patient", "x"))
         ),

@@ -106,6 +106,13 @@ DEVIATIONS = [
     ),
     pytest.param(
         "$process-message",
+        message(patient("p", contact=[{"name": {}}])),
+        "faulty-companion",
+        "Bundle.entry[1].resource.contact[0].name",
+        id="a faulty patient without any result",
+    ),
+    pytest.param(
+        "$process-message",
         delivery("r", category={"text": SENTINEL}),
         "object-for-list",
         "Bundle.entry[1].resource",
@@ -179,8 +186,9 @@ async def test_a_companion_that_cannot_be_kept_is_refused_alone(service: Service
     assert [entry["response"]["status"] for entry in answer.body["entry"]] == ["201 Created"] * 4 + [
         "422"
     ] * 2
-    [issue] = answer.body["entry"][5]["response"]["outcome"]["issue"]
+    issue, letter = answer.body["entry"][5]["response"]["outcome"]["issue"]
     assert issue["expression"] == ["Bundle.entry[5].resource.id"]
+    assert letter["details"]["text"].startswith("Dead-Letter: ")
     assert "_bad_" not in answer.text
 
 
@@ -213,7 +221,7 @@ def _counts(metrics: Any) -> dict[str, float]:
     }
 
 
-@pytest.mark.parametrize("kind", ["Observation", "Provenance"])
-async def test_what_is_sent_alone_is_not_a_companion(service: Service, kind: str) -> None:
+@pytest.mark.parametrize("kind", ["Observation", "DiagnosticReport"])
+async def test_a_result_that_is_sent_alone_is_no_companion(service: Service, kind: str) -> None:
     answer = await send(service, message(resource(kind, "x", text={"status": "empty"})))
     assert answer.status == 422

@@ -32,10 +32,13 @@ async def statuses(lab: Service, *paths: str) -> list[int]:
     return [(await lab.get(path)).status for path in paths]
 
 
-async def test_an_observation_that_the_amended_report_drops_leaves_and_stays_in_history(lab: Service) -> None:
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k"}], ids=["plain", "keyed"])
+async def test_an_observation_that_the_amended_report_drops_leaves_and_stays_in_history(
+    lab: Service, headers: dict[str, str]
+) -> None:
     first = await send(lab, delivery("r", observation("a"), observation("b"), time=at(1)))
     a, b = path_of(first, 2), path_of(first, 3)
-    amended = await send(lab, delivery("r", observation("b"), time=at(2)), AMEND)
+    amended = await send(lab, delivery("r", observation("b"), time=at(2)), AMEND, **headers)
     assert "1 resources that nothing current refers to" in said_of(amended)
     assert await statuses(lab, a, b, f"{a}/_history/1") == [410, 200, 200]
     assert "Observation a" not in await state(lab)

@@ -236,7 +236,7 @@ async def test_prefer(service: Service, method: str) -> None:
         body = product_page_report() | {"id": path.rpartition("/")[2]}
         return await service.request(method, path, body, headers={"Prefer": prefer})
 
-    minimal = await push("respond-async, return=minimal")
+    minimal = await push('respond-async, return = "minimal"')
     assert (minimal.status, minimal.text) == (201, "")
     outcome = await push("return=OperationOutcome")
     assert outcome.status == 201
@@ -854,3 +854,16 @@ async def test_ids_of_messages_cannot_be_guessed_from_identifiers(service: Servi
         await service.request("POST", "$process-message", message(patient("x", identified(MRN, "1"))))
     )
     assert UUID(where.split("/")[-3]).version == 8
+
+
+@pytest.mark.parametrize("number", ["1e999999999", "9" * 5000, "-0", "-0.0", "1e-7", "1.00"])
+async def test_a_number_that_no_double_holds_hinders_nothing(service: Service, number: str) -> None:
+    body = json.dumps(report(identifier=[identified(MRN, "7")], conclusion="first", extension=["…"]))
+    body = body.replace('"\\u2026"', f'{{"url": "urn:x", "valueDecimal": {number}}}')
+    for changed in (body, body.replace("first", "second")):
+        wrapped = f'{{"resourceType":"Bundle","type":"message","entry":[{{"resource":{changed}}}]}}'
+        assert (await service.request("POST", "$process-message", data=wrapped)).status == 200
+    for headers in ({"If-None-Exist": f"identifier={MRN}|7"}, *({"Idempotency-Key": "k"},) * 2):
+        answer = await service.request("POST", "DiagnosticReport", data=body, headers=headers)
+        assert answer.status in (200, 201), answer.text
+        assert f'"valueDecimal":{number}}}' in answer.text

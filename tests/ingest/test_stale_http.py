@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import random
 from itertools import permutations
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 import pytest
 
@@ -44,6 +46,21 @@ async def test_one_report_seven_times_ending_with_an_older_version(service: Serv
     assert (await current(service, answers[0]))["meta"]["versionId"] == "4"
     kept = await service.get(location(answers[-1]))
     assert (kept.status, kept.body["conclusion"], kept.headers["ETag"]) == (200, "older", 'W/"5"')
+
+
+async def test_a_history_says_what_never_was_current(service: Service) -> None:
+    service.clock.move(hours=1)
+    newest = await send(service, delivery("r", time=at(5), conclusion="new"))
+    service.clock.move(hours=1)
+    await send(service, delivery("r", time=at(1), conclusion="old"))
+    where = location(newest).partition("/_history/")[0]
+    entries = (await service.get(f"{where}/_history")).body["entry"]
+    told = [(e["resource"]["conclusion"], "Stale" in json.dumps(e["response"])) for e in entries]
+    assert told == [("old", True), ("new", False)]
+    for path in (f"{where}/_history", "DiagnosticReport/_history"):
+        page = await service.get(f"{path}?_at={quote(service.clock().isoformat())}")
+        assert [(e["resource"]["conclusion"]) for e in page.body["entry"]] == ["new"]
+        assert page.body["total"] == 1
 
 
 async def test_what_is_stale_is_kept_once_and_numbers_go_on_behind_it(service: Service) -> None:

@@ -52,6 +52,12 @@ def test_good(elements: dict[str, Any]) -> None:
     assert faults(report(**elements)) == ()
 
 
+def test_what_is_issued_is_an_instant_of_reports_and_observations_only() -> None:
+    assert faults({"resourceType": "Contract", "issued": "2013-11"}) == ()
+    [fault] = faults({"resourceType": "Observation", "issued": "2013-11"})
+    assert fault.expression == ("Observation.issued",)
+
+
 @pytest.mark.parametrize(
     ("elements", "path"),
     [

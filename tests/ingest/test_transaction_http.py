@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import json
+from base64 import b64encode
 from typing import Any
 
 import pytest
@@ -245,3 +247,111 @@ async def test_one_resource_may_be_so_large_in_a_transaction_too(mongodb: str) -
         )
         assert (answer.status, answer.issues) == (413, [("error", "too-long")])
         assert (await small.get("Patient/p1")).status == 404
+
+
+@pytest.mark.parametrize("depth", [101, 200, 400, 900])
+async def test_deep_nesting_is_refused_with_its_place(service: Service, depth: int) -> None:
+    body = json.dumps(transaction(entry("PUT", "DiagnosticReport/r1", report(extension=["…"]))))
+    answer = await service.request("POST", "", data=body.replace('"\\u2026"', "[" * depth + "]" * depth))
+    assert answer.status == 422, answer.text
+    assert answer.body["issue"][0]["expression"] == ["Bundle.entry[0].resource"]
+
+
+def patching(*operations: Json, media: str = "application/json-patch+json", **more: Any) -> Json:
+    """The resource of a PATCH entry."""
+    data = b64encode(json.dumps(operations).encode()).decode()
+    return {"resourceType": "Binary", "contentType": media, "data": data, **more}
+
+
+def replaced(value: Any, path: str = "/conclusion") -> Json:
+    return {"op": "add", "path": path, "value": value}
+
+
+@pytest.mark.parametrize("kind", ["batch", "transaction"])
+async def test_a_patch_in_a_bundle(service: Service, kind: str) -> None:
+    body = json.dumps(report("r1", identifier=[identified(MRN, "7")], extension=["…"]))
+    body = body.replace('"\\u2026"', '{"url": "urn:x", "valueDecimal": 1.00}')
+    await service.request("PUT", "DiagnosticReport/r1", data=body)
+    await service.load(report("r2", identifier=[identified(MRN, "8")]))
+    bundle = transaction(
+        entry("GET", "DiagnosticReport/r1"),
+        entry("PATCH", "DiagnosticReport/r1", patching(replaced("one")), ifMatch='W/"1"'),
+        entry("PATCH", f"DiagnosticReport?identifier={MRN}|8", patching(replaced("two"))),
+        entry("POST", "Patient", patient(), URN),
+    )
+    answer = await service.request("POST", "", {**bundle, "type": kind})
+    assert [one["response"]["status"][:3] for one in answer.body["entry"]] == ["200", "200", "200", "201"]
+    assert answer.body["entry"][0]["resource"]["conclusion"] == "one"
+    assert '"valueDecimal":1.00}' in answer.text
+    for name, text in (("r1", "one"), ("r2", "two")):
+        stored = await service.get(f"DiagnosticReport/{name}")
+        assert (stored.body["conclusion"], stored.headers["ETag"]) == (text, 'W/"2"')
+
+
+async def test_a_patch_may_refer_to_what_its_transaction_creates(service: Service) -> None:
+    await service.load(report("r1"))
+    patch = patching(replaced({"reference": URN}, "/subject"))
+    done = responses(
+        await send(
+            service, entry("PATCH", "DiagnosticReport/r1", patch), entry("POST", "Patient", patient(), URN)
+        )
+    )
+    stored = await service.get("DiagnosticReport/r1")
+    assert stored.body["subject"] == refers(path_of(done[1]))
+
+
+UNFIT = {
+    "nothing there": (entry("PATCH", "DiagnosticReport/none", patching()), 404),
+    "the condition holds for none": (entry("PATCH", f"DiagnosticReport?{CONDITION}", patching()), 404),
+    "deleted before": (entry("PATCH", "DiagnosticReport/gone", patching()), 410),
+    "another version": (entry("PATCH", "DiagnosticReport/r1", patching(), ifMatch='W/"7"'), 412),
+    "a path that is not there": (
+        entry("PATCH", "DiagnosticReport/r1", patching({"op": "remove", "path": "/x"})),
+        409,
+    ),
+    "no JSON Patch": (entry("PATCH", "DiagnosticReport/r1", patching({"op": "x"})), 400),
+    "no base64": (entry("PATCH", "DiagnosticReport/r1", patching() | {"data": "?"}), 400),
+    "another format": (entry("PATCH", "DiagnosticReport/r1", patching(media="text/plain")), 400),
+    "no Binary": (entry("PATCH", "DiagnosticReport/r1", report("r1")), 400),
+    "another id": (entry("PATCH", "DiagnosticReport/r1", patching(replaced("r2", "/id"))), 400),
+    "no report any more": (
+        entry("PATCH", "DiagnosticReport/r1", patching({"op": "remove", "path": "/code"})),
+        422,
+    ),
+}
+
+
+@pytest.mark.parametrize(("wrong", "status"), UNFIT.values(), ids=UNFIT)
+async def test_a_patch_that_does_not_fit(service: Service, wrong: Json, status: int) -> None:
+    await service.load(report("r1"), report("gone"))
+    await service.delete("DiagnosticReport/gone")
+    other = entry("PUT", "Patient/p9", patient("p9"))
+    whole = await send(service, wrong, other)
+    assert whole.status == status, whole.text
+    if status != 412:
+        assert all("Bundle.entry[0]" in str(issue["expression"]) for issue in whole.body["issue"])
+    assert (await service.get("Patient/p9")).status == 404
+    each = await service.request("POST", "", transaction(wrong, other) | {"type": "batch"})
+    assert [one["response"]["status"][:3] for one in each.body["entry"]] == [str(status), "201"]
+
+
+async def test_a_patch_and_another_write_to_one_resource_are_refused(service: Service) -> None:
+    await service.load(report("r1"))
+    twice = [entry("PATCH", "DiagnosticReport/r1", patching(replaced("a")))] * 2
+    assert (await send(service, *twice)).status == 400
+
+
+async def test_patches_of_simultaneous_transactions_are_all_there(service: Service) -> None:
+    add = {"op": "add", "path": "/extension/-", "value": {"url": "urn:x", "valueString": "y"}}
+    await service.load(report("r1", extension=[add["value"]]))
+    answers = await asyncio.gather(
+        *(send(service, entry("PATCH", "DiagnosticReport/r1", patching(add)), id=str(n)) for n in range(8))
+    )
+    assert {answer.status for answer in answers} == {200}
+    assert len((await service.get("DiagnosticReport/r1")).body["extension"]) == 9
+
+
+async def test_a_patch_needs_the_scope_to_update(service: Service) -> None:
+    await service.load(report("r1"))
+    other = await service.with_token(scopes=["system/*.cr"])
+    assert (await send(other, entry("PATCH", "DiagnosticReport/r1", patching()))).status == 403

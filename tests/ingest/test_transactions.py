@@ -59,7 +59,9 @@ def placed(*entries: Json, found: dict[Condition, list[str]] | None = None) -> l
     ("entries", "code", "path"),
     [
         ([{"resource": patient()}], "required", "Bundle.entry[0].request"),
-        ([entry("PATCH", "Patient/1")], "not-supported", "Bundle.entry[0].request"),
+        ([entry("HIT", "Patient/1")], "not-supported", "Bundle.entry[0].request"),
+        ([entry("PATCH", "Patient/1")], "required", "Bundle.entry[0].resource"),
+        ([entry("PATCH", "Patient", {"resourceType": "Binary"})], "value", "Bundle.entry[0].request.url"),
         ([entry("POST", "Patient")], "required", "Bundle.entry[0].resource"),
         ([entry("POST", "Observation", patient())], "invalid", "Bundle.entry[0].resource.resourceType"),
         ([entry("POST", "Patient/1", patient())], "value", "Bundle.entry[0].request.url"),

@@ -71,7 +71,7 @@ def test_match(name: str, asked: str, subject: str, expected: bool) -> None:
     ("text", "only", "expected"),
     [
         pytest.param(
-            "x", None, ["Patient/x", "Group/x", "Device/x", "Location/x"], id="bare id: all targets"
+            "x", None, ["Patient/x", "Group/x", "Device/x", "Location/x", "x"], id="bare id: all targets"
         ),
         pytest.param("x", "Group", ["Group/x"], id="bare id under a modifier"),
         pytest.param(r"urn:a\,b", None, ["urn:a,b"], id="escapes are undone"),
