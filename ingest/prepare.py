@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.required import missing
 from ingest.stamp import digest, unstamped
-from ingest.structure import BLANKS, faults
+from ingest.structure import BLANKS, survey
 from ingest.tolerances import mend, without_blanks
 from ingest.validate import validate
 from store.errors import Category, ServiceError
@@ -47,12 +47,12 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     Raises ServiceError `unprocessable` with every issue found.
     """
     mended, names = mend(resource)
-    issues = validate(mended)
+    issues, said = validate(mended), None
     if not issues:
-        found = faults(mended)
+        found, said = survey(mended)
         if any(issue.text.endswith(BLANKS) for issue in found):
             mended, names = without_blanks(mended), (*names, "blank-inside")
-            found = faults(mended)
+            found, said = survey(mended)
         lacking = missing(mended)
         kept = (("faulty-companion", found if companion else ()), ("missing-required", lacking))
         names = (*names, *(name for name, about in kept if about))
@@ -60,7 +60,7 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     if str(mended.get("resourceType")) not in TYPES:
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     key = ResourceKey(str(mended["resourceType"]), resource_id)
-    indexed = index(mended, key.type, base=base, resource_id=resource_id)
+    indexed = index(mended, key.type, base=base, resource_id=resource_id, said=said)
     told = {issue.expression for issue in issues}
     issues = (*issues, *(issue for issue in indexed.issues if issue.expression not in told))
     if issues:

@@ -16,7 +16,7 @@ from store.search.escapes import unescape
 from store.search.tokens import spellings
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from store.fhir.datatypes import Json, JsonObject
     from store.search.parameters import Parameter
@@ -62,9 +62,6 @@ def index(
     value: Json, path: str, *, contained: Mapping[str, JsonObject], base: str | None, owner: str | None = None
 ) -> Referred:
     """What is stored for one Reference; `owner` is the `Type/id` of the resource that it stands in."""
-    plain = _plain(value)
-    if plain is not None:
-        return plain
     element = object_of(value, path)
     text = text_of(element, "reference", path)
     named = text_of(element, "type", path)
@@ -87,14 +84,20 @@ def index(
     return Referred(tuple(spelled), logical, (), target.type or named)
 
 
-def _plain(value: Json) -> Referred | None:
-    """The common case, `{"reference": "Type/id"}` with at most a display, in a third of the time."""
-    if isinstance(value, dict) and value.keys() <= _PLAIN:
+def plain(values: Sequence[Json]) -> list[str] | None:
+    """The spellings of references that are all of the common form; None when one is not.
+
+    That is `{"reference": "Type/id"}` with at most a display, which is all that `index` would find of it.
+    """
+    spelled: list[str] = []
+    for value in values:
+        if not isinstance(value, dict) or not value.keys() <= _PLAIN:
+            return None
         text = value.get("reference")
-        match = RELATIVE.fullmatch(text) if isinstance(text, str) else None
-        if match is not None:
-            return Referred((match[0],), (), (), match[1])
-    return None
+        if not isinstance(text, str) or RELATIVE.fullmatch(text) is None:
+            return None
+        spelled.append(text)
+    return spelled
 
 
 def within(owner: str, contained_id: str) -> str:
