@@ -50,21 +50,23 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     issues, said = validate(mended), None
     if not issues:
         found, said = survey(mended)
-        if any(issue.text.endswith(BLANKS) for issue in found):
+        if found and any(issue.text.endswith(BLANKS) for issue in found):
             mended, names = without_blanks(mended), (*names, "blank-inside")
             found, said = survey(mended)
         lacking = missing(mended)
-        kept = (("faulty-companion", found if companion else ()), ("missing-required", lacking))
-        names = (*names, *(name for name, about in kept if about))
+        if found and companion:
+            names = (*names, "faulty-companion")
+        if lacking:
+            names = (*names, "missing-required")
         issues = (*found, *lacking, *_deviations(names, mended)) if strict else () if companion else found
     if str(mended.get("resourceType")) not in TYPES:
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     key = ResourceKey(str(mended["resourceType"]), resource_id)
     indexed = index(mended, key.type, base=base, resource_id=resource_id, said=said)
-    told = {issue.expression for issue in issues}
-    issues = (*issues, *(issue for issue in indexed.issues if issue.expression not in told))
-    if issues:
-        raise ServiceError(Category.UNPROCESSABLE, *issues)
+    if issues or indexed.issues:
+        told = {issue.expression for issue in issues}
+        more = [issue for issue in indexed.issues if issue.expression not in told]
+        raise ServiceError(Category.UNPROCESSABLE, *issues, *more)
     body = unstamped(mended, key)
     return Ready(Prepared(key, body, digest(body), indexed, fresh), names)
 

@@ -44,13 +44,12 @@ _OTHER_VERSIONS: Final[Mapping[str, frozenset[str]]] = {
     ),
 }
 """Elements that STU3 or R5 have and R4 has not: a report of another version is not what it seems."""
-_REFERENCES: Final[Mapping[str, frozenset[str]]] = {
-    "DiagnosticReport": frozenset(
+_REFERENCES: Final[Mapping[str, Sequence[str]]] = {
+    "DiagnosticReport": (
         "basedOn subject encounter performer resultsInterpreter specimen result imagingStudy".split()
     ),
 }
 """Elements that are a Reference, or several."""
-_NONE: Final[frozenset[str]] = frozenset()
 _CODES: Final = dict.fromkeys((TOO_DEEP, _NOT_R4, _NOT_A_REFERENCE), "structure")
 """Rules that are not about a value."""
 _REFERENCE: Final = frozenset({"reference", "type", "identifier", "display", "id", "extension"})
@@ -83,12 +82,10 @@ def _of_type(resource: JsonObject, resource_type: str) -> Iterator[Issue]:
     if resource_type in _OTHER_VERSIONS:
         for name in [name for name in resource if name in _OTHER_VERSIONS[resource_type]]:
             yield _issue(f"{resource_type}.{name}", _NOT_R4)
-    references = _REFERENCES.get(resource_type, _NONE)
-    for name, value in resource.items() if references else ():
-        if name in references:
-            for one in listed(value):
-                if isinstance(one, dict) and not (one.keys() <= _REFERENCE or _is_reference(one)):
-                    yield _issue(f"{resource_type}.{name}", _NOT_A_REFERENCE)
+    for name in _REFERENCES.get(resource_type, ()):
+        for one in listed(resource.get(name)):
+            if isinstance(one, dict) and not (one.keys() <= _REFERENCE or _is_reference(one)):
+                yield _issue(f"{resource_type}.{name}", _NOT_A_REFERENCE)
 
 
 def _is_reference(element: JsonObject) -> bool:

@@ -57,11 +57,10 @@ def _listed(resource: JsonObject) -> JsonObject:
     return {name: [value] if name in lone else value for name, value in resource.items()}
 
 
-_EMPTY: Final[tuple[Json, ...]] = ("", [], {})
-
-
 def _without_empty(resource: JsonObject) -> JsonObject:
-    empty = [name for name, value in resource.items() if value in _EMPTY]
+    if all(resource.values()):
+        return resource
+    empty = [name for name, value in resource.items() if isinstance(value, str | list | dict) and not value]
     return {name: value for name, value in resource.items() if name not in empty} if empty else resource
 
 

@@ -84,11 +84,15 @@ class Walked(NamedTuple):
     """Texts for people, in order."""
 
 
-class _Walk(NamedTuple):
+class _Walk:
     """One resource while it is walked through."""
 
-    rules: Rules
-    found: MutableSequence[tuple[Where, str]]
+    __slots__ = ("found", "rules", "special")
+
+    def __init__(self, rules: Rules, found: MutableSequence[tuple[Where, str]]) -> None:
+        self.rules = rules
+        self.special = rules.special
+        self.found = found
 
     def tell(self, where: Where, rule: str) -> None:
         if len(self.found) < FAULTS_MAX:
@@ -108,76 +112,72 @@ _MUTE: Final = _Walk(_NO_RULES, deque(maxlen=0))
 
 def walk(resource: JsonObject, rules: Rules = _NO_RULES, *, name: str = "") -> Walked:
     """Look at each element once; `name` is what the paths begin with."""
-    found: list[tuple[Where, str]] = []
-    said: list[str] = []
+    on, said = _Walk(rules, []), list[str]()
     try:
-        _object(resource, (None, name), 0, _Walk(rules, found), said)
+        _elements((resource,), (None, name), 0, on, said)
     except RecursionError:  # Nobody can store this: the serialiser refuses a quarter of it.
-        found.append(((None, name), TOO_DEEP))
-    return Walked(tuple([Fault(_spelled(where), rule) for where, rule in found]), said)
+        on.found.append(((None, name), TOO_DEEP))
+    return Walked(tuple([Fault(_spelled(where), rule) for where, rule in on.found]), said)
 
 
-def _object(  # noqa: C901, PLR0912 -- every element of every push comes by here
-    element: JsonObject, where: Where, depth: int, on: _Walk, said: MutableSequence[str]
+def _elements(  # noqa: C901, PLR0912 -- every element of every push comes by here: no calls but for what is in it
+    members: Sequence[Json], where: tuple[Any, str | int], depth: int, on: _Walk, said: MutableSequence[str]
 ) -> None:
-    if depth > DEPTH_MAX:
-        on.tell(where, TOO_DEEP)
-        on, depth = _MUTE, 0
-    special = on.rules.special
-    if "resourceType" in element and "text" in element:
-        on.check(on.rules.of_narrative, element["text"], (where, "text"))
-    for name, value in element.items():
-        into = said
-        if name in special:
-            if special[name] is None and value and isinstance(value, str):
-                continue  # Nearly half of all elements.
-            into = _special(name, value, where, on, said)
-        if isinstance(value, str):
-            if not value:
-                on.tell((where, name), EMPTY_TEXT)
-            elif value[4:5] != "-" or not _DATE.match(value):
-                into.append(value)
-        elif isinstance(value, dict):
-            if value:
-                _object(value, (where, name), depth + 1, on, into)
-            else:
-                on.tell((where, name), EMPTY)
-        elif isinstance(value, list):
-            _list(value, (where, name), depth + 1, on, into)
-        elif value is None:
-            on.tell((where, name), NULL)
+    """One object, given as a tuple of its own, or the members of a list."""
+    special, listed = on.special, isinstance(members, list)
+    rule = on.rules.of_member.get(where[1]) if listed else None
+    for number, element in enumerate(members):
+        if not isinstance(element, dict):
+            _say(element, (where, number), depth, said)
+            continue
+        at = (where, number) if listed else where
+        if rule is not None:
+            on.check(rule, element, at)
+        if depth > DEPTH_MAX:
+            on.tell(at, TOO_DEEP)
+            _elements((element,), at, 0, _MUTE, said)
+            continue
+        if not element:
+            on.tell(at, EMPTY)
+        if "resourceType" in element and "text" in element:
+            on.check(on.rules.of_narrative, element["text"], (at, "text"))
+        for name, value in element.items():
+            into = said
+            if name in special:
+                if special[name] is None and value and isinstance(value, str):
+                    continue  # Nearly half of all elements.
+                into = _special(name, value, at, on, said)
+            if isinstance(value, str):
+                if not value:
+                    on.tell((at, name), EMPTY_TEXT)
+                elif value[4:5] != "-" or not _DATE.match(value):
+                    into.append(value)
+            elif isinstance(value, dict):
+                _elements((value,), (at, name), depth + 1, on, into)
+            elif isinstance(value, list):
+                if not value:
+                    on.tell((at, name), EMPTY)
+                _elements(value, (at, name), depth + 2, on, into)
+            elif value is None:
+                on.tell((at, name), NULL)
 
 
 def _special(
     name: str, value: Json, where: Where, on: _Walk, said: MutableSequence[str]
 ) -> MutableSequence[str]:
     """What is asked of this element; and where its texts go."""
-    on.check(on.rules.special[name], value, (where, name))
+    on.check(on.special[name], value, (where, name))
     if name == "div" and isinstance(value, str):
         said.append(plain(value))
         return _UNHEARD
     return _UNHEARD if name in _UNSAID else said
 
 
-def _list(
-    values: Sequence[Json], where: tuple[Any, str | int], depth: int, on: _Walk, said: MutableSequence[str]
-) -> None:
-    if not values:
-        on.tell(where, EMPTY)
-    rule = on.rules.of_member.get(where[1])
-    for number, value in enumerate(values):
-        if isinstance(value, dict):
-            if rule is not None:
-                on.check(rule, value, (where, number))
-            if value:
-                _object(value, (where, number), depth + 1, on, said)
-            else:
-                on.tell((where, number), EMPTY)
-        elif isinstance(value, str):
-            if value[4:5] != "-" or not _DATE.match(value):
-                said.append(value)
-        elif isinstance(value, list):
-            _list(value, (where, number), depth + 1, _MUTE, said)
+def _say(member: Json, where: tuple[Any, str | int], depth: int, said: MutableSequence[str]) -> None:
+    if isinstance(member, list):
+        _elements(member, where, depth + 1, _MUTE, said)
+    elif isinstance(member, str) and (member[4:5] != "-" or not _DATE.match(member)):
+        said.append(member)
 
 
 def _spelled(where: Where) -> str:

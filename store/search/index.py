@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from store.fhir.datatypes import Malformed, listed
 from store.fhir.instants import ABSENT, Interval
 from store.fhir.issues import Issue
-from store.fhir.references import parse as parse_reference
-from store.search import content, references, tokens
+from store.search import content, references
+from store.search.keys import CONTAINED, key, keys_of, names_patient, scoped_key
 from store.search.parameters import TYPES, Parameter, SearchType
 from store.search.readers import Reading, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from store.fhir.datatypes import JsonObject, Path
-    from store.search.readers import Field, Fields, Found, Reader
+    from store.search.readers import Field, Found, Reader
+
+__all__ = ["CONTAINED", "INDEX_VERSION", "Indexed", "Inside", "index", "key", "names_patient", "scoped_key"]
 
 INDEX_VERSION: Final = 3
 """Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
@@ -54,20 +56,6 @@ class Indexed:
     """The contained resources."""
 
 
-CONTAINED: Final = "contained"
-"""The name of the entries that say which types a resource contains."""
-
-
-def key(name: str, spelling: str) -> str:
-    """An entry of the `keyed` index."""
-    return f"{name}={spelling}"
-
-
-def scoped_key(patient_key: str, name: str, spelling: str) -> str:
-    """An entry that holds the patient too."""
-    return f"{patient_key}&{name}={spelling}"
-
-
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
     """One look at a resource: parameters of one type and expression, compiled."""
@@ -89,7 +77,7 @@ class _Look:
 
     def here(self, resource: JsonObject) -> Sequence[str]:
         """Its elements that are there, in the order of the resource."""
-        here = [name for name in self.paths if name in resource]
+        here = [name for name in self.paths if resource.get(name) is not None]
         return here if len(here) < 2 else [name for name in resource if name in self.paths]  # noqa: PLR2004
 
 
@@ -155,14 +143,15 @@ def index(
         reading.fields["_content"] = words
     inside = tuple(_inside(contained, owner, base)) if owner and contained else ()
     types = dict.fromkeys(one.type for one in inside)
-    keys = (*_keys(resource_type, reading.fields), *(key(CONTAINED, one) for one in types))
+    keys = (*keys_of(resource_type, reading.fields), *[key(CONTAINED, one) for one in types])
     return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)), inside)
 
 
 def _looks(plan: _Plan, resource: JsonObject) -> Iterator[tuple[_Look, Found]]:
     """What there is to read, in the order of the resource's elements."""
     for look in plan.always:
-        yield look, look.found(resource, look.here(resource))
+        here = look.here(resource)
+        yield look, look.found(resource, here) if here else ()
     by_element = plan.by_element
     for name, value in resource.items():
         if name not in by_element or value is None:
@@ -192,100 +181,3 @@ def _inside(contained: Mapping[str, JsonObject], owner: str, base: str | None) -
 def _issue(resource_type: str, error: Malformed) -> Issue:
     path = f"{resource_type}.{error.path.lstrip('.')}"
     return Issue("value", f"`{path}` {error.rule}", (path,))
-
-
-class _Keyed(NamedTuple):
-    """A row with entries in the `keyed` index, compiled."""
-
-    name: str
-    start: str
-    """`name=`, or empty when only the entries together with the patient are kept."""
-    scoped: str
-    """`&name=`, or empty when there are none of those."""
-    tokens: bool
-
-
-class _KeyedReference(NamedTuple):
-    """The same for a reference."""
-
-    name: str
-    start: str
-    identified: str
-    """What entries of identifiers start with."""
-    held: tuple[str, str]
-    """Where those are."""
-    narrowed: bool
-    """Whether what points at a Patient has its entries under another parameter."""
-
-
-class _KeyPlan(NamedTuple):
-    patient: _KeyedReference | None
-    rows: Sequence[_Keyed | _KeyedReference]
-    """All others."""
-
-
-@cache
-def _key_plan(resource_type: str) -> _KeyPlan:
-    row = TYPES[resource_type]
-    patient = row.by_name.get("patient")
-    rows = [_keyed(one) for one in row.keyed if one is not patient]
-    return _KeyPlan(None if patient is None else _keyed_reference(patient), rows)
-
-
-def _keyed(row: Parameter) -> _Keyed | _KeyedReference:
-    if row.type is SearchType.REFERENCE:
-        return _keyed_reference(row)
-    start = key(row.name, "") if row.keyed else ""
-    scoped = scoped_key("", row.name, "") if row.scoped else ""
-    return _Keyed(row.name, start, scoped, row.type is SearchType.TOKEN)
-
-
-def _keyed_reference(row: Parameter) -> _KeyedReference:
-    held = (f"{row.name}:identifier", f"{row.name}>identifier")
-    return _KeyedReference(
-        row.name, key(row.name, ""), key(row.identifier_key, ""), held, row.narrower is not None
-    )
-
-
-def _keys(resource_type: str, fields: Fields) -> list[str]:
-    plan = _key_plan(resource_type)
-    patients = [] if plan.patient is None else _reference_keys(plan.patient, fields)
-    keys = list(patients)
-    for row in plan.rows:
-        if isinstance(row, _KeyedReference):
-            keys += _reference_keys(row, fields)
-        elif row.name in fields:
-            held = fields[row.name]
-            codes = _codes(held) if row.tokens else [str(one) for one in held]
-            if row.start:
-                keys += [row.start + code for code in codes]
-            if row.scoped:
-                keys += [patient + row.scoped + code for patient in patients for code in codes]
-    return keys
-
-
-def _codes(spellings: Iterable[object]) -> list[str]:
-    """The codes among the spellings of a token, each without its system."""
-    # Without a backslash nothing is escaped, so that a bar parts system and code.
-    return [
-        s for s in spellings if isinstance(s, str) and ("|" not in s or ("\\" in s and tokens.is_bare(s)))
-    ]
-
-
-def _reference_keys(row: _KeyedReference, fields: Fields) -> list[str]:
-    keys = [
-        row.start + spelling
-        for spelling in fields.get(row.name, ())
-        if isinstance(spelling, str) and not (row.narrowed and names_patient(spelling))
-    ]
-    for held in row.held:
-        if held in fields:
-            # With the system as well: they are few, and a chain then needs no second look.
-            keys += [row.identified + str(s) for s in fields[held] if tokens.bare(str(s))]
-    return keys
-
-
-def names_patient(spelling: str) -> bool:
-    """Whether a reference's spelling says that it points at a Patient."""
-    # As `patient` itself is indexed; the first test spares most others the second.
-    return "Patient/" in spelling and parse_reference(spelling).type == "Patient"

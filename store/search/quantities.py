@@ -118,11 +118,13 @@ def index(value: Json, path: str) -> StoredQuantity | None:
         raise Malformed(f"{path}.value", "must be a number")
     exact = float(text)
     comparator = text_of(quantity, "comparator", path)
-    system, code, unit = (text_of(quantity, name, path) for name in ("system", "code", "unit"))
+    system, code = text_of(quantity, "system", path), text_of(quantity, "code", path)
+    unit = text_of(quantity, "unit", path)
+    units = list(_units(system, code, unit))
+    if comparator is None:
+        return StoredQuantity(lo=exact, hi=exact, units=units)
     return StoredQuantity(
-        lo=_LOW.get(comparator, float)(exact),
-        hi=_HIGH.get(comparator, float)(exact),
-        units=list(_units(system, code, unit)),
+        lo=_LOW.get(comparator, float)(exact), hi=_HIGH.get(comparator, float)(exact), units=units
     )
 
 

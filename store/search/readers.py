@@ -66,8 +66,9 @@ def _tokens(parameter: Parameter) -> Reader:
         words: list[str] = []
         for values, path in found:
             for value in values:
-                spelled += tokens.index(value, parameter, path)
-            words += tokens.texts(values)
+                spellings, said = tokens.said(value, parameter, path)
+                spelled += spellings
+                words += said
         _put(reading.fields, name, spelled)
         _put(reading.fields, text, words)
         if of_type is not None:
@@ -84,6 +85,8 @@ def _dates(parameter: Parameter) -> Reader:
     name = parameter.name
 
     def interval(found: Found) -> Interval:
+        if not found:
+            return ABSENT
         intervals = [dates.index(value, path) for values, path in found for value in values]
         return intervals[0] if len(intervals) == 1 else dates.union(intervals)
 

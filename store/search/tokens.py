@@ -6,8 +6,10 @@ A coding is stored as each spelling a client may ask for, so that matching is pl
 
 from __future__ import annotations
 
-from functools import cache, lru_cache
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
+
+import orjson
 
 from store.fhir.datatypes import Malformed, Number, listed, object_of, objects_of, text_of
 from store.search.escapes import escape, split, unescape
@@ -104,12 +106,6 @@ def _partial(system: str) -> str:
     return _spell(canonical_system(system), None)
 
 
-@cache
-def _partial_as_it_is(system: str) -> str:
-    """The same for a system that the table names."""
-    return _spell(system, None)
-
-
 def parse(text: str, parameter: Parameter) -> str:
     """One alternative of a query, as the spelling to look for. Raises ValueError with the rule."""
     parts = [unescape(part) for part in split(text, "|")]
@@ -160,7 +156,7 @@ def index(value: Json, parameter: Parameter, path: str) -> Sequence[str]:
 def _of_text(text: str, parameter: Parameter) -> Sequence[str]:
     code = text.casefold() if parameter.folded else text
     if parameter.system is not None:
-        return (_spell(None, code), _partial_as_it_is(parameter.system))
+        return (_spell(None, code), _spell(parameter.system, None))
     return (_spell(None, code),) if parameter.plain else _spellings(None, code)
 
 
@@ -205,6 +201,44 @@ def _remembered_words(text: str) -> Sequence[str]:
     return words(text)
 
 
+def said(value: Json, parameter: Parameter, path: str) -> tuple[Sequence[str], Sequence[str]]:
+    """The spellings of a value, and its words.
+
+    Codes come from small sets and repeat in each report, so what they give is remembered by their JSON.
+    Identifiers and addresses do not, and stay out of memory.
+    """
+    if parameter.folded and not parameter.plain:
+        if isinstance(value, str):
+            if len(value) <= REMEMBERED:
+                return _remembered_text(value, parameter), ()
+        elif (json := _json(value)) is not None and len(json) <= _JSON_MAX:
+            return _remembered_value(json, parameter, path)
+    return index(value, parameter, path), texts((value,))
+
+
+_JSON_MAX: Final = 1_000
+"""Bytes of the longest JSON of a coded value that is remembered."""
+
+
+def _json(value: Json) -> bytes | None:
+    """None for what has numbers with digits of their own, or text that cannot be encoded."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return None
+
+
+@lru_cache(maxsize=4_096)
+def _remembered_value(json: bytes, parameter: Parameter, path: str) -> tuple[Sequence[str], Sequence[str]]:
+    value = orjson.loads(json)
+    return tuple(index(value, parameter, path)), tuple(texts((value,)))
+
+
+@lru_cache(maxsize=4_096)
+def _remembered_text(text: str, parameter: Parameter) -> Sequence[str]:
+    return _of_text(text, parameter)
+
+
 def _gather(element: JsonObject, said: list[str]) -> None:
     if isinstance(text := element.get("text"), str):
         said.append(text)
@@ -236,9 +270,7 @@ def of_type(values: Iterable[Json]) -> list[str]:
 
 def _of_type(system: str, code: str, value: str) -> str:
     # The type is a code, so without case; the value belongs to an identifier.
-    short = len(system) + len(code) <= REMEMBERED
-    kind = _folded_spellings(system, code) if short else _spellings(system, code.casefold())
-    return f"{kind[1]}|{escape(value)}"
+    return f"{spellings(system, code, folded=True)[1]}|{escape(value)}"
 
 
 def parse_of_type(text: str) -> str:
