@@ -10,7 +10,6 @@ from __future__ import annotations
 import hmac
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import UUID
 
 from store.fhir.datatypes import Malformed, objects_of, text_of
 from store.resources import Identified
@@ -65,7 +64,8 @@ def stable_id(tenant: Tenant, name: str, secret: bytes) -> str:
     keyed = bytearray(hmac.digest(secret, f"{tenant} {name}".encode(), sha256)[:16])
     keyed[6] = keyed[6] & 0x0F | 0x80
     keyed[8] = keyed[8] & 0x3F | 0x80
-    return str(UUID(bytes=bytes(keyed)))
+    digits = keyed.hex()
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
 
 
 def _identifiers(resource: JsonObject, resource_type: str) -> list[tuple[str, str]]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from hashlib import sha256
+from operator import is_not
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.bundles import entries_of
@@ -40,19 +41,12 @@ class Message:
     """A message taken apart, in the order of its entries."""
 
     entries: tuple[Addressed, ...]
+    main: frozenset[int]
+    """The entries that the message is about: reports, else observations, else all but the header."""
     tolerances: tuple[str, ...] = ()
     """Deviations of the envelope."""
     issues: tuple[Issue, ...] = ()
     """The same where they refuse."""
-
-    @property
-    def main(self) -> frozenset[int]:
-        """The entries that the message is about: reports, else observations, else all but the header."""
-        types = [str(one.resource["resourceType"]) for one in self.entries]
-        wanted = next((name for name in MAIN if name in types), None)
-        return frozenset(
-            n for n, name in enumerate(types) if (name == wanted if wanted else name != "MessageHeader")
-        )
 
     @property
     def identifiers(self) -> tuple[Identified, ...]:
@@ -90,10 +84,20 @@ def read_message(
     headed = resources[0][0].get("resourceType") == "MessageHeader"
     source = _source(resources[0][0], client) if headed else f"client {client}"
     found = tuple(deviations(entries, operation))
+    addressed = _addressed(resources, source)
     return Message(
-        _addressed(resources, source),
+        addressed,
+        _main(addressed),
         tuple(dict.fromkeys(name for name, _ in found)),
         tuple(issue for _, issue in found) if strict else (),
+    )
+
+
+def _main(entries: Sequence[Addressed]) -> frozenset[int]:
+    types = [str(one.resource["resourceType"]) for one in entries]
+    wanted = next((name for name in MAIN if name in types), None)
+    return frozenset(
+        n for n, name in enumerate(types) if (name == wanted if wanted else name != "MessageHeader")
     )
 
 
@@ -117,7 +121,8 @@ def _addressed(resources: Sequence[tuple[JsonObject, str | None]], source: str) 
             issue = Issue("required", f"`{path}` is missing", (path,))
             raise ServiceError(Category.UNPROCESSABLE, issue)
         content = dump({name: value for name, value in resource.items() if name != "id"})
-        fallback = full_url or f"entry {sha256(content).hexdigest()}"
+        named = full_url or isinstance(resource.get("id"), str)
+        fallback = full_url or ("" if named else f"entry {sha256(content).hexdigest()}")
         own = identity(resource, source=source, fallback=fallback)
         # Two entries under one identifier that say different things are two resources.
         if taken.get(own.name, content) != content:
@@ -141,7 +146,7 @@ def place(
         if entry.full_url is not None:
             targets[entry.full_url] = stored
     return [
-        (_rewritten_object(entry.resource, targets), resource_id)
+        (rewritten(entry.resource, targets), resource_id)
         for entry, resource_id in zip(message.entries, ids, strict=True)
     ]
 
@@ -180,22 +185,28 @@ _POINTERS: Final = frozenset({"reference", "url"})
 
 
 def rewritten(resource: JsonObject, targets: Mapping[str, str]) -> JsonObject:
-    """The resource with its references to these targets pointing at where those are stored."""
-    return _rewritten_object(resource, targets)
+    """The resource with its references to these targets pointing at where those are stored.
 
-
-def _rewritten_object(element: JsonObject, targets: Mapping[str, str]) -> JsonObject:
-    return {name: _rewritten(name, value, targets) for name, value in element.items()}
+    What points at none of them is the same object as before, and not a copy.
+    """
+    changed: dict[str, Json] = {}
+    for name, value in resource.items():
+        if isinstance(value, str) and name not in _POINTERS:
+            continue
+        new = _rewritten(name, value, targets)
+        if new is not value:
+            changed[name] = new
+    return {**resource, **changed} if changed else resource
 
 
 def _rewritten(name: str, value: Json, targets: Mapping[str, str]) -> Json:
     if isinstance(value, str):
-        if name not in _POINTERS:
-            return value
         # A version of the source means nothing here.
-        return targets.get(value) or targets.get(value.partition("/_history/")[0]) or value
+        there = name in _POINTERS and (targets.get(value) or targets.get(value.partition("/_history/")[0]))
+        return there or value
     if isinstance(value, dict):
-        return _rewritten_object(value, targets)
+        return rewritten(value, targets)
     if isinstance(value, list):
-        return [_rewritten(name, one, targets) for one in value]
+        ones = [_rewritten(name, one, targets) for one in value]
+        return ones if any(map(is_not, ones, value)) else value
     return value

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.required import missing
 from ingest.stamp import digest, unstamped
-from ingest.structure import BLANKS, faults
+from ingest.structure import BLANKS, survey
 from ingest.tolerances import mend, without_blanks
 from ingest.validate import validate
 from store.errors import Category, ServiceError
@@ -47,24 +47,26 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     Raises ServiceError `unprocessable` with every issue found.
     """
     mended, names = mend(resource)
-    issues = validate(mended)
+    issues, said = validate(mended), None
     if not issues:
-        found = faults(mended)
-        if any(issue.text.endswith(BLANKS) for issue in found):
+        found, said = survey(mended)
+        if found and any(issue.text.endswith(BLANKS) for issue in found):
             mended, names = without_blanks(mended), (*names, "blank-inside")
-            found = faults(mended)
+            found, said = survey(mended)
         lacking = missing(mended)
-        kept = (("faulty-companion", found if companion else ()), ("missing-required", lacking))
-        names = (*names, *(name for name, about in kept if about))
+        if found and companion:
+            names = (*names, "faulty-companion")
+        if lacking:
+            names = (*names, "missing-required")
         issues = (*found, *lacking, *_deviations(names, mended)) if strict else () if companion else found
     if str(mended.get("resourceType")) not in TYPES:
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     key = ResourceKey(str(mended["resourceType"]), resource_id)
-    indexed = index(mended, key.type, base=base, resource_id=resource_id)
-    told = {issue.expression for issue in issues}
-    issues = (*issues, *(issue for issue in indexed.issues if issue.expression not in told))
-    if issues:
-        raise ServiceError(Category.UNPROCESSABLE, *issues)
+    indexed = index(mended, key.type, base=base, resource_id=resource_id, said=said)
+    if issues or indexed.issues:
+        told = {issue.expression for issue in issues}
+        more = [issue for issue in indexed.issues if issue.expression not in told]
+        raise ServiceError(Category.UNPROCESSABLE, *issues, *more)
     body = unstamped(mended, key)
     return Ready(Prepared(key, body, digest(body), indexed, fresh), names)
 

@@ -36,15 +36,19 @@ REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {
 def missing(resource: JsonObject) -> tuple[Issue, ...]:
     """What R4 requires and is not there."""
     resource_type = str(resource.get("resourceType"))
+    lacking = [
+        name for name in REQUIRED.get(resource_type, ()) if name not in resource and not _has(resource, name)
+    ]
     return tuple(
-        Issue("required", f"`{resource_type}.{name}` is missing", (f"{resource_type}.{name}",))
-        for name in REQUIRED.get(resource_type, ())
-        if not _has(resource, name)
+        [
+            Issue("required", f"`{resource_type}.{name}` is missing", (f"{resource_type}.{name}",))
+            for name in lacking
+        ]
     )
 
 
 def _has(resource: JsonObject, name: str) -> bool:
     if not name.endswith("[x]"):
-        return name in resource or f"_{name}" in resource
+        return f"_{name}" in resource
     stem = name.removesuffix("[x]")
     return any(one.startswith(stem) and one[len(stem) : len(stem) + 1].isupper() for one in resource)

@@ -8,6 +8,7 @@ future is no evidence, else one wrong clock would keep a resource as it is for e
 from __future__ import annotations
 
 from datetime import timedelta
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from store.fhir.instants import parse, to_datetime
@@ -44,11 +45,18 @@ def _instants(evidence: tuple[Json, ...], now: datetime) -> Iterator[str]:
         if not isinstance(text, str) or "T" not in text:
             continue
         try:
-            moment = to_datetime(parse(text).start)
+            moment, instant = _instant(text)
         except (ValueError, OverflowError):
             continue  # Whether it may stand there is for the validation to say.
         if moment <= now + AHEAD_MAX:
-            yield f"{moment.year:04}-{moment:%m-%dT%H:%M:%S.%f}Z"
+            yield instant
+
+
+@lru_cache(maxsize=1_024)
+def _instant(text: str) -> tuple[datetime, str]:
+    """A moment, and how it is compared. Remembered: all resources of a message are from about one time."""
+    moment = to_datetime(parse(text).start)
+    return moment, f"{moment.year:04}-{moment:%m-%dT%H:%M:%S.%f}Z"
 
 
 def _updated(element: JsonObject) -> Json:

@@ -25,7 +25,9 @@ def unstamped(resource: JsonObject, key: ResourceKey) -> Unstamped:
 
     Raises ServiceError `incorrect` for text that is not Unicode and for nesting past 250 levels.
     """
-    rest = {name: value for name, value in resource.items() if name not in ("resourceType", "id", "meta")}
+    rest = dict(resource)
+    for name in ("resourceType", "id", "meta"):
+        rest.pop(name, None)
     meta = resource.get("meta")
     kept = (
         {name: value for name, value in meta.items() if name not in ("versionId", "lastUpdated")}

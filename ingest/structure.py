@@ -1,4 +1,4 @@
-"""What R4's datatypes ask of any element, whatever resource it stands in: one walk, a table of rules by name.
+"""What R4's datatypes ask of any element, whatever resource it stands in: a table of rules by name.
 
 Who pushes a report, or anything by itself, is told of each fault. A report's companions are kept with theirs.
 Profiles and terminology are nobody's business here. https://hl7.org/fhir/R4/datatypes.html
@@ -8,33 +8,27 @@ from __future__ import annotations
 
 import binascii
 import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from store.fhir.datatypes import Number
+from store.fhir.datatypes import Number, listed
+from store.fhir.elements import EMPTY_TEXT, FAULTS_MAX, NULL, TOO_DEEP, Rules, walk
 from store.fhir.instants import parse
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
 
     from store.fhir.datatypes import Json, JsonObject
+    from store.fhir.elements import Rule
 
-    Where = tuple[Any, str] | None
-    """The place of an element as links to its parents; spelled only when there is something to say."""
-    Rule = Callable[[Json], str | None]
-    """What the value breaks, or None."""
-
-ISSUES_MAX: Final = 100
+ISSUES_MAX: Final = FAULTS_MAX
 """Issues told of one resource."""
-DEPTH_MAX: Final = 100
-"""Levels of elements. R4 has about ten."""
+BLANKS: Final = (EMPTY_TEXT, NULL)
+"""What `tolerances.without_blanks` mends."""
 DATA_MAX: Final = 1_000_000
 """Characters of Base64 that are looked at here; what is larger is decoded where it is stored."""
-BLANKS: Final = ("must not be an empty string", "must not be null")
-"""What `tolerances.without_blanks` mends."""
-EMPTY: Final = "must not be empty"
-"""https://hl7.org/fhir/R4/json.html: an array or object has content or is left out."""
-
+_NOT_R4: Final = "is not an element of R4"
+_NOT_A_REFERENCE: Final = "must be a Reference"
 _OID: Final = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9]\d*))+", re.ASCII)
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _DAY: Final = len("2026-11-22")
@@ -50,12 +44,14 @@ _OTHER_VERSIONS: Final[Mapping[str, frozenset[str]]] = {
     ),
 }
 """Elements that STU3 or R5 have and R4 has not: a report of another version is not what it seems."""
-_REFERENCES: Final[Mapping[str, frozenset[str]]] = {
-    "DiagnosticReport": frozenset(
+_REFERENCES: Final[Mapping[str, Sequence[str]]] = {
+    "DiagnosticReport": (
         "basedOn subject encounter performer resultsInterpreter specimen result imagingStudy".split()
     ),
 }
 """Elements that are a Reference, or several."""
+_CODES: Final = dict.fromkeys((TOO_DEEP, _NOT_R4, _NOT_A_REFERENCE), "structure")
+"""Rules that are not about a value."""
 _REFERENCE: Final = frozenset({"reference", "type", "identifier", "display", "id", "extension"})
 _INSTANTS: Final[Mapping[str, frozenset[str]]] = {
     "DiagnosticReport": frozenset({"issued"}),
@@ -65,91 +61,48 @@ _INSTANTS: Final[Mapping[str, frozenset[str]]] = {
 _ATTACHMENTS: Final = frozenset({"attachment", "presentedForm", "photo", "valueAttachment", "content"})
 
 
-def faults(resource: JsonObject) -> tuple[Issue, ...]:
-    """All that is wrong with the structure of a resource, at most `ISSUES_MAX` of it. No value is quoted."""
-    found: list[Issue] = []
+class Survey(NamedTuple):
+    """What the walk through a resource showed."""
+
+    faults: tuple[Issue, ...]
+    """All that is wrong with its structure, at most `ISSUES_MAX` of it. No value is quoted."""
+    said: Sequence[str]
+    """What it says to people: `store.search.index` takes it from here."""
+
+
+def survey(resource: JsonObject) -> Survey:
+    """Walk through all elements, once."""
     resource_type = str(resource.get("resourceType"))
-    _of_type(resource, resource_type, found)
-    _object(resource, (None, resource_type), found, 0)
-    return tuple(found[:ISSUES_MAX])
+    walked = walk(resource, _RULES, name=resource_type)
+    found = [_issue(*fault) for fault in walked.faults]
+    return Survey((*_of_type(resource, resource_type), *found)[:ISSUES_MAX], walked.said)
 
 
-def _of_type(resource: JsonObject, resource_type: str, found: list[Issue]) -> None:
-    for name in _OTHER_VERSIONS.get(resource_type, frozenset()) & resource.keys():
-        _tell(found, (None, resource_type), name, "is not an element of R4", "structure")
-    for name in _REFERENCES.get(resource_type, frozenset()) & resource.keys():
-        value = resource[name]
-        for one in value if isinstance(value, list) else [value]:
-            strange = isinstance(one, dict) and any(
-                key not in _REFERENCE and not key.startswith("_") for key in one
-            )
-            if strange:
-                _tell(found, (None, resource_type), name, "must be a Reference", "structure")
-    for name in _INSTANTS.get(resource_type, frozenset()) & resource.keys():
-        broken = _instant(resource[name])
+def faults(resource: JsonObject) -> tuple[Issue, ...]:
+    """All that is wrong with the structure of a resource."""
+    return survey(resource).faults
+
+
+def _of_type(resource: JsonObject, resource_type: str) -> Iterator[Issue]:
+    if resource_type in _OTHER_VERSIONS:
+        for name in [name for name in resource if name in _OTHER_VERSIONS[resource_type]]:
+            yield _issue(f"{resource_type}.{name}", _NOT_R4)
+    for name in _REFERENCES.get(resource_type, ()):
+        for one in listed(resource.get(name)):
+            if isinstance(one, dict) and not (one.keys() <= _REFERENCE or _is_reference(one)):
+                yield _issue(f"{resource_type}.{name}", _NOT_A_REFERENCE)
+    for name in _INSTANTS.get(resource_type, ()):
+        broken = _instant(resource[name]) if name in resource else None
         if broken is not None:
-            _tell(found, (None, resource_type), name, broken)
+            yield _issue(f"{resource_type}.{name}", broken)
 
 
-def _tell(found: list[Issue], where: Where, name: str, rule: str, code: str = "value") -> None:
-    if len(found) <= ISSUES_MAX:
-        path = _spelled((where, name))
-        found.append(Issue(code, f"`{path}` {rule}", (path,)))
+def _is_reference(element: JsonObject) -> bool:
+    return all(name in _REFERENCE or name.startswith("_") for name in element)
 
 
-def _spelled(where: Where) -> str:
-    names = []
-    while where is not None:
-        names.append(where[1])
-        where = where[0]
-    return ".".join(reversed(names)).replace(".[", "[")
-
-
-def _object(element: JsonObject, where: Where, found: list[Issue], depth: int) -> None:
-    if depth > DEPTH_MAX:
-        _tell(
-            found, where[0] if where else None, where[1] if where else "", "is nested too deep", "structure"
-        )
-        return
-    if "resourceType" in element and "text" in element and (broken := _narrative(element["text"])):
-        _tell(found, where, "text", broken)
-    for name, value in element.items():
-        rule = _RULES.get(name)
-        broken = rule(value) if rule is not None else None
-        if broken is not None:
-            _tell(found, where, _told(name), broken)
-        if value is None or value == "":
-            _tell(found, where, _told(name), BLANKS[value is None])
-        elif value == {}:
-            _tell(found, where, _told(name), EMPTY)
-        elif type(value) is dict:
-            _object(value, (where, _told(name)), found, depth + 1)
-        elif type(value) is list:
-            _list(value, where, _told(name), found, depth + 1)
-
-
-def _list(values: list[Json], where: Where, name: str, found: list[Issue], depth: int) -> None:
-    if not values:
-        _tell(found, where, name, EMPTY)
-    rule = _RULES_OF_ONE.get(name)
-    for number, value in enumerate(values):
-        if type(value) is dict:
-            broken = rule(value) if rule is not None else None
-            at = (where, f"{name}[{number}]")
-            if broken is not None:
-                _tell(found, *at, broken)
-            if value:
-                _object(value, at, found, depth + 1)
-            else:
-                _tell(found, *at, EMPTY)
-
-
-_NAME: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}", re.ASCII)
-
-
-def _told(name: str) -> str:
-    """A name as it may be told: one that is none of FHIR's might be a value that slipped."""
-    return name if _NAME.fullmatch(name) else "…"
+def _issue(path: str, rule: str) -> Issue:
+    return Issue(_CODES.get(rule, "value"), f"`{path}` {rule}", (path,))
 
 
 # --- the rules
@@ -254,7 +207,7 @@ def _meta(value: Json) -> str | None:
     return None
 
 
-_RULES: Final[Mapping[str, Rule]] = {
+_OF_VALUE: Final[Mapping[str, Rule]] = {
     "valueInstant": _instant,
     "valueDateTime": _date_time,
     "valueDate": _date,
@@ -268,9 +221,8 @@ _RULES: Final[Mapping[str, Rule]] = {
     **dict.fromkeys(_ATTACHMENTS, _attachment),
     "meta": _meta,
 }
-"""By the name of the element: R4 gives these names to one datatype each."""
-_RULES_OF_ONE: Final[Mapping[str, Rule]] = {
+_OF_MEMBER: Final[Mapping[str, Rule]] = {
     "period": _period,
     **dict.fromkeys(_ATTACHMENTS, _attachment),
 }
-"""The same for the members of a list."""
+_RULES: Final = Rules(_OF_VALUE, _OF_MEMBER, _narrative)

@@ -51,13 +51,15 @@ class Mended(NamedTuple):
 
 def _listed(resource: JsonObject) -> JsonObject:
     lists = _LISTS.get(str(resource.get("resourceType")), frozenset())
-    lone = [name for name in lists if isinstance(resource.get(name), dict)]
+    lone = [name for name, value in resource.items() if isinstance(value, dict) and name in lists]
     if not lone:
         return resource
     return {name: [value] if name in lone else value for name, value in resource.items()}
 
 
 def _without_empty(resource: JsonObject) -> JsonObject:
+    if all(resource.values()):
+        return resource
     empty = [name for name, value in resource.items() if isinstance(value, str | list | dict) and not value]
     return {name: value for name, value in resource.items() if name not in empty} if empty else resource
 

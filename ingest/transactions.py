@@ -15,8 +15,8 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from ingest.bundles import Interaction, entries_of, interaction
-from ingest.structure import DEPTH_MAX
 from store.errors import Category, ServiceError
+from store.fhir.elements import DEPTH_MAX
 from store.fhir.issues import Issue
 from store.resources import ResourceKey
 

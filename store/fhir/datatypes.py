@@ -56,35 +56,32 @@ class Path:
     `telecom[system=phone]` keeps those elements whose child says so.
     """
 
-    __slots__ = ("child", "names", "text", "wanted")
+    __slots__ = ("below", "child", "first", "text", "wanted")
 
     def __init__(self, text: str) -> None:
         path, _, test = text.removesuffix("]").partition("[")
         self.text = path
-        self.names = tuple(path.split("."))
+        self.first, *below = path.split(".")
+        self.below = tuple(below)
         self.child, _, self.wanted = test.partition("=")
 
     def values(self, resource: JsonObject) -> list[Json]:
         """All values at the path, in order; empty when absent."""
-        if self.child:
-            found = self._all(resource)
-            return [one for one in found if isinstance(one, dict) and one.get(self.child) == self.wanted]
-        return self._all(resource)
+        return list(self.within(listed(resource.get(self.first))))
 
-    def _all(self, resource: JsonObject) -> list[Json]:
-        if len(self.names) == 1:  # Nearly all of them; the general walk costs three times as much.
-            return list(_listed(resource.get(self.text)))
-        found: list[Json] = [resource]
-        for name in self.names:
+    def within(self, found: Sequence[Json]) -> Sequence[Json]:
+        """The same, given what stands at the first element of the path."""
+        for name in self.below:
             found = [
-                child for parent in found if isinstance(parent, dict) for child in _listed(parent.get(name))
+                child for parent in found if isinstance(parent, dict) for child in listed(parent.get(name))
             ]
-            if not found:
-                break
+        if self.child:
+            return [one for one in found if isinstance(one, dict) and one.get(self.child) == self.wanted]
         return found
 
 
-def _listed(value: Json) -> Sequence[Json]:
+def listed(value: Json) -> Sequence[Json]:
+    """What stands at an element, one or many; nothing for null."""
     if value is None:
         return ()
     return value if isinstance(value, list) else (value,)
@@ -107,5 +104,5 @@ def object_of(value: Json, path: str) -> JsonObject:
 
 def objects_of(element: JsonObject, name: str, path: str) -> Iterator[JsonObject]:
     """The objects of a child list; a lone object counts as a list of one."""
-    for value in _listed(element.get(name)):
+    for value in listed(element.get(name)):
         yield object_of(value, f"{path}.{name}")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 MICROSECOND: Final = 1
@@ -49,8 +50,12 @@ ABSENT: Final = Interval(MISSING, MISSING)
 """The interval of a resource without that date."""
 
 
+@lru_cache(maxsize=4_096)
 def parse(text: str) -> Interval:
-    """All instants that a partial date stands for. Raises ValueError, which never quotes the text."""
+    """All instants that a partial date stands for. Raises ValueError, which never quotes the text.
+
+    Remembered: the results of a report share its date. What is no date is not, so all are short.
+    """
     match = _PATTERN.fullmatch(text)
     if match is None:
         message = "not a FHIR date: yyyy[-mm[-dd[Thh:mm[:ss[.fff]][Z|±hh:mm]]]]"

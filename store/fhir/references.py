@@ -26,6 +26,9 @@ class Target(NamedTuple):
 
 def parse(text: str, *, base: str | None = None) -> Target:
     """Take a reference apart; `base` is our own, so that an absolute reference to us becomes relative."""
+    match = RELATIVE.fullmatch(text)
+    if match is not None:
+        return Target(text, match[1])
     match = _LOCAL.fullmatch(text)
     if match is None:
         return Target(text, None)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
     from store.resources import ResourceKey
-    from store.search.index import Field
+    from store.search.readers import Field
 
 SECRET: Final = "erasures"  # noqa: S105 -- the name of one
 KEY: Final = "key"

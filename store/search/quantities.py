@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import re
 from decimal import Decimal
+from functools import lru_cache
 from math import nextafter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from store.fhir.datatypes import Malformed, Number, object_of, text_of
 from store.search.escapes import escape, split, unescape
+from store.search.strings import REMEMBERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -116,15 +118,28 @@ def index(value: Json, path: str) -> StoredQuantity | None:
         raise Malformed(f"{path}.value", "must be a number")
     exact = float(text)
     comparator = text_of(quantity, "comparator", path)
-    system, code, unit = (text_of(quantity, name, path) for name in ("system", "code", "unit"))
+    system, code = text_of(quantity, "system", path), text_of(quantity, "code", path)
+    unit = text_of(quantity, "unit", path)
+    units = list(_units(system, code, unit))
+    if comparator is None:
+        return StoredQuantity(lo=exact, hi=exact, units=units)
     return StoredQuantity(
-        lo=_LOW.get(comparator, float)(exact),
-        hi=_HIGH.get(comparator, float)(exact),
-        units=_units(system, code, unit),
+        lo=_LOW.get(comparator, float)(exact), hi=_HIGH.get(comparator, float)(exact), units=units
     )
 
 
 def _units(system: str | None, code: str | None, unit: str | None) -> list[str]:
+    short = len(system or "") + len(code or "") + len(unit or "") <= REMEMBERED
+    return _remembered_units(system, code, unit) if short else _spelled_units(system, code, unit)
+
+
+@lru_cache(maxsize=1_024)
+def _remembered_units(system: str | None, code: str | None, unit: str | None) -> list[str]:
+    """They come from small sets and repeat in each result."""
+    return _spelled_units(system, code, unit)
+
+
+def _spelled_units(system: str | None, code: str | None, unit: str | None) -> list[str]:
     found = [escape(text) for text in (code, unit) if text]
     if system:
         found += [f"{escape(system)}|", f"{escape(system)}|{escape(code or '')}"]

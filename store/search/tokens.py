@@ -9,14 +9,16 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
-from store.fhir.datatypes import Malformed, Number, object_of, objects_of, text_of
+import orjson
+
+from store.fhir.datatypes import Malformed, Number, listed, object_of, objects_of, text_of
 from store.search.escapes import escape, split, unescape
-from store.search.strings import words
+from store.search.strings import REMEMBERED, words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from store.fhir.datatypes import Json
+    from store.fhir.datatypes import Json, JsonObject
     from store.search.parameters import Parameter
 
 _V2: Final = "http://terminology.hl7.org/CodeSystem/v2-"
@@ -76,21 +78,32 @@ def _spell(system: str | None, code: str | None) -> str:
 
 def spellings(system: str | None, code: str | None, *, folded: bool) -> Sequence[str]:
     """What is stored for one coding or identifier."""
-    return _folded_spellings(system, code) if folded else _spellings(system, code)
+    if folded and code is not None:
+        short = len(code) + len(system or "") <= REMEMBERED
+        return _folded_spellings(system, code) if short else _spellings(system, code.casefold())
+    return _spellings(system, code)
 
 
 @lru_cache(maxsize=8_192)
-def _folded_spellings(system: str | None, code: str | None) -> Sequence[str]:
+def _folded_spellings(system: str | None, code: str) -> Sequence[str]:
     """Codes come from small sets and repeat in each report; identifiers do not, and stay out of memory."""
-    return _spellings(system, None if code is None else code.casefold())
+    return _spellings(system, code.casefold())
 
 
 def _spellings(system: str | None, code: str | None) -> Sequence[str]:
     if system:
-        system = canonical_system(system)
-        partial = [_spell(system, None)]
-        return partial if code is None else [_spell(None, code), _spell(system, code), *partial]
-    return [] if code is None else [_spell(None, code), _spell("", code)]
+        partial = _partial(system) if len(system) <= REMEMBERED else _spell(canonical_system(system), None)
+        if code is None:
+            return (partial,)
+        code = escape(code)
+        return (code, partial + code, partial)
+    return () if code is None else (_spell(None, code), _spell("", code))
+
+
+@lru_cache(maxsize=1_024)
+def _partial(system: str) -> str:
+    """`system|`, what the spellings of its codes begin with."""
+    return _spell(canonical_system(system), None)
 
 
 def parse(text: str, parameter: Parameter) -> str:
@@ -129,59 +142,113 @@ def is_bare(spelling: str) -> bool:
 
 def index(value: Json, parameter: Parameter, path: str) -> Sequence[str]:
     """The stored spellings of a code, boolean, Coding, CodeableConcept, Identifier or ContactPoint."""
+    if isinstance(value, dict):
+        return _of_object(value, parameter, path)
     if isinstance(value, str):
-        code = value.casefold() if parameter.folded else value
-        if parameter.system is not None:
-            return [_spell(None, code), _spell(parameter.system, None)]
-        return [_spell(None, code)] if parameter.plain else spellings(None, code, folded=False)
+        return _of_text(value, parameter)
     if isinstance(value, bool):
-        return ["true" if value else "false"]
+        return ("true" if value else "false",)
     if isinstance(value, int | float | Number) or value is None:
         raise Malformed(path, "must be a code, a Coding, a CodeableConcept or an Identifier")
-    element = object_of(value, path)
+    raise Malformed(path, "must be an object")
+
+
+def _of_text(text: str, parameter: Parameter) -> Sequence[str]:
+    code = text.casefold() if parameter.folded else text
+    if parameter.system is not None:
+        return (_spell(None, code), _spell(parameter.system, None))
+    return (_spell(None, code),) if parameter.plain else _spellings(None, code)
+
+
+def _of_object(element: JsonObject, parameter: Parameter, path: str) -> Sequence[str]:
     if "coding" in element:
-        return [
-            spelling
-            for coding in objects_of(element, "coding", path)
-            for spelling in _coding(coding, f"{path}.coding", folded=parameter.folded)
-        ]
+        codings, at = listed(element["coding"]), f"{path}.coding"
+        if len(codings) == 1:
+            return _coding(codings[0], at, folded=parameter.folded)
+        return [spelling for one in codings for spelling in _coding(one, at, folded=parameter.folded)]
     if "value" in element:
         system = None if parameter.plain else text_of(element, "system", path)
         text = text_of(element, "value", path)
         if parameter.plain:
-            return [] if text is None else [_spell(None, text.casefold() if parameter.folded else text)]
+            return () if text is None else (_spell(None, text.casefold() if parameter.folded else text),)
         return spellings(system, text, folded=parameter.folded)
     return _coding(element, path, folded=parameter.folded)
 
 
-def presence(found: Iterable[tuple[Json, str]]) -> list[str]:
-    """Whether one of the elements is there and not `false`: `true` also for the dateTime of a choice."""
-    for value, path in found:
-        if not isinstance(value, bool | str):
-            raise Malformed(path, "must be a boolean or a date")
-    return ["true" if any(value is not False for value, _ in found) else "false"]
+def present(value: Json, path: str) -> bool:
+    """Whether an element that is there is not `false`: so the dateTime of a choice is `true`."""
+    if not isinstance(value, bool | str):
+        raise Malformed(path, "must be a boolean or a date")
+    return value is not False
 
 
 def texts(values: Iterable[Json]) -> list[str]:
     """The words that `:text` looks at: CodeableConcept.text, Coding.display, Identifier.type.text."""
-    return [word for value in values for text in _texts(value) for word in _words(text)]
+    said: list[str] = []
+    for value in values:
+        if isinstance(value, dict):
+            _gather(value, said)
+    return [word for text in said for word in _words(text)]
+
+
+def _words(text: str) -> Sequence[str]:
+    return _remembered_words(text) if len(text) <= REMEMBERED else words(text)
 
 
 @lru_cache(maxsize=8_192)
-def _words(text: str) -> Sequence[str]:
+def _remembered_words(text: str) -> Sequence[str]:
     """Displays of codes repeat in each report, as the codes do."""
     return words(text)
 
 
-def _texts(value: Json) -> Iterator[str]:
-    if not isinstance(value, dict):
-        return
-    for text in (value.get("text"), value.get("display")):
-        if isinstance(text, str):
-            yield text
-    for inner in (value.get("coding"), value.get("type")):
-        for one in inner if isinstance(inner, list) else (inner,):
-            yield from _texts(one)
+def said(value: Json, parameter: Parameter, path: str) -> tuple[Sequence[str], Sequence[str]]:
+    """The spellings of a value, and its words.
+
+    Codes come from small sets and repeat in each report, so what they give is remembered by their JSON.
+    Identifiers and addresses do not, and stay out of memory.
+    """
+    if parameter.folded and not parameter.plain:
+        if isinstance(value, str):
+            if len(value) <= REMEMBERED:
+                return _remembered_text(value, parameter), ()
+        elif (json := _json(value)) is not None and len(json) <= _JSON_MAX:
+            return _remembered_value(json, parameter, path)
+    return index(value, parameter, path), texts((value,))
+
+
+_JSON_MAX: Final = 1_000
+"""Bytes of the longest JSON of a coded value that is remembered."""
+
+
+def _json(value: Json) -> bytes | None:
+    """None for what has numbers with digits of their own, or text that cannot be encoded."""
+    try:
+        return orjson.dumps(value)
+    except orjson.JSONEncodeError:
+        return None
+
+
+@lru_cache(maxsize=4_096)
+def _remembered_value(json: bytes, parameter: Parameter, path: str) -> tuple[Sequence[str], Sequence[str]]:
+    value = orjson.loads(json)
+    return tuple(index(value, parameter, path)), tuple(texts((value,)))
+
+
+@lru_cache(maxsize=4_096)
+def _remembered_text(text: str, parameter: Parameter) -> Sequence[str]:
+    return _of_text(text, parameter)
+
+
+def _gather(element: JsonObject, said: list[str]) -> None:
+    if isinstance(text := element.get("text"), str):
+        said.append(text)
+    if isinstance(display := element.get("display"), str):
+        said.append(display)
+    for name in ("coding", "type"):
+        if name in element:
+            for inner in listed(element[name]):
+                if isinstance(inner, dict):
+                    _gather(inner, said)
 
 
 def of_type(values: Iterable[Json]) -> list[str]:
@@ -194,7 +261,8 @@ def of_type(values: Iterable[Json]) -> list[str]:
             continue
         kind = object_of(identifier["type"], "identifier.type")
         for coding in objects_of(kind, "coding", "identifier.type"):
-            system, code = (text_of(coding, name, "identifier.type.coding") for name in ("system", "code"))
+            system = text_of(coding, "system", "identifier.type.coding")
+            code = text_of(coding, "code", "identifier.type.coding")
             if system and code:
                 found.append(_of_type(system, code, text))
     return found
@@ -202,7 +270,7 @@ def of_type(values: Iterable[Json]) -> list[str]:
 
 def _of_type(system: str, code: str, value: str) -> str:
     # The type is a code, so without case; the value belongs to an identifier.
-    return f"{_spell(canonical_system(system), code.casefold())}|{escape(value)}"
+    return f"{spellings(system, code, folded=True)[1]}|{escape(value)}"
 
 
 def parse_of_type(text: str) -> str:

@@ -7,12 +7,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 from store.search.rows.builders import date, registered, token, uri, words
-from store.search.rows.parameter import SearchType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Mapping
 
-    from store.fhir.datatypes import Path
     from store.search.rows.parameter import Parameter
 
 COMMON: Final = (
@@ -45,20 +43,6 @@ class ResourceType:
     def keyed(self) -> tuple[Parameter, ...]:
         """The rows with entries in the `keyed` index."""
         return tuple(row for row in self.rows if row.keyed or row.scoped)
-
-    @cached_property
-    def by_element(self) -> Mapping[str, Sequence[tuple[Parameter, Path]]]:
-        """What looks into an element of the resource, by the element's name."""
-        found: dict[str, list[tuple[Parameter, Path]]] = {}
-        for row in self.rows:
-            for path in row.paths:
-                found.setdefault(path.names[0], []).append((row, path))
-        return found
-
-    @cached_property
-    def always(self) -> tuple[Parameter, ...]:
-        """The rows that store something for every resource: dates, and whether an element is there."""
-        return tuple(row for row in self.rows if row.paths and (row.type is SearchType.DATE or row.presence))
 
     @cached_property
     def rows(self) -> tuple[Parameter, ...]:

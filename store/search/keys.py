@@ -1,0 +1,132 @@
+"""The entries of the `keyed` index: which spellings of a resource are worth one, compiled once per type.
+
+They repeat what `fields` hold as `name=spelling`, alone and together with the patient, so that one index
+serves all.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from store.fhir.references import parse as parse_reference
+from store.search import tokens
+from store.search.parameters import TYPES, Parameter, SearchType
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from store.search.readers import Fields
+
+CONTAINED: Final = "contained"
+"""The name of the entries that say which types a resource contains."""
+
+
+def key(name: str, spelling: str) -> str:
+    """An entry of the `keyed` index."""
+    return f"{name}={spelling}"
+
+
+def scoped_key(patient_key: str, name: str, spelling: str) -> str:
+    """An entry that holds the patient too."""
+    return f"{patient_key}&{name}={spelling}"
+
+
+class _Keyed(NamedTuple):
+    """A row with entries."""
+
+    name: str
+    start: str
+    """`name=`; empty when there are only entries together with the patient."""
+    scoped: str
+    """`&name=`; empty when there are none of those."""
+    tokens: bool
+
+
+class _KeyedReference(NamedTuple):
+    """The same for a reference."""
+
+    name: str
+    start: str
+    narrowed: bool
+    """Whether what points at a Patient has its entries under another parameter."""
+    identified: str
+    """What entries of identifiers start with."""
+    held: tuple[str, str]
+    """Where those are."""
+
+
+class _Plan(NamedTuple):
+    patient: _KeyedReference | None
+    """Its entries come first, and into those that hold the patient too."""
+    others: Sequence[_Keyed | _KeyedReference]
+
+
+@cache
+def _plan(resource_type: str) -> _Plan:
+    """The table's rows for a type, compiled once."""
+    row = TYPES[resource_type]
+    patient = row.by_name.get("patient")
+    others = [
+        _of_reference(one) if one.type is SearchType.REFERENCE else _of(one)
+        for one in row.keyed
+        if one is not patient
+    ]
+    return _Plan(None if patient is None else _of_reference(patient), others)
+
+
+def _of(row: Parameter) -> _Keyed:
+    start = key(row.name, "") if row.keyed else ""
+    scoped = scoped_key("", row.name, "") if row.scoped else ""
+    return _Keyed(row.name, start, scoped, row.type is SearchType.TOKEN)
+
+
+def _of_reference(row: Parameter) -> _KeyedReference:
+    held = (f"{row.name}:identifier", f"{row.name}>identifier")
+    narrowed = row.narrower is not None
+    return _KeyedReference(row.name, key(row.name, ""), narrowed, key(row.identifier_key, ""), held)
+
+
+def keys_of(resource_type: str, fields: Fields) -> list[str]:
+    """The entries of a resource with these fields."""
+    patient, others = _plan(resource_type)
+    patients = [] if patient is None else _reference_keys(patient, fields)
+    keys = list(patients)
+    for row in others:
+        if isinstance(row, _KeyedReference):
+            keys += _reference_keys(row, fields)
+        elif row.name in fields:
+            held = fields[row.name]
+            codes = _codes(held) if row.tokens else [str(one) for one in held]
+            if row.start:
+                keys += [row.start + code for code in codes]
+            if row.scoped:
+                keys += [one + row.scoped + code for one in patients for code in codes]
+    return keys
+
+
+def _codes(spellings: Iterable[object]) -> list[str]:
+    """The codes among the spellings of a token, each without its system."""
+    # Where nothing is escaped, a bar parts system and code.
+    return [
+        s for s in spellings if isinstance(s, str) and ("|" not in s or ("\\" in s and tokens.is_bare(s)))
+    ]
+
+
+def _reference_keys(row: _KeyedReference, fields: Fields) -> list[str]:
+    keys = [
+        row.start + spelling
+        for spelling in fields.get(row.name, ())
+        if isinstance(spelling, str) and not (row.narrowed and names_patient(spelling))
+    ]
+    for held in row.held:
+        if held in fields:
+            # With the system as well: they are few, and a chain then needs no second look.
+            keys += [row.identified + str(s) for s in fields[held] if tokens.bare(str(s))]
+    return keys
+
+
+def names_patient(spelling: str) -> bool:
+    """Whether a reference's spelling says that it points at a Patient."""
+    # As `patient` itself is indexed; the first test spares most others the second.
+    return "Patient/" in spelling and parse_reference(spelling).type == "Patient"
