@@ -20,9 +20,11 @@ BODY: Final[web.RequestKey[bytearray]] = web.RequestKey("body")
 async def body_of(request: web.Request) -> bytearray:
     """All of it, decoded. Raises 413 past the limit of the application, 408 when it is too slow."""
     if BODY not in request:
-        arrived = request.content.is_eof()
+        if request.content.is_eof():  # All of it is here: nothing is waited for.
+            request[BODY] = await _read(request)
+            return request[BODY]
         try:
-            async with asyncio.timeout(None if arrived else request.app[INGEST_SETTINGS].body_seconds):
+            async with asyncio.timeout(request.app[INGEST_SETTINGS].body_seconds):
                 request[BODY] = await _read(request)
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="the body took too long to arrive") from None
