@@ -32,7 +32,7 @@ _TOO_LARGE: Final = Issue("too-long", "the resource is larger than a stored docu
 _FAULT: Final = Issue("exception", "the database refused an operation")
 
 
-class guarded:  # noqa: N801 -- reads as the verb it is; as a generator it cost twice as much
+class guarded:  # noqa: N801 -- a verb; as a generator it costs a quarter more
     """One store operation under a deadline. `seconds` covers server selection, retries and the answer.
 
     The deadline is the driver's: a cancelled call would go on occupying its thread.

@@ -100,7 +100,7 @@ class Turns:
                 answers = [_answer(one) for one in turn]
         except Exception as error:  # noqa: BLE001 -- a turn that never ended would keep its thread for good
             answers = [error] * len(turn)
-        # Less than half of what a future of the pool costs the loop that waits for it.
+        # One call into the loop, where a future of the pool would wake one of the loop that wakes these.
         loop.call_soon_threadsafe(self._ended, turn, answers, loop)
 
 
