@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import sys
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from datetime import UTC, datetime
+from time import time
 from traceback import walk_tb
 from typing import TYPE_CHECKING, Any, Final
 
@@ -76,8 +77,16 @@ class JsonHandler(logging.Handler):
 
     @override
     def emit(self, record: logging.LogRecord) -> None:
-        self._lines.append(self.format(record))
-        if record.levelno < logging.WARNING and len(self._lines) < LINES_MAX:
+        self._write(self.format(record), record.levelno)
+
+    def say(self, line: bytes) -> None:
+        """A finished line at INFO."""
+        with self.lock or nullcontext():  # As `handle` does.
+            self._write(line.decode(), logging.INFO)
+
+    def _write(self, line: str, level: int) -> None:
+        self._lines.append(line)
+        if level < logging.WARNING and len(self._lines) < LINES_MAX:
             if len(self._lines) > 1:
                 return  # The first of them has seen to it.
             with suppress(RuntimeError):  # Outside of a loop, and in threads: at once.
@@ -105,28 +114,39 @@ def configure_logging(level: str) -> None:
 
 
 def log_fields(logger: logging.Logger, message: str, fields: Mapping[str, Any]) -> None:
-    """Log at INFO without looking for the caller: the request line is on the hot path."""
-    if logger.isEnabledFor(logging.INFO):
-        record = logging.LogRecord(logger.name, logging.INFO, "", 0, message, None, None)
-        record.__dict__.update(fields)
-        logger.handle(record)
+    """Log at INFO: the request line is on the hot path.
+
+    Where nobody but our handler would look at it, it is written without a record of it.
+    """
+    if not logger.isEnabledFor(logging.INFO):
+        return
+    handlers = logging.root.handlers
+    if len(handlers) == 1 and isinstance(handlers[0], JsonHandler) and not logger.handlers:
+        handlers[0].say(_line(time(), "INFO", logger.name, message, _allowed(fields)))
+        return
+    record = logging.LogRecord(logger.name, logging.INFO, "", 0, message, None, None)
+    record.__dict__.update(fields)
+    logger.handle(record)
 
 
 def render_record(record: logging.LogRecord) -> bytes:
     """The line's bytes, without the line end."""
-    line: dict[str, Any] = {
-        "time": datetime.fromtimestamp(record.created, UTC),
-        "level": record.levelname,
-        "logger": record.name,
-    }
-    if record.name.partition(".")[0] in OURS:
-        line["message"] = record.msg
-        line.update((name, value) for name, value in record.__dict__.items() if name in FIELDS)
-    else:
-        line["message"] = f"{record.module}:{record.lineno}"
+    ours = record.name.partition(".")[0] in OURS
+    message = record.msg if ours else f"{record.module}:{record.lineno}"
+    fields = _allowed(record.__dict__) if ours else {}
     if record.exc_info and record.exc_info[1] is not None:
-        line["errors"] = list(_chain(record.exc_info[1]))
-        line["frames"] = list(_frames(record.exc_info[2]))[-FRAMES_MAX:]
+        fields["errors"] = list(_chain(record.exc_info[1]))
+        fields["frames"] = list(_frames(record.exc_info[2]))[-FRAMES_MAX:]
+    return _line(record.created, record.levelname, record.name, message, fields)
+
+
+def _allowed(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if name in FIELDS}
+
+
+def _line(seconds: float, level: str, logger: str, message: object, fields: Mapping[str, Any]) -> bytes:
+    moment = datetime.fromtimestamp(seconds, UTC)
+    line = {"time": moment, "level": level, "logger": logger, "message": message, **fields}
     return orjson.dumps(line, default=_kind, option=orjson.OPT_UTC_Z)
 
 

@@ -44,12 +44,13 @@ LETTER: Final = f"{LETTERS}/{{id:[0-9a-f-]{{36}}}}"
 def routes() -> tuple[Route, ...]:
     """All rows, whatever the role. Without a scope the handler asks `Principal.may` for each entry."""
     return (
+        # No id is `_search`.
+        Route("search-post", "POST", SEARCH, search.search_type_post, Group.SEARCH, "s", body=FORM_BODIES),
         # Before the rows of all types: a Binary is read and written in its own content type, too.
         Route("create-binary", "POST", BINARIES, binary.create, Group.WRITE, "c", negotiates=False),
         Route("read-binary", "GET", BINARY, binary.read, Group.READ, negotiates=False),
         Route("update-binary", "PUT", BINARY, binary.update, Group.WRITE, "u", negotiates=False),
         Route("vread-binary", "GET", BINARY_VERSION, binary.vread, Group.READ, negotiates=False),
-        Route("search-post", "POST", SEARCH, search.search_type_post, Group.SEARCH, "s", body=FORM_BODIES),
         Route("search", "GET", ALL, search.search_type, Group.SEARCH, "s"),
         Route("create", "POST", ALL, keeping("create", ingest.create), Group.WRITE, "c", body=FHIR_BODIES),
         Route("read", "GET", ONE, read.read, Group.READ, "r"),

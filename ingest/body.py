@@ -20,9 +20,13 @@ BODY: Final[web.RequestKey[bytearray]] = web.RequestKey("body")
 async def body_of(request: web.Request) -> bytearray:
     """All of it, decoded. Raises 413 past the limit of the application, 408 when it is too slow."""
     if BODY not in request:
-        arrived = request.content.is_eof()
+        if request.content.is_eof():  # All of it is here: nothing is waited for.
+            body = bytearray(request.content.read_nowait())
+            _bound(request, body)
+            request[BODY] = body
+            return body
         try:
-            async with asyncio.timeout(None if arrived else request.app[INGEST_SETTINGS].body_seconds):
+            async with asyncio.timeout(request.app[INGEST_SETTINGS].body_seconds):
                 request[BODY] = await _read(request)
         except TimeoutError:
             raise web.HTTPRequestTimeout(text="the body took too long to arrive") from None
@@ -30,17 +34,22 @@ async def body_of(request: web.Request) -> bytearray:
 
 
 async def _read(request: web.Request) -> bytearray:
-    body, limit = bytearray(), request.client_max_size
-    # What has a length has its room; what is compressed, or tells none, takes it as it grows.
-    told = request.content_length is not None and hdrs.CONTENT_ENCODING not in request.headers
-    room = None if told else request.get(ROOM)
+    body = bytearray()
     while chunk := await request.content.readany():
         body += chunk
-        if limit and len(body) > limit:
-            raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=len(body))
-        if room is not None:
-            room.take(len(body))
+        _bound(request, body)
     return body
+
+
+def _bound(request: web.Request, body: bytearray) -> None:
+    """Refuse what is too much for one, or for all together."""
+    limit, size = request.client_max_size, len(body)
+    if limit and size > limit:
+        raise web.HTTPRequestEntityTooLarge(max_size=limit, actual_size=size)
+    room = request.get(ROOM)
+    # What has a length has its room; what is compressed, or tells none, takes it as it grows.
+    if room is not None and (request.content_length is None or hdrs.CONTENT_ENCODING in request.headers):
+        room.take(size)
 
 
 def let_go(request: web.Request) -> None:

@@ -13,6 +13,10 @@ for it, the event loop then stands still. Measured: a quarter of a search's time
 def unique_id() -> str:
     """A random UUID."""
     # As `UUID` writes it, in a third of the time.
-    digits = f"{_RANDOM.getrandbits(128):032x}"
-    variant = "89ab"[int(digits[16], 16) & 3]
-    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"
+    digits = f"{_RANDOM.getrandbits(128) & _OPEN | _VERSION_4:032x}"
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+_VERSION_4: Final = (0x4 << 76) | (0x8 << 60)
+"""The bits of the version and of the variant."""
+_OPEN: Final = (1 << 128) - 1 ^ (0xF << 76) ^ (0xC << 60)

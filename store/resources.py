@@ -152,8 +152,7 @@ def present(found: Stored | Gone | None) -> Stored:
             raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One match of a search, or what it brought along: which resource, and its stored bytes."""
 
     key: ResourceKey

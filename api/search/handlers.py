@@ -77,43 +77,40 @@ async def _searchset(request: web.Request, resource_type: str, pairs: Sequence[P
     if explains and not request[PRINCIPAL].is_admin:
         issue = Issue("forbidden", f"`{EXPLAIN}` needs a token with the scope `{ADMIN}`", (EXPLAIN,))
         raise ServiceError(Category.FORBIDDEN, issue)
-    now = from_datetime(request.app[CLOCK]()).start
-    following = await _following(request, resource_type, pairs, now)
-    search = following or _first(request, resource_type, pairs, now)
+    app, base = request.app, base_of(request)
+    now = from_datetime(app[CLOCK]()).start
+    search = await _following(request, resource_type, pairs, Context(app[LIMITS], base, now))
+    if search is None:
+        strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
+        search = _first(request, resource_type, pairs, Context(app[LIMITS], base, now, strict))
+    _refuse_unbounded(request[TENANT], search)
     asker = Asker(
-        request.app[RESOURCES],
+        app[RESOURCES],
         request[TENANT].tenant,
-        base_of(request),
-        request.app[PAGE_SECRET],
+        base,
+        app[PAGE_SECRET],
         request[PRINCIPAL].may,
         explains,
     )
     return bundle(asker, await ask(asker, search))
 
 
-def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair], now: int) -> Search:
+def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair], context: Context) -> Search:
     _known(resource_type)
-    strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
-    context = Context(request.app[LIMITS], base_of(request), now, strict)
-    search = begin(resource_type, pairs, context, link_seconds=request.app[SETTINGS].page_token_seconds)
-    _refuse_unbounded(request[TENANT], search)
-    return search
+    return begin(resource_type, pairs, context, link_seconds=request.app[SETTINGS].page_token_seconds)
 
 
 async def _following(
-    request: web.Request, resource_type: str, pairs: Sequence[Pair], now: int
+    request: web.Request, resource_type: str, pairs: Sequence[Pair], context: Context
 ) -> Search | None:
     """The page that a link leads to: the query is in the token."""
-    tenant, app = str(request[TENANT].tenant), request.app
-    secret, seconds = app[PAGE_SECRET], now // SECOND
-    state = follow(pairs, of=resource_type, tenant=tenant, secret=secret, now_seconds=seconds)
+    app, whose, seconds = request.app, request[TENANT].tenant, context.now // SECOND
+    state = follow(pairs, of=resource_type, tenant=str(whose), secret=app[PAGE_SECRET], now_seconds=seconds)
     if state is None:
         return None
-    keeping = await app[POLICIES].remembered(request[TENANT].tenant)
+    keeping = await app[POLICIES].remembered(whose)
     refuse_older(state, days=keeping.policy.page_token_days, now_seconds=seconds)
-    search = resume(state, Context(app[LIMITS], base_of(request), state.now))
-    _refuse_unbounded(request[TENANT], search)
-    return search
+    return resume(state, context._replace(now=state.now))
 
 
 def _known(resource_type: str) -> ResourceType:

@@ -5,9 +5,10 @@ https://hl7.org/fhir/R4/bundle.html#searchset
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
-from typing import TYPE_CHECKING, NamedTuple
-from urllib.parse import urlencode
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import quote_plus
 
 from api.search.page_token import PageState, seal
 
@@ -31,7 +32,7 @@ def links(state: PageState, page: Page, *, base: str, tenant: str, secret: bytes
     def to(target: PageState) -> str:
         return f"{root}?_page={seal(target, tenant=tenant, secret=secret)}"
 
-    query = urlencode(state.pairs, safe=":/|,$")
+    query = "&".join([f"{_quoted(name)}={_quoted(value)}" for name, value in state.pairs])
     yield Link("self", (f"{root}?{query}" if query else root) if state.position is None else to(state))
     if page.next is not None or page.previous is not None or state.position is not None:
         yield Link("first", to(replace(state, position=None)))
@@ -39,3 +40,11 @@ def links(state: PageState, page: Page, *, base: str, tenant: str, secret: bytes
         yield Link("previous", to(replace(state, position=page.previous)))
     if page.next is not None:
         yield Link("next", to(replace(state, position=page.next)))
+
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_.~:/|,$-]*")
+
+
+def _quoted(text: str) -> str:
+    """A name or a value as it stands in a URL; most of them as they are."""
+    return text if _PLAIN.fullmatch(text) else quote_plus(text, safe=":/|,$")

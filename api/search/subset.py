@@ -212,7 +212,7 @@ def cut(entry: Entry, summary: Summary, elements: Sequence[str] = ()) -> Entry:
     else:
         names = row.always.union(elements or ("text",))
         kept = {name: value for name, value in decode(entry.raw).items() if _is_one_of(name, names)}
-    return replace(entry, raw=dump(_tagged(kept)))
+    return entry._replace(raw=dump(_tagged(kept)))
 
 
 def _narrowed(value: Json, path: str, parts: Mapping[str, frozenset[str]]) -> Json:

@@ -25,6 +25,7 @@ OPEN_END: Final = 2**62
 """A Period without end reaches to here."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND: Final = timedelta(microseconds=1)
 _YEAR_MAX: Final = 9999
 _PAST_THE_LAST: Final = 253_402_300_800 * SECOND
 """The end of the year 9999, for which datetime has no name."""
@@ -108,7 +109,7 @@ def _offset(zone: str | None) -> int:
 
 
 def _since_epoch(moment: datetime) -> int:
-    return (moment - _EPOCH) // timedelta(microseconds=1)
+    return (moment - _EPOCH) // _MICROSECOND
 
 
 def from_datetime(moment: datetime) -> Interval:

@@ -7,21 +7,22 @@ Nothing is copied onto the referring side, so an answer is right whenever the ta
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.search.conditions import condition
 from store.search.criteria import Chain, Has, SearchQuery, steps
 from store.search.index import CONTAINED, key
-from store.search.plan import plan
+from store.search.joins import FEW, IDENTIFIERS, led_to
+from store.search.plan import plan, targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from store.mongo.view import View
-    from store.search.criteria import Clause
+    from store.search.criteria import Clause, Resolved
     from store.tenancy import Tenant
 
 
@@ -85,6 +86,18 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
             raise ServiceError(Category.INCORRECT, Issue("too-costly", text, (step.parameter.name,)))
         resolved[step] = tuple(found)
     return resolved
+
+
+TOGETHER_MAX: Final = 200
+"""Targets that one look-up for several searches may find."""
+
+
+def look_up(view: View, tenant: Tenant, chains: Sequence[Chain], *, now: datetime) -> Resolved:
+    """Where chains by identifier lead, of several searches of a tenant at once; none that leads to many."""
+    find = targets(str(tenant), chains, limit=TOGETHER_MAX + 1, now=now)
+    found = view.find(find, {"_id": 0, "type": 1, "id": 1, IDENTIFIERS: 1})
+    led = {chain: led_to(chain, found) for chain in chains} if len(found) <= TOGETHER_MAX else {}
+    return {chain: there for chain, there in led.items() if len(there) <= FEW}
 
 
 def _referred(documents: Iterable[Mapping[str, Any]], name: str, resource_type: str) -> list[str]:

@@ -1,33 +1,38 @@
 """Searches on MongoDB: chains resolved, one find for the page, a count when it takes one.
 
 All of one search runs in one turn of a driver thread (`turns`), so it is written as plain calls of the
-synchronous driver that Motor is made of.
+synchronous driver that Motor is made of. Quick searches of one turn share a connection, and one look-up of
+where their chains by identifier lead, at a moment that they then read as well.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections import defaultdict
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from store.errors import Category, ServiceError
 from store.mongo import includes
 from store.mongo.commands import examined, projection
 from store.mongo.guard import guarded
-from store.mongo.lookups import resolve
+from store.mongo.lanes import Lane
+from store.mongo.lookups import look_up, resolve
 from store.mongo.turns import Turns
 from store.mongo.view import MomentForgottenError, View
 from store.resources import Entry, Page, ResourceKey
-from store.search.criteria import Position, Total
+from store.search.criteria import Chain, Position, Total, flat, steps
 from store.search.drivers import drives
+from store.search.joins import joinable, shareable
 from store.search.plan import Explanation, joined, plan
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
     from store.mongo.client import Database
-    from store.search.criteria import Moment, SearchQuery
+    from store.search.criteria import Moment, Resolved, SearchQuery
     from store.search.plan import FindPlan
     from store.settings import StoreSettings
     from store.tenancy import Tenant
@@ -36,6 +41,28 @@ QUICK_THREADS: Final = 4
 """For searches that an index entry drives. More threads only fight for the interpreter."""
 QUICK_TOGETHER: Final = 8
 """Quick searches that share a turn: each takes well under a millisecond."""
+
+
+@dataclass(slots=True)
+class _Search:
+    """One search that waits for its turn, and what the turn shares with it."""
+
+    searches: Searches
+    tenant: Tenant
+    query: SearchQuery
+    lane: Lane | None = None
+    moment: Moment | None = None
+    """That of the look-up."""
+    targets: Resolved = field(default_factory=dict)
+
+    def __call__(self, left: float) -> Page:
+        return self.searches.take(self, left)
+
+    @property
+    def chain(self) -> Chain | None:
+        """Where it leads can be looked up with others. A page link has a moment of its own."""
+        chain = joinable(flat(self.query.clauses)) if self.query.as_of is None else None
+        return chain if chain is not None and shareable(chain) else None
 
 
 class Searches:
@@ -53,7 +80,9 @@ class Searches:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
-        self._quick = Turns(threads=QUICK_THREADS, jobs_max=QUICK_TOGETHER, name="search")
+        self._quick = Turns(
+            threads=QUICK_THREADS, jobs_max=QUICK_TOGETHER, name="search", around=self._together
+        )
         # A search without a driving entry may run to its deadline: it holds up only its like.
         self._slow = Turns(threads=settings.pool_size // 4 or 1, jobs_max=1, name="search-scan")
 
@@ -68,7 +97,7 @@ class Searches:
         quick = drives(query) and not any(one.iterate for one in query.includes)
         turns = self._quick if quick else self._slow
         seconds = self._settings.search_timeout_seconds
-        return await turns.run(lambda left: self._search(tenant, query, left), seconds=seconds)
+        return await turns.run(_Search(self, tenant, query), seconds=seconds)
 
     async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
         """See the port."""
@@ -77,16 +106,55 @@ class Searches:
 
     # --- in a thread
 
-    def _search(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Page:
+    @contextmanager
+    def _together(self, turn: Sequence[_Search], left: float) -> Iterator[None]:
+        """What searches of one turn share."""
+        lane = Lane(self._database)
+        asking: dict[Tenant, list[tuple[_Search, Chain]]] = defaultdict(list)
+        for search in turn:
+            search.lane = lane
+            if (chain := search.chain) is not None:
+                asking[search.tenant].append((search, chain))
+        try:
+            for tenant, asked in asking.items():
+                self._look_up(lane, tenant, asked, left)
+            yield
+        finally:
+            lane.give_back()
+
+    def _look_up(
+        self, lane: Lane, tenant: Tenant, asked: Sequence[tuple[_Search, Chain]], left: float
+    ) -> None:
+        """Without an answer, each search follows its chain itself, and fails itself."""
+        if left <= 0:
+            return
+        view = View(self._database, None, lane=lane)
+        chains = [chain for _, chain in asked]
+        with suppress(ServiceError, MomentForgottenError), guarded(self._metrics, "look_up", seconds=left):
+            led = look_up(view, tenant, chains, now=self._clock())
+            for search, _ in asked:
+                search.moment, search.targets = view.moment, led
+
+    def take(self, search: _Search, seconds: float) -> Page:
+        """In its turn: the page."""
+        tenant, query = search.tenant, search.query
         with guarded(self._metrics, "search", seconds=seconds):
             try:
-                return self._at(View(self._database, query.as_of), tenant, query, seconds)
+                view = View(self._database, query.as_of or search.moment, lane=search.lane)
+                return self._at(view, tenant, query, seconds, search.targets)
             except MomentForgottenError:
                 # Pages go on from where they were, through what is there now.
-                return self._at(View(self._database, None, latest=True), tenant, query, seconds)
+                return self._at(View(self._database, None, latest=True), tenant, query, seconds, {})
 
-    def _at(self, view: View, tenant: Tenant, query: SearchQuery, seconds: float) -> Page:
-        find = self._plan(view, tenant, query)
+    def _at(
+        self,
+        view: View,
+        tenant: Tenant,
+        query: SearchQuery,
+        seconds: float,
+        targets: Resolved,
+    ) -> Page:
+        find = self._plan(view, tenant, query, targets)
         fields = {**projection(find), **includes.projection(query.includes)}
         documents = view.find(find, fields) if query.count else []
         page = _page(query, find, documents, view.moment)
@@ -106,13 +174,17 @@ class Searches:
     def _explain(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Explanation:
         with guarded(self._metrics, "explain", seconds=seconds):
             view = View(self._database, None, latest=True)
-            find = self._plan(view, tenant, query)
+            chain = _Search(self, tenant, query).chain
+            led = {} if chain is None else look_up(view, tenant, [chain], now=self._clock())
+            find = self._plan(view, tenant, query, led)
             explained = view.explain(find, projection(find))
         documents, keys, returned, stages = examined(explained)
         return Explanation(find.shape, find.hint, documents, keys, returned, tuple(stages))
 
-    def _plan(self, view: View, tenant: Tenant, query: SearchQuery) -> FindPlan:
+    def _plan(self, view: View, tenant: Tenant, query: SearchQuery, targets: Resolved) -> FindPlan:
         now = self._clock()
+        if all(step in targets for step in steps(query.clauses)):  # As it is without any.
+            return plan(str(tenant), query, resolved=targets, now=now)
         at_once = joined(str(tenant), query, now=now)
         if at_once is not None:
             return at_once

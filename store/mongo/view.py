@@ -19,6 +19,7 @@ from store.search.criteria import Moment
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from store.mongo.lanes import Lane
     from store.search.plan import FindPlan
 
 _FORGOTTEN: Final = frozenset((239, 246))
@@ -34,8 +35,16 @@ class MomentForgottenError(Exception):
 class View:
     """Reads of one moment. What is found is durable, and includes all that was acknowledged before."""
 
-    def __init__(self, database: Any, moment: Moment | None, *, latest: bool = False) -> None:  # noqa: ANN401 -- pymongo's
+    def __init__(
+        self,
+        database: Any,  # noqa: ANN401 -- pymongo's
+        moment: Moment | None,
+        *,
+        latest: bool = False,
+        lane: Lane | None = None,
+    ) -> None:
         self._database = database
+        self._lane = lane
         self._latest = latest
         self._at = None if moment is None else Timestamp(*moment)
 
@@ -85,7 +94,7 @@ class View:
 
     def _command(self, command: dict[str, Any]) -> dict[str, Any]:
         try:
-            cursor: dict[str, Any] = self._database.command(command)["cursor"]
+            cursor: dict[str, Any] = (self._lane or self._database).command(command)["cursor"]
         except AutoReconnect:
             # As the driver does for its own finds; a primary may just have changed. The deadline stays.
             cursor = self._database.command(command)["cursor"]

@@ -1,13 +1,14 @@
-"""A chain followed within one command: its targets are found, and from there what refers to them.
+"""Chains by identifier: followed within one command, or looked up together with those of other searches.
 
-The plan is made as if the chain led to one resource of unknown id, `Patient/|`; the index entries that name
-it become templates, filled in by the database for each target. An escaped entry never holds a bare bar.
+Within one command its targets are found, and from there what refers to them. The plan is made as if the chain
+led to one resource of unknown id, `Patient/|`; the index entries that name it become templates, filled in by
+the database for each target. An escaped entry never holds a bare bar.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from store.search.criteria import Chain, Tokens, steps
 from store.search.tokens import bare
@@ -21,6 +22,12 @@ PLACE: Final = "|"
 """Stands for the id of a target."""
 TARGETS: Final = "targets"
 """The variable that holds the targets as references."""
+IDENTIFIER: Final = "identifier"
+IDENTIFIERS: Final = f"index.{IDENTIFIER}"
+FEW: Final = 8
+"""Identifiers that a chain may name, and targets that it may lead to, to be looked up with others."""
+
+_NOTHING: Final[frozenset[str]] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,29 @@ def _identifies(inner: Clause) -> bool:
         and inner.parameter.keyed == 1
         and not inner.negated
         and all(map(bare, inner.spellings))
+    )
+
+
+def shareable(chain: Chain) -> bool:
+    """Whether its targets can be looked up together with those of other chains."""
+    named = [spellings_of(inner) for _, inner in chain.inner]
+    return all(named) and sum(map(len, named)) <= FEW
+
+
+def spellings_of(inner: Clause) -> tuple[str, ...]:
+    """The identifiers that a clause behind a chain asks for; empty: it asks for something else."""
+    return inner.spellings if isinstance(inner, Tokens) and inner.parameter.field == IDENTIFIERS else ()
+
+
+def led_to(chain: Chain, documents: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
+    """Of what was found for several chains, the targets of this one: `Type/id`."""
+    asked = {target: frozenset(spellings_of(inner)) for target, inner in chain.inner}
+    return tuple(
+        [
+            f"{one['type']}/{one['id']}"
+            for one in documents
+            if not asked.get(one["type"], _NOTHING).isdisjoint(one["index"][IDENTIFIER])
+        ]
     )
 
 

@@ -13,16 +13,18 @@ from typing import TYPE_CHECKING, NamedTuple
 from store.search.conditions import any_of, condition
 from store.search.criteria import flat, steps
 from store.search.drivers import driver_of
-from store.search.joins import Join, join, joinable, places
+from store.search.index import key
+from store.search.joins import IDENTIFIER, IDENTIFIERS, Join, join, joinable, places, spellings_of
 from store.search.shapes import shape
 from store.search.sorting import order_of
 from store.search.strings import LAST
+from store.search.tokens import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from store.search.criteria import Clause, Filter, Position, Resolved, SearchQuery
+    from store.search.criteria import Chain, Clause, Filter, Position, Resolved, SearchQuery
     from store.search.drivers import Driver
     from store.search.sorting import Expression
 
@@ -86,6 +88,25 @@ def joined(tenant: str, query: SearchQuery, *, now: datetime) -> FindPlan | None
         return None
     within = {name: value for name, value in found.filter.items() if name != "keys"}
     return replace(_ordered(query, found._replace(filter=within)), join=made)
+
+
+def targets(tenant: str, chains: Iterable[Chain], *, limit: int, now: datetime) -> FindPlan:
+    """One find for the targets of several chains by identifier; `joins.led_to` tells whose they are."""
+    inner = [one for chain in chains for one in chain.inner]
+    spellings = sorted({spelling for _, clause in inner for spelling in spellings_of(clause)})
+    return FindPlan(
+        filter={
+            "tenant": tenant,
+            "type": {"$in": sorted({target for target, _ in inner})},
+            "expires_at": {"$gt": now},
+            "keys": {"$in": sorted({key(IDENTIFIER, bare(spelling)) for spelling in spellings})},
+            IDENTIFIERS: {"$in": spellings},
+        },
+        sort=(),
+        limit=limit,
+        hint="keyed",
+        described=lambda: "targets",
+    )
 
 
 class _Matching(NamedTuple):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -13,7 +14,7 @@ from store.errors import Category, ServiceError
 from store.mongo.turns import Turns
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 SECONDS = 30.0
 
@@ -118,3 +119,40 @@ async def test_one_that_nobody_waits_for_any_more_is_not_begun(turns: Turns) -> 
     gate.opened.set()
     await asyncio.gather(first, kept)
     assert begun == ["kept"]
+
+
+async def test_what_is_around_a_turn_sees_its_jobs_once() -> None:
+    seen: list[tuple[list[object], bool]] = []
+
+    @contextmanager
+    def around(jobs: Sequence[object], left: float) -> Iterator[None]:
+        seen.append((list(jobs), 0 < left <= SECONDS))
+        yield
+        seen.append(([], True))
+
+    turns = Turns(threads=1, jobs_max=3, name="test", around=around)
+    gate = Gate()
+    first = await held(turns, gate)
+    jobs = [partial(_answer, number) for number in range(3)]
+    waiting = [asyncio.create_task(turns.run(job, seconds=SECONDS)) for job in jobs]
+    await asyncio.sleep(0)
+    gate.opened.set()
+    assert await asyncio.gather(first, *waiting) == ["gate", 0, 1, 2]
+    assert seen == [([gate.job], True), ([], True), (jobs, True), ([], True)]
+    turns.close()
+
+
+async def test_a_failure_around_a_turn_reaches_all_in_it_and_nobody_else() -> None:
+    fails = iter([True, False])
+
+    @contextmanager
+    def around(_: Sequence[object], __: float) -> Iterator[None]:
+        if next(fails):
+            raise ServiceError(Category.FAULT)
+        yield
+
+    turns = Turns(threads=1, jobs_max=3, name="test", around=around)
+    with pytest.raises(ServiceError):
+        await turns.run(partial(_answer, 1), seconds=SECONDS)
+    assert await turns.run(partial(_answer, 2), seconds=SECONDS) == 2
+    turns.close()

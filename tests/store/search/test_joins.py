@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from store.search.joins import PLACE, joinable
-from store.search.plan import FindPlan, joined
+from store.search.joins import FEW, PLACE, joinable, led_to, shareable
+from store.search.plan import FindPlan, joined, targets
 from tests.support.reports import NOW, TENANT, query_of
 
 ID = "patient.identifier"
@@ -83,3 +83,49 @@ def test_the_plan_itself_names_no_entries() -> None:
     assert plan is not None
     assert "keys" not in plan.filter
     assert plan.hint == "keyed"
+
+
+def chain_of(value: str, name: str = ID) -> Any:
+    return joinable(query_of((name, value)).clauses)
+
+
+@pytest.mark.parametrize(
+    ("value", "name", "is_shared"),
+    [
+        ("urn:m|1", ID, True),
+        ("1", ID, True),
+        (",".join(map(str, range(FEW))), ID, True),
+        (",".join(map(str, range(FEW + 1))), ID, False),
+        ("urn:m|1", "subject.identifier", True),
+        # Each type that it is tried on counts.
+        (",".join(map(str, range(FEW // 4 + 1))), "subject.identifier", False),
+    ],
+)
+def test_which_chains_are_looked_up_with_others(value: str, name: str, is_shared: bool) -> None:
+    assert shareable(chain_of(value, name)) == is_shared
+
+
+def test_of_what_was_found_for_several_each_chain_takes_its_own() -> None:
+    documents = [
+        {"type": "Patient", "id": "p1", "index": {"identifier": ["1", "urn:m|1", "urn:m|"]}},
+        {"type": "Patient", "id": "p2", "index": {"identifier": ["1", "urn:n|1", "urn:n|", "2", "|2"]}},
+        {"type": "Group", "id": "g1", "index": {"identifier": ["1", "|1"]}},
+    ]
+    assert led_to(chain_of("urn:m|1"), documents) == ("Patient/p1",)
+    assert led_to(chain_of("urn:n|1,2"), documents) == ("Patient/p2",)
+    assert led_to(chain_of("1"), documents) == ("Patient/p1", "Patient/p2")
+    assert led_to(chain_of("|1", "subject.identifier"), documents) == ("Group/g1",)
+    assert led_to(chain_of("urn:o|1"), documents) == ()
+
+
+def test_one_look_up_asks_for_the_targets_of_all() -> None:
+    chains = [chain_of("urn:m|1"), chain_of("1,urn:n|2", "subject:Group.identifier")]
+    look_up = targets(TENANT, chains, limit=9, now=NOW)
+    assert look_up.filter == {
+        "tenant": TENANT,
+        "type": {"$in": ["Group", "Patient"]},
+        "expires_at": {"$gt": NOW},
+        "keys": {"$in": ["identifier=1", "identifier=2"]},
+        "index.identifier": {"$in": ["1", "urn:m|1", "urn:n|2"]},
+    }
+    assert (look_up.limit, look_up.hint, look_up.shape) == (9, "keyed", "targets")
