@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from itertools import repeat
+from itertools import count, repeat
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
@@ -31,10 +31,31 @@ _FULL: Final = Issue("transient", "too many writes are waiting; nothing was stor
 _LATE: Final = Issue("timeout", "the database did not answer in time; the same can be sent again")
 
 
+class _Submission(Generic[Done]):
+    """Works handed in together: one future for all, for one for each would cost as much as the writes."""
+
+    __slots__ = ("answers", "future", "missing")
+
+    def __init__(self, works: int) -> None:
+        self.answers: dict[int, Done | BaseException] = {}
+        self.missing = works
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def answer(self, place: int, answer: Done | BaseException) -> None:
+        """What became of one work; the last one wakes the waiter, if it still waits."""
+        self.answers[place] = answer
+        self.missing -= 1
+        if not self.missing and not self.future.done():
+            self.future.set_result(None)
+
+
 class _Waiting(NamedTuple, Generic[Work, Done]):
     work: Work
+    name: str
+    """What no other work of its group may have."""
     size: int
-    future: asyncio.Future[Done]
+    submission: _Submission[Done]
+    place: int
     until: float
     """On the monotonic clock: past it, it is not begun."""
 
@@ -72,25 +93,29 @@ class GroupCommit(Generic[Work, Done]):
     async def submit(self, works: Sequence[Work]) -> list[Done]:
         """Commit these; returns when all are durable.
 
-        Raises ServiceError when the queue is full or MongoDB is away, before any of them is begun, or when
-        the group's turn does not come in time.
+        Raises ServiceError when the queue is full or MongoDB is away, before any of them is begun, when
+        the group's turn does not come in time, or when one of them is refused.
         """
+        return all_done(await self.outcomes(works))
+
+    async def outcomes(self, works: Sequence[Work]) -> list[Done | BaseException]:
+        """The same, with what would be raised for one of them in its place. Raises what stops all."""
         if self._pulse is not None:
             self._pulse.check()
+        if not works:
+            return []
         sizes = [self._size(work) for work in works]
-        self._check_room(len(works), sum(sizes))
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Done]] = [loop.create_future() for _ in works]
+        size = sum(sizes)
+        self._check_room(len(works), size)
+        submission: _Submission[Done] = _Submission(len(works))
         until = monotonic() + self._settings.store_timeout_seconds
-        self._waiting.extend(map(_Waiting, works, sizes, futures, repeat(until)))
-        self._bytes += sum(sizes)
+        names = map(self._same, works)
+        self._waiting.extend(map(_Waiting, works, names, sizes, repeat(submission), count(), repeat(until)))
+        self._bytes += size
         self._start()
         self._metrics.queue(len(self._waiting), self._bytes)
-        done = await asyncio.gather(*futures, return_exceptions=True)
-        for result in done:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in done if not isinstance(result, BaseException)]
+        await submission.future
+        return [submission.answers[place] for place in range(len(works))]
 
     def _check_room(self, works: int, size: int) -> None:
         """Refuse what does not fit; what is larger than the whole queue goes when nobody waits."""
@@ -116,7 +141,7 @@ class GroupCommit(Generic[Work, Done]):
             if not group:
                 return  # Its resource is being written: the group that ends starts the next one.
             task = asyncio.create_task(self._run(group))
-            self._under_way[task] = frozenset(self._same(one.work) for one in group)
+            self._under_way[task] = frozenset([one.name for one in group])
             task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
@@ -134,9 +159,11 @@ class GroupCommit(Generic[Work, Done]):
         total, now = 0, monotonic()
         while self._waiting and len(group) < self._settings.commit_operations_max:
             if self._waiting[0].until <= now:  # The groups before it ran to their deadlines.
-                _answer(self._next(), ServiceError(Category.TIMEOUT, _LATE))
+                late = self._next()
+                late.submission.answer(late.place, ServiceError(Category.TIMEOUT, _LATE))
                 continue
-            name, total = self._same(self._waiting[0].work), total + self._waiting[0].size
+            _, name, size, *_ = self._waiting[0]
+            total += size
             if name in names or (group and total > self._settings.commit_bytes_max):
                 break
             names.add(name)
@@ -157,28 +184,28 @@ class GroupCommit(Generic[Work, Done]):
             if self._pulse is not None:
                 self._pulse.failed(error)
             for one in group:
-                _answer(one, error)
+                one.submission.answer(one.place, _for_all(error))
             if not isinstance(error, Exception):
                 raise
             return
         for one, result in zip(group, results, strict=True):
-            _answer(one, result)
+            answer = _for_all(result) if isinstance(result, ServiceError) else result
+            one.submission.answer(one.place, answer)
 
     def _refuse_waiting(self) -> None:
         """MongoDB is away: those not begun yet would only wait to hear so."""
         while self._waiting:
-            _answer(self._next(), refusal())
+            one = self._next()
+            one.submission.answer(one.place, refusal())
         self._metrics.queue(0, 0)
 
 
-def _answer(one: _Waiting[Work, Done], answer: Done | BaseException) -> None:
-    """Tell a waiter, if it still waits."""
-    if one.future.done():
-        return
-    if isinstance(answer, BaseException):
-        one.future.set_exception(_for_all(answer))
-    else:
-        one.future.set_result(answer)
+def all_done(answers: Sequence[Done | BaseException]) -> list[Done]:
+    """All answers; raises the first that is a refusal."""
+    for one in answers:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in answers if not isinstance(one, BaseException)]
 
 
 def _for_all(error: BaseException) -> BaseException:
