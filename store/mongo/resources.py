@@ -230,6 +230,24 @@ class MongoResources:
         """See the port."""
         await self._erasures.admit(tenant, resources)
 
+    async def put_each(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult | ServiceError]:
+        """See the port."""
+        answers: dict[int, PutResult | ServiceError] = {}
+        for number, one in enumerate(resources):
+            if self._is_too_large(one):
+                answers[number] = self._too_large()
+        fitting = [number for number in range(len(resources)) if number not in answers]
+        try:
+            done = await self._commits.outcomes([_write(tenant, resources[number]) for number in fitting])
+        except ServiceError as error:  # None of them was begun.
+            done = [ServiceError(error.category, *error.issues) for _ in fitting]
+        for number, outcome in zip(fitting, done, strict=True):
+            if isinstance(outcome, PutResult | ServiceError):
+                answers[number] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        return [answers[number] for number in range(len(resources))]
+
     async def delete(
         self, tenant: Tenant, key: ResourceKey, *, only_version: int | None = None
     ) -> Gone | None:
@@ -274,10 +292,15 @@ class MongoResources:
 
     def _check_sizes(self, resources: Sequence[Prepared]) -> None:
         """Raise ServiceError `too-large` when a resource is longer than one may be."""
-        most = self._settings.resource_bytes_max
-        if any(len(one.body.head) + len(one.body.tail) > most for one in resources):
-            text = f"a resource may have at most {most} bytes"
-            raise ServiceError(Category.TOO_LARGE, Issue("too-long", text))
+        if any(map(self._is_too_large, resources)):
+            raise self._too_large()
+
+    def _is_too_large(self, one: Prepared) -> bool:
+        return len(one.body.head) + len(one.body.tail) > self._settings.resource_bytes_max
+
+    def _too_large(self) -> ServiceError:
+        text = f"a resource may have at most {self._settings.resource_bytes_max} bytes"
+        return ServiceError(Category.TOO_LARGE, Issue("too-long", text))
 
     async def _commit_within(
         self, session: Session, writes: Sequence[_Write]

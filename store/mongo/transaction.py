@@ -90,6 +90,16 @@ class OpenCommit(Generic[Work, Done]):
                 raise one
         return [one for one in done if not isinstance(one, ServiceError)]
 
+    async def outcomes(self, works: Sequence[Work]) -> list[Done | BaseException]:
+        """Each on its own, one after the other: what is refused is not written, and the others are."""
+        answers: list[Done | BaseException] = []
+        for work in works:
+            try:
+                answers += await self.submit([work])
+            except ServiceError as error:
+                answers.append(error)
+        return answers
+
     async def drain(self) -> None:
         """Nothing is under way here but within the transaction."""
 
