@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -33,6 +32,7 @@ from ingest.preferences import handling, returned
 from ingest.push import Pusher
 from ingest.refusals import entry_keeper
 from ingest.transact import transact
+from ingest.unique import secret_id
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Outcome, ResourceKey
@@ -66,7 +66,7 @@ def _pusher(request: web.Request, *, documents: bool = True) -> Pusher:
         settings=app[INGEST_SETTINGS],
         limits=app[LIMITS],
         metrics=app[INGEST_METRICS],
-        new_id=request[REPLAY].new_id if REPLAY in request else push.random_id,
+        new_id=request[REPLAY].new_id if REPLAY in request else secret_id,
         refused=entry_keeper(request),
         documents=documents,
     )
@@ -246,7 +246,7 @@ async def answer_bundle(to: Pusher, bundle: JsonObject, *, name: str) -> list[di
     if bundle.get("type") == "transaction":
 
         async def work(unit: Unit) -> list[dict[str, Any]]:
-            within = replace(to, store=unit)
+            within = to._replace(store=unit)
             return await transact(within, unit, bundle, outside=to.store, version_of=if_match)
 
         return await to.store.atomically(work)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import uuid4
 
 from ingest import criteria, filing
 from ingest.attachments import holds_documents, refuse_file_id
 from ingest.prepare import Ready, prepare
+from ingest.unique import secret_id
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Outcome, PutResult, ResourceKey
@@ -44,13 +44,7 @@ class Pushed(NamedTuple):
     """What else is to be said of it."""
 
 
-def random_id() -> str:
-    """A new id."""
-    return str(uuid4())
-
-
-@dataclass(frozen=True, slots=True)
-class Pusher:
+class Pusher(NamedTuple):
     """One caller at one tenant: what every push needs to know."""
 
     store: ResourceStore
@@ -64,7 +58,7 @@ class Pusher:
     settings: IngestSettings
     limits: Limits
     metrics: IngestMetrics
-    new_id: Callable[[], str] = random_id
+    new_id: Callable[[], str] = secret_id
     """For creates. The replay of a dead letter brings its own, so that it makes no twins."""
     refused: Callable[[Sequence[RefusedEntry]], Awaitable[list[str | None]]] | None = None
     """Keeps refused entries of a Bundle as dead letters; gives each one's letter, where there is one."""
@@ -105,7 +99,7 @@ async def _create(to: Pusher, taken: Taken, *, as_id: str | None = None) -> Push
 def ready_to_create(to: Pusher, resource: JsonObject, *, as_id: str | None = None) -> Ready:
     """What a create puts into the store."""
     # An id of an earlier attempt is hardly ever there: that shows when it is written.
-    fresh = as_id is not None or to.new_id is random_id
+    fresh = as_id is not None or to.new_id is secret_id
     ready = prepare(resource, as_id or to.new_id(), base=to.base, fresh=fresh)
     return ready._replace(prepared=replace(ready.prepared, posted=True, only_absent=as_id is not None))
 

@@ -68,7 +68,7 @@ class Unstamped(NamedTuple):
 
 def instant(moment: datetime) -> bytes:
     """A UTC datetime as a FHIR instant with milliseconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.").encode() + b"%03dZ" % (moment.microsecond // 1000)
+    return moment.isoformat(timespec="milliseconds")[:23].encode() + b"Z"
 
 
 @dataclass(frozen=True, slots=True)

@@ -88,6 +88,7 @@ class GroupCommit(Generic[Work, Done]):
         self._waiting: deque[_Waiting[Work, Done]] = deque()
         self._bytes = 0
         """Of what waits."""
+        metrics.queue(lambda: len(self._waiting), lambda: self._bytes)
         self._under_way: dict[asyncio.Task[None], frozenset[str]] = {}
 
     async def submit(self, works: Sequence[Work]) -> list[Done]:
@@ -113,7 +114,6 @@ class GroupCommit(Generic[Work, Done]):
         self._waiting.extend(map(_Waiting, works, names, sizes, repeat(submission), count(), repeat(until)))
         self._bytes += size
         self._start()
-        self._metrics.queue(len(self._waiting), self._bytes)
         await submission.future
         return [submission.answers[place] for place in range(len(works))]
 
@@ -147,7 +147,6 @@ class GroupCommit(Generic[Work, Done]):
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
         self._start()
-        self._metrics.queue(len(self._waiting), self._bytes)
 
     def _take(self) -> list[_Waiting[Work, Done]]:
         """The next group: in order, within the limits, no resource twice or under way already.
@@ -197,7 +196,6 @@ class GroupCommit(Generic[Work, Done]):
         while self._waiting:
             one = self._next()
             one.submission.answer(one.place, refusal())
-        self._metrics.queue(0, 0)
 
 
 def all_done(answers: Sequence[Done | BaseException]) -> list[Done]:
