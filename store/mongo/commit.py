@@ -64,7 +64,8 @@ class GroupCommit(Generic[Work, Done]):
     """A bounded queue in front of a function that commits many at once.
 
     `commit` answers each of its works with a result or an exception; what it raises itself is the answer to
-    all. `same` names what two works of one group must not share (two writes to one resource).
+    all. `same` names what two works of one group must not share (two writes to one resource). `metrics` are
+    those of pushes: whatever else is committed together goes without.
     """
 
     def __init__(  # noqa: PLR0913 (all but the first keyword-only)
@@ -74,7 +75,7 @@ class GroupCommit(Generic[Work, Done]):
         same: Callable[[Work], str],
         size: Callable[[Work], int],
         settings: StoreSettings,
-        metrics: StoreMetrics,
+        metrics: StoreMetrics | None = None,
         pulse: Pulse | None = None,
     ) -> None:
         self._commit = commit
@@ -88,7 +89,8 @@ class GroupCommit(Generic[Work, Done]):
         self._waiting: deque[_Waiting[Work, Done]] = deque()
         self._bytes = 0
         """Of what waits."""
-        metrics.queue(lambda: len(self._waiting), lambda: self._bytes)
+        if metrics is not None:
+            metrics.queue(lambda: len(self._waiting), lambda: self._bytes)
         self._under_way: dict[asyncio.Task[None], frozenset[str]] = {}
 
     async def submit(self, works: Sequence[Work]) -> list[Done]:
@@ -127,7 +129,8 @@ class GroupCommit(Generic[Work, Done]):
         elif self._bytes + size > self._settings.commit_queue_bytes_max:
             reason = "bytes"
         if reason is not None:
-            self._metrics.rejected(reason)
+            if self._metrics is not None:
+                self._metrics.rejected(reason)
             raise ServiceError(Category.UNAVAILABLE, _FULL)
 
     async def drain(self) -> None:
@@ -167,7 +170,7 @@ class GroupCommit(Generic[Work, Done]):
                 break
             names.add(name)
             group.append(self._next())
-        if group:
+        if group and self._metrics is not None:
             self._metrics.commit(len(group))
         return group
 
