@@ -6,7 +6,6 @@ length takes more as it is read. What finds no room is told so at once.
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -15,17 +14,18 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
 BODIES: Final = "bodies"
 _NO_ROOM: Final = Issue("transient", "too many pushes are under way; nothing was stored, try again shortly")
 
 
 class Room:
-    """What one push takes."""
+    """What one push takes, until it is answered."""
 
-    def __init__(self, admission: Admission) -> None:
+    def __init__(self, admission: Admission, told: int) -> None:
         self._admission = admission
+        self._told = told
         self.size = 0
 
     def take(self, size: int) -> None:
@@ -34,6 +34,12 @@ class Room:
         if more > 0:
             self._admission.reserve(more, mine=self.size)
             self.size = size
+
+    def __enter__(self) -> None:
+        self.take(self._told)
+
+    def __exit__(self, *_: object) -> None:
+        self._admission.bytes -= self.size
 
 
 ROOM: Final[web.RequestKey[Room]] = web.RequestKey("room")
@@ -56,13 +62,7 @@ class Admission:
             raise ServiceError(Category.UNAVAILABLE, _NO_ROOM)
         self.bytes += size
 
-    @contextmanager
-    def room_for(self, request: web.Request) -> Iterator[None]:
-        """Room for this request's body, until it is answered."""
-        room = Room(self)
-        try:
-            room.take(min(request.content_length or 0, request.client_max_size))
-            request[ROOM] = room
-            yield
-        finally:
-            self.bytes -= room.size
+    def room_for(self, request: web.Request) -> Room:
+        """Room for this request's body, once it is entered."""
+        room = request[ROOM] = Room(self, min(request.content_length or 0, request.client_max_size))
+        return room

@@ -59,6 +59,11 @@ class Naming:
         return f"file-{hmac.digest(self.secret, named.encode(), sha256)[:20].hex()}"
 
 
+def may_hold_documents(body: bytes | bytearray, *, longer_than: int) -> bool:
+    """Whether the JSON in a body can hold any: they stand under `data`, which an escape may spell too."""
+    return len(body) > longer_than and (b'"data"' in body or rb"\u" in body)
+
+
 def holds_documents(resource: JsonObject, *, longer_than: int) -> bool:
     """Whether there is anything to take out."""
     # Serialising takes a tenth of the time of the walk, and is longer than any text in it.

@@ -20,17 +20,23 @@ BODY: Final[web.RequestKey[bytearray]] = web.RequestKey("body")
 async def body_of(request: web.Request) -> bytearray:
     """All of it, decoded. Raises 413 past the limit of the application, 408 when it is too slow."""
     if BODY not in request:
-        if request.content.is_eof():  # All of it is here: nothing is waited for.
-            body = bytearray(request.content.read_nowait())
-            _bound(request, body)
-            request[BODY] = body
-            return body
-        try:
-            async with asyncio.timeout(request.app[INGEST_SETTINGS].body_seconds):
-                request[BODY] = await _read(request)
-        except TimeoutError:
-            raise web.HTTPRequestTimeout(text="the body took too long to arrive") from None
+        request[BODY] = _arrived(request) if request.content.is_eof() else await _awaited(request)
     return request[BODY]
+
+
+def _arrived(request: web.Request) -> bytearray:
+    """Most bodies are there when their request is: nothing is waited for."""
+    body = bytearray(request.content.read_nowait())
+    _bound(request, body)
+    return body
+
+
+async def _awaited(request: web.Request) -> bytearray:
+    try:
+        async with asyncio.timeout(request.app[INGEST_SETTINGS].body_seconds):
+            return await _read(request)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout(text="the body took too long to arrive") from None
 
 
 async def _read(request: web.Request) -> bytearray:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING
 
-from ingest.attachments import Naming, Taken, holds_documents, take_out
+from ingest.attachments import Naming, Taken, take_out
 from store.attachments import references_to_files
 
 if TYPE_CHECKING:
@@ -22,10 +22,9 @@ if TYPE_CHECKING:
 
 async def taken_out(to: Pusher, resource: JsonObject) -> Taken:
     """The resource, or a Bundle of them, without the documents that are too long to stay inside."""
-    longer_than = to.settings.attachment_inline_bytes_max
-    if not holds_documents(resource, longer_than=longer_than):
+    if not to.holds_documents(resource):
         return Taken(resource)
-    naming = Naming(to.tenant, to.secret)
+    longer_than, naming = to.settings.attachment_inline_bytes_max, Naming(to.tenant, to.secret)
     # Hashing 30 MB takes a fifth of a second, in which others want to be served.
     return await asyncio.to_thread(take_out, resource, naming, longer_than=longer_than)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from hashlib import sha256
 from time import monotonic
 from types import MappingProxyType
@@ -245,7 +245,7 @@ def _take(reading: Iterator[Piece]) -> list[Piece]:
 async def pushed(to: Pusher, where: str, body: bytes) -> Result:
     """Push one body. Raises ServiceError when nothing is known of it and it must be pushed again."""
     tally = Tally()
-    one = replace(to, metrics=tally)
+    one = to._replace(metrics=tally)
     try:
         resource = decode(body)
         if resource.get("resourceType") != "Bundle":

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
-from uuid import uuid4
 
 from ingest import criteria, filing
-from ingest.attachments import refuse_file_id
-from ingest.prepare import prepare
+from ingest.attachments import holds_documents, refuse_file_id
+from ingest.prepare import Ready, prepare
+from ingest.unique import secret_id
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Outcome, PutResult, ResourceKey
@@ -44,13 +44,7 @@ class Pushed(NamedTuple):
     """What else is to be said of it."""
 
 
-def random_id() -> str:
-    """A new id."""
-    return str(uuid4())
-
-
-@dataclass(frozen=True, slots=True)
-class Pusher:
+class Pusher(NamedTuple):
     """One caller at one tenant: what every push needs to know."""
 
     store: ResourceStore
@@ -64,10 +58,17 @@ class Pusher:
     settings: IngestSettings
     limits: Limits
     metrics: IngestMetrics
-    new_id: Callable[[], str] = random_id
+    new_id: Callable[[], str] = secret_id
     """For creates. The replay of a dead letter brings its own, so that it makes no twins."""
     refused: Callable[[Sequence[RefusedEntry]], Awaitable[list[str | None]]] | None = None
     """Keeps refused entries of a Bundle as dead letters; gives each one's letter, where there is one."""
+    documents: bool = True
+    """Whether there may be documents in what is pushed that are too long to stay inside."""
+
+    def holds_documents(self, resource: JsonObject) -> bool:
+        """Whether a resource, or a Bundle of them, has documents that must be taken out."""
+        longest = self.settings.attachment_inline_bytes_max
+        return self.documents and holds_documents(resource, longer_than=longest)
 
 
 async def create(
@@ -90,11 +91,17 @@ async def create(
 
 
 async def _create(to: Pusher, taken: Taken, *, as_id: str | None = None) -> Pushed:
-    fresh = as_id is None and to.new_id is random_id
-    ready = prepare(taken.resource, as_id or to.new_id(), base=to.base, fresh=fresh)
-    prepared = replace(ready.prepared, posted=True, only_absent=as_id is not None)
-    [result] = await filing.put(to, [prepared], taken.files)
+    ready = ready_to_create(to, taken.resource, as_id=as_id)
+    [result] = await filing.put(to, [ready.prepared], taken.files)
     return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
+
+
+def ready_to_create(to: Pusher, resource: JsonObject, *, as_id: str | None = None) -> Ready:
+    """What a create puts into the store."""
+    # An id of an earlier attempt is hardly ever there: that shows when it is written.
+    fresh = as_id is not None or to.new_id is secret_id
+    ready = prepare(resource, as_id or to.new_id(), base=to.base, fresh=fresh)
+    return ready._replace(prepared=replace(ready.prepared, posted=True, only_absent=as_id is not None))
 
 
 async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, text: str) -> Pushed:
@@ -127,19 +134,42 @@ async def update(
     only_absent: bool = False,
 ) -> Pushed:
     """Store under the client's id, creating it when it is new. https://hl7.org/fhir/R4/http.html#update"""
+    _check_id(resource, key)
+    taken = await filing.taken_out(to, resource)
+    ready = ready_to_update(to, key, taken.resource, only_version=only_version, only_absent=only_absent)
+    [result] = await filing.put(to, [ready.prepared], taken.files)
+    return pushed(to, ready._replace(tolerances=(*taken.tolerances, *ready.tolerances)), result)
+
+
+def ready_to_update(
+    to: Pusher, key: ResourceKey, resource: JsonObject, *, only_version: int | None, only_absent: bool
+) -> Ready:
+    """What an update puts into the store."""
+    _check_id(resource, key)
+    ready = prepare(resource, key.id, base=to.base)
+    if only_version is None and not only_absent:
+        return ready
+    return ready._replace(
+        prepared=replace(ready.prepared, only_version=only_version, only_absent=only_absent)
+    )
+
+
+def _check_id(resource: JsonObject, key: ResourceKey) -> None:
     check_type(resource, key.type)
     if resource.get("id") != key.id:
         path = f"{key.type}.id"
         issue = Issue("invalid", f"`{path}` must be the id in the URL", (path,))
         raise ServiceError(Category.INCORRECT, issue)
     refuse_file_id(*key)
-    taken = await filing.taken_out(to, resource)
-    ready = prepare(taken.resource, key.id, base=to.base)
-    conditions = replace(ready.prepared, only_version=only_version, only_absent=only_absent)
-    [result] = await filing.put(to, [conditions], taken.files)
-    if result.outcome is Outcome.EXISTS:
+
+
+def pushed(to: Pusher, ready: Ready, result: PutResult | ServiceError) -> Pushed:
+    """What became of a resource, counted. Raises what the store refused it with, or what `*` forbids."""
+    if isinstance(result, ServiceError):
+        raise result
+    if result.outcome is Outcome.EXISTS and not ready.prepared.posted:
         raise ServiceError(Category.PRECONDITION, IS_THERE)
-    return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
+    return _counted(to, Pushed(result, ready.tolerances))
 
 
 async def delete(to: Pusher, key: ResourceKey, *, only_version: int | None = None) -> Gone | None:

@@ -5,7 +5,9 @@ https://hl7.org/fhir/R4/http.html#ops
 
 from __future__ import annotations
 
-from email.utils import format_datetime
+from email.utils import formatdate
+from functools import lru_cache
+from math import floor
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
@@ -58,7 +60,12 @@ def etag(version: int) -> str:
 
 def http_date(moment: datetime) -> str:
     """A moment as HTTP writes it, whole seconds."""
-    return format_datetime(moment, usegmt=True)
+    return _http_date(floor(moment.timestamp()))
+
+
+@lru_cache(maxsize=64)
+def _http_date(second: int) -> str:
+    return formatdate(second, usegmt=True)  # All pushes of a second have the same.
 
 
 def pushed(done: Pushed, *, base: str, prefer: str) -> web.Response:

@@ -13,7 +13,7 @@ from ingest import criteria, filing, patch, replies
 from ingest.bundles import at_entry
 from ingest.decode import decode
 from ingest.prepare import prepare
-from ingest.push import Pushed, check_scope, random_id
+from ingest.push import Pushed, check_scope
 from ingest.transactions import (
     Condition,
     Delete,
@@ -25,6 +25,7 @@ from ingest.transactions import (
     place,
     read_transaction,
 )
+from ingest.unique import secret_id
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored, present
@@ -108,7 +109,7 @@ async def _derived(to: Pusher, outside: ResourceStore, asked: Criteria) -> str:
     """
     derived = criteria.derived_id(to, asked, 0)
     there = await outside.get(to.tenant, ResourceKey(asked.type, derived))
-    return random_id() if isinstance(there, Stored) else derived
+    return secret_id() if isinstance(there, Stored) else derived
 
 
 async def _patched(to: Pusher, unit: Unit, asked: Sequence[Asked], found: Found) -> list[Asked]:

@@ -1,7 +1,9 @@
-"""Ids for things that nobody looks up by guessing: requests and response Bundles. Not for resources."""
+"""Ids: those of requests and response Bundles, which nobody looks up by guessing, and those of resources."""
 
 from __future__ import annotations
 
+import os
+from collections import deque
 from random import Random
 from typing import Final
 
@@ -10,13 +12,26 @@ _RANDOM: Final = Random()  # noqa: S311 -- no secret; seeded from the system onc
 for it, the event loop then stands still. Measured: a quarter of a search's time at 32 connections."""
 
 
+_SECRETS: Final[deque[str]] = deque()
+"""Random bytes of the system's, in hexadecimal; each is used once."""
+_SECRETS_BYTES: Final = 4_096
+"""Asked for at once, for the same reason."""
+
+
 def unique_id() -> str:
-    """A random UUID."""
+    """A random UUID, not for resources: the next ones can be told from those seen."""
+    return _uuid(f"{_RANDOM.getrandbits(128):032x}")
+
+
+def secret_id() -> str:
+    """A random UUID that cannot be guessed, as `uuid4` makes it."""
+    while not _SECRETS:
+        digits = os.urandom(_SECRETS_BYTES).hex()
+        _SECRETS.extend(digits[at : at + 32] for at in range(0, len(digits), 32))
+    return _uuid(_SECRETS.popleft())
+
+
+def _uuid(digits: str) -> str:
     # As `UUID` writes it, in a third of the time.
-    digits = f"{_RANDOM.getrandbits(128) & _OPEN | _VERSION_4:032x}"
-    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
-
-
-_VERSION_4: Final = (0x4 << 76) | (0x8 << 60)
-"""The bits of the version and of the variant."""
-_OPEN: Final = (1 << 128) - 1 ^ (0xF << 76) ^ (0xC << 60)
+    variant = "89ab"[int(digits[16], 16) & 3]
+    return f"{digits[:8]}-{digits[8:12]}-4{digits[13:16]}-{variant}{digits[17:20]}-{digits[20:]}"

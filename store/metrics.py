@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from prometheus_client import CollectorRegistry
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
@@ -67,10 +69,10 @@ class StoreMetrics:
         """Count one group commit."""
         self._commit_size.observe(size)
 
-    def queue(self, waiting: int, size: int) -> None:
-        """How many pushes wait for a group commit, and their bytes."""
-        self._commit_queue.set(waiting)
-        self._commit_queue_bytes.set(size)
+    def queue(self, waiting: Callable[[], int], size: Callable[[], int]) -> None:
+        """How many pushes wait for a group commit, and their bytes: asked when it is scraped."""
+        self._commit_queue.set_function(waiting)
+        self._commit_queue_bytes.set_function(size)
 
     def rejected(self, reason: str) -> None:
         """Count a push that was refused because there is no room or no database. From a fixed small set."""

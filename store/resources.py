@@ -68,7 +68,7 @@ class Unstamped(NamedTuple):
 
 def instant(moment: datetime) -> bytes:
     """A UTC datetime as a FHIR instant with milliseconds."""
-    return moment.strftime("%Y-%m-%dT%H:%M:%S.").encode() + b"%03dZ" % (moment.microsecond // 1000)
+    return moment.isoformat(timespec="milliseconds")[:23].encode() + b"Z"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +81,7 @@ class Prepared:
     """Of the content without versionId and lastUpdated: equal digests make no new version."""
     indexed: Indexed
     fresh: bool = False
-    """The id was made here for this push, so it cannot be stored yet and needs no look-up."""
+    """The id is new as far as anybody knows: it is looked up only when it turns out to be there."""
     only_absent: bool = False
     """Create, but never replace: what is there already answers with `Outcome.EXISTS`."""
     only_version: int | None = None
@@ -257,6 +257,9 @@ class ResourceStore(Protocol):
 
         Each write asks by itself; this is for what must happen to all of them or to none.
         """
+
+    async def put_each(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult | ServiceError]:
+        """The same for each on its own: what `put_many` would raise for one of them is its answer."""
 
     async def get(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
         """The current version, what is left of a deleted one, or None."""

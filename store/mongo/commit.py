@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from itertools import repeat
+from itertools import count, repeat
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
@@ -31,10 +31,31 @@ _FULL: Final = Issue("transient", "too many writes are waiting; nothing was stor
 _LATE: Final = Issue("timeout", "the database did not answer in time; the same can be sent again")
 
 
+class _Submission(Generic[Done]):
+    """Works handed in together: one future for all, for one for each would cost as much as the writes."""
+
+    __slots__ = ("answers", "future", "missing")
+
+    def __init__(self, works: int) -> None:
+        self.answers: dict[int, Done | BaseException] = {}
+        self.missing = works
+        self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+
+    def answer(self, place: int, answer: Done | BaseException) -> None:
+        """What became of one work; the last one wakes the waiter, if it still waits."""
+        self.answers[place] = answer
+        self.missing -= 1
+        if not self.missing and not self.future.done():
+            self.future.set_result(None)
+
+
 class _Waiting(NamedTuple, Generic[Work, Done]):
     work: Work
+    name: str
+    """What no other work of its group may have."""
     size: int
-    future: asyncio.Future[Done]
+    submission: _Submission[Done]
+    place: int
     until: float
     """On the monotonic clock: past it, it is not begun."""
 
@@ -43,7 +64,8 @@ class GroupCommit(Generic[Work, Done]):
     """A bounded queue in front of a function that commits many at once.
 
     `commit` answers each of its works with a result or an exception; what it raises itself is the answer to
-    all. `same` names what two works of one group must not share (two writes to one resource).
+    all. `same` names what two works of one group must not share (two writes to one resource). `metrics` are
+    those of pushes: whatever else is committed together goes without.
     """
 
     def __init__(  # noqa: PLR0913 (all but the first keyword-only)
@@ -53,7 +75,7 @@ class GroupCommit(Generic[Work, Done]):
         same: Callable[[Work], str],
         size: Callable[[Work], int],
         settings: StoreSettings,
-        metrics: StoreMetrics,
+        metrics: StoreMetrics | None = None,
         pulse: Pulse | None = None,
     ) -> None:
         self._commit = commit
@@ -67,30 +89,35 @@ class GroupCommit(Generic[Work, Done]):
         self._waiting: deque[_Waiting[Work, Done]] = deque()
         self._bytes = 0
         """Of what waits."""
+        if metrics is not None:
+            metrics.queue(lambda: len(self._waiting), lambda: self._bytes)
         self._under_way: dict[asyncio.Task[None], frozenset[str]] = {}
 
     async def submit(self, works: Sequence[Work]) -> list[Done]:
         """Commit these; returns when all are durable.
 
-        Raises ServiceError when the queue is full or MongoDB is away, before any of them is begun, or when
-        the group's turn does not come in time.
+        Raises ServiceError when the queue is full or MongoDB is away, before any of them is begun, when
+        the group's turn does not come in time, or when one of them is refused.
         """
+        return all_done(await self.outcomes(works))
+
+    async def outcomes(self, works: Sequence[Work]) -> list[Done | BaseException]:
+        """The same, with what would be raised for one of them in its place. Raises what stops all."""
         if self._pulse is not None:
             self._pulse.check()
+        if not works:
+            return []
         sizes = [self._size(work) for work in works]
-        self._check_room(len(works), sum(sizes))
-        loop = asyncio.get_running_loop()
-        futures: list[asyncio.Future[Done]] = [loop.create_future() for _ in works]
+        size = sum(sizes)
+        self._check_room(len(works), size)
+        submission: _Submission[Done] = _Submission(len(works))
         until = monotonic() + self._settings.store_timeout_seconds
-        self._waiting.extend(map(_Waiting, works, sizes, futures, repeat(until)))
-        self._bytes += sum(sizes)
+        names = map(self._same, works)
+        self._waiting.extend(map(_Waiting, works, names, sizes, repeat(submission), count(), repeat(until)))
+        self._bytes += size
         self._start()
-        self._metrics.queue(len(self._waiting), self._bytes)
-        done = await asyncio.gather(*futures, return_exceptions=True)
-        for result in done:
-            if isinstance(result, BaseException):
-                raise result
-        return [result for result in done if not isinstance(result, BaseException)]
+        await submission.future
+        return [submission.answers[place] for place in range(len(works))]
 
     def _check_room(self, works: int, size: int) -> None:
         """Refuse what does not fit; what is larger than the whole queue goes when nobody waits."""
@@ -102,7 +129,8 @@ class GroupCommit(Generic[Work, Done]):
         elif self._bytes + size > self._settings.commit_queue_bytes_max:
             reason = "bytes"
         if reason is not None:
-            self._metrics.rejected(reason)
+            if self._metrics is not None:
+                self._metrics.rejected(reason)
             raise ServiceError(Category.UNAVAILABLE, _FULL)
 
     async def drain(self) -> None:
@@ -116,13 +144,12 @@ class GroupCommit(Generic[Work, Done]):
             if not group:
                 return  # Its resource is being written: the group that ends starts the next one.
             task = asyncio.create_task(self._run(group))
-            self._under_way[task] = frozenset(self._same(one.work) for one in group)
+            self._under_way[task] = frozenset([one.name for one in group])
             task.add_done_callback(self._finished)
 
     def _finished(self, task: asyncio.Task[None]) -> None:
         del self._under_way[task]
         self._start()
-        self._metrics.queue(len(self._waiting), self._bytes)
 
     def _take(self) -> list[_Waiting[Work, Done]]:
         """The next group: in order, within the limits, no resource twice or under way already.
@@ -134,14 +161,16 @@ class GroupCommit(Generic[Work, Done]):
         total, now = 0, monotonic()
         while self._waiting and len(group) < self._settings.commit_operations_max:
             if self._waiting[0].until <= now:  # The groups before it ran to their deadlines.
-                _answer(self._next(), ServiceError(Category.TIMEOUT, _LATE))
+                late = self._next()
+                late.submission.answer(late.place, ServiceError(Category.TIMEOUT, _LATE))
                 continue
-            name, total = self._same(self._waiting[0].work), total + self._waiting[0].size
+            _, name, size, *_ = self._waiting[0]
+            total += size
             if name in names or (group and total > self._settings.commit_bytes_max):
                 break
             names.add(name)
             group.append(self._next())
-        if group:
+        if group and self._metrics is not None:
             self._metrics.commit(len(group))
         return group
 
@@ -157,28 +186,27 @@ class GroupCommit(Generic[Work, Done]):
             if self._pulse is not None:
                 self._pulse.failed(error)
             for one in group:
-                _answer(one, error)
+                one.submission.answer(one.place, _for_all(error))
             if not isinstance(error, Exception):
                 raise
             return
         for one, result in zip(group, results, strict=True):
-            _answer(one, result)
+            answer = _for_all(result) if isinstance(result, ServiceError) else result
+            one.submission.answer(one.place, answer)
 
     def _refuse_waiting(self) -> None:
         """MongoDB is away: those not begun yet would only wait to hear so."""
         while self._waiting:
-            _answer(self._next(), refusal())
-        self._metrics.queue(0, 0)
+            one = self._next()
+            one.submission.answer(one.place, refusal())
 
 
-def _answer(one: _Waiting[Work, Done], answer: Done | BaseException) -> None:
-    """Tell a waiter, if it still waits."""
-    if one.future.done():
-        return
-    if isinstance(answer, BaseException):
-        one.future.set_exception(_for_all(answer))
-    else:
-        one.future.set_result(answer)
+def all_done(answers: Sequence[Done | BaseException]) -> list[Done]:
+    """All answers; raises the first that is a refusal."""
+    for one in answers:
+        if isinstance(one, BaseException):
+            raise one
+    return [one for one in answers if not isinstance(one, BaseException)]
 
 
 def _for_all(error: BaseException) -> BaseException:

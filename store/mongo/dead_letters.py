@@ -11,17 +11,18 @@ import asyncio
 import zlib
 from datetime import UTC, datetime, timedelta
 from hashlib import sha256
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
 
 import orjson
-from pymongo import ReturnDocument
-from pymongo.errors import DuplicateKeyError
+from pymongo import ReturnDocument, UpdateOne
+from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.read_concern import ReadConcern
 
 from store.dead_letters import Event, Letter, Letters, State
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.commit import GroupCommit
 from store.mongo.erasures import Erasures
 from store.mongo.guard import guarded
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
@@ -30,6 +31,7 @@ from store.retention.tombstones import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     from store.dead_letters import Refused
     from store.metrics import StoreMetrics
@@ -55,6 +57,24 @@ _WITHOUT_BODY: Final = {"body": 0}
 _INLINE: Final = {"body": 1, "pieces": 1, "set": 1}
 
 
+class _Keeping(NamedTuple):
+    """One refusal on its way: which open letter it may be already, how that changes, what a new one is."""
+
+    same: Mapping[str, Any]
+    again: Mapping[str, Any]
+    kept: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Two of one name are one letter, and go one after the other."""
+        return f"{self.same['tenant']} {self.same['digest']}"
+
+    @property
+    def change(self) -> dict[str, Any]:
+        """The upsert."""
+        return {**self.again, "$setOnInsert": self.kept}
+
+
 class MongoDeadLetters:
     """The port's verbs on one database."""
 
@@ -77,6 +97,9 @@ class MongoDeadLetters:
         self._untrimmed: dict[str, tuple[int, int]] = {}
         """Tenant → letters and bytes since it was last trimmed. Absent: not since this process started."""
         self._trims: dict[str, asyncio.Task[None]] = {}
+        self._commits: GroupCommit[_Keeping, str] = GroupCommit(
+            self._commit, same=lambda one: one.name, size=lambda one: one.kept["kept"], settings=settings
+        )
 
     # --- keeping
 
@@ -89,38 +112,79 @@ class MongoDeadLetters:
         packed = None if body is None else await _beside(_pack, body, size=len(body))
         again = {"$inc": {"times": 1}, "$set": {"last_at": refused.at, "expires_at": self._end(refused.at)}}
         same = {"tenant": str(tenant), "digest": digest, "state": State.OPEN.value}
-        with guarded(self._metrics, "keep_dead_letter", seconds=self._seconds):
-            if packed is not None and len(packed) > INLINE_BYTES_MAX:
-                known = await self._letters.find_one_and_update(same, again, {"_id": 1})
-                if known is not None:
-                    return str(known["_id"])
-            letter_id = str(uuid4())
-            kept = {
-                "_id": letter_id,
-                **_document(refused),
-                "size": len(refused.body),
-                "kept": len(packed or b""),
-            }
+        known = await self._again(same, again, packed)
+        if known is not None:
+            return known
+        letter_id = str(uuid4())
+        kept = {
+            "_id": letter_id,
+            **_document(refused),
+            "size": len(refused.body),
+            "kept": len(packed or b""),
+        }
+        with self._guarded():
             kept |= await self._put_body(letter_id, packed, tenant, self._end(refused.at))
-            try:
-                done = await self._upsert(same, again, kept)
-            except DuplicateKeyError:  # A twin came first; it is there now.
-                done = await self._upsert(same, again, kept)
-            if done != letter_id and kept.get("pieces"):
+        [done] = await self._commits.submit([_Keeping(same, again, kept)])
+        if done != letter_id and kept.get("pieces"):
+            with self._guarded():
                 await self._bodies.delete_many({"letter": letter_id})
         if done == letter_id:
             self._trim_sometimes(str(tenant), kept["kept"])
         return done
 
-    async def _upsert(
-        self, same: Mapping[str, Any], again: Mapping[str, Any], kept: Mapping[str, Any]
-    ) -> str:
+    def _guarded(self) -> AbstractContextManager[None]:
+        return guarded(self._metrics, "keep_dead_letter", seconds=self._seconds)
+
+    async def _again(
+        self, same: Mapping[str, Any], again: Mapping[str, Any], packed: bytes | None
+    ) -> str | None:
+        """The letter that a large body has already: its pieces need not be written first."""
+        if packed is None or len(packed) <= INLINE_BYTES_MAX:
+            return None
+        with self._guarded():
+            return _id(await self._letters.find_one_and_update(same, again, {"_id": 1}))
+
+    async def _commit(self, works: Sequence[_Keeping]) -> list[str]:
+        """The ids of the letters that these are, or became."""
+        with self._guarded():
+            ids = await self._upsert_together(works) if len(works) > 1 else {}
+            for number, work in enumerate(works):
+                if number not in ids:
+                    ids[number] = await self._upsert(work)
+        return [ids[number] for number in range(len(works))]
+
+    async def _upsert_together(self, works: Sequence[_Keeping]) -> dict[int, str]:
+        """The same in one write; left out are those that somebody else kept, or closed, meanwhile."""
+        operations = [UpdateOne(one.same, one.change, upsert=True) for one in works]
+        try:
+            done: Mapping[str, Any] = (
+                await self._letters.bulk_write(operations, ordered=False)
+            ).bulk_api_result
+        except BulkWriteError as error:
+            if error.details.get("writeConcernErrors"):
+                raise
+            done = error.details
+        ids = {one["index"]: str(one["_id"]) for one in done["upserted"]}
+        failed = {error["index"] for error in done["writeErrors"]}
+        old = {n: one.same for n, one in enumerate(works) if n not in ids and n not in failed}
+        if old:
+            found = await self._letters.find({"$or": list(old.values())}, {"tenant": 1, "digest": 1}).to_list(
+                None
+            )
+            named = {(one["tenant"], one["digest"]): str(one["_id"]) for one in found}
+            names = {number: (same["tenant"], same["digest"]) for number, same in old.items()}
+            ids |= {number: named[name] for number, name in names.items() if name in named}
+        return ids
+
+    async def _upsert(self, work: _Keeping) -> str:
+        try:
+            return await self._upsert_once(work)
+        except DuplicateKeyError:  # A twin came first; it is there now.
+            return await self._upsert_once(work)
+
+    async def _upsert_once(self, work: _Keeping) -> str:
         document = await self._letters.find_one_and_update(
-            same,
-            {**again, "$setOnInsert": kept},
-            {"_id": 1},
-            upsert=True,
-            return_document=ReturnDocument.AFTER,
+            work.same, work.change, {"_id": 1}, upsert=True, return_document=ReturnDocument.AFTER
         )
         return str(document["_id"])
 
@@ -313,8 +377,13 @@ class MongoDeadLetters:
 
     async def drain(self) -> None:
         """See the port."""
+        await self._commits.drain()
         while self._trims:
             await asyncio.wait(list(self._trims.values()))
+
+
+def _id(document: Mapping[str, Any] | None) -> str | None:
+    return None if document is None else str(document["_id"])
 
 
 def _surplus(heads: Sequence[Mapping[str, Any]], *, count: int, size: int) -> list[str]:

@@ -2,14 +2,18 @@
 
 A write reads the current version, copies it to the history, then replaces it under the condition that it
 still is that version: two writers never lose one another, and a crash between the two steps leaves at most
-a copy of what is still current.
+a copy of what is still current. All of a group commit is one job of a driver thread, in plain calls.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import copy
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import bson
@@ -65,6 +69,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
+    from pymongo.client_session import ClientSession
+
     from store.idempotency import Remembered, Slot
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database, Session
@@ -102,16 +108,14 @@ T = TypeVar("T")
 class _Write(NamedTuple):
     """One resource to put, or (`prepared` is None) to delete."""
 
+    id: str
+    """Of its document."""
     tenant: Tenant
     key: ResourceKey
     prepared: Prepared | None
     only_version: int | None
     retiring: SourceTime | None = None
     """Delete only a companion that its source did not confirm after this time."""
-
-    @property
-    def id(self) -> str:
-        return document_id(str(self.tenant), *self.key)
 
 
 class _Turn(NamedTuple):
@@ -141,6 +145,14 @@ class _Step(NamedTuple):
     """Fields to set beside the content that stays: no version."""
     late: bool = False
     """A newer one is current, or one of the same time that says something else: `Superseded` decides."""
+
+
+class _Attempt(NamedTuple):
+    """What writes meant, and which of them failed."""
+
+    current: Mapping[str, Mapping[str, Any]]
+    steps: Mapping[str, _Step]
+    failed: Mapping[str, ServiceError]
 
 
 class MongoResources:
@@ -183,6 +195,9 @@ class MongoResources:
         self._client = database.client
         self._memory = Memory(database)
         self._plain: tuple[Collection, Collection] = (database[RESOURCES], database[HISTORY])
+        # As many threads as may be under way at once, each from its look-up to its last write.
+        self._committing = ThreadPoolExecutor(settings.commit_parallel, thread_name_prefix="commit")
+        self._transacting = ThreadPoolExecutor(settings.pool_size, thread_name_prefix="transaction")
         self._open: Open | None = None
         """The transaction that all verbs of this store are in."""
         self._commits: (
@@ -199,6 +214,8 @@ class MongoResources:
     async def drain(self) -> None:
         """Wait for the group commits under way, and begin no more searches."""
         await self._commits.drain()
+        self._committing.shutdown(wait=False)
+        self._transacting.shutdown(wait=False)
         self._searches.close()
 
     # --- writing
@@ -206,27 +223,44 @@ class MongoResources:
     async def put_many(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult]:
         """See the port."""
         self._check_sizes(resources)
-        done = await self._commits.submit(
-            [_Write(tenant, one.key, one, one.only_version) for one in resources]
-        )
+        done = await self._commits.submit([_write(tenant, one) for one in resources])
         return [result for result in done if isinstance(result, PutResult)]
 
     async def admit(self, tenant: Tenant, resources: Sequence[Prepared]) -> None:
         """See the port."""
         await self._erasures.admit(tenant, resources)
 
+    async def put_each(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult | ServiceError]:
+        """See the port."""
+        answers: dict[int, PutResult | ServiceError] = {}
+        for number, one in enumerate(resources):
+            if self._is_too_large(one):
+                answers[number] = self._too_large()
+        fitting = [number for number in range(len(resources)) if number not in answers]
+        try:
+            done = await self._commits.outcomes([_write(tenant, resources[number]) for number in fitting])
+        except ServiceError as error:  # None of them was begun.
+            done = [ServiceError(error.category, *error.issues) for _ in fitting]
+        for number, outcome in zip(fitting, done, strict=True):
+            if isinstance(outcome, PutResult | ServiceError):
+                answers[number] = outcome
+            elif isinstance(outcome, BaseException):
+                raise outcome
+        return [answers[number] for number in range(len(resources))]
+
     async def delete(
         self, tenant: Tenant, key: ResourceKey, *, only_version: int | None = None
     ) -> Gone | None:
         """See the port."""
-        [done] = await self._commits.submit([_Write(tenant, key, None, only_version)])
+        [done] = await self._commits.submit([_write(tenant, Deletion(key, only_version))])
         return done if isinstance(done, Gone) else None
 
     async def retire(
         self, tenant: Tenant, keys: Sequence[ResourceKey], *, sourced: SourceTime
     ) -> frozenset[ResourceKey]:
         """See the port."""
-        done = await self._commits.submit([_Write(tenant, one, None, None, sourced) for one in keys])
+        writes = [_write(tenant, Deletion(one))._replace(retiring=sourced) for one in keys]
+        done = await self._commits.submit(writes)
         return frozenset(one.key for one in done if isinstance(one, Gone))
 
     # --- several writes as one
@@ -258,10 +292,15 @@ class MongoResources:
 
     def _check_sizes(self, resources: Sequence[Prepared]) -> None:
         """Raise ServiceError `too-large` when a resource is longer than one may be."""
-        most = self._settings.resource_bytes_max
-        if any(len(one.body.head) + len(one.body.tail) > most for one in resources):
-            text = f"a resource may have at most {most} bytes"
-            raise ServiceError(Category.TOO_LARGE, Issue("too-long", text))
+        if any(map(self._is_too_large, resources)):
+            raise self._too_large()
+
+    def _is_too_large(self, one: Prepared) -> bool:
+        return len(one.body.head) + len(one.body.tail) > self._settings.resource_bytes_max
+
+    def _too_large(self) -> ServiceError:
+        text = f"a resource may have at most {self._settings.resource_bytes_max} bytes"
+        return ServiceError(Category.TOO_LARGE, Issue("too-long", text))
 
     async def _commit_within(
         self, session: Session, writes: Sequence[_Write]
@@ -269,25 +308,35 @@ class MongoResources:
         refused = await self._erasures.refuse(writes)
         if refused:
             return [refused.get(write.id) for write in writes]
-        resources, history = self._plain
-        ids = [write.id for write in writes]
-        cursor = resources.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1, session=session)
-        current = {document["_id"]: document for document in await cursor.to_list(None)}
         turn = await self._turn(writes)
-        steps = {write.id: _step(write, current.get(write.id), turn) for write in writes}
-        steps |= await self._settle([w for w in writes if steps[w.id].late], current, turn, session=session)
-        results = [steps[write.id].result for write in writes]
+        job = partial(self._write_within, session.delegate, writes, turn)
+        done, changes = await _in_thread(self._transacting, job)
+        results = [done.steps[write.id].result for write in writes]
         if any(result is _RACED for result in results):
             raise Interfered
-        changing = {n: step for n, step in steps.items() if step.document is not None or step.touch}
-        if changing and not any(isinstance(result, ServiceError) for result in results):
-            superseded = [n for n, step in changing.items() if step.document is not None and step.replaces]
-            if superseded:
-                await keep(resources, history, superseded, turn.now, turn.ends_of_past(), session=session)
-            operations = [_operation(name, step) for name, step in changing.items()]
-            await resources.bulk_write(operations, ordered=False, session=session)
-            await self._follow(writes, steps, current, turn, session=session)
+        if changes:
+            await self._follow(writes, done.steps, done.current, turn, session=session)
         return results
+
+    def _write_within(
+        self, session: ClientSession, writes: Sequence[_Write], turn: _Turn
+    ) -> tuple[_Attempt, bool]:
+        """In a thread: what is to be done, and whether it was; when one of them is refused, nothing is."""
+        resources, history = (one.delegate for one in self._plain)
+        ids = [write.id for write in writes]
+        cursor = resources.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1, session=session)
+        current = {document["_id"]: document for document in cursor}
+        steps = {write.id: _step(write, current.get(write.id), turn) for write in writes}
+        steps |= self._settle([w for w in writes if steps[w.id].late], current, turn, session=session)
+        changing = _changing(steps)
+        refused = any(isinstance(step.result, ServiceError) for step in steps.values())
+        if changing and not refused:
+            superseded = _superseding(changing)
+            if superseded:
+                keep(resources, history, superseded, turn.now, turn.ends_of_past(), session=session)
+            operations = [_operation(name, step) for name, step in changing.items()]
+            resources.bulk_write(operations, ordered=False, session=session)
+        return _Attempt(current, steps, {}), bool(changing) and not refused
 
     def overtaken(self) -> Exception:
         """See the port."""
@@ -333,11 +382,9 @@ class MongoResources:
             results.update(await self._erasures.refuse(writes))
             pending = [write for write in writes if write.id not in results]
             for attempt in range(ATTEMPTS_MAX if pending else 0):
-                current = await self._current(pending, again=attempt > 0)
                 turn = await self._turn(pending)
-                steps = {write.id: _step(write, current.get(write.id), turn) for write in pending}
-                steps |= await self._settle([w for w in pending if steps[w.id].late], current, turn)
-                failed = await self._apply(steps, turn)
+                job = partial(self._write_together, pending, turn, again=attempt > 0)
+                current, steps, failed = await _in_thread(self._committing, job)
                 written = [write for write in pending if write.id not in failed]
                 await self._follow(written, steps, current, turn)
                 results |= {name: failed.get(name, step.result) for name, step in steps.items()}
@@ -346,15 +393,22 @@ class MongoResources:
                     break
         return [results[write.id] for write in writes]
 
-    async def _current(self, writes: Sequence[_Write], *, again: bool) -> dict[str, Mapping[str, Any]]:
+    def _write_together(self, writes: Sequence[_Write], turn: _Turn, *, again: bool) -> _Attempt:
+        """In a thread: one attempt, from its look-up to its last write."""
+        current = self._current(writes, again=again)
+        steps = {write.id: _step(write, current.get(write.id), turn) for write in writes}
+        steps |= self._settle([w for w in writes if steps[w.id].late], current, turn)
+        return _Attempt(current, steps, self._apply(steps, turn))
+
+    def _current(self, writes: Sequence[_Write], *, again: bool) -> dict[str, Mapping[str, Any]]:
         """What is stored now of these, without the bytes."""
         ids = [w.id for w in writes if again or w.prepared is None or not w.prepared.fresh]
         if not ids:
             return {}
         # Majority, so that `unchanged` and `exists` are said of what is durable. A writer that came too
         # late meets a duplicate key, and waits in the server until what it met is durable as well.
-        cursor = self._read.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1)
-        return {document["_id"]: document for document in await cursor.to_list(None)}
+        cursor = self._read.delegate.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1)
+        return {document["_id"]: document for document in cursor}
 
     async def _turn(self, writes: Sequence[_Write]) -> _Turn:
         keeping = await self._policies.of(str(write.tenant) for write in writes)
@@ -385,13 +439,13 @@ class MongoResources:
         for tenant, keys in touched.items():
             await self._ties.tie(tenant, keys, session=session)
 
-    async def _settle(
+    def _settle(
         self,
         late: Sequence[_Write],
         current: Mapping[str, Mapping[str, Any]],
         turn: _Turn,
         *,
-        session: Session | None = None,
+        session: ClientSession | None = None,
     ) -> dict[str, _Step]:
         """The steps of what came late: into the history, or in place of what is as old."""
         if not late:
@@ -401,7 +455,7 @@ class MongoResources:
             for w in late
             if w.prepared is not None
         }
-        kept = await self._superseded.keep(coming, turn.now, session=session)
+        kept = self._superseded.keep(coming, turn.now, session=session)
         steps = {}
         for write in late:
             match kept[write.id]:
@@ -413,17 +467,17 @@ class MongoResources:
                     steps[write.id] = _Step(result)
         return steps
 
-    async def _apply(self, steps: Mapping[str, _Step], turn: _Turn) -> dict[str, ServiceError]:
+    def _apply(self, steps: Mapping[str, _Step], turn: _Turn) -> dict[str, ServiceError]:
         """Write what changes; the steps that failed, `_RACED` for those to try again."""
-        changing = {n: step for n, step in steps.items() if step.document is not None or step.touch}
-        superseded = [n for n, step in changing.items() if step.document is not None and step.replaces]
+        changing = _changing(steps)
+        superseded = _superseding(changing)
         if superseded:
-            await self._keep(superseded, turn)
+            self._keep(superseded, turn)
         if not changing:
             return {}
         operations = [_operation(name, step) for name, step in changing.items()]
         try:
-            result = await self._write.bulk_write(operations, ordered=False)
+            result = self._write.delegate.bulk_write(operations, ordered=False)
             done: Mapping[str, Any] = result.bulk_api_result
         except BulkWriteError as error:
             if error.details.get("writeConcernErrors"):
@@ -436,7 +490,7 @@ class MongoResources:
             failed |= {name: _RACED for name, step in changing.items() if step.touch}
         return failed
 
-    async def _keep(self, ids: Sequence[str], turn: _Turn) -> None:
+    def _keep(self, ids: Sequence[str], turn: _Turn) -> None:
         """Copy current documents to the history, within the server."""
         branches = [
             {"case": {"$eq": ["$tenant", tenant]}, "then": end} for tenant, end in turn.ends_of_past().items()
@@ -445,24 +499,22 @@ class MongoResources:
         # What has expired does not come back because a newer version does.
         expired = {"$lte": ["$expires_at", turn.now]}
         ended = {"$cond": [expired, "$expires_at", "$$REMOVE"]}
-        cursor = self._write.aggregate(
-            [
-                {"$match": {"_id": {"$in": list(ids)}}},
-                {
-                    "$set": {
-                        "_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]},
-                        "type": _TYPE,
-                        "superseded_at": turn.now,
-                        "expires_at": {"$cond": [expired, "$expires_at", until]},
-                        "ended_at": ended,
-                        "of": _OF,
-                    }
-                },
-                {"$unset": list(PAST)},
-                {"$merge": {"into": HISTORY, "whenMatched": "keepExisting"}},
-            ]
-        )
-        await cursor.to_list(None)
+        stages: list[dict[str, Any]] = [
+            {"$match": {"_id": {"$in": list(ids)}}},
+            {
+                "$set": {
+                    "_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]},
+                    "type": _TYPE,
+                    "superseded_at": turn.now,
+                    "expires_at": {"$cond": [expired, "$expires_at", until]},
+                    "ended_at": ended,
+                    "of": _OF,
+                }
+            },
+            {"$unset": list(PAST)},
+            {"$merge": {"into": HISTORY, "whenMatched": "keepExisting"}},
+        ]
+        list(self._write.delegate.aggregate(stages))
 
     # --- reading
 
@@ -569,9 +621,8 @@ _OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is no
 
 
 def _write(tenant: Tenant, one: Prepared | Deletion) -> _Write:
-    if isinstance(one, Deletion):
-        return _Write(tenant, one.key, None, one.only_version)
-    return _Write(tenant, one.key, one, one.only_version)
+    prepared = None if isinstance(one, Deletion) else one
+    return _Write(document_id(str(tenant), *one.key), tenant, one.key, prepared, one.only_version)
 
 
 def _step(  # noqa: PLR0911 -- one for each thing that a write can mean
@@ -621,6 +672,22 @@ def _step(  # noqa: PLR0911 -- one for each thing that a write can mean
         document["created_by"] = "POST" if write.prepared.posted else "PUT"
     stored = Stored(write.key, number, updated_of(document), document["raw"])
     return _Step(PutResult(outcome, stored), document, replaces)
+
+
+def _changing(steps: Mapping[str, _Step]) -> dict[str, _Step]:
+    """Those that write something."""
+    return {name: step for name, step in steps.items() if step.document is not None or step.touch}
+
+
+def _superseding(changing: Mapping[str, _Step]) -> list[str]:
+    """Those that take the place of a version."""
+    return [n for n, step in changing.items() if step.document is not None and step.replaces]
+
+
+async def _in_thread(threads: ThreadPoolExecutor, job: Callable[[], T]) -> T:
+    """What a job of plain driver calls gives back; the deadline of the driver is in the context."""
+    work = partial(contextvars.copy_context().run, job)
+    return await asyncio.get_running_loop().run_in_executor(threads, work)
 
 
 def _operation(

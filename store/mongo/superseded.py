@@ -24,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from pymongo.client_session import ClientSession
     from pymongo.write_concern import WriteConcern
 
-    from store.mongo.client import Database, Session
+    from store.mongo.client import Collection, Database, Session
     from store.resources import Prepared, ResourceKey, SourceTime
     from store.retention.policy import Policy
     from store.tenancy import Tenant
@@ -61,21 +62,23 @@ class Superseded:
     """The history, for what goes there at once."""
 
     def __init__(self, database: Database, *, durable: WriteConcern) -> None:
-        self._client = database.client
-        self._resources = database[RESOURCES]
-        self._history = database[HISTORY]
+        self._client = database.client.delegate
+        self._resources = database[RESOURCES].delegate
+        self._history = database[HISTORY].delegate
         self._seen = self._history.with_options(read_concern=ReadConcern("majority"))
-        self._lasting = self._history.with_options(write_concern=durable)
+        self._past: Collection = database[HISTORY]
+        self._lasting: Collection = self._past.with_options(write_concern=durable)
         self._durable = durable
 
-    async def keep(
-        self, late: Mapping[str, Late], now: datetime, *, session: Session | None = None
+    def keep(
+        self, late: Mapping[str, Late], now: datetime, *, session: ClientSession | None = None
     ) -> dict[str, PutResult | Kept]:
         """Put each into the history, once: content that is there already is answered with its version.
 
+        In a driver thread, in plain calls.
         `session` is that of a transaction that is open; otherwise it takes one of its own.
         """
-        done: dict[str, PutResult | Kept] = dict(await self._known(late, session))
+        done: dict[str, PutResult | Kept] = dict(self._known(late, session))
         new: dict[str, tuple[Late, dict[str, Any]]] = {}
         for name, one in late.items():
             if name in done:
@@ -84,7 +87,7 @@ class Superseded:
                 done[name] = Kept.NOT
             else:
                 new[name] = one, _document(one, now)
-        if new and not await self._insert(new, session):
+        if new and not self._insert(new, session):
             return done | dict.fromkeys(new, Kept.RACED)
         for name, (one, document) in new.items():
             stored = Stored(one.prepared.key, document["version"], updated_of(document), document["raw"])
@@ -96,11 +99,11 @@ class Superseded:
     ) -> None:
         """All versions so far expire at this moment: the resource did, and comes back as another."""
         wanted = {"tenant": str(tenant), "type": key.type, "id": key.id}
-        history = self._lasting if session is None else self._history
+        history = self._lasting if session is None else self._past
         ended = {"$min": {"expires_at": at, "ended_at": at}}
         await history.update_many(wanted, ended, hint="versions", session=session)
 
-    async def _known(self, late: Mapping[str, Late], session: Session | None) -> dict[str, PutResult]:
+    def _known(self, late: Mapping[str, Late], session: ClientSession | None) -> dict[str, PutResult]:
         seen = self._seen if session is None else self._history
         contents = [
             {
@@ -115,32 +118,32 @@ class Superseded:
         found: dict[str, PutResult] = {}
         fields = {**READ, "type": 1, "id": 1, "digest": 1}
         cursor = seen.find({"$or": contents}, fields, sort=[("version", 1)], session=session)
-        for document in await cursor.to_list(None):
+        for document in cursor:
             name = named[document["type"], document["id"], document["digest"]]
             stored = from_document(late[name].prepared.key, document)
             if isinstance(stored, Stored):
                 found[name] = PutResult(Outcome.STALE, stored)
         return found
 
-    async def _insert(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: Session | None) -> bool:
+    def _insert(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: ClientSession | None) -> bool:
         """All or none: the numbers are taken where the current versions are, under their conditions."""
         if session is not None:
-            return await self._insert_within(new, session)
+            return self._insert_within(new, session)
         try:
-            async with (
-                await self._client.start_session() as own,
+            with (
+                self._client.start_session() as own,
                 own.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=self._durable),
             ):
-                done = await self._insert_within(new, own)
+                done = self._insert_within(new, own)
                 if not done:
-                    await own.abort_transaction()
+                    own.abort_transaction()
                 return done
         except OperationFailure as error:
             if error.has_error_label(_CONFLICT):
                 return False
             raise
 
-    async def _insert_within(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: Session) -> bool:
+    def _insert_within(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: ClientSession) -> bool:
         counted = [
             UpdateOne(
                 {"_id": one.id, **standing(one.current)},
@@ -148,10 +151,10 @@ class Superseded:
             )
             for one, document in new.values()
         ]
-        done = await self._resources.bulk_write(counted, ordered=False, session=session)
+        done = self._resources.bulk_write(counted, ordered=False, session=session)
         if done.matched_count < len(counted):
             return False
-        await self._history.insert_many([document for _, document in new.values()], session=session)
+        self._history.insert_many([document for _, document in new.values()], session=session)
         return True
 
 

@@ -26,8 +26,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
+    from pymongo.client_session import ClientSession
+    from pymongo.collection import Collection
+
     from store.metrics import StoreMetrics
-    from store.mongo.client import Client, Collection, Session
+    from store.mongo.client import Client, Document, Session
 
 T = TypeVar("T")
 Work = TypeVar("Work")
@@ -86,6 +89,16 @@ class OpenCommit(Generic[Work, Done]):
             if isinstance(one, ServiceError):
                 raise one
         return [one for one in done if not isinstance(one, ServiceError)]
+
+    async def outcomes(self, works: Sequence[Work]) -> list[Done | BaseException]:
+        """Each on its own, one after the other: what is refused is not written, and the others are."""
+        answers: list[Done | BaseException] = []
+        for work in works:
+            try:
+                answers += await self.submit([work])
+            except ServiceError as error:
+                answers.append(error)
+        return answers
 
     async def drain(self) -> None:
         """Nothing is under way here but within the transaction."""
@@ -178,23 +191,22 @@ def _conflict(error: PyMongoError) -> bool:
     return isinstance(error, OperationFailure)
 
 
-async def keep(  # noqa: PLR0913 -- where from, where to, what, and its circumstances
-    resources: Collection,
-    history: Collection,
+def keep(  # noqa: PLR0913 -- where from, where to, what, and its circumstances
+    resources: Collection[Document],
+    history: Collection[Document],
     ids: Sequence[str],
     now: datetime,
     until: Mapping[str, datetime],
     *,
-    session: Session,
+    session: ClientSession,
 ) -> None:
-    """Copy current documents to the history; `$merge` is not to be had within a transaction.
+    """Copy current documents to the history; `$merge` is not to be had within a transaction. In a thread.
 
     `until` says for each tenant when what is superseded now is forgotten.
     """
     without = dict.fromkeys((name for name in PAST if name != "keys"), 0)
-    cursor = resources.find({"_id": {"$in": list(ids)}}, without, session=session)
     copies: list[UpdateOne] = []
-    async for document in cursor:
+    for document in resources.find({"_id": {"$in": list(ids)}}, without, session=session):
         name = f"{document['_id']}/{document['version']}"
         expires, keys = document["expires_at"], document.get("keys", ())
         ended = {"ended_at": expires} if expires <= now else {}
@@ -207,4 +219,4 @@ async def keep(  # noqa: PLR0913 -- where from, where to, what, and its circumst
         }
         copies.append(UpdateOne({"_id": name}, {"$setOnInsert": copied}, upsert=True))
     if copies:
-        await history.bulk_write(copies, ordered=False, session=session)
+        history.bulk_write(copies, ordered=False, session=session)

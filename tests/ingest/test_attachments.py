@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import binascii
+import json
 from base64 import b64encode
 from hashlib import sha1
 from typing import Any
@@ -19,10 +20,12 @@ from ingest.attachments import (
     Naming,
     file_of_binary,
     holds_documents,
+    may_hold_documents,
     pieces,
     refuse_file_id,
     take_out,
 )
+from ingest.decode import decode
 from store.attachments import CHUNK_BYTES, FILE_ID, references_to_files
 from store.errors import Category, ServiceError
 from store.tenancy import Tenant
@@ -81,6 +84,22 @@ def test_where_documents_are_found(name: str, resource: Json) -> None:
     assert DATA not in str(taken.resource)
     assert not holds_documents(taken.resource, longer_than=LONG)
     assert f"Binary/{taken.files[0].id}" in str(taken.resource)
+
+
+@pytest.mark.parametrize(("name", "resource"), WHERE, ids=[name for name, _ in WHERE])
+def test_bytes_tell_that_there_may_be_documents(name: str, resource: Json) -> None:
+    body = json.dumps(resource).encode()
+    for sent in (body, body.replace(b'"data"', rb'"d\u0061ta"'), body.replace(b":", b" : ")):
+        assert holds_documents(decode(sent), longer_than=LONG), name
+        assert may_hold_documents(sent, longer_than=LONG), name
+
+
+def test_bytes_tell_that_there_are_none() -> None:
+    body = json.dumps(report()).encode()
+    assert not may_hold_documents(body, longer_than=LONG)
+    short = json.dumps({"data": "A"}).encode()
+    assert not may_hold_documents(short, longer_than=len(short))
+    assert may_hold_documents(short, longer_than=len(short) - 1)
 
 
 STAYS: list[tuple[str, Json]] = [

@@ -11,6 +11,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from api.keys import REGISTRY
 from tests.support.fhir import (
     MRN,
     ORDERS,
@@ -519,6 +520,33 @@ async def test_a_batch_answers_each_entry_on_its_own(service: Service) -> None:
     assert SENTINEL not in answer.text
     for id, status in (("there", 200), ("new", 200), ("doomed", 410), ("bad", 404), ("mismatch", 404)):
         assert (await service.get(f"DiagnosticReport/{id}")).status == status
+
+
+def commits(service: Service) -> Counter[str]:
+    """How many group commits there were, and of how many operations."""
+    registry = service._app[REGISTRY]
+    values = {name: registry.get_sample_value(f"dod_store_commit_size_{name}") for name in ("count", "sum")}
+    return Counter({name: int(value or 0) for name, value in values.items()})
+
+
+async def test_what_is_put_in_a_batch_is_written_together(service: Service) -> None:
+    await service.load(report("there"))
+    before = commits(service)
+    sent = batch(
+        *(("POST", "Patient", patient()) for _ in range(5)),
+        ("POST", "DiagnosticReport", report(status=SENTINEL)),
+        ("PUT", "DiagnosticReport/there", report("there")),
+        ("PUT", "DiagnosticReport/there", report("there", status="amended")),
+        ("PUT", "DiagnosticReport/new", report("new")),
+        ("PUT", "DiagnosticReport/new", report("new")),
+    )
+    answer = await service.request("POST", "", sent)
+    assert statuses(answer) == [*["201"] * 5, "422", "200", "200", "201", "200"]
+    assert [entry["response"].get("etag") for entry in answer.body["entry"][6:]] == [
+        *('W/"1"', 'W/"2"', 'W/"1"', 'W/"1"')
+    ]
+    # What is created; then what is updated, in turns where a resource is named twice.
+    assert commits(service) - before == {"count": 4, "sum": 9}
 
 
 async def test_conditions_in_a_batch_choose_what_is_updated_and_deleted(service: Service) -> None:

@@ -183,6 +183,52 @@ async def test_results_come_in_the_order_of_what_was_put(store: MongoResources) 
     assert await put(store) == []
 
 
+async def test_each_is_put_on_its_own(database: Database) -> None:
+    store = mongo_store(database, resource_bytes_max=1_000)
+    await put(store, report("there"))
+    sent = [
+        prepared(report("new")),
+        prepared(report("large", conclusion="x" * 1_000)),
+        prepared(report("there", status="amended"), only_version=2),
+        prepared(report("there", status="amended"), only_version=1),
+        prepared(report("there"), only_absent=True),
+    ]
+    done = await store.put_each(LAB, sent)
+    told = [one.category if isinstance(one, ServiceError) else one.outcome for one in done]
+    assert told == [
+        Outcome.CREATED,
+        Category.TOO_LARGE,
+        Category.PRECONDITION,
+        Outcome.REPLACED,
+        Outcome.EXISTS,
+    ]
+    assert await store.put_each(LAB, []) == []
+
+
+async def test_a_full_queue_refuses_each_of_those_put_together(database: Database) -> None:
+    store = mongo_store(database, commit_queue_max=1)
+    first = asyncio.ensure_future(put(store, report("r1")))
+    second = asyncio.ensure_future(put(store, report("r2")))
+    await asyncio.sleep(0)
+    done = await store.put_each(LAB, [prepared(report("r3")), prepared(report("r4"))])
+    assert [one.category for one in done if isinstance(one, ServiceError)] == [Category.UNAVAILABLE] * 2
+    assert outcomes([*await first, *await second]) == [Outcome.CREATED] * 2
+    assert await store.get(LAB, ResourceKey("DiagnosticReport", "r3")) is None
+
+
+async def test_an_id_taken_for_new_is_looked_up_when_it_is_there_after_all(store: MongoResources) -> None:
+    await put(store, report("r1"))
+    known = await put_one(store, report("r1", status="amended"), fresh=True, only_absent=True)
+    assert (known.outcome, known.stored.version) == (Outcome.EXISTS, 1)
+    same = await put_one(store, report("r1"), fresh=True)
+    assert (same.outcome, same.stored.version) == (Outcome.UNCHANGED, 1)
+    other = await put_one(store, report("r1", status="amended"), fresh=True)
+    assert (other.outcome, other.stored.version) == (Outcome.REPLACED, 2)
+    await store.delete(LAB, REPORT)
+    again = await put_one(store, report("r1"), fresh=True)
+    assert (again.outcome, again.stored.version) == (Outcome.CREATED, 4)
+
+
 async def test_an_oversized_resource_is_refused_and_stores_nothing(database: Database) -> None:
     store = mongo_store(database, resource_bytes_max=1_000)
     frame = prepared(report("r1", conclusion="x")).body

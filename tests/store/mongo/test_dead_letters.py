@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import replace
 from datetime import timedelta
@@ -70,6 +71,26 @@ async def test_what_is_kept_comes_back(database: Database) -> None:
         assert getattr(letter, name) == getattr(sent, name), name
     assert (letter.at, letter.last_at, letter.times, letter.size) == (NOW, NOW, 1, 2)
     assert (letter.state, letter.revision, letter.events, letter.reason) == (State.OPEN, 0, (), "required")
+
+
+async def test_letters_that_come_together_are_each_kept_once(database: Database) -> None:
+    letters = store(database)
+    known = await letters.keep(LAB, refused(b"0"))
+    bodies = [b"%d" % (number % 10) for number in range(40)]
+    ids = await asyncio.gather(*(letters.keep(LAB, refused(body)) for body in bodies))
+    other = await asyncio.gather(*(letters.keep(OTHER, refused(body)) for body in bodies[:10]))
+    assert ids[0] == known
+    assert ids == ids[:10] * 4
+    assert len({*ids, *other}) == 20
+    for tenant, letter_id, body, times in (
+        *zip([LAB] * 10, ids[:10], bodies, [5, *[4] * 9], strict=False),
+        *zip([OTHER] * 10, other, bodies, [1] * 10, strict=False),
+    ):
+        letter = await letters.get(tenant, letter_id)
+        assert letter is not None
+        assert letter.times == times
+        assert await letters.body(tenant, letter_id) == body
+    await letters.drain()
 
 
 @pytest.mark.parametrize("size", [0, 1, 999_000, 1_100_000, 2 * PIECE_BYTES + 1])

@@ -1,0 +1,226 @@
+"""The entries of a batch, each answered on its own; those that are a resource to put are put together.
+
+https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from ingest import conditional, patch, push, replies
+from ingest.bundles import interaction
+from ingest.identity import stable_id
+from ingest.preconditions import if_match, if_none_match
+from ingest.transact import LETTERS
+from store.attachments import references_to_files
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.resources import Outcome, ResourceKey, present
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from ingest.bundles import BundleEntry, Interaction
+    from ingest.prepare import Ready
+    from ingest.push import Pushed, Pusher
+    from store.resources import PutResult
+
+    Search = Callable[[str, str], Awaitable[bytes]]
+    """Answers a search of a batch."""
+    Answer = dict[str, Any] | ServiceError
+    """What becomes of one entry."""
+
+_PHASES: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
+"""The order in which the entries of a batch are processed, whatever order they came in."""
+_PUTTING: Final = frozenset({"POST", "PUT"})
+READING: Final = frozenset({"GET", "HEAD"})
+_IN_A_ROW: Final = 8
+"""Entries made ready before others get a turn of the event loop: about a millisecond."""
+
+
+async def answers(
+    to: Pusher, entries: Sequence[BundleEntry], *, name: str, search: Search | None
+) -> list[dict[str, Any]]:
+    """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
+    done: dict[int, Answer] = {}
+    for phase in (*_PHASES, None):
+        mine = [
+            number
+            for number, entry in enumerate(entries)
+            if number not in done and phase in (None, method_of(entry))
+        ]
+        if phase in _PUTTING:
+            done |= await _put(to, entries, mine, name)
+        rest = [number for number in mine if number not in done]
+        answered = await asyncio.gather(*(_answer(to, entries[n], f"{name} {n}", search) for n in rest))
+        done |= dict(zip(rest, answered, strict=True))
+    refused = {number: one for number, one in done.items() if isinstance(one, ServiceError)}
+    letters: dict[int, str | None] = {}
+    if refused and to.refused is not None:
+        kept = await to.refused([(entries[number], error) for number, error in refused.items()])
+        letters = dict(zip(refused, kept, strict=True))
+    said = {n: replies.entry_of_error(error, letter=letters.get(n)) for n, error in refused.items()}
+    whole = {**done, **said}
+    return [one for n in range(len(entries)) if not isinstance(one := whole[n], ServiceError)]
+
+
+def method_of(entry: BundleEntry) -> object:
+    """The method an entry asks for, as it came."""
+    return entry.request.get("method") if entry.request else None
+
+
+# --- together
+
+
+async def _put(
+    to: Pusher, entries: Sequence[BundleEntry], numbers: Iterable[int], name: str
+) -> dict[int, Answer]:
+    """The answers to those that are a resource to put and no more; the others are left out."""
+    readies: dict[int, Ready] = {}
+    done: dict[int, Answer] = {}
+    for turn, number in enumerate(numbers):
+        if turn % _IN_A_ROW == _IN_A_ROW - 1:
+            await asyncio.sleep(0)
+        try:
+            ready = _ready(to, entries[number], f"{name} {number}")
+        except ServiceError as error:
+            done[number] = _refused(to, error)
+        else:
+            if ready is not None:
+                readies[number] = ready
+    results = await to.store.put_each(to.tenant, [ready.prepared for ready in readies.values()])
+    for (number, ready), result in zip(readies.items(), results, strict=True):
+        try:
+            if not _is_repeated(to, ready, result):
+                done[number] = replies.entry_of(push.pushed(to, ready, result), base=to.base)
+        except ServiceError as error:
+            done[number] = _refused(to, error)
+    return done
+
+
+def _ready(to: Pusher, entry: BundleEntry, name: str) -> Ready | None:
+    """The resource that an entry puts, made ready; None when there is more to do for it than that."""
+    asked = interaction(entry)
+    resource = asked.resource
+    if resource is None or asked.query is not None or asked.if_none_exist is not None:
+        return None
+    if (asked.method == "POST") != (asked.id is None) or to.holds_documents(resource):
+        return None
+    push.check_scope(to.caller, asked.type, LETTERS[asked.method])
+    if asked.id is None:
+        push.check_type(resource, asked.type)
+        ready = push.ready_to_create(to, resource, as_id=_id_of(to, name))
+    else:
+        key = ResourceKey(asked.type, asked.id)
+        version, absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
+        ready = push.ready_to_update(to, key, resource, only_version=version, only_absent=absent)
+    return None if references_to_files(ready.prepared.body.tail) else ready
+
+
+def _is_repeated(to: Pusher, ready: Ready, result: PutResult | ServiceError) -> bool:
+    """Whether a create met what the same batch made so long ago that it is another one by now."""
+    if isinstance(result, ServiceError) or not ready.prepared.posted:
+        return False
+    return result.outcome is Outcome.EXISTS and _is_forgotten(to, result)
+
+
+def _is_forgotten(to: Pusher, result: PutResult) -> bool:
+    window = timedelta(days=to.settings.idempotency_days)
+    return result.stored.last_updated <= to.clock() - window
+
+
+def _id_of(to: Pusher, name: str) -> str:
+    """The id under which an entry creates: the same when its batch is sent again."""
+    return stable_id(to.tenant, f"entry {name}", to.secret)
+
+
+# --- one at a time
+
+
+async def _answer(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> Answer:
+    """One entry of a batch, whatever becomes of it. `name`: the same when it is sent again."""
+    try:
+        return await _interact(to, entry, name, search)
+    except ServiceError as error:
+        return _refused(to, error)
+
+
+def _refused(to: Pusher, error: ServiceError) -> ServiceError:
+    to.metrics.count("refused")
+    return error
+
+
+async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:
+    asked = interaction(entry)
+    if asked.method not in LETTERS:
+        issue = Issue(
+            "not-supported", "`request.method` is not offered in a batch", ("Bundle.entry.request",)
+        )
+        raise ServiceError(Category.UNSUPPORTED, issue)
+    if asked.method in READING and asked.id is None and search is not None:
+        push.check_scope(to.caller, asked.type, "s")
+        found = await search(asked.type, asked.query or "")
+        return replies.entry_of_search(found)
+    push.check_scope(to.caller, asked.type, LETTERS[asked.method])
+    if asked.query is not None:
+        return await _interact_where(to, asked, asked.query)
+    if asked.method == "POST" and asked.id is None and asked.resource is not None:
+        done = await _create(to, asked, name)
+        return replies.entry_of(done, base=to.base)
+    if asked.id is None:
+        issue = Issue("value", "`request.url` must name one resource", ("Bundle.entry.request.url",))
+        raise ServiceError(Category.UNPROCESSABLE, issue)
+    key = ResourceKey(asked.type, asked.id)
+    if asked.method == "PUT" and asked.resource is not None:
+        only_version, only_absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
+        done = await push.update(to, key, asked.resource, only_version=only_version, only_absent=only_absent)
+        return replies.entry_of(done, base=to.base)
+    if asked.method == "DELETE":
+        gone = await push.delete(to, key, only_version=if_match(asked.if_match))
+        return replies.entry_of_deletion(gone)
+    if asked.method == "PATCH":
+        done = await conditional.patch_one(to, key, _patch_of(asked), only_version=if_match(asked.if_match))
+        return replies.entry_of(done, base=to.base)
+    if asked.method in READING:
+        return await _read(to, key)
+    issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
+    raise ServiceError(Category.UNPROCESSABLE, issue)
+
+
+async def _interact_where(to: Pusher, asked: Interaction, criteria: str) -> dict[str, Any]:
+    """A conditional update, patch or deletion; creates have `ifNoneExist`."""
+    version, absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
+    if asked.method == "PUT" and asked.resource is not None:
+        done = await conditional.update_where(
+            to, asked.type, criteria, asked.resource, only_version=version, only_absent=absent
+        )
+        return replies.entry_of(done, base=to.base)
+    if asked.method == "DELETE":
+        gone = await conditional.delete_where(to, asked.type, criteria, only_version=version)
+        return replies.entry_of_deletion(gone)
+    if asked.method == "PATCH":
+        done = await conditional.patch_where(to, asked.type, criteria, _patch_of(asked), only_version=version)
+        return replies.entry_of(done, base=to.base)
+    text = "a condition in `request.url` goes with PUT, PATCH and DELETE; a POST has `ifNoneExist`"
+    raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
+
+
+def _patch_of(asked: Interaction) -> tuple[patch.Operation, ...]:
+    return patch.carried(asked.resource, "Bundle.entry.resource")
+
+
+async def _create(to: Pusher, asked: Interaction, name: str) -> Pushed:
+    """A create that makes no twin when its batch is sent again, though the first answer got lost."""
+    resource = asked.resource or {}
+    if asked.if_none_exist is not None:
+        return await push.create(to, asked.type, resource, if_none_exist=asked.if_none_exist)
+    done = await push.create(to, asked.type, resource, as_id=_id_of(to, name))
+    if done.result.outcome is Outcome.EXISTS and _is_forgotten(to, done.result):
+        return await push.create(to, asked.type, resource)
+    return done
+
+
+async def _read(to: Pusher, key: ResourceKey) -> dict[str, Any]:
+    return replies.entry_of_read(present(await to.store.get(to.tenant, key)), base=to.base)
