@@ -52,6 +52,11 @@ soak-retention: $(DEV) ## Compare many random policies, holds and broken sweeps 
 chaos: $(DEV) ## Freeze, step down and cut off the database under load (SECONDS=20 for each)
 	@CHAOS_SECONDS=$(or $(SECONDS),20) $(BIN)/python -m pytest tests/api/test_chaos_http.py $(ARGS)
 
+.PHONY: erasure
+erasure: $(DEV) ## Erase one patient of many, look for what is left, send everything again (PATIENTS=100000)
+	@ERASURE_PATIENTS=$(or $(PATIENTS),100000) $(BIN)/python -m pytest -n0 -s -o faulthandler_timeout=0 tests/api/test_purge_http.py \
+		-k one_of_many $(ARGS)
+
 .PHONY: check
 check: lint types layers files ## Run every check but the tests
 

@@ -86,6 +86,7 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "dead-letter-fix": {"200": "Any"},
     "dead-letter-discard": {"200": "Any"},
     "dead-letter-replay": {"200": "Any"},
+    "purge": {"200": "Resource", "202": "Resource"},
     "metadata": {"200": "Resource", "304": ""},
     "smart": {"200": "Any"},
     "openapi": {"200": "Any", "304": ""},
@@ -94,6 +95,7 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
 _STATUS: Final[Mapping[str, str]] = {
     "200": "OK",
     "201": "Created",
+    "202": "It goes on; the same request again tells what came of it",
     "206": "The bytes that `Range` asks for",
     "204": "Deleted, or there was nothing to delete",
     "304": "The client has it already",

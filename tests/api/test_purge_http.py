@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import os
+import time
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
@@ -11,6 +13,7 @@ from uuid import uuid4
 import pytest
 
 from api.keys import PRIVACY, PURGES
+from ingest.prepare import prepare
 from store.errors import Category, ServiceError
 from store.mongo import erasure_run
 from store.mongo.client import connect
@@ -50,6 +53,7 @@ TEXTS = (
     "told in a provenance",
     "SPECIMEN-77",
 )
+CROWD = int(os.environ.get("ERASURE_PATIENTS", "200"))
 REASON = "asked for by letter of 3 May"
 
 
@@ -268,6 +272,64 @@ async def verified(world: World) -> int:
     link, wrong = await runs.verify()
     assert wrong is None
     return link.number
+
+
+def crowd(number: int) -> list[Json]:
+    """Somebody else, who shares a dummy identifier, an encounter, a specimen and a doctor with everybody."""
+    who = f"crowd-{number}"
+    known = [identified(MRN, f"CROWD-{number}"), DUMMY]
+    name = [{"family": f"Family{number}", "given": ["Bert"]}]
+    return [
+        patient(who, *known, name=name, birthDate="1970-02-03"),
+        observation(f"o{number}", subject=refers(f"Patient/{who}"), specimen=refers("Specimen/shared")),
+        report(
+            f"r{number}",
+            who,
+            result=[refers(f"Observation/o{number}")],
+            encounter=refers("Encounter/shared"),
+            performer=[refers("Practitioner/d")],
+        ),
+        resource(
+            "MessageHeader",
+            f"m{number}",
+            eventUri="urn:x",
+            source={"endpoint": "urn:x"},
+            focus=[refers(f"DiagnosticReport/r{number}")],
+        ),
+    ]
+
+
+async def test_one_of_many(world: World) -> None:
+    """`make erasure` has 100,000 of them, and prints how long it took."""
+    tenant = world.service.tenant
+    for start in range(0, CROWD, 250):
+        people = [one for number in range(start, min(start + 250, CROWD)) for one in crowd(number)]
+        ready = [prepare(one, one["id"], base=world.service.base).prepared for one in people]
+        await world.service.resources.put_many(tenant, ready)
+    again = [report(f"r{number}", f"crowd-{number}", conclusion="amended") for number in range(0, CROWD, 10)]
+    await world.service.load(*again[:50])
+    await filled(world)
+    there = await world.left()
+    assert {text for text, _ in there} == set(TEXTS)
+    before = await world.documents() if CROWD < 10_000 else {}
+    counts = {name: await world.database[name].count_documents({}) for name in ("resources", "history")}
+    began = time.perf_counter()
+    erased = await world.erase()
+    seconds = time.perf_counter() - began
+    print(  # noqa: T201 -- what `make erasure` is for
+        f"\n{CROWD:,} patients: {erased.receipt.deleted} documents erased in {seconds:.1f} s"
+    )
+    assert await world.left() == set()
+    gone = sum(one.count for one in erased.receipt.rows if one.row.type and one.row.reason != "dead-letter")
+    left = {name: await world.database[name].count_documents({}) for name in counts}
+    assert sum(counts.values()) - sum(left.values()) == gone
+    after = await world.documents() if CROWD < 10_000 else {}
+    assert all(before[name] == after[name] for name in after)
+    assert await verified(world) == erased.receipt.number
+    for method, path, body in REPLAYS.values():
+        await world.service.request(method, path, body)
+    assert await world.left() == set()
+    assert {name: await world.database[name].count_documents({}) for name in counts} == left
 
 
 async def test_nothing_comes_back(world: World) -> None:
