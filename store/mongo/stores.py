@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from store.attachments import AttachmentStore
     from store.dead_letters import DeadLetters
     from store.metrics import StoreMetrics
+    from store.mongo.client import Database
     from store.resources import ResourceStore
     from store.retention.audit import Audit
     from store.retention.erasure import Erasing, Offboarding
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 CLOSE_SECONDS: Final = 0.5
 ERASURE_LEASE_SECONDS: Final = 60.0
 """How long an erasure that died keeps others from going on with it."""
+INDEX_SECONDS: Final = 3600.0
+"""How long an index may take to be built: a release that brings one must start on a large database too."""
 PING_SECONDS: Final = 2.0
 """How long a sign of life may take; longer, and MongoDB counts as away."""
 
@@ -112,8 +115,7 @@ async def opened(
     )
     letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics)
     try:
-        with guarded(metrics, "ensure_indexes", seconds=settings.store_timeout_seconds):
-            await ensure_indexes(database)
+        await _indexed(database, metrics, seconds=settings.store_timeout_seconds)
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
@@ -175,3 +177,11 @@ async def opened(
         # Without a database to end the sessions with, closing would wait for it, and block the loop.
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()
+
+
+async def _indexed(database: Database, metrics: StoreMetrics, *, seconds: float) -> None:
+    """Make the indexes; whether MongoDB is there is known within the deadline of one operation."""
+    with guarded(metrics, "ping", seconds=seconds):
+        await database.command("ping")
+    with guarded(metrics, "ensure_indexes", seconds=INDEX_SECONDS):
+        await ensure_indexes(database)
