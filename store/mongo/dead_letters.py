@@ -70,6 +70,11 @@ class _Keeping(NamedTuple):
         return f"{self.same['tenant']} {self.same['digest']}"
 
     @property
+    def size(self) -> int:
+        """Bytes of the body in the letter; pieces are written before."""
+        return len(self.kept["body"] or b"")
+
+    @property
     def change(self) -> dict[str, Any]:
         """The upsert."""
         return {**self.again, "$setOnInsert": self.kept}
@@ -98,7 +103,7 @@ class MongoDeadLetters:
         """Tenant → letters and bytes since it was last trimmed. Absent: not since this process started."""
         self._trims: dict[str, asyncio.Task[None]] = {}
         self._commits: GroupCommit[_Keeping, str] = GroupCommit(
-            self._commit, same=lambda one: one.name, size=lambda one: one.kept["kept"], settings=settings
+            self._commit, same=lambda one: one.name, size=lambda one: one.size, settings=settings
         )
 
     # --- keeping
