@@ -1,7 +1,8 @@
-"""What is stored beside a resource so that it can be found. Walks the table once per push.
+"""What is stored beside a resource so that it can be found: the table's rows of its type, compiled once.
 
-`fields` hold every spelling under the parameter's own field; `keys` repeat those worth an index entry of
-their own as `name=spelling`, alone and together with the patient, so that one index serves them all.
+Each element that is there is looked up in the compiled rows. `fields` hold every spelling under the
+parameter's own field; `keys` repeat those worth an index entry of their own as `name=spelling`, alone and
+together with the patient, so that one index serves them all.
 """
 
 from __future__ import annotations
