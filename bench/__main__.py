@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import MongoClient
 
-from bench import reports, servers, stores
+from bench import preparing, reports, servers, stores
 from bench.answers import all_stored, found, found_of_patient, stored, verify_same
 from bench.requests import BASE, TENANT, bundles, pushes, search, searches
 from bench.rounds import Contender, Target, busiest, compare, rows
@@ -136,6 +136,7 @@ async def run(options: argparse.Namespace, mongod: Embedded, place: Path, on: Co
         await stores.push_all(service, token, stores.patients_with_reports(options.reports, patients))
         stores.copy_to_floor(mongod.uri, DATABASE)
         print("\n".join(heading(options, on, mongod.uri)), flush=True)
+        show(preparing.table())
         everyone = [
             *await compare_with_floor(stage, service, token, patients),
             *await compare_chain(stage, service, token, patients),

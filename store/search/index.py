@@ -1,7 +1,8 @@
-"""What is stored beside a resource so that it can be found. Walks the table once per push.
+"""What is stored beside a resource so that it can be found: the table's rows of its type, compiled once.
 
-`fields` hold every spelling under the parameter's own field; `keys` repeat those worth an index entry of
-their own as `name=spelling`, alone and together with the patient, so that one index serves them all.
+Each element that is there is looked up in the compiled rows. `fields` hold every spelling under the
+parameter's own field; `keys` repeat those worth an index entry of their own as `name=spelling`, alone and
+together with the patient, so that one index serves them all.
 """
 
 from __future__ import annotations
@@ -66,19 +67,17 @@ class _Look:
     """The path, when there is but one."""
     read: Reader
 
-    def found(self, resource: JsonObject, here: Sequence[str]) -> Found:
-        """What stands at the paths that begin with these elements."""
+    def found(self, resource: JsonObject) -> Found:
+        """What stands at the paths, in the order of the resource's elements."""
+        here = [name for name in self.paths if name in resource]
+        if len(here) > 1:
+            here = [name for name in resource if name in self.paths]
         return [
             (values, path.text)
             for name in here
             for path in self.paths[name]
             if (values := path.within(listed(resource[name])))
         ]
-
-    def here(self, resource: JsonObject) -> Sequence[str]:
-        """Its elements that are there, in the order of the resource."""
-        here = [name for name in self.paths if resource.get(name) is not None]
-        return here if len(here) < 2 else [name for name in resource if name in self.paths]  # noqa: PLR2004
 
 
 class _Plan(NamedTuple):
@@ -150,8 +149,7 @@ def index(
 def _looks(plan: _Plan, resource: JsonObject) -> Iterator[tuple[_Look, Found]]:
     """What there is to read, in the order of the resource's elements."""
     for look in plan.always:
-        here = look.here(resource)
-        yield look, look.found(resource, here) if here else ()
+        yield look, look.found(resource)
     by_element = plan.by_element
     for name, value in resource.items():
         if name not in by_element or value is None:
@@ -160,9 +158,9 @@ def _looks(plan: _Plan, resource: JsonObject) -> Iterator[tuple[_Look, Found]]:
         for look in by_element[name]:
             path = look.only
             if path is None:
-                here = look.here(resource)
-                found = look.found(resource, here) if here[0] == name else None
-                if found:
+                found = look.found(resource)
+                # All at once, where the first of them is.
+                if found and found[0][1].partition(".")[0] == name:
                     yield look, found
             elif held := path.within(values):
                 yield look, ((held, path.text),)
