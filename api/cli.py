@@ -18,7 +18,17 @@ from typing import TYPE_CHECKING, Annotated, Final, NoReturn, TypeVar
 import typer
 
 from api.hold_cli import hold_app
-from api.options import TENANT_HELP, Config, DataDir, MongodbUri, print_table, tenant_of, with_stores
+from api.options import (
+    TENANT_HELP,
+    Config,
+    DataDir,
+    MongodbUri,
+    print_table,
+    read_file,
+    tenant_of,
+    with_stores,
+)
+from api.policy_cli import policy_app
 from api.purge_cli import purge_app
 from api.retention_cli import retention_app
 from store.errors import ServiceError, StartupError
@@ -41,6 +51,7 @@ token_app = typer.Typer(help="Bearer tokens: who may do what for which tenants."
 letters_app = typer.Typer(help="Dead letters: refused pushes, kept with reasons.", no_args_is_help=True)
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(token_app, name="token")
+retention_app.add_typer(policy_app)
 retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")
 app.add_typer(retention_app, name="retention")
@@ -181,7 +192,7 @@ def tenant_verification(
     tenant = tenant_of(name)
     if action not in list(Action):
         raise typer.BadParameter(f"one of {', '.join(Action)}", param_hint="ACTION")
-    given = None if token_file is None else _read(token_file).decode(errors="replace").strip()
+    given = None if token_file is None else read_file(token_file).decode(errors="replace").strip()
     overlap = timedelta(hours=overlap_hours) if action == Action.ROTATE else None
 
     async def work(access: AccessStore) -> str:
@@ -254,7 +265,7 @@ def letters_fix(
     """Replace the body of a letter."""
     from api.letters_command import fix
 
-    owner, content = None if tenant is None else tenant_of(tenant), _read(file)
+    owner, content = None if tenant is None else tenant_of(tenant), read_file(file)
 
     async def work(stores: Stores) -> str:
         return await fix(stores, letter, content, tenant=owner)
@@ -569,14 +580,6 @@ def _one_choice(
     if bool(letters) == (every or reason is not None):
         raise typer.BadParameter("name letters, or give `--all` or `--reason`", param_hint="ID")
     return None if tenant is None else tenant_of(tenant)
-
-
-def _read(file: Path) -> bytes:
-    """The bytes of a file, or of stdin for `-`."""
-    try:
-        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
-    except OSError as error:
-        raise StartupError(f"The file {file} cannot be read: {error.strerror}.") from None
 
 
 def _check_scopes(scopes: list[str]) -> None:

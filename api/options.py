@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
 import typer
 
+from store.errors import StartupError
 from store.tenancy import Tenant, parse_tenant
 
 if TYPE_CHECKING:
@@ -48,3 +50,11 @@ def print_table(rows: list[tuple[str, ...]]) -> None:
     from api.access_commands import columns
 
     typer.echo(columns(rows))
+
+
+def read_file(file: Path) -> bytes:
+    """The bytes of a file, or of stdin for `-`."""
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise StartupError(f"The file {file} cannot be read: {error.strerror}.") from None

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from api.access_commands import existing_tenant
+from api.hold_command import user
 from store.errors import StartupError
+from store.retention.audit import Act, Did
 from store.retention.declared import PolicyError, declared, parse, written
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.access import AccessStore
+    from store.mongo.stores import Stores
     from store.retention.policy import Policy, PolicyStore
     from store.tenancy import Tenant
 
@@ -49,15 +52,18 @@ def _rule(text: str) -> dict[str, Any]:
     return rule
 
 
-async def put_policy(
-    access: AccessStore, policies: PolicyStore, tenant: Tenant, policy: Policy, *, now: datetime
-) -> Policy | None:
-    """Make it the tenant's; None when it is so already. Raises StartupError when there is no such tenant."""
-    await existing_tenant(access, tenant)
-    before = (await policies.keeping(tenant)).policy
+async def put_policy(stores: Stores, tenant: Tenant, policy: Policy, *, now: datetime) -> str:
+    """Make it the tenant's; says what was done. Raises StartupError when there is no such tenant."""
+    await existing_tenant(stores.access, tenant)
+    before = (await stores.policies.keeping(tenant)).policy
     if before.version and before.says(policy):
-        return None
-    return await policies.put(tenant, policy._replace(made_at=now), instead_of=before.version)
+        return f"{tenant}: policy {before.version} says this already"
+    made = await stores.policies.put(tenant, policy._replace(made_at=now), instead_of=before.version)
+    await stores.privacy.audit.note(Act(tenant, now, user(), Did.POLICY_SET, of=str(made.version)))
+    return (
+        f"{tenant}: policy {made.version} holds from now on. What is stored already goes by it with the next"
+        f" run; `dod retention plan --tenant {tenant}` shows what that will delete."
+    )
 
 
 async def shown_policy(

@@ -18,15 +18,16 @@ from store.mongo.access import MongoAccess
 from store.mongo.indexes import LEASES, RECEIPTS, RESOURCES, RUN_COUNTS
 from store.retention.policy import Policy
 from store.settings import StoreSettings
-from store.tenancy import TenantSettings
+from store.tenancy import Tenant, TenantSettings
 from tests.support.fhir import patient, report
 from tests.support.service import Clock
-from tests.support.store import LAB, OTHER, let, metrics, mongo_store, put, put_one
+from tests.support.store import LAB, OTHER, let, metrics, mongo_policies, mongo_store, put, put_one
 from tests.support.sweeping import sweeping_of
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Awaitable, Callable, Mapping
+    from pathlib import Path
 
     from store.mongo.client import Database
 
@@ -264,3 +265,77 @@ async def test_of_three_replicas_one_sweeps_and_a_killed_or_frozen_one_is_replac
     assert b"another replica took over" in err_frozen
     assert await database[RESOURCES].count_documents({}) == before == 1
     assert await database[RECEIPTS].count_documents({}) == receipts == 1
+
+
+CLINIC = Tenant("clinic", "Production")
+POLICY_FILE = """
+keep_days = 365
+counted_from = "effective"
+
+[[rules]]
+type = "DiagnosticReport"
+category = ["LAB"]
+keep_days = 30
+"""
+
+
+@pytest.fixture
+async def tenant(database: Database) -> None:
+    access = MongoAccess(database, settings=StoreSettings(), metrics=metrics())
+    await access.put_tenant(TenantSettings(CLINIC))
+
+
+@pytest.mark.usefixtures("tenant")
+async def test_a_policy_is_set_by_file_shown_and_set_again(
+    database: Database, dod: Dod, tmp_path: Path
+) -> None:
+    file = tmp_path / "policy.toml"
+    file.write_text(POLICY_FILE)
+    assert (await dod("show", str(CLINIC))).out.startswith("# No policy was set")
+    first = await dod("set", str(CLINIC), "--file", str(file))
+    assert (first.code, first.out.split()[:4]) == (0, [f"{CLINIC}:", "policy", "1", "holds"])
+    shown = await dod("show", str(CLINIC))
+    file.write_text(shown.out)
+    assert "policy 1 says this already" in (await dod("set", str(CLINIC), "--file", str(file))).out
+    second = await dod(
+        "set", str(CLINIC), "--keep-days", "10", "--rule", "type=Observation,category=LAB,keep_days=5"
+    )
+    assert (second.code, "policy 2 holds" in second.out) == (0, True)
+    policy = (await mongo_policies(database).keeping(CLINIC)).policy
+    assert (policy.version, policy.keep_days, len(policy.rules)) == (2, 10, 1)
+    every = await dod("show", str(CLINIC), "--all")
+    assert [line.split()[2] for line in every.out.splitlines() if line.startswith("# version")] == [
+        "2,",
+        "1,",
+    ]
+    acts = await database["audit"].find({}, {"_id": 0, "did": 1, "of": 1}, sort=[("at", 1)]).to_list(None)
+    assert acts == [{"did": "policy set", "of": "1"}, {"did": "policy set", "of": "2"}]
+
+
+@pytest.mark.usefixtures("tenant")
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        pytest.param(("--keep-days", "0"), "`keep_days`", id="nothing"),
+        pytest.param(("--keep-days", "-1"), "`keep_days`", id="negative"),
+        pytest.param(("--keep-days", "5", "--superseded-days", "0"), "`superseded_days`", id="past versions"),
+        pytest.param(("--keep-days", "5", "--counted-from", "birth"), "`counted_from`", id="from elsewhere"),
+        pytest.param(("--rule", "category=FOO,keep_days=3"), "`rules.0.category`", id="an unknown category"),
+        pytest.param(("--rule", "category=LAB"), "`rules.0.keep_days`", id="a rule of no length"),
+        pytest.param(("--rule", "category=LAB,keep_days=0"), "`rules.0.keep_days`", id="a rule of nothing"),
+        pytest.param(("--rule", "LAB"), "`--rule` is", id="no rule"),
+        pytest.param((), "`--file` or", id="nothing said"),
+        pytest.param(("--file", "/nowhere"), "cannot be read", id="no file"),
+    ],
+)
+async def test_a_policy_that_cannot_be_meant_is_refused(
+    database: Database, dod: Dod, options: tuple[str, ...], said: str
+) -> None:
+    refused = await dod("set", str(CLINIC), *options)
+    assert (refused.code, refused.out, said in refused.err) == (1, "", True), refused.err
+    assert not (await mongo_policies(database).keeping(CLINIC)).policy.version
+
+
+async def test_a_policy_for_nobody(dod: Dod) -> None:
+    refused = await dod("set", "nobody/Production", "--keep-days", "5")
+    assert (refused.code, "no tenant" in refused.err) == (1, True)
