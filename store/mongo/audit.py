@@ -1,4 +1,4 @@
-"""`Audit` on MongoDB: the collection `audit`: tenant, at, by, did, reason, of."""
+"""`Audit` on MongoDB: the collection `audit`: tenant, at, by, did, reason, of, expires_at."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from pymongo.write_concern import WriteConcern
 from store.mongo.guard import guarded
 from store.mongo.indexes import AUDIT
 from store.retention.audit import Act, Did
+from store.retention.policy import after
 from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database
+    from store.mongo.policies import Policies
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -24,7 +26,10 @@ _DURABLE: Final = WriteConcern("majority", j=True)
 class MongoAudit:
     """The port's verbs on one database."""
 
-    def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
+    def __init__(
+        self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics, policies: Policies
+    ) -> None:
+        self._policies = policies
         self._audit: Collection = database[AUDIT].with_options(
             write_concern=_DURABLE, read_concern=ReadConcern("majority")
         )
@@ -33,7 +38,9 @@ class MongoAudit:
 
     async def note(self, act: Act) -> None:
         """See the port."""
-        document = {**act._asdict(), "tenant": str(act.tenant), "did": act.did.value}
+        days = (await self._policies.remembered(act.tenant)).policy.audit_days
+        end = after(act.at, days)
+        document = {**act._asdict(), "tenant": str(act.tenant), "did": act.did.value, "expires_at": end}
         with guarded(self._metrics, "audit", seconds=self._seconds):
             await self._audit.insert_one(document)
 

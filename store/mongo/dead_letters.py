@@ -27,6 +27,7 @@ from store.mongo.erasures import Erasures
 from store.mongo.guard import guarded
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
 from store.mongo.resources import DURABLE
+from store.retention.policy import after
 from store.retention.tombstones import refusal
 
 if TYPE_CHECKING:
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
     from store.dead_letters import Refused
     from store.metrics import StoreMetrics
     from store.mongo.client import Collection, Database
+    from store.mongo.policies import Policies
+    from store.retention.policy import Policy
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -90,7 +93,9 @@ class MongoDeadLetters:
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        policies: Policies,
     ) -> None:
+        self._policies = policies
         self._erasures = Erasures(database, settings=settings, clock=clock, metrics=metrics)
         self._seconds = settings.store_timeout_seconds
         self._settings = settings
@@ -115,7 +120,8 @@ class MongoDeadLetters:
         body = refused.body if len(refused.body) <= self._settings.dead_letter_bytes_max else None
         digest = await _beside(_digest, refused, size=len(refused.body))
         packed = None if body is None else await _beside(_pack, body, size=len(body))
-        again = {"$inc": {"times": 1}, "$set": {"last_at": refused.at, "expires_at": self._end(refused.at)}}
+        end = await self._end(tenant, refused.at)
+        again = {"$inc": {"times": 1}, "$set": {"last_at": refused.at, "expires_at": end}}
         same = {"tenant": str(tenant), "digest": digest, "state": State.OPEN.value}
         known = await self._again(same, again, packed)
         if known is not None:
@@ -128,7 +134,7 @@ class MongoDeadLetters:
             "kept": len(packed or b""),
         }
         with self._guarded():
-            kept |= await self._put_body(letter_id, packed, tenant, self._end(refused.at))
+            kept |= await self._put_body(letter_id, packed, tenant, end)
         [done] = await self._commits.submit([_Keeping(same, again, kept)])
         if done != letter_id and kept.get("pieces"):
             with self._guarded():
@@ -217,8 +223,9 @@ class MongoDeadLetters:
             )
         return {"body": None, "pieces": len(pieces), "set": own}
 
-    def _end(self, at: datetime) -> datetime:
-        return at + timedelta(days=self._settings.dead_letter_days)
+    async def _end(self, tenant: Tenant, at: datetime) -> datetime:
+        policy = (await self._policies.remembered(tenant)).policy
+        return letter_until(at, policy, self._settings)
 
     # --- reading
 
@@ -286,7 +293,7 @@ class MongoDeadLetters:
         if await self._erasures.mentions(tenant, body):
             raise refusal()
         packed = await _beside(_pack, body, size=len(body))
-        end, revision = self._end(letter.last_at), letter.revision + 1
+        end, revision = await self._end(tenant, letter.last_at), letter.revision + 1
         with guarded(self._metrics, "fix_dead_letter", seconds=self._seconds):
             placed = await self._put_body(letter.id, packed, tenant, end)
             changed: dict[str, Any] = {**placed, "size": len(body), "kept": len(packed), "revision": revision}
@@ -389,6 +396,12 @@ class MongoDeadLetters:
 
 def _id(document: Mapping[str, Any] | None) -> str | None:
     return None if document is None else str(document["_id"])
+
+
+def letter_until(at: datetime, policy: Policy, settings: StoreSettings) -> datetime:
+    """When a letter that last came then is forgotten."""
+    days = settings.dead_letter_days if policy.dead_letter_days is None else policy.dead_letter_days
+    return after(at, days)
 
 
 def _surplus(heads: Sequence[Mapping[str, Any]], *, count: int, size: int) -> list[str]:

@@ -17,7 +17,7 @@ from store.fhir.instants import Interval, to_datetime
 from store.fhir.resource_types import RESOURCE_TYPES
 from store.mongo.documents import ending
 from store.mongo.guard import guarded
-from store.mongo.indexes import HISTORY, RESOURCES, RETENTION
+from store.mongo.indexes import AUDIT, DEAD_LETTERS, HISTORY, RESOURCES, RETENTION
 from store.mongo.resources import DURABLE
 from store.mongo.ties import needed
 from store.retention.needs import ORDER, needs_of
@@ -46,6 +46,8 @@ PLACES: Final = (
     *(f"{RESOURCES}/{name}" for name in (_TYPES[0], "Observation", *_TYPES[1:])),
     # Observations twice: some are members of others.
     *(f"{HISTORY}/{name}" for name in _TYPES),
+    DEAD_LETTERS,
+    AUDIT,
 )
 """All places of a tenant, in the order in which they are settled."""
 
@@ -77,6 +79,8 @@ class Settling:
         self._history: Collection = database[HISTORY].with_options(**options)
         self._retention: Collection = database[RETENTION].with_options(**options)
         self._latest: Collection = database[RESOURCES]
+        self._aged = {name: database[name].with_options(**options) for name in (DEAD_LETTERS, AUDIT)}
+        self._settings = settings
         self._policies = policies
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
@@ -92,16 +96,23 @@ class Settling:
             if place.number >= len(PLACES):
                 await self._catch_up(tenant, policy, limit)
                 return False
-            collection, _, resource_type = PLACES[place.number].partition("/")
-            prefix = f"{tenant}/{resource_type}"
-            wanted = {"_id": {"$gt": place.after or f"{prefix}/", "$lt": f"{prefix}{_BEHIND_SLASH}"}}
-            of = self._settle if collection == RESOURCES else self._settle_past
-            last = await of(tenant, policy, wanted, limit)
+            last = await self._settle_at(tenant, policy, place, limit)
             following = place._replace(after=last) if last else _Place(policy.version, place.number + 1)
             await self._retention.update_one(
                 {"_id": str(tenant), "version": policy.version}, {"$set": {"settled": following._asdict()}}
             )
         return True
+
+    async def _settle_at(self, tenant: Tenant, policy: Policy, place: _Place, limit: int) -> str | None:
+        """The next documents of a place; the `_id` of the last one, or None when that was all."""
+        collection, _, resource_type = PLACES[place.number].partition("/")
+        if not resource_type:
+            await self._settle_aged(tenant, policy, collection)
+            return None
+        prefix = f"{tenant}/{resource_type}"
+        wanted = {"_id": {"$gt": place.after or f"{prefix}/", "$lt": f"{prefix}{_BEHIND_SLASH}"}}
+        of = self._settle if collection == RESOURCES else self._settle_past
+        return await of(tenant, policy, wanted, limit)
 
     async def is_settled(self, tenant: Tenant) -> bool:
         """Whether all that is stored goes by the current policy."""
@@ -171,6 +182,21 @@ class Settling:
         if changes:
             await self._history.bulk_write(changes, ordered=False)
         return last
+
+    # --- what goes by its age
+
+    async def _settle_aged(self, tenant: Tenant, policy: Policy, collection: str) -> None:
+        """All of a tenant's dead letters, or audit records: they are few."""
+        of_letters = collection == DEAD_LETTERS
+        days = policy.audit_days
+        if of_letters:
+            days = policy.dead_letter_days or self._settings.dead_letter_days
+        since = "$last_at" if of_letters else "$at"
+        until: Any = NEVER
+        if days is not None:
+            until = {"$dateAdd": {"startDate": since, "unit": "day", "amount": days}}
+        other = {"tenant": str(tenant), "$expr": {"$ne": ["$expires_at", until]}}
+        await self._aged[collection].update_many(other, [{"$set": {"expires_at": until}}])
 
 
 _REFERENCES: Final = sorted(

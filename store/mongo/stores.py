@@ -113,14 +113,14 @@ async def opened(
     resources = MongoResources(
         database, settings=settings, clock=clock, metrics=metrics, pulse=pulse, policies=policies
     )
-    letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics)
+    letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics, policies=policies)
     try:
         await _indexed(database, metrics, seconds=settings.store_timeout_seconds)
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
         holds = MongoHolds(database, settings=settings, metrics=metrics)
-        audit = MongoAudit(database, settings=settings, metrics=metrics)
+        audit = MongoAudit(database, settings=settings, metrics=metrics, policies=policies)
         leases = Leases(
             database,
             clock=clock,

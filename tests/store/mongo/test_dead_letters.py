@@ -16,7 +16,7 @@ from store.mongo.dead_letters import PIECE_BYTES, MongoDeadLetters
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
 from store.settings import StoreSettings
 from tests.support.service import Clock
-from tests.support.store import LAB, NOW, OTHER, metrics
+from tests.support.store import LAB, NOW, OTHER, metrics, mongo_policies
 
 if TYPE_CHECKING:
     from store.mongo.client import Database
@@ -44,7 +44,13 @@ def refused(body: bytes = b"{}", **changed: Any) -> Refused:
 
 def store(database: Database, clock: Clock | None = None, **settings: Any) -> MongoDeadLetters:
     chosen = StoreSettings(mongodb_database=database.name, **settings)
-    return MongoDeadLetters(database, settings=chosen, clock=clock or Clock(NOW), metrics=metrics())
+    return MongoDeadLetters(
+        database,
+        settings=chosen,
+        clock=clock or Clock(NOW),
+        metrics=metrics(),
+        policies=mongo_policies(database),
+    )
 
 
 def noise(size: int) -> bytes:

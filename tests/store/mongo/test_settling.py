@@ -9,9 +9,14 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.fhir.instants import to_datetime
+from store.mongo.audit import MongoAudit
+from store.mongo.dead_letters import MongoDeadLetters
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.resources import HistoryQuery, ResourceKey
+from store.retention.audit import Act, Did
 from store.retention.policy import NEVER, CountedFrom, Policy, Rule
+from store.settings import StoreSettings
+from tests.store.mongo.test_dead_letters import refused
 from tests.support.fhir import coded, patient, refers, report, resource
 from tests.support.service import Clock
 from tests.support.store import (
@@ -19,6 +24,7 @@ from tests.support.store import (
     NOW,
     OTHER,
     let,
+    metrics,
     mongo_policies,
     mongo_settling,
     mongo_store,
@@ -192,3 +198,31 @@ async def test_a_policy_that_changes_in_between_starts_over(database: Database) 
 async def test_without_a_policy_there_is_nothing_to_do(database: Database) -> None:
     await put(mongo_store(database), *lab_day())
     assert await settle(database, Clock(NOW)) == 1
+
+
+async def test_letters_and_the_record_of_officers_go_by_the_policy(database: Database) -> None:
+    clock = Clock(NOW)
+    settings = StoreSettings(dead_letter_days=30)
+    given: Any = {"settings": settings, "metrics": metrics(), "policies": mongo_policies(database)}
+    letters, audit = MongoDeadLetters(database, clock=clock, **given), MongoAudit(database, **given)
+
+    async def happens() -> None:
+        await letters.keep(LAB, refused(f"{clock()}".encode(), at=clock()))
+        await audit.note(Act(LAB, clock(), "officer", Did.POLICY_SET))
+
+    async def ends() -> list[list[datetime]]:
+        names = ("dead_letters", "audit")
+        found = [await database[name].find({}, sort=[("at", 1)]).to_list(None) for name in names]
+        return [[one["expires_at"] for one in some] for some in found]
+
+    await happens()
+    assert await ends() == [[NOW + 30 * DAY], [NEVER]]
+    await let(database, Policy(dead_letter_days=5, audit_days=100))
+    clock.move(days=1)
+    await happens()
+    assert await ends() == [[NOW + 30 * DAY, NOW + 6 * DAY], [NEVER, NOW + 101 * DAY]]
+    await settle(database, clock)
+    assert await ends() == [[NOW + 5 * DAY, NOW + 6 * DAY], [NOW + 100 * DAY, NOW + 101 * DAY]]
+    await let(database, Policy())
+    await settle(database, clock)
+    assert await ends() == [[NOW + 30 * DAY, NOW + 31 * DAY], [NEVER, NEVER]]

@@ -84,7 +84,9 @@ async def fill(database: Database, store: MongoResources, clock: Clock, tenant: 
     """Of everything something: in ten days from now all of it has expired."""
     settings = StoreSettings(mongodb_database=database.name, dead_letter_days=9)
     files = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics())
-    letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics())
+    letters = MongoDeadLetters(
+        database, settings=settings, clock=clock, metrics=metrics(), policies=mongo_policies(database)
+    )
     shared, own = new_file(b"shared"), new_file(b"own", number=1)
     await files.put(tenant, [shared, own])
     await put(store, patient(), patient("p2"), tenant=tenant)
@@ -307,7 +309,9 @@ async def test_more_versions_than_one_transaction_deletes(
 
 async def test_a_letter_that_came_again_stays_with_its_body(database: Database, clock: Clock) -> None:
     settings = StoreSettings(mongodb_database=database.name, dead_letter_days=9)
-    letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics())
+    letters = MongoDeadLetters(
+        database, settings=settings, clock=clock, metrics=metrics(), policies=mongo_policies(database)
+    )
     noise = bytes((n * n * 7919 >> 3) & 255 for n in range(1_500_000))
     await letters.keep(LAB, refused(clock, noise))
     await letters.keep(LAB, refused(clock, noise[::-1]))
