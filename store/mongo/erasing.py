@@ -131,6 +131,7 @@ class MongoErasing:
                 if not await work.delete(found, *told, first=not number) and number:
                     break
             await work.delete_files()
+            await self._tools.erasures.finished(tenant)
             await self._forget_ended_holds(tenant, own)
         receipt = await self._tools.runs.close(lease, run)
         by, now = demand.by, self._tools.clock()

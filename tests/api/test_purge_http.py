@@ -395,6 +395,14 @@ async def test_over_http_it_tells_counts(world: World) -> None:
     assert act.by.startswith("tests (")
 
 
+async def test_page_links_from_before_show_nothing_of_it(world: World) -> None:
+    await world.service.load(*BERTS, *ANNAS, *(report(f"more{number}", "anna") for number in range(4)))
+    first = await world.service.search("patient=anna,bert&_count=2&_sort=_id")
+    await world.erase()
+    pages = (await world.service.pages(first))[1:]
+    assert [one for page in pages for one in page.ids] == ["rb"]
+
+
 async def test_a_long_one_goes_on_behind_202(world: World) -> None:
     await world.service.load(*BERTS, *ANNAS)
     app = world.service.client.app
