@@ -127,9 +127,14 @@ _VALUE_SYSTEM: Final = re.compile(
 
 
 def names_in(body: bytes, path: str = "") -> frozenset[Name]:
-    """The names that a refused body may be about: Patients, identifiers, and what it puts itself."""
+    """The names that a refused body may be about: Patients, identifiers, and what it puts itself.
+
+    Where no Patient is named, all that it refers to.
+    """
     found = {Name(KEY, one) for one in references(b'"' + path.partition("?")[0].encode() + b'"')}
-    found |= {Name(KEY, one) for one in references(body) if one.startswith("Patient/")}
+    referred = set(references(body))
+    patients = {one for one in referred if one.startswith("Patient/")}
+    found |= {Name(KEY, one) for one in patients or referred}
     found |= {Name(PATIENT, one) for one in identifiers_in(body)}
     for resource in _resources(body):
         resource_type, resource_id = resource.get("resourceType"), resource.get("id")
