@@ -72,6 +72,8 @@ def names_of(own: ResourceKey, fields: Mapping[str, Field], keys: Iterable[str],
     if own.type == "Patient":
         return Names(frozenset(strong | {Name(PATIENT, one) for one in identifiers}))
     patients = patients_of(keys)
+    if patients and "patient" in TYPES[own.type].by_name:
+        return Names(frozenset(strong | patients))  # Nearly all: 11 µs instead of 26 with their bytes.
     referred = set(references(raw)) - {str(own)}
     if "patient" not in TYPES[own.type].by_name:  # Nothing of it is indexed: its bytes tell.
         patients |= {Name(KEY, one) for one in referred if one.startswith("Patient/")}
