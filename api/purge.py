@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from api.keys import PRIVACY, PURGES, REQUEST_ID
+from api.keys import PRIVACY, PURGES, REQUEST_ID, RETENTION_METRICS
 from ingest.body import body_of
 from ingest.decode import decode
 from ingest.keys import PRINCIPAL, TENANT
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from store.fhir.datatypes import JsonObject
     from store.retention.erasure import Erasing
+    from store.retention.metrics import RetentionMetrics
     from store.retention.receipts import Counted
     from store.tenancy import Tenant
 
@@ -45,8 +46,11 @@ UNTOLD_MAX: Final = 1_000
 class Purges:
     """Erasures that requests began here, by whom they are about."""
 
-    def __init__(self, erasing: Erasing, *, wait_seconds: float = WAIT_SECONDS) -> None:
+    def __init__(
+        self, erasing: Erasing, *, metrics: RetentionMetrics, wait_seconds: float = WAIT_SECONDS
+    ) -> None:
         self._erasing = erasing
+        self._metrics = metrics
         self._wait_seconds = wait_seconds
         self._turns = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[tuple[Tenant, Subject], asyncio.Task[Erased]] = {}
@@ -66,7 +70,9 @@ class Purges:
 
     async def _erase(self, demand: Demand) -> Erased:
         async with self._turns:
-            return await self._erasing.erase(demand)
+            erased = await self._erasing.erase(demand)
+        self._metrics.deleted({one.row: one.count for one in erased.receipt.rows})
+        return erased
 
     def _forget_oldest(self) -> None:
         while len(self._tasks) >= UNTOLD_MAX:
@@ -89,7 +95,7 @@ async def purges(app: web.Application) -> AsyncIterator[None]:
     if app[PRIVACY] is None:
         yield
         return
-    app[PURGES] = Purges(app[PRIVACY].erasing)
+    app[PURGES] = Purges(app[PRIVACY].erasing, metrics=app[RETENTION_METRICS])
     yield
     await app[PURGES].stop()
 

@@ -7,6 +7,7 @@ to write down what a patient is known by.
 
 from __future__ import annotations
 
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.read_concern import ReadConcern
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 
 ROUNDS_MAX: Final = 5
 """How often is looked again for what came while the tombstones were not known everywhere."""
+RENEW_SECONDS: Final = 10.0
+"""Between two renewals of the lease while much is read; batches renew it as well."""
 _SUBJECT: Final = "subject"
 _UNDER_WAY: Final = Issue("conflict", "this patient is being erased already; try again shortly")
 _NOBODY: Final = Issue("not-found", "nothing is stored of this patient, and nothing was erased before")
@@ -97,8 +100,13 @@ class MongoErasing:
     async def _erase(self, demand: Demand, group: str, lease: Lease) -> Erased:
         tenant, subject = demand.tenant, demand.subject
 
+        renewed = monotonic()
+
         async def heartbeat() -> None:
-            await self._leases.renew(lease)
+            nonlocal renewed
+            if monotonic() - renewed > RENEW_SECONDS:
+                await self._leases.renew(lease)
+                renewed = monotonic()
 
         if subject.identifier and not demand.every:
             carriers = await self._finder.carriers(tenant, subject.identifier)
@@ -131,6 +139,7 @@ class MongoErasing:
                 if not await work.delete(found, *told, first=not number) and number:
                     break
             await work.delete_files()
+            await self._tools.erasures.finished(tenant)
             await self._forget_ended_holds(tenant, own)
         receipt = await self._tools.runs.close(lease, run)
         by, now = demand.by, self._tools.clock()

@@ -182,6 +182,11 @@ class Erasures:
                 await self._erasures.bulk_write(placed[start : start + _AT_ONCE], ordered=False)
             await self._policies.note_erasure(tenant)
 
+    async def finished(self, tenant: Tenant) -> None:
+        """Searches no longer show what was there before."""
+        with guarded(self._metrics, "finish_erasure", seconds=self._seconds):
+            await self._policies.note_erased(tenant)
+
     async def lift(self, tenant: Tenant, name: Name) -> int:
         """Let come again all that was erased together with this name; how many tombstones went."""
         owner = str(tenant)

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _REMEMBERED_MAX: Final = 10_000
 """Tenants; past it all are asked for anew."""
+_KEEPING: Final = {"policy": 1, "forgets": 1, "erased_at": 1}
 _RACED: Final = Issue(
     "conflict", "somebody else changed the policy at the same time; look at it and try again"
 )
@@ -66,7 +67,7 @@ class Policies:
         if not missing:
             return fresh
         found = dict.fromkeys(missing, KEPT)
-        fields = {"policy": 1, "forgets": 1}
+        fields = _KEEPING
         for document in await self._retention.find({"_id": {"$in": sorted(missing)}}, fields).to_list(None):
             found[document["_id"]] = _keeping(document)
         if len(self._known) + len(found) > _REMEMBERED_MAX:
@@ -78,7 +79,7 @@ class Policies:
     async def keeping(self, tenant: Tenant) -> Keeping:
         """See the port."""
         with guarded(self._metrics, "policy", seconds=self._seconds):
-            document = await self._retention.find_one({"_id": str(tenant)}, {"policy": 1, "forgets": 1})
+            document = await self._retention.find_one({"_id": str(tenant)}, _KEEPING)
         return KEPT if document is None else _keeping(document)
 
     async def remembered(self, tenant: Tenant) -> Keeping:
@@ -109,6 +110,11 @@ class Policies:
         await self._retention.update_one({"_id": str(tenant)}, {"$set": {"forgets": True}}, upsert=True)
         self._known.pop(str(tenant), None)
 
+    async def note_erased(self, tenant: Tenant) -> None:
+        """Whoever reads a moment before this one reads the latest instead. Raises the driver's errors."""
+        await self._retention.update_one({"_id": str(tenant)}, {"$currentDate": {"erased_at": True}})
+        self._known.pop(str(tenant), None)
+
     async def versions(self, tenant: Tenant) -> tuple[Policy, ...]:
         """See the port."""
         wanted = {"_id": {"$gt": f"{tenant}/", "$lt": f"{tenant}/~"}}
@@ -119,7 +125,11 @@ class Policies:
 
 def _keeping(document: Mapping[str, Any]) -> Keeping:
     policy = document.get("policy")
-    return Keeping(UNLIMITED if policy is None else from_document(policy), bool(document.get("forgets")))
+    return Keeping(
+        UNLIMITED if policy is None else from_document(policy),
+        bool(document.get("forgets")),
+        document.get("erased_at"),
+    )
 
 
 def to_document(policy: Policy) -> dict[str, Any]:

@@ -61,6 +61,7 @@ from store.mongo.ties import Ties
 from store.mongo.transaction import Interfered, Open, OpenCommit, keep, run
 from store.resources import Deletion, Gone, Outcome, Page, PutResult, ResourceKey, Stored
 from store.retention.policy import NEVER, after
+from store.search.criteria import Moment
 from store.search.index import key
 from store.search.plan import Explanation, document_id
 from store.search.tokens import bare
@@ -574,6 +575,11 @@ class MongoResources:
 
     async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
         """See the port."""
+        if query.as_of is not None:
+            with guarded(self._metrics, "policy", seconds=self._settings.search_timeout_seconds):
+                keeping = (await self._policies.of([str(tenant)]))[str(tenant)]
+            if keeping.erased_at is not None and query.as_of.seconds <= keeping.erased_at.timestamp() + 1:
+                query = replace(query, as_of=_FORGOTTEN)
         return await self._searches.search(tenant, query)
 
     async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
@@ -601,6 +607,8 @@ _RACED: Final = ServiceError(
 """Stays the answer only when the last attempt, too, came too late."""
 
 
+_FORGOTTEN: Final = Moment(1, 1)
+"""A moment that no database remembers: the pages go on through what is there now."""
 _TYPE: Final = {"$ifNull": ["$type", {"$arrayElemAt": [{"$split": ["$_id", "/"]}, 2]}]}
 """A tombstone has no `type` as long as searches could see it."""
 _OF: Final = {

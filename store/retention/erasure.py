@@ -202,10 +202,7 @@ class Wanted(NamedTuple):
 
     def in_letter(self, body: bytes, path: str, headers: Mapping[str, str]) -> bool:
         """Whether a refused push is about the patient."""
-        named = names_in(body, path)
-        if not named.isdisjoint(self.names):
-            return True
-        if not any(one.text.startswith("Patient/") for one in named) and self._refers(body):
+        if not names_in(body, path).isdisjoint(self.names):
             return True
         said = unquote_plus(path) + "\n" + unquote_plus("\n".join(headers.values()))
         values = [re.escape(value_of(one.text)) for one in self.names if one.kind == PATIENT]

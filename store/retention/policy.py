@@ -105,6 +105,8 @@ class Keeping(NamedTuple):
     policy: Policy = UNLIMITED
     forgets: bool = False
     """Something was erased here, and may not come back."""
+    erased_at: datetime | None = None
+    """When the last erasure ended, by the database's own clock."""
 
 
 KEPT: Final = Keeping()

@@ -72,6 +72,8 @@ def names_of(own: ResourceKey, fields: Mapping[str, Field], keys: Iterable[str],
     if own.type == "Patient":
         return Names(frozenset(strong | {Name(PATIENT, one) for one in identifiers}))
     patients = patients_of(keys)
+    if patients and "patient" in TYPES[own.type].by_name:
+        return Names(frozenset(strong | patients))  # Nearly all: 11 µs instead of 26 with their bytes.
     referred = set(references(raw)) - {str(own)}
     if "patient" not in TYPES[own.type].by_name:  # Nothing of it is indexed: its bytes tell.
         patients |= {Name(KEY, one) for one in referred if one.startswith("Patient/")}
@@ -127,9 +129,14 @@ _VALUE_SYSTEM: Final = re.compile(
 
 
 def names_in(body: bytes, path: str = "") -> frozenset[Name]:
-    """The names that a refused body may be about: Patients, identifiers, and what it puts itself."""
+    """The names that a refused body may be about: Patients, identifiers, and what it puts itself.
+
+    Where no Patient is named, all that it refers to.
+    """
     found = {Name(KEY, one) for one in references(b'"' + path.partition("?")[0].encode() + b'"')}
-    found |= {Name(KEY, one) for one in references(body) if one.startswith("Patient/")}
+    referred = set(references(body))
+    patients = {one for one in referred if one.startswith("Patient/")}
+    found |= {Name(KEY, one) for one in patients or referred}
     found |= {Name(PATIENT, one) for one in identifiers_in(body)}
     for resource in _resources(body):
         resource_type, resource_id = resource.get("resourceType"), resource.get("id")

@@ -19,11 +19,12 @@ from store.mongo.client import connect
 from store.mongo.stores import opened
 from store.settings import StoreSettings
 from tests.support import raw_scan
-from tests.support.fhir import MRN, identified, message, patient, report
+from tests.support.fhir import MRN, batch, identified, message, patient, report
 from tests.support.service import Service, opened_service, settings
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable
+    from pathlib import Path
 
     from store.mongo.client import Database
     from store.mongo.stores import Stores
@@ -114,6 +115,39 @@ async def test_a_patient_is_erased(kept: Database, here: Service, dod: Dod) -> N
     lifted = await dod("purge", "lift", str(here.tenant), ANNA, *WHY)
     assert lifted.out.startswith("lifted: ")
     assert (await here.put(report("ra", "anna"))).status == 201
+
+
+async def test_files_and_letters_bring_nothing_back(
+    kept: Database, here: Service, dod: Dod, tmp_path: Path
+) -> None:
+    tenant = str(here.tenant)
+    anna = patient("anna", identified(MRN, "ANNA-4711"), name=[{"family": "Annason", "given": ["Anna"]}])
+    resources = [anna, report("ra", "anna", conclusion="unremarkable for Anna")]
+    files = {
+        "message.json": message(*resources),
+        "batch.json": batch(("PUT", "Patient/anna", anna), ("POST", "DiagnosticReport", resources[1])),
+        "transaction.json": {**batch(("PUT", "Patient/anna", anna)), "type": "transaction"},
+        "one.json": anna,
+    }
+    for name, body in files.items():
+        (tmp_path / name).write_text(json.dumps(body))
+    (tmp_path / "lines.ndjson").write_text("\n".join(json.dumps(one) for one in resources))
+    # A letter that names nobody, and is then mended to be about an erased patient.
+    faulty = report("y", None)
+    del faulty["status"]
+    letter = (await here.create(faulty)).headers["Dead-Letter"]
+    assert (await dod("purge", "patient", tenant, ANNA, *WHY)).code == 0
+    journal = str(tmp_path / "journal")
+    for name in (*files, "lines.ndjson"):
+        loaded = await dod("load", str(tmp_path / name), "--tenant", tenant, "--journal", journal)
+        assert loaded.code == 1, (name, loaded.out)
+    fixed = tmp_path / "fixed.json"
+    fixed.write_text(json.dumps(report("y", "anna")))
+    assert "erased on purpose" in (await dod("letters", "fix", letter, str(fixed))).err
+    none_exists = {"If-None-Exist": f"identifier={MRN}|ANNA-4711"}
+    assert (await here.request("POST", "Patient", anna, headers=none_exists)).status == 410
+    assert await raw_scan.found(kept, ["ANNA-4711", "Annason", "unremarkable for Anna"]) == set()
+    assert await kept["dead_letters"].count_documents({}) == 1
 
 
 @pytest.mark.parametrize(

@@ -186,6 +186,17 @@ def annas_message() -> Json:
     )  # fmt: skip
 
 
+def message_with_a_faulty_companion() -> Json:
+    sent = annas_message()
+    del sent["entry"][4]["resource"]["agent"]
+    sent["entry"][4]["resource"] |= {
+        "id": "src-p2",
+        "signature": [{"data": "told in a provenance"}],
+        "nonsense": 1,
+    }
+    return sent
+
+
 def faulty_message() -> Json:
     broken = annas_message()
     del broken["entry"][3]["resource"]["status"]
@@ -204,7 +215,7 @@ async def filled(world: World) -> None:
     gone = observation("gone", subject=refers("Patient/anna"), valueString="free hanging finding")
     await service.load(gone)
     await service.delete("Observation/gone")
-    for body in (annas_message(), faulty_message()):
+    for body in (annas_message(), message_with_a_faulty_companion(), faulty_message()):
         await service.request("POST", "$process-message", body)
     key = {"Idempotency-Key": "key-1"}
     created = report("x", "anna", conclusion="sonographically unremarkable")
@@ -221,6 +232,11 @@ REPLAYS: dict[str, tuple[str, str, Json]] = {
         "POST",
         "$process-message",
         message(*(entry["resource"] for entry in annas_message()["entry"][2:])),
+    ),
+    "the message with a faulty companion": (
+        "POST",
+        "$process-message",
+        message_with_a_faulty_companion(),
     ),
     "a message that is refused": ("POST", "$process-message", faulty_message()),
     "a report under its id": ("PUT", "DiagnosticReport/ra", ANNAS[4]),
@@ -393,6 +409,14 @@ async def test_over_http_it_tells_counts(world: World) -> None:
     [act, *_] = await world.privacy.audit.acts(world.service.tenant)
     assert act.reason == REASON
     assert act.by.startswith("tests (")
+
+
+async def test_page_links_from_before_show_nothing_of_it(world: World) -> None:
+    await world.service.load(*BERTS, *ANNAS, *(report(f"more{number}", "anna") for number in range(4)))
+    first = await world.service.search("patient=anna,bert&_count=2&_sort=_id")
+    await world.erase()
+    pages = (await world.service.pages(first))[1:]
+    assert [one for page in pages for one in page.ids] == ["rb"]
 
 
 async def test_a_long_one_goes_on_behind_202(world: World) -> None:
