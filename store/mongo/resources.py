@@ -12,12 +12,9 @@ import contextvars
 import copy
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from datetime import timedelta
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
-import bson
-from pymongo import InsertOne, ReplaceOne, UpdateOne
 from pymongo.errors import BulkWriteError
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
@@ -26,15 +23,10 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.commit import GroupCommit
 from store.mongo.documents import (
-    DOCUMENT_BYTES_MAX,
-    LASTING,
     OF_PATIENT,
     PAST,
     READ,
     from_document,
-    to_document,
-    to_tombstone,
-    updated_of,
 )
 from store.mongo.erasures import Erasures
 from store.mongo.guard import guarded
@@ -44,22 +36,23 @@ from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.orphans import Orphans
 from store.mongo.reindexing import Reindexing
 from store.mongo.searches import Searches
-from store.mongo.superseded import (
-    EXTRAS,
-    Kept,
-    Late,
-    Superseded,
-    carried,
-    confirmed,
-    is_late,
-    latest_of,
-    may_retire,
-    next_version,
-    standing,
+from store.mongo.steps import (
+    RACED,
+    STANDING,
+    Step,
+    Turn,
+    Write,
+    changing_among,
+    failure_of,
+    operation_of,
+    step_of,
+    superseding_among,
+    write_of,
 )
+from store.mongo.superseded import Kept, Late, Superseded
 from store.mongo.ties import Ties
 from store.mongo.transaction import Interfered, Open, OpenCommit, keep, run
-from store.resources import Deletion, Gone, Outcome, Page, PutResult, ResourceKey, Stored
+from store.resources import Deletion, Gone, Page, PutResult, ResourceKey, Stored
 from store.retention.policy import NEVER, after
 from store.search.criteria import Moment
 from store.search.index import key
@@ -88,7 +81,6 @@ if TYPE_CHECKING:
         SourceTime,
         Unit,
     )
-    from store.retention.policy import Keeping, Policy
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
     from store.settings import StoreSettings
@@ -98,61 +90,14 @@ DURABLE: Final = WriteConcern("majority", j=True)
 """What is acknowledged survives the loss of a minority of nodes, and of power."""
 ATTEMPTS_MAX: Final = 20
 """How often a write is tried when others change the same resource meanwhile."""
-_DUPLICATE_KEY: Final = 11000
-STANDING: Final = dict.fromkeys(
-    ("version", "updated", "deleted", "digest", "expires_at", *LASTING, *EXTRAS), 1
-)
-"""What has to be known of what is stored before something takes its place."""
 T = TypeVar("T")
-
-
-class _Write(NamedTuple):
-    """One resource to put, or (`prepared` is None) to delete."""
-
-    id: str
-    """Of its document."""
-    tenant: Tenant
-    key: ResourceKey
-    prepared: Prepared | None
-    only_version: int | None
-    retiring: SourceTime | None = None
-    """Delete only a companion that its source did not confirm after this time."""
-
-
-class _Turn(NamedTuple):
-    """What holds while writes are taken together."""
-
-    now: datetime
-    keeping: Mapping[str, Keeping]
-    """What is set for each tenant."""
-
-    def policy(self, tenant: Tenant) -> Policy:
-        """By which its data stay."""
-        return self.keeping[str(tenant)].policy
-
-    def ends_of_past(self) -> dict[str, datetime]:
-        """When what is superseded now is forgotten, by tenant."""
-        return {name: one.policy.superseded_until(self.now) for name, one in self.keeping.items()}
-
-
-class _Step(NamedTuple):
-    """What one write comes down to: a document to write, or none when nothing changes."""
-
-    result: PutResult | Gone | ServiceError | None
-    document: Mapping[str, Any] | None = None
-    replaces: Mapping[str, Any] | None = None
-    """What must still be said of what is stored; None: there must be nothing."""
-    touch: Mapping[str, Any] | None = None
-    """Fields to set beside the content that stays: no version."""
-    late: bool = False
-    """A newer one is current, or one of the same time that says something else: `Superseded` decides."""
 
 
 class _Attempt(NamedTuple):
     """What writes meant, and which of them failed."""
 
     current: Mapping[str, Mapping[str, Any]]
-    steps: Mapping[str, _Step]
+    steps: Mapping[str, Step]
     failed: Mapping[str, ServiceError]
 
 
@@ -202,7 +147,7 @@ class MongoResources:
         self._open: Open | None = None
         """The transaction that all verbs of this store are in."""
         self._commits: (
-            GroupCommit[_Write, PutResult | Gone | None] | OpenCommit[_Write, PutResult | Gone | None]
+            GroupCommit[Write, PutResult | Gone | None] | OpenCommit[Write, PutResult | Gone | None]
         ) = GroupCommit(
             self._commit,
             same=lambda write: write.id,
@@ -224,7 +169,7 @@ class MongoResources:
     async def put_many(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult]:
         """See the port."""
         self._check_sizes(resources)
-        done = await self._commits.submit([_write(tenant, one) for one in resources])
+        done = await self._commits.submit([write_of(tenant, one) for one in resources])
         return [result for result in done if isinstance(result, PutResult)]
 
     async def admit(self, tenant: Tenant, resources: Sequence[Prepared]) -> None:
@@ -239,7 +184,7 @@ class MongoResources:
                 answers[number] = self._too_large()
         fitting = [number for number in range(len(resources)) if number not in answers]
         try:
-            done = await self._commits.outcomes([_write(tenant, resources[number]) for number in fitting])
+            done = await self._commits.outcomes([write_of(tenant, resources[number]) for number in fitting])
         except ServiceError as error:  # None of them was begun.
             done = [ServiceError(error.category, *error.issues) for _ in fitting]
         for number, outcome in zip(fitting, done, strict=True):
@@ -253,14 +198,14 @@ class MongoResources:
         self, tenant: Tenant, key: ResourceKey, *, only_version: int | None = None
     ) -> Gone | None:
         """See the port."""
-        [done] = await self._commits.submit([_write(tenant, Deletion(key, only_version))])
+        [done] = await self._commits.submit([write_of(tenant, Deletion(key, only_version))])
         return done if isinstance(done, Gone) else None
 
     async def retire(
         self, tenant: Tenant, keys: Sequence[ResourceKey], *, sourced: SourceTime
     ) -> frozenset[ResourceKey]:
         """See the port."""
-        writes = [_write(tenant, Deletion(one))._replace(retiring=sourced) for one in keys]
+        writes = [write_of(tenant, Deletion(one))._replace(retiring=sourced) for one in keys]
         done = await self._commits.submit(writes)
         return frozenset(one.key for one in done if isinstance(one, Gone))
 
@@ -289,7 +234,7 @@ class MongoResources:
     ) -> list[PutResult | Gone | None]:
         """See the port."""
         self._check_sizes([one for one in writes if not isinstance(one, Deletion)])
-        return await self._commits.submit([_write(tenant, one) for one in writes])
+        return await self._commits.submit([write_of(tenant, one) for one in writes])
 
     def _check_sizes(self, resources: Sequence[Prepared]) -> None:
         """Raise ServiceError `too-large` when a resource is longer than one may be."""
@@ -304,7 +249,7 @@ class MongoResources:
         return ServiceError(Category.TOO_LARGE, Issue("too-long", text))
 
     async def _commit_within(
-        self, session: Session, writes: Sequence[_Write]
+        self, session: Session, writes: Sequence[Write]
     ) -> Sequence[PutResult | Gone | ServiceError | None]:
         refused = await self._erasures.refuse(writes)
         if refused:
@@ -313,29 +258,29 @@ class MongoResources:
         job = partial(self._write_within, session.delegate, writes, turn)
         done, changes = await _in_thread(self._transacting, job)
         results = [done.steps[write.id].result for write in writes]
-        if any(result is _RACED for result in results):
+        if any(result is RACED for result in results):
             raise Interfered
         if changes:
             await self._follow(writes, done.steps, done.current, turn, session=session)
         return results
 
     def _write_within(
-        self, session: ClientSession, writes: Sequence[_Write], turn: _Turn
+        self, session: ClientSession, writes: Sequence[Write], turn: Turn
     ) -> tuple[_Attempt, bool]:
         """In a thread: what is to be done, and whether it was; when one of them is refused, nothing is."""
         resources, history = (one.delegate for one in self._plain)
         ids = [write.id for write in writes]
         cursor = resources.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1, session=session)
         current = {document["_id"]: document for document in cursor}
-        steps = {write.id: _step(write, current.get(write.id), turn) for write in writes}
+        steps = {write.id: step_of(write, current.get(write.id), turn) for write in writes}
         steps |= self._settle([w for w in writes if steps[w.id].late], current, turn, session=session)
-        changing = _changing(steps)
+        changing = changing_among(steps)
         refused = any(isinstance(step.result, ServiceError) for step in steps.values())
         if changing and not refused:
-            superseded = _superseding(changing)
+            superseded = superseding_among(changing)
             if superseded:
                 keep(resources, history, superseded, turn.now, turn.ends_of_past(), session=session)
-            operations = [_operation(name, step) for name, step in changing.items()]
+            operations = [operation_of(name, step) for name, step in changing.items()]
             resources.bulk_write(operations, ordered=False, session=session)
         return _Attempt(current, steps, {}), bool(changing) and not refused
 
@@ -377,7 +322,7 @@ class MongoResources:
             else min(until, after(self._clock(), policy.idempotency_days))
         )
 
-    async def _commit(self, writes: Sequence[_Write]) -> Sequence[PutResult | Gone | ServiceError | None]:
+    async def _commit(self, writes: Sequence[Write]) -> Sequence[PutResult | Gone | ServiceError | None]:
         results: dict[str, PutResult | Gone | ServiceError | None] = {}
         with guarded(self._metrics, "commit", seconds=self._settings.store_timeout_seconds):
             results.update(await self._erasures.refuse(writes))
@@ -389,19 +334,19 @@ class MongoResources:
                 written = [write for write in pending if write.id not in failed]
                 await self._follow(written, steps, current, turn)
                 results |= {name: failed.get(name, step.result) for name, step in steps.items()}
-                pending = [write for write in pending if results[write.id] is _RACED]
+                pending = [write for write in pending if results[write.id] is RACED]
                 if not pending:
                     break
         return [results[write.id] for write in writes]
 
-    def _write_together(self, writes: Sequence[_Write], turn: _Turn, *, again: bool) -> _Attempt:
+    def _write_together(self, writes: Sequence[Write], turn: Turn, *, again: bool) -> _Attempt:
         """In a thread: one attempt, from its look-up to its last write."""
         current = self._current(writes, again=again)
-        steps = {write.id: _step(write, current.get(write.id), turn) for write in writes}
+        steps = {write.id: step_of(write, current.get(write.id), turn) for write in writes}
         steps |= self._settle([w for w in writes if steps[w.id].late], current, turn)
         return _Attempt(current, steps, self._apply(steps, turn))
 
-    def _current(self, writes: Sequence[_Write], *, again: bool) -> dict[str, Mapping[str, Any]]:
+    def _current(self, writes: Sequence[Write], *, again: bool) -> dict[str, Mapping[str, Any]]:
         """What is stored now of these, without the bytes."""
         ids = [w.id for w in writes if again or w.prepared is None or not w.prepared.fresh]
         if not ids:
@@ -411,16 +356,16 @@ class MongoResources:
         cursor = self._read.delegate.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1)
         return {document["_id"]: document for document in cursor}
 
-    async def _turn(self, writes: Sequence[_Write]) -> _Turn:
+    async def _turn(self, writes: Sequence[Write]) -> Turn:
         keeping = await self._policies.of(str(write.tenant) for write in writes)
-        return _Turn(self._clock(), keeping)
+        return Turn(self._clock(), keeping)
 
     async def _follow(
         self,
-        writes: Sequence[_Write],
-        steps: Mapping[str, _Step],
+        writes: Sequence[Write],
+        steps: Mapping[str, Step],
         current: Mapping[str, Mapping[str, Any]],
-        turn: _Turn,
+        turn: Turn,
         *,
         session: Session | None = None,
     ) -> None:
@@ -442,12 +387,12 @@ class MongoResources:
 
     def _settle(
         self,
-        late: Sequence[_Write],
+        late: Sequence[Write],
         current: Mapping[str, Mapping[str, Any]],
-        turn: _Turn,
+        turn: Turn,
         *,
         session: ClientSession | None = None,
-    ) -> dict[str, _Step]:
+    ) -> dict[str, Step]:
         """The steps of what came late: into the history, or in place of what is as old."""
         if not late:
             return {}
@@ -461,22 +406,22 @@ class MongoResources:
         for write in late:
             match kept[write.id]:
                 case Kept.NOT:
-                    steps[write.id] = _step(write, current[write.id], turn, arrival=True)
+                    steps[write.id] = step_of(write, current[write.id], turn, arrival=True)
                 case Kept.RACED:
-                    steps[write.id] = _Step(_RACED)
+                    steps[write.id] = Step(RACED)
                 case PutResult() as result:
-                    steps[write.id] = _Step(result)
+                    steps[write.id] = Step(result)
         return steps
 
-    def _apply(self, steps: Mapping[str, _Step], turn: _Turn) -> dict[str, ServiceError]:
-        """Write what changes; the steps that failed, `_RACED` for those to try again."""
-        changing = _changing(steps)
-        superseded = _superseding(changing)
+    def _apply(self, steps: Mapping[str, Step], turn: Turn) -> dict[str, ServiceError]:
+        """Write what changes; the steps that failed, `RACED` for those to try again."""
+        changing = changing_among(steps)
+        superseded = superseding_among(changing)
         if superseded:
             self._keep(superseded, turn)
         if not changing:
             return {}
-        operations = [_operation(name, step) for name, step in changing.items()]
+        operations = [operation_of(name, step) for name, step in changing.items()]
         try:
             result = self._write.delegate.bulk_write(operations, ordered=False)
             done: Mapping[str, Any] = result.bulk_api_result
@@ -485,13 +430,13 @@ class MongoResources:
                 raise
             done = error.details
         names = list(changing)
-        failed = {names[e["index"]]: _failure(e) for e in done["writeErrors"]}
+        failed = {names[e["index"]]: failure_of(e) for e in done["writeErrors"]}
         if done["nInserted"] + done["nMatched"] + done["nUpserted"] + len(failed) < len(names):
             # Some touch found another version than it was meant for; which one, the server does not say.
-            failed |= {name: _RACED for name, step in changing.items() if step.touch}
+            failed |= {name: RACED for name, step in changing.items() if step.touch}
         return failed
 
-    def _keep(self, ids: Sequence[str], turn: _Turn) -> None:
+    def _keep(self, ids: Sequence[str], turn: Turn) -> None:
         """Copy current documents to the history, within the server."""
         branches = [
             {"case": {"$eq": ["$tenant", tenant]}, "then": end} for tenant, end in turn.ends_of_past().items()
@@ -601,12 +546,6 @@ class MongoResources:
         return await self._reindexing.reindex(tenant, indexed)
 
 
-_RACED: Final = ServiceError(
-    Category.CONFLICT, Issue("conflict", "the resource was changed by others all the while; try again")
-)
-"""Stays the answer only when the last attempt, too, came too late."""
-
-
 _FORGOTTEN: Final = Moment(1, 1)
 """A moment that no database remembers: the pages go on through what is there now."""
 _TYPE: Final = {"$ifNull": ["$type", {"$arrayElemAt": [{"$split": ["$_id", "/"]}, 2]}]}
@@ -620,98 +559,7 @@ _OF: Final = {
 """Whom a version is about."""
 
 
-_TOO_LARGE: Final = Issue(
-    "too-long", "the resource, with what is indexed of it, is larger than can be stored"
-)
-_SURELY_FITS: Final = 1_000_000
-"""Bytes of a resource whose index entries cannot make it too large; beyond, it is measured."""
-_OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is not the current one")
-
-
-def _write(tenant: Tenant, one: Prepared | Deletion) -> _Write:
-    prepared = None if isinstance(one, Deletion) else one
-    return _Write(document_id(str(tenant), *one.key), tenant, one.key, prepared, one.only_version)
-
-
-def _step(  # noqa: PLR0911 -- one for each thing that a write can mean
-    write: _Write, current: Mapping[str, Any] | None, turn: _Turn, *, arrival: bool = False
-) -> _Step:
-    """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""
-    now, policy = turn.now, turn.policy(write.tenant)
-    # What has expired is as good as deleted: nobody can read it any more.
-    deleted = bool(current and (current.get("deleted") or current["expires_at"] <= now))
-    version = current["version"] if current else 0
-    # Versions of one resource are strictly later than one another, whatever the clocks say.
-    updated = max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
-    replaces = standing(current) if current else None
-    number = next_version(current)
-    if write.only_version is not None and (deleted or write.only_version != version):
-        return _Step(ServiceError(Category.PRECONDITION, _OTHER_VERSION))
-    if write.prepared is None:
-        if current is None or deleted:
-            return _Step(Gone(write.key, version, updated_of(current)) if current else None)
-        if write.retiring is not None and not may_retire(current, write.retiring):
-            return _Step(None)
-        gone = Gone(write.key, number, updated)
-        tombstone = to_tombstone(write.tenant, write.key, number, updated, policy.superseded_until(now))
-        # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
-        extras = carried(current, write.retiring or "", companion=write.retiring is not None)
-        return _Step(gone, {**tombstone, **extras}, replaces)
-    if current and not deleted:
-        before = updated_of(current)
-        if write.prepared.only_absent:
-            return _Step(PutResult(Outcome.EXISTS, Stored(write.key, version, before, b"")))
-        if current["digest"] == write.prepared.digest:
-            same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
-            return _Step(
-                PutResult(Outcome.UNCHANGED, same), None, replaces, confirmed(current, write.prepared)
-            )
-    if current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
-        return _Step(None, late=True)
-    # What comes back after its end is another: what needed it then says nothing of it.
-    needed = current.get("needed_until") if current and not deleted else None
-    document = to_document(write.tenant, write.prepared, number, updated, policy=policy, needed=needed)
-    document |= carried(current, write.prepared.sourced, companion=write.prepared.companion)
-    if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
-        # Found out by the driver, it would fail the whole group.
-        return _Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
-    outcome = Outcome.REPLACED if current and not deleted else Outcome.CREATED
-    if outcome is Outcome.CREATED:
-        document["created_by"] = "POST" if write.prepared.posted else "PUT"
-    stored = Stored(write.key, number, updated_of(document), document["raw"])
-    return _Step(PutResult(outcome, stored), document, replaces)
-
-
-def _changing(steps: Mapping[str, _Step]) -> dict[str, _Step]:
-    """Those that write something."""
-    return {name: step for name, step in steps.items() if step.document is not None or step.touch}
-
-
-def _superseding(changing: Mapping[str, _Step]) -> list[str]:
-    """Those that take the place of a version."""
-    return [n for n, step in changing.items() if step.document is not None and step.replaces]
-
-
 async def _in_thread(threads: ThreadPoolExecutor, job: Callable[[], T]) -> T:
     """What a job of plain driver calls gives back; the deadline of the driver is in the context."""
     work = partial(contextvars.copy_context().run, job)
     return await asyncio.get_running_loop().run_in_executor(threads, work)
-
-
-def _operation(
-    name: str, step: _Step
-) -> InsertOne[Mapping[str, Any]] | ReplaceOne[Mapping[str, Any]] | UpdateOne:
-    """The write that fails with a duplicate key when somebody else was faster; a touch does nothing then."""
-    if step.touch:
-        return UpdateOne({"_id": name, **(step.replaces or {})}, {"$set": step.touch})
-    document = step.document or {}
-    if step.replaces is None:
-        return InsertOne(document)
-    # When the version has moved on, the filter finds nothing and the upsert meets the `_id` that is there.
-    return ReplaceOne({"_id": name, **step.replaces}, document, upsert=True)
-
-
-def _failure(error: Mapping[str, Any]) -> ServiceError:
-    if error["code"] == _DUPLICATE_KEY:
-        return _RACED
-    return ServiceError(Category.FAULT, Issue("exception", "the database refused a write"))

@@ -1,0 +1,179 @@
+"""What one write means for what is stored: a document to put in its place, a few fields, or nothing.
+
+Decided from the current document alone, so that a group commit and a transaction decide alike.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import bson
+from pymongo import InsertOne, ReplaceOne, UpdateOne
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.mongo.documents import DOCUMENT_BYTES_MAX, LASTING, to_document, to_tombstone, updated_of
+from store.mongo.superseded import (
+    EXTRAS,
+    carried,
+    confirmed,
+    is_late,
+    latest_of,
+    may_retire,
+    next_version,
+    standing,
+)
+from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
+from store.search.plan import document_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from store.resources import Prepared, SourceTime
+    from store.retention.policy import Keeping, Policy
+    from store.tenancy import Tenant
+
+STANDING: Final = dict.fromkeys(
+    ("version", "updated", "deleted", "digest", "expires_at", *LASTING, *EXTRAS), 1
+)
+"""What has to be known of what is stored before something takes its place."""
+_DUPLICATE_KEY: Final = 11000
+RACED: Final = ServiceError(
+    Category.CONFLICT, Issue("conflict", "the resource was changed by others all the while; try again")
+)
+"""Stays the answer only when the last attempt, too, came too late."""
+_TOO_LARGE: Final = Issue(
+    "too-long", "the resource, with what is indexed of it, is larger than can be stored"
+)
+_SURELY_FITS: Final = 1_000_000
+"""Bytes of a resource whose index entries cannot make it too large; beyond, it is measured."""
+_OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is not the current one")
+
+
+class Write(NamedTuple):
+    """One resource to put, or (`prepared` is None) to delete."""
+
+    id: str
+    """Of its document."""
+    tenant: Tenant
+    key: ResourceKey
+    prepared: Prepared | None
+    only_version: int | None
+    retiring: SourceTime | None = None
+    """Delete only a companion that its source did not confirm after this time."""
+
+
+class Turn(NamedTuple):
+    """What holds while writes are taken together."""
+
+    now: datetime
+    keeping: Mapping[str, Keeping]
+    """What is set for each tenant."""
+
+    def policy(self, tenant: Tenant) -> Policy:
+        """By which its data stay."""
+        return self.keeping[str(tenant)].policy
+
+    def ends_of_past(self) -> dict[str, datetime]:
+        """When what is superseded now is forgotten, by tenant."""
+        return {name: one.policy.superseded_until(self.now) for name, one in self.keeping.items()}
+
+
+class Step(NamedTuple):
+    """What one write comes down to: a document to write, or none when nothing changes."""
+
+    result: PutResult | Gone | ServiceError | None
+    document: Mapping[str, Any] | None = None
+    replaces: Mapping[str, Any] | None = None
+    """What must still be said of what is stored; None: there must be nothing."""
+    touch: Mapping[str, Any] | None = None
+    """Fields to set beside the content that stays: no version."""
+    late: bool = False
+    """A newer one is current, or one of the same time that says something else: `Superseded` decides."""
+
+
+def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
+    """One of a transaction's writes, or of a push's."""
+    prepared = None if isinstance(one, Deletion) else one
+    return Write(document_id(str(tenant), *one.key), tenant, one.key, prepared, one.only_version)
+
+
+def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
+    write: Write, current: Mapping[str, Any] | None, turn: Turn, *, arrival: bool = False
+) -> Step:
+    """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""
+    now, policy = turn.now, turn.policy(write.tenant)
+    # What has expired is as good as deleted: nobody can read it any more.
+    deleted = bool(current and (current.get("deleted") or current["expires_at"] <= now))
+    version = current["version"] if current else 0
+    # Versions of one resource are strictly later than one another, whatever the clocks say.
+    updated = max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
+    replaces = standing(current) if current else None
+    number = next_version(current)
+    if write.only_version is not None and (deleted or write.only_version != version):
+        return Step(ServiceError(Category.PRECONDITION, _OTHER_VERSION))
+    if write.prepared is None:
+        if current is None or deleted:
+            return Step(Gone(write.key, version, updated_of(current)) if current else None)
+        if write.retiring is not None and not may_retire(current, write.retiring):
+            return Step(None)
+        gone = Gone(write.key, number, updated)
+        tombstone = to_tombstone(write.tenant, write.key, number, updated, policy.superseded_until(now))
+        # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
+        extras = carried(current, write.retiring or "", companion=write.retiring is not None)
+        return Step(gone, {**tombstone, **extras}, replaces)
+    if current and not deleted:
+        before = updated_of(current)
+        if write.prepared.only_absent:
+            return Step(PutResult(Outcome.EXISTS, Stored(write.key, version, before, b"")))
+        if current["digest"] == write.prepared.digest:
+            same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
+            return Step(
+                PutResult(Outcome.UNCHANGED, same), None, replaces, confirmed(current, write.prepared)
+            )
+    if current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
+        return Step(None, late=True)
+    # What comes back after its end is another: what needed it then says nothing of it.
+    needed = current.get("needed_until") if current and not deleted else None
+    document = to_document(write.tenant, write.prepared, number, updated, policy=policy, needed=needed)
+    document |= carried(current, write.prepared.sourced, companion=write.prepared.companion)
+    if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
+        # Found out by the driver, it would fail the whole group.
+        return Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
+    outcome = Outcome.REPLACED if current and not deleted else Outcome.CREATED
+    if outcome is Outcome.CREATED:
+        document["created_by"] = "POST" if write.prepared.posted else "PUT"
+    stored = Stored(write.key, number, updated_of(document), document["raw"])
+    return Step(PutResult(outcome, stored), document, replaces)
+
+
+def changing_among(steps: Mapping[str, Step]) -> dict[str, Step]:
+    """Those that write something."""
+    return {name: step for name, step in steps.items() if step.document is not None or step.touch}
+
+
+def superseding_among(changing: Mapping[str, Step]) -> list[str]:
+    """Those that take the place of a version."""
+    return [n for n, step in changing.items() if step.document is not None and step.replaces]
+
+
+def operation_of(
+    name: str, step: Step
+) -> InsertOne[Mapping[str, Any]] | ReplaceOne[Mapping[str, Any]] | UpdateOne:
+    """The write that fails with a duplicate key when somebody else was faster; a touch does nothing then."""
+    if step.touch:
+        return UpdateOne({"_id": name, **(step.replaces or {})}, {"$set": step.touch})
+    document = step.document or {}
+    if step.replaces is None:
+        return InsertOne(document)
+    # When the version has moved on, the filter finds nothing and the upsert meets the `_id` that is there.
+    return ReplaceOne({"_id": name, **step.replaces}, document, upsert=True)
+
+
+def failure_of(error: Mapping[str, Any]) -> ServiceError:
+    """Why the server did not do one: somebody was faster, or it refused."""
+    if error["code"] == _DUPLICATE_KEY:
+        return RACED
+    return ServiceError(Category.FAULT, Issue("exception", "the database refused a write"))
