@@ -1,8 +1,8 @@
 """`make bench-retention`: half of a large store is swept while searches go on; on an embedded mongod.
 
-Printed: p99 of the searches before, meanwhile, and in turn with who sweeps stopped; documents deleted a second;
-memory of who sweeps; what `dod retention compact` gives back. Half of the sites have expired; searches ask for
-patients of the others.
+Printed: p99 of the searches before, meanwhile, and in turn with who sweeps stopped; documents deleted a
+second; memory of who sweeps; what `dod retention compact` gives back. Half of the sites have expired;
+searches ask for patients of the others.
 """
 
 from __future__ import annotations
