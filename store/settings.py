@@ -50,9 +50,9 @@ class StoreSettings(BaseModel):
     """How long a dead letter is kept after it last came."""
     retention_interval_minutes: int = Field(default=60, ge=0, le=10_080)
     """How often what has expired is deleted (it is not served in any case); 0: never by this process."""
-    retention_batch: int = Field(default=200, ge=1, le=2_000)
+    retention_batch: int = Field(default=100, ge=1, le=2_000)
     """What the sweep deletes in one transaction. Larger: quicker, and searches wait longer behind it."""
-    retention_rest: float = Field(default=1.0, ge=0, le=100)
+    retention_rest: float = Field(default=2.0, ge=0, le=100)
     """How long the sweep rests after each batch, as a multiple of what that took: room for searches."""
     retention_budget_seconds: int = Field(default=3_000, ge=1)
     """How long one run of the scheduled sweep may take; the next one does the rest."""

@@ -148,14 +148,14 @@ async def _past(history: Collection, tenant: Tenant, current: Documents, session
     ids: dict[str, list[str]] = {}
     for one in current:
         ids.setdefault(one.get("type") or one["was"], []).append(one["id"])
-    left = VERSIONS_MAX + 1 if session is not None else 0
+    most, seen = VERSIONS_MAX + 1 if session is not None else 0, 0
     for of_type, some in ids.items():
         wanted = {"tenant": str(tenant), "type": of_type, "id": {"$in": some}}
-        cursor = history.find(wanted, COUNTED, limit=left, hint="versions", session=session)
+        cursor = history.find(wanted, COUNTED, limit=most, hint="versions", session=session)
         async for one in cursor:
             yield one
-            left -= 1
-            if not left:
+            seen += 1
+            if seen == most:
                 return
 
 

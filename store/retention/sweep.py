@@ -91,9 +91,9 @@ class Stopped(Exception):  # noqa: N818 -- no error: the process ends, and the r
 class Pace(NamedTuple):
     """How fast."""
 
-    batch: int = 500
+    batch: int = 100
     """Looked at in one step, and deleted in one transaction."""
-    rest: float = 1.0
+    rest: float = 2.0
     """After each batch, as a multiple of what it took: searches go on meanwhile."""
     budget_seconds: float | None = None
     """A run ends after so long; None: when it is through."""
