@@ -18,10 +18,11 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
 from store.mongo.guard import guarded
-from store.mongo.indexes import HOLDS, RESOURCES
+from store.mongo.indexes import HOLDS, LEASES, RESOURCES
 from store.mongo.lookups import resolve
 from store.mongo.view import View
 from store.retention.holds import HOLDS_MAX, Hold, HoldKind, checked
+from store.retention.runs import SWEEP_LEASE
 from store.retention.subjects import read_subject
 from store.search.index import key
 from store.search.parameters import TYPES
@@ -56,6 +57,7 @@ class MongoHolds:
         options: dict[str, Any] = {"write_concern": _DURABLE, "read_concern": ReadConcern("majority")}
         self._holds: Collection = database[HOLDS].with_options(**options)
         self._resources: Collection = database[RESOURCES].with_options(**options)
+        self._leases: Collection = database[LEASES].with_options(**options)
 
     # --- placing and ending
 
@@ -85,6 +87,8 @@ class MongoHolds:
                 # A Patient that is deleted, or changes its identifier, stays held.
                 document["patients"] = sorted(await self._carriers(hold))
             await self._holds.insert_one(document)
+            # A sweep's batch that was looked at before has ended by now, or is looked at again.
+            await self._leases.update_one({"_id": SWEEP_LEASE}, {"$inc": {"holds": 1}})
 
     async def listed(self, tenant: Tenant | None) -> tuple[Hold, ...]:
         """See the port."""

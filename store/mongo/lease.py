@@ -1,6 +1,6 @@
 """Leases: of several replicas one works. Each that takes one over has a higher fence than those before.
 
-leases  _id (name), holder, until, fence, session, started_at, released
+leases  _id (name), holder, until, fence, session, started_at, released, holds: how many were placed so far
 
 A holder may be frozen and wake up at any moment: `confirm`, within the transaction of a batch, lets only the
 latest fence through, and a takeover meanwhile is a write conflict with that transaction.
@@ -152,6 +152,18 @@ class Leases:
             done = await self._leases.update_one(lease.key, until)
         if not done.matched_count:
             raise LeaseLost
+
+    async def holds(self, lease: Lease, session: Session | None = None) -> int:
+        """How often a hold was placed (`store.mongo.holds`), as the batch of this session sees it.
+
+        Who places one writes to this document, which a batch has written to first: it waits for the batch.
+        """
+        if session is not None:
+            found = await self._plain.find_one({"_id": lease.name}, {"holds": 1}, session=session)
+        else:
+            with guarded(self._metrics, "lease_holds", seconds=self._seconds):
+                found = await self._leases.find_one({"_id": lease.name}, {"holds": 1})
+        return int(found.get("holds", 0)) if found else 0
 
     async def release(self, lease: Lease, *, done: bool) -> None:
         """Give it back; work that is not done is for anybody to go on with, at once."""

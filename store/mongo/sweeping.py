@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.backlog import Waiting
-    from store.mongo.client import Database
+    from store.mongo.client import Database, Session
     from store.mongo.compaction import Compacted
     from store.mongo.lease import Holding, Lease
     from store.retention.holds import Holds
@@ -73,6 +73,10 @@ class Ledger:
     async def batch(self, run: Run, work: Callable[[Any], Awaitable[Batch]]) -> Batch:
         """See the port."""
         return await self.runs.batch(self.lease, run, work)
+
+    async def holds(self, session: Session | None = None) -> int:
+        """See the port."""
+        return await self.leases.holds(self.lease, session)
 
     async def renew(self) -> None:
         """See the port."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -77,6 +78,9 @@ class Ledger(Protocol):
     async def batch(self, run: Run, work: Callable[[Any], Awaitable[Batch]]) -> Batch:
         """Do it and count it. Raises LeaseLost."""
 
+    async def holds(self, session: Any = None) -> int:  # noqa: ANN401 -- the driver's
+        """How often a hold was placed. Within a batch none is placed until the batch has ended."""
+
     async def renew(self) -> None:
         """Keep the lease. Raises LeaseLost."""
 
@@ -86,6 +90,15 @@ class Ledger(Protocol):
 
 class Stopped(Exception):  # noqa: N818 -- no error: the process ends, and the run stays open
     """Raised between two batches, when the process is to end; whoever is next goes on."""
+
+
+class HoldPlaced(Exception):  # noqa: N818 -- no error: the reason to look again
+    """Since a step was looked at: what it says goes may be held by now."""
+
+    def __init__(self, position: Mapping[str, Any] | None = None) -> None:
+        super().__init__()
+        self.position = position
+        """Up to here everything was done."""
 
 
 class Pace(NamedTuple):
@@ -140,24 +153,45 @@ class Sweep:
     async def _finish(
         self, ledger: Ledger, run: Run, pace: Pace, report: Callable[[Mapping[Row, int]], None]
     ) -> Receipt:
-        began, complete = self.clock(), True
+        ends = None if pace.budget_seconds is None else self.clock() + timedelta(seconds=pace.budget_seconds)
+        while True:
+            try:
+                complete = await self._go_on(ledger, run, pace, report, ends)
+            except HoldPlaced as placed:
+                run = replace(run, position=placed.position)
+            else:
+                return await ledger.close(run, complete=complete)
+
+    async def _go_on(
+        self,
+        ledger: Ledger,
+        run: Run,
+        pace: Pace,
+        report: Callable[[Mapping[Row, int]], None],
+        ends: datetime | None,
+    ) -> bool:
+        """From the run's position to its end; False: there was no time. Raises HoldPlaced."""
+        done, holds = run.position, await ledger.holds()
         async for tenant, stage, step, position in self._walk(ledger, run, pace.batch):
             if pace.stopping():
                 raise Stopped
             started = perf_counter()
             if step.going or step.skipped:
-                report(await self._batch(ledger, run, (tenant, stage, step, position)))
+                try:
+                    report(await self._batch(ledger, run, (tenant, stage, step, position), holds))
+                except HoldPlaced:
+                    raise HoldPlaced(done) from None
+                done = position
             else:
                 await ledger.renew()
             await self.sleep((perf_counter() - started) * pace.rest)
-            if pace.budget_seconds is not None:
-                complete = (self.clock() - began).total_seconds() < pace.budget_seconds
-            if not complete:
-                break
-        return await ledger.close(run, complete=complete)
+            if ends is not None and self.clock() >= ends:
+                return False
+            holds = await ledger.holds()
+        return True
 
     async def _batch(
-        self, ledger: Ledger, run: Run, what: tuple[Tenant, Stage, Step, Mapping[str, Any]]
+        self, ledger: Ledger, run: Run, what: tuple[Tenant, Stage, Step, Mapping[str, Any]], holds: int
     ) -> Mapping[Row, int]:
         tenant, stage, step, position = what
         total: Counter[Row] = Counter()
@@ -166,6 +200,8 @@ class Sweep:
             last: list[Deleted] = []
 
             async def work(session: Any, last: list[Deleted] = last) -> Batch:  # noqa: ANN401 -- the driver's
+                if await ledger.holds(session) != holds:
+                    raise HoldPlaced
                 done = await stage.delete(tenant, run.as_of, step, session)
                 last[:] = [done]
                 if done.more:

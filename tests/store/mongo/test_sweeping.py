@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
@@ -12,8 +14,10 @@ from store.fhir.issues import Issue
 from store.mongo import overdue
 from store.mongo.attachments import MongoAttachments
 from store.mongo.dead_letters import MongoDeadLetters
+from store.mongo.holds import MongoHolds
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS, HISTORY, RESOURCES, ensure_indexes
 from store.resources import ResourceKey
+from store.retention.holds import Hold, HoldKind
 from store.retention.policy import Policy
 from store.retention.runs import LeaseLost
 from store.settings import StoreSettings
@@ -29,6 +33,7 @@ if TYPE_CHECKING:
     from store.mongo.resources import MongoResources
     from store.mongo.sweeping import Sweeping
     from store.retention.receipts import Receipt
+    from store.retention.sweep import Stage, Step
     from store.tenancy import Tenant
 
 DAY = timedelta(days=1)
@@ -513,3 +518,38 @@ async def test_a_run_whose_time_is_up_ends_and_the_next_does_the_rest(
         for row, count in as_planned(receipt).items():
             total[row] = total.get(row, 0) + count
     assert total == by_row(planned.deleted)
+
+
+async def test_a_hold_placed_while_a_batch_is_on_its_way_holds(
+    database: Database, store: MongoResources, clock: Clock
+) -> None:
+    holds = MongoHolds(database, settings=StoreSettings(), metrics=metrics())
+    sweeping = sweeping_of(database, clock, holds=holds)
+    await put(store, *(report(f"r{number}") for number in range(5)))
+    clock.now = OVER
+    placed: list[str] = []
+
+    class Late:
+        """The first stage; after its second look somebody places a hold on what it found."""
+
+        def __init__(self, stage: Stage) -> None:
+            self.name, self.tally, self.delete = stage.name, stage.tally, stage.delete
+            self._stage, self._looks = stage, 0
+
+        async def look(self, tenant: Tenant, as_of: datetime, after: Any, limit: int) -> Step:
+            step = await self._stage.look(tenant, as_of, after, limit)
+            self._looks += 1
+            if self._looks == 2:
+                subject = f"DiagnosticReport/{step.going[0]['id']}"
+                hold = Hold(str(uuid4()), LAB, HoldKind.RESOURCE, subject, "a test", clock(), "tests")
+                await holds.add(hold)
+                placed.append(subject)
+            return step
+
+    first, *others = sweeping.sweep.stages
+    sweeping.sweep = replace(sweeping.sweep, stages=(Late(first), *others))
+    [receipt] = await sweep(sweeping, LAB)
+    left = await database[RESOURCES].find({"tenant": str(LAB)}).to_list(None)
+    assert [f"{one['type']}/{one['id']}" for one in left] == placed
+    assert lines(receipt) == {("DiagnosticReport", "retention"): 4}
+    assert [one.count for one in receipt.skipped] == [1]
