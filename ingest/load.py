@@ -46,6 +46,8 @@ AGAIN: Final = frozenset({Category.UNAVAILABLE, Category.TIMEOUT})
 PAUSE_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 600.0
 """How long one body is tried while the database is away."""
+EARLY_BYTES_MAX: Final = 256_000_000
+"""Of bodies that wait for what they refer to; past it they are refused, and the next run tries them."""
 READ_AHEAD_BYTES: Final = 1_000_000
 READ_AHEAD_PIECES: Final = 200
 """What the reading thread takes in one turn."""
@@ -96,6 +98,12 @@ class Result(NamedTuple):
     counts: Counter[str]
     refusals: tuple[Refusal, ...] = ()
 
+    @property
+    def early(self) -> bool:
+        """Whether nothing of it was stored only because what it refers to by a condition is not there yet."""
+        issues = [issue for one in self.refusals for issue in one.issues]
+        return self.counts.keys() == {"refused"} and all(issue["code"] == "not-found" for issue in issues)
+
 
 class Watcher(Protocol):
     """Who is told as a load goes on."""
@@ -128,6 +136,8 @@ class Load:
     _bytes: int = 0
     _retrying: asyncio.Lock = field(default_factory=asyncio.Lock)
     _quickest: float = float("inf")
+    _early: list[tuple[str, Piece, bytes, Result]] = field(default_factory=list)
+    """Refused for want of what may be in a file that is still to come, with the name of their file."""
 
     async def run(self, files: Sequence[Source]) -> None:
         """Load all of them. Raises StartupError when the database stays away."""
@@ -135,6 +145,7 @@ class Load:
             for source in files:
                 await self._source(source)
             await self._room(0, all_done=True)
+            await self._early_ones()
         finally:
             for task in self._under_way:
                 task.cancel()
@@ -157,6 +168,16 @@ class Load:
                 task = asyncio.create_task(self._piece(name, piece, piece.body))
                 self._under_way.add(task)
                 task.add_done_callback(self._done)
+
+    async def _early_ones(self) -> None:
+        """Those that came before what they refer to, in their order, as long as any of them gets in."""
+        left = len(self._early) + 1
+        while len(self._early) < left:
+            left, waiting, self._early = len(self._early), self._early, []
+            for name, piece, body, _ in waiting:
+                self._answered(name, piece, body, await self._result(piece, body))
+        for name, piece, _, result in self._early:
+            self._loaded(name, piece, result)
 
     async def _room(self, size: int, *, all_done: bool = False) -> None:
         """Wait until one more may start. While a body is tried again none does: order must stay."""
@@ -183,6 +204,16 @@ class Load:
             result = await self._result(piece, body)
         finally:
             self._bytes -= len(body)
+        self._answered(name, piece, body, result)
+
+    def _answered(self, name: str, piece: Piece, body: bytes, result: Result) -> None:
+        room = EARLY_BYTES_MAX - sum(len(one[2]) for one in self._early)
+        if result.early and not self.dry_run and len(body) <= room:
+            self._early.append((name, piece, body, result))
+        else:
+            self._loaded(name, piece, result)
+
+    def _loaded(self, name: str, piece: Piece, result: Result) -> None:
         if self.journal is not None and not result.refusals and not self.dry_run:
             self.journal.add(name, piece, result.counts)
         self.watcher.loaded(piece, result)

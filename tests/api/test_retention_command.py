@@ -222,7 +222,8 @@ def only_receipt(outputs: list[bytes], takeovers: int) -> dict[str, Any]:
     receipts = [json.loads(line) for output in outputs for line in output.splitlines()]
     deleting = [one for one in receipts if one["deleted"]]
     [one] = deleting
-    assert one["takeovers"] == takeovers
+    # On a busy machine a holder may also be too slow for its lease.
+    assert one["takeovers"] >= takeovers
     assert isinstance(one, dict)
     return one
 

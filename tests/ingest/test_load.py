@@ -122,6 +122,41 @@ async def test_what_the_database_did_not_take_is_pushed_again_in_order(
         assert b'"conclusion":"%d"' % (57 + n) in last
 
 
+def practitioner(number: int, after: int | None = None) -> dict[str, Any]:
+    """A transaction that creates one, who refers to another by a condition."""
+    before = [] if after is None else [{"reference": f"Practitioner?identifier=urn:npi|{after}"}]
+    resource = {
+        "resourceType": "Practitioner",
+        "identifier": [{"system": "urn:npi", "value": str(number)}],
+        "extension": [{"url": "urn:after", "valueReference": one} for one in before],
+    }
+    request = {"method": "POST", "url": "Practitioner"}
+    entry = {"resource": {k: v for k, v in resource.items() if v}, "request": request}
+    return {"resourceType": "Bundle", "type": "transaction", "entry": [entry]}
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_what_comes_before_that_to_which_it_refers_is_tried_again_at_the_end(
+    database: Database, tmp_path: Path, concurrency: int
+) -> None:
+    some = [practitioner(1, after=2), practitioner(2, after=3), practitioner(3), practitioner(9, after=8)]
+    job = loading(mongo_store(database), concurrency=concurrency)
+    await job.run(file_of(tmp_path, *some, report()))
+    assert isinstance(job.watcher, Notes)
+    assert job.watcher.counts == Counter(created=4, refused=1)
+
+
+async def test_only_so_much_waits_for_what_it_refers_to(
+    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    some = [practitioner(1, after=3), practitioner(2, after=3), practitioner(3)]
+    monkeypatch.setattr(load, "EARLY_BYTES_MAX", len(json.dumps(some[0])) + 2)
+    job = loading(mongo_store(database), concurrency=1)
+    await job.run(file_of(tmp_path, *some))
+    assert isinstance(job.watcher, Notes)
+    assert job.watcher.counts == Counter(created=2, refused=1)
+
+
 async def test_a_database_that_stays_away_ends_the_load(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
