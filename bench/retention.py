@@ -70,6 +70,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--batch", type=int, default=0, help="DOD_RETENTION_BATCH; 0: its default")
     parser.add_argument("--rest", type=float, default=-1.0, help="DOD_RETENTION_REST; -1: its default")
     parser.add_argument("--cache", type=float, default=4.0, help="GiB of mongod's cache [4]")
+    parser.add_argument("--minutes", type=float, default=0.0, help="of sweeping at most; 0: to the end [0]")
     parser.add_argument("--no-compact", action="store_true", help="leave the disk as it is")
     return parser.parse_args()
 
@@ -151,8 +152,9 @@ async def sweep_meanwhile(options: argparse.Namespace, mongod: Embedded, leg: An
         command, env=servers.environment(**settings), cwd=servers.ROOT, stdout=subprocess.PIPE, text=True
     ) as process:
         legs, paused, memory, cpu = [], [], [], 0.0
-        mongod_before = servers.cpu_seconds(mongod.pid)
-        while process.poll() is None:
+        mongod_before, started = servers.cpu_seconds(mongod.pid), time.monotonic()
+        there, ends = stored(mongod.uri), started + (options.minutes * 60 or float("inf"))
+        while process.poll() is None and time.monotonic() < ends:
             legs.append(await leg(LEG_SECONDS))
             memory.append(resident(process.pid))
             if memory[-1]:
@@ -163,12 +165,20 @@ async def sweep_meanwhile(options: argparse.Namespace, mongod: Embedded, leg: An
                 process.send_signal(signal.SIGCONT)
         mongod_cpu = servers.cpu_seconds(mongod.pid) - mongod_before
         assert process.stdout is not None
-        receipt = json.loads(process.stdout.read())
-    deleted = sum(line["count"] for line in receipt["deleted"])
+        ended = process.poll() is not None
+        process.terminate()  # In vain when it has ended; else it ends between two batches.
+        seconds = json.loads(process.stdout.read())["seconds"] if ended else time.monotonic() - started
     # The last leg outlasts the sweep.
     known = [one for one in memory if one]
-    seconds = receipt["seconds"] - sum(one.seconds for one in paused)
-    return Swept(seconds, deleted, legs[:-1] or legs, paused, known, (cpu, mongod_cpu))
+    seconds -= sum(one.seconds for one in paused)
+    legs = legs[:-1] or legs if ended else legs
+    return Swept(seconds, there - stored(mongod.uri), legs, paused, known, (cpu, mongod_cpu))
+
+
+def stored(uri: str) -> int:
+    """Documents in the store."""
+    with MongoClient[dict[str, Any]](uri) as client:
+        return client[TARGET][RESOURCES].estimated_document_count()
 
 
 def multiply(uri: str, *, sites: int) -> stores.Filled:
