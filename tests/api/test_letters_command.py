@@ -2,36 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from api import cli, database
+from api import database
 from api.app import utc_now
 from api.auth.verification import SHAPE
 from store.metrics import StoreMetrics
 from store.mongo.stores import opened
+from tests.support.commands import command
 from tests.support.fhir import Json, message, report
 from tests.support.service import Service, opened_service, settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from store.mongo.stores import Stores
+    from tests.support.commands import Dod
 
 SENTINEL = "sentinel-8812"
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -43,9 +37,7 @@ async def here(mongodb: str) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-def dod(
-    mongodb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Awaitable[Result]]:
+def dod(mongodb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Dod:
     @asynccontextmanager
     async def stores(_: object) -> AsyncIterator[Stores]:
         chosen = settings(mongodb_database="dod_letters")
@@ -54,18 +46,7 @@ def dod(
             yield found
 
     monkeypatch.setattr(database, "command_stores", stores)
-
-    def run(arguments: tuple[str, ...]) -> Result:
-        monkeypatch.setattr(sys, "argv", ["dod", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Result(int(ended.value.code or 0), captured.out, captured.err)
-
-    async def dod(*arguments: str) -> Result:
-        return await asyncio.to_thread(run, arguments)  # A command has a loop of its own.
-
-    return dod
+    return command(monkeypatch, capsys)
 
 
 def wrong(**elements: Any) -> Json:
@@ -80,9 +61,7 @@ async def refused(service: Service, body: Json | str) -> str:
     return answer.headers["Dead-Letter"]
 
 
-async def test_from_refusal_to_replay(
-    here: Service, dod: Callable[..., Awaitable[Result]], tmp_path: Path
-) -> None:
+async def test_from_refusal_to_replay(here: Service, dod: Dod, tmp_path: Path) -> None:
     tenant = str(here.tenant)
     letter = await refused(here, wrong())
     listed = await dod("letters", "list", "--tenant", tenant)
@@ -115,7 +94,7 @@ async def test_from_refusal_to_replay(
     assert "dod letters" not in [grant.client for grant in await here.access.grants()]
 
 
-async def test_all_and_by_reason(here: Service, dod: Callable[..., Awaitable[Result]]) -> None:
+async def test_all_and_by_reason(here: Service, dod: Dod) -> None:
     tenant = str(here.tenant)
     faulty = []
     for note in ("a", "b"):
@@ -150,16 +129,14 @@ async def test_all_and_by_reason(here: Service, dod: Callable[..., Awaitable[Res
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
-async def test_what_is_refused(
-    dod: Callable[..., Awaitable[Result]], arguments: tuple[str, ...], code: int, said: str
-) -> None:
+async def test_what_is_refused(dod: Dod, arguments: tuple[str, ...], code: int, said: str) -> None:
     result = await dod(*arguments)
     assert (result.code, result.out) == (code, "")
     assert said in result.err
 
 
 async def test_a_verification_token_is_set_rotated_shown_and_removed(
-    here: Service, dod: Callable[..., Awaitable[Result]], tmp_path: Path
+    here: Service, dod: Dod, tmp_path: Path
 ) -> None:
     tenant = str(here.tenant)
     made = (await dod("tenant", "verification", tenant, "set")).out.removesuffix("\n")

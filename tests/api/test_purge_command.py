@@ -2,43 +2,35 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
 
-from api import cli, database
+from api import database
 from api.app import utc_now
 from store.metrics import StoreMetrics
 from store.mongo.client import connect
 from store.mongo.stores import opened
 from store.settings import StoreSettings
 from tests.support import raw_scan
+from tests.support.commands import command
 from tests.support.fhir import MRN, batch, identified, message, patient, report
 from tests.support.service import Service, opened_service, settings
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import AsyncIterator
     from pathlib import Path
 
     from store.mongo.client import Database
     from store.mongo.stores import Stores
-
-    Dod = Callable[..., Awaitable["Result"]]
+    from tests.support.commands import Dod
 
 ANNA = f"{MRN}|ANNA-4711"
 WHY = ("--reason", "asked for by letter")
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -73,9 +65,7 @@ async def kept(mongodb: str, name: str) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def dod(
-    mongodb: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Callable[..., Awaitable[Result]]:
+def dod(mongodb: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Dod:
     @asynccontextmanager
     async def stores(_: object) -> AsyncIterator[Stores]:
         chosen = settings(mongodb_database=name)
@@ -85,18 +75,7 @@ def dod(
 
     monkeypatch.setattr(database, "command_stores", stores)
     monkeypatch.setenv("DOD_ACCESS_CACHE_SECONDS", "0")
-
-    def run(arguments: tuple[str, ...]) -> Result:
-        monkeypatch.setattr(sys, "argv", ["dod", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        captured = capsys.readouterr()
-        return Result(int(ended.value.code or 0), captured.out, captured.err)
-
-    async def dod(*arguments: str) -> Result:
-        return await asyncio.to_thread(run, arguments)  # A command has a loop of its own.
-
-    return dod
+    return command(monkeypatch, capsys)
 
 
 async def test_a_patient_is_erased(kept: Database, here: Service, dod: Dod) -> None:

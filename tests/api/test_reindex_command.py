@@ -2,35 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
-import sys
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import pytest
 
-from api import cli, reindex_command
+from api import reindex_command
 from store.mongo.access import MongoAccess
 from store.mongo.indexes import RESOURCES
 from store.settings import StoreSettings
 from store.tenancy import TenantSettings
+from tests.support.commands import command
 from tests.support.fhir import refers, report
 from tests.support.service import START
 from tests.support.store import LAB, OTHER, metrics, mongo_store, put
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
     from store.mongo.client import Database
-
-    Dod = Callable[..., Awaitable["Result"]]
+    from tests.support.commands import Dod
 
 ABSOLUTE = "https://dod.example/fhir/R4/lab/Production/Patient/p1"
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
 
 
 @pytest.fixture
@@ -39,20 +29,7 @@ def dod(
 ) -> Dod:
     monkeypatch.setenv("DOD_MONGODB_URI", mongodb)
     monkeypatch.setenv("DOD_MONGODB_DATABASE", database.name)
-
-    def run(arguments: tuple[str, ...]) -> int:
-        monkeypatch.setattr(sys, "argv", ["dod", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0)
-
-    async def reindex(*arguments: str) -> Result:
-        capsys.readouterr()
-        # The command runs a loop of its own, as in a process of its own.
-        code = await asyncio.to_thread(run, ("reindex", *arguments))
-        return Result(code, *capsys.readouterr())
-
-    return reindex
+    return command(monkeypatch, capsys, "reindex")
 
 
 @pytest.fixture(autouse=True)

@@ -8,17 +8,17 @@ import os
 import signal
 import sys
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api import cli
 from store.mongo import compaction
 from store.mongo.access import MongoAccess
 from store.mongo.indexes import LEASES, RECEIPTS, RESOURCES, RUN_COUNTS
 from store.retention.policy import Policy
 from store.settings import StoreSettings
 from store.tenancy import Tenant, TenantSettings
+from tests.support.commands import command
 from tests.support.fhir import patient, report
 from tests.support.service import Clock
 from tests.support.store import LAB, OTHER, let, metrics, mongo_policies, mongo_store, put, put_one
@@ -26,25 +26,14 @@ from tests.support.sweeping import sweeping_of
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Mapping
     from pathlib import Path
 
     from store.mongo.client import Database
-
-    Dod = Callable[..., Awaitable["Result"]]
+    from tests.support.commands import Dod
 
 LONG_AGO = datetime(2020, 1, 31, 12, tzinfo=UTC)
 REPORTS = 10
-
-
-class Result(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-    @property
-    def words(self) -> list[list[str]]:
-        return [line.split() for line in self.out.splitlines()]
 
 
 @pytest.fixture
@@ -53,20 +42,7 @@ def dod(
 ) -> Dod:
     monkeypatch.setenv("DOD_MONGODB_URI", mongodb)
     monkeypatch.setenv("DOD_MONGODB_DATABASE", database.name)
-
-    def run(arguments: tuple[str, ...]) -> int:
-        monkeypatch.setattr(sys, "argv", ["dod", *arguments])
-        with pytest.raises(SystemExit) as ended:
-            cli.main()
-        return int(ended.value.code or 0)
-
-    async def retention(*arguments: str) -> Result:
-        capsys.readouterr()
-        # The command runs a loop of its own, as in a process of its own.
-        code = await asyncio.to_thread(run, ("retention", *arguments))
-        return Result(code, *capsys.readouterr())
-
-    return retention
+    return command(monkeypatch, capsys, "retention")
 
 
 @pytest.fixture(autouse=True)
