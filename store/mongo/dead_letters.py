@@ -96,7 +96,9 @@ class MongoDeadLetters:
         policies: Policies,
     ) -> None:
         self._policies = policies
-        self._erasures = Erasures(database, settings=settings, clock=clock, metrics=metrics)
+        self._erasures = Erasures(
+            database, settings=settings, clock=clock, metrics=metrics, policies=policies
+        )
         self._seconds = settings.store_timeout_seconds
         self._settings = settings
         self._clock = clock

@@ -119,40 +119,7 @@ async def opened(
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
-        holds = MongoHolds(database, settings=settings, metrics=metrics)
-        audit = MongoAudit(database, settings=settings, metrics=metrics, policies=policies)
-        leases = Leases(
-            database,
-            clock=clock,
-            metrics=metrics,
-            timeout_seconds=settings.store_timeout_seconds,
-            lease_seconds=ERASURE_LEASE_SECONDS,
-        )
-        runs = Runs(
-            database, leases, clock=clock, metrics=metrics, timeout_seconds=settings.store_timeout_seconds
-        )
-        tools = Tools(
-            database,
-            Erasures(database, settings=settings, clock=clock, metrics=metrics, policies=policies),
-            holds,
-            policies,
-            runs,
-            clock,
-            settings.policy_cache_seconds,
-        )
-        erasing = MongoErasing(
-            database, settings=settings, metrics=metrics, tools=tools, audit=audit, leases=leases
-        )
-        offboarding = MongoOffboarding(
-            database,
-            settings=settings,
-            metrics=metrics,
-            tools=tools,
-            holds=holds,
-            audit=audit,
-            leases=leases,
-        )
-        privacy = Privacy(holds, audit, erasing, offboarding)
+        privacy = _privacy(database, policies, settings=settings, clock=clock, metrics=metrics)
 
         async def tenants() -> list[Tenant]:
             return [one.tenant for one in await access.tenants()]
@@ -163,7 +130,7 @@ async def opened(
             settings=settings,
             clock=clock,
             metrics=metrics,
-            holds=holds,
+            holds=privacy.holds,
             tenants=tenants,
             settle=settling.step,
         )
@@ -185,3 +152,48 @@ async def _indexed(database: Database, metrics: StoreMetrics, *, seconds: float)
         await database.command("ping")
     with guarded(metrics, "ensure_indexes", seconds=INDEX_SECONDS):
         await ensure_indexes(database)
+
+
+def _privacy(
+    database: Database,
+    policies: Policies,
+    *,
+    settings: StoreSettings,
+    clock: Callable[[], datetime],
+    metrics: StoreMetrics,
+) -> Privacy:
+    """The ports of who answers for privacy, on one database."""
+    holds = MongoHolds(database, settings=settings, metrics=metrics)
+    audit = MongoAudit(database, settings=settings, metrics=metrics, policies=policies)
+    leases = Leases(
+        database,
+        clock=clock,
+        metrics=metrics,
+        timeout_seconds=settings.store_timeout_seconds,
+        lease_seconds=ERASURE_LEASE_SECONDS,
+    )
+    runs = Runs(
+        database, leases, clock=clock, metrics=metrics, timeout_seconds=settings.store_timeout_seconds
+    )
+    tools = Tools(
+        database,
+        Erasures(database, settings=settings, clock=clock, metrics=metrics, policies=policies),
+        holds,
+        policies,
+        runs,
+        clock,
+        settings.policy_cache_seconds,
+    )
+    erasing = MongoErasing(
+        database, settings=settings, metrics=metrics, tools=tools, audit=audit, leases=leases
+    )
+    offboarding = MongoOffboarding(
+        database,
+        settings=settings,
+        metrics=metrics,
+        tools=tools,
+        holds=holds,
+        audit=audit,
+        leases=leases,
+    )
+    return Privacy(holds, audit, erasing, offboarding)
