@@ -184,12 +184,14 @@ async def process(mongodb: str, database: Database) -> Process:
 
 
 async def holder(database: Database, but: int = 0) -> int:
-    """Process id of who sweeps, once it has deleted something."""
+    """Process id of who sweeps, once it has deleted something itself."""
+    before: dict[int, int] = {}
     async with asyncio.timeout(60):
         while True:
             lease = await database[LEASES].find_one({"_id": "sweep"})
             pid = int(lease["holder"].split(":")[1]) if lease else 0
-            if pid not in (0, but) and await database[RUN_COUNTS].find_one({}) is not None:
+            deleted = sum([one["count"] async for one in database[RUN_COUNTS].find({})])
+            if pid not in (0, but) and deleted > before.setdefault(pid, deleted):
                 return pid
             await asyncio.sleep(0.01)
 
