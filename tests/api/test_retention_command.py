@@ -160,7 +160,7 @@ MANY = 400
 SLOWLY: Mapping[str, str] = {
     "DOD_RETENTION_BATCH": "4",
     "DOD_RETENTION_REST": "2",
-    "DOD_LEASE_SECONDS": "2",
+    "DOD_LEASE_SECONDS": "4",
 }
 
 
@@ -200,8 +200,7 @@ def only_receipt(outputs: list[bytes], takeovers: int) -> dict[str, Any]:
     receipts = [json.loads(line) for output in outputs for line in output.splitlines()]
     deleting = [one for one in receipts if one["deleted"]]
     [one] = deleting
-    # On a busy machine a holder may also be too slow for its lease.
-    assert one["takeovers"] >= takeovers
+    assert one["takeovers"] == takeovers
     assert isinstance(one, dict)
     return one
 
