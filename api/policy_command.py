@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from api.access_commands import existing_tenant
 from api.hold_command import user
@@ -77,4 +77,4 @@ async def shown_policy(
     return written(policy) if policy.version else _NONE
 
 
-_NONE = "# No policy was set: everything is kept without end."
+_NONE: Final = "# No policy was set: everything is kept without end."

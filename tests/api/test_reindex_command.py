@@ -11,7 +11,7 @@ from store.mongo.access import MongoAccess
 from store.mongo.indexes import RESOURCES
 from store.settings import StoreSettings
 from store.tenancy import TenantSettings
-from tests.support.commands import command
+from tests.support.commands import command, database_of_commands
 from tests.support.fhir import refers, report
 from tests.support.service import START
 from tests.support.store import LAB, OTHER, metrics, mongo_store, put
@@ -27,8 +27,7 @@ ABSOLUTE = "https://dod.example/fhir/R4/lab/Production/Patient/p1"
 def dod(
     mongodb: str, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Dod:
-    monkeypatch.setenv("DOD_MONGODB_URI", mongodb)
-    monkeypatch.setenv("DOD_MONGODB_DATABASE", database.name)
+    database_of_commands(monkeypatch, mongodb, database.name)
     return command(monkeypatch, capsys, "reindex")
 
 

@@ -18,7 +18,7 @@ from store.mongo.indexes import LEASES, RECEIPTS, RESOURCES, RUN_COUNTS
 from store.retention.policy import Policy
 from store.settings import StoreSettings
 from store.tenancy import Tenant, TenantSettings
-from tests.support.commands import command
+from tests.support.commands import command, database_of_commands
 from tests.support.fhir import patient, report
 from tests.support.service import Clock
 from tests.support.store import LAB, OTHER, let, metrics, mongo_policies, mongo_store, put, put_one
@@ -40,8 +40,7 @@ REPORTS = 10
 def dod(
     mongodb: str, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Dod:
-    monkeypatch.setenv("DOD_MONGODB_URI", mongodb)
-    monkeypatch.setenv("DOD_MONGODB_DATABASE", database.name)
+    database_of_commands(monkeypatch, mongodb, database.name)
     return command(monkeypatch, capsys, "retention")
 
 

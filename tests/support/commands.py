@@ -26,6 +26,12 @@ class Result(NamedTuple):
         return [line.split() for line in self.out.splitlines()]
 
 
+def database_of_commands(monkeypatch: pytest.MonkeyPatch, uri: str, name: str) -> None:
+    """Commands work on this database."""
+    monkeypatch.setenv("DOD_MONGODB_URI", uri)
+    monkeypatch.setenv("DOD_MONGODB_DATABASE", name)
+
+
 def command(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], *before: str) -> Dod:
     """Runs `dod` with these words before those of the call."""
 
