@@ -16,7 +16,11 @@ COPY README.md LICENSE ./
 COPY store store
 COPY ingest ingest
 COPY api api
-RUN python -m pip wheel --no-deps --wheel-dir /tmp/dist . \
+# hadolint ignore=DL3008
+RUN apt-get update \
+    && apt-get install --yes --no-install-recommends gcc libc6-dev \
+    && HATCH_BUILD_HOOK_ENABLE_MYPYC=1 PIP_CONSTRAINT=constraints.txt \
+        python -m pip wheel --no-deps --wheel-dir /tmp/dist . \
     && /opt/dod/bin/python -m pip install --no-deps /tmp/dist/*.whl \
     && /opt/dod/bin/python -m pip check \
     && /opt/dod/bin/python -m pip uninstall --yes pip

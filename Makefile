@@ -92,13 +92,36 @@ fmt: $(DEV) ## Format the code and mend what ruff can mend
 docs: $(RUNTIME) ## Write the reference pages under docs/ from the code's tables
 	@$(BIN)/python -m api.reference docs
 
+# What is measured: the compiled modules, if there are any.
+SERVED = BENCH_SERVED=$$(if [ -e $(COMPILED)/.made ]; then echo $(COMPILED); else echo .; fi)
 .PHONY: bench
-bench: $(RUNTIME) ## Run the benchmarks
-	@$(BIN)/python -m bench $(ARGS)
+bench: $(RUNTIME) compiled ## Run the benchmarks, on compiled modules where there is a C compiler
+	@$(SERVED) $(BIN)/python -m bench $(ARGS)
 
 .PHONY: bench-retention
-bench-retention: $(RUNTIME) ## Sweep half of a store while searches go on (ARGS='--reports 2000000')
-	@$(BIN)/python -m bench.retention $(ARGS)
+bench-retention: $(RUNTIME) compiled ## Sweep half of a store while searches go on (ARGS='--reports 2000000')
+	@$(SERVED) $(BIN)/python -m bench.retention $(ARGS)
+
+# As in the image: see the hook `mypyc` in pyproject.toml. Built anew when a source has changed.
+COMPILED := build/compiled
+.PHONY: compiled
+compiled: $(COMPILED)/.made ## Compile the line from JSON to what is stored, into build/compiled
+	@:
+
+# From a copy: compiled modules beside their sources would be taken in place of them.
+$(COMPILED)/.made: pyproject.toml constraints.txt $(shell find store ingest api -name '*.py') | $(RUNTIME)
+	@rm -rf $(COMPILED) build/source
+	@if ! command -v cc >/dev/null; then echo "Not compiled: there is no C compiler (cc) on this machine."; \
+	else echo "Compiling into $(COMPILED) …" && mkdir -p build/source && \
+		cp -R store ingest api pyproject.toml README.md LICENSE build/source && \
+		HATCH_BUILD_HOOK_ENABLE_MYPYC=1 PIP_CONSTRAINT=constraints.txt \
+			$(PIP_INSTALL) --no-deps --target $(COMPILED) ./build/source && \
+		rm -rf build/source && touch $@; fi
+
+.PHONY: test-compiled
+test-compiled: $(DEV) compiled ## Run the tests of what is compiled on the compiled modules
+	@if [ -e $(COMPILED)/.made ]; then cp -R tests pyproject.toml $(COMPILED) && cd $(COMPILED) && \
+		$(CURDIR)/$(BIN)/python -m pytest tests/store/fhir tests/store/search tests/ingest -k 'not http' $(ARGS); fi
 
 # One file for all supported Pythons: resolved on the oldest, then tried on the others that are here.
 OLDEST ?= python3.11

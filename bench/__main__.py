@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import MongoClient
 
-from bench import preparing, reports, servers, stores
+from bench import reports, servers, stores
 from bench.answers import all_stored, found, found_of_patient, stored, verify_same
 from bench.requests import BASE, TENANT, bundles, pushes, search, searches
 from bench.rounds import Contender, Target, busiest, compare, rows
@@ -136,7 +136,7 @@ async def run(options: argparse.Namespace, mongod: Embedded, place: Path, on: Co
         await stores.push_all(service, token, stores.patients_with_reports(options.reports, patients))
         stores.copy_to_floor(mongod.uri, DATABASE)
         print("\n".join(heading(options, on, mongod.uri)), flush=True)
-        show(preparing.table())
+        show(servers.preparing())
         everyone = [
             *await compare_with_floor(stage, service, token, patients),
             *await compare_chain(stage, service, token, patients),
@@ -337,9 +337,10 @@ def heading(options: argparse.Namespace, on: Cores, uri: str) -> list[str]:
     cpu = models[0] if models else platform.machine()
     load = os.getloadavg()[0]
     stored_as = f"{options.each} of each patient, {average:,} bytes stored on average"
+    modules = "compiled" if servers.is_compiled() else "not compiled"
     return [
         f"{cpu}, {os.cpu_count()} cores ({pinned}), load average {load:.1f}",
-        f"Python {platform.python_version()}, MongoDB {version} with a cache of {options.cache:g} GiB",
+        f"Python {platform.python_version()} ({modules}), MongoDB {version}, its cache {options.cache:g} GiB",
         f"{options.reports:,} reports, {stored_as}",
         f"{options.rounds} rounds of {options.seconds:g} s, A B B A; medians, in parentheses the extremes",
     ]

@@ -149,7 +149,7 @@ async def sweep_meanwhile(options: argparse.Namespace, mongod: Embedded, leg: An
         settings["DOD_RETENTION_REST"] = str(options.rest)
     command = [sys.executable, "-c", servers.COMMAND_LINE, "retention", "run", "--json"]
     with subprocess.Popen(  # noqa: ASYNC220 -- it is read when it has ended
-        command, env=servers.environment(**settings), cwd=servers.ROOT, stdout=subprocess.PIPE, text=True
+        command, env=servers.environment(**settings), cwd=servers.SERVED, stdout=subprocess.PIPE, text=True
     ) as process:
         legs, paused, memory, cpu = [], [], [], 0.0
         mongod_before, started = servers.cpu_seconds(mongod.pid), time.monotonic()

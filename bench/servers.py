@@ -22,6 +22,8 @@ STOP_SECONDS: Final = 20.0
 TICK: Final = os.sysconf("SC_CLK_TCK")
 COMMAND_LINE: Final = "from api.cli import main; main()"
 ROOT: Final = Path(__file__).resolve().parent.parent
+SERVED: Final = Path(os.environ.get("BENCH_SERVED", ROOT)).resolve()
+"""Where the service is taken from: `make bench` names a copy with compiled modules, if it could make one."""
 
 
 class Cores(NamedTuple):
@@ -60,15 +62,27 @@ def cores(*, pin: bool) -> Cores:
 def environment(**more: str) -> dict[str, str]:
     """Ours without any setting of the service: it is measured with its defaults."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("DOD_")}
-    return {**ours, "PYTHONPATH": str(ROOT), **more}
+    return {**ours, "PYTHONPATH": f"{SERVED}{os.pathsep}{ROOT}", **more}
 
 
 def dod(*arguments: str, uri: str, **settings: str) -> str:
     """What a `dod` command prints."""
     command = [sys.executable, "-c", COMMAND_LINE, *arguments]
     env = environment(DOD_MONGODB_URI=uri, **settings)
-    done = subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=env, cwd=SERVED, check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def is_compiled() -> bool:
+    """Whether what is served has modules that are compiled."""
+    return any(SERVED.glob("store/search/*.so"))
+
+
+def preparing() -> list[str]:
+    """What `bench.preparing` prints, of the modules that are served."""
+    command = [sys.executable, "-m", "bench.preparing"]
+    done = subprocess.run(command, env=environment(), cwd=SERVED, check=True, capture_output=True, text=True)
+    return done.stdout.splitlines()
 
 
 @contextmanager
@@ -96,7 +110,7 @@ def _running(  # noqa: PLR0913 (one call, two callers)
 ) -> Iterator[Server]:
     with log.open("wb") as output:
         process = subprocess.Popen(
-            command, env=env, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=output
+            command, env=env, cwd=SERVED, stdin=subprocess.DEVNULL, stdout=output, stderr=output
         )
     try:
         if on.server:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import re
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.fhir.datatypes import Number, listed
@@ -16,7 +17,7 @@ from store.fhir.instants import parse
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     from store.fhir.datatypes import Json, JsonObject
     from store.fhir.elements import Rule

@@ -6,12 +6,15 @@ rewritten: `store.search.tokens` finds them by either name (decision D12).
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+from store.fhir.datatypes import JsonObject
 
-    from store.fhir.datatypes import Json, JsonObject
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.fhir.datatypes import Json
 
 _LISTS: Final[Mapping[str, frozenset[str]]] = {
     "DiagnosticReport": frozenset(

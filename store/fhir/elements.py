@@ -9,10 +9,11 @@ from __future__ import annotations
 import html
 import re
 from collections import deque
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, MutableSequence, Sequence
+    from collections.abc import Callable, Mapping, MutableSequence
 
     from store.fhir.datatypes import Json, JsonObject
 

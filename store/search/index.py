@@ -7,23 +7,24 @@ together with the patient, so that one index serves them all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from store.fhir.datatypes import Malformed, listed
+from store.fhir.datatypes import Malformed, Path, listed
 from store.fhir.instants import ABSENT, Interval
 from store.fhir.issues import Issue
 from store.search import content, references
 from store.search.keys import CONTAINED, key, keys_of, names_patient, scoped_key
 from store.search.parameters import TYPES, Parameter, SearchType
-from store.search.readers import Reading, reader
+from store.search.readers import Field, Reader, Reading, reader
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator
 
-    from store.fhir.datatypes import JsonObject, Path
-    from store.search.readers import Field, Found, Reader
+    from store.fhir.datatypes import JsonObject
+    from store.search.readers import Found
 
 __all__ = ["CONTAINED", "INDEX_VERSION", "Indexed", "Inside", "index", "key", "names_patient", "scoped_key"]
 

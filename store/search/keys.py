@@ -6,6 +6,7 @@ serves all.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -14,7 +15,7 @@ from store.search import tokens
 from store.search.parameters import TYPES, Parameter, SearchType
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from store.search.readers import Fields
 

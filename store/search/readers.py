@@ -5,25 +5,25 @@ All that depends on the row alone is decided once, when the row is compiled, and
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from store.fhir.datatypes import Malformed, object_of
+from store.fhir.datatypes import JsonObject, Malformed, object_of
 from store.fhir.instants import ABSENT, Interval
 from store.search import content, dates, quantities, references, strings, tokens
 from store.search.rows.parameter import Parameter, SearchType
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
-    from store.fhir.datatypes import Json, JsonObject
+    from store.fhir.datatypes import Json
     from store.search.quantities import StoredQuantity
 
-    Found = Sequence[tuple[Sequence[Json], str]]
-    """What stands at the paths of a parameter: values, and the path they were found at."""
-    Reader = Callable[["Reading", Found], None]
-    """Puts what was found where it is stored. Raises Malformed with the place."""
-
+Found: TypeAlias = "Sequence[tuple[Sequence[Json], str]]"
+"""What stands at the paths of a parameter: values, and the path they were found at."""
+Reader: TypeAlias = "Callable[[Reading, Found], None]"
+"""Puts what was found where it is stored. Raises Malformed with the place."""
 Field: TypeAlias = "list[str] | list[StoredQuantity] | list[Fields] | Interval | str"
 Fields: TypeAlias = "dict[str, Field]"
 """By parameter name."""
