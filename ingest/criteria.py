@@ -10,8 +10,6 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 
-import orjson
-
 from ingest.decode import glance
 from ingest.identity import stable_id
 from store.errors import Category, ServiceError
@@ -19,6 +17,7 @@ from store.fhir.instants import from_datetime, parse, to_datetime
 from store.fhir.issues import Issue
 from store.resources import Stored
 from store.search import parse as searches
+from store.search.canonical import canonical
 from store.search.criteria import Tokens, Total
 from store.search.parameters import TYPES
 
@@ -43,7 +42,7 @@ class Criteria(NamedTuple):
     type: str
     query: SearchQuery
     name: str
-    """The same for every spelling of the condition that is known to mean the same."""
+    """The same for every spelling of the condition."""
     where: str
     """The header or element that holds it, for refusals."""
 
@@ -53,7 +52,7 @@ def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
     if resource_type not in TYPES:
         raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource type here"))
     # R4's own example spells `Patient?identifier=…` where only the part after `?` is asked for.
-    text = text.removeprefix(f"{resource_type}?").removeprefix("?")
+    text = text.strip().removeprefix(f"{resource_type}?").removeprefix("?")
     pairs = [pair for pair in _pairs(text, where) if pair[0].partition(":")[0] not in _SHAPING]
     empty = [name for name, value in pairs if not value.strip(",")]
     if empty or not pairs:
@@ -65,7 +64,9 @@ def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
         text = "the condition names no search parameter"
         raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
     one = replace(query, count=1, total=Total.NONE)
-    return Criteria(resource_type, one, _name(resource_type, pairs, query), where)
+    # What `ap` means depends on the moment, and twins read it at two moments.
+    timeless = searches.parse(resource_type, pairs, context._replace(now=0)).query
+    return Criteria(resource_type, one, _name(resource_type, timeless), where)
 
 
 def _pairs(text: str, where: str) -> list[Pair]:
@@ -83,14 +84,13 @@ def _pairs(text: str, where: str) -> list[Pair]:
         raise ServiceError(Category.INCORRECT, issue) from None
 
 
-def _name(resource_type: str, pairs: list[Pair], query: SearchQuery) -> str:
+def _name(resource_type: str, query: SearchQuery) -> str:
     """What twins have in common. One identifier is named as messages name it, so that these meet too."""
-    match query.clauses:
-        case (Tokens(parameter, (spelling,), negated=False),) if parameter.name == "identifier":
-            if "|" in spelling:
-                return f"{resource_type} {spelling}"
-    spelled = sorted({(name, ",".join(sorted(value.split(",")))) for name, value in pairs})
-    return f"if {resource_type} {orjson.dumps(spelled).decode()}"
+    asked = canonical(query.clauses)
+    match asked:
+        case (("token", "index.identifier", False, (str(spelling),)),) if "|" in spelling:
+            return f"{resource_type} {spelling}"
+    return f"if {resource_type} {asked!a}"
 
 
 def derived_id(to: Pusher, criteria: Criteria, turn: int) -> str:

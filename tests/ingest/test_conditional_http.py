@@ -363,6 +363,39 @@ async def test_spellings_of_one_condition_meet(service: Service) -> None:
     assert Counter(answer.status for answer in answers) == {201: 1, 200: 19}
 
 
+def spelled(service: Service, number: int, turn: int) -> str:
+    """One condition in as many ways as a sender may come to spell it."""
+    order = quote(f"{ORDERS}|A-{number}", safe="" if turn % 2 else "|:")
+    subject = ("p1", "Patient/p1", "Patient%2Fp1", f"{service.base}/Patient/p1")[turn % 4]
+    parts = [
+        f"identifier={order}",
+        f"patient={subject}",
+        ("code=X", "code=x", "code=%78,X")[turn % 3],
+        f"date={('2020-05-05', 'eq2020-05-05')[turn % 2]}",
+        f"code:text=blood{('+', '%20', '++', '+%20+')[turn % 4]}count",
+    ]
+    turned = parts[turn % 5 :] + parts[: turn % 5]
+    return ("", "?", "DiagnosticReport?", "  ")[turn % 4] + "&".join(turned)
+
+
+@pytest.mark.slow
+async def test_twenty_spellings_on_two_services_make_one(twins: tuple[Service, Service]) -> None:
+    for turn in range(50):
+        body = numbered(
+            f"A-{turn}",
+            code={"coding": [{"code": "x"}], "text": "Blood count"},
+            effectiveDateTime="2020-05-05",
+        )
+        answers = await asyncio.gather(
+            *(
+                twins[n % 2].create(body, if_none_exist=spelled(twins[n % 2], turn, turn + n))
+                for n in range(20)
+            )
+        )
+        assert Counter(answer.status for answer in answers) == {201: 1, 200: 19}
+        assert await count(twins[0], f"A-{turn}") == 1
+
+
 @pytest.mark.parametrize(
     "condition",
     [
