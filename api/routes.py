@@ -47,12 +47,23 @@ def routes() -> tuple[Route, ...]:
         # No id is `_search`.
         Route("search-post", "POST", SEARCH, search.search_type_post, Group.SEARCH, "s", body=FORM_BODIES),
         # Before the rows of all types: a Binary is read and written in its own content type, too.
-        Route("create-binary", "POST", BINARIES, binary.create, Group.WRITE, "c", negotiates=False),
+        Route(
+            "create-binary", "POST", BINARIES, binary.create, Group.WRITE, "c", negotiates=False, creates=True
+        ),
         Route("read-binary", "GET", BINARY, binary.read, Group.READ, negotiates=False),
         Route("update-binary", "PUT", BINARY, binary.update, Group.WRITE, "u", negotiates=False),
         Route("vread-binary", "GET", BINARY_VERSION, binary.vread, Group.READ, negotiates=False),
         Route("search", "GET", ALL, search.search_type, Group.SEARCH, "s"),
-        Route("create", "POST", ALL, keeping("create", ingest.create), Group.WRITE, "c", body=FHIR_BODIES),
+        Route(
+            "create",
+            "POST",
+            ALL,
+            keeping("create", ingest.create),
+            Group.WRITE,
+            "c",
+            body=FHIR_BODIES,
+            creates=True,
+        ),
         Route("read", "GET", ONE, read.read, Group.READ, "r"),
         Route("update", "PUT", ONE, keeping("update", ingest.update), Group.WRITE, "u", body=FHIR_BODIES),
         Route("delete", "DELETE", ONE, ingest.delete, Group.WRITE, "d"),

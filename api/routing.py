@@ -69,6 +69,8 @@ class Route:
     """Answers FHIR JSON only, so that another `Accept` is 406."""
     destination: bool = False
     """Where upstream is told to push: its endpoint verification may come here."""
+    creates: bool = False
+    """A plain create, which heeds `Idempotency-Key` by itself."""
 
     @property
     def takes_pushes(self) -> bool:
@@ -101,7 +103,7 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
 def _edge(row: Route) -> Handler:
     """The row's handler behind the refusals that need no look at the content."""
     pushes = row.group is Group.WRITE and row.method in ("POST", "PUT", "PATCH")
-    handler = keyed(row.handler) if pushes else row.handler
+    handler = keyed(row.handler, creates=row.creates) if pushes else row.handler
     media_types, negotiates = row.body, row.negotiates
 
     async def edge(request: web.Request) -> web.StreamResponse:

@@ -11,7 +11,9 @@ from ingest import batches, conditional, delivery, patch, push, replies
 from ingest.attachments import may_hold_documents
 from ingest.body import body_of
 from ingest.bundles import entries_of
+from ingest.creating import Answered, create_once
 from ingest.decode import decode, decode_any
+from ingest.idempotency import IF_NONE_EXIST
 from ingest.keys import (
     ATTACHMENTS,
     CLOCK,
@@ -26,7 +28,7 @@ from ingest.keys import (
     TENANT,
     base_of,
 )
-from ingest.once import UNIT, atomically, bundle_slot, remember, store_of
+from ingest.once import SLOT, UNIT, announced, atomically, bundle_slot, remember, replay, store_of
 from ingest.preconditions import if_match, if_none_match
 from ingest.preferences import handling, returned
 from ingest.push import Pusher
@@ -41,8 +43,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ingest.bundles import BundleEntry
+    from ingest.push import Pushed
     from ingest.settings import IngestSettings
     from store.fhir.datatypes import JsonObject
+    from store.idempotency import Remembered
     from store.resources import Unit
 
 _WRITING: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})
@@ -100,11 +104,27 @@ async def create_from(request: web.Request, resource: JsonObject) -> web.StreamR
 
 
 async def _create(request: web.Request, to: Pusher, resource: JsonObject) -> web.StreamResponse:
-    condition = request.headers.get("If-None-Exist")
+    condition = request.headers.get(IF_NONE_EXIST)
     resource_type = request.match_info["type"]
+    if SLOT in request:
+        return await _create_once(request, to, resource)
     done = await push.create(to, resource_type, resource, if_none_exist=condition)
     found = done.result.outcome is Outcome.EXISTS
     prefer = _readable(request, resource_type) if found else _prefer(request)
+    return replies.pushed(done, base=to.base, prefer=prefer)
+
+
+async def _create_once(request: web.Request, to: Pusher, resource: JsonObject) -> web.StreamResponse:
+    """With an `Idempotency-Key`."""
+    slot, prefer = request[SLOT], _prefer(request)
+
+    def answer(done: Pushed) -> Remembered:
+        reply = replies.reply(done, base=to.base, prefer=prefer)
+        return announced(request, slot, done.result.stored.key, reply)
+
+    done = await create_once(to, request.match_info["type"], resource, slot, answer=answer)
+    if isinstance(done, Answered):
+        return await replay(to.store, to.tenant, done.answer, again=done.again)
     return replies.pushed(done, base=to.base, prefer=prefer)
 
 

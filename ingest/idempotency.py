@@ -25,7 +25,8 @@ if TYPE_CHECKING:
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotent-Replayed"
 """Header of an answer that was given before."""
-CONDITIONS: Final = ("If-Match", "If-None-Match", "If-None-Exist")
+IF_NONE_EXIST: Final = "If-None-Exist"
+CONDITIONS: Final = ("If-Match", "If-None-Match", IF_NONE_EXIST)
 """Headers that belong to what is asked for."""
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _KEPT: Final = frozenset({"location", "etag", "last-modified", "dod-tolerances", "content-type"})
@@ -94,8 +95,8 @@ def _shown(place: int | None, resource: Mapping[str, Any]) -> Shown:
     return Shown(place, key, int(resource["meta"]["versionId"]))
 
 
-def again(known: Remembered, resources: Mapping[Shown, bytes]) -> bytes:
-    """The body of the answer once more; what is not there any more is left out."""
+def whole(known: Remembered, resources: Mapping[Shown, bytes]) -> bytes:
+    """The body of the answer, put together again; what is not there any more is left out."""
     if not known.shown:
         return known.body
     if known.shown[0].place is None:

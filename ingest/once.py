@@ -1,8 +1,8 @@
 """The edge of idempotency: handlers whose requests take effect once, however often they are sent.
 
 `keyed`: with an `Idempotency-Key`, the writes and the memory of the answer are one MongoDB transaction, so
-there is no moment at which one of them is there without the other. `remembered`: a Bundle whose parts are
-safe to repeat; its answer is kept afterwards.
+there is no moment at which one of them is there without the other; a plain create does without
+(`ingest.creating`). `remembered`: a Bundle whose parts are safe to repeat; its answer is kept afterwards.
 """
 
 from __future__ import annotations
@@ -12,24 +12,27 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ingest.body import body_of
 from ingest.idempotency import (
     CONDITIONS,
     HEADER,
+    IF_NONE_EXIST,
     REPLAYED,
     Request,
-    again,
     all_well,
     check,
     fingerprint,
     slot_of_bundle,
     slot_of_key,
     to_remember,
+    whole,
 )
 from ingest.keys import CLOCK, INGEST_SETTINGS, PRINCIPAL, RESOURCES, TENANT
+from ingest.replies import FHIR_JSON, http_date
 from store.errors import ServiceError
+from store.idempotency import Remembered, Shown
 from store.resources import Stored
 
 if TYPE_CHECKING:
@@ -37,12 +40,15 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from store.idempotency import Remembered, Slot
-    from store.resources import ResourceStore, Unit
+    from ingest.replies import Reply
+    from store.idempotency import Slot
+    from store.resources import Gone, ResourceKey, ResourceStore, Unit
     from store.tenancy import Tenant
 
 UNIT: Final[web.RequestKey[Unit]] = web.RequestKey("unit")
 """The transaction in which this request is handled."""
+SLOT: Final[web.RequestKey[Slot]] = web.RequestKey("slot")
+"""Of a create that heeds its key by itself."""
 FINGERPRINT: Final[web.RequestKey[bytes]] = web.RequestKey("fingerprint")
 THREAD_BYTES: Final = 1_000_000
 """Bodies above are hashed beside the event loop."""
@@ -54,14 +60,17 @@ def store_of(request: web.Request) -> ResourceStore:
     return request.app[RESOURCES] if unit is None else unit
 
 
-def keyed(handler: Handler) -> Handler:
-    """The handler, heeding `Idempotency-Key`."""
+def keyed(handler: Handler, *, creates: bool = False) -> Handler:
+    """The handler, heeding `Idempotency-Key`; one that creates heeds `SLOT` by itself."""
 
     async def edge(request: web.Request) -> web.StreamResponse:
         key = request.headers.get(HEADER)
         if key is None:
             return await handler(request)
         slot = slot_of_key(key, request[PRINCIPAL].client, await _fingerprint(request))
+        if creates and IF_NONE_EXIST not in request.headers:
+            request[SLOT] = slot
+            return await handler(request)
         return await atomically(request, handler, slot)
 
     return edge
@@ -84,7 +93,7 @@ async def remember(request: web.Request, handler: Handler) -> web.StreamResponse
     slot = await bundle_slot(request)
     known = await store.recall(tenant, slot)
     if known is not None:
-        return await _replay(store, tenant, known)
+        return await replay(store, tenant, known)
     response = await handler(request)
     answered = _answered(request, slot, response)
     if answered is not None and all_well(answered.body):
@@ -107,7 +116,7 @@ async def atomically(request: web.Request, handler: Handler, slot: Slot | None) 
             known = await unit.recall(tenant, slot)
             if known is not None:
                 check(known, slot)
-                return await _replay(unit, tenant, known)
+                return await replay(unit, tenant, known)
             await unit.claim(tenant, slot, _until(request))
         request[UNIT] = unit
         response = await handler(request)
@@ -149,12 +158,39 @@ def _answered(request: web.Request, slot: Slot, response: web.StreamResponse) ->
     )
 
 
-async def _replay(store: ResourceStore, tenant: Tenant, known: Remembered) -> web.Response:
-    """The answer once more, marked."""
+def announced(request: web.Request, slot: Slot, created: ResourceKey, reply: Reply) -> Remembered:
+    """The answer to a create, as it is remembered before anything is created."""
+    headers = {**reply.headers, hdrs.CONTENT_TYPE: FHIR_JSON}
+    del headers[hdrs.LAST_MODIFIED]  # It will be that of the first version.
+    shown = (Shown(None, created, 1),) if reply.body is None else ()
+    return Remembered(
+        slot.fingerprint,
+        reply.status,
+        headers,
+        reply.body or b"",
+        shown,
+        _until(request),
+        creates=created,
+        done=False,
+    )
+
+
+async def replay(
+    store: ResourceStore, tenant: Tenant, known: Remembered, *, again: bool = True
+) -> web.Response:
+    """The answer that is remembered; marked when it is not the first time."""
+    headers = {**known.headers, **({REPLAYED: "true"} if again else {})}
+    versions: dict[tuple[ResourceKey, int], Stored | Gone | None] = {}
+    if known.creates is not None:  # Remembered when nobody knew yet when that would be.
+        first = versions[known.creates, 1] = await store.get_version(tenant, known.creates, 1)
+        if first is not None:
+            headers[hdrs.LAST_MODIFIED] = http_date(first.last_updated)
     resources = {}
     for one in known.shown:
-        version = await store.get_version(tenant, one.key, one.version)
+        named = (one.key, one.version)
+        if named not in versions:
+            versions[named] = await store.get_version(tenant, *named)
+        version = versions[named]
         if isinstance(version, Stored):
             resources[one] = version.raw
-    headers = {**known.headers, REPLAYED: "true"}
-    return web.Response(body=again(known, resources), status=known.status, headers=headers)
+    return web.Response(body=whole(known, resources), status=known.status, headers=headers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from email.utils import formatdate
 from functools import lru_cache
 from math import floor
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from aiohttp import hdrs, web
@@ -68,7 +68,16 @@ def _http_date(second: int) -> str:
     return formatdate(second, usegmt=True)  # All pushes of a second have the same.
 
 
-def pushed(done: Pushed, *, base: str, prefer: str) -> web.Response:
+class Reply(NamedTuple):
+    """What the answer to a create or update says."""
+
+    status: int
+    headers: dict[str, str]
+    body: bytes | None
+    """None: the resource as it is stored."""
+
+
+def reply(done: Pushed, *, base: str, prefer: str) -> Reply:
     """The answer to a create or update."""
     stored = done.result.stored
     headers = version_headers(stored)
@@ -77,10 +86,16 @@ def pushed(done: Pushed, *, base: str, prefer: str) -> web.Response:
         headers[TOLERANCES] = ", ".join(done.tolerances)
     status = 201 if done.result.outcome is Outcome.CREATED else 200
     if returned(prefer) == "minimal":
-        return fhir_json(b"", status=status, headers=headers)
+        return Reply(status, headers, b"")
     if returned(prefer) == "operationoutcome":
-        return fhir_json(render(_informed(done)), status=status, headers=headers)
-    return fhir_json(stored.raw, status=status, headers=headers)
+        return Reply(status, headers, render(_informed(done)))
+    return Reply(status, headers, None)
+
+
+def pushed(done: Pushed, *, base: str, prefer: str) -> web.Response:
+    """The same as it is sent."""
+    status, headers, body = reply(done, base=base, prefer=prefer)
+    return fhir_json(done.result.stored.raw if body is None else body, status=status, headers=headers)
 
 
 def deleted(gone: Gone | None, *, prefer: str) -> web.Response:

@@ -44,3 +44,7 @@ class Remembered:
     shown: tuple[Shown, ...]
     until: datetime
     """When it may be forgotten."""
+    creates: ResourceKey | None = None
+    """Kept before it was done: the request creates this one, under an id that nothing else ever has."""
+    done: bool = True
+    """Whether what the answer says is known to have happened."""

@@ -84,6 +84,8 @@ class Prepared:
     """The id is new as far as anybody knows: it is looked up only when it turns out to be there."""
     only_absent: bool = False
     """Create, but never replace: what is there already answers with `Outcome.EXISTS`."""
+    only_once: bool = False
+    """The same, and what was there counts, too: deleted or expired, it was created once."""
     only_version: int | None = None
     """Replace this version or fail with `precondition` (`If-Match`)."""
     posted: bool = False
@@ -322,6 +324,21 @@ class ResourceStore(Protocol):
 
     async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered) -> None:
         """Keep the answer to a request; the first one stays."""
+
+    async def announce(
+        self, tenant: Tenant, slot: Slot, answered: Remembered, prepared: Prepared
+    ) -> Remembered:
+        """Keep the answer to a create before it is done. What is kept: this one, or an earlier one.
+
+        Durable when it returns. Who is given one that is not `done` puts what it `creates`, with `only_once`,
+        and then says so. Raises what the put would be refused with.
+        """
+
+    def fulfil(self, tenant: Tenant, slot: Slot) -> None:
+        """What was announced is durable; it is marked so shortly."""
+
+    async def withdraw(self, tenant: Tenant, slot: Slot) -> None:
+        """What was announced cannot be done, by nobody: the request may be another one the next time."""
 
 
 class Unit(ResourceStore, Protocol):

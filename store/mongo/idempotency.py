@@ -2,6 +2,7 @@
 
 _id "org/env/client/name", tenant, fingerprint, status, headers [[name, value] …], body, shown [{place, type,
 id, version}], expires_at. A claim that is not answered yet has no `status`; only its own transaction sees it.
+What was announced has `creates` {type, id} and, from when it is known to be there, `done` true.
 """
 
 from __future__ import annotations
@@ -38,12 +39,12 @@ class Memory:
         self, tenant: Tenant, slot: Slot, now: datetime, *, session: Session | None = None
     ) -> Remembered | None:
         """The answer that was given, unless it is to be forgotten: MongoDB sweeps once a minute."""
-        wanted = {"_id": _id(tenant, slot), "status": {"$exists": True}, "expires_at": {"$gt": now}}
+        wanted = {"_id": id_of(tenant, slot), "status": {"$exists": True}, "expires_at": {"$gt": now}}
         if session is None:
             document = await self._outside.find_one(wanted)
         else:
             document = await self._inside.find_one(wanted, session=session)
-        return None if document is None else _remembered(document)
+        return None if document is None else remembered(document)
 
     async def claim(self, tenant: Tenant, slot: Slot, until: datetime, *, session: Session) -> None:
         """Be the one who does it: whoever claims the same meanwhile gets a write conflict.
@@ -51,42 +52,49 @@ class Memory:
         What is there already has expired, else it would have been recalled.
         """
         claimed = {"tenant": str(tenant), "expires_at": until}
-        await self._inside.replace_one({"_id": _id(tenant, slot)}, claimed, upsert=True, session=session)
+        await self._inside.replace_one({"_id": id_of(tenant, slot)}, claimed, upsert=True, session=session)
 
     async def answer(self, tenant: Tenant, slot: Slot, answered: Remembered, *, session: Session) -> None:
         """Keep the answer with what it tells of: in the same transaction."""
-        document = _document(tenant, answered)
-        await self._inside.replace_one({"_id": _id(tenant, slot)}, document, session=session)
+        document = document_of(tenant, answered)
+        await self._inside.replace_one({"_id": id_of(tenant, slot)}, document, session=session)
 
     async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, now: datetime) -> None:
         """Keep an answer after the fact; the first one stays."""
-        expired = {"_id": _id(tenant, slot), "expires_at": {"$lte": now}}
+        expired = {"_id": id_of(tenant, slot), "expires_at": {"$lte": now}}
         try:
-            await self._outside.replace_one(expired, _document(tenant, answered), upsert=True)
+            await self._outside.replace_one(expired, document_of(tenant, answered), upsert=True)
         except DuplicateKeyError:
             return
 
 
-def _id(tenant: Tenant, slot: Slot) -> str:
+def id_of(tenant: Tenant, slot: Slot) -> str:
+    """Where the answer to a request is."""
     return f"{tenant}/{slot.client}/{slot.name}"
 
 
-def _document(tenant: Tenant, answered: Remembered) -> dict[str, Any]:
+def document_of(tenant: Tenant, answered: Remembered) -> dict[str, Any]:
+    """An answer as it is stored, without its `_id`."""
+    announced = {} if answered.creates is None else {"creates": _key(answered.creates), "done": answered.done}
     return {
         "tenant": str(tenant),
         "fingerprint": answered.fingerprint,
         "status": answered.status,
         "headers": [[name, value] for name, value in answered.headers.items()],
         "body": answered.body,
-        "shown": [
-            {"place": one.place, "type": one.key.type, "id": one.key.id, "version": one.version}
-            for one in answered.shown
-        ],
+        "shown": [{"place": one.place, **_key(one.key), "version": one.version} for one in answered.shown],
         "expires_at": answered.until,
+        **announced,
     }
 
 
-def _remembered(document: Mapping[str, Any]) -> Remembered:
+def _key(key: ResourceKey) -> dict[str, str]:
+    return {"type": key.type, "id": key.id}
+
+
+def remembered(document: Mapping[str, Any]) -> Remembered:
+    """The other way."""
+    creates = document.get("creates")
     return Remembered(
         fingerprint=document["fingerprint"],
         status=document["status"],
@@ -97,4 +105,6 @@ def _remembered(document: Mapping[str, Any]) -> Remembered:
             for one in document["shown"]
         ),
         until=document["expires_at"],
+        creates=None if creates is None else ResourceKey(creates["type"], creates["id"]),
+        done=document.get("done", True),
     )

@@ -21,6 +21,7 @@ from pymongo.write_concern import WriteConcern
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.announcements import Announcements
 from store.mongo.commit import GroupCommit
 from store.mongo.documents import (
     OF_PATIENT,
@@ -53,7 +54,7 @@ from store.mongo.superseded import Kept, Late, Superseded
 from store.mongo.ties import Ties
 from store.mongo.transaction import Interfered, Open, OpenCommit, keep, run
 from store.resources import Deletion, Gone, Page, PutResult, ResourceKey, Stored
-from store.retention.policy import NEVER, after
+from store.retention.policy import NEVER
 from store.search.criteria import Moment
 from store.search.index import key
 from store.search.plan import Explanation, document_id
@@ -140,6 +141,16 @@ class MongoResources:
         )
         self._client = database.client
         self._memory = Memory(database)
+        self._announcements = Announcements(
+            database,
+            settings=settings,
+            clock=clock,
+            metrics=metrics,
+            policies=policies,
+            erasures=self._erasures,
+            durable=DURABLE,
+            pulse=pulse,
+        )
         self._plain: tuple[Collection, Collection] = (database[RESOURCES], database[HISTORY])
         # As many threads as may be under way at once, each from its look-up to its last write.
         self._committing = ThreadPoolExecutor(settings.commit_parallel, thread_name_prefix="commit")
@@ -159,6 +170,7 @@ class MongoResources:
 
     async def drain(self) -> None:
         """Wait for the group commits under way, and begin no more searches."""
+        await self._announcements.drain()
         await self._commits.drain()
         self._committing.shutdown(wait=False)
         self._transacting.shutdown(wait=False)
@@ -313,14 +325,24 @@ class MongoResources:
         with guarded(self._metrics, "remember", seconds=self._settings.store_timeout_seconds):
             await self._memory.remember(tenant, slot, answered, self._clock())
 
+    async def announce(
+        self, tenant: Tenant, slot: Slot, answered: Remembered, prepared: Prepared
+    ) -> Remembered:
+        """See the port."""
+        self._check_sizes([prepared])
+        return await self._announcements.announce(tenant, slot, answered, prepared)
+
+    def fulfil(self, tenant: Tenant, slot: Slot) -> None:
+        """See the port."""
+        self._announcements.fulfil(tenant, slot)
+
+    async def withdraw(self, tenant: Tenant, slot: Slot) -> None:
+        """See the port."""
+        await self._announcements.withdraw(tenant, slot)
+
     async def _remembered_until(self, tenant: Tenant, until: datetime) -> datetime:
         """Sooner than asked for where the tenant's policy says so."""
-        policy = (await self._policies.remembered(tenant)).policy
-        return (
-            until
-            if policy.idempotency_days is None
-            else min(until, after(self._clock(), policy.idempotency_days))
-        )
+        return (await self._policies.remembered(tenant)).policy.answers_until(until, self._clock())
 
     async def _commit(self, writes: Sequence[Write]) -> Sequence[PutResult | Gone | ServiceError | None]:
         results: dict[str, PutResult | Gone | ServiceError | None] = {}
@@ -378,9 +400,11 @@ class MongoResources:
             tenant, before = str(write.tenant), current.get(write.id, {})
             if not turn.policy(write.tenant).version:
                 continue
-            needs = {*before.get("needs", ()), *(steps[write.id].document or {}).get("needs", ())}
+            document = steps[write.id].document
+            needs = {*before.get("needs", ()), *(document or {}).get("needs", ())}
             touched.setdefault(tenant, set()).update({str(write.key)}, needs)
-            if before.get("expires_at", NEVER) <= turn.now and not before.get("deleted"):
+            expired = before.get("expires_at", NEVER) <= turn.now and not before.get("deleted")
+            if document is not None and expired:
                 await self._superseded.end(write.tenant, write.key, before["expires_at"], session=session)
         for tenant, keys in touched.items():
             await self._ties.tie(tenant, keys, session=session)

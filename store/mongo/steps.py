@@ -124,6 +124,8 @@ def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
         # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
         extras = carried(current, write.retiring or "", companion=write.retiring is not None)
         return Step(gone, {**tombstone, **extras}, replaces)
+    if current and write.prepared.only_once:
+        return Step(PutResult(Outcome.EXISTS, Stored(write.key, version, updated_of(current), b"")))
     if current and not deleted:
         before = updated_of(current)
         if write.prepared.only_absent:

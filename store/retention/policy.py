@@ -94,6 +94,10 @@ class Policy(NamedTuple):
         """When a version that was superseded then is forgotten."""
         return after(since, self.superseded_days)
 
+    def answers_until(self, until: datetime, now: datetime) -> datetime:
+        """How long an answer given now is remembered that was to be remembered until then."""
+        return until if self.idempotency_days is None else min(until, after(now, self.idempotency_days))
+
 
 UNLIMITED: Final = Policy()
 """Of a tenant for which nothing was set: everything stays."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from uuid import uuid4
 
@@ -12,13 +12,21 @@ import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.idempotency import Memory
+from store.mongo.indexes import IDEMPOTENCY, RESOURCES
 from store.mongo.resources import MongoResources
-from store.retention.policy import Policy
+from store.retention.policy import CountedFrom, Policy
 from tests.support.fhir import MRN, Json, batch, identified, message, patient, refers, report
-from tests.support.service import Answer, Service, opened_service
+from tests.support.service import DATABASE, Answer, Service, opened_service
+
+if TYPE_CHECKING:
+    from store.mongo.client import Client
 
 AGAIN = "Idempotent-Replayed"
 URN = "urn:uuid:5e4f0d3a-0000-4000-8000-000000000001"
+
+
+def dies(*_: Any, **__: Any) -> None:
+    raise RuntimeError
 
 
 def marked(answer: Answer) -> bool:
@@ -155,31 +163,175 @@ async def test_twenty_creates_with_one_key_in_fifty_rounds_on_two_services(
             assert (await service.search(f"patient=p{n}")).body["total"] == 1
 
 
-async def test_who_died_between_storing_and_remembering_has_stored_nothing(service: Service) -> None:
-    def dies(*_: Any, **__: Any) -> None:
-        raise RuntimeError
+@pytest.mark.parametrize("method", ["PUT", "POST"])
+async def test_who_died_between_storing_and_remembering_has_stored_nothing(
+    service: Service, method: str
+) -> None:
+    async def push() -> Answer:
+        if method == "PUT":
+            return await service.put(report(), idempotency_key="k")
+        return await service.create(report(), idempotency_key="k", if_none_exist="identifier=urn:a|1")
 
     with patch.object(Memory, "answer", dies):
-        assert (await service.create(report(), idempotency_key="k")).status == 500
+        assert (await push()).status == 500
     assert await total(service) == 0
-    again = await service.create(report(), idempotency_key="k")
+    again = await push()
     assert (again.status, marked(again), await total(service)) == (201, False, 1)
 
 
 async def test_an_answer_that_got_lost_after_the_commit(service: Service) -> None:
     """The sender sees a time-out of what had in fact succeeded."""
-    finishes = MongoResources.atomically
 
-    async def loses(self: MongoResources, work: Any) -> Any:
-        await finishes(self, work)
-        raise ServiceError(Category.TIMEOUT)
+    def losing(verb: Any) -> Any:
+        async def loses(self: MongoResources, *arguments: Any) -> Any:
+            await verb(self, *arguments)
+            raise ServiceError(Category.TIMEOUT)
 
-    with patch.object(MongoResources, "atomically", loses):
-        assert (await service.create(report(), idempotency_key="k")).status == 504
-        assert (await service.request("POST", "", bundle())).status == 504
+        return loses
+
+    for verb in ("atomically", "put_many"):
+        with patch.object(MongoResources, verb, losing(getattr(MongoResources, verb))):
+            if verb == "atomically":
+                assert (await service.put(report("r1", "p2"), idempotency_key="k-2")).status == 504
+                assert (await service.request("POST", "", bundle())).status == 504
+            else:
+                assert (await service.create(report(), idempotency_key="k")).status == 504
     first = await service.create(report(), idempotency_key="k")
     assert (first.status, marked(first), await total(service)) == (201, True, 1)
+    second = await service.put(report("r1", "p2"), idempotency_key="k-2")
+    assert (second.status, marked(second)) == (201, True)
     assert marked(await service.request("POST", "", bundle()))
+
+
+# --- creates, which are announced first
+
+
+async def test_who_died_after_the_announcement_loses_nothing(service: Service) -> None:
+    with patch.object(MongoResources, "put_many", dies):
+        assert (await service.create(report(), idempotency_key="k")).status == 500
+    assert await total(service) == 0
+    answers = await asyncio.gather(*(service.create(report(), idempotency_key="k") for _ in range(5)))
+    assert Counter((a.status, marked(a)) for a in answers) == {(201, False): 1, (201, True): 4}
+    assert len({(a.text, a.headers["Location"]) for a in answers}) == 1
+    assert await total(service) == 1
+
+
+async def test_who_died_before_it_was_marked_doubles_nothing(service: Service) -> None:
+    """Deleted, changed or expired meanwhile: it was created once."""
+    with patch.object(MongoResources, "fulfil", lambda *_: None):
+        first = await service.create(report(), idempotency_key="k")
+    key = first.body["id"]
+    for change in (
+        service.put({**report(key), "status": "amended"}),
+        service.delete(f"DiagnosticReport/{key}"),
+    ):
+        assert (await change).status in (200, 204)
+        again = await service.create(report(), idempotency_key="k")
+        assert (marked(again), same(first, again)) == (True, True)
+    assert (await service.get(f"DiagnosticReport/{key}")).status == 410
+    assert await total(service) == 0
+
+
+async def test_what_is_kept_no_longer_than_today_is_created_once(service: Service) -> None:
+    await service.keeps(Policy(keep_days=1, counted_from=CountedFrom.EFFECTIVE))
+    sent = report(effectiveDateTime="2020-01-01")
+    answers = await asyncio.gather(*(service.create(sent, idempotency_key="k") for _ in range(10)))
+    assert Counter((a.status, marked(a)) for a in answers) == {(201, False): 1, (201, True): 9}
+    assert {(a.headers["ETag"], a.headers["Location"]) for a in answers} == {
+        ('W/"1"', answers[0].headers["Location"])
+    }
+
+
+async def test_what_was_created_and_swept_away_is_not_created_again(
+    service: Service, mongo_client: Client
+) -> None:
+    first = await service.create(report(), idempotency_key="k")
+    database, tenant = mongo_client[DATABASE], str(service.tenant)
+    await database[IDEMPOTENCY].update_one({"tenant": tenant}, {"$set": {"done": True}})
+    await database[RESOURCES].delete_many({"tenant": tenant})
+    again = await service.create(report(), idempotency_key="k")
+    assert (again.status, marked(again), again.text) == (201, True, "")
+    assert again.headers["Location"] == first.headers["Location"]
+    assert await total(service) == 0
+
+
+async def test_another_request_while_the_first_is_only_announced(service: Service) -> None:
+    with patch.object(MongoResources, "put_many", dies):
+        await service.create(report(), idempotency_key="k")
+    for answer in (
+        await service.create(report(status="amended"), idempotency_key="k"),
+        await service.put(report(), idempotency_key="k"),
+        await service.request("POST", "", bundle(), headers={"Idempotency-Key": "k"}),
+    ):
+        assert (answer.status, answer.issues) == (422, [("error", "conflict")])
+    assert (await service.create(report(), idempotency_key="k")).status == 201
+
+
+async def test_two_requests_with_one_key_at_once(service: Service, mongodb: str) -> None:
+    """One of them is done, whichever; the others hear that the key was used for something else."""
+    async with opened_service(mongodb) as second:
+        there = Service(second.client, second.clock, service.tenant, service.headers)
+        for n in range(10):
+            key = f"key-{n}"
+            answers = await asyncio.gather(
+                *(service.create(report(patient=f"p{n}"), idempotency_key=key) for _ in range(4)),
+                *(there.create(report(patient=f"q{n}"), idempotency_key=key) for _ in range(4)),
+                *(there.put(report(f"r{n}", f"r{n}"), idempotency_key=key) for _ in range(4)),
+            )
+            kinds = [answers[:4], answers[4:8], answers[8:]]
+            done = [Counter((a.status, marked(a)) for a in kind) for kind in kinds]
+            assert sorted(map(len, done)) == [1, 1, 2]
+            assert done.count(Counter({(422, False): 4})) == 2
+            assert done.count(Counter({(201, False): 1, (201, True): 3})) == 1
+            stored = [(await service.search(f"patient={who}{n}")).body["total"] for who in "pqr"]
+            assert sorted(stored) == [0, 0, 1]
+
+
+@pytest.mark.parametrize("prefer", ["return=minimal", "return=OperationOutcome", "return=representation"])
+async def test_a_twin_that_finishes_it_gives_the_answer_that_was_announced(
+    service: Service, mongodb: str, prefer: str
+) -> None:
+    sent = report(category={"coding": [{"code": "LAB"}]}, conclusion="1.00")
+    with patch.object(MongoResources, "put_many", dies):
+        await service.create(sent, idempotency_key="k", prefer=prefer)
+    async with opened_service(mongodb) as second:
+        there = Service(second.client, second.clock, service.tenant, service.headers)
+        finished = await there.create(sent, idempotency_key="k", prefer=prefer)
+        again = await service.create(sent, idempotency_key="k", prefer=prefer)
+    assert (finished.status, marked(finished), marked(again)) == (201, False, True)
+    assert same(finished, again)
+    assert finished.headers["Location"].startswith(service.base)
+
+
+async def test_what_is_too_large_leaves_the_key(mongodb: str) -> None:
+    async with opened_service(mongodb, resource_bytes_max=1_000) as service:
+        large = report(conclusion="x" * 1_000)
+        assert (await service.create(large, idempotency_key="k")).status == 413
+        assert (await service.create(report(), idempotency_key="k")).status == 201
+
+
+async def test_what_the_store_finds_too_large_leaves_the_key(service: Service) -> None:
+    def refuses(*_: Any) -> None:
+        raise ServiceError(Category.TOO_LARGE)
+
+    with patch.object(MongoResources, "put_many", refuses):
+        assert (await service.create(report(), idempotency_key="k")).status == 413
+    answer = await service.create(report(status="amended"), idempotency_key="k")
+    assert (answer.status, marked(answer)) == (201, False)
+
+
+async def test_a_document_with_a_key_is_kept_once(service: Service) -> None:
+    data = b"made-up document " * 10_000
+    answers = [
+        await service.request(
+            "POST", "Binary", data=data, content_type="text/plain", headers={"Idempotency-Key": "k"}
+        )
+        for _ in range(2)
+    ]
+    assert [(a.status, marked(a)) for a in answers] == [(201, False), (201, True)]
+    assert same(*answers)
+    read = await service.get(f"Binary/{answers[0].body['id']}", accept="*/*")
+    assert read.text.encode() == data
 
 
 # --- whole Bundles
@@ -283,17 +435,11 @@ async def test_a_message_sent_again_gets_the_first_answer(service: Service, head
     assert same(*answers[:2])
 
 
-async def test_no_resource_is_copied_into_the_memory(service: Service) -> None:
-    kept: list[Any] = []
-    remember = Memory.answer
-
-    async def seen(self: Memory, tenant: Any, slot: Any, answered: Any, **rest: Any) -> None:
-        kept.extend((slot, answered))
-        await remember(self, tenant, slot, answered, **rest)
-
+async def test_no_resource_is_copied_into_the_memory(service: Service, mongo_client: Client) -> None:
     sentinel = "sentinel-7391"
-    with patch.object(Memory, "answer", seen):
-        await service.create(report(conclusion=sentinel), idempotency_key=sentinel)
-        await service.request("POST", "", bundle(id=sentinel))
-    assert len(kept) == 4
+    await service.create(report(conclusion=sentinel), idempotency_key=sentinel)
+    await service.put(report(conclusion=sentinel), idempotency_key=f"{sentinel}-2")
+    await service.request("POST", "", bundle(id=sentinel))
+    kept = await mongo_client[DATABASE][IDEMPOTENCY].find({"tenant": str(service.tenant)}).to_list(None)
+    assert len(kept) == 3
     assert sentinel not in repr(kept)

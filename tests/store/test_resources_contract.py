@@ -14,6 +14,7 @@ import pytest
 from store.errors import Category, ServiceError
 from store.mongo.indexes import RESOURCES, ensure_indexes
 from store.resources import Gone, Identified, Outcome, ResourceKey, Stored
+from store.retention.policy import Policy
 from store.search.criteria import Position, Total
 from store.tenancy import Tenant
 from tests.support.fhir import (
@@ -38,6 +39,7 @@ from tests.support.store import (
     every_page,
     found,
     ids,
+    let,
     mongo_store,
     outcomes,
     prepared,
@@ -133,6 +135,34 @@ async def test_a_deletion_of_a_microsecond_is_read_as_it_was_answered(database: 
     put_at = (await put_one(store, report())).stored.last_updated
     assert put_at == NOW + MILLISECOND == stored(await store.get(LAB, REPORT)).last_updated
     assert await store.delete(LAB, REPORT) == await store.get(LAB, REPORT)
+
+
+async def test_only_once(store: MongoResources) -> None:
+    """Unlike `only_absent`: what was there once is never created again."""
+    for fresh in (False, True):
+        once = {"only_absent": True, "only_once": True, "fresh": fresh}
+        first = await put_one(store, report(f"r{fresh}"), **once)
+        assert (first.outcome, first.stored.version) == (Outcome.CREATED, 1)
+        key = ResourceKey("DiagnosticReport", f"r{fresh}")
+        for again in (report(f"r{fresh}"), report(f"r{fresh}", status="amended")):
+            result = await put_one(store, again, **once)
+            assert (result.outcome, result.stored.version) == (Outcome.EXISTS, 1)
+        await store.delete(LAB, key)
+        result = await put_one(store, report(f"r{fresh}"), **once)
+        assert (result.outcome, result.stored.version) == (Outcome.EXISTS, 2)
+        assert isinstance(await store.get(LAB, key), Gone)
+
+
+async def test_only_once_of_what_has_expired(database: Database) -> None:
+    now = NOW
+    store = mongo_store(database, clock=lambda: now)
+    await let(database, Policy(keep_days=1))
+    once = {"only_absent": True, "only_once": True}
+    await put_one(store, report(), **once)
+    now += timedelta(days=2)
+    assert await store.get(LAB, REPORT) is None
+    assert (await put_one(store, report(), **once)).outcome is Outcome.EXISTS
+    assert await store.get(LAB, REPORT) is None
 
 
 async def test_only_absent(store: MongoResources) -> None:
