@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Final
 
 from ingest import criteria, patch, push
 from ingest.decode import decode
+from ingest.preconditions import current, holds, names_version, not_held
 from ingest.push import Pushed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import Gone, Outcome, ResourceKey, Stored, present
+from store.resources import ANY_VERSION, Gone, Outcome, ResourceKey, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -47,8 +48,8 @@ async def update_where(  # noqa: PLR0913 -- the headers are keyword-only
             if only_absent:
                 raise ServiceError(Category.PRECONDITION, push.IS_THERE)
             done = await _update_found(to, found, resource, only_version)
-        elif only_version is not None:
-            raise _other_version()
+        elif not holds(only_version, None):
+            raise not_held(only_version)
         else:
             done = await _create_absent(to, asked, text, resource)
         if done is not None:
@@ -64,8 +65,8 @@ async def _update_found(
         path = f"{found.key.type}.id"
         text = f"`{path}` must be absent or the id of the resource for which the condition holds"
         raise ServiceError(Category.INCORRECT, Issue("invalid", text, (path,)))
-    if only_version not in (None, found.version):
-        raise _other_version()
+    if not holds(only_version, found):
+        raise not_held(only_version)
     named = {**resource, "id": found.key.id}
     try:
         return await push.update(to, found.key, named, only_version=found.version)
@@ -101,12 +102,10 @@ async def delete_where(
     asked = criteria.read(to, resource_type, text, where=URL)
     for _ in range(ATTEMPTS_MAX):
         found = await criteria.one_match(to, asked)
+        if not holds(only_version, found):
+            raise not_held(only_version)
         if found is None:
-            if only_version is not None:
-                raise _other_version()
             return None
-        if only_version not in (None, found.version):
-            raise _other_version()
         try:
             return await push.delete(to, found.key, only_version=found.version)
         except ServiceError as error:
@@ -123,7 +122,7 @@ async def patch_one(
 ) -> Pushed:
     """PATCH {Type}/{id}."""
     for _ in range(ATTEMPTS_MAX):
-        found = present(await to.store.get(to.tenant, key))
+        found = current(await to.store.get(to.tenant, key), only_version)
         done = await _patch_found(to, found, operations, only_version)
         if done is not None:
             return done
@@ -143,6 +142,8 @@ async def patch_where(
     for _ in range(ATTEMPTS_MAX):
         found = await criteria.one_match(to, asked)
         if found is None:
+            if only_version == ANY_VERSION:
+                raise not_held(only_version)
             text = "the condition holds for no resource"
             raise ServiceError(Category.NOT_FOUND, Issue("not-found", text, (URL,)))
         done = await _patch_found(to, found, operations, only_version)
@@ -155,8 +156,8 @@ async def _patch_found(
     to: Pusher, found: Stored, operations: Sequence[patch.Operation], only_version: int | None
 ) -> Pushed | None:
     """Patch this version; None when it is no longer the current one."""
-    if only_version not in (None, found.version):
-        raise _other_version()
+    if not holds(only_version, found):
+        raise not_held(only_version)
     patched = patch.apply(decode(found.raw), operations)
     try:
         return await push.update(to, found.key, patched, only_version=found.version)
@@ -167,13 +168,8 @@ async def _patch_found(
 
 def _unless_raced(error: ServiceError, *, asked: int | None) -> None:
     """Raise the error again unless it is that of a lost race, which the caller did not ask to hear of."""
-    if asked is not None or error.category is not Category.PRECONDITION:
+    if names_version(asked) or error.category is not Category.PRECONDITION:
         raise error
-
-
-def _other_version() -> ServiceError:
-    text = "`If-Match` names a version that is not the current one"
-    return ServiceError(Category.PRECONDITION, Issue("conflict", text, ("If-Match",)))
 
 
 def _contended() -> ServiceError:

@@ -246,7 +246,7 @@ async def _transaction(request: web.Request, bundle: JsonObject, *, slot: bool) 
     async def answer(_: web.Request) -> web.StreamResponse:
         to = _pusher(request)
         outside = request.app[RESOURCES]
-        entries = await transact(to, request[UNIT], bundle, outside=outside, version_of=if_match)
+        entries = await transact(to, request[UNIT], bundle, outside=outside)
         return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 
     if UNIT in request:  # An `Idempotency-Key` has opened it.
@@ -267,7 +267,7 @@ async def answer_bundle(to: Pusher, bundle: JsonObject, *, name: str) -> list[di
 
         async def work(unit: Unit) -> list[dict[str, Any]]:
             within = to._replace(store=unit)
-            return await transact(within, unit, bundle, outside=to.store, version_of=if_match)
+            return await transact(within, unit, bundle, outside=to.store)
 
         return await to.store.atomically(work)
     entries = entries_of(bundle, entries_max=to.settings.bundle_entries_max)

@@ -6,23 +6,56 @@ https://hl7.org/fhir/R4/http.html#concurrency
 from __future__ import annotations
 
 import re
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.resources import ANY_VERSION, Stored, present
+
+if TYPE_CHECKING:
+    from store.resources import Gone
 
 _VERSION: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
 
 
 def if_match(header: str | None) -> int | None:
-    """The version that must be current. Raises ServiceError `incorrect` for anything but one version."""
+    """The version that must be current, or `ANY_VERSION`. Raises ServiceError `incorrect` for all else."""
     if header is None:
         return None
+    if header.strip() == "*":
+        return ANY_VERSION
     match = _VERSION.fullmatch(header.strip())
     if match is None:
-        issue = Issue("value", '`If-Match` must be one version, such as `W/"3"`', ("If-Match",))
+        issue = Issue("value", '`If-Match` must be one version, such as `W/"3"`, or `*`', ("If-Match",))
         raise ServiceError(Category.INCORRECT, issue)
     return int(match[1])
+
+
+def holds(only_version: int | None, found: Stored | None) -> bool:
+    """Whether what is current fulfils an `If-Match`."""
+    if only_version is None:
+        return True
+    return found is not None and only_version in (ANY_VERSION, found.version)
+
+
+def names_version(only_version: int | None) -> bool:
+    """Whether an `If-Match` is about one version: somebody else's write then ends what it is asked of."""
+    return only_version not in (None, ANY_VERSION)
+
+
+def current(there: Stored | Gone | None, only_version: int | None) -> Stored:
+    """What is to be changed, if it is there. Raises ServiceError: with `*` the condition is what fails."""
+    if only_version == ANY_VERSION and not isinstance(there, Stored):
+        raise not_held(only_version)
+    return present(there)
+
+
+def not_held(only_version: int | None) -> ServiceError:
+    """The refusal for an `If-Match` that does not hold."""
+    text = "`If-Match` names a version that is not the current one"
+    if only_version == ANY_VERSION:
+        text = "`If-Match: *` was asked for, and there is no such resource"
+    return ServiceError(Category.PRECONDITION, Issue("conflict", text, ("If-Match",)))
 
 
 def if_none_match(header: str | None) -> bool:

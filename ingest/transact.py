@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ingest import criteria, filing, patch, replies
 from ingest.bundles import at_entry
 from ingest.decode import decode
+from ingest.preconditions import current, if_match, not_held
 from ingest.prepare import prepare
 from ingest.push import Pushed, check_scope
 from ingest.transactions import (
@@ -28,10 +29,10 @@ from ingest.transactions import (
 from ingest.unique import secret_id
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored, present
+from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ingest.criteria import Criteria
     from ingest.prepare import Ready
@@ -59,12 +60,8 @@ async def transact(
     bundle: JsonObject,
     *,
     outside: ResourceStore,
-    version_of: Callable[[str | None], int | None],
 ) -> list[dict[str, Any]]:
-    """The entries of the answer, in order.
-
-    `outside` is the store as everybody sees it; `version_of` reads an `ifMatch`.
-    """
+    """The entries of the answer, in order. `outside` is the store as everybody sees it."""
     taken = await filing.taken_out(to, bundle)
     asked = read_transaction(taken.resource, entries_max=to.settings.transaction_entries_max)
     for one in asked:
@@ -75,7 +72,7 @@ async def transact(
     readies = _prepared(to, actions)
     # Files are not in the transaction: those of one that fails are orphans, and collected.
     await filing.file_first(to, [ready.prepared for ready in readies.values()], taken.files)
-    done = await _write(to, unit, actions, readies, version_of)
+    done = await _write(to, unit, actions, readies)
     return [await _answer(to, unit, action, readies, done) for action in actions]
 
 
@@ -124,7 +121,8 @@ async def _patched(to: Pusher, unit: Unit, asked: Sequence[Asked], found: Found)
         where = f"Bundle.entry[{one.number}].resource"
         there = await unit.get(to.tenant, key)
         try:
-            resource = patch.apply(decode(present(there).raw), patch.carried(one.asks.resource, where))
+            before = current(there, if_match(one.asks.if_match))
+            resource = patch.apply(decode(before.raw), patch.carried(one.asks.resource, where))
         except ServiceError as error:
             raise ServiceError(error.category, *(_placed(issue, where) for issue in error.issues)) from None
         if (resource.get("resourceType"), resource.get("id")) != key:
@@ -167,18 +165,21 @@ async def _write(
     unit: Unit,
     actions: Sequence[Action],
     readies: Mapping[int, Ready],
-    version_of: Callable[[str | None], int | None],
 ) -> dict[int, PutResult | Gone | None]:
     writes: dict[int, Prepared | Deletion] = {}
     for action in actions:
         if isinstance(action, Put):
             writes[action.number] = replace(
                 readies[action.number].prepared,
-                only_version=version_of(action.if_match),
+                only_version=if_match(action.if_match),
                 only_absent=action.only_absent or action.only_unmatched,
             )
-        elif isinstance(action, Delete) and action.key is not None:
-            writes[action.number] = Deletion(action.key, version_of(action.if_match))
+        elif isinstance(action, Delete):
+            version = if_match(action.if_match)
+            if action.key is not None:
+                writes[action.number] = Deletion(action.key, version)
+            elif version is not None:
+                raise not_held(version)
     done = dict(zip(writes, await unit.write_many(to.tenant, list(writes.values())), strict=True))
     for action in actions:
         if isinstance(action, Put) and _exists(done[action.number]):

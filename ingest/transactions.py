@@ -15,10 +15,11 @@ from urllib.parse import parse_qsl
 from uuid import uuid4
 
 from ingest.bundles import Interaction, entries_of, interaction
+from ingest.preconditions import if_match, not_held
 from store.errors import Category, ServiceError
 from store.fhir.elements import DEPTH_MAX
 from store.fhir.issues import Issue
-from store.resources import ResourceKey
+from store.resources import ANY_VERSION, ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -196,6 +197,8 @@ def patched_keys(asked: Sequence[Asked], found: Found) -> dict[int, ResourceKey]
             continue
         key = _one(one, left) if one.asks.id is None else ResourceKey(one.asks.type, one.asks.id)
         if key is None:
+            if if_match(one.asks.if_match) == ANY_VERSION:
+                raise not_held(ANY_VERSION)
             path = f"Bundle.entry[{one.number}].request.url"
             text = f"`{path}`: the condition holds for no resource"
             raise ServiceError(Category.NOT_FOUND, Issue("not-found", text, (path,)))

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from typing_extensions import override
 
@@ -46,6 +46,9 @@ class Identified(NamedTuple):
     type: str
     spelling: str
 
+
+ANY_VERSION: Final = -1
+"""As `only_version`: whichever is current, but there must be one (`If-Match: *`)."""
 
 SourceTime: TypeAlias = str
 """When a source says that a content is from: UTC instants of one width, the best evidence first, joined by
@@ -87,7 +90,7 @@ class Prepared:
     only_once: bool = False
     """The same, and what was there counts, too: deleted or expired, it was created once."""
     only_version: int | None = None
-    """Replace this version or fail with `precondition` (`If-Match`)."""
+    """Replace this version, or `ANY_VERSION`, or fail with `precondition` (`If-Match`)."""
     posted: bool = False
     """Made by a POST: the history says so."""
     sourced: SourceTime = ""

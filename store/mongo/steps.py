@@ -24,7 +24,7 @@ from store.mongo.superseded import (
     next_version,
     standing,
 )
-from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
+from store.resources import ANY_VERSION, Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
 from store.search.plan import document_id
 
 if TYPE_CHECKING:
@@ -50,6 +50,7 @@ _TOO_LARGE: Final = Issue(
 _SURELY_FITS: Final = 1_000_000
 """Bytes of a resource whose index entries cannot make it too large; beyond, it is measured."""
 _OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is not the current one")
+_NONE_THERE: Final = Issue("conflict", "`If-Match: *` was asked for, and there is no such resource")
 
 
 class Write(NamedTuple):
@@ -112,8 +113,9 @@ def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     updated = max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
     replaces = standing(current) if current else None
     number = next_version(current)
-    if write.only_version is not None and (deleted or write.only_version != version):
-        return Step(ServiceError(Category.PRECONDITION, _OTHER_VERSION))
+    if not _matches(write.only_version, None if deleted or not current else version):
+        issue = _NONE_THERE if write.only_version == ANY_VERSION else _OTHER_VERSION
+        return Step(ServiceError(Category.PRECONDITION, issue))
     if write.prepared is None:
         if current is None or deleted:
             return Step(Gone(write.key, version, updated_of(current)) if current else None)
@@ -149,6 +151,11 @@ def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
         document["created_by"] = "POST" if write.prepared.posted else "PUT"
     stored = Stored(write.key, number, updated_of(document), document["raw"])
     return Step(PutResult(outcome, stored), document, replaces)
+
+
+def _matches(wanted: int | None, version: int | None) -> bool:
+    """Whether an `If-Match` holds for the version that is current, if one is."""
+    return wanted is None or (version is not None and wanted in (ANY_VERSION, version))
 
 
 def changing_among(steps: Mapping[str, Step]) -> dict[str, Step]:
