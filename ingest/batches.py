@@ -102,7 +102,7 @@ async def _put(
 
 def _ready(to: Pusher, entry: BundleEntry, name: str) -> Ready | None:
     """The resource that an entry puts, made ready; None when there is more to do for it than that."""
-    asked = interaction(entry)
+    asked = interaction(entry, base=to.base)
     resource = asked.resource
     if resource is None or asked.query is not None or asked.if_none_exist is not None:
         return None
@@ -153,7 +153,7 @@ def _refused(to: Pusher, error: ServiceError) -> ServiceError:
 
 
 async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:
-    asked = interaction(entry)
+    asked = interaction(entry, base=to.base)
     if asked.method not in LETTERS:
         issue = Issue(
             "not-supported", "`request.method` is not offered in a batch", ("Bundle.entry.request",)
@@ -184,7 +184,7 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
         done = await conditional.patch_one(to, key, _patch_of(asked), only_version=if_match(asked.if_match))
         return replies.entry_of(done, base=to.base)
     if asked.method in READING:
-        return await _read(to, key)
+        return await _read(to, key, asked.version)
     issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
     raise ServiceError(Category.UNPROCESSABLE, issue)
 
@@ -222,5 +222,9 @@ async def _create(to: Pusher, asked: Interaction, name: str) -> Pushed:
     return done
 
 
-async def _read(to: Pusher, key: ResourceKey) -> dict[str, Any]:
-    return replies.entry_of_read(present(await to.store.get(to.tenant, key)), base=to.base)
+async def _read(to: Pusher, key: ResourceKey, version: int | None) -> dict[str, Any]:
+    if version is None:
+        found = await to.store.get(to.tenant, key)
+    else:
+        found = await to.store.get_version(to.tenant, key, version)
+    return replies.entry_of_read(present(found), base=to.base)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
 
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import Malformed, object_of, text_of
@@ -17,8 +18,13 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import JsonObject
 
 _URL: Final = re.compile(
-    r"/?(?P<type>[A-Z][A-Za-z]+)(?:/(?P<id>[A-Za-z0-9\-.]{1,64}))?(?P<query>\?.*)?", re.DOTALL
+    r"(?P<type>[A-Z][A-Za-z]+)"
+    r"(?:/(?P<id>[A-Za-z0-9\-.]{1,64})(?:/_history/(?P<version>[1-9][0-9]{0,8}))?)?(?P<query>\?.*)?",
+    re.DOTALL,
 )
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|//")
+"""How a URL begins that names its server, or is none."""
+_READING: Final = frozenset({"GET", "HEAD"})
 
 
 class BundleEntry(NamedTuple):
@@ -41,6 +47,8 @@ class Interaction(NamedTuple):
     if_none_match: str | None = None
     query: str | None = None
     """Of a search, or the condition of a conditional update or deletion; without `?`."""
+    version: int | None = None
+    """Of a read: not the current one but this."""
 
 
 def entries_of(bundle: JsonObject, *, entries_max: int) -> list[BundleEntry]:
@@ -71,7 +79,7 @@ def _entry(entry: JsonObject, path: str) -> BundleEntry:
     )
 
 
-def interaction(entry: BundleEntry) -> Interaction:
+def interaction(entry: BundleEntry, *, base: str) -> Interaction:
     """What the entry asks for. Raises ServiceError with the rule that is broken."""
     if entry.request is None:
         raise _refusal(Issue("required", "`request` is missing", ("Bundle.entry.request",)))
@@ -84,10 +92,17 @@ def interaction(entry: BundleEntry) -> Interaction:
         )
     except Malformed as error:
         raise _refusal(Issue("structure", f"`{error.path}` {error.rule}", (error.path,))) from None
-    match = _URL.fullmatch(url or "")
+    below = relative(url or "", base)
+    if below is None:
+        text = "`request.url` is another server's: entries are about this one, such as `Patient/123`"
+        raise _refusal(Issue("value", text, ("Bundle.entry.request.url",)))
+    match = _URL.fullmatch(below)
     if method is None or match is None:
         text = "`request.method` and a `request.url` such as `Patient/123` are needed"
         raise _refusal(Issue("value", text, ("Bundle.entry.request",)))
+    if match["version"] is not None and method not in _READING:
+        text = "`request.url` with a version goes with GET; what is changed is the current one (`ifMatch`)"
+        raise _refusal(Issue("value", text, ("Bundle.entry.request.url",)))
     return Interaction(
         method,
         match["type"],
@@ -97,7 +112,16 @@ def interaction(entry: BundleEntry) -> Interaction:
         if_match,
         if_none_match,
         (match["query"] or "")[1:] or None,
+        None if match["version"] is None else int(match["version"]),
     )
+
+
+def relative(url: str, base: str) -> str | None:
+    """What of an entry's URL is below our own base, `Patient/123`; None: it is another server's."""
+    for root in (base, urlsplit(base).path):
+        if root and url.startswith(f"{root}/"):
+            return url[len(root) + 1 :]
+    return None if _ABSOLUTE.match(url) else url.removeprefix("/")
 
 
 def at_entry(issue: Issue, number: int) -> Issue:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 from typing_extensions import override
 
 from ingest import delivery, push
-from ingest.bundles import entries_of
+from ingest.bundles import entries_of, relative
 from ingest.decode import decode
 from ingest.files import pieces
 from ingest.handlers import answer_bundle
@@ -319,7 +319,7 @@ async def _message(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
 async def _interactions(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     """A batch or transaction; what it creates is given an id, so that it is created once."""
     bundle, name = sent.bundle, _digest(sent.body)
-    bundle = repeatable(bundle, lambda n: stable_id(to.tenant, f"load {name} {n}", to.secret))
+    bundle = repeatable(bundle, to.base, lambda n: stable_id(to.tenant, f"load {name} {n}", to.secret))
     refusals = []
     for number, entry in enumerate(await answer_bundle(to, bundle, name=f"load {name}")):
         response = entry["response"]
@@ -332,7 +332,7 @@ async def _interactions(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     return tuple(refusals)
 
 
-def repeatable(bundle: JsonObject, new_id: Callable[[int], str]) -> JsonObject:
+def repeatable(bundle: JsonObject, base: str, new_id: Callable[[int], str]) -> JsonObject:
     """The same, where unconditional creates are updates under ids that are the same each time."""
     entries = bundle.get("entry")
     if not isinstance(entries, list):
@@ -346,11 +346,11 @@ def repeatable(bundle: JsonObject, new_id: Callable[[int], str]) -> JsonObject:
             and isinstance(request, dict)
             and isinstance(resource, dict)
             and request.get("method") == "POST"
-            and request.get("url") == resource.get("resourceType")
+            and relative(str(request.get("url")), base) == resource.get("resourceType")
             and "ifNoneExist" not in request
         ):
             chosen = new_id(number)
-            put: JsonObject = {"method": "PUT", "url": f"{request['url']}/{chosen}"}
+            put: JsonObject = {"method": "PUT", "url": f"{resource['resourceType']}/{chosen}"}
             changed.append({**entry, "resource": {**resource, "id": chosen}, "request": put})
         else:
             changed.append(entry)

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from ingest import patch
 from ingest.body import body_of
-from ingest.bundles import at_entry
+from ingest.bundles import at_entry, relative
 from ingest.keys import (
     BASE_URL,
     CLOCK,
@@ -25,6 +25,7 @@ from ingest.keys import (
     REFUSALS,
     REPLAY,
     TENANT,
+    base_of,
 )
 from ingest.outcome import STATUS, issues_of
 from ingest.stamp import dump
@@ -175,7 +176,8 @@ def entry_keeper(
 
     async def keep(entries: Sequence[RefusedEntry]) -> list[str | None]:
         keeper, tenant = request.app[REFUSALS], request[TENANT].tenant
-        found = {n: _push_of(entry, error) for n, (entry, error) in enumerate(entries)}
+        base = base_of(request)
+        found = {n: _push_of(entry, error, base) for n, (entry, error) in enumerate(entries)}
         pushes = {n: push for n, push in found.items() if push is not None}
         alone = list(pushes)[:ENTRY_LETTERS_MAX]
         rest = list(pushes)[ENTRY_LETTERS_MAX:]
@@ -191,13 +193,16 @@ def entry_keeper(
     return keep
 
 
-def _push_of(entry: BundleEntry, error: ServiceError) -> dict[str, Any] | None:
+def _push_of(entry: BundleEntry, error: ServiceError, base: str) -> dict[str, Any] | None:
     """The push that an entry stands for; None: there is none, or nothing to keep."""
     if error.category not in CONTENT or entry.resource is None or entry.request is None:
         return None
     method, url = entry.request.get("method"), entry.request.get("url")
     if method not in _OPERATIONS or not isinstance(url, str):
         return None
+    path = relative(url, base)
+    if path is None:  # What is to be fixed is the URL, so the whole entry is kept.
+        return _batch_of([entry])
     body, kind = dump(entry.resource), FHIR
     if method == "PATCH":
         try:
@@ -209,7 +214,7 @@ def _push_of(entry: BundleEntry, error: ServiceError) -> dict[str, Any] | None:
     return {
         "operation": _OPERATIONS[method],
         "method": method,
-        "path": url.removeprefix("/"),
+        "path": path,
         "headers": {hdrs.CONTENT_TYPE: kind, **headers},
         "body": body,
     }
@@ -218,21 +223,24 @@ def _push_of(entry: BundleEntry, error: ServiceError) -> dict[str, Any] | None:
 def _together(request: web.Request, entries: Sequence[RefusedEntry]) -> Refused:
     """Entries as one batch, with the first reasons."""
     issues = [at_entry(issue, n) for n, (_, error) in enumerate(entries) for issue in error.issues]
+    worst = ServiceError(Category.UNPROCESSABLE, *issues[:ISSUES_MAX])
+    return _refused(request, worst, **_batch_of([entry for entry, _ in entries]))
+
+
+def _batch_of(entries: Sequence[BundleEntry]) -> dict[str, Any]:
+    """The push of these as a batch."""
     bundle: JsonObject = {
         "resourceType": "Bundle",
         "type": "batch",
-        "entry": [{"resource": entry.resource, "request": entry.request} for entry, _ in entries],
+        "entry": [{"resource": entry.resource, "request": entry.request} for entry in entries],
     }
-    worst = ServiceError(Category.UNPROCESSABLE, *issues[:ISSUES_MAX])
-    return _refused(
-        request,
-        worst,
-        operation="batch",
-        method=hdrs.METH_POST,
-        path="",
-        headers={hdrs.CONTENT_TYPE: FHIR},
-        body=dump(bundle),
-    )
+    return {
+        "operation": "batch",
+        "method": hdrs.METH_POST,
+        "path": "",
+        "headers": {hdrs.CONTENT_TYPE: FHIR},
+        "body": dump(bundle),
+    }
 
 
 _OPERATIONS: Final[Mapping[object, str]] = {"POST": "create", "PUT": "update", "PATCH": "patch"}

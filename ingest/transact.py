@@ -63,7 +63,8 @@ async def transact(
 ) -> list[dict[str, Any]]:
     """The entries of the answer, in order. `outside` is the store as everybody sees it."""
     taken = await filing.taken_out(to, bundle)
-    asked = read_transaction(taken.resource, entries_max=to.settings.transaction_entries_max)
+    most = to.settings.transaction_entries_max
+    asked = read_transaction(taken.resource, entries_max=most, base=to.base)
     for one in asked:
         check_scope(to.caller, one.asks.type, LETTERS[one.asks.method])
     found, derived = await _look_up(to, outside, asked)
@@ -226,7 +227,11 @@ async def _answer(
 async def _read(to: Pusher, unit: Unit, action: Read) -> dict[str, Any]:
     """R4: either each entry ends well, or the transaction does not."""
     path = f"Bundle.entry[{action.number}].request.url"
-    match await unit.get(to.tenant, action.key):
+    if action.version is None:
+        found = await unit.get(to.tenant, action.key)
+    else:
+        found = await unit.get_version(to.tenant, action.key, action.version)
+    match found:
         case Stored() as stored:
             return replies.entry_of_read(stored, base=to.base)
         case Gone():

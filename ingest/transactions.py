@@ -95,6 +95,8 @@ class Read:
 
     number: int
     key: ResourceKey
+    version: int | None = None
+    """Not the current one but this."""
 
 
 Action = Put | Delete | Existing | Read
@@ -102,13 +104,13 @@ Found = dict[Condition, tuple[ResourceKey, ...]]
 """The matches of each condition, as many as are needed to know that there is more than one."""
 
 
-def read_transaction(bundle: JsonObject, *, entries_max: int) -> list[Asked]:
+def read_transaction(bundle: JsonObject, *, entries_max: int, base: str) -> list[Asked]:
     """The entries, each in itself as it must be. Raises ServiceError with every issue."""
     asked: list[Asked] = []
     issues: list[Issue] = []
     for number, entry in enumerate(entries_of(bundle, entries_max=entries_max)):
         try:
-            asks = interaction(entry)
+            asks = interaction(entry, base=base)
         except ServiceError as error:
             issues += [_numbered(issue, number) for issue in error.issues]
             continue
@@ -222,7 +224,7 @@ def _deletion(one: Asked, found: Found) -> Delete:
 def _action(one: Asked, found: Found, derived: Callable[[Condition], str]) -> Action:
     asks, resource = one.asks, one.asks.resource or {}
     if asks.method in ("GET", "HEAD"):
-        return Read(one.number, ResourceKey(asks.type, asks.id or ""))
+        return Read(one.number, ResourceKey(asks.type, asks.id or ""), asks.version)
     if asks.method == "PUT" and asks.id is not None:
         key, absent = ResourceKey(asks.type, asks.id), asks.if_none_match == "*"
         return Put(one.number, key, resource, only_absent=absent, if_match=asks.if_match)

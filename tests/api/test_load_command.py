@@ -248,6 +248,20 @@ async def test_our_own_absolute_url_needs_the_base(dod: Dod, database: Database,
     assert found["index"]["patient"] == ["Patient/p1"]
 
 
+async def test_entries_under_our_own_base_are_created_once(
+    dod: Dod, database: Database, tmp_path: Path
+) -> None:
+    base = f"https://dod.example/fhir/R4/{LAB}"
+    sent = batch(("POST", f"{base}/Patient", patient("x")), ("PUT", f"{base}/Patient/p2", patient("p2")))
+    folder = put_down(tmp_path / "in", a__json=sent, b__json={**sent, "type": "transaction"})
+    for row in (["3", "1", "0"], ["0", "4", "0"]):
+        result = await dod(folder, "--fresh", "--base-url", "https://dod.example", "--concurrency", "1")
+        assert (result.code, result.table["all"]) == (0, row)
+    there = await stored(database)
+    assert set(there.values()) == {1}
+    assert len(there) == 3
+
+
 async def test_a_dry_run_stores_nothing(dod: Dod, database: Database, tmp_path: Path) -> None:
     folder = put_down(
         tmp_path / "in", a__ndjson=lines(report("a"), report("x", status="no")), b__json=message(report("b"))

@@ -10,6 +10,8 @@ from ingest.bundles import BundleEntry, Interaction, entries_of, interaction
 from store.errors import Category
 from tests.support.reports import refusal, said
 
+BASE = "https://dod.example/fhir/R4/lab/Production"
+
 
 def asking(resource: dict[str, Any] | None = None, **request: Any) -> BundleEntry:
     return BundleEntry(resource, None, request)
@@ -89,12 +91,49 @@ def test_wrong_shapes_are_all_named(entry: Any, paths: list[str]) -> None:
             Interaction("GET", "Patient", None, None, None),
             id="nothing is asked",
         ),
+        pytest.param(
+            {"method": "PUT", "url": f"{BASE}/Patient/1"},
+            Interaction("PUT", "Patient", "1", None, None),
+            id="absolute, ours",
+        ),
+        pytest.param(
+            {"method": "POST", "url": f"{BASE}/Patient"},
+            Interaction("POST", "Patient", None, None, None),
+            id="absolute, ours, a type",
+        ),
+        pytest.param(
+            {"method": "DELETE", "url": f"{BASE}/Patient?identifier=http://a.test/x|1"},
+            Interaction("DELETE", "Patient", None, None, None, query="identifier=http://a.test/x|1"),
+            id="absolute, ours, a condition",
+        ),
+        pytest.param(
+            {"method": "GET", "url": "/fhir/R4/lab/Production/Patient/1"},
+            Interaction("GET", "Patient", "1", None, None),
+            id="our path without its server",
+        ),
+        pytest.param(
+            {"method": "GET", "url": "Patient?identifier=http://a.test/x|1"},
+            Interaction("GET", "Patient", None, None, None, query="identifier=http://a.test/x|1"),
+            id="a colon in a search",
+        ),
+        pytest.param(
+            {"method": "GET", "url": "Patient/1/_history/2"},
+            Interaction("GET", "Patient", "1", None, None, version=2),
+            id="a version",
+        ),
+        pytest.param(
+            {"method": "HEAD", "url": f"{BASE}/Patient/1/_history/999999999"},
+            Interaction("HEAD", "Patient", "1", None, None, version=999999999),
+            id="a version, absolute",
+        ),
     ],
 )
 def test_interaction(request_: dict[str, Any], expected: Interaction) -> None:
-    assert interaction(asking(**request_)) == expected
+    assert interaction(asking(**request_), base=BASE) == expected
 
 
+_FOREIGN = "`request.url` is another server's: entries are about this one, such as `Patient/123`"
+_PAST = "`request.url` with a version goes with GET; what is changed is the current one (`ifMatch`)"
 _NEEDED = "`request.method` and a `request.url` such as `Patient/123` are needed"
 
 
@@ -109,11 +148,35 @@ _NEEDED = "`request.method` and a `request.url` such as `Patient/123` are needed
         pytest.param(
             {"method": "GET", "url": "Patient/" + "a" * 65}, _NEEDED, Category.UNPROCESSABLE, id="long id"
         ),
-        pytest.param(
-            {"method": "GET", "url": "http://a.test/Patient/1"},
-            _NEEDED,
-            Category.UNPROCESSABLE,
-            id="absolute",
+        *(
+            pytest.param({"method": "GET", "url": url}, _FOREIGN, Category.UNPROCESSABLE, id=url)
+            for url in (
+                "http://a.test/Patient/doe",
+                "//a.test/Patient/doe",
+                "http://dod.example/fhir/R4/lab/Production/Patient/doe",
+                f"{BASE}x/Patient/doe",
+                "https://dod.example/fhir/R4/other/Production/Patient/doe",
+                "urn:uuid:doe",
+                "javascript:doe",
+            )
+        ),
+        *(
+            pytest.param({"method": "GET", "url": url}, _NEEDED, Category.UNPROCESSABLE, id=url)
+            for url in (
+                f"{BASE}/",
+                f"{BASE}//Patient/doe",
+                f"{BASE}/../doe",
+                "/fhir/R4/other/Production/Patient/doe",
+                "Patient/doe/_history",
+                "Patient/doe/_history/0",
+                "Patient/doe/_history/v1",
+                "Patient/_history/1",
+                "Patient/doe/DiagnosticReport",
+            )
+        ),
+        *(
+            pytest.param({"method": method, "url": "Patient/doe/_history/1"}, _PAST, Category.UNPROCESSABLE)
+            for method in ("PUT", "DELETE", "PATCH", "POST")
         ),
         pytest.param({"method": "GET", "url": "../Patient/1"}, _NEEDED, Category.UNPROCESSABLE, id="upwards"),
         pytest.param(
@@ -133,11 +196,12 @@ _NEEDED = "`request.method` and a `request.url` such as `Patient/123` are needed
 def test_interaction_is_refused_with_the_rule(
     request_: dict[str, Any], text: str, category: Category
 ) -> None:
-    error = refusal(lambda: interaction(asking(**request_)))
+    error = refusal(lambda: interaction(asking(**request_), base=BASE))
     assert error.category is category
     assert [issue.text for issue in error.issues] == [text]
+    assert "doe" not in said(error)
 
 
 def test_an_entry_without_request_asks_for_nothing() -> None:
-    error = refusal(lambda: interaction(BundleEntry({}, None, None)))
+    error = refusal(lambda: interaction(BundleEntry({}, None, None), base=BASE))
     assert [issue.text for issue in error.issues] == ["`request` is missing"]

@@ -21,6 +21,7 @@ from store.resources import ResourceKey
 from tests.support.reports import refusal, said
 
 Json = dict[str, Any]
+BASE = "https://dod.example/fhir/R4/lab/Production"
 PATIENT = "urn:uuid:5e4f0d3a-0000-4000-8000-000000000001"
 OID = "urn:oid:2.16.840.1.1"
 HOME = "https://lab.example/fhir/Patient/p1"
@@ -51,7 +52,7 @@ def about(reference: str, **more: Any) -> Json:
 
 def placed(*entries: Json, found: dict[Condition, list[str]] | None = None) -> list[Any]:
     keys = {c: tuple(ResourceKey(c.type, i) for i in ids) for c, ids in (found or {}).items()}
-    asked = read_transaction(transaction(*entries), entries_max=99)
+    asked = read_transaction(transaction(*entries), entries_max=99, base=BASE)
     return list(place(asked, keys, derived=lambda condition: "derived"))
 
 
@@ -84,7 +85,7 @@ def placed(*entries: Json, found: dict[Condition, list[str]] | None = None) -> l
     ],
 )
 def test_an_entry_that_breaks_a_rule_is_named(entries: list[Json], code: str, path: str) -> None:
-    error = refusal(lambda: read_transaction(transaction(*entries), entries_max=99))
+    error = refusal(lambda: read_transaction(transaction(*entries), entries_max=99, base=BASE))
     assert error.category is Category.INCORRECT
     assert [(issue.code, issue.expression) for issue in error.issues] == [(code, (path,))]
     assert "nowhere" not in said(error)
@@ -92,7 +93,7 @@ def test_an_entry_that_breaks_a_rule_is_named(entries: list[Json], code: str, pa
 
 def test_every_issue_is_told() -> None:
     twice = [entry("POST", "Patient", patient(), PATIENT)] * 2
-    error = refusal(lambda: read_transaction(transaction({}, *twice), entries_max=99))
+    error = refusal(lambda: read_transaction(transaction({}, *twice), entries_max=99, base=BASE))
     assert [issue.expression[0] for issue in error.issues] == [
         "Bundle.entry[0].request",
         "Bundle.entry[1].fullUrl",
@@ -102,8 +103,8 @@ def test_every_issue_is_told() -> None:
 
 def test_entries_are_bounded() -> None:
     bundle = transaction(*[entry("GET", "Patient/1")] * 3)
-    assert len(read_transaction(bundle, entries_max=3)) == 3
-    assert refusal(lambda: read_transaction(bundle, entries_max=2)).category is Category.TOO_LARGE
+    assert len(read_transaction(bundle, entries_max=3, base=BASE)) == 3
+    assert refusal(lambda: read_transaction(bundle, entries_max=2, base=BASE)).category is Category.TOO_LARGE
 
 
 def test_what_must_be_looked_up() -> None:
@@ -118,6 +119,7 @@ def test_what_must_be_looked_up() -> None:
             entry("GET", "Patient/1"),
         ),
         entries_max=99,
+        base=BASE,
     )
     wanted = {("Patient", "a=1"), ("Patient", "b=2"), ("Patient", "c=3"), ("Practitioner", "d=4")}
     assert conditions(asked) == wanted
