@@ -76,7 +76,7 @@ def holds_documents(resource: JsonObject, *, longer_than: int) -> bool:
             return True
         for inner, value in element.items():
             if isinstance(value, dict):
-                left.append((inner, value))
+                left += [] if _is_whole(value, inner) else [(inner, value)]
             elif isinstance(value, list):
                 left += [(inner, one) for one in value if isinstance(one, dict)]
     return False
@@ -96,6 +96,11 @@ def _is_document(element: JsonObject, name: str, longer_than: int) -> bool:
         return False
     # A contained Binary is addressed by nobody from outside, so it stays where it is.
     return name in _ATTACHMENTS or name.endswith("Attachment") or _is_binary(element, name)
+
+
+def _is_whole(element: JsonObject, name: str) -> bool:
+    """A Bundle that is the resource of an entry: it is kept as it is, and may be signed."""
+    return name == "resource" and element.get("resourceType") == "Bundle"
 
 
 def _is_binary(element: JsonObject, name: str) -> bool:
@@ -140,7 +145,7 @@ class _Taking:
         for inner, value in element.items():
             new: Json = value
             if isinstance(value, dict):
-                new = self.left(value, inner)
+                new = value if _is_whole(value, inner) else self.left(value, inner)
             elif isinstance(value, list):
                 ones = [self.left(one, inner) if isinstance(one, dict) else one for one in value]
                 if any(a is not b for a, b in zip(ones, value, strict=True)):

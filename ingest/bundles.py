@@ -15,6 +15,8 @@ from store.fhir.datatypes import Malformed, object_of, text_of
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from store.fhir.datatypes import JsonObject
 
 _URL: Final = re.compile(
@@ -122,6 +124,24 @@ def relative(url: str, base: str) -> str | None:
         if root and url.startswith(f"{root}/"):
             return url[len(root) + 1 :]
     return None if _ABSOLUTE.match(url) else url.removeprefix("/")
+
+
+def misplaced(bundle: JsonObject, wanted: str) -> str:
+    """What is said of another body than is wanted here, and where it would belong."""
+    text = f"the body must be a Bundle with `type` {wanted}"
+    kind = bundle.get("type") if bundle.get("resourceType") == "Bundle" else None
+    place = _PLACES.get(kind) if isinstance(kind, str) else None
+    return text if place is None else f"{text}; {place}"
+
+
+_PLACES: Final[Mapping[str, str]] = {
+    "message": "a message belongs to `$process-message`",
+    **dict.fromkeys(("batch", "transaction"), "a batch or transaction belongs to the base itself"),
+    **dict.fromkeys(
+        ("document", "collection", "searchset", "history"),
+        "to keep this one whole push it to `Bundle`, to store what is in it `dod load` it",
+    ),
+}
 
 
 def at_entry(issue: Issue, number: int) -> Issue:

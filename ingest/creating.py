@@ -48,7 +48,7 @@ async def create_once(
     something else.
     """
     push.check_type(resource, resource_type)
-    taken = await filing.taken_out(to, resource)
+    taken = await filing.taken_out_of(to, resource)
     ready = _ready(to, taken, to.new_id())
     tolerances = (*taken.tolerances, *ready.tolerances)
     expected = Stored(ready.prepared.key, 1, to.clock(), b"")

@@ -29,6 +29,11 @@ async def taken_out(to: Pusher, resource: JsonObject) -> Taken:
     return await asyncio.to_thread(take_out, resource, naming, longer_than=longer_than)
 
 
+async def taken_out_of(to: Pusher, resource: JsonObject) -> Taken:
+    """The same for a resource that is pushed by itself; a Bundle is kept whole, for it may be signed."""
+    return Taken(resource) if resource.get("resourceType") == "Bundle" else await taken_out(to, resource)
+
+
 async def put(to: Pusher, resources: Sequence[Prepared], files: Sequence[NewFile]) -> list[PutResult]:
     """Put resources once their files are durable, and those that they refer to besides are safe."""
     await file_first(to, resources, files)

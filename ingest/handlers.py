@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from ingest import batches, conditional, delivery, patch, push, replies
 from ingest.attachments import may_hold_documents
 from ingest.body import body_of
-from ingest.bundles import entries_of
+from ingest.bundles import entries_of, misplaced
 from ingest.creating import Answered, create_once
 from ingest.decode import decode, decode_any
 from ingest.idempotency import IF_NONE_EXIST
@@ -225,7 +225,7 @@ async def batch(request: web.Request) -> web.StreamResponse:
     to, bundle = await _pushed(request)
     kind = bundle.get("type") if bundle.get("resourceType") == "Bundle" else None
     if not isinstance(kind, str) or kind not in _ENTRIES_MAX:
-        text = "the body must be a Bundle with `type` `batch` or `transaction`"
+        text = misplaced(bundle, "`batch` or `transaction`")
         raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.type",)))
     most = _ENTRIES_MAX[kind](request.app[INGEST_SETTINGS])
     entries = entries_of(bundle, entries_max=most)

@@ -23,7 +23,7 @@ from ingest.decode import decode
 from ingest.files import pieces
 from ingest.handlers import answer_bundle
 from ingest.identity import stable_id
-from ingest.messages import read_message, rewritten
+from ingest.messages import read_message, redirected
 from ingest.metrics import IngestMetrics
 from ingest.prepare import prepare
 from ingest.stamp import dump
@@ -382,7 +382,7 @@ async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     # Reports last: whoever finds one finds what it refers to.
     placed.sort(key=lambda one: one[1].type == "DiagnosticReport")
     done = await asyncio.gather(
-        *(push.update(to, key, rewritten(resource, targets)) for _, key, resource in placed),
+        *(push.update(to, key, redirected(resource, targets)) for _, key, resource in placed),
         return_exceptions=True,
     )
     for (number, _, _), result in zip(placed, done, strict=True):

@@ -10,7 +10,7 @@ from hashlib import sha256
 from operator import is_not
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.bundles import entries_of
+from ingest.bundles import entries_of, misplaced
 from ingest.envelope import deviations
 from ingest.identity import Identity, identity, of_source, stable_id
 from ingest.stamp import dump
@@ -68,8 +68,8 @@ def read_message(
 ) -> Message:
     """Take a message apart. Raises ServiceError with every issue of its envelope."""
     if bundle.get("resourceType") != "Bundle" or bundle.get("type") != "message":
-        text = "the body must be a Bundle with `type` `message`"
-        raise ServiceError(Category.UNPROCESSABLE, Issue("invalid", text, ("Bundle.type",)))
+        issue = Issue("invalid", misplaced(bundle, "`message`"), ("Bundle.type",))
+        raise ServiceError(Category.UNPROCESSABLE, issue)
     entries = entries_of(bundle, entries_max=entries_max)
     issues = [
         Issue("required", f"`Bundle.entry[{n}].resource` is missing", (f"Bundle.entry[{n}].resource",))
@@ -146,7 +146,7 @@ def place(
         if entry.full_url is not None:
             targets[entry.full_url] = stored
     return [
-        (rewritten(entry.resource, targets), resource_id)
+        (redirected(entry.resource, targets), resource_id)
         for entry, resource_id in zip(message.entries, ids, strict=True)
     ]
 
@@ -182,6 +182,11 @@ def _ids(
 
 _POINTERS: Final = frozenset({"reference", "url"})
 """Elements that point at an entry: Reference.reference, Attachment.url."""
+
+
+def redirected(resource: JsonObject, targets: Mapping[str, str]) -> JsonObject:
+    """The resource as it is stored beside the others; a Bundle that is kept whole points at its own."""
+    return resource if resource.get("resourceType") == "Bundle" else rewritten(resource, targets)
 
 
 def rewritten(resource: JsonObject, targets: Mapping[str, str]) -> JsonObject:

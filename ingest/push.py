@@ -84,7 +84,7 @@ async def create(
     `as_id` is that of an earlier attempt at the same: what it stored answers with `Outcome.EXISTS`.
     """
     check_type(resource, resource_type)
-    taken = await filing.taken_out(to, resource)
+    taken = await filing.taken_out_of(to, resource)
     if if_none_exist is not None:
         return await _create_if_none(to, resource_type, taken, if_none_exist)
     return await _create(to, taken, as_id=as_id)
@@ -135,7 +135,7 @@ async def update(
 ) -> Pushed:
     """Store under the client's id, creating it when it is new. https://hl7.org/fhir/R4/http.html#update"""
     _check_id(resource, key)
-    taken = await filing.taken_out(to, resource)
+    taken = await filing.taken_out_of(to, resource)
     ready = ready_to_update(to, key, taken.resource, only_version=only_version, only_absent=only_absent)
     [result] = await filing.put(to, [ready.prepared], taken.files)
     return pushed(to, ready._replace(tolerances=(*taken.tolerances, *ready.tolerances)), result)

@@ -157,7 +157,7 @@ def _dangling(asked: Sequence[Asked]) -> Iterator[Issue]:
         if one.full_url is not None and names[one.full_url] > 1:
             path = f"{place}.fullUrl"
             yield Issue("duplicate", f"`{path}` is that of another entry, too", (path,))
-        for path, text in _references(one.asks.resource, f"{place}.resource"):
+        for path, text in _pointers(one.asks.resource, f"{place}.resource"):
             if text.startswith(("urn:uuid:", "urn:oid:")) and _entry_url(text) not in names:
                 yield Issue("not-found", f"`{path}` is the `fullUrl` of no entry", (path,))
 
@@ -168,7 +168,7 @@ def conditions(asked: Iterable[Asked]) -> set[Condition]:
     for one in asked:
         if one.condition is not None:
             wanted.add(one.condition)
-        for _, text in _references(one.asks.resource, ""):
+        for _, text in _pointers(one.asks.resource, ""):
             match = _CONDITIONAL.fullmatch(text)
             if match is not None:
                 wanted.add(Condition(match["type"], match["criteria"]))
@@ -321,7 +321,7 @@ def _rewritten(asked: Sequence[Asked], actions: Sequence[Action], found: Found) 
         raise ServiceError(worst, *issues)
     done: list[Action] = []
     for one, action in zip(asked, actions, strict=True):
-        if isinstance(action, Put):
+        if isinstance(action, Put) and not _is_whole(action.resource):
             match = _RESTFUL.fullmatch(one.full_url or "")
             targets = _Targets(entries, known, match["root"] if match else None)
             done.append(replace(action, resource=_object(action.resource, targets)))
@@ -341,7 +341,7 @@ def _conditional_targets(
     for one, action in zip(asked, actions, strict=True):
         if not isinstance(action, Put):
             continue
-        for path, text in _references(action.resource, f"Bundle.entry[{one.number}].resource"):
+        for path, text in _pointers(action.resource, f"Bundle.entry[{one.number}].resource"):
             match = _CONDITIONAL.fullmatch(text)
             if match is None:
                 continue
@@ -395,6 +395,16 @@ def _value(name: str, value: Json, targets: _Targets) -> Json:
     if isinstance(value, list):
         return [_value(name, one, targets) for one in value]
     return value
+
+
+def _is_whole(resource: JsonObject | None) -> bool:
+    """Whether it is kept as it is: what a Bundle refers to is within that Bundle."""
+    return resource is not None and resource.get("resourceType") == "Bundle"
+
+
+def _pointers(resource: JsonObject | None, path: str) -> Iterator[tuple[str, str]]:
+    """(path, text) of every `reference` that may lead to another entry."""
+    return iter(()) if _is_whole(resource) else _references(resource, path)
 
 
 def _references(element: Json, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:

@@ -34,6 +34,16 @@ REPORT_STATUSES: Final = frozenset(
 """http://hl7.org/fhir/diagnostic-report-status, a required binding."""
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {"DiagnosticReport": ("status", "code")}
 """Elements without which a search would answer wrong."""
+_BUNDLES: Final = frozenset(
+    {"document", "collection", "searchset", "history", "batch-response", "transaction-response"}
+)
+"""Types of Bundles that are kept; https://hl7.org/fhir/R4/valueset-bundle-type.html has three more."""
+_CARRIED_OUT: Final[Mapping[str, str]] = {
+    "batch": "the base itself",
+    "transaction": "the base itself",
+    "message": "`$process-message`",
+}
+"""The others, and where they belong: kept as a resource, nothing that they ask for would be done."""
 
 
 def validate(resource: JsonObject) -> tuple[Issue, ...]:
@@ -64,9 +74,22 @@ def _issues(resource: JsonObject) -> Iterator[Issue]:
     if resource_type == "DiagnosticReport" and status is not None and not _is_report_status(status):
         path = "DiagnosticReport.status"
         yield Issue("code-invalid", f"`{path}` must be a code of diagnostic-report-status", (path,))
+    if resource_type == "Bundle":
+        yield from _of_bundle(resource)
     if {"effectiveDateTime", "effectivePeriod"} <= resource.keys():
         path = f"{resource_type}.effective"
         yield Issue("structure", f"`{path}[x]` may be given once", (path,))
+
+
+def _of_bundle(bundle: JsonObject) -> Iterator[Issue]:
+    kind, place = bundle.get("type"), ("Bundle.type",)
+    if kind is None:
+        yield Issue("required", "`Bundle.type` is missing", place)
+    elif isinstance(kind, str) and kind in _CARRIED_OUT:
+        text = f"a Bundle of type `{kind}` is posted to {_CARRIED_OUT[kind]}: kept here, it would not be done"
+        yield Issue("not-supported", text, place)
+    elif not (isinstance(kind, str) and kind in _BUNDLES):
+        yield Issue("code-invalid", "`Bundle.type` must be a code of bundle-type", place)
 
 
 def _is_report_status(status: Json) -> bool:

@@ -26,7 +26,7 @@ NOT_ABOUT_PATIENTS: Final = frozenset(
 RESOURCE_TYPES: Final = frozenset(
     """
     Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent
-    Basic Binary BiologicallyDerivedProduct BodyStructure CarePlan CareTeam CatalogEntry ChargeItem
+    Basic Binary BiologicallyDerivedProduct BodyStructure Bundle CarePlan CareTeam CatalogEntry ChargeItem
     ChargeItemDefinition Claim ClaimResponse ClinicalImpression CodeSystem Communication
     CommunicationRequest CompartmentDefinition Composition ConceptMap Condition Consent Contract Coverage
     CoverageEligibilityRequest CoverageEligibilityResponse DetectedIssue Device DeviceDefinition

@@ -15,7 +15,7 @@ from pymongo.read_concern import ReadConcern
 from store.fhir.references import RELATIVE
 from store.mongo.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.retention.erasure import About, Own, about, full_names, is_about_patients, whose
+from store.retention.erasure import About, Own, about, full_names, is_about_patients, told, whose
 from store.retention.tombstones import KEY, is_whole, patients_of, references
 from store.search.index import key
 from store.search.parameters import TYPES, SearchType
@@ -223,7 +223,7 @@ class Finder:
 
     async def _keyed(self, tenant: Tenant, found: Belongings) -> None:
         async for one in self._by_keys(tenant, found.own.keys, _CURRENT):
-            said = whose(patients_of(one["keys"]), found.own)
+            said = told(one["type"], one["raw"], one["keys"], found.own)
             if said.others:
                 found.shared.add(one["_id"])
             elif said.own:
@@ -369,7 +369,7 @@ class Finder:
                 found.past[item.id] = replace(item, past=True)
                 continue
             if one.get("of"):
-                said = whose(patients_of(one["of"]), own)
+                said = told(item.type, raw, one["of"], own)
             elif any(needle in raw for needle in needles):
                 said = about(item.type, raw, own)
             else:

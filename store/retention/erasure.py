@@ -10,8 +10,10 @@ from urllib.parse import unquote_plus
 import orjson
 
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
+from store.retention.subjects import identifier as spelled
 from store.retention.subjects import value_of
 from store.retention.tombstones import KEY, PATIENT, Name, identifiers_in, names_in, patients_of, references
+from store.search.bundled import people
 from store.search.index import index
 from store.search.parameters import TYPES
 
@@ -132,11 +134,34 @@ def about(resource_type: str, raw: bytes, own: Own, *, base: str | None = None) 
         names = {Name(PATIENT, one) for one in identifiers_in(raw)}
         return About(not names.isdisjoint(own.names), others=False)
     if "patient" in TYPES[resource_type].by_name:
-        names = patients_of(index(orjson.loads(raw), resource_type, base=base).keys)
-    else:
-        names = {Name(KEY, one) for one in references(raw) if one.startswith("Patient/")}
-        names |= {Name(PATIENT, one) for one in identifiers_in(raw) if one in own.identifiers}
+        return told(resource_type, raw, index(orjson.loads(raw), resource_type, base=base).keys, own)
+    names = {Name(KEY, one) for one in references(raw) if one.startswith("Patient/")}
+    names |= {Name(PATIENT, one) for one in identifiers_in(raw) if one in own.identifiers}
     return whose(names, own)
+
+
+def told(resource_type: str, raw: bytes, keys: Iterable[str], own: Own) -> About:
+    """Whom a version is about whose entries of the `keyed` index are known."""
+    said = whose(patients_of(keys), own)
+    if resource_type == "Bundle" and said.own and raw:  # Several patients, and not one by several names.
+        return said._replace(others=_tells_of_others(orjson.loads(raw), own))
+    return said
+
+
+def _tells_of_others(bundle: dict[str, Any], own: Own) -> bool:
+    """Whether a Bundle has a Patient in it who is not ours by any name, or refers to one."""
+    for person in people(bundle):
+        known = {str(one["reference"]) for one in person.references if "reference" in one}
+        ids = {"/".join(one.split("/")[-2:]) for one in known}  # At whatever base.
+        numbers = {_number(one["identifier"]) for one in person.references if "identifier" in one}
+        ours = not own.references.isdisjoint(known | ids) or not own.identifiers.isdisjoint(numbers)
+        if not ours and (person.inside or known):
+            return True
+    return False
+
+
+def _number(identifier: Any) -> str:  # noqa: ANN401 -- JSON
+    return spelled(identifier.get("system", ""), identifier.get("value", ""))
 
 
 def whose(names: Iterable[Name], own: Own) -> About:

@@ -16,6 +16,7 @@ from store.fhir.datatypes import Malformed, Path, listed
 from store.fhir.instants import ABSENT, Interval
 from store.fhir.issues import Issue
 from store.search import content, references
+from store.search.bundled import with_patients
 from store.search.keys import CONTAINED, key, keys_of, names_patient, scoped_key
 from store.search.parameters import TYPES, Parameter, SearchType
 from store.search.readers import Field, Reader, Reading, reader
@@ -126,6 +127,8 @@ def index(
     """
     issues: list[Issue] = []
     contained: Mapping[str, JsonObject] = {}
+    if resource_type == "Bundle":
+        resource = with_patients(resource)
     try:
         if "contained" in resource:
             contained = references.contained_in(resource)

@@ -49,6 +49,7 @@ _OWN: Final = (
     documents.COMPOSITION,
     documents.LIST,
     documents.QUESTIONNAIRE_RESPONSE,
+    documents.BUNDLE,
     diagnostics.MOLECULAR_SEQUENCE,
     directory.ENDPOINT,
 )

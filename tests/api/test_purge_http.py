@@ -113,6 +113,23 @@ def observation(id: str, **elements: Any) -> Json:
     return resource("Observation", id, status="final", code={"text": "x"}, **elements)
 
 
+def document(id: str, *entries: Json) -> Json:
+    """A Bundle that is kept whole, whose entries refer to one another."""
+    return {"resourceType": "Bundle", "id": id, "type": "document", "entry": list(entries)}
+
+
+def entered(urn: str, inner: Json) -> Json:
+    return {"fullUrl": f"urn:uuid:{urn}", "resource": {n: v for n, v in inner.items() if n != "id"}}
+
+
+ANNAS_URN = "5e4f0d3a-0000-4000-8000-000000000001"
+BERTS_URN = "5e4f0d3a-0000-4000-8000-000000000002"
+ANNAS_DOCUMENT = document(
+    "ba",
+    entered(ANNAS_URN, anna()),
+    entered(BERTS_URN, report("x", None, subject=refers(f"urn:uuid:{ANNAS_URN}"),
+                              conclusion="sonographically unremarkable")),
+)  # fmt: skip
 ANNAS = [
     anna(),
     resource("Specimen", "sa", identifier=[identified("urn:example:lab", "SPECIMEN-77")]),
@@ -146,6 +163,7 @@ ANNAS = [
              eventUri="urn:x"),
     resource("Coverage", "ca", beneficiary=refers("Patient/anna"), subscriberId="what her insurance says",
              status="active", payor=[refers("Organization/o")]),
+    ANNAS_DOCUMENT,
 ]  # fmt: skip
 BERTS = [
     patient("bert", BERT, DUMMY, name=[{"family": "Überall", "given": ["Bert"]}]),
@@ -246,6 +264,8 @@ REPLAYS: dict[str, tuple[str, str, Json]] = {
     "the patient as a new one": ("POST", "Patient", anna()),
     "what tells of the report": ("PUT", "Provenance/pa", ANNAS[10]),
     "what no index covers": ("PUT", "Coverage/ca", ANNAS[12]),
+    "a document under its id": ("PUT", "Bundle/ba", ANNAS_DOCUMENT),
+    "a document as a new one": ("POST", "Bundle", ANNAS_DOCUMENT),
     "a batch": ("POST", "", batch(("PUT", "DiagnosticReport/ra", ANNAS[4]), ("POST", "Patient", anna()))),
     "a transaction": (
         "POST",
@@ -372,6 +392,18 @@ async def test_others_go_on(world: World) -> None:
         assert (await world.service.put(one)).status in (200, 201), one
     bundle = message(patient("src-1", BERT, DUMMY), report("src-r", "src-1"))
     assert (await world.service.request("POST", "$process-message", bundle)).status == 200
+
+
+async def test_a_bundle_about_two_patients_stays_and_is_told(world: World) -> None:
+    both = document("both", entered(ANNAS_URN, anna()), entered(BERTS_URN, patient("bert", BERT)))
+    refer = document("refer", entered(ANNAS_URN, anna()), {"resource": report("rx", "bert")})
+    await world.service.load(*BERTS, anna(), both, refer)
+    erased = await world.erase()
+    assert erased.shared == 2
+    assert (await world.service.get("Bundle/both")).status == 200
+    assert (await world.service.get("Bundle/refer")).status == 200
+    assert (await world.service.get("Patient/anna")).status in (404, 410)
+    assert (await world.service.put({**both, "id": "again"})).status == 410, "she comes back with others"
 
 
 def parameter(answer: Answer, name: str) -> Any:

@@ -52,11 +52,11 @@ _ID = "`DiagnosticReport.id` must be 1 to 64 letters, digits, `-` or `.`"
             id="unknown type",
         ),
         pytest.param(
-            {"resourceType": "Bundle"},
+            {"resourceType": "Parameters"},
             "not-supported",
             "`resourceType` is not a type that is kept here",
             "resourceType",
-            id="bundles are taken apart",
+            id="what operations are asked with",
         ),
         pytest.param(
             without("status"), "required", "`DiagnosticReport.status` is missing", f"{DR}.status", id="status"

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 from store.fhir.datatypes import Malformed, Path
 from store.fhir.instants import ABSENT, Interval
 from store.search import content, dates, quantities, references, strings, tokens
+from store.search.bundled import with_patients
 from store.search.parameters import TYPES, Parameter, SearchType
 from store.search.references import Referred
 
@@ -31,6 +32,8 @@ class Plain(NamedTuple):
 
 def index(resource: Json, resource_type: str, *, base: str | None = None) -> Plain:
     """Row by row, in the order of the table."""
+    if resource_type == "Bundle":
+        resource = dict(with_patients(resource))
     contained = references.contained_in(resource)
     fields: Json = {}
     places: list[str] = []

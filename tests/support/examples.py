@@ -607,6 +607,15 @@ EXAMPLES: Final[dict[str, Example]] = {
         "author=Device/1 authored=2021-01 based-on=CarePlan/1 encounter=1 identifier=I patient=1"
         " status=completed subject=Patient/1",
     ),
+    "Bundle": Example(
+        {
+            "entry": [{"resource": {"resourceType": "Observation", "subject": refers("Patient/1")}}],
+            "identifier": _i("I"),
+            "timestamp": "2021-01-01T00:00:00Z",
+            "type": "collection",
+        },
+        "identifier=I patient=1 timestamp=2021-01-01 type=collection",
+    ),
     "MolecularSequence": Example(
         {"identifier": [_i("I")], "patient": refers("Patient/1")}, "identifier=I patient=1"
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from store.search.bundled import PATIENTS
 from store.search.rows.builders import (
     ANY,
     clinical_code,
@@ -21,8 +22,8 @@ from store.search.rows.builders import (
     token,
     uri,
 )
-from store.search.rows.parameter import SearchType
-from store.search.rows.resource_type import resource_type
+from store.search.rows.parameter import Parameter, SearchType
+from store.search.rows.resource_type import ResourceType, resource_type
 
 _AUTHORS: Final = "Practitioner PractitionerRole Organization Patient RelatedPerson Device"
 
@@ -114,3 +115,26 @@ PROVENANCE: Final = resource_type(
     reference("target", "target", ANY, narrower="patient", keyed=2),
     date("when", "occurredDateTime"),
 )
+
+_BUNDLE: Final = resource_type(
+    "Bundle",
+    identifier(),
+    date("timestamp", "timestamp", when=True),
+    code("type", "type", "bundle-type"),
+)
+BUNDLE: Final = ResourceType(
+    _BUNDLE.name,
+    (
+        *_BUNDLE.parameters,
+        Parameter(
+            "patient",
+            SearchType.REFERENCE,
+            PATIENTS,
+            targets=("Patient",),
+            only="Patient",
+            keyed=5,
+            documentation="The patients in it, and those that its entries refer to. Not of R4.",
+        ),
+    ),
+)
+"""Kept whole. What R4 calls `composition` and `message` is inside, and found nowhere else."""
