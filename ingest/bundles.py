@@ -35,6 +35,8 @@ class BundleEntry(NamedTuple):
     resource: JsonObject | None
     full_url: str | None
     request: JsonObject | None
+    response: JsonObject | None = None
+    """Of a history: what was answered when it was made."""
 
 
 class Interaction(NamedTuple):
@@ -73,11 +75,12 @@ def entries_of(bundle: JsonObject, *, entries_max: int) -> list[BundleEntry]:
 
 
 def _entry(entry: JsonObject, path: str) -> BundleEntry:
-    resource, request = entry.get("resource"), entry.get("request")
+    resource, request, response = (entry.get(name) for name in ("resource", "request", "response"))
     return BundleEntry(
         None if resource is None else object_of(resource, f"{path}.resource"),
         text_of(entry, "fullUrl", path),
         None if request is None else object_of(request, f"{path}.request"),
+        None if response is None else object_of(response, f"{path}.response"),
     )
 
 

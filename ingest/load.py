@@ -22,6 +22,7 @@ from ingest.bundles import entries_of, relative
 from ingest.decode import decode
 from ingest.files import pieces
 from ingest.handlers import answer_bundle
+from ingest.histories import read_history
 from ingest.identity import stable_id
 from ingest.messages import read_message, redirected
 from ingest.metrics import IngestMetrics
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
     from ingest.bundles import BundleEntry
     from ingest.files import Bounds, Piece, Source
+    from ingest.histories import Version
     from ingest.journal import Journal
     from ingest.push import Pusher
     from store.fhir.datatypes import Json, JsonObject
@@ -393,6 +395,45 @@ async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     return tuple(sorted(refusals))
 
 
+async def _history(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
+    """The versions of each resource one after the other, the resources beside each other.
+
+    They are put with their source's time, so that the same again, or an older history, changes nothing.
+    """
+    entries = entries_of(sent.bundle, entries_max=to.settings.bundle_entries_max)
+    versions, unread = read_history(entries, now=to.clock())
+    targets = {
+        url: str(one.key)
+        for several in versions.values()
+        for one in several
+        if (url := entries[one.number].full_url) is not None
+    }
+    refusals = [refusal(f"{sent.where}: entry {number}", error) for number, error in unread]
+    for _ in unread:
+        to.metrics.count("refused")
+
+    async def follow(several: Sequence[Version]) -> None:
+        for one in several:
+            try:
+                if one.resource is None:
+                    await push.delete(to, one.key, sourced=one.sourced)
+                else:
+                    await push.update(to, one.key, redirected(one.resource, targets), sourced=one.sourced)
+            except ServiceError as error:
+                if error.category in AGAIN:
+                    raise
+                to.metrics.count("refused")
+                refusals.append(refusal(f"{sent.where}: entry {one.number}", error))
+
+    # Reports last: whoever finds one finds what it refers to.
+    for reports in (False, True):
+        some = [one for key, one in versions.items() if (key.type == "DiagnosticReport") is reports]
+        for failed in await asyncio.gather(*map(follow, some), return_exceptions=True):
+            if isinstance(failed, BaseException):
+                raise failed
+    return tuple(sorted(refusals))
+
+
 def _is_remark(bundle: JsonObject, entry: BundleEntry) -> bool:
     """Whether an entry of a searchset is what its server had to say about the search."""
     held = (entry.resource or {}).get("resourceType")
@@ -406,6 +447,7 @@ _WAYS: Final[Mapping[str, Way]] = {
     "document": _upserts,
     "collection": _upserts,
     "searchset": _upserts,
+    "history": _history,
 }
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ingest.settings import IngestSettings
     from store.attachments import AttachmentStore
     from store.fhir.datatypes import JsonObject
-    from store.resources import Gone, ResourceStore
+    from store.resources import Gone, ResourceStore, SourceTime
     from store.search.parse import Limits
     from store.tenancy import Tenant
 
@@ -125,18 +125,21 @@ async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, text: st
     return await _create(to, taken)
 
 
-async def update(
+async def update(  # noqa: PLR0913 -- the conditions are keyword-only
     to: Pusher,
     key: ResourceKey,
     resource: JsonObject,
     *,
     only_version: int | None = None,
     only_absent: bool = False,
+    sourced: SourceTime = "",
 ) -> Pushed:
     """Store under the client's id, creating it when it is new. https://hl7.org/fhir/R4/http.html#update"""
     _check_id(resource, key)
     taken = await filing.taken_out_of(to, resource)
     ready = ready_to_update(to, key, taken.resource, only_version=only_version, only_absent=only_absent)
+    if sourced:
+        ready = ready._replace(prepared=replace(ready.prepared, sourced=sourced))
     [result] = await filing.put(to, [ready.prepared], taken.files)
     return pushed(to, ready._replace(tolerances=(*taken.tolerances, *ready.tolerances)), result)
 
@@ -172,9 +175,11 @@ def pushed(to: Pusher, ready: Ready, result: PutResult | ServiceError) -> Pushed
     return _counted(to, Pushed(result, ready.tolerances))
 
 
-async def delete(to: Pusher, key: ResourceKey, *, only_version: int | None = None) -> Gone | None:
+async def delete(
+    to: Pusher, key: ResourceKey, *, only_version: int | None = None, sourced: SourceTime = ""
+) -> Gone | None:
     """Delete; not an error when there is nothing. https://hl7.org/fhir/R4/http.html#delete"""
-    gone = await to.store.delete(to.tenant, key, only_version=only_version)
+    gone = await to.store.delete(to.tenant, key, only_version=only_version, sourced=sourced)
     to.metrics.count("deleted")
     return gone
 

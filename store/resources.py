@@ -144,6 +144,8 @@ class Deletion(NamedTuple):
 
     key: ResourceKey
     only_version: int | None = None
+    sourced: SourceTime = ""
+    """When the source says that it was deleted: what is newer by the source's own time stays."""
 
 
 def present(found: Stored | Gone | None) -> Stored:
@@ -273,9 +275,14 @@ class ResourceStore(Protocol):
         """One version, current or past."""
 
     async def delete(
-        self, tenant: Tenant, key: ResourceKey, *, only_version: int | None = None
+        self,
+        tenant: Tenant,
+        key: ResourceKey,
+        *,
+        only_version: int | None = None,
+        sourced: SourceTime = "",
     ) -> Gone | None:
-        """Delete; safe to repeat. None when there never was such a resource.
+        """Delete; safe to repeat. None when there never was such a resource, or a newer one by its source.
 
         Raises ServiceError `precondition` when `only_version` is given and not the current one.
         """

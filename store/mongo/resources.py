@@ -207,10 +207,15 @@ class MongoResources:
         return [answers[number] for number in range(len(resources))]
 
     async def delete(
-        self, tenant: Tenant, key: ResourceKey, *, only_version: int | None = None
+        self,
+        tenant: Tenant,
+        key: ResourceKey,
+        *,
+        only_version: int | None = None,
+        sourced: SourceTime = "",
     ) -> Gone | None:
         """See the port."""
-        [done] = await self._commits.submit([write_of(tenant, Deletion(key, only_version))])
+        [done] = await self._commits.submit([write_of(tenant, Deletion(key, only_version, sourced))])
         return done if isinstance(done, Gone) else None
 
     async def retire(

@@ -64,6 +64,8 @@ class Write(NamedTuple):
     only_version: int | None
     retiring: SourceTime | None = None
     """Delete only a companion that its source did not confirm after this time."""
+    sourced: SourceTime = ""
+    """When its source deleted it."""
 
 
 class Turn(NamedTuple):
@@ -98,34 +100,25 @@ class Step(NamedTuple):
 def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
     """One of a transaction's writes, or of a push's."""
     prepared = None if isinstance(one, Deletion) else one
-    return Write(document_id(str(tenant), *one.key), tenant, one.key, prepared, one.only_version)
+    sourced = one.sourced if isinstance(one, Deletion) else ""
+    name = document_id(str(tenant), *one.key)
+    return Write(name, tenant, one.key, prepared, one.only_version, sourced=sourced)
 
 
-def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
-    write: Write, current: Mapping[str, Any] | None, turn: Turn, *, arrival: bool = False
-) -> Step:
+def step_of(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, arrival: bool = False) -> Step:
     """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""
     now, policy = turn.now, turn.policy(write.tenant)
     # What has expired is as good as deleted: nobody can read it any more.
     deleted = bool(current and (current.get("deleted") or current["expires_at"] <= now))
     version = current["version"] if current else 0
-    # Versions of one resource are strictly later than one another, whatever the clocks say.
-    updated = max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
+    updated = _moment(current, now)
     replaces = standing(current) if current else None
     number = next_version(current)
     if not _matches(write.only_version, None if deleted or not current else version):
         issue = _NONE_THERE if write.only_version == ANY_VERSION else _OTHER_VERSION
         return Step(ServiceError(Category.PRECONDITION, issue))
     if write.prepared is None:
-        if current is None or deleted:
-            return Step(Gone(write.key, version, updated_of(current)) if current else None)
-        if write.retiring is not None and not may_retire(current, write.retiring):
-            return Step(None)
-        gone = Gone(write.key, number, updated)
-        tombstone = to_tombstone(write.tenant, write.key, number, updated, policy.superseded_until(now))
-        # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
-        extras = carried(current, write.retiring or "", companion=write.retiring is not None)
-        return Step(gone, {**tombstone, **extras}, replaces)
+        return _deletion(write, current, turn, deleted=deleted)
     if current and write.prepared.only_once:
         return Step(PutResult(Outcome.EXISTS, Stored(write.key, version, updated_of(current), b"")))
     if current and not deleted:
@@ -151,6 +144,29 @@ def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
         document["created_by"] = "POST" if write.prepared.posted else "PUT"
     stored = Stored(write.key, number, updated_of(document), document["raw"])
     return Step(PutResult(outcome, stored), document, replaces)
+
+
+def _deletion(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, deleted: bool) -> Step:
+    """What it means that one is to be deleted."""
+    if current is None or deleted:
+        return Step(Gone(write.key, current["version"], updated_of(current)) if current else None)
+    if write.retiring is not None and not may_retire(current, write.retiring):
+        return Step(None)
+    # The first evidence is all that is known of a deletion.
+    if write.sourced and current.get("sourced", "").partition(" ")[0] > write.sourced:
+        return Step(None)
+    number, updated = next_version(current), _moment(current, turn.now)
+    gone = Gone(write.key, number, updated)
+    until = turn.policy(write.tenant).superseded_until(turn.now)
+    tombstone = to_tombstone(write.tenant, write.key, number, updated, until)
+    # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
+    extras = carried(current, write.retiring or write.sourced, companion=write.retiring is not None)
+    return Step(gone, {**tombstone, **extras}, standing(current))
+
+
+def _moment(current: Mapping[str, Any] | None, now: datetime) -> datetime:
+    """When the next version is from: strictly later than the one before, whatever the clocks say."""
+    return max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
 
 
 def _matches(wanted: int | None, version: int | None) -> bool:

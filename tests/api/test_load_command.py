@@ -17,7 +17,7 @@ import pytest
 
 from api import cli
 from store.mongo.access import MongoAccess
-from store.mongo.indexes import RESOURCES
+from store.mongo.indexes import HISTORY, RESOURCES
 from store.settings import StoreSettings
 from store.tenancy import TenantSettings
 from tests.support.fhir import MRN, batch, identified, message, patient, refers, report, resource
@@ -176,6 +176,109 @@ async def test_bundles_of_every_type(dod: Dod, database: Database, tmp_path: Pat
     assert await stored(database) == there, "nothing twice, a create of a batch neither"
 
 
+def made(day: int, one: Json) -> Json:
+    """A version of a history."""
+    stamped = {**one, "meta": {"versionId": str(day), "lastUpdated": f"2026-05-{day:02}T10:00:00Z"}}
+    url = f"{one['resourceType']}/{one['id']}"
+    return {
+        "fullUrl": f"https://src.example/fhir/{url}",
+        "resource": stamped,
+        "request": {"method": "PUT", "url": url},
+        "response": {"status": "200", "lastModified": f"2026-05-{day:02}T10:00:00Z"},
+    }
+
+
+def unmade(day: int, url: str) -> Json:
+    return {
+        "fullUrl": f"https://src.example/fhir/{url}",
+        "request": {"method": "DELETE", "url": url},
+        "response": {"status": "204", "lastModified": f"2026-05-{day:02}T10:00:00Z"},
+    }
+
+
+def a_history() -> Json:
+    """Of a report that changed twice, one that was deleted, one that came back, and their patient."""
+    url = "https://src.example/fhir/Patient/p1"
+    return bundle(
+        "history",
+        made(9, report("back", conclusion="9")),
+        unmade(8, "DiagnosticReport/back"),
+        unmade(7, "https://src.example/fhir/DiagnosticReport/gone"),
+        made(6, report("r1", None, subject=refers(url), conclusion="6")),
+        made(5, report("r1", conclusion="5")),
+        made(4, report("back", conclusion="4")),
+        made(3, report("gone", conclusion="3")),
+        made(2, report("r1", conclusion="2")),
+        made(1, patient("p1")),
+    )
+
+
+async def past(database: Database, key: str) -> list[str]:
+    """The conclusions of the versions before, in their order."""
+    found = (
+        await database[HISTORY]
+        .find({"_id": {"$regex": f"^{LAB}/{key}/"}}, sort=[("version", 1)])
+        .to_list(None)
+    )
+    return [json.loads(one["raw"])["conclusion"] if "raw" in one else "deleted" for one in found]
+
+
+async def test_a_history_is_played_again(dod: Dod, database: Database, tmp_path: Path) -> None:
+    folder = put_down(tmp_path / "in", a__json=a_history())
+    result = await dod(folder)
+    assert (result.code, result.err) == (0, "")
+    assert result.table["FILES"] == ["STORED", "UNCHANGED", "DELETED", "REFUSED"]
+    assert result.table["all"] == ["7", "0", "2", "0"]
+    current = await raw(database, "DiagnosticReport/r1")
+    assert (current["conclusion"], current["subject"]) == ("6", refers("Patient/p1"))
+    assert await past(database, "DiagnosticReport/r1") == ["2", "5"]
+    assert (await raw(database, "DiagnosticReport/back"))["conclusion"] == "9"
+    assert await past(database, "DiagnosticReport/back") == ["4", "deleted"]
+    gone = await database[RESOURCES].find_one({"_id": f"{LAB}/DiagnosticReport/gone"})
+    assert gone is not None
+    assert gone["deleted"]
+
+
+async def test_a_history_loaded_again_changes_nothing(dod: Dod, database: Database, tmp_path: Path) -> None:
+    folder = put_down(tmp_path / "in", a__json=a_history())
+    await dod(folder)
+    names = (RESOURCES, HISTORY)
+    before = [await database[name].find({}, sort=[("_id", 1)]).to_list(None) for name in names]
+    for _ in range(2):
+        again = await dod(folder, "--fresh")
+        assert again.code == 0
+        assert again.table["all"][0] == "0"
+        assert [await database[name].find({}, sort=[("_id", 1)]).to_list(None) for name in names] == before
+
+
+async def test_an_older_history_after_a_newer_one(dod: Dod, database: Database, tmp_path: Path) -> None:
+    """Its versions go to the history, its deletion deletes nothing."""
+    newer = bundle("history", made(9, report("r1", conclusion="9")))
+    older = bundle("history", unmade(3, "DiagnosticReport/r1"), made(2, report("r1", conclusion="2")))
+    await dod(put_down(tmp_path / "newer", a__json=newer))
+    result = await dod(put_down(tmp_path / "older", a__json=older))
+    assert (result.code, (await raw(database, "DiagnosticReport/r1"))["conclusion"]) == (0, "9")
+    assert await past(database, "DiagnosticReport/r1") == ["2"]
+
+
+async def test_what_of_a_history_is_refused(dod: Dod, database: Database, tmp_path: Path) -> None:
+    history = bundle(
+        "history",
+        made(3, report("r1", conclusion="3")),
+        made(2, report("r1", status=SECRET)),
+        {"request": {"method": "DELETE", "url": f"Patient?name={SECRET}"}},
+        made(1, report("r1", conclusion="1")),
+    )
+    file = tmp_path / "report.jsonl"
+    result = await dod(put_down(tmp_path / "in", a__json=history), "--report", file)
+    assert (result.code, result.table["all"]) == (1, ["2", "0", "2"])
+    told = [json.loads(line)["where"] for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [one.rpartition("/")[2] for one in told] == ["a.json: entry 1", "a.json: entry 2"]
+    assert SECRET not in result.err + file.read_text(encoding="utf-8")
+    assert (await raw(database, "DiagnosticReport/r1"))["conclusion"] == "3"
+    assert await past(database, "DiagnosticReport/r1") == ["1"]
+
+
 async def test_what_has_no_id_is_stored_once_however_often_it_is_loaded(
     dod: Dod, database: Database, tmp_path: Path
 ) -> None:
@@ -208,7 +311,7 @@ async def test_refusals_are_told_with_their_place_and_no_value(
         a__ndjson=lines(report("a1"), wrong, report("a2")) + f'{{"{SECRET}":'.encode(),
         b__json=bundle("collection", {"resource": wrong}, {"resource": report("b1")}, {}),
         c__json=batch(("PUT", "DiagnosticReport/x", wrong), ("PUT", "DiagnosticReport/c1", report("c1"))),
-        d__json=bundle("history"),
+        d__json=bundle("batch-response"),
         e__json=message(wrong),
         f__zip=b"no zip",
     )

@@ -137,6 +137,22 @@ async def test_a_deletion_of_a_microsecond_is_read_as_it_was_answered(database: 
     assert await store.delete(LAB, REPORT) == await store.get(LAB, REPORT)
 
 
+async def test_a_deletion_by_its_source_s_time(store: MongoResources) -> None:
+    """What is newer by the source's own time stays; the tombstone says when it was deleted."""
+    early, late = "2026-05-01T00:00:00.000000Z", "2026-05-02T00:00:00.000000Z"
+    await put_one(store, report(), sourced=f"{late} {early}")
+    assert await store.delete(LAB, REPORT, sourced=early) is None
+    assert stored(await store.get(LAB, REPORT)).version == 1
+    assert await store.delete(LAB, REPORT, sourced=late) is not None
+    assert isinstance(await store.get(LAB, REPORT), Gone)
+    stale = await put_one(store, report(status="amended"), sourced=early)
+    assert stale.outcome is Outcome.STALE
+    assert isinstance(await store.get(LAB, REPORT), Gone)
+    await put_one(store, report("r2"))
+    key = ResourceKey("DiagnosticReport", "r2")
+    assert await store.delete(LAB, key, sourced=early) is not None, "nothing says that it is newer"
+
+
 async def test_only_once(store: MongoResources) -> None:
     """Unlike `only_absent`: what was there once is never created again."""
     for fresh in (False, True):
