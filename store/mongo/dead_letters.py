@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import zlib
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from uuid import uuid4
@@ -25,6 +26,7 @@ from store.fhir.issues import Issue
 from store.mongo.commit import GroupCommit
 from store.mongo.erasures import Erasures
 from store.mongo.guard import guarded
+from store.mongo.holds import MongoHolds
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
 from store.mongo.resources import DURABLE
 from store.retention.policy import after
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
 
     from store.dead_letters import Refused
     from store.metrics import StoreMetrics
-    from store.mongo.client import Collection, Database
+    from store.mongo.client import Collection, Database, Session
     from store.mongo.policies import Policies
     from store.retention.policy import Policy
     from store.settings import StoreSettings
@@ -106,9 +108,11 @@ class MongoDeadLetters:
         options: dict[str, Any] = {"write_concern": DURABLE, "read_concern": ReadConcern("majority")}
         self._letters: Collection = database[DEAD_LETTERS].with_options(**options)
         self._bodies: Collection = database[DEAD_LETTER_BODIES].with_options(**options)
-        self._untrimmed: dict[str, tuple[int, int]] = {}
+        self._plain: tuple[Collection, Collection] = (database[DEAD_LETTERS], database[DEAD_LETTER_BODIES])
+        self._holds = MongoHolds(database, settings=settings, metrics=metrics)
+        self._untrimmed: dict[Tenant, tuple[int, int]] = {}
         """Tenant → letters and bytes since it was last trimmed. Absent: not since this process started."""
-        self._trims: dict[str, asyncio.Task[None]] = {}
+        self._trims: dict[Tenant, asyncio.Task[None]] = {}
         self._commits: GroupCommit[_Keeping, str] = GroupCommit(
             self._commit, same=lambda one: one.name, size=lambda one: one.size, settings=settings
         )
@@ -142,7 +146,7 @@ class MongoDeadLetters:
             with self._guarded():
                 await self._bodies.delete_many({"letter": letter_id})
         if done == letter_id:
-            self._trim_sometimes(str(tenant), kept["kept"])
+            self._trim_sometimes(tenant, kept["kept"])
         return done
 
     def _guarded(self) -> AbstractContextManager[None]:
@@ -353,7 +357,7 @@ class MongoDeadLetters:
 
     # --- bounds
 
-    def _trim_sometimes(self, tenant: str, size: int) -> None:
+    def _trim_sometimes(self, tenant: Tenant, size: int) -> None:
         """Trim the tenant in the background when it may be over its bounds."""
         letters, total = self._untrimmed.get(tenant, (self._settings.dead_letters_max, 0))
         self._untrimmed[tenant] = (letters + 1, total + size)
@@ -365,7 +369,7 @@ class MongoDeadLetters:
             self._untrimmed[tenant] = (0, 0)
             self._trims[tenant] = asyncio.ensure_future(self._trim_quietly(tenant))
 
-    async def _trim_quietly(self, tenant: str) -> None:
+    async def _trim_quietly(self, tenant: Tenant) -> None:
         try:
             await self._trim(tenant)
         except ServiceError:
@@ -373,21 +377,26 @@ class MongoDeadLetters:
         finally:
             del self._trims[tenant]
 
-    async def _trim(self, tenant: str) -> None:
-        """Delete the oldest letters beyond the bounds."""
+    async def _trim(self, tenant: Tenant) -> None:
+        """Delete the oldest letters beyond the bounds, unless the tenant is held."""
         with guarded(self._metrics, "trim_dead_letters", seconds=self._seconds):
             # Answered from the index: ids and sizes, newest first.
             heads = await self._letters.find(
-                {"tenant": tenant}, {"_id": 1, "kept": 1}, sort=[("at", -1), ("_id", -1)], hint="newest"
+                {"tenant": str(tenant)}, {"_id": 1, "kept": 1}, sort=[("at", -1), ("_id", -1)], hint="newest"
             ).to_list(None)
         surplus = _surplus(
             heads, count=self._settings.dead_letters_max, size=self._settings.dead_letters_bytes_max
         )
         for start in range(0, len(surplus), TRIM_BATCH):
             batch = surplus[start : start + TRIM_BATCH]
-            with guarded(self._metrics, "trim_dead_letters", seconds=self._seconds):
-                await self._letters.delete_many({"_id": {"$in": batch}, "tenant": tenant})
-                await self._bodies.delete_many({"letter": {"$in": batch}})
+            delete = partial(self._delete, tenant, batch)
+            if not await self._holds.unless_held(tenant, self._clock(), delete):
+                return  # As the sweep: what is held is kept, however much it is.
+
+    async def _delete(self, tenant: Tenant, ids: Sequence[str], session: Session) -> None:
+        letters, bodies = self._plain
+        await letters.delete_many({"_id": {"$in": ids}, "tenant": str(tenant)}, session=session)
+        await bodies.delete_many({"letter": {"$in": ids}}, session=session)
 
     async def drain(self) -> None:
         """See the port."""

@@ -2,6 +2,7 @@
 
 holds  _id (UUID), tenant, kind, subject, reason, placed_at, by, expires_at | null, released_at | null, base,
        ended {by, reason}, patients ["Patient/id" …] that carried the identifier when it was placed
+leases "trims" is written by who places a hold, and by who deletes in between two sweeps
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from store.fhir.issues import Issue
 from store.mongo.guard import guarded
 from store.mongo.indexes import HOLDS, LEASES, RESOURCES
 from store.mongo.lookups import resolve
+from store.mongo.transaction import run
 from store.mongo.view import View
 from store.retention.holds import HOLDS_MAX, Hold, HoldKind, checked
 from store.retention.runs import SWEEP_LEASE
@@ -32,15 +34,16 @@ from store.search.tokens import bare
 from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from store.metrics import StoreMetrics
-    from store.mongo.client import Collection, Database
+    from store.mongo.client import Collection, Database, Session
     from store.search.criteria import SearchQuery
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
 _DURABLE: Final = WriteConcern("majority", j=True)
+_TRIMS: Final = {"_id": "trims"}
 _ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """As the moment of a search: nothing has expired by then, so what has is found as well."""
 _MATCHES_MAX: Final = 100_000
@@ -58,6 +61,9 @@ class MongoHolds:
         self._holds: Collection = database[HOLDS].with_options(**options)
         self._resources: Collection = database[RESOURCES].with_options(**options)
         self._leases: Collection = database[LEASES].with_options(**options)
+        self._client = database.client
+        self._asked: Collection = database[HOLDS]
+        self._guards: Collection = database[LEASES]
 
     # --- placing and ending
 
@@ -89,6 +95,7 @@ class MongoHolds:
             await self._holds.insert_one(document)
             # A sweep's batch that was looked at before has ended by now, or is looked at again.
             await self._leases.update_one({"_id": SWEEP_LEASE}, {"$inc": {"holds": 1}})
+            await self._leases.update_one(_TRIMS, {"$inc": {"holds": 1}}, upsert=True)
 
     async def listed(self, tenant: Tenant | None) -> tuple[Hold, ...]:
         """See the port."""
@@ -118,6 +125,26 @@ class MongoHolds:
         wanted = {**_active(tenant, now), "kind": HoldKind.TENANT.value}
         with guarded(self._metrics, "whole_tenant", seconds=self._seconds):
             return await self._holds.find_one(wanted, {"_id": 1}) is not None
+
+    async def unless_held(
+        self, tenant: Tenant, now: datetime, delete: Callable[[Session], Awaitable[None]]
+    ) -> bool:
+        """Delete something of a tenant, in one transaction, unless all of it is held. Whether it was done.
+
+        A hold that is placed meanwhile waits for the end of this, or makes it look again.
+        """
+        wanted = {**_active(tenant, now), "kind": HoldKind.TENANT.value}
+
+        async def within(session: Session) -> bool:
+            await self._guards.update_one(_TRIMS, {"$inc": {"trims": 1}}, upsert=True, session=session)
+            if await self._asked.find_one(wanted, {"_id": 1}, session=session) is not None:
+                return False
+            await delete(session)
+            return True
+
+        return await run(
+            self._client, lambda open_: open_.run(within), metrics=self._metrics, seconds=self._seconds
+        )
 
     async def held(
         self, tenant: Tenant, documents: Sequence[Mapping[str, Any]], now: datetime

@@ -13,7 +13,9 @@ import pytest
 from store.dead_letters import Event, Refused, State
 from store.fhir.issues import Issue
 from store.mongo.dead_letters import PIECE_BYTES, MongoDeadLetters
+from store.mongo.holds import MongoHolds
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
+from store.retention.holds import Hold, HoldKind
 from store.settings import StoreSettings
 from tests.support.service import Clock
 from tests.support.store import LAB, NOW, OTHER, metrics, mongo_policies
@@ -146,6 +148,37 @@ async def test_the_oldest_go_when_they_take_too_much(database: Database) -> None
         await letters.drain()
     assert [letter.size for letter in (await letters.listed(LAB)).letters] == [2_000_004, 2_000_003]
     assert await database[DEAD_LETTER_BODIES].count_documents({}) == 2
+
+
+def held(**changed: Any) -> Hold:
+    given = {"id": "h1", "tenant": LAB, "kind": HoldKind.TENANT, "subject": "", "reason": "litigation"}
+    return Hold(**{**given, "placed_at": NOW, "by": "tests", **changed})
+
+
+def holds_of(database: Database) -> MongoHolds:
+    return MongoHolds(database, settings=StoreSettings(), metrics=metrics())
+
+
+async def test_none_go_of_a_tenant_that_is_held(database: Database) -> None:
+    clock, holds = Clock(NOW), holds_of(database)
+    letters = store(database, clock, dead_letters_max=10)
+    await holds.add(held(expires_at=NOW + timedelta(days=1)))
+    await holds.add(held(id="h2", tenant=OTHER, kind=HoldKind.PATIENT, subject="Patient/p"))
+
+    async def keep(first: int, last: int) -> dict[str, int]:
+        for number in range(first, last):
+            body = noise(1_100_000) if number == 0 else b"%d" % number
+            for tenant in (LAB, OTHER):
+                await letters.keep(tenant, refused(body, at=NOW + timedelta(seconds=number)))
+                await letters.drain()
+        kept = {name: len((await letters.listed(name, limit=100)).letters) for name in (LAB, OTHER)}
+        return {str(name): count for name, count in kept.items()}
+
+    assert await keep(0, 25) == {str(LAB): 25, str(OTHER): 10}, "a hold on a patient names no letters"
+    assert await database[DEAD_LETTER_BODIES].count_documents({}) == 1
+    clock.move(days=1)
+    assert await keep(25, 26) == {str(LAB): 10, str(OTHER): 10}
+    assert await database[DEAD_LETTER_BODIES].count_documents({}) == 0
 
 
 async def test_a_letter_ends_some_days_after_it_last_came(database: Database) -> None:

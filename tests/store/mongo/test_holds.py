@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from tests.support.fhir import MRN, identified, patient, refers, report, resourc
 from tests.support.store import LAB, NOW, OTHER, metrics, mongo_store, put
 
 if TYPE_CHECKING:
-    from store.mongo.client import Database
+    from store.mongo.client import Database, Session
 
 ANNA = identified(MRN, "A-1")
 BERT = identified(MRN, "B-2")
@@ -177,3 +178,37 @@ async def test_what_names_nothing_is_refused(
     assert refused.value.category is Category.INCORRECT
     assert await holds.listed(None) == ()
     assert all("A-1" not in issue.text for issue in refused.value.issues)
+
+
+async def test_a_hold_waits_for_what_is_being_deleted(database: Database) -> None:
+    """So that nothing goes that was there when the hold was placed."""
+    holds = holds_of(database)
+    placing: list[asyncio.Task[None]] = []
+
+    async def delete(session: Session) -> None:
+        placing.append(asyncio.create_task(holds.add(hold(HoldKind.TENANT))))
+        done, _ = await asyncio.wait(placing, timeout=0.3)
+        assert not done
+        await database[RESOURCES].delete_many({}, session=session)
+
+    assert await holds.unless_held(LAB, NOW, delete)
+    await asyncio.gather(*placing)
+    assert not await holds.unless_held(LAB, NOW, never)
+    assert await holds.unless_held(OTHER, NOW, nothing)
+    await holds.release("h1", now=NOW, by="tests", reason="settled")
+    assert await holds.unless_held(LAB, NOW, nothing)
+
+
+async def never(_: Session) -> None:
+    raise AssertionError
+
+
+async def nothing(_: Session) -> None: ...
+
+
+async def test_only_a_hold_on_the_whole_tenant_forbids_it(database: Database) -> None:
+    holds = holds_of(database)
+    await holds.add(hold(HoldKind.PATIENT, "Patient/a"))
+    await holds.add(hold(HoldKind.TENANT, id="h2", expires_at=NOW + timedelta(days=1)))
+    assert not await holds.unless_held(LAB, NOW, never)
+    assert await holds.unless_held(LAB, NOW + timedelta(days=1), nothing)
