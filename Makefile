@@ -48,6 +48,11 @@ soak-retention: $(DEV) ## Compare many random policies, holds and broken sweeps 
 	@RETENTION_ROUNDS=$(or $(ROUNDS),200) RETENTION_SEED=$(or $(SEED),1) \
 		$(BIN)/python -m pytest tests/store/test_retention_model.py -n 2 $(ARGS)
 
+.PHONY: soak-order
+soak-order: $(DEV) ## Compare many random feeds, in any order and by many senders, with a model (ROUNDS=300 SEED=1)
+	@ORDER_ROUNDS=$(or $(ROUNDS),300) ORDER_SEED=$(or $(SEED),1) \
+		$(BIN)/python -m pytest tests/ingest/test_any_order_http.py -n 2 $(ARGS)
+
 .PHONY: chaos
 chaos: $(DEV) ## Freeze, step down and cut off the database under load (SECONDS=20 for each)
 	@CHAOS_SECONDS=$(or $(SECONDS),20) $(BIN)/python -m pytest tests/api/test_chaos_http.py $(ARGS)

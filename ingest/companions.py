@@ -2,25 +2,28 @@
 
 Patients, orders, specimens, organisations stay whatever a report says. Only what a version that is not
 current refers to is looked at, only where no current resource refers to it, never what was also pushed by
-itself.
+itself. Who takes a companion away looks afterwards whether somebody has come to refer to it, and who refers
+to one looks afterwards whether somebody has taken it away: of two at the same time one sees the other.
 """
 
 from __future__ import annotations
 
-import asyncio
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final
 
-from ingest.decode import glance
+from ingest import filing
+from ingest.decode import decode, glance
+from ingest.prepare import prepare
 from store.fhir.datatypes import Path
 from store.fhir.references import parse
-from store.resources import Gone, Outcome, ResourceKey, Stored
+from store.resources import Outcome, ResourceKey, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
-    from store.resources import Prepared, PutResult, ResourceStore, SourceTime
-    from store.tenancy import Tenant
+    from ingest.push import Pusher
+    from store.resources import Prepared, PutResult, Released, SourceTime
 
 COMPANION_TYPES: Final = frozenset({"Observation", "Media"})
 _POINTERS: Final[Mapping[str, tuple[Path, ...]]] = {
@@ -28,71 +31,100 @@ _POINTERS: Final[Mapping[str, tuple[Path, ...]]] = {
     "Observation": (Path("hasMember"), Path("derivedFrom")),
 }
 """Where a report, or what came along with it, refers to companions."""
-_DEPTH_MAX: Final = 5
-_NEWEST: Final = 2**31
-"""Above every version number."""
+_ROUNDS_MAX: Final = 20
+"""A panel in a panel takes one more; so does whoever interferes."""
 
 
-async def clean_up(
-    store: ResourceStore,
-    tenant: Tenant,
-    results: Mapping[ResourceKey, PutResult],
-    *,
-    sourced: SourceTime,
-    base: str,
-) -> dict[ResourceKey, int]:
-    """How many companions left the current data for each report of a message.
+@dataclass(slots=True)
+class Settled:
+    """What became of companions behind a message."""
 
-    A report that was stored already is looked at again: its first sender may have died before this.
+    gone: dict[ResourceKey, ResourceKey] = field(default_factory=dict)
+    """Those that left the current data, each with the entry that let go of it."""
+    back: dict[ResourceKey, PutResult] = field(default_factory=dict)
+    """Those that came back with the content that the message has."""
+
+
+async def settle(
+    to: Pusher, sent: Sequence[Prepared], results: Mapping[ResourceKey, PutResult], *, sourced: SourceTime
+) -> Settled:
+    """Take away what nothing current refers to any more, bring back what something has come to refer to.
+
+    What was stored already is looked at again: its first sender may have died before this.
     """
-    gone: dict[ResourceKey, int] = {}
-    for key, result in results.items():
-        if key.type != "DiagnosticReport" or result.stored.version == 1:
-            continue
-        left = await _left_behind(store, tenant, result, base)
-        for _ in range(_DEPTH_MAX):
-            free = await store.unreferenced(tenant, sorted(left)) if left else frozenset()
-            retired = await store.retire(tenant, sorted(free), sourced=sourced) if free else frozenset()
-            if not retired:
-                break
-            gone[key] = gone.get(key, 0) + len(retired)
-            past = await asyncio.gather(*(store.preceding(tenant, one, _NEWEST) for one in retired))
-            left = {inner for one in past if one for inner in companions(one, base)}
-    return gone
-
-
-async def revive(
-    store: ResourceStore,
-    tenant: Tenant,
-    sent: Sequence[Prepared],
-    results: Mapping[ResourceKey, PutResult],
-    *,
-    base: str,
-) -> dict[ResourceKey, PutResult]:
-    """Put companions again that came too late only because another report had let go of them."""
-    late = {key for key, result in results.items() if result.outcome is Outcome.STALE}
-    wanted = {
-        inner
-        for key, result in results.items()
-        if key not in late
-        for inner in companions(result.stored, base) & late
-    }
-    gone = [one for one in wanted if isinstance(await store.get(tenant, one), Gone)]
-    again = [replace(one, sourced="") for one in sent if one.key in gone]
-    return {one.stored.key: one for one in await store.put_many(tenant, again)} if again else {}
+    done, told = Settled(), {one.key: one.digest for one in sent}
+    alone = not any(one.companion for one in sent)
+    because = await _left_behind(to, results)
+    left = set(because)
+    wanted = {key for key in results if key.type in COMPANION_TYPES}
+    for turn in range(_ROUNDS_MAX):
+        if not (left or wanted):
+            break
+        back, missed = await _revive(to, wanted, alone=alone and not turn)
+        for prepared, result in back:
+            done.gone.pop(prepared.key, None)
+            if told.get(prepared.key) == prepared.digest:
+                done.back[prepared.key] = result
+        revived = {prepared.key for prepared, _ in back}
+        retired = await _retire(to, left | revived, sourced)
+        for key in retired:
+            done.back.pop(key, None)
+            done.gone[key] = because.setdefault(key, key)
+        left = set()
+        for key, before in retired.items():
+            members = companions(before, to.base) if before else frozenset()
+            because |= dict.fromkeys(members, because[key])
+            left |= members
+        wanted = missed | retired.keys() | {i for _, r in back for i in companions(r.stored, to.base)}
+    return done
 
 
 async def _left_behind(
-    store: ResourceStore, tenant: Tenant, result: PutResult, base: str
-) -> set[ResourceKey]:
-    """What another version of the report refers to, and the current one does not."""
-    put = result.stored
-    if result.outcome is Outcome.STALE:
-        current = await store.get(tenant, put.key)
-        kept = companions(current, base) if isinstance(current, Stored) else frozenset()
-        return set(companions(put, base) - kept)
-    before = await store.preceding(tenant, put.key, put.version)
-    return set(companions(before, base) - companions(put, base)) if before else set()
+    to: Pusher, results: Mapping[ResourceKey, PutResult]
+) -> dict[ResourceKey, ResourceKey]:
+    """What other versions of the entries refer to, and the current ones do not, each with its entry."""
+    because: dict[ResourceKey, ResourceKey] = {}
+    mine = {key: result for key, result in results.items() if key.type in _POINTERS}
+    late = {key: result.stored for key, result in mine.items() if result.outcome is Outcome.STALE}
+    for key, put in late.items():
+        said = companions(put, to.base)
+        current = await to.store.get(to.tenant, key) if said else None
+        kept = companions(current, to.base) if isinstance(current, Stored) else frozenset()
+        because |= dict.fromkeys(said - kept, key)
+    others = {key: result.stored for key, result in mine.items() if key not in late}
+    versions = {key: put.version for key, put in others.items() if put.version > 1}
+    preceding = await to.store.preceding(to.tenant, versions) if versions else {}
+    for key, before in preceding.items():
+        because |= dict.fromkeys(companions(before, to.base) - companions(others[key], to.base), key)
+    return because
+
+
+async def _retire(
+    to: Pusher, keys: AbstractSet[ResourceKey], sourced: SourceTime
+) -> dict[ResourceKey, Stored | None]:
+    """Those of these that left the current data, as they were."""
+    free = await to.store.unreferenced(to.tenant, sorted(keys)) if keys else {}
+    if not free:
+        return {}
+    retired = await to.store.retire(to.tenant, free, sourced=sourced)
+    before = await to.store.preceding(to.tenant, {key: free[key] + 1 for key in retired})
+    return {key: before.get(key) for key in retired}
+
+
+async def _revive(
+    to: Pusher, keys: AbstractSet[ResourceKey], *, alone: bool
+) -> tuple[list[tuple[Prepared, PutResult]], set[ResourceKey]]:
+    """Those of these that came back, and those that somebody changed meanwhile."""
+    released = await to.store.released(to.tenant, sorted(keys), alone=alone) if keys else []
+    again = {one.key: _as_it_was(to, one, companion=not alone) for one in released}
+    results = await filing.put(to, list(again.values()), ()) if again else []
+    back = [(again[result.stored.key], result) for result in results]
+    return back, again.keys() - {prepared.key for prepared, _ in back}
+
+
+def _as_it_was(to: Pusher, one: Released, *, companion: bool) -> Prepared:
+    ready = prepare(decode(one.raw), one.key.id, base=to.base, companion=True)
+    return replace(ready.prepared, sourced=one.sourced, companion=companion, revives=one.number)
 
 
 def companions(stored: Stored, base: str) -> frozenset[ResourceKey]:

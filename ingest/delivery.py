@@ -6,22 +6,22 @@ cannot be kept refuses the message. Strict: any deviation refuses the message, w
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest import filing
 from ingest.bundles import BundleEntry, at_entry
-from ingest.companions import COMPANION_TYPES, clean_up, revive
+from ingest.companions import COMPANION_TYPES, settle
 from ingest.messages import MAIN, place, read_message
 from ingest.prepare import Ready, prepare
 from ingest.push import Pushed, check_scope
 from ingest.source_time import message_time, source_time
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ingest.messages import Message
     from ingest.push import Pusher
@@ -59,10 +59,10 @@ async def message(
     unique = {ready.prepared.key: ready.prepared for ready in dated if isinstance(ready, Ready)}
     ordered = sorted(unique.values(), key=lambda one: one.key.type == "DiagnosticReport")
     results = {result.stored.key: result for result in await filing.put(to, ordered, filed.files)}
-    if any(result.outcome is Outcome.STALE for result in results.values()):
-        results |= await revive(to.store, to.tenant, ordered, results, base=to.base)
     latest = max((one.sourced for one in ordered), default="")
-    gone = await clean_up(to.store, to.tenant, results, sourced=latest, base=to.base)
+    settled = await settle(to, ordered, results, sourced=latest)
+    results |= settled.back
+    gone = Counter(settled.gone.values())
     dated = await _letters(to, placed, dated)
     envelope = (*read.tolerances, *filed.tolerances)
     return [_delivered(to, one, results, gone, envelope if n == 0 else ()) for n, one in enumerate(dated)]
@@ -92,7 +92,7 @@ def _delivered(
     to: Pusher,
     ready: Ready | ServiceError,
     results: dict[ResourceKey, PutResult],
-    gone: dict[ResourceKey, int],
+    gone: Mapping[ResourceKey, int],
     envelope: tuple[str, ...],
 ) -> Delivered:
     if isinstance(ready, ServiceError):

@@ -16,7 +16,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from store.fhir.instants import Interval
     from store.idempotency import Remembered, Slot
@@ -97,6 +97,8 @@ class Prepared:
     """When the source says that it is from; an older one than what is stored answers `Outcome.STALE`."""
     companion: bool = False
     """It came along with a report, and may leave the current data when no report refers to it any more."""
+    revives: int | None = None
+    """It comes back from the history as this version, or, when that number is taken, not at all."""
 
 
 class Outcome(StrEnum):
@@ -146,6 +148,17 @@ class Deletion(NamedTuple):
     only_version: int | None = None
     sourced: SourceTime = ""
     """When the source says that it was deleted: what is newer by the source's own time stays."""
+
+
+class Released(NamedTuple):
+    """A companion that left the current data with a version of a report, and should not have."""
+
+    key: ResourceKey
+    number: int
+    """The version that it will be when it comes back."""
+    raw: bytes
+    """Of its newest content, by the source's time."""
+    sourced: SourceTime
 
 
 def present(found: Stored | Gone | None) -> Stored:
@@ -255,6 +268,7 @@ class ResourceStore(Protocol):
     async def put_many(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult]:
         """Store each one; returns when all are journaled on a majority. Same order as given.
 
+        One that `revives` and comes too late for that is not stored and has no result.
         Raises ServiceError `unavailable` or `timeout` when that is not certain: sending the same
         again is then safe, for identical content makes no new version.
         """
@@ -287,16 +301,32 @@ class ResourceStore(Protocol):
         Raises ServiceError `precondition` when `only_version` is given and not the current one.
         """
 
-    async def preceding(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | None:
-        """What was current before this version; None when nothing was, or it was a deletion."""
+    async def preceding(
+        self, tenant: Tenant, versions: Mapping[ResourceKey, int]
+    ) -> dict[ResourceKey, Stored]:
+        """What was current before these versions; where nothing was, or it was a deletion, it is left out."""
 
-    async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> frozenset[ResourceKey]:
-        """Those that came along with a report and that no current resource of their patient refers to."""
+    async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
+        """Those that came along with a report and that no current resource of their patient refers to.
+
+        With the version that was current before anybody was asked.
+        """
 
     async def retire(
-        self, tenant: Tenant, keys: Sequence[ResourceKey], *, sourced: SourceTime
+        self, tenant: Tenant, versions: Mapping[ResourceKey, int], *, sourced: SourceTime
     ) -> frozenset[ResourceKey]:
-        """Delete companions unless their source confirmed them after this time. Those that went."""
+        """Delete companions that are still at these versions, for what a source said at this time.
+
+        Those that went. Whoever retires asks afterwards which of them are `released`.
+        """
+
+    async def released(
+        self, tenant: Tenant, keys: Sequence[ResourceKey], *, alone: bool = False
+    ) -> list[Released]:
+        """Those that were retired though something current of their patient refers to them by now.
+
+        With `alone` all that were retired: they have been pushed by themselves.
+        """
 
     async def identified(
         self, tenant: Tenant, wanted: Sequence[Identified]

@@ -45,6 +45,7 @@ from store.mongo.steps import (
     Write,
     changing_among,
     failure_of,
+    held,
     operation_of,
     step_of,
     superseding_among,
@@ -79,6 +80,7 @@ if TYPE_CHECKING:
         OutdatedBatch,
         Prepared,
         Reindexed,
+        Released,
         SourceTime,
         Unit,
     )
@@ -172,6 +174,7 @@ class MongoResources:
         """Wait for the group commits under way, and begin no more searches."""
         await self._announcements.drain()
         await self._commits.drain()
+        await self._orphans.drain()
         self._committing.shutdown(wait=False)
         self._transacting.shutdown(wait=False)
         self._searches.close()
@@ -219,10 +222,13 @@ class MongoResources:
         return done if isinstance(done, Gone) else None
 
     async def retire(
-        self, tenant: Tenant, keys: Sequence[ResourceKey], *, sourced: SourceTime
+        self, tenant: Tenant, versions: Mapping[ResourceKey, int], *, sourced: SourceTime
     ) -> frozenset[ResourceKey]:
         """See the port."""
-        writes = [write_of(tenant, Deletion(one))._replace(retiring=sourced) for one in keys]
+        writes = [
+            write_of(tenant, Deletion(key, version))._replace(retiring=sourced)
+            for key, version in sorted(versions.items())
+        ]
         done = await self._commits.submit(writes)
         return frozenset(one.key for one in done if isinstance(one, Gone))
 
@@ -289,7 +295,8 @@ class MongoResources:
         ids = [write.id for write in writes]
         cursor = resources.find({"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1, session=session)
         current = {document["_id"]: document for document in cursor}
-        steps = {write.id: step_of(write, current.get(write.id), turn) for write in writes}
+        read = {write.id: current.get(write.id) for write in writes}
+        steps = {w.id: held(step_of(w, read[w.id], turn), read[w.id], turn.now) for w in writes}
         steps |= self._settle([w for w in writes if steps[w.id].late], current, turn, session=session)
         changing = changing_among(steps)
         refused = any(isinstance(step.result, ServiceError) for step in steps.values())
@@ -539,13 +546,21 @@ class MongoResources:
                         found[one] = found.get(one, frozenset()) | {document["id"]}
         return found
 
-    async def preceding(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | None:
+    async def preceding(
+        self, tenant: Tenant, versions: Mapping[ResourceKey, int]
+    ) -> dict[ResourceKey, Stored]:
         """See the port."""
-        return await self._orphans.preceding(tenant, key, version)
+        return await self._orphans.preceding(tenant, versions)
 
-    async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> frozenset[ResourceKey]:
+    async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
         """See the port."""
         return await self._orphans.unreferenced(tenant, keys)
+
+    async def released(
+        self, tenant: Tenant, keys: Sequence[ResourceKey], *, alone: bool = False
+    ) -> list[Released]:
+        """See the port."""
+        return await self._orphans.released(tenant, keys, alone=alone)
 
     async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
         """See the port."""

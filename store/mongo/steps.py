@@ -16,11 +16,11 @@ from store.fhir.issues import Issue
 from store.mongo.documents import DOCUMENT_BYTES_MAX, LASTING, to_document, to_tombstone, updated_of
 from store.mongo.superseded import (
     EXTRAS,
+    awaits,
     carried,
     confirmed,
     is_late,
     latest_of,
-    may_retire,
     next_version,
     standing,
 )
@@ -63,7 +63,7 @@ class Write(NamedTuple):
     prepared: Prepared | None
     only_version: int | None
     retiring: SourceTime | None = None
-    """Delete only a companion that its source did not confirm after this time."""
+    """Delete only a companion, for what a source said at this time."""
     sourced: SourceTime = ""
     """When its source deleted it."""
 
@@ -105,7 +105,9 @@ def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
     return Write(name, tenant, one.key, prepared, one.only_version, sourced=sourced)
 
 
-def step_of(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, arrival: bool = False) -> Step:
+def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
+    write: Write, current: Mapping[str, Any] | None, turn: Turn, *, arrival: bool = False
+) -> Step:
     """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""
     now, policy = turn.now, turn.policy(write.tenant)
     # What has expired is as good as deleted: nobody can read it any more.
@@ -116,7 +118,7 @@ def step_of(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, arri
     number = next_version(current)
     if not _matches(write.only_version, None if deleted or not current else version):
         issue = _NONE_THERE if write.only_version == ANY_VERSION else _OTHER_VERSION
-        return Step(ServiceError(Category.PRECONDITION, issue))
+        return Step(None if write.retiring is not None else ServiceError(Category.PRECONDITION, issue))
     if write.prepared is None:
         return _deletion(write, current, turn, deleted=deleted)
     if current and write.prepared.only_once:
@@ -130,12 +132,17 @@ def step_of(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, arri
             return Step(
                 PutResult(Outcome.UNCHANGED, same), None, replaces, confirmed(current, write.prepared)
             )
-    if current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
+    revives = write.prepared.revives
+    if revives is not None and not awaits(current, revives):
+        return Step(None)
+    if revives is None and current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
         return Step(None, late=True)
     # What comes back after its end is another: what needed it then says nothing of it.
     needed = current.get("needed_until") if current and not deleted else None
     document = to_document(write.tenant, write.prepared, number, updated, policy=policy, needed=needed)
-    document |= carried(current, write.prepared.sourced, companion=write.prepared.companion)
+    # What comes back is as old as it was: its time is not that of what had let it go.
+    before_it = current if revives is None else None
+    document |= carried(before_it, write.prepared.sourced, companion=write.prepared.companion)
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
         # Found out by the driver, it would fail the whole group.
         return Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
@@ -150,7 +157,7 @@ def _deletion(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, de
     """What it means that one is to be deleted."""
     if current is None or deleted:
         return Step(Gone(write.key, current["version"], updated_of(current)) if current else None)
-    if write.retiring is not None and not may_retire(current, write.retiring):
+    if write.retiring is not None and not current.get("companion"):
         return Step(None)
     # The first evidence is all that is known of a deletion.
     if write.sourced and current.get("sourced", "").partition(" ")[0] > write.sourced:
@@ -172,6 +179,17 @@ def _moment(current: Mapping[str, Any] | None, now: datetime) -> datetime:
 def _matches(wanted: int | None, version: int | None) -> bool:
     """Whether an `If-Match` holds for the version that is current, if one is."""
     return wanted is None or (version is not None and wanted in (ANY_VERSION, version))
+
+
+def held(step: Step, current: Mapping[str, Any] | None, now: datetime) -> Step:
+    """Within a transaction an unchanged companion is written all the same.
+
+    Who retires it meanwhile then meets a write conflict, for the transaction cannot see it.
+    """
+    unchanged = isinstance(step.result, PutResult) and step.result.outcome is Outcome.UNCHANGED
+    if not unchanged or current is None or not current.get("companion"):
+        return step
+    return step._replace(touch={**(step.touch or {}), "held_at": now})
 
 
 def changing_among(steps: Mapping[str, Step]) -> dict[str, Step]:

@@ -1,4 +1,4 @@
-"""What comes after something newer, by the source's own time: kept in the history, never current.
+"""What comes after something newer, by the source's own time: kept in the history, and not current.
 
 A resource's document says what its source says of the time (`sourced`) and, once something came late, the
 last version number and moment given out (`last`), since those of the history count on. Whoever writes does
@@ -21,13 +21,14 @@ from store.mongo.indexes import HISTORY, RESOURCES
 from store.resources import Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from pymongo.client_session import ClientSession
+    from pymongo.collection import Collection as Plain
     from pymongo.write_concern import WriteConcern
 
-    from store.mongo.client import Collection, Database, Session
+    from store.mongo.client import Collection, Database, Document, Session
     from store.resources import Prepared, ResourceKey, SourceTime
     from store.retention.policy import Policy
     from store.tenancy import Tenant
@@ -92,6 +93,7 @@ class Superseded:
         for name, (one, document) in new.items():
             stored = Stored(one.prepared.key, document["version"], updated_of(document), document["raw"])
             done[name] = PutResult(Outcome.STALE, stored)
+        self._keep_alone([one for name, one in late.items() if done[name] is not Kept.NOT], session)
         return done
 
     async def end(
@@ -116,14 +118,39 @@ class Superseded:
         ]
         named = {(*one.prepared.key, one.prepared.digest): name for name, one in late.items()}
         found: dict[str, PutResult] = {}
-        fields = {**READ, "type": 1, "id": 1, "digest": 1}
+        confirmed: dict[str, UpdateOne] = {}
+        fields = {**READ, "_id": 1, "type": 1, "id": 1, "digest": 1, "sourced": 1}
         cursor = seen.find({"$or": contents}, fields, sort=[("version", 1)], session=session)
         for document in cursor:
             name = named[document["type"], document["id"], document["digest"]]
-            stored = from_document(late[name].prepared.key, document)
+            prepared = late[name].prepared
+            stored = from_document(prepared.key, document)
             if isinstance(stored, Stored):
                 found[name] = PutResult(Outcome.STALE, stored)
+                confirmed.pop(name, None)
+                if document.get("sourced", "") < prepared.sourced:
+                    # As for what is current: else what lies between would be its newest content.
+                    later = {"$max": {"sourced": prepared.sourced}}
+                    confirmed[name] = UpdateOne({"_id": document["_id"]}, later)
+        if confirmed:
+            self._writing(self._history, session).bulk_write(
+                list(confirmed.values()), ordered=False, session=session
+            )
         return found
+
+    def _keep_alone(self, late: Iterable[Late], session: ClientSession | None) -> None:
+        """What was pushed by itself as well, however late, does not leave with a report any more."""
+        alone = [
+            UpdateOne({"_id": one.id, "companion": True, "deleted": None}, {"$set": {"companion": False}})
+            for one in late
+            if one.current.get("companion") and not one.prepared.companion
+        ]
+        if alone:
+            self._writing(self._resources, session).bulk_write(alone, ordered=False, session=session)
+
+    def _writing(self, collection: Plain[Document], session: ClientSession | None) -> Plain[Document]:
+        """Durable by itself, or with its transaction."""
+        return collection if session is not None else collection.with_options(write_concern=self._durable)
 
     def _insert(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: ClientSession | None) -> bool:
         """All or none: the numbers are taken where the current versions are, under their conditions."""
@@ -225,6 +252,8 @@ def confirmed(current: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
     return {**({"sourced": prepared.sourced} if later else {}), **({"companion": False} if alone else {})}
 
 
-def may_retire(current: Mapping[str, Any], sourced: SourceTime) -> bool:
-    """Whether a companion may leave the current data for what its report said at this time."""
-    return bool(current.get("companion")) and (not sourced or current.get("sourced", "") <= sourced)
+def awaits(current: Mapping[str, Any] | None, number: int) -> bool:
+    """Whether this is a companion that was retired, and would come back as this version."""
+    if current is None or not (current.get("deleted") and current.get("companion")):
+        return False
+    return next_version(current) == number

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from ingest import companions
 from ingest import delivery as delivering
 from store.errors import Category, ServiceError
 from store.tenancy import SearchScope
@@ -13,6 +16,9 @@ from tests.support.feed import at, delivery, observation, said_of, send, state
 from tests.support.fhir import coded, identified, message, refers, report, resource
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from store.resources import ResourceKey
     from tests.support.service import Answer, Service
 
 AMEND = "DiagnosticReport/$diagnosticreport-amend"
@@ -104,6 +110,130 @@ async def test_what_was_pushed_by_itself_stays(lab: Service) -> None:
     assert await statuses(lab, path_of(first, 2)) == [200]
 
 
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+async def test_what_was_pushed_by_itself_stays_however_late(lab: Service, order: tuple[int, ...]) -> None:
+    alone = message(
+        observation("a"), resource("Patient", "p", identifier=[identified("urn:example:mrn", "p")])
+    )
+    sent = [
+        {**alone, "timestamp": at(1)},
+        delivery("r", observation("a", value="newest"), time=at(2)),
+        delivery("r", time=at(3)),
+    ]
+    for n in order:
+        await send(lab, sent[n])
+    assert (await state(lab))["Observation a"]["valueString"] == "newest"
+
+
+async def test_members_that_a_newer_panel_drops_leave(lab: Service) -> None:
+    both, one = (
+        observation("panel", hasMember=[refers(f"Observation/{name}") for name in names])
+        for names in ("xy", "y")
+    )
+    first = await send(lab, delivery("r", both, observation("x"), observation("y"), time=at(1)))
+    amended = await send(lab, delivery("r", one, observation("y"), time=at(2)))
+    assert "1 resources" in said_of(amended, 2)
+    assert await statuses(lab, path_of(first, 3), path_of(first, 4)) == [410, 200]
+
+
+async def test_members_of_a_panel_that_comes_late_do_not_stay(lab: Service) -> None:
+    panel = observation("panel", hasMember=[refers("Observation/x")])
+    await send(lab, delivery("r", observation("panel"), time=at(2)))
+    late = await send(lab, delivery("r", panel, observation("x"), time=at(1)))
+    assert await statuses(lab, path_of(late, 2), path_of(late, 3)) == [200, 410]
+
+
+async def test_a_panel_comes_back_with_its_members(lab: Service) -> None:
+    panel = observation("panel", hasMember=[refers("Observation/x")])
+    first = await send(lab, delivery("r", panel, observation("x"), time=at(1)))
+    await send(lab, delivery("r", time=at(9)))
+    assert await statuses(lab, path_of(first, 2), path_of(first, 3)) == [410, 410]
+    await send(lab, delivery("other", panel, observation("x"), time=at(2)))
+    assert await statuses(lab, path_of(first, 2), path_of(first, 3)) == [200, 200]
+
+
+MOMENTS = ("unreferenced", "retire", "preceding")
+"""Verbs of the store between which an amendment looks and acts."""
+
+
+@pytest.mark.parametrize("moment", MOMENTS)
+@pytest.mark.parametrize("behind", [False, True], ids=["before", "behind"])
+@pytest.mark.parametrize("headers", [{}, {"idempotency-key": "k"}], ids=["plain", "keyed"])
+async def test_whoever_refers_to_it_meanwhile_keeps_it(
+    lab: Service,
+    monkeypatch: pytest.MonkeyPatch,
+    moment: str,
+    headers: dict[str, str],
+    *,
+    behind: bool,
+) -> None:
+    """Another report comes to refer to an observation while an amendment lets go of it."""
+    shared = observation("a")
+    first = await send(lab, delivery("r", shared, time=at(1)))
+    verb = getattr(lab.resources, moment)
+
+    async def meanwhile(*given: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        found = await verb(*given, **named) if behind else None
+        await send(lab, delivery("other", shared, time=at(1)), **headers)
+        return found if behind else await verb(*given, **named)
+
+    monkeypatch.setattr(lab.resources, moment, meanwhile)
+    await send(lab, delivery("r", time=at(2)), AMEND)
+    assert await statuses(lab, path_of(first, 2)) == [200]
+    assert "dangling" not in str(await state(lab))
+
+
+async def test_an_amendment_that_looked_before_another_report_was_stored(
+    lab: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other put an observation that was unchanged, which leaves no trace: it looks behind itself."""
+    shared = observation("a")
+    first = await send(lab, delivery("r", shared, time=at(1)))
+    settle = companions.settle
+
+    async def free(_: object, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
+        return dict.fromkeys(keys, 1)
+
+    async def nothing(*_: object, **__: object) -> list[Any]:
+        return []
+
+    async def meanwhile(*given: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        with monkeypatch.context() as early:
+            early.setattr(lab.resources, "unreferenced", free)
+            early.setattr(lab.resources, "released", nothing)
+            await send(lab, delivery("r", time=at(2)), AMEND)
+        assert await statuses(lab, path_of(first, 2)) == [410]
+        return await settle(*given, **named)
+
+    monkeypatch.setattr(delivering, "settle", meanwhile)
+    await send(lab, delivery("other", shared, time=at(1)))
+    assert await statuses(lab, path_of(first, 2)) == [200]
+
+
+async def test_an_amendment_waits_for_a_transaction_that_refers_to_what_it_would_take_away(
+    lab: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shared = observation("a")
+    first = await send(lab, delivery("r", shared, time=at(1)))
+    settle = companions.settle
+    amending: list[asyncio.Task[Answer]] = []
+
+    async def meanwhile(*given: Any, **named: Any) -> Any:
+        monkeypatch.undo()
+        amending.append(asyncio.create_task(send(lab, delivery("r", time=at(2)), AMEND)))
+        await asyncio.wait(amending, timeout=0.5)
+        return await settle(*given, **named)
+
+    monkeypatch.setattr(delivering, "settle", meanwhile)
+    keyed = {"idempotency-key": "k"}
+    assert (await send(lab, delivery("other", shared, time=at(1)), **keyed)).status == 200
+    [amended] = await asyncio.gather(*amending)
+    assert amended.status == 200
+    assert await statuses(lab, path_of(first, 2)) == [200]
+
+
 async def test_what_a_client_put_afterwards_stays(lab: Service) -> None:
     first = await send(lab, delivery("r", observation("a"), time=at(1)))
     stored = (await lab.get(path_of(first, 2))).body
@@ -149,7 +279,7 @@ async def test_a_clean_up_that_did_not_happen_is_made_up_for_when_the_message_co
         raise ServiceError(Category.UNAVAILABLE)
 
     with monkeypatch.context() as broken:
-        broken.setattr(delivering, "clean_up", died)
+        broken.setattr(delivering, "settle", died)
         assert (await send(lab, sent)).status == 503
     assert await statuses(lab, path_of(first, 2)) == [200]
     again = await send(lab, sent)

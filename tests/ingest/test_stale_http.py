@@ -205,3 +205,45 @@ async def test_a_report_that_comes_late_gets_back_what_another_had_let_go(servic
     [result] = (await current(service, answer))["result"]
     assert (await service.get(result["reference"])).status == 200
     assert result == refers(result["reference"])
+
+
+async def test_what_comes_back_is_the_newest_content_whatever_came_last(service: Service) -> None:
+    lab = await service.new_tenant(search_scope=SearchScope.ANY)
+    await send(lab, delivery("r1", observation("o", value="old"), time=at(1)))
+    await send(lab, delivery("r1", observation("o", value="newest"), time=at(3)))
+    await send(lab, delivery("r1", time=at(9), conclusion="without"))
+    await send(lab, delivery("r2", observation("o", value="between"), time=at(2)))
+    assert (await state(lab))["Observation o"]["valueString"] == "newest"
+
+
+async def test_what_came_back_is_as_old_as_its_content(service: Service) -> None:
+    """Not as new as the report that had let go of it: what is newer than the content counts."""
+    lab = await service.new_tenant(search_scope=SearchScope.ANY)
+    await send(lab, delivery("r1", observation("o", value="first"), time=at(1)))
+    await send(lab, delivery("r1", time=at(9), conclusion="without"))
+    await send(lab, delivery("r2", observation("o", value="first"), time=at(2)))
+    await send(lab, delivery("r2", observation("o", value="corrected"), time=at(3)))
+    assert (await state(lab))["Observation o"]["valueString"] == "corrected"
+    await send(lab, delivery("r2", time=at(4), conclusion="without"))
+    assert "Observation o" not in await state(lab)
+
+
+async def test_a_late_content_that_is_confirmed_later_is_newer_than_what_lies_between(
+    service: Service,
+) -> None:
+    lab = await service.new_tenant(search_scope=SearchScope.ANY)
+    await send(lab, delivery("r1", observation("o", value="x"), time=at(1)))
+    await send(lab, delivery("r1", time=at(9), conclusion="without"))
+    for minute, value in ((5, "z"), (7, "x")):
+        await send(lab, delivery("r1", observation("o", value=value), time=at(minute)))
+    await send(lab, delivery("r2", observation("o", value="x"), time=at(1)))
+    assert (await state(lab))["Observation o"]["valueString"] == "x"
+
+
+async def test_a_late_report_does_not_undo_the_deletion_of_its_observation(service: Service) -> None:
+    lab = await service.new_tenant(search_scope=SearchScope.ANY)
+    first = await send(lab, delivery("r1", observation("o", value="x"), time=at(5)))
+    path = "/".join(location(first, 2).partition("/_history/")[0].split("/")[-2:])
+    assert (await lab.delete(path)).status == 204
+    await send(lab, delivery("r2", observation("o", value="x"), time=at(3)))
+    assert (await lab.get(path)).status == 410
