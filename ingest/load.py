@@ -19,6 +19,7 @@ from typing_extensions import override
 
 from ingest import delivery, push
 from ingest.bundles import entries_of, relative
+from ingest.claims import Claims, claims, differ
 from ingest.decode import decode
 from ingest.files import pieces
 from ingest.handlers import answer_bundle
@@ -107,6 +108,16 @@ class Result(NamedTuple):
         return self.counts.keys() == {"refused"} and all(issue["code"] == "not-found" for issue in issues)
 
 
+class Work(NamedTuple):
+    """One body to load."""
+
+    name: str
+    """Of its file, in the journal."""
+    piece: Piece
+    body: bytes
+    claims: Claims
+
+
 class Watcher(Protocol):
     """Who is told as a load goes on."""
 
@@ -134,12 +145,12 @@ class Load:
     """Our own path, when the origin before it is not known: a body that holds it cannot be indexed right."""
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
-    _under_way: set[asyncio.Task[None]] = field(default_factory=set)
+    _under_way: dict[asyncio.Task[None], Claims] = field(default_factory=dict)
     _bytes: int = 0
     _retrying: asyncio.Lock = field(default_factory=asyncio.Lock)
     _quickest: float = float("inf")
-    _early: list[tuple[str, Piece, bytes, Result]] = field(default_factory=list)
-    """Refused for want of what may be in a file that is still to come, with the name of their file."""
+    _early: list[Work] = field(default_factory=list)
+    """Refused for want of what may be in a file that is still to come, and what must not overtake those."""
 
     async def run(self, files: Sequence[Source]) -> None:
         """Load all of them. Raises StartupError when the database stays away."""
@@ -165,62 +176,78 @@ class Load:
                     issue = {"code": "structure", "text": piece.fault, "expression": []}
                     self.watcher.loaded(piece, Result(Counter(refused=1), (Refusal(piece.where, (issue,)),)))
                     continue
-                await self._room(len(piece.body))
-                self._bytes += len(piece.body)
-                task = asyncio.create_task(self._piece(name, piece, piece.body))
-                self._under_way.add(task)
-                task.add_done_callback(self._done)
+                await self._start(Work(name, piece, piece.body, self._claims(piece.body)))
+
+    def _claims(self, body: bytes) -> Claims:
+        return {} if self.dry_run else claims(body)
+
+    async def _start(self, work: Work) -> None:
+        """One body, as soon as there is room for it and it overtakes none that writes the same otherwise."""
+        await self._room(len(work.body), work.claims)
+        if self._may_wait(work) and any(differ(work.claims, one.claims) for one in self._early):
+            self._early.append(work)
+            return
+        self._bytes += len(work.body)
+        task = asyncio.create_task(self._piece(work))
+        self._under_way[task] = work.claims
+        task.add_done_callback(self._done)
 
     async def _early_ones(self) -> None:
         """Those that came before what they refer to, in their order, as long as any of them gets in."""
-        left = len(self._early) + 1
+        left, refused = len(self._early) + 1, list[tuple[Work, Result]]()
         while len(self._early) < left:
-            left, waiting, self._early = len(self._early), self._early, []
-            for name, piece, body, _ in waiting:
-                self._answered(name, piece, body, await self._result(piece, body))
-        for name, piece, _, result in self._early:
-            self._loaded(name, piece, result)
+            left, waiting, self._early, refused = len(self._early), self._early, [], []
+            for work in waiting:
+                result = await self._result(work)
+                if result.early:
+                    self._early.append(work)
+                    refused.append((work, result))
+                else:
+                    self._loaded(work, result)
+        for work, result in refused:
+            self._loaded(work, result)
 
-    async def _room(self, size: int, *, all_done: bool = False) -> None:
+    async def _room(self, size: int, mine: Claims = MappingProxyType({}), *, all_done: bool = False) -> None:
         """Wait until one more may start. While a body is tried again none does: order must stay."""
         while True:
             self._raise_failed()
             full = len(self._under_way) >= self.concurrency or self._bytes + size > self.bytes_max
-            if not self._under_way or not (full or all_done or self._retrying.locked()):
+            behind = any(differ(mine, other) for other in self._under_way.values())
+            if not self._under_way or not (full or behind or all_done or self._retrying.locked()):
                 return
             self._freed.clear()
             await self._freed.wait()
 
     def _raise_failed(self) -> None:
         for task in [one for one in self._under_way if one.done()]:
-            self._under_way.discard(task)
+            self._under_way.pop(task)
             task.result()
 
     def _done(self, task: asyncio.Task[None]) -> None:
         if task.cancelled() or task.exception() is None:
-            self._under_way.discard(task)
+            self._under_way.pop(task, None)
         self._freed.set()
 
-    async def _piece(self, name: str, piece: Piece, body: bytes) -> None:
+    async def _piece(self, work: Work) -> None:
         try:
-            result = await self._result(piece, body)
+            result = await self._result(work)
         finally:
-            self._bytes -= len(body)
-        self._answered(name, piece, body, result)
-
-    def _answered(self, name: str, piece: Piece, body: bytes, result: Result) -> None:
-        room = EARLY_BYTES_MAX - sum(len(one[2]) for one in self._early)
-        if result.early and not self.dry_run and len(body) <= room:
-            self._early.append((name, piece, body, result))
+            self._bytes -= len(work.body)
+        if result.early and not self.dry_run and self._may_wait(work):
+            self._early.append(work)
         else:
-            self._loaded(name, piece, result)
+            self._loaded(work, result)
 
-    def _loaded(self, name: str, piece: Piece, result: Result) -> None:
+    def _may_wait(self, work: Work) -> bool:
+        return len(work.body) <= EARLY_BYTES_MAX - sum(len(one.body) for one in self._early)
+
+    def _loaded(self, work: Work, result: Result) -> None:
         if self.journal is not None and not result.refusals and not self.dry_run:
-            self.journal.add(name, piece, result.counts)
-        self.watcher.loaded(piece, result)
+            self.journal.add(work.name, work.piece, result.counts)
+        self.watcher.loaded(work.piece, result)
 
-    async def _result(self, piece: Piece, body: bytes) -> Result:
+    async def _result(self, work: Work) -> Result:
+        piece, body = work.piece, work.body
         if self.ours is not None and self.ours in body:
             error = ServiceError(Category.UNPROCESSABLE, _NO_BASE)
             return Result(Counter(refused=1), (refusal(piece.where, error),))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import Counter
 from dataclasses import dataclass, field, replace
@@ -17,6 +18,7 @@ from ingest.metrics import IngestMetrics
 from ingest.push import Pusher
 from ingest.settings import IngestSettings
 from store.errors import Category, ServiceError, StartupError
+from store.resources import ResourceKey, Stored
 from store.search.parse import Limits
 from tests.support.fhir import report
 from tests.support.store import BASE, LAB, NOW, mongo_store
@@ -146,6 +148,49 @@ async def test_what_comes_before_that_to_which_it_refers_is_tried_again_at_the_e
     assert job.watcher.counts == Counter(created=4, refused=1)
 
 
+class _Slowly:
+    """Files that take their time, as long ones do."""
+
+    async def put(self, *_: object) -> None:
+        for _turn in range(200):
+            await asyncio.sleep(0)
+
+    async def keep(self, *_: object) -> None: ...
+
+
+SLOWLY: Any = _Slowly()
+
+
+async def test_a_later_line_wins_though_a_document_before_it_takes_its_time(
+    database: Database, tmp_path: Path
+) -> None:
+    document = {"contentType": "text/plain", "data": "QUJD" * 100_000}
+    lines = [report("r", conclusion="earlier", presentedForm=[document]), report("r", conclusion="later")]
+    store = mongo_store(database)
+    job = loading(store)
+    await replace(job, to=job.to._replace(attachments=SLOWLY)).run(file_of(tmp_path, *lines))
+    kept = await store.get(LAB, ResourceKey("DiagnosticReport", "r"))
+    assert isinstance(kept, Stored)
+    assert b'"conclusion":"later"' in kept.raw
+
+
+@pytest.mark.parametrize("concurrency", [1, 8])
+async def test_a_later_line_wins_though_the_one_before_is_tried_again_at_the_end(
+    database: Database, tmp_path: Path, concurrency: int
+) -> None:
+    early = practitioner(1, after=3)
+    request = {"method": "PUT", "url": "DiagnosticReport/r"}
+    early["entry"].append({"resource": report("r", conclusion="earlier"), "request": request})
+    store = mongo_store(database)
+    job = loading(store, concurrency=concurrency)
+    await job.run(file_of(tmp_path, early, report("r", conclusion="later"), practitioner(3), report("s")))
+    kept = await store.get(LAB, ResourceKey("DiagnosticReport", "r"))
+    assert isinstance(kept, Stored)
+    assert b'"conclusion":"later"' in kept.raw
+    assert isinstance(job.watcher, Notes)
+    assert job.watcher.counts == Counter(created=4, replaced=1)
+
+
 async def test_only_so_much_waits_for_what_it_refers_to(
     database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -171,8 +216,6 @@ async def test_no_more_than_so_many_bodies_and_bytes_are_under_way(tmp_path: Pat
         at_once = most = 0
 
         async def put_many(self, tenant: Tenant, resources: list[Prepared]) -> list[PutResult]:
-            import asyncio  # noqa: PLC0415
-
             self.at_once += 1
             self.most = max(self.most, self.at_once)
             await asyncio.sleep(0)

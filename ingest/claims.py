@@ -1,0 +1,82 @@
+"""Which resources a body of a load writes, and what it makes of each: two that differ must keep their order.
+
+Pure. What comes to the same may come in any order, so that files which repeat an organisation need not wait
+for one another. Messages have the order of their source's time, and claim nothing.
+"""
+
+from __future__ import annotations
+
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ingest.decode import decode, glance
+from ingest.stamp import dump
+from store.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from store.fhir.datatypes import Json, JsonObject
+
+Claims: TypeAlias = "Mapping[str, bytes]"
+"""`Type/id`, or the condition of a write → a digest of what is written."""
+_READING: Final = frozenset({"GET", "HEAD"})
+
+
+def claims(body: bytes) -> Claims:
+    """What a body claims, whatever may be wrong with it; what no name is known of is left out."""
+    try:
+        seen: Json = glance(body)
+        if not isinstance(seen, dict):
+            return {}
+        if seen.get("resourceType") != "Bundle":
+            return {name: _digest(body) for name, _ in _named(seen, None)}
+        return _of_bundle(decode(body))  # Every digit counts.
+    except ServiceError:
+        return {}  # It is refused, and writes nothing.
+
+
+def differ(one: Claims, other: Claims) -> bool:
+    """Whether both write a resource, and not the same."""
+    if len(other) < len(one):
+        one, other = other, one
+    return any(other.get(name, digest) != digest for name, digest in one.items())
+
+
+def _of_bundle(bundle: JsonObject) -> Claims:
+    entries = bundle.get("entry")
+    if bundle.get("type") == "message" or not isinstance(entries, list):
+        return {}
+    claimed: dict[str, bytes] = {}
+    for entry in entries:
+        for name, content in _of_entry(entry) if isinstance(entry, dict) else ():
+            # Of two in one body each stands for both.
+            claimed[name] = _digest(claimed.get(name, b"") + dump(content))
+    return claimed
+
+
+def _of_entry(entry: JsonObject) -> Iterator[tuple[str, Json]]:
+    resource, request = entry.get("resource"), entry.get("request")
+    if not isinstance(request, dict):
+        if isinstance(resource, dict):
+            yield from _named(resource, entry.get("fullUrl"))
+        return
+    method, url, condition = (request.get(name) for name in ("method", "url", "ifNoneExist"))
+    if not isinstance(url, str) or method in _READING:
+        return
+    if method != "POST":
+        yield url, [method, resource]
+    elif isinstance(condition, str):
+        yield f"{url}?{condition}", [method, resource]
+
+
+def _named(resource: JsonObject, full_url: Json) -> Iterator[tuple[str, Json]]:
+    own = resource.get("id")
+    if not isinstance(own, str) and isinstance(full_url, str):
+        own = full_url.removeprefix("urn:uuid:").lower()
+    if isinstance(own, str):
+        yield f"{resource.get('resourceType')}/{own}", ["PUT", resource]
+
+
+def _digest(content: bytes) -> bytes:
+    return blake2b(content, digest_size=16).digest()
