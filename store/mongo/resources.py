@@ -53,7 +53,7 @@ from store.mongo.steps import (
 )
 from store.mongo.superseded import Kept, Late, Superseded
 from store.mongo.ties import Ties
-from store.mongo.transaction import Interfered, Open, OpenCommit, keep, run
+from store.mongo.transaction import Interfered, Open, OpenCommit, keep, pause_behind, run
 from store.resources import Deletion, Gone, Page, PutResult, ResourceKey, Stored
 from store.retention.policy import NEVER
 from store.search.criteria import Moment
@@ -371,6 +371,8 @@ class MongoResources:
                 pending = [write for write in pending if results[write.id] is RACED]
                 if not pending:
                     break
+                if attempt:  # Somebody else is busy with it: in step with them, it would lose each time.
+                    await asyncio.sleep(pause_behind(attempt))
         return [results[write.id] for write in writes]
 
     def _write_together(self, writes: Sequence[Write], turn: Turn, *, again: bool) -> _Attempt:

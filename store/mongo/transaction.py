@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass, field
+from itertools import count
 from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
@@ -117,7 +118,7 @@ async def run(
     `session` is one whose transactions others may have to end; otherwise each attempt has its own.
     """
     seconds = min(seconds, SECONDS_MAX)
-    until, pause = monotonic() + seconds, _PAUSE_SECONDS
+    until, attempts = monotonic() + seconds, count()
     with guarded(metrics, "transaction", seconds=seconds):
         while True:
             try:
@@ -128,12 +129,18 @@ async def run(
                 if not _transient(error):
                     raise
                 reason = error
+            pause = pause_behind(next(attempts))
             if monotonic() + pause >= until:
                 if reason is None or _conflict(reason):
                     raise ServiceError(Category.CONFLICT, _BUSY)
                 raise reason
-            await asyncio.sleep(pause * (0.5 + _RANDOM.random()))
-            pause = min(pause * 2, _PAUSE_SECONDS_MAX)
+            await asyncio.sleep(pause)
+
+
+def pause_behind(attempt: int) -> float:
+    """Seconds until the next one."""
+    longest: float = min(_PAUSE_SECONDS * 2 ** min(attempt, 10), _PAUSE_SECONDS_MAX)
+    return longest * (0.5 + _RANDOM.random())
 
 
 async def _attempt(client: Client, work: Callable[[Open], Awaitable[T]], given: Session | None) -> T:
