@@ -1,8 +1,9 @@
 """When a source says that a resource of its message is from: older evidence never overwrites newer.
 
 The best evidence first: the resource's own `meta.lastUpdated`, the message's `Bundle.timestamp` (or what
-stands for it), `issued`. Two contents are compared by their best one, then by the next. What lies in the
-future is no evidence, else one wrong clock would keep a resource as it is for ever.
+stands for it), `issued`. Two contents are compared by their best one, then by the next; results of one
+time by whether they are settled. What lies in the future is no evidence, else one wrong clock would keep a
+resource as it is for ever.
 """
 
 from __future__ import annotations
@@ -24,6 +25,13 @@ AHEAD_MAX: Final = timedelta(days=1)
 """How far a source's clock may be ahead of ours, wrong zones included."""
 
 
+RESULTS: Final = frozenset({"DiagnosticReport", "Observation"})
+SETTLED: Final = frozenset({"final", "amended", "corrected", "appended", "cancelled", "entered-in-error"})
+"""Statuses behind which a result does not go back to a preliminary one; among them any may follow any."""
+_STAGES: Final = ("!0", "!1")
+"""Not settled, settled. Below every digit: more evidence of the time counts for more."""
+
+
 def message_time(bundle: JsonObject, header: JsonObject | None) -> Json:
     """When the message says it was made; MessageHeader.timestamp is where STU3 had it."""
     held = (
@@ -37,7 +45,11 @@ def message_time(bundle: JsonObject, header: JsonObject | None) -> Json:
 
 def source_time(resource: JsonObject, *, message: Json, now: datetime) -> SourceTime:
     """All the evidence there is, comparable as text."""
-    return " ".join(_instants((_updated(resource), message, resource.get("issued")), now))
+    told = [*_instants((_updated(resource), message, resource.get("issued")), now)]
+    if told and resource.get("resourceType") in RESULTS:
+        status = resource.get("status")
+        told.append(_STAGES[isinstance(status, str) and status in SETTLED])
+    return " ".join(told)
 
 
 def _instants(evidence: tuple[Json, ...], now: datetime) -> Iterator[str]:

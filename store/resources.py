@@ -52,7 +52,8 @@ ANY_VERSION: Final = -1
 
 SourceTime: TypeAlias = str
 """When a source says that a content is from: UTC instants of one width, the best evidence first, joined by
-spaces, so that text compares as time does. Empty: it does not say."""
+spaces, so that text compares as time does; what tells contents of one time apart may follow. Empty: it does
+not say."""
 
 
 class Unstamped(NamedTuple):

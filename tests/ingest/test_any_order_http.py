@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import pytest
 
 from store.tenancy import SearchScope
-from tests.oracle.feeds import current, feed, shown
+from tests.oracle.feeds import current, faults, feed, shown, tied_feed
 from tests.support.feed import send, state
 from tests.support.service import opened_service
 
@@ -120,3 +120,18 @@ async def test_three_times_in_any_order_by_eight_senders_on_two_replicas(
     versions = await check(there[0], messages)
     await tell(there, messages)
     assert await check(there[0], messages) == versions
+
+
+@pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
+async def test_messages_of_one_time_leave_nothing_dangling_or_over(
+    replicas: tuple[Service, Service], seed: int
+) -> None:
+    rng = Random(seed)
+    messages = tied_feed(rng)
+    queue = messages * 3
+    rng.shuffle(queue)
+    there = await heard(replicas, queue, senders=rng.choice((1, SENDERS)))
+    assert not list(faults(shown(await state(there[0])), messages))
+    before = await histories(there[0])
+    await tell(there, messages)
+    assert await histories(there[0]) == before

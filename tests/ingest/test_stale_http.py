@@ -112,6 +112,39 @@ async def test_at_the_same_time_the_later_arrival_counts_and_a_repetition_does_n
     assert (await current(service, answer))["conclusion"] == "b"
 
 
+@pytest.mark.parametrize("evidence", EVIDENCE)
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        (("preliminary", "final"), "final"),
+        (("final", "preliminary"), "final"),
+        (("final", "preliminary", "corrected"), "corrected"),
+        (("final", "corrected", "final"), "corrected"),
+        (("final", "corrected", "amended"), "amended"),
+    ],
+    ids=" ".join,
+)
+async def test_at_the_same_time_nothing_preliminary_follows_what_is_settled(
+    service: Service, sent: tuple[str, ...], kept: str, evidence: str
+) -> None:
+    for number, status in enumerate(sent):
+        said = {**delivery("r", time=at(1), evidence=evidence, status=status), "id": f"attempt-{number}"}
+        answer = await send(service, said)
+    assert (await current(service, answer))["status"] == kept
+
+
+async def test_a_result_may_become_preliminary_again_later(service: Service) -> None:
+    for minute, status in ((1, "final"), (2, "preliminary")):
+        answer = await send(service, delivery("r", time=at(minute), status=status))
+    assert (await current(service, answer))["status"] == "preliminary"
+
+
+async def test_without_a_time_a_result_may_become_preliminary_again(service: Service) -> None:
+    for status in ("final", "preliminary"):
+        answer = await send(service, delivery("r", status=status))
+    assert (await current(service, answer))["status"] == "preliminary"
+
+
 async def test_a_clock_far_ahead_is_no_evidence(service: Service) -> None:
     await send(service, delivery("r", time="2099-01-01T00:00:00Z", conclusion="from the future"))
     answer = await send(service, delivery("r", time=at(1), conclusion="now"))

@@ -6,16 +6,19 @@ through panels too, or when it was also sent by itself.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tests.support.feed import at, delivery, observation
 from tests.support.fhir import MRN, identified, message, patient, refers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from random import Random
 
 Json = dict[str, Any]
+Content = tuple[str, list[str]]
+"""The text of a resource, and what it refers to."""
 NAMES = ("a", "b", "c")
 PANEL = "panel"
 
@@ -29,7 +32,7 @@ class Said(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """One message, made at a minute that no other has."""
+    """One message."""
 
     minute: int
     observations: tuple[Said, ...]
@@ -67,6 +70,11 @@ def feed(rng: Random) -> list[Sent]:
     return [_sent(rng, minute) for minute in minutes]
 
 
+def tied_feed(rng: Random) -> list[Sent]:
+    """The same, several of them made at one time."""
+    return [_sent(rng, rng.randint(0, 3)) for _ in range(rng.randint(2, 8))]
+
+
 def _sent(rng: Random, minute: int) -> Sent:
     if rng.random() < 0.15:
         return Sent(minute, (Said(rng.choice(NAMES), rng.choice("xy")),))
@@ -80,7 +88,40 @@ def _sent(rng: Random, minute: int) -> Sent:
     return Sent(minute, tuple(said), rng.choice(("r1", "r2")), results, rng.choice(("first", "second")))
 
 
-def current(messages: Iterable[Sent]) -> dict[str, tuple[str, list[str]]]:
+def faults(found: Mapping[str, Content], messages: Sequence[Sent]) -> Iterator[str]:
+    """What may not be whichever of two of one time counts."""
+    told: defaultdict[str, list[tuple[int, Content]]] = defaultdict(list)
+    for one in messages:
+        if one.report is not None:
+            told[f"DiagnosticReport {one.report}"].append((one.minute, (one.conclusion, list(one.results))))
+        for said in one.observations:
+            told[f"Observation {said.name}"].append((one.minute, (said.value, list(said.members))))
+    for name, content in found.items():
+        latest = max(minute for minute, _ in told[name])
+        if (latest, content) not in told[name]:
+            yield f"{name}: not the newest content"
+    roots = {said.name for one in messages if one.report is None for said in one.observations}
+    roots |= {f for name, (_, fs) in found.items() if name.startswith("DiagnosticReport") for f in fs}
+    members = {
+        name.partition(" ")[2]: fs for name, (_, fs) in found.items() if name.startswith("Observation")
+    }
+    reached = _reached(roots, members)
+    yield from (f"{name}: missing" for name in reached - members.keys())
+    yield from (f"{name}: left over" for name in members.keys() - reached)
+
+
+def _reached(roots: Iterable[str], members: Mapping[str, Sequence[str]]) -> set[str]:
+    reached: set[str] = set()
+    ahead = list(roots)
+    while ahead:
+        name = ahead.pop()
+        if name not in reached:
+            reached.add(name)
+            ahead += members.get(name, ())
+    return reached
+
+
+def current(messages: Iterable[Sent]) -> dict[str, Content]:
     """What there must be in the end: of each its text, and what it refers to."""
     reports: dict[str, Sent] = {}
     said: dict[str, Said] = {}
@@ -91,22 +132,17 @@ def current(messages: Iterable[Sent]) -> dict[str, tuple[str, list[str]]]:
         else:
             reports[one.report] = one
         said |= {observation.name: observation for observation in one.observations}
-    reached: set[str] = set()
-    ahead = [*alone, *(name for one in reports.values() for name in one.results)]
-    while ahead:
-        name = ahead.pop()
-        if name not in reached:
-            reached.add(name)
-            ahead += said[name].members
+    roots = alone.union(*(one.results for one in reports.values()))
+    reached = _reached(roots, {name: one.members for name, one in said.items()})
     return {
         **{f"DiagnosticReport {name}": (r.conclusion, list(r.results)) for name, r in reports.items()},
         **{f"Observation {name}": (said[name].value, list(said[name].members)) for name in reached},
     }
 
 
-def shown(state: dict[str, Json]) -> dict[str, tuple[str, list[str]]]:
+def shown(state: dict[str, Json]) -> dict[str, Content]:
     """The same of what a tenant holds."""
-    found: dict[str, tuple[str, list[str]]] = {}
+    found: dict[str, Content] = {}
     for name, one in state.items():
         if one["resourceType"] == "DiagnosticReport":
             found[name] = one["conclusion"], _references(one.get("result", ()))
