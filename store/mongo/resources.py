@@ -52,7 +52,7 @@ from store.mongo.steps import (
     write_of,
 )
 from store.mongo.superseded import Kept, Late, Superseded
-from store.mongo.ties import Ties
+from store.mongo.ties import Ties, Touched
 from store.mongo.transaction import Interfered, Open, OpenCommit, keep, pause_behind, run
 from store.resources import Deletion, Gone, Page, PutResult, ResourceKey, Stored
 from store.retention.policy import NEVER
@@ -284,7 +284,7 @@ class MongoResources:
         if any(result is RACED for result in results):
             raise Interfered
         if changes:
-            await self._follow(writes, done.steps, done.current, turn, session=session)
+            await self._end_past(writes, done.steps, done.current, turn, session=session)
         return results
 
     def _write_within(
@@ -306,7 +306,10 @@ class MongoResources:
                 keep(resources, history, superseded, turn.now, turn.ends_of_past(), session=session)
             operations = [operation_of(name, step) for name, step in changing.items()]
             resources.bulk_write(operations, ordered=False, session=session)
-        return _Attempt(current, steps, {}), bool(changing) and not refused
+        attempt, changes = _Attempt(current, steps, {}), bool(changing) and not refused
+        if changes:
+            self._tie(writes, attempt, turn, session=session)
+        return attempt, changes
 
     def overtaken(self) -> Exception:
         """See the port."""
@@ -366,7 +369,7 @@ class MongoResources:
                 job = partial(self._write_together, pending, turn, again=attempt > 0)
                 current, steps, failed = await _in_thread(self._committing, job)
                 written = [write for write in pending if write.id not in failed]
-                await self._follow(written, steps, current, turn)
+                await self._end_past(written, steps, current, turn)
                 results |= {name: failed.get(name, step.result) for name, step in steps.items()}
                 pending = [write for write in pending if results[write.id] is RACED]
                 if not pending:
@@ -380,7 +383,9 @@ class MongoResources:
         current = self._current(writes, again=again)
         steps = {write.id: step_of(write, current.get(write.id), turn) for write in writes}
         steps |= self._settle([w for w in writes if steps[w.id].late], current, turn)
-        return _Attempt(current, steps, self._apply(steps, turn))
+        attempt = _Attempt(current, steps, self._apply(steps, turn))
+        self._tie([write for write in writes if write.id not in attempt.failed], attempt, turn)
+        return attempt
 
     def _current(self, writes: Sequence[Write], *, again: bool) -> dict[str, Mapping[str, Any]]:
         """What is stored now of these, without the bytes."""
@@ -396,7 +401,24 @@ class MongoResources:
         keeping = await self._policies.of(str(write.tenant) for write in writes)
         return Turn(self._clock(), keeping)
 
-    async def _follow(
+    def _tie(
+        self,
+        writes: Sequence[Write],
+        attempt: _Attempt,
+        turn: Turn,
+        *,
+        session: ClientSession | None = None,
+    ) -> None:
+        """Companions stay as long as what was written needs them, where data does not stay for ever."""
+        touched: dict[str, Touched] = {}
+        for write in writes:
+            if turn.policy(write.tenant).version:
+                of_tenant = touched.setdefault(str(write.tenant), Touched())
+                of_tenant.write(write, attempt.current.get(write.id, {}), attempt.steps[write.id])
+        for tenant, one in touched.items():
+            self._ties.tie(tenant, one, session=session)
+
+    async def _end_past(
         self,
         writes: Sequence[Write],
         steps: Mapping[str, Step],
@@ -405,23 +427,12 @@ class MongoResources:
         *,
         session: Session | None = None,
     ) -> None:
-        """What a write means for others, where data does not stay for ever: companions, past versions.
-
-        Also when nothing changed: who wrote it before may have died before this.
-        """
-        touched: dict[str, set[str]] = {}
+        """What comes back after its end leaves its past versions behind."""
         for write in writes:
-            tenant, before = str(write.tenant), current.get(write.id, {})
-            if not turn.policy(write.tenant).version:
-                continue
-            document = steps[write.id].document
-            needs = {*before.get("needs", ()), *(document or {}).get("needs", ())}
-            touched.setdefault(tenant, set()).update({str(write.key)}, needs)
+            before = current.get(write.id, {})
             expired = before.get("expires_at", NEVER) <= turn.now and not before.get("deleted")
-            if document is not None and expired:
+            if expired and turn.policy(write.tenant).version and steps[write.id].document is not None:
                 await self._superseded.end(write.tenant, write.key, before["expires_at"], session=session)
-        for tenant, keys in touched.items():
-            await self._ties.tie(tenant, keys, session=session)
 
     def _settle(
         self,

@@ -1,11 +1,13 @@
 """What is needed stays as long as what needs it: after each write, those that it keeps alive are looked at.
 
 Written first, looked at afterwards, on both sides: of two that are written at the same time at least one
-sees the other. Only for tenants with a retention policy; others keep everything.
+sees the other. What ends sooner than what was just written needs only be compared with that; else all that
+needs it is looked at. Only for tenants with a retention policy; others keep everything.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import UpdateOne
@@ -14,62 +16,144 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.documents import ending, ends_of
 from store.mongo.indexes import RESOURCES
-from store.retention.needs import DEPTH_MAX
+from store.retention.needs import DEPTH_MAX, is_ever_needed
+from store.retention.policy import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping
+    from datetime import datetime
 
+    from pymongo.client_session import ClientSession
+    from pymongo.collection import Collection
     from pymongo.write_concern import WriteConcern
 
-    from store.mongo.client import Collection, Database, Session
+    from store.mongo.client import Database, Document
+    from store.mongo.steps import Step, Write
+    from store.retention.policy import Ends
 
 _ATTEMPTS_MAX: Final = 20
 _RACED: Final = Issue("conflict", "others changed what belongs to this resource all the while; try again")
-_FIELDS: Final = {
-    "type": 1,
-    "version": 1,
-    "expires_at": 1,
-    "own_until": 1,
-    "least_until": 1,
-    "needed_until": 1,
-    "needs": 1,
-    "needed_as": {"$concat": ["$type", "/", "$id"]},
-}
+_ENDS: Final = dict.fromkeys(
+    ("type", "version", "expires_at", "own_until", "least_until", "needed_until", "needs"), 1
+)
+_LATER: Final = ("needed_until", "expires_at")
+"""What moves when something is needed for longer. By `_id` alone the write costs MongoDB half of one with
+more conditions. It needs none: should the resource be deleted meanwhile, what is left of it stays longer."""
+_FIELDS: Final = {**_ENDS, "needed_as": {"$concat": ["$type", "/", "$id"]}}
+
+
+@dataclass(slots=True)
+class Touched:
+    """What of one tenant writes mean for others; by `Type/id`."""
+
+    kept: dict[str, datetime] = field(default_factory=dict)
+    """Until when something needs them at least."""
+    looked: set[str] = field(default_factory=set)
+    """Of which all that needs them must be looked at."""
+
+    def write(self, write: Write, before: Mapping[str, Any], step: Step) -> None:
+        """One write; also one that changed nothing, for who wrote it before may have died before this."""
+        old = set(before.get("needs", ()))
+        after = before if step.document is None else step.document
+        new, until = set(after.get("needs", ())), after.get("expires_at", NEVER)
+        self.keep(new, until)
+        self.looked |= old - new
+        if old and until < before["expires_at"]:
+            self.looked |= old
+        # Nobody knows an id that is new: who needs it comes later, or with it, and keeps it by itself.
+        if is_ever_needed(write.key.type) and not (write.prepared and write.prepared.fresh):
+            self.looked.add(str(write.key))
+
+    def keep(self, names: set[str], until: datetime) -> None:
+        """Something that ends then needs these."""
+        for name in names:
+            known = self.kept.get(name)
+            if known is None or known < until:
+                self.kept[name] = until
 
 
 class Ties:
-    """Keeps the ends of companions in step with what needs them."""
+    """Keeps the ends of companions in step with what needs them. In a driver thread, in plain calls."""
 
     def __init__(self, database: Database, *, durable: WriteConcern) -> None:
-        self._write: Collection = database[RESOURCES].with_options(write_concern=durable)
-        self._plain: Collection = database[RESOURCES]
+        self._plain: Collection[Document] = database[RESOURCES].delegate
+        self._write = self._plain.with_options(write_concern=durable)
 
-    async def tie(self, tenant: str, keys: Iterable[str], *, session: Session | None = None) -> None:
-        """Bring up these resources (`Type/id`), and what they need in turn. Raises the driver's errors."""
-        frontier = set(keys)
+    def tie(self, tenant: str, touched: Touched, *, session: ClientSession | None = None) -> None:
+        """Bring up what was touched, and what that needs in turn. Raises the driver's errors."""
         for _ in range(DEPTH_MAX):
-            if not frontier:
-                return
-            frontier = await self._tie(tenant, sorted(frontier), session)
+            further = Touched()
+            looked = touched.looked
+            kept = {name: until for name, until in touched.kept.items() if name not in looked}
+            if kept:
+                looked |= self._keep(tenant, kept, further, session)
+            if looked:
+                self._look(tenant, looked, further, session)
+            touched = further
 
-    async def _tie(self, tenant: str, keys: Sequence[str], session: Session | None) -> set[str]:
-        """One step; what those need that changed."""
-        further: set[str] = set()
+    def _keep(
+        self, tenant: str, kept: Mapping[str, datetime], further: Touched, session: ClientSession | None
+    ) -> set[str]:
+        """Let those end later that end too soon; gives back those that seem to be needed for longer.
+
+        What needed them for longer may be gone.
+        """
+        ids = {f"{tenant}/{name}": name for name in kept}
         for _ in range(_ATTEMPTS_MAX):
-            changed = []
-            ids = [f"{tenant}/{key}" for key in keys]
-            async for found in self._plain.aggregate(needed(tenant, {"_id": {"$in": ids}}), session=session):
-                change = moved(found)
-                if change is not None:
-                    changed.append(change)
-                    further.update(found.get("needs", ()))
-            if not changed:
-                return further
-            collection = self._write if session is None else self._plain
-            done = await collection.bulk_write(changed, ordered=False, session=session)
-            if done.matched_count == len(changed):
-                return further
+            wanted = {"_id": {"$in": sorted(ids)}, "type": {"$exists": True}}
+            longer, surely, changes = set(), [], []
+            for found in self._plain.find(wanted, _ENDS, batch_size=len(ids) + 1, session=session):
+                name, known = ids[found["_id"]], ends_of(found)
+                until = kept[name]
+                if known.needed is None:
+                    changes.append(_change(found, known._replace(needed=until), further))
+                elif known.needed < until:
+                    surely.append(UpdateOne({"_id": found["_id"]}, {"$max": dict.fromkeys(_LATER, until)}))
+                    further.keep(set(found.get("needs", ())), max(found["expires_at"], until))
+                elif known.needed > until:
+                    longer.add(name)
+            if not surely and not changes:
+                return longer
+            if self._written(surely + changes, session) or not changes:
+                return longer
         raise ServiceError(Category.CONFLICT, _RACED)
+
+    def _look(self, tenant: str, looked: set[str], further: Touched, session: ClientSession | None) -> None:
+        """Each ends with the last that needs it."""
+        ids = sorted(f"{tenant}/{name}" for name in looked)
+        for _ in range(_ATTEMPTS_MAX):
+            changes, shorter = [], []
+            for found in self._plain.aggregate(needed(tenant, {"_id": {"$in": ids}}), session=session):
+                known = ends_of(found)
+                until = found["needers"][0]["expires_at"] if found["needers"] else known.needed
+                ends = known._replace(needed=until)
+                if ends == known and ends.expires_at == found["expires_at"]:
+                    continue
+                changes.append(_change(found, ends, further))
+                if known.needed is not None and until is not None and until < known.needed:
+                    shorter.append(found["_id"])
+            done = not changes or self._written(changes, session)
+            if done and not shorter:
+                return
+            # Whoever saw the longer time, and needs it as long, had nothing to do.
+            ids = shorter if done else ids
+        raise ServiceError(Category.CONFLICT, _RACED)
+
+    def _written(self, changes: list[UpdateOne], session: ClientSession | None) -> bool:
+        """Whether nobody else changed any of these meanwhile."""
+        collection = self._write if session is None else self._plain
+        return collection.bulk_write(changes, ordered=False, session=session).matched_count == len(changes)
+
+
+def _change(found: Mapping[str, Any], ends: Ends, further: Touched) -> UpdateOne:
+    """The write that brings an end up; in vain when others change it meanwhile."""
+    needs = set(found.get("needs", ()))
+    if ends.expires_at >= found["expires_at"]:
+        further.keep(needs, ends.expires_at)
+    else:
+        further.looked |= needs
+    same = {name: found.get(name) for name in ("_id", "version", "expires_at", "needed_until")}
+    return UpdateOne(same, {"$set": ending(ends)})
 
 
 def needed(
@@ -94,14 +178,3 @@ def needed(
         {"$project": fields},
         {"$lookup": lookup},
     ]
-
-
-def moved(found: Mapping[str, Any]) -> UpdateOne | None:
-    """The write that brings the end of a resource up, if need be; in vain when others change it meanwhile."""
-    known = ends_of(found)
-    until = found["needers"][0]["expires_at"] if found["needers"] else known.needed
-    now = ending(known._replace(needed=until))
-    if all(found.get(name) == value for name, value in now.items()):
-        return None
-    same = {"_id": found["_id"], "version": found["version"], "expires_at": found["expires_at"]}
-    return UpdateOne(same, {"$set": now})

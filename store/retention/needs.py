@@ -7,6 +7,7 @@ order of types only, so that nothing keeps itself alive in a circle.
 from __future__ import annotations
 
 import re
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
 from store.attachments import FILE_ID
@@ -49,6 +50,11 @@ def rank(resource_type: str) -> int:
     return _RANK.get(resource_type, _OTHERS)
 
 
+def is_ever_needed(resource_type: str) -> bool:
+    """Whether anything can need a resource of this type: nothing needs a report."""
+    return rank(resource_type) > 0 and resource_type not in NOT_ABOUT_PATIENTS
+
+
 def needs_of(resource_type: str, fields: Mapping[str, Any], raw: bytes) -> list[str]:
     """`Type/id` of all that a resource needs: what its bytes refer to, and absolute references to us.
 
@@ -56,20 +62,26 @@ def needs_of(resource_type: str, fields: Mapping[str, Any], raw: bytes) -> list[
     """
     if resource_type in NOT_ABOUT_PATIENTS:
         return []
-    own = rank(resource_type)
     found = {one.decode() for one in _REFERENCE.findall(raw)}
-    for row in TYPES[resource_type].rows:
-        if row.type is SearchType.REFERENCE:
-            found.update(fields.get(row.name, ()))
     if b"Binary/" in raw:  # In an attachment's `url`.
         found |= {
             f"Binary/{one.decode()}" for one in _BINARY.findall(raw) if not FILE_ID.fullmatch(one.decode())
         }
-    return sorted(one for one in found if _may_need(resource_type, own, one))
+    needed, names = _needed_by(resource_type), _references_of(resource_type)
+    indexed = {one for name in names if name in fields for one in fields[name]} - found
+    found.update(one for one in indexed if isinstance(one, str) and RELATIVE.fullmatch(one))
+    return sorted([one for one in found if one.partition("/")[0] in needed])
 
 
-def _may_need(resource_type: str, own: int, spelling: str) -> bool:
-    match = RELATIVE.fullmatch(spelling)
-    if match is None or match[1] in NOT_ABOUT_PATIENTS:
-        return False
-    return own < rank(match[1]) or resource_type == match[1] == "Observation"
+@cache
+def _references_of(resource_type: str) -> tuple[str, ...]:
+    """The parameters of a type that are references."""
+    return tuple(row.name for row in TYPES[resource_type].rows if row.type is SearchType.REFERENCE)
+
+
+@cache
+def _needed_by(resource_type: str) -> frozenset[str]:
+    """The types that one of this type may need."""
+    own = rank(resource_type)
+    below = {name for name in TYPES if name not in NOT_ABOUT_PATIENTS and own < rank(name)}
+    return frozenset(below | ({"Observation"} if resource_type == "Observation" else set()))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from store.fhir.instants import OPEN_START, Interval, to_datetime
@@ -192,6 +193,7 @@ def _since(counted: CountedFrom, fields: Mapping[str, Any], when: Interval, rece
     return min(to_datetime(said.start), received)
 
 
+@lru_cache(maxsize=256)
 def after(since: datetime, days: int | None) -> datetime:
     """So many days later, in milliseconds as MongoDB keeps them; NEVER for None and past the calendar."""
     if days is None or since >= NEVER - timedelta(days=days):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from store.resources import Gone, HistoryQuery, Outcome, ResourceKey, Stored
 from store.retention.policy import NEVER, CountedFrom, Policy, Rule
 from tests.support.fhir import coded, patient, refers, report, resource
 from tests.support.service import Clock
-from tests.support.store import LAB, NOW, OTHER, found, let, mongo_store, put, put_one
+from tests.support.store import LAB, NOW, OTHER, found, let, mongo_store, prepared, put, put_one
 
 if TYPE_CHECKING:
     from store.mongo.client import Database
@@ -279,6 +280,61 @@ async def test_pushes_at_the_same_time_miss_nothing(database: Database, store: M
     for key, value in (await days(database)).items():
         by_type.setdefault(key.partition("/")[0], set()).add(value)
     assert by_type == {"DiagnosticReport": {10}, "Observation": {10}, "Patient": {10}}
+
+
+async def test_what_needed_it_for_longer_and_is_gone_counts_no_more(
+    database: Database, store: MongoResources
+) -> None:
+    await let(database, Policy(keep_days=100, counted_from=CountedFrom.EFFECTIVE))
+    observed = observation("o", effectiveDateTime="2026-10-02")
+    await put(store, patient(), observed, report(result=results("o"), effectiveDateTime="2026-11-20"))
+    assert await days(database) == {"DiagnosticReport/r1": 97, "Observation/o": 97, "Patient/p1": 97}
+    await store.delete(LAB, ResourceKey("DiagnosticReport", "r1"))
+    assert await days(database) == {"Observation/o": 97, "Patient/p1": 97}
+    await put(store, report("r2", result=results("o"), effectiveDateTime="2026-10-12"))
+    assert await days(database) == {"DiagnosticReport/r2": 58, "Observation/o": 58, "Patient/p1": 58}
+
+
+async def test_new_ones_that_need_one_another(database: Database, store: MongoResources) -> None:
+    """Under ids that nobody can know yet, so nothing is looked for that needs them."""
+    await let(database, Policy(keep_days=100, rules=(Rule(10, type="DiagnosticReport"),)))
+    new = [patient(), observation("o"), report(result=results("o"))]
+    await store.put_many(LAB, [prepared(one, fresh=True, posted=True) for one in new])
+    assert set((await days(database)).values()) == {10}
+    other = [patient("p2"), report("r2", "p2")]
+    await store.put_each(LAB, [prepared(one, fresh=True, posted=True) for one in other])
+    assert (await days(database))["Patient/p2"] == 10
+
+
+async def test_longer_and_shorter_at_the_same_time(database: Database, store: MongoResources) -> None:
+    """Reports get other ends, come and go, on two services: each ends with the last that needs it."""
+    await let(database, Policy(keep_days=100, counted_from=CountedFrom.EFFECTIVE))
+    other = mongo_store(database, clock=lambda: NOW)
+    chance = random.Random(7)
+    for turn in range(12):
+        who = f"p{turn}"
+
+        def version(name: str, who: str = who) -> dict[str, Any]:
+            day = f"2026-{chance.randrange(9, 12):02}-{chance.randrange(1, 20):02}"
+            seen = results(*chance.sample(["oa", "ob", "oc"], chance.randrange(3)))
+            return report(f"{name}-{who}", who, effectiveDateTime=day, **({"result": seen} if seen else {}))
+
+        writes: list[Any] = [put_one(store, patient(who))]
+        for number in range(16):
+            there = (store, other)[number % 2]
+            writes.append(put_one(there, version(f"r{number % 5}")))
+            if number % 6 == 5:
+                writes.append(there.delete(LAB, ResourceKey("DiagnosticReport", f"r{number % 5}-{who}")))
+            if number % 4 == 3:
+                writes.append(put_one(there, patient(who, active=bool(number % 8))))
+        chance.shuffle(writes)
+        await asyncio.gather(*writes)
+        found = [
+            one["expires_at"]
+            async for one in database[RESOURCES].find({"tenant": str(LAB), "needs": f"Patient/{who}"})
+        ]
+        [ended] = [at for key, at in (await ends(database)).items() if key == f"Patient/{who}"]
+        assert ended == max(found)
 
 
 async def test_what_needs_a_patient_for_longest_is_found_without_reading_the_others(
