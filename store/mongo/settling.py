@@ -6,6 +6,7 @@ Who still goes by the policy before (`policy_cache_seconds`) is caught up with f
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -19,7 +20,7 @@ from store.mongo.documents import ending
 from store.mongo.guard import guarded
 from store.mongo.indexes import AUDIT, DEAD_LETTERS, HISTORY, RESOURCES, RETENTION
 from store.mongo.resources import DURABLE
-from store.mongo.ties import needed
+from store.mongo.ties import Ties, Touched, needed
 from store.retention.needs import ORDER, needs_of
 from store.retention.policy import NEVER, ends
 from store.search.parameters import TYPES, SearchType
@@ -80,6 +81,7 @@ class Settling:
         self._retention: Collection = database[RETENTION].with_options(**options)
         self._latest: Collection = database[RESOURCES]
         self._aged = {name: database[name].with_options(**options) for name in (DEAD_LETTERS, AUDIT)}
+        self._ties = Ties(database, durable=DURABLE)
         self._settings = settings
         self._policies = policies
         self._seconds = settings.store_timeout_seconds
@@ -148,12 +150,22 @@ class Settling:
                 heads[found["_id"]] = _head(found, policy)
             last = max(heads, default=None)
             changes = await self._changes(tenant, policy, heads)
-            if not changes:
-                return last
-            done = await self._resources.bulk_write(changes, ordered=False)
-            if done.matched_count == len(changes):
+            done = await self._resources.bulk_write(changes, ordered=False) if changes else None
+            if done is None or done.matched_count == len(changes):
+                await self._follow(tenant, heads)
                 return last
         return last  # Somebody writes them all the while, by the policy that is current.
+
+    async def _follow(self, tenant: Tenant, heads: Mapping[str, dict[str, Any]]) -> None:
+        """What needs others of its own type may have been settled after them."""
+        names = {
+            one
+            for head in heads.values()
+            for one in head.get("now_needs", ())
+            if one.startswith(f"{head['type']}/")
+        }
+        if names:
+            await asyncio.to_thread(self._ties.tie, str(tenant), Touched(looked=names))
 
     async def _changes(self, tenant: Tenant, policy: Policy, heads: Mapping[str, dict[str, Any]]) -> Any:  # noqa: ANN401 -- an async iterator of writes
         living = [name for name, head in heads.items() if "deleted" not in head]

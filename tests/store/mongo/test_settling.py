@@ -226,3 +226,26 @@ async def test_letters_and_the_record_of_officers_go_by_the_policy(database: Dat
     await let(database, Policy())
     await settle(database, clock)
     assert await ends() == [[NOW + 30 * DAY, NOW + 31 * DAY], [NEVER, NEVER]]
+
+
+@pytest.mark.parametrize("limit", [1, 3, 500])
+async def test_observations_that_are_members_of_members(database: Database, limit: int) -> None:
+    """In the order of their ids each is settled before what needs it."""
+    clock = Clock(NOW)
+    store = mongo_store(database, clock=clock)
+    await let(database, Policy(keep_days=100))
+    chain = [
+        resource(
+            "Observation",
+            f"o{n}",
+            status="final",
+            code=coded("1"),
+            hasMember=[refers(f"Observation/o{n - 1}")] if n else None,
+        )
+        for n in range(5)
+    ]
+    await put(store, *({k: v for k, v in one.items() if v} for one in chain))
+    await put(store, report(result=[refers("Observation/o4")]))
+    await let(database, Policy(keep_days=20))
+    await settle(database, clock, limit=limit)
+    assert {one["expires_at"] for one in (await lasting(database)).values()} == {NOW + 20 * DAY}
