@@ -1,7 +1,7 @@
 """Which resources a body of a load writes, and what it makes of each: two that differ must keep their order.
 
 Pure. What comes to the same may come in any order, so that files which repeat an organisation need not wait
-for one another. Messages have the order of their source's time, and claim nothing.
+for one another. Messages have the order of their source's time, but some have none, or the same.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest.decode import decode, glance
+from ingest.identity import identity
 from ingest.stamp import dump
 from store.errors import ServiceError
 
@@ -19,8 +20,10 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject
 
 Claims: TypeAlias = "Mapping[str, bytes]"
-"""`Type/id`, or the condition of a write → a digest of what is written."""
+"""`Type/id`, the condition of a write, or a natural key → a digest of what is written."""
 _READING: Final = frozenset({"GET", "HEAD"})
+_RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
+"""They tell of one message. Where all have one id, whole feeds would go one message at a time."""
 
 
 def claims(body: bytes) -> Claims:
@@ -45,11 +48,12 @@ def differ(one: Claims, other: Claims) -> bool:
 
 def _of_bundle(bundle: JsonObject) -> Claims:
     entries = bundle.get("entry")
-    if bundle.get("type") == "message" or not isinstance(entries, list):
+    if not isinstance(entries, list):
         return {}
+    claiming = _WAYS.get(str(bundle.get("type")), _of_entry)
     claimed: dict[str, bytes] = {}
     for entry in entries:
-        for name, content in _of_entry(entry) if isinstance(entry, dict) else ():
+        for name, content in claiming(entry) if isinstance(entry, dict) else ():
             # Of two in one body each stands for both.
             claimed[name] = _digest(claimed.get(name, b"") + dump(content))
     return claimed
@@ -70,12 +74,31 @@ def _of_entry(entry: JsonObject) -> Iterator[tuple[str, Json]]:
         yield f"{url}?{condition}", [method, resource]
 
 
+def _of_message(entry: JsonObject) -> Iterator[tuple[str, Json]]:
+    resource, full_url = entry.get("resource"), entry.get("fullUrl")
+    if not isinstance(resource, dict) or not isinstance(resource.get("resourceType"), str):
+        return
+    if resource["resourceType"] not in _RECORDS:
+        # Of two sources with one id both wait: which one it is does not matter here.
+        fallback = full_url if isinstance(full_url, str) else ""
+        yield f"message {identity(resource, source='', fallback=fallback).name}", resource
+
+
+def _of_version(entry: JsonObject) -> Iterator[tuple[str, Json]]:
+    """Of a history: whatever its request was, it is a version of this resource, or its deletion."""
+    resource = entry.get("resource")
+    yield from _named(resource, entry.get("fullUrl")) if isinstance(resource, dict) else _of_entry(entry)
+
+
 def _named(resource: JsonObject, full_url: Json) -> Iterator[tuple[str, Json]]:
     own = resource.get("id")
     if not isinstance(own, str) and isinstance(full_url, str):
         own = full_url.removeprefix("urn:uuid:").lower()
     if isinstance(own, str):
         yield f"{resource.get('resourceType')}/{own}", ["PUT", resource]
+
+
+_WAYS: Final = {"message": _of_message, "history": _of_version}
 
 
 def _digest(content: bytes) -> bytes:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingest.claims import claims, differ
-from tests.support.fhir import batch, message, patient, report
+from tests.support.fhir import batch, identified, message, patient, report
 
 REPORT = report("r")
 OTHERWISE = report("r", conclusion="otherwise")
@@ -44,7 +44,16 @@ def nameless(resource: Any) -> Any:
         (batch(("PUT", "Patient?identifier=s|v", patient())), {"Patient?identifier=s|v"}),
         (created("identifier=s|v", patient()), {"Patient?identifier=s|v"}),
         (created(None, patient()), set()),
-        (message(REPORT), set()),
+        (message(REPORT), {"message DiagnosticReport  r"}),
+        (message(report("r", identifier=[identified("s", "v")])), {"message DiagnosticReport s|v"}),
+        (
+            {"resourceType": "Bundle", "type": "message", "entry": [{"resource": {"resourceType": 7}}, {}]},
+            set(),
+        ),
+        (
+            {**batch(("POST", "Patient", patient("p")), ("DELETE", "Patient/q", None)), "type": "history"},
+            {"Patient/p", "Patient/q"},
+        ),
         ([REPORT], set()),
         (
             {
@@ -83,7 +92,9 @@ def test_what_cannot_be_read_stops_nobody(body: bytes) -> None:
         (collection(REPORT, patient("p")), collection(patient("p", active=True), report("s")), True),
         (collection(REPORT, OTHERWISE), collection(OTHERWISE, REPORT), True),
         (created("identifier=v", patient()), created("identifier=v", patient(active=True)), True),
-        (message(REPORT), message(OTHERWISE), False),
+        (message(REPORT), message(OTHERWISE), True),
+        (message(REPORT, timestamp="2026-01-01T00:00:00Z"), message(REPORT, timestamp="2026"), False),
+        (message(REPORT, source="urn:a"), message(REPORT, source="urn:b"), False),
     ],
 )
 def test_who_waits_for_whom(one: Any, other: Any, *, wait: bool) -> None:
