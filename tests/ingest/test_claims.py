@@ -66,7 +66,6 @@ def nameless(resource: Any) -> Any:
         ({"resourceType": "Bundle", "entry": {}}, set()),
         ({"resourceType": "Patient", "id": 7}, set()),
     ],
-    ids=str,
 )
 def test_what_a_body_claims(body: Any, names: set[str]) -> None:
     assert set(claims(json.dumps(body).encode())) == names
