@@ -73,6 +73,7 @@ ELEMENTS: Final[Mapping[str, _Elements]] = {
     "AllergyIntolerance": _row(
         "identifier clinicalStatus! verificationStatus! type category criticality code patient! asserter"
     ),
+    "Bundle": _row("identifier type! timestamp total link entry signature"),
     "CarePlan": _row(
         "identifier instantiatesCanonical instantiatesUri basedOn replaces partOf status! intent!"
         " category title description subject! encounter period created author addresses"

@@ -8,7 +8,7 @@ needs it is looked at. Only for tenants with a retention policy; others keep eve
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import UpdateOne
 
@@ -20,7 +20,7 @@ from store.retention.needs import DEPTH_MAX, is_ever_needed
 from store.retention.policy import NEVER
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from pymongo.client_session import ClientSession
@@ -37,8 +37,7 @@ _ENDS: Final = dict.fromkeys(
     ("type", "version", "expires_at", "own_until", "least_until", "needed_until", "needs"), 1
 )
 _LATER: Final = ("needed_until", "expires_at")
-"""What moves when something is needed for longer. By `_id` alone the write costs MongoDB half of one with
-more conditions. It needs none: should the resource be deleted meanwhile, what is left of it stays longer."""
+"""What moves when something is needed for longer."""
 _FIELDS: Final = {**_ENDS, "needed_as": {"$concat": ["$type", "/", "$id"]}}
 
 
@@ -99,22 +98,16 @@ class Ties:
         What needed them for longer may be gone.
         """
         ids = {f"{tenant}/{name}": name for name in kept}
+        wanted = {"_id": {"$in": sorted(ids)}, "type": {"$exists": True}}
         for _ in range(_ATTEMPTS_MAX):
-            wanted = {"_id": {"$in": sorted(ids)}, "type": {"$exists": True}}
-            longer, surely, changes = set(), [], []
+            longer, moves = set(), []
             for found in self._plain.find(wanted, _ENDS, batch_size=len(ids) + 1, session=session):
                 name, known = ids[found["_id"]], ends_of(found)
-                until = kept[name]
-                if known.needed is None:
-                    changes.append(_change(found, known._replace(needed=until), further))
-                elif known.needed < until:
-                    surely.append(UpdateOne({"_id": found["_id"]}, {"$max": dict.fromkeys(_LATER, until)}))
-                    further.keep(set(found.get("needs", ())), max(found["expires_at"], until))
-                elif known.needed > until:
+                if known.needed is None or known.needed < kept[name]:
+                    moves.append(_Move(found, known, known._replace(needed=kept[name])))
+                elif known.needed > kept[name]:
                     longer.add(name)
-            if not surely and not changes:
-                return longer
-            if self._written(surely + changes, session) or not changes:
+            if self._moved(moves, further, session):
                 return longer
         raise ServiceError(Category.CONFLICT, _RACED)
 
@@ -122,38 +115,66 @@ class Ties:
         """Each ends with the last that needs it."""
         ids = sorted(f"{tenant}/{name}" for name in looked)
         for _ in range(_ATTEMPTS_MAX):
-            changes, shorter = [], []
+            moves = []
             for found in self._plain.aggregate(needed(tenant, {"_id": {"$in": ids}}), session=session):
                 known = ends_of(found)
                 until = found["needers"][0]["expires_at"] if found["needers"] else known.needed
                 ends = known._replace(needed=until)
-                if ends == known and ends.expires_at == found["expires_at"]:
-                    continue
-                changes.append(_change(found, ends, further))
-                if known.needed is not None and until is not None and until < known.needed:
-                    shorter.append(found["_id"])
-            done = not changes or self._written(changes, session)
+                if ends != known or ends.expires_at != found["expires_at"]:
+                    moves.append(_Move(found, known, ends))
+            done = self._moved(moves, further, session)
+            shorter = [one.found["_id"] for one in moves if one.is_shorter]
             if done and not shorter:
                 return
             # Whoever saw the longer time, and needs it as long, had nothing to do.
             ids = shorter if done else ids
         raise ServiceError(Category.CONFLICT, _RACED)
 
-    def _written(self, changes: list[UpdateOne], session: ClientSession | None) -> bool:
+    def _moved(self, moves: Sequence[_Move], further: Touched, session: ClientSession | None) -> bool:
         """Whether nobody else changed any of these meanwhile."""
+        if not moves:
+            return True
         collection = self._write if session is None else self._plain
-        return collection.bulk_write(changes, ordered=False, session=session).matched_count == len(changes)
+        done = collection.bulk_write([one.write() for one in moves], ordered=False, session=session)
+        surely = done.matched_count == len(moves)
+        for one in moves:
+            needs = set(one.found.get("needs", ()))
+            if surely and one.is_later:
+                further.keep(needs, one.ends.expires_at)
+            else:  # Also of those that were not written: which they are, the server does not say.
+                further.looked |= needs
+        return surely
 
 
-def _change(found: Mapping[str, Any], ends: Ends, further: Touched) -> UpdateOne:
-    """The write that brings an end up; in vain when others change it meanwhile."""
-    needs = set(found.get("needs", ()))
-    if ends.expires_at >= found["expires_at"]:
-        further.keep(needs, ends.expires_at)
-    else:
-        further.looked |= needs
-    same = {name: found.get(name) for name in ("_id", "version", "expires_at", "needed_until")}
-    return UpdateOne(same, {"$set": ending(ends)})
+class _Move(NamedTuple):
+    """A resource that will end at another time."""
+
+    found: Mapping[str, Any]
+    known: Ends
+    ends: Ends
+
+    @property
+    def is_later(self) -> bool:
+        """It stays longer than before, or as long."""
+        return bool(self.ends.expires_at >= self.found["expires_at"])
+
+    @property
+    def is_shorter(self) -> bool:
+        """It is needed for less long."""
+        known, now = self.known.needed, self.ends.needed
+        return known is not None and now is not None and now < known
+
+    def write(self) -> UpdateOne:
+        """In vain when others change it meanwhile; one that is needed for longer stays longer anyway.
+
+        By `_id` alone a write costs MongoDB half of one with more conditions. Should the resource be deleted
+        meanwhile, what is left of it stays longer.
+        """
+        known, now = self.known.needed, self.ends.needed
+        if known is not None and now is not None and known < now:
+            return UpdateOne({"_id": self.found["_id"]}, {"$max": dict.fromkeys(_LATER, now)})
+        same = {name: self.found.get(name) for name in ("_id", "version", "expires_at", "needed_until")}
+        return UpdateOne(same, {"$set": ending(self.ends)})
 
 
 def needed(
