@@ -57,6 +57,8 @@ class Version:
 
     number: int
     since: datetime
+    subject: str | None = None
+    """Whom it was about: a hold on that patient holds it, whomever the resource is about now."""
     ended: datetime = FOREVER
 
 
@@ -74,6 +76,11 @@ class One:
 
 def later(since: datetime, days: int | None) -> datetime:
     return FOREVER if days is None else since + timedelta(days=days)
+
+
+def subject_of(content: Json | None) -> str | None:
+    subject: str | None = (content or {}).get("subject", {}).get("reference")
+    return subject
 
 
 def date_of(content: Json, since: str) -> str | None:
@@ -166,7 +173,7 @@ class Model:
                 self.tie()
                 return
             ended = self.end(key)
-            one.past.append(Version(one.number, now))
+            one.past.append(Version(one.number, now, subject_of(one.content)))
             if over and one.content is not None:
                 for version in one.past:
                     version.ended = min(version.ended, ended)
@@ -181,7 +188,7 @@ class Model:
         one = self.all.get(key)
         if one is None or one.content is None or self.end(key) <= now:
             return
-        one.past.append(Version(one.number, now))
+        one.past.append(Version(one.number, now, subject_of(one.content)))
         one.content, one.number, one.received, one.needed = None, one.number + 1, now, None
         self.tie()
 
@@ -222,7 +229,7 @@ class Model:
 
     def is_held(self, key: str, now: datetime) -> bool:
         one = self.all[key]
-        subject = (one.content or {}).get("subject", {}).get("reference")
+        subject = subject_of(one.content)
         for hold in self.holds:
             if now < hold.until and (
                 hold.kind == "tenant"
@@ -233,6 +240,11 @@ class Model:
             ):  # fmt: skip
                 return True
         return False
+
+    def is_past_held(self, key: str, version: Version, now: datetime) -> bool:
+        """The hold may be on the resource, or on whom that version was about."""
+        about = (h.subject for h in self.holds if h.kind == "patient" and now < h.until)
+        return self.is_held(key, now) or version.subject in set(about)
 
     def stays(self, key: str, as_of: datetime, now: datetime, seen: frozenset[str] = frozenset()) -> bool:
         """Not over, or held, or needed by what stays."""
@@ -259,7 +271,7 @@ class Model:
             gone = [v for v in one.past if v not in left]
             if stays:
                 for version in one.past:
-                    over = self.past_end(version) <= as_of and not self.is_held(key, now)
+                    over = self.past_end(version) <= as_of and not self.is_past_held(key, version, now)
                     assert over or version in left, f"{key}/{version.number} is gone"
                     assert not (over and whole and version in left), f"{key}/{version.number} is still there"
                 self._count(kind, "superseded", len(gone))
