@@ -109,6 +109,7 @@ bench-retention: $(RUNTIME) compiled ## Sweep half of a store while searches go 
 
 # As in the image: see the hook `mypyc` in pyproject.toml. Built anew when a source has changed.
 COMPILED := build/compiled
+HEADERS := import sysconfig; open(sysconfig.get_path("include") + "/Python.h")
 .PHONY: compiled
 compiled: $(COMPILED)/.made ## Compile the line from JSON to what is stored, into build/compiled
 	@:
@@ -116,7 +117,8 @@ compiled: $(COMPILED)/.made ## Compile the line from JSON to what is stored, int
 # From a copy: compiled modules beside their sources would be taken in place of them.
 $(COMPILED)/.made: pyproject.toml constraints.txt $(shell find store ingest api -name '*.py') | $(RUNTIME)
 	@rm -rf $(COMPILED) build/source
-	@if ! command -v cc >/dev/null; then echo "Not compiled: there is no C compiler (cc) on this machine."; \
+	@if ! { command -v cc && $(BIN)/python -c '$(HEADERS)'; } >/dev/null 2>&1; then \
+		echo "Not compiled: there is no C compiler (cc) on this machine, or no Python.h."; \
 	else echo "Compiling into $(COMPILED) …" && mkdir -p build/source && \
 		cp -R store ingest api pyproject.toml README.md LICENSE build/source && \
 		HATCH_BUILD_HOOK_ENABLE_MYPYC=1 PIP_CONSTRAINT=constraints.txt \
