@@ -127,8 +127,6 @@ def index(
     """
     issues: list[Issue] = []
     contained: Mapping[str, JsonObject] = {}
-    if resource_type == "Bundle":
-        resource = with_patients(resource)
     try:
         if "contained" in resource:
             contained = references.contained_in(resource)
@@ -136,7 +134,8 @@ def index(
         issues.append(_issue(resource_type, error))
     owner = None if resource_id is None else f"{resource_type}/{resource_id}"
     reading = Reading(contained, base, owner)
-    for look, found in _looks(_plan(resource_type), resource):
+    shown = with_patients(resource) if resource_type == "Bundle" else resource
+    for look, found in _looks(_plan(resource_type), shown):
         try:
             look.read(reading, found)
         except Malformed as error:

@@ -32,8 +32,7 @@ class Plain(NamedTuple):
 
 def index(resource: Json, resource_type: str, *, base: str | None = None) -> Plain:
     """Row by row, in the order of the table."""
-    if resource_type == "Bundle":
-        resource = dict(with_patients(resource))
+    shown = dict(with_patients(resource)) if resource_type == "Bundle" else resource
     contained = references.contained_in(resource)
     fields: Json = {}
     places: list[str] = []
@@ -42,10 +41,10 @@ def index(resource: Json, resource_type: str, *, base: str | None = None) -> Pla
     for row in TYPES[resource_type].rows:
         found = [
             (value, path.text)
-            for name in resource
+            for name in shown
             for path in _paths(row)
             if path.text.split(".")[0] == name
-            for value in path.values(resource)
+            for value in path.values(shown)
         ]
         if not row.expression or not (found or row.type is SearchType.DATE or row.presence):
             continue

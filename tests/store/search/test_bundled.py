@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from store.fhir.elements import walk
 from store.search.bundled import PATIENTS, with_patients
 from store.search.index import index
 from tests.support.fhir import Json, identified, patient, refers, report
@@ -121,6 +122,13 @@ def test_it_is_shown_to_the_index_alone() -> None:
     before = repr(whole)
     assert with_patients(whole)[PATIENTS] == [{"reference": "Patient/p1"}]
     assert repr(whole) == before
+
+
+def test_it_is_no_word_of_the_bundle() -> None:
+    whole = bundle(report(subject={"identifier": MRN}))
+    found = index(whole, "Bundle", base=BASE, resource_id="b")
+    assert found == index(whole, "Bundle", base=BASE, resource_id="b", said=walk(whole).said)
+    assert "patient" not in str(found.fields["_content"]).split()
 
 
 def test_one_nested_deep() -> None:
