@@ -16,6 +16,7 @@ from hashlib import sha1, sha256
 from math import inf
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.bundles import is_kept_whole
 from ingest.stamp import dump
 from store.attachments import CHUNK_BYTES, FILE_ID, NewFile
 from store.errors import Category, ServiceError
@@ -99,8 +100,8 @@ def _is_document(element: JsonObject, name: str, longer_than: int) -> bool:
 
 
 def _is_whole(element: JsonObject, name: str) -> bool:
-    """A Bundle that is the resource of an entry: it is kept as it is, and may be signed."""
-    return name == "resource" and element.get("resourceType") == "Bundle"
+    """The resource of an entry that is kept as it is."""
+    return name == "resource" and is_kept_whole(element)
 
 
 def _is_binary(element: JsonObject, name: str) -> bool:

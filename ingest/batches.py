@@ -10,7 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest import conditional, patch, push, replies
-from ingest.bundles import interaction
+from ingest.bundles import READING, interaction
 from ingest.identity import stable_id
 from ingest.preconditions import if_match, if_none_match
 from ingest.transact import LETTERS
@@ -35,7 +35,6 @@ if TYPE_CHECKING:
 _PHASES: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
 _PUTTING: Final = frozenset({"POST", "PUT"})
-READING: Final = frozenset({"GET", "HEAD"})
 _IN_A_ROW: Final = 8
 """Entries made ready before others get a turn of the event loop: about a millisecond."""
 

@@ -26,7 +26,13 @@ _URL: Final = re.compile(
 )
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|//")
 """How a URL begins that names its server, or is none."""
-_READING: Final = frozenset({"GET", "HEAD"})
+READING: Final = frozenset({"GET", "HEAD"})
+"""Methods that change nothing."""
+CARRIED_OUT: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("batch", "transaction"), "the base itself"),
+    "message": "`$process-message`",
+}
+"""Types of Bundles that ask for something, and where they belong."""
 
 
 class BundleEntry(NamedTuple):
@@ -105,7 +111,7 @@ def interaction(entry: BundleEntry, *, base: str) -> Interaction:
     if method is None or match is None:
         text = "`request.method` and a `request.url` such as `Patient/123` are needed"
         raise _refusal(Issue("value", text, ("Bundle.entry.request",)))
-    if match["version"] is not None and method not in _READING:
+    if match["version"] is not None and method not in READING:
         text = "`request.url` with a version goes with GET; what is changed is the current one (`ifMatch`)"
         raise _refusal(Issue("value", text, ("Bundle.entry.request.url",)))
     return Interaction(
@@ -129,6 +135,11 @@ def relative(url: str, base: str) -> str | None:
     return None if _ABSOLUTE.match(url) else url.removeprefix("/")
 
 
+def is_kept_whole(resource: JsonObject) -> bool:
+    """Whether a resource stays as it came, also among others: a Bundle may be signed, and links within."""
+    return resource.get("resourceType") == "Bundle"
+
+
 def misplaced(bundle: JsonObject, wanted: str) -> str:
     """What is said of another body than is wanted here, and where it would belong."""
     text = f"the body must be a Bundle with `type` {wanted}"
@@ -138,8 +149,8 @@ def misplaced(bundle: JsonObject, wanted: str) -> str:
 
 
 _PLACES: Final[Mapping[str, str]] = {
-    "message": "a message belongs to `$process-message`",
-    **dict.fromkeys(("batch", "transaction"), "a batch or transaction belongs to the base itself"),
+    "message": f"a message belongs to {CARRIED_OUT['message']}",
+    **dict.fromkeys(("batch", "transaction"), f"a batch or transaction belongs to {CARRIED_OUT['batch']}"),
     **dict.fromkeys(
         ("document", "collection", "searchset", "history"),
         "to keep this one whole push it to `Bundle`, to store what is in it `dod load` it",

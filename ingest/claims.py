@@ -9,6 +9,7 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, TypeAlias
 
+from ingest.bundles import READING
 from ingest.decode import decode, glance
 from ingest.identity import identity
 from ingest.stamp import dump
@@ -21,7 +22,6 @@ if TYPE_CHECKING:
 
 Claims: TypeAlias = "Mapping[str, bytes]"
 """`Type/id`, the condition of a write, or a natural key → a digest of what is written."""
-_READING: Final = frozenset({"GET", "HEAD"})
 _RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
 """They tell of one message. Where all have one id, whole feeds would go one message at a time."""
 
@@ -66,7 +66,7 @@ def _of_entry(entry: JsonObject) -> Iterator[tuple[str, Json]]:
             yield from _named(resource, entry.get("fullUrl"))
         return
     method, url, condition = (request.get(name) for name in ("method", "url", "ifNoneExist"))
-    if not isinstance(url, str) or method in _READING:
+    if not isinstance(url, str) or method in READING:
         return
     if method != "POST":
         yield url, [method, resource]

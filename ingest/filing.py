@@ -9,6 +9,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 from ingest.attachments import Naming, Taken, take_out
+from ingest.bundles import is_kept_whole
 from store.attachments import references_to_files
 
 if TYPE_CHECKING:
@@ -30,8 +31,8 @@ async def taken_out(to: Pusher, resource: JsonObject) -> Taken:
 
 
 async def taken_out_of(to: Pusher, resource: JsonObject) -> Taken:
-    """The same for a resource that is pushed by itself; a Bundle is kept whole, for it may be signed."""
-    return Taken(resource) if resource.get("resourceType") == "Bundle" else await taken_out(to, resource)
+    """The same for a resource that is pushed by itself, which may be one that is kept whole."""
+    return Taken(resource) if is_kept_whole(resource) else await taken_out(to, resource)
 
 
 async def put(to: Pusher, resources: Sequence[Prepared], files: Sequence[NewFile]) -> list[PutResult]:

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from ingest import batches, conditional, delivery, patch, push, replies
 from ingest.attachments import may_hold_documents
 from ingest.body import body_of
-from ingest.bundles import entries_of, misplaced
+from ingest.bundles import READING, entries_of, misplaced
 from ingest.creating import Answered, create_once
 from ingest.decode import decode, decode_any
 from ingest.idempotency import IF_NONE_EXIST
@@ -237,7 +237,7 @@ async def batch(request: web.Request) -> web.StreamResponse:
         return await _batch(request, to, entries)
 
     # Who reads asks for what is there now, not for what was.
-    if UNIT in request or not methods & _WRITING or methods & batches.READING:
+    if UNIT in request or not methods & _WRITING or methods & READING:
         return await answer(request)
     return await remember(request, answer)
 

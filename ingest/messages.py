@@ -10,7 +10,7 @@ from hashlib import sha256
 from operator import is_not
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.bundles import entries_of, misplaced
+from ingest.bundles import entries_of, is_kept_whole, misplaced
 from ingest.envelope import deviations
 from ingest.identity import Identity, identity, of_source, stable_id
 from ingest.stamp import dump
@@ -185,8 +185,8 @@ _POINTERS: Final = frozenset({"reference", "url"})
 
 
 def redirected(resource: JsonObject, targets: Mapping[str, str]) -> JsonObject:
-    """The resource as it is stored beside the others; a Bundle that is kept whole points at its own."""
-    return resource if resource.get("resourceType") == "Bundle" else rewritten(resource, targets)
+    """The resource as it is stored beside the others."""
+    return resource if is_kept_whole(resource) else rewritten(resource, targets)
 
 
 def rewritten(resource: JsonObject, targets: Mapping[str, str]) -> JsonObject:

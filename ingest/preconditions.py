@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import ANY_VERSION, Stored, present
+from store.resources import ANY_VERSION, Stored, present, version_matches
 
 if TYPE_CHECKING:
     from store.resources import Gone
@@ -33,9 +33,7 @@ def if_match(header: str | None) -> int | None:
 
 def holds(only_version: int | None, found: Stored | None) -> bool:
     """Whether what is current fulfils an `If-Match`."""
-    if only_version is None:
-        return True
-    return found is not None and only_version in (ANY_VERSION, found.version)
+    return version_matches(only_version, None if found is None else found.version)
 
 
 def names_version(only_version: int | None) -> bool:

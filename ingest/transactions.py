@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 from uuid import uuid4
 
-from ingest.bundles import Interaction, entries_of, interaction
+from ingest.bundles import READING, Interaction, entries_of, interaction, is_kept_whole
 from ingest.preconditions import if_match, not_held
 from store.errors import Category, ServiceError
 from store.fhir.elements import DEPTH_MAX
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject
 
 WRITES: Final = ("DELETE", "POST", "PUT", "PATCH")
-METHODS: Final = frozenset({*WRITES, "GET", "HEAD"})
+METHODS: Final = READING.union(WRITES)
 _CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?(?P<criteria>.+)", re.DOTALL)
 _RESTFUL: Final = re.compile(r"(?P<root>https?://.+/)[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 _RELATIVE: Final = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
@@ -139,7 +139,7 @@ def _broken(one: Asked) -> Iterator[Issue]:
     named, searched = one.asks.id is not None, one.asks.query is not None
     if method == "POST" and (named or searched):
         yield Issue("value", f"`{request}.url` of a create must be a type", (f"{request}.url",))
-    elif method in ("GET", "HEAD") and (searched or not named):
+    elif method in READING and (searched or not named):
         text = f"`{request}.url`: a search is answered in a batch, not in a transaction"
         yield Issue("not-supported", text, (f"{request}.url",))
     elif method in ("PUT", "PATCH", "DELETE") and named == searched:
@@ -223,7 +223,7 @@ def _deletion(one: Asked, found: Found) -> Delete:
 
 def _action(one: Asked, found: Found, derived: Callable[[Condition], str]) -> Action:
     asks, resource = one.asks, one.asks.resource or {}
-    if asks.method in ("GET", "HEAD"):
+    if asks.method in READING:
         return Read(one.number, ResourceKey(asks.type, asks.id or ""), asks.version)
     if asks.method == "PUT" and asks.id is not None:
         key, absent = ResourceKey(asks.type, asks.id), asks.if_none_match == "*"
@@ -321,7 +321,7 @@ def _rewritten(asked: Sequence[Asked], actions: Sequence[Action], found: Found) 
         raise ServiceError(worst, *issues)
     done: list[Action] = []
     for one, action in zip(asked, actions, strict=True):
-        if isinstance(action, Put) and not _is_whole(action.resource):
+        if isinstance(action, Put) and not is_kept_whole(action.resource):
             match = _RESTFUL.fullmatch(one.full_url or "")
             targets = _Targets(entries, known, match["root"] if match else None)
             done.append(replace(action, resource=_object(action.resource, targets)))
@@ -397,14 +397,9 @@ def _value(name: str, value: Json, targets: _Targets) -> Json:
     return value
 
 
-def _is_whole(resource: JsonObject | None) -> bool:
-    """Whether it is kept as it is: what a Bundle refers to is within that Bundle."""
-    return resource is not None and resource.get("resourceType") == "Bundle"
-
-
 def _pointers(resource: JsonObject | None, path: str) -> Iterator[tuple[str, str]]:
     """(path, text) of every `reference` that may lead to another entry."""
-    return iter(()) if _is_whole(resource) else _references(resource, path)
+    return iter(()) if resource is None or is_kept_whole(resource) else _references(resource, path)
 
 
 def _references(element: Json, path: str, depth: int = 0) -> Iterator[tuple[str, str]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ingest.bundles import CARRIED_OUT
 from store.fhir.issues import Issue
 from store.fhir.references import ID
 from store.search.parameters import TYPES
@@ -37,13 +38,7 @@ _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {"DiagnosticReport": ("status"
 _BUNDLES: Final = frozenset(
     {"document", "collection", "searchset", "history", "batch-response", "transaction-response"}
 )
-"""Types of Bundles that are kept; https://hl7.org/fhir/R4/valueset-bundle-type.html has three more."""
-_CARRIED_OUT: Final[Mapping[str, str]] = {
-    "batch": "the base itself",
-    "transaction": "the base itself",
-    "message": "`$process-message`",
-}
-"""The others, and where they belong: kept as a resource, nothing that they ask for would be done."""
+"""Types of Bundles that are kept; https://hl7.org/fhir/R4/valueset-bundle-type.html has `CARRIED_OUT` too."""
 
 
 def validate(resource: JsonObject) -> tuple[Issue, ...]:
@@ -85,8 +80,8 @@ def _of_bundle(bundle: JsonObject) -> Iterator[Issue]:
     kind, place = bundle.get("type"), ("Bundle.type",)
     if kind is None:
         yield Issue("required", "`Bundle.type` is missing", place)
-    elif isinstance(kind, str) and kind in _CARRIED_OUT:
-        text = f"a Bundle of type `{kind}` is posted to {_CARRIED_OUT[kind]}: kept here, it would not be done"
+    elif isinstance(kind, str) and kind in CARRIED_OUT:
+        text = f"a Bundle of type `{kind}` is posted to {CARRIED_OUT[kind]}: kept here, it would not be done"
         yield Issue("not-supported", text, place)
     elif not (isinstance(kind, str) and kind in _BUNDLES):
         yield Issue("code-invalid", "`Bundle.type` must be a code of bundle-type", place)

@@ -56,6 +56,11 @@ spaces, so that text compares as time does; what tells contents of one time apar
 not say."""
 
 
+def version_matches(wanted: int | None, current: int | None) -> bool:
+    """Whether an `only_version` holds for the version that is current; None: there is none."""
+    return wanted is None or (current is not None and wanted in (ANY_VERSION, current))
+
+
 class Unstamped(NamedTuple):
     """A resource's JSON, serialised once, open at the two places only the store can fill.
 

@@ -24,7 +24,16 @@ from store.mongo.superseded import (
     next_version,
     standing,
 )
-from store.resources import ANY_VERSION, Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
+from store.resources import (
+    ANY_VERSION,
+    Deletion,
+    Gone,
+    Outcome,
+    PutResult,
+    ResourceKey,
+    Stored,
+    version_matches,
+)
 from store.search.plan import document_id
 
 if TYPE_CHECKING:
@@ -116,7 +125,7 @@ def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     updated = _moment(current, now)
     replaces = standing(current) if current else None
     number = next_version(current)
-    if not _matches(write.only_version, None if deleted or not current else version):
+    if not version_matches(write.only_version, None if deleted or not current else version):
         issue = _NONE_THERE if write.only_version == ANY_VERSION else _OTHER_VERSION
         return Step(None if write.retiring is not None else ServiceError(Category.PRECONDITION, issue))
     if write.prepared is None:
@@ -174,11 +183,6 @@ def _deletion(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, de
 def _moment(current: Mapping[str, Any] | None, now: datetime) -> datetime:
     """When the next version is from: strictly later than the one before, whatever the clocks say."""
     return max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
-
-
-def _matches(wanted: int | None, version: int | None) -> bool:
-    """Whether an `If-Match` holds for the version that is current, if one is."""
-    return wanted is None or (version is not None and wanted in (ANY_VERSION, version))
 
 
 def held(step: Step, current: Mapping[str, Any] | None, now: datetime) -> Step:
