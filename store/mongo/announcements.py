@@ -23,7 +23,7 @@ from store.mongo.commit import GroupCommit
 from store.mongo.guard import guarded
 from store.mongo.idempotency import document_of, id_of, remembered
 from store.mongo.indexes import IDEMPOTENCY
-from store.mongo.steps import write_of
+from store.mongo.steps import DUPLICATE_KEY, write_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -45,7 +45,6 @@ _ATTEMPTS_MAX: Final = 20
 _PAUSE_SECONDS: Final = 0.01
 _MARK_SECONDS: Final = 0.1
 """What is fulfilled is marked as many at once as come in this time."""
-_DUPLICATE_KEY: Final = 11000
 _BUSY: Final = Issue("conflict", "the same request is under way all the while; try again")
 _OVERHEAD_BYTES: Final = 500
 """Of a document beside the body."""
@@ -155,7 +154,7 @@ class Announcements:
             await self._answers.insert_many([_document(word) for word in words], ordered=False)
         except BulkWriteError as error:
             errors = error.details["writeErrors"]
-            if error.details.get("writeConcernErrors") or any(e["code"] != _DUPLICATE_KEY for e in errors):
+            if error.details.get("writeConcernErrors") or any(e["code"] != DUPLICATE_KEY for e in errors):
                 raise
             return await self._taken([words[one["index"]] for one in errors])
         return {}

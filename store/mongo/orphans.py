@@ -13,7 +13,7 @@ from itertools import count, groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from store.mongo.commit import GroupCommit
-from store.mongo.documents import READ, from_document
+from store.mongo.documents import READ, from_document, patients_among
 from store.mongo.guard import guarded
 from store.mongo.superseded import next_version
 from store.resources import Released, ResourceKey, Stored
@@ -21,7 +21,7 @@ from store.search.parameters import TYPES, SearchType
 from store.search.plan import document_id
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
@@ -114,7 +114,7 @@ class Orphans:
             wanted = {"_id": {"$in": ids}, "companion": True, "deleted": None}
             found = await self._found(self._read, wanted, fields)
             patients = {
-                ResourceKey(d["type"], d["id"]): _patients(d["keys"]) for d in found if _patients(d["keys"])
+                ResourceKey(d["type"], d["id"]): known for d in found if (known := patients_among(d["keys"]))
             }
             referred = await self._referred(tenant, patients)
         versions = {ResourceKey(d["type"], d["id"]): int(d["version"]) for d in found}
@@ -134,7 +134,7 @@ class Orphans:
         with guarded(self._metrics, "released", seconds=self._seconds):
             pasts = {ResourceKey(d["was"], d["id"]): await self._past(tenant, d) for d in retired}
             patients = {
-                key: _patients({one for d in past for one in d.get("of", ())}) for key, past in pasts.items()
+                key: sorted({one for d in past for one in d.get("of", ())}) for key, past in pasts.items()
             }
             back = pasts.keys() if alone else await self._referred(tenant, patients)
             numbers = {ResourceKey(d["was"], d["id"]): next_version(d) for d in retired}
@@ -176,7 +176,7 @@ class Orphans:
         return await self._found(self._history, wanted, {"version": 1, "sourced": 1, "of": 1})
 
     async def _referred(
-        self, tenant: Tenant, patients: Mapping[ResourceKey, tuple[str, ...]]
+        self, tenant: Tenant, patients: Mapping[ResourceKey, Sequence[str]]
     ) -> set[ResourceKey]:
         """Those that something current of their patient refers to."""
         referred: set[ResourceKey] = set()
@@ -186,7 +186,7 @@ class Orphans:
         return referred
 
     async def _referred_of(
-        self, tenant: Tenant, resource_type: str, asked: Sequence[tuple[ResourceKey, tuple[str, ...]]]
+        self, tenant: Tenant, resource_type: str, asked: Sequence[tuple[ResourceKey, Sequence[str]]]
     ) -> set[ResourceKey]:
         types, names = _referring(resource_type)
         spellings = [str(key) for key, _ in asked]
@@ -223,13 +223,6 @@ class Orphans:
             return found
 
         return await self._reading(operation)
-
-
-def _patients(keys: Iterable[str]) -> tuple[str, ...]:
-    """The keys under which the index has what belongs to the same patient."""
-    return tuple(
-        one for one in keys if one.startswith(("patient=", "patient.identifier=")) and "&" not in one
-    )
 
 
 @lru_cache

@@ -48,7 +48,8 @@ STANDING: Final = dict.fromkeys(
     ("version", "updated", "deleted", "digest", "expires_at", *LASTING, *EXTRAS), 1
 )
 """What has to be known of what is stored before something takes its place."""
-_DUPLICATE_KEY: Final = 11000
+DUPLICATE_KEY: Final = 11000
+"""Code of the error of a write that somebody else was faster with."""
 RACED: Final = ServiceError(
     Category.CONFLICT, Issue("conflict", "the resource was changed by others all the while; try again")
 )
@@ -221,6 +222,6 @@ def operation_of(
 
 def failure_of(error: Mapping[str, Any]) -> ServiceError:
     """Why the server did not do one: somebody was faster, or it refused."""
-    if error["code"] == _DUPLICATE_KEY:
+    if error["code"] == DUPLICATE_KEY:
         return RACED
     return ServiceError(Category.FAULT, Issue("exception", "the database refused a write"))
