@@ -18,10 +18,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 
 from api.access_commands import columns, existing_tenant
 from api.app import limits_of, utc_now
-from ingest.files import Bounds, sources
-from ingest.journal import Journal
 from ingest.keys import base_under
-from ingest.load import Load, Operator
+from ingest.load.bodies import Operator
+from ingest.load.files import Bounds, sources
+from ingest.load.journal import Journal
+from ingest.load.load import Load
 from ingest.metrics import IngestMetrics
 from ingest.push import Pusher
 from store.errors import StartupError
@@ -30,8 +31,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from api.settings import Settings
-    from ingest.files import Piece, Source
-    from ingest.load import Refusal, Result
+    from ingest.load.files import Piece, Source
+    from ingest.load.results import Refusal, Result
     from store.mongo.stores import Stores
     from store.tenancy import Tenant
 
@@ -88,7 +89,7 @@ class Summary:
         self._started = monotonic()
 
     def loaded(self, piece: Piece, result: Result) -> None:
-        """See `ingest.load.Watcher`."""
+        """See `ingest.load.load.Watcher`."""
         self.counts[piece.source.kind] += result.counts
         self._resources += result.counts.total()
         for one in result.refusals:
@@ -100,7 +101,7 @@ class Summary:
         self.passed(piece)
 
     def passed(self, piece: Piece) -> None:
-        """See `ingest.load.Watcher`."""
+        """See `ingest.load.load.Watcher`."""
         self._read[piece.source.path] = max(self._read[piece.source.path], piece.read)
         rate = self._resources / max(monotonic() - self._started, 1e-3)
         self._show(self._read.total(), f"{self._resources:,} resources, {rate:,.0f}/s")

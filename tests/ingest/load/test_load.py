@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import CollectorRegistry
 
-from ingest import load
-from ingest.files import Bounds, sources
-from ingest.load import Load, Operator, rest
+from ingest.load import load
+from ingest.load.bodies import Operator
+from ingest.load.files import Bounds, sources
+from ingest.load.load import Load, rest
 from ingest.metrics import IngestMetrics
 from ingest.push import Pusher
 from ingest.settings import IngestSettings
@@ -26,8 +27,8 @@ from tests.support.store import BASE, LAB, NOW, mongo_store
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from ingest.files import Piece
-    from ingest.load import Result
+    from ingest.load.files import Piece
+    from ingest.load.results import Result
     from store.mongo.client import Database
     from store.mongo.resources import MongoResources
     from store.resources import Prepared, PutResult

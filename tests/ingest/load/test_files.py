@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from ingest.files import Bounds, Piece, pieces, sources
+from ingest.load.files import Bounds, Piece, pieces, sources
 
 BOUNDS = Bounds(body_bytes=100, expanded_bytes=10_000)
 ONE = b'{"a":1}'

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from ingest.files import Kind, Piece, Source
-from ingest.journal import Journal, Spans
+from ingest.load.files import Kind, Piece, Source
+from ingest.load.journal import Journal, Spans
 from store.errors import StartupError
 
 SOURCE = Source(Path("/in/a.ndjson"), Kind.NDJSON, 100, 7)

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingest.bundles import entries_of
-from ingest.histories import Unread, Version, read_history
+from ingest.load.histories import Unread, Version, read_history
 from store.resources import ResourceKey
 from tests.support.fhir import Json, patient, report
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingest.claims import claims, differ
+from ingest.load.claims import claims, differ
 from tests.support.fhir import batch, identified, message, patient, report
 
 REPORT = report("r")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Container
     from pathlib import Path
 
-    from ingest.files import Piece, Source
+    from ingest.load.files import Piece, Source
 
 
 class Spans:

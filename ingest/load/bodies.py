@@ -1,0 +1,252 @@
+"""The push of one body of a file: a resource, or a Bundle of any type.
+
+A body may be loaded any number of times: a resource without an id gets one from its content, so that the same
+again is the same resource.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from hashlib import sha256
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ingest import delivery, push
+from ingest.bundles import entries_of, relative
+from ingest.decode import decode
+from ingest.handlers import answer_bundle
+from ingest.identity import stable_id
+from ingest.load.histories import read_history
+from ingest.load.results import AGAIN, Refusal, Result, Tally, refusal, shown
+from ingest.messages import redirected
+from ingest.stamp import dump
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.fhir.references import ID
+from store.resources import ResourceKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.bundles import BundleEntry
+    from ingest.load.histories import Version
+    from ingest.push import Pusher
+    from store.fhir.datatypes import Json, JsonObject
+
+
+class Operator:
+    """The caller at the terminal: whoever holds the database in hand may write everything."""
+
+    client = "dod load"
+    token_id = "operator"  # noqa: S105 -- no token at all
+    scopes: Mapping[str, frozenset[str]] = MappingProxyType({"*": frozenset("cruds")})
+    is_admin = True
+
+    def may(self, type: str, letters: str) -> bool:  # noqa: ARG002 -- the shape of a Caller
+        """Yes."""
+        return True
+
+
+async def pushed(to: Pusher, where: str, body: bytes) -> Result:
+    """Push one body. Raises ServiceError when nothing is known of it and it must be pushed again."""
+    tally = Tally()
+    one = to._replace(metrics=tally)
+    try:
+        resource = decode(body)
+        if resource.get("resourceType") != "Bundle":
+            await push.update(one, *_placed(one, resource))
+            return Result(tally.counts)
+        refusals = await way_of(resource)(one, Sent(resource, body, where))
+    except ServiceError as error:
+        if error.category in AGAIN:
+            raise
+        tally.counts["refused"] += 1
+        return Result(tally.counts, (refusal(where, error),))
+    return Result(tally.counts, refusals)
+
+
+def way_of(bundle: JsonObject) -> Way:
+    """The push of Bundles of this type. Raises ServiceError for a type that cannot be loaded."""
+    way = _WAYS.get(str(bundle.get("type")))
+    if way is None:
+        text = f"`Bundle.type` is one of {', '.join(sorted(_WAYS))}"
+        raise ServiceError(Category.UNPROCESSABLE, Issue("not-supported", text, ("Bundle.type",)))
+    return way
+
+
+class Sent(NamedTuple):
+    """A Bundle as it came."""
+
+    bundle: JsonObject
+    body: bytes
+    where: str
+
+
+Way = Callable[["Pusher", Sent], Awaitable[tuple[Refusal, ...]]]
+
+
+async def _message(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
+    done = await delivery.message(to, sent.bundle)
+    failed = ((n, one) for n, one in enumerate(done) if isinstance(one, ServiceError))
+    return tuple(refusal(f"{sent.where}: entry {number}", error) for number, error in failed)
+
+
+async def _interactions(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
+    """A batch or transaction; what it creates is given an id, so that it is created once."""
+    bundle, name = sent.bundle, _digest(sent.body)
+    bundle = repeatable(bundle, to.base, lambda n: stable_id(to.tenant, f"load {name} {n}", to.secret))
+    refusals = []
+    for number, entry in enumerate(await answer_bundle(to, bundle, name=f"load {name}")):
+        response = entry["response"]
+        status = int(response["status"][:3])
+        if status in (503, 504):
+            raise ServiceError(Category.UNAVAILABLE)
+        if status >= 400:  # noqa: PLR2004 (where HTTP splits)
+            issues = tuple(shown(issue) for issue in response["outcome"]["issue"])
+            refusals.append(Refusal(f"{sent.where}: entry {number}", issues))
+    return tuple(refusals)
+
+
+def repeatable(bundle: JsonObject, base: str, new_id: Callable[[int], str]) -> JsonObject:
+    """The same, where unconditional creates are updates under ids that are the same each time."""
+    entries = bundle.get("entry")
+    if not isinstance(entries, list):
+        return bundle
+    changed: list[Json] = []
+    for number, entry in enumerate(entries):
+        request = entry.get("request") if isinstance(entry, dict) else None
+        resource = entry.get("resource") if isinstance(entry, dict) else None
+        if (
+            isinstance(entry, dict)
+            and isinstance(request, dict)
+            and isinstance(resource, dict)
+            and request.get("method") == "POST"
+            and relative(str(request.get("url")), base) == resource.get("resourceType")
+            and "ifNoneExist" not in request
+        ):
+            chosen = new_id(number)
+            put: JsonObject = {"method": "PUT", "url": f"{resource['resourceType']}/{chosen}"}
+            changed.append({**entry, "resource": {**resource, "id": chosen}, "request": put})
+        else:
+            changed.append(entry)
+    return {**bundle, "entry": changed}
+
+
+async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
+    """A document, collection or searchset: each entry is put under its id, whatever becomes of the others."""
+    entries = entries_of(sent.bundle, entries_max=to.settings.bundle_entries_max)
+    placed: list[tuple[int, ResourceKey, JsonObject]] = []
+    refusals: list[Refusal] = []
+
+    def refused(number: int, error: ServiceError) -> None:
+        to.metrics.count("refused")
+        refusals.append(refusal(f"{sent.where}: entry {number}", error))
+
+    for number, entry in enumerate(entries):
+        if is_remark(sent.bundle, entry):
+            continue
+        try:
+            placed.append((number, *_placed_entry(to, entry)))
+        except ServiceError as error:
+            refused(number, error)
+    targets = {
+        entry.full_url: str(key)
+        for entry, (number, key, _) in ((entries[one[0]], one) for one in placed)
+        if entry.full_url is not None
+    }
+    # Reports last: whoever finds one finds what it refers to.
+    placed.sort(key=lambda one: one[1].type == "DiagnosticReport")
+    done = await asyncio.gather(
+        *(push.update(to, key, redirected(resource, targets)) for _, key, resource in placed),
+        return_exceptions=True,
+    )
+    for (number, _, _), result in zip(placed, done, strict=True):
+        if isinstance(result, ServiceError) and result.category not in AGAIN:
+            refused(number, result)
+        elif isinstance(result, BaseException):
+            raise result
+    return tuple(sorted(refusals))
+
+
+async def _history(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
+    """The versions of each resource one after the other, the resources beside each other.
+
+    They are put with their source's time, so that the same again, or an older history, changes nothing.
+    """
+    entries = entries_of(sent.bundle, entries_max=to.settings.bundle_entries_max)
+    versions, unread = read_history(entries, now=to.clock())
+    targets = {
+        url: str(one.key)
+        for several in versions.values()
+        for one in several
+        if (url := entries[one.number].full_url) is not None
+    }
+    refusals = [refusal(f"{sent.where}: entry {number}", error) for number, error in unread]
+    for _ in unread:
+        to.metrics.count("refused")
+
+    async def follow(several: Sequence[Version]) -> None:
+        for one in several:
+            try:
+                if one.resource is None:
+                    await push.delete(to, one.key, sourced=one.sourced)
+                else:
+                    await push.update(to, one.key, redirected(one.resource, targets), sourced=one.sourced)
+            except ServiceError as error:
+                if error.category in AGAIN:
+                    raise
+                to.metrics.count("refused")
+                refusals.append(refusal(f"{sent.where}: entry {one.number}", error))
+
+    # Reports last: whoever finds one finds what it refers to.
+    for reports in (False, True):
+        some = [one for key, one in versions.items() if (key.type == "DiagnosticReport") is reports]
+        for failed in await asyncio.gather(*map(follow, some), return_exceptions=True):
+            if isinstance(failed, BaseException):
+                raise failed
+    return tuple(sorted(refusals))
+
+
+def is_remark(bundle: JsonObject, entry: BundleEntry) -> bool:
+    """Whether an entry of a searchset is what its server had to say about the search."""
+    held = (entry.resource or {}).get("resourceType")
+    return bundle.get("type") == "searchset" and held == "OperationOutcome"
+
+
+_WAYS: Final[Mapping[str, Way]] = {
+    "message": _message,
+    "batch": _interactions,
+    "transaction": _interactions,
+    "document": _upserts,
+    "collection": _upserts,
+    "searchset": _upserts,
+    "history": _history,
+}
+
+
+def _placed(to: Pusher, resource: JsonObject) -> tuple[ResourceKey, JsonObject]:
+    """Where a resource goes: under its id, else under one made of its content."""
+    own = resource.get("id")
+    if own is None:
+        return _under(resource, stable_id(to.tenant, f"load {_digest(dump(resource))}", to.secret))
+    return _under(resource, str(own))
+
+
+def _placed_entry(to: Pusher, entry: BundleEntry) -> tuple[ResourceKey, JsonObject]:
+    """The same for an entry, whose `fullUrl` may be the only name it has: `urn:uuid:…`."""
+    if entry.resource is None:
+        issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
+        raise ServiceError(Category.UNPROCESSABLE, issue)
+    named = (entry.full_url or "").removeprefix("urn:uuid:").lower()
+    if "id" not in entry.resource and entry.full_url != named and ID.fullmatch(named):
+        return _under(entry.resource, named)
+    return _placed(to, entry.resource)
+
+
+def _under(resource: JsonObject, chosen: str) -> tuple[ResourceKey, JsonObject]:
+    return ResourceKey(str(resource.get("resourceType")), chosen), {**resource, "id": chosen}
+
+
+def _digest(content: bytes) -> str:
+    return sha256(content).hexdigest()

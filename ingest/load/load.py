@@ -1,0 +1,232 @@
+"""The load of files: each body goes the way of a push by HTTP, and again while MongoDB is away."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from time import monotonic
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from ingest.load.bodies import pushed
+from ingest.load.claims import Claims, claims, differ
+from ingest.load.files import pieces
+from ingest.load.rehearsal import rehearsed
+from ingest.load.results import AGAIN, Refusal, Result, refusal
+from store.errors import Category, ServiceError, StartupError
+from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.load.files import Bounds, Piece, Source
+    from ingest.load.journal import Journal
+    from ingest.push import Pusher
+
+PAUSE_SECONDS: Final = 0.5
+PATIENCE_SECONDS: Final = 600.0
+"""How long one body is tried while the database is away."""
+EARLY_BYTES_MAX: Final = 256_000_000
+"""Of bodies that wait for what they refer to; past it they are refused, and the next run tries them."""
+READ_AHEAD_BYTES: Final = 1_000_000
+READ_AHEAD_PIECES: Final = 200
+"""What the reading thread takes in one turn."""
+YIELDS_OVER: Final = 1.5
+"""A backfill rests when a push takes so many times as long as the quickest ones do."""
+
+_NO_BASE: Final = Issue(
+    "required", "it may refer to this service by an absolute URL, so `--base-url` must name its base"
+)
+
+
+class Work(NamedTuple):
+    """One body to load."""
+
+    name: str
+    """Of its file, in the journal."""
+    piece: Piece
+    body: bytes
+    claims: Claims
+
+
+class Watcher(Protocol):
+    """Who is told as a load goes on."""
+
+    def loaded(self, piece: Piece, result: Result) -> None:
+        """One body is done with."""
+
+    def passed(self, piece: Piece) -> None:
+        """One body was stored by an earlier run."""
+
+
+@dataclass(slots=True)
+class Load:
+    """What to load, how, and whom to tell."""
+
+    to: Pusher
+    bounds: Bounds
+    concurrency: int
+    bytes_max: int
+    """Of bodies under way."""
+    journal: Journal | None
+    watcher: Watcher
+    backfill: bool = False
+    dry_run: bool = False
+    ours: bytes | None = None
+    """Our own path, when the origin before it is not known: a body that holds it cannot be indexed right."""
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _freed: asyncio.Event = field(default_factory=asyncio.Event)
+    _under_way: dict[asyncio.Task[None], Claims] = field(default_factory=dict)
+    _bytes: int = 0
+    _retrying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _quickest: float = float("inf")
+    _early: list[Work] = field(default_factory=list)
+    """Refused for want of what may be in a file that is still to come, and what must not overtake those."""
+
+    async def run(self, files: Sequence[Source]) -> None:
+        """Load all of them. Raises StartupError when the database stays away."""
+        try:
+            for source in files:
+                await self._source(source)
+            await self._room(0, all_done=True)
+            await self._early_ones()
+        finally:
+            for task in self._under_way:
+                task.cancel()
+            await asyncio.gather(*self._under_way, return_exceptions=True)
+
+    async def _source(self, source: Source) -> None:
+        name = self.journal.name(source, str(self.to.tenant)) if self.journal else ""
+        reading = pieces(source, self.bounds)
+        while some := await asyncio.to_thread(_take, reading):
+            for piece in some:
+                if self.journal is not None and piece.body is not None and self.journal.holds(name, piece):
+                    self.watcher.passed(piece)
+                    continue
+                if piece.body is None:
+                    issue = {"code": "structure", "text": piece.fault, "expression": []}
+                    self.watcher.loaded(piece, Result(Counter(refused=1), (Refusal(piece.where, (issue,)),)))
+                    continue
+                await self._start(Work(name, piece, piece.body, self._claims(piece.body)))
+
+    def _claims(self, body: bytes) -> Claims:
+        return {} if self.dry_run else claims(body)
+
+    async def _start(self, work: Work) -> None:
+        """One body, as soon as there is room for it and it overtakes none that writes the same otherwise."""
+        await self._room(len(work.body), work.claims)
+        if self._may_wait(work) and any(differ(work.claims, one.claims) for one in self._early):
+            self._early.append(work)
+            return
+        self._bytes += len(work.body)
+        task = asyncio.create_task(self._piece(work))
+        self._under_way[task] = work.claims
+        task.add_done_callback(self._done)
+
+    async def _early_ones(self) -> None:
+        """Those that came before what they refer to, in their order, as long as any of them gets in."""
+        left, refused = len(self._early) + 1, list[tuple[Work, Result]]()
+        while len(self._early) < left:
+            left, waiting, self._early, refused = len(self._early), self._early, [], []
+            for work in waiting:
+                result = await self._result(work)
+                if result.early:
+                    self._early.append(work)
+                    refused.append((work, result))
+                else:
+                    self._loaded(work, result)
+        for work, result in refused:
+            self._loaded(work, result)
+
+    async def _room(self, size: int, mine: Claims = MappingProxyType({}), *, all_done: bool = False) -> None:
+        """Wait until one more may start. While a body is tried again none does: order must stay."""
+        while True:
+            self._raise_failed()
+            full = len(self._under_way) >= self.concurrency or self._bytes + size > self.bytes_max
+            behind = any(differ(mine, other) for other in self._under_way.values())
+            if not self._under_way or not (full or behind or all_done or self._retrying.locked()):
+                return
+            self._freed.clear()
+            await self._freed.wait()
+
+    def _raise_failed(self) -> None:
+        for task in [one for one in self._under_way if one.done()]:
+            self._under_way.pop(task)
+            task.result()
+
+    def _done(self, task: asyncio.Task[None]) -> None:
+        if task.cancelled() or task.exception() is None:
+            self._under_way.pop(task, None)
+        self._freed.set()
+
+    async def _piece(self, work: Work) -> None:
+        try:
+            result = await self._result(work)
+        finally:
+            self._bytes -= len(work.body)
+        if result.early and not self.dry_run and self._may_wait(work):
+            self._early.append(work)
+        else:
+            self._loaded(work, result)
+
+    def _may_wait(self, work: Work) -> bool:
+        return len(work.body) <= EARLY_BYTES_MAX - sum(len(one.body) for one in self._early)
+
+    def _loaded(self, work: Work, result: Result) -> None:
+        if self.journal is not None and not result.refusals and not self.dry_run:
+            self.journal.add(work.name, work.piece, result.counts)
+        self.watcher.loaded(work.piece, result)
+
+    async def _result(self, work: Work) -> Result:
+        piece, body = work.piece, work.body
+        if self.ours is not None and self.ours in body:
+            error = ServiceError(Category.UNPROCESSABLE, _NO_BASE)
+            return Result(Counter(refused=1), (refusal(piece.where, error),))
+        if self.dry_run:
+            return rehearsed(self.to, piece.where, body)
+        started = monotonic()
+        try:
+            result = await pushed(self.to, piece.where, body)
+        except ServiceError as error:
+            if error.category not in AGAIN:
+                raise
+            result = await self._again(piece, body)
+        if self.backfill:
+            took = monotonic() - started
+            await self.pause(rest(took, self._quickest))
+            # Forgets slowly: what was quick in the night may never be again.
+            self._quickest = min(took, self._quickest * 1.01)
+        return result
+
+    async def _again(self, piece: Piece, body: bytes) -> Result:
+        """One after another in the order in which they failed, which is that of their files."""
+        until = monotonic() + PATIENCE_SECONDS
+        async with self._retrying:
+            while monotonic() < until:
+                await self.pause(PAUSE_SECONDS)
+                try:
+                    return await pushed(self.to, piece.where, body)
+                except ServiceError as error:
+                    if error.category not in AGAIN:
+                        raise
+        text = "The database stays away; when it is back, the same command goes on from here."
+        raise StartupError(text)
+
+
+def rest(took: float, quickest: float) -> float:
+    """How long a backfill leaves the database to others: as long as they, it seems, made it wait."""
+    return min(took - quickest, 1.0) if took > quickest * YIELDS_OVER else 0.0
+
+
+def _take(reading: Iterator[Piece]) -> list[Piece]:
+    """Some pieces, read in a thread."""
+    taken: list[Piece] = []
+    size = 0
+    for piece in reading:
+        taken.append(piece)
+        size += len(piece.body or b"")
+        if size >= READ_AHEAD_BYTES or len(taken) >= READ_AHEAD_PIECES:
+            break
+    return taken

@@ -1,0 +1,53 @@
+"""The rehearsal of a load (`--dry-run`): refusals that need no store."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from ingest.bundles import entries_of
+from ingest.decode import decode
+from ingest.load.bodies import is_remark, way_of
+from ingest.load.results import Refusal, Result, refusal
+from ingest.messages import read_message
+from ingest.prepare import prepare
+from store.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ingest.push import Pusher
+    from store.fhir.datatypes import JsonObject
+
+
+def rehearsed(to: Pusher, where: str, body: bytes) -> Result:
+    """What a push would refuse of itself; nothing is asked of the store."""
+    counts: Counter[str] = Counter()
+    refusals: list[Refusal] = []
+    try:
+        resource = decode(body)
+        parts = list(_parts(to, resource))
+    except ServiceError as error:
+        return Result(Counter(refused=1), (refusal(where, error),))
+    for label, part in parts:
+        try:
+            prepare(part, str(part.get("id", "rehearsed")), base=to.base)
+            counts["stored"] += 1
+        except ServiceError as error:
+            counts["refused"] += 1
+            refusals.append(refusal(f"{where}{label}", error))
+    return Result(counts, tuple(refusals))
+
+
+def _parts(to: Pusher, resource: JsonObject) -> Iterator[tuple[str, JsonObject]]:
+    """The resources in a body, each with what it is called."""
+    if resource.get("resourceType") != "Bundle":
+        yield "", resource
+        return
+    way_of(resource)
+    if resource.get("type") == "message":
+        read_message(resource, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
+    entries = entries_of(resource, entries_max=to.settings.bundle_entries_max)
+    for number, entry in enumerate(entries):
+        if entry.resource is not None and not is_remark(resource, entry):
+            yield f": entry {number}", entry.resource
