@@ -6,7 +6,7 @@ Labels are route names and statuses: never a path, a tenant, an id or a client.
 from __future__ import annotations
 
 import platform
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from prometheus_client import (
     CollectorRegistry,
@@ -17,8 +17,17 @@ from prometheus_client import (
     PlatformCollector,
     ProcessCollector,
 )
+from prometheus_client.metrics_core import CounterMetricFamily
+from prometheus_client.registry import Collector
+from typing_extensions import override
 
+from api.log_handler import JsonHandler
 from api.version import VERSION
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from prometheus_client.metrics_core import Metric
 
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
@@ -28,7 +37,17 @@ def new_registry() -> CollectorRegistry:
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
+    registry.register(LostLines())
     return registry
+
+
+class LostLines(Collector):
+    """Log lines that found no way out: stderr belongs to the process, not to an application."""
+
+    @override
+    def collect(self) -> Iterator[Metric]:
+        text = "Log lines dropped because stderr has no reader, or a slow one, or a full disk."
+        yield CounterMetricFamily("dod_log_lines_lost", text, value=JsonHandler.lost)
 
 
 class ApiMetrics:

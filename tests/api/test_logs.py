@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import orjson
 import pytest
 
-from api.logs import JsonFormatter, JsonHandler, log_fields
+from api.log_handler import LINES_MAX, WAITING_BYTES_MAX, JsonHandler
+from api.logs import ERRORS_MAX, JsonFormatter, log_fields
+from api.metrics import new_registry
 from tests.support.lines import logged
 
 if TYPE_CHECKING:
@@ -91,3 +96,123 @@ def test_a_level_that_is_not_shown_is_not_written(capsys: pytest.CaptureFixture[
     logging.getLogger().setLevel(logging.WARNING)
     log_fields(logging.getLogger("api.request"), "request", {"count": 1})
     assert capsys.readouterr().err == ""
+
+
+def _of_itself(way: str) -> Exception:
+    """An error whose chain has no end."""
+    error, other = ValueError(SENTINEL), KeyError(SENTINEL)
+    if way in ("cause", "context"):
+        setattr(error, f"__{way}__", error)
+    else:
+        error.__context__, other.__cause__ = other, error
+    return error
+
+
+@pytest.mark.parametrize(
+    ("way", "shown"),
+    [
+        ("cause", ["ValueError"]),
+        ("context", ["ValueError"]),
+        ("by way of another", ["ValueError", "KeyError"]),
+    ],
+)
+def test_an_error_that_came_of_itself_is_shown_once(way: str, shown: list[str]) -> None:
+    error = _of_itself(way)
+    with logged() as lines:
+        logging.getLogger("api.x").error("failed", exc_info=error)
+    assert lines.parsed[0]["errors"] == shown
+    error.__cause__ = error.__context__ = None
+
+
+def test_a_long_chain_of_errors_is_cut() -> None:
+    error = ValueError()
+    for _ in range(1_000):
+        after = ValueError()
+        after.__cause__, error = error, after
+    with logged() as lines:
+        logging.getLogger("api.x").error("failed", exc_info=error)
+    assert len(lines.parsed[0]["errors"]) == ERRORS_MAX
+
+
+# --- the reader of stderr
+
+
+@contextmanager
+def stderr(monkeypatch: pytest.MonkeyPatch, number: int) -> Iterator[JsonHandler]:
+    """Our handler, writing to this descriptor."""
+    with os.fdopen(number, "w") as file:
+        monkeypatch.setattr(sys, "stderr", file)
+        handler = JsonHandler()
+        handler.setFormatter(JsonFormatter())
+        yield handler
+        monkeypatch.undo()
+
+
+def _warn(handler: JsonHandler, text: str = "now") -> None:
+    handler.handle(logging.LogRecord("api.x", logging.WARNING, "", 0, text, None, None))
+
+
+def _lost() -> float:
+    return new_registry().get_sample_value("dod_log_lines_lost_total") or 0
+
+
+@pytest.mark.parametrize("where", ["/dev/full", "a pipe without a reader"])
+def test_lines_that_cannot_be_written_are_counted_and_nobody_fails(
+    monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    reading, writing = os.pipe()
+    os.close(reading)
+    number = os.open(where, os.O_WRONLY) if where.startswith("/") else os.dup(writing)
+    os.close(writing)
+    before = _lost()
+    with stderr(monkeypatch, number) as handler:
+        for _ in range(3):
+            _warn(handler)
+        for _ in range(LINES_MAX):
+            handler.say(b"{}")
+        handler.flush()
+    assert _lost() - before == 3 + LINES_MAX
+
+
+def test_a_reader_that_stands_still_holds_up_nobody_and_gets_whole_lines_later(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A write into a full pipe would stop the event loop for as long as its reader likes."""
+    reading, writing = os.pipe()
+    long = "x" * 10_000
+    count = 2 * WAITING_BYTES_MAX // len(long)
+    before = _lost()
+    with stderr(monkeypatch, writing) as handler:
+        for _ in range(count):
+            _warn(handler, long)
+        lost = _lost() - before
+        assert 0 < lost < count
+        got = b""
+        while handler._waiting or handler._lines:
+            got += os.read(reading, 65_536)
+            handler.flush()
+    while piece := os.read(reading, 65_536):
+        got += piece
+    os.close(reading)
+    lines = [orjson.loads(line) for line in got.splitlines()]
+    assert len(lines) == count - lost
+    assert all(line["message"] == long for line in lines)
+
+
+def test_a_line_that_cannot_be_made_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = _lost()
+    handler = JsonHandler()
+    monkeypatch.setattr(handler, "format", lambda _: 1 / 0)
+    _warn(handler)
+    assert _lost() - before == 1
+
+
+def test_a_closed_or_missing_stderr_is_no_reason_to_fail(monkeypatch: pytest.MonkeyPatch) -> None:
+    for gone in (None, open(os.devnull, "w")):  # noqa: PTH123, SIM115 -- closed below
+        if gone is not None:
+            gone.close()
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stderr", gone)
+            handler = JsonHandler()
+            handler.setFormatter(JsonFormatter())
+            _warn(handler)
