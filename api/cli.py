@@ -473,8 +473,8 @@ def load(
     async def run(stores: Stores) -> int:
         return await load_files(stores, settings, request, say=typer.echo, warn=warn)
 
-    if with_stores(run, **places):
-        raise typer.Exit(1)
+    if code := with_stores(run, **places):
+        raise typer.Exit(code)
 
 
 @app.command("reindex")

@@ -18,7 +18,7 @@ from ingest.decode import decode
 from ingest.handlers import answer_bundle
 from ingest.identity import stable_id
 from ingest.load.histories import read_history
-from ingest.load.results import AGAIN, Refusal, Result, Tally, refusal, shown
+from ingest.load.results import AGAIN, Refusal, Result, Tally, in_order, refusal, shown
 from ingest.messages import redirected
 from ingest.stamp import dump
 from store.errors import Category, ServiceError
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.bundles import BundleEntry
+    from ingest.load.files import Place
     from ingest.load.histories import Version
     from ingest.push import Pusher
     from store.fhir.datatypes import Json, JsonObject
@@ -48,7 +49,7 @@ class Operator:
         return True
 
 
-async def pushed(to: Pusher, where: str, body: bytes) -> Result:
+async def pushed(to: Pusher, place: Place, body: bytes) -> Result:
     """Push one body. Raises ServiceError when nothing is known of it and it must be pushed again."""
     tally = Tally()
     one = to._replace(metrics=tally)
@@ -57,12 +58,12 @@ async def pushed(to: Pusher, where: str, body: bytes) -> Result:
         if resource.get("resourceType") != "Bundle":
             await push.update(one, *_placed(one, resource))
             return Result(tally.counts)
-        refusals = await way_of(resource)(one, Sent(resource, body, where))
+        refusals = await way_of(resource)(one, Sent(resource, body, place))
     except ServiceError as error:
         if error.category in AGAIN:
             raise
         tally.counts["refused"] += 1
-        return Result(tally.counts, (refusal(where, error),))
+        return Result(tally.counts, (refusal(place, error),))
     return Result(tally.counts, refusals)
 
 
@@ -80,7 +81,7 @@ class Sent(NamedTuple):
 
     bundle: JsonObject
     body: bytes
-    where: str
+    place: Place
 
 
 Way = Callable[["Pusher", Sent], Awaitable[tuple[Refusal, ...]]]
@@ -89,7 +90,7 @@ Way = Callable[["Pusher", Sent], Awaitable[tuple[Refusal, ...]]]
 async def _message(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     done = await delivery.message(to, sent.bundle)
     failed = ((n, one) for n, one in enumerate(done) if isinstance(one, ServiceError))
-    return tuple(refusal(f"{sent.where}: entry {number}", error) for number, error in failed)
+    return tuple(refusal(sent.place._replace(entry=number), error) for number, error in failed)
 
 
 async def _interactions(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
@@ -104,7 +105,7 @@ async def _interactions(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
             raise ServiceError(Category.UNAVAILABLE)
         if status >= 400:  # noqa: PLR2004 (where HTTP splits)
             issues = tuple(shown(issue) for issue in response["outcome"]["issue"])
-            refusals.append(Refusal(f"{sent.where}: entry {number}", issues))
+            refusals.append(Refusal(sent.place._replace(entry=number), issues))
     return tuple(refusals)
 
 
@@ -141,7 +142,7 @@ async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
 
     def refused(number: int, error: ServiceError) -> None:
         to.metrics.count("refused")
-        refusals.append(refusal(f"{sent.where}: entry {number}", error))
+        refusals.append(refusal(sent.place._replace(entry=number), error))
 
     for number, entry in enumerate(entries):
         if is_remark(sent.bundle, entry):
@@ -166,7 +167,7 @@ async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
             refused(number, result)
         elif isinstance(result, BaseException):
             raise result
-    return tuple(sorted(refusals))
+    return in_order(refusals)
 
 
 async def _history(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
@@ -182,7 +183,7 @@ async def _history(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
         for one in several
         if (url := entries[one.number].full_url) is not None
     }
-    refusals = [refusal(f"{sent.where}: entry {number}", error) for number, error in unread]
+    refusals = [refusal(sent.place._replace(entry=number), error) for number, error in unread]
     for _ in unread:
         to.metrics.count("refused")
 
@@ -197,7 +198,7 @@ async def _history(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
                 if error.category in AGAIN:
                     raise
                 to.metrics.count("refused")
-                refusals.append(refusal(f"{sent.where}: entry {one.number}", error))
+                refusals.append(refusal(sent.place._replace(entry=one.number), error))
 
     # Reports last: whoever finds one finds what it refers to.
     for reports in (False, True):
@@ -205,7 +206,7 @@ async def _history(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
         for failed in await asyncio.gather(*map(follow, some), return_exceptions=True):
             if isinstance(failed, BaseException):
                 raise failed
-    return tuple(sorted(refusals))
+    return in_order(refusals)
 
 
 def is_remark(bundle: JsonObject, entry: BundleEntry) -> bool:

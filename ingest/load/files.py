@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
+from typing_extensions import override
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -53,6 +55,26 @@ class Source(NamedTuple):
     """In nanoseconds."""
 
 
+class Place(NamedTuple):
+    """The place of a body, or of one entry of it."""
+
+    file: str
+    member: str = ""
+    """Name within an archive; else empty."""
+    line: int = 0
+    """Number from 1 in NDJSON; 0: the whole file."""
+    entry: int | None = None
+    """Number from 0 in a Bundle; None: the whole body."""
+
+    @override
+    def __str__(self) -> str:
+        numbers = [
+            f"line {self.line}" if self.line else "",
+            "" if self.entry is None else f"entry {self.entry}",
+        ]
+        return ": ".join(part for part in (self.file, self.member, *numbers) if part)
+
+
 class Piece(NamedTuple):
     """One body of a source, or why there is none."""
 
@@ -70,10 +92,9 @@ class Piece(NamedTuple):
     fault: str = ""
 
     @property
-    def where(self) -> str:
-        """For people: file, member, line."""
-        parts = [str(self.source.path), self.member, f"line {self.line}" if self.line else ""]
-        return ": ".join(part for part in parts if part)
+    def place(self) -> Place:
+        """The place of this body."""
+        return Place(str(self.source.path), self.member, self.line)
 
 
 class Bounds(NamedTuple):

@@ -2,7 +2,8 @@
 
 One line is appended when a body is acknowledged as durable, so at a kill only what was under way is unknown
 and pushed again, which changes nothing. A line holds no content: a digest of the file's name, size and
-moment, a range of bytes, counts.
+moment, a range of bytes, counts. A body with a refusal is noted as a part: its counts are remembered,
+and it is pushed again.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Self
 from store.errors import StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import Container
+    from collections.abc import Container, Mapping
     from pathlib import Path
 
     from ingest.load.files import Piece, Source
@@ -63,6 +64,8 @@ class Journal:
         self._secret = secret
         self._spans: dict[str, Spans] = {}
         self._counts: dict[str, Counter[str]] = {}
+        self._parts: dict[str, dict[tuple[str, int], tuple[int, Counter[str]]]] = {}
+        """Bodies of a file by member and start: the end, and the outcomes of what is stored of it."""
 
     @classmethod
     def opened(cls, path: Path, *, secret: bytes) -> Self:
@@ -104,17 +107,24 @@ class Journal:
         return spans is not None and spans.holds(piece.start)
 
     def before(self, name: str) -> Counter[str]:
-        """What became of the resources of a file so far."""
-        return self._counts.get(name, Counter())
+        """What became of the resources of a file so far, parts included."""
+        parts = self._parts.get(name, {}).values()
+        return sum((counts for _, counts in parts), Counter(self._counts.get(name, Counter())))
 
-    def add(self, name: str, piece: Piece, counts: Counter[str]) -> None:
-        """A body is stored."""
-        os.write(self._file, _line(name, piece.member, piece.start, piece.end, counts))
-        self._take(name, piece.member, piece.start, piece.end, {})
+    def part(self, name: str, piece: Piece) -> Counter[str]:
+        """The outcomes of what earlier runs stored of a body that had a refusal."""
+        _, counts = self._parts.get(name, {}).get((piece.member, piece.start), (0, Counter[str]()))
+        return counts
+
+    def add(self, name: str, piece: Piece, counts: Counter[str], *, whole: bool = True) -> None:
+        """A body is stored, or a part of it."""
+        os.write(self._file, _line(name, piece.member, piece.start, piece.end, counts, whole=whole))
+        self._take(name, piece.member, piece.start, piece.end, counts, whole=whole)
 
     def forget(self, names: Container[str]) -> None:
         """These files shall be loaded anew."""
         self._counts = {name: counts for name, counts in self._counts.items() if name not in names}
+        self._parts = {name: parts for name, parts in self._parts.items() if name not in names}
         self._spans = {
             kept: spans for kept, spans in self._spans.items() if kept.partition(":")[0] not in names
         }
@@ -131,6 +141,9 @@ class Journal:
                 name, _, member = kept.partition(":")
                 for start, end in zip(spans.starts, spans.ends, strict=True):
                     out.write(_line(name, member, start, end, counts.pop(name, {})))
+            for name, parts in self._parts.items():
+                for (member, start), (end, found) in parts.items():
+                    out.write(_line(name, member, start, end, found, whole=False))
         os.fsync(file)
         fresh.replace(self._path)
         os.close(self._file)
@@ -144,18 +157,27 @@ class Journal:
                 if not line.endswith(b"\n"):
                     break  # Torn by a kill: that body is pushed again.
                 try:
-                    name, member, start, end, counts = json.loads(line)
-                    self._take(name, member, int(start), int(end), counts)
+                    name, member, start, end, counts, *part = json.loads(line)
+                    self._take(name, member, int(start), int(end), counts, whole=not part)
                 except (ValueError, TypeError, AttributeError):
                     raise StartupError(f"{self._path} is not a journal: line {number}.") from None
         if number:
             self.compact()
 
-    def _take(self, name: str, member: str, start: int, end: int, counts: dict[str, int]) -> None:
+    def _take(  # noqa: PLR0913 (the fields of a line)
+        self, name: str, member: str, start: int, end: int, counts: Mapping[str, int], *, whole: bool
+    ) -> None:
+        if not whole:
+            self._parts.setdefault(name, {})[member, start] = end, Counter(counts)
+            return
+        self._parts.get(name, {}).pop((member, start), None)
         self._spans.setdefault(f"{name}:{member}", Spans()).add(start, max(end, start + 1))
         if counts:
             self._counts.setdefault(name, Counter()).update(counts)
 
 
-def _line(name: str, member: str, start: int, end: int, counts: dict[str, int]) -> bytes:
-    return json.dumps([name, member, start, end, counts], separators=(",", ":")).encode() + b"\n"
+def _line(  # noqa: PLR0913 (its fields)
+    name: str, member: str, start: int, end: int, counts: Mapping[str, int], *, whole: bool = True
+) -> bytes:
+    fields = [name, member, start, end, counts, *([] if whole else ["part"])]
+    return json.dumps(fields, separators=(",", ":")).encode() + b"\n"

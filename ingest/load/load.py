@@ -14,7 +14,7 @@ from ingest.load.bodies import pushed
 from ingest.load.claims import Claims, claims, differ
 from ingest.load.files import pieces
 from ingest.load.rehearsal import rehearsed
-from ingest.load.results import AGAIN, Refusal, Result, refusal
+from ingest.load.results import AGAIN, Refusal, Result, refusal, settled
 from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
 
@@ -35,6 +35,8 @@ READ_AHEAD_PIECES: Final = 200
 """What the reading thread takes in one turn."""
 YIELDS_OVER: Final = 1.5
 """A backfill rests when a push takes so many times as long as the quickest ones do."""
+STOP_SECONDS: Final = 10.0
+"""Time that bodies under way are given when the load is asked to stop."""
 
 _NO_BASE: Final = Issue(
     "required", "it may refer to this service by an absolute URL, so `--base-url` must name its base"
@@ -77,6 +79,8 @@ class Load:
     ours: bytes | None = None
     """Our own path, when the origin before it is not known: a body that holds it cannot be indexed right."""
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
+    stop: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set from outside: no further body is begun, and those under way are finished."""
     _freed: asyncio.Event = field(default_factory=asyncio.Event)
     _under_way: dict[asyncio.Task[None], Claims] = field(default_factory=dict)
     _bytes: int = 0
@@ -85,17 +89,33 @@ class Load:
     _early: list[Work] = field(default_factory=list)
     """Refused for want of what may be in a file that is still to come, and what must not overtake those."""
 
-    async def run(self, files: Sequence[Source]) -> None:
-        """Load all of them. Raises StartupError when the database stays away."""
+    async def run(self, files: Sequence[Source]) -> bool:
+        """Load until all is done or `stop` is set; whether all is done.
+
+        Raises StartupError when the database stays away.
+        """
+        feeding = asyncio.ensure_future(self._feed(files))
+        stopping = asyncio.ensure_future(self.stop.wait())
         try:
-            for source in files:
-                await self._source(source)
-            await self._room(0, all_done=True)
-            await self._early_ones()
+            await asyncio.wait({feeding, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if feeding.done():
+                feeding.result()
+                return True
+            feeding.cancel()
+            if self._under_way:
+                await asyncio.wait(self._under_way, timeout=STOP_SECONDS)
+            return False
         finally:
-            for task in self._under_way:
+            left = [feeding, stopping, *self._under_way]
+            for task in left:
                 task.cancel()
-            await asyncio.gather(*self._under_way, return_exceptions=True)
+            await asyncio.gather(*left, return_exceptions=True)
+
+    async def _feed(self, files: Sequence[Source]) -> None:
+        for source in files:
+            await self._source(source)
+        await self._room(0, all_done=True)
+        await self._early_ones()
 
     async def _source(self, source: Source) -> None:
         name = self.journal.name(source, str(self.to.tenant)) if self.journal else ""
@@ -107,7 +127,7 @@ class Load:
                     continue
                 if piece.body is None:
                     issue = {"code": "structure", "text": piece.fault, "expression": []}
-                    self.watcher.loaded(piece, Result(Counter(refused=1), (Refusal(piece.where, (issue,)),)))
+                    self.watcher.loaded(piece, Result(Counter(refused=1), (Refusal(piece.place, (issue,)),)))
                     continue
                 await self._start(Work(name, piece, piece.body, self._claims(piece.body)))
 
@@ -175,20 +195,27 @@ class Load:
         return len(work.body) <= EARLY_BYTES_MAX - sum(len(one.body) for one in self._early)
 
     def _loaded(self, work: Work, result: Result) -> None:
-        if self.journal is not None and not result.refusals and not self.dry_run:
-            self.journal.add(work.name, work.piece, result.counts)
+        if self.journal is not None and not self.dry_run:
+            earlier = self.journal.part(work.name, work.piece)
+            counts = settled(earlier, result.counts)
+            result = result._replace(counts=counts, earlier=earlier)
+            there = Counter({name: number for name, number in counts.items() if name != "refused"})
+            if not result.refusals:
+                self.journal.add(work.name, work.piece, counts)
+            elif there != earlier:
+                self.journal.add(work.name, work.piece, there, whole=False)
         self.watcher.loaded(work.piece, result)
 
     async def _result(self, work: Work) -> Result:
         piece, body = work.piece, work.body
         if self.ours is not None and self.ours in body:
             error = ServiceError(Category.UNPROCESSABLE, _NO_BASE)
-            return Result(Counter(refused=1), (refusal(piece.where, error),))
+            return Result(Counter(refused=1), (refusal(piece.place, error),))
         if self.dry_run:
-            return rehearsed(self.to, piece.where, body)
+            return rehearsed(self.to, piece.place, body)
         started = monotonic()
         try:
-            result = await pushed(self.to, piece.where, body)
+            result = await pushed(self.to, piece.place, body)
         except ServiceError as error:
             if error.category not in AGAIN:
                 raise
@@ -207,7 +234,7 @@ class Load:
             while monotonic() < until:
                 await self.pause(PAUSE_SECONDS)
                 try:
-                    return await pushed(self.to, piece.where, body)
+                    return await pushed(self.to, piece.place, body)
                 except ServiceError as error:
                     if error.category not in AGAIN:
                         raise

@@ -16,11 +16,12 @@ from store.errors import ServiceError
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ingest.load.files import Place
     from ingest.push import Pusher
     from store.fhir.datatypes import JsonObject
 
 
-def rehearsed(to: Pusher, where: str, body: bytes) -> Result:
+def rehearsed(to: Pusher, place: Place, body: bytes) -> Result:
     """What a push would refuse of itself; nothing is asked of the store."""
     counts: Counter[str] = Counter()
     refusals: list[Refusal] = []
@@ -28,21 +29,21 @@ def rehearsed(to: Pusher, where: str, body: bytes) -> Result:
         resource = decode(body)
         parts = list(_parts(to, resource))
     except ServiceError as error:
-        return Result(Counter(refused=1), (refusal(where, error),))
-    for label, part in parts:
+        return Result(Counter(refused=1), (refusal(place, error),))
+    for number, part in parts:
         try:
             prepare(part, str(part.get("id", "rehearsed")), base=to.base)
             counts["stored"] += 1
         except ServiceError as error:
             counts["refused"] += 1
-            refusals.append(refusal(f"{where}{label}", error))
+            refusals.append(refusal(place._replace(entry=number), error))
     return Result(counts, tuple(refusals))
 
 
-def _parts(to: Pusher, resource: JsonObject) -> Iterator[tuple[str, JsonObject]]:
-    """The resources in a body, each with what it is called."""
+def _parts(to: Pusher, resource: JsonObject) -> Iterator[tuple[int | None, JsonObject]]:
+    """The resources in a body, each with the number of its entry."""
     if resource.get("resourceType") != "Bundle":
-        yield "", resource
+        yield None, resource
         return
     way_of(resource)
     if resource.get("type") == "message":
@@ -50,4 +51,4 @@ def _parts(to: Pusher, resource: JsonObject) -> Iterator[tuple[str, JsonObject]]
     entries = entries_of(resource, entries_max=to.settings.bundle_entries_max)
     for number, entry in enumerate(entries):
         if entry.resource is not None and not is_remark(resource, entry):
-            yield f": entry {number}", entry.resource
+            yield number, entry.resource

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from typing_extensions import override
@@ -14,10 +15,13 @@ from store.errors import Category
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ingest.load.files import Place
     from store.errors import ServiceError
 
 AGAIN: Final = frozenset({Category.UNAVAILABLE, Category.TIMEOUT})
 """Failures that say nothing of the body: it is pushed again."""
+_AS_BEFORE: Final = ("unchanged", "exists")
+"""Outcomes of a resource that an earlier push stored."""
 
 
 class Tally(IngestMetrics):
@@ -33,18 +37,26 @@ class Tally(IngestMetrics):
 
 
 class Refusal(NamedTuple):
-    """What was not stored, and why. No value is in it."""
+    """A resource or body that was not stored: its place and the reasons. No value is in it."""
 
-    where: str
+    place: Place
     issues: tuple[Mapping[str, Any], ...]
     """`code`, `text`, `expression`."""
 
+    def report(self) -> Mapping[str, Any]:
+        """The line of `--report`: file, member, line and entry as fields of their own."""
+        named = {"member": self.place.member or None, "line": self.place.line or None}
+        place = {"file": self.place.file, **named, "entry": self.place.entry}
+        return {**{name: value for name, value in place.items() if value is not None}, "issues": self.issues}
+
 
 class Result(NamedTuple):
-    """What became of one body."""
+    """The outcomes of one body."""
 
     counts: Counter[str]
     refusals: tuple[Refusal, ...] = ()
+    earlier: Mapping[str, int] = MappingProxyType({})
+    """The part of `counts` that earlier runs stored, of a body that is pushed again for the rest of it."""
 
     @property
     def early(self) -> bool:
@@ -53,10 +65,27 @@ class Result(NamedTuple):
         return self.counts.keys() == {"refused"} and all(issue["code"] == "not-found" for issue in issues)
 
 
-def refusal(where: str, error: ServiceError) -> Refusal:
+def in_order(refusals: Iterable[Refusal]) -> tuple[Refusal, ...]:
+    """The refusals of one body by the number of their entries."""
+    return tuple(sorted(refusals, key=lambda one: -1 if one.place.entry is None else one.place.entry))
+
+
+def settled(earlier: Mapping[str, int], now: Counter[str]) -> Counter[str]:
+    """The outcomes of a body pushed again: entries found unchanged keep the outcome of the earlier push."""
+    counts = Counter(now)
+    for outcome, number in earlier.items():
+        for found in (name for name in _AS_BEFORE if name != outcome):
+            same = min(number, counts[found])
+            number -= same  # noqa: PLW2901 (the rest is looked for under the next name)
+            counts[outcome] += same
+            counts[found] -= same
+    return +counts
+
+
+def refusal(place: Place, error: ServiceError) -> Refusal:
     """An error as it is reported."""
     issues = [{"code": i.code, "text": i.text, "expression": list(i.expression)} for i in error.issues]
-    return Refusal(where, tuple(issues) or ({"code": "processing", "text": error.category.value},))
+    return Refusal(place, tuple(issues) or ({"code": "processing", "text": error.category.value},))
 
 
 def shown(issue: Mapping[str, Any]) -> Mapping[str, Any]:

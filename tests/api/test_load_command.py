@@ -42,8 +42,17 @@ class Result(NamedTuple):
 
     @property
     def table(self) -> dict[str, list[str]]:
-        """Rows of the summary by the kind of file."""
-        return {line.split()[0]: line.split()[1:] for line in self.out.splitlines() if "  " in line}
+        """Numbers of resources by the kind of file."""
+        return {kind: numbers for kind, _, *numbers in self._rows}
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Numbers of files by their kind."""
+        return {kind: number for kind, number, *_ in self._rows}
+
+    @property
+    def _rows(self) -> list[list[str]]:
+        return [line.split() for line in self.out.splitlines() if "  " in line]
 
 
 @pytest.fixture
@@ -118,14 +127,17 @@ async def test_every_kind_of_file_and_again(dod: Dod, database: Database, tmp_pa
     first = await dod(folder)
     assert (first.code, first.err) == (0, "")
     assert first.table == {
-        "FILES": ["STORED", "UNCHANGED", "REFUSED"],
+        "KIND": ["STORED", "UNCHANGED", "REFUSED"],
         "gz": ["2", "0", "0"],
         "json": ["1", "0", "0"],
         "ndjson": ["3", "0", "0"],
         "zip": ["3", "0", "0"],
         "all": ["9", "0", "0"],
     }
-    assert "4 files; 1 others passed over" in first.out
+    assert first.files == {"KIND": "FILES", "gz": "1", "json": "1", "ndjson": "1", "zip": "1", "all": "4"}
+    assert "4 files, 0 of them with refusals; 1 others passed over; 9 resources in " in first.out
+    assert " s, " in first.out
+    assert " a second" in first.out
     there = await stored(database)
     assert sorted(there) == sorted(
         [*(f"DiagnosticReport/{n}" for n in "one n1 n2 g1 g2 z1 z2 z3".split()), "Patient/p1"]
@@ -227,7 +239,7 @@ async def test_a_history_is_played_again(dod: Dod, database: Database, tmp_path:
     folder = put_down(tmp_path / "in", a__json=a_history())
     result = await dod(folder)
     assert (result.code, result.err) == (0, "")
-    assert result.table["FILES"] == ["STORED", "UNCHANGED", "DELETED", "REFUSED"]
+    assert result.table["KIND"] == ["STORED", "UNCHANGED", "DELETED", "REFUSED"]
     assert result.table["all"] == ["7", "0", "2", "0"]
     current = await raw(database, "DiagnosticReport/r1")
     assert (current["conclusion"], current["subject"]) == ("6", refers("Patient/p1"))
@@ -272,8 +284,8 @@ async def test_what_of_a_history_is_refused(dod: Dod, database: Database, tmp_pa
     file = tmp_path / "report.jsonl"
     result = await dod(put_down(tmp_path / "in", a__json=history), "--report", file)
     assert (result.code, result.table["all"]) == (1, ["2", "0", "2"])
-    told = [json.loads(line)["where"] for line in file.read_text(encoding="utf-8").splitlines()]
-    assert [one.rpartition("/")[2] for one in told] == ["a.json: entry 1", "a.json: entry 2"]
+    told = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
+    assert [(Path(one["file"]).name, one["entry"]) for one in told] == [("a.json", 1), ("a.json", 2)]
     assert SECRET not in result.err + file.read_text(encoding="utf-8")
     assert (await raw(database, "DiagnosticReport/r1"))["conclusion"] == "3"
     assert await past(database, "DiagnosticReport/r1") == ["1"]
@@ -319,24 +331,45 @@ async def test_refusals_are_told_with_their_place_and_no_value(
     result = await dod(folder, "--report", file)
     assert result.code == 1
     told = [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-    places = sorted(one["where"].removeprefix(f"{folder}/") for one in told)
+    places = sorted((Path(one["file"]).name, one.get("line", 0), one.get("entry", -1)) for one in told)
     assert places == [
-        "a.ndjson: line 2",
-        "a.ndjson: line 4",
-        "b.json: entry 0",
-        "b.json: entry 2",
-        "c.json: entry 0",
-        "d.json",
-        "e.json",
-        "f.zip",
+        ("a.ndjson", 2, -1),
+        ("a.ndjson", 4, -1),
+        ("b.json", 0, 0),
+        ("b.json", 0, 2),
+        ("c.json", 0, 0),
+        ("d.json", 0, -1),
+        ("e.json", 0, -1),
+        ("f.zip", 0, -1),
     ]
+    assert {Path(one["file"]).parent for one in told} == {folder}
+    assert "6 files, 6 of them with refusals" in result.out
     assert all(issue["code"] and issue["text"] for one in told for issue in one["issues"])
     assert result.table["all"] == ["4", "0", "8"]
     assert len(result.err.splitlines()) == 8
     assert SECRET not in result.err + result.out + file.read_text(encoding="utf-8")
     assert sorted(await stored(database)) == [f"DiagnosticReport/{one}" for one in ("a1", "a2", "b1", "c1")]
-    # What was refused is tried again; of the others those that share a body with it.
-    assert (await dod(folder)).table["all"] == ["2", "2", "8"]
+    # Refused entries are tried again, together with the others of their body: those stay stored.
+    for _ in range(2):
+        assert (await dod(folder)).table["all"] == ["4", "0", "8"]
+    c = batch(("PUT", "DiagnosticReport/x", report("x")), ("PUT", "DiagnosticReport/c1", report("c1")))
+    stat = (folder / "c.json").stat()
+    mended = json.dumps(c).encode().ljust(stat.st_size)
+    (folder / "c.json").write_bytes(mended)
+    os.utime(folder / "c.json", ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    for _ in range(2):
+        assert (await dod(folder)).table["all"] == ["5", "0", "7"]
+
+
+async def test_many_refusals_are_summed_up_by_file(dod: Dod, database: Database, tmp_path: Path) -> None:
+    wrong = [report(f"x{n}", status="no") for n in range(30)]
+    folder = put_down(tmp_path / "in", a__ndjson=lines(*wrong[:25]), b__ndjson=lines(*wrong[25:]))
+    result = await dod(folder)
+    assert result.err.splitlines()[20:] == [
+        "… and 10 more; `--report FILE` lists all",
+        f"25 refused in {folder}/a.ndjson",
+        f"5 refused in {folder}/b.ndjson",
+    ]
 
 
 async def test_our_own_absolute_url_needs_the_base(dod: Dod, database: Database, tmp_path: Path) -> None:
@@ -398,6 +431,38 @@ async def test_misuse_is_2(dod: Dod, arguments: tuple[str, ...], said: str) -> N
     result = await dod(*arguments)
     assert (result.code, result.out) == (2, "")
     assert said in result.err.lower()
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_with_a_sentence_and_a_summary(
+    dod: Dod, database: Database, tmp_path: Path, sent: signal.Signals
+) -> None:
+    count = 4_000
+    body = lines(*(report(f"a{n}") for n in range(count)))
+    folder, journal = put_down(tmp_path / "in", a__ndjson=body), tmp_path / "journal"
+    command = [sys.executable, "-c", "from api.cli import main; main()", "load", str(folder)]
+    command += ["--tenant", str(LAB), "--journal", str(journal), "--concurrency", "2"]
+
+    def stopped() -> Result:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe) as process:
+            while not (journal.exists() and journal.stat().st_size > 5_000) and process.poll() is None:
+                pass
+            process.send_signal(sent)
+            out, err = process.communicate()
+        return Result(process.returncode, out.decode(), err.decode())
+
+    result = await asyncio.to_thread(stopped)
+    assert result.code == 128 + sent
+    first, last = result.err.splitlines()
+    assert first.startswith(f"{sent.name}: stopping")
+    assert last == f"Stopped by {sent.name} before the end; the same command goes on from here."
+    some = int(result.table["all"][0].replace(",", ""))
+    assert 0 < some < count
+    assert len(await stored(database)) == some, "what was under way is finished, and counted"
+    result = await dod(folder, "--journal", journal)
+    assert (result.code, result.table["all"]) == (0, [f"{count:,}", "0", "0"])
 
 
 async def test_killed_and_started_again_it_goes_on_where_it_was(

@@ -59,6 +59,30 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
+def test_a_part_is_remembered_until_the_whole_is_there(tmp_path: Path) -> None:
+    path = tmp_path / "journal"
+    journal = Journal.opened(path, secret=b"s")
+    name, body = journal.name(SOURCE, "a/Production"), piece(10, 20)
+    journal.add(name, piece(0, 10), ONE)
+    for counts in (Counter(created=2), Counter(created=3, unchanged=1)):
+        journal.add(name, body, counts, whole=False)
+    for _ in range(2):
+        journal.close()
+        journal = Journal.opened(path, secret=b"s")
+        assert not journal.holds(name, body)
+        assert journal.part(name, body) == Counter(created=3, unchanged=1)
+        assert journal.before(name) == Counter(created=4, unchanged=1)
+    journal.add(name, body, Counter(created=5))
+    journal.close()
+    journal = Journal.opened(path, secret=b"s")
+    assert (journal.holds(name, body), journal.part(name, body)) == (True, Counter())
+    assert journal.before(name) == Counter(created=6)
+    journal.add(name, piece(20, 30), ONE, whole=False)
+    journal.forget([name])
+    assert journal.before(name) == Counter()
+    journal.close()
+
+
 def test_what_is_forgotten_is_forgotten_for_good(tmp_path: Path) -> None:
     journal = Journal.opened(tmp_path / "journal", secret=b"s")
     names = [journal.name(SOURCE._replace(size=n), "a/Production") for n in range(3)]
