@@ -14,6 +14,7 @@ from store.errors import StartupError
 from store.tenancy import Tenant, parse_tenant
 
 if TYPE_CHECKING:
+    from store.access import AccessStore
     from store.mongo.stores import Stores
 
 T = TypeVar("T")
@@ -26,7 +27,7 @@ TENANT_HELP: Final = "ENV is Development, Staging or Production."
 
 
 def with_stores(work: Callable[[Stores], Awaitable[T]], **places: Path | str | None) -> T:
-    """What comes of the work on all stores."""
+    """The result of the work on all stores."""
     from api.database import command_stores
     from api.settings import load_settings
 
@@ -35,6 +36,11 @@ def with_stores(work: Callable[[Stores], Awaitable[T]], **places: Path | str | N
             return await work(stores)
 
     return asyncio.run(run())
+
+
+def with_access(work: Callable[[AccessStore], Awaitable[T]], **places: Path | str | None) -> T:
+    """The result of the work on the access store, whether or not `dod serve` runs."""
+    return with_stores(lambda stores: work(stores.access), **places)
 
 
 def tenant_of(name: str) -> Tenant:
