@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.criteria import Criteria
+    from ingest.keys import Caller
     from ingest.push import Pusher
     from store.fhir.datatypes import JsonObject
 
@@ -121,6 +122,7 @@ async def patch_one(
     only_version: int | None = None,
 ) -> Pushed:
     """PATCH {Type}/{id}."""
+    check_tests(to.caller, key.type, operations)
     for _ in range(ATTEMPTS_MAX):
         found = current(await to.store.get(to.tenant, key), only_version)
         done = await _patch_found(to, found, operations, only_version)
@@ -138,6 +140,7 @@ async def patch_where(
     only_version: int | None = None,
 ) -> Pushed:
     """PATCH {Type}?criteria. None: 404; one: patch; several: 412."""
+    check_tests(to.caller, resource_type, operations)
     asked = criteria.read(to, resource_type, text, where=URL)
     for _ in range(ATTEMPTS_MAX):
         found = await criteria.one_match(to, asked)
@@ -150,6 +153,19 @@ async def patch_where(
         if done is not None:
             return done
     raise _contended()
+
+
+def check_tests(caller: Caller, resource_type: str, operations: Sequence[patch.Operation]) -> None:
+    """Raise ServiceError `forbidden` when a patch compares what its sender may not read."""
+    if caller.may(resource_type, "r"):
+        return
+    tests = [f"[{one.number}]" for one in operations if one.op == "test"]
+    if tests:
+        text = (
+            "the operation `test` tells what is stored: it needs the scope to read this resource type"
+            f" (`system/{resource_type}.r`)"
+        )
+        raise ServiceError(Category.FORBIDDEN, Issue("forbidden", text, tuple(tests)))
 
 
 async def _patch_found(

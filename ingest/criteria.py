@@ -19,6 +19,7 @@ from store.resources import Stored
 from store.search import parse as searches
 from store.search.canonical import canonical
 from store.search.criteria import Tokens, Total
+from store.search.looks import refusals
 from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
@@ -48,7 +49,10 @@ class Criteria(NamedTuple):
 
 
 def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
-    """What a condition such as `identifier=system|value` asks. Raises ServiceError with every issue."""
+    """What a condition such as `identifier=system|value` asks. Raises ServiceError with every issue.
+
+    On identifiers it asks no scope; on anything else that of a search (`store.search.looks`).
+    """
     if resource_type not in TYPES:
         raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource type here"))
     # R4's own example spells `Patient?identifier=…` where only the part after `?` is asked for.
@@ -63,6 +67,9 @@ def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
     if not query.clauses:
         text = "the condition names no search parameter"
         raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
+    unseen = refusals(query, to.caller.may)
+    if unseen:  # Whether such a resource is there would tell what the caller may not search for.
+        raise ServiceError(Category.FORBIDDEN, *unseen)
     one = replace(query, count=1, total=Total.NONE)
     # What `ap` means depends on the moment, and twins read it at two moments.
     timeless = searches.parse(resource_type, pairs, context._replace(now=0)).query

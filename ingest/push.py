@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ingest.settings import IngestSettings
     from store.attachments import AttachmentStore
     from store.fhir.datatypes import JsonObject
-    from store.resources import Gone, ResourceStore, SourceTime
+    from store.resources import Gone, ResourceStore, SourceTime, Stored
     from store.search.parse import Limits
     from store.tenancy import Tenant
 
@@ -42,6 +42,8 @@ class Pushed(NamedTuple):
     tolerances: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """What else is to be said of it."""
+    veiled: bool = False
+    """It was there, and its sender may not read it: the answer says where it is, and no more."""
 
 
 class Pusher(NamedTuple):
@@ -110,7 +112,7 @@ async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, text: st
     for turn in range(TURNS_MAX):
         found = await criteria.one_match(to, asked)
         if found is not None:
-            return _counted(to, Pushed(PutResult(Outcome.EXISTS, found)))
+            return _counted(to, existing(to, found))
         ready = prepare(taken.resource, criteria.derived_id(to, asked, turn), base=to.base)
         if criteria.surely_misses(asked, ready.prepared):
             break
@@ -121,8 +123,14 @@ async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, text: st
         # A twin was faster; or what was once made for this condition no longer fulfils it.
     found = await criteria.one_match(to, asked)
     if found is not None:
-        return _counted(to, Pushed(PutResult(Outcome.EXISTS, found)))
+        return _counted(to, existing(to, found))
     return await _create(to, taken)
+
+
+def existing(to: Pusher, found: Stored) -> Pushed:
+    """What the condition of a create found; nothing is stored."""
+    veiled = not to.caller.may(found.key.type, "r")
+    return Pushed(PutResult(Outcome.EXISTS, found), veiled=veiled)
 
 
 async def update(  # noqa: PLR0913 -- the conditions are keyword-only

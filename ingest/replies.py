@@ -80,8 +80,8 @@ class Reply(NamedTuple):
 def reply(done: Pushed, *, base: str, prefer: str) -> Reply:
     """The answer to a create or update."""
     stored = done.result.stored
-    headers = version_headers(stored)
-    headers[hdrs.LOCATION] = location(stored, base=base)
+    headers = {} if done.veiled else version_headers(stored)
+    headers[hdrs.LOCATION] = location(done, base=base)
     if done.tolerances:
         headers[TOLERANCES] = ", ".join(done.tolerances)
     status = 201 if done.result.outcome is Outcome.CREATED else 200
@@ -108,9 +108,10 @@ def deleted(gone: Gone | None, *, prefer: str) -> web.Response:
     return web.Response(status=204, headers=headers)
 
 
-def location(stored: Stored, *, base: str) -> str:
-    """Where this version is."""
-    return f"{base}/{stored.key}/_history/{stored.version}"
+def location(done: Pushed, *, base: str) -> str:
+    """Where this version is; the resource alone where its sender may not know how often it changed."""
+    stored = done.result.stored
+    return f"{base}/{stored.key}" + ("" if done.veiled else f"/_history/{stored.version}")
 
 
 def _informed(done: Pushed) -> list[Issue]:
@@ -126,10 +127,11 @@ def entry_of(done: Pushed, *, base: str) -> dict[str, Any]:
     created = done.result.outcome is Outcome.CREATED
     response: dict[str, Any] = {
         "status": "201 Created" if created else "200 OK",
-        "location": location(stored, base=base),
-        "etag": etag(stored.version),
-        "lastModified": instant(stored.last_updated).decode(),
+        "location": location(done, base=base),
     }
+    if not done.veiled:
+        response["etag"] = etag(stored.version)
+        response["lastModified"] = instant(stored.last_updated).decode()
     if not created or done.tolerances or done.notes:
         response["outcome"] = outcome(_informed(done))
     return {"response": response}

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest import criteria, filing, patch, replies
 from ingest.bundles import at_entry
+from ingest.conditional import check_tests
 from ingest.decode import decode
 from ingest.preconditions import current, if_match, not_held
 from ingest.prepare import prepare
-from ingest.push import Pushed, check_scope
+from ingest.push import Pushed, check_scope, existing
 from ingest.transactions import (
     Condition,
     Delete,
@@ -123,7 +124,9 @@ async def _patched(to: Pusher, unit: Unit, asked: Sequence[Asked], found: Found)
         there = await unit.get(to.tenant, key)
         try:
             before = current(there, if_match(one.asks.if_match))
-            resource = patch.apply(decode(before.raw), patch.carried(one.asks.resource, where))
+            operations = patch.carried(one.asks.resource, where)
+            check_tests(to.caller, key.type, operations)
+            resource = patch.apply(decode(before.raw), operations)
         except ServiceError as error:
             raise ServiceError(error.category, *(_placed(issue, where) for issue in error.issues)) from None
         if (resource.get("resourceType"), resource.get("id")) != key:
@@ -219,7 +222,7 @@ async def _answer(
             if not isinstance(there, Stored):  # Deleted since it was looked up.
                 raise unit.overtaken()
             to.metrics.count(Outcome.EXISTS.value)
-            return replies.entry_of(Pushed(PutResult(Outcome.EXISTS, there)), base=to.base)
+            return replies.entry_of(existing(to, there), base=to.base)
         case Read():
             return await _read(to, unit, action)
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
+from api.auth.scopes import EVERY_TYPE
 from api.search.bundle import render
 from api.search.explanation import issue_of
 from api.search.links import links
@@ -12,16 +13,20 @@ from api.search.page_token import PageState
 from api.search.subset import trim
 from store.fhir.instants import SECOND
 from store.search.criteria import Total
+from store.search.parameters import TYPES
 from store.search.parse import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from store.fhir.issues import Issue
-    from store.resources import Entry, Page, ResourceStore
+    from store.resources import Page, ResourceStore
     from store.search.criteria import SearchQuery
     from store.search.parse import Context, Pair
     from store.tenancy import Tenant
+
+_INCLUDING: Final = "rs"
+"""Letters of `cruds` that a type needs to be included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +82,9 @@ def resume(state: PageState, context: Context) -> Search:
 async def ask(asker: Asker, search: Search) -> Answer:
     """Have the store answer; nothing is rendered yet."""
     state, query, issues = search
+    if query.includes:
+        query = replace(query, visible=_visible(asker))
     page = await asker.store.search(asker.tenant, query)
-    if page.included:
-        page = replace(page, included=_readable(asker, page.included))
     if state.position is None:
         if page.next is not None:
             state = replace(state, total=page.total, as_of=page.as_of)
@@ -108,6 +113,8 @@ def bundle(asker: Asker, answer: Answer) -> bytes:
     return render(trim(page, query), base=asker.base, links=to, issues=answer.issues)
 
 
-def _readable(asker: Asker, included: Sequence[Entry]) -> tuple[Entry, ...]:
-    """Of what was included, the types that the asker may read and search: no include widens a token."""
-    return tuple([entry for entry in included if asker.may(entry.key.type, "rs")])
+def _visible(asker: Asker) -> frozenset[str] | None:
+    """The types that the asker may read and search: no include widens a token, nor leads through others."""
+    if asker.may(EVERY_TYPE, _INCLUDING):
+        return None
+    return frozenset(name for name in TYPES if asker.may(name, _INCLUDING))

@@ -18,6 +18,7 @@ from ingest.replies import fhir_json
 from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime
 from store.fhir.issues import Issue
+from store.search.looks import refusals
 from store.search.parameters import TYPES
 from store.search.parse import Context, bounded_by_patient
 from store.tenancy import SearchScope
@@ -84,6 +85,9 @@ async def _searchset(request: web.Request, resource_type: str, pairs: Sequence[P
         strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
         search = _first(request, resource_type, pairs, Context(app[LIMITS], base, now, strict))
     _refuse_unbounded(request[TENANT], search)
+    unseen = refusals(search.query, request[PRINCIPAL].may)
+    if unseen:
+        raise ServiceError(Category.FORBIDDEN, *unseen)
     asker = Asker(
         app[RESOURCES],
         request[TENANT].tenant,

@@ -65,7 +65,7 @@ def follow(  # noqa: PLR0913 -- what a search is made of
     frontier, includes = list(matches), query.includes
     for _ in range(ROUNDS_MAX):
         fresh: list[Document] = []
-        for one in _plans(tenant, includes, frontier, seen, now=now):
+        for one in _plans(tenant, query, includes, frontier, seen, now=now):
             # Those seen already may be found again.
             bounded = replace(one, limit=includes_max + len(seen) + 1)
             for document in view.find(bounded, fields):
@@ -86,8 +86,9 @@ def _too_many(includes_max: int) -> ServiceError:
     return ServiceError(Category.INCORRECT, Issue("too-costly", text, ("_include",)))
 
 
-def _plans(
+def _plans(  # noqa: PLR0913 -- what a round is made of
     tenant: Tenant,
+    query: SearchQuery,
     includes: Sequence[Include],
     frontier: Sequence[Document],
     seen: set[str],
@@ -100,13 +101,17 @@ def _plans(
         for include in includes
         if not include.reverse
         for target in _targets(include, frontier)
-        if target not in seen
+        if target not in seen and _is_visible(query, target.partition("/")[0])
     )
     if wanted:
         yield _by_id(str(tenant), list(wanted), now=now)
     for include in includes:
-        if include.reverse:
+        if include.reverse and _is_visible(query, include.source):
             yield from _referring(tenant, include, frontier, now=now)
+
+
+def _is_visible(query: SearchQuery, resource_type: str) -> bool:
+    return query.visible is None or resource_type in query.visible
 
 
 def _by_id(tenant: str, wanted: Sequence[str], *, now: datetime) -> FindPlan:

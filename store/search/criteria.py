@@ -256,3 +256,5 @@ class SearchQuery:
     elements: tuple[str, ...] = ()
     """Root elements of the matches to show, choices by their base name; empty: all."""
     as_of: Moment | None = None
+    visible: frozenset[str] | None = None
+    """Types that includes may read and go on from; None: all."""
