@@ -16,6 +16,7 @@ from ingest.push import Pushed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import ANY_VERSION, Gone, Outcome, ResourceKey, Stored
+from store.retrying import pause_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,7 +44,8 @@ async def update_where(  # noqa: PLR0913 -- the headers are keyword-only
     """PUT {Type}?criteria. None: create, under the body's id when that is free; one: update; several: 412."""
     push.check_type(resource, resource_type)
     asked = criteria.read(to, resource_type, text, where=URL)
-    for _ in range(ATTEMPTS_MAX):
+    for attempt in range(ATTEMPTS_MAX):
+        await pause_before(attempt)
         found = await criteria.one_match(to, asked)
         if found is not None:
             if only_absent:
@@ -101,7 +103,8 @@ async def delete_where(
 ) -> Gone | None:
     """DELETE {Type}?criteria. None: nothing to do; one: delete; several: 412, nothing is deleted."""
     asked = criteria.read(to, resource_type, text, where=URL)
-    for _ in range(ATTEMPTS_MAX):
+    for attempt in range(ATTEMPTS_MAX):
+        await pause_before(attempt)
         found = await criteria.one_match(to, asked)
         if not holds(only_version, found):
             raise not_held(only_version)
@@ -123,7 +126,8 @@ async def patch_one(
 ) -> Pushed:
     """PATCH {Type}/{id}."""
     check_tests(to.caller, key.type, operations)
-    for _ in range(ATTEMPTS_MAX):
+    for attempt in range(ATTEMPTS_MAX):
+        await pause_before(attempt)
         found = current(await to.store.get(to.tenant, key), only_version)
         done = await _patch_found(to, found, operations, only_version)
         if done is not None:
@@ -142,7 +146,8 @@ async def patch_where(
     """PATCH {Type}?criteria. None: 404; one: patch; several: 412."""
     check_tests(to.caller, resource_type, operations)
     asked = criteria.read(to, resource_type, text, where=URL)
-    for _ in range(ATTEMPTS_MAX):
+    for attempt in range(ATTEMPTS_MAX):
+        await pause_before(attempt)
         found = await criteria.one_match(to, asked)
         if found is None:
             if only_version == ANY_VERSION:

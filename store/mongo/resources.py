@@ -53,9 +53,10 @@ from store.mongo.steps import (
 )
 from store.mongo.superseded import Kept, Late, Superseded
 from store.mongo.ties import Ties, Touched
-from store.mongo.transaction import Interfered, Open, OpenCommit, keep, pause_behind, run
+from store.mongo.transaction import Interfered, Open, OpenCommit, keep, run
 from store.resources import Deletion, Gone, Page, PutResult, ResourceKey, Stored
 from store.retention.policy import NEVER
+from store.retrying import pause_behind
 from store.search.criteria import Moment
 from store.search.index import key
 from store.search.plan import Explanation, document_id

@@ -23,6 +23,7 @@ from store.mongo.resources import DURABLE
 from store.mongo.ties import Ties, Touched, needed
 from store.retention.needs import ORDER, needs_of
 from store.retention.policy import NEVER, ends
+from store.retrying import pause_before
 from store.search.parameters import TYPES, SearchType
 
 if TYPE_CHECKING:
@@ -144,7 +145,8 @@ class Settling:
     ) -> str | None:
         """Settle the first of these; the `_id` of the last one, or None when there was none."""
         last = None
-        for _ in range(_ATTEMPTS_MAX):
+        for attempt in range(_ATTEMPTS_MAX):
+            await pause_before(attempt)
             heads: dict[str, dict[str, Any]] = {}
             async for found in self._resources.find(wanted, _FIELDS, sort=[("_id", 1)], limit=limit):
                 heads[found["_id"]] = _head(found, policy)

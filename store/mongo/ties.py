@@ -8,6 +8,7 @@ needs it is looked at. Only for tenants with a retention policy; others keep eve
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from time import sleep
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import UpdateOne
@@ -18,6 +19,7 @@ from store.mongo.documents import ending, ends_of
 from store.mongo.indexes import RESOURCES
 from store.retention.needs import DEPTH_MAX, is_ever_needed
 from store.retention.policy import NEVER
+from store.retrying import pause_behind
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -99,7 +101,8 @@ class Ties:
         """
         ids = {f"{tenant}/{name}": name for name in kept}
         wanted = {"_id": {"$in": sorted(ids)}, "type": {"$exists": True}}
-        for _ in range(_ATTEMPTS_MAX):
+        for attempt in range(_ATTEMPTS_MAX):
+            _pause_before(attempt)
             longer, moves = set(), []
             for found in self._plain.find(wanted, _ENDS, batch_size=len(ids) + 1, session=session):
                 name, known = ids[found["_id"]], ends_of(found)
@@ -114,7 +117,8 @@ class Ties:
     def _look(self, tenant: str, looked: set[str], further: Touched, session: ClientSession | None) -> None:
         """Each ends with the last that needs it."""
         ids = sorted(f"{tenant}/{name}" for name in looked)
-        for _ in range(_ATTEMPTS_MAX):
+        for attempt in range(_ATTEMPTS_MAX):
+            _pause_before(attempt)
             moves = []
             for found in self._plain.aggregate(needed(tenant, {"_id": {"$in": ids}}), session=session):
                 known = ends_of(found)
@@ -144,6 +148,12 @@ class Ties:
             else:  # Also of those that were not written: which they are, the server does not say.
                 further.looked |= needs
         return surely
+
+
+def _pause_before(attempt: int) -> None:
+    """Wait in this thread as long as an attempt should."""
+    if attempt:
+        sleep(pause_behind(attempt - 1))
 
 
 class _Move(NamedTuple):

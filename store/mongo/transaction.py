@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass, field
 from itertools import count
-from random import Random
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
@@ -22,6 +21,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.documents import PAST, patients_among
 from store.mongo.guard import guarded, translate
+from store.retrying import pause_behind
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -39,10 +39,8 @@ Done = TypeVar("Done")
 
 SECONDS_MAX: Final = 50.0
 """MongoDB ends a transaction after 60 s."""
-_PAUSE_SECONDS: Final = 0.002
-_PAUSE_SECONDS_MAX: Final = 0.1
-"""Between two attempts: doubled each time up to this, and spread, so that twins do not meet again."""
-_RANDOM: Final = Random()  # noqa: S311 -- no secret
+COMMITS_MAX: Final = 100
+"""Attempts at one commit whose outcome stays unknown: with their pauses some ten seconds, or the deadline."""
 _BUSY: Final = Issue(
     "conflict", "others write the same, or the same request is under way, all the while; try again"
 )
@@ -122,7 +120,7 @@ async def run(
     with guarded(metrics, "transaction", seconds=seconds):
         while True:
             try:
-                return await _attempt(client, work, session)
+                return await _attempt(client, work, session, until=until)
             except Interfered:
                 reason: PyMongoError | None = None
             except PyMongoError as error:
@@ -137,49 +135,55 @@ async def run(
             await asyncio.sleep(pause)
 
 
-def pause_behind(attempt: int) -> float:
-    """Seconds until the next one."""
-    longest: float = min(_PAUSE_SECONDS * 2 ** min(attempt, 10), _PAUSE_SECONDS_MAX)
-    return longest * (0.5 + _RANDOM.random())
-
-
-async def _attempt(client: Client, work: Callable[[Open], Awaitable[T]], given: Session | None) -> T:
+async def _attempt(
+    client: Client, work: Callable[[Open], Awaitable[T]], given: Session | None, *, until: float
+) -> T:
     if given is not None:
-        return await _within(given, work)
+        return await _within(given, work, until=until)
     async with await client.start_session() as session:
-        return await _within(session, work)
+        return await _within(session, work, until=until)
 
 
-async def _within(session: Session, work: Callable[[Open], Awaitable[T]]) -> T:
+async def _within(session: Session, work: Callable[[Open], Awaitable[T]], *, until: float) -> T:
     session.start_transaction(
         read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
     )
     open_ = Open(session)
+    failure: Exception | None = None
     try:
         done = await work(open_)
-    except Exception:
+    except Exception as error:  # noqa: BLE001 -- raised below, or its cause is
+        failure = error
+    # The driver's own failure goes first: what the work raised is its translation, or the work went on
+    # without it, as a batch does. Raised outside of the handler, in which it would become its own context.
+    failure = open_.failure or failure
+    if failure is not None:
         await _abort(session)
-        if open_.failure is not None:
-            raise open_.failure  # noqa: B904 -- the cause; what was raised is its translation
-        raise
-    if open_.failure is not None:  # The work went on without it, as a batch does.
-        await _abort(session)
-        raise open_.failure
-    await _commit(session)
+        raise failure
+    await _commit(session, until=until)
     return done
 
 
-async def _commit(session: Session) -> None:
-    """Commit, and ask again as long as the answer is unknown: the server commits once."""
-    while True:
-        try:
-            await session.commit_transaction()
-        except PyMongoError as error:
-            # The deadline of the whole ends this: the driver then raises without the label.
-            if error.timeout or not error.has_error_label("UnknownTransactionCommitResult"):
-                raise
-        else:
-            return
+async def _commit(session: Session, *, until: float) -> None:
+    """Commit, and ask again while the answer is unknown, for a while: the server commits once."""
+    attempts = count()
+    while (failure := await _commit_failure(session)) is not None:
+        attempt = next(attempts)
+        pause = pause_behind(attempt)
+        if attempt + 1 >= COMMITS_MAX or monotonic() + pause >= until:
+            raise failure
+        await asyncio.sleep(pause)
+
+
+async def _commit_failure(session: Session) -> PyMongoError | None:
+    """Failure after which nobody knows whether the commit was done; None: it was. Raises any other."""
+    try:
+        await session.commit_transaction()
+    except PyMongoError as error:
+        if error.timeout or not error.has_error_label("UnknownTransactionCommitResult"):
+            raise
+        return error
+    return None
 
 
 async def _abort(session: Session) -> None:

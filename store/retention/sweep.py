@@ -11,9 +11,10 @@ from collections import Counter
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from time import perf_counter
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
 from store.retention.runs import Batch, Kind
+from store.retrying import pause_behind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from store.retention.receipts import Receipt
     from store.retention.runs import Row, Run
     from store.tenancy import Tenant
+
+ATTEMPTS_MAX: Final = 100
+"""Holds placed during one run that make it look again; past them it ends, and the next run does the rest."""
 
 
 class Found(NamedTuple):
@@ -154,13 +158,15 @@ class Sweep:
         self, ledger: Ledger, run: Run, pace: Pace, report: Callable[[Mapping[Row, int]], None]
     ) -> Receipt:
         ends = None if pace.budget_seconds is None else self.clock() + timedelta(seconds=pace.budget_seconds)
-        while True:
+        for attempt in range(ATTEMPTS_MAX):
             try:
                 complete = await self._go_on(ledger, run, pace, report, ends)
             except HoldPlaced as placed:
                 run = replace(run, position=placed.position)
+                await self.sleep(pause_behind(attempt))
             else:
                 return await ledger.close(run, complete=complete)
+        return await ledger.close(run, complete=False)
 
     async def _go_on(
         self,

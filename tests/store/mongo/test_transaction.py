@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from store.errors import Category, ServiceError
 from store.idempotency import Remembered, Slot
-from store.mongo.indexes import HISTORY, IDEMPOTENCY
+from store.mongo.client import connect
+from store.mongo.indexes import HISTORY, IDEMPOTENCY, ensure_indexes
 from store.mongo.resources import MongoResources
 from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
+from store.settings import StoreSettings
 from tests.support.fhir import report
+from tests.support.mongods import FAIL_POINTS, replica_set, standalone
 from tests.support.store import LAB, NOW, OTHER, REPORT, content, mongo_store, prepared, put_one, stored
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
     from store.mongo.client import Database
     from store.resources import Prepared, Unit
 
@@ -192,3 +199,83 @@ async def test_answers_are_remembered_for_their_client_tenant_and_time(database:
     assert await store.recall(LAB, SLOT) is None
     await store.remember(LAB, SLOT, later)
     assert await store.recall(LAB, SLOT) == later
+
+
+def chain_of(error: BaseException | None) -> list[BaseException]:
+    """The error, and all that it came of; fails when one of them came of itself."""
+    seen: list[BaseException] = []
+    while error is not None:
+        assert all(error is not one for one in seen), "an error is its own cause"
+        seen.append(error)
+        error = error.__cause__ or error.__context__
+    return seen
+
+
+@pytest.fixture(scope="module")
+async def failing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Database]:
+    """A database whose server fails on demand."""
+    async with replica_set(tmp_path_factory.mktemp("failing"), *FAIL_POINTS) as [member]:
+        client = connect(member.uri, StoreSettings())
+        await ensure_indexes(client["failing"])
+        yield client["failing"]
+        client.close()
+
+
+async def fail(database: Database, mode: Any, **data: Any) -> None:
+    await database.client.admin.command({"configureFailPoint": "failCommand", "mode": mode, "data": data})
+
+
+@pytest.mark.parametrize(("times", "survives"), [(3, True), (10_000, False)])
+async def test_a_commit_of_unknown_outcome_is_asked_for_again_within_bounds(
+    failing: Database, monkeypatch: pytest.MonkeyPatch, times: int, survives: bool
+) -> None:
+    """WriteConcernFailed at each commit: the driver says `unknown`, without its deadline being over."""
+    monkeypatch.setattr("store.mongo.transaction.COMMITS_MAX", 5)
+    store, attempts = mongo_store(failing, store_timeout_seconds=50), 0
+    before = (await failing.command("serverStatus"))["metrics"]["commands"]["commitTransaction"]["total"]
+    await fail(failing, {"times": times}, failCommands=["commitTransaction"], errorCode=64)
+
+    async def work(unit: Unit) -> None:
+        nonlocal attempts
+        attempts += 1
+        await unit.put_many(LAB, [prepared(report(f"commit-{times}"))])
+
+    try:
+        if survives:
+            await store.atomically(work)
+        else:
+            with pytest.raises(ServiceError) as refused:
+                await store.atomically(work)
+            chain_of(refused.value)
+    finally:
+        await fail(failing, "off")
+    after = (await failing.command("serverStatus"))["metrics"]["commands"]["commitTransaction"]["total"]
+    assert attempts == 1
+    assert after - before <= 10
+
+
+async def test_no_failure_is_its_own_cause(failing: Database, tmp_path: Path) -> None:
+    """Whoever follows causes without looking would never end."""
+
+    async def write(unit: Unit) -> None:
+        await unit.put_many(LAB, [prepared(report("r1"))])
+
+    async def carry_on(unit: Unit) -> None:
+        with suppress(ServiceError):
+            await write(unit)
+
+    async with standalone(tmp_path) as alone:
+        client = connect(alone.uri, StoreSettings())
+        for work in (write, carry_on):
+            with pytest.raises(ServiceError) as refused:
+                await mongo_store(client["alone"]).atomically(work)
+            assert len(chain_of(refused.value)) > 1
+        client.close()
+    for command in ("insert", "update", "find", "aggregate", "commitTransaction"):
+        await fail(failing, "alwaysOn", failCommands=[command], errorCode=8000)
+        for work in (write, carry_on):
+            try:
+                await mongo_store(failing).atomically(work)
+            except ServiceError as error:
+                chain_of(error)
+        await fail(failing, "off")
