@@ -43,6 +43,7 @@ def limits_of(settings: Settings) -> Limits:
     return Limits(
         count_default=settings.page_size_default,
         count_max=settings.page_size_max,
+        bytes_max=settings.page_bytes_max,
         clauses_max=settings.clauses_max,
         values_max=settings.values_max,
     )

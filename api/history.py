@@ -107,7 +107,7 @@ async def _state(request: web.Request, path: str) -> PageState:
 def _query(resource_type: str, resource_id: str | None, state: PageState, limits: Limits) -> HistoryQuery:
     """Raises ServiceError `incorrect` with every issue: what is not understood would widen the answer."""
     query = HistoryQuery(resource_type, resource_id, limits.count_default)
-    query = replace(query, position=state.position, total=state.position is None)
+    query = replace(query, position=state.position, total=state.position is None, bytes_max=limits.bytes_max)
     issues: list[Issue] = []
     names = [name for name, _ in state.pairs]
     for name, text in state.pairs:

@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from ingest.settings import IngestSettings
 from store.errors import StartupError
+from store.search.criteria import PAGE_BYTES_MAX
 from store.settings import StoreSettings
 
 PREFIX = "DOD_"
@@ -84,6 +85,10 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     """Matches per page when a search has no `_count`."""
     page_size_max: int = Field(default=1_000, ge=1)
     """Most matches per page; a larger `_count` is capped. Pages are built in memory."""
+    page_bytes_max: int = Field(default=PAGE_BYTES_MAX, ge=1_000, le=16_000_000)
+    """Bytes of resources on one page of a search with its includes, on one page of a history, and in the
+    answer to one batch or transaction. A page ends early with a `next` link; one match or version is shown
+    however large. A batch refuses the searches and reads that no longer fit, each in its own entry."""
     clauses_max: int = Field(default=50, ge=1)
     """Most parameters of one search; each one costs the planner and the database."""
     values_max: int = Field(default=300, ge=1)

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest import conditional, patch, push, replies
+from ingest.answer_budget import AnswerBudget
 from ingest.bundles import READING, interaction
 from ingest.identity import stable_id
 from ingest.preconditions import if_match, if_none_match
@@ -25,16 +26,19 @@ if TYPE_CHECKING:
     from ingest.bundles import BundleEntry, Interaction
     from ingest.prepare import Ready
     from ingest.push import Pushed, Pusher
-    from store.resources import PutResult
+    from store.resources import PutResult, Stored
 
-    Search = Callable[[str, str], Awaitable[bytes]]
-    """Answers a search of a batch."""
+    Search = Callable[[str, str, int], Awaitable[bytes]]
+    """Answers a search of a batch: (resource type, query, bytes that its page may have)."""
     Answer = dict[str, Any] | ServiceError
     """What becomes of one entry."""
 
 _PHASES: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
+_UNNAMED: Final = Issue("value", "`request.url` must name one resource", ("Bundle.entry.request.url",))
 _PUTTING: Final = frozenset({"POST", "PUT"})
+_READ_TOGETHER: Final = 8
+"""Searches and reads of one batch under way at once: as many may turn out not to fit."""
 _IN_A_ROW: Final = 8
 """Entries made ready before others get a turn of the event loop: about a millisecond."""
 
@@ -44,6 +48,7 @@ async def answers(
 ) -> list[dict[str, Any]]:
     """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
     done: dict[int, Answer] = {}
+    within = _Within(search, AnswerBudget(to.limits.bytes_max), asyncio.Semaphore(_READ_TOGETHER))
     for phase in (*_PHASES, None):
         mine = [
             number
@@ -53,7 +58,7 @@ async def answers(
         if phase in _PUTTING:
             done |= await _put(to, entries, mine, name)
         rest = [number for number in mine if number not in done]
-        answered = await asyncio.gather(*(_answer(to, entries[n], f"{name} {n}", search) for n in rest))
+        answered = await asyncio.gather(*(_answer(to, entries[n], f"{name} {n}", within) for n in rest))
         done |= dict(zip(rest, answered, strict=True))
     refused = {number: one for number, one in done.items() if isinstance(one, ServiceError)}
     letters: dict[int, str | None] = {}
@@ -138,10 +143,21 @@ def _id_of(to: Pusher, name: str) -> str:
 # --- one at a time
 
 
-async def _answer(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> Answer:
+class _Within(NamedTuple):
+    """What the entries of a batch share."""
+
+    search: Search | None
+    budget: AnswerBudget
+    reading: asyncio.Semaphore
+
+
+async def _answer(to: Pusher, entry: BundleEntry, name: str, within: _Within) -> Answer:
     """One entry of a batch, whatever becomes of it. `name`: the same when it is sent again."""
     try:
-        return await _interact(to, entry, name, search)
+        if method_of(entry) not in READING:
+            return await _interact(to, entry, name)
+        async with within.reading:
+            return await _read_or_search(to, entry, within)
     except ServiceError as error:
         return _refused(to, error)
 
@@ -151,17 +167,29 @@ def _refused(to: Pusher, error: ServiceError) -> ServiceError:
     return error
 
 
-async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | None) -> dict[str, Any]:
+async def _read_or_search(to: Pusher, entry: BundleEntry, within: _Within) -> dict[str, Any]:
+    asked, budget = interaction(entry, base=to.base), within.budget
+    budget.check()
+    if asked.id is None and within.search is not None:
+        push.check_scope(to.caller, asked.type, "s")
+        searchset = await within.search(asked.type, asked.query or "", budget.left)
+        budget.spend(len(searchset))
+        return replies.entry_of_search(searchset)
+    push.check_scope(to.caller, asked.type, LETTERS[asked.method])
+    if asked.id is None:
+        raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
+    found = await _found(to, ResourceKey(asked.type, asked.id), asked.version)
+    budget.spend(len(found.raw))
+    return replies.entry_of_read(found, base=to.base)
+
+
+async def _interact(to: Pusher, entry: BundleEntry, name: str) -> dict[str, Any]:
     asked = interaction(entry, base=to.base)
     if asked.method not in LETTERS:
         issue = Issue(
             "not-supported", "`request.method` is not offered in a batch", ("Bundle.entry.request",)
         )
         raise ServiceError(Category.UNSUPPORTED, issue)
-    if asked.method in READING and asked.id is None and search is not None:
-        push.check_scope(to.caller, asked.type, "s")
-        found = await search(asked.type, asked.query or "")
-        return replies.entry_of_search(found)
     push.check_scope(to.caller, asked.type, LETTERS[asked.method])
     if asked.query is not None:
         return await _interact_where(to, asked, asked.query)
@@ -169,8 +197,7 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
         done = await _create(to, asked, name)
         return replies.entry_of(done, base=to.base)
     if asked.id is None:
-        issue = Issue("value", "`request.url` must name one resource", ("Bundle.entry.request.url",))
-        raise ServiceError(Category.UNPROCESSABLE, issue)
+        raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
     key = ResourceKey(asked.type, asked.id)
     if asked.method == "PUT" and asked.resource is not None:
         only_version, only_absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
@@ -182,8 +209,6 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str, search: Search | 
     if asked.method == "PATCH":
         done = await conditional.patch_one(to, key, _patch_of(asked), only_version=if_match(asked.if_match))
         return replies.entry_of(done, base=to.base)
-    if asked.method in READING:
-        return await _read(to, key, asked.version)
     issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
     raise ServiceError(Category.UNPROCESSABLE, issue)
 
@@ -221,9 +246,7 @@ async def _create(to: Pusher, asked: Interaction, name: str) -> Pushed:
     return done
 
 
-async def _read(to: Pusher, key: ResourceKey, version: int | None) -> dict[str, Any]:
+async def _found(to: Pusher, key: ResourceKey, version: int | None) -> Stored:
     if version is None:
-        found = await to.store.get(to.tenant, key)
-    else:
-        found = await to.store.get_version(to.tenant, key, version)
-    return replies.entry_of_read(present(found), base=to.base)
+        return present(await to.store.get(to.tenant, key))
+    return present(await to.store.get_version(to.tenant, key, version))

@@ -24,7 +24,7 @@ from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
     from ingest.push import Pusher
-    from store.resources import Entry, Prepared
+    from store.resources import Entry, Prepared, ResourceKey
     from store.search.criteria import SearchQuery
     from store.search.parse import Pair
 
@@ -132,6 +132,20 @@ async def one_match(to: Pusher, criteria: Criteria) -> Stored | None:
         text = "the condition holds for more than one resource"
         raise ServiceError(Category.PRECONDITION, Issue("multiple-matches", text, (criteria.where,)))
     return _stored(page.entries[0]) if page.entries else None
+
+
+async def matches(to: Pusher, criteria: Criteria, *, enough: int) -> tuple[ResourceKey, ...]:
+    """The resources for which a condition holds; `enough` of them, when there are as many.
+
+    A page ends early where resources are large: then the next one is asked for.
+    """
+    query, found = replace(criteria.query, count=enough), []
+    while True:
+        page = await to.store.search(to.tenant, query)
+        found += [entry.key for entry in page.entries]
+        if page.next is None or len(found) >= enough:
+            return tuple(found[:enough])
+        query = replace(query, position=page.next)
 
 
 def _stored(entry: Entry) -> Stored:

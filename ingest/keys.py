@@ -54,8 +54,10 @@ INGEST_SETTINGS: Final[web.AppKey[IngestSettings]] = web.AppKey("ingest_settings
 INGEST_METRICS: Final[web.AppKey[IngestMetrics]] = web.AppKey("ingest_metrics")
 BASE_URL: Final[web.AppKey[str | None]] = web.AppKey("base_url")
 """Our public origin; None: that of the request."""
-SEARCH: Final[web.AppKey[Callable[[web.Request, str, str], Awaitable[bytes]]]] = web.AppKey("search")
-"""Answers a search within a batch: (the batch, resource type, query string) → searchset. `api` has them."""
+SEARCH: Final[web.AppKey[Callable[[web.Request, str, str, int], Awaitable[bytes]]]] = web.AppKey("search")
+"""Answers a search within a batch: (the batch, resource type, query string, bytes of its page) → searchset.
+
+`api` has them."""
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
 """What one search, or one condition, may ask for."""
 REFUSALS: Final[web.AppKey[Refusals]] = web.AppKey("refusals")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest import criteria, filing, patch, replies
+from ingest.answer_budget import AnswerBudget
 from ingest.bundles import at_entry
 from ingest.conditional import check_tests
 from ingest.decode import decode
@@ -75,7 +76,8 @@ async def transact(
     # Files are not in the transaction: those of one that fails are orphans, and collected.
     await filing.file_first(to, [ready.prepared for ready in readies.values()], taken.files)
     done = await _write(to, unit, actions, readies)
-    return [await _answer(to, unit, action, readies, done) for action in actions]
+    budget = AnswerBudget(to.limits.bytes_max)
+    return [await _answer(to, unit, action, readies, done, budget) for action in actions]
 
 
 async def _look_up(
@@ -92,8 +94,7 @@ async def _look_up(
         async with turns:
             if condition in creating:
                 derived[condition] = await _derived(to, outside, understood)
-            page = await to.store.search(to.tenant, replace(understood.query, count=enough))
-        return tuple(entry.key for entry in page.entries)
+            return await criteria.matches(to, understood, enough=enough)
 
     wanted = sorted(conditions(asked))
     found = await asyncio.gather(*map(matches, wanted))
@@ -199,12 +200,13 @@ def _exists(result: PutResult | Gone | None) -> bool:
     return isinstance(result, PutResult) and result.outcome is Outcome.EXISTS
 
 
-async def _answer(
+async def _answer(  # noqa: PLR0913 -- what one transaction is made of
     to: Pusher,
     unit: Unit,
     action: Action,
     readies: Mapping[int, Ready],
     done: Mapping[int, PutResult | Gone | None],
+    budget: AnswerBudget,
 ) -> dict[str, Any]:
     match action:
         case Put():
@@ -224,10 +226,11 @@ async def _answer(
             to.metrics.count(Outcome.EXISTS.value)
             return replies.entry_of(existing(to, there), base=to.base)
         case Read():
-            return await _read(to, unit, action)
+            budget.check()
+            return await _read(to, unit, action, budget)
 
 
-async def _read(to: Pusher, unit: Unit, action: Read) -> dict[str, Any]:
+async def _read(to: Pusher, unit: Unit, action: Read, budget: AnswerBudget) -> dict[str, Any]:
     """R4: either each entry ends well, or the transaction does not."""
     path = f"Bundle.entry[{action.number}].request.url"
     if action.version is None:
@@ -236,6 +239,7 @@ async def _read(to: Pusher, unit: Unit, action: Read) -> dict[str, Any]:
         found = await unit.get_version(to.tenant, action.key, action.version)
     match found:
         case Stored() as stored:
+            budget.spend(len(stored.raw))
             return replies.entry_of_read(stored, base=to.base)
         case Gone():
             raise ServiceError(Category.GONE, Issue("deleted", f"`{path}`: it was deleted", (path,)))

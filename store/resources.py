@@ -14,6 +14,7 @@ from typing_extensions import override
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.search.criteria import PAGE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -196,6 +197,8 @@ class Page:
     previous: Position | None = None
     included: tuple[Entry, ...] = ()
     """What the matches bring along; none of them is a match on this page."""
+    incomplete: bool = False
+    """Its only match brings along more than a page may hold: the rest is not among `included`."""
     as_of: Moment | None = None
     """The moment that the other pages show as well; None when the store no longer remembers it."""
 
@@ -216,6 +219,8 @@ class HistoryQuery:
     """The page starts after this one."""
     total: bool = True
     """Count them, as far as the store's bound."""
+    bytes_max: int = PAGE_BYTES_MAX
+    """Bytes of the versions on a page; one is shown however large."""
 
 
 class HistoryEntry(NamedTuple):

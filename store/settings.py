@@ -39,7 +39,8 @@ class StoreSettings(BaseModel):
     chain_matches_max: int = Field(default=1_000, ge=1, le=10_000)
     """How many resources one step of a chain may lead through; past it 400 `too-costly`."""
     includes_max: int = Field(default=1_000, ge=1, le=10_000)
-    """How many resources one page may include; past it 400 `too-costly`. Pages are built in memory."""
+    """How many resources one page may include. A page whose matches bring along more ends early, with a
+    `next` link; of what one match alone brings along the rest is left out, and the answer says so."""
     dead_letters_max: int = Field(default=10_000, ge=1)
     """Most dead letters of one tenant; past it the oldest go, dealt with or not."""
     dead_letters_bytes_max: int = Field(default=1_000_000_000, ge=1_000_000)

@@ -12,6 +12,7 @@ from api.search.links import links
 from api.search.page_token import PageState
 from api.search.subset import trim
 from store.fhir.instants import SECOND
+from store.fhir.issues import Issue
 from store.search.criteria import Total
 from store.search.parameters import TYPES
 from store.search.parse import parse
@@ -19,7 +20,6 @@ from store.search.parse import parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from store.fhir.issues import Issue
     from store.resources import Page, ResourceStore
     from store.search.criteria import SearchQuery
     from store.search.parse import Context, Pair
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
 
 _INCLUDING: Final = "rs"
 """Letters of `cruds` that a type needs to be included."""
+
+_INCOMPLETE: Final = Issue(
+    "incomplete",
+    "the match on this page brings along more than a page may hold: some of it is left out; search for it by"
+    " itself, by a reference to the match or with a narrower `_include` or `_revinclude`",
+    ("_include", "_revinclude"),
+    severity="warning",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +100,8 @@ async def ask(asker: Asker, search: Search) -> Answer:
         page = replace(page, total=state.total)
     else:  # What was counted is no longer what the pages show.
         state = replace(state, total=None, as_of=page.as_of)
+    if page.incomplete:
+        issues = (*issues, _INCOMPLETE)
     if asker.explains:
         issues = (*issues, issue_of(await asker.store.explain(asker.tenant, query)))
     return Answer(Search(state, query), page, issues)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from api.auth.scopes import ADMIN
@@ -64,26 +65,29 @@ async def search_compartment(request: web.Request) -> web.StreamResponse:
     return await _search(request, [("patient", f"Patient/{request.match_info['id']}"), *pairs])
 
 
-async def search_entry(request: web.Request, resource_type: str, query: str) -> bytes:
-    """GET {Type}?… as the entry of a batch."""
-    return await _searchset(request, resource_type, pairs_of(query))
+async def search_entry(request: web.Request, resource_type: str, query: str, bytes_max: int) -> bytes:
+    """GET {Type}?… as the entry of a batch, its page within so many bytes."""
+    return await _searchset(request, resource_type, pairs_of(query), bytes_max)
 
 
 async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
     return fhir_json(await _searchset(request, request.match_info["type"], pairs))
 
 
-async def _searchset(request: web.Request, resource_type: str, pairs: Sequence[Pair]) -> bytes:
+async def _searchset(
+    request: web.Request, resource_type: str, pairs: Sequence[Pair], bytes_max: int | None = None
+) -> bytes:
     explains, pairs = wish(pairs)
     if explains and not request[PRINCIPAL].is_admin:
         issue = Issue("forbidden", f"`{EXPLAIN}` needs a token with the scope `{ADMIN}`", (EXPLAIN,))
         raise ServiceError(Category.FORBIDDEN, issue)
     app, base = request.app, base_of(request)
     now = from_datetime(app[CLOCK]()).start
-    search = await _following(request, resource_type, pairs, Context(app[LIMITS], base, now))
+    limits = app[LIMITS] if bytes_max is None else replace(app[LIMITS], bytes_max=bytes_max)
+    search = await _following(request, resource_type, pairs, Context(limits, base, now))
     if search is None:
         strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
-        search = _first(request, resource_type, pairs, Context(app[LIMITS], base, now, strict))
+        search = _first(request, resource_type, pairs, Context(limits, base, now, strict))
     _refuse_unbounded(request[TENANT], search)
     unseen = refusals(search.query, request[PRINCIPAL].may)
     if unseen:

@@ -19,7 +19,7 @@ from store.search.criteria import Position
 from store.search.plan import document_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
@@ -55,6 +55,11 @@ class _Key(NamedTuple):
     version: int
 
 
+def _name(tenant: str, resource_type: str, key: _Key) -> str:
+    """The `_id` of a version in the history."""
+    return f"{document_id(tenant, resource_type, key.id)}/{key.version}"
+
+
 class Histories:
     """The verb `history` of the port."""
 
@@ -82,8 +87,12 @@ class Histories:
             keeping = (await self._policies.of((str(tenant),)))[str(tenant)]
             found = sources(str(tenant), query, now=self._clock(), expiring=bool(keeping.policy.version))
             keys = await self._keys(found, query) if query.count else []
-            more, shown = len(keys) > query.count, keys[: query.count]
-            entries = await self._entries(str(tenant), query.type, shown)
+            shown = keys[: query.count]
+            entries = await self._entries(str(tenant), query, shown)
+            if entries is None:
+                shown = await self._fitting(str(tenant), query, shown)
+                entries = await self._entries(str(tenant), query, shown, whole=True) or []
+            more = len(keys) > len(shown)
             total = None
             if query.total:
                 complete = query.count and not more and query.position is None
@@ -115,22 +124,56 @@ class Histories:
         stages = [{"$match": wanted}, order, *source.living, {"$limit": limit}, {"$project": fields}]
         return [one async for one in collection.aggregate(stages, hint=source.hint)]
 
-    async def _entries(self, tenant: str, resource_type: str, keys: Sequence[_Key]) -> list[HistoryEntry]:
-        """The versions of these keys; what was purged meanwhile is left out."""
-        wanted = {f"{document_id(tenant, resource_type, key.id)}/{key.version}": key for key in keys}
+    async def _entries(
+        self, tenant: str, query: HistoryQuery, keys: Sequence[_Key], *, whole: bool = False
+    ) -> list[HistoryEntry] | None:
+        """The versions of these keys; what was purged meanwhile is left out.
+
+        None as soon as they turn out to have more bytes than a page, unless they are wanted as a `whole`.
+        """
+        wanted = {_name(tenant, query.type, key) for key in keys}
         found: dict[str, HistoryEntry] = {}
-        current = {document_id(tenant, resource_type, key.id) for key in keys}
-        for collection, ids in ((RESOURCES, current), (HISTORY, wanted.keys())):
+        left = query.bytes_max
+        for collection, ids in self._places(tenant, query.type, keys):
             missing = [one for one in ids if one not in found]
-            if not missing or found.keys() == wanted.keys():
+            if not missing or found.keys() == wanted:
                 continue
             fields = {**READ, "_id": 0, "id": 1, "created_by": 1, "stale": 1}
-            cursor = self._collections[collection].find({"_id": {"$in": missing}}, fields)
-            for d in await cursor.to_list(None):
-                key = ResourceKey(resource_type, d["id"])
+            async for d in collection.find({"_id": {"$in": missing}}, fields):
+                left -= len(d.get("raw", b""))
+                if left < 0 and not whole:
+                    return None
+                key = ResourceKey(query.type, d["id"])
                 name = f"{document_id(tenant, *key)}/{d['version']}"
                 found[name] = HistoryEntry(from_document(key, d), _created_by(d), stale=d.get("stale", False))
-        return [found[name] for name in wanted if name in found]
+        return [found[name] for key in keys if (name := _name(tenant, query.type, key)) in found]
+
+    async def _fitting(self, tenant: str, query: HistoryQuery, keys: Sequence[_Key]) -> list[_Key]:
+        """The first of these keys whose versions fit on a page; one at least."""
+        sizes: dict[str, int] = {}
+        measured = {"id": 1, "version": 1, "size": {"$binarySize": {"$ifNull": ["$raw", ""]}}}
+        for collection, ids in self._places(tenant, query.type, keys):
+            stages: list[Filter] = [
+                {"$match": {"_id": {"$in": list(ids)}}},
+                {"$project": {"_id": 0, **measured}},
+            ]
+            async for d in collection.aggregate(stages):
+                name = f"{document_id(tenant, query.type, d['id'])}/{d['version']}"
+                sizes.setdefault(name, d["size"])
+        left = query.bytes_max
+        for number, key in enumerate(keys):
+            left -= sizes.get(_name(tenant, query.type, key), 0)
+            if left < 0:
+                return list(keys[: max(number, 1)])
+        return list(keys)
+
+    def _places(
+        self, tenant: str, resource_type: str, keys: Sequence[_Key]
+    ) -> Iterator[tuple[Collection, Iterable[str]]]:
+        """Where the versions of these keys are, and under which `_id` there."""
+        current = dict.fromkeys(document_id(tenant, resource_type, key.id) for key in keys)
+        yield self._collections[RESOURCES], current
+        yield self._collections[HISTORY], [_name(tenant, resource_type, key) for key in keys]
 
     async def _total(self, found: Sequence[Source], query: HistoryQuery) -> int | None:
         """All that match, or None past the bound."""

@@ -8,10 +8,8 @@ https://hl7.org/fhir/R4/search.html#include
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from store.errors import Category, ServiceError
-from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
 from store.resources import Entry, ResourceKey
 from store.search.criteria import References, SearchQuery
@@ -46,6 +44,16 @@ def projection(includes: Sequence[Include]) -> dict[str, int]:
     return fields
 
 
+class Included(NamedTuple):
+    """What a page brings along."""
+
+    entries: tuple[Entry, ...]
+    matches: int
+    """How many of the matches it belongs to: the others are for the next page."""
+    complete: bool
+    """Else one match alone brings along more than fits, and the rest is left out."""
+
+
 def follow(  # noqa: PLR0913 -- what a search is made of
     view: View,
     tenant: Tenant,
@@ -54,36 +62,64 @@ def follow(  # noqa: PLR0913 -- what a search is made of
     *,
     includes_max: int,
     now: datetime,
-) -> tuple[Entry, ...]:
+) -> Included:
     """What the matches bring along, nothing twice and no match, in the order it was found.
 
-    Raises ServiceError `too-costly` when it is more than `includes_max`.
+    When that is more than `includes_max`, or than the bytes that the matches leave, it is followed from half
+    of the matches, and so on: what they bring along is known only when it was read.
     """
+    shown = matches
+    while True:
+        gathering = _Gathering(query, shown, includes_max)
+        _gather(view, tenant, query, gathering, now=now)
+        if not gathering.full or len(shown) == 1:
+            found = tuple([Entry(ResourceKey(d["type"], d["id"]), d["raw"]) for d in gathering.included])
+            return Included(found, len(shown), complete=not gathering.full)
+        shown = shown[: len(shown) // 2]
+
+
+class _Gathering:
+    """What was found so far, and the room that is left for more."""
+
+    def __init__(self, query: SearchQuery, matches: Sequence[Document], includes_max: int) -> None:
+        self.matches = matches
+        self.seen = {_spelling(one) for one in matches}
+        self.included: list[Document] = []
+        self.room = includes_max
+        self.full = False
+        self._bytes_left = query.bytes_max - sum(len(one["raw"]) for one in matches)
+
+    def take(self, document: Document) -> bool:
+        """Whether it is new and fits."""
+        if self.full or (spelling := _spelling(document)) in self.seen:
+            return False
+        self._bytes_left -= len(document["raw"])
+        self.room -= 1
+        if self.room < 0 or self._bytes_left < 0:
+            self.full = True
+            return False
+        self.seen.add(spelling)
+        self.included.append(document)
+        return True
+
+
+def _gather(view: View, tenant: Tenant, query: SearchQuery, gathering: _Gathering, *, now: datetime) -> None:
+    """Follow the includes from the matches, round by round, until nothing is left or it is full."""
     fields = {"_id": 0, "id": 1, "raw": 1, **projection(query.includes)}
-    seen = {_spelling(one) for one in matches}
-    included: list[Document] = []
-    frontier, includes = list(matches), query.includes
+    frontier, includes = list(gathering.matches), query.includes
     for _ in range(ROUNDS_MAX):
         fresh: list[Document] = []
-        for one in _plans(tenant, query, includes, frontier, seen, now=now):
+        for one in _plans(tenant, query, includes, frontier, gathering.seen, now=now):
             # Those seen already may be found again.
-            bounded = replace(one, limit=includes_max + len(seen) + 1)
-            for document in view.find(bounded, fields):
-                if _spelling(document) not in seen:
-                    seen.add(_spelling(document))
-                    fresh.append(document)
-            if len(included) + len(fresh) > includes_max:
-                raise _too_many(includes_max)
-        included += fresh
+            bounded = replace(one, limit=gathering.room + len(gathering.seen) + 1)
+            found = view.first(bounded, fields)
+            fresh += filter(gathering.take, found.documents)
+            gathering.full = gathering.full or found.more
+            if gathering.full:
+                return
         frontier, includes = fresh, tuple(one for one in includes if one.iterate)
         if not (frontier and includes):
-            break
-    return tuple([Entry(ResourceKey(one["type"], one["id"]), one["raw"]) for one in included])
-
-
-def _too_many(includes_max: int) -> ServiceError:
-    text = f"a page may include at most {includes_max} resources: ask for a smaller `_count`"
-    return ServiceError(Category.INCORRECT, Issue("too-costly", text, ("_include",)))
+            return
 
 
 def _plans(  # noqa: PLR0913 -- what a round is made of

@@ -19,7 +19,7 @@ from store.mongo.guard import guarded
 from store.mongo.lanes import Lane
 from store.mongo.lookups import look_up, resolve
 from store.mongo.turns import Turns
-from store.mongo.view import MomentForgottenError, View
+from store.mongo.view import Batch, MomentForgottenError, View
 from store.resources import Entry, Page, ResourceKey
 from store.search.criteria import Chain, Position, Total, flat, steps
 from store.search.drivers import drives
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.client import Database
+    from store.mongo.includes import Included
     from store.search.criteria import Moment, Resolved, SearchQuery
     from store.search.plan import FindPlan
     from store.settings import StoreSettings
@@ -156,20 +157,22 @@ class Searches:
     ) -> Page:
         find = self._plan(view, tenant, query, targets)
         fields = {**projection(find), **includes.projection(query.includes)}
-        documents = view.find(find, fields) if query.count else []
-        page = _page(query, find, documents, view.moment)
-        if query.includes:
-            page = replace(page, included=self._included(view, tenant, query, documents[: query.count]))
+        matches = _fitting(query, view.first(find, fields)) if query.count else Batch([], more=False)
+        included: Included | None = None
+        if query.includes and matches.documents:
+            bound = self._settings.includes_max
+            included = includes.follow(
+                view, tenant, query, matches.documents, includes_max=bound, now=self._clock()
+            )
+            kept = matches.documents[: included.matches]
+            matches = Batch(kept, more=matches.more or len(kept) < len(matches.documents))
+        page = _page(query, find, matches, view.moment)
+        if included is not None:
+            page = replace(page, included=included.entries, incomplete=not included.complete)
         if page.total is None and query.total is not Total.NONE:
             total = self._count(view, find, query, seconds)
             page = replace(page, total=total, as_of=view.moment)
         return page
-
-    def _included(
-        self, view: View, tenant: Tenant, query: SearchQuery, matches: list[dict[str, Any]]
-    ) -> tuple[Entry, ...]:
-        bound = self._settings.includes_max
-        return includes.follow(view, tenant, query, matches, includes_max=bound, now=self._clock())
 
     def _explain(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Explanation:
         with guarded(self._metrics, "explain", seconds=seconds):
@@ -208,12 +211,22 @@ class Searches:
         return None if bound is not None and count > bound else count
 
 
-def _page(query: SearchQuery, find: FindPlan, documents: list[dict[str, Any]], as_of: Moment | None) -> Page:
+def _fitting(query: SearchQuery, found: Batch) -> Batch:
+    """The matches that a page may hold, by count and bytes; one at least."""
+    left = query.bytes_max
+    for number, document in enumerate(found.documents[: query.count]):
+        left -= len(document["raw"])
+        if left < 0 and number:
+            return Batch(found.documents[:number], more=True)
+    more = found.more or len(found.documents) > query.count
+    return Batch(found.documents[: query.count], more)
+
+
+def _page(query: SearchQuery, find: FindPlan, matches: Batch, as_of: Moment | None) -> Page:
     backwards = query.position is not None and query.position.backwards
-    more = len(documents) > query.count
-    shown = documents[: query.count]
+    shown, more = matches
     if backwards:
-        shown.reverse()
+        shown = shown[::-1]
     entries = tuple([Entry(ResourceKey(query.type, d["id"]), d["raw"]) for d in shown])
     first_and_all = query.position is None and not more and query.count > 0
     return Page(

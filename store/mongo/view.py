@@ -7,7 +7,7 @@ https://www.mongodb.com/docs/v6.0/reference/read-concern-snapshot/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from bson import Timestamp
 from pymongo.errors import AutoReconnect, OperationFailure
@@ -32,6 +32,13 @@ class MomentForgottenError(Exception):
     """The database cannot show that moment any more."""
 
 
+class Batch(NamedTuple):
+    """Documents, and whether there are more of them than a reply holds."""
+
+    documents: list[dict[str, Any]]
+    more: bool
+
+
 class View:
     """Reads of one moment. What is found is durable, and includes all that was acknowledged before."""
 
@@ -54,8 +61,18 @@ class View:
         return None if self._at is None else Moment(self._at.time, self._at.inc)
 
     def find(self, find: FindPlan, fields: Mapping[str, int]) -> list[dict[str, Any]]:
-        """The documents of a plan, their `raw` bytes untouched."""
+        """All documents of a plan."""
         return self._run(commands.page(find, fields))
+
+    def first(self, find: FindPlan, fields: Mapping[str, int]) -> Batch:
+        """The first documents of a plan, their `raw` bytes untouched: as many as fit into one reply.
+
+        MongoDB ends a reply at 16 MB, so however large the resources are no more is read.
+        """
+        cursor = self._begun(commands.page(find, fields))
+        if cursor["id"]:
+            self._end(cursor)
+        return Batch(cursor["firstBatch"], more=bool(cursor["id"]))
 
     def aggregate(self, stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
         """What comes of these stages, begun with `keys`."""
@@ -73,19 +90,34 @@ class View:
         return explained
 
     def _run(self, command: dict[str, Any]) -> list[dict[str, Any]]:
+        cursor = self._begun(command)
+        if cursor["id"]:
+            self._end(cursor)
+            try:
+                return self._large({**command, "readConcern": self._concern()})
+            except OperationFailure as error:
+                raise self._told(error) from None
+        found: list[dict[str, Any]] = cursor["firstBatch"]
+        return found
+
+    def _begun(self, command: dict[str, Any]) -> dict[str, Any]:
+        """The cursor of a command, with its first reply."""
         command["readConcern"] = self._concern()
         try:
             cursor = self._command(command)
-            self._at = self._at or cursor.get("atClusterTime")
-            if cursor["id"]:
-                self._database.command({"killCursors": RESOURCES, "cursors": [cursor["id"]]})
-                return self._large({**command, "readConcern": self._concern()})
         except OperationFailure as error:
-            if error.code in _FORGOTTEN or (error.code == _YET_TO_COME and self._at is not None):
-                raise MomentForgottenError from None
-            raise
-        found: list[dict[str, Any]] = cursor["firstBatch"]
-        return found
+            raise self._told(error) from None
+        self._at = self._at or cursor.get("atClusterTime")
+        return cursor
+
+    def _end(self, cursor: Mapping[str, Any]) -> None:
+        self._database.command({"killCursors": RESOURCES, "cursors": [cursor["id"]]})
+
+    def _told(self, error: OperationFailure) -> Exception:
+        """The error, or that the moment is forgotten."""
+        if error.code in _FORGOTTEN or (error.code == _YET_TO_COME and self._at is not None):
+            return MomentForgottenError()
+        return error
 
     def _concern(self) -> dict[str, Any]:
         if self._latest:

@@ -25,7 +25,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -240,6 +240,10 @@ class Summary(StrEnum):
     COUNT = "count"
 
 
+PAGE_BYTES_MAX: Final = 10_000_000
+"""Bytes of resources on a page, unless a setting says otherwise."""
+
+
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
     """One page of one search on one type."""
@@ -258,3 +262,5 @@ class SearchQuery:
     as_of: Moment | None = None
     visible: frozenset[str] | None = None
     """Types that includes may read and go on from; None: all."""
+    bytes_max: int = PAGE_BYTES_MAX
+    """Bytes of the matches on a page with their includes; one match is shown however large."""

@@ -17,6 +17,7 @@ from store.fhir.issues import Issue
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
 from store.search import content, dates, includes, quantities, references, strings, subsets, tokens
 from store.search.criteria import (
+    PAGE_BYTES_MAX,
     All,
     AnyOf,
     Chain,
@@ -64,6 +65,7 @@ class Limits:
 
     count_default: int = 50
     count_max: int = 1_000
+    bytes_max: int = PAGE_BYTES_MAX
     clauses_max: int = 50
     values_max: int = 300
 
@@ -157,6 +159,7 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
         0 if draft.summary is Summary.COUNT else count,
         # Who asks for the count alone wants it whatever it takes.
         Total.ACCURATE if draft.summary is Summary.COUNT else draft.total or Total.BOUNDED,
+        bytes_max=limits.bytes_max,
         includes=tuple(draft.includes),
         summary=draft.summary or Summary.FALSE,
         elements=tuple(draft.elements),

@@ -183,13 +183,17 @@ async def test_an_include_does_not_bound_a_search(chart: Service) -> None:
     assert (answer.status, answer.issues) == (400, [("error", "required")])
 
 
-async def test_a_page_that_would_include_too_much(mongodb: str) -> None:
+async def test_a_page_that_would_include_too_much_ends_early_and_tells_what_one_match_lacks(
+    mongodb: str,
+) -> None:
     async with opened_service(mongodb, includes_max=1) as service:
         await service.load(*CHART)
-        whole = await service.search(f"patient=p1&{RESULT}")
-        assert (whole.status, whole.headers["Content-Type"]) == (400, FHIR_UTF8)
-        assert whole.issues == [("error", "too-costly")]
-        assert "`_count`" in whole.texts
+        first, second = await service.pages(await service.search(f"patient=p1&{RESULT}"))
+        assert (first.ids, second.ids) == (["r1"], ["r2"])
+        assert (first.body["total"], second.body["total"]) == (2, 2)
+        assert (included(first), included(second)) == (["Observation/o1"], ["Observation/o2"])
+        [said] = [e["resource"] for e in first.body["entry"] if e["search"]["mode"] == "outcome"]
+        assert [(one["severity"], one["code"]) for one in said["issue"]] == [("warning", "incomplete")]
         assert included(await service.search(f"_id=r2&{RESULT}")) == ["Observation/o2"]
 
 

@@ -262,14 +262,16 @@ async def test_a_list_may_hold_so_many_values_and_no_more(mongodb: str, name: st
         is_refused(over, "too-costly", name)
 
 
-async def test_a_page_may_include_so_much_and_no_more(mongodb: str) -> None:
+async def test_of_what_one_match_brings_along_so_much_is_shown_and_no_more(mongodb: str) -> None:
     async with opened_service(mongodb, includes_max=3) as small:
         results = [resource("Observation", f"o{n}", status="final") for n in range(4)]
         refer = [refers(f"Observation/o{n}") for n in range(4)]
         await small.load(*results, report("three", result=refer[:3]), report("four", result=refer))
         include = ("_include", "DiagnosticReport:result")
-        assert (await small.search([("_id", "three"), include])).status == 200
-        is_refused(await small.search([("_id", "four"), include]), "too-costly")
+        for named, modes in (("three", []), ("four", ["outcome"])):
+            answer = await small.search([("_id", named), include])
+            said = [entry["search"]["mode"] for entry in answer.body["entry"]]
+            assert said == ["match", *["include"] * 3, *modes]
         assert (await small.search([("_id", "four")])).ids == ["four"]
 
 

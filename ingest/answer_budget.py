@@ -1,0 +1,39 @@
+"""The bytes that the answer to one Bundle may take: its searches and reads share them.
+
+A search ends its page early within what is left; what no longer fits is refused in its own entry, and nothing
+is read any more after it: to read in vain would cost as much as to answer.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+
+_SPENT: Final = Issue(
+    "too-costly",
+    "the answers to this Bundle have as many bytes as one answer may have (`DOD_PAGE_BYTES_MAX`): nothing was"
+    " read for this entry; send it again in another Bundle, or by itself",
+)
+
+
+class AnswerBudget:
+    """What is left of the bytes of one answer."""
+
+    def __init__(self, bytes_max: int) -> None:
+        self.left = bytes_max
+        self._begun = False
+
+    def check(self) -> None:
+        """Raise ServiceError `too-costly` when nothing is left."""
+        if self.left <= 0:
+            raise ServiceError(Category.INCORRECT, _SPENT)
+
+    def spend(self, size: int) -> None:
+        """Take what an entry came to. Raises ServiceError `too-costly` unless it fits, or is the first."""
+        fits = size <= self.left or not self._begun
+        self.left -= size if fits else self.left
+        self._begun = True
+        if not fits:
+            raise ServiceError(Category.INCORRECT, _SPENT)
