@@ -11,12 +11,12 @@ from prometheus_client import CollectorRegistry
 from api.app import utc_now
 from store.metrics import StoreMetrics
 from store.mongo.embedded import embedded
-from store.mongo.memory import memory, quarter
+from store.mongo.embedded.cache_size import memory, quarter
 from store.mongo.stores import opened
 
 if TYPE_CHECKING:
     import asyncio
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from api.settings import Settings
     from store.mongo.stores import Stores
@@ -29,6 +29,8 @@ class Database:
     uri: str
     exited: asyncio.Future[int] | None = None
     """Done when the embedded mongod ended; None: somebody else looks after it."""
+    obituary: Callable[[], str] = lambda: "The embedded MongoDB ended by itself."
+    """Why it ended."""
 
 
 @asynccontextmanager
@@ -39,7 +41,7 @@ async def database(settings: Settings, *, role: Literal["serve", "command"]) -> 
         return
     cache = settings.mongod_cache_gigabytes or quarter(memory())
     async with embedded(settings.data_dir, role=role, binary=settings.mongod, cache_gigabytes=cache) as child:
-        yield Database(child.uri, child.exited)
+        yield Database(child.uri, child.exited, child.obituary)
 
 
 @asynccontextmanager

