@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from api.auth.tokens import new_grant, new_token
 from store.errors import StartupError
-from store.tenancy import TenantSettings
+from store.tenancy import Handling, TenantSettings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -28,6 +28,7 @@ async def create_tenant(  # noqa: PLR0913 (all but the first keyword-only, one p
     policies: PolicyStore,
     now: datetime,
     search_scope: SearchScope | None = None,
+    handling: Handling | None = None,
     retain_days: int | None = None,
 ) -> str:
     """Create the tenant, or change what is given; says what was done. Safe to repeat."""
@@ -35,6 +36,8 @@ async def create_tenant(  # noqa: PLR0913 (all but the first keyword-only, one p
     after = before or TenantSettings(tenant)
     if search_scope is not None:
         after = replace(after, search_scope=search_scope)
+    if handling is not None:
+        after = replace(after, handling=handling)
     # Before the tenant is there: nothing is ever pushed to it that would stay without end.
     retained = retain_days is not None and await _retain(policies, tenant, retain_days, now)
     if after == before:
@@ -91,12 +94,13 @@ async def revoke_token(access: AccessStore, prefix: str) -> Grant:
 
 async def tenant_rows(access: AccessStore, policies: PolicyStore) -> list[tuple[str, ...]]:
     """The table of `dod tenant list`, with its head."""
-    rows: list[tuple[str, ...]] = [("TENANT", "SEARCH SCOPE", "RETAIN DAYS")]
+    rows: list[tuple[str, ...]] = [("TENANT", "SEARCH SCOPE", "HANDLING", "RETAIN DAYS")]
     for settings in await access.tenants():
         policy = (await policies.keeping(settings.tenant)).policy
         days = "without end" if policy.keep_days is None else str(policy.keep_days)
         days += f" and {len(policy.rules)} rules" if policy.rules else ""
-        rows.append((str(settings.tenant), settings.search_scope.value, days))
+        handling = "-" if settings.handling is None else settings.handling.value
+        rows.append((str(settings.tenant), settings.search_scope.value, handling, days))
     return rows
 
 

@@ -18,7 +18,12 @@ from aiohttp import hdrs, web
 from aiohttp.helpers import parse_mimetype
 
 from api.byte_range import ByteRange, Unsatisfiable, parse
-from api.fhir_json import FHIR_BODIES, refuse_unknown_encoding, refuse_unknown_format
+from api.fhir_json import (
+    FHIR_BODIES,
+    refuse_other_version,
+    refuse_unknown_encoding,
+    refuse_unknown_format,
+)
 from api.keys import REQUEST_ID
 from ingest import handlers as ingest
 from ingest import replies
@@ -87,6 +92,7 @@ async def create(request: web.Request) -> web.StreamResponse:
     """POST {base}/Binary: FHIR JSON, or the document as it is."""
     refuse_unknown_encoding(request)
     if request.content_type in FHIR_BODIES:
+        refuse_other_version(request)
         return await ingest.create(request)
     return await ingest.create_from(request, await _wrapped(request))
 
@@ -95,6 +101,7 @@ async def update(request: web.Request) -> web.StreamResponse:
     """PUT {base}/Binary/{id}: FHIR JSON, or the document as it is."""
     refuse_unknown_encoding(request)
     if request.content_type in FHIR_BODIES:
+        refuse_other_version(request)
         return await ingest.update(request)
     wrapped = await _wrapped(request)
     return await ingest.update_from(request, {**wrapped, "id": request.match_info["id"]})

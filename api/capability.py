@@ -19,6 +19,7 @@ from api.routing import ROLES, ROWS
 from api.version import VERSION
 from ingest.keys import base_of
 from ingest.replies import FHIR_JSON
+from ingest.validate import UNKEPT
 from store.search.includes import references_of, reversible_of
 from store.search.parameters import TYPES
 
@@ -40,6 +41,7 @@ _INTERACTIONS: Final = (
     "delete",
     "search-type",
 )
+_KEEPING: Final = frozenset({"create", "update", "patch"})
 _SYSTEM: Final = ("batch", "transaction")
 _OPERATIONS: Final[Mapping[str, str]] = {
     "process-message": "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message",
@@ -104,14 +106,15 @@ def _rest() -> dict[str, Any]:
 
 
 def _resource(row: ResourceType) -> dict[str, Any]:
+    kept = row.name not in UNKEPT
     return {
         "type": row.name,
-        "interaction": [{"code": code} for code in _INTERACTIONS],
+        "interaction": [{"code": code} for code in _INTERACTIONS if kept or code not in _KEEPING],
         "versioning": "versioned-update",
         "readHistory": True,
-        "updateCreate": True,
-        "conditionalCreate": True,
-        "conditionalUpdate": True,
+        "updateCreate": kept,
+        "conditionalCreate": kept,
+        "conditionalUpdate": kept,
         "conditionalDelete": "single",
         "conditionalRead": "full-support",
         "searchParam": [entry for parameter in row.rows for entry in _search_params(parameter)],

@@ -41,7 +41,8 @@ def refuse_unacceptable(request: web.Request) -> None:
 
 def refuse_unknown_format(wanted: str) -> None:
     """Raise 406 unless this value of `_format` (in a query or a search form) means JSON."""
-    if wanted and wanted.partition(";")[0].strip().lower() not in JSON_FORMATS:
+    known = wanted.partition(";")[0].strip().lower() in JSON_FORMATS and _is_of_our_version(wanted)
+    if wanted and not known:
         raise web.HTTPNotAcceptable(text="Only FHIR JSON is served: `_format=json`.")
 
 
@@ -69,9 +70,23 @@ def refuse_unreadable_body(request: web.Request, media_types: frozenset[str]) ->
         offered = ", ".join(sorted(media_types))
         others = " FHIRPath Patch and XML Patch are not offered." if media_types == PATCH_BODIES else ""
         raise web.HTTPUnsupportedMediaType(text=f"`Content-Type` is one of {offered}.{others}")
+    refuse_other_version(request)
     charset = request.charset
     if charset is not None and charset.lower() not in {"utf-8", "utf8"}:
         raise web.HTTPUnsupportedMediaType(text="The charset of a body is UTF-8.")
+
+
+def refuse_other_version(request: web.Request) -> None:
+    """Raise 415 for a body that says it is of another FHIR version."""
+    content_type = request.headers.get(hdrs.CONTENT_TYPE)
+    if content_type is not None and not _is_of_our_version(content_type):
+        raise web.HTTPUnsupportedMediaType(text="Bodies are FHIR R4: `fhirVersion=4.0`, or leave it out.")
+
+
+@lru_cache(maxsize=256)
+def _is_of_our_version(media_type: str) -> bool:
+    version = parse_mimetype(media_type.strip().lower()).parameters.get("fhirversion", "4.0")
+    return version.strip() in FHIR_VERSIONS
 
 
 def refuse_unknown_encoding(request: web.Request) -> None:

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 """What `parse` takes and is precise to the second at least, with its zone."""
+_BOUNDS: Final = frozenset({"_since", "_at"})
 _STALE: Final = Issue(
     "informational",
     "Stale: what was current then is newer by the source's own time, so this never was current.",
@@ -96,7 +97,14 @@ async def _state(request: web.Request, path: str) -> PageState:
     app, tenant = request.app, str(request[TENANT].tenant)
     pairs = [pair for pair in pairs_of(request.rel_url.raw_query_string) if pair[0] not in SILENT]
     now = from_datetime(app[CLOCK]()).start
-    followed = follow(pairs, of=path, tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now // SECOND)
+    followed = follow(
+        pairs,
+        of=path,
+        tenant=tenant,
+        secret=app[PAGE_SECRET],
+        now_seconds=now // SECOND,
+        known=_BOUNDS.__contains__,
+    )
     if followed is not None:
         keeping = await app[POLICIES].remembered(request[TENANT].tenant)
         refuse_older(followed, days=keeping.policy.page_token_days, now_seconds=now // SECOND)

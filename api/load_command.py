@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from api.settings import Settings
     from ingest.load.files import Source
     from store.mongo.stores import Stores
-    from store.tenancy import Tenant
+    from store.tenancy import Tenant, TenantSettings
 
 Mode = Literal["normal", "backfill"]
 CONCURRENCY: Final[Mapping[Mode, int]] = {"normal": 64, "backfill": 8}
@@ -66,10 +66,11 @@ async def load_files(
     warn: Callable[[str], None],
 ) -> int:
     """Load everything, or until a signal; the exit code. `say` the summary, `warn` the rest."""
-    tenant = (await existing_tenant(stores.access, request.tenant)).tenant
+    whose = await existing_tenant(stores.access, request.tenant)
+    tenant = whose.tenant
     skipped: list[Path] = []
     files = list(dict.fromkeys(sources(request.paths, skipped=skipped.append)))
-    to = await _pusher(stores, settings, request, tenant)
+    to = await _pusher(stores, settings, request, whose)
     with ExitStack() as stack:
         journal = None
         if not request.dry_run:
@@ -95,18 +96,19 @@ async def load_files(
     return SIGNALLED + stop.received
 
 
-async def _pusher(stores: Stores, settings: Settings, request: Request, tenant: Tenant) -> Pusher:
+async def _pusher(stores: Stores, settings: Settings, request: Request, whose: TenantSettings) -> Pusher:
     return Pusher(
         store=stores.resources,
         attachments=stores.attachments,
-        tenant=tenant,
+        tenant=whose.tenant,
         caller=Operator(),
-        base=base_under(request.origin or "http://localhost", str(tenant)),
+        base=base_under(request.origin or "http://localhost", str(whose.tenant)),
         secret=await stores.access.secret("identities"),
         clock=utc_now,
         settings=settings,
         limits=limits_of(settings),
         metrics=IngestMetrics(CollectorRegistry()),
+        strict=(whose.handling or settings.validation) == "strict",
     )
 
 

@@ -174,6 +174,7 @@ _SCHEMAS: Final[Mapping[str, Json]] = {
                             "required": ["text"],
                             "properties": {"text": {"type": "string"}},
                         },
+                        "diagnostics": {"type": "string"},
                         "expression": {"type": "array", "minItems": 1, "items": {"type": "string"}},
                     },
                 },

@@ -18,7 +18,7 @@ from api.options import (
     with_access,
     with_stores,
 )
-from store.tenancy import SearchScope
+from store.tenancy import Handling, SearchScope
 
 if TYPE_CHECKING:
     from store.access import AccessStore
@@ -32,6 +32,10 @@ def tenant_create(
     names: Annotated[list[str], typer.Argument(metavar="ORG/ENV...", help=TENANT_HELP)],
     search_scope: Annotated[
         SearchScope | None, typer.Option(help="`patient`: searches are bounded by a patient [patient].")
+    ] = None,
+    handling: Annotated[
+        Handling | None,
+        typer.Option(help="`strict`: refuse pushes that deviate from R4 [as `DOD_VALIDATION` says]."),
     ] = None,
     retain_days: Annotated[
         int | None,
@@ -55,6 +59,7 @@ def tenant_create(
                 policies=stores.policies,
                 now=utc_now(),
                 search_scope=search_scope,
+                handling=handling,
                 retain_days=retain_days,
             )
             for tenant in tenants

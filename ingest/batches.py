@@ -13,7 +13,7 @@ from ingest import conditional, patch, push, replies
 from ingest.answer_budget import AnswerBudget
 from ingest.bundles import READING, interaction
 from ingest.identity import stable_id
-from ingest.preconditions import if_match, if_none_match
+from ingest.preconditions import has_it, if_match, if_none_match, since
 from ingest.transact import LETTERS
 from store.attachments import references_to_files
 from store.errors import Category, ServiceError
@@ -106,7 +106,7 @@ async def _put(
 
 def _ready(to: Pusher, entry: BundleEntry, name: str) -> Ready | None:
     """The resource that an entry puts, made ready; None when there is more to do for it than that."""
-    asked = interaction(entry, base=to.base)
+    asked = interaction(entry, base=to.base, strict=to.strict)
     resource = asked.resource
     if resource is None or asked.query is not None or asked.if_none_exist is not None:
         return None
@@ -120,6 +120,7 @@ def _ready(to: Pusher, entry: BundleEntry, name: str) -> Ready | None:
         key = ResourceKey(asked.type, asked.id)
         version, absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
         ready = push.ready_to_update(to, key, resource, only_version=version, only_absent=absent)
+    ready = ready._replace(tolerances=(*asked.tolerances, *ready.tolerances))
     return None if references_to_files(ready.prepared.body.tail) else ready
 
 
@@ -168,7 +169,7 @@ def _refused(to: Pusher, error: ServiceError) -> ServiceError:
 
 
 async def _read_or_search(to: Pusher, entry: BundleEntry, within: _Within) -> dict[str, Any]:
-    asked, budget = interaction(entry, base=to.base), within.budget
+    asked, budget = interaction(entry, base=to.base, strict=to.strict), within.budget
     budget.check()
     if asked.id is None and within.search is not None:
         push.check_scope(to.caller, asked.type, "s")
@@ -178,13 +179,16 @@ async def _read_or_search(to: Pusher, entry: BundleEntry, within: _Within) -> di
     push.check_scope(to.caller, asked.type, LETTERS[asked.method])
     if asked.id is None:
         raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
+    modified_since = since(asked.if_modified_since)
     found = await _found(to, ResourceKey(asked.type, asked.id), asked.version)
+    if has_it(found, none_match=asked.if_none_match, modified_since=modified_since):
+        return replies.entry_of_unchanged(found)
     budget.spend(len(found.raw))
     return replies.entry_of_read(found, base=to.base)
 
 
 async def _interact(to: Pusher, entry: BundleEntry, name: str) -> dict[str, Any]:
-    asked = interaction(entry, base=to.base)
+    asked = interaction(entry, base=to.base, strict=to.strict)
     if asked.method not in LETTERS:
         issue = Issue(
             "not-supported", "`request.method` is not offered in a batch", ("Bundle.entry.request",)
@@ -195,14 +199,14 @@ async def _interact(to: Pusher, entry: BundleEntry, name: str) -> dict[str, Any]
         return await _interact_where(to, asked, asked.query)
     if asked.method == "POST" and asked.id is None and asked.resource is not None:
         done = await _create(to, asked, name)
-        return replies.entry_of(done, base=to.base)
+        return replies.entry_of(_told(done, asked), base=to.base)
     if asked.id is None:
         raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
     key = ResourceKey(asked.type, asked.id)
     if asked.method == "PUT" and asked.resource is not None:
         only_version, only_absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
         done = await push.update(to, key, asked.resource, only_version=only_version, only_absent=only_absent)
-        return replies.entry_of(done, base=to.base)
+        return replies.entry_of(_told(done, asked), base=to.base)
     if asked.method == "DELETE":
         gone = await push.delete(to, key, only_version=if_match(asked.if_match))
         return replies.entry_of_deletion(gone)
@@ -229,6 +233,11 @@ async def _interact_where(to: Pusher, asked: Interaction, criteria: str) -> dict
         return replies.entry_of(done, base=to.base)
     text = "a condition in `request.url` goes with PUT, PATCH and DELETE; a POST has `ifNoneExist`"
     raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
+
+
+def _told(done: Pushed, asked: Interaction) -> Pushed:
+    """With what was tolerated in the entry itself."""
+    return done._replace(tolerances=(*asked.tolerances, *done.tolerances)) if asked.tolerances else done
 
 
 def _patch_of(asked: Interaction) -> tuple[patch.Operation, ...]:

@@ -28,6 +28,9 @@ _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|//")
 """How a URL begins that names its server, or is none."""
 READING: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing."""
+WITHOUT_URL: Final = "entry-without-url"
+"""Tolerance: an entry has a method and no URL; type and id are those of its resource."""
+_CONDITIONS: Final = ("ifNoneExist", "ifMatch", "ifNoneMatch", "ifModifiedSince")
 CARRIED_OUT: Final[Mapping[str, str]] = {
     **dict.fromkeys(("batch", "transaction"), "the base itself"),
     "message": "`$process-message`",
@@ -59,6 +62,9 @@ class Interaction(NamedTuple):
     """Of a search, or the condition of a conditional update or deletion; without `?`."""
     version: int | None = None
     """Of a read: not the current one but this."""
+    if_modified_since: str | None = None
+    tolerances: tuple[str, ...] = ()
+    """How the entry deviates from R4."""
 
 
 def entries_of(bundle: JsonObject, *, entries_max: int) -> list[BundleEntry]:
@@ -90,20 +96,20 @@ def _entry(entry: JsonObject, path: str) -> BundleEntry:
     )
 
 
-def interaction(entry: BundleEntry, *, base: str) -> Interaction:
+def interaction(entry: BundleEntry, *, base: str, strict: bool = False) -> Interaction:
     """What the entry asks for. Raises ServiceError with the rule that is broken."""
     if entry.request is None:
         raise _refusal(Issue("required", "`request` is missing", ("Bundle.entry.request",)))
     try:
         method = text_of(entry.request, "method", "Bundle.entry.request")
         url = text_of(entry.request, "url", "Bundle.entry.request")
-        if_none_exist, if_match, if_none_match = (
-            text_of(entry.request, name, "Bundle.entry.request")
-            for name in ("ifNoneExist", "ifMatch", "ifNoneMatch")
+        if_none_exist, if_match, if_none_match, if_modified_since = (
+            text_of(entry.request, name, "Bundle.entry.request") for name in _CONDITIONS
         )
     except Malformed as error:
         raise _refusal(Issue("structure", f"`{error.path}` {error.rule}", (error.path,))) from None
-    below = relative(url or "", base)
+    implied = None if url or strict else url_of(entry)
+    below = relative(url or implied or "", base)
     if below is None:
         text = "`request.url` is another server's: entries are about this one, such as `Patient/123`"
         raise _refusal(Issue("value", text, ("Bundle.entry.request.url",)))
@@ -114,6 +120,9 @@ def interaction(entry: BundleEntry, *, base: str) -> Interaction:
     if match["version"] is not None and method not in READING:
         text = "`request.url` with a version goes with GET; what is changed is the current one (`ifMatch`)"
         raise _refusal(Issue("value", text, ("Bundle.entry.request.url",)))
+    query = (match["query"] or "")[1:] or None
+    if method == "POST" and match["id"] is None and if_none_exist is None:
+        if_none_exist, query = query, None  # As some clients write it.
     return Interaction(
         method,
         match["type"],
@@ -122,9 +131,23 @@ def interaction(entry: BundleEntry, *, base: str) -> Interaction:
         if_none_exist,
         if_match,
         if_none_match,
-        (match["query"] or "")[1:] or None,
+        query,
         None if match["version"] is None else int(match["version"]),
+        if_modified_since,
+        () if implied is None else (WITHOUT_URL,),
     )
+
+
+def url_of(entry: BundleEntry) -> str | None:
+    """The `request.url` of an entry, or the one that its method and resource leave no doubt of."""
+    request, resource = entry.request or {}, entry.resource or {}
+    url, (kind, own) = request.get("url"), (resource.get("resourceType"), resource.get("id"))
+    if url:
+        return url if isinstance(url, str) else None
+    if request.get("method") == "POST" and isinstance(kind, str):
+        return kind
+    named = isinstance(kind, str) and isinstance(own, str)
+    return f"{kind}/{own}" if named and request.get("method") == "PUT" else None
 
 
 def relative(url: str, base: str) -> str | None:

@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 
 ATTEMPTS_MAX: Final = 50
 """How often a write is begun anew when others change what was found; twenty at once need twenty."""
-URL: Final = "request.url"
-"""Where the criteria of an update, deletion or patch stand."""
 
 
 async def update_where(  # noqa: PLR0913 -- the headers are keyword-only
@@ -43,7 +41,7 @@ async def update_where(  # noqa: PLR0913 -- the headers are keyword-only
 ) -> Pushed:
     """PUT {Type}?criteria. None: create, under the body's id when that is free; one: update; several: 412."""
     push.check_type(resource, resource_type)
-    asked = criteria.read(to, resource_type, text, where=URL)
+    asked = criteria.read(to, resource_type, text, where=criteria.QUERY)
     for attempt in range(ATTEMPTS_MAX):
         await pause_before(attempt)
         found = await criteria.one_match(to, asked)
@@ -102,7 +100,7 @@ async def delete_where(
     to: Pusher, resource_type: str, text: str, *, only_version: int | None = None
 ) -> Gone | None:
     """DELETE {Type}?criteria. None: nothing to do; one: delete; several: 412, nothing is deleted."""
-    asked = criteria.read(to, resource_type, text, where=URL)
+    asked = criteria.read(to, resource_type, text, where=criteria.QUERY)
     for attempt in range(ATTEMPTS_MAX):
         await pause_before(attempt)
         found = await criteria.one_match(to, asked)
@@ -145,7 +143,7 @@ async def patch_where(
 ) -> Pushed:
     """PATCH {Type}?criteria. None: 404; one: patch; several: 412."""
     check_tests(to.caller, resource_type, operations)
-    asked = criteria.read(to, resource_type, text, where=URL)
+    asked = criteria.read(to, resource_type, text, where=criteria.QUERY)
     for attempt in range(ATTEMPTS_MAX):
         await pause_before(attempt)
         found = await criteria.one_match(to, asked)
@@ -153,7 +151,7 @@ async def patch_where(
             if only_version == ANY_VERSION:
                 raise not_held(only_version)
             text = "the condition holds for no resource"
-            raise ServiceError(Category.NOT_FOUND, Issue("not-found", text, (URL,)))
+            raise ServiceError(Category.NOT_FOUND, Issue("not-found", text, (criteria.QUERY,)))
         done = await _patch_found(to, found, operations, only_version)
         if done is not None:
             return done

@@ -6,10 +6,12 @@ condition, and the write would hit another resource.
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
 
+from ingest.bundles import relative
 from ingest.decode import glance
 from ingest.identity import stable_id
 from store.errors import Category, ServiceError
@@ -31,10 +33,16 @@ if TYPE_CHECKING:
 TEXT_MAX: Final = 60_000
 """Characters of one condition, encoded: as many as of a search."""
 PAIRS_MAX: Final = 500
+QUERY: Final = "request.url"
+"""Where the condition of an update, deletion or patch stands, and at times that of a create."""
 _SHAPING: Final = frozenset(
     {"_count", "_elements", "_format", "_include", "_pretty", "_revinclude", "_sort", "_summary", "_total"}
 )
 """Say nothing about what matches; R4 has conditions made of filters only, so they are passed over."""
+
+
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|/")
+"""How a condition begins that names its server, or the path of our base."""
 
 
 class Criteria(NamedTuple):
@@ -55,9 +63,7 @@ def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
     """
     if resource_type not in TYPES:
         raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource type here"))
-    # R4's own example spells `Patient?identifier=…` where only the part after `?` is asked for.
-    text = text.strip().removeprefix(f"{resource_type}?").removeprefix("?")
-    pairs = [pair for pair in _pairs(text, where) if pair[0].partition(":")[0] not in _SHAPING]
+    pairs = filters_of(_after_type(text.strip(), resource_type, to.base, where), where)
     empty = [name for name, value in pairs if not value.strip(",")]
     if empty or not pairs:
         text = "a criterion has no value" if empty else "the condition names no search parameter"
@@ -74,6 +80,33 @@ def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
     # What `ap` means depends on the moment, and twins read it at two moments.
     timeless = searches.parse(resource_type, pairs, context._replace(now=0)).query
     return Criteria(resource_type, one, _name(resource_type, timeless), where)
+
+
+def _after_type(text: str, resource_type: str, base: str, where: str) -> str:
+    """The part after `?`. R4's own example spells `Patient?identifier=…`, others the whole URL."""
+    below = relative(text, base) if _URL.match(text) else text
+    if below is None:
+        issue = Issue("value", "the condition is another server's URL: name a search of this one", (where,))
+        raise ServiceError(Category.INCORRECT, issue)
+    return below.removeprefix(f"{resource_type}?").removeprefix("?")
+
+
+def filters_of(text: str, where: str) -> list[Pair]:
+    """The parameters that say what matches; those that shape an answer are left out."""
+    return [pair for pair in _pairs(text, where) if pair[0].partition(":")[0] not in _SHAPING]
+
+
+def of_create(header: str | None, query: str) -> str | None:
+    """The condition of a create: `If-None-Exist`, or the query of its URL, as some clients write it.
+
+    Raises ServiceError `incorrect` when both are there.
+    """
+    if not query or not filters_of(query, QUERY):
+        return header
+    if header is not None:
+        text = "a create has one condition: `If-None-Exist`, or the query of its URL"
+        raise ServiceError(Category.INCORRECT, Issue("invalid", text, ("If-None-Exist", QUERY)))
+    return query
 
 
 def _pairs(text: str, where: str) -> list[Pair]:

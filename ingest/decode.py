@@ -7,6 +7,7 @@ that shows duplicate keys and every digit. https://hl7.org/fhir/R4/json.html
 from __future__ import annotations
 
 import json
+import re
 from typing import TYPE_CHECKING, Any, Final, Never
 
 import orjson
@@ -17,22 +18,50 @@ from store.fhir.datatypes import Number
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from store.fhir.datatypes import Json, JsonObject
 
 _INTEGER_DIGITS_MAX: Final = 15
 """Longer ones, and `-0`, are kept as text: a double would lose digits."""
 
 
+_ELEMENT: Final = re.compile(r"_?[a-z][A-Za-z0-9]{0,63}", re.ASCII)
+"""How R4 names elements; any other key may be a value that slipped, and is not told."""
+
+
 class _Refused(Exception):  # noqa: N818 -- a reason, carried out of the parser's callbacks
+    pass
+
+
+class _SameKeyTwice(Exception):  # noqa: N818 -- said by `_twice`, which knows the place
     pass
 
 
 def _object(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
     found = dict(pairs)
     if len(found) != len(pairs):
-        message = "a JSON object has the same key twice"
-        raise _Refused(message)
+        raise _SameKeyTwice
     return found
+
+
+class _Twice(dict[str, Any]):
+    """An object of the body that has a key twice."""
+
+    __slots__ = ("key",)
+
+    def __init__(self, pairs: list[tuple[str, Json]], key: str) -> None:
+        super().__init__(pairs)
+        self.key = key
+
+
+def _marked(pairs: list[tuple[str, Json]]) -> dict[str, Json]:
+    seen = set[str]()
+    for name, _ in pairs:
+        if name in seen:
+            return _Twice(pairs, name)
+        seen.add(name)
+    return dict(pairs)
 
 
 def _integer(text: str) -> int | Number:
@@ -97,9 +126,39 @@ def _decode_exact(body: bytes | bytearray) -> Json:
         raise _refusal("the JSON is nested too deep") from None
     except _Refused as error:
         raise _refusal(str(error)) from None
+    except _SameKeyTwice:
+        raise _twice(body) from None
     if rb"\u" in body:
         dump(decoded)  # Only an escape can bring in a lone surrogate, which no later step could encode.
     return decoded
+
+
+def _twice(body: bytes | bytearray) -> ServiceError:
+    """Where which key stands twice: the body is read again, for it is about to be refused."""
+    decoder = json.JSONDecoder(object_pairs_hook=_marked, parse_float=str, parse_int=str, parse_constant=str)
+    try:
+        path, key = next(_doubled(decoder.decode(body.decode("utf-8-sig")), ""))
+    except RecursionError:
+        return _refusal("a JSON object has the same key twice")
+    name = key if _ELEMENT.fullmatch(key) else "…"
+    place = f"{path}.{name}" if path else name
+    text = (
+        f"a JSON object has the same key twice: `{name}` in {f'`{path}`' if path else 'the outermost object'}"
+    )
+    return ServiceError(Category.INCORRECT, Issue("structure", text, (place,)))
+
+
+def _doubled(element: Json, path: str) -> Iterator[tuple[str, str]]:
+    """(path, key) of the objects that have a key twice, the outer ones first."""
+    if isinstance(element, _Twice):
+        yield path, element.key
+    if isinstance(element, dict):
+        for name, value in element.items():
+            shown = name if _ELEMENT.fullmatch(name) else "…"
+            yield from _doubled(value, f"{path}.{shown}" if path else shown)
+    elif isinstance(element, list):
+        for number, value in enumerate(element):
+            yield from _doubled(value, f"{path}[{number}]")
 
 
 def _refusal(text: str) -> ServiceError:

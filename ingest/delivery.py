@@ -17,6 +17,7 @@ from ingest.messages import MAIN, place, read_message
 from ingest.prepare import Ready, prepare
 from ingest.push import Pushed, check_scope
 from ingest.source_time import message_time, source_time
+from ingest.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -120,6 +121,7 @@ def _prepared(
         # Faults that do not touch search are borne in a patient too that comes without any result.
         borne = not main or resource["resourceType"] not in MAIN
         try:
+            refuse_subset(resource)
             done.append(prepare(resource, resource_id, base=to.base, companion=borne, strict=strict))
         except ServiceError as error:
             found = [at_entry(issue, number) for issue in error.issues]

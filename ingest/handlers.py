@@ -13,7 +13,6 @@ from ingest.body import body_of
 from ingest.bundles import READING, entries_of, misplaced
 from ingest.creating import Answered, create_once
 from ingest.decode import decode, decode_any
-from ingest.idempotency import IF_NONE_EXIST
 from ingest.keys import (
     ATTACHMENTS,
     CLOCK,
@@ -28,7 +27,17 @@ from ingest.keys import (
     TENANT,
     base_of,
 )
-from ingest.once import SLOT, UNIT, announced, atomically, bundle_slot, remember, replay, store_of
+from ingest.once import (
+    SLOT,
+    UNIT,
+    announced,
+    atomically,
+    bundle_slot,
+    if_none_exist,
+    remember,
+    replay,
+    store_of,
+)
 from ingest.preconditions import if_match, if_none_match
 from ingest.preferences import handling, returned
 from ingest.push import Pusher
@@ -72,6 +81,7 @@ def _pusher(request: web.Request, *, documents: bool = True) -> Pusher:
         metrics=app[INGEST_METRICS],
         new_id=request[REPLAY].new_id if REPLAY in request else secret_id,
         refused=entry_keeper(request),
+        strict=_strict(request),
         documents=documents,
     )
 
@@ -87,10 +97,12 @@ def _prefer(request: web.Request) -> str:
     return ", ".join(request.headers.getall("Prefer", ()))
 
 
-def _strict(request: web.Request, to: Pusher) -> bool:
-    """Whether deviations refuse: as this request prefers, else as the settings say."""
+def _strict(request: web.Request) -> bool:
+    """Whether deviations refuse: as this request prefers, else its tenant, else the settings."""
     asked = handling(_prefer(request))
-    return (asked if asked in ("strict", "lenient") else to.settings.validation) == "strict"
+    if asked not in ("strict", "lenient"):
+        asked = request[TENANT].handling or request.app[INGEST_SETTINGS].validation
+    return asked == "strict"
 
 
 async def create(request: web.Request) -> web.StreamResponse:
@@ -104,7 +116,7 @@ async def create_from(request: web.Request, resource: JsonObject) -> web.StreamR
 
 
 async def _create(request: web.Request, to: Pusher, resource: JsonObject) -> web.StreamResponse:
-    condition = request.headers.get(IF_NONE_EXIST)
+    condition = if_none_exist(request)
     resource_type = request.match_info["type"]
     if SLOT in request:
         return await _create_once(request, to, resource)
@@ -211,8 +223,8 @@ def _readable(request: web.Request, resource_type: str) -> str:
 async def process_message(request: web.Request) -> web.StreamResponse:
     """POST {base}/$process-message, and upstream's names for it."""
     to, bundle = await _pushed(request)
-    operation, strict = request.path.rpartition("/")[2], _strict(request, to)
-    done = await delivery.message(to, bundle, operation=operation, strict=strict)
+    operation = request.path.rpartition("/")[2]
+    done = await delivery.message(to, bundle, operation=operation, strict=to.strict)
     entries = [
         replies.entry_of_error(one) if isinstance(one, ServiceError) else replies.entry_of(one, base=to.base)
         for one in done

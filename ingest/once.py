@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
+from ingest import criteria
 from ingest.body import body_of
 from ingest.idempotency import (
     CONDITIONS,
@@ -60,6 +61,11 @@ def store_of(request: web.Request) -> ResourceStore:
     return request.app[RESOURCES] if unit is None else unit
 
 
+def if_none_exist(request: web.Request) -> str | None:
+    """The condition of a create, wherever it stands."""
+    return criteria.of_create(request.headers.get(IF_NONE_EXIST), request.rel_url.raw_query_string)
+
+
 def keyed(handler: Handler, *, creates: bool = False) -> Handler:
     """The handler, heeding `Idempotency-Key`; one that creates heeds `SLOT` by itself."""
 
@@ -68,7 +74,7 @@ def keyed(handler: Handler, *, creates: bool = False) -> Handler:
         if key is None:
             return await handler(request)
         slot = slot_of_key(key, request[PRINCIPAL].client, await _fingerprint(request))
-        if creates and IF_NONE_EXIST not in request.headers:
+        if creates and if_none_exist(request) is None:
             request[SLOT] = slot
             return await handler(request)
         return await atomically(request, handler, slot)

@@ -103,6 +103,7 @@ def _issue(issue: Issue) -> dict[str, Any]:
         "severity": issue.severity,
         "code": issue.code,
         "details": {"text": issue.text},
+        "diagnostics": issue.text,  # Some clients show this alone, HAPI's among them.
     }
     if issue.expression:
         shown["expression"] = list(issue.expression)

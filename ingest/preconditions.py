@@ -6,15 +6,20 @@ https://hl7.org/fhir/R4/http.html#concurrency
 from __future__ import annotations
 
 import re
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from store.errors import Category, ServiceError
+from store.fhir.instants import parse, to_datetime
 from store.fhir.issues import Issue
 from store.resources import ANY_VERSION, Stored, present, version_matches
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from store.resources import Gone
 
+_INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _VERSION: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
 
 
@@ -54,6 +59,29 @@ def not_held(only_version: int | None) -> ServiceError:
     if only_version == ANY_VERSION:
         text = "`If-Match: *` was asked for, and there is no such resource"
     return ServiceError(Category.PRECONDITION, Issue("conflict", text, ("If-Match",)))
+
+
+def has_it(stored: Stored, *, none_match: str | None, modified_since: datetime | None) -> bool:
+    """Whether the client has this version: `If-None-Match` decides when it is there (RFC 9110, 13.2.2)."""
+    if none_match is not None:
+        tags = {tag.strip().removeprefix("W/") for tag in none_match.split(",")}
+        return "*" in tags or f'"{stored.version}"' in tags
+    # HTTP dates have whole seconds, so a change within that one goes unseen: ETags are the exact way.
+    return modified_since is not None and stored.last_updated < modified_since + timedelta(seconds=1)
+
+
+def since(text: str | None) -> datetime | None:
+    """The moment of an `ifModifiedSince`, which is an instant. Raises ServiceError for all else."""
+    if text is None:
+        return None
+    try:
+        if _INSTANT.fullmatch(text):
+            return to_datetime(parse(text).start).replace(microsecond=0)
+    except ValueError:
+        pass
+    rule = "must be an instant with seconds and zone, such as 2026-11-22T12:00:00Z"
+    path = "Bundle.entry.request.ifModifiedSince"
+    raise ServiceError(Category.INCORRECT, Issue("value", f"`{path}` {rule}", (path,)))
 
 
 def if_none_match(header: str | None) -> bool:

@@ -9,6 +9,7 @@ from ingest import criteria, filing
 from ingest.attachments import holds_documents, refuse_file_id
 from ingest.prepare import Ready, prepare
 from ingest.unique import secret_id
+from ingest.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Outcome, PutResult, ResourceKey
@@ -64,6 +65,8 @@ class Pusher(NamedTuple):
     """For creates. The replay of a dead letter brings its own, so that it makes no twins."""
     refused: Callable[[Sequence[RefusedEntry]], Awaitable[list[str | None]]] | None = None
     """Keeps refused entries of a Bundle as dead letters; gives each one's letter, where there is one."""
+    strict: bool = False
+    """Whether deviations from R4 refuse what is pushed."""
     documents: bool = True
     """Whether there may be documents in what is pushed that are too long to stay inside."""
 
@@ -102,7 +105,7 @@ def ready_to_create(to: Pusher, resource: JsonObject, *, as_id: str | None = Non
     """What a create puts into the store."""
     # An id of an earlier attempt is hardly ever there: that shows when it is written.
     fresh = as_id is not None or to.new_id is secret_id
-    ready = prepare(resource, as_id or to.new_id(), base=to.base, fresh=fresh)
+    ready = prepare(resource, as_id or to.new_id(), base=to.base, fresh=fresh, strict=to.strict)
     return ready._replace(prepared=replace(ready.prepared, posted=True, only_absent=as_id is not None))
 
 
@@ -113,7 +116,7 @@ async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, text: st
         found = await criteria.one_match(to, asked)
         if found is not None:
             return _counted(to, existing(to, found))
-        ready = prepare(taken.resource, criteria.derived_id(to, asked, turn), base=to.base)
+        ready = prepare(taken.resource, criteria.derived_id(to, asked, turn), base=to.base, strict=to.strict)
         if criteria.surely_misses(asked, ready.prepared):
             break
         prepared = replace(ready.prepared, only_absent=True, posted=True)
@@ -157,7 +160,8 @@ def ready_to_update(
 ) -> Ready:
     """What an update puts into the store."""
     _check_id(resource, key)
-    ready = prepare(resource, key.id, base=to.base)
+    refuse_subset(resource)
+    ready = prepare(resource, key.id, base=to.base, strict=to.strict)
     if only_version is None and not only_absent:
         return ready
     return ready._replace(

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from ingest import patch
 from ingest.body import body_of
-from ingest.bundles import at_entry, relative
+from ingest.bundles import at_entry, relative, url_of
 from ingest.keys import (
     BASE_URL,
     CLOCK,
@@ -197,8 +197,8 @@ def _push_of(entry: BundleEntry, error: ServiceError, base: str) -> dict[str, An
     """The push that an entry stands for; None: there is none, or nothing to keep."""
     if error.category not in CONTENT or entry.resource is None or entry.request is None:
         return None
-    method, url = entry.request.get("method"), entry.request.get("url")
-    if method not in _OPERATIONS or not isinstance(url, str):
+    method, url = entry.request.get("method"), url_of(entry)
+    if method not in _OPERATIONS or url is None:
         return None
     path = relative(url, base)
     if path is None:  # What is to be fixed is the URL, so the whole entry is kept.

@@ -150,6 +150,17 @@ def entry_of_read(stored: Stored, *, base: str) -> dict[str, Any]:
     }
 
 
+def entry_of_unchanged(stored: Stored) -> dict[str, Any]:
+    """The entry of a response Bundle for a read whose asker has the version already."""
+    return {
+        "response": {
+            "status": "304 Not Modified",
+            "etag": etag(stored.version),
+            "lastModified": instant(stored.last_updated).decode(),
+        },
+    }
+
+
 def entry_of_search(bundle: bytes) -> dict[str, Any]:
     """The entry of a response Bundle for a search: the searchset is its resource."""
     return {"resource": orjson.Fragment(bundle), "response": {"status": "200 OK"}}

@@ -33,4 +33,4 @@ class IngestSettings(BaseModel):
     """How long a body may take to arrive; then 408. A push holds its room for as long."""
     validation: Literal["lenient", "strict"] = "lenient"
     """What deviations from R4 come to: mended or kept, and named in the reply; or refused, every one listed.
-    `Prefer: handling=` says otherwise for one message."""
+    A tenant may say otherwise (`dod tenant create --handling`), and `Prefer: handling=` for one push."""

@@ -110,6 +110,8 @@ KEPT: Final[Mapping[str, str]] = {
     "blank-inside": "Empty strings and nulls inside an element, as interface engines write them: left out.",
     "missing-required": "A companion, or a report in strict handling, lacks an element that R4 requires.",
     "faulty-companion": "What came along with a report breaks a rule: kept if it can be, else refused alone.",
+    "entry-without-url": "An entry of a Bundle with `request.method` and no `request.url`, as HAPI's client"
+    " writes them: type and id are those of its resource.",
     "no-message-header": "A message without MessageHeader.",
     "operation-mismatch": "A message that its operation is not for, or whose header names another event.",
     "dangling-focus": "A MessageHeader whose focus is not in the message.",

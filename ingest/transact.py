@@ -14,7 +14,7 @@ from ingest.answer_budget import AnswerBudget
 from ingest.bundles import at_entry
 from ingest.conditional import check_tests
 from ingest.decode import decode
-from ingest.preconditions import current, if_match, not_held
+from ingest.preconditions import current, has_it, if_match, not_held, since
 from ingest.prepare import prepare
 from ingest.push import Pushed, check_scope, existing
 from ingest.transactions import (
@@ -29,6 +29,7 @@ from ingest.transactions import (
     read_transaction,
 )
 from ingest.unique import secret_id
+from ingest.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
@@ -66,7 +67,7 @@ async def transact(
     """The entries of the answer, in order. `outside` is the store as everybody sees it."""
     taken = await filing.taken_out(to, bundle)
     most = to.settings.transaction_entries_max
-    asked = read_transaction(taken.resource, entries_max=most, base=to.base)
+    asked = read_transaction(taken.resource, entries_max=most, base=to.base, strict=to.strict)
     for one in asked:
         check_scope(to.caller, one.asks.type, LETTERS[one.asks.method])
     found, derived = await _look_up(to, outside, asked)
@@ -153,7 +154,11 @@ def _prepared(to: Pusher, actions: Sequence[Action]) -> dict[int, Ready]:
         if not isinstance(action, Put):
             continue
         try:
-            readies[action.number] = prepare(action.resource, action.key.id, base=to.base, fresh=action.fresh)
+            if not (action.fresh or action.only_unmatched):
+                refuse_subset(action.resource)
+            readies[action.number] = prepare(
+                action.resource, action.key.id, base=to.base, fresh=action.fresh, strict=to.strict
+            )
         except ServiceError as error:
             issues += [at_entry(issue, action.number) for issue in error.issues]
     if issues:
@@ -212,7 +217,7 @@ async def _answer(  # noqa: PLR0913 -- what one transaction is made of
         case Put():
             result = done[action.number]
             assert isinstance(result, PutResult)  # noqa: S101 -- a Put has no other result
-            tolerances = readies[action.number].tolerances
+            tolerances = (*action.tolerances, *readies[action.number].tolerances)
             to.metrics.count(result.outcome.value, tolerances)
             return replies.entry_of(Pushed(result, tolerances), base=to.base)
         case Delete():
@@ -239,6 +244,9 @@ async def _read(to: Pusher, unit: Unit, action: Read, budget: AnswerBudget) -> d
         found = await unit.get_version(to.tenant, action.key, action.version)
     match found:
         case Stored() as stored:
+            modified_since = since(action.if_modified_since)
+            if has_it(stored, none_match=action.if_none_match, modified_since=modified_since):
+                return replies.entry_of_unchanged(stored)
             budget.spend(len(stored.raw))
             return replies.entry_of_read(stored, base=to.base)
         case Gone():

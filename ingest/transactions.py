@@ -70,6 +70,8 @@ class Put:
     only_unmatched: bool = False
     """The id comes from a condition that nothing fulfilled: when it is there, twins were faster."""
     if_match: str | None = None
+    tolerances: tuple[str, ...] = ()
+    """How its entry deviates from R4."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +99,8 @@ class Read:
     key: ResourceKey
     version: int | None = None
     """Not the current one but this."""
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
 
 
 Action = Put | Delete | Existing | Read
@@ -104,13 +108,13 @@ Found = dict[Condition, tuple[ResourceKey, ...]]
 """The matches of each condition, as many as are needed to know that there is more than one."""
 
 
-def read_transaction(bundle: JsonObject, *, entries_max: int, base: str) -> list[Asked]:
+def read_transaction(bundle: JsonObject, *, entries_max: int, base: str, strict: bool = False) -> list[Asked]:
     """The entries, each in itself as it must be. Raises ServiceError with every issue."""
     asked: list[Asked] = []
     issues: list[Issue] = []
     for number, entry in enumerate(entries_of(bundle, entries_max=entries_max)):
         try:
-            asks = interaction(entry, base=base)
+            asks = interaction(entry, base=base, strict=strict)
         except ServiceError as error:
             issues += [_numbered(issue, number) for issue in error.issues]
             continue
@@ -185,9 +189,14 @@ def place(asked: Sequence[Asked], found: Found, *, derived: Callable[[Condition]
     for one in asked:
         if one.number not in by_number:
             by_number[one.number] = _action(one, left, derived)
-    actions = [by_number[one.number] for one in asked]
+    actions = [_tolerated(by_number[one.number], one) for one in asked]
     _refuse_twins(actions)
     return _rewritten(asked, actions, left)
+
+
+def _tolerated(action: Action, one: Asked) -> Action:
+    told = one.asks.tolerances
+    return replace(action, tolerances=told) if told and isinstance(action, Put) else action
 
 
 def patched_keys(asked: Sequence[Asked], found: Found) -> dict[int, ResourceKey]:
@@ -224,7 +233,8 @@ def _deletion(one: Asked, found: Found) -> Delete:
 def _action(one: Asked, found: Found, derived: Callable[[Condition], str]) -> Action:
     asks, resource = one.asks, one.asks.resource or {}
     if asks.method in READING:
-        return Read(one.number, ResourceKey(asks.type, asks.id or ""), asks.version)
+        key = ResourceKey(asks.type, asks.id or "")
+        return Read(one.number, key, asks.version, asks.if_none_match, asks.if_modified_since)
     if asks.method == "PUT" and asks.id is not None:
         key, absent = ResourceKey(asks.type, asks.id), asks.if_none_match == "*"
         return Put(one.number, key, resource, only_absent=absent, if_match=asks.if_match)

@@ -9,6 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ingest.bundles import CARRIED_OUT
+from store.errors import Category, ServiceError
+from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
 from store.fhir.references import ID
 from store.search.parameters import TYPES
@@ -35,6 +37,19 @@ REPORT_STATUSES: Final = frozenset(
 """http://hl7.org/fhir/diagnostic-report-status, a required binding."""
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {"DiagnosticReport": ("status", "code")}
 """Elements without which a search would answer wrong."""
+_SUBSETTED: Final = "SUBSETTED"
+_SUBSET_SYSTEMS: Final = frozenset(
+    {
+        "http://terminology.hl7.org/CodeSystem/v3-ObservationValue",
+        "http://hl7.org/fhir/v3/ObservationValue",
+    }
+)
+"""R4's name of the code system, and STU3's."""
+UNKEPT: Final[Mapping[str, str]] = {
+    "Subscription": "subscriptions are not carried out here: kept, one would promise notifications that never"
+    " come; poll with `_lastUpdated`, or `_history` with `_since`",
+}
+"""Types that ask for something that is not done yet."""
 _BUNDLES: Final = frozenset(
     {"document", "collection", "searchset", "history", "batch-response", "transaction-response"}
 )
@@ -53,6 +68,9 @@ def _issues(resource: JsonObject) -> Iterator[Issue]:
         return
     if resource_type not in TYPES:
         yield Issue("not-supported", "`resourceType` is not a type that is kept here", ("resourceType",))
+        return
+    if resource_type in UNKEPT:
+        yield Issue("not-supported", UNKEPT[resource_type], ("resourceType",))
         return
     resource_id = resource.get("id")
     if resource_id is not None and not (isinstance(resource_id, str) and ID.fullmatch(resource_id)):
@@ -74,6 +92,20 @@ def _issues(resource: JsonObject) -> Iterator[Issue]:
     if {"effectiveDateTime", "effectivePeriod"} <= resource.keys():
         path = f"{resource_type}.effective"
         yield Issue("structure", f"`{path}[x]` may be given once", (path,))
+
+
+def refuse_subset(resource: JsonObject) -> None:
+    """Raise ServiceError for a resource that a server made a part of (`_summary`, `_elements`).
+
+    In place of the whole one it would be the loss of the rest. https://hl7.org/fhir/R4/search.html#elements
+    """
+    meta = resource.get("meta")
+    tags = meta.get("tag") if isinstance(meta, dict) else None
+    for tag in listed(tags):
+        if isinstance(tag, dict) and tag.get("code") == _SUBSETTED and tag.get("system") in _SUBSET_SYSTEMS:
+            path = f"{resource.get('resourceType')}.meta.tag"
+            text = f"`{path}` says that this is a part of the resource (SUBSETTED): update with the whole one"
+            raise ServiceError(Category.UNPROCESSABLE, Issue("business-rule", text, (path,)))
 
 
 def _of_bundle(bundle: JsonObject) -> Iterator[Issue]:

@@ -23,6 +23,15 @@ class SearchScope(StrEnum):
     """For trusted clients that poll by `_lastUpdated` or search across patients."""
 
 
+class Handling(StrEnum):
+    """How pushes of a tenant are taken that deviate from R4."""
+
+    LENIENT = "lenient"
+    """Mended or kept where they can be, and named in the reply."""
+    STRICT = "strict"
+    """Refused, every deviation listed."""
+
+
 @dataclass(frozen=True, slots=True)
 class Tenant:
     """`{organization}/{environment}` of the URL; `str()` is the first key of every index and filter."""
@@ -41,6 +50,8 @@ class TenantSettings:
 
     tenant: Tenant
     search_scope: SearchScope = SearchScope.PATIENT
+    handling: Handling | None = None
+    """How its pushes are taken when a request does not say; None: as the deployment's settings say."""
 
 
 def parse_tenant(text: str) -> Tenant:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from api.auth.scopes import ADMIN
@@ -21,7 +22,7 @@ from store.fhir.instants import SECOND, from_datetime
 from store.fhir.issues import Issue
 from store.search.looks import refusals
 from store.search.parameters import TYPES
-from store.search.parse import Context, bounded_by_patient
+from store.search.parse import Context, bounded_by_patient, is_known
 from store.tenancy import SearchScope
 
 if TYPE_CHECKING:
@@ -113,7 +114,14 @@ async def _following(
 ) -> Search | None:
     """The page that a link leads to: the query is in the token."""
     app, whose, seconds = request.app, request[TENANT].tenant, context.now // SECOND
-    state = follow(pairs, of=resource_type, tenant=str(whose), secret=app[PAGE_SECRET], now_seconds=seconds)
+    state = follow(
+        pairs,
+        of=resource_type,
+        tenant=str(whose),
+        secret=app[PAGE_SECRET],
+        now_seconds=seconds,
+        known=partial(is_known, resource_type),
+    )
     if state is None:
         return None
     keeping = await app[POLICIES].remembered(whose)

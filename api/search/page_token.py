@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import binascii
 import os
+import re
 import zlib
 from base64 import b64decode, urlsafe_b64encode
 from dataclasses import dataclass
@@ -21,14 +22,17 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND
 from store.fhir.issues import Issue
 from store.search.criteria import Moment, Position
+from store.search.parse import shown
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 PAGE: Final = "_page"
 """The parameter of page links; stands alone."""
 SILENT: Final = frozenset({"_format", "_pretty"})
 """May stand beside it: they say nothing about what is shown."""
+_DECIDED: Final = frozenset({"_count", "_total"})
+"""May stand beside it and change nothing: the link says how many there are."""
 _NONCE_BYTES: Final = 12
 _DAY_SECONDS: Final = 86_400
 _STATE_BYTES_MAX: Final = 1_000_000
@@ -106,19 +110,37 @@ def refuse_older(state: PageState, *, days: int | None, now_seconds: int) -> Non
         raise ServiceError(Category.GONE, _EXPIRED)
 
 
-def follow(
-    pairs: Sequence[tuple[str, str]], *, of: str, tenant: str, secret: bytes, now_seconds: int
+def follow(  # noqa: PLR0913 -- all keyword-only but one
+    pairs: Sequence[tuple[str, str]],
+    *,
+    of: str,
+    tenant: str,
+    secret: bytes,
+    now_seconds: int,
+    known: Callable[[str], bool] = bool,
 ) -> PageState | None:
     """What a page link among the parameters leads to; None when there is none.
 
-    Raises ServiceError `incorrect` when it does not stand alone, or belongs elsewhere; else as `unseal`.
+    Clients add parameters to links: those that are not `known`, or say what the link says, change nothing.
+    Raises ServiceError `incorrect` beside others, or when it belongs elsewhere; else as `unseal`.
     """
     told = [pair for pair in pairs if pair[0] not in SILENT]
     tokens = [value for name, value in told if name == PAGE]
     if not tokens:
         return None
     state = unseal(tokens[0], tenant=tenant, secret=secret, now_seconds=now_seconds)
-    if len(told) > 1 or state.type != of:
+    if state.type != of or len(tokens) > 1:
         issue = Issue("invalid", "`_page` stands alone: follow page links as they are", (PAGE,))
         raise ServiceError(Category.INCORRECT, issue)
+    changing = [pair[0] for pair in told if _would_change(pair, state, known)]
+    if changing:
+        names = ", ".join(f"`{shown(name)}`" for name in dict.fromkeys(changing))
+        text = f"{names} beside `_page` would be another search: follow page links as they are, or begin anew"
+        raise ServiceError(Category.INCORRECT, Issue("invalid", text, (PAGE,)))
     return state
+
+
+def _would_change(pair: tuple[str, str], state: PageState, known: Callable[[str], bool]) -> bool:
+    """Whether a parameter beside a page link asks for something else than the link."""
+    name = re.split(r"[:.]", pair[0], maxsplit=1)[0]
+    return name != PAGE and name not in _DECIDED and known(name) and pair not in state.pairs

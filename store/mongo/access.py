@@ -14,7 +14,7 @@ from store.mongo.guard import guarded
 from store.mongo.indexes import SECRETS, TENANTS, TOKENS, VERIFICATIONS
 from store.mongo.resources import DURABLE
 from store.mongo.secrets import shared_secret
-from store.tenancy import SearchScope, Tenant, TenantSettings, parse_tenant
+from store.tenancy import Handling, SearchScope, Tenant, TenantSettings, parse_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -43,7 +43,8 @@ class MongoAccess:
 
     async def put_tenant(self, settings: TenantSettings) -> bool:
         """See the port."""
-        document = {"search_scope": settings.search_scope.value}
+        handling = None if settings.handling is None else settings.handling.value
+        document = {"search_scope": settings.search_scope.value, "handling": handling}
         name = str(settings.tenant)
         with guarded(self._metrics, "put_tenant", seconds=self._seconds):
             if await self._tenants.find_one({**_LEAVING, "_id": name}, {"_id": 1}) is not None:
@@ -130,7 +131,12 @@ class MongoAccess:
 
 
 def _tenant(document: Mapping[str, Any]) -> TenantSettings:
-    return TenantSettings(parse_tenant(document["_id"]), SearchScope(document["search_scope"]))
+    handling = document.get("handling")
+    return TenantSettings(
+        parse_tenant(document["_id"]),
+        SearchScope(document["search_scope"]),
+        None if handling is None else Handling(handling),
+    )
 
 
 def _verification(document: Mapping[str, Any]) -> VerificationToken:

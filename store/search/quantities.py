@@ -1,7 +1,8 @@
 """Quantity search: a number under a prefix, with or without a unit.
 
-A value that was asked covers what its digits imply (5.4 is 5.35 up to 5.45) for `eq`, `ne` and `ap`, and is
-exact for the others. A stored comparator such as `<` opens the range, and leaves its own end out. https://hl7.org/fhir/R4/search.html#quantity
+A value that was asked covers what its digits imply (5.4: 5.35 up to 5.45; 1e2: 95 up to 105) for `eq`, `ne`
+and `ap`, and is exact for the others. A stored comparator such as `<` opens the range, without its own end.
+https://hl7.org/fhir/R4/search.html#quantity
 """
 
 from __future__ import annotations
@@ -87,12 +88,18 @@ def parse(text: str) -> QuantityValue:
         message = f"the prefix must be one of {', '.join(PREFIXES)}"
         raise ValueError(message)
     number = Decimal(match["number"])
-    # Half a unit of the last digit that was written.
-    slack = Decimal(5).scaleb(int(number.as_tuple().exponent) - 1)
+    slack = _half_a_unit(number, scientific="e" in match["number"].lower())
     if prefix == "ap":
         slack = max(slack, abs(number) / 10)
     unit = _unit(parts[1], parts[2]) if len(parts) > 1 else None
     return QuantityValue(prefix, float(number - slack), float(number), float(number + slack), unit)
+
+
+def _half_a_unit(number: Decimal, *, scientific: bool) -> Decimal:
+    """Half a unit of the last digit that was written; R4 reads `1e2` as 1.0e2: [95, 105)."""
+    _, digits, exponent = number.as_tuple()
+    last = int(exponent) - (1 if scientific and len(digits) == 1 else 0)
+    return Decimal(5).scaleb(last - 1)
 
 
 def _unit(system: str, code: str) -> str | None:

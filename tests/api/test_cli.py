@@ -65,7 +65,7 @@ def test_tenants_are_made_once_and_changed_as_told(access: MemoryAccess, dod: Ca
     assert changed.out == "lab/Production changed\n"
     assert dod("tenant", "create", "lab/Production").out == "lab/Production is there already\n"
     assert access.settings[LAB].search_scope is SearchScope.ANY
-    assert dod("tenant", "list").out.splitlines()[1].split() == ["lab/Production", "any", "30"]
+    assert dod("tenant", "list").out.splitlines()[1].split() == ["lab/Production", "any", "-", "30"]
     again = dod("tenant", "create", "lab/Production", "--retain-days", "30")
     assert again.out == "lab/Production is there already\n"
     assert dod("tenant", "create", "lab/Production", "--retain-days", "31").out == "lab/Production changed\n"

@@ -33,9 +33,15 @@ def test_render_shows_severity_code_text_and_expression() -> None:
                 "severity": "error",
                 "code": "required",
                 "details": {"text": "`code` is needed."},
+                "diagnostics": "`code` is needed.",
                 "expression": ["DiagnosticReport.code"],
             },
-            {"severity": "information", "code": "informational", "details": {"text": "`foo` was ignored."}},
+            {
+                "severity": "information",
+                "code": "informational",
+                "details": {"text": "`foo` was ignored."},
+                "diagnostics": "`foo` was ignored.",
+            },
         ],
     }
 

@@ -66,7 +66,7 @@ def placed(*entries: Json, found: dict[Condition, list[str]] | None = None) -> l
         ([entry("POST", "Patient")], "required", "Bundle.entry[0].resource"),
         ([entry("POST", "Observation", patient())], "invalid", "Bundle.entry[0].resource.resourceType"),
         ([entry("POST", "Patient/1", patient())], "value", "Bundle.entry[0].request.url"),
-        ([entry("POST", "Patient?a=1", patient())], "value", "Bundle.entry[0].request.url"),
+        ([entry("POST", "Patient/1?a=1", patient())], "value", "Bundle.entry[0].request.url"),
         ([entry("PUT", "Patient", patient())], "value", "Bundle.entry[0].request.url"),
         ([entry("PUT", "Patient/1", patient(id="2"))], "invalid", "Bundle.entry[0].resource.id"),
         ([entry("PUT", "Patient/1", patient())], "invalid", "Bundle.entry[0].resource.id"),

@@ -44,6 +44,7 @@ async def test_the_issues_of_a_service_error_are_shown() -> None:
         "severity": "error",
         "code": "required",
         "details": {"text": "`code` is needed."},
+        "diagnostics": "`code` is needed.",
         "expression": ["code"],
     }
 

@@ -66,6 +66,7 @@ def test_what_was_left_out_is_an_outcome_behind_the_matches_and_counts_in_no_tot
             "severity": "information",
             "code": "not-supported",
             "details": {"text": "`foo` was left out"},
+            "diagnostics": "`foo` was left out",
             "expression": ["foo"],
         }
     ]
