@@ -17,6 +17,10 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 # Stamps: a second run installs nothing until the dependencies change.
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
+# With its cache of rewritten tests, whatever the environment says: without it, each worker rewrites them all.
+PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
+# Each worker gets a stretch of neighbours, which share fixtures; who is done early takes some of another's.
+WORKERS := -n auto --maxprocesses 8 --dist worksteal
 # Only folders that hold Python; mypy refuses an empty one.
 TYPED := $(shell for d in store ingest api tests bench; do \
 	[ -n "$$(find $$d -name '*.py' 2>/dev/null | head -n 1)" ] && echo $$d; done)
@@ -30,8 +34,12 @@ demo: $(RUNTIME) ## Show the service at work on an embedded MongoDB (ARGS=--once
 	@exec $(BIN)/dod demo $(ARGS)
 
 .PHONY: test
-test: $(DEV) ## Run the tests (ARGS='-k dates -n 2' goes to pytest)
-	@$(BIN)/python -m pytest $(ARGS)
+test: $(DEV) ## Run the tests, a worker a core (ARGS='-k dates -n 0' goes to pytest)
+	@$(PYTEST) $(WORKERS) $(ARGS)
+
+.PHONY: test-fast
+test-fast: $(DEV) ## Run the tests that need no database, which takes seconds
+	@$(PYTEST) $(WORKERS) -m 'not mongo' $(ARGS)
 
 .PHONY: fuzz
 fuzz: FUZZ_EXAMPLES ?= 3000

@@ -1,18 +1,24 @@
-"""One mongod for the whole run, and a database or a service of its own for each test that asks."""
+"""One mongod for each worker of a run, and a database or a service of its own for each test that asks.
+
+A test that leads to a mongod has the marker `mongo`; without it, none can be started.
+"""
 
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+import sys
+from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from store.mongo import settling
 from store.mongo.client import connect
 from store.mongo.embedded import embedded
-from store.mongo.indexes import INDEXES, ensure_indexes
+from store.mongo.indexes import AUDIT, DEAD_LETTERS, INDEXES, ensure_indexes
 from store.settings import StoreSettings
+from tests.support.memory_backed import memory_backed
 from tests.support.service import Service, opened_service
 
 if TYPE_CHECKING:
@@ -29,6 +35,44 @@ settings.register_profile(
     derandomize="CI" in os.environ,
 )
 settings.load_profile("dod")
+
+# --- the split: `make test-fast` is all without the marker `mongo`
+
+STARTERS = {"embedded", "find_mongod", "replica_set", "standalone"}
+"""Names of what starts a mongod of a test's own."""
+_MARKED = pytest.StashKey[bool]()
+_running: list[pytest.Item] = []
+
+
+@pytest.hookimpl(tryfirst=True)  # Before `-m` chooses.
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for a fixture that leads to `mongodb`, and modules that start mongods themselves."""
+    for item in items:
+        assert isinstance(item, pytest.Function)
+        if "mongodb" in item.fixturenames or STARTERS & vars(item.module).keys():
+            item.add_marker("mongo")
+        item.stash[_MARKED] = item.get_closest_marker("mongo") is not None
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Keep files of a run in memory, and mongods out of tests without the marker."""
+    if config.option.basetemp is None and (folder := memory_backed()):
+        os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
+    sys.addaudithook(_no_mongod)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    _running[:] = [item]
+
+
+def _no_mongod(event: str, arguments: tuple[Any, ...]) -> None:
+    if event == "subprocess.Popen" and "--dbpath" in arguments[1] and not _running[-1].stash[_MARKED]:
+        pytest.fail("This test starts a mongod: give it the marker, @pytest.mark.mongo.")
+
+
+# --- fixtures
+
+COMMON_TYPES = {"DiagnosticReport", "Observation", "Specimen", "Condition", "Patient", "Organization"}
 
 
 @pytest.fixture(scope="session")
@@ -81,6 +125,15 @@ async def _emptied(database: Database) -> bool:
             return False
         await database[name].delete_many({})
     return True
+
+
+@pytest.fixture
+def few_places(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A changed policy looks for the types that tests store, not all 148: each costs calls, empty or not."""
+    kept = {*COMMON_TYPES, DEAD_LETTERS, AUDIT}
+    places = [one for one in settling.PLACES if one.rpartition("/")[2] in kept]
+    monkeypatch.setattr(settling, "PLACES", tuple(places))
+    monkeypatch.setattr(settling, "_TYPES", tuple(one for one in settling._TYPES if one in COMMON_TYPES))
 
 
 @pytest.fixture

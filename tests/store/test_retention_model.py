@@ -286,6 +286,7 @@ class World:
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("few_places")
 @pytest.mark.parametrize("seed", range(SEED, SEED + ROUNDS))
 async def test_the_store_forgets_what_the_model_forgets(database: Database, seed: int) -> None:
     world = World(database, seed)

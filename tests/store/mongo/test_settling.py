@@ -36,6 +36,7 @@ from tests.support.store import (
 if TYPE_CHECKING:
     from store.mongo.client import Database
 
+few_places = pytest.mark.usefixtures("few_places")
 DAY = timedelta(days=1)
 KEYS = ("expires_at", "own_until", "least_until", "needed_until", "needs", "policy")
 
@@ -95,6 +96,7 @@ POLICIES = {
 }
 
 
+@few_places
 @pytest.mark.parametrize("before", [None, *POLICIES])
 @pytest.mark.parametrize("after", POLICIES)
 async def test_it_is_as_if_everything_came_under_the_new_policy(
@@ -117,6 +119,7 @@ async def test_it_is_as_if_everything_came_under_the_new_policy(
     assert await settle(database, clock) == 1
 
 
+@few_places
 async def test_past_versions_and_what_is_left_of_deleted_ones(database: Database) -> None:
     clock = Clock(NOW)
     store = mongo_store(database, clock=clock)
@@ -138,6 +141,7 @@ async def test_past_versions_and_what_is_left_of_deleted_ones(database: Database
         assert await ends() == dict.fromkeys(["r1/1", "gone/1", "gone"], until)
 
 
+@few_places
 async def test_what_had_ended_before_does_not_come_back(database: Database) -> None:
     clock = Clock(NOW)
     store = mongo_store(database, clock=clock)
@@ -152,6 +156,7 @@ async def test_what_had_ended_before_does_not_come_back(database: Database) -> N
     assert [one.version.version for one in page.entries] == [3]
 
 
+@few_places
 async def test_what_nothing_needs_any_more_stays_as_long_as_the_last_that_did(database: Database) -> None:
     clock = Clock(NOW)
     store = mongo_store(database, clock=clock)
@@ -164,6 +169,7 @@ async def test_what_nothing_needs_any_more_stays_as_long_as_the_last_that_did(da
     assert (await lasting(database))["Observation/o"]["expires_at"] == NOW + 10 * DAY
 
 
+@few_places
 async def test_who_went_by_the_policy_before_is_caught_up_with(database: Database) -> None:
     clock = Clock(NOW)
     remembering = mongo_store(database, clock=clock, policy_cache_seconds=60)
@@ -200,6 +206,7 @@ async def test_without_a_policy_there_is_nothing_to_do(database: Database) -> No
     assert await settle(database, Clock(NOW)) == 1
 
 
+@few_places
 async def test_letters_and_the_record_of_officers_go_by_the_policy(database: Database) -> None:
     clock = Clock(NOW)
     settings = StoreSettings(dead_letter_days=30)
@@ -228,6 +235,7 @@ async def test_letters_and_the_record_of_officers_go_by_the_policy(database: Dat
     assert await ends() == [[NOW + 30 * DAY, NOW + 31 * DAY], [NEVER, NEVER]]
 
 
+@few_places
 @pytest.mark.parametrize("limit", [1, 3, 500])
 async def test_observations_that_are_members_of_members(database: Database, limit: int) -> None:
     """In the order of their ids each is settled before what needs it."""
