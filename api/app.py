@@ -12,6 +12,7 @@ from api.health import Readiness
 from api.keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RETENTION_METRICS, SETTINGS
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
+from api.middleware.answer_headers import forbid_copies, say_server
 from api.middleware.authenticate import authenticate
 from api.middleware.errors import errors
 from api.middleware.observe import observe
@@ -73,6 +74,8 @@ def create_app(
     app[LIMITS] = limits_of(settings)
     app[SEARCH] = search_entry
     install(app, routes, role=settings.role)
+    app.on_response_prepare.append(say_server)
+    app.on_response_prepare.append(forbid_copies)
     app.on_response_prepare.append(echo_request_id)
     app.on_response_prepare.append(say_letter)
     app.cleanup_ctx.extend(

@@ -60,7 +60,7 @@ _UNDISPLAYED: Final = {
     "Content-Disposition": "attachment",
     "X-Content-Type-Options": "nosniff",
     "Content-Security-Policy": "sandbox; default-src 'none'",
-    hdrs.CACHE_CONTROL: "private, no-cache",
+    hdrs.CACHE_CONTROL: "no-store",
     hdrs.VARY: "Accept, Authorization",
 }
 """A document of a stranger must not run in our origin, nor stay where others can get at it."""

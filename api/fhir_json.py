@@ -13,11 +13,11 @@ from urllib.parse import parse_qsl
 from aiohttp import hdrs, web
 from aiohttp.helpers import parse_mimetype
 
+from ingest.body import ENCODINGS
+
 FHIR_BODIES: Final = frozenset({"application/fhir+json", "application/json"})
 FORM_BODIES: Final = frozenset({"application/x-www-form-urlencoded"})
 PATCH_BODIES: Final = frozenset({"application/json-patch+json"})
-ENCODINGS: Final = frozenset({"identity", "gzip", "deflate", "br", "zstd"})
-"""What aiohttp decodes. It passes anything else through undecoded, so we refuse it (415)."""
 JSON_FORMATS: Final = frozenset(
     {"json", "application/json", "application/fhir+json", "application/fhir json", "text/json"}
 )

@@ -11,6 +11,7 @@ from aiohttp import web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from api.keys import READINESS, REGISTRY
+from api.middleware.answer_headers import say_server
 from api.short_memory import ShortMemory
 from store.errors import ServiceError
 
@@ -74,6 +75,7 @@ def create_admin_app(app: web.Application) -> web.Application:
     admin = web.Application()
     admin[READINESS] = app[READINESS]
     admin[REGISTRY] = app[REGISTRY]
+    admin.on_response_prepare.append(say_server)
     admin.router.add_get("/livez", livez)
     admin.router.add_get("/readyz", readyz)
     admin.router.add_get("/metrics", make_aiohttp_handler(app[REGISTRY]))

@@ -22,7 +22,7 @@ from api.keys import (
     SETTINGS,
     STORES,
 )
-from ingest.admission import Admission
+from ingest.admission import Admission, shares_of
 from ingest.keys import ADMISSION, ATTACHMENTS, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES
 from ingest.refusals import Refusals
 from store.errors import ServiceError
@@ -47,7 +47,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
         metrics = StoreMetrics(app[REGISTRY])
         async with open_stores(metrics) as opened:
             app[ADMISSION] = Admission(
-                app[SETTINGS].push_bytes_max, check=opened.check, rejected=metrics.rejected
+                shares_of(app[SETTINGS]), check=opened.check, rejected=metrics.rejected
             )
             app[STORES] = opened
             app[RESOURCES] = opened.resources

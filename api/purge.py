@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 LOG: Final = logging.getLogger("api.purge")
+BODY_BYTES_MAX: Final = 65_536
+"""Largest body: it holds a reason."""
 WAIT_SECONDS: Final = 20.0
 """How long a request waits; the erasure goes on behind it."""
 AT_ONCE: Final = 2
@@ -103,7 +105,7 @@ async def purges(app: web.Application) -> AsyncIterator[None]:
 async def purge(request: web.Request) -> web.StreamResponse:
     """200 with Parameters that tell what went, 202 while it is under way."""
     tenant, caller = request[TENANT].tenant, request[PRINCIPAL]
-    reason = _reason(decode(await body_of(request)))
+    reason = _reason(decode(await body_of(request, most=BODY_BYTES_MAX)))
     subject = Subject(reference=f"Patient/{request.match_info['id']}")
     demand = Demand(tenant, subject, reason, f"{caller.client} ({caller.token_id})")
     erased = await request.app[PURGES].erase(demand)

@@ -105,13 +105,14 @@ def _edge(row: Route) -> Handler:
     pushes = row.group is Group.WRITE and row.method in ("POST", "PUT", "PATCH")
     handler = keyed(row.handler, creates=row.creates) if pushes else row.handler
     media_types, negotiates = row.body, row.negotiates
+    takes_room = pushes or (row.group is Group.ADMIN and row.body is not None)
 
     async def edge(request: web.Request) -> web.StreamResponse:
         if negotiates:
             refuse_unacceptable(request)
         if media_types is not None:
             refuse_unreadable_body(request, media_types)
-        if not pushes:
+        if not takes_room:
             return await handler(request)
         with request.app[ADMISSION].room_for(request):
             return await handler(request)

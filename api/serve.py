@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, Self
 from aiohttp import web
 
 from api.app import create_app, utc_now
+from api.connections import limits_of, raise_files
 from api.database import database
 from api.health import create_admin_app
 from api.keys import READINESS
@@ -30,6 +31,7 @@ from store.mongo.stores import opened
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from api.connections import Limits
     from api.database import Database
     from api.settings import Settings
 
@@ -39,8 +41,6 @@ AT_ONCE_SECONDS: Final = 0.05
 """aiohttp takes 0 for \"without end\"."""
 
 
-LINE_BYTES_MAX: Final = 131_072
-"""Longest request line: a sealed page link holds the whole search."""
 GC_OBJECTS: Final = 20_000
 """New objects between two collections; a search makes some hundreds, none of them in cycles."""
 
@@ -106,14 +106,15 @@ async def serve(settings: Settings) -> None:
 async def running(settings: Settings) -> AsyncIterator[Service]:
     """The service, started; on the way out it drains and closes. `dod demo` uses it too."""
     configure_logging(settings.log_level)
+    limits = limits_of(settings, files=raise_files())
     with Stop() as stop:
-        async with _started(settings, stop) as service:
+        async with _started(settings, stop, limits) as service:
             yield service
     LOG.info("stopped")
 
 
 @asynccontextmanager
-async def _started(settings: Settings, stop: Stop) -> AsyncIterator[Service]:
+async def _started(settings: Settings, stop: Stop, limits: Limits) -> AsyncIterator[Service]:
     async with database(settings, role="serve") as mongodb, AsyncExitStack() as stack:
         app = create_app(
             settings,
@@ -123,7 +124,7 @@ async def _started(settings: Settings, stop: Stop) -> AsyncIterator[Service]:
         admin = await _runner(create_admin_app(app), settings)
         stack.push_async_callback(admin.cleanup)  # Closed last, so that probes see the draining.
         admin_url = await _listen(admin, settings.admin_host, settings.admin_port, option="--admin-port")
-        runner = await _runner(app, settings)
+        runner = await _runner(app, settings, limits)
         stack.push_async_callback(_close, runner, stop)
         url = await _listen(runner, settings.host, settings.port, option="--port")
         _settle_memory()
@@ -143,10 +144,10 @@ def _settle_memory() -> None:
     gc.set_threshold(GC_OBJECTS)
 
 
-async def _runner(app: web.Application, settings: Settings) -> web.AppRunner:
+async def _runner(app: web.Application, settings: Settings, limits: Limits | None = None) -> web.AppRunner:
     """The application, set up. aiohttp's access log would show the query."""
     seconds = max(settings.shutdown_seconds, AT_ONCE_SECONDS)
-    runner = FhirRunner(app, access_log=None, shutdown_timeout=seconds, max_line_size=LINE_BYTES_MAX)
+    runner = FhirRunner(app, limits=limits, access_log=None, shutdown_timeout=seconds)
     try:
         await runner.setup()
     except BaseException:

@@ -79,6 +79,17 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     shutdown_seconds: Seconds = 30.0
     """How long requests under way may still take when the listening sockets are closed."""
 
+    connections_max: int = Field(default=2_000, ge=16)
+    """Most connections of clients; past it the one that waits longest for a request gives way to a new one.
+
+    Fewer where the open files (`ulimit -n`, raised to its hard limit at start) do not suffice.
+    """
+    connections_per_address_max: int = Field(default=0, ge=0)
+    """Most connections of one client address; 0: no limit, for behind an ingress all have one address."""
+    head_seconds: float = Field(default=10.0, gt=0, le=3_600)
+    """How long the header fields of a request may take to arrive, from its first byte; then 408."""
+    idle_seconds: float = Field(default=75.0, gt=0, le=3_600)
+    """How long a connection is kept between two requests; a balancer in front should keep it less long."""
     body_bytes_max: int = Field(default=41_943_040, ge=1_000)
     """Largest request body, counted after decoding: 40 MiB, as a file of 30 MB alone is 40.0 MB of base64."""
     page_size_default: int = Field(default=50, ge=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
@@ -43,6 +45,13 @@ class Caller(Protocol):
         """Whether all these letters of `cruds` are granted for this resource type."""
 
 
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9.-]+))(?::\d{1,5})?", re.ASCII)
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+MISDIRECTED: Final = (
+    "`Host` is not a name by which this server knows itself; its public URL is set with `DOD_BASE_URL`."
+)
+
+
 # The application's.
 CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")
 """Now, in UTC; tests set their own."""
@@ -78,9 +87,39 @@ REPLAY: Final[web.RequestKey[Replay]] = web.RequestKey("replay")
 
 def base_of(request: web.Request) -> str:
     """The tenant's base URL as this client sees it: what `fullUrl`, `Location` and links start with."""
-    origin = request.app[BASE_URL] or f"{request.scheme}://{request.host}"
     match = request.match_info
-    return base_under(origin, f"{match['organization']}/{match['environment']}")
+    return base_under(origin_of(request), f"{match['organization']}/{match['environment']}")
+
+
+def origin_of(request: web.Request) -> str:
+    """Our public origin: that of the settings, else the `Host` that was asked, if it is us.
+
+    Raises 421 for the name of another server: it would end up in links, and references to us under our real
+    name would be taken for somebody else's.
+    """
+    origin = request.app[BASE_URL]
+    if origin is not None:
+        return origin
+    host = request.host
+    if not is_ours(host, _own_address(request)):
+        raise web.HTTPMisdirectedRequest(text=MISDIRECTED)
+    return f"{request.scheme}://{host}"
+
+
+def _own_address(request: web.Request) -> str:
+    """The address at which the connection came in."""
+    socket = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    return str(socket[0]) if isinstance(socket, tuple) else ""
+
+
+@lru_cache(maxsize=256)
+def is_ours(host: str, address: str) -> bool:
+    """Whether a `Host` names this server: by a loopback name, or the address that the client reached."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    name = (match["v6"] or match["name"]).lower()
+    return name in _LOOPBACK or name == address.lower()
 
 
 def base_under(origin: str, tenant: str) -> str:

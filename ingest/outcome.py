@@ -67,6 +67,7 @@ STATUS_CODES: Final[Mapping[int, str]] = {
     414: "too-long",
     415: "not-supported",
     417: "not-supported",
+    421: "not-found",
     422: "processing",
     429: "throttled",
     431: "too-long",

@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import hdrs, web
 
 from ingest import patch
-from ingest.body import body_of
+from ingest.body import BODY
 from ingest.bundles import at_entry, relative, url_of
 from ingest.keys import (
-    BASE_URL,
     CLOCK,
     DEAD_LETTER,
     PRINCIPAL,
@@ -26,6 +25,7 @@ from ingest.keys import (
     REPLAY,
     TENANT,
     base_of,
+    origin_of,
 )
 from ingest.outcome import STATUS, issues_of
 from ingest.stamp import dump
@@ -141,7 +141,7 @@ def keeping(operation: str, handler: Handler) -> Handler:
 
 
 async def _keep_request(request: web.Request, operation: str, error: ServiceError) -> str | None:
-    body = await body_of(request)  # Read before, by the handler: nothing waits here.
+    body = request.get(BODY)  # What was refused without a look at its body has brought none.
     if not body:
         return None
     # aiohttp keeps bytes that are not UTF-8 as surrogates, which BSON cannot.
@@ -250,7 +250,7 @@ _OPERATIONS: Final[Mapping[object, str]] = {"POST": "create", "PUT": "update", "
 def _refused(request: web.Request, error: ServiceError, **push: Any) -> Refused:  # noqa: ANN401 (of Refused)
     caller = request[PRINCIPAL]
     return Refused(
-        origin=request.app[BASE_URL] or f"{request.scheme}://{request.host}",
+        origin=origin_of(request),
         client=caller.client,
         token_id=caller.token_id,
         scopes=caller.scopes,

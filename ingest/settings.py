@@ -25,12 +25,17 @@ class IngestSettings(BaseModel):
     load_expanded_bytes_max: int = Field(default=20_000_000_000, ge=1_000_000)
     """Bytes that `dod load` lets one .gz or .zip expand to; past it the rest of it is refused."""
     push_bytes_max: int = Field(default=128_000_000, ge=1_000_000)
-    """Bytes of all bodies being read and stored at once; past it a push is refused with 503 at once.
+    """Bytes of all bodies being read and stored at once, as they come; past it a push is refused with 503.
 
-    One body is always let in, however large. In memory, parsed, it is several times its size.
+    One body is always let in, however large. Bodies up to 64 KiB have room of their own beside it, an eighth.
+    Where room is missing, a sender that is markedly slower than another loses its room to it.
     """
+    push_tenant_share: float = Field(default=0.75, gt=0, le=1)
+    """Part of `push_bytes_max` that the bodies of one tenant may take together."""
+    push_client_share: float = Field(default=0.5, gt=0, le=1)
+    """Part of `push_bytes_max` that the bodies of one client of a tenant may take together."""
     body_seconds: float = Field(default=120.0, gt=0, le=3_600)
-    """How long a body may take to arrive; then 408. A push holds its room for as long."""
+    """How long a body may take to arrive; then 408."""
     validation: Literal["lenient", "strict"] = "lenient"
     """What deviations from R4 come to: mended or kept, and named in the reply; or refused, every one listed.
     A tenant may say otherwise (`dod tenant create --handling`), and `Prefer: handling=` for one push."""

@@ -38,6 +38,8 @@ CHALLENGE: Final = re.compile(r"[A-Za-z0-9._~-]{1,200}")
 """What is echoed; upstream sends a UUID. Nothing a browser could take for markup."""
 BODY_BYTES_MAX: Final = 4_096
 """A larger body is no challenge, and is not looked at before its sender is known."""
+ARRIVAL_SECONDS: Final = 5.0
+"""How long a body may take to arrive whose sender is not known yet."""
 ANSWER_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
@@ -87,7 +89,7 @@ async def challenge_in(request: web.Request) -> Challenge | None:
     length = request.content_length
     if length is None or length > BODY_BYTES_MAX or hdrs.CONTENT_ENCODING in request.headers:
         return None
-    body = await body_of(request)
+    body = await body_of(request, seconds=ARRIVAL_SECONDS)
     if b'"challenge"' not in body:
         return None
     try:

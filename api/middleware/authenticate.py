@@ -74,13 +74,18 @@ async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Princi
     """
     doorkeeper, authorization = request.app[DOORKEEPER], request.headers.get(hdrs.AUTHORIZATION)
     presented = request.headers.get(verification.HEADER)
-    if presented is None or not row.takes_pushes or not await doorkeeper.verifies(tenant):
+    if presented is None or not row.takes_pushes:
         return await doorkeeper.principal(authorization)
+    caller = await doorkeeper.principal(authorization) if is_bearer_of_ours(authorization) else None
+    if caller is not None and tenant not in caller.tenants:
+        return caller  # Refused for that, and told nothing of the tenant.
     verified = await doorkeeper.verified(presented, tenant)
+    if caller is not None and verified is None and not await doorkeeper.verifies(tenant):
+        return caller
     request.app[METRICS].verification("push", accepted=verified is not None)
-    if verified is None:
+    if verified is None:  # Also where the tenant has none: a stranger is told the same.
         raise _refusal(Category.UNAUTHENTICATED, _NOT_VERIFIED, code="login")
-    return await doorkeeper.principal(authorization) if is_bearer_of_ours(authorization) else verified
+    return caller or verified
 
 
 async def verify(request: web.Request) -> web.StreamResponse:

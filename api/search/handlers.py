@@ -13,7 +13,7 @@ from api.search.answer import Asker, Search, ask, begin, bundle, resume
 from api.search.explanation import EXPLAIN, wish
 from api.search.page_token import follow, refuse_older
 from api.search.preferences import wants_strict
-from api.search.raw import pairs_of, pairs_of_form
+from api.search.raw import TEXT_MAX, pairs_of, pairs_of_form
 from ingest.body import body_of
 from ingest.keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.replies import fhir_json
@@ -49,7 +49,7 @@ async def search_type(request: web.Request) -> web.StreamResponse:
 
 async def search_type_post(request: web.Request) -> web.StreamResponse:
     """POST {base}/{Type}/_search: what is in the URL and what is in the body mean the same."""
-    form = pairs_of_form(await body_of(request))
+    form = pairs_of_form(await body_of(request, most=TEXT_MAX))
     for name, value in form:
         if name == "_format":
             refuse_unknown_format(value)

@@ -14,6 +14,7 @@ from aiohttp.test_utils import TestClient
 
 from api.health import create_admin_app
 from api.keys import REGISTRY
+from ingest.admission import Admission, Room, Shares
 from ingest.keys import ADMISSION
 from store.mongo.embedded import embedded
 from tests.support.fhir import message, report
@@ -46,6 +47,11 @@ def rejected(service: Service, reason: str) -> float:
     assert service.client.app is not None
     registry = service.client.app[REGISTRY]
     return registry.get_sample_value("dod_store_pushes_rejected_total", {"reason": reason}) or 0
+
+
+def admission_of(service: Service) -> Admission:
+    assert service.client.app is not None
+    return service.client.app[ADMISSION]
 
 
 async def versions(service: Service, path: str) -> int:
@@ -119,7 +125,8 @@ async def test_a_primary_that_steps_down_costs_a_while_and_nothing_else(tmp_path
 async def test_bodies_under_way_are_bounded_by_their_bytes(tmp_path: Path) -> None:
     """Those that a frozen database holds up: what is more finds no room, before it is read."""
     large: dict[str, Any] = {"conclusion": "x" * 400_000}
-    wanted = {**SHORT, "store_timeout_seconds": 3.0, "push_bytes_max": 1_000_000}
+    whole = {"push_bytes_max": 1_000_000, "push_tenant_share": 1, "push_client_share": 1}
+    wanted = {**SHORT, "store_timeout_seconds": 3.0, **whole}
     async with embedded(tmp_path, role="serve") as mongod, opened_service(mongod.uri, **wanted) as service:
         assert service.client.app is not None
         admission = service.client.app[ADMISSION]
@@ -150,19 +157,20 @@ async def test_bodies_under_way_are_bounded_by_their_bytes(tmp_path: Path) -> No
     [("Binary/b1", "application/pdf"), ("Binary/b1", FHIR), ("DiagnosticReport/r1", FHIR)],
 )
 async def test_a_document_takes_room_as_any_body_does(service: Service, path: str, content_type: str) -> None:
-    assert service.client.app is not None
-    admission = service.client.app[ADMISSION]
-    admission._bytes_max, admission.bytes = 1_000, 900  # Others are under way.
-    answer = await service.request("PUT", path, data=b"x" * 500, headers={"Content-Type": content_type})
-    is_busy(answer)
-    assert (rejected(service, "bodies"), admission.bytes) == (1, 900)
+    admission = admission_of(service)
+    admission._shares = {False: Shares(10**6, 10**6, 10**6), True: Shares(1_000, 1_000, 1_000)}
+    with Room(admission, "others/Production", "others") as others:  # Under way.
+        others.take(900)
+        data = b"x" * 500
+        answer = await service.request("PUT", path, data=data, content_type=content_type)
+        is_busy(answer)
+        assert (rejected(service, "bodies"), admission.bytes) == (1, 900)
 
 
 @pytest.mark.parametrize("encoded", [False, True])
 async def test_one_body_alone_is_let_in_however_large(service: Service, encoded: bool) -> None:
-    assert service.client.app is not None
-    admission = service.client.app[ADMISSION]
-    admission._bytes_max = 1_000
+    admission = admission_of(service)
+    admission._shares = dict.fromkeys((False, True), Shares(1_000, 1_000, 1_000))
     body = json.dumps(report("large", conclusion="x" * 5_000)).encode()
     headers = {"Content-Encoding": "gzip"} if encoded else {}
     data = gzip.compress(body) if encoded else body
@@ -195,7 +203,11 @@ async def test_a_body_that_does_not_come_is_not_waited_for(
     async with opened_service(mongodb, body_seconds=0.05) as service:
         assert service.client.app is not None
         reader, writer = await asyncio.open_connection(service.client.host, service.client.port)
-        head = [f"{method} {service.root}/{path} HTTP/1.1", "Host: a", f"Content-Type: {content_type}"]
+        head = [
+            f"{method} {service.root}/{path} HTTP/1.1",
+            "Host: 127.0.0.1",
+            f"Content-Type: {content_type}",
+        ]
         head += [f"{name}: {value}" for name, value in service.headers.items()]
         writer.write("\r\n".join([*head, "Content-Length: 100", "", "half of it"]).encode())
         answer = await reader.readuntil(b"\r\n\r\n")

@@ -287,7 +287,7 @@ async def test_a_document_stays_away_from_caches_and_browsers(service: Service, 
     headers = (await get(service, url)).headers
     assert headers["Content-Disposition"] == f'attachment; filename="{url.removeprefix("Binary/")}.pdf"'
     assert headers["X-Content-Type-Options"] == "nosniff"
-    assert headers["Cache-Control"] == "private, no-cache"
+    assert headers["Cache-Control"] == "no-store"
     assert headers["Accept-Ranges"] == "bytes"
     assert "Accept" in headers["Vary"]
 

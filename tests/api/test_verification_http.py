@@ -306,3 +306,23 @@ async def test_tokens_and_challenges_are_neither_logged_nor_kept(service: Servic
     for secret in (TOKEN, OTHER, CHALLENGE):
         assert secret not in seen
         assert secret not in str(await service.access.verification(service.tenant))
+
+
+@pytest.mark.parametrize("path", DESTINATIONS)
+async def test_a_stranger_does_not_learn_whether_the_tenant_has_a_token(service: Service, path: str) -> None:
+    """Nor does a client of another tenant."""
+    other = await service.new_tenant()
+    await given(other)
+    told = []
+    for tenant in (service, other):
+        guess = {"verification-token": "made-up-guess-of-a-stranger"}
+        foreign = {**guess, "Authorization": (service if tenant is other else other).headers["Authorization"]}
+        for headers in (guess, foreign):
+            answer = await Service(service.client, service.clock, tenant.tenant).request(
+                "POST", path, message(report()), headers=headers
+            )
+            named = {name for name in answer.headers if name not in ("X-Request-Id", "Date")}
+            told.append((answer.status, answer.text, named))
+    assert told[0] == told[2]
+    assert told[1] == told[3]
+    assert [status for status, _, _ in told] == [401, 403, 401, 403]

@@ -11,9 +11,11 @@ from aiohttp.test_utils import TestClient
 
 from api.app import create_app
 from api.auth.tokens import new_grant, new_token
+from api.connections import Limits
 from api.fhir_json import FHIR_BODIES, FORM_BODIES
 from api.routing import BASE, ID, TYPE, Group, Route
 from api.settings import Settings
+from ingest.body import body_of
 from ingest.keys import PRINCIPAL
 from ingest.replies import fhir_json
 from store.mongo.stores import Stores
@@ -46,7 +48,7 @@ EdgeClient = TestClient[web.Request, web.Application]
 
 async def answer(request: web.Request) -> web.StreamResponse:
     """A handler that reads its body and is content."""
-    return fhir_json(await request.read() or b"{}")
+    return fhir_json(bytes(await body_of(request)) or b"{}")
 
 
 def edge_routes(handler: Handler = answer) -> tuple[Route, ...]:
@@ -100,6 +102,7 @@ async def serving(
     *,
     routes: Iterable[Route] | None = None,
     settings: Settings | None = None,
+    limits: Limits | None = None,
     clock: Callable[[], datetime] = lambda: NOW + timedelta(days=1),
 ) -> AsyncIterator[EdgeClient]:
     """A client of the application on this store."""
@@ -124,5 +127,5 @@ async def serving(
         open_stores=opened,
         clock=clock,
     )
-    async with TestClient(Server(app)) as client:
+    async with TestClient(Server(app, limits=limits)) as client:
         yield client

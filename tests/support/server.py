@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aiohttp.test_utils import TestServer
 from typing_extensions import override
 
 from api.runner import FhirRunner
 
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from api.connections import Limits
+
 
 class Server(TestServer):
     """Serves an application on a port of its own."""
 
+    def __init__(self, app: web.Application, *, limits: Limits | None = None) -> None:
+        super().__init__(app)
+        self._limits = limits
+
     @override
     async def _make_runner(self, **kwargs: Any) -> FhirRunner:
-        return FhirRunner(self.app, **kwargs)
+        return FhirRunner(self.app, limits=self._limits, **kwargs)

@@ -1,0 +1,124 @@
+"""Connections of clients: how many there may be, and who has to go when there are too many.
+
+Pure, but for the limit of open files. A connection that waits for a request gives way to a new one, the one
+that has waited longest first: half-sent heads and idle connections starve nobody.
+"""
+
+from __future__ import annotations
+
+import resource
+from collections import Counter
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Protocol
+
+from store.errors import StartupError
+
+if TYPE_CHECKING:
+    from api.settings import Settings
+
+FILES_MAX: Final = 65_536
+"""Open files asked for, where the hard limit allows as many."""
+FILES_KEPT: Final = 64
+"""Open files for everything but clients and MongoDB: libraries, logs, sockets that listen, probes."""
+FILES_OF_DATABASE: Final = 2
+"""Open files for each connection of the pool: its socket, and one for MongoDB's monitors and searches."""
+CONNECTIONS_MIN: Final = 16
+"""Fewest connections of clients that are worth a start."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What connections may be and may take."""
+
+    connections: int = 2_000
+    per_address: int = 0
+    """Of one client address; 0: as many as there may be at all."""
+    head_seconds: float = 10.0
+    """From the first byte of a request to the end of its header fields."""
+    idle_seconds: float = 75.0
+    """Between two requests."""
+
+
+def limits_of(settings: Settings, *, files: int) -> Limits:
+    """The limits of the settings, as far as the open files allow. Raises StartupError when they do not."""
+    kept = FILES_KEPT + FILES_OF_DATABASE * settings.pool_size
+    if files < kept + CONNECTIONS_MIN:
+        raise StartupError(
+            f"At most {files} files may be open (`ulimit -n`); with {settings.pool_size} connections to"
+            f" MongoDB (DOD_POOL_SIZE) at least {kept + CONNECTIONS_MIN} are needed."
+        )
+    return Limits(
+        min(settings.connections_max, files - kept),
+        settings.connections_per_address_max,
+        settings.head_seconds,
+        settings.idle_seconds,
+    )
+
+
+def raise_files() -> int:
+    """Raise the limit of open files as far as it goes; gives it."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES_MAX if hard == resource.RLIM_INFINITY else min(hard, FILES_MAX)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+        return wanted
+    return FILES_MAX if soft == resource.RLIM_INFINITY else soft
+
+
+class Connection(Protocol):
+    """A connection, as far as its place among the others asks."""
+
+    address: str
+    """Of the client."""
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is under way."""
+
+    def give_way(self) -> None:
+        """Close at once."""
+
+
+class Connections:
+    """Those that are open, the ones that had a request least lately first."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self._open: dict[Connection, None] = {}
+        self._of_address: Counter[str] = Counter()
+
+    def __len__(self) -> int:
+        return len(self._open)
+
+    def admit(self, connection: Connection) -> bool:
+        """Take a new connection in, if there is room or one that waits gives way."""
+        address, most = connection.address, self.limits.per_address
+        if most and self._of_address[address] >= most and not self._make_way(address):
+            return False
+        if len(self._open) >= self.limits.connections and not self._make_way(None):
+            return False
+        self._open[connection] = None
+        self._of_address[address] += 1
+        return True
+
+    def _make_way(self, address: str | None) -> bool:
+        for one in self._open:
+            if one.is_waiting and address in (None, one.address):
+                self.forget(one)
+                one.give_way()
+                return True
+        return False
+
+    def touch(self, connection: Connection) -> None:
+        """A request has come."""
+        if connection in self._open:
+            del self._open[connection]
+            self._open[connection] = None
+
+    def forget(self, connection: Connection) -> None:
+        """The connection is closed."""
+        if connection in self._open:
+            del self._open[connection]
+            self._of_address[connection.address] -= 1
+            if not self._of_address[connection.address]:
+                del self._of_address[connection.address]
