@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from api.auth.tokens import new_grant, new_token
 from store.errors import StartupError
+from store.near import near
 from store.tenancy import Handling, TenantSettings
 
 if TYPE_CHECKING:
@@ -60,7 +61,8 @@ async def existing_tenant(access: AccessStore, tenant: Tenant) -> TenantSettings
     """The tenant's settings. Raises StartupError when it was never created."""
     settings = await access.tenant(tenant)
     if settings is None:
-        raise StartupError(f"There is no tenant {tenant}; `dod tenant create {tenant}` makes it.")
+        hint = near(str(tenant), [str(one.tenant) for one in await access.tenants()])
+        raise StartupError(f"There is no tenant {tenant}{hint}; `dod tenant create {tenant}` makes it.")
     return settings
 
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
 import typer
+from typer.core import TyperGroup
+from typing_extensions import override
 
 from api.hold_cli import hold_app
 from api.letters_cli import letters_app
@@ -33,10 +35,29 @@ from store.errors import ServiceError, StartupError
 if TYPE_CHECKING:
     from store.mongo.stores import Stores
 
+_ORDER: Final = (
+    *("demo", "serve", "tenant", "token", "load", "search", "letters", "retention", "purge"),
+    *("reindex", "collect-files", "settings", "version"),
+)
+
+
+class InOrder(TyperGroup):
+    """The commands as somebody comes to need them."""
+
+    @override
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in order; one that the order does not name comes last."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
 app = typer.Typer(
-    help="Data on demand: accepts pushed FHIR DiagnosticReports, answers searches for them.",
+    cls=InOrder,
+    epilog="Begin with `dod demo`. Options are settings too: `dod settings` lists them all.",
+    context_settings={"help_option_names": ["-h", "--help"]},
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # `[8080]` in a help text is a default, no markup.
     add_completion=False,
 )
 app.add_typer(tenant_app, name="tenant")
@@ -181,6 +202,28 @@ def version() -> None:
     from api.version import VERSION
 
     typer.echo(VERSION)
+
+
+def _version_alone(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", "-V", callback=_version_alone, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Data on demand: accepts pushed FHIR DiagnosticReports, answers searches for them."""
+
+
+@app.command("help", hidden=True)
+def show_help(context: typer.Context) -> None:
+    """Show the help of `dod`."""
+    typer.echo(context.find_root().get_help())
 
 
 def _end(sentence: str) -> NoReturn:

@@ -7,7 +7,7 @@ https://hl7.org/fhir/R4/http.html#mime-type
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
@@ -15,9 +15,16 @@ from aiohttp.helpers import parse_mimetype
 
 from ingest.body import ENCODINGS
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 FHIR_BODIES: Final = frozenset({"application/fhir+json", "application/json"})
 FORM_BODIES: Final = frozenset({"application/x-www-form-urlencoded"})
 PATCH_BODIES: Final = frozenset({"application/json-patch+json"})
+_OTHER_BODIES: Final[Mapping[frozenset[str], str]] = {
+    FORM_BODIES: " A search by POST is a form: `name=value&…`.",
+    PATCH_BODIES: " FHIRPath Patch and XML Patch are not offered.",
+}
 JSON_FORMATS: Final = frozenset(
     {"json", "application/json", "application/fhir+json", "application/fhir json", "text/json"}
 )
@@ -68,7 +75,9 @@ def refuse_unreadable_body(request: web.Request, media_types: frozenset[str]) ->
     refuse_unknown_encoding(request)
     if request.content_type not in media_types and request.body_exists:
         offered = ", ".join(sorted(media_types))
-        others = " FHIRPath Patch and XML Patch are not offered." if media_types == PATCH_BODIES else ""
+        others = _OTHER_BODIES.get(media_types, "")
+        if media_types == FHIR_BODIES and request.content_type in FORM_BODIES:
+            others = " A form, which curl sends without this header, is for `{Type}/_search`."
         raise web.HTTPUnsupportedMediaType(text=f"`Content-Type` is one of {offered}.{others}")
     refuse_other_version(request)
     charset = request.charset

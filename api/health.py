@@ -70,6 +70,12 @@ async def readyz(request: web.Request) -> web.Response:
     return _json(state, status=200 if state["ready"] else 503)
 
 
+async def elsewhere(_: web.Request) -> web.Response:
+    """404 for whoever looks for FHIR on the admin port."""
+    text = "This is the admin port: /livez, /readyz, /metrics. FHIR is served on `DOD_PORT` (8080).\n"
+    return web.Response(text=text, status=404)
+
+
 def create_admin_app(app: web.Application) -> web.Application:
     """The admin application beside a service application, sharing its readiness and metrics."""
     admin = web.Application()
@@ -79,6 +85,7 @@ def create_admin_app(app: web.Application) -> web.Application:
     admin.router.add_get("/livez", livez)
     admin.router.add_get("/readyz", readyz)
     admin.router.add_get("/metrics", make_aiohttp_handler(app[REGISTRY]))
+    admin.router.add_route("*", "/{rest:.*}", elsewhere)
     return admin
 
 

@@ -19,6 +19,7 @@ from ingest.unique import unique_id
 from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime, parse
 from store.fhir.issues import Issue
+from store.near import unknown_type
 from store.resources import Gone, HistoryQuery, Page, ResourceKey, instant
 from store.search.parameters import TYPES
 from store.search.parse import shown
@@ -57,7 +58,7 @@ async def of_type(request: web.Request) -> web.StreamResponse:
     """GET {base}/{Type}/_history."""
     resource_type = request.match_info["type"]
     if resource_type not in TYPES:
-        raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource type here"))
+        raise ServiceError(Category.NOT_FOUND, unknown_type(resource_type, TYPES))
     bounded = request[TENANT].search_scope is SearchScope.PATIENT
     if bounded and not request[PRINCIPAL].may(resource_type, "u"):
         raise ServiceError(Category.FORBIDDEN, _UNBOUNDED)

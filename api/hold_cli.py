@@ -24,6 +24,9 @@ def hold_add(
     query: Annotated[str | None, typer.Option(metavar="Type?QUERY", help="All that match.")] = None,
     tenant: Annotated[bool, typer.Option("--tenant", help="All that the tenant has.")] = False,
     days: Annotated[int | None, typer.Option(min=1, max=36_500, help="Until it ends by itself.")] = None,
+    absent: Annotated[
+        bool, typer.Option("--absent", help="Also when nothing is stored yet that the hold names.")
+    ] = False,
     base_url: Annotated[str | None, typer.Option(help="Public base of the service.")] = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
@@ -35,7 +38,7 @@ def hold_add(
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places, base_url=base_url)
-    request = Request(tenant_of(name), patient, report, query, tenant, reason, days)
+    request = Request(tenant_of(name), patient, report, query, tenant, reason, days, absent=absent)
 
     async def work(stores: Stores) -> str:
         return await place(stores, settings, request)

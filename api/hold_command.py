@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import getpass
 from datetime import UTC, timedelta
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
 
 import orjson
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 
+_NOTHING: Final = Issue(
+    "not-found",
+    "nothing is stored that this names: is it misspelt? `--absent` holds what comes later all the same",
+)
+
+
 class Request(NamedTuple):
     """What the command line asks for; one of the four is set."""
 
@@ -37,6 +43,8 @@ class Request(NamedTuple):
     whole_tenant: bool
     reason: str
     days: int | None
+    absent: bool = False
+    """Also when nothing is stored that the hold names."""
 
 
 def user() -> str:
@@ -63,6 +71,8 @@ async def place(stores: Stores, settings: Settings, request: Request) -> str:
         expires_at=None if request.days is None else now + timedelta(days=request.days),
         base=base_under(origin_of(settings), str(request.tenant)),
     )
+    if not request.absent and not await stores.privacy.holds.names_something(hold):
+        raise ServiceError(Category.NOT_FOUND, _NOTHING)
     await stores.privacy.holds.add(hold)
     await stores.privacy.audit.note(Act(hold.tenant, now, hold.by, Did.HOLD_PLACED, hold.reason, hold.id))
     return hold.id

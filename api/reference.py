@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from api.settings import Settings, variable
+from api.settings_groups import grouped
 from store.search.includes import reversible_of
 from store.search.parameters import COMMON, TYPES, SearchType
 from store.search.rows.builders import ANY
@@ -17,6 +18,7 @@ from store.search.rows.builders import ANY
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
+    from api.settings_groups import SettingsGroup
     from store.search.parameters import Parameter, ResourceType
 
 _MADE: Final = "<!-- Made by `make docs`. Do not edit. -->"
@@ -34,10 +36,17 @@ def settings_page() -> str:
         "refused.",
         "`dod settings` shows the values in force and where each comes from.",
         "",
-        "| variable | default | meaning |",
-        "|---|---|---|",
     ]
-    return "\n".join([*head, *map(_setting, Settings.model_fields)]) + "\n"
+    return "\n".join([*head, *(line for one in grouped(Settings.model_fields) for line in _group(one))])
+
+
+def _group(group: SettingsGroup) -> Iterator[str]:
+    yield f"## {group.title}"
+    yield ""
+    yield "| variable | default | meaning |"
+    yield "|---|---|---|"
+    yield from map(_setting, group.names)
+    yield ""
 
 
 def _setting(name: str) -> str:

@@ -19,7 +19,7 @@ from api.search.table import lines, row_of
 from ingest.keys import base_under
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
-from store.fhir.issues import Issue
+from store.near import unknown_type
 from store.search.parameters import TYPES
 from store.search.parse import Context, shown
 
@@ -59,7 +59,11 @@ def read_query(arguments: Sequence[str], *, count: int | None = None) -> list[Pa
             raise ValueError("a parameter is `name=value`; write `%26` for an ampersand within a value")
     empty = [shown(name) for name, value in pairs if not value.strip(",")]
     if empty:
-        raise ValueError(f"`{empty[0]}` has no value")
+        raise ValueError(f"`{empty[0]}` has no value: is a shell variable unset?")
+    if any(name.partition("?")[0] in TYPES and "?" in name for name, _ in pairs):
+        raise ValueError(
+            "the type is named by `--type`, the query alone stands here: `--type Patient 'name=…'`"
+        )
     return [*pairs, *([("_count", str(count))] if count is not None else [])]
 
 
@@ -69,7 +73,7 @@ async def search(
     """Answer the request, line by line. Raises ServiceError or StartupError when it is refused."""
     await existing_tenant(stores.access, request.tenant)
     if request.type not in TYPES:
-        raise ServiceError(Category.NOT_FOUND, Issue("not-found", "There is no such resource type in R4."))
+        raise ServiceError(Category.NOT_FOUND, unknown_type(request.type, TYPES))
     base = base_under(origin_of(settings), str(request.tenant))
     context = Context(limits_of(settings), base, from_datetime(now).start, strict=True)
     first = begin(request.type, request.pairs, context, link_seconds=settings.page_token_seconds)

@@ -10,6 +10,7 @@ import asyncio
 import errno
 import gc
 import logging
+import os
 import signal
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
@@ -43,6 +44,16 @@ AT_ONCE_SECONDS: Final = 0.05
 
 GC_OBJECTS: Final = 20_000
 """New objects between two collections; a search makes some hundreds, none of them in cycles."""
+
+
+PRIVILEGED: Final = 1024
+"""The first port that anybody may listen on."""
+PORT_MAX: Final = 65_535
+_REASONS: Final = {
+    errno.EADDRINUSE: "is in use",
+    errno.EACCES: "is not yours to listen on",
+    errno.EADDRNOTAVAIL: "cannot be listened on: this machine has no such address",
+}
 
 
 class Stop:
@@ -162,9 +173,21 @@ async def _listen(runner: web.AppRunner, host: str, port: int, *, option: str) -
     try:
         await site.start()
     except OSError as error:
-        reason = "is in use" if error.errno == errno.EADDRINUSE else "cannot be listened on"
-        raise StartupError(f"Port {port} of {host} {reason}; `{option}` takes another.") from None
+        reason = _REASONS.get(error.errno or 0, "cannot be listened on")
+        raise StartupError(f"Port {port} of {host} {reason}; {_port_hint(option, _other(port))}.") from None
     return site.name
+
+
+def _port_hint(option: str, other: int) -> str:
+    """How another port is taken, by whoever called this."""
+    setting = f"DOD_{option.removeprefix('--').replace('-', '_').upper()}={other}"
+    made = f"`make … ARGS='{option} {other}'`" if "MAKELEVEL" in os.environ else f"`{option} {other}`"
+    return f"{made} or {setting} takes another port, 0 any that is free"
+
+
+def _other(port: int) -> int:
+    """A port that may be free, for a hint."""
+    return port + 1 if PRIVILEGED <= port < PORT_MAX else 8081
 
 
 async def _close(runner: web.AppRunner, stop: Stop) -> None:

@@ -25,6 +25,7 @@ from typing_extensions import override
 
 from ingest.settings import IngestSettings
 from store.errors import StartupError
+from store.near import near
 from store.search.criteria import PAGE_BYTES_MAX
 from store.settings import StoreSettings
 
@@ -187,9 +188,19 @@ def secret_names(path: Path) -> Iterable[tuple[str, str]]:
 
 
 def _refuse_unknown(where: str, names: Iterable[tuple[str, str]]) -> None:
-    unknown = [shown for shown, name in names if name not in Settings.model_fields]
+    unknown = [f"{shown}{_near(shown, name)}" for shown, name in names if name not in Settings.model_fields]
     if unknown:
-        raise StartupError(f"Unknown {where}: {', '.join(unknown)}. `dod settings` lists all settings.")
+        listed = "`docs/settings.md`, and `dod settings` without them, lists all settings"
+        raise StartupError(f"Unknown {where}: {', '.join(unknown)}. {listed}.")
+
+
+def _near(shown: str, name: str) -> str:
+    """The setting that may be meant, spelled as it is where the wrong one stands."""
+    if not name:  # A mounted secret without the prefix.
+        return near(PREFIX + shown, map(variable, Settings.model_fields)).lower()
+    start, end = shown[: -len(name)], shown[-len(name) :]
+    known = [one.upper() if end.isupper() else one for one in Settings.model_fields]
+    return near(shown, [start + one for one in known])
 
 
 def _sentence(error: ValidationError) -> str:
@@ -198,4 +209,5 @@ def _sentence(error: ValidationError) -> str:
         f"{variable('.'.join(str(part) for part in fault['loc']))}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_context=False, include_input=False)
     ]
+    faults = [fault.replace(": Value error, ", ": ", 1) for fault in faults]
     return f"Settings refused: {'; '.join(faults)}."

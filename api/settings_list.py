@@ -6,10 +6,13 @@ import os
 from typing import TYPE_CHECKING
 
 from api.settings import Settings, load_settings, secret_names, variable
+from api.settings_groups import grouped
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from api.settings_groups import SettingsGroup
 
 
 def describe_settings(**options: Path | str | None) -> str:
@@ -17,7 +20,14 @@ def describe_settings(**options: Path | str | None) -> str:
     settings = load_settings(**options)
     given = {name for name, value in options.items() if value is not None}
     sources = _sources(settings, given)
-    return "\n".join(line for name in Settings.model_fields for line in _lines(settings, name, sources))
+    lines = (line for group in grouped(Settings.model_fields) for line in _group(settings, group, sources))
+    return "\n".join(lines).strip()
+
+
+def _group(settings: Settings, group: SettingsGroup, sources: dict[str, str]) -> Iterator[str]:
+    yield f"\n# {group.title}"
+    for name in group.names:
+        yield from _lines(settings, name, sources)
 
 
 def _lines(settings: Settings, name: str, sources: dict[str, str]) -> Iterator[str]:

@@ -81,9 +81,11 @@ def token_revoke(
 
 
 def _check_scopes(scopes: list[str]) -> None:
-    from api.auth.scopes import merge_scopes
+    from api.auth.scopes import merge_scopes, refuse_unknown_type
 
     try:
+        for scope in scopes:
+            refuse_unknown_type(scope)
         merge_scopes(scopes)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--scope") from None

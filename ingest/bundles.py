@@ -168,6 +168,8 @@ def misplaced(bundle: JsonObject, wanted: str) -> str:
     text = f"the body must be a Bundle with `type` {wanted}"
     kind = bundle.get("type") if bundle.get("resourceType") == "Bundle" else None
     place = _PLACES.get(kind) if isinstance(kind, str) else None
+    if bundle.get("resourceType") != "Bundle":
+        place = "a single resource is pushed to `{Type}` or `{Type}/{id}`"
     return text if place is None else f"{text}; {place}"
 
 

@@ -17,6 +17,7 @@ from ingest.identity import stable_id
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime, parse, to_datetime
 from store.fhir.issues import Issue
+from store.near import unknown_type
 from store.resources import Stored
 from store.search import parse as searches
 from store.search.canonical import canonical
@@ -35,6 +36,10 @@ TEXT_MAX: Final = 60_000
 PAIRS_MAX: Final = 500
 QUERY: Final = "request.url"
 """Where the condition of an update, deletion or patch stands, and at times that of a create."""
+_NO_CONDITION: Final = (
+    "the condition names no search parameter; one resource is `{Type}/{id}`, a condition"
+    " `{Type}?identifier=…`"
+)
 _SHAPING: Final = frozenset(
     {"_count", "_elements", "_format", "_include", "_pretty", "_revinclude", "_sort", "_summary", "_total"}
 )
@@ -62,16 +67,16 @@ def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
     On identifiers it asks no scope; on anything else that of a search (`store.search.looks`).
     """
     if resource_type not in TYPES:
-        raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource type here"))
+        raise ServiceError(Category.NOT_FOUND, unknown_type(resource_type, TYPES))
     pairs = filters_of(_after_type(text.strip(), resource_type, to.base, where), where)
     empty = [name for name, value in pairs if not value.strip(",")]
     if empty or not pairs:
-        text = "a criterion has no value" if empty else "the condition names no search parameter"
+        text = "a criterion has no value" if empty else _NO_CONDITION
         raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
     context = searches.Context(to.limits, to.base, from_datetime(to.clock()).start, strict=True)
     query = searches.parse(resource_type, pairs, context).query
     if not query.clauses:
-        text = "the condition names no search parameter"
+        text = _NO_CONDITION
         raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
     unseen = refusals(query, to.caller.may)
     if unseen:  # Whether such a resource is there would tell what the caller may not search for.

@@ -82,7 +82,7 @@ def decode(body: bytes | bytearray) -> JsonObject:
     """The JSON object in a body. Raises ServiceError `incorrect` with the rule and the place, no content."""
     decoded = decode_any(body)
     if not isinstance(decoded, dict):
-        raise _refusal("the body must be a JSON object")
+        raise _refusal("the body must be a JSON object: one resource; several are a Bundle")
     return decoded
 
 
@@ -121,7 +121,7 @@ def _decode_exact(body: bytes | bytearray) -> Json:
         raise _refusal("the body is not UTF-8") from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise _refusal(f"the body is not JSON: {error.msg.rstrip(': ')} at {where}") from None
+        raise _refusal(f"the body is not JSON: {error.msg.rstrip(': ')} at {where}{_meant(body)}") from None
     except RecursionError:
         raise _refusal("the JSON is nested too deep") from None
     except _Refused as error:
@@ -159,6 +159,18 @@ def _doubled(element: Json, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(element, list):
         for number, value in enumerate(element):
             yield from _doubled(value, f"{path}[{number}]")
+
+
+def _meant(body: bytes | bytearray) -> str:
+    """A hint at what may have been sent in place of JSON."""
+    start = bytes(body[:64]).lstrip()
+    if not start:
+        return "; the body is empty"
+    if start.startswith(b"<"):
+        return "; it looks like XML, and only JSON is taken"
+    if start.startswith(b"{'"):
+        return "; names and texts stand in double quotes"
+    return "" if start[:1] in b"{[" else "; curl sends the content of a file with `--data-binary @FILE`"
 
 
 def _refusal(text: str) -> ServiceError:

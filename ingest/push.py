@@ -12,6 +12,8 @@ from ingest.unique import secret_id
 from ingest.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.fhir.resource_types import RESOURCE_TYPES
+from store.near import near
 from store.resources import Outcome, PutResult, ResourceKey
 
 if TYPE_CHECKING:
@@ -173,7 +175,8 @@ def _check_id(resource: JsonObject, key: ResourceKey) -> None:
     check_type(resource, key.type)
     if resource.get("id") != key.id:
         path = f"{key.type}.id"
-        issue = Issue("invalid", f"`{path}` must be the id in the URL", (path,))
+        given = "" if "id" in resource else "; it is missing"
+        issue = Issue("invalid", f"`{path}` must be the id in the URL{given}", (path,))
         raise ServiceError(Category.INCORRECT, issue)
     refuse_file_id(*key)
 
@@ -206,8 +209,24 @@ def check_scope(caller: Caller, resource_type: str, letters: str) -> None:
 def check_type(resource: JsonObject, resource_type: str) -> None:
     """Raise ServiceError `incorrect` unless the body is of the type in the URL."""
     if resource.get("resourceType") != resource_type:
-        issue = Issue("invalid", "`resourceType` must be the type in the URL", ("resourceType",))
-        raise ServiceError(Category.INCORRECT, issue)
+        raise ServiceError(
+            Category.INCORRECT, Issue("invalid", _other_type(resource, resource_type), ("resourceType",))
+        )
+
+
+def _other_type(resource: JsonObject, resource_type: str) -> str:
+    """The rule, and where a body of this type belongs."""
+    rule = f"`resourceType` must be the type in the URL, `{resource_type}`"
+    given = resource.get("resourceType")
+    if not isinstance(given, str):
+        return f"{rule}; it is missing"
+    if given == "Bundle":
+        return f"{rule}; a batch or transaction is posted to the base itself, a message to `$process-message`"
+    return (
+        f"{rule}; a `{given}` is pushed to `{given}`"
+        if given in RESOURCE_TYPES
+        else rule + near(given, RESOURCE_TYPES)
+    )
 
 
 def _counted(to: Pusher, pushed: Pushed) -> Pushed:

@@ -13,6 +13,7 @@ from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
 from store.fhir.references import ID
+from store.near import near
 from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
@@ -67,7 +68,8 @@ def _issues(resource: JsonObject) -> Iterator[Issue]:
         yield Issue("required", "`resourceType` is missing", ("resourceType",))
         return
     if resource_type not in TYPES:
-        yield Issue("not-supported", "`resourceType` is not a type that is kept here", ("resourceType",))
+        text = f"`resourceType` is not a type that is kept here{near(resource_type, TYPES)}"
+        yield Issue("not-supported", text, ("resourceType",))
         return
     if resource_type in UNKEPT:
         yield Issue("not-supported", UNKEPT[resource_type], ("resourceType",))
@@ -75,7 +77,7 @@ def _issues(resource: JsonObject) -> Iterator[Issue]:
     resource_id = resource.get("id")
     if resource_id is not None and not (isinstance(resource_id, str) and ID.fullmatch(resource_id)):
         path = f"{resource_type}.id"
-        yield Issue("value", f"`{path}` must be 1 to 64 letters, digits, `-` or `.`", (path,))
+        yield Issue("value", f"`{path}` must be 1 to 64 letters, digits, `-` or `.` (no `_`)", (path,))
     meta = resource.get("meta")
     if meta is not None and not isinstance(meta, dict):
         yield Issue("structure", f"`{resource_type}.meta` must be an object", (f"{resource_type}.meta",))
@@ -86,7 +88,10 @@ def _issues(resource: JsonObject) -> Iterator[Issue]:
     status = resource.get("status")
     if resource_type == "DiagnosticReport" and status is not None and not _is_report_status(status):
         path = "DiagnosticReport.status"
-        yield Issue("code-invalid", f"`{path}` must be a code of diagnostic-report-status", (path,))
+        codes = ", ".join(sorted(REPORT_STATUSES))
+        hint = near(status, REPORT_STATUSES) if isinstance(status, str) else ""
+        text = f"`{path}` must be a code of diagnostic-report-status: {codes}{hint}"
+        yield Issue("code-invalid", text, (path,))
     if resource_type == "Bundle":
         yield from _of_bundle(resource)
     if {"effectiveDateTime", "effectivePeriod"} <= resource.keys():

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
+
+_SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
 class StoreSettings(BaseModel):
@@ -59,3 +61,10 @@ class StoreSettings(BaseModel):
     """How long one run of the scheduled sweep may take; the next one does the rest."""
     lease_seconds: int = Field(default=60, ge=2, le=3_600)
     """How long a replica that stands still keeps others from taking over its job; each batch renews it."""
+
+    @field_validator("mongodb_uri")
+    @classmethod
+    def _names_a_scheme(cls, uri: SecretStr | None) -> SecretStr | None:
+        if uri is not None and not uri.get_secret_value().startswith(_SCHEMES):
+            raise ValueError("a connection string begins with `mongodb://` or `mongodb+srv://`")
+        return uri

@@ -9,6 +9,8 @@ from typing import Final
 
 from typing_extensions import override
 
+from store.near import near
+
 ENVIRONMENTS: Final = ("Development", "Staging", "Production")
 ORGANIZATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """A URL segment, as upstream's destination slugs are. Case-sensitive."""
@@ -58,9 +60,15 @@ def parse_tenant(text: str) -> Tenant:
     """`ORG/ENV` as a Tenant. Raises ValueError with the rule that is broken."""
     organization, slash, environment = text.partition("/")
     if not slash or not ORGANIZATION.fullmatch(organization):
-        message = "a tenant is ORG/ENV; ORG is 1 to 63 letters, digits, dots, dashes or underscores"
+        message = (
+            "a tenant is ORG/ENV, such as acme/Development; ORG is 1 to 63 letters, digits, dots, dashes or"
+            " underscores"
+        )
         raise ValueError(message)
     if environment not in ENVIRONMENTS:
-        message = f"the environment of a tenant is one of {', '.join(ENVIRONMENTS)} (case-sensitive)"
+        names = ", ".join(ENVIRONMENTS)
+        message = (
+            f"the environment of a tenant is one of {names}, in this case{near(environment, ENVIRONMENTS)}"
+        )
         raise ValueError(message)
     return Tenant(organization, environment)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from api.auth.principal import principal_of
 from api.auth.tokens import TOKEN, digest
@@ -18,6 +18,12 @@ if TYPE_CHECKING:
     from api.auth.principal import Principal
     from store.access import AccessStore, VerificationToken
     from store.tenancy import Tenant, TenantSettings
+
+_NOTHING_GIVEN: Final = "A bearer token is needed: `Authorization: Bearer …`; `dod token issue` makes one."
+_NOT_OURS: Final = (
+    "The `Authorization` header holds no bearer token of this service: it is `Bearer`, a blank and the token"
+    " as `dod token issue` printed it, without quotes."
+)
 
 
 class Doorkeeper:
@@ -36,15 +42,17 @@ class Doorkeeper:
     async def principal(self, authorization: str | None) -> Principal:
         """Who an `Authorization` header stands for. Raises ServiceError `unauthenticated`."""
         if authorization is None:
-            raise _refusal("A bearer token is needed: `Authorization: Bearer …`.")
+            raise _refusal(
+                "A bearer token is needed, `Authorization: Bearer …`; `dod token issue` makes one."
+            )
         scheme, _, token = authorization.partition(" ")
         if scheme.lower() != "bearer" or not TOKEN.fullmatch(token):
-            raise _refusal("The `Authorization` header holds no bearer token of this service.")
+            raise _refusal(_NOT_OURS)
         principal = await self._principals.get(digest(token))
         if principal is None:
-            raise _refusal("The bearer token is unknown or was revoked.")
+            raise _refusal("The bearer token is unknown or was revoked; `dod token issue` makes a new one.")
         if principal.expires_at <= self._clock():
-            raise _refusal("The bearer token has expired.", code="expired")
+            raise _refusal("The bearer token has expired; `dod token issue` makes a new one.", code="expired")
         return principal
 
     async def tenant(self, tenant: Tenant) -> TenantSettings | None:

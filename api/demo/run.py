@@ -55,8 +55,7 @@ SAMPLES: Final = (
 
 async def demo(settings: Settings, *, once: bool) -> None:
     """Show it all; with `once`, end after printing. Raises StartupError when something did not work."""
-    quiet = settings.model_copy(update={"log_level": "WARNING", "port": _free(settings.port)})
-    quiet = quiet.model_copy(update={"admin_port": _free(settings.admin_port)})
+    quiet = settings.model_copy(update={"log_level": "WARNING", **_ports(settings)})
     async with running(quiet) as service:
         base = f"{service.url}/fhir/R4/{TENANT}"
         token = await _let_in(quiet)
@@ -72,15 +71,29 @@ async def demo(settings: Settings, *, once: bool) -> None:
             await service.ended()
 
 
-def _free(port: int) -> int:
-    """The port, or 0 (any free one) when something else listens there."""
-    with socket.socket() as probe:
+def _ports(settings: Settings) -> dict[str, int]:
+    """Ports that are free: where a default is taken, any other; one that was asked for stays."""
+    wanted = {
+        "port": (settings.host, settings.port),
+        "admin_port": (settings.admin_host, settings.admin_port),
+    }
+    taken = [
+        name for name, at in wanted.items() if name not in settings.model_fields_set and not _is_free(*at)
+    ]
+    for name in taken:
+        _say(f"Port {wanted[name][1]} is in use, so another one is taken; DOD_{name.upper()} names one.")
+    return dict.fromkeys(taken, 0)
+
+
+def _is_free(host: str, port: int) -> bool:
+    """Whether nothing listens there."""
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            probe.bind(("127.0.0.1", port))
+            probe.bind((host, port))
         except OSError:
-            return 0
-    return port
+            return False
+    return True
 
 
 async def _let_in(settings: Settings) -> str:

@@ -17,6 +17,8 @@ from api.routing import ROLES, ROWS, Group
 from ingest.keys import PRINCIPAL, TENANT
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.near import unknown_type
+from store.search.parameters import TYPES
 from store.tenancy import Tenant, parse_tenant
 
 if TYPE_CHECKING:
@@ -34,6 +36,11 @@ INTERACTIONS: Final[Mapping[str, str]] = {
     "d": "delete",
     "s": "search",
 }
+_NOT_FOR_TENANT: Final = (
+    "The token is not for this tenant. Organization and environment have upper and lower case;"
+    " `dod token list` shows what a token is for."
+)
+_NO_ADMIN: Final = "This needs the scope `dod/admin`: `dod token issue … --scope dod/admin`."
 _NOT_VERIFIED: Final = "The verification token is not one of this tenant's."
 
 
@@ -54,15 +61,18 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     principal = await _principal(request, row, tenant)
     request[PRINCIPAL] = principal
     if tenant not in principal.tenants:
-        raise _refusal(Category.FORBIDDEN, "The token is not for this tenant.")
+        raise _refusal(Category.FORBIDDEN, _NOT_FOR_TENANT)
     settings = await doorkeeper.tenant(tenant)
     if settings is None:
         raise _refusal(Category.NOT_FOUND, "This tenant was never created: `dod tenant create`.")
     request[TENANT] = settings
+    resource_type = request.match_info.get("type")
+    if resource_type is not None and resource_type not in TYPES:
+        raise ServiceError(Category.NOT_FOUND, unknown_type(resource_type, TYPES))
     if row.scope and not principal.may(request.match_info["type"], row.scope):
         raise _refusal(Category.FORBIDDEN, _missing_scope(row.scope))
     if row.group is Group.ADMIN and not principal.is_admin:
-        raise _refusal(Category.FORBIDDEN, "This needs the scope `dod/admin`.")
+        raise _refusal(Category.FORBIDDEN, _NO_ADMIN)
     return await handler(request)
 
 
@@ -93,7 +103,10 @@ async def verify(request: web.Request) -> web.StreamResponse:
     query, tenant = request.rel_url.query, _tenant_of(request.match_info)
     token, challenge = query.get("verification-token"), query.get("challenge")
     if token is None or challenge is None:
-        text = "A GET here is an endpoint verification: `challenge` and `verification-token` are needed."
+        text = (
+            "A GET here is an endpoint verification: `challenge` and `verification-token` are needed. A"
+            " search is `{base}/{Type}?…`, a page link is followed as it stands."
+        )
         raise _refusal(Category.INCORRECT, text, code="required")
     return await _answer(request, verification.Challenge(token, challenge), tenant)
 
@@ -125,7 +138,10 @@ def _known_shape(organization: str, environment: str) -> Tenant:
 
 def _missing_scope(letters: str) -> str:
     needed = " and ".join(INTERACTIONS[letter] for letter in letters)
-    return f"The token's scopes do not allow to {needed} resources of this type (`{letters}`)."
+    return (
+        f"The token's scopes do not allow to {needed} resources of this type (`{letters}`); `dod token issue"
+        " --scope …` makes one that does."
+    )
 
 
 def _refusal(category: Category, text: str, *, code: str | None = None) -> ServiceError:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import logging
-import re
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
 from api.keys import REQUEST_ID
+from api.misdirected import OPERATION, not_here, nothing_here
+from api.routing import ROWS
 from ingest.outcome import DEFAULT_ISSUE, STATUS, issue_of_status, issues_of, render
 from ingest.replies import fhir_json
 from store.errors import Category, ServiceError
@@ -26,13 +27,7 @@ HEADERS: Final[Mapping[Category, Mapping[str, str]]] = {
 }
 """What a category says beside its status."""
 BODY_HEADERS: Final = frozenset({"content-type", "content-length"})
-OPERATION: Final = re.compile(r"/(\$[a-z][a-z-]{0,40})/?$")
 BROKEN_BODY: Final = Issue("structure", "The body broke off or cannot be decoded.")
-TEXTS: Final[Mapping[int, str]] = {
-    404: "There is nothing at this path. The base is `/fhir/R4/{organization}/{environment}`.",
-    405: "This method is not served at this path; `Allow` lists those that are.",
-}
-"""For the refusals of aiohttp's own router."""
 
 
 @web.middleware
@@ -67,16 +62,18 @@ def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:
     if error.status < web.HTTPBadRequest.status_code:  # A redirect or 304 is no failure.
         return web.Response(status=error.status, headers=headers)
     if error is request.match_info.http_exception:
-        body = _unrouted(request, error.status)
+        body = _unrouted(request, error.status, error.headers.get(hdrs.ALLOW, ""))
     else:
         body = render((issue_of_status(error.status, error.text or error.reason),))
     return fhir_json(body, status=error.status, headers=headers)
 
 
-def _unrouted(request: web.Request, status: int) -> bytes:
+def _unrouted(request: web.Request, status: int, allowed: str) -> bytes:
     """Why the router found nothing; an operation is named, for senders try several."""
-    operation = OPERATION.search(request.path) if status == web.HTTPNotFound.status_code else None
-    if operation is not None:
-        text = f"The operation `{operation[1]}` is not offered here."
+    if status != web.HTTPNotFound.status_code:
+        return render((issue_of_status(status, not_here(allowed)),))
+    paths = {row.path.rpartition("/")[2] for row in request.app[ROWS].values()}
+    text = nothing_here(request.path, [path for path in paths if path.startswith("$")])
+    if OPERATION.search(request.path):
         return render((Issue("not-supported", text),), coding="MSG_NO_MODULE")
-    return render((issue_of_status(status, TEXTS[status]),))
+    return render((issue_of_status(status, text),))

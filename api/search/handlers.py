@@ -20,6 +20,7 @@ from ingest.replies import fhir_json
 from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime
 from store.fhir.issues import Issue
+from store.near import unknown_type
 from store.search.looks import refusals
 from store.search.parameters import TYPES
 from store.search.parse import Context, bounded_by_patient, is_known
@@ -38,7 +39,8 @@ _UNBOUNDED: Final = Issue(
     "required",
     "the search must name its patient: `patient`, `subject`, `patient.identifier`, `subject.identifier`,"
     " `patient:identifier`, `subject:identifier`, or `_id`; a Patient is named by `identifier`, `_id`, or a"
-    " name with `birthdate`, `phone` or `email`; none of this was understood",
+    " name with `birthdate`, `phone` or `email`. None of this was asked for. To let trusted clients search"
+    " across patients: `dod tenant create ORG/ENV --search-scope any`",
 )
 
 
@@ -133,8 +135,7 @@ def _known(resource_type: str) -> ResourceType:
     """The row of a type. Raises ServiceError `not-found` for a type that is not one of R4's."""
     row = TYPES.get(resource_type)
     if row is None:
-        issue = Issue("not-found", "there is no such resource type here")
-        raise ServiceError(Category.NOT_FOUND, issue)
+        raise ServiceError(Category.NOT_FOUND, unknown_type(resource_type, TYPES))
     return row
 
 

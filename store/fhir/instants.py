@@ -59,7 +59,10 @@ def parse(text: str) -> Interval:
     """
     match = _PATTERN.fullmatch(text)
     if match is None:
-        message = "not a FHIR date: yyyy[-mm[-dd[Thh:mm[:ss[.fff]][Z|±hh:mm]]]]"
+        message = (
+            "not a FHIR date: yyyy[-mm[-dd[Thh:mm[:ss[.fff]][Z|±hh:mm]]]],"
+            " such as 2026-03-02 or 2026-03-02T08:15:00+01:00"
+        )
         raise ValueError(message)
     year, month, day, hour, minute, second, fraction, zone = match.groups()
     try:

@@ -8,6 +8,7 @@ leases "trims" is written by who places a hold, and by who deletes in between tw
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,7 @@ from store.mongo.indexes import HOLDS, LEASES, RESOURCES
 from store.mongo.lookups import resolve
 from store.mongo.transaction import run
 from store.mongo.view import View
+from store.near import unknown_type
 from store.retention.holds import HOLDS_MAX, Hold, HoldKind, checked
 from store.retention.runs import SWEEP_LEASE
 from store.retention.subjects import read_subject
@@ -96,6 +98,22 @@ class MongoHolds:
             # A sweep's batch that was looked at before has ended by now, or is looked at again.
             await self._leases.update_one({"_id": SWEEP_LEASE}, {"$inc": {"holds": 1}})
             await self._leases.update_one(_TRIMS, {"$inc": {"holds": 1}}, upsert=True)
+
+    async def names_something(self, hold: Hold) -> bool:
+        """See the port."""
+        checked(hold)
+        if hold.kind not in (HoldKind.PATIENT, HoldKind.RESOURCE):
+            return True
+        with guarded(self._metrics, "hold_subject", seconds=self._seconds):
+            named = [hold.subject] if hold.kind is HoldKind.RESOURCE else sorted(await self._carriers(hold))
+            ids = [f"{hold.tenant}/{name}" for name in named]
+            if await self._resources.find_one({"_id": {"$in": ids}}, {"_id": 1}) is not None:
+                return True
+            if hold.kind is HoldKind.RESOURCE:
+                return False
+            wanted = {"tenant": str(hold.tenant), "type": {"$in": sorted(TYPES)}}
+            entries = {"keys": {"$in": sorted(_entries(hold, named))}}
+            return await self._resources.find_one({**wanted, **entries}, {"_id": 1}, hint="keyed") is not None
 
     async def listed(self, tenant: Tenant | None) -> tuple[Hold, ...]:
         """See the port."""
@@ -178,10 +196,7 @@ class MongoHolds:
         self, hold: Hold, patients: Iterable[str], documents: Sequence[Mapping[str, Any]]
     ) -> set[str]:
         known = {*patients, *await self._carriers(hold)}
-        entries = {key("patient", one) for one in known}
-        subject = read_subject(hold.subject)
-        if subject.identifier:
-            entries.add(key("patient.identifier", subject.identifier))
+        entries = _entries(hold, known)
         return {
             one["_id"]
             for one in documents
@@ -231,12 +246,19 @@ class MongoHolds:
         return dict(plan(str(tenant), query, resolved=resolved, now=_ALWAYS).matching)
 
 
+def _entries(hold: Hold, patients: Iterable[str]) -> set[str]:
+    """Entries of the `keyed` index of what is about the patient of a hold."""
+    entries = {key("patient", one) for one in patients}
+    subject = read_subject(hold.subject)
+    return entries | ({key("patient.identifier", subject.identifier)} if subject.identifier else set())
+
+
 def _query(hold: Hold) -> SearchQuery:
     """The query of a hold, understood. Raises ServiceError with every issue."""
     resource_type, _, text = hold.subject.partition("?")
     if resource_type not in TYPES:
-        text = "there is no such resource type in R4"
-        raise ServiceError(Category.INCORRECT, Issue("value", text, ("--query",)))
+        issue = replace(unknown_type(resource_type, TYPES), expression=("--query",))
+        raise ServiceError(Category.INCORRECT, issue)
     pairs = [(name, value) for name, _, value in (part.partition("=") for part in text.split("&")) if name]
     context = Context(Limits(), hold.base, from_datetime(hold.placed_at).start, strict=True)
     query = parse(resource_type, pairs, context).query

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
+from store.fhir.resource_types import RESOURCE_TYPES
+from store.near import unknown_type
 from store.retention.subjects import reason_for
 
 if TYPE_CHECKING:
@@ -95,6 +97,9 @@ class HoldStore(Holds, Protocol):
     async def add(self, hold: Hold) -> None:
         """Keep a new hold. Raises ServiceError `incorrect` when a query is not understood."""
 
+    async def names_something(self, hold: Hold) -> bool:
+        """Whether anything is stored that the hold covers; a tenant and a query may cover what comes."""
+
     async def listed(self, tenant: Tenant | None) -> tuple[Hold, ...]:
         """All holds, released and expired ones too, the newest first."""
 
@@ -132,7 +137,10 @@ def _of_patient(subject: str) -> str | None:
 
 
 def _of_resource(subject: str) -> str | None:
-    return None if RELATIVE.fullmatch(subject) else "a resource is named by `Type/id`"
+    if not RELATIVE.fullmatch(subject):
+        return "a resource is named by `Type/id`"
+    name = subject.partition("/")[0]
+    return None if name in RESOURCE_TYPES else unknown_type(name, RESOURCE_TYPES).text
 
 
 def _of_query(subject: str) -> str | None:

@@ -6,6 +6,7 @@ date stores `ABSENT`, which none of the nine matches.
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.fhir import instants
@@ -17,6 +18,10 @@ if TYPE_CHECKING:
 
     from store.fhir.datatypes import Json
     from store.search.criteria import Filter
+
+
+_SPACED_ZONE: Final = re.compile(r"T\d\d:\d\d[\d:.]* \d\d:\d\d$")
+_OPERATORS: Final = frozenset("<>=!")
 
 
 class DateValue(NamedTuple):
@@ -59,9 +64,15 @@ PREFIXES: Final[Mapping[str, Callable[[str, Interval], Filter]]] = {
 
 def parse(text: str, now: int) -> DateValue:
     """One alternative of a query; `now` in microseconds, for `ap`. Raises ValueError with the rule."""
+    if _SPACED_ZONE.search(text):
+        message = "a `+` in a URL or form is a space: write the zone as `%2B01:00`"
+        raise ValueError(message)
+    if text[:1] in _OPERATORS:
+        message = f"comparisons are prefixes of letters: {', '.join(PREFIXES)}, as in `ge2026-03`"
+        raise ValueError(message)
     prefix, rest = (text[:2], text[2:]) if text[:2].isalpha() else ("eq", text)
     if prefix not in PREFIXES:
-        message = f"the prefix must be one of {', '.join(PREFIXES)}"
+        message = f"the prefix must be one of {', '.join(PREFIXES)}, as in `ge2026-03`"
         raise ValueError(message)
     interval = instants.parse(rest)
     if prefix == "ap":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, assert_never
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
+from store.near import near
 from store.search import content, dates, includes, quantities, references, strings, subsets, tokens
 from store.search.criteria import (
     PAGE_BYTES_MAX,
@@ -42,7 +43,7 @@ from store.search.parameters import TYPES, Parameter, SearchType
 from store.search.strings import Match
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping
 
     from store.search.criteria import Include
 
@@ -56,6 +57,11 @@ _SILENT: Final = frozenset({"_format", "_pretty"})
 """Say nothing about what matches; the HTTP edge looks at them."""
 _NEVER_DROPPED: Final = frozenset({"_query", "_filter", "_list", "_contained"})
 """R4: an unknown `_query` shall be refused; the others say what to search for as a whole."""
+_SPELLED: Final = (
+    "a parameter is `name=value`, with the prefix of a date or number in the value: `date=ge2026`"
+)
+_HINTS_MAX: Final = 5
+"""Unknown names for which a near one is looked for."""
 _COUNT: Final = re.compile(r"[0-9]{1,18}")
 
 
@@ -91,11 +97,14 @@ class Understood:
 
 
 class _Unknown(Exception):  # noqa: N818 -- decides between lenient and strict, never leaves
-    def __init__(self, text: str, rest: str = "") -> None:
+    def __init__(self, text: str, rest: str = "", *, word: str = "", names: Iterable[str] = ()) -> None:
         super().__init__(text)
         self.text = text
         self.rest = rest
         """What was understood of the value all the same."""
+        self.word = word
+        """The name that nobody knows; `names` are those that may be meant."""
+        self.names = names
 
 
 class _Refused(Exception):  # noqa: N818 -- becomes an Issue of the parameter
@@ -135,10 +144,11 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
             _read(draft, resource_type, name, text, context)
             understood.append((name, text))
         except _Unknown as error:
+            hint = near(error.word, error.names) if len(ignored) + len(refused) < _HINTS_MAX else ""
             if context.strict:
-                refused.append(Issue("not-supported", error.text, (shown(name),)))
+                refused.append(Issue("not-supported", f"{error.text}{hint}", (shown(name),)))
             else:
-                said = f"{error.text}; it was left out"
+                said = f"{error.text}{hint}; it was left out"
                 ignored.append(Issue("not-supported", said, (shown(name),), "information"))
                 understood += [(name, error.rest)] if error.rest else []
         except _Refused as error:
@@ -229,8 +239,10 @@ def _read_sort(draft: _Draft, resource_type: str, text: str) -> None:
             draft.sort += (SortKey(row, descending=key.startswith("-")),)
     if known != keys:
         sortable = sorted(n for n, r in rows.items() if r.sortable)
-        message = f"`_sort` takes {', '.join(f'`{n}`' for n in sortable)}, with `-` before it to go down"
-        raise _Unknown(message, rest=",".join(known))
+        bad = next((key for key in keys if key not in known), "").removeprefix("-").partition(":")[0]
+        names = ", ".join(f"`{n}`" for n in sortable)
+        message = f"`_sort` takes {names}, with `-` before it to go down"
+        raise _Unknown(message, rest=",".join(known), word=bad, names=sortable)
 
 
 def _read_include(draft: _Draft, name: str, text: str) -> None:
@@ -312,8 +324,15 @@ def _row(resource_type: str, name: str) -> Parameter:
         raise _Refused(message, "not-supported")
     if row is None:
         message = f"`{resource_type}` has no search parameter `{shown(name)}` here"
-        raise _Unknown(message)
+        names = [*TYPES[resource_type].by_name, *_RESULT, *includes.NAMES]
+        spelled = "" if shown(name) == name else f"; {_SPELLED}"
+        raise _Unknown(message + spelled, word=_bare(name), names=names)
     return row
+
+
+def _bare(name: str) -> str:
+    """The letters of a name, without an operator that somebody wrote behind it."""
+    return name.strip("<>!?= ")
 
 
 def _of_type(row: Parameter, modifier: str, values: Sequence[str], context: Context) -> Clause:
@@ -387,7 +406,8 @@ def _composite(row: Parameter, values: Sequence[str], context: Context) -> Claus
 def _refuse_modifier(row: Parameter, modifier: str, allowed: Sequence[str]) -> None:
     if modifier not in allowed:
         names = [f"`:{name}`" for name in (*allowed, "missing") if name]
-        message = f"this modifier is not supported here; `{row.name}` takes {', '.join(names)}"
+        hint = near(modifier, [*filter(None, allowed), "missing"])
+        message = f"this modifier is not supported here{hint}; `{row.name}` takes {', '.join(names)}"
         raise _Unfit(message, "not-supported")
 
 
@@ -443,7 +463,8 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
     defining = [target for target in targets if _defines(target, inner_name, rest)]
     if not defining:
         message = f"no target of `{row.name}` has a search parameter `{shown(inner_name)}` here"
-        raise _Unknown(message)
+        names = dict.fromkeys(name for target in targets for name in TYPES[target].by_name)
+        raise _Unknown(message, word=inner_name, names=names)
     inner = _inner(defining, rest, text, context, steps)
     identifiers: tuple[str, ...] = ()
     if rest == "identifier":

@@ -5,12 +5,14 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import typer
 
 from api import cli, database
 from api.auth.tokens import TOKEN, digest
+from api.version import VERSION
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.tenancy import SearchScope, Tenant
@@ -99,6 +101,15 @@ def test_a_token_stands_alone_on_stdout_and_is_kept_as_a_digest(
         (("token", "revoke", "0123456789ab"), 1, "No tokens start with"),
         (("settings", "--config", "/nowhere"), 1, "cannot be read"),
         (("nonsense",), 2, "nonsense"),
+        (("tennant",), 2, "tenant"),
+        (("tenant", "create", "lab/production"), 2, "did you mean `Production`?"),
+        (("tenant", "create", "lab/dev"), 2, "did you mean `Development`?"),
+        (
+            ("token", "issue", "--tenant", "lab/Production", "--scope", "system/DiagnosticRepot.rs"),
+            2,
+            "did you mean `DiagnosticReport`?",
+        ),
+        (("token", "issue", "--tenant", "lab/Production", "--scope", "system/patient.rs"), 2, "`Patient`?"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
@@ -129,3 +140,50 @@ def test_help_loads_neither_the_web_nor_the_driver() -> None:
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n")
+
+
+def all_commands() -> list[tuple[str, ...]]:
+    found: list[tuple[str, ...]] = []
+
+    def walk(command: Any, path: tuple[str, ...]) -> None:
+        found.append(path)
+        for name, inner in getattr(command, "commands", {}).items():
+            walk(inner, (*path, name))
+
+    walk(typer.main.get_command(cli.app), ())
+    return found
+
+
+def test_help_shows_what_it_says_with_every_default(dod: Callable[..., Result]) -> None:
+    """`[8080]` and `[all]` were taken for markup and left out."""
+    shown = {path: "".join(dod(*path, "--help").out.split()) for path in all_commands()}
+    assert "[8080];0takesafreeone" in shown["serve",]
+    assert "query,ingestorjobs[all]." in shown["serve",]
+    assert "[64;backfill8]" in shown["load",]
+    command = typer.main.get_command(cli.app)
+    for path, text in shown.items():
+        one: Any = command
+        for name in path:
+            one = one.commands[name]
+        for parameter in one.params:
+            assert "".join((getattr(parameter, "help", None) or "").split()) in text, (path, parameter.name)
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("-V",), ("version",)])
+def test_the_version(dod: Callable[..., Result], arguments: tuple[str, ...]) -> None:
+    assert dod(*arguments) == (0, f"{VERSION}\n", "")
+
+
+@pytest.mark.parametrize("arguments", [("--help",), ("-h",), ("help",)])
+def test_help_begins_with_what_is_needed_first(
+    dod: Callable[..., Result], arguments: tuple[str, ...]
+) -> None:
+    commands = dod(*arguments).out.partition("Commands:\n")[2].splitlines()
+    assert [line.split()[0] for line in commands[:6]] == [
+        "demo",
+        "serve",
+        "tenant",
+        "token",
+        "load",
+        "search",
+    ]

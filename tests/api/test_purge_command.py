@@ -190,6 +190,11 @@ async def test_a_hold_is_placed_seen_and_released(kept: Database, here: Service,
         (("--patient", ANNA, "--tenant"), "name one of"),
         (("--patient", "ANNA-4711"), "`system|value`"),
         (("--report", "ra"), "`Type/id`"),
+        (("--report", "DiagnosticRepot/ra"), "did you mean `DiagnosticReport`?"),
+        (("--report", "DiagnosticReport/nobody"), "`--absent`"),
+        (("--patient", f"{MRN}|NOBODY"), "`--absent`"),
+        (("--patient", "Patient/nobody"), "`--absent`"),
+        (("--query", "DiagnosticRepot?status=final"), "did you mean `DiagnosticReport`?"),
         (("--query", "DiagnosticReport?nothing=1"), "nothing"),
     ],
 )
@@ -200,6 +205,16 @@ async def test_a_hold_that_names_nothing_is_refused(
     assert done.code == 1
     assert said in done.err
     assert await kept["holds"].count_documents({}) == 0
+
+
+async def test_a_hold_of_somebody_who_is_to_come(kept: Database, here: Service, dod: Dod) -> None:
+    tenant, referred = str(here.tenant), f"{MRN}|ONLY-REFERRED-TO"
+    add = ("retention", "hold", "add", tenant)
+    assert (await dod(*add, "--patient", f"{MRN}|NOBODY", "--absent", *WHY)).code == 0
+    assert (await dod(*add, "--patient", referred, *WHY)).code == 1
+    await here.load(report("rc", None, subject={"identifier": identified(MRN, "ONLY-REFERRED-TO")}))
+    assert (await dod(*add, "--patient", referred, *WHY)).code == 0
+    assert (await dod(*add, "--patient", "Patient/anna", *WHY)).code == 0
 
 
 async def test_an_ended_hold_does_not_tell_on_whom_it_was(kept: Database, here: Service, dod: Dod) -> None:

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.settings import Settings, load_settings
+from api.settings import Settings, load_settings, variable
+from api.settings_groups import grouped
 from api.settings_list import describe_settings
 from store.errors import StartupError
 
@@ -64,7 +65,7 @@ def test_an_unknown_variable_is_refused(name: str, monkeypatch: pytest.MonkeyPat
 
 def test_an_unknown_name_in_the_file_is_refused(tmp_path: Path) -> None:
     config = toml(tmp_path / "dod.toml", f'prot = "{SENTINEL}"')
-    with pytest.raises(StartupError, match=r"file .*dod\.toml: prot\.") as refused:
+    with pytest.raises(StartupError, match=r"file .*dod\.toml: prot \(did you mean `port`\?\)\.") as refused:
         load_settings(config=config)
     assert SENTINEL not in str(refused.value)
 
@@ -83,6 +84,7 @@ def test_an_unknown_secret_is_refused(name: str, tmp_path: Path, monkeypatch: py
         ({"port": SENTINEL}, "DOD_PORT"),
         ({"port": 65_536}, "DOD_PORT"),
         ({"role": SENTINEL}, "DOD_ROLE"),
+        ({"mongodb_uri": SENTINEL}, "a connection string begins with `mongodb://`"),
         ({"base_url": "ftp://dod.example"}, "DOD_BASE_URL"),
         ({"base_url": "https://dod.example/"}, "DOD_BASE_URL"),
         ({"config": "/nowhere/dod.toml"}, "cannot be read"),
@@ -112,3 +114,31 @@ def test_the_list_shows_values_and_sources_but_no_secrets(monkeypatch: pytest.Mo
     assert "DOD_MONGODB_URI = **********  (from the environment; default unset)" in shown
     assert "DOD_DATA_DIR = /data  (from the command line; default .dod)" in shown
     assert "DOD_PORT = 8080  (default)" in shown
+
+
+def test_the_list_begins_with_where_the_data_is_and_has_every_setting_once() -> None:
+    lines = describe_settings().splitlines()
+    assert lines[0] == "# Where the data and the settings are"
+    assert lines[1].startswith("DOD_DATA_DIR = ")
+    named = [line.split()[0] for line in lines if line.startswith("DOD_")]
+    assert sorted(named) == sorted(variable(name) for name in Settings.model_fields)
+
+
+def test_the_groups_name_settings_that_there_are() -> None:
+    every = list(Settings.model_fields)
+    *groups, others = grouped(every)
+    assert all(group.names for group in groups)
+    assert len(others.names) < 15, "a new setting belongs into a group"
+    assert sorted(name for group in (*groups, others) for name in group.names) == sorted(every)
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("DOD_PROT", "DOD_PORT"), ("dod_prot", "dod_port"), ("DOD_MONGO_URI", "DOD_MONGODB_URI")],
+)
+def test_the_setting_that_may_be_meant_is_named(
+    name: str, meant: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, SENTINEL)
+    with pytest.raises(StartupError, match=f"did you mean `{meant}`"):
+        load_settings()

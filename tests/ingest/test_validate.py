@@ -33,8 +33,12 @@ def test_may_be_kept(resource: dict[str, Any]) -> None:
     assert validate(resource) == ()
 
 
-_STATUS = "`DiagnosticReport.status` must be a code of diagnostic-report-status"
-_ID = "`DiagnosticReport.id` must be 1 to 64 letters, digits, `-` or `.`"
+_STATUS = (
+    "`DiagnosticReport.status` must be a code of diagnostic-report-status: amended, appended, cancelled,"
+    " corrected, entered-in-error, final, partial, preliminary, registered, unknown"
+)
+_NEAR = f"{_STATUS} (did you mean `final`?)"
+_ID = "`DiagnosticReport.id` must be 1 to 64 letters, digits, `-` or `.` (no `_`)"
 
 
 @pytest.mark.parametrize(
@@ -65,7 +69,7 @@ _ID = "`DiagnosticReport.id` must be 1 to 64 letters, digits, `-` or `.`"
             without("code"), "required", "`DiagnosticReport.code` is missing", f"{DR}.code", id="code"
         ),
         pytest.param(report(status="Doe"), "code-invalid", _STATUS, f"{DR}.status", id="unknown status"),
-        pytest.param(report(status="Final"), "code-invalid", _STATUS, f"{DR}.status", id="codes have case"),
+        pytest.param(report(status="FINAL"), "code-invalid", _NEAR, f"{DR}.status", id="codes have case"),
         pytest.param(
             report(status=["final"]), "code-invalid", _STATUS, f"{DR}.status", id="list of statuses"
         ),

@@ -126,7 +126,8 @@ async def _claim(home: Home, role: Role, wait_seconds: float) -> Claim:
         # Seen twice, so that it is not what a killed serve left and the new owner is about to overwrite.
         if role == "serve" and owner is not None and owner.role == "serve" and owner == seen:
             raise StartupError(
-                f"The data directory {home.root} is in use by another `dod serve` (pid {owner.pid})."
+                f"The data directory {home.root} is in use by another `dod serve` (pid {owner.pid}): stop it,"
+                " or name another directory with `--data-dir`."
             )
         if loop.time() > until:
             who = f"a `dod` {owner.role} (pid {owner.pid})" if owner else "a `dod` that is stopping"

@@ -137,7 +137,7 @@ _CALENDAR = "no such date in the calendar"
 def test_parse_refuses_with_the_rule_and_without_the_text(text: str, rule: str) -> None:
     with pytest.raises(ValueError, match=rule) as refused:
         parse(text)
-    assert not text or text not in str(refused.value)
+    assert not text or text not in str(refused.value).partition(", such as")[0]
 
 
 @given(st.text(alphabet="0123456789-T:.+Z ", max_size=32) | st.text(max_size=32))

@@ -161,7 +161,8 @@ def test_approximately_is_a_tenth_of_the_distance_from_now_on_both_sides() -> No
         pytest.param("ge", "not a FHIR date", id="prefix alone"),
         pytest.param("gege2020", "not a FHIR date", id="two prefixes"),
         pytest.param("ge 2020", "not a FHIR date", id="space"),
-        pytest.param(">2020", "not a FHIR date", id="sign"),
+        pytest.param(">2020", "prefixes of letters: eq, .* as in `ge2026-03`", id="sign"),
+        pytest.param("ge2020-01-01T00:00 02:00", "write the zone as `%2B01:00`", id="raw plus (D16)"),
         pytest.param("ge2020-02-30", "no such date in the calendar", id="30 February"),
     ],
 )

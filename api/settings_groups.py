@@ -1,0 +1,80 @@
+"""The settings in groups, the most important first: for `dod settings` and `docs/settings.md`. Pure.
+
+A setting that no group names is shown in the last one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+
+class SettingsGroup(NamedTuple):
+    """Settings that are looked for together."""
+
+    title: str
+    names: tuple[str, ...]
+
+
+_GROUPS: Final = (
+    SettingsGroup(
+        "Where the data and the settings are",
+        (
+            *("data_dir", "mongodb_uri", "mongodb_database", "mongod", "mongod_cache_gigabytes"),
+            *("config", "secrets_dir"),
+        ),
+    ),
+    SettingsGroup(
+        "Network and process",
+        (
+            *("host", "port", "base_url", "admin_host", "admin_port", "role", "log_level"),
+            *("drain_seconds", "shutdown_seconds"),
+        ),
+    ),
+    SettingsGroup(
+        "Tenants, tokens and what is taken from them",
+        (
+            "validation",
+            "token_days_default",
+            "access_cache_seconds",
+            "policy_cache_seconds",
+            "idempotency_days",
+        ),
+    ),
+    SettingsGroup(
+        "Forgetting",
+        (
+            *("retention_interval_minutes", "retention_batch", "retention_rest", "retention_budget_seconds"),
+            *("lease_seconds", "dead_letter_days", "dead_letters_max", "dead_letters_bytes_max"),
+            "dead_letter_bytes_max",
+        ),
+    ),
+    SettingsGroup(
+        "Limits of searches",
+        (
+            *("page_size_default", "page_size_max", "page_token_seconds", "clauses_max", "values_max"),
+            *("count_max", "chain_matches_max", "includes_max", "search_timeout_seconds"),
+        ),
+    ),
+    SettingsGroup(
+        "Limits of pushes",
+        (
+            *("body_bytes_max", "body_seconds", "push_bytes_max", "resource_bytes_max"),
+            *("attachment_inline_bytes_max", "bundle_entries_max", "transaction_entries_max"),
+            *("transaction_bytes_max", "load_expanded_bytes_max"),
+        ),
+    ),
+)
+_OTHERS: Final = "The database, and the rest"
+
+
+def grouped(names: Iterable[str]) -> Iterator[SettingsGroup]:
+    """All of these settings, each in its group."""
+    left = list(names)
+    for group in _GROUPS:
+        here = tuple(name for name in group.names if name in left)
+        left = [name for name in left if name not in here]
+        yield group._replace(names=here)
+    yield SettingsGroup(_OTHERS, tuple(left))
