@@ -20,9 +20,10 @@ from api.middleware.request_id import echo_request_id
 from api.purge import purges
 from api.routing import install
 from api.search.handlers import search_entry
-from ingest.keys import BASE_URL, CLOCK, INGEST_METRICS, INGEST_SETTINGS, LIMITS, SEARCH
+from ingest.keys import BASE_URL, CLOCK, INGEST_METRICS, INGEST_SETTINGS, LIMITS, READS, SEARCH
 from ingest.metrics import IngestMetrics, RefusalMetrics
 from ingest.refusals import say_letter
+from store.fair import Gate
 from store.retention.metrics import RetentionMetrics
 from store.search.parse import Limits
 
@@ -73,6 +74,11 @@ def create_app(
     app[RETENTION_METRICS] = RetentionMetrics(app[REGISTRY])
     app[LIMITS] = limits_of(settings)
     app[SEARCH] = search_entry
+    app[READS] = Gate(
+        places=settings.shares(settings.reads_max),
+        waiting=settings.shares(settings.search_queue_max),
+        seconds=settings.search_timeout_seconds,
+    )
     install(app, routes, role=settings.role)
     app.on_response_prepare.append(say_server)
     app.on_response_prepare.append(forbid_copies)

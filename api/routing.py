@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from aiohttp import hdrs, web
 
 from api.fhir_json import refuse_unacceptable, refuse_unreadable_body
-from ingest.keys import ADMISSION
+from ingest.keys import ADMISSION, READS, asker_of
 from ingest.once import keyed
 
 if TYPE_CHECKING:
@@ -28,6 +28,10 @@ SLASH: Final = "{slash:/?}"
 """A trailing slash is forgiven."""
 
 Role = Literal["all", "query", "ingest", "jobs"]
+
+
+STREAMED: Final = frozenset({"read-binary", "vread-binary"})
+"""Rows whose answers are sent while they are read."""
 
 
 class Group(StrEnum):
@@ -106,12 +110,17 @@ def _edge(row: Route) -> Handler:
     handler = keyed(row.handler, creates=row.creates) if pushes else row.handler
     media_types, negotiates = row.body, row.negotiates
     takes_room = pushes or (row.group is Group.ADMIN and row.body is not None)
+    # A document is sent as it is read, and may take long.
+    reads = row.group is Group.READ and row.name not in STREAMED
 
     async def edge(request: web.Request) -> web.StreamResponse:
         if negotiates:
             refuse_unacceptable(request)
         if media_types is not None:
             refuse_unreadable_body(request, media_types)
+        if reads:
+            async with request.app[READS].turn(asker_of(request)):
+                return await handler(request)
         if not takes_room:
             return await handler(request)
         with request.app[ADMISSION].room_for(request):

@@ -6,6 +6,7 @@ https://hl7.org/fhir/R4/http.html#transaction
 from __future__ import annotations
 
 import asyncio
+from contextlib import nullcontext
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -17,6 +18,7 @@ from ingest.preconditions import has_it, if_match, if_none_match, since
 from ingest.transact import LETTERS
 from store.attachments import references_to_files
 from store.errors import Category, ServiceError
+from store.fair import Asker
 from store.fhir.issues import Issue
 from store.resources import Outcome, ResourceKey, present
 
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from ingest.bundles import BundleEntry, Interaction
     from ingest.prepare import Ready
     from ingest.push import Pushed, Pusher
+    from store.fair import Gate
     from store.resources import PutResult, Stored
 
     Search = Callable[[str, str, int], Awaitable[bytes]]
@@ -44,11 +47,20 @@ _IN_A_ROW: Final = 8
 
 
 async def answers(
-    to: Pusher, entries: Sequence[BundleEntry], *, name: str, search: Search | None
+    to: Pusher,
+    entries: Sequence[BundleEntry],
+    *,
+    name: str,
+    search: Search | None,
+    reads: Gate | None = None,
 ) -> list[dict[str, Any]]:
-    """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
+    """Each entry of a batch on its own. `name` is the same when the batch is sent again.
+
+    `reads` has the places for its reads and searches, which others need too.
+    """
     done: dict[int, Answer] = {}
-    within = _Within(search, AnswerBudget(to.limits.bytes_max), asyncio.Semaphore(_READ_TOGETHER))
+    turn = asyncio.Semaphore(_READ_TOGETHER)
+    within = _Within(search, AnswerBudget(to.limits.bytes_max), turn, reads)
     for phase in (*_PHASES, None):
         mine = [
             number
@@ -150,6 +162,7 @@ class _Within(NamedTuple):
     search: Search | None
     budget: AnswerBudget
     reading: asyncio.Semaphore
+    reads: Gate | None
 
 
 async def _answer(to: Pusher, entry: BundleEntry, name: str, within: _Within) -> Answer:
@@ -180,7 +193,9 @@ async def _read_or_search(to: Pusher, entry: BundleEntry, within: _Within) -> di
     if asked.id is None:
         raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
     modified_since = since(asked.if_modified_since)
-    found = await _found(to, ResourceKey(asked.type, asked.id), asked.version)
+    place = within.reads and within.reads.turn(Asker(str(to.tenant), to.caller.client))
+    async with place or nullcontext():
+        found = await _found(to, ResourceKey(asked.type, asked.id), asked.version)
     if has_it(found, none_match=asked.if_none_match, modified_since=modified_since):
         return replies.entry_of_unchanged(found)
     budget.spend(len(found.raw))

@@ -165,7 +165,7 @@ async def one_match(to: Pusher, criteria: Criteria) -> Stored | None:
 
     Raises ServiceError `precondition` when several do.
     """
-    page = await to.store.search(to.tenant, criteria.query)
+    page = await to.store.search(to.tenant, criteria.query, client=to.caller.client)
     if page.next is not None:
         text = "the condition holds for more than one resource"
         raise ServiceError(Category.PRECONDITION, Issue("multiple-matches", text, (criteria.where,)))
@@ -179,7 +179,7 @@ async def matches(to: Pusher, criteria: Criteria, *, enough: int) -> tuple[Resou
     """
     query, found = replace(criteria.query, count=enough), []
     while True:
-        page = await to.store.search(to.tenant, query)
+        page = await to.store.search(to.tenant, query, client=to.caller.client)
         found += [entry.key for entry in page.entries]
         if page.next is None or len(found) >= enough:
             return tuple(found[:enough])

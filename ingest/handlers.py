@@ -21,6 +21,7 @@ from ingest.keys import (
     INGEST_SETTINGS,
     LIMITS,
     PRINCIPAL,
+    READS,
     REPLAY,
     RESOURCES,
     SEARCH,
@@ -269,7 +270,9 @@ async def _transaction(request: web.Request, bundle: JsonObject, *, slot: bool) 
 async def _batch(request: web.Request, to: Pusher, entries: Sequence[BundleEntry]) -> web.StreamResponse:
     slot = await bundle_slot(request)
     search = partial(request.app[SEARCH], request)
-    answered = await batches.answers(to, entries, name=f"{slot.client} {slot.name}", search=search)
+    answered = await batches.answers(
+        to, entries, name=f"{slot.client} {slot.name}", search=search, reads=request.app[READS]
+    )
     return replies.fhir_json(replies.response_bundle("batch-response", answered))
 
 

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
+from store.fair import Asker
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping
     from datetime import datetime
@@ -17,6 +19,7 @@ if TYPE_CHECKING:
     from ingest.refusals import Refusals, Replay
     from ingest.settings import IngestSettings
     from store.attachments import AttachmentStore
+    from store.fair import Gate
     from store.resources import ResourceStore
     from store.search.parse import Limits
     from store.tenancy import TenantSettings
@@ -70,6 +73,8 @@ SEARCH: Final[web.AppKey[Callable[[web.Request, str, str, int], Awaitable[bytes]
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
 """What one search, or one condition, may ask for."""
 REFUSALS: Final[web.AppKey[Refusals]] = web.AppKey("refusals")
+READS: Final[web.AppKey[Gate]] = web.AppKey("reads")
+"""Places for reads, versions and histories."""
 ADMISSION: Final[web.AppKey[Admission]] = web.AppKey("admission")
 """Room for pushed bodies."""
 
@@ -83,6 +88,11 @@ DEAD_LETTER: Final[web.RequestKey[str]] = web.RequestKey("dead_letter")
 """Id of the letter that this refused push became."""
 REPLAY: Final[web.RequestKey[Replay]] = web.RequestKey("replay")
 """There when the request is a dead letter, pushed again."""
+
+
+def asker_of(request: web.Request) -> Asker:
+    """Whose share a request takes."""
+    return Asker(str(request[TENANT].tenant), request[PRINCIPAL].client)
 
 
 def base_of(request: web.Request) -> str:

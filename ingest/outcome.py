@@ -32,6 +32,7 @@ STATUS: Final[Mapping[Category, int]] = {
     Category.TOO_LARGE: 413,
     Category.TIMEOUT: 504,
     Category.UNAVAILABLE: 503,
+    Category.THROTTLED: 429,
     Category.FAULT: 500,
 }
 
@@ -48,6 +49,7 @@ DEFAULT_ISSUE: Final[Mapping[Category, Issue]] = {
     Category.TOO_LARGE: Issue("too-long", "The request is too large."),
     Category.TIMEOUT: Issue("timeout", "The database did not answer in time."),
     Category.UNAVAILABLE: Issue("transient", "The database cannot be reached; try again."),
+    Category.THROTTLED: Issue("throttled", "Too many requests at a time; try again more slowly."),
     Category.FAULT: Issue("exception", "internal error"),
 }
 """What is said when the error itself brings no issue."""

@@ -40,6 +40,8 @@ class Category(StrEnum):
     """The database did not answer in the time it was given."""
     UNAVAILABLE = "unavailable"
     """The database cannot be reached or has no primary; worth a retry."""
+    THROTTLED = "throttled"
+    """This client or its tenant asks for more at a time than its share; worth a retry, more slowly."""
     FAULT = "fault"
     """Our own defect."""
 

@@ -344,13 +344,16 @@ class ResourceStore(Protocol):
     ) -> dict[Identified, frozenset[str]]:
         """The ids of the resources that carry these identifiers; those that nobody carries are left out."""
 
-    async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
-        """One page of what matches."""
+    async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:
+        """One page of what matches. Each client has its share of the searches under way.
+
+        Raises ServiceError `throttled` when too many of its searches wait, `unavailable` when of all do.
+        """
 
     async def history(self, tenant: Tenant, query: HistoryQuery) -> HistoryPage:
         """Versions, newest first; deletions among them."""
 
-    async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
+    async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Explanation:
         """How `search` would be answered: shape, index, documents examined."""
 
     async def outdated(self, tenant: Tenant, *, after: str | None, limit: int) -> OutdatedBatch:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
+from store.fair import Shares
+
 _SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
@@ -20,6 +22,15 @@ class StoreSettings(BaseModel):
     """Deadline of one store operation, retries included; past it the request ends with 503 or 504."""
     search_timeout_seconds: float = Field(default=5.0, gt=0, le=300)
     """Deadline of one search; a search that needs longer is refused with `timeout`, 504."""
+    search_queue_max: int = Field(default=1_000, ge=1)
+    """Searches that may wait for a thread; past it one is refused with 503, past a share of it with 429."""
+    tenant_share: float = Field(default=0.75, gt=0, le=1)
+    """Part of the threads of searches, of reads under way, of the room to wait for them, and of the memory of
+    answers under way that one tenant may take; the others always find the rest."""
+    client_share: float = Field(default=0.5, gt=0, le=1)
+    """The same for one client of a tenant."""
+    reads_max: int = Field(default=16, ge=2, le=1_000)
+    """Reads, versions and histories under way at once; the next ones wait, each client for its turn."""
     policy_cache_seconds: float = Field(default=1.0, ge=0, le=60)
     """How long a tenant's retention policy is remembered: the longest a push still goes by the one before."""
     pool_size: int = Field(default=32, ge=1, le=1000)
@@ -68,3 +79,7 @@ class StoreSettings(BaseModel):
         if uri is not None and not uri.get_secret_value().startswith(_SCHEMES):
             raise ValueError("a connection string begins with `mongodb://` or `mongodb+srv://`")
         return uri
+
+    def shares(self, most: int) -> Shares:
+        """What one client and one tenant may have of so many."""
+        return Shares(max(1, int(most * self.client_share)), max(1, int(most * self.tenant_share)), most)

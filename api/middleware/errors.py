@@ -24,6 +24,7 @@ LOG: Final = logging.getLogger("api.errors")
 HEADERS: Final[Mapping[Category, Mapping[str, str]]] = {
     Category.UNAUTHENTICATED: {hdrs.WWW_AUTHENTICATE: 'Bearer realm="dod", error="invalid_token"'},
     Category.UNAVAILABLE: {hdrs.RETRY_AFTER: "1"},
+    Category.THROTTLED: {hdrs.RETRY_AFTER: "1"},
 }
 """What a category says beside its status."""
 BODY_HEADERS: Final = frozenset({"content-type", "content-length"})

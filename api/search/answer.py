@@ -50,6 +50,8 @@ class Asker:
     may: Callable[[str, str], bool]
     """Whether letters of `cruds` are granted for a resource type."""
     explains: bool = False
+    client: str = ""
+    """Whose share of the threads of searches it takes."""
 
 
 class Search(NamedTuple):
@@ -92,7 +94,7 @@ async def ask(asker: Asker, search: Search) -> Answer:
     state, query, issues = search
     if query.includes:
         query = replace(query, visible=_visible(asker))
-    page = await asker.store.search(asker.tenant, query)
+    page = await asker.store.search(asker.tenant, query, client=asker.client)
     if state.position is None:
         if page.next is not None:
             state = replace(state, total=page.total, as_of=page.as_of)
@@ -103,7 +105,7 @@ async def ask(asker: Asker, search: Search) -> Answer:
     if page.incomplete:
         issues = (*issues, _INCOMPLETE)
     if asker.explains:
-        issues = (*issues, issue_of(await asker.store.explain(asker.tenant, query)))
+        issues = (*issues, issue_of(await asker.store.explain(asker.tenant, query, client=asker.client)))
     return Answer(Search(state, query), page, issues)
 
 

@@ -102,6 +102,7 @@ async def _searchset(
         app[PAGE_SECRET],
         request[PRINCIPAL].may,
         explains,
+        request[PRINCIPAL].client,
     )
     return bundle(asker, await ask(asker, search))
 

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ingest.load.files import Place
     from store.errors import ServiceError
 
-AGAIN: Final = frozenset({Category.UNAVAILABLE, Category.TIMEOUT})
+AGAIN: Final = frozenset({Category.UNAVAILABLE, Category.THROTTLED, Category.TIMEOUT})
 """Failures that say nothing of the body: it is pushed again."""
 _AS_BEFORE: Final = ("unchanged", "exists")
 """Outcomes of a resource that an earlier push stored."""

@@ -576,18 +576,18 @@ class MongoResources:
         """See the port."""
         return await self._orphans.released(tenant, keys, alone=alone)
 
-    async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
+    async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:
         """See the port."""
         if query.as_of is not None:
             with guarded(self._metrics, "policy", seconds=self._settings.search_timeout_seconds):
                 keeping = (await self._policies.of([str(tenant)]))[str(tenant)]
             if keeping.erased_at is not None and query.as_of.seconds <= keeping.erased_at.timestamp() + 1:
                 query = replace(query, as_of=_FORGOTTEN)
-        return await self._searches.search(tenant, query)
+        return await self._searches.search(tenant, query, client=client)
 
-    async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
+    async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Explanation:
         """See the port."""
-        return await self._searches.explain(tenant, query)
+        return await self._searches.explain(tenant, query, client=client)
 
     async def history(self, tenant: Tenant, query: HistoryQuery) -> HistoryPage:
         """See the port."""

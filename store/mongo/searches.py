@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 from store.errors import Category, ServiceError
+from store.fair import Asker, Shares
 from store.mongo import includes
 from store.mongo.commands import examined, projection
 from store.mongo.guard import guarded
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 
 QUICK_THREADS: Final = 4
 """For searches that an index entry drives. More threads only fight for the interpreter."""
+_QUICK_SHARES: Final = Shares(QUICK_THREADS - 1, QUICK_THREADS - 1, QUICK_THREADS)
+"""One thread is always there for others. Fewer for one client would leave MongoDB idle where it is alone."""
 QUICK_TOGETHER: Final = 8
 """Quick searches that share a turn: each takes well under a millisecond."""
 
@@ -81,29 +84,36 @@ class Searches:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
+        waiting = settings.shares(settings.search_queue_max)
         self._quick = Turns(
-            threads=QUICK_THREADS, jobs_max=QUICK_TOGETHER, name="search", around=self._together
+            threads=_QUICK_SHARES,
+            waiting=waiting,
+            jobs_max=QUICK_TOGETHER,
+            name="search",
+            around=self._together,
         )
         # A search without a driving entry may run to its deadline: it holds up only its like.
-        self._slow = Turns(threads=settings.pool_size // 4 or 1, jobs_max=1, name="search-scan")
+        scanning = settings.shares(settings.pool_size // 4 or 1)
+        self._slow = Turns(threads=scanning, waiting=waiting, jobs_max=1, name="search-scan")
 
     def close(self) -> None:
         """Begin no more searches."""
         self._quick.close()
         self._slow.close()
 
-    async def search(self, tenant: Tenant, query: SearchQuery) -> Page:
+    async def search(self, tenant: Tenant, query: SearchQuery, *, client: str) -> Page:
         """See the port."""
         # Each round of includes is more finds: those that go on hold up only their like too.
         quick = drives(query) and not any(one.iterate for one in query.includes)
         turns = self._quick if quick else self._slow
         seconds = self._settings.search_timeout_seconds
-        return await turns.run(_Search(self, tenant, query), seconds=seconds)
+        return await turns.run(Asker(str(tenant), client), _Search(self, tenant, query), seconds=seconds)
 
-    async def explain(self, tenant: Tenant, query: SearchQuery) -> Explanation:
+    async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str) -> Explanation:
         """See the port."""
         seconds = self._settings.search_timeout_seconds
-        return await self._slow.run(lambda left: self._explain(tenant, query, left), seconds=seconds)
+        asker = Asker(str(tenant), client)
+        return await self._slow.run(asker, lambda left: self._explain(tenant, query, left), seconds=seconds)
 
     # --- in a thread
 
