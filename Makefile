@@ -136,7 +136,7 @@ $(COMPILED)/.made: pyproject.toml constraints.txt $(shell find store ingest api 
 .PHONY: test-compiled
 test-compiled: $(DEV) compiled ## Run the tests of what is compiled on the compiled modules
 	@if [ -e $(COMPILED)/.made ]; then rm -rf $(COMPILED)/tests && cp -R tests pyproject.toml $(COMPILED) && cd $(COMPILED) && \
-		$(CURDIR)/$(BIN)/python -m pytest tests/store/fhir tests/store/search tests/ingest -k 'not http' $(ARGS); fi
+		$(subst $(BIN),$(CURDIR)/$(BIN),$(PYTEST)) $(WORKERS) tests/store/fhir tests/store/search tests/ingest -k 'not http' $(ARGS); fi
 
 # One file for all supported Pythons: resolved on the oldest, then tried on the others that are here.
 OLDEST ?= python3.11

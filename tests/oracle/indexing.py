@@ -82,7 +82,7 @@ def _stored(row: Parameter, found: Found, contained: Json, base: str | None) -> 
         texts = _once(value for value, _ in found)
         if row.type is SearchType.URI:
             return _there({name: texts})
-        words = [words for text in texts if (words := content.narrative(text))]
+        words = [words for text, _ in found if (words := content.narrative(text))]
         return {name: words[-1]} if words else {}
     if row.type is SearchType.COMPOSITE:
         return _there({name: [group for one in found if (group := _group(row, *one, contained, base))]})
