@@ -46,6 +46,8 @@ class BundleEntry(NamedTuple):
     request: JsonObject | None
     response: JsonObject | None = None
     """Of a history: what was answered when it was made."""
+    fault: Issue | None = None
+    """What is wrong with its shape, so that nothing else is known of it."""
 
 
 class Interaction(NamedTuple):
@@ -67,8 +69,11 @@ class Interaction(NamedTuple):
     """How the entry deviates from R4."""
 
 
-def entries_of(bundle: JsonObject, *, entries_max: int) -> list[BundleEntry]:
-    """The entries of a Bundle. Raises ServiceError when there are too many or one has a wrong shape."""
+def entries_of(bundle: JsonObject, *, entries_max: int, apart: bool = False) -> list[BundleEntry]:
+    """The entries of a Bundle. Raises ServiceError when there are too many or one has a wrong shape.
+
+    When they are answered each on its own, `apart`, the wrong one says so itself.
+    """
     entries = bundle.get("entry", [])
     if not isinstance(entries, list):
         raise _refusal(Issue("structure", "`Bundle.entry` must be a list", ("Bundle.entry",)))
@@ -81,7 +86,8 @@ def entries_of(bundle: JsonObject, *, entries_max: int) -> list[BundleEntry]:
             found.append(_entry(object_of(entry, f"Bundle.entry[{number}]"), f"Bundle.entry[{number}]"))
         except Malformed as error:
             issues.append(Issue("structure", f"`{error.path}` {error.rule}", (error.path,)))
-    if issues:
+            found.append(BundleEntry(None, None, None, fault=issues[-1]))
+    if issues and not apart:
         raise _refusal(*issues)
     return found
 
@@ -98,6 +104,8 @@ def _entry(entry: JsonObject, path: str) -> BundleEntry:
 
 def interaction(entry: BundleEntry, *, base: str, strict: bool = False) -> Interaction:
     """What the entry asks for. Raises ServiceError with the rule that is broken."""
+    if entry.fault is not None:
+        raise _refusal(entry.fault)
     if entry.request is None:
         raise _refusal(Issue("required", "`request` is missing", ("Bundle.entry.request",)))
     try:

@@ -52,7 +52,7 @@ async def create_once(
     ready = _ready(to, taken, to.new_id())
     tolerances = (*taken.tolerances, *ready.tolerances)
     expected = Stored(ready.prepared.key, 1, to.clock(), b"")
-    first = answer(Pushed(PutResult(Outcome.CREATED, expected), tolerances))
+    first = answer(Pushed(PutResult(Outcome.CREATED, expected), tolerances, kept=ready.kept))
     kept = await to.store.announce(to.tenant, slot, first, ready.prepared)
     check(kept, slot)
     if kept.done or kept.creates is None:
@@ -69,7 +69,9 @@ async def create_once(
     to.store.fulfil(to.tenant, slot)
     to.metrics.count(result.outcome.value, tolerances)
     created = result.outcome is Outcome.CREATED
-    return Pushed(result, tolerances) if created and ours else Answered(kept, again=not created)
+    return (
+        Pushed(result, tolerances, kept=ready.kept) if created and ours else Answered(kept, again=not created)
+    )
 
 
 def _ready(to: Pusher, taken: Taken, chosen: str) -> Ready:

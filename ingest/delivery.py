@@ -1,7 +1,7 @@
 """What a message does to the store: upserts, what comes late, and what nothing refers to any more.
 
-Lenient: a companion that cannot be kept is refused in its own entry, and the rest is stored; a report that
-cannot be kept refuses the message. Strict: any deviation refuses the message, with every issue.
+Lenient: what cannot be kept is refused in its own entry, and the rest is stored; when none of the reports can
+be kept, the message is refused. Strict: any deviation refuses the message, with every issue.
 """
 
 from __future__ import annotations
@@ -102,7 +102,7 @@ def _delivered(
     result = results[ready.prepared.key]
     retired = gone.get(ready.prepared.key, 0)
     text = f"{retired} resources that nothing current refers to any more left the current data."
-    done = Pushed(result, (*envelope, *ready.tolerances), (text,) if retired else ())
+    done = Pushed(result, (*envelope, *ready.tolerances), (text,) if retired else (), kept=ready.kept)
     to.metrics.count(result.outcome.value, done.tolerances)
     for _ in range(retired):
         to.metrics.count("retired")
@@ -126,9 +126,10 @@ def _prepared(
         except ServiceError as error:
             found = [at_entry(issue, number) for issue in error.issues]
             issues += found
-            refused = refused or main or strict
+            refused = refused or strict
             done.append(ServiceError(error.category, *found))
-    if refused or all(isinstance(one, ServiceError) for one in done):
+    # Without any of what it is about, the rest would be companions of nothing.
+    if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     return done
 

@@ -43,7 +43,7 @@ from ingest.preconditions import if_match, if_none_match
 from ingest.preferences import handling, returned
 from ingest.push import Pusher
 from ingest.refusals import entry_keeper
-from ingest.transact import transact
+from ingest.transact import searched, transact
 from ingest.unique import secret_id
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -241,7 +241,7 @@ async def batch(request: web.Request) -> web.StreamResponse:
         text = misplaced(bundle, "`batch` or `transaction`")
         raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.type",)))
     most = _ENTRIES_MAX[kind](request.app[INGEST_SETTINGS])
-    entries = entries_of(bundle, entries_max=most)
+    entries = entries_of(bundle, entries_max=most, apart=kind == "batch")
     methods = {batches.method_of(entry) for entry in entries}
     if kind == "transaction":
         return await _transaction(request, bundle, slot=bool(methods & _WRITING))
@@ -256,15 +256,24 @@ async def batch(request: web.Request) -> web.StreamResponse:
 
 
 async def _transaction(request: web.Request, bundle: JsonObject, *, slot: bool) -> web.StreamResponse:
-    async def answer(_: web.Request) -> web.StreamResponse:
-        to = _pusher(request)
-        outside = request.app[RESOURCES]
-        entries = await transact(to, request[UNIT], bundle, outside=outside)
-        return replies.fhir_json(replies.response_bundle("transaction-response", entries))
+    made: list[list[dict[str, Any]]] = []
+    search = partial(request.app[SEARCH], request)
+    keyed = UNIT in request  # An `Idempotency-Key` has opened it, and ends it behind this.
 
-    if UNIT in request:  # An `Idempotency-Key` has opened it.
+    async def answer(_: web.Request) -> web.StreamResponse:
+        to, outside = _pusher(request), request.app[RESOURCES]
+        asked = None if keyed else search
+        made.append(await transact(to, request[UNIT], bundle, outside=outside, search=asked))
+        return _transacted(made[-1])
+
+    if keyed:
         return await answer(request)
-    return await atomically(request, answer, await bundle_slot(request) if slot else None)
+    response = await atomically(request, answer, await bundle_slot(request) if slot else None)
+    return _transacted(await searched(_pusher(request), bundle, made[-1], search)) if made else response
+
+
+def _transacted(entries: Sequence[dict[str, Any]]) -> web.Response:
+    return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 
 
 async def _batch(request: web.Request, to: Pusher, entries: Sequence[BundleEntry]) -> web.StreamResponse:
@@ -285,5 +294,5 @@ async def answer_bundle(to: Pusher, bundle: JsonObject, *, name: str) -> list[di
             return await transact(within, unit, bundle, outside=to.store)
 
         return await to.store.atomically(work)
-    entries = entries_of(bundle, entries_max=to.settings.bundle_entries_max)
+    entries = entries_of(bundle, entries_max=to.settings.bundle_entries_max, apart=True)
     return await batches.answers(to, entries, name=name, search=None)

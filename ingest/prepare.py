@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.required import missing
+from ingest.conformance import look, straightened
 from ingest.stamp import digest, unstamped
 from ingest.structure import BLANKS, survey
 from ingest.tolerances import mend, without_blanks
@@ -16,13 +16,15 @@ from store.search.index import index
 from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from store.fhir.datatypes import JsonObject
 
 
-_SAID_ALREADY: Final = frozenset({"faulty-companion", "missing-required"})
+_SAID_ALREADY: Final = frozenset({"faulty-companion"})
 """Their own issues say where."""
+KEPT_MAX: Final = 20
+"""Deviations of one resource that a reply tells the places of."""
 
 
 class Ready(NamedTuple):
@@ -30,6 +32,8 @@ class Ready(NamedTuple):
 
     prepared: Prepared
     tolerances: tuple[str, ...]
+    kept: tuple[Issue, ...] = ()
+    """What is kept although it deviates: strict models of R4 may not parse it."""
 
 
 def prepare(  # noqa: PLR0913 -- how it came, by name
@@ -47,28 +51,39 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     Raises ServiceError `unprocessable` with every issue found.
     """
     mended, names = mend(resource)
+    looked = look(mended)
+    if looked.mendable:
+        names, mended = (*names, *looked.mendable), straightened(mended)
+        looked = look(mended)
     issues, said = validate(mended), None
+    found: tuple[Issue, ...] = ()
     if not issues:
         found, said = survey(mended)
         if found and any(issue.text.endswith(BLANKS) for issue in found):
             mended, names = without_blanks(mended), (*names, "blank-inside")
-            found, said = survey(mended)
-        lacking = missing(mended)
+            looked, (found, said) = look(mended), survey(mended)
         if found and companion:
             names = (*names, "faulty-companion")
-        if lacking:
-            names = (*names, "missing-required")
-        issues = (*found, *lacking, *_deviations(names, mended)) if strict else () if companion else found
+        deviations = (*found, *looked.issues, *_deviations(names, mended))
+        issues = deviations if strict else () if companion else found
+        names = (*names, *looked.names)
     if str(mended.get("resourceType")) not in TYPES:
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     key = ResourceKey(str(mended["resourceType"]), resource_id)
     indexed = index(mended, key.type, base=base, resource_id=resource_id, said=said)
     if issues or indexed.issues:
-        told = {issue.expression for issue in issues}
-        more = [issue for issue in indexed.issues if issue.expression not in told]
-        raise ServiceError(Category.UNPROCESSABLE, *issues, *more)
+        raise ServiceError(Category.UNPROCESSABLE, *_each_place_once((*issues, *indexed.issues)))
     body = unstamped(mended, key)
-    return Ready(Prepared(key, body, digest(body), indexed, fresh), names)
+    kept = _each_place_once((*(found if companion else ()), *looked.issues))[:KEPT_MAX]
+    return Ready(Prepared(key, body, digest(body), indexed, fresh), names, kept)
+
+
+def _each_place_once(issues: Iterable[Issue]) -> tuple[Issue, ...]:
+    """The first issue of each element."""
+    first: dict[object, Issue] = {}
+    for issue in issues:
+        first.setdefault(issue.expression, issue)
+    return tuple(first.values())
 
 
 def _deviations(names: tuple[str, ...], resource: JsonObject) -> Iterator[Issue]:

@@ -47,6 +47,8 @@ class Pushed(NamedTuple):
     """What else is to be said of it."""
     veiled: bool = False
     """It was there, and its sender may not read it: the answer says where it is, and no more."""
+    kept: tuple[Issue, ...] = ()
+    """Where it deviates from R4 and was kept all the same."""
 
 
 class Pusher(NamedTuple):
@@ -100,7 +102,7 @@ async def create(
 async def _create(to: Pusher, taken: Taken, *, as_id: str | None = None) -> Pushed:
     ready = ready_to_create(to, taken.resource, as_id=as_id)
     [result] = await filing.put(to, [ready.prepared], taken.files)
-    return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
+    return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances), kept=ready.kept))
 
 
 def ready_to_create(to: Pusher, resource: JsonObject, *, as_id: str | None = None) -> Ready:
@@ -124,7 +126,7 @@ async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, text: st
         prepared = replace(ready.prepared, only_absent=True, posted=True)
         [result] = await filing.put(to, [prepared], taken.files)
         if result.outcome is not Outcome.EXISTS:
-            return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances)))
+            return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances), kept=ready.kept))
         # A twin was faster; or what was once made for this condition no longer fulfils it.
     found = await criteria.one_match(to, asked)
     if found is not None:
@@ -187,7 +189,7 @@ def pushed(to: Pusher, ready: Ready, result: PutResult | ServiceError) -> Pushed
         raise result
     if result.outcome is Outcome.EXISTS and not ready.prepared.posted:
         raise ServiceError(Category.PRECONDITION, IS_THERE)
-    return _counted(to, Pushed(result, ready.tolerances))
+    return _counted(to, Pushed(result, ready.tolerances, kept=ready.kept))
 
 
 async def delete(

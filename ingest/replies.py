@@ -5,6 +5,7 @@ https://hl7.org/fhir/R4/http.html#ops
 
 from __future__ import annotations
 
+from dataclasses import replace
 from email.utils import formatdate
 from functools import lru_cache
 from math import floor
@@ -15,6 +16,7 @@ from aiohttp import hdrs, web
 
 from ingest.outcome import STATUS, issues_of, outcome, render
 from ingest.preferences import returned
+from ingest.tolerances import MENDED
 from ingest.unique import unique_id
 from store.fhir.issues import Issue
 from store.resources import Gone, Outcome, Stored, instant
@@ -116,9 +118,10 @@ def location(done: Pushed, *, base: str) -> str:
 
 def _informed(done: Pushed) -> list[Issue]:
     said = [Issue("informational", _SAID[done.result.outcome], severity="information")]
-    mended = (f"Mended: `{name}`." for name in done.tolerances)
+    mended = (f"{'Mended' if name in MENDED else 'Tolerated'}: `{name}`." for name in done.tolerances)
     texts = (*mended, *done.notes)
-    return said + [Issue("informational", text, severity="information") for text in texts]
+    said += [Issue("informational", text, severity="information") for text in texts]
+    return said + [replace(issue, severity="warning") for issue in done.kept]
 
 
 def entry_of(done: Pushed, *, base: str) -> dict[str, Any]:

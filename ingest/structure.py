@@ -218,12 +218,11 @@ _OF_VALUE: Final[Mapping[str, Rule]] = {
     "valueDecimal": _number,
     **dict.fromkeys(("valueString", "valueUri", "valueUrl", "valueCode", "valueId"), _text),
     **dict.fromkeys(("valueReference", "valueCoding", "valueCodeableConcept", "valueQuantity"), _complex),
-    **dict.fromkeys(("period", "effectivePeriod", "valuePeriod", "performedPeriod"), _period),
+    "effectivePeriod": _period,
     **dict.fromkeys(_ATTACHMENTS, _attachment),
     "meta": _meta,
 }
 _OF_MEMBER: Final[Mapping[str, Rule]] = {
-    "period": _period,
     **dict.fromkeys(_ATTACHMENTS, _attachment),
 }
 _RULES: Final = Rules(_OF_VALUE, _OF_MEMBER, _narrative)

@@ -16,26 +16,6 @@ if TYPE_CHECKING:
 
     from store.fhir.datatypes import Json
 
-_LISTS: Final[Mapping[str, frozenset[str]]] = {
-    "DiagnosticReport": frozenset(
-        "identifier basedOn category performer resultsInterpreter specimen result imagingStudy media"
-        " conclusionCode presentedForm".split()
-    ),
-    "Observation": frozenset(
-        "identifier basedOn partOf category focus performer interpretation note referenceRange hasMember"
-        " derivedFrom component".split()
-    ),
-    "Patient": frozenset(
-        "identifier name telecom address contact communication generalPractitioner link".split()
-    ),
-    "ServiceRequest": frozenset(
-        "identifier basedOn category performer reasonCode specimen note orderDetail".split()
-    ),
-    "Specimen": frozenset("identifier parent request processing container condition note".split()),
-    "Encounter": frozenset("identifier type participant reasonCode diagnosis location".split()),
-}
-"""Elements with max cardinality `*`, https://hl7.org/fhir/R4/resourcelist.html."""
-
 
 class Tolerance(NamedTuple):
     """One deviation: `mend` gives the mended resource, or the same object when there is nothing to mend."""
@@ -50,14 +30,6 @@ class Mended(NamedTuple):
 
     resource: JsonObject
     applied: tuple[str, ...] = ()
-
-
-def _listed(resource: JsonObject) -> JsonObject:
-    lists = _LISTS.get(str(resource.get("resourceType")), frozenset())
-    lone = [name for name, value in resource.items() if isinstance(value, dict) and name in lists]
-    if not lone:
-        return resource
-    return {name: [value] if name in lone else value for name, value in resource.items()}
 
 
 def _without_empty(resource: JsonObject) -> JsonObject:
@@ -98,17 +70,24 @@ def _is_blank(before: Json, after: Json) -> bool:
 TOLERANCES: Final = (
     Tolerance("null-element", "Elements that are null, as ORMs write them.", _without_null),
     Tolerance("empty-element", "Elements that are an empty string, list or object.", _without_empty),
-    Tolerance(
-        "object-for-list",
-        "An object where R4 has a list: `category` on upstream's own product page.",
-        _listed,
-    ),
 )
 
 
 KEPT: Final[Mapping[str, str]] = {
     "blank-inside": "Empty strings and nulls inside an element, as interface engines write them: left out.",
-    "missing-required": "A companion, or a report in strict handling, lacks an element that R4 requires.",
+    "object-for-list": "One value where R4 has a list: `category` on upstream's own product page.",
+    "list-for-object": "A list of one where R4 has one value: `identifier.type` of some senders.",
+    "null-in-list": "A null in a list of objects: left out. In lists of primitives R4 has nulls.",
+    "unknown-element": "An element that R4 has not in this place: kept, and not searched.",
+    "wrong-value": "A value that is not of its element's datatype, where no search looks: kept as it is.",
+    "missing-required": "An element that R4 requires is missing.",
+    "date-without-zone": "A date and time without a zone: kept, and searched as UTC.",
+    "date-without-seconds": "A time of day without seconds: kept, and searched as the whole minute.",
+    "hour-24": "24:00, which ISO 8601 had and R4 has not: kept, and searched as the end of the day.",
+    "reversed-period": "A Period that ends before it starts: kept, and found by no date.",
+    "dead-reference": "A reference that leads nowhere, such as `Patient 5` or `5`: kept.",
+    "conditional-reference": "A search in place of a reference, outside a transaction: kept; one by"
+    " `identifier=system|value` is found by that identifier.",
     "faulty-companion": "What came along with a report breaks a rule: kept if it can be, else refused alone.",
     "entry-without-url": "An entry of a Bundle with `request.method` and no `request.url`, as HAPI's client"
     " writes them: type and id are those of its resource.",
@@ -117,6 +96,12 @@ KEPT: Final[Mapping[str, str]] = {
     "dangling-focus": "A MessageHeader whose focus is not in the message.",
 }
 """Deviations that are named and counted as well, found where more is known than one resource."""
+
+
+MENDED: Final = frozenset(
+    {*(one.name for one in TOLERANCES), "blank-inside", "object-for-list", "list-for-object", "null-in-list"}
+)
+"""Tolerances by which a resource is changed; what the others name is kept as it came."""
 
 
 def mend(resource: JsonObject) -> Mended:

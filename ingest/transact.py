@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest import criteria, filing, patch, replies
 from ingest.answer_budget import AnswerBudget
-from ingest.bundles import at_entry
+from ingest.bundles import READING, at_entry
 from ingest.conditional import check_tests
 from ingest.decode import decode
 from ingest.preconditions import current, has_it, if_match, not_held, since
@@ -23,6 +23,7 @@ from ingest.transactions import (
     Existing,
     Put,
     Read,
+    Search,
     conditions,
     patched_keys,
     place,
@@ -31,18 +32,22 @@ from ingest.transactions import (
 from ingest.unique import secret_id
 from ingest.validate import refuse_subset
 from store.errors import Category, ServiceError
+from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
 from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
     from ingest.criteria import Criteria
     from ingest.prepare import Ready
     from ingest.push import Pusher
     from ingest.transactions import Action, Asked, Found
-    from store.fhir.datatypes import JsonObject
+    from store.fhir.datatypes import Json, JsonObject
     from store.resources import Prepared, ResourceStore, Unit
+
+    Searches = Callable[[str, str, int], Awaitable[bytes]]
+    """Answers a search: (type, query string, most bytes) → searchset."""
 
 LETTERS: Final[Mapping[str, str]] = {
     "DELETE": "d",
@@ -63,22 +68,63 @@ async def transact(
     bundle: JsonObject,
     *,
     outside: ResourceStore,
+    search: Searches | None = None,
 ) -> list[dict[str, Any]]:
     """The entries of the answer, in order. `outside` is the store as everybody sees it."""
     taken = await filing.taken_out(to, bundle)
     most = to.settings.transaction_entries_max
     asked = read_transaction(taken.resource, entries_max=most, base=to.base, strict=to.strict)
     for one in asked:
-        check_scope(to.caller, one.asks.type, LETTERS[one.asks.method])
+        check_scope(to.caller, one.asks.type, "s" if one.searches else LETTERS[one.asks.method])
     found, derived = await _look_up(to, outside, asked)
     asked = await _patched(to, unit, asked, found)
-    actions = place(asked, found, derived=derived.__getitem__)
+    actions = place(asked, found, base=to.base, derived=derived.__getitem__)
     readies = _prepared(to, actions)
     # Files are not in the transaction: those of one that fails are orphans, and collected.
     await filing.file_first(to, [ready.prepared for ready in readies.values()], taken.files)
     done = await _write(to, unit, actions, readies)
     budget = AnswerBudget(to.limits.bytes_max)
-    return [await _answer(to, unit, action, readies, done, budget) for action in actions]
+    return [
+        await _search(action, search, budget)
+        if isinstance(action, Search)
+        else await _answer(to, unit, action, readies, done, budget)
+        for action in actions
+    ]
+
+
+async def _search(action: Search, search: Searches | None, budget: AnswerBudget) -> dict[str, Any]:
+    """The answer of a search as it would be before the transaction: one that is refused refuses it."""
+    path = f"Bundle.entry[{action.number}].request"
+    if search is None:
+        text = f"`{path}`: a search in a transaction goes over HTTP, and without `Idempotency-Key`"
+        raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, (path,)))
+    budget.check()
+    searchset = await search(action.type, action.query, budget.left)
+    budget.spend(len(searchset))
+    return replies.entry_of_search(searchset)
+
+
+async def searched(
+    to: Pusher, bundle: JsonObject, entries: list[dict[str, Any]], search: Searches
+) -> list[dict[str, Any]]:
+    """The answer of a transaction with its searches done again behind it: R4 has them see what it stored."""
+    if not any(_is_reading(entry) for entry in listed(bundle.get("entry"))):
+        return entries
+    most, budget = to.settings.transaction_entries_max, AnswerBudget(to.limits.bytes_max)
+    for one in read_transaction(bundle, entries_max=most, base=to.base, strict=to.strict):
+        if not one.searches:
+            continue
+        try:
+            action = Search(one.number, one.asks.type, one.asks.query or "")
+            entries[one.number] = await _search(action, search, budget)
+        except ServiceError as error:  # What it stored is durable: it must not be refused for this.
+            entries[one.number] = replies.entry_of_error(error)
+    return entries
+
+
+def _is_reading(entry: Json) -> bool:
+    request = entry.get("request") if isinstance(entry, dict) else None
+    return isinstance(request, dict) and request.get("method") in READING
 
 
 async def _look_up(
@@ -97,7 +143,7 @@ async def _look_up(
                 derived[condition] = await _derived(to, outside, understood)
             return await criteria.matches(to, understood, enough=enough)
 
-    wanted = sorted(conditions(asked))
+    wanted = sorted(conditions(asked, to.base))
     found = await asyncio.gather(*map(matches, wanted))
     return dict(zip(wanted, found, strict=True)), derived
 
@@ -208,7 +254,7 @@ def _exists(result: PutResult | Gone | None) -> bool:
 async def _answer(  # noqa: PLR0913 -- what one transaction is made of
     to: Pusher,
     unit: Unit,
-    action: Action,
+    action: Put | Delete | Existing | Read,
     readies: Mapping[int, Ready],
     done: Mapping[int, PutResult | Gone | None],
     budget: AnswerBudget,
@@ -219,7 +265,8 @@ async def _answer(  # noqa: PLR0913 -- what one transaction is made of
             assert isinstance(result, PutResult)  # noqa: S101 -- a Put has no other result
             tolerances = (*action.tolerances, *readies[action.number].tolerances)
             to.metrics.count(result.outcome.value, tolerances)
-            return replies.entry_of(Pushed(result, tolerances), base=to.base)
+            kept = readies[action.number].kept
+            return replies.entry_of(Pushed(result, tolerances, kept=kept), base=to.base)
         case Delete():
             gone = done.get(action.number)
             to.metrics.count("deleted")

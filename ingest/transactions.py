@@ -17,9 +17,12 @@ from uuid import uuid4
 from ingest.bundles import READING, Interaction, entries_of, interaction, is_kept_whole
 from ingest.preconditions import if_match, not_held
 from store.errors import Category, ServiceError
+from store.fhir.datatypes import listed
 from store.fhir.elements import DEPTH_MAX
 from store.fhir.issues import Issue
+from store.fhir.references import Conditional, parse_conditional
 from store.resources import ANY_VERSION, ResourceKey
+from store.search.escapes import split, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -28,7 +31,6 @@ if TYPE_CHECKING:
 
 WRITES: Final = ("DELETE", "POST", "PUT", "PATCH")
 METHODS: Final = READING.union(WRITES)
-_CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?(?P<criteria>.+)", re.DOTALL)
 _RESTFUL: Final = re.compile(r"(?P<root>https?://.+/)[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 _RELATIVE: Final = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 _LINK: Final = re.compile(r"""((?:href|src)\s*=\s*)(["'])(.*?)\2""", re.DOTALL)
@@ -36,11 +38,8 @@ _URIS: Final = frozenset({"reference", "url", "uri", "valueUri", "valueUrl", "va
 """Elements that may point at an entry. Not canonicals; not `value`: an identifier may be spelled alike."""
 
 
-class Condition(NamedTuple):
-    """A search that must find one resource, or none."""
-
-    type: str
-    criteria: str
+Condition = Conditional
+"""A search that must find one resource, or none."""
 
 
 class Asked(NamedTuple):
@@ -51,8 +50,15 @@ class Asked(NamedTuple):
     asks: Interaction
 
     @property
+    def searches(self) -> bool:
+        """Whether it is a search, and not about one resource."""
+        return self.asks.method in READING and self.asks.id is None
+
+    @property
     def condition(self) -> Condition | None:
         """What must be looked up to know which resource it is about."""
+        if self.searches:
+            return None
         criteria = self.asks.if_none_exist if self.asks.method == "POST" else self.asks.query
         return None if criteria is None else Condition(self.asks.type, criteria.removeprefix("?"))
 
@@ -103,7 +109,16 @@ class Read:
     if_modified_since: str | None = None
 
 
-Action = Put | Delete | Existing | Read
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Search, and see what the transaction has stored."""
+
+    number: int
+    type: str
+    query: str
+
+
+Action = Put | Delete | Existing | Read | Search
 Found = dict[Condition, tuple[ResourceKey, ...]]
 """The matches of each condition, as many as are needed to know that there is more than one."""
 
@@ -143,9 +158,6 @@ def _broken(one: Asked) -> Iterator[Issue]:
     named, searched = one.asks.id is not None, one.asks.query is not None
     if method == "POST" and (named or searched):
         yield Issue("value", f"`{request}.url` of a create must be a type", (f"{request}.url",))
-    elif method in READING and (searched or not named):
-        text = f"`{request}.url`: a search is answered in a batch, not in a transaction"
-        yield Issue("not-supported", text, (f"{request}.url",))
     elif method in ("PUT", "PATCH", "DELETE") and named == searched:
         yield Issue("value", f"`{request}.url` must name one resource", (f"{request}.url",))
     if method == "PUT" and named and resource is not None and resource.get("id") != one.asks.id:
@@ -166,20 +178,22 @@ def _dangling(asked: Sequence[Asked]) -> Iterator[Issue]:
                 yield Issue("not-found", f"`{path}` is the `fullUrl` of no entry", (path,))
 
 
-def conditions(asked: Iterable[Asked]) -> set[Condition]:
+def conditions(asked: Iterable[Asked], base: str | None = None) -> set[Condition]:
     """All that must be looked up."""
     wanted: set[Condition] = set()
     for one in asked:
         if one.condition is not None:
             wanted.add(one.condition)
         for _, text in _pointers(one.asks.resource, ""):
-            match = _CONDITIONAL.fullmatch(text)
-            if match is not None:
-                wanted.add(Condition(match["type"], match["criteria"]))
+            condition = parse_conditional(text, base=base)
+            if condition is not None:
+                wanted.add(condition)
     return wanted
 
 
-def place(asked: Sequence[Asked], found: Found, *, derived: Callable[[Condition], str]) -> list[Action]:
+def place(
+    asked: Sequence[Asked], found: Found, *, base: str | None = None, derived: Callable[[Condition], str]
+) -> list[Action]:
     """What each entry comes down to, in the order of entries. Raises ServiceError with every issue.
 
     `derived` gives the id for a resource whose condition nothing fulfils yet.
@@ -191,7 +205,7 @@ def place(asked: Sequence[Asked], found: Found, *, derived: Callable[[Condition]
             by_number[one.number] = _action(one, left, derived)
     actions = [_tolerated(by_number[one.number], one) for one in asked]
     _refuse_twins(actions)
-    return _rewritten(asked, actions, left)
+    return _rewritten(asked, actions, left, base)
 
 
 def _tolerated(action: Action, one: Asked) -> Action:
@@ -232,6 +246,8 @@ def _deletion(one: Asked, found: Found) -> Delete:
 
 def _action(one: Asked, found: Found, derived: Callable[[Condition], str]) -> Action:
     asks, resource = one.asks, one.asks.resource or {}
+    if one.searches:
+        return Search(one.number, asks.type, asks.query or "")
     if asks.method in READING:
         key = ResourceKey(asks.type, asks.id or "")
         return Read(one.number, key, asks.version, asks.if_none_match, asks.if_modified_since)
@@ -292,6 +308,8 @@ class _Targets(NamedTuple):
     conditions: Mapping[Condition, str]
     root: str | None
     """Of the entry at hand, when its fullUrl is RESTful: relative references are within it."""
+    base: str | None
+    """Our own."""
 
     def resolve(self, text: str) -> str:
         """Where it leads to here; the text itself when to no entry."""
@@ -306,10 +324,8 @@ class _Targets(NamedTuple):
 
     def refer(self, text: str) -> str:
         """The same for Reference.reference, which may be a condition."""
-        match = _CONDITIONAL.fullmatch(text)
-        if match is None:
-            return self.resolve(text)
-        return self.conditions[Condition(match["type"], match["criteria"])]
+        condition = parse_conditional(text, base=self.base)
+        return self.resolve(text) if condition is None else self.conditions[condition]
 
 
 def _entry_url(text: str) -> str:
@@ -317,13 +333,15 @@ def _entry_url(text: str) -> str:
     return text.partition("#")[0].partition("/_history/")[0]
 
 
-def _rewritten(asked: Sequence[Asked], actions: Sequence[Action], found: Found) -> list[Action]:
+def _rewritten(
+    asked: Sequence[Asked], actions: Sequence[Action], found: Found, base: str | None
+) -> list[Action]:
     entries = {
         one.full_url: str(action.key)
         for one, action in zip(asked, actions, strict=True)
         if one.full_url is not None and isinstance(action, (Put, Existing))
     }
-    known, issues = _conditional_targets(asked, actions, found)
+    known, issues = _conditional_targets(asked, actions, found, base)
     if issues:
         worst = (
             Category.PRECONDITION if any(i.code == "multiple-matches" for i in issues) else Category.INCORRECT
@@ -333,7 +351,7 @@ def _rewritten(asked: Sequence[Asked], actions: Sequence[Action], found: Found) 
     for one, action in zip(asked, actions, strict=True):
         if isinstance(action, Put) and not is_kept_whole(action.resource):
             match = _RESTFUL.fullmatch(one.full_url or "")
-            targets = _Targets(entries, known, match["root"] if match else None)
+            targets = _Targets(entries, known, match["root"] if match else None, base)
             done.append(replace(action, resource=_object(action.resource, targets)))
         else:
             done.append(action)
@@ -341,7 +359,7 @@ def _rewritten(asked: Sequence[Asked], actions: Sequence[Action], found: Found) 
 
 
 def _conditional_targets(
-    asked: Sequence[Asked], actions: Sequence[Action], found: Found
+    asked: Sequence[Asked], actions: Sequence[Action], found: Found, base: str | None
 ) -> tuple[dict[Condition, str], list[Issue]]:
     """Conditional references come last in R4's order: they see what the transaction itself stores."""
     own = [action for action in actions if isinstance(action, Put)]
@@ -352,11 +370,8 @@ def _conditional_targets(
         if not isinstance(action, Put):
             continue
         for path, text in _pointers(action.resource, f"Bundle.entry[{one.number}].resource"):
-            match = _CONDITIONAL.fullmatch(text)
-            if match is None:
-                continue
-            condition = Condition(match["type"], match["criteria"])
-            if condition in known or condition in missed:
+            condition = parse_conditional(text, base=base)
+            if condition is None or condition in known or condition in missed:
                 continue
             keys = {*found.get(condition, ()), *(put.key for put in own if _carries(put, condition))}
             if len(keys) == 1:
@@ -377,16 +392,20 @@ def _carries(put: Put, condition: Condition) -> bool:
     pairs = parse_qsl(condition.criteria)
     if put.key.type != condition.type or len(pairs) != 1 or pairs[0][0] != "identifier":
         return False
-    system, bar, value = pairs[0][1].partition("|")
-    identifiers = put.resource.get("identifier")
-    return (
-        bool(bar)
-        and isinstance(identifiers, list)
-        and any(
-            isinstance(one, dict) and one.get("system") == system and one.get("value") == value
-            for one in identifiers
-        )
-    )
+    try:
+        wanted = [[unescape(part) for part in split(one, "|")] for one in split(pairs[0][1], ",")]
+    except ValueError:
+        return False  # `criteria.read` has refused it.
+    carried = [one for one in listed(put.resource.get("identifier")) if isinstance(one, dict)]
+    return any(_is_asked(identifier, parts) for identifier in carried for parts in wanted)
+
+
+def _is_asked(identifier: JsonObject, parts: Sequence[str]) -> bool:
+    """Whether an identifier is `value`, `system|value`, `|value` or `system|`."""
+    *system, value = parts
+    if system and identifier.get("system", "") != system[0]:
+        return False
+    return identifier.get("value") == value if value else bool(system and system[0])
 
 
 def _object(element: JsonObject, targets: _Targets) -> JsonObject:

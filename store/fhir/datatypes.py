@@ -70,10 +70,16 @@ class Path:
         return list(self.within(listed(resource.get(self.first))))
 
     def within(self, found: Sequence[Json]) -> Sequence[Json]:
-        """The same, given what stands at the first element of the path."""
+        """The same, given what stands at the first element of the path. Nulls only keep places in lists."""
+        if None in found:
+            found = [one for one in found if one is not None]
         for name in self.below:
             found = [
-                child for parent in found if isinstance(parent, dict) for child in listed(parent.get(name))
+                child
+                for parent in found
+                if isinstance(parent, dict)
+                for child in listed(parent.get(name))
+                if child is not None
             ]
         if self.child:
             return [one for one in found if isinstance(one, dict) and one.get(self.child) == self.wanted]

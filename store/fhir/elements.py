@@ -118,7 +118,7 @@ def walk(resource: JsonObject, rules: Rules = _NO_RULES, *, name: str = "") -> W
         _elements((resource,), (None, name), 0, on, said)
     except RecursionError:  # Nobody can store this: the serialiser refuses a quarter of it.
         on.found.append(((None, name), TOO_DEEP))
-    return Walked(tuple([Fault(_spelled(where), rule) for where, rule in on.found]), said)
+    return Walked(tuple([Fault(spelled(where), rule) for where, rule in on.found]), said)
 
 
 def _elements(  # noqa: C901, PLR0912 -- every element of every push comes by here: no calls but for what is in it
@@ -181,7 +181,8 @@ def _say(member: Json, where: tuple[Any, str | int], depth: int, said: MutableSe
         said.append(member)
 
 
-def _spelled(where: Where) -> str:
+def spelled(where: Where) -> str:
+    """The place of an element as FHIRPath."""
     names = []
     while where is not None:
         where, name = where

@@ -51,6 +51,10 @@ ABSENT: Final = Interval(MISSING, MISSING)
 """The interval of a resource without that date."""
 
 
+class ReversedError(ValueError):
+    """A Period ends before it starts."""
+
+
 @lru_cache(maxsize=4_096)
 def parse(text: str) -> Interval:
     """All instants that a partial date stands for. Raises ValueError, which never quotes the text.
@@ -134,5 +138,5 @@ def period(start: str | None, end: str | None) -> Interval:
     )
     if interval.start >= interval.end:
         message = "a Period ends before it starts"
-        raise ValueError(message)
+        raise ReversedError(message)
     return interval

@@ -15,6 +15,24 @@ _LOCAL: Final = re.compile(
 )
 
 
+_CONDITIONAL: Final = re.compile(r"(?P<type>[A-Z][A-Za-z]+)\?(?P<criteria>.+)", re.DOTALL)
+
+
+class Conditional(NamedTuple):
+    """A search in place of a reference. https://hl7.org/fhir/R4/http.html#trules"""
+
+    type: str
+    criteria: str
+
+
+def parse_conditional(text: str, *, base: str | None = None) -> Conditional | None:
+    """Take a conditional reference apart; None: it is none, or another server's."""
+    if base is not None and text.startswith(f"{base}/"):
+        text = text[len(base) + 1 :]
+    match = _CONDITIONAL.fullmatch(text)
+    return None if match is None else Conditional(match["type"], match["criteria"])
+
+
 class Target(NamedTuple):
     """A reference taken apart; `type` is None when the text does not tell it."""
 

@@ -97,6 +97,8 @@ def index(value: Json, path: str) -> Interval:
             return _timing(element, path)
         start, end = text_of(element, "start", path), text_of(element, "end", path)
         return ABSENT if start is None and end is None else instants.period(start, end)
+    except instants.ReversedError:
+        return ABSENT  # Kept, and found by no date: `ingest.conformance` tells of it.
     except ValueError as error:
         raise Malformed(path, str(error)) from None
 
@@ -107,7 +109,7 @@ def _timing(element: Json, path: str) -> Interval:
     events = timing.get("event") or []
     if not isinstance(events, list):
         raise Malformed(f"{path}.event", "must be a list")
-    found = [index(event, f"{path}.event") for event in events]
+    found = [index(event, f"{path}.event") for event in events if event is not None]
     repeat = timing.get("repeat")
     if isinstance(repeat, dict) and isinstance(repeat.get("boundsPeriod"), dict):
         found.append(index(repeat["boundsPeriod"], f"{path}.repeat.boundsPeriod"))

@@ -8,11 +8,12 @@ that carries an identifier, or leads to a contained resource that has one, is fo
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qsl
 
 from store.fhir.datatypes import object_of, objects_of, text_of
-from store.fhir.references import ID, RELATIVE
+from store.fhir.references import ID, RELATIVE, Conditional, parse_conditional
 from store.fhir.references import parse as parse_reference
-from store.search.escapes import unescape
+from store.search.escapes import escape, split, unescape
 from store.search.tokens import spellings
 
 if TYPE_CHECKING:
@@ -81,9 +82,29 @@ def index(
         return Referred(tuple(spelled), logical, carried, inner_type, unspelled=unspelled)
     target = parse_reference(text, base=base)
     spelled = [target.spelling]
+    if target.type is None and "?" in text:
+        asked = parse_conditional(text, base=base)
+        if asked is not None:
+            return Referred((text,), logical, _asked_for(asked), asked.type)
     if target.version is not None:
         spelled.append(f"{target.spelling}/_history/{target.version}")
     return Referred(tuple(spelled), logical, (), target.type or named)
+
+
+def _asked_for(asked: Conditional) -> tuple[str, ...]:
+    """The identifier that a conditional reference names; no other criterion says whom it means."""
+    pairs = parse_qsl(asked.criteria)
+    if len(pairs) != 1 or pairs[0][0] != "identifier":
+        return ()
+    try:
+        [alternative] = split(pairs[0][1], ",")
+        *system, value = [unescape(part) for part in split(alternative, "|")]
+        if len(system) > 1 or not value:
+            return ()
+    except ValueError:
+        return ()
+    # Without a system it means any: it is found by the value alone.
+    return tuple(spellings(system[0], value, folded=False)) if system else (escape(value),)
 
 
 def plain(values: Sequence[Any]) -> list[str] | None:

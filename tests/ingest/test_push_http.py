@@ -620,7 +620,7 @@ async def test_bundles_that_are_no_batch(service: Service, mongodb: str) -> None
     ):
         assert (await service.request("POST", "", bundle)).status == 400
     is_refused(await service.request("POST", "", {**batch(), "entry": {}}), 422, "structure")
-    is_refused(await service.request("POST", "", {**batch(), "entry": ["x", 1]}), 422, *["structure"] * 2)
+    assert statuses(await service.request("POST", "", {**batch(), "entry": ["x", 1]})) == ["422", "422"]
     empty = await service.request("POST", "", batch())
     assert (empty.status, "entry" in empty.body) == (200, False)
     async with opened_service(mongodb, bundle_entries_max=2) as small:

@@ -21,14 +21,11 @@ CODING = {"coding": [{"code": "LAB"}]}
         pytest.param({"note": ""}, {}, ("empty-element",), id="empty text"),
         pytest.param({"note": []}, {}, ("empty-element",), id="empty list"),
         pytest.param({"note": {}}, {}, ("empty-element",), id="empty object"),
-        pytest.param(
-            {"category": CODING}, {"category": [CODING]}, ("object-for-list",), id="object for a list"
-        ),
         pytest.param({"category": {}}, {}, ("empty-element",), id="an empty object for a list"),
         pytest.param(
-            {"a": None, "b": "", "category": CODING},
+            {"a": None, "b": "", "category": [CODING]},
             {"category": [CODING]},
-            ("null-element", "empty-element", "object-for-list"),
+            ("null-element", "empty-element"),
             id="all of them",
         ),
         pytest.param(

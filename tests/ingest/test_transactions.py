@@ -71,7 +71,6 @@ def placed(*entries: Json, found: dict[Condition, list[str]] | None = None) -> l
         ([entry("PUT", "Patient/1", patient(id="2"))], "invalid", "Bundle.entry[0].resource.id"),
         ([entry("PUT", "Patient/1", patient())], "invalid", "Bundle.entry[0].resource.id"),
         ([entry("DELETE", "Patient")], "value", "Bundle.entry[0].request.url"),
-        ([entry("GET", "Patient?name=x")], "not-supported", "Bundle.entry[0].request.url"),
         (
             [entry("GET", "Patient/1"), entry("POST", "DiagnosticReport", about("urn:uuid:nowhere"))],
             "not-found",
