@@ -111,19 +111,36 @@ async def database(mongo_client: Client, spare_databases: list[Database]) -> Asy
         database = mongo_client[f"dod_{uuid4().hex}"]
         await ensure_indexes(database)
     yield database
-    if await _emptied(database):
+    if await _emptied(mongo_client, database):
         spare_databases.append(database)
     else:
         await mongo_client.drop_database(database.name)
 
 
-async def _emptied(database: Database) -> bool:
-    """Whether it is as new: a test may have made or dropped an index, or had the profiler run."""
-    for name in await database.list_collection_names():
-        made = set(await database[name].index_information()) - {"_id_"}
-        if name.startswith("system.") or made != {spec.name for spec in INDEXES if spec.collection == name}:
+async def _emptied(client: Client, database: Database) -> bool:
+    """Whether it is as new: a test may have made or dropped an index, or had the profiler run.
+
+    Two questions and a deletion where there is something; to ask each collection took five times as long.
+    """
+    stages: list[Any] = [
+        {"$listCatalog": {}},
+        {"$match": {"db": database.name}},
+        {"$project": {"name": 1, "md": 1}},
+    ]
+    found = await client["admin"].aggregate(stages).to_list(None)
+    made = {one["name"]: {index["spec"]["name"] for index in one["md"]["indexes"]} for one in found}
+    if not {spec.collection for spec in INDEXES} <= made.keys():
+        return False
+    for name, indexes in made.items():
+        wanted = {spec.name for spec in INDEXES if spec.collection == name}
+        if name.startswith("system.") or indexes != {"_id_", *wanted}:
             return False
-        await database[name].delete_many({})
+    filled: list[Any] = [
+        {"$unionWith": {"coll": name, "pipeline": [{"$limit": 1}, {"$project": {"in": name}}]}}
+        for name in made
+    ]
+    async for one in database["nothing"].aggregate(filled):
+        await database[one["in"]].delete_many({})
     return True
 
 
