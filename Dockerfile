@@ -16,6 +16,7 @@ COPY README.md LICENSE ./
 COPY store store
 COPY ingest ingest
 COPY api api
+COPY samples samples
 # hadolint ignore=DL3008
 RUN apt-get update \
     && apt-get install --yes --no-install-recommends gcc libc6-dev \

@@ -128,7 +128,7 @@ $(COMPILED)/.made: pyproject.toml constraints.txt $(shell find store ingest api 
 	@if ! { command -v cc && $(BIN)/python -c '$(HEADERS)'; } >/dev/null 2>&1; then \
 		echo "Not compiled: there is no C compiler (cc) on this machine, or no Python.h."; \
 	else echo "Compiling into $(COMPILED) …" && mkdir -p build/source && \
-		cp -R store ingest api pyproject.toml README.md LICENSE build/source && \
+		cp -R store ingest api samples pyproject.toml README.md LICENSE build/source && \
 		HATCH_BUILD_HOOK_ENABLE_MYPYC=1 PIP_CONSTRAINT=constraints.txt \
 			$(PIP_INSTALL) --no-deps --target $(COMPILED) ./build/source && \
 		rm -rf build/source && touch $@; fi

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from api.export_cli import export
 from api.hold_cli import hold_app
 from api.letters_cli import letters_app
 from api.load_cli import load
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from store.mongo.stores import Stores
 
 _ORDER: Final = (
-    *("demo", "serve", "tenant", "token", "load", "search", "letters", "retention", "purge"),
+    *("demo", "serve", "tenant", "token", "load", "search", "export", "letters", "retention", "purge"),
     *("reindex", "collect-files", "settings", "version"),
 )
 
@@ -69,6 +70,7 @@ app.add_typer(retention_app, name="retention")
 app.add_typer(purge_app, name="purge")
 app.command()(search)
 app.command()(load)
+app.command()(export)
 
 Port = Annotated[int | None, typer.Option(help="Port of the FHIR endpoint [8080]; 0 takes a free one.")]
 AdminPort = Annotated[int | None, typer.Option(help="Port of /livez, /readyz, /metrics [9090].")]

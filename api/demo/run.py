@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from importlib.resources import files
+from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
@@ -18,6 +19,8 @@ from store.errors import StartupError
 from store.tenancy import Tenant
 
 if TYPE_CHECKING:
+    from importlib.resources.abc import Traversable
+
     from api.settings import Settings
 
 TENANT: Final = Tenant("redox-fhir-sandbox", "Development")
@@ -38,18 +41,18 @@ class Sample(NamedTuple):
 
 SAMPLES: Final = (
     Sample(
-        "product_page_report.json",
+        "product-page-report.json",
         "PUT",
         f"DiagnosticReport/{REPORT}",
         "the product page's own report (its `category` is an object; it is mended)",
     ),
     Sample(
-        "lab_panel_message.json",
+        "message.json",
         "POST",
         "$process-message",
         "a lipid panel with observations and patient, in one message",
     ),
-    Sample("imaging_report.json", "PUT", "DiagnosticReport/demo-chest-x-ray", "an imaging report with a PDF"),
+    Sample("imaging-report.json", "PUT", "DiagnosticReport/demo-chest-x-ray", "an imaging report with a PDF"),
 )
 
 
@@ -110,8 +113,14 @@ async def _let_in(settings: Settings) -> str:
         )
 
 
+def _samples() -> Traversable:
+    """The folder of the samples: in the package when it was built, at the top of a checkout else."""
+    packed = files("api.demo").joinpath("samples")
+    return packed if packed.is_dir() else Path(__file__).parents[2] / "samples"
+
+
 async def _push(client: ClientSession, base: str, sample: Sample) -> None:
-    body = files("api.demo").joinpath(sample.file).read_bytes()
+    body = _samples().joinpath(sample.file).read_bytes()
     async with client.request(sample.method, f"{base}/{sample.path}", data=body, headers=FHIR) as answer:
         if not answer.ok:
             raise StartupError(f"The demo's push of {sample.file} was answered {answer.status}.")

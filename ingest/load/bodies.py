@@ -36,6 +36,11 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject
 
 
+_NO_TYPE: Final = Issue(
+    "required", "`resourceType` is missing: a file holds a FHIR resource or Bundle", ("resourceType",)
+)
+
+
 class Operator:
     """The caller at the terminal: whoever holds the database in hand may write everything."""
 
@@ -54,8 +59,8 @@ async def pushed(to: Pusher, place: Place, body: bytes) -> Result:
     tally = Tally()
     one = to._replace(metrics=tally)
     try:
-        resource = decode(body)
-        if resource.get("resourceType") != "Bundle":
+        resource = _resource(body)
+        if resource["resourceType"] != "Bundle":
             await push.update(one, *_placed(one, resource))
             return Result(tally.counts)
         refusals = await way_of(resource)(one, Sent(resource, body, place))
@@ -65,6 +70,14 @@ async def pushed(to: Pusher, place: Place, body: bytes) -> Result:
         tally.counts["refused"] += 1
         return Result(tally.counts, (refusal(place, error),))
     return Result(tally.counts, refusals)
+
+
+def _resource(body: bytes) -> JsonObject:
+    """The resource in a body. Raises ServiceError with the rule."""
+    resource = decode(body)
+    if not isinstance(resource.get("resourceType"), str):
+        raise ServiceError(Category.UNPROCESSABLE, _NO_TYPE)
+    return resource
 
 
 def way_of(bundle: JsonObject) -> Way:

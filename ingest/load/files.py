@@ -35,6 +35,8 @@ _SUFFIXES: Final[Mapping[str, Kind]] = {
     ".gz": Kind.GZIP,
     ".zip": Kind.ZIP,
 }
+MANIFEST: Final = "manifest.json"
+"""The list of the files of an export, beside them: no resource."""
 _UNREADABLE: Final = (
     OSError,
     EOFError,
@@ -118,7 +120,7 @@ def sources(paths: Iterable[Path], *, skipped: Callable[[Path], None]) -> Iterat
             if hidden or not found.is_file():
                 continue
             kind = _SUFFIXES.get(found.suffix.lower())
-            if kind is None:
+            if kind is None or found.name == MANIFEST:
                 skipped(found)
             else:
                 yield _source(found, kind)
