@@ -14,13 +14,25 @@ from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
 from api.middleware.answer_headers import forbid_copies, say_server
 from api.middleware.authenticate import authenticate
+from api.middleware.browsers import allow_pages
+from api.middleware.compress import compress
 from api.middleware.errors import errors
 from api.middleware.observe import observe
 from api.middleware.request_id import echo_request_id
 from api.purge import purges
 from api.routing import install
 from api.search.handlers import search_entry
-from ingest.keys import BASE_URL, CLOCK, INGEST_METRICS, INGEST_SETTINGS, LIMITS, READS, SEARCH
+from ingest.forwarded import networks
+from ingest.keys import (
+    BASE_URL,
+    CLOCK,
+    INGEST_METRICS,
+    INGEST_SETTINGS,
+    LIMITS,
+    READS,
+    SEARCH,
+    TRUSTED_PROXIES,
+)
 from ingest.metrics import IngestMetrics, RefusalMetrics
 from ingest.refusals import say_letter
 from store.fair import Gate
@@ -60,7 +72,8 @@ def create_app(
 ) -> web.Application:
     """The FHIR application. `api.health.create_admin_app` makes the admin one beside it."""
     app = web.Application(
-        middlewares=[observe, errors, admit_pushes, authenticate], client_max_size=settings.body_bytes_max
+        middlewares=[observe, compress, errors, admit_pushes, authenticate],
+        client_max_size=settings.body_bytes_max,
     )
     app[SETTINGS] = settings
     app[CLOCK] = clock
@@ -68,6 +81,7 @@ def create_app(
     app[METRICS] = ApiMetrics(app[REGISTRY])
     app[READINESS] = Readiness()
     app[BASE_URL] = settings.base_url
+    app[TRUSTED_PROXIES] = networks(settings.trusted_proxies)
     app[INGEST_SETTINGS] = settings
     app[INGEST_METRICS] = IngestMetrics(app[REGISTRY])
     app[REFUSAL_METRICS] = RefusalMetrics(app[REGISTRY])
@@ -84,6 +98,7 @@ def create_app(
     app.on_response_prepare.append(forbid_copies)
     app.on_response_prepare.append(echo_request_id)
     app.on_response_prepare.append(say_letter)
+    app.on_response_prepare.append(allow_pages)
     app.cleanup_ctx.extend(
         [lifecycle.stores(open_stores), lifecycle.doorkeeper, lifecycle.dead_letters, purges]
     )

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from aiohttp import hdrs, web
 
 from api.fhir_json import refuse_unacceptable, refuse_unreadable_body
+from api.middleware.browsers import options
 from ingest.keys import ADMISSION, READS, asker_of
 from ingest.once import keyed
 
@@ -95,6 +96,7 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
     rows: dict[web.AbstractRoute, Route] = {}
     for path, candidates in by_path.items():
         resource = app.router.add_resource(path + SLASH)
+        resource.add_route(hdrs.METH_OPTIONS, options)
         served = [row for row in candidates if row.group in ROLES[role]]
         for row in served or candidates:
             handler = _edge(row) if served else _refuse_role

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
+from ingest.forwarded import networks
 from ingest.settings import IngestSettings
 from store.errors import StartupError
 from store.near import near
@@ -62,6 +63,16 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     """Port of the admin endpoint; never reachable from where clients are. 0 takes a free one."""
     base_url: str | None = Field(default=None, pattern=r"^https?://[^/?#\s]+[^?#\s]*[^/?#\s]$")
     """Public base such as `https://dod.example`, for links. Unset: scheme and host of the request."""
+    trusted_proxies: str = ""
+    """Addresses or networks, such as `10.0.0.0/8, 127.0.0.1`, of the proxies that say where a client came in.
+
+    Their `Forwarded`, or `X-Forwarded-Proto` and `-Host`, make our links when `base_url` is unset. They must
+    set these, and not pass on what a client sends.
+    """
+    cors_origins: str = ""
+    """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any."""
+    compress_bytes_min: int | None = Field(default=16_384, ge=0)
+    """JSON answers from so many bytes on are compressed (zstd, br or gzip) for clients that take them so."""
     role: Literal["all", "query", "ingest", "jobs"] = "all"
     """Which routes this process serves: `query` no writes, `ingest` no searches, `jobs` neither."""
 
@@ -111,6 +122,16 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     """Life of a bearer token when `dod token issue` has no `--days`."""
     access_cache_seconds: float = Field(default=1.0, ge=0, le=60)
     """How long a grant and a tenant are remembered: the longest a revoked token still works."""
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _readable_networks(cls, text: str) -> str:
+        try:
+            networks(text)
+        except ValueError:
+            message = "must be addresses or networks, separated by commas, such as `10.0.0.0/8, 127.0.0.1`"
+            raise ValueError(message) from None
+        return text
 
     @override
     @classmethod

@@ -30,7 +30,8 @@ _GROUPS: Final = (
         "Network and process",
         (
             *("host", "port", "base_url", "admin_host", "admin_port", "role", "log_level"),
-            *("drain_seconds", "shutdown_seconds"),
+            *("drain_seconds", "shutdown_seconds", "trusted_proxies", "cors_origins", "compress_bytes_min"),
+            *("connections_max", "connections_per_address_max", "head_seconds", "idle_seconds"),
         ),
     ),
     SettingsGroup(
@@ -56,12 +57,14 @@ _GROUPS: Final = (
         (
             *("page_size_default", "page_size_max", "page_token_seconds", "clauses_max", "values_max"),
             *("count_max", "chain_matches_max", "includes_max", "search_timeout_seconds"),
+            *("page_bytes_max", "search_queue_max", "tenant_share", "client_share"),
         ),
     ),
     SettingsGroup(
         "Limits of pushes",
         (
             *("body_bytes_max", "body_seconds", "push_bytes_max", "resource_bytes_max"),
+            *("push_tenant_share", "push_client_share"),
             *("attachment_inline_bytes_max", "bundle_entries_max", "transaction_entries_max"),
             *("transaction_bytes_max", "load_expanded_bytes_max"),
         ),

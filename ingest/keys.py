@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
+from ingest import forwarded
 from store.fair import Asker
 
 if TYPE_CHECKING:
@@ -66,6 +67,8 @@ INGEST_SETTINGS: Final[web.AppKey[IngestSettings]] = web.AppKey("ingest_settings
 INGEST_METRICS: Final[web.AppKey[IngestMetrics]] = web.AppKey("ingest_metrics")
 BASE_URL: Final[web.AppKey[str | None]] = web.AppKey("base_url")
 """Our public origin; None: that of the request."""
+TRUSTED_PROXIES: Final[web.AppKey[forwarded.Networks]] = web.AppKey("trusted_proxies")
+"""Who may say where a client came in."""
 SEARCH: Final[web.AppKey[Callable[[web.Request, str, str, int], Awaitable[bytes]]]] = web.AppKey("search")
 """Answers a search within a batch: (the batch, resource type, query string, bytes of its page) → searchset.
 
@@ -110,10 +113,26 @@ def origin_of(request: web.Request) -> str:
     origin = request.app[BASE_URL]
     if origin is not None:
         return origin
-    host = request.host
-    if not is_ours(host, _own_address(request)):
+    told = _forwarded(request)
+    host = told.host or request.host
+    if told.host is None and not is_ours(host, _own_address(request)):
         raise web.HTTPMisdirectedRequest(text=MISDIRECTED)
-    return f"{request.scheme}://{host}"
+    return f"{told.scheme or request.scheme}://{host}"
+
+
+def _forwarded(request: web.Request) -> forwarded.Forwarded:
+    """What trusted proxies say of where the client came in; nothing of what others say."""
+    trusted = request.app[TRUSTED_PROXIES]
+    if not trusted or not forwarded.is_trusted(request.remote or "", trusted):
+        return forwarded.Forwarded()
+    told = request.headers.getall
+    return forwarded.read(
+        told("Forwarded", ()),
+        told("X-Forwarded-For", ()),
+        told("X-Forwarded-Proto", ()),
+        told("X-Forwarded-Host", ()),
+        trusted,
+    )
 
 
 def _own_address(request: web.Request) -> str:

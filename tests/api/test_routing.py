@@ -48,7 +48,7 @@ async def test_a_wrong_method_names_the_right_ones() -> None:
     async with serving(memory_access()) as client:
         response = await client.patch(f"{LAB_BASE}/DiagnosticReport/1")
         assert response.status == 405
-        assert response.headers["Allow"] == "DELETE,GET,HEAD,PUT"
+        assert response.headers["Allow"] == "DELETE,GET,HEAD,OPTIONS,PUT"
         assert response.headers["Content-Type"] == "application/fhir+json; charset=utf-8"
         assert (await response.json())["issue"][0]["code"] == "not-supported"
 

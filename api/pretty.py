@@ -1,0 +1,45 @@
+"""`_pretty=true`: JSON with line ends and indentation, for people. Every literal stays as it is written.
+
+https://hl7.org/fhir/R4/http.html#parameters
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+from urllib.parse import parse_qsl
+
+BYTES_MAX: Final = 8_000_000
+"""Nobody reads more, and it would take seconds: longer answers stay on their line."""
+_TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
+_EMPTY: Final = {b"{": b"}", b"[": b"]"}
+
+
+def wants_pretty(query: str) -> bool:
+    """Whether a query string asks for it."""
+    return "_pretty" in query and dict(parse_qsl(query)).get("_pretty") == "true"
+
+
+def indented(body: bytes) -> bytes:
+    """The JSON on lines of its own, two spaces for each level."""
+    if len(body) > BYTES_MAX:
+        return body
+    parts: list[bytes] = []
+    depth, tokens = 0, _TOKEN.findall(body)
+    for token, following in zip(tokens, [*tokens[1:], b""], strict=True):
+        if token in _EMPTY:
+            depth += 1
+            parts.append(token if following == _EMPTY[token] else token + _line(depth))
+        elif token in {b"}", b"]"}:
+            depth -= 1
+            opened = parts[-1] in _EMPTY if parts else False
+            parts.append(token if opened else _line(depth) + token)
+        elif token == b",":
+            parts.append(token + _line(depth))
+        else:
+            parts.append(b": " if token == b":" else token)
+    return b"".join(parts) + b"\n"
+
+
+def _line(depth: int) -> bytes:
+    return b"\n" + b"  " * depth

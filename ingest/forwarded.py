@@ -1,0 +1,94 @@
+"""Where a client came in, when trusted proxies stand between: `Forwarded`, else `X-Forwarded-*`. Pure.
+
+The proxies are read from ours to the client's, as long as each is trusted: what stands before the first
+stranger was written by whoever sent the request. https://www.rfc-editor.org/rfc/rfc7239
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
+_HOST: Final = re.compile(
+    r"(?:[A-Za-z0-9][A-Za-z0-9.\-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII
+)
+_PAIR: Final = re.compile(r'\s*([a-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]+)\s*(?:;|$)', re.IGNORECASE)
+_ELEMENT: Final = re.compile(r'((?:[^,"]|"(?:[^"\\]|\\.)*")+)(?:,|$)')
+_SCHEMES: Final = frozenset({"http", "https"})
+
+
+class Forwarded(NamedTuple):
+    """What trusted proxies say of a request; None: they do not say, or nothing that can be read."""
+
+    scheme: str | None = None
+    host: str | None = None
+
+
+@lru_cache(maxsize=8)
+def networks(text: str) -> Networks:
+    """Addresses and networks of a setting, separated by commas. Raises ValueError."""
+    return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+
+
+def is_trusted(address: str, trusted: Networks) -> bool:
+    """Whether an address, perhaps with a port, is that of a trusted proxy."""
+    bare = address.strip().strip('"')
+    if bare.startswith("["):
+        bare = bare[1:].partition("]")[0]
+    elif bare.count(":") == 1:
+        bare = bare.partition(":")[0]
+    try:
+        known = ip_address(bare)
+    except ValueError:
+        return False
+    return any(known in network for network in trusted)
+
+
+def read(
+    forwarded: Sequence[str],
+    addresses: Sequence[str],
+    schemes: Sequence[str],
+    hosts: Sequence[str],
+    trusted: Networks,
+) -> Forwarded:
+    """What the headers say, given as they came: `Forwarded`, `X-Forwarded-For`, `-Proto`, `-Host`.
+
+    The request itself has come from a trusted proxy.
+    """
+    if forwarded:
+        elements = [_pairs(part) for part in _ELEMENT.findall(", ".join(forwarded))]
+        clients = [element.get("for", "") for element in elements]
+        return _forwarded(
+            [e.get("proto") for e in elements], [e.get("host") for e in elements], clients, trusted
+        )
+    clients = _listed(addresses)
+    return _forwarded(_listed(schemes), _listed(hosts), clients, trusted)
+
+
+def _forwarded(
+    schemes: Sequence[str | None], hosts: Sequence[str | None], clients: Sequence[str], trusted: Networks
+) -> Forwarded:
+    """What the outermost trusted proxy wrote: as many steps from the right as there are trusted ones."""
+    steps = 1
+    while steps < len(clients) and is_trusted(clients[-steps], trusted):
+        steps += 1
+    scheme, host = (values[max(len(values) - steps, 0)] if values else None for values in (schemes, hosts))
+    scheme = scheme.lower() if scheme is not None else None
+    return Forwarded(
+        scheme if scheme in _SCHEMES else None,
+        host if host is not None and _HOST.fullmatch(host) else None,
+    )
+
+
+def _listed(values: Sequence[str]) -> list[str]:
+    return [part.strip() for value in values for part in value.split(",")]
+
+
+def _pairs(element: str) -> dict[str, str]:
+    return {name.lower(): value.strip('"') for name, value in _PAIR.findall(element)}
