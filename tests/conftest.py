@@ -6,6 +6,7 @@ A test that leads to a mongod has the marker `mongo`; without it, none can be st
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
@@ -82,8 +83,11 @@ async def mongodb(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
     if given:
         yield given
         return
-    async with embedded(tmp_path_factory.mktemp("mongodb"), role="serve") as mongod:
+    folder = tmp_path_factory.mktemp("mongodb")
+    async with embedded(folder, role="serve") as mongod:
         yield mongod.uri
+    # Also when tests have failed: it may lie in memory. The log stays then.
+    shutil.rmtree(folder / "db")
 
 
 @pytest.fixture(scope="session")
