@@ -16,12 +16,14 @@ from api.middleware.answer_headers import forbid_copies, say_server
 from api.middleware.authenticate import authenticate
 from api.middleware.browsers import allow_pages
 from api.middleware.compress import compress
+from api.middleware.deliver import hold_answers, send_in_parts
 from api.middleware.errors import errors
 from api.middleware.observe import observe
 from api.middleware.request_id import echo_request_id
 from api.purge import purges
 from api.routing import install
 from api.search.handlers import search_entry
+from ingest.answer_room import ANSWER_ROOM, AnswerRoom
 from ingest.forwarded import networks
 from ingest.keys import (
     BASE_URL,
@@ -72,7 +74,15 @@ def create_app(
 ) -> web.Application:
     """The FHIR application. `api.health.create_admin_app` makes the admin one beside it."""
     app = web.Application(
-        middlewares=[observe, compress, errors, admit_pushes, authenticate],
+        middlewares=[
+            observe,
+            send_in_parts,
+            compress,
+            errors,
+            hold_answers,
+            admit_pushes,
+            authenticate,
+        ],
         client_max_size=settings.body_bytes_max,
     )
     app[SETTINGS] = settings
@@ -88,6 +98,7 @@ def create_app(
     app[RETENTION_METRICS] = RetentionMetrics(app[REGISTRY])
     app[LIMITS] = limits_of(settings)
     app[SEARCH] = search_entry
+    app[ANSWER_ROOM] = AnswerRoom(settings.shares(settings.answers_bytes_max))
     app[READS] = Gate(
         places=settings.shares(settings.reads_max),
         waiting=settings.shares(settings.search_queue_max),

@@ -25,8 +25,10 @@ from api.fhir_json import (
     refuse_unknown_format,
 )
 from api.keys import REQUEST_ID
+from api.sending import STREAM_BYTES, in_time
 from ingest import handlers as ingest
 from ingest import replies
+from ingest.answer_room import SMALL_BYTES, hold
 from ingest.attachments import file_of_binary
 from ingest.body import body_of
 from ingest.decode import decode
@@ -290,15 +292,17 @@ async def _stream(
     if request.method == hdrs.METH_HEAD:
         await response.prepare(request)
         return response
+    size = response.content_length or 0
+    if size > SMALL_BYTES:
+        hold(request, min(size, STREAM_BYTES))
     first = await anext(body, b"")
-    await response.prepare(request)
     try:
-        await response.write(first)
-        async for piece in body:
-            await response.write(piece)
-        await response.write_eof()
-    except ConnectionError:
-        pass  # The client has gone.
+        async with in_time(request, size):
+            await response.prepare(request)
+            await response.write(first)
+            async for piece in body:
+                await response.write(piece)
+            await response.write_eof()
     except ServiceError as error:
         extra = {"request_id": request.get(REQUEST_ID), "category": error.category.value}
         LOG.warning("a document broke off", exc_info=error, extra=extra)

@@ -37,6 +37,8 @@ class Limits:
     """From the first byte of a request to the end of its header fields."""
     idle_seconds: float = 75.0
     """Between two requests."""
+    stall_seconds: float = 30.0
+    """While nothing is taken of what was sent."""
 
 
 def limits_of(settings: Settings, *, files: int) -> Limits:
@@ -52,6 +54,7 @@ def limits_of(settings: Settings, *, files: int) -> Limits:
         settings.connections_per_address_max,
         settings.head_seconds,
         settings.idle_seconds,
+        settings.answer_stall_seconds,
     )
 
 

@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 
 from api.fhir_json import refuse_unacceptable, refuse_unreadable_body
 from api.middleware.browsers import options
+from ingest.answer_room import ANSWER_ROOM
 from ingest.keys import ADMISSION, READS, asker_of
 from ingest.once import keyed
 
@@ -113,6 +114,7 @@ def _edge(row: Route) -> Handler:
     media_types, negotiates = row.body, row.negotiates
     takes_room = pushes or (row.group is Group.ADMIN and row.body is not None)
     # A document is sent as it is read, and may take long.
+    answers = row.group in (Group.READ, Group.SEARCH)
     reads = row.group is Group.READ and row.name not in STREAMED
 
     async def edge(request: web.Request) -> web.StreamResponse:
@@ -120,6 +122,8 @@ def _edge(row: Route) -> Handler:
             refuse_unacceptable(request)
         if media_types is not None:
             refuse_unreadable_body(request, media_types)
+        if answers:
+            request.app[ANSWER_ROOM].check(asker_of(request))
         if reads:
             async with request.app[READS].turn(asker_of(request)):
                 return await handler(request)

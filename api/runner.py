@@ -47,12 +47,15 @@ LINGER_SECONDS: Final = 1.0
 class _Connection(web.RequestHandler):
     """A connection of aiohttp's: refusals are OperationOutcomes, and nobody is waited for without end."""
 
-    __slots__ = ("_connections", "_deadline", "address")
+    __slots__ = ("_connections", "_deadline", "_stalled", "_wire", "address")
 
     def __init__(self, manager: _Server, **kwargs: Any) -> None:  # noqa: ANN401 -- aiohttp's own
         super().__init__(manager, **kwargs)
         self._connections = manager.admitted
         self._deadline: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._wire: asyncio.Transport | None = None
+        """The transport, also when aiohttp has let it go and something is left to send."""
         self.address = ""
 
     # --- how long and how many
@@ -78,13 +81,40 @@ class _Connection(web.RequestHandler):
             transport.abort()
             return
         super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- of a TCP server
+        self._wire = transport
+        transport.set_write_buffer_limits(high=0)  # Paused while anything is left to send.
         self._await_head()
 
     @override
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.forget(self)
         self._head_is_there()
+        self._moves()
+        self._wire = None
         super().connection_lost(exc)
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self._loop.call_later(self._connections.limits.stall_seconds, self._cut)
+
+    @override
+    def resume_writing(self) -> None:
+        self._moves()
+        super().resume_writing()
+
+    def _moves(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _cut(self) -> None:
+        """End a connection that takes nothing of what was sent, also when it is closing."""
+        self._stalled = None
+        if self._wire is not None:
+            LOG.info("a client does not read its answer")
+            self._wire.abort()
 
     @override
     def data_received(self, data: bytes) -> None:

@@ -116,6 +116,13 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     """Most parameters of one search; each one costs the planner and the database."""
     values_max: int = Field(default=300, ge=1)
     """Most values of one parameter (`a,b,c`); they become one `$in`."""
+    answers_bytes_max: int = Field(default=128_000_000, ge=32_000_000)
+    """Bytes of large answers (above 64 KiB) that are being read by their clients, all together, in memory;
+    past it a read or search is refused with 503, past a share of it (`client_share`) with 429."""
+    answer_stall_seconds: float = Field(default=30.0, gt=0, le=3_600)
+    """How long a client may take nothing of what was sent to it; then its connection is cut."""
+    answer_rate_min: int = Field(default=32_768, ge=1)
+    """Bytes a second at which a large answer must be taken on the whole, beyond `answer_stall_seconds`."""
     page_token_seconds: int = Field(default=86_400, ge=1)
     """How long a page link works; past it 410, and the client starts over."""
     token_days_default: int = Field(default=30, ge=1, le=3_650)

@@ -46,21 +46,24 @@ _IN_A_ROW: Final = 8
 """Entries made ready before others get a turn of the event loop: about a millisecond."""
 
 
-async def answers(
-    to: Pusher,
-    entries: Sequence[BundleEntry],
-    *,
-    name: str,
-    search: Search | None,
-    reads: Gate | None = None,
-) -> list[dict[str, Any]]:
-    """Each entry of a batch on its own. `name` is the same when the batch is sent again.
+class Reading(NamedTuple):
+    """What a batch needs beside the store for its searches and reads."""
 
-    `reads` has the places for its reads and searches, which others need too.
-    """
+    search: Search | None = None
+    """None: it answers none."""
+    places: Gate | None = None
+    """For its reads, which others need too."""
+    hold: Callable[[int], None] = lambda _: None
+    """Takes room for what an entry came to; raises ServiceError when there is none."""
+
+
+async def answers(
+    to: Pusher, entries: Sequence[BundleEntry], *, name: str, reading: Reading
+) -> list[dict[str, Any]]:
+    """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
     done: dict[int, Answer] = {}
-    turn = asyncio.Semaphore(_READ_TOGETHER)
-    within = _Within(search, AnswerBudget(to.limits.bytes_max), turn, reads)
+    budget = AnswerBudget(to.limits.bytes_max, hold=reading.hold)
+    within = _Within(reading, budget, asyncio.Semaphore(_READ_TOGETHER))
     for phase in (*_PHASES, None):
         mine = [
             number
@@ -159,10 +162,9 @@ def _id_of(to: Pusher, name: str) -> str:
 class _Within(NamedTuple):
     """What the entries of a batch share."""
 
-    search: Search | None
+    reading: Reading
     budget: AnswerBudget
-    reading: asyncio.Semaphore
-    reads: Gate | None
+    together: asyncio.Semaphore
 
 
 async def _answer(to: Pusher, entry: BundleEntry, name: str, within: _Within) -> Answer:
@@ -170,7 +172,7 @@ async def _answer(to: Pusher, entry: BundleEntry, name: str, within: _Within) ->
     try:
         if method_of(entry) not in READING:
             return await _interact(to, entry, name)
-        async with within.reading:
+        async with within.together:
             return await _read_or_search(to, entry, within)
     except ServiceError as error:
         return _refused(to, error)
@@ -184,16 +186,17 @@ def _refused(to: Pusher, error: ServiceError) -> ServiceError:
 async def _read_or_search(to: Pusher, entry: BundleEntry, within: _Within) -> dict[str, Any]:
     asked, budget = interaction(entry, base=to.base, strict=to.strict), within.budget
     budget.check()
-    if asked.id is None and within.search is not None:
+    search, places, _ = within.reading
+    if asked.id is None and search is not None:
         push.check_scope(to.caller, asked.type, "s")
-        searchset = await within.search(asked.type, asked.query or "", budget.left)
+        searchset = await search(asked.type, asked.query or "", budget.left)
         budget.spend(len(searchset))
         return replies.entry_of_search(searchset)
     push.check_scope(to.caller, asked.type, LETTERS[asked.method])
     if asked.id is None:
         raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
     modified_since = since(asked.if_modified_since)
-    place = within.reads and within.reads.turn(Asker(str(to.tenant), to.caller.client))
+    place = places and places.turn(Asker(str(to.tenant), to.caller.client))
     async with place or nullcontext():
         found = await _found(to, ResourceKey(asked.type, asked.id), asked.version)
     if has_it(found, none_match=asked.if_none_match, modified_since=modified_since):

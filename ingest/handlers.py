@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import hdrs, web
 
 from ingest import batches, conditional, delivery, patch, push, replies
+from ingest.answer_room import hold
 from ingest.attachments import may_hold_documents
 from ingest.body import body_of
 from ingest.bundles import READING, entries_of, misplaced
@@ -278,10 +279,10 @@ def _transacted(entries: Sequence[dict[str, Any]]) -> web.Response:
 
 async def _batch(request: web.Request, to: Pusher, entries: Sequence[BundleEntry]) -> web.StreamResponse:
     slot = await bundle_slot(request)
-    search = partial(request.app[SEARCH], request)
-    answered = await batches.answers(
-        to, entries, name=f"{slot.client} {slot.name}", search=search, reads=request.app[READS]
+    reading = batches.Reading(
+        partial(request.app[SEARCH], request), request.app[READS], partial(hold, request)
     )
+    answered = await batches.answers(to, entries, name=f"{slot.client} {slot.name}", reading=reading)
     return replies.fhir_json(replies.response_bundle("batch-response", answered))
 
 
@@ -295,4 +296,4 @@ async def answer_bundle(to: Pusher, bundle: JsonObject, *, name: str) -> list[di
 
         return await to.store.atomically(work)
     entries = entries_of(bundle, entries_max=to.settings.bundle_entries_max, apart=True)
-    return await batches.answers(to, entries, name=name, search=None)
+    return await batches.answers(to, entries, name=name, reading=batches.Reading())

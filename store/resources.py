@@ -202,6 +202,11 @@ class Page:
     as_of: Moment | None = None
     """The moment that the other pages show as well; None when the store no longer remembers it."""
 
+    @property
+    def size(self) -> int:
+        """Bytes of all resources on it."""
+        return sum([len(raw) for _, raw in self.entries]) + sum([len(raw) for _, raw in self.included])
+
 
 @dataclass(frozen=True, slots=True)
 class HistoryQuery:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Final
@@ -14,6 +15,8 @@ from api.search.explanation import EXPLAIN, wish
 from api.search.page_token import follow, refuse_older
 from api.search.preferences import wants_strict
 from api.search.raw import TEXT_MAX, pairs_of, pairs_of_form
+from api.search.subset import is_trimmed
+from ingest.answer_room import SMALL_BYTES
 from ingest.body import body_of
 from ingest.keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.replies import fhir_json
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from store.search.parse import Pair
     from store.tenancy import TenantSettings
 
+JOINED_BYTES: Final = 1_000_000
+"""Bytes of a page that are put together on the event loop."""
 _UNBOUNDED: Final = Issue(
     "required",
     "the search must name its patient: `patient`, `subject`, `patient.identifier`, `subject.identifier`,"
@@ -104,7 +109,11 @@ async def _searchset(
         explains,
         request[PRINCIPAL].client,
     )
-    return bundle(asker, await ask(asker, search))
+    answer = await ask(asker, search)
+    # What is cut down is parsed; else it is only joined.
+    if answer.page.size > (SMALL_BYTES if is_trimmed(search.query) else JOINED_BYTES):
+        return await asyncio.to_thread(bundle, asker, answer)
+    return bundle(asker, answer)
 
 
 def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair], context: Context) -> Search:

@@ -186,9 +186,14 @@ ELEMENTS: Final[Mapping[str, _Elements]] = {
 which R4 allows; only `_summary=data` cuts them."""
 
 
+def is_trimmed(query: SearchQuery) -> bool:
+    """Whether a search asks for less than the resources as they are."""
+    return query.summary is not Summary.FALSE or bool(query.elements)
+
+
 def trim(page: Page, query: SearchQuery) -> Page:
     """The page cut down as the query asks; `_elements` speaks of the matches alone."""
-    if query.summary is Summary.FALSE and not query.elements:
+    if not is_trimmed(query):
         return page
     return replace(
         page,

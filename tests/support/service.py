@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from multidict import CIMultiDictProxy
 
+    from api.connections import Limits
     from store.access import AccessStore
     from store.resources import ResourceStore
     from store.retention.policy import Policy
@@ -264,6 +265,7 @@ async def opened_service(
     *,
     clock: Clock | None = None,
     search_scope: SearchScope = SearchScope.PATIENT,
+    limits: Limits | None = None,
     **changed: Any,
 ) -> AsyncIterator[Service]:
     """The application with a new tenant; `changed` are settings."""
@@ -275,6 +277,6 @@ async def opened_service(
         open_stores=lambda metrics: opened(chosen, uri=uri, clock=ticking, metrics=metrics),
         clock=ticking,
     )
-    async with TestClient(Server(app)) as client:
+    async with TestClient(Server(app, limits=limits)) as client:
         nobody = Service(client, ticking, Tenant("nobody", "Development"))
         yield await nobody.new_tenant(search_scope=search_scope)
