@@ -68,7 +68,7 @@ def parse_tenant(text: str) -> Tenant:
     if environment not in ENVIRONMENTS:
         names = ", ".join(ENVIRONMENTS)
         message = (
-            f"the environment of a tenant is one of {names}, in this case{near(environment, ENVIRONMENTS)}"
+            f"the environment of a tenant is one of {names} (case-sensitive){near(environment, ENVIRONMENTS)}"
         )
         raise ValueError(message)
     return Tenant(organization, environment)

@@ -41,7 +41,7 @@ class Doorkeeper:
 
     async def principal(self, authorization: str | None) -> Principal:
         """Who an `Authorization` header stands for. Raises ServiceError `unauthenticated`."""
-        if authorization is None:
+        if not authorization:
             raise _refusal(
                 "A bearer token is needed, `Authorization: Bearer …`; `dod token issue` makes one."
             )
