@@ -1,0 +1,80 @@
+"""`dod` for shell scripts, many times over: a process that has it loaded forks for each.
+
+As a script, `quick_dod.py SOCKET` is that process, and `quick_dod.py SOCKET WORD…` a command. Its files,
+folder, environment, exit code and signals are as if it ran by itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import sys
+
+LONGEST = 1_000_000
+
+
+def served(path: str) -> None:
+    """Take commands until killed."""
+    import importlib  # noqa: PLC0415 -- a command must start quickly
+
+    for name in ("cli", "serve", "database", "load_command", "search_command", "settings_list"):
+        importlib.import_module(f"api.{name}")
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(path)
+        listening.listen(16)
+        signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+        print("ready", flush=True)  # noqa: T201 -- to whoever started it
+        while True:
+            connection, _ = listening.accept()
+            if os.fork() == 0:
+                listening.close()
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                _run(connection)
+            connection.close()
+
+
+def _run(connection: socket.socket) -> None:
+    said, files, _, _ = socket.recv_fds(connection, LONGEST, 3)
+    words, folder, environment = json.loads(said)
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update(environment)
+    connection.send(b"%d\n" % os.getpid())
+    sys.argv = ["dod", *words]
+    code = 1
+    try:
+        sys.modules["api.cli"].main()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
+    except BaseException:  # noqa: BLE001 -- as the interpreter does at the end of a program
+        sys.excepthook(*sys.exc_info())
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        connection.send(b"%d\n" % code)
+        os._exit(code)
+
+
+def asked(path: str, words: list[str]) -> int:
+    """Have one command run; its exit code."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(path)
+        said = json.dumps([words, os.getcwd(), dict(os.environ)]).encode()  # noqa: PTH109
+        socket.send_fds(connection, [said], [0, 1, 2])
+        with connection.makefile() as answers:
+            pid = int(answers.readline())
+            for one in (signal.SIGTERM, signal.SIGINT):
+                signal.signal(one, lambda number, _: os.kill(pid, number))
+            return int(answers.readline() or 1)
+
+
+if __name__ == "__main__":
+    _, at, *arguments = sys.argv
+    if arguments:
+        sys.exit(asked(at, arguments))
+    served(at)
