@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiohttp import hdrs, web
 
-from api.fhir_json import PATCH_BODIES
+from api.fhir_json import PATCH_FORMATS
 from api.keys import SETTINGS
 from api.openapi import document
 from api.routing import ROLES, ROWS
@@ -76,7 +76,7 @@ def statement(base: str) -> bytes:
             "implementation": {"description": "Diagnostic results, pushed and queried", "url": base},
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "json"],
-            "patchFormat": sorted(PATCH_BODIES),
+            "patchFormat": sorted(PATCH_FORMATS),
             "rest": [_rest()],
         }
     )

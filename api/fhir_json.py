@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 FHIR_BODIES: Final = frozenset({"application/fhir+json", "application/json"})
 FORM_BODIES: Final = frozenset({"application/x-www-form-urlencoded"})
-PATCH_BODIES: Final = frozenset({"application/json-patch+json"})
+PATCH_FORMATS: Final = frozenset({"application/json-patch+json", "application/merge-patch+json"})
+PATCH_BODIES: Final = PATCH_FORMATS | {"application/json"}
+"""Some clients do not tell which one of them theirs is."""
 _OTHER_BODIES: Final[Mapping[frozenset[str], str]] = {
     FORM_BODIES: " A search by POST is a form: `name=value&…`.",
     PATCH_BODIES: " FHIRPath Patch and XML Patch are not offered.",

@@ -132,6 +132,7 @@ _SCHEMAS: Final[Mapping[str, Json]] = {
     "Document": {},
     "Text": {"type": "string"},
     "Patch": _PATCH,
+    "MergePatch": {"type": "object"},
     "Resource": {
         "type": "object",
         "required": ["resourceType"],
@@ -277,9 +278,16 @@ def _body(media_types: frozenset[str], resource_type: ResourceType | None) -> Js
         text = {"type": "array", "items": {"type": "string"}}
         schema: Json = {"type": "object", "properties": dict.fromkeys(_names(resource_type), text)}
         return {"content": {media: {"schema": schema} for media in sorted(FORM_BODIES)}}
-    schema_name = "Patch" if media_types == PATCH_BODIES else "Resource"
-    content = {media: _content(media, schema_name)[media] for media in sorted(media_types)}
+    bodies = _PATCHES if media_types == PATCH_BODIES else {}
+    content = {media: _content(media, bodies.get(media, "Resource"))[media] for media in sorted(media_types)}
     return {"required": True, "content": content}
+
+
+_PATCHES: Final = {
+    "application/json-patch+json": "Patch",
+    "application/merge-patch+json": "MergePatch",
+    "application/json": "MergePatch",
+}
 
 
 def _content(media_type: str, schema: str) -> Json:

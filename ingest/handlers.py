@@ -194,10 +194,16 @@ async def delete_where(request: web.Request) -> web.StreamResponse:
     return replies.deleted(gone, prefer=_prefer(request))
 
 
+async def _operations(request: web.Request) -> tuple[patch.Operation, ...]:
+    """The patch that is the body."""
+    read = patch.read if request.content_type == patch.FORMAT else patch.read_any
+    return read(decode_any(await body_of(request)))
+
+
 async def patch_one(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}/{id}."""
     to = _pusher(request)
-    operations = patch.read(decode_any(await body_of(request)))
+    operations = await _operations(request)
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     version = if_match(request.headers.get(hdrs.IF_MATCH))
     done = await conditional.patch_one(to, key, operations, only_version=version)
@@ -207,7 +213,7 @@ async def patch_one(request: web.Request) -> web.StreamResponse:
 async def patch_where(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}?criteria."""
     to = _pusher(request)
-    operations = patch.read(decode_any(await body_of(request)))
+    operations = await _operations(request)
     resource_type, criteria = request.match_info["type"], request.rel_url.raw_query_string
     version = if_match(request.headers.get(hdrs.IF_MATCH))
     done = await conditional.patch_where(to, resource_type, criteria, operations, only_version=version)

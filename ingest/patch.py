@@ -1,4 +1,5 @@
-"""JSON Patch (RFC 6902) on decoded resources: numbers keep their digits, nothing is changed in place.
+"""JSON Patch (RFC 6902) and JSON Merge Patch (RFC 7386) on decoded resources: numbers keep their digits,
+nothing is changed in place.
 
 Pure. A patch that is malformed is 400; one that does not fit the resource as it is (a path that is not
 there, a `test` that fails) is 409, as RFC 5789 section 2.2 has it. https://hl7.org/fhir/R4/http.html#patch
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 FORMAT: Final = "application/json-patch+json"
 """https://www.rfc-editor.org/rfc/rfc6902#section-6"""
+MERGE_FORMAT: Final = "application/merge-patch+json"
+"""https://www.rfc-editor.org/rfc/rfc7386#section-4"""
 OPERATIONS_MAX: Final = 1_000
 DEPTH_MAX: Final = 200
 """Steps of a pointer: deeper JSON is not stored."""
@@ -66,6 +69,21 @@ def read(patch: Json) -> tuple[Operation, ...]:
     return tuple(operations)
 
 
+def read_any(patch: Json) -> tuple[Operation, ...]:
+    """The same for clients that do not tell of which format it is, as fhirpy: an object is a merge patch.
+
+    Raises ServiceError `incorrect` for a FHIRPath Patch, which is an object too.
+    """
+    if not isinstance(patch, dict):
+        return read(patch)
+    if patch.get("resourceType") == "Parameters":
+        issue = Issue(
+            "not-supported", "a FHIRPath Patch is not offered: send a JSON Patch", ("resourceType",)
+        )
+        raise ServiceError(Category.UNSUPPORTED, issue)
+    return (Operation(_MERGE, (), patch),)
+
+
 def carried(binary: JsonObject | None, where: str) -> tuple[Operation, ...]:
     """The patch that an entry of a Bundle holds, as the data of a Binary. `where` is the place of that."""
     return read(decode_any(document(binary, where)))
@@ -91,8 +109,8 @@ def _operation(one: Json, number: int) -> Operation:
     if not isinstance(one, dict):
         raise ValueError("must be an object")  # noqa: TRY004 -- becomes an issue like the others
     op = one.get("op")
-    if not isinstance(op, str) or op not in _APPLY:
-        raise ValueError(f"`op` is one of {', '.join(_APPLY)}")
+    if not isinstance(op, str) or op not in _OPERATIONS:
+        raise ValueError(f"`op` is one of {', '.join(_OPERATIONS)}")
     if op in ("add", "replace", "test") and "value" not in one:
         raise ValueError("`value` is missing")
     source: Pointer = ()
@@ -172,7 +190,24 @@ def _test(whole: Json, operation: Operation) -> Json:
     return whole
 
 
-_APPLY: Final[Mapping[str, Callable[[Json, Operation], Json]]] = {
+def _merge(whole: Json, operation: Operation) -> Json:
+    return _merged(whole, operation.value)
+
+
+def _merged(before: Json, change: Json) -> Json:
+    """Members replace those of their name, objects are merged, null removes; lists are replaced whole."""
+    if not isinstance(change, dict):
+        return change
+    there = before if isinstance(before, dict) else {}
+    done = {name: value for name, value in there.items() if name not in change or change[name] is not None}
+    for name, value in change.items():
+        if value is not None:
+            done[name] = _merged(there.get(name), value)
+    return done
+
+
+_MERGE: Final = "merge"
+_OPERATIONS: Final[Mapping[str, Callable[[Json, Operation], Json]]] = {
     "add": _add,
     "remove": _remove,
     "replace": _replace,
@@ -180,6 +215,8 @@ _APPLY: Final[Mapping[str, Callable[[Json, Operation], Json]]] = {
     "copy": _copy,
     "test": _test,
 }
+_APPLY: Final = {**_OPERATIONS, _MERGE: _merge}
+"""What a patch document may ask for, and what stands for a merge patch."""
 
 
 def _at(whole: Json, path: Pointer) -> Json:

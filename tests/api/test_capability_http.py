@@ -94,7 +94,7 @@ async def test_every_interaction_of_a_report_is_served(service: Service) -> None
 
 async def test_conditional_writes_are_as_it_says(service: Service) -> None:
     body = await statement(service)
-    assert body["patchFormat"] == ["application/json-patch+json"]
+    assert body["patchFormat"] == ["application/json-patch+json", "application/merge-patch+json"]
     [rest] = body["rest"]
     [row] = [row for row in rest["resource"] if row["type"] == "DiagnosticReport"]
     assert (row["conditionalCreate"], row["conditionalUpdate"], row["conditionalDelete"]) == (
