@@ -12,10 +12,12 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiohttp import hdrs, web
 
+from api import us_core
 from api.fhir_json import PATCH_FORMATS
 from api.keys import SETTINGS
 from api.openapi import document
 from api.routing import ROLES, ROWS
+from api.us_core import profiles_of
 from api.version import VERSION
 from ingest.keys import base_of
 from ingest.replies import FHIR_JSON
@@ -72,6 +74,7 @@ def statement(base: str) -> bytes:
             "date": RELEASED,
             "publisher": "Data on demand",
             "kind": "instance",
+            "instantiates": [us_core.SERVER],
             "software": {"name": "data on demand", "version": VERSION},
             "implementation": {"description": "Diagnostic results, pushed and queried", "url": base},
             "fhirVersion": "4.0.1",
@@ -107,8 +110,10 @@ def _rest() -> dict[str, Any]:
 
 def _resource(row: ResourceType) -> dict[str, Any]:
     kept = row.name not in UNKEPT
+    profiles = profiles_of(row)
     return {
         "type": row.name,
+        **({"supportedProfile": profiles} if profiles else {}),
         "interaction": [{"code": code} for code in _INTERACTIONS if kept or code not in _KEEPING],
         "versioning": "versioned-update",
         "readHistory": True,

@@ -253,3 +253,46 @@ async def test_patients_of_the_data_folder(service: Service) -> None:
     assert reports
     asked = await battery(service, stored)
     print(f"{len(reports)} reports, {asked} searches, refused: {refused}")  # noqa: T201 -- an extra run's result
+
+
+async def test_what_is_declared_of_us_core_is_served(service: Service) -> None:
+    """Each type with profiles takes the searches that US Core asks of it, and answers a read and a vread."""
+    statement = (await service.get("metadata")).body
+    assert statement["instantiates"] == ["http://hl7.org/fhir/us/core/CapabilityStatement/us-core-server"]
+    declared = {row["type"]: row for row in statement["rest"][0]["resource"] if "supportedProfile" in row}
+    assert {"Patient", "DiagnosticReport", "Observation", "Organization", "Practitioner"} <= declared.keys()
+    assert f"{PROFILES}lab" in declared["DiagnosticReport"]["supportedProfile"]
+    assert "DocumentReference" not in declared
+    values = {"date": "ge2020", "reference": "Patient/p1", "token": "x", "string": "x"}
+    for name, row in declared.items():
+        asked = {one["name"]: values[one["type"]] for one in row["searchParam"] if one["name"] in SHALL[name]}
+        assert asked.keys() == {*SHALL[name]}, name
+        bounds = {} if {"patient", "_id"} & asked.keys() else {"_id": "x"}
+        answer = await service.search(list({**asked, **bounds}.items()), type=name, prefer="handling=strict")
+        assert (answer.status, answer.body["type"]) == (200, "searchset"), answer.text
+        assert {"read", "vread", "search-type"} <= {one["code"] for one in row["interaction"]}
+
+
+SHALL: Final = {
+    "AllergyIntolerance": ["patient"],
+    "CarePlan": ["patient", "category"],
+    "CareTeam": ["patient", "status"],
+    "Condition": ["patient", "category"],
+    "Device": ["patient"],
+    "DiagnosticReport": ["patient", "category", "code", "date"],
+    "Encounter": ["_id", "patient", "date"],
+    "Immunization": ["patient"],
+    "Location": ["name", "address"],
+    "MedicationRequest": ["patient", "intent", "status"],
+    "Observation": ["patient", "category", "code", "date"],
+    "Organization": ["name", "address"],
+    "Patient": ["_id", "identifier", "name", "birthdate", "gender"],
+    "Practitioner": ["_id", "identifier", "name"],
+    "PractitionerRole": ["practitioner", "specialty"],
+    "Procedure": ["patient", "date"],
+    "Provenance": ["target"],
+    "RelatedPerson": ["_id"],
+    "ServiceRequest": ["_id", "patient", "category", "code", "authored"],
+    "Specimen": ["_id"],
+}
+"""What US Core 6.1 says a server SHALL search by, alone or in its combinations."""
