@@ -31,6 +31,7 @@ async def create_tenant(  # noqa: PLR0913 (all but the first keyword-only, one p
     search_scope: SearchScope | None = None,
     handling: Handling | None = None,
     retain_days: int | None = None,
+    stable_sources: Sequence[str] = (),
 ) -> str:
     """Create the tenant, or change what is given; says what was done. Safe to repeat."""
     before = await access.tenant(tenant)
@@ -39,6 +40,9 @@ async def create_tenant(  # noqa: PLR0913 (all but the first keyword-only, one p
         after = replace(after, search_scope=search_scope)
     if handling is not None:
         after = replace(after, handling=handling)
+    if stable_sources:
+        named = frozenset(stable_sources) - {""}
+        after = replace(after, stable_sources=named)
     # Before the tenant is there: nothing is ever pushed to it that would stay without end.
     retained = retain_days is not None and await _retain(policies, tenant, retain_days, now)
     if after == before:

@@ -24,7 +24,7 @@ from api.auth.principal import Principal
 from api.keys import DEAD_LETTERS, REFUSAL_METRICS, REQUEST_ID
 from api.routing import ROWS, Group
 from ingest.body import body_of
-from ingest.identity import stable_id
+from ingest.ids import stable_id
 from ingest.keys import CLOCK, IDENTITY_SECRET, PRINCIPAL, REPLAY, TENANT
 from ingest.outcome import STATUS, issue_of_status, issues_of
 from ingest.refusals import Replay

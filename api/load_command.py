@@ -109,6 +109,7 @@ async def _pusher(stores: Stores, settings: Settings, request: Request, whose: T
         limits=limits_of(settings),
         metrics=IngestMetrics(CollectorRegistry()),
         strict=(whose.handling or settings.validation) == "strict",
+        stable_sources=whose.stable_sources,
     )
 
 

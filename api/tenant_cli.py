@@ -41,6 +41,14 @@ def tenant_create(
         int | None,
         typer.Option(min=1, max=36_500, help="Forget what is pushed after so many days [kept without end]."),
     ] = None,
+    stable_source: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ENDPOINT",
+            help="A source (`MessageHeader.source.endpoint`) that never uses an id again for another thing:"
+            " references to what it sent before are found. May be repeated; an empty one takes all back.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
     config: Config = None,
@@ -61,6 +69,7 @@ def tenant_create(
                 search_scope=search_scope,
                 handling=handling,
                 retain_days=retain_days,
+                stable_sources=stable_source or (),
             )
             for tenant in tenants
         ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ingest import conditional, patch, push, replies
 from ingest.answer_budget import AnswerBudget
 from ingest.bundles import READING, interaction
-from ingest.identity import stable_id
+from ingest.ids import stable_id
 from ingest.preconditions import has_it, if_match, if_none_match, since
 from ingest.transact import LETTERS
 from store.attachments import references_to_files

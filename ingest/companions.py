@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from ingest.push import Pusher
-    from store.resources import Prepared, PutResult, Released, SourceTime
+    from store.resources import Gone, Prepared, PutResult, Released, SourceTime
 
 COMPANION_TYPES: Final = frozenset({"Observation", "Media"})
 _POINTERS: Final[Mapping[str, tuple[Path, ...]]] = {
@@ -46,15 +46,21 @@ class Settled:
 
 
 async def settle(
-    to: Pusher, sent: Sequence[Prepared], results: Mapping[ResourceKey, PutResult], *, sourced: SourceTime
+    to: Pusher,
+    sent: Sequence[Prepared],
+    results: Mapping[ResourceKey, PutResult],
+    *,
+    sourced: SourceTime,
+    gone: Sequence[Gone] = (),
 ) -> Settled:
     """Take away what nothing current refers to any more, bring back what something has come to refer to.
 
-    What was stored already is looked at again: its first sender may have died before this.
+    What was stored already is looked at again: its first sender may have died before this. `gone` are reports
+    that were deleted for this message: what they referred to leaves, too.
     """
     done, told = Settled(), {one.key: one.digest for one in sent}
     alone = not any(one.companion for one in sent)
-    because = await _left_behind(to, results)
+    because = await _left_behind(to, results) | await _left_by(to, gone)
     left = set(because)
     wanted = {key for key in results if key.type in COMPANION_TYPES}
     for turn in range(_ROUNDS_MAX):
@@ -97,6 +103,14 @@ async def _left_behind(
     for key, before in preceding.items():
         because |= dict.fromkeys(companions(before, to.base) - companions(others[key], to.base), key)
     return because
+
+
+async def _left_by(to: Pusher, gone: Sequence[Gone]) -> dict[ResourceKey, ResourceKey]:
+    """What deleted reports referred to, each with its report."""
+    if not gone:
+        return {}
+    before = await to.store.preceding(to.tenant, {one.key: one.version for one in gone})
+    return {there: key for key, stored in before.items() for there in companions(stored, to.base)}
 
 
 async def _retire(

@@ -13,7 +13,7 @@ from urllib.parse import parse_qsl
 
 from ingest.bundles import relative
 from ingest.decode import glance
-from ingest.identity import stable_id
+from ingest.ids import stable_id
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime, parse, to_datetime
 from store.fhir.issues import Issue

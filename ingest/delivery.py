@@ -7,31 +7,61 @@ be kept, the message is refused. Strict: any deviation refuses the message, with
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest import filing
 from ingest.bundles import BundleEntry, at_entry
 from ingest.companions import COMPANION_TYPES, settle
-from ingest.messages import MAIN, place, read_message
+from ingest.identity.decisions import TEXTS, Finding
+from ingest.messages import MAIN, read_message
+from ingest.planning import UNRESOLVED, faults, planner, refuse_lost_patient
 from ingest.prepare import Ready, prepare
 from ingest.push import Pushed, check_scope
 from ingest.source_time import message_time, source_time
 from ingest.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.resources import Outcome, ResourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
+    from ingest.identity.plan import Entry, Placement, Planned
     from ingest.messages import Message
     from ingest.push import Pusher
+    from store.attachments import NewFile
     from store.fhir.datatypes import JsonObject
-    from store.resources import PutResult, ResourceKey
+    from store.resources import Gone, Prepared, PutResult
 
 Delivered: TypeAlias = "Pushed | ServiceError"
 """What became of one entry."""
 _GENERAL: Final = "$process-message"
+_DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
+"""Types of which a race may make two: who they are is decided by what is stored."""
+_DECISIONS_MAX: Final = 4
+"""Looks behind a write; each further one takes another sender who was faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The entries of a message, prepared as a plan says."""
+
+    entries: tuple[Ready | ServiceError, ...]
+    """Each ready, or why it cannot be kept."""
+    unique: Mapping[ResourceKey, Prepared]
+    """All that is to be stored, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The effect of a plan in the store."""
+
+    taken: _Taken
+    results: Mapping[ResourceKey, PutResult]
+    retired: Counter[ResourceKey]
+    """Companions that left the current data, by the entry that let go of them."""
 
 
 async def message(
@@ -51,32 +81,93 @@ async def message(
         strict=strict,
     )
     for entry in read.entries:
-        check_scope(to.caller, str(entry.resource["resourceType"]), "cu")
-    known = await to.store.identified(to.tenant, read.identifiers)
-    placed = place(read, to.tenant, known=known, secret=to.secret)
-    taken = _prepared(to, read, placed, strict=strict)
-    dated = _dated(to, filed.resource, read, taken)
-    # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
-    unique = {ready.prepared.key: ready.prepared for ready in dated if isinstance(ready, Ready)}
-    ordered = sorted(unique.values(), key=lambda one: one.key.type == "DiagnosticReport")
-    results = {result.stored.key: result for result in await filing.put(to, ordered, filed.files)}
-    latest = max((one.sourced for one in ordered), default="")
-    settled = await settle(to, ordered, results, sourced=latest)
-    results |= settled.back
-    gone = Counter(settled.gone.values())
-    dated = await _letters(to, placed, dated)
+        check_scope(to.caller, entry.type, "cu")
+    planning = planner(to, read, _sourced(to, filed.resource, read))
+    planned = await planning.plan()
+    issues = [*read.issues, *(faults(planned) if strict else ())]
+    taken = _prepared(to, read, planning.read.entries, planned, issues=issues, strict=strict)
+    done = await _store(to, planned, taken, filed.files)
+    for _ in range(_DECISIONS_MAX):
+        if not _is_open(planned):
+            break
+        # Who is who was decided by what was there; whoever writes looks afterwards who else was faster.
+        again = await planning.plan()
+        if again.ids == planned.ids and not again.kin and not again.leaving:
+            break
+        taken = _prepared(to, read, planning.read.entries, again, issues=(), strict=strict)
+        before, done = done, await _store(to, again, taken, (), before=done)
+        await _withdraw(to, before, done)
+        planned = again
+    refused = await _letters(to, planned.placements, done.taken.entries)
     envelope = (*read.tolerances, *filed.tolerances)
-    return [_delivered(to, one, results, gone, envelope if n == 0 else ()) for n, one in enumerate(dated)]
+    return [
+        _delivered(to, one, done, placement, envelope if n == 0 else ())
+        for n, (one, placement) in enumerate(zip(refused, planned.placements, strict=True))
+    ]
+
+
+def _is_open(planned: Planned) -> bool:
+    """Whether somebody else may have decided otherwise at the same time: there is something new."""
+    return any(
+        one.choice.known is None and (one.facts.numbers or one.key.type == MAIN[0])
+        for one in planned.placements
+        if one.key.type in _DECIDED
+    )
+
+
+async def _store(
+    to: Pusher, planned: Planned, taken: _Taken, files: Sequence[NewFile], *, before: _Done | None = None
+) -> _Done:
+    """Write what a plan says; what an earlier plan of the same message wrote already is not written again."""
+    written = before.taken.unique if before else {}
+    new = [
+        one for key, one in taken.unique.items() if key not in written or written[key].digest != one.digest
+    ]
+    # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
+    ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
+    results = {result.stored.key: result for result in await filing.put(to, ordered, files)}
+    for group in planned.kin:
+        await to.store.relate(to.tenant, group)
+    gone = await _unite(to, planned)
+    latest = max((one.sourced for one in taken.unique.values()), default="")
+    settled = await settle(to, ordered, results, sourced=latest, gone=gone)
+    results |= settled.back
+    retired = Counter(settled.gone.values())
+    if before:
+        results, retired = {**before.results, **results}, before.retired + retired
+    return _Done(taken, results, retired)
+
+
+async def _unite(to: Pusher, planned: Planned) -> list[Gone]:
+    """Take out of the current data what turned out to be another record of a report of this message."""
+    gone = []
+    for one in planned.placements:
+        for other in one.choice.united:
+            deleted = await to.store.delete(to.tenant, other.key, sourced=other.sourced)
+            gone += [deleted] if deleted is not None else []
+    return gone
+
+
+async def _withdraw(to: Pusher, before: _Done, done: _Done) -> None:
+    """Take back what an earlier plan of this message made, and a later one calls by another id."""
+    gone = []
+    for key, prepared in before.taken.unique.items():
+        made = key in before.results and before.results[key].outcome is Outcome.CREATED
+        if made and key not in done.taken.unique and key.type in MAIN and not prepared.companion:
+            deleted = await to.store.delete(to.tenant, key, sourced=prepared.sourced)
+            gone += [deleted] if deleted is not None else []
+    if gone:
+        await settle(to, (), {}, sourced="", gone=gone)
 
 
 async def _letters(
-    to: Pusher, placed: Sequence[tuple[JsonObject, str]], taken: Sequence[Ready | ServiceError]
+    to: Pusher, placed: Sequence[Placement], taken: Sequence[Ready | ServiceError]
 ) -> list[Ready | ServiceError]:
     """With companions that were refused kept as dead letters: updates, under the ids they would have."""
     refused = {n: one for n, one in enumerate(taken) if isinstance(one, ServiceError)}
     if not refused or to.refused is None:
         return list(taken)
-    letters = await to.refused([(_as_update(*placed[n]), error) for n, error in refused.items()])
+    letters = await to.refused([(_as_update(placed[n]), error) for n, error in refused.items()])
     told: dict[int, ServiceError] = {}
     for (n, error), letter in zip(refused.items(), letters, strict=True):
         said = Issue("informational", f"Dead-Letter: {letter}", severity="information")
@@ -84,70 +175,81 @@ async def _letters(
     return [told.get(n, one) for n, one in enumerate(taken)]
 
 
-def _as_update(resource: JsonObject, resource_id: str) -> BundleEntry:
-    url = f"{resource['resourceType']}/{resource_id}"
-    return BundleEntry({**resource, "id": resource_id}, None, {"method": "PUT", "url": url})
+def _as_update(placed: Placement) -> BundleEntry:
+    resource = {**placed.resource, "id": placed.key.id}
+    return BundleEntry(resource, None, {"method": "PUT", "url": str(placed.key)})
 
 
 def _delivered(
     to: Pusher,
     ready: Ready | ServiceError,
-    results: dict[ResourceKey, PutResult],
-    gone: Mapping[ResourceKey, int],
+    done: _Done,
+    placed: Placement,
     envelope: tuple[str, ...],
 ) -> Delivered:
     if isinstance(ready, ServiceError):
         to.metrics.count("refused", ("faulty-companion",))
         return ready
-    result = results[ready.prepared.key]
-    retired = gone.get(ready.prepared.key, 0)
-    text = f"{retired} resources that nothing current refers to any more left the current data."
-    done = Pushed(result, (*envelope, *ready.tolerances), (text,) if retired else (), kept=ready.kept)
-    to.metrics.count(result.outcome.value, done.tolerances)
+    result = done.results[ready.prepared.key]
+    retired = done.retired.get(ready.prepared.key, 0)
+    notes = [f"{retired} resources that nothing current refers to any more left the current data."]
+    findings = [*placed.choice.findings, *([Finding.REFERENCE_UNRESOLVED] if placed.unresolved else [])]
+    said = (*(notes if retired else ()), *(TEXTS[one] for one in findings))
+    told = (*envelope, *ready.tolerances, *((UNRESOLVED,) if placed.unresolved else ()))
+    for finding in findings:
+        to.metrics.decided(finding)
+    to.metrics.count(result.outcome.value, told)
     for _ in range(retired):
         to.metrics.count("retired")
-    return done
+    return Pushed(result, told, said, kept=ready.kept)
 
 
-def _prepared(
-    to: Pusher, read: Message, placed: Sequence[tuple[JsonObject, str]], *, strict: bool
-) -> list[Ready | ServiceError]:
+def _prepared(  # noqa: PLR0913 -- all that a message is
+    to: Pusher,
+    read: Message,
+    entries: Sequence[Entry],
+    planned: Planned,
+    *,
+    issues: Sequence[Issue],
+    strict: bool,
+) -> _Taken:
     """Each entry made ready, or why it cannot be kept. Raises ServiceError when the message is refused."""
     done: list[Ready | ServiceError] = []
-    issues = list(read.issues)
+    unique: dict[ResourceKey, Prepared] = {}
+    found = list(issues)
     refused = bool(issues)
-    for number, (resource, resource_id) in enumerate(placed):
-        main = number in read.main
+    reported = any(one.key.type == MAIN[0] for one in planned.placements)
+    for number, one in enumerate(planned.placements):
         # Faults that do not touch search are borne in a patient too that comes without any result.
-        borne = not main or resource["resourceType"] not in MAIN
+        borne = number not in read.main or one.key.type not in MAIN
+        companion = reported and one.key.type in COMPANION_TYPES
         try:
-            refuse_subset(resource)
-            done.append(prepare(resource, resource_id, base=to.base, companion=borne, strict=strict))
+            refuse_subset(one.resource)
+            refuse_lost_patient(planned, number)
+            for resource_id in (*one.choice.also, one.key.id):
+                ready = prepare(
+                    one.resource, resource_id, base=to.base, companion=borne, strict=strict, facts=one.facts
+                )
+                prepared = replace(ready.prepared, sourced=entries[number].sourced, companion=companion)
+                unique[prepared.key] = prepared
         except ServiceError as error:
-            found = [at_entry(issue, number) for issue in error.issues]
-            issues += found
+            told = [at_entry(issue, number) for issue in error.issues]
+            found += told
             refused = refused or strict
-            done.append(ServiceError(error.category, *found))
+            done.append(ServiceError(error.category, *told))
+        else:
+            done.append(ready._replace(prepared=prepared))
     # Without any of what it is about, the rest would be companions of nothing.
     if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
-        raise ServiceError(Category.UNPROCESSABLE, *issues)
-    return done
+        raise ServiceError(Category.UNPROCESSABLE, *found)
+    return _Taken(tuple(done), unique)
 
 
-def _dated(
-    to: Pusher, bundle: JsonObject, read: Message, taken: Sequence[Ready | ServiceError]
-) -> list[Ready | ServiceError]:
-    """With the source's time, and whether each came along with a report."""
+def _sourced(to: Pusher, bundle: JsonObject, read: Message) -> list[Entry]:
+    """The entries with the source's time."""
     first = read.entries[0].resource
     header = first if first.get("resourceType") == "MessageHeader" else None
     made, now = message_time(bundle, header), to.clock()
-    reported = any(one.resource.get("resourceType") == MAIN[0] for one in read.entries)
-    dated: list[Ready | ServiceError] = []
-    for entry, ready in zip(read.entries, taken, strict=True):
-        if isinstance(ready, ServiceError):
-            dated.append(ready)
-            continue
-        sourced = source_time(entry.resource, message=made, now=now)
-        companion = reported and ready.prepared.key.type in COMPANION_TYPES
-        dated.append(ready._replace(prepared=replace(ready.prepared, sourced=sourced, companion=companion)))
-    return dated
+    return [
+        entry._replace(sourced=source_time(entry.resource, message=made, now=now)) for entry in read.entries
+    ]

@@ -84,6 +84,7 @@ def _pusher(request: web.Request, *, documents: bool = True) -> Pusher:
         new_id=request[REPLAY].new_id if REPLAY in request else secret_id,
         refused=entry_keeper(request),
         strict=_strict(request),
+        stable_sources=request[TENANT].stable_sources,
         documents=documents,
     )
 

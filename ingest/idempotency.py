@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
+from ingest.bundles import relative
 from ingest.decode import decode, glance
 from ingest.stamp import dump
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.fhir.references import RELATIVE
 from store.idempotency import Remembered, Shown, Slot
 from store.resources import ResourceKey
 
@@ -28,6 +30,10 @@ REPLAYED: Final = "Idempotent-Replayed"
 IF_NONE_EXIST: Final = "If-None-Exist"
 CONDITIONS: Final = ("If-Match", "If-None-Match", IF_NONE_EXIST)
 """Headers that belong to what is asked for."""
+_BUNDLE: Final = "bundle "
+_VERSION: Final = re.compile(
+    r"(?P<type>[A-Z][A-Za-z]+)/(?P<id>[A-Za-z0-9\-.]{1,64})/_history/(?P<version>\d+)$"
+)
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _KEPT: Final = frozenset({"location", "etag", "last-modified", "dod-tolerances", "content-type"})
 _OURS: Final = frozenset({"Bundle", "OperationOutcome"})
@@ -53,7 +59,31 @@ def slot_of_key(key: str, client: str, asked: bytes) -> Slot:
 
 def slot_of_bundle(client: str, asked: bytes) -> Slot:
     """The place of a whole Bundle: the same bytes by the same client are the same request."""
-    return Slot(client, "bundle " + asked.hex(), asked)
+    return Slot(client, _BUNDLE + asked.hex(), asked)
+
+
+def is_of_bundle(slot: Slot) -> bool:
+    """Whether a slot is that of a whole Bundle, which has no key."""
+    return slot.name.startswith(_BUNDLE)
+
+
+def effects(answer: bytes, asked: bytes | bytearray, *, base: str) -> dict[ResourceKey, int | None]:
+    """The version of each resource that a Bundle made, by its answer; None: it deleted the resource."""
+    made: dict[ResourceKey, int | None] = {}
+    requests: Sequence[Any] | None = None
+    for number, entry in enumerate(glance(answer).get("entry", ())):
+        response = entry.get("response", {})
+        if "location" in response:
+            match = _VERSION.search(response["location"])
+            if match is not None:
+                made[ResourceKey(match["type"], match["id"])] = int(match["version"])
+        elif str(response.get("status", "")).startswith("204"):
+            requests = glance(bytes(asked)).get("entry", ()) if requests is None else requests
+            url = relative(str(requests[number].get("request", {}).get("url")), base) or ""
+            if RELATIVE.fullmatch(url):
+                kind, _, own = url.partition("/")
+                made[ResourceKey(kind, own)] = None
+    return made
 
 
 def fingerprint(request: Request) -> bytes:

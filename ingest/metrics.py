@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
 
+from ingest.identity.decisions import Finding
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -29,6 +31,15 @@ class IngestMetrics:
             ("tolerance",),
             registry=registry,
         )
+        self._identities = Counter(
+            "dod_ingest_identities_total",
+            "Decisions about who is who that a person may have to look at, by finding:"
+            f" {', '.join(Finding)}.",
+            ("finding",),
+            registry=registry,
+        )
+        for finding in Finding:
+            self._identities.labels(finding)
         self._children: dict[str, Counter] = {}
 
     def count(self, outcome: str, tolerances: Iterable[str] = ()) -> None:
@@ -39,6 +50,10 @@ class IngestMetrics:
         child.inc()
         for tolerance in tolerances:
             self._tolerances.labels(tolerance).inc()
+
+    def decided(self, finding: Finding) -> None:
+        """Count a decision about who is who."""
+        self._identities.labels(finding).inc()
 
 
 class RefusalMetrics:

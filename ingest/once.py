@@ -24,13 +24,15 @@ from ingest.idempotency import (
     Request,
     all_well,
     check,
+    effects,
     fingerprint,
+    is_of_bundle,
     slot_of_bundle,
     slot_of_key,
     to_remember,
     whole,
 )
-from ingest.keys import CLOCK, INGEST_SETTINGS, PRINCIPAL, RESOURCES, TENANT
+from ingest.keys import CLOCK, INGEST_SETTINGS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.replies import FHIR_JSON, http_date
 from store.errors import ServiceError
 from store.idempotency import Remembered, Shown
@@ -98,14 +100,23 @@ async def remember(request: web.Request, handler: Handler) -> web.StreamResponse
     store, tenant = request.app[RESOURCES], request[TENANT].tenant
     slot = await bundle_slot(request)
     known = await store.recall(tenant, slot)
-    if known is not None:
+    if known is not None and await _still_holds(request, store, slot, known):
         return await replay(store, tenant, known)
     response = await handler(request)
     answered = _answered(request, slot, response)
     if answered is not None and all_well(answered.body):
         with suppress(ServiceError):  # What it did is durable: it must not be refused for this.
-            await store.remember(tenant, slot, answered)
+            await store.remember(tenant, slot, answered, anew=known is not None)
     return response
+
+
+async def _still_holds(request: web.Request, store: ResourceStore, slot: Slot, known: Remembered) -> bool:
+    """Whether an answer is that of a key, or the versions that its Bundle made are still the current ones."""
+    if not is_of_bundle(slot):
+        return True
+    made = effects(known.body, await body_of(request), base=base_of(request))
+    current = await store.versions(request[TENANT].tenant, list(made))
+    return all(current.get(key) == version for key, version in made.items())
 
 
 async def bundle_slot(request: web.Request) -> Slot:
@@ -120,7 +131,7 @@ async def atomically(request: web.Request, handler: Handler, slot: Slot | None) 
     async def work(unit: Unit) -> web.StreamResponse:
         if slot is not None:
             known = await unit.recall(tenant, slot)
-            if known is not None:
+            if known is not None and await _still_holds(request, unit, slot, known):
                 check(known, slot)
                 return await replay(unit, tenant, known)
             await unit.claim(tenant, slot, _until(request))

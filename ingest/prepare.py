@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.conformance import look, straightened
+from ingest.identity.facts import PLAIN, facts_of
+from ingest.identity.plan import is_kept, keys_of
 from ingest.stamp import digest, unstamped
 from ingest.structure import BLANKS, survey
 from ingest.tolerances import mend, without_blanks
@@ -18,6 +21,7 @@ from store.search.parameters import TYPES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from ingest.identity.facts import Facts
     from store.fhir.datatypes import JsonObject
 
 
@@ -44,10 +48,12 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     fresh: bool = False,
     companion: bool = False,
     strict: bool = False,
+    facts: Facts | None = None,
 ) -> Ready:
     """One pushed resource under the id it will have.
 
     A companion of a report is kept with faults that do not touch search, unless handling is strict.
+    `facts` are those of a resource that came in a message; else they are read from it.
     Raises ServiceError `unprocessable` with every issue found.
     """
     mended, names = mend(resource)
@@ -74,8 +80,14 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     if issues or indexed.issues:
         raise ServiceError(Category.UNPROCESSABLE, *_each_place_once((*issues, *indexed.issues)))
     body = unstamped(mended, key)
+    if facts is None:
+        facts = facts_of(mended, PLAIN, base=base)
+    prepared = Prepared(key, body, digest(body), indexed, fresh)
+    if is_kept(key.type, facts):
+        keys = tuple(keys_of(key.type, facts))
+        prepared = replace(prepared, identity=facts.stored(), identity_keys=keys)
     kept = _each_place_once((*(found if companion else ()), *looked.issues))[:KEPT_MAX]
-    return Ready(Prepared(key, body, digest(body), indexed, fresh), names, kept)
+    return Ready(prepared, names, kept)
 
 
 def _each_place_once(issues: Iterable[Issue]) -> tuple[Issue, ...]:

@@ -71,6 +71,8 @@ class Pusher(NamedTuple):
     """Keeps refused entries of a Bundle as dead letters; gives each one's letter, where there is one."""
     strict: bool = False
     """Whether deviations from R4 refuse what is pushed."""
+    stable_sources: frozenset[str] = frozenset()
+    """Sources whose ids the tenant declares stable."""
     documents: bool = True
     """Whether there may be documents in what is pushed that are too long to stay inside."""
 

@@ -39,3 +39,29 @@ class IngestSettings(BaseModel):
     validation: Literal["lenient", "strict"] = "lenient"
     """What deviations from R4 come to: mended or kept, and named in the reply; or refused, every one listed.
     A tenant may say otherwise (`dod tenant create --handling`), and `Prefer: handling=` for one push."""
+    identity_placeholders: tuple[str, ...] = (
+        "0",
+        "NA",
+        "N/A",
+        "NIL",
+        "NONE",
+        "NULL",
+        "UNK",
+        "UNKNOWN",
+        "PENDING",
+        "TEST",
+        "TBD",
+        "MISSING",
+        "UNASSIGNED",
+        "NOT ASSIGNED",
+        "NOT AVAILABLE",
+        "NO ID",
+        "NO NUMBER",
+        "DEFAULT",
+        "DUMMY",
+        "ANONYMOUS",
+        "XXX",
+    )
+    """Values of identifiers that stand for "there is none", whatever their case and punctuation: searched by,
+    never a key. A number of zeros, nines or X alone counts as one too.
+    """

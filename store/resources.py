@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
 from typing_extensions import override
 
@@ -18,6 +18,7 @@ from store.search.criteria import PAGE_BYTES_MAX
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from store.fhir.instants import Interval
     from store.idempotency import Remembered, Slot
@@ -41,11 +42,15 @@ class ResourceKey(NamedTuple):
         return f"{self.type}/{self.id}"
 
 
-class Identified(NamedTuple):
-    """A type and a business identifier, as `store.search.tokens` spells it: `system|value`."""
+class Known(NamedTuple):
+    """A stored resource as far as it tells who it is."""
 
-    type: str
-    spelling: str
+    key: ResourceKey
+    identity: Mapping[str, Any]
+    """What was kept with it: `Prepared.identity`."""
+    sourced: SourceTime
+    retired: bool = False
+    """A companion that left the current data, and may come back."""
 
 
 ANY_VERSION: Final = -1
@@ -106,6 +111,10 @@ class Prepared:
     """It came along with a report, and may leave the current data when no report refers to it any more."""
     revives: int | None = None
     """It comes back from the history as this version, or, when that number is taken, not at all."""
+    identity: Mapping[str, Any] | None = None
+    """Evidence of who it is, kept as it is and given back by `candidates`."""
+    identity_keys: tuple[str, ...] = ()
+    """Entries of the index by which `candidates` finds it, besides those of its search parameters."""
 
 
 class Outcome(StrEnum):
@@ -344,10 +353,16 @@ class ResourceStore(Protocol):
         With `alone` all that were retired: they have been pushed by themselves.
         """
 
-    async def identified(
-        self, tenant: Tenant, wanted: Sequence[Identified]
-    ) -> dict[Identified, frozenset[str]]:
-        """The ids of the resources that carry these identifiers; those that nobody carries are left out."""
+    async def candidates(
+        self, tenant: Tenant, wanted: Mapping[str, AbstractSet[str]], *, limit: int
+    ) -> list[Known]:
+        """The current resources that have one of these entries in the index, by resource type.
+
+        More than `limit` of them say that there are more.
+        """
+
+    async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
+        """Note on each of these Patients the ids of the others: a search by the number of one finds all."""
 
     async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:
         """One page of what matches. Each client has its share of the searches under way.
@@ -381,8 +396,11 @@ class ResourceStore(Protocol):
     async def recall(self, tenant: Tenant, slot: Slot) -> Remembered | None:
         """The answer that was given to this request."""
 
-    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered) -> None:
-        """Keep the answer to a request; the first one stays."""
+    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, *, anew: bool = False) -> None:
+        """Keep the answer to a request; the first one stays, unless the request was done `anew`."""
+
+    async def versions(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
+        """The versions that are current; deleted and expired resources are left out."""
 
     async def announce(
         self, tenant: Tenant, slot: Slot, answered: Remembered, prepared: Prepared

@@ -54,6 +54,8 @@ class TenantSettings:
     search_scope: SearchScope = SearchScope.PATIENT
     handling: Handling | None = None
     """How its pushes are taken when a request does not say; None: as the deployment's settings say."""
+    stable_sources: frozenset[str] = frozenset()
+    """Sources (`MessageHeader.source.endpoint`) that never use an id of theirs for another thing."""
 
 
 def parse_tenant(text: str) -> Tenant:

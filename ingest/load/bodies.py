@@ -13,13 +13,13 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest import delivery, push
+from ingest.bundle_references import redirected
 from ingest.bundles import entries_of, relative
 from ingest.decode import decode
 from ingest.handlers import answer_bundle
-from ingest.identity import stable_id
+from ingest.ids import stable_id
 from ingest.load.histories import read_history
 from ingest.load.results import AGAIN, Refusal, Result, Tally, in_order, refusal, shown
-from ingest.messages import redirected
 from ingest.stamp import dump
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -148,7 +148,7 @@ def repeatable(bundle: JsonObject, base: str, new_id: Callable[[int], str]) -> J
 
 
 async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
-    """A document, collection or searchset: each entry is put under its id, whatever becomes of the others."""
+    """A collection or searchset: each entry is put under its id, whatever becomes of the others."""
     entries = entries_of(sent.bundle, entries_max=to.settings.bundle_entries_max)
     placed: list[tuple[int, ResourceKey, JsonObject]] = []
     refusals: list[Refusal] = []
@@ -232,7 +232,7 @@ _WAYS: Final[Mapping[str, Way]] = {
     "message": _message,
     "batch": _interactions,
     "transaction": _interactions,
-    "document": _upserts,
+    "document": _message,
     "collection": _upserts,
     "searchset": _upserts,
     "history": _history,

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest.bundles import READING
 from ingest.decode import decode, glance
-from ingest.identity import identity
+from ingest.identity.numbers import numbers_of
 from ingest.stamp import dump
 from store.errors import ServiceError
 
@@ -80,8 +80,10 @@ def _of_message(entry: JsonObject) -> Iterator[tuple[str, Json]]:
         return
     if resource["resourceType"] not in _RECORDS:
         # Of two sources with one id both wait: which one it is does not matter here.
-        fallback = full_url if isinstance(full_url, str) else ""
-        yield f"message {identity(resource, source='', fallback=fallback).name}", resource
+        kind, own = resource["resourceType"], str(resource.get("id") or full_url)
+        numbers = numbers_of(resource, placeholders=frozenset(), source="any", now=None).current
+        for name in [number.name for number in numbers] or [own]:
+            yield f"message {kind} {name}", resource
 
 
 def _of_version(entry: JsonObject) -> Iterator[tuple[str, Json]]:
@@ -98,7 +100,7 @@ def _named(resource: JsonObject, full_url: Json) -> Iterator[tuple[str, Json]]:
         yield f"{resource.get('resourceType')}/{own}", ["PUT", resource]
 
 
-_WAYS: Final = {"message": _of_message, "history": _of_version}
+_WAYS: Final = {"message": _of_message, "document": _of_message, "history": _of_version}
 
 
 def _digest(content: bytes) -> bytes:

@@ -9,6 +9,7 @@ from ingest.bundles import entries_of
 from ingest.decode import decode
 from ingest.load.bodies import is_remark, way_of
 from ingest.load.results import Refusal, Result, refusal
+from ingest.messages import TYPES as DELIVERED
 from ingest.messages import read_message
 from ingest.prepare import prepare
 from store.errors import ServiceError
@@ -46,7 +47,7 @@ def _parts(to: Pusher, resource: JsonObject) -> Iterator[tuple[int | None, JsonO
         yield None, resource
         return
     way_of(resource)
-    if resource.get("type") == "message":
+    if resource.get("type") in DELIVERED:
         read_message(resource, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
     entries = entries_of(resource, entries_max=to.settings.bundle_entries_max)
     for number, entry in enumerate(entries):

@@ -15,6 +15,7 @@ from store.errors import Category
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
+    from ingest.identity.decisions import Finding
     from ingest.load.files import Place
     from store.errors import ServiceError
 
@@ -34,6 +35,10 @@ class Tally(IngestMetrics):
     def count(self, outcome: str, tolerances: Iterable[str] = ()) -> None:
         """Count one resource."""
         self.counts[outcome] += 1
+
+    @override
+    def decided(self, finding: Finding) -> None:
+        """Count nothing: a finding is no outcome of a resource."""
 
 
 class Refusal(NamedTuple):

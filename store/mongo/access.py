@@ -44,7 +44,11 @@ class MongoAccess:
     async def put_tenant(self, settings: TenantSettings) -> bool:
         """See the port."""
         handling = None if settings.handling is None else settings.handling.value
-        document = {"search_scope": settings.search_scope.value, "handling": handling}
+        document: dict[str, Any] = {
+            "search_scope": settings.search_scope.value,
+            "handling": handling,
+            "stable_sources": sorted(settings.stable_sources),
+        }
         name = str(settings.tenant)
         with guarded(self._metrics, "put_tenant", seconds=self._seconds):
             if await self._tenants.find_one({**_LEAVING, "_id": name}, {"_id": 1}) is not None:
@@ -136,6 +140,7 @@ def _tenant(document: Mapping[str, Any]) -> TenantSettings:
         parse_tenant(document["_id"]),
         SearchScope(document["search_scope"]),
         None if handling is None else Handling(handling),
+        stable_sources=frozenset(document.get("stable_sources", ())),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from store.mongo.indexes import RESOURCES
-from store.search.joins import TARGETS
+from store.search.joins import KIN, TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -92,7 +92,10 @@ def _joined(join: Join, stages: Stages) -> Stages:
         found["target"] = {"$concat": ["$type", "/", "$id"]}
         gathered[TARGETS] = f"${TARGETS}.target"
         lookup["let"] = {TARGETS: f"${TARGETS}"}
-    targets = [{"$match": join.targets}, {"$project": found}]
+    # A record of the same patient is a target as well.
+    ids = {"$concatArrays": [["$id"], {"$ifNull": [f"${KIN}", []]}]}
+    alike = [{"$project": {"type": 1, "id": ids}}, {"$unwind": "$id"}]
+    targets = [{"$match": join.targets}, *alike, {"$project": found}]
     return [
         {"$documents": [{"entries": list(join.entries)}]},
         {"$lookup": {"from": RESOURCES, "pipeline": targets, "as": TARGETS}},

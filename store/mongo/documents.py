@@ -7,6 +7,7 @@ resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, w
            files [id…] of the files that it refers to, when it does
            inside [{as, type, id, index, when}] for what it contains, when it does
            created_by "POST" | "PUT" in a version that was a creation
+           identity {…} tells who it is (`ingest.identity.facts`); its keys […] are among `keys`
            held_at: when a transaction met this companion unchanged (`steps.held`); nothing reads it
            A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search;
            the history of the type finds it by `was`.
@@ -50,6 +51,7 @@ PAST: Final = (
     "own_until",
     "least_until",
     "needed_until",
+    "identity",
 )
 """What a past version no longer says."""
 LASTING: Final = ("needs", "needed_until")
@@ -79,6 +81,7 @@ def to_document(  # noqa: PLR0913 -- all that makes one
         **lasting(policy, key.type, prepared.indexed, prepared.body.tail, updated, needed),
         "digest": prepared.digest,
         **search_side(prepared.indexed),
+        **identity_side(prepared),
         **({"files": files} if files else {}),
         "raw": prepared.body.stamp(version, updated),
     }
@@ -130,6 +133,19 @@ def search_side(indexed: Indexed) -> dict[str, Any]:
         "index": _fields(indexed.fields),
         "keys": indexed.keys,
         **({"inside": [_inside(one) for one in indexed.inside]} if indexed.inside else {}),
+    }
+
+
+def identity_side(prepared: Prepared) -> dict[str, Any]:
+    """The fields that tell who a resource is, and the index entries that find it by them."""
+    if prepared.identity is None:
+        return {}
+    extra = prepared.identity_keys
+    if not extra:
+        return {"identity": prepared.identity}
+    return {
+        "identity": {**prepared.identity, "keys": extra},
+        "keys": (*prepared.indexed.keys, *extra),
     }
 
 

@@ -59,9 +59,12 @@ class Memory:
         document = document_of(tenant, answered)
         await self._inside.replace_one({"_id": id_of(tenant, slot)}, document, session=session)
 
-    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, now: datetime) -> None:
-        """Keep an answer after the fact; the first one stays."""
-        expired = {"_id": id_of(tenant, slot), "expires_at": {"$lte": now}}
+    async def remember(
+        self, tenant: Tenant, slot: Slot, answered: Remembered, now: datetime, *, anew: bool
+    ) -> None:
+        """Keep an answer after the fact; the first one stays, unless the request was done `anew`."""
+        place = {"_id": id_of(tenant, slot)}
+        expired = place if anew else {**place, "expires_at": {"$lte": now}}
         try:
             await self._outside.replace_one(expired, document_of(tenant, answered), upsert=True)
         except DuplicateKeyError:

@@ -14,7 +14,7 @@ from store.fhir.issues import Issue
 from store.search.conditions import condition
 from store.search.criteria import Chain, Has, SearchQuery, steps
 from store.search.index import CONTAINED, key
-from store.search.joins import FEW, IDENTIFIERS, led_to
+from store.search.joins import FEW, IDENTIFIERS, KIN, led_to, with_kin
 from store.search.plan import plan, targets
 
 if TYPE_CHECKING:
@@ -73,7 +73,8 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
         found: list[str] = []
         if isinstance(step, Chain):
             for target, inner in step.inner:
-                found += [f"{target}/{one['id']}" for one in matches(target, inner, {"_id": 0, "id": 1})]
+                fields = {"_id": 0, "type": 1, "id": 1, **({KIN: 1} if step.identifiers else {})}
+                found += [name for one in matches(target, inner, fields) for name in with_kin(one)]
             if not step.identifiers:  # Those are among the owner's own spellings (decision D6).
                 found += [one["as"] for one in contained(step)]
             many = len(found) > matches_max
@@ -95,7 +96,7 @@ TOGETHER_MAX: Final = 200
 def look_up(view: View, tenant: Tenant, chains: Sequence[Chain], *, now: datetime) -> Resolved:
     """Where chains by identifier lead, of several searches of a tenant at once; none that leads to many."""
     find = targets(str(tenant), chains, limit=TOGETHER_MAX + 1, now=now)
-    found = view.find(find, {"_id": 0, "type": 1, "id": 1, IDENTIFIERS: 1})
+    found = view.find(find, {"_id": 0, "type": 1, "id": 1, IDENTIFIERS: 1, KIN: 1})
     led = {chain: led_to(chain, found) for chain in chains} if len(found) <= TOGETHER_MAX else {}
     return {chain: there for chain, there in led.items() if len(there) <= FEW}
 

@@ -80,13 +80,21 @@ class Reindexing:
             if len(outdated.raw) + len(bson.encode(side)) > DOCUMENT_BYTES_MAX:
                 too_large.append(outdated.key)
             else:
-                gone = {} if "inside" in side else {"$unset": {"inside": ""}}
-                operations.append(UpdateOne(_unchanged(tenant, outdated), {"$set": side, **gone}))
+                operations.append(UpdateOne(_unchanged(tenant, outdated), _replacing(side)))
         if not operations:
             return Reindexed(0, tuple(too_large))
         with guarded(self._metrics, "reindex", seconds=self._seconds):
             result = await self._write.bulk_write(operations, ordered=False)
         return Reindexed(result.matched_count, tuple(too_large))
+
+
+def _replacing(side: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The update: entries of the index that tell who a resource is are no search parameter's, and stay."""
+    own = {"$ifNull": ["$identity.keys", []]}
+    literal = {name: {"$literal": value} for name, value in side.items()}
+    fields = {**literal, "keys": {"$concatArrays": [{"$literal": side["keys"]}, own]}}
+    gone: list[Mapping[str, Any]] = [] if "inside" in side else [{"$unset": "inside"}]
+    return [{"$set": fields}, *gone]
 
 
 # A newer one is left alone: while releases change, an older command must not undo what a newer one did.

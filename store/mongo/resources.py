@@ -33,6 +33,7 @@ from store.mongo.erasures import Erasures
 from store.mongo.guard import guarded
 from store.mongo.histories import Histories
 from store.mongo.idempotency import Memory
+from store.mongo.identities import Identities
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.orphans import Orphans
 from store.mongo.reindexing import Reindexing
@@ -58,12 +59,11 @@ from store.resources import Deletion, Gone, Page, PutResult, ResourceKey, Stored
 from store.retention.policy import NEVER
 from store.retrying import pause_behind
 from store.search.criteria import Moment
-from store.search.index import key
 from store.search.plan import Explanation, document_id
-from store.search.tokens import bare
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from pymongo.client_session import ClientSession
@@ -76,7 +76,7 @@ if TYPE_CHECKING:
     from store.resources import (
         HistoryPage,
         HistoryQuery,
-        Identified,
+        Known,
         Outdated,
         OutdatedBatch,
         Prepared,
@@ -126,12 +126,14 @@ class MongoResources:
         self._searches = Searches(database, settings=settings, clock=clock, metrics=metrics)
         # What is read is durable on a majority, and includes all that was acknowledged before.
         self._read: Collection = database[RESOURCES].with_options(read_concern=ReadConcern("majority"))
-        self._latest: Collection = database[RESOURCES].with_options(read_concern=ReadConcern("local"))
         self._write: Collection = database[RESOURCES].with_options(write_concern=DURABLE)
         self._history: Collection = database[HISTORY].with_options(
             read_concern=ReadConcern("majority"), write_concern=DURABLE
         )
         self._reindexing = Reindexing(read=self._read, write=self._write, settings=settings, metrics=metrics)
+        self._identities = Identities(
+            database, durable=DURABLE, settings=settings, clock=clock, metrics=metrics
+        )
         self._superseded = Superseded(database, durable=DURABLE)
         self._erasures = Erasures(
             database, settings=settings, clock=clock, metrics=metrics, policies=self._policies
@@ -332,14 +334,14 @@ class MongoResources:
             end = await self._remembered_until(tenant, until)
             await self._open.run(lambda session: self._memory.claim(tenant, slot, end, session=session))
 
-    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered) -> None:
+    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, *, anew: bool = False) -> None:
         """See the port."""
         answered = replace(answered, until=await self._remembered_until(tenant, answered.until))
         if self._open is not None:
             await self._open.run(lambda session: self._memory.answer(tenant, slot, answered, session=session))
             return
         with guarded(self._metrics, "remember", seconds=self._settings.store_timeout_seconds):
-            await self._memory.remember(tenant, slot, answered, self._clock())
+            await self._memory.remember(tenant, slot, answered, self._clock(), anew=anew)
 
     async def announce(
         self, tenant: Tenant, slot: Slot, answered: Remembered, prepared: Prepared
@@ -538,27 +540,36 @@ class MongoResources:
             document = await self._history.find_one(wanted, READ)
         return None if document is None else from_document(key, document)
 
-    async def identified(
-        self, tenant: Tenant, wanted: Sequence[Identified]
-    ) -> dict[Identified, frozenset[str]]:
+    async def versions(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
         """See the port."""
-        asked = {(one.type, one.spelling): one for one in wanted}
-        if not asked:
-            return {}
-        matching = {
-            "tenant": str(tenant),
-            "type": {"$in": sorted({one.type for one in wanted})},
-            "keys": {"$in": sorted({key("identifier", bare(spelling)) for _, spelling in wanted})},
-        }
-        found: dict[Identified, frozenset[str]] = {}
-        with guarded(self._metrics, "identified", seconds=self._settings.store_timeout_seconds):
-            fields = {"_id": 0, "type": 1, "id": 1, "index.identifier": 1}
-            async for document in self._latest.find(matching, fields, hint="keyed"):
-                for name in document["index"]["identifier"]:
-                    one = asked.get((document["type"], name))
-                    if one is not None:
-                        found[one] = found.get(one, frozenset()) | {document["id"]}
-        return found
+        named = {document_id(str(tenant), *key): key for key in keys}
+        wanted = {"_id": {"$in": list(named)}, "deleted": None, "expires_at": {"$gt": self._clock()}}
+        if self._open is not None:
+            plain = self._plain[0]
+            found = await self._open.run(
+                lambda session: plain.find(wanted, {"version": 1}, session=session).to_list(None)
+            )
+        else:
+            with guarded(self._metrics, "versions", seconds=self._settings.store_timeout_seconds):
+                found = await self._read.find(wanted, {"version": 1}).to_list(None)
+        return {named[one["_id"]]: one["version"] for one in found}
+
+    async def candidates(
+        self, tenant: Tenant, wanted: Mapping[str, AbstractSet[str]], *, limit: int
+    ) -> list[Known]:
+        """See the port."""
+        if self._open is not None:
+            return await self._open.run(
+                lambda session: self._identities.candidates(tenant, wanted, limit=limit, session=session)
+            )
+        return await self._identities.candidates(tenant, wanted, limit=limit)
+
+    async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
+        """See the port."""
+        if self._open is not None:
+            await self._open.run(lambda session: self._identities.relate(tenant, group, session=session))
+            return
+        await self._identities.relate(tenant, group)
 
     async def preceding(
         self, tenant: Tenant, versions: Mapping[ResourceKey, int]

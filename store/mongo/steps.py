@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 STANDING: Final = dict.fromkeys(
-    ("version", "updated", "deleted", "digest", "expires_at", *LASTING, *EXTRAS), 1
+    ("version", "updated", "deleted", "digest", "expires_at", "identity", *LASTING, *EXTRAS), 1
 )
 """What has to be known of what is stored before something takes its place."""
 DUPLICATE_KEY: Final = 11000
@@ -178,6 +178,9 @@ def _deletion(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, de
     tombstone = to_tombstone(write.tenant, write.key, number, updated, until)
     # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
     extras = carried(current, write.retiring or write.sourced, companion=write.retiring is not None)
+    identity = current.get("identity") if write.retiring is not None else None
+    if identity and "keys" in identity:  # What is pushed by itself later finds it again, and it comes back.
+        extras |= {"identity": identity, "keys": identity["keys"]}
     return Step(gone, {**tombstone, **extras}, standing(current))
 
 

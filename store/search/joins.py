@@ -7,14 +7,16 @@ the database for each target. An escaped entry never holds a bare bar.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from store.search.criteria import Chain, Tokens, steps
 from store.search.tokens import bare
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
     from store.search.criteria import Clause, Filter
 
@@ -28,6 +30,9 @@ FEW: Final = 8
 """Identifiers that a chain may name, and targets that it may lead to, to be looked up with others."""
 
 _NOTHING: Final[frozenset[str]] = frozenset()
+_NO_KIN: Final[Mapping[str, Any]] = MappingProxyType({})
+KIN: Final = "identity.kin"
+"""The field of a Patient that names the other records of the same patient: merged, or doubted and linked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,13 +89,20 @@ def spellings_of(inner: Clause) -> tuple[str, ...]:
 def led_to(chain: Chain, documents: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
     """Of what was found for several chains, the targets of this one: `Type/id`."""
     asked = {target: frozenset(spellings_of(inner)) for target, inner in chain.inner}
-    return tuple(
-        [
-            f"{one['type']}/{one['id']}"
-            for one in documents
-            if not asked.get(one["type"], _NOTHING).isdisjoint(one["index"][IDENTIFIER])
-        ]
-    )
+    found = [
+        target
+        for one in documents
+        if not asked.get(one["type"], _NOTHING).isdisjoint(one["index"][IDENTIFIER])
+        for target in with_kin(one)
+    ]
+    return tuple(found if len(found) < 2 else dict.fromkeys(found))  # noqa: PLR2004 -- one has no twin
+
+
+def with_kin(document: Mapping[str, Any]) -> list[str]:
+    """`Type/id` of a target, and of the other records of the same patient."""
+    found = [f"{document['type']}/{document['id']}"]
+    kin = document.get("identity", _NO_KIN).get("kin")
+    return [*found, *(f"{document['type']}/{one}" for one in kin)] if kin else found
 
 
 def places(chain: Chain) -> tuple[str, ...]:

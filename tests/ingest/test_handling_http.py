@@ -50,7 +50,9 @@ DEVIATIONS = [
         id="no header",
     ),
     pytest.param(CREATE, message(patient("p")), "operation-mismatch", "Bundle.entry", id="no report"),
-    pytest.param(OBSERVE, message(report("r")), "operation-mismatch", "Bundle.entry", id="no observation"),
+    pytest.param(
+        OBSERVE, message(report("r", None)), "operation-mismatch", "Bundle.entry", id="no observation"
+    ),
     pytest.param(
         CREATE,
         headed(plain(), eventUri=f"{EVENTS}DiagnosticReportAmend"),

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.identity import stable_id
-from ingest.messages import Message, place, read_message
+from ingest.identity.decisions import Candidate
+from ingest.identity.facts import PLAIN, Reading, facts_of
+from ingest.identity.plan import Reader, plan, wanted
+from ingest.ids import stable_id
+from ingest.messages import Message, read_message
 from store.errors import Category
 from store.fhir.datatypes import Number
-from store.resources import Identified
+from store.resources import ResourceKey
 from store.tenancy import Tenant
 from tests.support.reports import refusal, report, said
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 LAB = Tenant("lab", "Production")
 SECRET = b"s" * 32
@@ -32,10 +38,22 @@ def read(bundle: dict[str, Any]) -> Message:
     return read_message(bundle, client="c", entries_max=10)
 
 
-def placed(
-    bundle: dict[str, Any], known: dict[Identified, frozenset[str]] | None = None
-) -> list[tuple[Any, str]]:
-    return [(dict(one), id) for one, id in place(read(bundle), LAB, known=known or {}, secret=SECRET)]
+def reader(bundle: dict[str, Any]) -> Reader:
+    told = read(bundle)
+    return Reader(told.entries, Reading(frozenset(), str(told.sender)), base="http://ours")
+
+
+def derive(name: str) -> str:
+    return stable_id(LAB, name, SECRET)
+
+
+def placed(bundle: dict[str, Any], known: Sequence[Candidate] = ()) -> list[tuple[Any, str]]:
+    planned = plan(reader(bundle), known, derive)
+    return [(dict(one.resource), one.key.id) for one in planned.placements]
+
+
+def stored(resource_id: str, resource: dict[str, Any]) -> Candidate:
+    return Candidate(ResourceKey(resource["resourceType"], resource_id), facts_of(resource, PLAIN))
 
 
 def patient(value: str = "1", **more: Any) -> dict[str, Any]:
@@ -100,10 +118,16 @@ def test_a_message_without_header_is_taken_and_named() -> None:
     assert read(message(patient())).tolerances == ()
 
 
-def test_identifiers_to_look_up() -> None:
-    found = read(message(patient("1"), patient("1"), patient("2"), observation()))
-    assert set(found.identifiers) == {Identified("Patient", "urn:m|1"), Identified("Patient", "urn:m|2")}
-    assert len(found.identifiers) == 2
+def test_index_entries_to_look_up() -> None:
+    number = [{"system": "urn:o", "value": "n|1"}]
+    lone = observation(identifier=number, subject={"reference": "Patient/p"})
+    found = wanted(reader(message(patient("1", id="p"), patient("2"), observation(), lone)), derive)
+    known = [one for one in found["Patient"] if not one.startswith("kin=")]
+    assert set(known) == {"identifier=1", "identifier=2"}
+    assert found["Observation"] == {
+        f"Patient/{placed(message(patient('1', id='p')))[1][1]}&number=urn:o|n\\|1"
+    }
+    assert found.keys() == {"Patient", "Observation"}
 
 
 def test_the_same_message_again_leads_to_the_same_ids() -> None:
@@ -119,16 +143,10 @@ def test_the_same_message_again_leads_to_the_same_ids() -> None:
 def test_a_resource_that_is_stored_already_keeps_its_id() -> None:
     bundle = message(patient(), report(subject={"reference": "urn:uuid:p"}))
     bundle["entry"][1]["fullUrl"] = "urn:uuid:p"
-    known = {Identified("Patient", "urn:m|1"): frozenset({"theirs", "zz"})}
+    known = [stored("theirs", patient()), stored("zz", patient())]
     (_, _), (_, patient_id), (found, _) = placed(bundle, known)
     assert patient_id == "theirs"
     assert found["subject"]["reference"] == "Patient/theirs"
-
-
-def test_of_several_that_carry_an_identifier_the_derived_one_goes_first() -> None:
-    derived = stable_id(LAB, "Patient urn:m|1", SECRET)
-    known = {Identified("Patient", "urn:m|1"): frozenset({"0", derived})}
-    assert placed(message(patient()), known)[1][1] == derived
 
 
 def test_sources_and_clients_have_ids_of_their_own() -> None:
@@ -146,9 +164,10 @@ def test_sources_and_clients_have_ids_of_their_own() -> None:
         pytest.param("Patient/p", "Patient/{id}", id="relative"),
         pytest.param("Patient/p/_history/3", "Patient/{id}", id="a version of the source means nothing here"),
         pytest.param("urn:uuid:p", "Patient/{id}", id="fullUrl"),
-        pytest.param("Patient/elsewhere", "Patient/elsewhere", id="not in the message"),
+        pytest.param("Patient/elsewhere", "urn:dod:unresolved:Patient/elsewhere", id="not in the message"),
+        pytest.param("http://ehr/Patient/p", "http://ehr/Patient/p", id="absolute, of somebody else"),
         pytest.param("#p", "#p", id="contained"),
-        pytest.param("Group/p", "Group/p", id="another type"),
+        pytest.param("Group/p", "urn:dod:unresolved:Group/p", id="another type"),
     ],
 )
 def test_references_lead_to_where_it_is_stored(sent: str, expected: str) -> None:
@@ -209,3 +228,20 @@ def test_an_attachment_leads_to_where_its_binary_is_stored() -> None:
     entry = {"resource": {"resourceType": "Binary", "id": "b"}, "fullUrl": "urn:uuid:b"}
     (_, _), (_, binary_id), (found, _) = placed(message(entry, report(presentedForm=[{"url": "urn:uuid:b"}])))
     assert found["presentedForm"] == [{"url": f"Binary/{binary_id}"}]
+
+
+def test_two_entries_of_one_id_that_differ_are_refused_with_both_places() -> None:
+    error = refusal(lambda: read(message(observation(id="o", note="a"), observation(id="o", note="b"))))
+    assert error.category is Category.UNPROCESSABLE
+    assert error.issues[0].expression == ("Bundle.entry[2].resource.id", "Bundle.entry[1].resource.id")
+
+
+def test_a_document_is_a_message_of_its_author() -> None:
+    author = {"resourceType": "Organization", "id": "o", "identifier": [{"system": "urn:o", "value": "7"}]}
+    composition = {"resourceType": "Composition", "author": [{"reference": "Organization/o"}]}
+    bundle = message(composition, author, header=None) | {"type": "document"}
+    assert str(read(bundle).sender) == "author urn:o|7"
+    assert read(bundle).tolerances == ()
+    nobody = message({"resourceType": "Composition"}, header=None) | {"type": "document"}
+    assert str(read(nobody).sender) == "client c"
+    assert str(read(nobody | {"identifier": {"system": "urn:docs"}}).sender) == "author urn:docs"

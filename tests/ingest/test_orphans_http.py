@@ -12,8 +12,8 @@ from ingest import companions
 from ingest import delivery as delivering
 from store.errors import Category, ServiceError
 from store.tenancy import SearchScope
-from tests.support.feed import at, delivery, observation, said_of, send, state
-from tests.support.fhir import coded, identified, message, refers, report, resource
+from tests.support.feed import FILLERS, at, delivery, observation, said_of, send, state
+from tests.support.fhir import MRN, Json, coded, identified, message, patient, refers, report, resource
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -86,7 +86,9 @@ async def test_what_something_current_refers_to_stays(lab: Service, kind: str) -
     )
     assert (await send(lab, {**other, "timestamp": at(1)})).status == 200
     await send(lab, delivery("r", observation("b"), time=at(2)))
-    assert await statuses(lab, path_of(first, 2)) == [200]
+    # Another report has an observation of its own, whatever its number.
+    assert await statuses(lab, path_of(first, 2)) == [410 if kind == "report" else 200]
+    assert [one for one in await state(lab) if one == "Observation a"] == ["Observation a"]
 
 
 async def test_a_provenance_keeps_nothing(lab: Service) -> None:
@@ -148,8 +150,25 @@ async def test_a_panel_comes_back_with_its_members(lab: Service) -> None:
     first = await send(lab, delivery("r", panel, observation("x"), time=at(1)))
     await send(lab, delivery("r", time=at(9)))
     assert await statuses(lab, path_of(first, 2), path_of(first, 3)) == [410, 410]
-    await send(lab, delivery("other", panel, observation("x"), time=at(2)))
+    alone = message(panel, observation("x"), patient("p", identified(MRN, "p")))
+    await send(lab, {**alone, "timestamp": at(2)})
     assert await statuses(lab, path_of(first, 2), path_of(first, 3)) == [200, 200]
+
+
+def together(time: str, *, other: str) -> Json:
+    """The reports `r` and `other` with one observation between them, each from a time of its own."""
+    made = delivery("r", observation("a"), time=time, evidence="meta")
+    filler, updated = [identified(FILLERS, "other")], {"lastUpdated": other}
+    told = report("other", "p", identifier=filler, result=[refers("Observation/a")], meta=updated)
+    return {**made, "timestamp": at(1), "entry": [*made["entry"], {"resource": told}]}
+
+
+async def left_to_one(lab: Service) -> Answer:
+    """The answer to a message with both; by now only `r` refers to the observation."""
+    first = await send(lab, together(at(1), other=at(1)))
+    await send(lab, delivery("other", time=at(2)))
+    assert await statuses(lab, path_of(first, 2)) == [200]
+    return first
 
 
 MOMENTS = ("unreferenced", "retire", "preceding")
@@ -168,18 +187,17 @@ async def test_whoever_refers_to_it_meanwhile_keeps_it(
     behind: bool,
 ) -> None:
     """Another report comes to refer to an observation while an amendment lets go of it."""
-    shared = observation("a")
-    first = await send(lab, delivery("r", shared, time=at(1)))
+    first = await left_to_one(lab)
     verb = getattr(lab.resources, moment)
 
     async def meanwhile(*given: Any, **named: Any) -> Any:
         monkeypatch.undo()
         found = await verb(*given, **named) if behind else None
-        await send(lab, delivery("other", shared, time=at(1)), **headers)
+        await send(lab, together(at(1), other=at(6)), **headers)
         return found if behind else await verb(*given, **named)
 
     monkeypatch.setattr(lab.resources, moment, meanwhile)
-    await send(lab, delivery("r", time=at(2)), AMEND)
+    await send(lab, delivery("r", time=at(5)), AMEND)
     assert await statuses(lab, path_of(first, 2)) == [200]
     assert "dangling" not in str(await state(lab))
 
@@ -188,8 +206,7 @@ async def test_an_amendment_that_looked_before_another_report_was_stored(
     lab: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The other put an observation that was unchanged, which leaves no trace: it looks behind itself."""
-    shared = observation("a")
-    first = await send(lab, delivery("r", shared, time=at(1)))
+    first = await left_to_one(lab)
     settle = companions.settle
 
     async def free(_: object, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
@@ -203,32 +220,31 @@ async def test_an_amendment_that_looked_before_another_report_was_stored(
         with monkeypatch.context() as early:
             early.setattr(lab.resources, "unreferenced", free)
             early.setattr(lab.resources, "released", nothing)
-            await send(lab, delivery("r", time=at(2)), AMEND)
+            await send(lab, delivery("r", time=at(5)), AMEND)
         assert await statuses(lab, path_of(first, 2)) == [410]
         return await settle(*given, **named)
 
     monkeypatch.setattr(delivering, "settle", meanwhile)
-    await send(lab, delivery("other", shared, time=at(1)))
+    await send(lab, together(at(1), other=at(6)))
     assert await statuses(lab, path_of(first, 2)) == [200]
 
 
 async def test_an_amendment_waits_for_a_transaction_that_refers_to_what_it_would_take_away(
     lab: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shared = observation("a")
-    first = await send(lab, delivery("r", shared, time=at(1)))
+    first = await left_to_one(lab)
     settle = companions.settle
     amending: list[asyncio.Task[Answer]] = []
 
     async def meanwhile(*given: Any, **named: Any) -> Any:
         monkeypatch.undo()
-        amending.append(asyncio.create_task(send(lab, delivery("r", time=at(2)), AMEND)))
+        amending.append(asyncio.create_task(send(lab, delivery("r", time=at(5)), AMEND)))
         await asyncio.wait(amending, timeout=0.5)
         return await settle(*given, **named)
 
     monkeypatch.setattr(delivering, "settle", meanwhile)
     keyed = {"idempotency-key": "k"}
-    assert (await send(lab, delivery("other", shared, time=at(1)), **keyed)).status == 200
+    assert (await send(lab, together(at(1), other=at(6)), **keyed)).status == 200
     [amended] = await asyncio.gather(*amending)
     assert amended.status == 200
     assert await statuses(lab, path_of(first, 2)) == [200]

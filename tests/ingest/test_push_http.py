@@ -709,14 +709,15 @@ async def test_a_later_message_about_the_same_report_is_its_next_version(service
     assert (past.body["status"], current.body["status"]) == ("final", "amended")
 
 
-async def test_identifiers_name_a_resource_whoever_sends_it_and_ids_only_at_their_source(
+async def test_numbers_name_a_resource_and_its_parts_whoever_sends_it(
     service: Service,
 ) -> None:
     one = locations(await service.request("POST", "$process-message", laboratory()))
     two = locations(await service.request("POST", "$process-message", laboratory(source="urn:example:two")))
     ids = [[where.split("/")[-3] for where in found] for found in (one, two)]
     same = [a == b for a, b in zip(*ids, strict=True)]
-    assert same == [False, True, False, True]  # Header, report, observation, patient.
+    # Header, report, observation, patient: the observation is the report's, whoever sends it.
+    assert same == [False, True, True, True]
 
 
 async def test_a_resource_that_is_stored_already_keeps_its_id(service: Service) -> None:
@@ -888,7 +889,8 @@ async def test_a_number_that_no_double_holds_hinders_nothing(service: Service, n
     body = json.dumps(report(identifier=[identified(MRN, "7")], conclusion="first", extension=["…"]))
     body = body.replace('"\\u2026"', f'{{"url": "urn:x", "valueDecimal": {number}}}')
     for changed in (body, body.replace("first", "second")):
-        wrapped = f'{{"resourceType":"Bundle","type":"message","entry":[{{"resource":{changed}}}]}}'
+        entries = f'{{"resource":{changed}}},{{"resource":{json.dumps(patient("p1"))}}}'
+        wrapped = f'{{"resourceType":"Bundle","type":"message","entry":[{entries}]}}'
         assert (await service.request("POST", "$process-message", data=wrapped)).status == 200
     for headers in ({"If-None-Exist": f"identifier={MRN}|7"}, *({"Idempotency-Key": "k"},) * 2):
         answer = await service.request("POST", "DiagnosticReport", data=body, headers=headers)

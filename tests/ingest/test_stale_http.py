@@ -13,7 +13,7 @@ import pytest
 
 from store.tenancy import SearchScope
 from tests.support.feed import at, delivery, observation, said_of, send, state, versions
-from tests.support.fhir import refers
+from tests.support.fhir import MRN, identified, message, patient, refers
 from tests.support.service import opened_service
 
 if TYPE_CHECKING:
@@ -245,7 +245,8 @@ async def test_what_comes_back_is_the_newest_content_whatever_came_last(service:
     await send(lab, delivery("r1", observation("o", value="old"), time=at(1)))
     await send(lab, delivery("r1", observation("o", value="newest"), time=at(3)))
     await send(lab, delivery("r1", time=at(9), conclusion="without"))
-    await send(lab, delivery("r2", observation("o", value="between"), time=at(2)))
+    alone = message(observation("o", value="between"), patient("p", identified(MRN, "p")))
+    await send(lab, {**alone, "timestamp": at(2)})
     assert (await state(lab))["Observation o"]["valueString"] == "newest"
 
 

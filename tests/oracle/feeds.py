@@ -77,15 +77,17 @@ def tied_feed(rng: Random) -> list[Sent]:
 
 def _sent(rng: Random, minute: int) -> Sent:
     if rng.random() < 0.15:
-        return Sent(minute, (Said(rng.choice(NAMES), rng.choice("xy")),))
-    names = [name for name in NAMES if rng.random() < 0.5]
+        return Sent(minute, (Said(f"{rng.choice(NAMES)}-{rng.choice(('r1', 'r2'))}", rng.choice("xy")),))
+    report = rng.choice(("r1", "r2"))
+    # What two reports carry under one number each keeps for itself: these are of one report each.
+    names = [f"{name}-{report}" for name in NAMES if rng.random() < 0.5]
     said = [Said(name, rng.choice("xy")) for name in names]
     inside: tuple[str, ...] = ()
     if rng.random() < 0.5:
         inside = tuple(name for name in names if rng.random() < 0.5)
-        said.append(Said(PANEL, rng.choice("xy"), inside))
+        said.append(Said(f"{PANEL}-{report}", rng.choice("xy"), inside))
     results = tuple(one.name for one in said if one.name not in inside)
-    return Sent(minute, tuple(said), rng.choice(("r1", "r2")), results, rng.choice(("first", "second")))
+    return Sent(minute, tuple(said), report, results, rng.choice(("first", "second")))
 
 
 def faults(found: Mapping[str, Content], messages: Sequence[Sent]) -> Iterator[str]:

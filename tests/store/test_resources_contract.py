@@ -13,7 +13,7 @@ import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.indexes import RESOURCES, ensure_indexes
-from store.resources import Gone, Identified, Outcome, ResourceKey, Stored
+from store.resources import Gone, Outcome, ResourceKey, Stored
 from store.retention.policy import Policy
 from store.search.criteria import Position, Total
 from store.tenancy import Tenant
@@ -413,7 +413,10 @@ async def test_every_verb_keeps_to_its_tenant(store: MongoResources) -> None:
     assert await store.get(OTHER, REPORT) is None
     assert await store.get_version(OTHER, REPORT, 1) is None
     assert await store.delete(OTHER, REPORT) is None
-    assert await store.identified(OTHER, [Identified("Patient", f"{MRN}|1")]) == {}
+    assert await store.candidates(OTHER, {"Patient": frozenset({"identifier=1"})}, limit=10) == []
+    await store.relate(OTHER, frozenset({"p1", "p2"}))
+    assert await store.candidates(LAB, {"Patient": frozenset({"kin=p2"})}, limit=10) == []
+    assert await store.versions(OTHER, [REPORT]) == {}
     for text in ("", "_id=r1", "patient=p1", "patient.identifier=1", "status=final"):
         assert await found(store, text, tenant=OTHER) == []
         assert await found(store, text) == ["r1"]
@@ -909,7 +912,7 @@ async def test_totals_count_each_resource_once_however_many_keys_find_it(store: 
 # --- who carries an identifier
 
 
-async def test_identified(store: MongoResources) -> None:
+async def test_candidates(store: MongoResources) -> None:
     await put(
         store,
         patient("p2", identified(MRN, "1")),
@@ -918,15 +921,36 @@ async def test_identified(store: MongoResources) -> None:
         patient("gone", identified(MRN, "3")),
     )
     await store.delete(LAB, ResourceKey("Patient", "gone"))
-    one, two, three = (Identified("Patient", f"{MRN}|{n}") for n in "123")
-    doctor = Identified("Practitioner", f"{MRN}|1")
-    assert await store.identified(LAB, [one, two, three, doctor, Identified("Device", f"{MRN}|1")]) == {
-        one: {"p1", "p2"},
-        two: {"p1"},
-        doctor: {"d1"},
-    }
-    assert await store.identified(LAB, []) == {}
-    assert await store.identified(LAB, [three]) == {}
+
+    async def known(limit: int = 10, /, **wanted: str) -> set[str]:
+        keys = {kind: frozenset({f"identifier={value}"}) for kind, value in wanted.items()}
+        return {str(one.key) for one in await store.candidates(LAB, keys, limit=limit)}
+
+    assert await known(Patient="1", Practitioner="1") == {"Patient/p1", "Patient/p2", "Practitioner/d1"}
+    assert await known(Patient="2", Device="1") == {"Patient/p1"}
+    assert await known(Patient="3") == set()
+    assert await known() == set()
+    assert await store.candidates(OTHER, {"Patient": frozenset({"identifier=1"})}, limit=10) == []
+    assert len(await known(1, Patient="1", Practitioner="1")) == 2  # One more says that there are more.
+
+
+async def test_records_of_one_patient_are_found_by_the_number_of_either(store: MongoResources) -> None:
+    await put(
+        store,
+        patient("old", identified(MRN, "1")),
+        patient("new", identified(MRN, "2")),
+        report("r1", "old"),
+        report("r2", "new"),
+        report("r3", "nobody"),
+    )
+    await store.relate(LAB, frozenset({"old", "new"}))
+    many = ",".join(f"{MRN}|{number}" for number in range(1, 20))
+    for text in (f"patient.identifier={MRN}|1", f"patient.identifier={MRN}|2", f"patient.identifier={many}"):
+        assert sorted(await found(store, text)) == ["r1", "r2"], text
+    [known] = await store.candidates(LAB, {"Patient": frozenset({"kin=new"})}, limit=10)
+    assert known.identity["kin"] == ["new"]
+    patients = asked(f"identifier={MRN}|2", type="Patient")
+    assert ids((await store.search(LAB, patients)).entries) == ["new"]
 
 
 # --- a plan

@@ -44,7 +44,7 @@ def nameless(resource: Any) -> Any:
         (batch(("PUT", "Patient?identifier=s|v", patient())), {"Patient?identifier=s|v"}),
         (created("identifier=s|v", patient()), {"Patient?identifier=s|v"}),
         (created(None, patient()), set()),
-        (message(REPORT), {"message DiagnosticReport  r"}),
+        (message(REPORT), {"message DiagnosticReport r"}),
         (message(report("r", identifier=[identified("s", "v")])), {"message DiagnosticReport s|v"}),
         (
             {"resourceType": "Bundle", "type": "message", "entry": [{"resource": {"resourceType": 7}}, {}]},

@@ -1,0 +1,1 @@
+"""Rules that say which stored resource a pushed one is; `docs/identity.md` has an example of each."""

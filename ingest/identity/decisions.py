@@ -1,0 +1,80 @@
+"""Decisions about who is who: the stored id of a resource, and what reply and metric say of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from store.resources import ResourceKey
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from ingest.identity.facts import Facts
+    from store.resources import SourceTime
+
+
+class Finding(StrEnum):
+    """Something about an identity that a person may have to look at."""
+
+    PATIENT_DOUBTED = "patient-doubted"
+    PATIENT_CHANGED = "patient-changed"
+    PATIENTS_LINKED = "patients-linked"
+    REPORT_DOUBTED = "report-doubted"
+    REPORT_MOVED = "report-moved"
+    REPORT_UNITED = "report-united"
+    OBSERVATION_DOUBTED = "observation-doubted"
+    REFERENCE_UNRESOLVED = "reference-unresolved"
+
+
+TEXTS: Final[Mapping[Finding, str]] = {
+    Finding.PATIENT_DOUBTED: (
+        "A stored patient shares a number with this one, but not what else is known: they are two patients."
+    ),
+    Finding.PATIENT_CHANGED: "Name and birth date changed at once: check that it is one person.",
+    Finding.PATIENTS_LINKED: "Patient records were linked: a search by the number of either finds both.",
+    Finding.REPORT_DOUBTED: (
+        "A stored report shares the number of this one, but not its patient, time, specimen or id: they are"
+        " two reports."
+    ),
+    Finding.REPORT_MOVED: "The report moved here from another patient, whose searches no longer show it.",
+    Finding.REPORT_UNITED: "Another stored report turned out to be this one and left the current data.",
+    Finding.OBSERVATION_DOUBTED: (
+        "Stored observations share the number of this one, but not its report, patient, code or time: it is"
+        " another one."
+    ),
+    Finding.REFERENCE_UNRESOLVED: (
+        "A reference leads to nothing in the message: it was kept as one of the source's and is not resolved."
+    ),
+}
+"""What the reply says of each; never a value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A stored resource that may be the one that is pushed."""
+
+    key: ResourceKey
+    facts: Facts
+    sourced: SourceTime = ""
+    retired: bool = False
+    """It left the current data with a version of its report, and may come back."""
+
+
+class Choice(NamedTuple):
+    """Who a pushed resource is."""
+
+    id: str
+    """Its id in the store."""
+    findings: tuple[Finding, ...] = ()
+    known: Candidate | None = None
+    """The stored resource that it is; None: it is new."""
+    united: tuple[Candidate, ...] = ()
+    """Stored resources that are the same one as this and leave the current data."""
+    kin: tuple[Candidate, ...] = ()
+    """Stored records of the same patient."""
+    also: tuple[str, ...] = ()
+    """Ids of stored copies of the same observation, one in each report that carries it."""
+    moved_from: str = ""
+    """The patient that a report was about until now, when it is another."""

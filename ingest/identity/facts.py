@@ -1,0 +1,220 @@
+"""Facts that decide who a resource is: read from its JSON, kept beside the stored one, compared by the rules.
+
+What is not there is empty. Nothing here refuses: a wrong shape is for the validation to name.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ingest.identity.numbers import Number, Numbers, Rank, numbers_of, placeholder_words
+from store.fhir.datatypes import Path, listed
+from store.fhir.instants import ABSENT, OPEN_END, OPEN_START, Interval, parse
+from store.search.escapes import escape
+from store.search.strings import fold, folded_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+    from datetime import datetime
+
+    from store.fhir.datatypes import Json, JsonObject
+
+
+class Reading(NamedTuple):
+    """How the facts of a resource are read: who sent it, and what counts as no number."""
+
+    placeholders: frozenset[str]
+    """Values that stand for "there is no number", as `placeholder_words` makes them."""
+    source: str = ""
+    """The source within which local ids, and numbers without a system, are compared; empty: nobody's."""
+    stable: bool = False
+    """Whether the tenant declares the ids of this source stable."""
+    now: datetime | None = None
+
+
+PLAIN: Final = Reading(placeholder_words(()))
+"""For what nobody sent as a message."""
+
+
+class Facts(NamedTuple):
+    """Evidence of who a resource is."""
+
+    numbers: tuple[Number, ...] = ()
+    former: tuple[Number, ...] = ()
+    """Numbers of records that were merged into this one."""
+    names: tuple[str, ...] = ()
+    """Folded names, each the sorted words of one."""
+    born: str = ""
+    sex: str = ""
+    codes: tuple[str, ...] = ()
+    """`system|code` of each coding."""
+    title: str = ""
+    """The folded text of the code."""
+    patient: str = ""
+    """`Patient/id` of the stored patient, or the number that the resource itself names the patient by."""
+    own: str = ""
+    """The source's own id, within the source."""
+    stable: bool = False
+    """Whether the source's ids are declared stable."""
+    time: Interval = ABSENT
+    """The clinical time."""
+    specimens: tuple[str, ...] = ()
+    """Names of its specimens: their numbers, else what they are."""
+    status: str = ""
+    apart: bool = False
+    """Told apart from a twin of one message by its own id alone."""
+    within: tuple[str, ...] = ()
+    """Ids of the reports that an observation lies within; empty: it was pushed by itself."""
+    kin: tuple[str, ...] = ()
+    """Ids of the stored records of the same patient, merged or doubted."""
+
+    def stored(self) -> dict[str, Any]:
+        """The facts as they are kept, without what is empty."""
+        told: dict[str, Any] = self._asdict()
+        told["numbers"] = [[int(one.rank), one.system, one.value] for one in self.numbers]
+        told["former"] = [[int(one.rank), one.system, one.value] for one in self.former]
+        told["time"] = list(self.time) if self.time != ABSENT else None
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in told.items() if v}
+
+
+def from_stored(told: Mapping[str, Any]) -> Facts:
+    """The facts that were kept; unknown names are those of a newer release and left out."""
+    known: dict[str, Any] = {}
+    for name, value in told.items():
+        if name in ("numbers", "former"):
+            known[name] = tuple(Number(Rank(rank), system, number) for rank, system, number in value)
+        elif name == "time":
+            known[name] = Interval(*value)
+        elif name in _NAMES:
+            known[name] = tuple(value) if isinstance(value, list) else value
+    return Facts(**known)
+
+
+_NAMES: Final = frozenset(Facts._fields)
+_PATIENTS: Final = ("subject", "patient", "beneficiary", "individual")
+"""Elements that say whom a resource is about."""
+_TIMES: Final = (
+    "effectiveDateTime",
+    "effectivePeriod",
+    "effectiveInstant",
+    "occurrenceDateTime",
+    "occurrencePeriod",
+    "authoredOn",
+    "performedDateTime",
+    "performedPeriod",
+    "createdDateTime",
+    "started",
+    "onsetDateTime",
+)
+"""Elements with the clinical time of a resource, the first counts."""
+_COLLECTED: Final = (Path("collection.collectedDateTime"), Path("collection.collectedPeriod"))
+_CODES: Final[Mapping[str, str]] = {
+    "Specimen": "type",
+    "Encounter": "class",
+    "DocumentReference": "type",
+    "Composition": "type",
+    "Media": "type",
+}
+"""The element that says what a resource is, where it is not `code`."""
+
+
+def facts_of(resource: JsonObject, reading: Reading, *, base: str = "") -> Facts:
+    """The facts of a resource whose references are those of the store."""
+    resource_type = str(resource.get("resourceType"))
+    found = numbers_of(resource, placeholders=reading.placeholders, source=reading.source, now=reading.now)
+    own = resource.get("id")
+    code = resource.get(_CODES.get(resource_type, "code"))
+    status, born, sex = (resource.get(name) for name in ("status", "birthDate", "gender"))
+    return Facts(
+        numbers=found.current,
+        former=found.former,
+        names=tuple(_names(resource.get("name"))),
+        born=born if isinstance(born, str) else "",
+        sex=sex if isinstance(sex, str) else "",
+        codes=tuple(dict.fromkeys(_codes(code))),
+        title=_title(code),
+        patient=patient_of(resource, base=base),
+        own=f"{reading.source}|{own}" if reading.source and isinstance(own, str) else "",
+        stable=reading.stable,
+        time=_time(resource),
+        status=status if isinstance(status, str) else "",
+    )
+
+
+def patient_of(resource: JsonObject, *, base: str = "") -> str:
+    """Whom a resource is about: `Patient/id`, else the number that it names the patient by."""
+    for name in _PATIENTS:
+        reference = resource.get(name)
+        if not isinstance(reference, dict):
+            continue
+        text, identifier = reference.get("reference"), reference.get("identifier")
+        if isinstance(text, str):
+            return text.removeprefix(f"{base}/") if base else text
+        if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
+            return f"{escape(str(identifier.get('system') or ''))}|{escape(str(identifier['value']))}"
+    return ""
+
+
+def specimen_names(specimen: JsonObject, reading: Reading) -> tuple[str, ...]:
+    """Names by which the specimens of two reports are told apart: `#number`, else `=` and what it is."""
+    found: Numbers = numbers_of(
+        specimen, placeholders=reading.placeholders, source=reading.source, now=reading.now
+    )
+    if found.current:
+        return tuple(f"#{one.name}" for one in found.current)
+    collection = specimen.get("collection")
+    site = collection.get("bodySite") if isinstance(collection, dict) else None
+    told = [*_codes(specimen.get("type")), _title(specimen.get("type")), *_codes(site), _title(site)]
+    time = _time(specimen)
+    words = [one for one in told if one] + ([f"{time.start}-{time.end}"] if time != ABSENT else [])
+    return (f"={' '.join(words)}",) if words else ()
+
+
+def _names(names: Json) -> Iterator[str]:
+    """Each name as its sorted words: a person's family and given names, else the text."""
+    for name in listed(names):
+        if isinstance(name, str) and fold(name):
+            yield fold(name)
+        elif isinstance(name, dict) and name.get("use") not in ("old", "temp", "anonymous", "maiden"):
+            parts = [name.get("family"), *listed(name.get("given"))]
+            words = [word for part in parts if isinstance(part, str) for word in folded_words(part)]
+            if not words and isinstance(name.get("text"), str):
+                words = folded_words(str(name["text"]))
+            if words:
+                yield " ".join(sorted(words))
+
+
+def _codes(code: Json) -> Iterator[str]:
+    for concept in listed(code):
+        if not isinstance(concept, dict):
+            continue
+        codings: Iterable[Json] = listed(concept.get("coding")) if "coding" in concept else [concept]
+        for coding in codings:
+            if isinstance(coding, dict) and isinstance(coding.get("code"), str):
+                yield f"{escape(str(coding.get('system') or ''))}|{escape(str(coding['code']))}"
+
+
+def _title(code: Json) -> str:
+    texts = (one.get("text") for one in listed(code) if isinstance(one, dict))
+    return next((fold(text) for text in texts if isinstance(text, str)), "")
+
+
+def _time(resource: JsonObject) -> Interval:
+    found = [resource[name] for name in _TIMES if name in resource]
+    if resource.get("resourceType") == "Specimen":
+        found = [one for path in _COLLECTED for one in path.values(resource)]
+    try:
+        return _interval(found[0]) if found else ABSENT
+    except (ValueError, OverflowError):
+        return ABSENT  # Whether it may stand there is for the validation to say.
+
+
+def _interval(value: Json) -> Interval:
+    if isinstance(value, str):
+        return parse(value)
+    if not isinstance(value, dict):
+        return ABSENT
+    start, end = value.get("start"), value.get("end")
+    first = parse(start).start if isinstance(start, str) else OPEN_START
+    last = parse(end).end if isinstance(end, str) else OPEN_END
+    return Interval(first, last) if first < last and (start or end) else ABSENT

@@ -1,0 +1,117 @@
+"""Comparisons of facts: numbers, codes, times, specimens and people. Each answers yes, no, or cannot tell."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Final
+
+from ingest.identity.numbers import Rank
+from store.fhir.instants import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from ingest.identity.facts import Facts
+    from ingest.identity.numbers import Number
+
+_TELLING: Final = re.compile(r".*(\d{4}|[0-9a-f]{8}-[0-9a-f]{4}-).*", re.IGNORECASE | re.DOTALL)
+"""An id that is hardly a place in a message, such as `obs1` or `Patient-2` are."""
+
+
+def shared(one: Facts, other: Facts) -> Rank | None:
+    """The surest rank of a number that two resources share; None: they share none."""
+    theirs = {(number.system, number.value): number.rank for number in other.numbers}
+    ranks = [
+        min(number.rank, theirs[number.system, number.value])
+        for number in one.numbers
+        if (number.system, number.value) in theirs
+    ]
+    return min(ranks, default=None)
+
+
+def contradict(one: Facts, other: Facts, *, below: Rank) -> bool:
+    """Whether in some system both have numbers surer than this rank, or as sure, and none in common."""
+    mine, theirs = _by_system(one.numbers, below), _by_system(other.numbers, below)
+    return any(mine[system].isdisjoint(theirs[system]) for system in mine.keys() & theirs.keys())
+
+
+def _by_system(numbers: Iterable[Number], below: Rank) -> dict[str, set[str]]:
+    found: dict[str, set[str]] = {}
+    for number in numbers:
+        if number.rank <= below:
+            found.setdefault(number.system, set()).add(number.value)
+    return found
+
+
+def alike_in_code(one: Facts, other: Facts) -> bool:
+    """Whether two codes say the same: a coding in common, else, where no system is in both, the text."""
+    if one.codes and other.codes:
+        if not set(one.codes).isdisjoint(other.codes):
+            return True
+        systems = {code.rpartition("|")[0] for code in one.codes}
+        if any(code.rpartition("|")[0] in systems for code in other.codes):
+            return False
+    return one.title == other.title and (bool(one.title) or not (one.codes or other.codes))
+
+
+def apart_in_time(one: Facts, other: Facts) -> bool:
+    """Whether both say when, and not the same."""
+    if ABSENT in (one.time, other.time):
+        return False
+    return one.time.end <= other.time.start or other.time.end <= one.time.start
+
+
+def apart_in_specimen(one: Facts, other: Facts, *, numbers_only: bool = False) -> bool:
+    """Whether both name their specimens in one way, and none in common."""
+    for mark in "#" if numbers_only else "#=":
+        mine = {name for name in one.specimens if name.startswith(mark)}
+        theirs = {name for name in other.specimens if name.startswith(mark)}
+        if mine and theirs:
+            return mine.isdisjoint(theirs)
+    return False
+
+
+def same_own(one: Facts, other: Facts) -> bool:
+    """Whether both carry one id of one source."""
+    return bool(one.own) and one.own == other.own
+
+
+def says_more(text: str) -> bool:
+    """Whether a number or id says more than a place in a message or report, as `1` and `obs1` do."""
+    return bool(_TELLING.match(text))
+
+
+def telling(facts: Facts) -> bool:
+    """Whether the source's own id hardly means anything else in its next message."""
+    return facts.stable or says_more(facts.own.rpartition("|")[2])
+
+
+def alike_in_name(one: Facts, other: Facts) -> bool | None:
+    """Whether two people share a name, one's words within the other's; None: not both say."""
+    if not one.names or not other.names:
+        return None
+    words = [set(name.split()) for name in other.names]
+    return any(
+        (len(mine) == 1 == len(theirs) and mine == theirs)
+        or (min(len(mine), len(theirs)) > 1 and (mine <= theirs or theirs <= mine))
+        for mine in (set(name.split()) for name in one.names)
+        for theirs in words
+    )
+
+
+def alike_in_birth(one: Facts, other: Facts) -> bool | None:
+    """Whether two people are born on one day, as far as both say; None: not both say."""
+    if not one.born or not other.born:
+        return None
+    return one.born.startswith(other.born) or other.born.startswith(one.born)
+
+
+def changed_person(one: Facts, other: Facts) -> bool:
+    """Whether name and birth date are both other ones."""
+    return alike_in_name(one, other) is False and alike_in_birth(one, other) is False
+
+
+def contradict_as_people(one: Facts, other: Facts) -> bool:
+    """Whether nothing but a weak number speaks for one person: a doubt makes two."""
+    name, birth = alike_in_name(one, other), alike_in_birth(one, other)
+    return not name and not birth and (name is False or birth is False)

@@ -1,0 +1,222 @@
+"""Everything that is neither patient nor report: shared by number, one per content, or part of a report.
+
+A part of a report is found again when the report is amended, and no other report touches it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ingest.identity.decisions import Candidate, Choice, Finding
+from ingest.identity.likeness import alike_in_code, apart_in_time, same_own, says_more, shared, telling
+from ingest.identity.numbers import Rank
+from store.fhir.instants import ABSENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+
+    from ingest.identity.facts import Facts
+
+DIRECTORY: Final = frozenset(
+    "Practitioner PractitionerRole Organization OrganizationAffiliation Location Device HealthcareService"
+    " Endpoint Substance Medication InsurancePlan CareTeam Group Questionnaire ActivityDefinition"
+    " PlanDefinition"
+    " ObservationDefinition SpecimenDefinition".split()
+)
+"""Types that reports share: by number, else one per content; a report keeps the one it came with."""
+NUMBERED: Final = frozenset(
+    "Encounter EpisodeOfCare ServiceRequest Coverage Account RelatedPerson ResearchSubject".split()
+)
+"""Types of a patient's things that many reports share when they carry a number."""
+RECORDS: Final = frozenset({"AuditEvent", "Bundle", "MessageHeader", "Provenance"})
+"""Types that tell of one message: one per content."""
+OBSERVATION: Final = "Observation"
+
+
+def shared_names(resource_type: str, facts: Facts) -> list[str]:
+    """Natural keys by number of a resource that reports share, the surest first; empty: it has none."""
+    told = [""]
+    if resource_type in NUMBERED:
+        told = [facts.patient]
+        if resource_type == "ServiceRequest":
+            told += [" ".join(sorted(facts.codes)) or facts.title, str(facts.time.start)]
+    return [
+        "\n".join([f"{resource_type} {number.name}", *told, *_called(resource_type, number.rank, facts)])
+        for number in facts.numbers
+    ]
+
+
+def _called(resource_type: str, rank: Rank, facts: Facts) -> tuple[str, ...]:
+    """The name, where the number alone does not name one thing."""
+    return facts.names if resource_type in DIRECTORY and rank is not Rank.STRONG else ()
+
+
+def choose_shared(
+    resource_type: str, facts: Facts, candidates: Sequence[Candidate], derive: Callable[[str], str]
+) -> Choice:
+    """The stored resource that carries one of the natural keys, else a new one."""
+    names = shared_names(resource_type, facts)
+    derived = derive(names[0])
+    wanted = frozenset(names)
+    found = [
+        one
+        for one in candidates
+        if one.key.type == resource_type and not wanted.isdisjoint(shared_names(resource_type, one.facts))
+    ]
+    known = min(found, key=lambda one: (one.key.id != derived, one.key.id), default=None)
+    return Choice(derived if known is None else known.key.id, known=known)
+
+
+class Part(NamedTuple):
+    """A resource that has its identity within others."""
+
+    number: int
+    """Its entry."""
+    type: str
+    facts: Facts
+    within: tuple[str, ...]
+    """`Type/id` of the reports that lead to it, else of its patient."""
+    reported: bool
+    """Whether those are reports."""
+    content: str
+    """A digest of what it says."""
+
+
+def name_parts(parts: Sequence[Part]) -> dict[int, str]:
+    """A natural key for each: type, owners and code, and what tells several of those apart."""
+    groups: defaultdict[tuple[str, ...], list[Part]] = defaultdict(list)
+    for part in parts:
+        groups[_base(part)].append(part)
+    names: dict[int, str] = {}
+    for base, group in groups.items():
+        # Twins without ids that say the same are one.
+        twins = {(part.facts.own, part.content): part for part in reversed(group)}
+        firsts = [part for part in group if twins[part.facts.own, part.content] is part]
+        told = dict(zip([part.number for part in firsts], _distinguished(firsts), strict=True))
+        for part in group:
+            first = twins[part.facts.own, part.content]
+            names[part.number] = "\n".join([*base, told[first.number]])
+    return names
+
+
+def _base(part: Part) -> tuple[str, ...]:
+    facts = part.facts
+    code = " ".join(sorted(facts.codes)) or facts.title
+    base = (part.type, *part.within, code)
+    if part.reported:
+        return base
+    # By itself it is told by its number, or by the source and its time.
+    if facts.numbers:
+        return (*base, facts.numbers[0].name, str(facts.time.start))
+    when = str(facts.time.start)
+    if facts.time == ABSENT:
+        when = facts.own if facts.own and telling(facts) else part.content
+    return (*base, facts.own.partition("|")[0], when)
+
+
+def _distinguished(group: Sequence[Part]) -> list[str]:
+    """Marks of a group's members: the first of number, time and own id that differs, else the order."""
+    for tell in (_by_number, _by_nothing, _by_time, _by_own_id):
+        told = [tell(part.facts) for part in group]
+        if (all(told) or len(group) == 1) and len(set(told)) == len(told):
+            return told
+    seen: Counter[str] = Counter()
+    told = []
+    for part in group:
+        same = f"{_by_number(part.facts)}\n{_by_time(part.facts)}"
+        seen[same] += 1
+        told.append(f"{same}\n{seen[same]}")
+    return told
+
+
+def _by_number(facts: Facts) -> str:
+    return facts.numbers[0].name if facts.numbers else ""
+
+
+def _by_nothing(_: Facts) -> str:
+    return ""
+
+
+def _by_time(facts: Facts) -> str:
+    return f"{facts.time.start}-{facts.time.end}" if facts.time != ABSENT else ""
+
+
+def _by_own_id(facts: Facts) -> str:
+    return facts.own
+
+
+def choose_observation(
+    part: Part, derived: str, candidates: Sequence[Candidate], taken: Collection[str]
+) -> Choice:
+    """The stored observation with the same number, patient and code, else the one named by the part.
+
+    One within a report is only ever found again by that report; or it was pushed by itself before.
+    """
+    facts = part.facts
+    under = [
+        one
+        for one in candidates
+        if one.key.type == OBSERVATION and one.key.id not in taken and _share(facts, one.facts)
+    ]
+    same = [one for one in under if _is_same(facts, one.facts)]
+    own = [one for one in same if same_own(facts, one.facts)]
+    if part.reported:
+        alone = [one for one in same if not one.facts.within]
+        reports = {one.partition("/")[2] for one in part.within}
+        mine = [one for one in same if not reports.isdisjoint(one.facts.within)]
+        found = alone if len(alone) == 1 else [one for one in mine if one.key.id == derived] or mine
+        if len(found) == 1:
+            return Choice(found[0].key.id, known=found[0])
+        return Choice(derived)
+    same = [one for one in same if not one.retired] or same
+    likely = same if len(same) == 1 else [one for one in same if one.key.id == derived] or own
+    if len(likely) == 1:
+        return Choice(likely[0].key.id, known=likely[0])
+    if same and all(_surely_one(facts, one.facts) for one in same):
+        # One observation that several reports carry, each its own copy.
+        first, *copies = sorted(same, key=lambda one: one.key.id)
+        return Choice(first.key.id, known=first, also=tuple(one.key.id for one in copies))
+    doubted = (Finding.OBSERVATION_DOUBTED,) if under else ()
+    return Choice(derived, doubted)
+
+
+def _surely_one(one: Facts, other: Facts) -> bool:
+    """Whether the number is hardly one of a report's own counting, or the time is the same."""
+    theirs = {(number.system, number.value) for number in other.numbers}
+    mine = [number.value for number in one.numbers if (number.system, number.value) in theirs]
+    return one.time == other.time != ABSENT or any(map(says_more, mine))
+
+
+def _share(one: Facts, other: Facts) -> bool:
+    return shared(one, other) is not None or (one.stable and same_own(one, other))
+
+
+def _is_same(one: Facts, other: Facts) -> bool:
+    return one.patient == other.patient and alike_in_code(one, other) and not apart_in_time(one, other)
+
+
+def owners_of(
+    leads_to: Mapping[int, Sequence[int]], reports: Sequence[int], through: Collection[int]
+) -> dict[int, tuple[int, ...]]:
+    """For each entry that a report leads to, directly or through others, the reports that do.
+
+    `through` are the entries that a walk goes on from: not from a patient, who leads to everything.
+    """
+    owners: defaultdict[int, list[int]] = defaultdict(list)
+    for report in reports:
+        for reached in _reached(leads_to, report, through):
+            owners[reached].append(report)
+    return {number: tuple(found) for number, found in owners.items()}
+
+
+def _reached(leads_to: Mapping[int, Sequence[int]], start: int, through: Collection[int]) -> Iterator[int]:
+    seen, ahead = {start}, list(leads_to.get(start, ()))
+    while ahead:
+        number = ahead.pop()
+        if number in seen:
+            continue
+        seen.add(number)
+        yield number
+        if number in through:
+            ahead += leads_to.get(number, ())

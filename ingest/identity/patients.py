@@ -1,0 +1,128 @@
+"""Patients: which stored record a pushed one is, and which records are of one person.
+
+A medical record number decides. Weaker ones decide where nothing speaks against them. A doubt makes two.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ingest.identity.decisions import Candidate, Choice, Finding
+from ingest.identity.likeness import (
+    alike_in_birth,
+    alike_in_name,
+    changed_person,
+    contradict,
+    contradict_as_people,
+    shared,
+)
+from ingest.identity.numbers import Rank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from ingest.identity.facts import Facts
+
+
+def is_same_patient(one: Facts, other: Facts) -> bool:
+    """Whether two records are of one person, by the table of `docs/identity.md`."""
+    rank = shared(one, other)
+    if rank is None:
+        return False
+    if rank is Rank.STRONG:
+        return True
+    return not contradict(one, other, below=Rank.WEAK) and not contradict_as_people(one, other)
+
+
+def choose_patient(
+    facts: Facts, candidates: Sequence[Candidate], derive: Callable[[str], str], *, nameless: str
+) -> Choice:
+    """The stored patient that this one is, else a new id; `nameless` names a patient without any number."""
+    if not facts.numbers:
+        return Choice(derive(f"Patient {nameless}"), kin=_merged(facts, candidates, ""))
+    same = [one for one in candidates if is_same_patient(facts, one.facts)]
+    surest = [one for one in same if shared(facts, one.facts) is Rank.STRONG] or same
+    chosen = _best(facts, surest)
+    findings: list[Finding] = []
+    if chosen is None:
+        doubted = bool(same) or any(shared(facts, one.facts) is not None for one in candidates)
+        findings += [Finding.PATIENT_DOUBTED] if doubted else []
+        taken = {one.key.id for one in candidates}
+        fresh = _fresh(facts, taken, derive)
+        return Choice(fresh, tuple(findings), kin=_merged(facts, candidates, fresh))
+    if changed_person(facts, chosen.facts):
+        findings.append(Finding.PATIENT_CHANGED)
+    kin = {one.key.id: one for one in _merged(facts, candidates, chosen.key.id)}
+    kin |= {one.key.id: one for one in same if one is not chosen and _sure(facts, one.facts)}
+    new = kin.keys() - set(chosen.facts.kin)
+    findings += [Finding.PATIENTS_LINKED] if new else []
+    return Choice(chosen.key.id, tuple(findings), chosen, kin=tuple(kin.values()))
+
+
+def _sure(one: Facts, other: Facts) -> bool:
+    """Whether a second record is of the same person beyond doubt: nothing contradicts it."""
+    if contradict(one, other, below=Rank.WEAK) or contradict_as_people(one, other):
+        return False
+    return shared(one, other) is Rank.STRONG or bool(alike_in_name(one, other) and alike_in_birth(one, other))
+
+
+def _best(facts: Facts, same: Sequence[Candidate]) -> Candidate | None:
+    """The record that most speaks for; None: there is none, or two are as good and not the same person."""
+    if not same:
+        return None
+
+    def speaks_for(one: Candidate) -> tuple[bool, ...]:
+        theirs = {(number.system, number.value) for number in one.facts.numbers}
+        return (
+            *((number.system, number.value) in theirs for number in facts.numbers),
+            bool(alike_in_name(facts, one.facts)),
+            bool(alike_in_birth(facts, one.facts)),
+        )
+
+    ranked = sorted(same, key=lambda one: (*(not yes for yes in speaks_for(one)), one.key.id))
+    first = ranked[0]
+    rivals = [one for one in ranked[1:] if speaks_for(one) == speaks_for(first)]
+    if any(not is_same_patient(first.facts, one.facts) for one in rivals):
+        return None
+    return first
+
+
+def _merged(facts: Facts, candidates: Iterable[Candidate], own_id: str) -> tuple[Candidate, ...]:
+    """Records that are merged with this one: a number of `use` `old` is the current one of the other."""
+    return tuple(
+        one
+        for one in candidates
+        if one.key.id != own_id and (_lists(facts, one.facts) or _lists(one.facts, facts))
+    )
+
+
+def _lists(survivor: Facts, retired: Facts) -> bool:
+    """Whether a record lists the number of another as a former one; families share untyped numbers."""
+    former = {(number.system, number.value): number.rank for number in survivor.former}
+    ranks = [
+        min(number.rank, former[number.system, number.value])
+        for number in retired.numbers
+        if (number.system, number.value) in former
+    ]
+    if not ranks:
+        return False
+    return min(ranks) is Rank.STRONG or (
+        alike_in_name(survivor, retired) is not False and alike_in_birth(survivor, retired) is not False
+    )
+
+
+def _fresh(facts: Facts, taken: set[str], derive: Callable[[str], str]) -> str:
+    """A new id: of the record number, else of all weaker numbers with name and birth date."""
+    strong = [number for number in facts.numbers if number.rank is Rank.STRONG]
+    told = [number.name for number in strong[:1] or facts.numbers]
+    name = "Patient " + " ".join([*told, *(() if strong else (*facts.names, facts.born))])
+    return next(made for made in _salted(name, derive) if made not in taken)
+
+
+def _salted(name: str, derive: Callable[[str], str]) -> Iterable[str]:
+    """Ids of a name, one after the other: what once had the first may be another by now."""
+    yield derive(name)
+    turn = 2
+    while True:
+        yield derive(f"{name} again {turn}")
+        turn += 1

@@ -1,0 +1,219 @@
+"""Reports: which stored report a pushed one is, whether it moved, and which stored ones turn out to be one.
+
+A number alone decides nothing: reports of one number are told apart by code, patient, specimen and clinical
+time, and by the source's own id where that says more than a place in the message.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ingest.identity.decisions import Candidate, Choice, Finding
+from ingest.identity.likeness import (
+    alike_in_code,
+    apart_in_specimen,
+    apart_in_time,
+    contradict,
+    same_own,
+    shared,
+    telling,
+)
+from ingest.identity.numbers import Rank
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+    from ingest.identity.facts import Facts
+    from store.resources import SourceTime
+
+CORRECTING: Final = frozenset({"corrected", "amended", "appended", "cancelled", "entered-in-error"})
+"""Statuses with which a laboratory mends what it said."""
+
+
+class Incoming(NamedTuple):
+    """A report of a message, ready to be compared."""
+
+    facts: Facts
+    sourced: SourceTime
+    kin: frozenset[str] = frozenset()
+    """`Patient/id` of the stored records of its patient, its own among them."""
+
+
+class Pair(NamedTuple):
+    """Two reports under one number, the newer one first."""
+
+    newer: Facts
+    older: Facts
+    linked: bool
+    """Whether their patients are one person."""
+    alone: bool
+    """Whether nothing else is known under the number."""
+
+
+def is_same_report(pair: Pair) -> bool:
+    """Whether two reports are one, by the table of `docs/identity.md`. Symmetrical but for what is newer."""
+    new, old = pair.newer, pair.older
+    if not _share_number(new, old):
+        return False
+    correcting, same_id = new.status in CORRECTING, same_own(new, old)
+    if not pair.linked:
+        # A mix-up that the laboratory mends: the report moves.
+        rank = shared(new, old)
+        movable = rank is not None and rank < Rank.ORDER
+        return correcting and movable and alike_in_code(new, old) and not _told_apart(new, old)
+    if not alike_in_code(new, old):
+        return correcting and same_id and _meant(pair)
+    if same_id and telling(new):
+        return True
+    return not _told_apart(new, old)
+
+
+def _share_number(one: Facts, other: Facts) -> bool:
+    rank = shared(one, other)
+    if rank is None:
+        # Without any number the source's own id stands in for one.
+        return same_own(one, other) and not (one.numbers or other.numbers)
+    # Of two numbers the surer one decides: one order, or accession, brings several reports.
+    return rank is Rank.STRONG or not contradict(one, other, below=Rank(rank - 1))
+
+
+def _told_apart(new: Facts, old: Facts) -> bool:
+    """Whether time, specimen, or the id within one message tell two reports of one number and code apart."""
+    if apart_in_time(new, old):
+        return True
+    if apart_in_specimen(new, old, numbers_only=new.status in CORRECTING):
+        return True
+    both = bool(new.own and old.own) and new.own != old.own
+    return both and ((new.apart and old.apart) or (new.stable and old.stable))
+
+
+def _meant(pair: Pair) -> bool:
+    """Whether one id of the source means one report though the code is another.
+
+    An accession is shared, and `r1` may be another report of the next message.
+    """
+    if telling(pair.newer):
+        return True
+    rank = shared(pair.newer, pair.older)
+    return pair.alone and rank is not None and rank not in (Rank.SHARED, Rank.ORDER)
+
+
+def choose_reports(
+    incoming: Sequence[Incoming],
+    candidates: Sequence[Candidate],
+    derive: Callable[[str], str],
+) -> list[Choice]:
+    """Who each report of one message is; none of the stored ones is taken twice."""
+    likely = _likely(incoming, candidates)
+    taken: dict[str, int] = {}
+    chosen: dict[int, Candidate] = {}
+    for number, one in _ranked(incoming, likely):
+        if number not in chosen and one.key.id not in taken:
+            chosen[number], taken[one.key.id] = one, number
+    used = {one.key.id for one in candidates}
+    choices = []
+    for number, report in enumerate(incoming):
+        choice = (
+            _known(report, chosen[number], [c for c in likely[number] if c.key.id not in taken])
+            if number in chosen
+            else _new(report, candidates, derive, used)
+        )
+        used.add(choice.id)
+        choices.append(choice)
+    return choices
+
+
+def _likely(incoming: Sequence[Incoming], candidates: Sequence[Candidate]) -> dict[int, list[Candidate]]:
+    """The stored reports that each may be; none where several are, and nothing tells which."""
+    found: dict[int, list[Candidate]] = {}
+    for number, one in enumerate(incoming):
+        under = [c for c in candidates if _share_number(one.facts, c.facts)]
+        rivals = sum(_share_number(one.facts, other.facts) for other in incoming)
+        alone = len(under) == 1 and rivals == 1
+        found[number] = [c for c in under if is_same_report(_pair(one, c, alone=alone))]
+    return found
+
+
+def _pair(one: Incoming, stored: Candidate, *, alone: bool) -> Pair:
+    linked = one.facts.patient == stored.facts.patient or stored.facts.patient in one.kin
+    if stored.sourced > one.sourced:
+        return Pair(stored.facts, one.facts, linked, alone)
+    return Pair(one.facts, stored.facts, linked, alone)
+
+
+def _ranked(
+    incoming: Sequence[Incoming], likely: Mapping[int, Sequence[Candidate]]
+) -> Iterable[tuple[int, Candidate]]:
+    """Pairs in the order in which they are taken, the surest first; without those that are in doubt."""
+    scored = [
+        (_score(incoming[number], one), number, one) for number, found in likely.items() for one in found
+    ]
+    scored.sort(
+        key=lambda row: (*(not yes for yes in row[0]), row[1], _reversed(row[2].sourced), row[2].key.id)
+    )
+    for score, number, one in scored:
+        mine = [c for other, n, c in scored if n == number and other == score]
+        siblings = [c for c in mine if _siblings(c, one)]
+        equals = sum(other == score and c.key == one.key for other, _, c in scored)
+        if len(siblings) < max(equals, 1):
+            yield number, one
+
+
+def _reversed(sourced: SourceTime) -> tuple[int, ...]:
+    """A key that sorts the newest first."""
+    return tuple(-ord(character) for character in sourced)
+
+
+def _siblings(one: Candidate, other: Candidate) -> bool:
+    """Whether two stored reports are two because of their ids alone."""
+    return one.key != other.key and one.facts.apart and other.facts.apart
+
+
+def _score(one: Incoming, stored: Candidate) -> tuple[bool, ...]:
+    mine, theirs = one.facts, stored.facts
+    return (
+        mine.patient == theirs.patient,
+        alike_in_code(mine, theirs),
+        same_own(mine, theirs),
+        mine.time == theirs.time,
+        mine.specimens == theirs.specimens,
+    )
+
+
+def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Choice:
+    """The report is a stored one. Of several that turn out to be the same the newest stays."""
+    same = [c for c in others if not _siblings(c, chosen) and not _told_apart(chosen.facts, c.facts)]
+    stays = max([chosen, *same], key=lambda c: (c.sourced, c is chosen, c.key.id))
+    united = tuple(c for c in (chosen, *same) if c is not stays)
+    findings = [Finding.REPORT_UNITED] if united else []
+    moved = ""
+    if stays.facts.patient != one.facts.patient and stays.sourced <= one.sourced:
+        moved = stays.facts.patient
+        findings.append(Finding.REPORT_MOVED)
+    return Choice(stays.key.id, tuple(findings), stays, united, moved_from=moved)
+
+
+def _new(
+    one: Incoming, candidates: Sequence[Candidate], derive: Callable[[str], str], used: Collection[str]
+) -> Choice:
+    under = [c for c in candidates if _share_number(one.facts, c.facts)]
+    # Other codes of one number are how orders are reported; another patient, time or specimen is a doubt.
+    doubted = any(alike_in_code(one.facts, c.facts) for c in under)
+    name, turn = report_name(one.facts), 1
+    while (made := derive(name if turn == 1 else f"{name} again {turn}")) in used:
+        turn += 1
+    return Choice(made, (Finding.REPORT_DOUBTED,) if doubted else ())
+
+
+def report_name(facts: Facts) -> str:
+    """The natural key of a report: equal for twins, another for all that is told apart."""
+    number = facts.numbers[0].name if facts.numbers else facts.own
+    told = [
+        number,
+        " ".join(sorted(facts.codes)) or facts.title,
+        facts.patient,
+        f"{facts.time.start}",
+        " ".join(sorted(facts.specimens)),
+        facts.own if facts.apart else "",
+    ]
+    return "DiagnosticReport " + "\n".join(told)

@@ -1,0 +1,127 @@
+"""Who a patient is, by the table of docs/identity.md."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from ingest.identity.decisions import Candidate, Finding
+from ingest.identity.facts import PLAIN, Facts, facts_of, from_stored
+from ingest.identity.patients import choose_patient
+from store.resources import ResourceKey
+
+
+def patient(name: str = "", born: str = "", **numbers: str) -> Facts:
+    """`mr` and `pi` are sure numbers, other names are systems of weak ones, `old_mr` a former one."""
+    told: list[dict[str, Any]] = []
+    for system, value in numbers.items():
+        kind = system.rpartition("_")[2].upper()
+        typed = {"type": {"coding": [{"code": kind}]}} if kind in ("MR", "PI") else {}
+        old = {"use": "old"} if system.startswith("old_") else {}
+        told.append({"system": f"urn:{system.removeprefix('old_')}", "value": value, **typed, **old})
+    resource: dict[str, Any] = {
+        "resourceType": "Patient",
+        "identifier": told,
+        **({"name": [{"text": name}]} if name else {}),
+        **({"birthDate": born} if born else {}),
+    }
+    return facts_of(resource, PLAIN)
+
+
+def known(**facts: Facts) -> list[Candidate]:
+    return [Candidate(ResourceKey("Patient", name), one) for name, one in facts.items()]
+
+
+def choose(facts: Facts, *candidates: Candidate) -> tuple[str, tuple[Finding, ...]]:
+    found = choose_patient(facts, candidates, lambda name: f"new {name}", nameless="nobody")
+    return found.id.partition(" ")[0], found.findings
+
+
+NEW, DOUBT = ("new", ()), ("new", (Finding.PATIENT_DOUBTED,))
+SAME = ("a", ())
+ANN, BOB = ("Ann Arbor", "1980-01-02"), ("Bob Builder", "1990-03-04")
+
+
+@pytest.mark.parametrize(
+    ("stored", "pushed", "expected"),
+    [
+        pytest.param(patient(*ANN, mr="1"), patient(*ANN, mr="1"), SAME, id="one record number"),
+        pytest.param(patient(*ANN, mr="1"), patient(*ANN, mr="2"), NEW, id="another record number"),
+        pytest.param(patient(*ANN, mr="1"), patient("Ann Other", ANN[1], mr="1"), SAME, id="another name"),
+        pytest.param(
+            patient(*ANN, mr="1"),
+            patient(*BOB, mr="1"),
+            ("a", (Finding.PATIENT_CHANGED,)),
+            id="name and birth date changed at once",
+        ),
+        pytest.param(
+            patient(*ANN, mr="1", ss="9"), patient(*BOB, mr="2", ss="9"), DOUBT, id="shared, two MRs"
+        ),
+        pytest.param(
+            patient(*ANN, mr="1", ss="9"), patient(*ANN, mr="2", ss="9"), DOUBT, id="even of one name"
+        ),
+        pytest.param(patient(*ANN, ss="9"), patient(*ANN, ss="9"), SAME, id="one weak number"),
+        pytest.param(patient(*ANN, ss="9"), patient(*BOB, ss="9"), DOUBT, id="of two people"),
+        pytest.param(patient(*ANN, ss="9"), patient("Ann Other", ANN[1], ss="9"), SAME, id="corrected name"),
+        pytest.param(
+            patient(*ANN, ss="9"), patient(ANN[0], "1980-01-20", ss="9"), SAME, id="corrected birth"
+        ),
+        pytest.param(
+            patient("Ann", policy="F", mrn="1"), patient("Bob", policy="F", mrn="2"), DOUBT, id="family"
+        ),
+        pytest.param(patient("Ann", policy="F"), patient("Bob", policy="F"), DOUBT, id="names alone differ"),
+        pytest.param(patient(ss="9"), patient(ss="9"), SAME, id="nothing else is known"),
+        pytest.param(patient(*ANN, ss="9"), patient(ss="9"), SAME, id="nothing speaks against it"),
+        pytest.param(
+            patient(*ANN, ss="9"), patient(*ANN, ss="9", mr="1"), SAME, id="it has got a record number"
+        ),
+        pytest.param(patient(*ANN, mr="1"), patient(*ANN, mrn="1"), NEW, id="another system"),
+        pytest.param(
+            patient("Ann B. Arbor", ANN[1], ss="9"), patient(*ANN, ss="9"), SAME, id="a middle name"
+        ),
+        pytest.param(
+            patient(*ANN, mr="1"), patient(*ANN, mr="2", old_mr="1"), ("new", ()), id="a survivor is another"
+        ),
+    ],
+)
+def test_choose(stored: Facts, pushed: Facts, expected: tuple[str, tuple[Finding, ...]]) -> None:
+    assert choose(pushed, *known(a=stored)) == expected
+    # What is kept says the same as what was read.
+    assert choose(pushed, *known(a=from_stored(stored.stored()))) == expected
+
+
+def test_of_two_that_share_a_weak_number_the_one_that_is_alike() -> None:
+    both = known(ann=patient(*ANN, policy="F", mrn="1"), bob=patient(*BOB, policy="F", mrn="2"))
+    assert choose(patient(*ANN, policy="F"), *both) == ("ann", ())
+    assert choose(patient(*BOB, policy="F"), *both) == ("bob", ())
+    assert choose(patient(policy="F"), *both) == DOUBT
+
+
+def test_a_survivor_and_the_retired_record_are_linked_either_way() -> None:
+    survivor, retired = patient(*ANN, mr="2", old_mr="1"), patient(*ANN, mr="1")
+    for pushed, stored in ((survivor, retired), (retired, survivor)):
+        found = choose_patient(pushed, known(other=stored), lambda name: f"new {name}", nameless="")
+        assert [one.key.id for one in found.kin] == ["other"]
+
+
+def test_a_family_number_that_one_of_them_no_longer_has_links_nobody() -> None:
+    ann, bob = patient(*ANN, mr="1", old_policy="F"), patient(*BOB, mr="2", policy="F")
+    assert choose_patient(ann, known(bob=bob), str, nameless="").kin == ()
+
+
+def test_a_new_id_is_never_that_of_somebody_else() -> None:
+    taken = known(**{"Patient urn:mr|1": patient(mr="2", ss="9")})
+    assert choose_patient(patient(mr="1", ss="9"), (), str, nameless="").id == "Patient urn:mr|1"
+    found = choose_patient(patient(mr="1", ss="9"), taken, str, nameless="")
+    assert found.id == "Patient urn:mr|1 again 2"
+
+
+def test_twins_of_weak_numbers_derive_one_id_and_families_do_not() -> None:
+    def derived(facts: Facts) -> str:
+        return choose_patient(facts, (), str, nameless="nobody").id
+
+    assert derived(patient(*ANN, ss="9")) == derived(patient(*ANN, ss="9"))
+    assert derived(patient(*ANN, ss="9")) != derived(patient(*BOB, ss="9"))
+    assert derived(patient(*ANN, mr="1", ss="9")) == derived(patient(*BOB, mr="1"))
+    assert derived(patient(*ANN)) == "Patient nobody"
