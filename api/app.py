@@ -19,6 +19,7 @@ from api.middleware.compress import compress
 from api.middleware.deliver import hold_answers, send_in_parts
 from api.middleware.errors import errors
 from api.middleware.observe import observe
+from api.middleware.reachable import while_reachable
 from api.middleware.request_id import echo_request_id
 from api.purge import purges
 from api.routing import install
@@ -81,6 +82,7 @@ def create_app(
             errors,
             hold_answers,
             admit_pushes,
+            while_reachable,
             authenticate,
         ],
         client_max_size=settings.body_bytes_max,

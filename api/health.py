@@ -16,7 +16,7 @@ from api.short_memory import ShortMemory
 from store.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 LOG: Final = logging.getLogger("api.health")
 PING_SECONDS: Final = 2.0
@@ -29,7 +29,13 @@ class Readiness:
 
     started: bool = False
     draining: bool = False
+    reasons: tuple[str, ...] = ()
+    """What is wrong with the database, one sentence each: no value, user or password."""
     _pings: ShortMemory[str, bool] | None = None
+
+    def told(self, reasons: Sequence[str]) -> None:
+        """Remember what is wrong with the database from now on."""
+        self.reasons = tuple(reasons)
 
     def watch(self, ping: Callable[[], Awaitable[None]]) -> None:
         """Ask this database from now on."""
@@ -66,8 +72,10 @@ async def livez(_: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """200 when traffic should come here, else 503; the body says why."""
-    state = await request.app[READINESS].state()
-    return _json(state, status=200 if state["ready"] else 503)
+    readiness = request.app[READINESS]
+    state = await readiness.state()
+    said = {**state, "reasons": readiness.reasons} if readiness.reasons else state
+    return _json(said, status=200 if state["ready"] else 503)
 
 
 async def elsewhere(_: web.Request) -> web.Response:
@@ -89,5 +97,5 @@ def create_admin_app(app: web.Application) -> web.Application:
     return admin
 
 
-def _json(state: dict[str, bool], *, status: int) -> web.Response:
+def _json(state: Mapping[str, object], *, status: int) -> web.Response:
     return web.Response(body=orjson.dumps(state), status=status, content_type="application/json")

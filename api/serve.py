@@ -130,7 +130,14 @@ async def _started(settings: Settings, stop: Stop, limits: Limits) -> AsyncItera
         app = create_app(
             settings,
             routes=routes(),
-            open_stores=lambda metrics: opened(settings, uri=mongodb.uri, clock=utc_now, metrics=metrics),
+            open_stores=lambda metrics: opened(
+                settings,
+                uri=mongodb.uri,
+                clock=utc_now,
+                metrics=metrics,
+                wait_seconds=settings.startup_seconds,
+                told=app[READINESS].told,
+            ),
         )
         admin = await _runner(create_admin_app(app), settings)
         stack.push_async_callback(admin.cleanup)  # Closed last, so that probes see the draining.

@@ -31,6 +31,14 @@ class StoreSettings(BaseModel):
     """The same for one client of a tenant."""
     reads_max: int = Field(default=16, ge=2, le=1_000)
     """Reads, versions and histories under way at once; the next ones wait, each client for its turn."""
+    startup_seconds: float = Field(default=30.0, ge=0, le=3_600)
+    """How long `dod serve` waits for a database to rely on; past it exit code 1, and all that is wrong."""
+    heartbeat_seconds: float = Field(default=2.0, ge=0.5, le=60)
+    """How often each member of the replica set is asked how it is, beside what members tell by themselves."""
+    election_seconds: float = Field(default=15.0, ge=0, le=300)
+    """How long readiness stays on without a primary while other members answer; 0: not at all."""
+    clock_skew_seconds: float = Field(default=30.0, ge=1, le=3_600)
+    """How far the clocks of this machine and of MongoDB may be apart; past it nothing is taken."""
     policy_cache_seconds: float = Field(default=1.0, ge=0, le=60)
     """How long a tenant's retention policy is remembered: the longest a push still goes by the one before."""
     pool_size: int = Field(default=32, ge=1, le=1000)

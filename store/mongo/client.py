@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from pymongo.errors import PyMongoError
+
+from store.errors import StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +27,9 @@ if TYPE_CHECKING:
     Collection: TypeAlias = AsyncIOMotorCollection[Document]
     Session: TypeAlias = AsyncIOMotorClientSession
 
+CONNECT_SECONDS_MAX: Final = 3.0
+"""Longest wait for a connection, and for a member's heartbeat: one that stands still is passed over then."""
+
 
 def connect(uri: str, settings: StoreSettings) -> Client:
     """A client that has not connected yet; the first operation does."""
@@ -30,15 +37,22 @@ def connect(uri: str, settings: StoreSettings) -> Client:
     os.environ.setdefault("MOTOR_MAX_WORKERS", str(settings.pool_size))
     from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 -- after the variable is set
 
-    return AsyncIOMotorClient(
-        uri,
-        appname="data-on-demand",
-        maxPoolSize=settings.pool_size,
-        # A dead server is noticed within the deadline of an operation, not the driver's 30 s.
-        serverSelectionTimeoutMS=int(settings.store_timeout_seconds * 1000),
-        connectTimeoutMS=int(settings.store_timeout_seconds * 1000),
-        retryWrites=True,
-        retryReads=True,
-        tz_aware=True,
-        uuidRepresentation="standard",
-    )
+    try:
+        return AsyncIOMotorClient(
+            uri,
+            appname="data-on-demand",
+            maxPoolSize=settings.pool_size,
+            # For what runs without a deadline of its own; others wait as long as theirs leaves.
+            serverSelectionTimeoutMS=int(settings.store_timeout_seconds * 1000),
+            connectTimeoutMS=int(min(settings.store_timeout_seconds, CONNECT_SECONDS_MAX) * 1000),
+            # Members tell of an election by themselves; a member that stands still has to be asked.
+            heartbeatFrequencyMS=int(settings.heartbeat_seconds * 1000),
+            retryWrites=True,
+            retryReads=True,
+            tz_aware=True,
+            uuidRepresentation="standard",
+        )
+    except (PyMongoError, ValueError) as error:
+        # In our own words: the driver's may quote a password.
+        text = f"DOD_MONGODB_URI is no connection string that the driver can use ({type(error).__name__})."
+        raise StartupError(text) from None

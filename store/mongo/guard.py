@@ -5,7 +5,10 @@ Driver messages can quote a document's values (a duplicate key, for one): none l
 
 from __future__ import annotations
 
-from time import perf_counter
+from contextlib import contextmanager
+from contextvars import ContextVar
+from math import inf
+from time import monotonic, perf_counter
 from typing import TYPE_CHECKING, Final
 
 import pymongo
@@ -24,12 +27,34 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from store.metrics import StoreMetrics
 
+_WITHIN: ContextVar[float] = ContextVar("within", default=inf)
+"""Moment, on the monotonic clock, at which all operations of this context have to be over."""
+LEAST_SECONDS: Final = 0.001
+"""Shortest deadline: the driver takes 0 for `without end`."""
 _TIMEOUT: Final = Issue("timeout", "the database did not answer in time; try again, or ask for less")
 _UNAVAILABLE: Final = Issue("transient", "the database cannot be reached; try again shortly")
 _TOO_LARGE: Final = Issue("too-long", "the resource is larger than a stored document may be")
 _FAULT: Final = Issue("exception", "the database refused an operation")
+
+
+@contextmanager
+def within(seconds: float) -> Iterator[None]:
+    """One deadline around several operations, for all that one request does; each keeps its own as well."""
+    token = _WITHIN.set(min(_WITHIN.get(), monotonic() + seconds))
+    try:
+        yield
+    finally:
+        _WITHIN.reset(token)
+
+
+def bounded(seconds: float) -> float:
+    """Seconds of this, or as many as the deadline around it leaves."""
+    left = _WITHIN.get() - monotonic()
+    return seconds if left >= seconds else max(left, LEAST_SECONDS)
 
 
 class guarded:  # noqa: N801 -- a verb; as a generator it costs a quarter more
@@ -44,7 +69,7 @@ class guarded:  # noqa: N801 -- a verb; as a generator it costs a quarter more
         self._metrics = metrics
         self._operation = operation
         self._started = perf_counter()
-        self._deadline = pymongo.timeout(seconds)
+        self._deadline = pymongo.timeout(bounded(seconds))
 
     def __enter__(self) -> None:
         self._deadline.__enter__()

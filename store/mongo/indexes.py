@@ -35,6 +35,34 @@ HOLDS: Final = "holds"
 ERASURES: Final = "erasures"
 FORGOTTEN_FILES: Final = "forgotten_files"
 AUDIT: Final = "audit"
+COLLECTIONS: Final = (
+    *(
+        RESOURCES,
+        HISTORY,
+        TENANTS,
+        TOKENS,
+        SECRETS,
+        VERIFICATIONS,
+        DEAD_LETTERS,
+        DEAD_LETTER_BODIES,
+        IDEMPOTENCY,
+    ),
+    *(
+        FILES,
+        CHUNKS,
+        RETENTION,
+        POLICIES,
+        LEASES,
+        RUNS,
+        RUN_COUNTS,
+        RECEIPTS,
+        HOLDS,
+        ERASURES,
+        FORGOTTEN_FILES,
+    ),
+    AUDIT,
+)
+"""All collections of the service."""
 
 
 _NOT_THERE: Final = (26, 27)

@@ -1,4 +1,4 @@
-"""Whether MongoDB can be written to right now: once it cannot, writes are refused at once instead of waiting.
+"""Whether MongoDB can be relied on right now: once it cannot, requests are refused instead of waiting.
 
 A failed commit or an unanswered ping opens the circuit; one ping at a time then finds out when MongoDB is
 back, and closes it. No client's push is spent on finding out.
@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from store.errors import Category, ServiceError
@@ -28,6 +30,7 @@ LOST: Final = frozenset({Category.UNAVAILABLE, Category.TIMEOUT})
 """The failures that say something of MongoDB and not of what was asked."""
 AWAY: Final = "away"
 _AWAY: Final = Issue("transient", "the database cannot be reached; nothing was stored, try again shortly")
+_UNREAD: Final = Issue("transient", "the database cannot be reached; try again shortly")
 
 
 class Pulse:
@@ -39,10 +42,14 @@ class Pulse:
         *,
         metrics: StoreMetrics,
         pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        now: Callable[[], float] = monotonic,
     ) -> None:
         self._ping = ping
         self._metrics = metrics
         self._pause = pause
+        self._now = now
+        self._lost_at: float | None = None
+        self._answered_at: float | None = None
         self._probing: asyncio.Task[None] | None = None
         self._watching: asyncio.Task[None] | None = None
         self._stopped = False
@@ -60,18 +67,37 @@ class Pulse:
             self._metrics.rejected(AWAY)
             raise refusal()
 
+    def check_read(self) -> None:
+        """Raise ServiceError `unavailable` at once while MongoDB cannot be read from."""
+        if self.lost:
+            raise ServiceError(Category.UNAVAILABLE, _UNREAD)
+
+    @property
+    def lost_for(self) -> float:
+        """Seconds since MongoDB was found to be away; 0 while it is not."""
+        return 0.0 if self._lost_at is None else self._now() - self._lost_at
+
+    @property
+    def quiet_for(self) -> float:
+        """Seconds since the last ping that was answered."""
+        return inf if self._answered_at is None else self._now() - self._answered_at
+
     def failed(self, error: BaseException) -> None:
         """Told of a failure: when it is one of MongoDB, refuse from now on until a ping is answered."""
         if not isinstance(error, ServiceError) or error.category not in LOST:
             return
         if self._probing is None and not self._stopped:
-            LOG.warning("the database is away: writes are refused", extra={"category": error.category.value})
+            LOG.warning(
+                "the database is away: requests are refused", extra={"category": error.category.value}
+            )
             self._metrics.available(available=False)
+            self._lost_at = self._now()
             self._probing = asyncio.create_task(self._probe())
             self.on_lost()
 
     def watch(self) -> None:
         """Ping from now on even when nothing is written, so that the first push need not find out."""
+        self._answered_at = self._now()
         self._watching = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
@@ -87,15 +113,16 @@ class Pulse:
     async def _probe(self) -> None:
         while not await self._answered():
             await self._pause(PROBE_SECONDS)
-        self._probing = None
+        self._probing = self._lost_at = None
         self._metrics.available(available=True)
-        LOG.warning("the database is back: writes are accepted")
+        LOG.warning("the database is back: requests are accepted")
 
     async def _answered(self) -> bool:
         try:
             await self._ping()
         except ServiceError:
             return False
+        self._answered_at = self._now()
         return True
 
     async def _watch(self) -> None:
@@ -104,6 +131,7 @@ class Pulse:
             if not self.lost:
                 try:
                     await self._ping()
+                    self._answered_at = self._now()
                 except ServiceError as error:
                     self.failed(error)
 

@@ -123,7 +123,7 @@ class MongoResources:
         self._ties = Ties(database, durable=DURABLE)
         self._clock = clock
         self._metrics = metrics
-        self._searches = Searches(database, settings=settings, clock=clock, metrics=metrics)
+        self._searches = Searches(database, settings=settings, clock=clock, metrics=metrics, pulse=pulse)
         # What is read is durable on a majority, and includes all that was acknowledged before.
         self._read: Collection = database[RESOURCES].with_options(read_concern=ReadConcern("majority"))
         self._write: Collection = database[RESOURCES].with_options(write_concern=DURABLE)

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.client import Database
     from store.mongo.includes import Included
+    from store.mongo.pulse import Pulse
     from store.search.criteria import Moment, Resolved, SearchQuery
     from store.search.plan import FindPlan
     from store.settings import StoreSettings
@@ -79,7 +80,9 @@ class Searches:
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        pulse: Pulse | None = None,
     ) -> None:
+        self._pulse = pulse
         self._database = database.delegate
         self._settings = settings
         self._clock = clock
@@ -103,6 +106,7 @@ class Searches:
 
     async def search(self, tenant: Tenant, query: SearchQuery, *, client: str) -> Page:
         """See the port."""
+        self._check()
         # Each round of includes is more finds: those that go on hold up only their like too.
         quick = drives(query) and not any(one.iterate for one in query.includes)
         turns = self._quick if quick else self._slow
@@ -111,9 +115,15 @@ class Searches:
 
     async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str) -> Explanation:
         """See the port."""
+        self._check()
         seconds = self._settings.search_timeout_seconds
         asker = Asker(str(tenant), client)
         return await self._slow.run(asker, lambda left: self._explain(tenant, query, left), seconds=seconds)
+
+    def _check(self) -> None:
+        """Raise ServiceError `unavailable` at once while MongoDB is away."""
+        if self._pulse is not None:
+            self._pulse.check_read()
 
     # --- in a thread
 

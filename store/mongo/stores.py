@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Final, cast
 
 import pymongo
@@ -16,21 +17,21 @@ from store.mongo.dead_letters import MongoDeadLetters
 from store.mongo.erasing import MongoErasing
 from store.mongo.erasure_run import Tools
 from store.mongo.erasures import Erasures
+from store.mongo.fitness import PING_SECONDS, Fitness, has_secondary
 from store.mongo.guard import guarded
 from store.mongo.holds import MongoHolds
 from store.mongo.indexes import ensure_indexes
 from store.mongo.lease import Leases
 from store.mongo.offboarding import MongoOffboarding
 from store.mongo.policies import Policies
-from store.mongo.pulse import Pulse, refusal
+from store.mongo.pulse import WATCH_SECONDS, Pulse, refusal
 from store.mongo.resources import MongoResources
 from store.mongo.runs import Runs
 from store.mongo.settling import Settling
 from store.mongo.sweeping import Sweeping
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
-    from datetime import datetime
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from store.access import AccessStore
     from store.attachments import AttachmentStore
@@ -50,8 +51,8 @@ ERASURE_LEASE_SECONDS: Final = 60.0
 """How long an erasure that died keeps others from going on with it."""
 INDEX_SECONDS: Final = 3600.0
 """How long an index may take to be built: a release that brings one must start on a large database too."""
-PING_SECONDS: Final = 2.0
-"""How long a sign of life may take; longer, and MongoDB counts as away."""
+QUIET_SECONDS: Final = WATCH_SECONDS + PING_SECONDS + 1.0
+"""Time without an answered ping past which the database counts as away, whatever the watch says."""
 
 
 _NOT_SWEEPING: Final = cast("Sweeping", None)
@@ -84,38 +85,48 @@ class Stores:
     policies: PolicyStore
     check: Callable[[], None] = lambda: None
     """Raises ServiceError `unavailable` while a write would be refused at once."""
+    check_read: Callable[[], None] = lambda: None
+    """Raises ServiceError `unavailable` while a read would be refused at once."""
     privacy: Privacy = _NOT_OPEN
     sweeping: Sweeping = _NOT_SWEEPING
 
 
 @asynccontextmanager
-async def opened(
-    settings: StoreSettings, *, uri: str, clock: Callable[[], datetime], metrics: StoreMetrics
+async def opened(  # noqa: PLR0913 -- all but the first keyword-only
+    settings: StoreSettings,
+    *,
+    uri: str,
+    clock: Callable[[], datetime],
+    metrics: StoreMetrics,
+    wait_seconds: float | None = None,
+    told: Callable[[Sequence[str]], None] = lambda _: None,
+    wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> AsyncIterator[Stores]:
     """Connect, make the indexes, and wait at the end for what is being written.
 
-    Raises ServiceError `unavailable` or `timeout` when there is no database at the URI.
+    Raises StartupError with all that is wrong when there is no database to rely on within `wait_seconds`, or
+    the deadline of one operation. `told` hears from then on of each change of what is wrong.
     """
     client = connect(uri, settings)
     database = client[settings.mongodb_database]
+    fitness = Fitness(database, settings=settings, metrics=metrics, told=told, wall_clock=wall_clock)
+    pulse = Pulse(fitness.ping, metrics=metrics)
 
-    async def ping() -> None:
-        with guarded(metrics, "ping", seconds=PING_SECONDS):
-            await database.command("ping")
-
-    async def answers() -> None:
-        if pulse.lost:
+    async def is_ready() -> None:
+        """Answer from what the watch knows: a probe must not wait for a database that does not answer."""
+        electing = pulse.lost_for < settings.election_seconds and has_secondary(client)
+        if not electing if pulse.lost else pulse.quiet_for > QUIET_SECONDS:
             raise refusal()
-        await ping()
 
-    pulse = Pulse(ping, metrics=metrics)
     policies = Policies(database, settings=settings, metrics=metrics)
     resources = MongoResources(
         database, settings=settings, clock=clock, metrics=metrics, pulse=pulse, policies=policies
     )
     letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics, policies=policies)
     try:
-        await _indexed(database, metrics, seconds=settings.store_timeout_seconds)
+        await fitness.wait(settings.store_timeout_seconds if wait_seconds is None else wait_seconds)
+        with guarded(metrics, "ensure_indexes", seconds=INDEX_SECONDS):
+            await ensure_indexes(database)
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
@@ -135,7 +146,16 @@ async def opened(
             settle=settling.step,
         )
         yield Stores(
-            resources, access, attachments, answers, letters, policies, pulse.check, privacy, sweeping
+            resources=resources,
+            access=access,
+            attachments=attachments,
+            ping=is_ready,
+            dead_letters=letters,
+            policies=policies,
+            check=pulse.check,
+            check_read=pulse.check_read,
+            privacy=privacy,
+            sweeping=sweeping,
         )
     finally:
         await resources.drain()
@@ -144,14 +164,6 @@ async def opened(
         # Without a database to end the sessions with, closing would wait for it, and block the loop.
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()
-
-
-async def _indexed(database: Database, metrics: StoreMetrics, *, seconds: float) -> None:
-    """Make the indexes; whether MongoDB is there is known within the deadline of one operation."""
-    with guarded(metrics, "ping", seconds=seconds):
-        await database.command("ping")
-    with guarded(metrics, "ensure_indexes", seconds=INDEX_SECONDS):
-        await ensure_indexes(database)
 
 
 def _privacy(

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 from store.errors import Category, ServiceError
 from store.fair import FairQueue
 from store.fhir.issues import Issue
+from store.mongo.guard import bounded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -70,7 +71,7 @@ class Turns:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
-        self._waiting.put(asker, _Waiting(asker, job, monotonic() + seconds, future))
+        self._waiting.put(asker, _Waiting(asker, job, monotonic() + bounded(seconds), future))
         self._start(loop)
         return await future  # type: ignore[return-value]  # the job's own answer
 

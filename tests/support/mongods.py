@@ -23,6 +23,7 @@ Client = AsyncMongoClient[dict[str, Any]]
 SET = "tests"
 SMALL = ("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "50", "--nounixsocket", "--quiet")
 FAIL_POINTS = ("--setParameter", "enableTestCommands=1")
+ROOT = "root"
 QUICK_ELECTIONS = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500, "heartbeatTimeoutSecs": 2}
 """As docs/operations.md recommends them."""
 
@@ -138,3 +139,26 @@ async def primary_of(members: Sequence[Mongod]) -> Mongod:
                 except PyMongoError:
                     continue
             await asyncio.sleep(0.05)
+
+
+@asynccontextmanager
+async def guarded_set(folder: Path) -> AsyncIterator[Mongod]:
+    """A set of one that asks for a password, with a user `root` who may do everything."""
+    async with replica_set(folder, "--auth", "--keyFile", _key(folder)) as [member]:
+        async with Client(member.uri) as client:
+            await client.admin.command({"createUser": ROOT, "pwd": ROOT, "roles": ["root"]})
+        yield member
+
+
+def _key(folder: Path) -> str:
+    """File with what members of a set prove to one another."""
+    folder.mkdir(parents=True, exist_ok=True)
+    secret = folder / "key"
+    secret.write_text("made up for tests " * 3)
+    secret.chmod(0o400)
+    return str(secret)
+
+
+def as_user(member: Mongod, user: str = ROOT, password: str = ROOT) -> str:
+    """Connection string of a set of one, for one of its users."""
+    return f"mongodb://{user}:{password}@{member.address}/?replicaSet={SET}"

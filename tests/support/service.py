@@ -16,7 +16,7 @@ from yarl import URL
 
 from api.app import create_app
 from api.auth.tokens import new_grant, new_token
-from api.keys import ACCESS, POLICIES
+from api.keys import ACCESS, POLICIES, READINESS
 from api.routes import routes
 from api.settings import Settings
 from ingest.keys import RESOURCES
@@ -25,7 +25,7 @@ from store.tenancy import SearchScope, Tenant, TenantSettings
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping, Sequence
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
     from aiohttp import web
     from multidict import CIMultiDictProxy
@@ -266,6 +266,7 @@ async def opened_service(
     clock: Clock | None = None,
     search_scope: SearchScope = SearchScope.PATIENT,
     limits: Limits | None = None,
+    wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
     **changed: Any,
 ) -> AsyncIterator[Service]:
     """The application with a new tenant; `changed` are settings."""
@@ -274,7 +275,14 @@ async def opened_service(
     app = create_app(
         chosen,
         routes=routes(),
-        open_stores=lambda metrics: opened(chosen, uri=uri, clock=ticking, metrics=metrics),
+        open_stores=lambda metrics: opened(
+            chosen,
+            uri=uri,
+            clock=ticking,
+            metrics=metrics,
+            told=app[READINESS].told,
+            wall_clock=wall_clock,
+        ),
         clock=ticking,
     )
     async with TestClient(Server(app, limits=limits)) as client:

@@ -8,7 +8,7 @@ from pymongo import errors
 
 from store.errors import Category, ServiceError
 from store.metrics import StoreMetrics
-from store.mongo.guard import guarded, translate
+from store.mongo.guard import LEAST_SECONDS, bounded, guarded, translate, within
 
 SENTINEL = "sentinel-7391"
 
@@ -74,3 +74,15 @@ def test_a_refusal_of_our_own_passes_as_it_is() -> None:
     with pytest.raises(ServiceError) as caught, guarded(StoreMetrics(CollectorRegistry()), "put", seconds=1):
         raise ours
     assert caught.value is ours
+
+
+async def test_a_deadline_around_several_operations_bounds_each() -> None:
+    assert bounded(5) == 5
+    with within(1):
+        assert 0.5 < bounded(5) <= 1
+        assert bounded(0.2) == 0.2
+        with within(60):
+            assert bounded(5) <= 1
+    assert bounded(5) == 5
+    with within(-1):
+        assert bounded(5) == LEAST_SECONDS, "the driver takes 0 for `without end`"
