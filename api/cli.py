@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from api.doctor_cli import doctor
 from api.export_cli import export
 from api.hold_cli import hold_app
 from api.letters_cli import letters_app
@@ -68,6 +69,7 @@ retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")
 app.add_typer(retention_app, name="retention")
 app.add_typer(purge_app, name="purge")
+app.command()(doctor)
 app.command()(search)
 app.command()(load)
 app.command()(export)

@@ -52,6 +52,9 @@ def connect(uri: str, settings: StoreSettings) -> Client:
             tz_aware=True,
             uuidRepresentation="standard",
         )
+    except OSError as error:
+        text = f"A file that DOD_MONGODB_URI names, such as a certificate, cannot be read: {error.strerror}."
+        raise StartupError(text) from None
     except (PyMongoError, ValueError) as error:
         # In our own words: the driver's may quote a password.
         text = f"DOD_MONGODB_URI is no connection string that the driver can use ({type(error).__name__})."

@@ -16,6 +16,7 @@ from pymongo.errors import ConfigurationError, OperationFailure, ServerSelection
 
 from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
+from store.mongo.client import connect
 from store.mongo.guard import guarded, translate
 from store.mongo.indexes import COLLECTIONS, RESOURCES
 from store.mongo.requirements import (
@@ -198,3 +199,16 @@ def _silent(client: Client) -> str:
         why = str(server.error or "no answer").partition(" (configured")[0].removeprefix(f"{name}: ")
         reasons.append(f"{name} ({why[:_REASON_MAX]})")
     return f"No MongoDB answers at {', '.join(sorted(reasons))}."
+
+
+async def faults_at(uri: str, settings: StoreSettings, metrics: StoreMetrics) -> tuple[str, ...]:
+    """Everything that is wrong with the database at the URI; changes nothing in it."""
+    try:
+        client = connect(uri, settings)
+    except StartupError as error:
+        return (str(error),)
+    try:
+        database = client[settings.mongodb_database]
+        return await Fitness(database, settings=settings, metrics=metrics).faults()
+    finally:
+        client.close()
