@@ -62,8 +62,9 @@ soak-order: $(DEV) ## Compare many random feeds, in any order and by many sender
 		$(BIN)/python -m pytest tests/ingest/test_any_order_http.py -n 2 $(ARGS)
 
 .PHONY: chaos
-chaos: $(DEV) ## Freeze, step down and cut off the database under load (SECONDS=20 for each)
-	@CHAOS_SECONDS=$(or $(SECONDS),20) $(BIN)/python -m pytest tests/api/test_chaos_http.py $(ARGS)
+chaos: $(DEV) ## Freeze, step down, cut off and kill the database under load (SECONDS=20 for each)
+	@CHAOS_SECONDS=$(or $(SECONDS),20) $(BIN)/python -m pytest -n0 tests/api/test_chaos_http.py \
+		tests/api/test_failover_http.py $(ARGS)
 
 .PHONY: erasure
 erasure: $(DEV) ## Erase one patient of many, look for what is left, send everything again (PATIENTS=100000)
