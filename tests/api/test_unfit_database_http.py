@@ -59,6 +59,12 @@ def asked(service: Service) -> float:
     )
 
 
+@pytest.fixture(autouse=True)
+def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The log of `serve` would stay for the tests that follow."""
+    monkeypatch.setattr(serve, "configure_logging", lambda _: None)
+
+
 async def test_nobody_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
     """Not even for the look-up of a token."""
     async with (

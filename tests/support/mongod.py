@@ -68,6 +68,10 @@ class Line:
             writer.transport.abort()
             return
         mine = {writer, far_writer}
+        if self._server is None:  # Cut meanwhile.
+            for one in mine:
+                one.transport.abort()
+            return
         self._writers |= mine
         try:
             await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))

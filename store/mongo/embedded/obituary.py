@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import resource
 import signal
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,6 +20,8 @@ _REPETITIONS: Final = frozenset((31380, 6384300))
 """Lines that only repeat that something is fatal."""
 _TELLING: Final = ("No space left", "checksum", "corruption", "memory allocation", "Too many open files")
 """Words of the lines that say most, the most telling first; what follows only reports that it goes down."""
+_TRACES: Final = ("Error collecting stack trace", "Unable to")
+"""Beginnings of the lines that only tell of a backtrace."""
 _REASON_MAX: Final = 400
 
 
@@ -31,6 +34,9 @@ def obituary(code: int, lines: Sequence[dict[str, Any] | str], log: Path, *, whi
         hint = f" (Debian and Ubuntu: `apt-get install {package}`)" if package else ""
         return f"mongod cannot start because the shared library {library} is missing{hint}."
     reason = _reason(lines) or SIGNAL_REASONS.get(-code) or "it gave no reason"
+    space, _ = resource.getrlimit(resource.RLIMIT_AS)
+    if code == -signal.SIGABRT and space != resource.RLIM_INFINITY:
+        reason += f"; its address space is limited to {space // 1024**2} MiB (`ulimit -v`)"
     ended = f"signal {-code}" if code < 0 else f"exit code {code}"
     return f"mongod ended {while_} ({ended}): {reason}; its log is {log}."
 
@@ -45,6 +51,7 @@ def _reason(lines: Sequence[dict[str, Any] | str]) -> str | None:
         and line.get("s") in {"E", "F"}
         and line.get("c") != "ASSERT"
         and line.get("id") not in _REPETITIONS
+        and not line["msg"].startswith(_TRACES)
     ]
     for words in _TELLING:
         if telling := [text for text in complaints if words in text]:
