@@ -344,6 +344,6 @@ async def test_a_database_that_hangs_is_said_within_the_time_and_works_again_aft
                 assert (answer.status, answer.issues[0][1]) in {(504, "timeout"), (503, "transient")}
                 assert SECRET.encode() not in b"".join(lines.raw)
         async with asyncio.timeout(60):
-            while (await service.search(SEARCHES[0])).status != 200:
+            while (await service.search(SEARCHES[0])).status != 200:  # noqa: ASYNC110
                 await asyncio.sleep(0.02)
         assert [(await service.search(query)).ids for query in SEARCHES] == before
