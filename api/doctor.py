@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from api.connections import limits_of
 from api.database import database
-from api.settings import PREFIX, load_settings
+from api.settings import PREFIX, Settings, load_settings
 from store.errors import StartupError
 from store.metrics import StoreMetrics
 from store.mongo.embedded import find_mongod
@@ -32,8 +32,6 @@ from store.mongo.fitness import faults_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-
-    from api.settings import Settings
 
 DISK_BYTES_MIN: Final = 2 * 1024**3
 """Free space below which the embedded MongoDB may soon end: its journal, oplog and a checkpoint take some."""
@@ -112,7 +110,9 @@ def _readable(options: dict[str, Path | str | None]) -> tuple[Settings | None, l
                 return load_settings(**options), faults
             except StartupError as error:
                 faults.append(str(error))
-                wrong += _VARIABLE.findall(str(error))
+                named = _VARIABLE.findall(str(error))
+                unknown = [one for one in named if one[len(PREFIX) :].lower() not in Settings.model_fields]
+                wrong += unknown or named  # Beside an unknown name stands the one that may be meant.
     return None, list(dict.fromkeys(faults))
 
 
