@@ -181,11 +181,11 @@ async def _listen(runner: web.AppRunner, host: str, port: int, *, option: str) -
         await site.start()
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, "cannot be listened on")
-        raise StartupError(f"Port {port} of {host} {reason}; {_port_hint(option, _other(port))}.") from None
+        raise StartupError(f"Port {port} of {host} {reason}; {port_hint(option, _other(port))}.") from None
     return site.name
 
 
-def _port_hint(option: str, other: int) -> str:
+def port_hint(option: str, other: int) -> str:
     """How another port is taken, by whoever called this."""
     setting = f"DOD_{option.removeprefix('--').replace('-', '_').upper()}={other}"
     made = f"`make … ARGS='{option} {other}'`" if "MAKELEVEL" in os.environ else f"`{option} {other}`"

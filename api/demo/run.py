@@ -58,7 +58,7 @@ SAMPLES: Final = (
 
 async def demo(settings: Settings, *, once: bool) -> None:
     """Show it all; with `once`, end after printing. Raises StartupError when something did not work."""
-    quiet = settings.model_copy(update={"log_level": "WARNING", **_ports(settings)})
+    quiet = settings.model_copy(update={"log_level": "WARNING", **ports_of(settings)})
     async with running(quiet) as service:
         base = f"{service.url}/fhir/R4/{TENANT}"
         token = await _let_in(quiet)
@@ -74,21 +74,20 @@ async def demo(settings: Settings, *, once: bool) -> None:
             await service.ended()
 
 
-def _ports(settings: Settings) -> dict[str, int]:
-    """Ports that are free: where a default is taken, any other; one that was asked for stays."""
+def ports_of(settings: Settings) -> dict[str, int]:
+    """Ports in place of defaults that are taken: any that is free. One that was asked for stays."""
     wanted = {
         "port": (settings.host, settings.port),
         "admin_port": (settings.admin_host, settings.admin_port),
     }
-    taken = [
-        name for name, at in wanted.items() if name not in settings.model_fields_set and not _is_free(*at)
-    ]
+    defaults = {name: at for name, at in wanted.items() if name not in settings.model_fields_set}
+    taken = [name for name, at in defaults.items() if not is_free(*at)]
     for name in taken:
         _say(f"Port {wanted[name][1]} is in use, so another one is taken; DOD_{name.upper()} names one.")
     return dict.fromkeys(taken, 0)
 
 
-def _is_free(host: str, port: int) -> bool:
+def is_free(host: str, port: int) -> bool:
     """Whether nothing listens there."""
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
