@@ -7,6 +7,7 @@ under way → close the stores → stop the embedded MongoDB → exit 0. Another
 from __future__ import annotations
 
 import asyncio
+import ctypes
 import errno
 import gc
 import logging
@@ -54,6 +55,12 @@ _REASONS: Final = {
     errno.EACCES: "is not yours to listen on",
     errno.EADDRNOTAVAIL: "cannot be listened on: this machine has no such address",
 }
+
+MAPPED_BYTES: Final = 262_144
+"""Larger pieces of memory go back to the system when they are let go. Left to itself glibc keeps them after a
+while, for each thread: some hundred megabytes after a few pages of large resources."""
+_M_MMAP_THRESHOLD: Final = -3
+"""The name of that parameter in `malloc.h`."""
 
 
 class Stop:
@@ -157,6 +164,8 @@ async def _started(settings: Settings, stop: Stop, limits: Limits) -> AsyncItera
 
 def _settle_memory() -> None:
     """What is loaded by now stays: the collector need not look at it, nor come after every 700 objects."""
+    with suppress(OSError, AttributeError):  # Of glibc; elsewhere memory is given back without being asked.
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
     gc.collect()
     gc.freeze()
     gc.set_threshold(GC_OBJECTS)

@@ -6,13 +6,10 @@ is read any more after it: to read in vain would cost as much as to answer.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 _SPENT: Final = Issue(
     "too-costly",
@@ -24,10 +21,8 @@ _SPENT: Final = Issue(
 class AnswerBudget:
     """What is left of the bytes of one answer."""
 
-    def __init__(self, bytes_max: int, *, hold: Callable[[int], None] = lambda _: None) -> None:
+    def __init__(self, bytes_max: int) -> None:
         self.left = bytes_max
-        self._hold = hold
-        """Takes room for what an entry came to; raises ServiceError when there is none."""
         self._begun = False
 
     def check(self) -> None:
@@ -37,7 +32,6 @@ class AnswerBudget:
 
     def spend(self, size: int) -> None:
         """Take what an entry came to. Raises ServiceError `too-costly` unless it fits, or is the first."""
-        self._hold(size)
         fits = size <= self.left or not self._begun
         self.left -= size if fits else self.left
         self._begun = True

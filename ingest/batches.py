@@ -52,9 +52,9 @@ class Reading(NamedTuple):
     search: Search | None = None
     """None: it answers none."""
     places: Gate | None = None
-    """For its reads, which others need too."""
+    """For its searches and reads, which others need too."""
     hold: Callable[[int], None] = lambda _: None
-    """Takes room for what an entry came to; raises ServiceError when there is none."""
+    """Takes room for what was read; raises ServiceError when there is none. Searches do so themselves."""
 
 
 async def answers(
@@ -62,7 +62,7 @@ async def answers(
 ) -> list[dict[str, Any]]:
     """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
     done: dict[int, Answer] = {}
-    budget = AnswerBudget(to.limits.bytes_max, hold=reading.hold)
+    budget = AnswerBudget(to.limits.bytes_max)
     within = _Within(reading, budget, asyncio.Semaphore(_READ_TOGETHER))
     for phase in (*_PHASES, None):
         mine = [
@@ -175,7 +175,8 @@ async def _answer(to: Pusher, entry: BundleEntry, name: str, within: _Within) ->
         async with within.together:
             return await _read_or_search(to, entry, within)
     except ServiceError as error:
-        return _refused(to, error)
+        # Its traceback would keep what was read for the entry until the batch is answered.
+        return _refused(to, error.with_traceback(None))
 
 
 def _refused(to: Pusher, error: ServiceError) -> ServiceError:
@@ -186,21 +187,23 @@ def _refused(to: Pusher, error: ServiceError) -> ServiceError:
 async def _read_or_search(to: Pusher, entry: BundleEntry, within: _Within) -> dict[str, Any]:
     asked, budget = interaction(entry, base=to.base, strict=to.strict), within.budget
     budget.check()
-    search, places, _ = within.reading
+    search, places, hold = within.reading
+    place = places and places.turn(Asker(str(to.tenant), to.caller.client))
     if asked.id is None and search is not None:
         push.check_scope(to.caller, asked.type, "s")
-        searchset = await search(asked.type, asked.query or "", budget.left)
+        async with place or nullcontext():
+            searchset = await search(asked.type, asked.query or "", budget.left)
         budget.spend(len(searchset))
         return replies.entry_of_search(searchset)
     push.check_scope(to.caller, asked.type, LETTERS[asked.method])
     if asked.id is None:
         raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
     modified_since = since(asked.if_modified_since)
-    place = places and places.turn(Asker(str(to.tenant), to.caller.client))
     async with place or nullcontext():
         found = await _found(to, ResourceKey(asked.type, asked.id), asked.version)
     if has_it(found, none_match=asked.if_none_match, modified_since=modified_since):
         return replies.entry_of_unchanged(found)
+    hold(len(found.raw))
     budget.spend(len(found.raw))
     return replies.entry_of_read(found, base=to.base)
 

@@ -16,7 +16,7 @@ from api.search.page_token import follow, refuse_older
 from api.search.preferences import wants_strict
 from api.search.raw import TEXT_MAX, pairs_of, pairs_of_form
 from api.search.subset import is_trimmed
-from ingest.answer_room import SMALL_BYTES
+from ingest.answer_room import SMALL_BYTES, hold
 from ingest.body import body_of
 from ingest.keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.replies import fhir_json
@@ -110,6 +110,8 @@ async def _searchset(
         request[PRINCIPAL].client,
     )
     answer = await ask(asker, search)
+    if answer.page.size > SMALL_BYTES:  # At once: pages that wait to be rendered are in memory too.
+        hold(request, answer.page.size)
     # What is cut down is parsed; else it is only joined.
     if answer.page.size > (SMALL_BYTES if is_trimmed(search.query) else JOINED_BYTES):
         return await asyncio.to_thread(bundle, asker, answer)
