@@ -61,6 +61,11 @@ soak-order: $(DEV) ## Compare many random feeds, in any order and by many sender
 	@ORDER_ROUNDS=$(or $(ROUNDS),300) ORDER_SEED=$(or $(SEED),1) \
 		$(BIN)/python -m pytest tests/ingest/test_any_order_http.py -n 2 $(ARGS)
 
+.PHONY: soak-identity
+soak-identity: $(DEV) ## Compare what many random hospitals are served with the truth (ROUNDS=5000 SEED=1)
+	@IDENTITY_ROUNDS=$(or $(ROUNDS),5000) IDENTITY_SEED=$(or $(SEED),1) \
+		$(BIN)/python -m pytest tests/ingest/test_identity_worlds_http.py -n 2 $(ARGS)
+
 .PHONY: chaos
 chaos: $(DEV) ## Freeze, step down, cut off and kill the database under load (SECONDS=20 for each)
 	@CHAOS_SECONDS=$(or $(SECONDS),20) $(BIN)/python -m pytest -n0 tests/api/test_chaos_http.py \

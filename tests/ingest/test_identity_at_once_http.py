@@ -1,0 +1,71 @@
+"""Two messages about one report at the same moment come out as one after the other."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from store.tenancy import SearchScope
+from tests.oracle.hospital import number
+from tests.support.cases import fill, lines, mr, msg, pat, rep
+from tests.support.feed import send
+from tests.support.service import opened_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.service import Service
+
+Json = dict[str, Any]
+ANN: Final = pat("1", mr("A"))
+BOB: Final = pat("1", mr("B"), name="Bob", born="1960-02-02")
+SURVIVOR: Final = pat("1", mr("B"), mr("A", use="old"), name="Ann Reed")
+WEAK: Final = number("x", "A", "SS")
+
+
+@pytest.fixture(scope="module")
+async def replicas(mongodb: str) -> AsyncIterator[tuple[Service, Service]]:
+    async with opened_service(mongodb) as one, opened_service(mongodb) as other:
+        yield one, other
+
+
+def told(minute: int, patient: Json, *, id: str = "r1", **more: Any) -> Json:
+    return msg(patient, rep(id, "Patient/1", fill("F"), **more), minute=minute)
+
+
+PAIRS: Final = {
+    "corrected birth date of one with a weak number": (
+        told(1, pat("1", WEAK), status="preliminary"),
+        told(2, pat("1", WEAK, born="1951-01-01")),
+        "CBC final of Ann",
+    ),
+    "another code": (
+        told(1, ANN),
+        told(2, ANN, code="CMP", status="corrected"),
+        "CMP corrected of Ann",
+    ),
+    "a mended mix-up": (told(1, ANN), told(2, BOB, status="corrected"), "CBC corrected of Bob"),
+    "merged": (told(1, ANN), told(2, SURVIVOR), "CBC final of Ann Reed"),
+    "a later version": (told(1, ANN, status="preliminary"), told(2, ANN), "CBC final of Ann"),
+    "under new ids": (
+        told(1, ANN, status="preliminary", effectiveDateTime="2026-01-01"),
+        told(2, ANN, id="r2", effectiveDateTime="2026-01-01"),
+        "CBC final of Ann",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PAIRS)
+async def test_two_messages_at_once_are_one_after_the_other(
+    replicas: tuple[Service, Service], name: str
+) -> None:
+    first, second, wanted = PAIRS[name]
+    for _ in range(4):
+        tenant = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
+        other = replace(replicas[1], tenant=tenant.tenant, headers=tenant.headers)
+        answers = await asyncio.gather(send(tenant, first), send(other, second))
+        assert [answer.status for answer in answers] == [200, 200]
+        assert await lines(tenant, "") == [wanted]

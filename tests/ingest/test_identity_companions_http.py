@@ -1,0 +1,245 @@
+"""What a report leads to stays what its own message said, whatever other messages call their things."""
+
+from __future__ import annotations
+
+from itertools import permutations
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from store.tenancy import SearchScope
+from tests.oracle.hospital import number
+from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, pat, rep
+from tests.support.feed import send
+from tests.support.fhir import refers
+from tests.support.service import opened_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.service import Service
+
+Json = dict[str, Any]
+ANN: Final = pat("1", mr("A"))
+BOB: Final = pat("1", mr("B"), name="Bob", born="1960-02-02")
+
+
+@pytest.fixture(scope="module")
+async def running(mongodb: str) -> AsyncIterator[Service]:
+    async with opened_service(mongodb) as service:
+        yield service
+
+
+@pytest.fixture
+async def lab(running: Service) -> Service:
+    return await running.new_tenant(search_scope=SearchScope.ANY)
+
+
+def told(minute: int, filler: str, *more: Json, patient: Json = ANN, **report: Any) -> Json:
+    """A message with one report, whose id is always the same."""
+    return msg(patient, rep("r1", "Patient/1", fill(filler), **report), *more, minute=minute)
+
+
+async def in_any_order(lab: Service, case: Case) -> None:
+    for n, order in enumerate(permutations(case.sent)):
+        tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
+        await holds(tenant, case._replace(sent=order), again=n <= 1)
+
+
+NUMBERS: Final = {
+    "none": (),
+    "the accession": (number("accession", "X1"),),
+    "of the line": (number("lines", "1"),),
+    "placeholder": (number("results", "0"),),
+    "without a system": ({"value": "1"},),
+}
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+@pytest.mark.parametrize("source", ["urn:made-up:lab", None], ids=["endpoint", "no endpoint"])
+async def test_an_observation_lies_within_its_report(lab: Service, name: str, source: str | None) -> None:
+    def one(minute: int, filler: str, patient: Json, code: str, value: str, status: str = "final") -> Json:
+        report = rep("r1", "Patient/1", fill(filler), results=["Observation/obs1"], status=status)
+        result = obs("obs1", "Patient/1", code, value, *NUMBERS[name])
+        return msg(patient, report, result, minute=minute, source=source)
+
+    sent = (
+        one(1, "F1", ANN, "K", "6.9"),
+        one(2, "F2", BOB, "K", "3.1"),
+        one(3, "F3", ANN, "Na", "140"),
+        one(4, "F1", ANN, "K", "5.0", "corrected"),
+    )
+    found = {
+        "mr|A": ["CBC corrected of Ann: K=5.0", "CBC final of Ann: Na=140"],
+        "mr|B": ["CBC final of Bob: K=3.1"],
+    }
+    for order in (sent, sent[::-1], (*sent[2:], *sent[:2])):
+        await holds(await lab.new_tenant(search_scope=SearchScope.ANY), Case(name, order, found))
+
+
+@pytest.mark.parametrize("name", NUMBERS)
+async def test_an_amended_report_finds_its_observation_again(lab: Service, name: str) -> None:
+    for minute, value in ((1, "6.9"), (2, "5.0")):
+        result = obs("obs1", "Patient/1", "K", value, *NUMBERS[name])
+        status = "final" if minute == 1 else "amended"
+        answer = await send(lab, told(minute, "F1", result, results=["Observation/obs1"], status=status))
+        assert answer.status == 200
+    [stored] = await all_of(lab, "Observation?_count=9")
+    assert stored["valueString"] == "5.0"
+    history = await lab.get(f"Observation/{stored['id']}/_history")
+    assert history.body["total"] == 2
+
+
+async def test_two_results_with_one_number_in_a_report_stay_two(lab: Service) -> None:
+    shared = number("accession", "X1")
+
+    def one(minute: int, potassium: str, status: str) -> Json:
+        sodium = obs("na", "Patient/1", "Na", "140", shared)
+        other = obs("k", "Patient/1", "K", potassium, shared)
+        led = ["Observation/na", "Observation/k"]
+        return told(minute, "F1", sodium, other, results=led, status=status)
+
+    sent = (one(1, "4.1", "final"), one(2, "5.9", "corrected"))
+    await in_any_order(lab, Case("two", sent, {"mr|A": ["CBC corrected of Ann: K=5.9, Na=140"]}))
+
+
+@pytest.mark.parametrize("shared", [True, False], ids=["accession", "own"])
+async def test_an_observation_alone_of_the_same_patient_and_code_is_the_same(
+    lab: Service, shared: bool
+) -> None:
+    numbers = [number("x", "A4"), number("x", "A4" if shared else "A5")]
+    both = told(
+        1,
+        "F1",
+        obs("na", "Patient/1", "Na", "140", numbers[0]),
+        obs("k", "Patient/1", "K", "4.1", numbers[1]),
+        results=["Observation/na", "Observation/k"],
+    )
+    lonely = {
+        "same": (ANN, "K", "5.9", numbers[1]),
+        "another patient": (BOB, "K", "7.7", numbers[1]),
+        "another code": (ANN, "Cl", "99", numbers[1]),
+    }
+    assert (await send(lab, both)).status == 200
+    for minute, (patient, code, value, own) in enumerate(lonely.values(), start=2):
+        alone = msg(patient, obs("k", "Patient/1", code, value, own), minute=minute)
+        assert (await send(lab, alone)).status == 200
+    assert await lines(lab, "mr|A") == ["CBC final of Ann: K=5.9, Na=140"]
+    assert len(await all_of(lab, "Observation?_count=9")) == 4
+
+
+async def test_one_observation_in_two_reports_with_one_content_or_with_two(lab: Service) -> None:
+    def one(minute: int, filler: str, code: str, value: str) -> Json:
+        result = obs("k", "Patient/1", "K", value, number("results", "R1"))
+        return told(minute, filler, result, results=["Observation/k"], code=code)
+
+    same = (one(1, "F1", "CBC", "4"), one(2, "F2", "CMP", "4"))
+    await in_any_order(lab, Case("one", same, {"mr|A": ["CBC final of Ann: K=4", "CMP final of Ann: K=4"]}))
+    other = (one(1, "F1", "CBC", "4"), one(2, "F2", "CMP", "5"))
+    await in_any_order(lab, Case("two", other, {"mr|A": ["CBC final of Ann: K=4", "CMP final of Ann: K=5"]}))
+
+
+async def test_members_of_a_panel_stay_with_it(lab: Service) -> None:
+    def one(minute: int, filler: str, patient: Json, value: str) -> Json:
+        member = obs("obs2", "Patient/1", "K", value)
+        panel = obs("obs1", "Patient/1", "BMP", "panel", hasMember=[refers("Observation/obs2")])
+        return told(minute, filler, member, panel, patient=patient, results=["Observation/obs1"])
+
+    sent = (one(1, "F1", ANN, "4"), one(2, "F2", BOB, "5"))
+    found = {"mr|A": ["CBC final of Ann: BMP=panel[K=4]"], "mr|B": ["CBC final of Bob: BMP=panel[K=5]"]}
+    await in_any_order(lab, Case("members", sent, found))
+
+
+def practitioner(name: str, *numbers: Json) -> Json:
+    numbered = {"identifier": list(numbers)} if numbers else {}
+    return {"resourceType": "Practitioner", "id": "1", **numbered, "name": [{"text": name}]}
+
+
+def specimen(name: str, *numbers: Json) -> Json:
+    numbered = {"identifier": list(numbers)} if numbers else {}
+    about = {"subject": refers("Patient/1"), "type": {"text": name}}
+    return {"resourceType": "Specimen", "id": "1", **numbered, **about}
+
+
+def media(name: str, *numbers: Json) -> Json:
+    numbered = {"identifier": list(numbers)} if numbers else {}
+    about = {"subject": refers("Patient/1"), "status": "completed", "content": {"title": name}}
+    return {"resourceType": "Media", "id": "1", **numbered, **about}
+
+
+def order(name: str, *numbers: Json) -> Json:
+    numbered = {"identifier": list(numbers)} if numbers else {}
+    about = {"status": "active", "intent": "order", "subject": refers("Patient/1"), "code": {"text": name}}
+    return {"resourceType": "ServiceRequest", "id": "1", **numbered, **about}
+
+
+def visit(name: str, *numbers: Json) -> Json:
+    numbered = {"identifier": list(numbers)} if numbers else {}
+    about = {"status": "finished", "class": {"code": "AMB"}, "subject": refers("Patient/1")}
+    return {"resourceType": "Encounter", "id": "1", **numbered, **about, "type": [{"text": name}]}
+
+
+def organization(name: str) -> Json:
+    return {"resourceType": "Organization", "id": "1", "name": name}
+
+
+COMPANIONS: Final = {
+    "practitioner": (practitioner, "resultsInterpreter", ()),
+    "practitioner with a placeholder": (practitioner, "resultsInterpreter", (number("npi", "0", "NPI"),)),
+    "organization": (organization, "performer", ()),
+    "specimen": (specimen, "specimen", ()),
+    "specimen with a shared number": (specimen, "specimen", (number("accession", "X1"),)),
+    "media": (media, "media", ()),
+    "media with a shared number": (media, "media", (number("accession", "X1"),)),
+    "order": (order, "basedOn", ()),
+    "encounter": (visit, "encounter", ()),
+}
+
+
+@pytest.mark.parametrize("name", COMPANIONS)
+async def test_a_local_id_used_again_for_another_companion_changes_no_other_report(
+    lab: Service, name: str
+) -> None:
+    make, element, numbers = COMPANIONS[name]
+
+    def one(minute: int, filler: str, patient: Json, text: str) -> Json:
+        companion = make(text, *numbers)
+        pointer = refers(f"{companion['resourceType']}/1")
+        wrapped = {"media": [{"link": pointer}], "encounter": pointer}.get(element, [pointer])
+        return told(minute, filler, companion, patient=patient, **{element: wrapped})
+
+    sent = (one(1, "F1", ANN, "first"), one(2, "F2", BOB, "second"), one(3, "F3", ANN, "third"))
+    found = {
+        "mr|A": ["CBC final of Ann + first", "CBC final of Ann + third"],
+        "mr|B": ["CBC final of Bob + second"],
+    }
+    await in_any_order(lab, Case(name, sent, found))
+
+
+async def test_a_device_without_a_number_stays_with_its_result(lab: Service) -> None:
+    def one(minute: int, filler: str, name: str) -> Json:
+        device = {"resourceType": "Device", "id": "1", "deviceName": [{"name": name, "type": "other"}]}
+        result = obs("obs1", "Patient/1", "K", "4", device=refers("Device/1"))
+        return told(minute, filler, result, device, results=["Observation/obs1"])
+
+    sent = (one(1, "F1", "meter"), one(2, "F2", "analyser"))
+    found = {"mr|A": ["CBC final of Ann: K=4 on analyser", "CBC final of Ann: K=4 on meter"]}
+    await in_any_order(lab, Case("device", sent, found))
+
+
+async def test_a_practitioner_with_a_number_is_one(lab: Service) -> None:
+    npi = number("npi", "1234567893", "NPI")
+    sent = [
+        told(n, f"F{n}", practitioner(name, npi), resultsInterpreter=[refers("Practitioner/1")])
+        for n, name in enumerate(("Reed", "Reed-Stone"), start=1)
+    ]
+    await holds(lab, Case("numbered", sent, {"mr|A": ["CBC final of Ann + Reed-Stone"] * 2}))
+    assert len(await all_of(lab, "Practitioner?_count=9")) == 1
+
+
+async def test_equal_practitioners_without_a_number_are_one(lab: Service) -> None:
+    sent = [
+        told(n, f"F{n}", practitioner("Reed"), resultsInterpreter=[refers("Practitioner/1")]) for n in (1, 2)
+    ]
+    await holds(lab, Case("equal", sent, {"mr|A": ["CBC final of Ann + Reed"] * 2}))
+    assert len(await all_of(lab, "Practitioner?_count=9")) == 1
