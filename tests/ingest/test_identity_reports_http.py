@@ -9,7 +9,7 @@ import pytest
 
 from store.tenancy import SearchScope
 from tests.oracle.hospital import moment, number
-from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, outcomes, pat, rep
+from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, outcomes, pat, rep, short
 from tests.support.feed import send
 from tests.support.service import opened_service
 
@@ -103,6 +103,11 @@ APART: Final = {
         told(2, timed(2, id="r1")),
         told(3, timed(3, "preliminary", id="r1")),
     ),
+    "times under one id that looks stable": (
+        told(1, timed(1, id="report-58410-2")),
+        told(2, timed(2, id="report-58410-2")),
+        told(3, timed(3, "preliminary", id="report-58410-2")),
+    ),
     "times under new ids": (
         told(1, timed(1, "preliminary", id="x"), timed(2, id="y"), timed(3, "preliminary", id="z")),
         told(2, timed(1, id="new")),
@@ -124,7 +129,16 @@ APART: Final = {
 }
 
 
-@pytest.mark.parametrize("name", APART)
+SHORT: Final = {
+    **dict.fromkeys(
+        ("ids in several", "ids, corrected later"),
+        "reports that only their own ids tell apart are taken for one when they come again",
+    ),
+    "times under one id that looks stable": "the id counts for more than the clinical time",
+}
+
+
+@pytest.mark.parametrize("name", short(APART, SHORT))
 async def test_as_many_reports_as_the_source_tells_apart(lab: Service, name: str) -> None:
     wanted = THREE
     if "specimens" in name:

@@ -64,6 +64,8 @@ async def tell(
             await _acknowledged(service, queue.pop(0))
 
     working = [sender(there[number % 2]) for number in range(senders)]
+    if senders == 1:
+        await working.pop()
     if documents:
         working.append(load(tenant, documents))
     await asyncio.gather(*working)
