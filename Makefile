@@ -44,7 +44,8 @@ test-fast: $(DEV) ## Run the tests that need no database, which takes seconds
 .PHONY: fuzz
 fuzz: FUZZ_EXAMPLES ?= 3000
 fuzz: $(DEV) ## Send thousands of odd requests, other ones each time (FUZZ_EXAMPLES=)
-	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(ARGS) tests/api/test_fuzz_http.py tests/api/test_openapi_http.py
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(ARGS) tests/api/test_fuzz_http.py tests/api/test_openapi_http.py \
+		tests/api/test_fuzz_wire_http.py
 
 .PHONY: soak
 soak: $(DEV) ## Compare many random searches with brute force (ROUNDS=20000 SEED=1)
@@ -116,6 +117,10 @@ SERVED = BENCH_SERVED=$$(if [ -e $(COMPILED)/.made ]; then echo $(COMPILED); els
 .PHONY: bench
 bench: $(RUNTIME) compiled ## Run the benchmarks, on compiled modules where there is a C compiler
 	@$(SERVED) $(BIN)/python -m bench $(ARGS)
+
+.PHONY: siege
+siege: $(RUNTIME) compiled ## Attack the service beside another tenant's client, each way in turn (ARGS='--only objects')
+	@$(SERVED) $(BIN)/python -m bench.siege $(ARGS)
 
 .PHONY: bench-retention
 bench-retention: $(RUNTIME) compiled ## Sweep half of a store while searches go on (ARGS='--reports 2000000')

@@ -6,6 +6,7 @@ another resource. All three are answered alike. https://hl7.org/fhir/R4/binary.h
 
 from __future__ import annotations
 
+import asyncio
 import binascii
 import logging
 import mimetypes
@@ -31,6 +32,7 @@ from ingest import replies
 from ingest.answer_room import SMALL_BYTES, hold
 from ingest.attachments import file_of_binary
 from ingest.body import body_of
+from ingest.budget import LIGHT_BYTES
 from ingest.decode import decode
 from ingest.keys import ATTACHMENTS, PRINCIPAL, RESOURCES, TENANT
 from ingest.outcome import render
@@ -114,8 +116,13 @@ async def _wrapped(request: web.Request) -> JsonObject:
     content_type = request.headers.get(hdrs.CONTENT_TYPE, UNKNOWN_TYPE).strip()
     if request.content_type in FHIR_XML or not _SAFE_TYPE.fullmatch(content_type):
         raise web.HTTPUnsupportedMediaType(text="`Content-Type` is FHIR JSON or that of a document.")
-    data = b64encode(await body_of(request)).decode()
+    body = await body_of(request)
+    data = _encoded(body) if len(body) <= LIGHT_BYTES else await asyncio.to_thread(_encoded, body)
     return {"resourceType": "Binary", "contentType": content_type, **({"data": data} if data else {})}
+
+
+def _encoded(body: bytearray) -> str:
+    return b64encode(body).decode()
 
 
 # --- reading

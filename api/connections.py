@@ -30,7 +30,7 @@ CONNECTIONS_MIN: Final = 16
 class Limits:
     """What connections may be and may take."""
 
-    connections: int = 2_000
+    connections: int = 4_000
     per_address: int = 0
     """Of one client address; 0: as many as there may be at all."""
     head_seconds: float = 10.0

@@ -23,8 +23,9 @@ from api.keys import (
     STORES,
 )
 from ingest.admission import Admission, shares_of
-from ingest.keys import ADMISSION, ATTACHMENTS, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES
+from ingest.keys import ADMISSION, ATTACHMENTS, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES, WORKSHOP
 from ingest.refusals import Refusals
+from ingest.workshop import Workshop
 from store.errors import ServiceError
 from store.metrics import StoreMetrics
 
@@ -49,6 +50,9 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[ADMISSION] = Admission(
                 shares_of(app[SETTINGS]), check=opened.check, rejected=metrics.rejected
             )
+            settings = app[SETTINGS]
+            workshop = Workshop(seconds=settings.prepare_seconds, wait_seconds=settings.body_seconds)
+            app[WORKSHOP] = workshop
             app[STORES] = opened
             app[RESOURCES] = opened.resources
             app[ACCESS] = opened.access
@@ -60,6 +64,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[IDENTITY_SECRET] = await opened.access.secret("identities")
             app[READINESS].watch(opened.ping)
             yield
+            workshop.close()
 
     return context
 

@@ -13,6 +13,7 @@ import gc
 import logging
 import os
 import signal
+import socket
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
@@ -43,6 +44,10 @@ AT_ONCE_SECONDS: Final = 0.05
 """aiohttp takes 0 for \"without end\"."""
 
 
+ACCEPTED_AT_ONCE: Final = 8
+"""Connections accepted before others get a turn of the event loop."""
+BACKLOG: Final = 1_024
+"""Connections that wait to be accepted; the system may allow fewer."""
 GC_OBJECTS: Final = 20_000
 """New objects between two collections; a search makes some hundreds, none of them in cycles."""
 
@@ -185,9 +190,11 @@ async def _runner(app: web.Application, settings: Settings, limits: Limits | Non
 
 async def _listen(runner: web.AppRunner, host: str, port: int, *, option: str) -> str:
     """Accept connections; gives the URL with the port that was really taken."""
-    site = web.TCPSite(runner, host, port)
+    # asyncio accepts as many at once as may wait: a storm of connections would hold up all others.
+    site = web.TCPSite(runner, host, port, backlog=ACCEPTED_AT_ONCE)
     try:
         await site.start()
+        _let_wait(site)
     except OSError as error:
         reason = _REASONS.get(error.errno or 0, "cannot be listened on")
         raise StartupError(f"Port {port} of {host} {reason}; {port_hint(option, _other(port))}.") from None
@@ -204,6 +211,14 @@ def port_hint(option: str, other: int) -> str:
 def _other(port: int) -> int:
     """A port that may be free, for a hint."""
     return port + 1 if PRIVILEGED <= port < PORT_MAX else 8081
+
+
+def _let_wait(site: web.TCPSite) -> None:
+    """Let more connections wait than are accepted at once."""
+    server = site._server  # noqa: SLF001 -- aiohttp has no other way to its sockets
+    for listening in server.sockets if isinstance(server, asyncio.Server) else ():
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(BACKLOG)
 
 
 async def _close(runner: web.AppRunner, stop: Stop) -> None:

@@ -91,7 +91,7 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     shutdown_seconds: Seconds = 30.0
     """How long requests under way may still take when the listening sockets are closed."""
 
-    connections_max: int = Field(default=2_000, ge=16)
+    connections_max: int = Field(default=4_000, ge=16)
     """Most connections of clients; past it the one that waits longest for a request gives way to a new one.
 
     Fewer where the open files (`ulimit -n`, raised to its hard limit at start) do not suffice.

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
+from bench.servers import HOST
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -160,7 +162,7 @@ async def ask_once(port: int, request: bytes) -> bytes:
 
 
 def post(path: str, body: bytes, *, media_type: str, token: str) -> bytes:
-    """The bytes of a POST. `Host` is made up, so that both servers write the same links."""
+    """The bytes of a POST."""
     return head(path, media_type=media_type, token=token, length=len(body)) + body
 
 
@@ -168,7 +170,7 @@ def head(path: str, *, media_type: str, token: str, length: int) -> bytes:
     """The head of a POST."""
     lines = (
         f"POST {path} HTTP/1.1",
-        "Host: bench.invalid",
+        f"Host: {HOST}",
         "User-Agent: bench",
         "Accept: application/fhir+json",
         f"Authorization: Bearer {token}",

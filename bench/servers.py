@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
     from store.mongo.embedded import Embedded
 
+HOST: Final = "bench.invalid"
+"""Made up, so that all servers write the same links."""
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 20.0
 TICK: Final = os.sysconf("SC_CLK_TCK")
@@ -89,8 +91,9 @@ def preparing() -> list[str]:
 def service(mongod: Embedded, log: Path, on: Cores, **settings: str) -> Iterator[Server]:
     """`dod serve` with its defaults but for these; its log, request lines and all, goes to a file."""
     command = [sys.executable, "-c", COMMAND_LINE, "serve", "--port", "0", "--admin-port", "0"]
-    # Behind no load balancer there is nobody to wait for at the end.
-    env = environment(DOD_MONGODB_URI=mongod.uri, DOD_DRAIN_SECONDS="0", **settings)
+    # Behind no load balancer there is nobody to wait for at the end. The requests name a host of their own.
+    ours = {"DOD_DRAIN_SECONDS": "0", "DOD_BASE_URL": f"http://{HOST}"}
+    env = environment(DOD_MONGODB_URI=mongod.uri, **{**ours, **settings})
     with _running("service", command, env, log, on, mongod.pid) as server:
         yield server
 

@@ -76,6 +76,8 @@ class Room:
         self._marked_at = 0.0
         self._marked_size = 0
         self._grown_at = 0.0
+        self.at_end: Callable[[], None] | None = None
+        """Called when the push is answered."""
 
     def groups(self, size: int) -> tuple[Group, Group, Group]:
         """The bodies with which it shares room at this size: of its client, of its tenant, all."""
@@ -125,6 +127,8 @@ class Room:
         return self
 
     def __exit__(self, *_: object) -> None:
+        if self.at_end is not None:
+            self.at_end()
         self._admission.release(self)
         self._admission.rooms.discard(self)
 

@@ -103,7 +103,7 @@ async def _put(
         if turn % _IN_A_ROW == _IN_A_ROW - 1:
             await asyncio.sleep(0)
         try:
-            ready = _ready(to, entries[number], f"{name} {number}")
+            ready = await to.work(_ready, to, entries[number], f"{name} {number}")
         except ServiceError as error:
             done[number] = _refused(to, error)
         else:

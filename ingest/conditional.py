@@ -177,7 +177,9 @@ async def _patch_found(
     """Patch this version; None when it is no longer the current one."""
     if not holds(only_version, found):
         raise not_held(only_version)
-    patched = patch.apply(decode(found.raw), operations)
+    to = to.for_bytes(len(found.raw))
+    resource = await to.work(decode, found.raw)
+    patched = await to.work(patch.apply, resource, operations)
     try:
         return await push.update(to, found.key, patched, only_version=found.version)
     except ServiceError as error:

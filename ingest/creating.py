@@ -49,7 +49,7 @@ async def create_once(
     """
     push.check_type(resource, resource_type)
     taken = await filing.taken_out_of(to, resource)
-    ready = _ready(to, taken, to.new_id())
+    ready = await to.work(_ready, to, taken, to.new_id())
     tolerances = (*taken.tolerances, *ready.tolerances)
     expected = Stored(ready.prepared.key, 1, to.clock(), b"")
     first = answer(Pushed(PutResult(Outcome.CREATED, expected), tolerances, kept=ready.kept))
@@ -59,7 +59,7 @@ async def create_once(
         return Answered(kept, again=True)
     ours = kept.creates == ready.prepared.key
     if not ours:  # A twin was faster, or died before this.
-        ready = _ready(to, taken, kept.creates.id)
+        ready = await to.work(_ready, to, taken, kept.creates.id)
     try:
         [result] = await filing.put(to, [ready.prepared], taken.files)
     except ServiceError as error:

@@ -80,15 +80,22 @@ _DECODER: Final = json.JSONDecoder(
 
 def decode(body: bytes | bytearray) -> JsonObject:
     """The JSON object in a body. Raises ServiceError `incorrect` with the rule and the place, no content."""
-    decoded = decode_any(body)
+    return object_of_body(decode_any(body))
+
+
+def object_of_body(decoded: Json) -> JsonObject:
+    """The object that a body must be. Raises ServiceError `incorrect`."""
     if not isinstance(decoded, dict):
         raise _refusal("the body must be a JSON object: one resource; several are a Bundle")
     return decoded
 
 
-def decode_any(body: bytes | bytearray) -> Json:
-    """The same for any JSON value: a JSON Patch is an array."""
-    decoded = _decode_compact(body)
+def decode_any(body: bytes | bytearray, *, is_large: bool = False) -> Json:
+    """The same for any JSON value: a JSON Patch is an array.
+
+    The fast parser lets nobody else run until it is through, so a large body does without it.
+    """
+    decoded = None if is_large else _decode_compact(body)
     return _decode_exact(body) if decoded is None else decoded
 
 

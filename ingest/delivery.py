@@ -73,7 +73,8 @@ async def message(
     """
     # First of all: what is left is small, however often it is copied from here on.
     filed = await filing.taken_out(to, bundle)
-    read = read_message(
+    read = await to.work(
+        read_message,
         filed.resource,
         client=to.caller.client,
         entries_max=to.settings.bundle_entries_max,
@@ -85,7 +86,7 @@ async def message(
     planning = planner(to, read, _sourced(to, filed.resource, read))
     planned = await planning.plan()
     issues = [*read.issues, *(faults(planned) if strict else ())]
-    taken = _prepared(to, read, planning.read.entries, planned, issues=issues, strict=strict)
+    taken = await to.work(_prepared, to, read, planning.read.entries, planned, issues=issues, strict=strict)
     done = await _store(to, planned, taken, filed.files)
     for _ in range(_DECISIONS_MAX):
         if not _is_open(planned):
@@ -94,7 +95,7 @@ async def message(
         again = await planning.plan()
         if again.ids == planned.ids and not again.kin and not again.leaving:
             break
-        taken = _prepared(to, read, planning.read.entries, again, issues=(), strict=strict)
+        taken = await to.work(_prepared, to, read, planning.read.entries, again, issues=(), strict=strict)
         before, done = done, await _store(to, again, taken, (), before=done)
         await _withdraw(to, before, done)
         planned = again
@@ -228,7 +229,13 @@ def _prepared(  # noqa: PLR0913 -- all that a message is
             refuse_lost_patient(planned, number)
             for resource_id in (*one.choice.also, one.key.id):
                 ready = prepare(
-                    one.resource, resource_id, base=to.base, companion=borne, strict=strict, facts=one.facts
+                    one.resource,
+                    resource_id,
+                    base=to.base,
+                    companion=borne,
+                    strict=strict,
+                    facts=one.facts,
+                    entries_max=to.settings.index_entries_max,
                 )
                 prepared = replace(ready.prepared, sourced=entries[number].sourced, companion=companion)
                 unique[prepared.key] = prepared

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 async def taken_out(to: Pusher, resource: JsonObject) -> Taken:
     """The resource, or a Bundle of them, without the documents that are too long to stay inside."""
-    if not to.holds_documents(resource):
+    if not await to.work(to.holds_documents, resource):
         return Taken(resource)
     longer_than, naming = to.settings.attachment_inline_bytes_max, Naming(to.tenant, to.secret)
     # Hashing 30 MB takes a fifth of a second, in which others want to be served.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from operator import is_
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
@@ -13,7 +14,6 @@ from ingest.attachments import may_hold_documents
 from ingest.body import body_of
 from ingest.bundles import READING, entries_of, misplaced
 from ingest.creating import Answered, create_once
-from ingest.decode import decode, decode_any
 from ingest.keys import (
     ATTACHMENTS,
     CLOCK,
@@ -27,6 +27,7 @@ from ingest.keys import (
     RESOURCES,
     SEARCH,
     TENANT,
+    WORKSHOP,
     base_of,
 )
 from ingest.once import (
@@ -40,12 +41,14 @@ from ingest.once import (
     replay,
     store_of,
 )
+from ingest.parsing import parsed
 from ingest.preconditions import if_match, if_none_match
 from ingest.preferences import handling, returned
 from ingest.push import Pusher
 from ingest.refusals import entry_keeper
 from ingest.transact import searched, transact
 from ingest.unique import secret_id
+from ingest.workshop import Job, at_once
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Outcome, ResourceKey
@@ -56,6 +59,7 @@ if TYPE_CHECKING:
     from ingest.bundles import BundleEntry
     from ingest.push import Pushed
     from ingest.settings import IngestSettings
+    from ingest.workshop import Work
     from store.fhir.datatypes import JsonObject
     from store.idempotency import Remembered
     from store.resources import Unit
@@ -68,7 +72,7 @@ _ENTRIES_MAX: Final[Mapping[str, Callable[[IngestSettings], int]]] = {
 """Most entries, by the type of the Bundle."""
 
 
-def _pusher(request: web.Request, *, documents: bool = True) -> Pusher:
+def _pusher(request: web.Request, *, documents: bool = True, work: Work = at_once) -> Pusher:
     app = request.app
     return Pusher(
         store=store_of(request),
@@ -85,6 +89,8 @@ def _pusher(request: web.Request, *, documents: bool = True) -> Pusher:
         refused=entry_keeper(request),
         strict=_strict(request),
         stable_sources=request[TENANT].stable_sources,
+        work=work,
+        beside=Job(app[WORKSHOP], str(request[TENANT].tenant)),
         documents=documents,
     )
 
@@ -93,7 +99,21 @@ async def _pushed(request: web.Request) -> tuple[Pusher, JsonObject]:
     """Who pushes, and the JSON object that is the body."""
     body = await body_of(request)
     longest = request.app[INGEST_SETTINGS].attachment_inline_bytes_max
-    return _pusher(request, documents=may_hold_documents(body, longer_than=longest)), decode(body)
+    documents = may_hold_documents(body, longer_than=longest)
+    found = await parsed(request)
+    return _pusher(request, documents=documents, work=found.work), found.resource
+
+
+async def _pusher_of(request: web.Request) -> Pusher:
+    """Who pushes a body that is no JSON."""
+    return _pusher(request).for_bytes(len(await body_of(request)))
+
+
+async def _patched(request: web.Request) -> tuple[Pusher, Sequence[patch.Operation]]:
+    """Who patches, and the JSON Patch that is the body."""
+    found = await parsed(request)
+    read = patch.read if request.content_type == patch.FORMAT else patch.read_any
+    return _pusher(request, work=found.work), await found.work(read, found.json)
 
 
 def _prefer(request: web.Request) -> str:
@@ -115,7 +135,7 @@ async def create(request: web.Request) -> web.StreamResponse:
 
 async def create_from(request: web.Request, resource: JsonObject) -> web.StreamResponse:
     """The create that a request asks for, of what its body stands for."""
-    return await _create(request, _pusher(request), resource)
+    return await _create(request, await _pusher_of(request), resource)
 
 
 async def _create(request: web.Request, to: Pusher, resource: JsonObject) -> web.StreamResponse:
@@ -150,7 +170,7 @@ async def update(request: web.Request) -> web.StreamResponse:
 
 async def update_from(request: web.Request, resource: JsonObject) -> web.StreamResponse:
     """The update that a request asks for, of what its body stands for."""
-    return await _update(request, _pusher(request), resource)
+    return await _update(request, await _pusher_of(request), resource)
 
 
 async def _update(request: web.Request, to: Pusher, resource: JsonObject) -> web.StreamResponse:
@@ -195,16 +215,9 @@ async def delete_where(request: web.Request) -> web.StreamResponse:
     return replies.deleted(gone, prefer=_prefer(request))
 
 
-async def _operations(request: web.Request) -> tuple[patch.Operation, ...]:
-    """The patch that is the body."""
-    read = patch.read if request.content_type == patch.FORMAT else patch.read_any
-    return read(decode_any(await body_of(request)))
-
-
 async def patch_one(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}/{id}."""
-    to = _pusher(request)
-    operations = await _operations(request)
+    to, operations = await _patched(request)
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     version = if_match(request.headers.get(hdrs.IF_MATCH))
     done = await conditional.patch_one(to, key, operations, only_version=version)
@@ -213,8 +226,7 @@ async def patch_one(request: web.Request) -> web.StreamResponse:
 
 async def patch_where(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}?criteria."""
-    to = _pusher(request)
-    operations = await _operations(request)
+    to, operations = await _patched(request)
     resource_type, criteria = request.match_info["type"], request.rel_url.raw_query_string
     version = if_match(request.headers.get(hdrs.IF_MATCH))
     done = await conditional.patch_where(to, resource_type, criteria, operations, only_version=version)
@@ -252,7 +264,7 @@ async def batch(request: web.Request) -> web.StreamResponse:
     entries = entries_of(bundle, entries_max=most, apart=kind == "batch")
     methods = {batches.method_of(entry) for entry in entries}
     if kind == "transaction":
-        return await _transaction(request, bundle, slot=bool(methods & _WRITING))
+        return await _transaction(request, bundle, slot=bool(methods & _WRITING), work=to.work)
 
     async def answer(_: web.Request) -> web.StreamResponse:
         return await _batch(request, to, entries)
@@ -263,13 +275,15 @@ async def batch(request: web.Request) -> web.StreamResponse:
     return await remember(request, answer)
 
 
-async def _transaction(request: web.Request, bundle: JsonObject, *, slot: bool) -> web.StreamResponse:
+async def _transaction(
+    request: web.Request, bundle: JsonObject, *, slot: bool, work: Work
+) -> web.StreamResponse:
     made: list[list[dict[str, Any]]] = []
     search = partial(request.app[SEARCH], request)
     keyed = UNIT in request  # An `Idempotency-Key` has opened it, and ends it behind this.
 
     async def answer(_: web.Request) -> web.StreamResponse:
-        to, outside = _pusher(request), request.app[RESOURCES]
+        to, outside = _pusher(request, work=work), request.app[RESOURCES]
         asked = None if keyed else search
         made.append(await transact(to, request[UNIT], bundle, outside=outside, search=asked))
         return _transacted(made[-1])
@@ -277,7 +291,12 @@ async def _transaction(request: web.Request, bundle: JsonObject, *, slot: bool) 
     if keyed:
         return await answer(request)
     response = await atomically(request, answer, await bundle_slot(request) if slot else None)
-    return _transacted(await searched(_pusher(request), bundle, made[-1], search)) if made else response
+    if not made:
+        return response
+    before = list(made[-1])
+    after = await searched(_pusher(request), bundle, made[-1], search)
+    # Nothing was searched: the answer is the one that is remembered, its id too.
+    return response if all(map(is_, before, after)) else _transacted(after)
 
 
 def _transacted(entries: Sequence[dict[str, Any]]) -> web.Response:

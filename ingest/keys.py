@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ingest.metrics import IngestMetrics
     from ingest.refusals import Refusals, Replay
     from ingest.settings import IngestSettings
+    from ingest.workshop import Workshop
     from store.attachments import AttachmentStore
     from store.fair import Gate
     from store.resources import ResourceStore
@@ -80,6 +81,8 @@ READS: Final[web.AppKey[Gate]] = web.AppKey("reads")
 """Places for reads, versions and histories."""
 ADMISSION: Final[web.AppKey[Admission]] = web.AppKey("admission")
 """Room for pushed bodies."""
+WORKSHOP: Final[web.AppKey[Workshop]] = web.AppKey("workshop")
+"""Where large bodies are parsed and prepared."""
 
 # The request's.
 PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")

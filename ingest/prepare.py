@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.budget import ENTRIES_MAX, too_many_entries
 from ingest.conformance import look, straightened
 from ingest.identity.facts import PLAIN, facts_of
 from ingest.identity.plan import is_kept, keys_of
@@ -49,6 +50,7 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     companion: bool = False,
     strict: bool = False,
     facts: Facts | None = None,
+    entries_max: int = ENTRIES_MAX,
 ) -> Ready:
     """One pushed resource under the id it will have.
 
@@ -79,6 +81,8 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     indexed = index(mended, key.type, base=base, resource_id=resource_id, said=said)
     if issues or indexed.issues:
         raise ServiceError(Category.UNPROCESSABLE, *_each_place_once((*issues, *indexed.issues)))
+    if len(indexed.keys) > entries_max:
+        raise too_many_entries(key.type, entries_max)
     body = unstamped(mended, key)
     if facts is None:
         facts = facts_of(mended, PLAIN, base=base)

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest import criteria, filing
 from ingest.attachments import holds_documents, refuse_file_id
+from ingest.budget import LIGHT_BYTES
 from ingest.prepare import Ready, prepare
 from ingest.unique import secret_id
 from ingest.validate import refuse_subset
+from ingest.workshop import at_once
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.resource_types import RESOURCE_TYPES
@@ -25,6 +27,7 @@ if TYPE_CHECKING:
     from ingest.keys import Caller
     from ingest.metrics import IngestMetrics
     from ingest.settings import IngestSettings
+    from ingest.workshop import Work
     from store.attachments import AttachmentStore
     from store.fhir.datatypes import JsonObject
     from store.resources import Gone, ResourceStore, SourceTime, Stored
@@ -73,8 +76,16 @@ class Pusher(NamedTuple):
     """Whether deviations from R4 refuse what is pushed."""
     stable_sources: frozenset[str] = frozenset()
     """Sources whose ids the tenant declares stable."""
+    work: Work = at_once
+    """How pure work is done on what was pushed: beside the event loop, when it is large."""
+    beside: Work = at_once
+    """The same for what turns out to be large only later."""
     documents: bool = True
     """Whether there may be documents in what is pushed that are too long to stay inside."""
+
+    def for_bytes(self, size: int) -> Pusher:
+        """The caller, with work fit for a body of this size."""
+        return self._replace(work=self.beside) if size > LIGHT_BYTES else self
 
     def holds_documents(self, resource: JsonObject) -> bool:
         """Whether a resource, or a Bundle of them, has documents that must be taken out."""
@@ -102,16 +113,22 @@ async def create(
 
 
 async def _create(to: Pusher, taken: Taken, *, as_id: str | None = None) -> Pushed:
-    ready = ready_to_create(to, taken.resource, as_id=as_id)
+    ready = await to.work(ready_to_create, to, taken.resource, as_id=as_id)
     [result] = await filing.put(to, [ready.prepared], taken.files)
     return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances), kept=ready.kept))
+
+
+def ready_of(to: Pusher, resource: JsonObject, resource_id: str, *, fresh: bool = False) -> Ready:
+    """A resource prepared, with no more index entries than there may be."""
+    most = to.settings.index_entries_max
+    return prepare(resource, resource_id, base=to.base, fresh=fresh, strict=to.strict, entries_max=most)
 
 
 def ready_to_create(to: Pusher, resource: JsonObject, *, as_id: str | None = None) -> Ready:
     """What a create puts into the store."""
     # An id of an earlier attempt is hardly ever there: that shows when it is written.
     fresh = as_id is not None or to.new_id is secret_id
-    ready = prepare(resource, as_id or to.new_id(), base=to.base, fresh=fresh, strict=to.strict)
+    ready = ready_of(to, resource, as_id or to.new_id(), fresh=fresh)
     return ready._replace(prepared=replace(ready.prepared, posted=True, only_absent=as_id is not None))
 
 
@@ -122,7 +139,8 @@ async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, text: st
         found = await criteria.one_match(to, asked)
         if found is not None:
             return _counted(to, existing(to, found))
-        ready = prepare(taken.resource, criteria.derived_id(to, asked, turn), base=to.base, strict=to.strict)
+        derived = criteria.derived_id(to, asked, turn)
+        ready = await to.work(ready_of, to, taken.resource, derived)
         if criteria.surely_misses(asked, ready.prepared):
             break
         prepared = replace(ready.prepared, only_absent=True, posted=True)
@@ -154,7 +172,9 @@ async def update(  # noqa: PLR0913 -- the conditions are keyword-only
     """Store under the client's id, creating it when it is new. https://hl7.org/fhir/R4/http.html#update"""
     _check_id(resource, key)
     taken = await filing.taken_out_of(to, resource)
-    ready = ready_to_update(to, key, taken.resource, only_version=only_version, only_absent=only_absent)
+    ready = await to.work(
+        ready_to_update, to, key, taken.resource, only_version=only_version, only_absent=only_absent
+    )
     if sourced:
         ready = ready._replace(prepared=replace(ready.prepared, sourced=sourced))
     [result] = await filing.put(to, [ready.prepared], taken.files)
@@ -167,7 +187,7 @@ def ready_to_update(
     """What an update puts into the store."""
     _check_id(resource, key)
     refuse_subset(resource)
-    ready = prepare(resource, key.id, base=to.base, strict=to.strict)
+    ready = ready_of(to, resource, key.id)
     if only_version is None and not only_absent:
         return ready
     return ready._replace(

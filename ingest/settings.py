@@ -6,6 +6,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from ingest.budget import ENTRIES_MAX
+
 
 class IngestSettings(BaseModel):
     """What a pushed body may be."""
@@ -34,6 +36,14 @@ class IngestSettings(BaseModel):
     """Part of `push_bytes_max` that the bodies of one tenant may take together."""
     push_client_share: float = Field(default=0.5, gt=0, le=1)
     """Part of `push_bytes_max` that the bodies of one client of a tenant may take together."""
+    body_elements_max: int = Field(default=1_000_000, ge=1_000)
+    """Most JSON values of one body, such as a Bundle. Parsed, each takes some 150 bytes of memory."""
+    resource_elements_max: int = Field(default=100_000, ge=1_000)
+    """Most JSON values of one resource, alone or in a Bundle."""
+    index_entries_max: int = Field(default=ENTRIES_MAX, ge=100)
+    """Most index entries of one resource: identifiers, codes, references and what else is searched for."""
+    prepare_seconds: float = Field(default=30.0, gt=0, le=3_600)
+    """Processor time that one body may take until it can be stored; then 413."""
     body_seconds: float = Field(default=120.0, gt=0, le=3_600)
     """How long a body may take to arrive; then 408."""
     validation: Literal["lenient", "strict"] = "lenient"

@@ -26,9 +26,8 @@ ISSUES_MAX: Final = FAULTS_MAX
 """Issues told of one resource."""
 BLANKS: Final = (EMPTY_TEXT, NULL)
 """What `tolerances.without_blanks` mends."""
-DATA_MAX: Final = 1_000_000
-"""Characters of Base64 that are looked at here; what is larger is decoded where it is stored."""
 _NOT_R4: Final = "is not an element of R4"
+_NOT_BASE64: Final = "must have Base64 text for `data`"
 _NOT_A_REFERENCE: Final = "must be a Reference"
 _OID: Final = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9]\d*))+", re.ASCII)
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -184,18 +183,32 @@ def _attachment(value: Json) -> str | None:
         return None
     data, size = value["data"], value.get("size")
     if not isinstance(data, str):
-        return "must have Base64 text for `data`"
+        return _NOT_BASE64
     if "contentType" not in value:
         return "must have a `contentType` beside `data`"
-    if len(data) > DATA_MAX:
-        return None
-    try:
-        length = len(binascii.a2b_base64("".join(data.split()), strict_mode=True))
-    except (ValueError, binascii.Error):
-        return "must have Base64 text for `data`"
+    length = decoded_length(data)
+    if length is None:
+        return _NOT_BASE64
     if size is not None and (isinstance(size, bool) or size != length):
         return "must have the `size` of its data"
     return None
+
+
+def decoded_length(data: str) -> int | None:
+    """How many bytes Base64 stands for, white space left out as R4 has it; None: it is no Base64."""
+    try:
+        return len(binascii.a2b_base64("".join(data.split()), strict_mode=True))
+    except ValueError:
+        return None
+
+
+def _base64(value: Json) -> str | None:
+    return None if isinstance(value, str) and decoded_length(value) is not None else "must be Base64"
+
+
+def _signature(value: Json) -> str | None:
+    data = value.get("data", "") if isinstance(value, dict) else ""
+    return _NOT_BASE64 if _base64(data) else None
 
 
 def _meta(value: Json) -> str | None:
@@ -220,9 +233,12 @@ _OF_VALUE: Final[Mapping[str, Rule]] = {
     **dict.fromkeys(("valueReference", "valueCoding", "valueCodeableConcept", "valueQuantity"), _complex),
     "effectivePeriod": _period,
     **dict.fromkeys(_ATTACHMENTS, _attachment),
+    **dict.fromkeys(("valueBase64Binary", "carrierAIDC"), _base64),
+    **dict.fromkeys(("signature", "valueSignature"), _signature),
     "meta": _meta,
 }
 _OF_MEMBER: Final[Mapping[str, Rule]] = {
+    "signature": _signature,
     **dict.fromkeys(_ATTACHMENTS, _attachment),
 }
 _RULES: Final = Rules(_OF_VALUE, _OF_MEMBER, _narrative)

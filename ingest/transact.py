@@ -73,13 +73,13 @@ async def transact(
     """The entries of the answer, in order. `outside` is the store as everybody sees it."""
     taken = await filing.taken_out(to, bundle)
     most = to.settings.transaction_entries_max
-    asked = read_transaction(taken.resource, entries_max=most, base=to.base, strict=to.strict)
+    asked = await to.work(read_transaction, taken.resource, entries_max=most, base=to.base, strict=to.strict)
     for one in asked:
         check_scope(to.caller, one.asks.type, "s" if one.searches else LETTERS[one.asks.method])
     found, derived = await _look_up(to, outside, asked)
     asked = await _patched(to, unit, asked, found)
-    actions = place(asked, found, base=to.base, derived=derived.__getitem__)
-    readies = _prepared(to, actions)
+    actions = await to.work(place, asked, found, base=to.base, derived=derived.__getitem__)
+    readies = await to.work(_prepared, to, actions)
     # Files are not in the transaction: those of one that fails are orphans, and collected.
     await filing.file_first(to, [ready.prepared for ready in readies.values()], taken.files)
     done = await _write(to, unit, actions, readies)
@@ -203,7 +203,12 @@ def _prepared(to: Pusher, actions: Sequence[Action]) -> dict[int, Ready]:
             if not (action.fresh or action.only_unmatched):
                 refuse_subset(action.resource)
             readies[action.number] = prepare(
-                action.resource, action.key.id, base=to.base, fresh=action.fresh, strict=to.strict
+                action.resource,
+                action.key.id,
+                base=to.base,
+                fresh=action.fresh,
+                strict=to.strict,
+                entries_max=to.settings.index_entries_max,
             )
         except ServiceError as error:
             issues += [at_entry(issue, action.number) for issue in error.issues]

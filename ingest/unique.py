@@ -25,10 +25,12 @@ def unique_id() -> str:
 
 def secret_id() -> str:
     """A random UUID that cannot be guessed, as `uuid4` makes it."""
-    while not _SECRETS:
-        digits = os.urandom(_SECRETS_BYTES).hex()
-        _SECRETS.extend(digits[at : at + 32] for at in range(0, len(digits), 32))
-    return _uuid(_SECRETS.popleft())
+    while True:
+        try:
+            return _uuid(_SECRETS.popleft())  # At once: large bodies are prepared in a thread.
+        except IndexError:
+            digits = os.urandom(_SECRETS_BYTES).hex()
+            _SECRETS.extend(digits[at : at + 32] for at in range(0, len(digits), 32))
 
 
 def _uuid(digits: str) -> str:

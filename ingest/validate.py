@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ingest.bundles import CARRIED_OUT
+from ingest.structure import decoded_length
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
@@ -92,6 +93,8 @@ def _issues(resource: JsonObject) -> Iterator[Issue]:
         hint = near(status, REPORT_STATUSES) if isinstance(status, str) else ""
         text = f"`{path}` must be a code of diagnostic-report-status: {codes}{hint}"
         yield Issue("code-invalid", text, (path,))
+    if resource_type == "Binary" and "data" in resource:
+        yield from _of_data(resource["data"])
     if resource_type == "Bundle":
         yield from _of_bundle(resource)
     if {"effectiveDateTime", "effectivePeriod"} <= resource.keys():
@@ -111,6 +114,14 @@ def refuse_subset(resource: JsonObject) -> None:
             path = f"{resource.get('resourceType')}.meta.tag"
             text = f"`{path}` says that this is a part of the resource (SUBSETTED): update with the whole one"
             raise ServiceError(Category.UNPROCESSABLE, Issue("business-rule", text, (path,)))
+
+
+def _of_data(data: Json) -> Iterator[Issue]:
+    """A document that is no Base64 could be acknowledged, and never read."""
+    if not isinstance(data, str) or decoded_length(data) is None:
+        path = "Binary.data"
+        text = f"`{path}` must be Base64, without a prefix such as `data:…;base64,`"
+        yield Issue("value", text, (path,))
 
 
 def _of_bundle(bundle: JsonObject) -> Iterator[Issue]:

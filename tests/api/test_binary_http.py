@@ -271,12 +271,6 @@ async def test_a_type_that_could_break_a_header_is_served_as_bytes(service: Serv
     assert (read.headers["Content-Type"], "Set-Cookie" in read.headers) == ("application/octet-stream", False)
 
 
-async def test_what_is_not_base64_can_be_seen_as_fhir(service: Service) -> None:
-    await service.put({**binary(), "data": "?!"})
-    assert (await get(service, "Binary/b1")).status == 422
-    assert (await get(service, "Binary/b1", accept=FHIR)).json["data"] == "?!"
-
-
 # --- headers
 
 

@@ -71,7 +71,7 @@ def test_what_is_closed_leaves_no_trace() -> None:
 
 @pytest.mark.parametrize(
     ("files", "pool", "most"),
-    [(65_536, 32, 2_000), (1_024, 32, 896), (256, 32, 128), (144, 32, 16), (143, 32, None), (64, 32, None)],
+    [(65_536, 32, 4_000), (1_024, 32, 896), (256, 32, 128), (144, 32, 16), (143, 32, None), (64, 32, None)],
 )
 def test_open_files_bound_the_connections(files: int, pool: int, most: int | None) -> None:
     settings = Settings(pool_size=pool)

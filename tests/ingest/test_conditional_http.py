@@ -157,7 +157,7 @@ async def test_a_header_that_is_not_utf_8(service: Service) -> None:
     """Such bytes arrive from aiohttp as lone surrogates, which the database could not be asked for."""
     url = service.client.make_url(f"{service.root}/DiagnosticReport")
     reader, writer = await asyncio.open_connection(url.host, url.port)
-    head = f"POST {url.path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: {FHIR}\r\n"
+    head = f"POST {url.path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\nContent-Type: {FHIR}\r\n"
     head += "".join(f"{name}: {value}\r\n" for name, value in service.headers.items())
     body = json.dumps(report()).encode()
     writer.write(head.encode() + b"If-None-Exist: identifier=\xff\r\n")

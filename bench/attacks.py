@@ -1,0 +1,185 @@
+"""What a hostile or broken sender may do: a table of attacks, each a way to fill a connection.
+
+Run by `bench.siege` in processes of their own, so that sending costs the healthy client nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import itertools
+import json
+import sys
+import zlib
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from bench.load import END_OF_HEAD
+from bench.reports import report
+from bench.requests import FHIR
+from bench.servers import HOST
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+EVIL: Final = "Evil/Production"
+BASE: Final = f"/fhir/R4/{EVIL}"
+BODY_BYTES: Final = 40_000_000
+ZEROS: Final = 1_000_000_000
+DRIP_SECONDS: Final = 1.0
+REPORT: Final = b'{"resourceType":"DiagnosticReport","status":"final","code":{"text":"x"},"%s":[%s]}'
+
+
+class Attack(NamedTuple):
+    """What each of so many connections does again and again."""
+
+    connections: int
+    method: str
+    path: str
+    body: Callable[[], bytes]
+    headers: Mapping[str, str] = {}
+    known: bool = True
+    """Whether the token of a tenant is shown."""
+    drips: int = 0
+    """Bytes of the request that are sent at once; the rest comes a byte a second. 0: all at once."""
+
+
+def _filled(piece: bytes, element: bytes) -> Callable[[], bytes]:
+    def made() -> bytes:
+        count = BODY_BYTES // (len(piece) + 1) - 100
+        return REPORT % (element, b",".join([piece] * count))
+
+    return made
+
+
+def _keys() -> bytes:
+    extensions = b",".join(b'"k%07d":1' % number for number in range(BODY_BYTES // 13))
+    return REPORT % (b"extension", b"{" + extensions + b"}")
+
+
+def _identifiers() -> bytes:
+    ones = (b'{"system":"urn:x","value":"%d"}' % number for number in range(1_000_000))
+    return REPORT % (b"identifier", b",".join(ones))
+
+
+def _text(piece: str, size: int) -> Callable[[], bytes]:
+    def made() -> bytes:
+        text = (piece * (size // len(piece) + 1))[:size]
+        return json.dumps({**report(1, 1), "conclusion": text}).encode()
+
+    return made
+
+
+def _within(elements: int) -> Callable[[], bytes]:
+    """A batch that is just within the limits, of resources of so many values."""
+
+    def made() -> bytes:
+        codings = [{"system": "urn:x", "code": str(number)} for number in range(elements // 4)]
+        entry = {
+            "resource": {**report(1, 1), "category": [{"coding": [one]} for one in codings]},
+            "request": {"method": "PUT", "url": "DiagnosticReport/bench-report-1"},
+        }
+        text = json.dumps(entry, separators=(",", ":"))
+        count = min(900_000 // (elements * 5 // 4), (BODY_BYTES - 1_000) // len(text))
+        bundle = '{"resourceType":"Bundle","type":"batch","entry":[%s]}'
+        return (bundle % ",".join(itertools.repeat(text, max(count, 1)))).encode()
+
+    return made
+
+
+def _document() -> bytes:
+    data = "QUJD" * (30_000_000 // 4)
+    return json.dumps({"resourceType": "Binary", "contentType": "application/pdf", "data": data}).encode()
+
+
+def _gzip() -> bytes:
+    made = zlib.compressobj(9, wbits=31)
+    return b"".join(made.compress(bytes(10_000_000)) for _ in range(ZEROS // 10_000_000)) + made.flush()
+
+
+def _members() -> bytes:
+    return gzip.compress(b"") * 200_000
+
+
+CODED: Final = {"Content-Encoding": "gzip"}
+REPORTS: Final = f"{BASE}/DiagnosticReport"
+ATTACKS: Final[Mapping[str, Attack]] = {
+    "bomb-401": Attack(4, "POST", REPORTS, _gzip, CODED, known=False),
+    "bomb-404": Attack(4, "POST", "/nowhere", _gzip, CODED, known=False),
+    "bomb-message": Attack(4, "POST", f"{BASE}/$process-message", _gzip, CODED),
+    "bomb-binary": Attack(4, "POST", f"{BASE}/Binary", _gzip, {**CODED, "Content-Type": "application/pdf"}),
+    "members": Attack(4, "POST", REPORTS, _members, CODED),
+    "objects": Attack(2, "POST", REPORTS, _filled(b"{}", b"result")),
+    "lists": Attack(2, "POST", REPORTS, _filled(b"[]", b"result")),
+    "numbers": Attack(2, "POST", REPORTS, _filled(b"1", b"result")),
+    "strings": Attack(2, "POST", REPORTS, _filled(b'"a"', b"result")),
+    "nested": Attack(2, "POST", REPORTS, lambda: b"[" * 20_000_000 + b"]" * 20_000_000),
+    "keys": Attack(2, "POST", REPORTS, _keys),
+    "identifiers": Attack(2, "POST", REPORTS, _identifiers),
+    "commas": Attack(2, "POST", REPORTS, _text(",", BODY_BYTES)),
+    "escapes": Attack(2, "POST", REPORTS, _text('"', 19_000_000)),
+    "words": Attack(2, "POST", REPORTS, _text("made up words ", 13_000_000)),
+    "digits": Attack(2, "POST", REPORTS, lambda: REPORT % (b"result", b"9" * BODY_BYTES)),
+    "within-small": Attack(2, "POST", BASE, _within(200)),
+    "within-large": Attack(2, "POST", BASE, _within(70_000)),
+    "document": Attack(2, "POST", f"{BASE}/Binary", _document),
+    "half-heads": Attack(2_000, "GET", REPORTS, lambda: b"", drips=60),
+    "slow-bodies": Attack(2_000, "POST", REPORTS, lambda: bytes(1_000_000), drips=1_000),
+    "stalled": Attack(8, "POST", REPORTS, lambda: bytes(BODY_BYTES), drips=30_000_000),
+}
+
+
+def request_of(attack: Attack, token: str) -> bytes:
+    """The bytes of one request."""
+    body = attack.body()
+    headers = {"Host": HOST, "Content-Type": FHIR, "Content-Length": str(len(body)), **attack.headers}
+    if attack.known:
+        headers["Authorization"] = f"Bearer {token}"
+    lines = [f"{attack.method} {attack.path} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]
+    return "\r\n".join(lines).encode() + END_OF_HEAD + body
+
+
+async def assail(attack: Attack, port: int, token: str) -> None:
+    """Do so until somebody ends the process."""
+    request = request_of(attack, token)
+    print("ready", flush=True)
+    await asyncio.gather(*(_connection(attack, port, request) for _ in range(attack.connections)))
+
+
+async def _connection(attack: Attack, port: int, request: bytes) -> None:
+    while True:
+        with suppress(OSError, asyncio.IncompleteReadError, TimeoutError):
+            reader, writer = await asyncio.open_connection("127.0.0.1", port)
+            try:
+                await _ask(attack, reader, writer, request)
+            finally:
+                writer.close()
+        await asyncio.sleep(0.05)
+
+
+async def _ask(
+    attack: Attack, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes
+) -> None:
+    view = memoryview(request)
+    if not attack.drips:
+        answering = asyncio.ensure_future(reader.readuntil(END_OF_HEAD))
+        with suppress(OSError):  # Refused, and closed.
+            for at in range(0, len(view), 262_144):
+                if answering.done():
+                    break
+                writer.write(view[at : at + 262_144])
+                await writer.drain()
+        with suppress(OSError, asyncio.IncompleteReadError):
+            await asyncio.wait_for(answering, 60)
+        return
+    writer.write(view[: attack.drips])
+    await writer.drain()
+    for at in range(attack.drips, len(view)):
+        await asyncio.sleep(DRIP_SECONDS)
+        writer.write(view[at : at + 1])
+        await writer.drain()
+
+
+if __name__ == "__main__":
+    with suppress(KeyboardInterrupt):
+        asyncio.run(assail(ATTACKS[sys.argv[1]], int(sys.argv[2]), sys.argv[3]))
