@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -111,6 +112,8 @@ async def _put(
                 readies[number] = ready
     results = await to.store.put_each(to.tenant, [ready.prepared for ready in readies.values()])
     for (number, ready), result in zip(readies.items(), results, strict=True):
+        if push.leaves_labels_out(result):
+            continue  # Alone, it takes over what is there.
         try:
             if not _is_repeated(to, ready, result):
                 done[number] = replies.entry_of(push.pushed(to, ready, result), base=to.base)
@@ -135,6 +138,7 @@ def _ready(to: Pusher, entry: BundleEntry, name: str) -> Ready | None:
         key = ResourceKey(asked.type, asked.id)
         version, absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
         ready = push.ready_to_update(to, key, resource, only_version=version, only_absent=absent)
+        ready = ready._replace(prepared=replace(ready.prepared, keeps_labels=True))
     ready = ready._replace(tolerances=(*asked.tolerances, *ready.tolerances))
     return None if references_to_files(ready.prepared.body.tail) else ready
 

@@ -181,7 +181,7 @@ async def _patch_found(
     resource = await to.work(decode, found.raw)
     patched = await to.work(patch.apply, resource, operations)
     try:
-        return await push.update(to, found.key, patched, only_version=found.version)
+        return await push.update(to, found.key, patched, only_version=found.version, whole=True)
     except ServiceError as error:
         _unless_raced(error, asked=only_version)
         return None

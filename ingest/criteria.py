@@ -101,12 +101,14 @@ def filters_of(text: str, where: str) -> list[Pair]:
     return [pair for pair in _pairs(text, where) if pair[0].partition(":")[0] not in _SHAPING]
 
 
-def of_create(header: str | None, query: str) -> str | None:
+def of_create(resource_type: str, header: str | None, query: str) -> str | None:
     """The condition of a create: `If-None-Exist`, or the query of its URL, as some clients write it.
 
+    What begins with `_` and is no parameter is a hint of a client's own, as `_filename`, and no condition.
     Raises ServiceError `incorrect` when both are there.
     """
-    if not query or not filters_of(query, QUERY):
+    pairs = filters_of(query, QUERY) if query else []
+    if not any(not name.startswith("_") or searches.is_known(resource_type, name) for name, _ in pairs):
         return header
     if header is not None:
         text = "a create has one condition: `If-None-Exist`, or the query of its URL"

@@ -110,8 +110,10 @@ async def _pusher_of(request: web.Request) -> Pusher:
 
 
 async def _patched(request: web.Request) -> tuple[Pusher, Sequence[patch.Operation]]:
-    """Who patches, and the JSON Patch that is the body."""
+    """Who patches, and the patch that is the body."""
     found = await parsed(request)
+    if patch.is_fhirpath(found.json):
+        raise web.HTTPUnsupportedMediaType(text=f"FHIRPath Patch is not offered: send `{patch.FORMAT}`.")
     read = patch.read if request.content_type == patch.FORMAT else patch.read_any
     return _pusher(request, work=found.work), await found.work(read, found.json)
 

@@ -65,7 +65,8 @@ def store_of(request: web.Request) -> ResourceStore:
 
 def if_none_exist(request: web.Request) -> str | None:
     """The condition of a create, wherever it stands."""
-    return criteria.of_create(request.headers.get(IF_NONE_EXIST), request.rel_url.raw_query_string)
+    header, query = request.headers.get(IF_NONE_EXIST), request.rel_url.raw_query_string
+    return criteria.of_create(request.match_info["type"], header, query)
 
 
 def keyed(handler: Handler, *, creates: bool = False) -> Handler:

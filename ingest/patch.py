@@ -70,18 +70,13 @@ def read(patch: Json) -> tuple[Operation, ...]:
 
 
 def read_any(patch: Json) -> tuple[Operation, ...]:
-    """The same for clients that do not tell of which format it is, as fhirpy: an object is a merge patch.
+    """The same for clients that do not tell of which format it is, as fhirpy: an object is a merge patch."""
+    return (Operation(_MERGE, (), patch),) if isinstance(patch, dict) else read(patch)
 
-    Raises ServiceError `incorrect` for a FHIRPath Patch, which is an object too.
-    """
-    if not isinstance(patch, dict):
-        return read(patch)
-    if patch.get("resourceType") == "Parameters":
-        issue = Issue(
-            "not-supported", "a FHIRPath Patch is not offered: send a JSON Patch", ("resourceType",)
-        )
-        raise ServiceError(Category.UNSUPPORTED, issue)
-    return (Operation(_MERGE, (), patch),)
+
+def is_fhirpath(patch: Json) -> bool:
+    """Whether it is a FHIRPath Patch, which is an object too. https://hl7.org/fhir/R4/fhirpatch.html"""
+    return isinstance(patch, dict) and patch.get("resourceType") == "Parameters"
 
 
 def carried(binary: JsonObject | None, where: str) -> tuple[Operation, ...]:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest import criteria, filing
 from ingest.attachments import holds_documents, refuse_file_id
 from ingest.budget import LIGHT_BYTES
+from ingest.decode import decode
 from ingest.prepare import Ready, prepare
 from ingest.unique import secret_id
 from ingest.validate import refuse_subset
@@ -16,7 +17,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.resource_types import RESOURCE_TYPES
 from store.near import near
-from store.resources import Outcome, PutResult, ResourceKey
+from store.resources import LABELS, LABELS_LEFT_OUT, Outcome, PutResult, ResourceKey, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ingest.workshop import Work
     from store.attachments import AttachmentStore
     from store.fhir.datatypes import JsonObject
-    from store.resources import Gone, ResourceStore, SourceTime, Stored
+    from store.resources import Gone, ResourceStore, SourceTime
     from store.search.parse import Limits
     from store.tenancy import Tenant
 
@@ -168,17 +169,45 @@ async def update(  # noqa: PLR0913 -- the conditions are keyword-only
     only_version: int | None = None,
     only_absent: bool = False,
     sourced: SourceTime = "",
+    whole: bool = False,
 ) -> Pushed:
-    """Store under the client's id, creating it when it is new. https://hl7.org/fhir/R4/http.html#update"""
+    """Store under the client's id, creating it when it is new. https://hl7.org/fhir/R4/http.html#update
+
+    Tags, security labels and profiles that it leaves out stay, unless it is `whole`, as what a patch leaves.
+    """
     _check_id(resource, key)
     taken = await filing.taken_out_of(to, resource)
-    ready = await to.work(
-        ready_to_update, to, key, taken.resource, only_version=only_version, only_absent=only_absent
-    )
-    if sourced:
-        ready = ready._replace(prepared=replace(ready.prepared, sourced=sourced))
-    [result] = await filing.put(to, [ready.prepared], taken.files)
-    return pushed(to, ready._replace(tolerances=(*taken.tolerances, *ready.tolerances)), result)
+    body = taken.resource
+    for attempt in range(TURNS_MAX):
+        ready = await to.work(
+            ready_to_update, to, key, body, only_version=only_version, only_absent=only_absent
+        )
+        keeps = not (whole or sourced)
+        ready = ready._replace(prepared=replace(ready.prepared, sourced=sourced, keeps_labels=keeps))
+        try:
+            [result] = await filing.put(to, [ready.prepared], taken.files)
+        except ServiceError as error:
+            if not leaves_labels_out(error) or attempt + 1 == TURNS_MAX:
+                raise
+            body = labelled(taken.resource, await to.store.get(to.tenant, key))
+        else:
+            return pushed(to, ready._replace(tolerances=(*taken.tolerances, *ready.tolerances)), result)
+    raise AssertionError
+
+
+def leaves_labels_out(error: object) -> bool:
+    """Whether an update was refused for the labels that it does not repeat."""
+    return isinstance(error, ServiceError) and LABELS_LEFT_OUT in error.issues
+
+
+def labelled(resource: JsonObject, there: Stored | Gone | None) -> JsonObject:
+    """An update with the labels that it leaves out, as they are there."""
+    if not isinstance(there, Stored):
+        return resource
+    before, meta = decode(there.raw).get("meta"), resource.get("meta")
+    own = meta if isinstance(meta, dict) else {}
+    kept = {name: before[name] for name in LABELS if name in before} if isinstance(before, dict) else {}
+    return {**resource, "meta": {**kept, **{name: value for name, value in own.items() if value}}}
 
 
 def ready_to_update(

@@ -16,7 +16,7 @@ from ingest.conditional import check_tests
 from ingest.decode import decode
 from ingest.preconditions import current, has_it, if_match, not_held, since
 from ingest.prepare import prepare
-from ingest.push import Pushed, check_scope, existing
+from ingest.push import Pushed, check_scope, existing, labelled, leaves_labels_out
 from ingest.transactions import (
     Condition,
     Delete,
@@ -37,7 +37,7 @@ from store.fhir.issues import Issue
 from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 
     from ingest.criteria import Criteria
     from ingest.prepare import Ready
@@ -77,12 +77,20 @@ async def transact(
     for one in asked:
         check_scope(to.caller, one.asks.type, "s" if one.searches else LETTERS[one.asks.method])
     found, derived = await _look_up(to, outside, asked)
+    patched = {one.number for one in asked if one.asks.method == "PATCH"}
     asked = await _patched(to, unit, asked, found)
     actions = await to.work(place, asked, found, base=to.base, derived=derived.__getitem__)
     readies = await to.work(_prepared, to, actions)
     # Files are not in the transaction: those of one that fails are orphans, and collected.
     await filing.file_first(to, [ready.prepared for ready in readies.values()], taken.files)
-    done = await _write(to, unit, actions, readies)
+    try:
+        done = await _write(unit, to, actions, readies, whole=patched)
+    except ServiceError as error:
+        if not leaves_labels_out(error):
+            raise
+        actions = [await _labelled(to, unit, action, patched) for action in actions]
+        readies = _prepared(to, actions)
+        done = await _write(unit, to, actions, readies)
     budget = AnswerBudget(to.limits.bytes_max)
     return [
         await _search(action, search, budget)
@@ -221,11 +229,21 @@ def _prepared(to: Pusher, actions: Sequence[Action]) -> dict[int, Ready]:
     return readies
 
 
+async def _labelled(to: Pusher, unit: Unit, action: Action, whole: Container[int]) -> Action:
+    """An update with the labels that it leaves out, as they are within the transaction."""
+    if not isinstance(action, Put) or action.fresh or action.number in whole:
+        return action
+    there = await unit.get(to.tenant, action.key)
+    return replace(action, resource=labelled(action.resource, there))
+
+
 async def _write(
-    to: Pusher,
     unit: Unit,
+    to: Pusher,
     actions: Sequence[Action],
     readies: Mapping[int, Ready],
+    *,
+    whole: Container[int] | None = None,
 ) -> dict[int, PutResult | Gone | None]:
     writes: dict[int, Prepared | Deletion] = {}
     for action in actions:
@@ -234,6 +252,7 @@ async def _write(
                 readies[action.number].prepared,
                 only_version=if_match(action.if_match),
                 only_absent=action.only_absent or action.only_unmatched,
+                keeps_labels=whole is not None and action.number not in whole,
             )
         elif isinstance(action, Delete):
             version = if_match(action.if_match)

@@ -103,6 +103,8 @@ class Prepared:
     """The same, and what was there counts, too: deleted or expired, it was created once."""
     only_version: int | None = None
     """Replace this version, or `ANY_VERSION`, or fail with `precondition` (`If-Match`)."""
+    keeps_labels: bool = False
+    """Refused with `LABELS_LEFT_OUT` in place of a resource that has labels of a kind that this has not."""
     posted: bool = False
     """Made by a POST: the history says so."""
     sourced: SourceTime = ""
@@ -115,6 +117,12 @@ class Prepared:
     """Evidence of who it is, kept as it is and given back by `candidates`."""
     identity_keys: tuple[str, ...] = ()
     """Entries of the index by which `candidates` finds it, besides those of its search parameters."""
+
+
+LABELS: Final = ("tag", "security", "profile")
+"""Elements of `meta` that an update keeps when it leaves them out. https://hl7.org/fhir/R4/resource.html#Meta"""
+LABELS_LEFT_OUT: Final = Issue("conflict", "the update leaves out labels of the resource; try again")
+"""For whoever prepares updates: take over what is there, and put that in the place of this version."""
 
 
 class Outcome(StrEnum):

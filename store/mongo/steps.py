@@ -26,6 +26,8 @@ from store.mongo.superseded import (
 )
 from store.resources import (
     ANY_VERSION,
+    LABELS,
+    LABELS_LEFT_OUT,
     Deletion,
     Gone,
     Outcome,
@@ -45,7 +47,11 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 STANDING: Final = dict.fromkeys(
-    ("version", "updated", "deleted", "digest", "expires_at", "identity", *LASTING, *EXTRAS), 1
+    (
+        *("version", "updated", "deleted", "digest", "expires_at", "identity", *LASTING, *EXTRAS),
+        *(f"index._{label}" for label in LABELS),
+    ),
+    1,
 )
 """What has to be known of what is stored before something takes its place."""
 DUPLICATE_KEY: Final = 11000
@@ -107,6 +113,11 @@ class Step(NamedTuple):
     """A newer one is current, or one of the same time that says something else: `Superseded` decides."""
 
 
+def _leaves_labels_out(prepared: Prepared, current: Mapping[str, Any]) -> bool:
+    there, fields = current.get("index") or {}, prepared.indexed.fields
+    return any(f"_{label}" in there and f"_{label}" not in fields for label in LABELS)
+
+
 def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
     """One of a transaction's writes, or of a push's."""
     prepared = None if isinstance(one, Deletion) else one
@@ -137,6 +148,8 @@ def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
         before = updated_of(current)
         if write.prepared.only_absent:
             return Step(PutResult(Outcome.EXISTS, Stored(write.key, version, before, b"")))
+        if write.prepared.keeps_labels and _leaves_labels_out(write.prepared, current):
+            return Step(ServiceError(Category.CONFLICT, LABELS_LEFT_OUT))
         if current["digest"] == write.prepared.digest:
             same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
             return Step(

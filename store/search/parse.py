@@ -189,7 +189,7 @@ def shown(name: str) -> str:
 def is_known(resource_type: str, name: str) -> bool:
     """Whether a parameter, by its name without modifier or chain, says something to a search on the type."""
     listed = name in _RESULT or name in includes.NAMES or name == "_has"
-    return listed or name in TYPES[resource_type].by_name
+    return listed or (resource_type in TYPES and name in TYPES[resource_type].by_name)
 
 
 def _read(draft: _Draft, resource_type: str, name: str, text: str, context: Context) -> None:

@@ -97,7 +97,8 @@ async def test_fhirpy_puts_the_condition_of_a_create_into_its_url(service: Servi
 
 async def test_parameters_that_shape_an_answer_are_no_condition(service: Service) -> None:
     for _ in range(2):
-        answer = await service.request("POST", "Patient?_format=json&_pretty=true", known("F2"))
+        path = "Patient?_format=json&_pretty=true&_filename=a.txt&_=1"
+        answer = await service.request("POST", path, known("F2"))
         assert answer.status == 201
     assert await count(service, "F2") == 2
 
