@@ -15,6 +15,7 @@ from ingest import filing
 from ingest.bundles import BundleEntry, at_entry
 from ingest.companions import COMPANION_TYPES, settle
 from ingest.identity.decisions import TEXTS, Finding
+from ingest.identity.plan import Race
 from ingest.messages import MAIN, read_message
 from ingest.planning import UNRESOLVED, faults, planner, refuse_lost_patient
 from ingest.prepare import Ready, prepare
@@ -84,15 +85,15 @@ async def message(
     for entry in read.entries:
         check_scope(to.caller, entry.type, "cu")
     planning = planner(to, read, _sourced(to, filed.resource, read))
-    planned = await planning.plan()
+    planned, seen = await planning.plan()
     issues = [*read.issues, *(faults(planned) if strict else ())]
     taken = await to.work(_prepared, to, read, planning.read.entries, planned, issues=issues, strict=strict)
     done = await _store(to, planned, taken, filed.files)
     for _ in range(_DECISIONS_MAX):
-        if not _is_open(planned):
+        if not _is_open(planned, done):
             break
         # Who is who was decided by what was there; whoever writes looks afterwards who else was faster.
-        again = await planning.plan()
+        again = await planning.plan_again(Race(seen, _made(done)))
         if again.ids == planned.ids and not again.kin and not again.leaving:
             break
         taken = await to.work(_prepared, to, read, planning.read.entries, again, issues=(), strict=strict)
@@ -107,12 +108,19 @@ async def message(
     ]
 
 
-def _is_open(planned: Planned) -> bool:
-    """Whether somebody else may have decided otherwise at the same time: there is something new."""
+def _made(done: _Done) -> frozenset[str]:
+    """Ids of what this message made."""
+    return frozenset(key.id for key, one in done.results.items() if one.outcome is Outcome.CREATED)
+
+
+def _is_open(planned: Planned, done: _Done) -> bool:
+    """Whether somebody else may have decided otherwise at the same time: something was made."""
     return any(
-        one.choice.known is None and (one.facts.numbers or one.key.type == MAIN[0])
+        one.key.type in _DECIDED
+        and (one.facts.numbers or one.key.type == MAIN[0])
+        and one.key in done.results
+        and done.results[one.key].outcome is Outcome.CREATED
         for one in planned.placements
-        if one.key.type in _DECIDED
     )
 
 

@@ -13,7 +13,7 @@ from ingest.bundles import at_entry
 from ingest.identity.decisions import Candidate
 from ingest.identity.facts import Reading, from_stored
 from ingest.identity.numbers import placeholder_words
-from ingest.identity.plan import PATIENT, Reader, narrowed, plan, wanted
+from ingest.identity.plan import PATIENT, Race, Reader, narrowed, plan, wanted
 from ingest.ids import stable_id
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -49,9 +49,15 @@ class Planner:
         """The id that a natural key always has."""
         return partial(stable_id, self.to.tenant, secret=self.to.secret)
 
-    async def plan(self) -> Planned:
-        """Who all entries are, by what is stored now."""
-        return plan(self.read, await self._candidates(), self.derive)
+    async def plan(self) -> tuple[Planned, frozenset[str]]:
+        """Who all entries are, by what is stored now; and the ids of what was there."""
+        candidates = await self._candidates()
+        seen = frozenset(one.key.id for one in candidates)
+        return plan(self.read, candidates, self.derive), seen
+
+    async def plan_again(self, race: Race) -> Planned:
+        """The same behind a write, when others may have written at the same time."""
+        return plan(self.read, await self._candidates(), self.derive, race)
 
     async def _candidates(self) -> list[Candidate]:
         asked = wanted(self.read, self.derive)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ingest.identity.facts import Facts
     from ingest.identity.numbers import Number
 
+_UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TELLING: Final = re.compile(r".*(\d{4}|[0-9a-f]{8}-[0-9a-f]{4}-).*", re.IGNORECASE | re.DOTALL)
 """An id that is hardly a place in a message, such as `obs1` or `Patient-2` are."""
 
@@ -84,6 +85,30 @@ def says_more(text: str) -> bool:
 def telling(facts: Facts) -> bool:
     """Whether the source's own id hardly means anything else in its next message."""
     return facts.stable or says_more(facts.own.rpartition("|")[2])
+
+
+def lasting(facts: Facts) -> bool:
+    """Whether the source's own id is never another thing's: it is declared so, or a UUID."""
+    return facts.stable or is_uuid(facts)
+
+
+def is_uuid(facts: Facts) -> bool:
+    """Whether the source's own id is a UUID, of which some sources make new ones for each message."""
+    return bool(_UUID.fullmatch(facts.own.rpartition("|")[2]))
+
+
+def other_own(one: Facts, other: Facts) -> bool:
+    """Whether both carry ids of one source, and not the same."""
+    sources = {facts.own.rpartition("|")[0] for facts in (one, other)}
+    return bool(one.own and other.own) and one.own != other.own and len(sources) == 1
+
+
+def alike_in_time_or_specimen(one: Facts, other: Facts) -> bool:
+    """Whether both say when, or of which specimen, and nothing in it differs."""
+    if apart_in_time(one, other) or apart_in_specimen(one, other):
+        return False
+    timed = ABSENT not in (one.time, other.time)
+    return timed or not set(one.specimens).isdisjoint(other.specimens)
 
 
 def alike_in_name(one: Facts, other: Facts) -> bool | None:

@@ -19,7 +19,7 @@ from ingest.identity.likeness import (
 from ingest.identity.numbers import Rank
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
 
     from ingest.identity.facts import Facts
 
@@ -35,14 +35,25 @@ def is_same_patient(one: Facts, other: Facts) -> bool:
 
 
 def choose_patient(
-    facts: Facts, candidates: Sequence[Candidate], derive: Callable[[str], str], *, nameless: str
+    facts: Facts,
+    candidates: Sequence[Candidate],
+    derive: Callable[[str], str],
+    *,
+    nameless: str,
+    racing: Collection[str] = (),
 ) -> Choice:
-    """The stored patient that this one is, else a new id; `nameless` names a patient without any number."""
+    """The stored patient that this one is, else a new id; `nameless` names a patient without any number.
+
+    `racing` are records that came while this one was decided upon, its own among them.
+    """
     if not facts.numbers:
         return Choice(derive(f"Patient {nameless}"), kin=_merged(facts, candidates, ""))
     same = [one for one in candidates if is_same_patient(facts, one.facts)]
     surest = [one for one in same if shared(facts, one.facts) is Rank.STRONG] or same
     chosen = _best(facts, surest)
+    if chosen is not None and chosen.key.id in racing:
+        # Whoever looks comes to the same: the first of those that were made at once.
+        chosen = min((one for one in surest if one.key.id in racing), key=lambda one: one.key.id)
     findings: list[Finding] = []
     if chosen is None:
         doubted = bool(same) or any(shared(facts, one.facts) is not None for one in candidates)
@@ -53,7 +64,11 @@ def choose_patient(
     if changed_person(facts, chosen.facts):
         findings.append(Finding.PATIENT_CHANGED)
     kin = {one.key.id: one for one in _merged(facts, candidates, chosen.key.id)}
-    kin |= {one.key.id: one for one in same if one is not chosen and _sure(facts, one.facts)}
+    kin |= {
+        one.key.id: one
+        for one in same
+        if one is not chosen and (one.key.id in racing or _sure(facts, one.facts))
+    }
     new = kin.keys() - set(chosen.facts.kin)
     findings += [Finding.PATIENTS_LINKED] if new else []
     return Choice(chosen.key.id, tuple(findings), chosen, kin=tuple(kin.values()))

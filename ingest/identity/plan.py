@@ -14,7 +14,7 @@ from ingest.bundle_references import BundleReferences, redirected, references_in
 from ingest.identity.decisions import Candidate, Choice, Finding
 from ingest.identity.facts import Facts, facts_of, patient_of, specimen_names
 from ingest.identity.likeness import alike_in_code, apart_in_specimen, apart_in_time, shared
-from ingest.identity.numbers import Rank
+from ingest.identity.numbers import Number, Rank
 from ingest.identity.parts import (
     DIRECTORY,
     NUMBERED,
@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
 PATIENT: Final = "Patient"
 REPORT: Final = "DiagnosticReport"
+_ABSOLUTE: Final = ("urn:", "http://", "https://")
 _LINKS: Final = frozenset({"replaced-by", "replaces"})
 
 
@@ -109,6 +110,7 @@ class Reader:
         self.types = [one.type for one in entries]
         self.facts = [self._facts(n) for n in range(len(entries))]
         self.patients = [patient_of(one.resource) for one in entries]
+        self.logical = {n: self._logical(n) for n, kind in enumerate(self.types) if kind == REPORT}
         self.by_type: defaultdict[str, list[int]] = defaultdict(list)
         for number, kind in enumerate(self.types):
             self.by_type[kind].append(number)
@@ -120,19 +122,31 @@ class Reader:
         own = f"{self.reading.source}|{own}" if own is not None and self.reading.source else ""
         return facts if facts.own == own else facts._replace(own=own)
 
+    def _logical(self, number: int) -> tuple[Number, ...]:
+        """The numbers by which a report itself names its patient."""
+        subject = self.entries[number].resource.get("subject")
+        identifier = subject.get("identifier") if isinstance(subject, dict) else None
+        if not isinstance(identifier, dict):
+            return ()
+        named: JsonObject = {"resourceType": PATIENT, "identifier": [identifier]}
+        return facts_of(named, self.reading).numbers
+
     def leads_to(self, number: int) -> list[int]:
         """The entries that an entry refers to."""
         return [there for there in self.targets[number].values() if there is not None]
 
     def missing(self, number: int) -> list[str]:
-        """References of an entry that lead to nothing: not in the message, and not absolute."""
+        """References of an entry that lead out of the message, and not to this service by its address."""
         return [
             text
             for text, there in self.targets[number].items()
-            if there is None
-            and self.texts[number][text]
-            and (RELATIVE.fullmatch(text.partition("/_history/")[0]) or text.startswith("urn:uuid:"))
+            if there is None and self.texts[number][text] and self._leads_nowhere(text)
         ]
+
+    def _leads_nowhere(self, text: str) -> bool:
+        if text.startswith(_ABSOLUTE):
+            return not text.startswith(f"{self.base}/")
+        return RELATIVE.fullmatch(text.partition("/_history/")[0]) is not None
 
 
 def wanted(
@@ -153,6 +167,8 @@ def wanted(
         elif entry.type == OBSERVATION:
             found[OBSERVATION].update(keys_of(OBSERVATION, facts))
         elif entry.type in _LOOKED_UP:
+            if entry.type == REPORT:
+                found[PATIENT] |= {f"identifier={escape(n.value)}" for n in read.logical[number]}
             found[entry.type] |= {f"identifier={escape(n.value)}" for n in facts.numbers}
         if facts.own and _has_own_key(entry.type, facts):
             found[entry.type].add(own_key(facts.own))
@@ -212,9 +228,23 @@ def is_kept(resource_type: str, facts: Facts) -> bool:
     )
 
 
-def plan(read: Reader, candidates: Sequence[Candidate], derive: Callable[[str], str]) -> Planned:
+class Race(NamedTuple):
+    """What is known when a message is planned again behind its own write."""
+
+    seen: frozenset[str] = frozenset()
+    """Ids of the candidates of the first plan."""
+    mine: frozenset[str] = frozenset()
+    """Ids of what this message made itself: no evidence of others."""
+
+
+def plan(
+    read: Reader,
+    candidates: Sequence[Candidate],
+    derive: Callable[[str], str],
+    race: Race | None = None,
+) -> Planned:
     """Who each entry is, given what is stored."""
-    return _Planning(read, candidates, derive).planned()
+    return _Planning(read, candidates, derive, race).planned()
 
 
 @dataclass(slots=True)
@@ -224,6 +254,7 @@ class _Planning:
     read: Reader
     candidates: Sequence[Candidate]
     derive: Callable[[str], str]
+    race: Race | None = None
     choices: dict[int, Choice] = field(default_factory=dict)
     facts: dict[int, Facts] = field(default_factory=dict)
 
@@ -239,10 +270,12 @@ class _Planning:
 
     def decide_patients(self) -> None:
         known = [one for one in self.candidates if one.key.type == PATIENT]
+        racing = {one.key.id for one in known} - self.race.seen if self.race else frozenset()
         taken: dict[str, int] = {}
         for number in self.read.by_type[PATIENT]:
             facts = self.read.facts[number]
-            choice = choose_patient(facts, known, self.derive, nameless=self._nameless(number))
+            nameless = self._nameless(number)
+            choice = choose_patient(facts, known, self.derive, nameless=nameless, racing=racing)
             other = taken.get(choice.id)
             if other is not None and self.read.entries[other].content != self.read.entries[number].content:
                 # Two records of one message under one number that say different things are two.
@@ -358,12 +391,16 @@ class _Planning:
             same = (one.own, entry.content)
             if same not in first:
                 first[same] = len(incoming)
-                incoming.append(Incoming(one, entry.sourced, self._kin_of(one.patient)))
+                mine = self.race.mine if self.race else frozenset()
+                incoming.append(Incoming(one, entry.sourced, self._names_of(n, one.patient), mine))
             which.append(first[same])
         known = [one for one in self.candidates if one.key.type == REPORT]
         choices = choose_reports(incoming, known, self.derive)
         for n, one, number in zip(numbers, facts, which, strict=True):
-            self._choose(n, choices[number], one)
+            choice = choices[number]
+            # Once told apart by their own ids, reports stay so.
+            apart = one.apart or (choice.known is not None and choice.known.facts.apart)
+            self._choose(n, choice, one._replace(apart=apart))
 
     def _differ(self, numbers: Sequence[int], one: int, other: int) -> bool:
         mine, theirs = self.read.entries[numbers[one]], self.read.entries[numbers[other]]
@@ -377,13 +414,21 @@ class _Planning:
                 found += specimen_names(entry.resource, self.read.reading)
         return tuple(sorted(dict.fromkeys(found)))
 
-    def _kin_of(self, patient: str) -> frozenset[str]:
-        """`Patient/id` of all stored records of a report's patient."""
-        for number in self.read.by_type[PATIENT]:
-            if f"{PATIENT}/{self.choices[number].id}" == patient:
-                ids = (self.choices[number].id, *self.facts[number].kin)
-                return frozenset(f"{PATIENT}/{one}" for one in ids)
-        return frozenset({patient})
+    def _names_of(self, number: int, patient: str) -> frozenset[str]:
+        """Names of a report's patient: `Patient/id` of each stored record, and the numbers."""
+        for other in self.read.by_type[PATIENT]:
+            if f"{PATIENT}/{self.choices[other].id}" == patient:
+                ids = (self.choices[other].id, *self.facts[other].kin)
+                numbers = (one.name for one in self.facts[other].numbers)
+                return frozenset((*(f"{PATIENT}/{one}" for one in ids), *numbers))
+        named = {(one.system, one.value) for one in self.read.logical[number]}
+        found = [
+            one.key.id
+            for one in self.candidates
+            if one.key.type == PATIENT
+            and not named.isdisjoint((theirs.system, theirs.value) for theirs in one.facts.numbers)
+        ]
+        return frozenset((patient, *(f"{PATIENT}/{one}" for one in found)))
 
     def _has_lost_patient(self, number: int) -> bool:
         """Whether a report names its patient by a reference that leads nowhere, and by nothing else."""

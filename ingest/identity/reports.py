@@ -11,9 +11,13 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest.identity.decisions import Candidate, Choice, Finding
 from ingest.identity.likeness import (
     alike_in_code,
+    alike_in_time_or_specimen,
     apart_in_specimen,
     apart_in_time,
     contradict,
+    is_uuid,
+    lasting,
+    other_own,
     same_own,
     shared,
     telling,
@@ -36,7 +40,9 @@ class Incoming(NamedTuple):
     facts: Facts
     sourced: SourceTime
     kin: frozenset[str] = frozenset()
-    """`Patient/id` of the stored records of its patient, its own among them."""
+    """Names of its patient: `Patient/id` of each stored record, and the numbers."""
+    mine: frozenset[str] = frozenset()
+    """Ids of what the same message made: no evidence of others."""
 
 
 class Pair(NamedTuple):
@@ -48,6 +54,8 @@ class Pair(NamedTuple):
     """Whether their patients are one person."""
     alone: bool
     """Whether nothing else is known under the number."""
+    places: bool = False
+    """Whether the ids under the number turned out to be places in messages: one id is of two codes."""
 
 
 def is_same_report(pair: Pair) -> bool:
@@ -60,12 +68,12 @@ def is_same_report(pair: Pair) -> bool:
         # A mix-up that the laboratory mends: the report moves.
         rank = shared(new, old)
         movable = rank is not None and rank < Rank.ORDER
-        return correcting and movable and alike_in_code(new, old) and not _told_apart(new, old)
+        return correcting and movable and alike_in_code(new, old) and not _told_apart(new, old, places=True)
     if not alike_in_code(new, old):
         return correcting and same_id and _meant(pair)
-    if same_id and telling(new):
+    if same_id and (lasting(new) or (correcting and telling(new))):
         return True
-    return not _told_apart(new, old)
+    return not _told_apart(new, old, places=pair.places)
 
 
 def _share_number(one: Facts, other: Facts) -> bool:
@@ -77,14 +85,20 @@ def _share_number(one: Facts, other: Facts) -> bool:
     return rank is Rank.STRONG or not contradict(one, other, below=Rank(rank - 1))
 
 
-def _told_apart(new: Facts, old: Facts) -> bool:
-    """Whether time, specimen, or the id within one message tell two reports of one number and code apart."""
+def _told_apart(new: Facts, old: Facts, *, places: bool = False) -> bool:
+    """Whether time, specimen, or else the source's own id tell two reports of one number and code apart."""
     if apart_in_time(new, old):
         return True
     if apart_in_specimen(new, old, numbers_only=new.status in CORRECTING):
         return True
-    both = bool(new.own and old.own) and new.own != old.own
-    return both and ((new.apart and old.apart) or (new.stable and old.stable))
+    if not other_own(new, old):
+        return False
+    if new.apart or old.apart or (new.stable and old.stable):
+        return True
+    if places:
+        return False
+    # A converter makes new UUIDs for each message; other ids are as good as a time, where there is none.
+    return not alike_in_time_or_specimen(new, old) and not (is_uuid(new) and is_uuid(old))
 
 
 def _meant(pair: Pair) -> bool:
@@ -124,21 +138,24 @@ def choose_reports(
 
 
 def _likely(incoming: Sequence[Incoming], candidates: Sequence[Candidate]) -> dict[int, list[Candidate]]:
-    """The stored reports that each may be; none where several are, and nothing tells which."""
+    """The stored reports that each may be."""
     found: dict[int, list[Candidate]] = {}
     for number, one in enumerate(incoming):
         under = [c for c in candidates if _share_number(one.facts, c.facts)]
-        rivals = sum(_share_number(one.facts, other.facts) for other in incoming)
-        alone = len(under) == 1 and rivals == 1
-        found[number] = [c for c in under if is_same_report(_pair(one, c, alone=alone))]
+        rivals = [other for other in incoming if _share_number(one.facts, other.facts)]
+        known = [c for c in under if c.key.id not in one.mine]
+        told = [c.facts for c in known] + [other.facts for other in rivals]
+        places = any(same_own(a, b) and not alike_in_code(a, b) for a in told for b in told)
+        alone = len(known) == 1 and len(rivals) == 1
+        found[number] = [c for c in under if is_same_report(_pair(one, c, alone=alone, places=places))]
     return found
 
 
-def _pair(one: Incoming, stored: Candidate, *, alone: bool) -> Pair:
+def _pair(one: Incoming, stored: Candidate, *, alone: bool, places: bool) -> Pair:
     linked = one.facts.patient == stored.facts.patient or stored.facts.patient in one.kin
     if stored.sourced > one.sourced:
-        return Pair(stored.facts, one.facts, linked, alone)
-    return Pair(one.facts, stored.facts, linked, alone)
+        return Pair(stored.facts, one.facts, linked, alone, places)
+    return Pair(one.facts, stored.facts, linked, alone, places)
 
 
 def _ranked(
@@ -182,8 +199,10 @@ def _score(one: Incoming, stored: Candidate) -> tuple[bool, ...]:
 
 def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Choice:
     """The report is a stored one. Of several that turn out to be the same the newest stays."""
-    same = [c for c in others if not _siblings(c, chosen) and not _told_apart(chosen.facts, c.facts)]
-    stays = max([chosen, *same], key=lambda c: (c.sourced, c is chosen, c.key.id))
+    # A report leaves only where more than number and code say that it is this one.
+    same = [c for c in others if not _siblings(c, chosen) and _is_surely(one.facts, c.facts)]
+    # Whoever looks comes to the same, so that of two senders neither takes away what the other leaves.
+    stays = min([chosen, *same], key=lambda c: (_reversed(c.sourced), c.key.id))
     united = tuple(c for c in (chosen, *same) if c is not stays)
     findings = [Finding.REPORT_UNITED] if united else []
     moved = ""
@@ -203,6 +222,12 @@ def _new(
     while (made := derive(name if turn == 1 else f"{name} again {turn}")) in used:
         turn += 1
     return Choice(made, (Finding.REPORT_DOUBTED,) if doubted else ())
+
+
+def _is_surely(one: Facts, other: Facts) -> bool:
+    return same_own(one, other) or (
+        alike_in_time_or_specimen(one, other) and not (other_own(one, other) and (one.apart or other.apart))
+    )
 
 
 def report_name(facts: Facts) -> str:

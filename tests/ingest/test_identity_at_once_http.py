@@ -10,7 +10,7 @@ import pytest
 
 from store.tenancy import SearchScope
 from tests.oracle.hospital import number
-from tests.support.cases import fill, lines, mr, msg, pat, rep, short
+from tests.support.cases import fill, lines, mr, msg, pat, rep
 from tests.support.feed import send
 from tests.support.service import opened_service
 
@@ -58,13 +58,7 @@ PAIRS: Final = {
 }
 
 
-SHORT: Final = dict.fromkeys(
-    ("corrected birth date of one with a weak number", "another code"),
-    "decided by what is stored, and not decided again when the other came meanwhile",
-)
-
-
-@pytest.mark.parametrize("name", short(PAIRS, SHORT))
+@pytest.mark.parametrize("name", PAIRS)
 async def test_two_messages_at_once_are_one_after_the_other(
     replicas: tuple[Service, Service], name: str
 ) -> None:

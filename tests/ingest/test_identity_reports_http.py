@@ -9,7 +9,7 @@ import pytest
 
 from store.tenancy import SearchScope
 from tests.oracle.hospital import moment, number
-from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, outcomes, pat, rep, short
+from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, outcomes, pat, rep
 from tests.support.feed import send
 from tests.support.service import opened_service
 
@@ -129,16 +129,7 @@ APART: Final = {
 }
 
 
-SHORT: Final = {
-    **dict.fromkeys(
-        ("ids in several", "ids, corrected later"),
-        "reports that only their own ids tell apart are taken for one when they come again",
-    ),
-    "times under one id that looks stable": "the id counts for more than the clinical time",
-}
-
-
-@pytest.mark.parametrize("name", short(APART, SHORT))
+@pytest.mark.parametrize("name", APART)
 async def test_as_many_reports_as_the_source_tells_apart(lab: Service, name: str) -> None:
     wanted = THREE
     if "specimens" in name:

@@ -28,9 +28,8 @@ SEED: Final = int(os.environ.get("IDENTITY_SEED", "1"))
 STORY: Final = os.environ.get("IDENTITY_STORY")
 SHARE: Final = 25
 """Worlds of one test."""
-SENDERS: Final = int(os.environ.get("IDENTITY_SENDERS", "1"))
-"""As many at once, in half of the worlds. The soak has eight: some of what meets in one moment is told
-apart yet, see `test_identity_at_once_http.py`."""
+SENDERS: Final = int(os.environ.get("IDENTITY_SENDERS", "8"))
+"""As many at once, in half of the worlds."""
 
 
 @pytest.fixture(scope="module")

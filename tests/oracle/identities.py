@@ -35,9 +35,6 @@ def world(rng: Random, *, story: str | None = None, ids: Ids | None = None) -> l
         source = rng.choice(sources)
         if name == "recoded" and source.ids not in (Ids.STABLE, Ids.FROZEN):
             source = source._replace(name="stable", endpoint="urn:made-up:stable", ids=Ids.STABLE)
-        if name == "tolerance" and source.ids is Ids.SLUG:
-            # Falls short yet: `test_identity_reports_http.py`, "times under one id that looks stable".
-            source = source._replace(ids=Ids.LOCAL)
         people = _people(rng, name, register, pairs)
         drafts: list[Draft] = getattr(teller, name)(source, people)
         companions = Companions(rng, numbered=rng.random() < 0.5)

@@ -5,14 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-import pytest
-
 from tests.oracle.hospital import moment, number
 from tests.support.feed import send
 from tests.support.fhir import refers
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from tests.support.service import Answer, Service
 
@@ -83,16 +81,6 @@ def msg(*contents: Json, minute: int, source: str | None = LAB) -> Json:
         "timestamp": moment(minute),
         "entry": [first, *entries],
     }
-
-
-def short(names: Iterable[str], reasons: Mapping[str, str]) -> list[Any]:
-    """Parameters of which these fall short yet, and why."""
-    return [
-        pytest.param(name, marks=pytest.mark.xfail(reason=reasons[name], strict=True))
-        if name in reasons
-        else name
-        for name in names
-    ]
 
 
 class Case(NamedTuple):

@@ -66,7 +66,17 @@ def choose(
     ("older", "newer", "same"),
     [
         pytest.param(report(), report(status="corrected"), True, id="one number and code"),
-        pytest.param(report(own="x"), report(own="y"), True, id="whatever the ids in the messages"),
+        pytest.param(report(own=UUID), report(own=OTHER_UUID), True, id="new UUIDs for each message"),
+        pytest.param(report(own="x"), report(own="y"), False, id="nothing but other ids"),
+        pytest.param(
+            report(own="x", when="2026"), report(own="y", when="2026"), True, id="one time, other ids"
+        ),
+        pytest.param(
+            report(own="report-58410-2", when="2026-01-01T08:00Z"),
+            report(own="report-58410-2", when="2026-01-01T09:00Z"),
+            False,
+            id="another time of an id that may come again",
+        ),
         pytest.param(report(), report(code=CMP), False, id="another code"),
         pytest.param(report(), report(code=CMP, status="corrected"), True, id="a corrected code of one id"),
         pytest.param(
