@@ -116,9 +116,9 @@ def _object(element: JsonObject, definition: Definition, where: Where, depth: in
             _members(value, known, (where, name), depth + 1, on)
         elif value is None:
             continue  # Told of by `structure`, as empty strings are.
-        elif known.many:
-            on.tell((where, name), LONE)
         else:
+            if known.many:
+                on.tell((where, name), LONE)
             _value(value, known, (where, name), depth, on)
     for name, spellings in definition.required:
         if not any(one in element or f"_{one}" in element for one in spellings):
@@ -130,7 +130,10 @@ def _object(element: JsonObject, definition: Definition, where: Where, depth: in
 def _members(values: Sequence[Json], known: Element, where: Where, depth: int, on: _Walk) -> None:
     """What stands at an element as a list."""
     if not known.many:
-        on.tell(where, LIST if _is_of_one(values) else WRONG)
+        alone = _is_of_one(values)
+        on.tell(where, LIST if alone else WRONG)
+        if alone:
+            _value(values[0], known, where, depth, on)
         return
     for number, member in enumerate(values):
         _value(member, known, (where, number), depth, on)

@@ -175,6 +175,13 @@ def test_lists_are_made_straight(sent: Any, kept: Any) -> None:
     assert straightened(straightened(patient)) == straightened(patient)
 
 
+def test_what_is_straightened_within_what_is_straightened_is_named_too() -> None:
+    sent = resource("Patient", identifier={"type": [CODING]}, name=[{"period": [{"start": ["2020"]}]}])
+    ready = prepare(sent, "1", base=BASE)
+    assert ready.tolerances == ("object-for-list", "list-for-object")
+    assert ready.kept == ()
+
+
 def test_a_bundle_stays_as_it_came() -> None:
     bundle = resource("Bundle", type="collection", entry={"resource": resource("Patient", name={})})
     assert straightened(bundle) is bundle
