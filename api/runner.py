@@ -47,7 +47,7 @@ LINGER_SECONDS: Final = 1.0
 class _Connection(web.RequestHandler):
     """A connection of aiohttp's: refusals are OperationOutcomes, and nobody is waited for without end."""
 
-    __slots__ = ("_connections", "_deadline", "_stalled", "_wire", "address")
+    __slots__ = ("_connections", "_deadline", "_is_last", "_stalled", "_wire", "address")
 
     def __init__(self, manager: _Server, **kwargs: Any) -> None:  # noqa: ANN401 -- aiohttp's own
         super().__init__(manager, **kwargs)
@@ -56,6 +56,7 @@ class _Connection(web.RequestHandler):
         self._stalled: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
         """The transport, also when aiohttp has let it go and something is left to send."""
+        self._is_last = False
         self.address = ""
 
     # --- how long and how many
@@ -139,6 +140,15 @@ class _Connection(web.RequestHandler):
             self.transport.write(LATE)
             self.force_close()
 
+    @override
+    def close(self) -> None:
+        """Close behind the request that is under way. Its body still arrives: aiohttp would drop the rest."""
+        request = self._current_request
+        if request is not None and not request.content.is_eof():
+            self._is_last = True
+        else:
+            super().close()
+
     # --- refusals
 
     @override
@@ -169,7 +179,7 @@ class _Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Answer; when the body was not wanted, close instead of reading on."""
         unread = not request.content.is_eof()
-        if unread:
+        if unread or self._is_last:
             resp.force_close()
         resp, is_gone = await super().finish_response(request, resp, start_time)
         if unread and not is_gone and not request.content.is_eof():

@@ -84,7 +84,8 @@ async def message(
     )
     for entry in read.entries:
         check_scope(to.caller, entry.type, "cu")
-    planning = planner(to, read, _sourced(to, filed.resource, read))
+    entries = await to.work(_sourced, to, filed.resource, read)
+    planning = await to.work(planner, to, read, entries)
     planned, seen = await planning.plan()
     issues = [*read.issues, *(faults(planned) if strict else ())]
     taken = await to.work(_prepared, to, read, planning.read.entries, planned, issues=issues, strict=strict)

@@ -53,14 +53,14 @@ class Planner:
         """Who all entries are, by what is stored now; and the ids of what was there."""
         candidates = await self._candidates()
         seen = frozenset(one.key.id for one in candidates)
-        return plan(self.read, candidates, self.derive), seen
+        return await self.to.work(plan, self.read, candidates, self.derive), seen
 
     async def plan_again(self, race: Race) -> Planned:
         """The same behind a write, when others may have written at the same time."""
-        return plan(self.read, await self._candidates(), self.derive, race)
+        return await self.to.work(plan, self.read, await self._candidates(), self.derive, race)
 
     async def _candidates(self) -> list[Candidate]:
-        asked = wanted(self.read, self.derive)
+        asked = await self.to.work(wanted, self.read, self.derive)
         found = await self._look_up(asked)
         if len(found) > CANDIDATES_MAX:
             asked = narrowed(
@@ -70,7 +70,7 @@ class Planner:
         if not any(one.key.type == PATIENT for one in found):
             return found
         # Observations are found by their stored patient, who may be another than was guessed.
-        again = wanted(self.read, self.derive, found)
+        again = await self.to.work(wanted, self.read, self.derive, found)
         more = {kind: keys - asked.get(kind, frozenset()) for kind, keys in again.items()}
         more = {kind: keys for kind, keys in more.items() if keys}
         if more:

@@ -147,3 +147,21 @@ async def test_a_refusal_whose_body_was_small_keeps_the_connection() -> None:
             await line.send(head("POST", REPORTS, {**FHIR, "Content-Length": "2"}), b"{}")
             reply = await line.reply()
             assert (reply.status, reply.headers.get("connection")) == (401, None)
+
+
+async def test_a_body_that_is_arriving_when_the_service_ends_is_taken_whole() -> None:
+    """A sender in the middle of 30 MB is answered; its connection ends behind that."""
+    access = memory_access()
+    body = b'{"a":"%s"}' % (b"x" * 3_000_000)
+    headers = {**FHIR, **bearer(access), "Content-Length": str(len(body))}
+    async with serving(access) as client, wire(client) as line, wire(client) as other:
+        await line.send(head("POST", REPORTS, headers), body[:2_000_000])
+        await other.send(head("GET", REPORTS, bearer(access)))
+        assert (await other.reply()).status == 200
+        assert client.server.runner is not None
+        assert client.server.runner.server is not None
+        client.server.runner.server.pre_shutdown()
+        await line.send(body[2_000_000:])
+        reply = await line.reply()
+        assert (reply.status, reply.body == body) == (200, True)
+        assert await line.rest() == b""
