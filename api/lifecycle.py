@@ -23,7 +23,7 @@ from api.keys import (
     STORES,
 )
 from ingest.admission import Admission, shares_of
-from ingest.keys import ADMISSION, ATTACHMENTS, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES, WORKSHOP
+from ingest.keys import ADMISSION, ATTACHMENTS, AUDIT, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES, WORKSHOP
 from ingest.refusals import Refusals
 from ingest.workshop import Workshop
 from store.errors import ServiceError
@@ -59,6 +59,8 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[DEAD_LETTERS] = opened.dead_letters
             app[ATTACHMENTS] = opened.attachments
             app[PRIVACY] = opened.privacy
+            if opened.privacy is not None:
+                app[AUDIT] = opened.privacy.audit
             app[POLICIES] = opened.policies
             app[PAGE_SECRET] = await opened.access.secret("page links")
             app[IDENTITY_SECRET] = await opened.access.secret("identities")

@@ -110,6 +110,7 @@ async def _pusher(stores: Stores, settings: Settings, request: Request, whose: T
         metrics=IngestMetrics(CollectorRegistry()),
         strict=(whose.handling or settings.validation) == "strict",
         stable_sources=whose.stable_sources,
+        audit=stores.privacy.audit,
     )
 
 

@@ -25,6 +25,7 @@ from ingest.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Outcome, ResourceKey
+from store.retention.audit import Act, Did
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,6 +136,7 @@ async def _store(
     ]
     # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
     ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
+    await _note_moves(to, planned)
     results = {result.stored.key: result for result in await filing.put(to, ordered, files)}
     for group in planned.kin:
         await to.store.relate(to.tenant, group)
@@ -146,6 +148,16 @@ async def _store(
     if before:
         results, retired = {**before.results, **results}, before.retired + retired
     return _Done(taken, results, retired)
+
+
+async def _note_moves(to: Pusher, planned: Planned) -> None:
+    """Note in the audit which reports move, before they do: rather a note too many than none."""
+    for one in planned.placements:
+        if one.choice.moved_from and to.audit is not None:
+            there = f"from {one.choice.moved_from} to {one.facts.patient}"
+            await to.audit.note(
+                Act(to.tenant, to.clock(), to.caller.client, Did.REPORT_MOVED, there, str(one.key))
+            )
 
 
 async def _unite(to: Pusher, planned: Planned) -> list[Gone]:

@@ -16,6 +16,7 @@ from ingest.bundles import READING, entries_of, misplaced
 from ingest.creating import Answered, create_once
 from ingest.keys import (
     ATTACHMENTS,
+    AUDIT,
     CLOCK,
     IDENTITY_SECRET,
     INGEST_METRICS,
@@ -89,6 +90,7 @@ def _pusher(request: web.Request, *, documents: bool = True, work: Work = at_onc
         refused=entry_keeper(request),
         strict=_strict(request),
         stable_sources=request[TENANT].stable_sources,
+        audit=app.get(AUDIT),
         work=work,
         beside=Job(app[WORKSHOP], str(request[TENANT].tenant)),
         documents=documents,

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from store.attachments import AttachmentStore
     from store.fair import Gate
     from store.resources import ResourceStore
+    from store.retention.audit import Audit
     from store.search.parse import Limits
     from store.tenancy import TenantSettings
 
@@ -61,6 +62,8 @@ MISDIRECTED: Final = (
 CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")
 """Now, in UTC; tests set their own."""
 RESOURCES: Final[web.AppKey[ResourceStore]] = web.AppKey("resources")
+AUDIT: Final[web.AppKey[Audit]] = web.AppKey("audit")
+"""Where it is noted that a report moved from one patient to another."""
 ATTACHMENTS: Final[web.AppKey[AttachmentStore]] = web.AppKey("attachments")
 IDENTITY_SECRET: Final[web.AppKey[bytes]] = web.AppKey("identity_secret")
 """Shared by all replicas: stable ids are derived with it."""

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from store.attachments import AttachmentStore
     from store.fhir.datatypes import JsonObject
     from store.resources import Gone, ResourceStore, SourceTime
+    from store.retention.audit import Audit
     from store.search.parse import Limits
     from store.tenancy import Tenant
 
@@ -77,6 +78,8 @@ class Pusher(NamedTuple):
     """Whether deviations from R4 refuse what is pushed."""
     stable_sources: frozenset[str] = frozenset()
     """Sources whose ids the tenant declares stable."""
+    audit: Audit | None = None
+    """Where it is noted that a report moved; None: nowhere, in tests of the edge."""
     work: Work = at_once
     """How pure work is done on what was pushed: beside the event loop, when it is large."""
     beside: Work = at_once

@@ -1,4 +1,7 @@
-"""The record of what privacy officers did: who, when, with whose data. Nothing of a patient is in it."""
+"""The record of what was done with whose data: by privacy officers, and by a push that moved a report.
+
+Nothing of a patient is in it.
+"""
 
 from __future__ import annotations
 
@@ -18,6 +21,7 @@ class Did(StrEnum):
     PATIENT_ERASED = "patient erased"
     ERASURE_LIFTED = "erasure lifted"
     TENANT_CLOSED = "tenant closed"
+    REPORT_MOVED = "report moved"
 
 
 class Act(NamedTuple):
