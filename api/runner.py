@@ -119,6 +119,11 @@ class _Connection(web.RequestHandler):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._is_last and self.transport is not None:  # The end of the service waits for this body.
+            ending, self._force_close = self._force_close, False
+            super().data_received(data)
+            self._force_close = ending
+            return
         super().data_received(data)
         if not self.is_waiting:
             self._head_is_there()

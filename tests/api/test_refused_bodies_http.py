@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import zlib
 from typing import TYPE_CHECKING
@@ -161,7 +162,10 @@ async def test_a_body_that_is_arriving_when_the_service_ends_is_taken_whole() ->
         assert client.server.runner is not None
         assert client.server.runner.server is not None
         client.server.runner.server.pre_shutdown()
+        ending = asyncio.ensure_future(client.server.runner.server.shutdown(20.0))
+        await asyncio.sleep(0)
         await line.send(body[2_000_000:])
         reply = await line.reply()
         assert (reply.status, reply.body == body) == (200, True)
+        await ending
         assert await line.rest() == b""
