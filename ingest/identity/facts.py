@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ingest.identity.numbers import Number, Numbers, Rank, numbers_of, placeholder_words
+from ingest.identity.numbers import Number, Numbers, Rank, is_placeholder, numbers_of, placeholder_words
 from store.fhir.datatypes import Path, listed
 from store.fhir.instants import ABSENT, OPEN_END, OPEN_START, Interval, parse
 from store.search.escapes import escape
@@ -128,12 +128,12 @@ def facts_of(resource: JsonObject, reading: Reading, *, base: str = "") -> Facts
     return Facts(
         numbers=found.current,
         former=found.former,
-        names=tuple(_names(resource.get("name"))),
+        names=tuple(one for one in _names(_name_of(resource)) if not _nobody(one, resource_type, reading)),
         born=born if isinstance(born, str) else "",
         sex=sex if isinstance(sex, str) else "",
         codes=tuple(dict.fromkeys(_codes(code))),
         title=_title(code),
-        patient=patient_of(resource, base=base),
+        patient=patient_of(resource, reading, base=base),
         own=f"{reading.source}|{own}" if reading.source and isinstance(own, str) else "",
         stable=reading.stable,
         time=_time(resource),
@@ -141,18 +141,39 @@ def facts_of(resource: JsonObject, reading: Reading, *, base: str = "") -> Facts
     )
 
 
-def patient_of(resource: JsonObject, *, base: str = "") -> str:
-    """Whom a resource is about: `Patient/id`, else the number that it names the patient by."""
+def patient_of(resource: JsonObject, reading: Reading = PLAIN, *, base: str = "") -> str:
+    """Whom a resource is about: `Patient/id`, else the number or the words that it names the patient by."""
     for name in _PATIENTS:
         reference = resource.get(name)
         if not isinstance(reference, dict):
             continue
         text, identifier = reference.get("reference"), reference.get("identifier")
-        if isinstance(text, str):
+        if isinstance(text, str) and not text.startswith("#"):
             return text.removeprefix(f"{base}/") if base else text
+        if (inside := contained_patient(resource)) is not None:
+            return _described(facts_of(inside, reading))
         if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
             return f"{escape(str(identifier.get('system') or ''))}|{escape(str(identifier['value']))}"
+        if isinstance(display := reference.get("display"), str):
+            return f"#{fold(display)}"
     return ""
+
+
+def contained_patient(resource: JsonObject) -> JsonObject | None:
+    """The contained resource that a resource is about; its id says nothing beyond the resource."""
+    told = [one for name in _PATIENTS if isinstance(one := resource.get(name), dict)]
+    text = told[0].get("reference") if told else None
+    if not isinstance(text, str) or not text.startswith("#"):
+        return None
+    inside = (one for one in listed(resource.get("contained")) if isinstance(one, dict))
+    return next((one for one in inside if one.get("id") == text[1:]), None)
+
+
+def _described(patient: Facts) -> str:
+    """Who a contained patient is: the record number, else all that is said; a doubt makes two."""
+    sure = [one.name for one in patient.numbers if one.rank is Rank.STRONG]
+    told = [*(one.name for one in patient.numbers), *patient.names, patient.born, patient.sex]
+    return sure[0] if sure else "#" + " ".join(told)
 
 
 def specimen_names(specimen: JsonObject, reading: Reading) -> tuple[str, ...]:
@@ -170,6 +191,14 @@ def specimen_names(specimen: JsonObject, reading: Reading) -> tuple[str, ...]:
     return (f"={' '.join(words)}",) if words else ()
 
 
+def _name_of(resource: JsonObject) -> Json:
+    """The name of a person or organization; of a Device those that are given to it."""
+    if resource.get("resourceType") != "Device":
+        return resource.get("name")
+    given = [one.get("name") for one in listed(resource.get("deviceName")) if isinstance(one, dict)]
+    return [one for one in given if isinstance(one, str)]
+
+
 def _names(names: Json) -> Iterator[str]:
     """Each name as its sorted words: a person's family and given names, else the text."""
     for name in listed(names):
@@ -182,6 +211,12 @@ def _names(names: Json) -> Iterator[str]:
                 words = folded_words(str(name["text"]))
             if words:
                 yield " ".join(sorted(words))
+
+
+def _nobody(name: str, resource_type: str, reading: Reading) -> bool:
+    """Whether a patient's name stands for "there is none"; two unknown people are two."""
+    words = name.split()
+    return resource_type == "Patient" and all(is_placeholder(one, reading.placeholders) for one in words)
 
 
 def _codes(code: Json) -> Iterator[str]:

@@ -60,7 +60,7 @@ _NO_NUMBER_OF_A_PATIENT: Final = frozenset(
     # Accounts, visits, subscribers, members, facilities and organizations, specimens and orders, temporary
     # and anonymous ones: v2-0203 says of none of these that it names one person.
     "AN ANC AND ANON ANT AC ACSN AM AMA VN SN MB MBR FI XX NII NIIP GI GN WC WCN FILL PLAC PGN FGN"
-    " TN MRT U VS ESN AIN SB BC BCT CC DDS FAC HPLAN".split()
+    " TN MRT U VS ESN AIN SB BC BCT CC DDS FAC HPLAN LACSN SID USID OBI PHO PHE BSNR RI UDI VIN".split()
 )
 _NO_NUMBER_OF_A_REPORT: Final = frozenset(
     "MR MRT PI PT PN PE AN ANC AND ANON ANT VN SS SN MB MBR NI HC MC MA FI XX NII NIIP DL PPN BA BC U".split()
@@ -73,17 +73,21 @@ _STRONG: Final[Mapping[str, AbstractSet[str]]] = {
     "Observation": frozenset({"FILL"}),
     "ServiceRequest": frozenset({"PLAC"}),
     "Encounter": frozenset({"VN"}),
-    "Practitioner": frozenset({"NPI", "NPI-N", "PRN", "DN", "MD"}),
-    "Organization": frozenset({"NPI", "XX", "TAX", "FI"}),
+    # Not PRN, which may be a group's, nor TAX, which the parts of one company share.
+    "Practitioner": frozenset({"NPI", "NPI-N", "DN", "MD"}),
+    "Organization": frozenset({"NPI", "XX", "FI"}),
 }
 """Types of numbers that name one thing by themselves."""
 _UNFIT: Final[Mapping[str, AbstractSet[str]]] = {
     "Patient": _NO_NUMBER_OF_A_PATIENT,
     "DiagnosticReport": _NO_NUMBER_OF_A_REPORT,
     "Observation": _NO_NUMBER_OF_A_REPORT,
+    "ServiceRequest": _NO_NUMBER_OF_A_REPORT,
+    "Encounter": _NO_NUMBER_OF_A_REPORT - {"VN"},
     "Practitioner": _NO_NUMBER_OF_A_PERSON,
 }
 """Types of numbers that never name one thing of the resource type."""
+_SHARED: Final = frozenset({"ACSN", "LACSN", "SID", "USID"})
 _ORDERS: Final = frozenset({"PLAC", "PGN", "FGN"})
 _FORMER: Final = "old"
 _NOT_NOW: Final = frozenset({"old", "temp", "secondary"})
@@ -108,7 +112,10 @@ def numbers_of(
         kinds = kinds_of(identifier)
         if kinds & _UNFIT.get(resource_type, frozenset()):
             continue
-        number = Number(_rank(resource_type, kinds), system, value)
+        rank = _rank(resource_type, kinds)
+        if resource_type == "Patient" and not identifier.get("system"):
+            rank = max(rank, Rank.WEAK)  # Of a source, which may be many hospitals behind one token.
+        number = Number(rank, system, value)
         use = identifier.get("use")
         if use == _FORMER:
             former.append(number)
@@ -150,7 +157,7 @@ def kinds_of(identifier: JsonObject) -> AbstractSet[str]:
 def _rank(resource_type: str, kinds: AbstractSet[str]) -> Rank:
     if kinds & _STRONG.get(resource_type, frozenset()):
         return Rank.STRONG
-    if "ACSN" in kinds:
+    if kinds & _SHARED:
         return Rank.SHARED
     return Rank.ORDER if kinds & _ORDERS else Rank.WEAK
 

@@ -36,20 +36,22 @@ OBSERVATION: Final = "Observation"
 
 def shared_names(resource_type: str, facts: Facts) -> list[str]:
     """Natural keys by number of a resource that reports share, the surest first; empty: it has none."""
-    told = [""]
-    if resource_type in NUMBERED:
-        told = [facts.patient]
+    if resource_type in DIRECTORY:
+        told = [_called(number.rank, facts) for number in facts.numbers]
+    else:
+        mine: tuple[str, ...] = (facts.patient,)
         if resource_type == "ServiceRequest":
-            told += [" ".join(sorted(facts.codes)) or facts.title, str(facts.time.start)]
-    return [
-        "\n".join([f"{resource_type} {number.name}", *told, *_called(resource_type, number.rank, facts)])
-        for number in facts.numbers
-    ]
+            mine = (*mine, " ".join(sorted(facts.codes)) or facts.title, str(facts.time.start))
+        told = [mine for _ in facts.numbers]
+    named = [(number, one) for number, one in zip(facts.numbers, told, strict=True) if one]
+    return ["\n".join([f"{resource_type} {number.name}", *one]) for number, one in named]
 
 
-def _called(resource_type: str, rank: Rank, facts: Facts) -> tuple[str, ...]:
-    """The name, where the number alone does not name one thing."""
-    return facts.names if resource_type in DIRECTORY and rank is not Rank.STRONG else ()
+def _called(rank: Rank, facts: Facts) -> tuple[str, ...]:
+    """What is told beside a number; nothing: the number alone does not name one thing."""
+    if rank is Rank.STRONG:
+        return ("",)
+    return ("", *facts.names, facts.patient) if facts.names else ()
 
 
 def choose_shared(

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.bundle_references import BundleReferences, redirected, references_in
 from ingest.identity.decisions import Candidate, Choice, Finding
-from ingest.identity.facts import Facts, facts_of, patient_of, specimen_names
+from ingest.identity.facts import Facts, contained_patient, facts_of, patient_of, specimen_names
 from ingest.identity.likeness import alike_in_code, apart_in_specimen, apart_in_time, shared
 from ingest.identity.numbers import Number, Rank
 from ingest.identity.parts import (
@@ -124,7 +124,10 @@ class Reader:
 
     def _logical(self, number: int) -> tuple[Number, ...]:
         """The numbers by which a report itself names its patient."""
-        subject = self.entries[number].resource.get("subject")
+        report = self.entries[number].resource
+        if (inside := contained_patient(report)) is not None:
+            return tuple(one for one in facts_of(inside, self.reading).numbers if one.rank is Rank.STRONG)
+        subject = report.get("subject")
         identifier = subject.get("identifier") if isinstance(subject, dict) else None
         if not isinstance(identifier, dict):
             return ()
