@@ -15,7 +15,7 @@ from ingest import filing
 from ingest.bundles import BundleEntry, at_entry
 from ingest.companions import COMPANION_TYPES, settle
 from ingest.identity.decisions import TEXTS, Finding
-from ingest.identity.plan import Race
+from ingest.identity.plan import PATIENT, Race
 from ingest.messages import MAIN, read_message
 from ingest.planning import UNRESOLVED, faults, planner, refuse_lost_patient
 from ingest.prepare import Ready, prepare
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     from ingest.identity.plan import Entry, Placement, Planned
     from ingest.messages import Message
+    from ingest.planning import Planner
     from ingest.push import Pusher
     from store.attachments import NewFile
     from store.fhir.datatypes import JsonObject
@@ -42,6 +43,7 @@ Delivered: TypeAlias = "Pushed | ServiceError"
 _GENERAL: Final = "$process-message"
 _DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
 """Types of which a race may make two: who they are is decided by what is stored."""
+_NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
 _DECISIONS_MAX: Final = 4
 """Looks behind a write; each further one takes another sender who was faster."""
 
@@ -91,6 +93,8 @@ async def message(
     issues = [*read.issues, *(faults(planned) if strict else ())]
     taken = await to.work(_prepared, to, read, planning.read.entries, planned, issues=issues, strict=strict)
     done = await _store(to, planned, taken, filed.files)
+    if not _is_open(planned, done):
+        await _link(to, planning, done, seen)
     for _ in range(_DECISIONS_MAX):
         if not _is_open(planned, done):
             break
@@ -124,6 +128,14 @@ def _is_open(planned: Planned, done: _Done) -> bool:
         and done.results[one.key].outcome is Outcome.CREATED
         for one in planned.placements
     )
+
+
+async def _link(to: Pusher, planning: Planner, done: _Done, seen: frozenset[str]) -> None:
+    """Link again the records of one person that a patient's update may have missed, or put apart."""
+    if any(key.type == PATIENT and one.outcome in _NEWS for key, one in done.results.items()):
+        again = await planning.plan_again(Race(seen, frozenset()))
+        for group in again.kin:
+            await to.store.relate(to.tenant, group)
 
 
 async def _store(

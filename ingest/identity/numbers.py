@@ -113,8 +113,8 @@ def numbers_of(
         if kinds & _UNFIT.get(resource_type, frozenset()):
             continue
         rank = _rank(resource_type, kinds)
-        if resource_type == "Patient" and not identifier.get("system"):
-            rank = max(rank, Rank.WEAK)  # Of a source, which may be many hospitals behind one token.
+        if not identifier.get("system"):
+            rank = max(rank, _within_a_source(resource_type, rank, source))
         number = Number(rank, system, value)
         use = identifier.get("use")
         if use == _FORMER:
@@ -160,6 +160,15 @@ def _rank(resource_type: str, kinds: AbstractSet[str]) -> Rank:
     if kinds & _SHARED:
         return Rank.SHARED
     return Rank.ORDER if kinds & _ORDERS else Rank.WEAK
+
+
+def _within_a_source(resource_type: str, rank: Rank, source: str) -> Rank:
+    """How surely a number without a system names one thing: many hospitals may be behind one source."""
+    if resource_type == "Patient":
+        return Rank.WEAK
+    named = not source.startswith("client ")
+    # A report never moves to another patient by such a number.
+    return Rank.ORDER if resource_type == "DiagnosticReport" and (rank is Rank.WEAK or not named) else rank
 
 
 def _ended(period: Json, now: datetime | None) -> bool:

@@ -69,3 +69,25 @@ async def test_two_messages_at_once_are_one_after_the_other(
         answers = await asyncio.gather(send(tenant, first), send(other, second))
         assert [answer.status for answer in answers] == [200, 200]
         assert await lines(tenant, "") == [wanted]
+
+
+async def test_records_are_linked_by_an_update_at_the_moment_when_the_other_one_comes(
+    replicas: tuple[Service, Service],
+) -> None:
+    """The survivor is known; it lists the retired number while the retired record arrives with its report."""
+    before = msg(pat("2", mr("B"), name="Ann Reed"), minute=1)
+    retired = told(2, ANN)
+    merged = [
+        msg(pat("2", mr("B"), mr("A", use="old"), name="Ann Reed", gender=gender), minute=3 + n)
+        for n, gender in enumerate(("female", "other", "unknown", "male"))
+    ]
+    for _ in range(12):
+        one = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
+        other = replace(replicas[1], tenant=one.tenant, headers=one.headers)
+        await send(one, before)
+        sent = [
+            send(where, sent)
+            for where, sent in zip((one, other, one, other, one), (*merged, retired), strict=True)
+        ]
+        assert [answer.status for answer in await asyncio.gather(*sent)] == [200] * 5
+        assert await lines(one, "mr|B") == ["CBC final of Ann"]

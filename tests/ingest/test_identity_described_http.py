@@ -101,6 +101,27 @@ async def test_a_record_number_without_a_system_gives_way_to_name_and_birth_date
     await holds(lab, Case("no system", sent, found, patients=2))
 
 
+@pytest.mark.parametrize(
+    ("kind", "source", "moves"),
+    [(None, None, False), ("FILL", None, False), (None, "urn:lab", False), ("FILL", "urn:lab", True)],
+)
+async def test_a_report_does_not_move_by_a_number_that_may_be_another_senders(
+    lab: Service, kind: str | None, source: str | None, *, moves: bool
+) -> None:
+    mine = {name: value for name, value in fill("17", kind).items() if name != "system"}
+    sent = [
+        msg(
+            pat("1", mr(name), name=name),
+            rep("r1", "Patient/1", mine, status=status),
+            minute=n,
+            source=source,
+        )
+        for n, (name, status) in enumerate((("Ann", "final"), ("Bob", "corrected")))
+    ]
+    found = ["CBC corrected of Bob", *([] if moves else ["CBC final of Ann"])]
+    await holds(lab, Case("17", sent, {"": found}, patients=2))
+
+
 def device(name: str) -> Json:
     return {"resourceType": "Device", "id": "d", "deviceName": [{"name": name, "type": "other"}]}
 
