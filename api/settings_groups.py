@@ -57,14 +57,16 @@ _GROUPS: Final = (
         (
             *("page_size_default", "page_size_max", "page_token_seconds", "clauses_max", "values_max"),
             *("count_max", "chain_matches_max", "includes_max", "search_timeout_seconds"),
-            *("page_bytes_max", "search_queue_max", "tenant_share", "client_share"),
+            *("page_bytes_max", "search_queue_max", "tenant_share", "client_share", "reads_max"),
+            *("answers_bytes_max", "answer_stall_seconds", "answer_rate_min"),
         ),
     ),
     SettingsGroup(
         "Limits of pushes",
         (
             *("body_bytes_max", "body_seconds", "push_bytes_max", "resource_bytes_max"),
-            *("push_tenant_share", "push_client_share"),
+            *("push_tenant_share", "push_client_share", "body_elements_max", "resource_elements_max"),
+            *("index_entries_max", "prepare_seconds", "identity_placeholders"),
             *("attachment_inline_bytes_max", "bundle_entries_max", "transaction_entries_max"),
             *("transaction_bytes_max", "load_expanded_bytes_max"),
         ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
@@ -91,6 +92,9 @@ async def message(
     planning = await to.work(planner, to, read, entries)
     planned, seen = await planning.plan()
     issues = [*read.issues, *(faults(planned) if strict else ())]
+    if planned.patientless:
+        # A refusal is kept, so that it must be said before that this was erased on purpose.
+        await to.store.admit(to.tenant, await to.work(_of_nobody, to, planned))
     taken = await to.work(_prepared, to, read, planning.read.entries, planned, issues=issues, strict=strict)
     done = await _store(to, planned, taken, filed.files)
     if not _is_open(planned, done):
@@ -283,6 +287,17 @@ def _prepared(  # noqa: PLR0913 -- all that a message is
     if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
         raise ServiceError(Category.UNPROCESSABLE, *found)
     return _Taken(tuple(done), unique)
+
+
+def _of_nobody(to: Pusher, planned: Planned) -> list[Prepared]:
+    """The reports whose patient cannot be told, as reports of nobody: their own numbers tell of them."""
+    ready: list[Prepared] = []
+    for number in planned.patientless:
+        key, resource, *_ = planned.placements[number]
+        nobodys = {name: value for name, value in resource.items() if name != "subject"}
+        with suppress(ServiceError):
+            ready.append(prepare(nobodys, key.id, base=to.base, companion=True).prepared)
+    return ready
 
 
 def _sourced(to: Pusher, bundle: JsonObject, read: Message) -> list[Entry]:

@@ -19,7 +19,7 @@ from store.attachments import CHUNK_BYTES, FILE_ID
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.stores import Stores
-from tests.support.fhir import Json, batch, message, report
+from tests.support.fhir import Json, batch, message, patient, report
 from tests.support.service import FHIR, FHIR_UTF8, Answer, Service, opened_service
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ async def test_the_same_again_makes_no_version_and_no_file(service: Service) -> 
 
 
 CARRIERS: list[tuple[str, Json]] = [
-    ("message", message(with_form(identifier=[{"system": "urn:f", "value": "1"}]))),
+    ("message", message(patient("p1"), with_form(identifier=[{"system": "urn:f", "value": "1"}]))),
     ("batch", batch(("PUT", "DiagnosticReport/r1", with_form()))),
     ("Media", message({"resourceType": "Media", "id": "m", "status": "completed", "content": form()})),
 ]
@@ -154,7 +154,7 @@ async def test_whatever_brings_it(service: Service, name: str, bundle: Json) -> 
 
 async def test_a_binary_of_a_message_is_referred_to_by_its_stored_id(service: Service) -> None:
     sent = message(
-        report("r", presentedForm=[{"contentType": TYPE, "url": "Binary/b"}]),
+        report("r", None, presentedForm=[{"contentType": TYPE, "url": "Binary/b"}]),
         binary("b"),
     )
     answer = await service.request("POST", "$process-message", sent)
@@ -469,7 +469,7 @@ async def test_without_its_file_no_resource_is_stored(
         patched.setitem(app._state, ATTACHMENTS, Failing(app[ATTACHMENTS], "put"))
         answers: list[Answer] = [
             await service.put(with_form()),
-            await service.request("POST", "$process-message", message(with_form())),
+            await service.request("POST", "$process-message", message(patient("p1"), with_form())),
         ]
     assert [answer.status for answer in answers] == [503, 503]
     assert (await service.get("DiagnosticReport/r1")).status == 404

@@ -389,12 +389,12 @@ async def test_without_a_source_the_senders_name_is_still_part_of_the_key(servic
     """A replay in the admin's name would make other resources than the sender's own retry."""
     no_header = message(wrong(identifier=[]), header=False)
     letter = await kept(service, body=no_header)
-    good = message(report(conclusion=SENTINEL), header=False)
+    good = message(patient("p1", identified(MRN, "1")), report(conclusion=SENTINEL), header=False)
     await (await admin_of(service)).request("PUT", f"$dead-letters/{letter}", good)
     assert (await replay(service, letter)).body["state"] == "replayed"
     retried = await service.request("POST", "$process-message", good)
     assert retried.headers["Idempotent-Replayed"] == "true"
-    assert len((await service.search("patient=p1")).ids) == 1
+    assert len((await service.search(f"patient.identifier={MRN}|1")).ids) == 1
 
 
 async def test_a_create_replayed_after_a_crash_makes_no_twin(

@@ -15,7 +15,7 @@ from api.auth.verification import SHAPE
 from store.metrics import StoreMetrics
 from store.mongo.stores import opened
 from tests.support.commands import command
-from tests.support.fhir import Json, message, report
+from tests.support.fhir import MRN, Json, identified, message, patient, report
 from tests.support.service import Service, opened_service, settings
 
 if TYPE_CHECKING:
@@ -80,12 +80,14 @@ async def test_from_refusal_to_replay(here: Service, dod: Dod, tmp_path: Path) -
     assert still.code == 1
     assert still.out.startswith(f"{letter} is still open: ")
     good = tmp_path / "good.json"
-    good.write_text(json.dumps(message(report(conclusion=SENTINEL))))
+    sick = patient("p1", identified(MRN, "made-up-1"))
+    mended = message(sick, report(conclusion=SENTINEL))
+    good.write_text(json.dumps(mended))
     assert (await dod("letters", "fix", letter, str(good))).code == 0
     done = await dod("letters", "replay", letter)
     assert (done.code, done.out) == (0, f"{letter} replayed\n")
-    assert len((await here.search("patient=p1")).ids) == 1
-    sent_again = await here.request("POST", "$process-message", message(report(conclusion=SENTINEL)))
+    assert len((await here.search(f"patient.identifier={MRN}|made-up-1")).ids) == 1
+    sent_again = await here.request("POST", "$process-message", mended)
     assert sent_again.headers["Idempotent-Replayed"] == "true"
     again = await dod("letters", "replay", letter)
     assert (again.code, "replayed already" in again.err) == (1, True)

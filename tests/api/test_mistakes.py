@@ -103,7 +103,12 @@ MISTAKES = (
     post("`name=value&…`", 415, {"patient": "p1"}, "DiagnosticReport/_search"),
     post("is for `{Type}/_search`", 415, "patient=p1", "DiagnosticReport", FORM),
     Sent(
-        "is one of application/json-patch+json", 415, "PATCH", R1, {"status": "final"}, {"Content-Type": FHIR}
+        "is one of application/json, application/json-patch+json",
+        415,
+        "PATCH",
+        R1,
+        {"status": "final"},
+        {"Content-Type": FHIR},
     ),
     Sent("one resource is `{Type}/{id}`", 400, "DELETE", "DiagnosticReport"),
     # What is asked.

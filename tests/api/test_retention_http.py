@@ -102,7 +102,8 @@ async def test_a_report_older_than_its_retention_is_taken_and_not_shown(service:
 @pytest.mark.parametrize("how", ["put", "create", "conditional", "message", "batch", "transaction"])
 async def test_what_has_expired_can_come_again(service: Service, how: str) -> None:
     await service.keeps(Policy(keep_days=20))
-    one = report(identifier=[identified("urn:filler", "f1")])
+    whose = {**refers("Patient/p1"), "identifier": identified(MRN, "7")}
+    one = report(identifier=[identified("urn:filler", "f1")], subject=whose)
 
     async def push() -> int:
         match how:
@@ -124,7 +125,9 @@ async def test_what_has_expired_can_come_again(service: Service, how: str) -> No
                 return (await service.request("POST", "", bundle)).status
 
     async def shown() -> int:
-        total: int = (await service.search("identifier=urn:filler|f1&patient=p1")).body["total"]
+        total: int = (await service.search(f"identifier=urn:filler|f1&patient.identifier={MRN}|7")).body[
+            "total"
+        ]
         return total
 
     assert await push() in (200, 201)

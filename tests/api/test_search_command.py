@@ -206,9 +206,9 @@ async def test_one_page_is_one_search(dod: Dod, monkeypatch: pytest.MonkeyPatch)
     searched = []
     search = MongoResources.search
 
-    async def counted(self: MongoResources, *arguments: object) -> object:
+    async def counted(self: MongoResources, *arguments: object, **named: object) -> object:
         searched.append(arguments)
-        return await search(self, *arguments)  # type: ignore[arg-type]  # passed on as they came
+        return await search(self, *arguments, **named)  # type: ignore[arg-type]  # passed on as they came
 
     monkeypatch.setattr(MongoResources, "search", counted)
     await dod("--count", "1")

@@ -139,8 +139,8 @@ async def test_a_tenant_without_token_answers_no_challenge_nor_one_that_does_not
 
 
 PUSHES: list[tuple[str, str, Any]] = [
-    ("POST", "$process-message", message(report())),
-    ("POST", "DiagnosticReport/$diagnosticreport-create", message(report())),
+    ("POST", "$process-message", message(patient("p1"), report())),
+    ("POST", "DiagnosticReport/$diagnosticreport-create", message(patient("p1"), report())),
     ("POST", "DiagnosticReport", report()),
     ("PUT", "DiagnosticReport/r1", report()),
     ("POST", "", batch(("PUT", "Patient/p1", patient()))),
@@ -319,7 +319,7 @@ async def test_a_stranger_does_not_learn_whether_the_tenant_has_a_token(service:
         foreign = {**guess, "Authorization": (service if tenant is other else other).headers["Authorization"]}
         for headers in (guess, foreign):
             answer = await Service(service.client, service.clock, tenant.tenant).request(
-                "POST", path, message(report()), headers=headers
+                "POST", path, message(patient("p1"), report()), headers=headers
             )
             named = {name for name in answer.headers if name not in ("X-Request-Id", "Date")}
             told.append((answer.status, answer.text, named))

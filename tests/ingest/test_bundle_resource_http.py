@@ -75,7 +75,7 @@ async def test_a_long_document_inside_stays_inside(service: Service) -> None:
         ("PUT", "Bundle/b1", sent),
         ("POST", "", batch(("PUT", "Bundle/b1", sent))),
         ("POST", "", {**batch(("PUT", "Bundle/b1", sent)), "type": "transaction"}),
-        ("POST", "$process-message", message(sent, report("m1"))),
+        ("POST", "$process-message", message(sent, report("m1", None))),
     ]
     for method, path, body in ways:
         answer = await service.request(method, path, body)

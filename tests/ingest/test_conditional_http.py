@@ -464,7 +464,8 @@ async def test_updates_by_one_condition_at_once_make_one(twins: tuple[Service, S
 async def test_a_message_and_a_create_under_its_identifier_meet(service: Service) -> None:
     for turn in range(5):
         value = f"m-{turn}"
-        body: Json = {"resourceType": "Patient", "identifier": [identified(MRN, value)]}
+        number = {**identified(MRN, value), "type": {"coding": [{"code": "MR"}]}}
+        body: Json = {"resourceType": "Patient", "identifier": [number]}
         sent = message({**body, "id": "theirs"}, report("r", "theirs"))
         creating = (service.create(body, if_none_exist=f"identifier={MRN}|{value}") for _ in range(5))
         pushing = (service.request("POST", "$process-message", sent) for _ in range(5))
