@@ -90,6 +90,8 @@ _UNFIT: Final[Mapping[str, AbstractSet[str]]] = {
 _SHARED: Final = frozenset({"ACSN", "LACSN", "SID", "USID"})
 _ORDERS: Final = frozenset({"PLAC", "PGN", "FGN"})
 _FORMER: Final = "old"
+LINKS: Final = frozenset({"replaced-by", "replaces"})
+"""Types of `Patient.link` between records of one person, of which one was merged into the other."""
 _NOT_NOW: Final = frozenset({"old", "temp", "secondary"})
 """Uses that take a number out of the evidence. https://hl7.org/fhir/R4/valueset-identifier-use.html"""
 
@@ -124,6 +126,15 @@ def numbers_of(
     return Numbers(tuple(sorted(dict.fromkeys(current))), tuple(sorted(dict.fromkeys(former))))
 
 
+def _linked(patient: JsonObject) -> Iterator[JsonObject]:
+    """The identifiers by which a Patient names a record that it replaces, or is replaced by."""
+    for link in listed(patient.get("link")):
+        other = link.get("other") if isinstance(link, dict) and link.get("type") in LINKS else None
+        identifier = other.get("identifier") if isinstance(other, dict) else None
+        if isinstance(identifier, dict):
+            yield identifier
+
+
 def is_placeholder(value: str, placeholders: AbstractSet[str]) -> bool:
     """Whether a value stands for "there is none": a word of the setting, or one character again and again."""
     bare = "".join(character for character in value if character.isalnum()).upper()
@@ -141,6 +152,8 @@ def _identifiers(resource: JsonObject) -> Iterator[JsonObject]:
     if not found and resource.get("resourceType") == "Specimen":
         found = [one for one in listed(resource.get("accessionIdentifier")) if isinstance(one, dict)]
     yield from found
+    if resource.get("resourceType") == "Patient":
+        yield from ({**one, "use": _FORMER} for one in _linked(resource))
 
 
 def kinds_of(identifier: JsonObject) -> AbstractSet[str]:

@@ -14,7 +14,7 @@ from ingest.bundle_references import BundleReferences, redirected, references_in
 from ingest.identity.decisions import Candidate, Choice, Finding
 from ingest.identity.facts import Facts, contained_patient, facts_of, patient_of, specimen_names
 from ingest.identity.likeness import alike_in_code, apart_in_specimen, apart_in_time, shared
-from ingest.identity.numbers import Number, Rank
+from ingest.identity.numbers import LINKS, Number, Rank
 from ingest.identity.parts import (
     DIRECTORY,
     NUMBERED,
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
 PATIENT: Final = "Patient"
 REPORT: Final = "DiagnosticReport"
 _ABSOLUTE: Final = ("urn:", "http://", "https://")
-_LINKS: Final = frozenset({"replaced-by", "replaces"})
 
 
 class Entry(NamedTuple):
@@ -166,6 +165,7 @@ def wanted(
         facts = guess.about(number) if entry.type == OBSERVATION else read.facts[number]
         if entry.type == PATIENT:
             found[PATIENT] |= {f"identifier={escape(n.value)}" for n in (*facts.numbers, *facts.former)}
+            found[PATIENT] |= {f"former={escape(n.value)}" for n in facts.numbers}
             found[PATIENT].add(f"kin={guess.choices[number].id}")
         elif entry.type == OBSERVATION:
             found[OBSERVATION].update(keys_of(OBSERVATION, facts))
@@ -218,6 +218,7 @@ def _has_own_key(resource_type: str, facts: Facts) -> bool:
 def keys_of(resource_type: str, facts: Facts) -> list[str]:
     """Entries of the index beside those of the search parameters, by which the facts are found."""
     keys = [f"kin={one}" for one in facts.kin]
+    keys += [f"former={escape(one.value)}" for one in facts.former]
     if resource_type == OBSERVATION and facts.patient:
         # A number such as `1` is in each report: alone it would lead to all of them.
         keys += [f"{facts.patient}&number={number.name}" for number in facts.numbers]
@@ -312,7 +313,7 @@ class _Planning:
         """Patient.link: records that replace one another are of one person."""
         links = self.read.entries[number].resource.get("link")
         for link in links if isinstance(links, list) else ():
-            other = link.get("other") if isinstance(link, dict) and link.get("type") in _LINKS else None
+            other = link.get("other") if isinstance(link, dict) and link.get("type") in LINKS else None
             text = other.get("reference") if isinstance(other, dict) else None
             there = self.read.targets[number].get(text) if isinstance(text, str) else None
             if there is None or there == number or there not in self.choices:

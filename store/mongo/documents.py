@@ -149,6 +149,23 @@ def identity_side(prepared: Prepared) -> dict[str, Any]:
     }
 
 
+def kept_kin(document: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
+    """The links to other records of one person, which no update takes away."""
+    kin = before and (before.get("identity") or {}).get("kin")
+    if not kin:
+        return {}
+    identity = document.get("identity") or {}
+    entries = [f"kin={one}" for one in kin]
+    return {
+        "identity": {
+            **identity,
+            "kin": [*dict.fromkeys((*identity.get("kin", ()), *kin))],
+            "keys": [*dict.fromkeys((*identity.get("keys", ()), *entries))],
+        },
+        "keys": [*dict.fromkeys((*document["keys"], *entries))],
+    }
+
+
 def _fields(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {name: _interval(v) if isinstance(v, Interval) else v for name, v in fields.items()}
 

@@ -13,7 +13,7 @@ from pymongo import InsertOne, ReplaceOne, UpdateOne
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.mongo.documents import DOCUMENT_BYTES_MAX, LASTING, to_document, to_tombstone, updated_of
+from store.mongo.documents import DOCUMENT_BYTES_MAX, LASTING, kept_kin, to_document, to_tombstone, updated_of
 from store.mongo.superseded import (
     EXTRAS,
     awaits,
@@ -166,6 +166,7 @@ def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     # What comes back is as old as it was: its time is not that of what had let it go.
     before_it = current if revives is None else None
     document |= carried(before_it, write.prepared.sourced, companion=write.prepared.companion)
+    document |= kept_kin(document, None if deleted else current)
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
         # Found out by the driver, it would fail the whole group.
         return Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))

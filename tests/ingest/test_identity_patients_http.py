@@ -9,7 +9,8 @@ import pytest
 
 from store.tenancy import SearchScope
 from tests.oracle.hospital import number
-from tests.support.cases import Case, all_of, fill, holds, mr, msg, pat, rep
+from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, pat, rep
+from tests.support.feed import send
 from tests.support.fhir import refers
 from tests.support.service import opened_service
 
@@ -295,3 +296,28 @@ async def fillers_of(service: Service, asked: str) -> list[str]:
     answer = await service.search([("patient.identifier", f"urn:made-up:{asked}")])
     assert answer.status == 200, answer.text
     return sorted(one["resource"]["identifier"][0]["value"] for one in answer.matches)
+
+
+def replacing(kind: str, value: str) -> Json:
+    return {"link": [{"type": kind, "other": {"identifier": mr(value)}}]}
+
+
+@pytest.mark.parametrize(
+    ("survivor", "retired"),
+    [(replacing("replaces", "A"), {}), ({}, replacing("replaced-by", "B"))],
+    ids=["replaces", "replaced-by"],
+)
+async def test_records_are_linked_by_an_identifier_and_stay_so_when_either_is_updated(
+    lab: Service, survivor: Json, retired: Json
+) -> None:
+    one, other = pat("a", mr("A"), **retired), pat("b", mr("B"), **survivor)
+    sent = [told(1, one), told(2, other)]
+    for order in (sent, sent[::-1]):
+        tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
+        for message in order:
+            assert (await send(tenant, message)).status == 200
+        assert await lines(tenant, "mr|A") == await lines(tenant, "mr|B") == [ANN, ANN]
+        for patient in await all_of(tenant, "Patient?_count=50"):
+            answer = await tenant.put({**patient, "gender": "unknown"})
+            assert answer.status == 200, answer.text
+        assert await lines(tenant, "mr|A") == await lines(tenant, "mr|B") == [ANN, ANN]
