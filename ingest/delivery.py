@@ -31,6 +31,7 @@ from store.retention.audit import Act, Did
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ingest.identity.facts import Facts
     from ingest.identity.plan import Entry, Placement, Planned
     from ingest.messages import Message
     from ingest.planning import Planner
@@ -104,7 +105,7 @@ async def message(
             break
         # Who is who was decided by what was there; whoever writes looks afterwards who else was faster.
         again = await planning.plan_again(Race(seen, _made(done)))
-        if again.ids == planned.ids and not again.kin and not again.leaving:
+        if again.keys == planned.keys and not again.kin and not again.leaving:
             break
         taken = await to.work(_prepared, to, read, planning.read.entries, again, issues=(), strict=strict)
         before, done = done, await _store(to, again, taken, (), before=done)
@@ -271,7 +272,7 @@ def _prepared(  # noqa: PLR0913 -- all that a message is
                     base=to.base,
                     companion=borne,
                     strict=strict,
-                    facts=one.facts,
+                    facts=_as_copy(one, resource_id),
                     entries_max=to.settings.index_entries_max,
                 )
                 prepared = replace(ready.prepared, sourced=entries[number].sourced, companion=companion)
@@ -287,6 +288,14 @@ def _prepared(  # noqa: PLR0913 -- all that a message is
     if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
         raise ServiceError(Category.UNPROCESSABLE, *found)
     return _Taken(tuple(done), unique)
+
+
+def _as_copy(placed: Placement, resource_id: str) -> Facts:
+    """The facts of a copy: of a patient's records each names the others."""
+    if resource_id == placed.key.id or placed.key.type != "Patient":
+        return placed.facts
+    kin = dict.fromkeys((placed.key.id, *placed.choice.also, *placed.facts.kin))
+    return placed.facts._replace(kin=tuple(one for one in kin if one != resource_id))
 
 
 def _of_nobody(to: Pusher, planned: Planned) -> list[Prepared]:

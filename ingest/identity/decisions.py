@@ -75,6 +75,6 @@ class Choice(NamedTuple):
     kin: tuple[Candidate, ...] = ()
     """Stored records of the same patient."""
     also: tuple[str, ...] = ()
-    """Ids of stored copies of the same observation, one in each report that carries it."""
+    """Ids of stored copies: of an observation, one in each report; of a patient, made at once."""
     moved_from: str = ""
     """The patient that a report was about until now, when it is another."""

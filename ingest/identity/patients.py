@@ -52,8 +52,10 @@ def choose_patient(
     surest = [one for one in same if shared(facts, one.facts) is Rank.STRONG] or same
     chosen = _best(facts, surest)
     if chosen is not None and chosen.key.id in racing:
-        # Whoever looks comes to the same: the first of those that were made at once.
-        chosen = min((one for one in surest if one.key.id in racing), key=lambda one: one.key.id)
+        # Of those that were made at once the one with the newest news, whoever looks.
+        rivals = [one for one in surest if one.key.id in racing]
+        newest = max(one.sourced for one in rivals)
+        chosen = min((one for one in rivals if one.sourced == newest), key=lambda one: one.key.id)
     findings: list[Finding] = []
     if chosen is None:
         doubted = bool(same) or any(shared(facts, one.facts) is not None for one in candidates)
@@ -71,7 +73,9 @@ def choose_patient(
     }
     new = kin.keys() - set(chosen.facts.kin)
     findings += [Finding.PATIENTS_LINKED] if new else []
-    return Choice(chosen.key.id, tuple(findings), chosen, kin=tuple(kin.values()))
+    # News of a person goes to all records that were made of her at once; a retired one stays as it is.
+    twins = {one.key.id for one in same} & {*racing, *chosen.facts.kin} - {chosen.key.id}
+    return Choice(chosen.key.id, tuple(findings), chosen, kin=tuple(kin.values()), also=tuple(sorted(twins)))
 
 
 def _sure(one: Facts, other: Facts) -> bool:

@@ -89,6 +89,15 @@ class Planned:
         return tuple(one.key for one in self.placements)
 
     @property
+    def keys(self) -> tuple[ResourceKey, ...]:
+        """The same with the copies."""
+        return tuple(
+            ResourceKey(one.key.type, name)
+            for one in self.placements
+            for name in (one.key.id, *one.choice.also)
+        )
+
+    @property
     def leaving(self) -> bool:
         """Whether stored reports turned out to be one."""
         return any(one.choice.united for one in self.placements)
