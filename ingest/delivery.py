@@ -188,11 +188,14 @@ async def _unite(to: Pusher, planned: Planned) -> list[Gone]:
 
 
 async def _withdraw(to: Pusher, before: _Done, done: _Done) -> None:
-    """Take back what an earlier plan of this message made, and a later one calls by another id."""
+    """Take back the reports that an earlier plan of this message made, and a later one calls by other ids.
+
+    Observations stay: another report may have come to refer to one meanwhile.
+    """
     gone = []
     for key, prepared in before.taken.unique.items():
         made = key in before.results and before.results[key].outcome is Outcome.CREATED
-        if made and key not in done.taken.unique and key.type in MAIN and not prepared.companion:
+        if made and key not in done.taken.unique and key.type == MAIN[0]:
             deleted = await to.store.delete(to.tenant, key, sourced=prepared.sourced)
             gone += [deleted] if deleted is not None else []
     if gone:
