@@ -69,7 +69,12 @@ async def search(request: web.Request) -> web.Response:
         for document in documents
     )
     body = b'%b,"entry":[%b]}' % (orjson.dumps(bundle)[:-1], entries)
-    return web.Response(body=body, headers={hdrs.CONTENT_TYPE: FHIR_JSON, "X-Request-Id": uuid4().hex})
+    return web.Response(body=body, headers={"Content-Type": FHIR_JSON, "Vary": "Accept-Encoding", **_told()})
+
+
+def _told() -> dict[str, str]:
+    """Headers that each answer of the service has."""
+    return {"Cache-Control": "no-store", "Server": "dod", "X-Request-Id": uuid4().hex}
 
 
 async def push(request: web.Request) -> web.Response:
@@ -91,7 +96,7 @@ async def push(request: web.Request) -> web.Response:
         hdrs.LAST_MODIFIED: format_datetime(now, usegmt=True),
         hdrs.LOCATION: f"{_base(request)}/DiagnosticReport/{report_id}/_history/1",
         hdrs.CONTENT_TYPE: FHIR_JSON,
-        "X-Request-Id": uuid4().hex,
+        **_told(),
     }
     return web.Response(body=raw, status=201, headers=headers)
 
