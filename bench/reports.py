@@ -174,7 +174,8 @@ def as_message(resources: list[dict[str, Any]]) -> BundleTemplate:
         "resourceType": "MessageHeader",
         "id": f"header-{_NUMBER.decode()}",
         "eventUri": "urn:bench:report",
-        "source": {"endpoint": "urn:bench:laboratory"},
+        # A header of its own for each message: of one content there is one.
+        "source": {"endpoint": "urn:bench:laboratory", "name": _NUMBER.decode()},
     }
     entries = [{"resource": one} for one in (header, *resources)]
     return BundleTemplate(orjson.dumps({"resourceType": "Bundle", "type": "message", "entry": entries}))
