@@ -28,11 +28,11 @@ CONNECTIONS_MIN: Final = 16
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What connections may be and may take."""
+    """Bounds of connections: their number, and the time and size of a head."""
 
     connections: int = 4_000
     per_address: int = 0
-    """Of one client address; 0: as many as there may be at all."""
+    """Connections of one client address; 0: as many as there may be at all."""
     head_seconds: float = 10.0
     """From the first byte of a request to the end of its header fields."""
     idle_seconds: float = 75.0
@@ -72,7 +72,7 @@ class Connection(Protocol):
     """A connection, as far as its place among the others asks."""
 
     address: str
-    """Of the client."""
+    """Address of the client."""
 
     @property
     def is_waiting(self) -> bool:
@@ -83,7 +83,7 @@ class Connection(Protocol):
 
 
 class Connections:
-    """Those that are open, the ones that had a request least lately first."""
+    """Open connections, the longest without a request first."""
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits

@@ -47,11 +47,11 @@ _VARIABLE: Final = re.compile(rf"\b{PREFIX}[A-Z0-9_]+")
 
 
 class Finding(NamedTuple):
-    """What one check found."""
+    """Finding of one check."""
 
     check: str
     reasons: Sequence[str]
-    """One sentence for each thing that is wrong; none: all is well."""
+    """Sentences, each for a thing that is wrong; none: all is well."""
 
 
 async def examine(**options: Path | str | None) -> list[Finding]:
@@ -201,7 +201,7 @@ def _is_ours(settings: Settings) -> bool:
 
 
 def _data_directory(path: Path) -> list[str]:
-    """What keeps the embedded MongoDB from writing there; a start makes a directory that is not there yet."""
+    """Obstacles to the embedded MongoDB writing there; a start makes a directory that is not there yet."""
     path = path.absolute()
     there = next(one for one in (path, *path.parents) if one.exists())
     faults = []
@@ -229,7 +229,7 @@ def _is_read_only(path: Path) -> bool:
 
 
 async def _embedded(settings: Settings, *, sound: bool) -> Sequence[str]:
-    """What is wrong with the embedded MongoDB, which is started where its data are sound."""
+    """Faults of the embedded MongoDB, which is started where its data are sound."""
     try:
         find_mongod(settings.mongod)
         if not sound or not (settings.data_dir / "db").is_dir():

@@ -170,7 +170,7 @@ def _sink(request: Request) -> Sink:
 
 
 class _File:
-    """One file for all types, or stdout."""
+    """A single file for all types, or stdout."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path

@@ -30,7 +30,7 @@ class Readiness:
     started: bool = False
     draining: bool = False
     reasons: tuple[str, ...] = ()
-    """What is wrong with the database, one sentence each: no value, user or password."""
+    """Faults of the database, a sentence each: no value, user or password."""
     _pings: ShortMemory[str, bool] | None = None
 
     def told(self, reasons: Sequence[str]) -> None:

@@ -106,7 +106,7 @@ async def _left_behind(
 
 
 async def _left_by(to: Pusher, gone: Sequence[Gone]) -> dict[ResourceKey, ResourceKey]:
-    """What deleted reports referred to, each with its report."""
+    """Companions that deleted reports referred to, each with its report."""
     if not gone:
         return {}
     before = await to.store.preceding(to.tenant, {one.key: one.version for one in gone})

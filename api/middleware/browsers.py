@@ -1,4 +1,4 @@
-"""What browsers and tools ask before they ask: `OPTIONS`, and whether pages of another origin may (CORS).
+"""Preliminary requests of browsers and tools: `OPTIONS`, and whether other origins may ask (CORS).
 
 No token is needed for either, and nothing of a tenant is told. https://fetch.spec.whatwg.org/#http-cors-protocol
 """

@@ -40,7 +40,7 @@ def _gzip(body: bytes) -> bytes:
 
 
 def _found() -> Iterator[tuple[str, Compressor]]:
-    """What this Python has, the best first."""
+    """Content codings that this Python has, the best first."""
     for name in ("compression.zstd", "backports.zstd"):
         try:
             library = importlib.import_module(name)

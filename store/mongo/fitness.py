@@ -59,7 +59,7 @@ class UnfitError(ServiceError):
     def __init__(self, *reasons: str, category: Category = Category.UNAVAILABLE) -> None:
         super().__init__(category, _AWAY)
         self.reasons = reasons
-        """One sentence for each thing that is wrong, for the operator."""
+        """Sentences for the operator, each for a thing that is wrong."""
 
 
 class Fitness:
