@@ -25,6 +25,7 @@ from ingest.source_time import message_time, source_time
 from ingest.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.fhir.references import RELATIVE
 from store.resources import Outcome, ResourceKey
 from store.retention.audit import Act, Did
 
@@ -171,10 +172,15 @@ async def _note_moves(to: Pusher, planned: Planned) -> None:
     """Note in the audit which reports move, before they do: rather a note too many than none."""
     for one in planned.placements:
         if one.choice.moved_from and to.audit is not None:
-            there = f"from {one.choice.moved_from} to {one.facts.patient}"
+            there = f"from {_record(one.choice.moved_from)} to {_record(one.facts.patient)}"
             await to.audit.note(
                 Act(to.tenant, to.clock(), to.caller.client, Did.REPORT_MOVED, there, str(one.key))
             )
+
+
+def _record(patient: str) -> str:
+    """A patient's record as the audit may name it: never the number that a report names the patient by."""
+    return patient if RELATIVE.fullmatch(patient) else "a patient named by number"
 
 
 async def _unite(to: Pusher, planned: Planned) -> list[Gone]:

@@ -36,3 +36,16 @@ async def test_the_audit_tells_of_a_move_once(service: Service) -> None:
     assert (act.did, act.of, act.by) == (Did.REPORT_MOVED, f"DiagnosticReport/{found}", "tests")
     assert act.reason.count("Patient/") == 2
     assert "SECRET" not in str(act)
+
+
+async def test_the_audit_holds_no_number_of_a_patient_who_is_named_by_it(service: Service) -> None:
+    filler = {**identified("urn:fill", "F-2"), "type": {"coding": [{"code": "FILL"}]}}
+    lab = await service.new_tenant(search_scope=SearchScope.ANY)
+    for number, status, minute in (("SECRET-A", "final", 1), ("SECRET-B", "corrected", 2)):
+        subject = {"identifier": identified("urn:mr", number)}
+        sent = message(report("r", None, identifier=[filler], status=status, subject=subject))
+        sent |= {"timestamp": f"2026-11-20T10:{minute:02}:00Z"}
+        assert (await lab.request("POST", "$process-message", sent)).status == 200
+    [act] = await lab._app[PRIVACY].audit.acts(lab.tenant)
+    assert act.did is Did.REPORT_MOVED
+    assert "SECRET" not in str(act)
