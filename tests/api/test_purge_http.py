@@ -625,3 +625,26 @@ async def test_lifted_it_comes_again(world: World) -> None:
     with pytest.raises(ServiceError) as refused:
         await world.privacy.erasing.lift(world.service.tenant, subject, reason="came back", by="tests")
     assert refused.value.category is Category.NOT_FOUND
+
+
+async def test_a_retired_observation_leaves_no_number_behind(world: World) -> None:
+    number = identified("urn:example:lab", "RETIRED-4711")
+    sent = observation("o-r", identifier=[number], subject=refers("Patient/src"))
+    filler = [identified("urn:example:filler", "F-R")]
+    told = report("src-r", "src", identifier=filler, result=[refers("Observation/o-r")])
+    first = message(patient("src", ANNA), sent, told)
+    for minute, body in (
+        (1, first),
+        (2, message(patient("src", ANNA), report("src-r", "src", identifier=filler))),
+    ):
+        stamped = {**body, "timestamp": f"2026-11-20T10:{minute:02}:00Z"}
+        assert (await world.service.request("POST", "$process-message", stamped)).status == 200
+    kept = (
+        await world.database["resources"]
+        .find({"identity.numbers": {"$elemMatch": {"$elemMatch": {"$eq": "RETIRED-4711"}}}})
+        .to_list(None)
+    )
+    assert [one.get("deleted") for one in kept] == [True]
+    await world.erase()
+    for name in await world.database.list_collection_names():
+        assert "RETIRED-4711" not in str(await world.database[name].find().to_list(None)), name
