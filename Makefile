@@ -44,8 +44,8 @@ test-fast: $(DEV) ## Run the tests that need no database, which takes seconds
 .PHONY: fuzz
 fuzz: FUZZ_EXAMPLES ?= 3000
 fuzz: $(DEV) ## Send thousands of odd requests, other ones each time (FUZZ_EXAMPLES=)
-	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(ARGS) tests/api/test_fuzz_http.py tests/api/test_openapi_http.py \
-		tests/api/test_fuzz_wire_http.py
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(ARGS) tests/api/faults/test_fuzz_http.py tests/api/interactions/test_openapi_http.py \
+		tests/api/faults/test_fuzz_wire_http.py
 
 .PHONY: soak
 soak: $(DEV) ## Compare many random searches with brute force (ROUNDS=20000 SEED=1)
@@ -60,21 +60,21 @@ soak-retention: $(DEV) ## Compare many random policies, holds and broken sweeps 
 .PHONY: soak-order
 soak-order: $(DEV) ## Compare many random feeds, in any order and by many senders, with a model (ROUNDS=300 SEED=1)
 	@ORDER_ROUNDS=$(or $(ROUNDS),300) ORDER_SEED=$(or $(SEED),1) \
-		$(BIN)/python -m pytest tests/ingest/test_any_order_http.py -n 2 $(ARGS)
+		$(BIN)/python -m pytest tests/ingest/messages/test_any_order_http.py -n 2 $(ARGS)
 
 .PHONY: soak-identity
 soak-identity: $(DEV) ## Compare what many random hospitals are served with the truth (ROUNDS=5000 SEED=1)
 	@IDENTITY_ROUNDS=$(or $(ROUNDS),5000) IDENTITY_SEED=$(or $(SEED),1) IDENTITY_SENDERS=8 \
-		$(BIN)/python -m pytest tests/ingest/test_identity_worlds_http.py -n 2 $(ARGS)
+		$(BIN)/python -m pytest tests/ingest/identity/test_worlds_http.py -n 2 $(ARGS)
 
 .PHONY: chaos
 chaos: $(DEV) ## Freeze, step down, cut off and kill the database under load (SECONDS=20 for each)
-	@CHAOS_SECONDS=$(or $(SECONDS),20) $(BIN)/python -m pytest -n0 tests/api/test_chaos_http.py \
-		tests/api/test_failover_http.py $(ARGS)
+	@CHAOS_SECONDS=$(or $(SECONDS),20) $(BIN)/python -m pytest -n0 tests/api/faults/test_chaos_http.py \
+		tests/api/faults/test_failover_http.py $(ARGS)
 
 .PHONY: erasure
 erasure: $(DEV) ## Erase one patient of many, look for what is left, send everything again (PATIENTS=100000)
-	@ERASURE_PATIENTS=$(or $(PATIENTS),100000) $(BIN)/python -m pytest -n0 -s -o faulthandler_timeout=0 tests/api/test_purge_http.py \
+	@ERASURE_PATIENTS=$(or $(PATIENTS),100000) $(BIN)/python -m pytest -n0 -s -o faulthandler_timeout=0 tests/api/interactions/test_purge_http.py \
 		-k one_of_many $(ARGS)
 
 .PHONY: check

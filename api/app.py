@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from api import lifecycle
-from api.health import Readiness
-from api.keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RETENTION_METRICS, SETTINGS
+from api.http.app_keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RETENTION_METRICS, SETTINGS
+from api.interactions.purge import purges
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
 from api.middleware.answer_headers import forbid_copies, say_server
@@ -21,12 +21,11 @@ from api.middleware.errors import errors
 from api.middleware.observe import observe
 from api.middleware.reachable import while_reachable
 from api.middleware.request_id import echo_request_id
-from api.purge import purges
 from api.routing import install
 from api.search.handlers import search_entry
-from ingest.answer_room import ANSWER_ROOM, AnswerRoom
-from ingest.forwarded import networks
-from ingest.keys import (
+from api.server.health import Readiness
+from ingest.http.answer_room import ANSWER_ROOM, AnswerRoom
+from ingest.http.app_keys import (
     BASE_URL,
     CLOCK,
     INGEST_METRICS,
@@ -36,8 +35,9 @@ from ingest.keys import (
     SEARCH,
     TRUSTED_PROXIES,
 )
+from ingest.http.forwarded import networks
+from ingest.http.letter_keeper import say_letter
 from ingest.metrics import IngestMetrics, RefusalMetrics
-from ingest.refusals import say_letter
 from store.fair import Gate
 from store.retention.metrics import RetentionMetrics
 from store.search.parse import Limits
@@ -73,7 +73,7 @@ def create_app(
     open_stores: OpenStores,
     clock: Callable[[], datetime] = utc_now,
 ) -> web.Application:
-    """The FHIR application. `api.health.create_admin_app` makes the admin one beside it."""
+    """The FHIR application. `api.server.health.create_admin_app` makes the admin one beside it."""
     app = web.Application(
         middlewares=[
             observe,

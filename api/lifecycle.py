@@ -7,8 +7,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from api.auth.doorkeeper import Doorkeeper
-from api.jobs import Jobs
-from api.keys import (
+from api.http.app_keys import (
     ACCESS,
     DEAD_LETTERS,
     DOORKEEPER,
@@ -22,10 +21,20 @@ from api.keys import (
     SETTINGS,
     STORES,
 )
-from ingest.admission import Admission, shares_of
-from ingest.keys import ADMISSION, ATTACHMENTS, AUDIT, CLOCK, IDENTITY_SECRET, REFUSALS, RESOURCES, WORKSHOP
-from ingest.refusals import Refusals
-from ingest.workshop import Workshop
+from api.server.jobs import Jobs
+from ingest.http.admission import Admission, shares_of
+from ingest.http.app_keys import (
+    ADMISSION,
+    ATTACHMENTS,
+    AUDIT,
+    CLOCK,
+    IDENTITY_SECRET,
+    REFUSALS,
+    RESOURCES,
+    WORKSHOP,
+)
+from ingest.http.letter_keeper import Refusals
+from ingest.http.workshop import Workshop
 from store.errors import ServiceError
 from store.metrics import StoreMetrics
 

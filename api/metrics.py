@@ -21,7 +21,7 @@ from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
 from typing_extensions import override
 
-from api.log_handler import JsonHandler
+from api.server.log_handler import JsonHandler
 from api.version import VERSION
 
 if TYPE_CHECKING:

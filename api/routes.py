@@ -7,15 +7,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from api import binary, capability, dead_letters, history, read
-from api.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
+from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
+from api.interactions import binary, capability, dead_letters, history, read
+from api.interactions.purge import purge
 from api.middleware.authenticate import verify
-from api.purge import purge
 from api.routing import BASE, ID, TYPE, Group, Route
 from api.search import handlers as search
 from ingest import handlers as ingest
-from ingest.once import remembered
-from ingest.refusals import keeping
+from ingest.http.idempotent import remembered
+from ingest.http.letter_keeper import keeping
 
 ALL: Final = f"{BASE}/{TYPE}"
 """All resources of a type."""

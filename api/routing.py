@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from aiohttp import hdrs, web
 
-from api.fhir_json import refuse_unacceptable, refuse_unreadable_body
+from api.http.fhir_json import refuse_unacceptable, refuse_unreadable_body
 from api.middleware.browsers import options
-from ingest.answer_room import ANSWER_ROOM
-from ingest.keys import ADMISSION, READS, asker_of
-from ingest.once import keyed
+from ingest.http.answer_room import ANSWER_ROOM
+from ingest.http.app_keys import ADMISSION, READS, asker_of
+from ingest.http.idempotent import keyed
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

@@ -23,7 +23,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
-from ingest.forwarded import networks
+from ingest.http.forwarded import networks
 from ingest.settings import IngestSettings
 from store.errors import StartupError
 from store.near import near

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from bench import reports
-from ingest.decode import decode
-from ingest.prepare import prepare
+from ingest.pipeline.decode import decode
+from ingest.pipeline.prepare import prepare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -22,7 +22,7 @@ HOST: Final = "bench.invalid"
 START_SECONDS: Final = 30.0
 STOP_SECONDS: Final = 20.0
 TICK: Final = os.sysconf("SC_CLK_TCK")
-COMMAND_LINE: Final = "from api.cli import main; main()"
+COMMAND_LINE: Final = "from api.cli.main import main; main()"
 ROOT: Final = Path(__file__).resolve().parent.parent
 SERVED: Final = Path(os.environ.get("BENCH_SERVED", ROOT)).resolve()
 """Where the service is taken from: `make bench` names a copy with compiled modules, if it could make one."""

@@ -8,13 +8,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
-from ingest import batches, conditional, delivery, patch, push, replies
-from ingest.answer_room import hold
-from ingest.attachments import may_hold_documents
-from ingest.body import body_of
-from ingest.bundles import READING, entries_of, misplaced
-from ingest.creating import Answered, create_once
-from ingest.keys import (
+from ingest.bundles import batch as batches
+from ingest.bundles.transaction import searched, transact
+from ingest.http import replies
+from ingest.http.answer_room import hold
+from ingest.http.app_keys import (
     ATTACHMENTS,
     AUDIT,
     CLOCK,
@@ -31,7 +29,8 @@ from ingest.keys import (
     WORKSHOP,
     base_of,
 )
-from ingest.once import (
+from ingest.http.body import body_of
+from ingest.http.idempotent import (
     SLOT,
     UNIT,
     announced,
@@ -42,14 +41,19 @@ from ingest.once import (
     replay,
     store_of,
 )
-from ingest.parsing import parsed
-from ingest.preconditions import if_match, if_none_match
-from ingest.preferences import handling, returned
-from ingest.push import Pusher
-from ingest.refusals import entry_keeper
-from ingest.transact import searched, transact
+from ingest.http.letter_keeper import entry_keeper
+from ingest.http.parsing import parsed
+from ingest.http.preferences import handling, returned
+from ingest.http.workshop import Job, at_once
+from ingest.messages import delivery
+from ingest.pipeline import json_patch as patch
+from ingest.pipeline.bundle_entries import READING, entries_of, misplaced
+from ingest.pipeline.documents import may_hold_documents
+from ingest.pipeline.preconditions import if_match, if_none_match
 from ingest.unique import secret_id
-from ingest.workshop import Job, at_once
+from ingest.writes import conditional, push
+from ingest.writes.create_once import Answered, create_once
+from ingest.writes.push import Pusher
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resources import Outcome, ResourceKey
@@ -57,12 +61,12 @@ from store.resources import Outcome, ResourceKey
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ingest.bundles import BundleEntry
-    from ingest.push import Pushed
+    from ingest.http.workshop import Work
+    from ingest.pipeline.bundle_entries import BundleEntry
     from ingest.settings import IngestSettings
-    from ingest.workshop import Work
+    from ingest.writes.push import Pushed
+    from store.answers import Remembered
     from store.fhir.datatypes import JsonObject
-    from store.idempotency import Remembered
     from store.resources import Unit
 
 _WRITING: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from ingest.decode import decode
+from ingest.pipeline.decode import decode
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.search.index import index

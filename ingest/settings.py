@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from ingest.budget import ENTRIES_MAX
+from ingest.pipeline.budget import ENTRIES_MAX
 
 
 class IngestSettings(BaseModel):

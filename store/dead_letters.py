@@ -1,6 +1,6 @@
 """The port for dead letters: pushes that were refused for their content, kept until somebody deals with them.
 
-`store.mongo.dead_letters` implements it. https://www.enterpriseintegrationpatterns.com/DeadLetterChannel.html
+`store.mongo.letters.dead_letters` implements it. https://www.enterpriseintegrationpatterns.com/DeadLetterChannel.html
 """
 
 from __future__ import annotations

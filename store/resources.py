@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from store.answers import Remembered, Slot
     from store.fhir.instants import Interval
-    from store.idempotency import Remembered, Slot
     from store.search.criteria import Moment, Position, SearchQuery
     from store.search.index import Indexed
     from store.search.plan import Explanation

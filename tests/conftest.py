@@ -14,10 +14,10 @@ from uuid import uuid4
 import pytest
 from hypothesis import HealthCheck, settings
 
-from store.mongo import settling
-from store.mongo.client import connect
+from store.mongo.driver.client import connect
 from store.mongo.embedded import embedded
 from store.mongo.indexes import AUDIT, DEAD_LETTERS, INDEXES, ensure_indexes
+from store.mongo.retention import policy_rollout as settling
 from store.settings import StoreSettings
 from tests.support.memory_backed import memory_backed
 from tests.support.service import Service, opened_service
@@ -25,7 +25,7 @@ from tests.support.service import Service, opened_service
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from store.mongo.client import Client, Database
+    from store.mongo.driver.client import Client, Database
 
 
 # Machines are shared and noisy: how long an example takes says nothing. CI must fail for a reason of ours.

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from api.auth.principal import principal_of
 from api.auth.tokens import TOKEN, digest
 from api.auth.verification import SECRET, accepted, pusher
-from api.short_memory import ShortMemory
+from api.ttl_cache import ShortMemory
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 

@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from api.auth.principal import Principal
 from api.auth.scopes import merge_scopes
-from ingest.body import body_of
+from ingest.http.body import body_of
 from store.access import VerificationToken
 
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import orjson
 import typer
 from aiohttp import ClientSession, ClientTimeout
 
-from api.access_commands import create_tenant, issue_token
 from api.app import utc_now
-from api.database import command_stores
-from api.serve import running
+from api.commands.access import create_tenant, issue_token
+from api.server.database import command_stores
+from api.server.serve import running
 from store.errors import StartupError
 from store.tenancy import Tenant
 

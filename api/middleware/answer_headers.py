@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs
 
 from api.routing import ROWS
-from api.runner import SERVER
+from api.server.runner import SERVER
 
 if TYPE_CHECKING:
     from aiohttp import web

@@ -12,9 +12,9 @@ from aiohttp import hdrs, web
 
 from api.auth import verification
 from api.auth.tokens import is_bearer_of_ours
-from api.keys import DOORKEEPER, METRICS, SETTINGS
+from api.http.app_keys import DOORKEEPER, METRICS, SETTINGS
 from api.routing import ROLES, ROWS, Group
-from ingest.keys import PRINCIPAL, TENANT
+from ingest.http.app_keys import PRINCIPAL, TENANT
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.near import unknown_type

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
-from api.keys import SETTINGS
+from api.http.app_keys import SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

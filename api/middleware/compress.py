@@ -15,8 +15,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
-from api.keys import SETTINGS
-from api.pretty import indented, wants_pretty
+from api.http.app_keys import SETTINGS
+from api.http.pretty import indented, wants_pretty
 from api.routing import ROWS
 
 if TYPE_CHECKING:

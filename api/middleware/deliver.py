@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from api.sending import hold_whole, send
-from ingest.answer_room import let_go
+from api.http.sending import hold_whole, send
+from ingest.http.answer_room import let_go
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
-from api.keys import REQUEST_ID
-from api.misdirected import OPERATION, not_here, nothing_here
+from api.http.app_keys import REQUEST_ID
+from api.http.misdirected import OPERATION, not_here, nothing_here
 from api.routing import ROWS
-from ingest.outcome import DEFAULT_ISSUE, STATUS, issue_of_status, issues_of, render
-from ingest.replies import fhir_json
+from ingest.http.outcome import DEFAULT_ISSUE, STATUS, issue_of_status, issues_of, render
+from ingest.http.replies import fhir_json
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
-from api.keys import METRICS, REQUEST_ID
-from api.logs import log_fields
+from api.http.app_keys import METRICS, REQUEST_ID
 from api.middleware.request_id import take_request_id
 from api.routing import ROWS
-from ingest.body import let_go
-from ingest.keys import PRINCIPAL, TENANT
+from api.server.logs import log_fields
+from ingest.http.app_keys import PRINCIPAL, TENANT
+from ingest.http.body import let_go
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

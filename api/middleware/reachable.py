@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from api.keys import SETTINGS, STORES
+from api.http.app_keys import SETTINGS, STORES
 from api.routing import ROWS, Group
-from store.mongo.guard import within
+from store.mongo.driver.guard import within
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from api.keys import REQUEST_ID
+from api.http.app_keys import REQUEST_ID
 from ingest.unique import unique_id
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from ingest.outcome import outcome
+from ingest.http.outcome import outcome
 from ingest.unique import unique_id
 
 if TYPE_CHECKING:

@@ -8,18 +8,18 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from api.auth.scopes import ADMIN
-from api.fhir_json import refuse_unknown_format
-from api.keys import PAGE_SECRET, POLICIES, SETTINGS
+from api.http.app_keys import PAGE_SECRET, POLICIES, SETTINGS
+from api.http.fhir_json import refuse_unknown_format
 from api.search.answer import Asker, Search, ask, begin, bundle, resume
 from api.search.explanation import EXPLAIN, wish
 from api.search.page_token import follow, refuse_older
 from api.search.preferences import wants_strict
 from api.search.raw import TEXT_MAX, pairs_of, pairs_of_form
 from api.search.subset import is_trimmed
-from ingest.answer_room import SMALL_BYTES, hold
-from ingest.body import body_of
-from ingest.keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
-from ingest.replies import fhir_json
+from ingest.http.answer_room import SMALL_BYTES, hold
+from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.body import body_of
+from ingest.http.replies import fhir_json
 from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime
 from store.fhir.issues import Issue

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ingest.preferences import handling
+from ingest.http.preferences import handling
 
 
 def wants_strict(prefer: str | None) -> bool:

@@ -11,8 +11,8 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.decode import decode
-from ingest.stamp import dump
+from ingest.pipeline.decode import decode
+from ingest.pipeline.stamp import dump
 from store.search.criteria import Summary
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingest.decode import glance
+from ingest.pipeline.decode import glance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.bundle_references import BundleReferences, redirected, references_in
 from ingest.identity.decisions import Candidate, Choice, Finding
 from ingest.identity.facts import Facts, contained_patient, facts_of, patient_of, specimen_names
 from ingest.identity.likeness import alike_in_code, apart_in_specimen, apart_in_time, shared
@@ -29,7 +28,8 @@ from ingest.identity.parts import (
 )
 from ingest.identity.patients import choose_patient
 from ingest.identity.reports import Incoming, choose_reports
-from ingest.stamp import dump
+from ingest.pipeline.bundle_references import BundleReferences, redirected, references_in
+from ingest.pipeline.stamp import dump
 from store.fhir.references import RELATIVE
 from store.resources import ResourceKey
 from store.search.escapes import escape

@@ -12,15 +12,16 @@ from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest import delivery, push
-from ingest.bundle_references import redirected
-from ingest.bundles import entries_of, relative
-from ingest.decode import decode
 from ingest.handlers import answer_bundle
 from ingest.ids import stable_id
 from ingest.load.histories import read_history
 from ingest.load.results import AGAIN, Refusal, Result, Tally, in_order, refusal, shown
-from ingest.stamp import dump
+from ingest.messages import delivery
+from ingest.pipeline.bundle_entries import entries_of, relative
+from ingest.pipeline.bundle_references import redirected
+from ingest.pipeline.decode import decode
+from ingest.pipeline.stamp import dump
+from ingest.writes import push
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import ID
@@ -29,10 +30,10 @@ from store.resources import ResourceKey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.bundles import BundleEntry
     from ingest.load.files import Place
     from ingest.load.histories import Version
-    from ingest.push import Pusher
+    from ingest.pipeline.bundle_entries import BundleEntry
+    from ingest.writes.push import Pusher
     from store.fhir.datatypes import Json, JsonObject
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.source_time import source_time
+from ingest.pipeline.source_time import source_time
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE, parse
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
 
-    from ingest.bundles import BundleEntry
+    from ingest.pipeline.bundle_entries import BundleEntry
     from store.fhir.datatypes import JsonObject
     from store.resources import SourceTime
 

@@ -11,10 +11,10 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ingest.load.bodies import pushed
-from ingest.load.claims import Claims, claims, differ
 from ingest.load.files import pieces
 from ingest.load.rehearsal import rehearsed
 from ingest.load.results import AGAIN, Refusal, Result, refusal, settled
+from ingest.load.write_sets import Claims, claims, differ
 from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ingest.load.files import Bounds, Piece, Source
     from ingest.load.journal import Journal
-    from ingest.push import Pusher
+    from ingest.writes.push import Pusher
 
 PAUSE_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 600.0

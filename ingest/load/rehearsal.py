@@ -5,20 +5,20 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ingest.bundles import entries_of
-from ingest.decode import decode
 from ingest.load.bodies import is_remark, way_of
 from ingest.load.results import Refusal, Result, refusal
-from ingest.messages import TYPES as DELIVERED
-from ingest.messages import read_message
-from ingest.prepare import prepare
+from ingest.messages.message import TYPES as DELIVERED
+from ingest.messages.message import read_message
+from ingest.pipeline.bundle_entries import entries_of
+from ingest.pipeline.decode import decode
+from ingest.pipeline.prepare import prepare
 from store.errors import ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ingest.load.files import Place
-    from ingest.push import Pusher
+    from ingest.writes.push import Pusher
     from store.fhir.datatypes import JsonObject
 
 

@@ -10,17 +10,17 @@ from pymongo.read_concern import ReadConcern
 from store.access import Grant, VerificationToken
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.mongo.guard import guarded
+from store.mongo.driver.guard import guarded
+from store.mongo.driver.secrets import shared_secret
 from store.mongo.indexes import SECRETS, TENANTS, TOKENS, VERIFICATIONS
-from store.mongo.resources import DURABLE
-from store.mongo.secrets import shared_secret
+from store.mongo.resources.resources import DURABLE
 from store.tenancy import Handling, SearchScope, Tenant, TenantSettings, parse_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from store.metrics import StoreMetrics
-    from store.mongo.client import Collection, Database
+    from store.mongo.driver.client import Collection, Database
     from store.settings import StoreSettings
 
 _LEAVING: Final = {"closed_at": {"$ne": None}, "emptied_at": None}

@@ -21,8 +21,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Any, Final
 
-from store.attachments import references_to_files
 from store.fhir.instants import ABSENT, Interval, from_datetime, to_datetime
+from store.files import references_to_files
 from store.resources import Gone, ResourceKey, Stored
 from store.retention.needs import needs_of
 from store.retention.policy import NEVER, UNLIMITED, Ends, ends

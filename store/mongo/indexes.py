@@ -12,7 +12,7 @@ from store.retention.policy import NEVER
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from store.mongo.client import Database
+    from store.mongo.driver.client import Database
 
 RESOURCES: Final = "resources"
 HISTORY: Final = "history"

@@ -10,34 +10,34 @@ from typing import TYPE_CHECKING, Final, cast
 import pymongo
 
 from store.mongo.access import MongoAccess
-from store.mongo.attachments import MongoAttachments
-from store.mongo.audit import MongoAudit
-from store.mongo.client import connect
-from store.mongo.dead_letters import MongoDeadLetters
-from store.mongo.erasing import MongoErasing
-from store.mongo.erasure_run import Tools
-from store.mongo.erasures import Erasures
-from store.mongo.fitness import PING_SECONDS, Fitness, has_secondary
-from store.mongo.guard import guarded
-from store.mongo.holds import MongoHolds
+from store.mongo.driver.circuit_breaker import WATCH_SECONDS, Pulse, refusal
+from store.mongo.driver.client import connect
+from store.mongo.driver.fitness import PING_SECONDS, Fitness, has_secondary
+from store.mongo.driver.guard import guarded
+from store.mongo.erasure.audit import MongoAudit
+from store.mongo.erasure.batches import Tools
+from store.mongo.erasure.erase import MongoErasing
+from store.mongo.erasure.erased_names import Erasures
+from store.mongo.erasure.offboarding import MongoOffboarding
+from store.mongo.files import MongoAttachments
 from store.mongo.indexes import ensure_indexes
-from store.mongo.lease import Leases
-from store.mongo.offboarding import MongoOffboarding
-from store.mongo.policies import Policies
-from store.mongo.pulse import WATCH_SECONDS, Pulse, refusal
-from store.mongo.resources import MongoResources
-from store.mongo.runs import Runs
-from store.mongo.settling import Settling
-from store.mongo.sweeping import Sweeping
+from store.mongo.letters.dead_letters import MongoDeadLetters
+from store.mongo.resources.resources import MongoResources
+from store.mongo.retention.holds import MongoHolds
+from store.mongo.retention.lease import Leases
+from store.mongo.retention.policies import Policies
+from store.mongo.retention.policy_rollout import Settling
+from store.mongo.retention.runs import Runs
+from store.mongo.retention.sweeping import Sweeping
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 
     from store.access import AccessStore
-    from store.attachments import AttachmentStore
     from store.dead_letters import DeadLetters
+    from store.files import AttachmentStore
     from store.metrics import StoreMetrics
-    from store.mongo.client import Database
+    from store.mongo.driver.client import Database
     from store.resources import ResourceStore
     from store.retention.audit import Audit
     from store.retention.erasure import Erasing, Offboarding

@@ -10,9 +10,9 @@ from urllib.parse import unquote_plus
 import orjson
 
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
+from store.retention.erased_names import KEY, PATIENT, Name, identifiers_in, names_in, patients_of, references
 from store.retention.subjects import identifier as spelled
 from store.retention.subjects import value_of
-from store.retention.tombstones import KEY, PATIENT, Name, identifiers_in, names_in, patients_of, references
 from store.search.bundled import people
 from store.search.index import index
 from store.search.parameters import TYPES

@@ -1,7 +1,8 @@
-"""Holds: what must not be deleted, whatever a policy or an erasure says. `store.mongo.holds` keeps them.
+"""Holds: what must not be deleted, whatever a policy or an erasure says.
 
-A hold marks no document: whoever is about to delete asks which of a batch are held. So a hold covers what
-is stored when it is placed and what comes later, and nothing is left behind when it ends.
+`store.mongo.retention.holds` keeps them. A hold marks no document: whoever is about to delete asks which of
+a batch are held. So a hold covers what is stored when it is placed and what comes later, and nothing is
+left behind when it ends.
 """
 
 from __future__ import annotations

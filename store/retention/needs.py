@@ -10,9 +10,9 @@ import re
 from functools import cache
 from typing import TYPE_CHECKING, Any, Final
 
-from store.attachments import FILE_ID
 from store.fhir.references import RELATIVE
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
+from store.files import FILE_ID
 from store.search.parameters import TYPES, SearchType
 
 if TYPE_CHECKING:

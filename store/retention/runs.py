@@ -1,6 +1,7 @@
 """Runs: pieces of work that delete in batches, under a lease, and leave one receipt each. Values only.
 
-`store.mongo.runs` keeps them. A crash leaves a run open; whoever has the lease next goes on with it.
+`store.mongo.retention.runs` keeps them. A crash leaves a run open; whoever has the lease next goes on with
+it.
 """
 
 from __future__ import annotations

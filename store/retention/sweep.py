@@ -1,7 +1,7 @@
 """The sweep: what has expired is deleted, stage by stage and tenant by tenant, in bounded batches.
 
-Pure orchestration over `Stage`s and a run; `store.mongo.sweeping` has the stages. The plan walks the same
-way and only counts, so a plan and the run after it say the same.
+Pure orchestration over `Stage`s and a run; `store.mongo.retention.sweeping` has the stages. The plan walks
+the same way and only counts, so a plan and the run after it say the same.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ class Stage(Protocol):
 
 
 class Ledger(Protocol):
-    """A run under its lease: `store.mongo.sweeping` ties the two together."""
+    """A run under its lease: `store.mongo.retention.sweeping` ties the two together."""
 
     async def begin(self, kind: Kind, *, tenant: str) -> Run:
         """A new run, or the one that was broken off."""

@@ -4,7 +4,7 @@ A client may ask only where its token lets it search: `patient.family=Smith` wou
 to whoever may search reports alone. An identifier with its value, or an id, gives nothing away, for whoever
 asks for it knows it already: so `patient.identifier=system|value` needs no scope on Patient.
 
-`refusals` is asked by searches (`api.search`) and by conditions of writes (`ingest.criteria`).
+`refusals` is asked by searches (`api.search`) and by conditions of writes (`ingest.writes.criteria`).
 """
 
 from __future__ import annotations

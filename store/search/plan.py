@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from store.search.conditions import any_of, condition
 from store.search.criteria import flat, steps
-from store.search.drivers import driver_of
 from store.search.index import key
 from store.search.joins import IDENTIFIER, IDENTIFIERS, Join, join, joinable, places, spellings_of
+from store.search.leading_clause import driver_of
 from store.search.shapes import shape
 from store.search.sorting import order_of
 from store.search.strings import LAST
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.search.criteria import Chain, Clause, Filter, Position, Resolved, SearchQuery
-    from store.search.drivers import Driver
+    from store.search.leading_clause import Driver
     from store.search.sorting import Expression
 
 

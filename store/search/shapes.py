@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from store.search.criteria import Clause, SearchQuery
-    from store.search.drivers import Driver
+    from store.search.leading_clause import Driver
 
 _KIND: Final[Mapping[type, Callable[..., str]]] = {
     Tokens: lambda c: f"{c.parameter.name}{':not' if c.negated else ''}={_some(len(c.spellings))}",

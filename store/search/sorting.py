@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.search.criteria import Dates, flat
-from store.search.drivers import keyable
+from store.search.leading_clause import keyable
 from store.search.parameters import WHEN, Parameter, SearchType
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from aiohttp import web
 
 from api.routing import BASE, ID, TYPE, Group, Role, Route
 from api.settings import Settings
-from ingest.replies import fhir_json
+from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
 
 JSON = {"Content-Type": "application/fhir+json"}

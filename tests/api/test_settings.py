@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from api.commands.settings import describe_settings
 from api.settings import Settings, load_settings, variable
 from api.settings_groups import grouped
-from api.settings_list import describe_settings
 from store.errors import StartupError
 
 if TYPE_CHECKING:

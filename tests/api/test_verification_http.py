@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from api.keys import REGISTRY
-from api.verification_command import put_token, remove_tokens, state_rows
+from api.commands.verification import put_token, remove_tokens, state_rows
+from api.http.app_keys import REGISTRY
 from store.errors import StartupError
 from store.tenancy import Tenant
 from tests.support.fhir import Json, batch, message, patient, report

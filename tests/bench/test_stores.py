@@ -10,7 +10,7 @@ import pytest
 from pymongo import MongoClient
 
 from bench.stores import multiply, patients_of_site, renamed, site_name
-from ingest.prepare import prepare
+from ingest.pipeline.prepare import prepare
 from store.mongo.documents import to_document
 from store.mongo.indexes import INDEXES, RESOURCES
 from tests.support.service import START

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from api import cli
+from api.cli import main as cli
 from tests.support.service import DATABASE
 
 if TYPE_CHECKING:

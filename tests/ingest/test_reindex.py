@@ -17,8 +17,8 @@ from tests.support.store import BASE, LAB, OTHER, found, mongo_store, put, store
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from store.mongo.client import Database
-    from store.mongo.resources import MongoResources
+    from store.mongo.driver.client import Database
+    from store.mongo.resources.resources import MongoResources
 
 SEARCHES = (
     ("DiagnosticReport", "patient=p1&date=ge2026", ["r2", "r1"]),

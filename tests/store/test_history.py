@@ -16,8 +16,8 @@ from tests.support.service import Clock
 from tests.support.store import LAB, NOW, OTHER, REPORT, content, mongo_store, put, put_one
 
 if TYPE_CHECKING:
-    from store.mongo.client import Database
-    from store.mongo.resources import MongoResources
+    from store.mongo.driver.client import Database
+    from store.mongo.resources.resources import MongoResources
     from store.resources import HistoryPage
 
 MINUTE = timedelta(minutes=1)

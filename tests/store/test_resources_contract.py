@@ -51,8 +51,8 @@ from tests.support.store import (
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from store.mongo.client import Client, Database
-    from store.mongo.resources import MongoResources
+    from store.mongo.driver.client import Client, Database
+    from store.mongo.resources.resources import MongoResources
 
 
 @pytest.fixture

@@ -17,9 +17,9 @@ from uuid import uuid4
 
 import pytest
 
-from store.mongo.holds import MongoHolds
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.mongo.sweeping import Sweeping
+from store.mongo.retention.holds import MongoHolds
+from store.mongo.retention.sweeping import Sweeping
 from store.resources import Gone, HistoryQuery, ResourceKey, Stored
 from store.retention.holds import Hold, HoldKind
 from store.retention.policy import CountedFrom, Policy, Rule
@@ -43,7 +43,7 @@ from tests.support.sweeping import retention_metrics
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from store.mongo.client import Database
+    from store.mongo.driver.client import Database
     from store.retention.receipts import Receipt
 
 ROUNDS: Final = int(os.environ.get("RETENTION_ROUNDS", "4"))

@@ -6,15 +6,15 @@ from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import pytest
 
-from ingest import conditional
+from ingest.writes import conditional
 from store.errors import Category, ServiceError
-from store.mongo.ties import Ties, Touched
+from store.mongo.retention.dependents import Ties, Touched
 from store.resources import ResourceKey
 from store.retention.sweep import HoldPlaced, Pace, Sweep
 from store.retrying import PAUSE_SECONDS, PAUSE_SECONDS_MAX, pause_before, pause_behind
 
 if TYPE_CHECKING:
-    from store.mongo.client import Database
+    from store.mongo.driver.client import Database
 
 
 def test_pauses_grow_to_a_bound() -> None:
@@ -52,8 +52,8 @@ async def test_conditional_writes_end_when_somebody_is_always_faster(monkeypatch
     monkeypatch.setattr(conditional, "_patch_found", lost)
     monkeypatch.setattr(conditional, "check_tests", lambda *_: None)
     monkeypatch.setattr(conditional, "current", lambda *_: object())
-    monkeypatch.setattr("ingest.conditional.criteria.read", lambda *_, **__: object())
-    monkeypatch.setattr("ingest.conditional.criteria.one_match", found)
+    monkeypatch.setattr("ingest.writes.conditional.criteria.read", lambda *_, **__: object())
+    monkeypatch.setattr("ingest.writes.conditional.criteria.one_match", found)
 
     class To:
         tenant = caller = None
@@ -97,8 +97,8 @@ async def test_ties_end_when_others_change_them_all_the_while(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     paused: list[float] = []
-    monkeypatch.setattr("store.mongo.ties.sleep", paused.append)
-    monkeypatch.setattr("store.mongo.ties._ATTEMPTS_MAX", 3)
+    monkeypatch.setattr("store.mongo.retention.dependents.sleep", paused.append)
+    monkeypatch.setattr("store.mongo.retention.dependents._ATTEMPTS_MAX", 3)
     monkeypatch.setattr(Ties, "_moved", lambda *_: False)
     ties = Ties(database, durable=database.write_concern)
     with pytest.raises(ServiceError):

@@ -31,8 +31,8 @@ from tests.support.store import content, ids, mongo_store, put
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
-    from store.mongo.client import Database
-    from store.mongo.resources import MongoResources
+    from store.mongo.driver.client import Database
+    from store.mongo.resources.resources import MongoResources
     from store.resources import Page
     from store.search.criteria import Position, SearchQuery
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import pytest
 
-from api import cli
+from api.cli import main as cli
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -11,13 +11,13 @@ from aiohttp.test_utils import TestClient
 
 from api.app import create_app
 from api.auth.tokens import new_grant, new_token
-from api.connections import Limits
-from api.fhir_json import FHIR_BODIES, FORM_BODIES
+from api.http.fhir_json import FHIR_BODIES, FORM_BODIES
 from api.routing import BASE, ID, TYPE, Group, Route
+from api.server.connections import Limits
 from api.settings import Settings
-from ingest.body import body_of
-from ingest.keys import PRINCIPAL
-from ingest.replies import fhir_json
+from ingest.http.app_keys import PRINCIPAL
+from ingest.http.body import body_of
+from ingest.http.replies import fhir_json
 from store.mongo.stores import Stores
 from store.tenancy import Tenant, TenantSettings
 from tests.support.access import MemoryAccess
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
-    from store.attachments import AttachmentStore
     from store.dead_letters import DeadLetters
+    from store.files import AttachmentStore
     from store.metrics import StoreMetrics
     from store.resources import ResourceStore
     from store.retention.policy import PolicyStore

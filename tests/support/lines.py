@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from typing_extensions import override
 
-from api.logs import render_record
+from api.server.logs import render_record
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

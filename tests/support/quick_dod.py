@@ -48,7 +48,7 @@ def _run(connection: socket.socket) -> None:
     sys.argv = ["dod", *words]
     code = 1
     try:
-        sys.modules["api.cli"].main()
+        sys.modules["api.cli.main"].main()
     except SystemExit as ended:
         code = int(ended.code or 0)
     except BaseException:  # noqa: BLE001 -- as the interpreter does at the end of a program

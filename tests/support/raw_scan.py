@@ -19,7 +19,7 @@ from store.mongo.indexes import CHUNKS, DEAD_LETTER_BODIES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from store.mongo.client import Database
+    from store.mongo.driver.client import Database
 
 BASE64 = re.compile(rb"[A-Za-z0-9+/]{12,}={0,2}")
 ESCAPE = re.compile(rb"\\u([0-9a-fA-F]{4})")

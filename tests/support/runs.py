@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from store.mongo.lease import Leases
-from store.mongo.runs import Runs
+from store.mongo.retention.lease import Leases
+from store.mongo.retention.runs import Runs
 from tests.support.store import metrics
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from store.mongo.client import Database
-    from store.mongo.lease import Lease
+    from store.mongo.driver.client import Database
+    from store.mongo.retention.lease import Lease
 
 LEASE_SECONDS = 60
 

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Any
 from aiohttp.test_utils import TestServer
 from typing_extensions import override
 
-from api.runner import FhirRunner
+from api.server.runner import FhirRunner
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from api.connections import Limits
+    from api.server.connections import Limits
 
 
 class Server(TestServer):

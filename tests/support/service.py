@@ -16,10 +16,10 @@ from yarl import URL
 
 from api.app import create_app
 from api.auth.tokens import new_grant, new_token
-from api.keys import ACCESS, POLICIES, READINESS
+from api.http.app_keys import ACCESS, POLICIES, READINESS
 from api.routes import routes
 from api.settings import Settings
-from ingest.keys import RESOURCES
+from ingest.http.app_keys import RESOURCES
 from store.mongo.stores import opened
 from store.tenancy import SearchScope, Tenant, TenantSettings
 from tests.support.server import Server
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from multidict import CIMultiDictProxy
 
-    from api.connections import Limits
+    from api.server.connections import Limits
     from store.access import AccessStore
     from store.resources import ResourceStore
     from store.retention.policy import Policy

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any
 import orjson
 from prometheus_client import CollectorRegistry
 
-from ingest.prepare import prepare
+from ingest.pipeline.prepare import prepare
 from store.fhir.instants import from_datetime
 from store.metrics import StoreMetrics
-from store.mongo.policies import Policies
-from store.mongo.resources import MongoResources
-from store.mongo.settling import Settling
+from store.mongo.resources.resources import MongoResources
+from store.mongo.retention.policies import Policies
+from store.mongo.retention.policy_rollout import Settling
 from store.resources import Outcome, ResourceKey, Stored
 from store.search.criteria import Total
 from store.search.parse import Context, Limits, parse
@@ -24,7 +24,7 @@ from store.tenancy import Tenant
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.mongo.client import Database
+    from store.mongo.driver.client import Database
     from store.resources import Entry, Page, Prepared, PutResult, ResourceStore
     from store.retention.policy import Policy
     from store.search.criteria import Position, SearchQuery

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
-from store.mongo.sweeping import Sweeping
+from store.mongo.retention.sweeping import Sweeping
 from store.retention.holds import NoHolds
 from store.retention.metrics import RetentionMetrics
 from store.settings import StoreSettings
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from store.mongo.client import Database
+    from store.mongo.driver.client import Database
     from store.retention.holds import Holds
     from store.retention.receipts import Receipt
     from store.tenancy import Tenant

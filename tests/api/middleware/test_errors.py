@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from ingest.outcome import DEFAULT_ISSUE, STATUS
+from ingest.http.outcome import DEFAULT_ISSUE, STATUS
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving

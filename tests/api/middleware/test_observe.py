@@ -8,7 +8,7 @@ import pytest
 from aiohttp import web
 from prometheus_client import generate_latest
 
-from api.keys import METRICS, REGISTRY
+from api.http.app_keys import METRICS, REGISTRY
 from store.errors import Category, ServiceError
 from tests.support.edge import LAB_BASE, EdgeClient, bearer, edge_routes, memory_access, serving
 from tests.support.lines import logged

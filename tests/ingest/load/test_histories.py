@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 
-from ingest.bundles import entries_of
 from ingest.load.histories import Unread, Version, read_history
+from ingest.pipeline.bundle_entries import entries_of
 from store.resources import ResourceKey
 from tests.support.fhir import Json, patient, report
 

@@ -16,8 +16,8 @@ from ingest.load.bodies import Operator
 from ingest.load.files import Bounds, sources
 from ingest.load.load import Load, rest
 from ingest.metrics import IngestMetrics
-from ingest.push import Pusher
 from ingest.settings import IngestSettings
+from ingest.writes.push import Pusher
 from store.errors import Category, ServiceError, StartupError
 from store.resources import ResourceKey, Stored
 from store.search.parse import Limits
@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from ingest.load.files import Piece
     from ingest.load.results import Result
-    from store.mongo.client import Database
-    from store.mongo.resources import MongoResources
+    from store.mongo.driver.client import Database
+    from store.mongo.resources.resources import MongoResources
     from store.resources import Prepared, PutResult
     from store.tenancy import Tenant
 

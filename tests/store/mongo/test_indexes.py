@@ -16,8 +16,8 @@ from tests.support.store import LAB, OTHER, asked, found, mongo_store, put
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
-    from store.mongo.client import Client, Database
-    from store.mongo.resources import MongoResources
+    from store.mongo.driver.client import Client, Database
+    from store.mongo.resources.resources import MongoResources
     from store.search.plan import Explanation
 
 PATIENTS = 20

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingest.prepare import prepare
+from ingest.pipeline.prepare import prepare
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS, RESOURCE_TYPES
 from store.retention.needs import ORDER, needs_of, rank
 

@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.search import drivers
+from store.search import leading_clause as drivers
 from store.search.criteria import AnyOf, Chain, Clause, Position, SearchQuery
-from store.search.drivers import DRIVING_KEYS_MAX, drives
+from store.search.leading_clause import DRIVING_KEYS_MAX, drives
 from store.search.parse import parse
 from store.search.plan import FindPlan, plan
 from tests.support.filters import Document, find, matches

@@ -16,7 +16,7 @@ from tests.support.reports import query_of
 from tests.support.store import LAB, asked, found, ids, mongo_store, put
 
 if TYPE_CHECKING:
-    from store.mongo.client import Database
+    from store.mongo.driver.client import Database
 
 DR = "DiagnosticReport"
 

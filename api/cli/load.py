@@ -1,0 +1,72 @@
+"""`dod load`: the push of files."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from api.cli.options import TENANT_HELP, Config, DataDir, MongodbUri, tenant_of, with_stores
+
+if TYPE_CHECKING:
+    from store.mongo.stores import Stores
+
+
+class LoadMode(StrEnum):
+    """How `dod load` gets on with others."""
+
+    NORMAL = "normal"
+    BACKFILL = "backfill"
+
+
+def load(
+    paths: Annotated[
+        list[Path],
+        typer.Argument(metavar="PATH...", exists=True, help="Files or folders: JSON, NDJSON, .gz, .zip."),
+    ],
+    tenant: Annotated[str, typer.Option(metavar="ORG/ENV", help=TENANT_HELP)],
+    concurrency: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Bodies under way at once [64; backfill 8].")
+    ] = None,
+    mode: Annotated[LoadMode, typer.Option(help="`backfill` steps aside for live pushes.")] = LoadMode.NORMAL,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be refused.")] = False,
+    fresh: Annotated[
+        bool, typer.Option("--fresh", help="Load again what the journal says is stored.")
+    ] = False,
+    journal: Annotated[
+        Path | None, typer.Option(help="What is stored so far [load.journal in DATA_DIR].")
+    ] = None,
+    report: Annotated[Path | None, typer.Option(help="Write each refusal here, as JSON lines.")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Public base of the service.")] = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Push files, whether or not the service runs. Started again after a kill it goes on where it was."""
+    from api.commands.load import Request, load_files
+    from api.settings import load_settings
+
+    places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
+    settings = load_settings(**places, base_url=base_url)
+    request = Request(
+        paths,
+        tenant_of(tenant),
+        concurrency,
+        mode.value,
+        dry_run=dry_run,
+        fresh=fresh,
+        journal=journal,
+        report=report,
+        origin=settings.base_url,
+    )
+
+    def warn(line: str) -> None:
+        typer.echo(line, err=True)
+
+    async def run(stores: Stores) -> int:
+        return await load_files(stores, settings, request, say=typer.echo, warn=warn)
+
+    if code := with_stores(run, **places):
+        raise typer.Exit(code)

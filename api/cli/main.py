@@ -1,0 +1,235 @@
+"""The `dod` command. Each command says what it needs, calls one thing and prints what came of it.
+
+Exit codes: 0 done, 1 refused with a sentence for each reason on stderr, 2 the command itself was misused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typing_extensions import override
+
+from api.cli.doctor import doctor
+from api.cli.export import export
+from api.cli.holds import hold_app
+from api.cli.letters import letters_app
+from api.cli.load import load
+from api.cli.options import (
+    Config,
+    DataDir,
+    MongodbUri,
+    tenant_of,
+    with_stores,
+)
+from api.cli.policies import policy_app
+from api.cli.purge import purge_app
+from api.cli.retention import retention_app
+from api.cli.search import search
+from api.cli.tenants import tenant_app
+from api.cli.tokens import token_app
+from store.errors import ServiceError, StartupError
+
+if TYPE_CHECKING:
+    from store.mongo.stores import Stores
+
+_ORDER: Final = (
+    *("demo", "serve", "tenant", "token", "load", "search", "export", "letters", "retention", "purge"),
+    *("reindex", "collect-files", "settings", "version"),
+)
+
+
+class InOrder(TyperGroup):
+    """The commands as somebody comes to need them."""
+
+    @override
+    def list_commands(self, ctx: Any) -> list[str]:
+        """Names in order; one that the order does not name comes last."""
+        names = super().list_commands(ctx)
+        return sorted(names, key=lambda name: _ORDER.index(name) if name in _ORDER else len(_ORDER))
+
+
+app = typer.Typer(
+    cls=InOrder,
+    epilog="Begin with `dod demo`. Options are settings too: `dod settings` lists them all.",
+    context_settings={"help_option_names": ["-h", "--help"]},
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # `[8080]` in a help text is a default, no markup.
+    add_completion=False,
+)
+app.add_typer(tenant_app, name="tenant")
+app.add_typer(token_app, name="token")
+retention_app.add_typer(policy_app)
+retention_app.add_typer(hold_app, name="hold")
+app.add_typer(letters_app, name="letters")
+app.add_typer(retention_app, name="retention")
+app.add_typer(purge_app, name="purge")
+app.command()(doctor)
+app.command()(search)
+app.command()(load)
+app.command()(export)
+
+Port = Annotated[int | None, typer.Option(help="Port of the FHIR endpoint [8080]; 0 takes a free one.")]
+AdminPort = Annotated[int | None, typer.Option(help="Port of /livez, /readyz, /metrics [9090].")]
+Host = Annotated[str | None, typer.Option(help="Address to listen on [127.0.0.1].")]
+REINDEX_BATCH: Final = 500
+"""Resources looked at in one step of `dod reindex`: one deadline of the store, about 32 MB in memory."""
+
+
+def main() -> NoReturn:
+    """Run the command line."""
+    try:
+        app()
+    except StartupError as error:
+        _end(str(error))
+    except ServiceError as error:
+        _end("\n".join(issue.text for issue in error.issues) or f"The store failed: {error.category}.")
+    sys.exit(0)
+
+
+@app.command()
+def serve(
+    host: Host = None,
+    port: Port = None,
+    admin_host: Annotated[str | None, typer.Option(help="Address of the admin endpoint.")] = None,
+    admin_port: AdminPort = None,
+    role: Annotated[str | None, typer.Option(help="all, query, ingest or jobs [all].")] = None,
+    base_url: Annotated[str | None, typer.Option(help="Public base for links.")] = None,
+    mongod: Annotated[Path | None, typer.Option(help="The mongod binary to embed.")] = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Run the service until SIGTERM or Ctrl-C."""
+    from api.server.serve import serve as run_service
+    from api.settings import load_settings
+
+    settings = load_settings(
+        host=host,
+        port=port,
+        admin_host=admin_host,
+        admin_port=admin_port,
+        role=role,
+        base_url=base_url,
+        mongod=mongod,
+        data_dir=data_dir,
+        mongodb_uri=mongodb_uri,
+        config=config,
+    )
+    asyncio.run(run_service(settings))
+
+
+@app.command("reindex")
+def reindex(
+    tenant: Annotated[str | None, typer.Option(metavar="ORG/ENV", help="Of this tenant only.")] = None,
+    batch: Annotated[
+        int, typer.Option(min=1, max=10_000, help="Resources looked at in one step.")
+    ] = REINDEX_BATCH,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    base_url: Annotated[
+        str | None, typer.Option(help="Public base under which the service was pushed to.")
+    ] = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Index anew what an older release indexed. Safe to repeat, and while the service runs."""
+    from api.commands.reindex import reindex_tenants
+    from api.settings import load_settings
+
+    places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
+    origin = load_settings(**places, base_url=base_url).base_url
+    only = None if tenant is None else tenant_of(tenant)
+
+    def warn(line: str) -> None:
+        typer.echo(line, err=True)
+
+    async def run(stores: Stores) -> int:
+        return await reindex_tenants(
+            stores, tenant=only, origin=origin, batch=batch, dry_run=dry_run, say=typer.echo, warn=warn
+        )
+
+    if with_stores(run, **places):
+        raise typer.Exit(1)
+
+
+@app.command("collect-files")
+def collect_files(
+    tenant: Annotated[str | None, typer.Option(metavar="ORG/ENV", help="Of this tenant only.")] = None,
+    data_dir: DataDir = None,
+    mongodb_uri: MongodbUri = None,
+    config: Config = None,
+) -> None:
+    """Delete files that no version of a resource refers to. Safe to repeat, and while the service runs."""
+    from api.app import utc_now
+    from api.commands.collect_files import collect_files as run_collect
+
+    only = None if tenant is None else tenant_of(tenant)
+
+    async def run(stores: Stores) -> None:
+        await run_collect(stores, tenant=only, now=utc_now(), say=typer.echo)
+
+    with_stores(run, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
+
+
+@app.command("settings")
+def show_settings(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Config = None) -> None:
+    """Show every setting: its value, where that comes from, its default and what it is for."""
+    from api.commands.settings import describe_settings
+
+    typer.echo(describe_settings(data_dir=data_dir, mongodb_uri=mongodb_uri, config=config))
+
+
+@app.command()
+def demo(
+    port: Port = None,
+    admin_port: AdminPort = None,
+    data_dir: DataDir = None,
+    once: Annotated[bool, typer.Option("--once", help="End after printing, for scripts.")] = False,
+) -> None:
+    """Show the main job: start, push sample reports, search them, keep serving."""
+    from api.demo.run import demo as run_demo
+    from api.settings import load_settings
+
+    settings = load_settings(port=port, admin_port=admin_port, data_dir=data_dir)
+    asyncio.run(run_demo(settings, once=once))
+
+
+@app.command()
+def version() -> None:
+    """Print the version."""
+    from api.version import VERSION
+
+    typer.echo(VERSION)
+
+
+def _version_alone(asked: bool) -> None:
+    if asked:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool,
+        typer.Option("--version", "-V", callback=_version_alone, is_eager=True, help="Print the version."),
+    ] = False,
+) -> None:
+    """Data on demand: accepts pushed FHIR DiagnosticReports, answers searches for them."""
+
+
+@app.command("help", hidden=True)
+def show_help(context: typer.Context) -> None:
+    """Show the help of `dod`."""
+    typer.echo(context.find_root().get_help())
+
+
+def _end(sentence: str) -> NoReturn:
+    typer.echo(sentence, err=True)
+    sys.exit(1)

@@ -1,0 +1,66 @@
+"""What the commands of several modules share: options, and how a command gets at the database."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, TypeVar
+
+import typer
+
+from store.errors import StartupError
+from store.tenancy import Tenant, parse_tenant
+
+if TYPE_CHECKING:
+    from store.access import AccessStore
+    from store.mongo.stores import Stores
+
+T = TypeVar("T")
+Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.", show_default=False)]
+DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data of the embedded MongoDB [.dod].")]
+MongodbUri = Annotated[
+    str | None, typer.Option("--mongodb-uri", help="A replica set, instead of the embedded MongoDB.")
+]
+TENANT_HELP: Final = "ENV is Development, Staging or Production."
+
+
+def with_stores(work: Callable[[Stores], Awaitable[T]], **places: Path | str | None) -> T:
+    """The result of the work on all stores."""
+    from api.server.database import command_stores
+    from api.settings import load_settings
+
+    async def run() -> T:
+        async with command_stores(load_settings(**places)) as stores:
+            return await work(stores)
+
+    return asyncio.run(run())
+
+
+def with_access(work: Callable[[AccessStore], Awaitable[T]], **places: Path | str | None) -> T:
+    """The result of the work on the access store, whether or not `dod serve` runs."""
+    return with_stores(lambda stores: work(stores.access), **places)
+
+
+def tenant_of(name: str) -> Tenant:
+    """The tenant `ORG/ENV` of an argument."""
+    try:
+        return parse_tenant(name)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="ORG/ENV") from None
+
+
+def print_table(rows: list[tuple[str, ...]]) -> None:
+    """Rows with their head, aligned."""
+    from api.commands.access import columns
+
+    typer.echo(columns(rows))
+
+
+def read_file(file: Path) -> bytes:
+    """The bytes of a file, or of stdin for `-`."""
+    try:
+        return sys.stdin.buffer.read() if str(file) == "-" else file.read_bytes()
+    except OSError as error:
+        raise StartupError(f"The file {file} cannot be read: {error.strerror}.") from None

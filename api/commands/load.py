@@ -1,0 +1,166 @@
+"""The work of `dod load`, without the command line around it: progress on stderr, a table at the end."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from contextlib import ExitStack, closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Final, Literal
+
+from prometheus_client import CollectorRegistry
+
+from api.app import limits_of, utc_now
+from api.commands.access import columns, existing_tenant
+from api.commands.load_progress import Progress
+from api.commands.load_summary import Summary
+from api.commands.stopping import SIGNALLED, StopSignals
+from ingest.http.app_keys import base_under
+from ingest.load.bodies import Operator
+from ingest.load.files import Bounds, sources
+from ingest.load.journal import Journal
+from ingest.load.load import Load
+from ingest.metrics import IngestMetrics
+from ingest.writes.push import Pusher
+from store.errors import StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from api.settings import Settings
+    from ingest.load.files import Source
+    from store.mongo.stores import Stores
+    from store.tenancy import Tenant, TenantSettings
+
+Mode = Literal["normal", "backfill"]
+CONCURRENCY: Final[Mapping[Mode, int]] = {"normal": 64, "backfill": 8}
+"""Bodies under way at once."""
+BYTES_MAX: Final = 32_000_000
+"""Of bodies under way at once; one alone may be larger."""
+NICE: Final = 10
+"""How much processor time a backfill leaves to others."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the command line asks for."""
+
+    paths: Sequence[Path]
+    tenant: Tenant
+    concurrency: int | None = None
+    mode: Mode = "normal"
+    dry_run: bool = False
+    fresh: bool = False
+    journal: Path | None = None
+    report: Path | None = None
+    origin: str | None = None
+
+
+async def load_files(
+    stores: Stores,
+    settings: Settings,
+    request: Request,
+    *,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> int:
+    """Load everything, or until a signal; the exit code. `say` the summary, `warn` the rest."""
+    whose = await existing_tenant(stores.access, request.tenant)
+    tenant = whose.tenant
+    skipped: list[Path] = []
+    files = list(dict.fromkeys(sources(request.paths, skipped=skipped.append)))
+    to = await _pusher(stores, settings, request, whose)
+    with ExitStack() as stack:
+        journal = None
+        if not request.dry_run:
+            where = request.journal or settings.data_dir / "load.journal"
+            secret = await stores.access.secret("load journal")
+            journal = stack.enter_context(closing(Journal.opened(where, secret=secret)))
+        report = None if request.report is None else stack.enter_context(_opened(request.report))
+        stop = stack.enter_context(StopSignals(warn))
+        show = stack.enter_context(Progress(sum(one.size for one in files), warn))
+        summary = Summary(Counter(one.kind.value for one in files), show.update, report)
+        job = _job(settings, request, to, journal, summary, stop)
+        if journal is not None:
+            _note_earlier(journal, files, summary, str(tenant), fresh=request.fresh)
+        try:
+            done = await job.run(files)
+        finally:
+            show.close()
+            _tell(summary, request, len(skipped), say, warn)
+    if done or stop.received is None:
+        return int(summary.refused > 0)
+    goes_on = "" if request.dry_run else "; the same command goes on from here"
+    warn(f"Stopped by {stop.received.name} before the end{goes_on}.")
+    return SIGNALLED + stop.received
+
+
+async def _pusher(stores: Stores, settings: Settings, request: Request, whose: TenantSettings) -> Pusher:
+    return Pusher(
+        store=stores.resources,
+        attachments=stores.attachments,
+        tenant=whose.tenant,
+        caller=Operator(),
+        base=base_under(request.origin or "http://localhost", str(whose.tenant)),
+        secret=await stores.access.secret("identities"),
+        clock=utc_now,
+        settings=settings,
+        limits=limits_of(settings),
+        metrics=IngestMetrics(CollectorRegistry()),
+        strict=(whose.handling or settings.validation) == "strict",
+        stable_sources=whose.stable_sources,
+        audit=stores.privacy.audit,
+    )
+
+
+def _opened(path: Path) -> IO[str]:
+    try:
+        return path.open("w", encoding="utf-8")
+    except OSError as error:
+        raise StartupError(f"The report {path} cannot be written: {error.strerror}.") from None
+
+
+def _note_earlier(
+    journal: Journal, files: Sequence[Source], summary: Summary, tenant: str, *, fresh: bool
+) -> None:
+    """Take in what earlier runs stored of these files, or forget it."""
+    names = {journal.name(one, tenant): one for one in files}
+    if fresh:
+        journal.forget(names)
+    for name, one in names.items():
+        summary.before(one.kind, journal.before(name))
+
+
+def _job(  # noqa: PLR0913 (the parts of one story)
+    settings: Settings,
+    request: Request,
+    to: Pusher,
+    journal: Journal | None,
+    summary: Summary,
+    stop: StopSignals,
+) -> Load:
+    if request.mode == "backfill":
+        with suppress(OSError):  # Not everywhere allowed, and only a courtesy.
+            os.nice(NICE)
+    return Load(
+        to=to,
+        bounds=Bounds(settings.body_bytes_max, settings.load_expanded_bytes_max),
+        concurrency=request.concurrency or CONCURRENCY[request.mode],
+        bytes_max=BYTES_MAX,
+        journal=journal,
+        watcher=summary,
+        backfill=request.mode == "backfill",
+        dry_run=request.dry_run,
+        ours=None if request.origin else f"/fhir/R4/{to.tenant}/".encode(),
+        stop=stop.event,
+    )
+
+
+def _tell(
+    summary: Summary, request: Request, skipped: int, say: Callable[[str], None], warn: Callable[[str], None]
+) -> None:
+    for line in summary.refusal_lines():
+        warn(line)
+    say(columns(summary.rows()))
+    say(summary.sentence(skipped=skipped, dry_run=request.dry_run))

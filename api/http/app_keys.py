@@ -1,0 +1,51 @@
+"""What handlers take out of the application and the request: typed keys, no strings, no globals.
+
+`api.lifecycle` fills the application's keys, the middlewares fill the request's.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from api.auth.doorkeeper import Doorkeeper
+    from api.interactions.purge import Purges
+    from api.metrics import ApiMetrics
+    from api.server.health import Readiness
+    from api.settings import Settings
+    from ingest.metrics import RefusalMetrics
+    from store.access import AccessStore
+    from store.dead_letters import DeadLetters
+    from store.mongo.stores import Privacy, Stores
+    from store.retention.metrics import RetentionMetrics
+    from store.retention.policy import PolicyStore
+
+# The application's.
+SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings")
+REGISTRY: Final[web.AppKey[CollectorRegistry]] = web.AppKey("registry")
+"""All metrics of this application; one per application, so that two can live in one test run."""
+METRICS: Final[web.AppKey[ApiMetrics]] = web.AppKey("metrics")
+READINESS: Final[web.AppKey[Readiness]] = web.AppKey("readiness")
+ACCESS: Final[web.AppKey[AccessStore]] = web.AppKey("access")
+"""The port itself: for secrets and commands. Requests ask the doorkeeper, which remembers."""
+DOORKEEPER: Final[web.AppKey[Doorkeeper]] = web.AppKey("doorkeeper")
+DEAD_LETTERS: Final[web.AppKey[DeadLetters]] = web.AppKey("dead_letters")
+POLICIES: Final[web.AppKey[PolicyStore]] = web.AppKey("policies")
+RETENTION_METRICS: Final[web.AppKey[RetentionMetrics]] = web.AppKey("retention_metrics")
+STORES: Final[web.AppKey[Stores]] = web.AppKey("stores")
+"""All of them, for the jobs; handlers take their port."""
+REFUSAL_METRICS: Final[web.AppKey[RefusalMetrics]] = web.AppKey("refusal_metrics")
+PRIVACY: Final[web.AppKey[Privacy]] = web.AppKey("privacy")
+"""Holds, the record of what officers did, erasures."""
+PURGES: Final[web.AppKey[Purges]] = web.AppKey("purges")
+"""Erasures under way behind requests."""
+
+PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")
+"""Shared by all replicas: page links are sealed with it."""
+
+# The request's. Who asks and whose data are `ingest.http.app_keys`.
+REQUEST_ID: Final[web.RequestKey[str]] = web.RequestKey("request_id")

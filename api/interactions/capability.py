@@ -1,0 +1,190 @@
+"""`/metadata`, `/openapi.json`, `smart-configuration`: what is served, built from the tables that serve it.
+
+https://hl7.org/fhir/R4/capabilitystatement.html, https://hl7.org/fhir/smart-app-launch/conformance.html
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from hashlib import blake2b
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+from aiohttp import hdrs, web
+
+from api.http.app_keys import SETTINGS
+from api.http.fhir_json import PATCH_FORMATS
+from api.interactions import us_core
+from api.interactions.openapi import document
+from api.interactions.us_core import profiles_of
+from api.routing import ROLES, ROWS
+from api.version import VERSION
+from ingest.http.app_keys import base_of
+from ingest.http.replies import FHIR_JSON
+from ingest.pipeline.validate import UNKEPT
+from store.search.includes import references_of, reversible_of
+from store.search.parameters import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from store.search.parameters import Parameter, ResourceType
+
+RELEASED: Final = "2026-11-22"
+"""When what the statement says last changed."""
+_INTERACTIONS: Final = (
+    "read",
+    "vread",
+    "history-instance",
+    "history-type",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "search-type",
+)
+_KEEPING: Final = frozenset({"create", "update", "patch"})
+_SYSTEM: Final = ("batch", "transaction")
+_OPERATIONS: Final[Mapping[str, str]] = {
+    "process-message": "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message",
+}
+_NOTES: Final = (
+    "Every search names its patient (`patient`, `subject`, their `.identifier` chains or `:identifier`) or"
+    " `_id`, unless the tenant's search scope is `any`. Dates without a zone are UTC. `total` is exact"
+    " whenever it is there. Any reference parameter can be chained: `patient.identifier=system|value` also"
+    " matches the identifier inside the reference and in contained resources. Conditions of writes are"
+    " strict: a criterion that is not understood or has no value is refused. A conditional update whose"
+    " condition holds for nothing creates, under the body's id unless that is taken (409). A JSON Patch that"
+    " does not fit the resource is 409, `test` too. Histories take `_since`, `_at` and `_count`; that of a"
+    " type needs a scope to read, search and update it where searches must name a patient."
+)
+_DOCUMENTATION: Final[Mapping[str, str]] = {
+    "_lastUpdated": "When the current version was stored; identical content sent again is no change.",
+    "_id": "Case-sensitive.",
+}
+
+
+@lru_cache(maxsize=256)
+def statement(base: str) -> bytes:
+    """The CapabilityStatement of one tenant's base, as JSON bytes."""
+    return orjson.dumps(
+        {
+            "resourceType": "CapabilityStatement",
+            "status": "active",
+            "date": RELEASED,
+            "publisher": "Data on demand",
+            "kind": "instance",
+            "instantiates": [us_core.SERVER],
+            "software": {"name": "data on demand", "version": VERSION},
+            "implementation": {"description": "Diagnostic results, pushed and queried", "url": base},
+            "fhirVersion": "4.0.1",
+            "format": ["application/fhir+json", "json"],
+            "patchFormat": sorted(PATCH_FORMATS),
+            "rest": [_rest()],
+        }
+    )
+
+
+def _rest() -> dict[str, Any]:
+    return {
+        "mode": "server",
+        "documentation": _NOTES,
+        "security": {
+            "service": [
+                {
+                    "coding": [
+                        {
+                            "system": "http://terminology.hl7.org/CodeSystem/restful-security-service",
+                            "code": "SMART-on-FHIR",
+                        }
+                    ]
+                }
+            ],
+            "description": "Bearer tokens with SMART system scopes; see `.well-known/smart-configuration`.",
+        },
+        "resource": [_resource(row) for row in TYPES.values()],
+        "interaction": [{"code": code} for code in _SYSTEM],
+        "operation": [{"name": name, "definition": url} for name, url in _OPERATIONS.items()],
+    }
+
+
+def _resource(row: ResourceType) -> dict[str, Any]:
+    kept = row.name not in UNKEPT
+    profiles = profiles_of(row)
+    return {
+        "type": row.name,
+        **({"supportedProfile": profiles} if profiles else {}),
+        "interaction": [{"code": code} for code in _INTERACTIONS if kept or code not in _KEEPING],
+        "versioning": "versioned-update",
+        "readHistory": True,
+        "updateCreate": kept,
+        "conditionalCreate": kept,
+        "conditionalUpdate": kept,
+        "conditionalDelete": "single",
+        "conditionalRead": "full-support",
+        "searchParam": [entry for parameter in row.rows for entry in _search_params(parameter)],
+        **_includes(row),
+    }
+
+
+def _includes(row: ResourceType) -> dict[str, list[str]]:
+    """What a search on the type may bring along, and what refers to it."""
+    forward = [f"{row.name}:{one.name}" for one in references_of(row)]
+    reverse = [
+        f"{source.name}:{one.name}"
+        for source in TYPES.values()
+        for one in reversible_of(source)
+        if row.name in one.targets
+    ]
+    listed = {
+        "searchInclude": ["*", f"{row.name}:*", *forward] if forward else [],
+        "searchRevInclude": reverse,
+    }
+    return {name: values for name, values in listed.items() if values}  # FHIR has no empty lists.
+
+
+def _search_params(parameter: Parameter) -> list[dict[str, str]]:
+    """A row, and an entry for each of its aliases."""
+    # `order` asks like a token: `system|value` or a value alone, and it takes `Type/id` as well.
+    entry = {"name": parameter.name, "type": parameter.type.fhir}
+    if parameter.definition:
+        entry["definition"] = parameter.definition
+    text = parameter.documentation or _DOCUMENTATION.get(parameter.name)
+    if text:
+        entry["documentation"] = text
+    aliases = [
+        {**entry, "name": alias, "documentation": f"Upstream's name for `{parameter.name}`."}
+        for alias in parameter.aliases
+    ]
+    return [entry, *aliases]
+
+
+async def metadata(request: web.Request) -> web.StreamResponse:
+    """GET {base}/metadata; needs no token."""
+    return _kept(request, statement(base_of(request)), FHIR_JSON)
+
+
+async def openapi(request: web.Request) -> web.StreamResponse:
+    """GET {base}/openapi.json; needs no token. Says what this process serves: some roles serve less."""
+    served = ROLES[request.app[SETTINGS].role]
+    rows = tuple(dict.fromkeys(row for row in request.app[ROWS].values() if row.group in served))
+    return _kept(request, document(base_of(request), rows), "application/json")
+
+
+def _kept(request: web.Request, body: bytes, content_type: str) -> web.Response:
+    """The body with its ETag, or 304 when the client has it."""
+    tag = f'W/"{blake2b(body, digest_size=8).hexdigest()}"'
+    if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
+        return web.Response(status=304, headers={hdrs.ETAG: tag})
+    return web.Response(body=body, headers={hdrs.ETAG: tag, hdrs.CONTENT_TYPE: content_type})
+
+
+async def smart_configuration(_: web.Request) -> web.StreamResponse:
+    """GET {base}/.well-known/smart-configuration; needs no token."""
+    body = {
+        "capabilities": ["permission-v2"],
+        "scopes_supported": ["system/*.cruds", *(f"system/{name}.cruds" for name in TYPES)],
+        "grant_types_supported": [],
+        "token_endpoint_auth_methods_supported": [],
+    }
+    return web.Response(body=orjson.dumps(body), content_type="application/json")

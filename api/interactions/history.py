@@ -1,0 +1,178 @@
+"""Histories: all versions of a resource, or of a type, newest first. https://hl7.org/fhir/R4/http.html#history"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from api.http.app_keys import PAGE_SECRET, POLICIES, SETTINGS
+from api.search.links import links
+from api.search.page_token import SILENT, PageState, follow, refuse_older
+from api.search.raw import pairs_of
+from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.outcome import outcome
+from ingest.http.replies import etag, fhir_json
+from ingest.unique import unique_id
+from store.errors import Category, ServiceError
+from store.fhir.instants import SECOND, from_datetime, parse
+from store.fhir.issues import Issue
+from store.near import unknown_type
+from store.resources import Gone, HistoryQuery, Page, ResourceKey, instant
+from store.search.parameters import TYPES
+from store.search.parse import shown
+from store.tenancy import SearchScope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from aiohttp import web
+
+    from store.resources import HistoryEntry, HistoryPage
+    from store.search.parse import Limits
+
+_COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
+_INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
+"""What `parse` takes and is precise to the second at least, with its zone."""
+_BOUNDS: Final = frozenset({"_since", "_at"})
+_STALE: Final = Issue(
+    "informational",
+    "Stale: what was current then is newer by the source's own time, so this never was current.",
+    severity="information",
+)
+_UNBOUNDED: Final = Issue(
+    "forbidden",
+    "the history of a type tells of every patient: where searches must name theirs (the tenant's search"
+    " scope), it needs a token that may also update the type (`rsu`)",
+)
+
+
+async def of_instance(request: web.Request) -> web.StreamResponse:
+    """GET {base}/{Type}/{id}/_history."""
+    return await _history(request, request.match_info["id"])
+
+
+async def of_type(request: web.Request) -> web.StreamResponse:
+    """GET {base}/{Type}/_history."""
+    resource_type = request.match_info["type"]
+    if resource_type not in TYPES:
+        raise ServiceError(Category.NOT_FOUND, unknown_type(resource_type, TYPES))
+    bounded = request[TENANT].search_scope is SearchScope.PATIENT
+    if bounded and not request[PRINCIPAL].may(resource_type, "u"):
+        raise ServiceError(Category.FORBIDDEN, _UNBOUNDED)
+    return await _history(request, None)
+
+
+async def _history(request: web.Request, resource_id: str | None) -> web.Response:
+    app, tenant, base = request.app, request[TENANT].tenant, base_of(request)
+    resource_type = request.match_info["type"]
+    state = await _state(request, f"{resource_type}/_history" if resource_id is None else _path(request))
+    query = _query(resource_type, resource_id, state, app[LIMITS])
+    page = await app[RESOURCES].history(tenant, query)
+    if resource_id is not None and not page.entries:
+        await _refuse_unknown(request, ResourceKey(resource_type, resource_id))
+    if state.position is None:
+        state = replace(state, total=page.total)
+    to = links(state, Page((), None, next=page.next), base=base, tenant=str(tenant), secret=app[PAGE_SECRET])
+    head: dict[str, Any] = {"resourceType": "Bundle", "id": unique_id(), "type": "history"}
+    if state.total is not None:
+        head["total"] = state.total
+    head["link"] = [{"relation": link.relation, "url": link.url} for link in to]
+    return fhir_json(render(head, page, base=base))
+
+
+def _path(request: web.Request) -> str:
+    return f"{request.match_info['type']}/{request.match_info['id']}/_history"
+
+
+async def _refuse_unknown(request: web.Request, key: ResourceKey) -> None:
+    """An empty history of what there is, or was, is an answer; of what never was it is not."""
+    if await request.app[RESOURCES].get(request[TENANT].tenant, key) is None:
+        raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
+
+
+async def _state(request: web.Request, path: str) -> PageState:
+    """The parameters as a link would hold them: of a first page, or of the one that a link leads to."""
+    app, tenant = request.app, str(request[TENANT].tenant)
+    pairs = [pair for pair in pairs_of(request.rel_url.raw_query_string) if pair[0] not in SILENT]
+    now = from_datetime(app[CLOCK]()).start
+    followed = follow(
+        pairs,
+        of=path,
+        tenant=tenant,
+        secret=app[PAGE_SECRET],
+        now_seconds=now // SECOND,
+        known=_BOUNDS.__contains__,
+    )
+    if followed is not None:
+        keeping = await app[POLICIES].remembered(request[TENANT].tenant)
+        refuse_older(followed, days=keeping.policy.page_token_days, now_seconds=now // SECOND)
+    until = now // SECOND + app[SETTINGS].page_token_seconds
+    return followed or PageState(path, tuple(pairs), now, until)
+
+
+def _query(resource_type: str, resource_id: str | None, state: PageState, limits: Limits) -> HistoryQuery:
+    """Raises ServiceError `incorrect` with every issue: what is not understood would widen the answer."""
+    query = HistoryQuery(resource_type, resource_id, limits.count_default)
+    query = replace(query, position=state.position, total=state.position is None, bytes_max=limits.bytes_max)
+    issues: list[Issue] = []
+    names = [name for name, _ in state.pairs]
+    for name, text in state.pairs:
+        try:
+            query = _read(query, name, text, limits)
+        except ValueError as error:
+            issues.append(Issue("invalid", f"`{shown(name)}`: {error}", (shown(name),)))
+    twice = sorted({shown(name) for name in names if names.count(name) > 1})
+    issues += [Issue("invalid", f"`{name}`: may be given once", (name,)) for name in twice]
+    if issues:
+        raise ServiceError(Category.INCORRECT, *issues)
+    return query
+
+
+def _read(query: HistoryQuery, name: str, text: str, limits: Limits) -> HistoryQuery:
+    match name:
+        case "_count":
+            if not _COUNT.fullmatch(text):
+                raise ValueError("must be a whole number, 0 or more")
+            return replace(query, count=min(int(text), limits.count_max))
+        case "_since":
+            if not _INSTANT.fullmatch(text):
+                raise ValueError("must be an instant with seconds and zone, such as 2026-11-22T12:00:00Z")
+            return replace(query, since=parse(text).start)
+        case "_at":
+            return replace(query, at=parse(text))
+        case _:
+            raise ValueError("is no parameter of a history; `_count`, `_since` and `_at` are")
+
+
+def render(head: dict[str, Any], page: HistoryPage, *, base: str) -> bytes:
+    """The Bundle; stored bytes are put in as they are."""
+    entries = list(_entries(page.entries, base))
+    if not entries:
+        return orjson.dumps(head)
+    return b'%b,"entry":[%b]}' % (orjson.dumps(head)[:-1], b",".join(entries))
+
+
+def _entries(found: Sequence[HistoryEntry], base: str) -> Iterable[bytes]:
+    for version, created_by, stale in found:
+        gone = isinstance(version, Gone)
+        method = "DELETE" if gone else created_by or "PUT"
+        status = "204 No Content" if gone else "201 Created" if created_by else "200 OK"
+        about: dict[str, Any] = {
+            "fullUrl": f"{base}/{version.key}",
+            "request": {
+                "method": method,
+                "url": version.key.type if method == "POST" else str(version.key),
+            },
+            "response": {
+                "status": status,
+                "etag": etag(version.version),
+                "lastModified": instant(version.last_updated).decode(),
+            },
+        }
+        if stale:
+            about["response"]["outcome"] = outcome([_STALE])
+        whole = orjson.dumps(about)
+        yield whole if isinstance(version, Gone) else b'%b,"resource":%b}' % (whole[:-1], version.raw)

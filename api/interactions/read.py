@@ -1,0 +1,58 @@
+"""Read and vread: stored bytes, with the headers that let a client keep them.
+
+https://hl7.org/fhir/R4/http.html#read
+"""
+
+from __future__ import annotations
+
+from datetime import UTC
+from email.utils import parsedate_to_datetime
+from typing import TYPE_CHECKING
+
+from aiohttp import hdrs, web
+
+from ingest.http.app_keys import RESOURCES, TENANT
+from ingest.http.replies import fhir_json, version_headers
+from ingest.pipeline.preconditions import has_it
+from store.resources import ResourceKey, Stored, present
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+
+async def read(request: web.Request) -> web.StreamResponse:
+    """GET {base}/{Type}/{id}; 304 when the client has this version."""
+    found = await request.app[RESOURCES].get(request[TENANT].tenant, _key(request))
+    stored = present(found)
+    return _shown(request, stored)
+
+
+async def vread(request: web.Request) -> web.StreamResponse:
+    """GET {base}/{Type}/{id}/_history/{version}; 304 likewise."""
+    version = int(request.match_info["version"])
+    store = request.app[RESOURCES]
+    stored = present(await store.get_version(request[TENANT].tenant, _key(request), version))
+    return _shown(request, stored)
+
+
+def _shown(request: web.Request, stored: Stored) -> web.Response:
+    headers, known = version_headers(stored), request.headers.get(hdrs.IF_NONE_MATCH)
+    modified_since = _date(request.headers.get(hdrs.IF_MODIFIED_SINCE))
+    if has_it(stored, none_match=known, modified_since=modified_since):
+        return web.Response(status=304, headers=headers)
+    return fhir_json(stored.raw, headers=headers)
+
+
+def _key(request: web.Request) -> ResourceKey:
+    return ResourceKey(request.match_info["type"], request.match_info["id"])
+
+
+def _date(header: str | None) -> datetime | None:
+    """An HTTP date; None when there is none, or none that can be read."""
+    if header is None:
+        return None
+    try:
+        moment = parsedate_to_datetime(header)
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

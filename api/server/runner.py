@@ -1,0 +1,271 @@
+"""The server in front of the application: what is not HTTP never reaches a middleware, and is refused here.
+
+aiohttp answers with the line it could not read, in plain text: an `Authorization` header, a patient's name.
+It also inflates and drains whatever comes, waits for heads for ever, and takes any number of connections.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+from aiohttp import hdrs, web
+from multidict import CIMultiDict, CIMultiDictProxy
+from typing_extensions import override
+
+from api.server.connections import Connections, Limits
+from ingest.http.body import EXPECTS
+from ingest.http.outcome import DEFAULT_ISSUE, issue_of_status, render
+from ingest.http.replies import fhir_json
+from store.errors import Category
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http_parser import RawRequestMessage
+    from aiohttp.web_request import BaseRequest
+
+LOG: Final = logging.getLogger("api.runner")
+NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it, or a line of it is too long."
+SERVER: Final = "dod"
+"""The header `Server`: no versions, which tell whom to attack with what."""
+LATE: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+LINE_BYTES_MAX: Final = 131_072
+"""Longest request line: a sealed page link holds the whole search."""
+FIELD_BYTES_MAX: Final = 16_384
+"""Longest header field."""
+FIELDS_MAX: Final = 100
+"""Most header fields of a request."""
+LINGER_BYTES: Final = 262_144
+"""Bytes of a refused body that are thrown away while its sender reads the refusal."""
+LINGER_SECONDS: Final = 1.0
+"""How long: a connection closed under unread bytes is reset, and many clients then lose the answer."""
+
+
+class _Connection(web.RequestHandler):
+    """A connection of aiohttp's: refusals are OperationOutcomes, and nobody is waited for without end."""
+
+    __slots__ = ("_connections", "_deadline", "_is_last", "_stalled", "_wire", "address")
+
+    def __init__(self, manager: _Server, **kwargs: Any) -> None:  # noqa: ANN401 -- aiohttp's own
+        super().__init__(manager, **kwargs)
+        self._connections = manager.admitted
+        self._deadline: asyncio.TimerHandle | None = None
+        self._stalled: asyncio.TimerHandle | None = None
+        self._wire: asyncio.Transport | None = None
+        """The transport, also when aiohttp has let it go and something is left to send."""
+        self._is_last = False
+        self.address = ""
+
+    # --- how long and how many
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether no request is under way."""
+        waiter = self._waiter
+        return waiter is not None and not waiter.done() and not self._messages
+
+    def give_way(self) -> None:
+        """Close at once: somebody else needs the place."""
+        self.force_close()
+
+    @override
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        peer = transport.get_extra_info("peername")
+        self.address = str(peer[0]) if isinstance(peer, tuple) else ""
+        if not self._connections.admit(self):
+            self._force_close = True
+            self._manager = None  # Never made, so never lost.
+            assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- of a TCP server
+            transport.abort()
+            return
+        super().connection_made(transport)
+        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- of a TCP server
+        self._wire = transport
+        transport.set_write_buffer_limits(high=0)  # Paused while anything is left to send.
+        self._await_head()
+
+    @override
+    def connection_lost(self, exc: BaseException | None) -> None:
+        self._connections.forget(self)
+        self._head_is_there()
+        self._moves()
+        self._wire = None
+        super().connection_lost(exc)
+
+    @override
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._stalled = self._loop.call_later(self._connections.limits.stall_seconds, self._cut)
+
+    @override
+    def resume_writing(self) -> None:
+        self._moves()
+        super().resume_writing()
+
+    def _moves(self) -> None:
+        if self._stalled is not None:
+            self._stalled.cancel()
+            self._stalled = None
+
+    def _cut(self) -> None:
+        """End a connection that takes nothing of what was sent, also when it is closing."""
+        self._stalled = None
+        if self._wire is not None:
+            LOG.info("a client does not read its answer")
+            self._wire.abort()
+
+    @override
+    def data_received(self, data: bytes) -> None:
+        if self._is_last and self.transport is not None:  # The end of the service waits for this body.
+            ending, self._force_close = self._force_close, False
+            super().data_received(data)
+            self._force_close = ending
+            return
+        super().data_received(data)
+        if not self.is_waiting:
+            self._head_is_there()
+            self._connections.touch(self)
+        elif self._deadline is None:  # A part of a head.
+            self._await_head()
+
+    def _await_head(self) -> None:
+        self._deadline = self._loop.call_later(self._connections.limits.head_seconds, self._is_late)
+
+    def _head_is_there(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+    def _is_late(self) -> None:
+        self._deadline = None
+        if self.is_waiting and self.transport is not None:
+            self.transport.write(LATE)
+            self.force_close()
+
+    @override
+    def close(self) -> None:
+        """Close behind the request that is under way. Its body still arrives: aiohttp would drop the rest."""
+        request = self._current_request
+        if request is not None and not request.content.is_eof():
+            self._is_last = True
+        else:
+            super().close()
+
+    # --- refusals
+
+    @override
+    def handle_error(
+        self,
+        request: BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        if status >= web.HTTPInternalServerError.status_code:
+            super().handle_error(request, status, exc, message)  # Logs, gives up when an answer has begun.
+            issue = DEFAULT_ISSUE[Category.FAULT]
+        else:
+            if request.writer.output_size > 0:
+                raise ConnectionError(NOT_HTTP)
+            LOG.info(
+                "not HTTP", extra={"status": status}
+            )  # aiohttp's ERROR would wake somebody for a port scan.
+            issue = issue_of_status(status, NOT_HTTP)
+        response = fhir_json(render((issue,)), status=status, headers={hdrs.SERVER: SERVER})
+        response.force_close()
+        return response
+
+    @override
+    async def finish_response(
+        self, request: BaseRequest, resp: web.StreamResponse, start_time: float | None
+    ) -> tuple[web.StreamResponse, bool]:
+        """Answer; when the body was not wanted, close instead of reading on."""
+        unread = not request.content.is_eof()
+        if unread or self._is_last:
+            resp.force_close()
+        resp, is_gone = await super().finish_response(request, resp, start_time)
+        if unread and not is_gone and not request.content.is_eof():
+            await self._linger(request.content)
+        return resp, is_gone
+
+    async def _linger(self, content: StreamReader) -> None:
+        """Let the sender see the answer and the end of the connection before it is reset."""
+        with suppress(Exception):  # Whatever becomes of the rest.
+            if self.transport is not None and self.transport.can_write_eof():
+                self.transport.write_eof()
+            async with asyncio.timeout(LINGER_SECONDS):
+                size = 0
+                while size < LINGER_BYTES and (chunk := await content.readany()):
+                    size += len(chunk)
+
+
+class _Server(web.Server):
+    """Makes our connections; remembers those that are open."""
+
+    admitted: Connections
+
+    @override
+    def __call__(self) -> web.RequestHandler:
+        return _Connection(self, loop=self._loop, **self._kwargs)
+
+
+class FhirRunner(web.AppRunner):
+    """aiohttp's runner of an application, with our connections."""
+
+    __slots__ = ("_limits",)
+
+    def __init__(
+        self,
+        app: web.Application,
+        *,
+        limits: Limits | None = None,
+        **kwargs: Any,  # noqa: ANN401 -- aiohttp's own
+    ) -> None:
+        self._limits = limits or Limits()
+        ours = {
+            "auto_decompress": False,  # `ingest.http.body` does, for whoever may send.
+            "keepalive_timeout": self._limits.idle_seconds,
+            "lingering_time": 0.0,
+            "max_field_size": FIELD_BYTES_MAX,
+            "max_headers": FIELDS_MAX,
+            "max_line_size": LINE_BYTES_MAX,
+        }
+        super().__init__(app, **{**ours, **kwargs})
+
+    @override
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        server = _Server(
+            made.request_handler,
+            request_factory=_patient(made),
+            handler_cancellation=made.handler_cancellation,
+            loop=made._loop,  # noqa: SLF001 -- aiohttp has no other way to another class of connections
+            **made._kwargs,  # noqa: SLF001
+        )
+        server.admitted = Connections(self._limits)
+        return server
+
+
+def _patient(made: web.Server) -> Any:  # noqa: ANN401 -- aiohttp's own type is private
+    """A factory of requests that say `100 Continue` when their body is wanted; aiohttp says it at once."""
+
+    def make(
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> BaseRequest:
+        if message.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+            return made.request_factory(message, payload, protocol, writer, task)
+        headers = CIMultiDict(message.headers)
+        del headers[hdrs.EXPECT]
+        waiting = message._replace(headers=CIMultiDictProxy(headers))
+        request = made.request_factory(waiting, payload, protocol, writer, task)
+        request[EXPECTS] = True
+        return request
+
+    return make

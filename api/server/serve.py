@@ -1,0 +1,241 @@
+"""`dod serve`: both applications in one loop, from the first signal to a clean end.
+
+SIGTERM → readiness off → keep serving until load balancers noticed → stop accepting → finish what is
+under way → close the stores → stop the embedded MongoDB → exit 0. Another signal ends the wait it meets.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ctypes
+import errno
+import gc
+import logging
+import os
+import signal
+import socket
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Final, Self
+
+from aiohttp import web
+
+from api.app import create_app, utc_now
+from api.http.app_keys import READINESS
+from api.routes import routes
+from api.server.connections import limits_of, raise_files
+from api.server.database import database
+from api.server.health import create_admin_app
+from api.server.logs import configure_logging
+from api.server.runner import FhirRunner
+from api.version import VERSION
+from store.errors import StartupError
+from store.mongo.stores import opened
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from api.server.connections import Limits
+    from api.server.database import Database
+    from api.settings import Settings
+
+LOG: Final = logging.getLogger("api.serve")
+SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+AT_ONCE_SECONDS: Final = 0.05
+"""aiohttp takes 0 for \"without end\"."""
+
+
+ACCEPTED_AT_ONCE: Final = 8
+"""Connections accepted before others get a turn of the event loop."""
+BACKLOG: Final = 1_024
+"""Connections that wait to be accepted; the system may allow fewer."""
+GC_OBJECTS: Final = 20_000
+"""New objects between two collections; a search makes some hundreds, none of them in cycles."""
+
+
+PRIVILEGED: Final = 1024
+"""The first port that anybody may listen on."""
+PORT_MAX: Final = 65_535
+_REASONS: Final = {
+    errno.EADDRINUSE: "is in use",
+    errno.EACCES: "is not yours to listen on",
+    errno.EADDRNOTAVAIL: "cannot be listened on: this machine has no such address",
+}
+
+MAPPED_BYTES: Final = 262_144
+"""Larger pieces of memory go back to the system when they are let go. Left to itself glibc keeps them after a
+while, for each thread: some hundred megabytes after a few pages of large resources."""
+_M_MMAP_THRESHOLD: Final = -3
+"""The name of that parameter in `malloc.h`."""
+
+
+class Stop:
+    """The signals that ask the process to end."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.first: asyncio.Future[int] = self._loop.create_future()
+        self.again = asyncio.Event()
+
+    def __enter__(self) -> Self:
+        for wanted in SIGNALS:
+            self._loop.add_signal_handler(wanted, self._receive, wanted)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for wanted in SIGNALS:
+            self._loop.remove_signal_handler(wanted)
+
+    def _receive(self, received: signal.Signals) -> None:
+        if self.first.done():
+            self.again.set()
+        else:
+            LOG.info("stopping", extra={"signal": received.name})
+            self.first.set_result(received)
+
+    async def drained(self, seconds: float) -> None:
+        """Wait until load balancers have noticed; nobody balances load in front of a Ctrl-C."""
+        if self.first.done() and self.first.result() == signal.SIGTERM:
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self.again.wait(), seconds)
+            self.again.clear()
+
+
+class Service:
+    """A service that accepts requests."""
+
+    def __init__(self, *, url: str, admin_url: str, stop: Stop, database: Database) -> None:
+        self.url = url
+        self.admin_url = admin_url
+        self._stop = stop
+        self._database = database
+
+    async def ended(self) -> None:
+        """Return at the first signal. Raises StartupError when the embedded MongoDB ends before."""
+        exited = self._database.exited
+        reasons = {self._stop.first} if exited is None else {self._stop.first, exited}
+        await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
+        if not self._stop.first.done():
+            LOG.error("the embedded MongoDB ended by itself")
+            raise StartupError(self._database.obituary())
+
+
+async def serve(settings: Settings) -> None:
+    """Serve until a signal asks to stop."""
+    async with running(settings) as service:
+        await service.ended()
+
+
+@asynccontextmanager
+async def running(settings: Settings) -> AsyncIterator[Service]:
+    """The service, started; on the way out it drains and closes. `dod demo` uses it too."""
+    configure_logging(settings.log_level)
+    limits = limits_of(settings, files=raise_files())
+    with Stop() as stop:
+        async with _started(settings, stop, limits) as service:
+            yield service
+    LOG.info("stopped")
+
+
+@asynccontextmanager
+async def _started(settings: Settings, stop: Stop, limits: Limits) -> AsyncIterator[Service]:
+    async with database(settings, role="serve") as mongodb, AsyncExitStack() as stack:
+        app = create_app(
+            settings,
+            routes=routes(),
+            open_stores=lambda metrics: opened(
+                settings,
+                uri=mongodb.uri,
+                clock=utc_now,
+                metrics=metrics,
+                wait_seconds=settings.startup_seconds,
+                told=app[READINESS].told,
+            ),
+        )
+        admin = await _runner(create_admin_app(app), settings)
+        stack.push_async_callback(admin.cleanup)  # Closed last, so that probes see the draining.
+        admin_url = await _listen(admin, settings.admin_host, settings.admin_port, option="--admin-port")
+        runner = await _runner(app, settings, limits)
+        stack.push_async_callback(_close, runner, stop)
+        url = await _listen(runner, settings.host, settings.port, option="--port")
+        _settle_memory()
+        app[READINESS].started = True
+        LOG.info("listening", extra=_start_fields(settings, url, admin_url))
+        try:
+            yield Service(url=url, admin_url=admin_url, stop=stop, database=mongodb)
+        finally:
+            app[READINESS].draining = True
+            await stop.drained(settings.drain_seconds)
+
+
+def _settle_memory() -> None:
+    """What is loaded by now stays: the collector need not look at it, nor come after every 700 objects."""
+    with suppress(OSError, AttributeError):  # Of glibc; elsewhere memory is given back without being asked.
+        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(GC_OBJECTS)
+
+
+async def _runner(app: web.Application, settings: Settings, limits: Limits | None = None) -> web.AppRunner:
+    """The application, set up. aiohttp's access log would show the query."""
+    seconds = max(settings.shutdown_seconds, AT_ONCE_SECONDS)
+    runner = FhirRunner(app, limits=limits, access_log=None, shutdown_timeout=seconds)
+    try:
+        await runner.setup()
+    except BaseException:
+        await runner.cleanup()
+        raise
+    return runner
+
+
+async def _listen(runner: web.AppRunner, host: str, port: int, *, option: str) -> str:
+    """Accept connections; gives the URL with the port that was really taken."""
+    # asyncio accepts as many at once as may wait: a storm of connections would hold up all others.
+    site = web.TCPSite(runner, host, port, backlog=ACCEPTED_AT_ONCE)
+    try:
+        await site.start()
+        _let_wait(site)
+    except OSError as error:
+        reason = _REASONS.get(error.errno or 0, "cannot be listened on")
+        raise StartupError(f"Port {port} of {host} {reason}; {port_hint(option, _other(port))}.") from None
+    return site.name
+
+
+def port_hint(option: str, other: int) -> str:
+    """How another port is taken, by whoever called this."""
+    setting = f"DOD_{option.removeprefix('--').replace('-', '_').upper()}={other}"
+    made = f"`make … ARGS='{option} {other}'`" if "MAKELEVEL" in os.environ else f"`{option} {other}`"
+    return f"{made} or {setting} takes another port, 0 any that is free"
+
+
+def _other(port: int) -> int:
+    """A port that may be free, for a hint."""
+    return port + 1 if PRIVILEGED <= port < PORT_MAX else 8081
+
+
+def _let_wait(site: web.TCPSite) -> None:
+    """Let more connections wait than are accepted at once."""
+    server = site._server  # noqa: SLF001 -- aiohttp has no other way to its sockets
+    for listening in server.sockets if isinstance(server, asyncio.Server) else ():
+        with socket.socket(fileno=os.dup(listening.fileno())) as same:
+            same.listen(BACKLOG)
+
+
+async def _close(runner: web.AppRunner, stop: Stop) -> None:
+    """Stop accepting, finish what is under way, close the stores; another signal cuts it short."""
+    closing = asyncio.ensure_future(runner.cleanup())
+    again = asyncio.ensure_future(stop.again.wait())
+    await asyncio.wait({closing, again}, return_when=asyncio.FIRST_COMPLETED)
+    again.cancel()
+    if not closing.done() and runner.server is not None:
+        closing.cancel()
+        with suppress(asyncio.CancelledError):
+            await closing
+        await runner.server.shutdown(AT_ONCE_SECONDS)
+        await runner.cleanup()
+    else:
+        await closing
+
+
+def _start_fields(settings: Settings, url: str, admin_url: str) -> dict[str, str]:
+    return {"address": url, "admin_address": admin_url, "role": settings.role, "version": VERSION}

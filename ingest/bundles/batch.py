@@ -1,0 +1,288 @@
+"""The entries of a batch, each answered on its own; those that are a resource to put are put together.
+
+https://hl7.org/fhir/R4/http.html#transaction
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import nullcontext
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ingest.bundles.answer_budget import AnswerBudget
+from ingest.bundles.transaction import LETTERS
+from ingest.http import replies
+from ingest.ids import stable_id
+from ingest.pipeline import json_patch as patch
+from ingest.pipeline.bundle_entries import READING, interaction
+from ingest.pipeline.preconditions import has_it, if_match, if_none_match, since
+from ingest.writes import conditional, push
+from store.errors import Category, ServiceError
+from store.fair import Asker
+from store.fhir.issues import Issue
+from store.files import references_to_files
+from store.resources import Outcome, ResourceKey, present
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+    from ingest.pipeline.bundle_entries import BundleEntry, Interaction
+    from ingest.pipeline.prepare import Ready
+    from ingest.writes.push import Pushed, Pusher
+    from store.fair import Gate
+    from store.resources import PutResult, Stored
+
+    Search = Callable[[str, str, int], Awaitable[bytes]]
+    """Answers a search of a batch: (resource type, query, bytes that its page may have)."""
+    Answer = dict[str, Any] | ServiceError
+    """What becomes of one entry."""
+
+_PHASES: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
+"""The order in which the entries of a batch are processed, whatever order they came in."""
+_UNNAMED: Final = Issue("value", "`request.url` must name one resource", ("Bundle.entry.request.url",))
+_PUTTING: Final = frozenset({"POST", "PUT"})
+_READ_TOGETHER: Final = 8
+"""Searches and reads of one batch under way at once: as many may turn out not to fit."""
+_IN_A_ROW: Final = 8
+"""Entries made ready before others get a turn of the event loop: about a millisecond."""
+
+
+class Reading(NamedTuple):
+    """What a batch needs beside the store for its searches and reads."""
+
+    search: Search | None = None
+    """None: it answers none."""
+    places: Gate | None = None
+    """For its searches and reads, which others need too."""
+    hold: Callable[[int], None] = lambda _: None
+    """Takes room for what was read; raises ServiceError when there is none. Searches do so themselves."""
+
+
+async def answers(
+    to: Pusher, entries: Sequence[BundleEntry], *, name: str, reading: Reading
+) -> list[dict[str, Any]]:
+    """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
+    done: dict[int, Answer] = {}
+    budget = AnswerBudget(to.limits.bytes_max)
+    within = _Within(reading, budget, asyncio.Semaphore(_READ_TOGETHER))
+    for phase in (*_PHASES, None):
+        mine = [
+            number
+            for number, entry in enumerate(entries)
+            if number not in done and phase in (None, method_of(entry))
+        ]
+        if phase in _PUTTING:
+            done |= await _put(to, entries, mine, name)
+        rest = [number for number in mine if number not in done]
+        answered = await asyncio.gather(*(_answer(to, entries[n], f"{name} {n}", within) for n in rest))
+        done |= dict(zip(rest, answered, strict=True))
+    refused = {number: one for number, one in done.items() if isinstance(one, ServiceError)}
+    letters: dict[int, str | None] = {}
+    if refused and to.refused is not None:
+        kept = await to.refused([(entries[number], error) for number, error in refused.items()])
+        letters = dict(zip(refused, kept, strict=True))
+    said = {n: replies.entry_of_error(error, letter=letters.get(n)) for n, error in refused.items()}
+    whole = {**done, **said}
+    return [one for n in range(len(entries)) if not isinstance(one := whole[n], ServiceError)]
+
+
+def method_of(entry: BundleEntry) -> object:
+    """The method an entry asks for, as it came."""
+    return entry.request.get("method") if entry.request else None
+
+
+# --- together
+
+
+async def _put(
+    to: Pusher, entries: Sequence[BundleEntry], numbers: Iterable[int], name: str
+) -> dict[int, Answer]:
+    """The answers to those that are a resource to put and no more; the others are left out."""
+    readies: dict[int, Ready] = {}
+    done: dict[int, Answer] = {}
+    for turn, number in enumerate(numbers):
+        if turn % _IN_A_ROW == _IN_A_ROW - 1:
+            await asyncio.sleep(0)
+        try:
+            ready = await to.work(_ready, to, entries[number], f"{name} {number}")
+        except ServiceError as error:
+            done[number] = _refused(to, error)
+        else:
+            if ready is not None:
+                readies[number] = ready
+    results = await to.store.put_each(to.tenant, [ready.prepared for ready in readies.values()])
+    for (number, ready), result in zip(readies.items(), results, strict=True):
+        if push.leaves_labels_out(result):
+            continue  # Alone, it takes over what is there.
+        try:
+            if not _is_repeated(to, ready, result):
+                done[number] = replies.entry_of(push.pushed(to, ready, result), base=to.base)
+        except ServiceError as error:
+            done[number] = _refused(to, error)
+    return done
+
+
+def _ready(to: Pusher, entry: BundleEntry, name: str) -> Ready | None:
+    """The resource that an entry puts, made ready; None when there is more to do for it than that."""
+    asked = interaction(entry, base=to.base, strict=to.strict)
+    resource = asked.resource
+    if resource is None or asked.query is not None or asked.if_none_exist is not None:
+        return None
+    if (asked.method == "POST") != (asked.id is None) or to.holds_documents(resource):
+        return None
+    push.check_scope(to.caller, asked.type, LETTERS[asked.method])
+    if asked.id is None:
+        push.check_type(resource, asked.type)
+        ready = push.ready_to_create(to, resource, as_id=_id_of(to, name))
+    else:
+        key = ResourceKey(asked.type, asked.id)
+        version, absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
+        ready = push.ready_to_update(to, key, resource, only_version=version, only_absent=absent)
+        ready = ready._replace(prepared=replace(ready.prepared, keeps_labels=True))
+    ready = ready._replace(tolerances=(*asked.tolerances, *ready.tolerances))
+    return None if references_to_files(ready.prepared.body.tail) else ready
+
+
+def _is_repeated(to: Pusher, ready: Ready, result: PutResult | ServiceError) -> bool:
+    """Whether a create met what the same batch made so long ago that it is another one by now."""
+    if isinstance(result, ServiceError) or not ready.prepared.posted:
+        return False
+    return result.outcome is Outcome.EXISTS and _is_forgotten(to, result)
+
+
+def _is_forgotten(to: Pusher, result: PutResult) -> bool:
+    window = timedelta(days=to.settings.idempotency_days)
+    return result.stored.last_updated <= to.clock() - window
+
+
+def _id_of(to: Pusher, name: str) -> str:
+    """The id under which an entry creates: the same when its batch is sent again."""
+    return stable_id(to.tenant, f"entry {name}", to.secret)
+
+
+# --- one at a time
+
+
+class _Within(NamedTuple):
+    """What the entries of a batch share."""
+
+    reading: Reading
+    budget: AnswerBudget
+    together: asyncio.Semaphore
+
+
+async def _answer(to: Pusher, entry: BundleEntry, name: str, within: _Within) -> Answer:
+    """One entry of a batch, whatever becomes of it. `name`: the same when it is sent again."""
+    try:
+        if method_of(entry) not in READING:
+            return await _interact(to, entry, name)
+        async with within.together:
+            return await _read_or_search(to, entry, within)
+    except ServiceError as error:
+        # Its traceback would keep what was read for the entry until the batch is answered.
+        return _refused(to, error.with_traceback(None))
+
+
+def _refused(to: Pusher, error: ServiceError) -> ServiceError:
+    to.metrics.count("refused")
+    return error
+
+
+async def _read_or_search(to: Pusher, entry: BundleEntry, within: _Within) -> dict[str, Any]:
+    asked, budget = interaction(entry, base=to.base, strict=to.strict), within.budget
+    budget.check()
+    search, places, hold = within.reading
+    place = places and places.turn(Asker(str(to.tenant), to.caller.client))
+    if asked.id is None and search is not None:
+        push.check_scope(to.caller, asked.type, "s")
+        async with place or nullcontext():
+            searchset = await search(asked.type, asked.query or "", budget.left)
+        budget.spend(len(searchset))
+        return replies.entry_of_search(searchset)
+    push.check_scope(to.caller, asked.type, LETTERS[asked.method])
+    if asked.id is None:
+        raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
+    modified_since = since(asked.if_modified_since)
+    async with place or nullcontext():
+        found = await _found(to, ResourceKey(asked.type, asked.id), asked.version)
+    if has_it(found, none_match=asked.if_none_match, modified_since=modified_since):
+        return replies.entry_of_unchanged(found)
+    hold(len(found.raw))
+    budget.spend(len(found.raw))
+    return replies.entry_of_read(found, base=to.base)
+
+
+async def _interact(to: Pusher, entry: BundleEntry, name: str) -> dict[str, Any]:
+    asked = interaction(entry, base=to.base, strict=to.strict)
+    if asked.method not in LETTERS:
+        issue = Issue(
+            "not-supported", "`request.method` is not offered in a batch", ("Bundle.entry.request",)
+        )
+        raise ServiceError(Category.UNSUPPORTED, issue)
+    push.check_scope(to.caller, asked.type, LETTERS[asked.method])
+    if asked.query is not None:
+        return await _interact_where(to, asked, asked.query)
+    if asked.method == "POST" and asked.id is None and asked.resource is not None:
+        done = await _create(to, asked, name)
+        return replies.entry_of(_told(done, asked), base=to.base)
+    if asked.id is None:
+        raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
+    key = ResourceKey(asked.type, asked.id)
+    if asked.method == "PUT" and asked.resource is not None:
+        only_version, only_absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
+        done = await push.update(to, key, asked.resource, only_version=only_version, only_absent=only_absent)
+        return replies.entry_of(_told(done, asked), base=to.base)
+    if asked.method == "DELETE":
+        gone = await push.delete(to, key, only_version=if_match(asked.if_match))
+        return replies.entry_of_deletion(gone)
+    if asked.method == "PATCH":
+        done = await conditional.patch_one(to, key, _patch_of(asked), only_version=if_match(asked.if_match))
+        return replies.entry_of(done, base=to.base)
+    issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
+    raise ServiceError(Category.UNPROCESSABLE, issue)
+
+
+async def _interact_where(to: Pusher, asked: Interaction, criteria: str) -> dict[str, Any]:
+    """A conditional update, patch or deletion; creates have `ifNoneExist`."""
+    version, absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
+    if asked.method == "PUT" and asked.resource is not None:
+        done = await conditional.update_where(
+            to, asked.type, criteria, asked.resource, only_version=version, only_absent=absent
+        )
+        return replies.entry_of(done, base=to.base)
+    if asked.method == "DELETE":
+        gone = await conditional.delete_where(to, asked.type, criteria, only_version=version)
+        return replies.entry_of_deletion(gone)
+    if asked.method == "PATCH":
+        done = await conditional.patch_where(to, asked.type, criteria, _patch_of(asked), only_version=version)
+        return replies.entry_of(done, base=to.base)
+    text = "a condition in `request.url` goes with PUT, PATCH and DELETE; a POST has `ifNoneExist`"
+    raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
+
+
+def _told(done: Pushed, asked: Interaction) -> Pushed:
+    """With what was tolerated in the entry itself."""
+    return done._replace(tolerances=(*asked.tolerances, *done.tolerances)) if asked.tolerances else done
+
+
+def _patch_of(asked: Interaction) -> tuple[patch.Operation, ...]:
+    return patch.carried(asked.resource, "Bundle.entry.resource")
+
+
+async def _create(to: Pusher, asked: Interaction, name: str) -> Pushed:
+    """A create that makes no twin when its batch is sent again, though the first answer got lost."""
+    resource = asked.resource or {}
+    if asked.if_none_exist is not None:
+        return await push.create(to, asked.type, resource, if_none_exist=asked.if_none_exist)
+    done = await push.create(to, asked.type, resource, as_id=_id_of(to, name))
+    if done.result.outcome is Outcome.EXISTS and _is_forgotten(to, done.result):
+        return await push.create(to, asked.type, resource)
+    return done
+
+
+async def _found(to: Pusher, key: ResourceKey, version: int | None) -> Stored:
+    if version is None:
+        return present(await to.store.get(to.tenant, key))
+    return present(await to.store.get_version(to.tenant, key, version))

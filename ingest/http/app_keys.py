@@ -1,0 +1,162 @@
+"""What ingest's handlers take out of the application and the request. `api` fills them."""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, Protocol
+
+from aiohttp import web
+
+from ingest.http import forwarded
+from store.fair import Asker
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping
+    from datetime import datetime
+
+    from ingest.http.admission import Admission
+    from ingest.http.letter_keeper import Refusals, Replay
+    from ingest.http.workshop import Workshop
+    from ingest.metrics import IngestMetrics
+    from ingest.settings import IngestSettings
+    from store.fair import Gate
+    from store.files import AttachmentStore
+    from store.resources import ResourceStore
+    from store.retention.audit import Audit
+    from store.search.parse import Limits
+    from store.tenancy import TenantSettings
+
+
+class Caller(Protocol):
+    """Who pushes or asks, as far as handlers want to know."""
+
+    @property
+    def client(self) -> str:
+        """A name for logs and for what has no other source."""
+
+    @property
+    def token_id(self) -> str:
+        """Which credential: the start of its digest, never a secret."""
+
+    @property
+    def scopes(self) -> Mapping[str, frozenset[str]]:
+        """Resource type (or `*`) → letters of `cruds`."""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the token carries `dod/admin`."""
+
+    def may(self, type: str, letters: str) -> bool:
+        """Whether all these letters of `cruds` are granted for this resource type."""
+
+
+_HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9.-]+))(?::\d{1,5})?", re.ASCII)
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+MISDIRECTED: Final = (
+    "`Host` is not a name by which this server knows itself; its public URL is set with `DOD_BASE_URL`."
+)
+
+
+# The application's.
+CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")
+"""Now, in UTC; tests set their own."""
+RESOURCES: Final[web.AppKey[ResourceStore]] = web.AppKey("resources")
+AUDIT: Final[web.AppKey[Audit]] = web.AppKey("audit")
+"""Where it is noted that a report moved from one patient to another."""
+ATTACHMENTS: Final[web.AppKey[AttachmentStore]] = web.AppKey("attachments")
+IDENTITY_SECRET: Final[web.AppKey[bytes]] = web.AppKey("identity_secret")
+"""Shared by all replicas: stable ids are derived with it."""
+INGEST_SETTINGS: Final[web.AppKey[IngestSettings]] = web.AppKey("ingest_settings")
+INGEST_METRICS: Final[web.AppKey[IngestMetrics]] = web.AppKey("ingest_metrics")
+BASE_URL: Final[web.AppKey[str | None]] = web.AppKey("base_url")
+"""Our public origin; None: that of the request."""
+TRUSTED_PROXIES: Final[web.AppKey[forwarded.Networks]] = web.AppKey("trusted_proxies")
+"""Who may say where a client came in."""
+SEARCH: Final[web.AppKey[Callable[[web.Request, str, str, int], Awaitable[bytes]]]] = web.AppKey("search")
+"""Answers a search within a batch: (the batch, resource type, query string, bytes of its page) → searchset.
+
+`api` has them."""
+LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
+"""What one search, or one condition, may ask for."""
+REFUSALS: Final[web.AppKey[Refusals]] = web.AppKey("refusals")
+READS: Final[web.AppKey[Gate]] = web.AppKey("reads")
+"""Places for reads, versions and histories."""
+ADMISSION: Final[web.AppKey[Admission]] = web.AppKey("admission")
+"""Room for pushed bodies."""
+WORKSHOP: Final[web.AppKey[Workshop]] = web.AppKey("workshop")
+"""Where large bodies are parsed and prepared."""
+
+# The request's.
+PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")
+"""Who asks. Absent on open routes."""
+TENANT: Final[web.RequestKey[TenantSettings]] = web.RequestKey("tenant")
+"""Whose data is asked for, after the token was checked against it. Absent on open routes."""
+
+DEAD_LETTER: Final[web.RequestKey[str]] = web.RequestKey("dead_letter")
+"""Id of the letter that this refused push became."""
+REPLAY: Final[web.RequestKey[Replay]] = web.RequestKey("replay")
+"""There when the request is a dead letter, pushed again."""
+
+
+def asker_of(request: web.Request) -> Asker:
+    """Whose share a request takes."""
+    return Asker(str(request[TENANT].tenant), request[PRINCIPAL].client)
+
+
+def base_of(request: web.Request) -> str:
+    """The tenant's base URL as this client sees it: what `fullUrl`, `Location` and links start with."""
+    match = request.match_info
+    return base_under(origin_of(request), f"{match['organization']}/{match['environment']}")
+
+
+def origin_of(request: web.Request) -> str:
+    """Our public origin: that of the settings, else the `Host` that was asked, if it is us.
+
+    Raises 421 for the name of another server: it would end up in links, and references to us under our real
+    name would be taken for somebody else's.
+    """
+    origin = request.app[BASE_URL]
+    if origin is not None:
+        return origin
+    told = _forwarded(request)
+    host = told.host or request.host
+    if told.host is None and not is_ours(host, _own_address(request)):
+        raise web.HTTPMisdirectedRequest(text=MISDIRECTED)
+    return f"{told.scheme or request.scheme}://{host}"
+
+
+def _forwarded(request: web.Request) -> forwarded.Forwarded:
+    """What trusted proxies say of where the client came in; nothing of what others say."""
+    trusted = request.app[TRUSTED_PROXIES]
+    if not trusted or not forwarded.is_trusted(request.remote or "", trusted):
+        return forwarded.Forwarded()
+    told = request.headers.getall
+    return forwarded.read(
+        told("Forwarded", ()),
+        told("X-Forwarded-For", ()),
+        told("X-Forwarded-Proto", ()),
+        told("X-Forwarded-Host", ()),
+        trusted,
+    )
+
+
+def _own_address(request: web.Request) -> str:
+    """The address at which the connection came in."""
+    socket = request.transport.get_extra_info("sockname") if request.transport is not None else None
+    return str(socket[0]) if isinstance(socket, tuple) else ""
+
+
+@lru_cache(maxsize=256)
+def is_ours(host: str, address: str) -> bool:
+    """Whether a `Host` names this server: by a loopback name, or the address that the client reached."""
+    match = _HOST.fullmatch(host)
+    if match is None:
+        return False
+    name = (match["v6"] or match["name"]).lower()
+    return name in _LOOPBACK or name == address.lower()
+
+
+def base_under(origin: str, tenant: str) -> str:
+    """The base URL of the tenant `ORG/ENV` where our public origin is this one."""
+    return f"{origin}/fhir/R4/{tenant}"

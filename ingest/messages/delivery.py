@@ -1,0 +1,328 @@
+"""What a message does to the store: upserts, what comes late, and what nothing refers to any more.
+
+Lenient: what cannot be kept is refused in its own entry, and the rest is stored; when none of the reports can
+be kept, the message is refused. Strict: any deviation refuses the message, with every issue.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, TypeAlias
+
+from ingest.identity.decisions import TEXTS, Finding
+from ingest.identity.plan import PATIENT, Race
+from ingest.messages.companions import COMPANION_TYPES, settle
+from ingest.messages.message import MAIN, read_message
+from ingest.messages.planning import UNRESOLVED, faults, planner, refuse_lost_patient
+from ingest.pipeline.bundle_entries import BundleEntry, at_entry
+from ingest.pipeline.prepare import Ready, prepare
+from ingest.pipeline.source_time import message_time, source_time
+from ingest.pipeline.validate import refuse_subset
+from ingest.writes import filing
+from ingest.writes.push import Pushed, check_scope
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.fhir.references import RELATIVE
+from store.resources import Outcome, ResourceKey
+from store.retention.audit import Act, Did
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.identity.facts import Facts
+    from ingest.identity.plan import Entry, Placement, Planned
+    from ingest.messages.message import Message
+    from ingest.messages.planning import Planner
+    from ingest.writes.push import Pusher
+    from store.fhir.datatypes import JsonObject
+    from store.files import NewFile
+    from store.resources import Gone, Prepared, PutResult
+
+Delivered: TypeAlias = "Pushed | ServiceError"
+"""What became of one entry."""
+_GENERAL: Final = "$process-message"
+_DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
+"""Types of which a race may make two: who they are is decided by what is stored."""
+_NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
+_DECISIONS_MAX: Final = 4
+"""Looks behind a write; each further one takes another sender who was faster."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Taken:
+    """The entries of a message, prepared as a plan says."""
+
+    entries: tuple[Ready | ServiceError, ...]
+    """Each ready, or why it cannot be kept."""
+    unique: Mapping[ResourceKey, Prepared]
+    """All that is to be stored, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """The effect of a plan in the store."""
+
+    taken: _Taken
+    results: Mapping[ResourceKey, PutResult]
+    retired: Counter[ResourceKey]
+    """Companions that left the current data, by the entry that let go of them."""
+
+
+async def message(
+    to: Pusher, bundle: JsonObject, *, operation: str = _GENERAL, strict: bool = False
+) -> list[Delivered]:
+    """Upsert the resources of a message, answered in the order of entries.
+
+    Raises ServiceError when nothing is stored.
+    """
+    # First of all: what is left is small, however often it is copied from here on.
+    filed = await filing.taken_out(to, bundle)
+    read = await to.work(
+        read_message,
+        filed.resource,
+        client=to.caller.client,
+        entries_max=to.settings.bundle_entries_max,
+        operation=operation,
+        strict=strict,
+    )
+    for entry in read.entries:
+        check_scope(to.caller, entry.type, "cu")
+    entries = await to.work(_sourced, to, filed.resource, read)
+    planning = await to.work(planner, to, read, entries)
+    planned, seen = await planning.plan()
+    issues = [*read.issues, *(faults(planned) if strict else ())]
+    if planned.patientless:
+        # A refusal is kept, so that it must be said before that this was erased on purpose.
+        await to.store.admit(to.tenant, await to.work(_of_nobody, to, planned))
+    taken = await to.work(_prepared, to, read, planning.read.entries, planned, issues=issues, strict=strict)
+    done = await _store(to, planned, taken, filed.files)
+    if not _is_open(planned, done):
+        await _link(to, planning, done, seen)
+    for _ in range(_DECISIONS_MAX):
+        if not _is_open(planned, done):
+            break
+        # Who is who was decided by what was there; whoever writes looks afterwards who else was faster.
+        again = await planning.plan_again(Race(seen, _made(done)))
+        if again.keys == planned.keys and not again.kin and not again.leaving:
+            break
+        taken = await to.work(_prepared, to, read, planning.read.entries, again, issues=(), strict=strict)
+        before, done = done, await _store(to, again, taken, (), before=done)
+        await _withdraw(to, before, done)
+        planned = again
+    refused = await _letters(to, planned.placements, done.taken.entries)
+    envelope = (*read.tolerances, *filed.tolerances)
+    return [
+        _delivered(to, one, done, placement, envelope if n == 0 else ())
+        for n, (one, placement) in enumerate(zip(refused, planned.placements, strict=True))
+    ]
+
+
+def _made(done: _Done) -> frozenset[str]:
+    """Ids of what this message made."""
+    return frozenset(key.id for key, one in done.results.items() if one.outcome is Outcome.CREATED)
+
+
+def _is_open(planned: Planned, done: _Done) -> bool:
+    """Whether somebody else may have decided otherwise at the same time: something was made."""
+    return any(
+        one.key.type in _DECIDED
+        and (one.facts.numbers or one.key.type == MAIN[0])
+        and one.key in done.results
+        and done.results[one.key].outcome is Outcome.CREATED
+        for one in planned.placements
+    )
+
+
+async def _link(to: Pusher, planning: Planner, done: _Done, seen: frozenset[str]) -> None:
+    """Link again the records of one person that a patient's update may have missed, or put apart."""
+    if any(key.type == PATIENT and one.outcome in _NEWS for key, one in done.results.items()):
+        again = await planning.plan_again(Race(seen, frozenset()))
+        for group in again.kin:
+            await to.store.relate(to.tenant, group)
+
+
+async def _store(
+    to: Pusher, planned: Planned, taken: _Taken, files: Sequence[NewFile], *, before: _Done | None = None
+) -> _Done:
+    """Write what a plan says; what an earlier plan of the same message wrote already is not written again."""
+    written = before.taken.unique if before else {}
+    new = [
+        one for key, one in taken.unique.items() if key not in written or written[key].digest != one.digest
+    ]
+    # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
+    ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
+    await _note_moves(to, planned)
+    results = {result.stored.key: result for result in await filing.put(to, ordered, files)}
+    for group in planned.kin:
+        await to.store.relate(to.tenant, group)
+    gone = await _unite(to, planned)
+    latest = max((one.sourced for one in taken.unique.values()), default="")
+    settled = await settle(to, ordered, results, sourced=latest, gone=gone)
+    results |= settled.back
+    retired = Counter(settled.gone.values())
+    if before:
+        results, retired = {**before.results, **results}, before.retired + retired
+    return _Done(taken, results, retired)
+
+
+async def _note_moves(to: Pusher, planned: Planned) -> None:
+    """Note in the audit which reports move, before they do: rather a note too many than none."""
+    for one in planned.placements:
+        if one.choice.moved_from and to.audit is not None:
+            there = f"from {_record(one.choice.moved_from)} to {_record(one.facts.patient)}"
+            await to.audit.note(
+                Act(to.tenant, to.clock(), to.caller.client, Did.REPORT_MOVED, there, str(one.key))
+            )
+
+
+def _record(patient: str) -> str:
+    """A patient's record as the audit may name it: never the number that a report names the patient by."""
+    return patient if RELATIVE.fullmatch(patient) else "a patient named by number"
+
+
+async def _unite(to: Pusher, planned: Planned) -> list[Gone]:
+    """Take out of the current data what turned out to be another record of a report of this message."""
+    gone = []
+    for one in planned.placements:
+        for other in one.choice.united:
+            deleted = await to.store.delete(to.tenant, other.key, sourced=other.sourced)
+            gone += [deleted] if deleted is not None else []
+    return gone
+
+
+async def _withdraw(to: Pusher, before: _Done, done: _Done) -> None:
+    """Take back the reports that an earlier plan of this message made, and a later one calls by other ids.
+
+    Observations stay: another report may have come to refer to one meanwhile.
+    """
+    gone = []
+    for key, prepared in before.taken.unique.items():
+        made = key in before.results and before.results[key].outcome is Outcome.CREATED
+        if made and key not in done.taken.unique and key.type == MAIN[0]:
+            deleted = await to.store.delete(to.tenant, key, sourced=prepared.sourced)
+            gone += [deleted] if deleted is not None else []
+    if gone:
+        await settle(to, (), {}, sourced="", gone=gone)
+
+
+async def _letters(
+    to: Pusher, placed: Sequence[Placement], taken: Sequence[Ready | ServiceError]
+) -> list[Ready | ServiceError]:
+    """With companions that were refused kept as dead letters: updates, under the ids they would have."""
+    refused = {n: one for n, one in enumerate(taken) if isinstance(one, ServiceError)}
+    if not refused or to.refused is None:
+        return list(taken)
+    letters = await to.refused([(_as_update(placed[n]), error) for n, error in refused.items()])
+    told: dict[int, ServiceError] = {}
+    for (n, error), letter in zip(refused.items(), letters, strict=True):
+        said = Issue("informational", f"Dead-Letter: {letter}", severity="information")
+        told[n] = error if letter is None else ServiceError(error.category, *error.issues, said)
+    return [told.get(n, one) for n, one in enumerate(taken)]
+
+
+def _as_update(placed: Placement) -> BundleEntry:
+    resource = {**placed.resource, "id": placed.key.id}
+    return BundleEntry(resource, None, {"method": "PUT", "url": str(placed.key)})
+
+
+def _delivered(
+    to: Pusher,
+    ready: Ready | ServiceError,
+    done: _Done,
+    placed: Placement,
+    envelope: tuple[str, ...],
+) -> Delivered:
+    if isinstance(ready, ServiceError):
+        to.metrics.count("refused", ("faulty-companion",))
+        return ready
+    result = done.results[ready.prepared.key]
+    retired = done.retired.get(ready.prepared.key, 0)
+    notes = [f"{retired} resources that nothing current refers to any more left the current data."]
+    findings = [*placed.choice.findings, *([Finding.REFERENCE_UNRESOLVED] if placed.unresolved else [])]
+    said = (*(notes if retired else ()), *(TEXTS[one] for one in findings))
+    told = (*envelope, *ready.tolerances, *((UNRESOLVED,) if placed.unresolved else ()))
+    for finding in findings:
+        to.metrics.decided(finding)
+    to.metrics.count(result.outcome.value, told)
+    for _ in range(retired):
+        to.metrics.count("retired")
+    return Pushed(result, told, said, kept=ready.kept)
+
+
+def _prepared(  # noqa: PLR0913 -- all that a message is
+    to: Pusher,
+    read: Message,
+    entries: Sequence[Entry],
+    planned: Planned,
+    *,
+    issues: Sequence[Issue],
+    strict: bool,
+) -> _Taken:
+    """Each entry made ready, or why it cannot be kept. Raises ServiceError when the message is refused."""
+    done: list[Ready | ServiceError] = []
+    unique: dict[ResourceKey, Prepared] = {}
+    found = list(issues)
+    refused = bool(issues)
+    reported = any(one.key.type == MAIN[0] for one in planned.placements)
+    for number, one in enumerate(planned.placements):
+        # Faults that do not touch search are borne in a patient too that comes without any result.
+        borne = number not in read.main or one.key.type not in MAIN
+        companion = reported and one.key.type in COMPANION_TYPES
+        try:
+            refuse_subset(one.resource)
+            refuse_lost_patient(planned, number)
+            for resource_id in (*one.choice.also, one.key.id):
+                ready = prepare(
+                    one.resource,
+                    resource_id,
+                    base=to.base,
+                    companion=borne,
+                    strict=strict,
+                    facts=_as_copy(one, resource_id),
+                    entries_max=to.settings.index_entries_max,
+                )
+                prepared = replace(ready.prepared, sourced=entries[number].sourced, companion=companion)
+                unique[prepared.key] = prepared
+        except ServiceError as error:
+            told = [at_entry(issue, number) for issue in error.issues]
+            found += told
+            refused = refused or strict
+            done.append(ServiceError(error.category, *told))
+        else:
+            done.append(ready._replace(prepared=prepared))
+    # Without any of what it is about, the rest would be companions of nothing.
+    if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
+        raise ServiceError(Category.UNPROCESSABLE, *found)
+    return _Taken(tuple(done), unique)
+
+
+def _as_copy(placed: Placement, resource_id: str) -> Facts:
+    """The facts of a copy: of a patient's records each names the others."""
+    if resource_id == placed.key.id or placed.key.type != "Patient":
+        return placed.facts
+    kin = dict.fromkeys((placed.key.id, *placed.choice.also, *placed.facts.kin))
+    return placed.facts._replace(kin=tuple(one for one in kin if one != resource_id))
+
+
+def _of_nobody(to: Pusher, planned: Planned) -> list[Prepared]:
+    """The reports whose patient cannot be told, as reports of nobody: their own numbers tell of them."""
+    ready: list[Prepared] = []
+    for number in planned.patientless:
+        key, resource, *_ = planned.placements[number]
+        nobodys = {name: value for name, value in resource.items() if name != "subject"}
+        with suppress(ServiceError):
+            ready.append(prepare(nobodys, key.id, base=to.base, companion=True).prepared)
+    return ready
+
+
+def _sourced(to: Pusher, bundle: JsonObject, read: Message) -> list[Entry]:
+    """The entries with the source's time."""
+    first = read.entries[0].resource
+    header = first if first.get("resourceType") == "MessageHeader" else None
+    made, now = message_time(bundle, header), to.clock()
+    return [
+        entry._replace(sourced=source_time(entry.resource, message=made, now=now)) for entry in read.entries
+    ]

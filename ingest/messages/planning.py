@@ -1,0 +1,117 @@
+"""A message planned against the store: look up what may be the same, plan, look further where the plan asks.
+
+What was decided is decided again when it turns out that somebody else was faster: see
+`ingest.messages.delivery`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Final
+
+from ingest.identity.decisions import Candidate
+from ingest.identity.facts import Reading, from_stored
+from ingest.identity.numbers import placeholder_words
+from ingest.identity.plan import PATIENT, Race, Reader, narrowed, plan, wanted
+from ingest.ids import stable_id
+from ingest.pipeline.bundle_entries import at_entry
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from ingest.identity.plan import Entry, Planned
+    from ingest.messages.message import Message
+    from ingest.writes.push import Pusher
+    from store.resources import Known
+
+CANDIDATES_MAX: Final = 500
+"""Stored resources that one look-up for a message may find; past it only sure numbers are looked up."""
+_LOST_PATIENT: Final = (
+    "the report's patient is in no entry of the message: send the Patient along, or name it by"
+    " `subject.identifier`"
+)
+_UNRESOLVED: Final = "a reference leads to no entry of the message: send what it refers to along"
+UNRESOLVED: Final = "unresolved-reference"
+"""Tolerance: a reference of a message that leads to nothing in it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planner:
+    """One message, read, and what it takes to plan it any number of times."""
+
+    to: Pusher
+    read: Reader
+
+    @property
+    def derive(self) -> Callable[[str], str]:
+        """The id that a natural key always has."""
+        return partial(stable_id, self.to.tenant, secret=self.to.secret)
+
+    async def plan(self) -> tuple[Planned, frozenset[str]]:
+        """Who all entries are, by what is stored now; and the ids of what was there."""
+        candidates = await self._candidates()
+        seen = frozenset(one.key.id for one in candidates)
+        return await self.to.work(plan, self.read, candidates, self.derive), seen
+
+    async def plan_again(self, race: Race) -> Planned:
+        """The same behind a write, when others may have written at the same time."""
+        return await self.to.work(plan, self.read, await self._candidates(), self.derive, race)
+
+    async def _candidates(self) -> list[Candidate]:
+        asked = await self.to.work(wanted, self.read, self.derive)
+        found = await self._look_up(asked)
+        if len(found) > CANDIDATES_MAX:
+            asked = narrowed(
+                self.read, self.derive, await self._look_up({PATIENT: asked.get(PATIENT, frozenset())})
+            )
+            found = await self._look_up(asked)
+        if not any(one.key.type == PATIENT for one in found):
+            return found
+        # Observations are found by their stored patient, who may be another than was guessed.
+        again = await self.to.work(wanted, self.read, self.derive, found)
+        more = {kind: keys - asked.get(kind, frozenset()) for kind, keys in again.items()}
+        more = {kind: keys for kind, keys in more.items() if keys}
+        if more:
+            there = {one.key for one in found}
+            found += [one for one in await self._look_up(more) if one.key not in there]
+        return found
+
+    async def _look_up(self, keys: Mapping[str, frozenset[str]]) -> list[Candidate]:
+        known = await self.to.store.candidates(self.to.tenant, keys, limit=CANDIDATES_MAX)
+        return [_candidate(one) for one in known]
+
+
+def planner(to: Pusher, message: Message, entries: Sequence[Entry]) -> Planner:
+    """The planner of a message."""
+    sender = message.sender
+    reading = Reading(
+        placeholder_words(to.settings.identity_placeholders),
+        source=str(sender),
+        stable=sender.name in to.stable_sources,
+        now=to.clock(),
+    )
+    return Planner(to, Reader(entries, reading, base=to.base))
+
+
+def _candidate(known: Known) -> Candidate:
+    told = {name: value for name, value in known.identity.items() if name != "keys"}
+    return Candidate(known.key, from_stored(told), known.sourced, known.retired)
+
+
+def refuse_lost_patient(planned: Planned, number: int) -> None:
+    """Raise ServiceError for a report whose patient cannot be told."""
+    if number in planned.patientless:
+        issue = Issue("not-found", _LOST_PATIENT, ("DiagnosticReport.subject",))
+        raise ServiceError(Category.UNPROCESSABLE, issue)
+
+
+def faults(planned: Planned) -> list[Issue]:
+    """Lost references of a planned message: under strict handling they refuse it."""
+    return [
+        at_entry(Issue("not-found", _UNRESOLVED, (placement.key.type,)), number)
+        for number, placement in enumerate(planned.placements)
+        if placement.unresolved and number not in planned.patientless
+    ]

@@ -1,0 +1,237 @@
+"""What R4's definitions say of a resource: the one walk by datatype, and which lists are made straight.
+
+A deviation is named after the tolerance that it takes. Lenient handling keeps the resource and names it in
+the reply, strict handling refuses. Profiles and terminology are nobody's business here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ingest.pipeline.bundle_entries import is_kept_whole
+from ingest.pipeline.primitives import (
+    CHECKS,
+    CONDITIONAL,
+    DEAD,
+    HOUR_24,
+    WITHOUT_SECONDS,
+    WITHOUT_ZONE,
+    WRONG,
+)
+from store.fhir.datatypes import JsonObject
+from store.fhir.definitions import RESOURCE, definitions
+from store.fhir.elements import DEPTH_MAX, FAULTS_MAX, spelled
+from store.fhir.instants import parse
+from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from store.fhir.datatypes import Json
+    from store.fhir.definitions import Definition, Element
+
+    Where = tuple[Any, str | int] | None
+
+UNKNOWN: Final = "unknown-element"
+MISSING: Final = "missing-required"
+REVERSED: Final = "reversed-period"
+LIST: Final = "list-for-object"
+LONE: Final = "object-for-list"
+NULL: Final = "null-in-list"
+MENDABLE: Final = frozenset({LIST, LONE, NULL})
+"""Deviations that `straightened` mends."""
+_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
+    UNKNOWN: ("structure", "is not an element of R4"),
+    MISSING: ("required", "is missing"),
+    REVERSED: ("value", "starts after it ends: no search by date finds it"),
+    LIST: ("structure", "must not be a list"),
+    LONE: ("structure", "must be a list"),
+    NULL: ("structure", "must not be null"),
+    WRONG: ("value", "breaks R4's rule for its datatype"),
+    WITHOUT_ZONE: ("value", "must have a time zone: it is taken for UTC"),
+    WITHOUT_SECONDS: ("value", "must have seconds: it is taken for the whole minute"),
+    HOUR_24: ("value", "must have an hour up to 23: it is taken for the end of the day"),
+    DEAD: ("value", "leads nowhere: a reference is `Type/id`, an absolute URL, or `#id`"),
+    CONDITIONAL: ("value", "is a search: R4 has those in transactions only, so it leads nowhere by itself"),
+}
+"""Issue code, and what is said of the element."""
+
+
+class Looked(NamedTuple):
+    """What a walk by R4's definitions showed."""
+
+    issues: tuple[Issue, ...] = ()
+    """All deviations with their places, at most `FAULTS_MAX`. No value is quoted."""
+    names: tuple[str, ...] = ()
+    """The tolerances that they take, each once."""
+
+    @property
+    def mendable(self) -> tuple[str, ...]:
+        """Those that `straightened` mends."""
+        return tuple(name for name in self.names if name in MENDABLE)
+
+
+class _Walk:
+    """The deviations of one resource while it is walked through."""
+
+    __slots__ = ("found",)
+
+    def __init__(self) -> None:
+        self.found: list[tuple[Where, str]] = []
+
+    def tell(self, where: Where, kind: str) -> None:
+        if len(self.found) < FAULTS_MAX:
+            self.found.append((where, kind))
+
+
+def look(resource: JsonObject) -> Looked:
+    """Compare a resource with R4's definitions. Of a type that has none nothing is said."""
+    on, definition = _Walk(), definitions().get(str(resource.get("resourceType")))
+    if definition is None:
+        return _NOTHING
+    _object(resource, definition, (None, definition.name), 0, on)
+    if not on.found:
+        return _NOTHING
+    issues = [_issue(spelled(where), kind) for where, kind in on.found]
+    return Looked(tuple(issues), tuple(dict.fromkeys(kind for _, kind in on.found)))
+
+
+_NOTHING: Final = Looked()
+
+
+def _issue(path: str, kind: str) -> Issue:
+    code, text = _TEXTS[kind]
+    return Issue(code, f"`{path}` {text}", (path,))
+
+
+def _object(element: JsonObject, definition: Definition, where: Where, depth: int, on: _Walk) -> None:
+    """One object and all that is in it."""
+    elements = definition.elements
+    for name, value in element.items():
+        known = elements.get(name)
+        if known is None:
+            if not _is_beside(name, elements):
+                on.tell((where, name), UNKNOWN)
+        elif isinstance(value, list):
+            _members(value, known, (where, name), depth + 1, on)
+        elif value is None:
+            continue  # Told of by `structure`, as empty strings are.
+        else:
+            if known.many:
+                on.tell((where, name), LONE)
+            _value(value, known, (where, name), depth, on)
+    for name, spellings in definition.required:
+        if not any(one in element or f"_{one}" in element for one in spellings):
+            on.tell((where, name), MISSING)
+    if definition.name == "Period" and _is_reversed(element):
+        on.tell(where, REVERSED)
+
+
+def _members(values: Sequence[Json], known: Element, where: Where, depth: int, on: _Walk) -> None:
+    """What stands at an element as a list."""
+    if not known.many:
+        alone = _is_of_one(values)
+        on.tell(where, LIST if alone else WRONG)
+        if alone:
+            _value(values[0], known, where, depth, on)
+        return
+    for number, member in enumerate(values):
+        _value(member, known, (where, number), depth, on)
+
+
+def _is_of_one(values: Sequence[Json]) -> bool:
+    return len(values) == 1 and values[0] is not None and not isinstance(values[0], list)
+
+
+def _is_beside(name: str, elements: Mapping[str, Element]) -> bool:
+    """Whether it is the sibling of a primitive, which holds that one's id and extensions."""
+    beside = elements.get(name[1:]) if name.startswith("_") else None
+    return beside is not None and beside.definition is None
+
+
+def _value(value: Json, known: Element, where: Where, depth: int, on: _Walk) -> None:
+    """What stands at an element, or one member of its list."""
+    check = CHECKS.get(known.type)
+    if check is not None:
+        kind = None if value is None else check(value)  # A null in a list keeps a place beside its sibling.
+        if kind is not None:
+            on.tell(where, kind)
+    elif value is None:
+        on.tell(where, NULL)
+    elif not isinstance(value, dict):
+        on.tell(where, WRONG)
+    elif depth < DEPTH_MAX:
+        definition = known.definition
+        if definition is None:
+            definition = definitions().get(str(value.get("resourceType"))) if _is_open(where) else None
+        if definition is not None:
+            _object(value, definition, where, depth + 1, on)
+
+
+def _is_open(where: Where) -> bool:
+    """Whether a resource within a resource is looked at: those of a Bundle stay as they came."""
+    while where is not None:
+        where, name = where
+        if where is None:
+            return name != "Bundle"
+    return True
+
+
+def _is_reversed(period: JsonObject) -> bool:
+    start, end = period.get("start"), period.get("end")
+    if not isinstance(start, str) or not isinstance(end, str):
+        return False
+    try:
+        return parse(start).start >= parse(end).end
+    except ValueError:
+        return False  # Told of where the date stands.
+
+
+def straightened(resource: JsonObject) -> JsonObject:
+    """The resource with lists where R4 has lists and none where it has none."""
+    definition = definitions().get(str(resource.get("resourceType")))
+    if definition is None or is_kept_whole(resource):
+        return resource
+    return _straight(resource, definition, 0)
+
+
+def _straight(element: JsonObject, definition: Definition, depth: int) -> JsonObject:
+    if depth > DEPTH_MAX:
+        return element
+    done: dict[str, Json] = {}
+    for name, value in element.items():
+        known = definition.elements.get(name)
+        if known is not None:
+            done[name] = _straight_value(value, known, depth)
+        elif _is_beside(name, definition.elements):  # A list where its primitive is one.
+            done[name] = _as_listed(value, many=definition.elements[name[1:]].many)
+        else:
+            done[name] = value
+    return done
+
+
+def _straight_value(value: Json, known: Element, depth: int) -> Json:
+    value = _as_listed(value, many=known.many)
+    if not isinstance(value, list):
+        return _within(value, known, depth)
+    is_primitive = known.definition is None and known.type != RESOURCE
+    keeps_nulls = is_primitive or not known.many
+    return [_within(one, known, depth) for one in value if keeps_nulls or one is not None]
+
+
+def _as_listed(value: Json, *, many: bool) -> Json:
+    if many and value is not None and not isinstance(value, list):
+        return [value]
+    if not many and isinstance(value, list) and _is_of_one(value):
+        lone: Json = value[0]
+        return lone
+    return value
+
+
+def _within(value: Json, known: Element, depth: int) -> Json:
+    if not isinstance(value, dict):
+        return value
+    definition = known.definition
+    if definition is None:
+        definition = definitions().get(str(value.get("resourceType")))
+    return value if definition is None else _straight(value, definition, depth + 1)

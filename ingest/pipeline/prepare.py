@@ -1,0 +1,110 @@
+"""The pure line of a push: JSON ─mend▶ JSON ─validate▶ issues? ─stamp▶ bytes ─index▶ Prepared."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ingest.identity.facts import PLAIN, facts_of
+from ingest.identity.plan import is_kept, keys_of
+from ingest.pipeline.budget import ENTRIES_MAX, too_many_entries
+from ingest.pipeline.conformance import look, straightened
+from ingest.pipeline.stamp import digest, unstamped
+from ingest.pipeline.structure import BLANKS, survey
+from ingest.pipeline.tolerances import mend, without_blanks
+from ingest.pipeline.validate import validate
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.resources import Prepared, ResourceKey
+from store.search.index import index
+from store.search.parameters import TYPES
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from ingest.identity.facts import Facts
+    from store.fhir.datatypes import JsonObject
+
+
+_SAID_ALREADY: Final = frozenset({"faulty-companion"})
+"""Their own issues say where."""
+KEPT_MAX: Final = 20
+"""Deviations of one resource that a reply tells the places of."""
+
+
+class Ready(NamedTuple):
+    """A resource ready to be put, and the names of the tolerances it needed."""
+
+    prepared: Prepared
+    tolerances: tuple[str, ...]
+    kept: tuple[Issue, ...] = ()
+    """What is kept although it deviates: strict models of R4 may not parse it."""
+
+
+def prepare(  # noqa: PLR0913 -- how it came, by name
+    resource: JsonObject,
+    resource_id: str,
+    *,
+    base: str,
+    fresh: bool = False,
+    companion: bool = False,
+    strict: bool = False,
+    facts: Facts | None = None,
+    entries_max: int = ENTRIES_MAX,
+) -> Ready:
+    """One pushed resource under the id it will have.
+
+    A companion of a report is kept with faults that do not touch search, unless handling is strict.
+    `facts` are those of a resource that came in a message; else they are read from it.
+    Raises ServiceError `unprocessable` with every issue found.
+    """
+    mended, names = mend(resource)
+    looked = look(mended)
+    if looked.mendable:
+        names, mended = (*names, *looked.mendable), straightened(mended)
+        looked = look(mended)
+    issues, said = validate(mended), None
+    found: tuple[Issue, ...] = ()
+    if not issues:
+        found, said = survey(mended)
+        if found and any(issue.text.endswith(BLANKS) for issue in found):
+            mended, names = without_blanks(mended), (*names, "blank-inside")
+            looked, (found, said) = look(mended), survey(mended)
+        if found and companion:
+            names = (*names, "faulty-companion")
+        deviations = (*found, *looked.issues, *_deviations(names, mended))
+        issues = deviations if strict else () if companion else found
+        names = (*names, *looked.names)
+    if str(mended.get("resourceType")) not in TYPES:
+        raise ServiceError(Category.UNPROCESSABLE, *issues)
+    key = ResourceKey(str(mended["resourceType"]), resource_id)
+    indexed = index(mended, key.type, base=base, resource_id=resource_id, said=said)
+    if issues or indexed.issues:
+        raise ServiceError(Category.UNPROCESSABLE, *_each_place_once((*issues, *indexed.issues)))
+    if len(indexed.keys) > entries_max:
+        raise too_many_entries(key.type, entries_max)
+    body = unstamped(mended, key)
+    if facts is None:
+        facts = facts_of(mended, PLAIN, base=base)
+    prepared = Prepared(key, body, digest(body), indexed, fresh)
+    if is_kept(key.type, facts):
+        keys = tuple(keys_of(key.type, facts))
+        prepared = replace(prepared, identity=facts.stored(), identity_keys=keys)
+    kept = _each_place_once((*(found if companion else ()), *looked.issues))[:KEPT_MAX]
+    return Ready(prepared, names, kept)
+
+
+def _each_place_once(issues: Iterable[Issue]) -> tuple[Issue, ...]:
+    """The first issue of each element."""
+    first: dict[object, Issue] = {}
+    for issue in issues:
+        first.setdefault(issue.expression, issue)
+    return tuple(first.values())
+
+
+def _deviations(names: tuple[str, ...], resource: JsonObject) -> Iterator[Issue]:
+    """What strict handling says of what was mended."""
+    for name in names:
+        if name not in _SAID_ALREADY:
+            path = str(resource["resourceType"])
+            yield Issue("structure", f"`{path}` would have to be mended: {name}", (path,))

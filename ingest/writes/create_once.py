@@ -1,0 +1,79 @@
+"""A create that takes effect once by its `Idempotency-Key`, without a transaction of its own.
+
+announce ─▶ put ─▶ fulfil. The key is bound to this request and to one id before anything is stored under
+it. Whoever sends the same again, or meanwhile, puts under that id too, where only the first one creates.
+Each step is one of a group, so that a create with a key costs little more than one without.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, NamedTuple
+
+from ingest.writes import filing, push
+from ingest.writes.idempotency import check
+from ingest.writes.push import Pushed
+from store.errors import Category, ServiceError
+from store.resources import Outcome, PutResult, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ingest.pipeline.documents import Taken
+    from ingest.pipeline.prepare import Ready
+    from ingest.writes.push import Pusher
+    from store.answers import Remembered, Slot
+    from store.fhir.datatypes import JsonObject
+
+
+class Answered(NamedTuple):
+    """What the key was given as its answer."""
+
+    answer: Remembered
+    again: bool
+    """It was done before."""
+
+
+async def create_once(
+    to: Pusher,
+    resource_type: str,
+    resource: JsonObject,
+    slot: Slot,
+    *,
+    answer: Callable[[Pushed], Remembered],
+) -> Pushed | Answered:
+    """What was stored; or, when somebody else came first with the key, what he was to be answered.
+
+    `answer` gives the answer to be remembered. Raises ServiceError `unprocessable` when the key was used for
+    something else.
+    """
+    push.check_type(resource, resource_type)
+    taken = await filing.taken_out_of(to, resource)
+    ready = await to.work(_ready, to, taken, to.new_id())
+    tolerances = (*taken.tolerances, *ready.tolerances)
+    expected = Stored(ready.prepared.key, 1, to.clock(), b"")
+    first = answer(Pushed(PutResult(Outcome.CREATED, expected), tolerances, kept=ready.kept))
+    kept = await to.store.announce(to.tenant, slot, first, ready.prepared)
+    check(kept, slot)
+    if kept.done or kept.creates is None:
+        return Answered(kept, again=True)
+    ours = kept.creates == ready.prepared.key
+    if not ours:  # A twin was faster, or died before this.
+        ready = await to.work(_ready, to, taken, kept.creates.id)
+    try:
+        [result] = await filing.put(to, [ready.prepared], taken.files)
+    except ServiceError as error:
+        if error.category is Category.TOO_LARGE:  # It is for whoever sends it.
+            await to.store.withdraw(to.tenant, slot)
+        raise
+    to.store.fulfil(to.tenant, slot)
+    to.metrics.count(result.outcome.value, tolerances)
+    created = result.outcome is Outcome.CREATED
+    return (
+        Pushed(result, tolerances, kept=ready.kept) if created and ours else Answered(kept, again=not created)
+    )
+
+
+def _ready(to: Pusher, taken: Taken, chosen: str) -> Ready:
+    ready = push.ready_to_create(to, taken.resource, as_id=chosen)
+    return ready._replace(prepared=replace(ready.prepared, only_once=True))

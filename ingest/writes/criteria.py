@@ -1,0 +1,195 @@
+"""The search criteria of conditional writes: one resource, none, or a refusal. https://hl7.org/fhir/R4/http.html#ccreate
+
+A criterion that is not understood, or has no value, refuses the request: left out, it would widen the
+condition, and the write would hit another resource.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from ingest.ids import stable_id
+from ingest.pipeline.bundle_entries import relative
+from ingest.pipeline.decode import glance
+from store.errors import Category, ServiceError
+from store.fhir.instants import from_datetime, parse, to_datetime
+from store.fhir.issues import Issue
+from store.near import unknown_type
+from store.resources import Stored
+from store.search import parse as searches
+from store.search.canonical import canonical
+from store.search.criteria import Tokens, Total
+from store.search.looks import refusals
+from store.search.parameters import TYPES
+
+if TYPE_CHECKING:
+    from ingest.writes.push import Pusher
+    from store.resources import Entry, Prepared, ResourceKey
+    from store.search.criteria import SearchQuery
+    from store.search.parse import Pair
+
+TEXT_MAX: Final = 60_000
+"""Characters of one condition, encoded: as many as of a search."""
+PAIRS_MAX: Final = 500
+QUERY: Final = "request.url"
+"""Where the condition of an update, deletion or patch stands, and at times that of a create."""
+_NO_CONDITION: Final = (
+    "the condition names no search parameter; one resource is `{Type}/{id}`, a condition"
+    " `{Type}?identifier=…`"
+)
+_SHAPING: Final = frozenset(
+    {"_count", "_elements", "_format", "_include", "_pretty", "_revinclude", "_sort", "_summary", "_total"}
+)
+"""Say nothing about what matches; R4 has conditions made of filters only, so they are passed over."""
+
+
+_URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|/")
+"""How a condition begins that names its server, or the path of our base."""
+
+
+class Criteria(NamedTuple):
+    """A condition as it was understood."""
+
+    type: str
+    query: SearchQuery
+    name: str
+    """The same for every spelling of the condition."""
+    where: str
+    """The header or element that holds it, for refusals."""
+
+
+def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
+    """What a condition such as `identifier=system|value` asks. Raises ServiceError with every issue.
+
+    On identifiers it asks no scope; on anything else that of a search (`store.search.looks`).
+    """
+    if resource_type not in TYPES:
+        raise ServiceError(Category.NOT_FOUND, unknown_type(resource_type, TYPES))
+    pairs = filters_of(_after_type(text.strip(), resource_type, to.base, where), where)
+    empty = [name for name, value in pairs if not value.strip(",")]
+    if empty or not pairs:
+        text = "a criterion has no value" if empty else _NO_CONDITION
+        raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
+    context = searches.Context(to.limits, to.base, from_datetime(to.clock()).start, strict=True)
+    query = searches.parse(resource_type, pairs, context).query
+    if not query.clauses:
+        text = _NO_CONDITION
+        raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
+    unseen = refusals(query, to.caller.may)
+    if unseen:  # Whether such a resource is there would tell what the caller may not search for.
+        raise ServiceError(Category.FORBIDDEN, *unseen)
+    one = replace(query, count=1, total=Total.NONE)
+    # What `ap` means depends on the moment, and twins read it at two moments.
+    timeless = searches.parse(resource_type, pairs, context._replace(now=0)).query
+    return Criteria(resource_type, one, _name(resource_type, timeless), where)
+
+
+def _after_type(text: str, resource_type: str, base: str, where: str) -> str:
+    """The part after `?`. R4's own example spells `Patient?identifier=…`, others the whole URL."""
+    below = relative(text, base) if _URL.match(text) else text
+    if below is None:
+        issue = Issue("value", "the condition is another server's URL: name a search of this one", (where,))
+        raise ServiceError(Category.INCORRECT, issue)
+    return below.removeprefix(f"{resource_type}?").removeprefix("?")
+
+
+def filters_of(text: str, where: str) -> list[Pair]:
+    """The parameters that say what matches; those that shape an answer are left out."""
+    return [pair for pair in _pairs(text, where) if pair[0].partition(":")[0] not in _SHAPING]
+
+
+def of_create(resource_type: str, header: str | None, query: str) -> str | None:
+    """The condition of a create: `If-None-Exist`, or the query of its URL, as some clients write it.
+
+    What begins with `_` and is no parameter is a hint of a client's own, as `_filename`, and no condition.
+    Raises ServiceError `incorrect` when both are there.
+    """
+    pairs = filters_of(query, QUERY) if query else []
+    if not any(not name.startswith("_") or searches.is_known(resource_type, name) for name, _ in pairs):
+        return header
+    if header is not None:
+        text = "a create has one condition: `If-None-Exist`, or the query of its URL"
+        raise ServiceError(Category.INCORRECT, Issue("invalid", text, ("If-None-Exist", QUERY)))
+    return query
+
+
+def _pairs(text: str, where: str) -> list[Pair]:
+    if len(text) > TEXT_MAX:
+        issue = Issue("too-long", f"a condition may have at most {TEXT_MAX} characters", (where,))
+        raise ServiceError(Category.TOO_LARGE, issue)
+    try:
+        text.encode()  # Bytes of a header that are no UTF-8 arrive as lone surrogates.
+        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=PAIRS_MAX)
+    except UnicodeError:
+        issue = Issue("invalid", "the condition is not UTF-8 when percent-decoded", (where,))
+        raise ServiceError(Category.INCORRECT, issue) from None
+    except ValueError:
+        issue = Issue("too-costly", f"a condition may have at most {PAIRS_MAX} parameters", (where,))
+        raise ServiceError(Category.INCORRECT, issue) from None
+
+
+def _name(resource_type: str, query: SearchQuery) -> str:
+    """What twins have in common. One identifier is named as messages name it, so that these meet too."""
+    asked = canonical(query.clauses)
+    match asked:
+        case (("token", "index.identifier", False, (str(spelling),)),) if "|" in spelling:
+            return f"{resource_type} {spelling}"
+    return f"if {resource_type} {asked!a}"
+
+
+def derived_id(to: Pusher, criteria: Criteria, turn: int) -> str:
+    """The id at which simultaneous creates under one condition meet.
+
+    A later turn gives another one: what was made first for this condition may no longer fulfil it.
+    """
+    name = criteria.name if turn == 0 else f"{criteria.name} ({turn})"
+    return stable_id(to.tenant, name, to.secret)
+
+
+def surely_misses(criteria: Criteria, prepared: Prepared) -> bool:
+    """Whether the resource itself lacks the identifier that is asked for: then no twin can be found by it."""
+    carried = prepared.indexed.fields.get("identifier")
+    held = carried if isinstance(carried, (list, tuple)) else ()
+    return any(
+        isinstance(clause, Tokens)
+        and clause.parameter.name == "identifier"
+        and not clause.negated
+        and not any(spelling in held for spelling in clause.spellings)
+        for clause in criteria.query.clauses
+    )
+
+
+async def one_match(to: Pusher, criteria: Criteria) -> Stored | None:
+    """The one resource for which a condition holds, in the version that was found.
+
+    Raises ServiceError `precondition` when several do.
+    """
+    page = await to.store.search(to.tenant, criteria.query, client=to.caller.client)
+    if page.next is not None:
+        text = "the condition holds for more than one resource"
+        raise ServiceError(Category.PRECONDITION, Issue("multiple-matches", text, (criteria.where,)))
+    return _stored(page.entries[0]) if page.entries else None
+
+
+async def matches(to: Pusher, criteria: Criteria, *, enough: int) -> tuple[ResourceKey, ...]:
+    """The resources for which a condition holds; `enough` of them, when there are as many.
+
+    A page ends early where resources are large: then the next one is asked for.
+    """
+    query, found = replace(criteria.query, count=enough), []
+    while True:
+        page = await to.store.search(to.tenant, query, client=to.caller.client)
+        found += [entry.key for entry in page.entries]
+        if page.next is None or len(found) >= enough:
+            return tuple(found[:enough])
+        query = replace(query, position=page.next)
+
+
+def _stored(entry: Entry) -> Stored:
+    """A match with the version that its bytes say."""
+    meta = glance(entry.raw)["meta"]
+    updated = to_datetime(parse(meta["lastUpdated"]).start)
+    return Stored(entry.key, int(meta["versionId"]), updated, entry.raw)

@@ -1,0 +1,200 @@
+"""`Erasing` on MongoDB: one patient, in batches under a lease of its own, with a receipt in the end.
+
+First the tombstones, so that nothing comes back; then what can only be found through something else, then
+what is found by the patient, the Patient itself last: whatever is broken off is found again, and nobody has
+to write down what a patient is known by.
+"""
+
+from __future__ import annotations
+
+from time import monotonic
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.mongo.driver.guard import guarded
+from store.mongo.erasure.batches import ErasureRun, Tools, name_of, names_of
+from store.mongo.erasure.mentions import Mentions
+from store.mongo.erasure.patient_data import Finder
+from store.mongo.indexes import HOLDS
+from store.retention.audit import Act, Did
+from store.retention.erasure import ERASED, Erased, Own, Wanted
+from store.retention.runs import Kind, LeaseLost
+from store.retention.subjects import reason_for, value_of
+
+if TYPE_CHECKING:
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database
+    from store.mongo.erasure.patient_data import Belongings, Heartbeat
+    from store.mongo.retention.lease import Lease, Leases
+    from store.retention.audit import Audit
+    from store.retention.erasure import Demand
+    from store.retention.subjects import Subject
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+ROUNDS_MAX: Final = 5
+"""How often is looked again for what came while the tombstones were not known everywhere."""
+RENEW_SECONDS: Final = 10.0
+"""Between two renewals of the lease while much is read; batches renew it as well."""
+_SUBJECT: Final = "subject"
+_UNDER_WAY: Final = Issue("conflict", "this patient is being erased already; try again shortly")
+_NOBODY: Final = Issue("not-found", "nothing is stored of this patient, and nothing was erased before")
+
+
+class MongoErasing:
+    """The verbs on one database."""
+
+    def __init__(  # noqa: PLR0913 -- what it is made of, all keyword-only
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        metrics: StoreMetrics,
+        tools: Tools,
+        audit: Audit,
+        leases: Leases,
+    ) -> None:
+        self._finder = Finder(database, settings=settings, metrics=metrics)
+        self._mentions = Mentions(database, settings=settings, metrics=metrics)
+        self._tools = tools
+        self._audit = audit
+        self._leases = leases
+        self._metrics = metrics
+        self._seconds = settings.store_timeout_seconds
+        self._holds: Collection = database[HOLDS].with_options(
+            write_concern=WriteConcern("majority", j=True), read_concern=ReadConcern("majority")
+        )
+
+    async def erase(self, demand: Demand) -> Erased:
+        """See the port."""
+        reason = reason_for(demand.reason, subjects=[demand.subject.name])
+        group = await self._tools.erasures.digest_of(demand.tenant, name_of(demand.subject))
+        lease = await self._leases.take(f"erasure:{demand.tenant}/{group}")
+        if lease is None:
+            raise ServiceError(Category.CONFLICT, _UNDER_WAY)
+        done = False
+        try:
+            erased = await self._erase(demand._replace(reason=reason), group, lease)
+            done = True
+        except LeaseLost:
+            raise ServiceError(Category.CONFLICT, _UNDER_WAY) from None
+        finally:
+            await self._leases.release(lease, done=done)
+        return erased
+
+    async def lift(self, tenant: Tenant, subject: Subject, *, reason: str, by: str) -> int:
+        """See the port."""
+        why = reason_for(reason, subjects=[subject.name])
+        lifted = await self._tools.erasures.lift(tenant, name_of(subject))
+        if not lifted:
+            text = "nothing of this patient was erased, or it may come again already"
+            raise ServiceError(Category.NOT_FOUND, Issue("not-found", text))
+        group = await self._tools.erasures.digest_of(tenant, name_of(subject))
+        await self._audit.note(Act(tenant, self._tools.clock(), by, Did.ERASURE_LIFTED, why, group))
+        return lifted
+
+    async def _erase(self, demand: Demand, group: str, lease: Lease) -> Erased:
+        tenant, subject = demand.tenant, demand.subject
+
+        renewed = monotonic()
+
+        async def heartbeat() -> None:
+            nonlocal renewed
+            if monotonic() - renewed > RENEW_SECONDS:
+                await self._leases.renew(lease)
+                renewed = monotonic()
+
+        if subject.identifier and not demand.every:
+            carriers = await self._finder.carriers(tenant, subject.identifier)
+            if len(carriers) > 1 and not await self._finder.is_one(tenant, carriers):
+                raise _several(len(carriers))
+        own = Own(
+            {subject.reference} if subject.reference else set(),
+            {subject.identifier} if subject.identifier else set(),
+        )
+        found = await self._finder.find(tenant, own, heartbeat)
+        again = await self._erased_before(tenant, subject)
+        told = await self._told(tenant, found, heartbeat)
+        if not (found.everything() or any(told) or again or demand.absent):
+            raise ServiceError(Category.NOT_FOUND, _NOBODY)
+        _check_reason(demand.reason, found)
+        run = await self._tools.runs.begin(
+            lease, Kind.ERASURE, tenant=str(tenant), subject=group, reason=demand.reason
+        )
+        work = ErasureRun(self._tools, demand, group, lease, run)
+        shared = set(found.shared)
+        if await self._is_wholly_held(tenant, own):
+            await work.skip(list(found.everything().values()))
+        else:
+            for number in range(ROUNDS_MAX):
+                if number:
+                    names, found = found.names, await self._finder.find(tenant, own, heartbeat)
+                    found.names += names
+                    told = await self._told(tenant, found, heartbeat)
+                shared |= found.shared
+                if not await work.delete(found, *told, first=not number) and number:
+                    break
+            await work.delete_files()
+            await self._tools.erasures.finished(tenant)
+            await self._forget_ended_holds(tenant, own)
+        receipt = await self._tools.runs.close(lease, run)
+        by, now = demand.by, self._tools.clock()
+        await self._audit.note(Act(tenant, now, by, Did.PATIENT_ERASED, demand.reason, group))
+        return Erased(receipt, shared=len(shared), again=again and not receipt.deleted)
+
+    async def _erased_before(self, tenant: Tenant, subject: Subject) -> bool:
+        with guarded(self._metrics, "known_erasure", seconds=self._seconds):
+            return bool(await self._tools.erasures.known(tenant, [name_of(subject)]))
+
+    async def _told(
+        self, tenant: Tenant, found: Belongings, heartbeat: Heartbeat
+    ) -> tuple[list[str], list[str]]:
+        """The letters and the answers that tell of the patient."""
+        wanted = Wanted(frozenset(names_of(found)), tuple(dict.fromkeys(found.names)))
+        letters = await self._mentions.letters(tenant, wanted, heartbeat)
+        return letters, await self._mentions.answers(tenant, wanted, heartbeat)
+
+    async def _is_wholly_held(self, tenant: Tenant, own: Own) -> bool:
+        """Whether a hold on the patient, or on the tenant, covers all there is."""
+        someone = {"_id": _SUBJECT, "type": "", "id": "", "keys": own.keys}
+        return _SUBJECT in await self._tools.holds.held(tenant, [someone], self._tools.clock())
+
+    async def _forget_ended_holds(self, tenant: Tenant, own: Own) -> None:
+        """Holds that have ended no longer say on whom they were."""
+        now = self._tools.clock()
+        over = [{"released_at": {"$ne": None}}, {"expires_at": {"$ne": None, "$lte": now}}]
+        told = {*own.references, *own.identifiers, *(value_of(one) for one in own.identifiers)}
+        with guarded(self._metrics, "forget_holds", seconds=self._seconds):
+            ended = {"tenant": str(tenant), "$or": over}
+            found = await self._holds.find(ended, {"subject": 1, "patients": 1}).to_list(None)
+            naming = [one["_id"] for one in found if _names(one, told)]
+            if naming:
+                change = {"$set": {"subject": ERASED}, "$unset": {"patients": ""}}
+                await self._holds.update_many({"_id": {"$in": naming}}, change)
+
+
+def _names(hold: Any, told: set[str]) -> bool:  # noqa: ANN401 -- a document
+    subject: str = hold["subject"]
+    return any(part in subject for part in told) or not told.isdisjoint(hold.get("patients", ()))
+
+
+def _check_reason(reason: str, found: Belongings) -> None:
+    """Raise ServiceError `incorrect` when the reason holds what the patient turns out to be known by."""
+    reason_for(reason, subjects=[*found.own.references, *found.own.identifiers])
+    said = reason.casefold()
+    for name in found.names:
+        if all(part.casefold() in said for part in (name.family, *name.given)):
+            text = "the reason must not hold the patient's name: it is kept after the patient's data"
+            raise ServiceError(Category.INCORRECT, Issue("value", text, ("reason",)))
+
+
+def _several(number: int) -> ServiceError:
+    text = (
+        f"{number} Patients who differ carry this identifier: name one by `Patient/id`, or ask for every one"
+        " of them (`--every`)"
+    )
+    return ServiceError(Category.CONFLICT, Issue("multiple-matches", text))

@@ -1,0 +1,205 @@
+"""Tombstones of what was erased on purpose: pushes that name it are refused, as long as the policy says.
+
+erasures   _id "org/env/<HMAC of a name>", tenant, at, until, groups [HMAC of each subject erased]
+A tenant's `forgets` in `retention` says that there are some: of others nothing is asked.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+from pymongo import UpdateOne
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from store.mongo.driver.guard import guarded
+from store.mongo.driver.secrets import shared_secret
+from store.mongo.indexes import ERASURES, SECRETS
+from store.mongo.retention.policies import Policies
+from store.retention.erased_names import SECRET, digest, names_in, names_of, refusal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from store.errors import ServiceError
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database
+    from store.resources import Prepared, ResourceKey
+    from store.retention.erased_names import Name, Names
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+_AT_ONCE: Final = 10_000
+"""Tombstones placed, or asked for, in one command."""
+_THREAD_BYTES: Final = 64_000
+"""Bodies above are read beside the event loop."""
+
+
+class Write(Protocol):
+    """What is asked about: one resource to put, or (`prepared` is None) to delete."""
+
+    @property
+    def tenant(self) -> Tenant:
+        """Whose."""
+
+    @property
+    def key(self) -> ResourceKey:
+        """Which."""
+
+    @property
+    def prepared(self) -> Prepared | None:
+        """What to put."""
+
+    @property
+    def id(self) -> str:
+        """Tells it from the others of its group."""
+
+
+class Erasures:
+    """Places tombstones, and knows what bears the name of one."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        clock: Callable[[], datetime],
+        metrics: StoreMetrics,
+        policies: Policies | None = None,
+    ) -> None:
+        options: dict[str, Any] = {
+            "write_concern": WriteConcern("majority", j=True),
+            "read_concern": ReadConcern("majority"),
+        }
+        self._erasures: Collection = database[ERASURES].with_options(**options)
+        self._secrets: Collection = database[SECRETS].with_options(**options)
+        self._seconds = settings.store_timeout_seconds
+        self._policies = policies or Policies(database, settings=settings, metrics=metrics)
+        self._clock = clock
+        self._metrics = metrics
+        self._secret: bytes | None = None
+
+    # --- pushes
+
+    async def refuse(self, writes: Sequence[Write]) -> dict[str, ServiceError]:
+        """By `id`, those that would bring back what was erased: one find, and none where nothing ever was.
+
+        Raises the driver's errors.
+        """
+        putting = [(write, write.prepared) for write in writes if write.prepared is not None]
+        forgetting = await self._forgetting({str(write.tenant) for write, _ in putting})
+        if not forgetting:
+            return {}
+        asked = {
+            write.id: (str(write.tenant), _names(write.key, prepared))
+            for write, prepared in putting
+            if str(write.tenant) in forgetting
+        }
+        found = await self._found(asked)
+        return {name: refusal() for name in found}
+
+    async def admit(self, tenant: Tenant, resources: Sequence[Prepared]) -> None:
+        """Raise ServiceError `gone` when one of these would bring back what was erased."""
+        with guarded(self._metrics, "admit", seconds=self._seconds):
+            if not await self._forgetting({str(tenant)}):
+                return
+            asked = {str(one.key): (str(tenant), _names(one.key, one)) for one in resources}
+            found = await self._found(asked)
+        if found:
+            raise refusal()
+
+    async def mentions(self, tenant: Tenant, body: bytes, path: str = "") -> bool:
+        """Whether a refused body names something that was erased, so that it must not be kept either."""
+        with guarded(self._metrics, "mentions", seconds=self._seconds):
+            if not await self._forgetting({str(tenant)}):
+                return False
+            beside = len(body) > _THREAD_BYTES
+            names = await asyncio.to_thread(names_in, body, path) if beside else names_in(body, path)
+            return bool(await self.known(tenant, names))
+
+    async def _forgetting(self, tenants: set[str]) -> set[str]:
+        """Those where something was erased, as was known at most `policy_cache_seconds` ago."""
+        return {one for one, keeping in (await self._policies.of(tenants)).items() if keeping.forgets}
+
+    async def _found(self, asked: Mapping[str, tuple[str, Names]]) -> set[str]:
+        """Those that bear an erased name."""
+        secret = await self._key()
+        digests: dict[str, set[str]] = {}
+        for name, (tenant, names) in asked.items():
+            for one in (*names.strong, *names.weak):
+                digests.setdefault(f"{tenant}/{digest(secret, tenant, one)}", set()).add(name)
+        there = await self._there(digests)
+        return {name for one in there for name in digests[one]}
+
+    async def _there(self, ids: Iterable[str]) -> set[str]:
+        wanted, found = sorted(ids), set()
+        for start in range(0, len(wanted), _AT_ONCE):
+            some = {"_id": {"$in": wanted[start : start + _AT_ONCE]}, "until": {"$gt": self._clock()}}
+            cursor = self._erasures.find(some, {"_id": 1}, hint="_id_")
+            found |= {one["_id"] for one in await cursor.to_list(None)}
+        return found
+
+    async def _key(self) -> bytes:
+        if self._secret is None:
+            self._secret = await shared_secret(self._secrets, SECRET)
+        return self._secret
+
+    # --- erasing
+
+    async def digest_of(self, tenant: Tenant, name: Name) -> str:
+        """The tombstone of a name: all that receipts and audit records say of whom."""
+        with guarded(self._metrics, "erasure_secret", seconds=self._seconds):
+            return digest(await self._key(), str(tenant), name)
+
+    async def known(self, tenant: Tenant, names: Iterable[Name]) -> frozenset[Name]:
+        """Which of these names were erased. Raises the driver's errors."""
+        secret, owner = await self._key(), str(tenant)
+        ids = {f"{owner}/{digest(secret, owner, one)}": one for one in names}
+        return frozenset(ids[one] for one in await self._there(ids))
+
+    async def place(
+        self, tenant: Tenant, names: Iterable[Name], *, group: str, now: datetime, until: datetime
+    ) -> None:
+        """Tombstones for names; `group` is the digest of the subject that they belong to. Safe to repeat."""
+        owner = str(tenant)
+        with guarded(self._metrics, "place_tombstones", seconds=self._seconds):
+            secret = await self._key()
+            placed = [
+                UpdateOne(
+                    {"_id": f"{owner}/{digest(secret, owner, one)}"},
+                    {
+                        "$setOnInsert": {"tenant": owner, "at": now},
+                        "$max": {"until": until},
+                        "$addToSet": {"groups": group},
+                    },
+                    upsert=True,
+                )
+                for one in names
+            ]
+            for start in range(0, len(placed), _AT_ONCE):
+                await self._erasures.bulk_write(placed[start : start + _AT_ONCE], ordered=False)
+            await self._policies.note_erasure(tenant)
+
+    async def finished(self, tenant: Tenant) -> None:
+        """Searches no longer show what was there before."""
+        with guarded(self._metrics, "finish_erasure", seconds=self._seconds):
+            await self._policies.note_erased(tenant)
+
+    async def lift(self, tenant: Tenant, name: Name) -> int:
+        """Let come again all that was erased together with this name; how many tombstones went."""
+        owner = str(tenant)
+        with guarded(self._metrics, "lift_tombstones", seconds=self._seconds):
+            one = f"{owner}/{digest(await self._key(), owner, name)}"
+            found = await self._erasures.find_one({"_id": one}, {"groups": 1})
+            if found is None:
+                return 0
+            groups = {"tenant": owner, "groups": {"$in": found["groups"]}}
+            await self._erasures.update_many(groups, {"$pull": {"groups": {"$in": found["groups"]}}})
+            done = await self._erasures.delete_many({"tenant": owner, "groups": []})
+        return int(done.deleted_count)
+
+
+def _names(key: ResourceKey, prepared: Prepared) -> Names:
+    return names_of(key, prepared.indexed.fields, prepared.indexed.keys, prepared.body.tail)

@@ -1,0 +1,95 @@
+"""Where a patient is told of in what was never taken apart: refused pushes, and remembered answers."""
+
+from __future__ import annotations
+
+import asyncio
+import zlib
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.read_concern import ReadConcern
+
+from store.mongo.driver.guard import guarded
+from store.mongo.erasure.patient_data import SCAN_BATCH
+from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS, IDEMPOTENCY
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database
+    from store.mongo.erasure.patient_data import Heartbeat
+    from store.retention.erasure import Wanted
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+_LETTERS: Final = 20
+"""Letters read at once: their bodies come along."""
+_READ_SECONDS: Final = 300.0
+"""For one batch: what is read here is read from disk, and nobody waits at a screen."""
+
+
+class Mentions:
+    """Reads all of a tenant's letters and answers."""
+
+    def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
+        read = ReadConcern("majority")
+        self._letters: Collection = database[DEAD_LETTERS].with_options(read_concern=read)
+        self._bodies: Collection = database[DEAD_LETTER_BODIES].with_options(read_concern=read)
+        self._answers: Collection = database[IDEMPOTENCY].with_options(read_concern=read)
+        self._seconds = settings.store_timeout_seconds
+        self._metrics = metrics
+
+    async def letters(self, tenant: Tenant, wanted: Wanted, heartbeat: Heartbeat) -> list[str]:
+        """The ids of the letters that are about the patient."""
+        fields = {"body": 1, "pieces": 1, "set": 1, "path": 1, "headers": 1}
+        cursor = self._letters.find({"tenant": str(tenant)}, fields, hint="newest", batch_size=_LETTERS)
+        found: list[str] = []
+        async for batch in self._batches(cursor, _LETTERS):
+            await heartbeat()
+            for one in batch:
+                body = await self._body(one)
+                if await asyncio.to_thread(wanted.in_letter, body, one["path"], one["headers"]):
+                    found.append(one["_id"])
+        return found
+
+    async def _body(self, letter: Mapping[str, Any]) -> bytes:
+        packed: bytes | None = letter["body"]
+        if letter["pieces"]:
+            names = [f"{letter['set']}/{number}" for number in range(letter["pieces"])]
+            with guarded(self._metrics, "erasure_read", seconds=self._seconds):
+                pieces = await self._bodies.find({"_id": {"$in": names}}).to_list(None)
+            data = {piece["_id"]: piece["data"] for piece in pieces}
+            packed = b"".join(data.get(name, b"") for name in names)
+        return await asyncio.to_thread(_unpacked, packed) if packed else b""
+
+    async def answers(self, tenant: Tenant, wanted: Wanted, heartbeat: Heartbeat) -> list[str]:
+        """The ids of the remembered answers that tell of what goes."""
+        of_tenant = {"_id": {"$gt": f"{tenant}/", "$lt": f"{tenant}0"}}  # `0` comes after `/`.
+        fields = {"body": 1, "headers": 1, "shown": 1}
+        cursor = self._answers.find(of_tenant, fields, hint="_id_", batch_size=SCAN_BATCH)
+        found: list[str] = []
+        async for batch in self._batches(cursor, SCAN_BATCH):
+            await heartbeat()
+            for one in batch:
+                shown = [f"{name['type']}/{name['id']}" for name in one.get("shown", ())]
+                if wanted.in_answer(one.get("body") or b"", one.get("headers", ()), shown):
+                    found.append(one["_id"])
+        return found
+
+    async def _batches(self, cursor: Any, size: int) -> AsyncIterator[list[Mapping[str, Any]]]:  # noqa: ANN401 -- Motor's
+        try:
+            while True:
+                with guarded(self._metrics, "erasure_read", seconds=max(self._seconds, _READ_SECONDS)):
+                    batch = await cursor.to_list(size)
+                if not batch:
+                    return
+                yield batch
+        finally:
+            await cursor.close()
+
+
+def _unpacked(packed: bytes) -> bytes:
+    try:
+        return zlib.decompress(packed)
+    except zlib.error:
+        return packed

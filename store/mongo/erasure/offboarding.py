@@ -1,0 +1,193 @@
+"""A tenant that leaves: closed to clients at once, then emptied in batches, with a receipt in the end.
+
+tenants  of a closed one: closed_at, and emptied_at once nothing is left; its name stays, for the receipts.
+What officers did, the receipts and the name are all that stays.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.mongo.driver.guard import guarded
+from store.mongo.indexes import (
+    CHUNKS,
+    DEAD_LETTER_BODIES,
+    DEAD_LETTERS,
+    ERASURES,
+    FILES,
+    FORGOTTEN_FILES,
+    HISTORY,
+    HOLDS,
+    IDEMPOTENCY,
+    POLICIES,
+    RESOURCES,
+    RETENTION,
+    TENANTS,
+    TOKENS,
+    VERIFICATIONS,
+)
+from store.retention.audit import Act, Did
+from store.retention.runs import Batch, Kind, LeaseLost, Reason, Row
+from store.retention.subjects import reason_for
+
+if TYPE_CHECKING:
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database, Session
+    from store.mongo.erasure.batches import Tools
+    from store.mongo.retention.lease import Lease, Leases
+    from store.retention.audit import Audit
+    from store.retention.holds import HoldStore
+    from store.retention.receipts import Receipt
+    from store.retention.runs import Run
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+ROUNDS_MAX: Final = 10
+"""How often is looked again for what was under way when the tenant was closed."""
+_UNDER_WAY: Final = Issue("conflict", "this tenant is being emptied already; try again shortly")
+
+
+class _Part(NamedTuple):
+    """What a tenant has in one collection."""
+
+    collection: str
+    batch: int = 500
+    by_id: bool = False
+    """Its documents are found by `_id`, which is the tenant or begins with it."""
+    counted: str = ""
+    """Under which type; empty: the resource type of each."""
+
+
+_PARTS: Final = (
+    _Part(IDEMPOTENCY, by_id=True, counted="answer"),
+    _Part(DEAD_LETTERS, counted="dead letter"),
+    _Part(DEAD_LETTER_BODIES, batch=20, counted="part of a dead letter"),
+    _Part(RESOURCES),
+    _Part(HISTORY),
+    # Chunks first: while the document is there, another run finds what is left of them.
+    _Part(CHUNKS, batch=50, counted="part of a file"),
+    _Part(FILES, counted="file"),
+    _Part(FORGOTTEN_FILES, counted="note of a file"),
+    _Part(HOLDS, counted="hold that had ended"),
+    _Part(ERASURES, counted="tombstone"),
+    _Part(VERIFICATIONS, by_id=True, counted="verification"),
+    _Part(POLICIES, counted="policy"),
+    _Part(RETENTION, by_id=True, counted="policy"),
+)
+
+
+class MongoOffboarding:
+    """Closes tenants, and empties them."""
+
+    def __init__(  # noqa: PLR0913 -- what it is made of, all keyword-only
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        metrics: StoreMetrics,
+        tools: Tools,
+        holds: HoldStore,
+        audit: Audit,
+        leases: Leases,
+    ) -> None:
+        self._database = database
+        self._tools = tools
+        self._holds = holds
+        self._audit = audit
+        self._leases = leases
+        self._metrics = metrics
+        self._seconds = settings.store_timeout_seconds
+        options: dict[str, Any] = {
+            "write_concern": WriteConcern("majority", j=True),
+            "read_concern": ReadConcern("majority"),
+        }
+        self._tenants: Collection = database[TENANTS].with_options(**options)
+        self._tokens: Collection = database[TOKENS].with_options(**options)
+
+    async def close(self, tenant: Tenant, *, reason: str, by: str, wait_seconds: float) -> Receipt:
+        """See the port."""
+        why = reason_for(reason)
+        await self._refuse_unknown(tenant)
+        await self._refuse_held(tenant)
+        lease = await self._leases.take(f"off-boarding:{tenant}")
+        if lease is None:
+            raise ServiceError(Category.CONFLICT, _UNDER_WAY)
+        done = False
+        try:
+            run = await self._tools.runs.begin(lease, Kind.OFF_BOARDING, tenant=str(tenant), reason=why)
+            await self._shut(tenant)
+            await asyncio.sleep(wait_seconds)
+            await self._empty(tenant, lease, run)
+            receipt = await self._tools.runs.close(lease, run)
+            done = True
+        except LeaseLost:
+            raise ServiceError(Category.CONFLICT, _UNDER_WAY) from None
+        finally:
+            await self._leases.release(lease, done=done)
+        now = self._tools.clock()
+        with guarded(self._metrics, "close_tenant", seconds=self._seconds):
+            await self._tenants.update_one({"_id": str(tenant)}, {"$set": {"emptied_at": now}})
+        await self._audit.note(Act(tenant, now, by, Did.TENANT_CLOSED, why, run.id))
+        return receipt
+
+    async def _refuse_unknown(self, tenant: Tenant) -> None:
+        with guarded(self._metrics, "close_tenant", seconds=self._seconds):
+            found = await self._tenants.find_one({"_id": str(tenant)})
+        if found is None:
+            raise ServiceError(Category.NOT_FOUND, Issue("not-found", f"there is no tenant {tenant}"))
+
+    async def _refuse_held(self, tenant: Tenant) -> None:
+        now = self._tools.clock()
+        active = [hold for hold in await self._holds.listed(tenant) if hold.is_active(now)]
+        if active:
+            text = f"{len(active)} holds keep data of this tenant: `dod retention hold list` shows them"
+            raise ServiceError(Category.CONFLICT, Issue("conflict", text))
+
+    async def _shut(self, tenant: Tenant) -> None:
+        """From now on it is unknown to clients; tokens that reach nothing else are gone."""
+        name, now = str(tenant), self._tools.clock()
+        with guarded(self._metrics, "close_tenant", seconds=self._seconds):
+            await self._tenants.update_one(
+                {"_id": name, "closed_at": None}, {"$set": {"closed_at": now}, "$unset": {"emptied_at": ""}}
+            )
+            await self._tokens.delete_many({"tenants": [name]})
+            await self._tokens.update_many({"tenants": name}, {"$pull": {"tenants": name}})
+
+    async def _empty(self, tenant: Tenant, lease: Lease, run: Run) -> None:
+        for _ in range(ROUNDS_MAX):
+            deleted = 0
+            for part in _PARTS:
+                while some := await self._batch(tenant, part, lease, run):
+                    deleted += some
+            if not deleted:
+                return
+
+    async def _batch(self, tenant: Tenant, part: _Part, lease: Lease, run: Run) -> int:
+        owner, collection = str(tenant), self._database[part.collection]
+        wanted: dict[str, Any] = {"tenant": owner}
+        if part.by_id:
+            wanted = {"$or": [{"_id": owner}, {"_id": {"$gt": f"{owner}/", "$lt": f"{owner}0"}}]}
+        reading = collection.with_options(read_concern=ReadConcern("majority"))
+        with guarded(self._metrics, "off_board", seconds=max(self._seconds, 60)):
+            found = await reading.find(wanted, {"type": 1, "was": 1}, limit=part.batch).to_list(None)
+        if not found:
+            return 0
+        types = {one["_id"]: part.counted or one.get("type") or one.get("was") or "" for one in found}
+
+        async def work(session: Session) -> Batch:
+            counts: Counter[Row] = Counter()
+            for name in sorted(set(types.values())):
+                ids = [one for one, of_type in types.items() if of_type == name]
+                done = await collection.delete_many({"_id": {"$in": ids}}, session=session)
+                counts[Row(owner, 0, name, Reason.OFF_BOARDING.value)] += done.deleted_count
+            return Batch(counts)
+
+        await self._tools.runs.batch(lease, run, work)
+        return len(found)

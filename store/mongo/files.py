@@ -1,0 +1,223 @@
+"""`AttachmentStore` in GridFS: `attachments.files` and `attachments.chunks`, in GridFS's own layout.
+
+files   _id, length, chunkSize, uploadDate, filename, contentType, sha1, tenant, touched; once it is whole: id
+chunks  _id, files_id, n, data, tenant
+
+A copy under way, and one condemned by the collector, has no `id`: nobody finds it, no other upload meets it,
+and the collector removes it once it was not touched for an hour. So each chunk belongs to a document of
+`files` at all times, whatever breaks in between. GridFS's own writer is not used: it knows neither of these
+states, nor deadlines, and sends up to 48 MB at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from bson import ObjectId
+from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.files import CHUNK_BYTES, Collected, File
+from store.mongo.driver.guard import guarded
+from store.mongo.indexes import CHUNKS, FILES, HISTORY, RESOURCES
+from store.mongo.resources.histories import living
+from store.mongo.resources.resources import DURABLE
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+    from datetime import datetime, timedelta
+
+    from store.files import NewFile
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+_CHUNKS_AT_ONCE: Final = 4
+"""In one command: some 4 MB in memory, twice that while the driver encodes them."""
+_LOST: Final = Issue("transient", "storing the attachment took too long; send it again")
+_BROKEN: Final = Issue("exception", "a stored attachment is incomplete")
+
+
+class MongoAttachments:
+    """The port's verbs on one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        clock: Callable[[], datetime],
+        metrics: StoreMetrics,
+    ) -> None:
+        self._seconds = settings.store_timeout_seconds
+        self._clock = clock
+        self._metrics = metrics
+        options: dict[str, Any] = {"write_concern": DURABLE, "read_concern": ReadConcern("majority")}
+        self._files: Collection = database[FILES].with_options(**options)
+        self._chunks: Collection = database[CHUNKS].with_options(**options)
+        self._resources: Collection = database[RESOURCES].with_options(**options)
+        self._history: Collection = database[HISTORY].with_options(**options)
+
+    # --- writing
+
+    async def put(self, tenant: Tenant, files: Sequence[NewFile]) -> None:
+        """See the port."""
+        for file in {file.id: file for file in files}.values():
+            if not await self._touch(tenant, [file.id]):
+                await self._upload(tenant, file)
+
+    async def keep(self, tenant: Tenant, ids: Sequence[str]) -> None:
+        """See the port."""
+        if ids:
+            await self._touch(tenant, ids)
+
+    async def _touch(self, tenant: Tenant, ids: Sequence[str]) -> int:
+        """How many of these are there; they are durable, and young again."""
+        wanted = {"tenant": str(tenant), "id": {"$in": list(ids)}}
+        with guarded(self._metrics, "touch_file", seconds=self._seconds):
+            done = await self._files.update_many(wanted, {"$max": {"touched": self._clock()}}, hint="files")
+        return done.matched_count
+
+    async def _upload(self, tenant: Tenant, file: NewFile) -> None:
+        owner, upload, now = str(tenant), ObjectId(), self._clock()
+        document = {
+            "_id": upload,
+            "tenant": owner,
+            "touched": now,
+            "filename": f"{owner}/{file.id}",
+            "length": file.size,
+            "chunkSize": CHUNK_BYTES,
+            "uploadDate": now,
+            "contentType": file.content_type,
+            "sha1": file.sha1,
+        }
+        with guarded(self._metrics, "begin_file", seconds=self._seconds):
+            await self._files.insert_one(document)
+        waiting: list[dict[str, Any]] = []
+        for number, piece in enumerate(file.pieces()):
+            waiting.append({"files_id": upload, "n": number, "data": piece, "tenant": owner})
+            if len(waiting) == _CHUNKS_AT_ONCE:
+                await self._send(waiting)
+                waiting = []
+        if waiting:
+            await self._send(waiting)
+        await self._finish(owner, upload, file.id)
+
+    async def _send(self, chunks: Sequence[dict[str, Any]]) -> None:
+        # Durable each time: the name that follows must never outlive them in a change of primary.
+        with guarded(self._metrics, "put_chunks", seconds=self._seconds):
+            await self._chunks.insert_many(chunks)
+
+    async def _finish(self, owner: str, upload: ObjectId, file_id: str) -> None:
+        """Give the copy its name; the first of two twins gets it, the other is removed."""
+        named = {"$set": {"id": file_id, "touched": self._clock()}}
+        with guarded(self._metrics, "finish_file", seconds=self._seconds):
+            try:
+                done = await self._files.update_one({"_id": upload, "tenant": owner}, named)
+            except DuplicateKeyError:
+                done = await self._files.update_one(
+                    {"tenant": owner, "id": file_id}, {"$max": {"touched": self._clock()}}, hint="files"
+                )
+                await self._remove(owner, upload)
+        if not done.matched_count:  # The collector took it, or its twin, away.
+            raise ServiceError(Category.UNAVAILABLE, _LOST)
+
+    async def _remove(self, owner: str, upload: object) -> None:
+        """Chunks first: while the document is there, another run finds what is left of them."""
+        await self._chunks.delete_many({"tenant": owner, "files_id": upload})
+        await self._files.delete_one({"_id": upload, "tenant": owner})
+
+    # --- reading
+
+    async def find(self, tenant: Tenant, file_id: str) -> File | None:
+        """See the port."""
+        with guarded(self._metrics, "find_file", seconds=self._seconds):
+            found = await self._files.find_one({"tenant": str(tenant), "id": file_id}, hint="files")
+        return None if found is None else _file(found)
+
+    async def is_referred_to(self, tenant: Tenant, file_id: str, *, types: Sequence[str]) -> bool:
+        """See the port."""
+        wanted = {
+            "tenant": str(tenant),
+            "files": file_id,
+            "type": {"$in": list(types)},
+            "expires_at": {"$gt": self._clock()},
+        }
+        with guarded(self._metrics, "is_referred_to", seconds=self._seconds):
+            return await self._resources.find_one(wanted, {"_id": 1}, hint="referring") is not None
+
+    async def is_shown(self, tenant: Tenant, file_id: str) -> bool:
+        """See the port."""
+        now = self._clock()
+        wanted = {"tenant": str(tenant), "files": file_id, "expires_at": {"$gt": now}}
+        past = [{"$match": wanted}, *living(now), {"$limit": 1}, {"$project": {"_id": 1}}]
+        with guarded(self._metrics, "is_shown", seconds=self._seconds):
+            if await self._resources.find_one(wanted, {"_id": 1}, hint="referring") is not None:
+                return True
+            return bool(await self._history.aggregate(past, hint="referring").to_list(1))
+
+    async def read(self, tenant: Tenant, file: File, *, start: int, end: int) -> AsyncIterator[bytes]:
+        """See the port."""
+        last = -(-end // CHUNK_BYTES)
+        for first in range(start // CHUNK_BYTES, last, _CHUNKS_AT_ONCE):
+            until = min(first + _CHUNKS_AT_ONCE, last)
+            wanted = {"tenant": str(tenant), "files_id": file.upload, "n": {"$gte": first, "$lt": until}}
+            with guarded(self._metrics, "read_chunks", seconds=self._seconds):
+                cursor = self._chunks.find(wanted, {"_id": 0, "n": 1, "data": 1}, hint="chunks").sort("n", 1)
+                chunks = await cursor.to_list(None)
+            if [chunk["n"] for chunk in chunks] != list(range(first, until)):
+                raise ServiceError(Category.FAULT, _BROKEN)
+            for chunk in chunks:
+                at = chunk["n"] * CHUNK_BYTES
+                yield chunk["data"][max(start - at, 0) : end - at]
+
+    # --- collecting
+
+    async def collect(
+        self, tenant: Tenant, *, now: datetime, grace: timedelta, after: object | None, limit: int
+    ) -> Collected:
+        """See the port."""
+        owner, old = str(tenant), {"$lt": now - grace}
+        wanted: dict[str, Any] = {"tenant": owner, "touched": old}
+        if after is not None:
+            wanted["_id"] = {"$gt": after}
+        fields = {"id": 1, "length": 1}
+        with guarded(self._metrics, "collect_find", seconds=self._seconds):
+            cursor = self._files.find(wanted, fields, hint="uploads").sort("_id", 1).limit(limit)
+            found = await cursor.to_list(None)
+        deleted = freed = 0
+        for one in found:
+            with guarded(self._metrics, "collect_file", seconds=self._seconds):
+                if "id" in one and await self._is_needed(owner, one["id"]):
+                    continue
+                # Who is about to refer to it has touched it before: then it stays. Else it is gone for
+                # all that come later, who send it again under another `_id`.
+                condemned = await self._files.update_one(
+                    {"_id": one["_id"], "tenant": owner, "touched": old}, {"$unset": {"id": ""}}
+                )
+                if condemned.matched_count:
+                    await self._remove(owner, one["_id"])
+                    deleted, freed = deleted + 1, freed + one["length"]
+        return Collected(len(found), deleted, freed, found[-1]["_id"] if len(found) == limit else None)
+
+    async def _is_needed(self, owner: str, file_id: str) -> bool:
+        """Whether a version refers to the file, current or past."""
+        wanted = {"tenant": owner, "files": file_id}
+        for collection in (self._resources, self._history):
+            if await collection.find_one(wanted, {"_id": 1}, hint="referring") is not None:
+                return True
+        return False
+
+
+def _file(document: Mapping[str, Any]) -> File:
+    return File(
+        id=document["id"],
+        size=document["length"],
+        sha1=document["sha1"],
+        content_type=document["contentType"],
+        stored_at=document["uploadDate"],
+        upload=document["_id"],
+    )

@@ -1,0 +1,238 @@
+"""Companions that a newer version of their report no longer brings along: who still refers to them.
+
+Nothing is indexed for this: of the resources of the companion's own patient, which the `keyed` index finds,
+those are looked for that refer to it by any parameter that may point at its type. Only a report that drops a
+result asks, so a scan within one patient costs less than an entry for each result of each report.
+"""
+
+from __future__ import annotations
+
+import copy
+from functools import lru_cache
+from itertools import count, groupby
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from store.mongo.documents import READ, from_document, patients_among
+from store.mongo.driver.group_commit import GroupCommit
+from store.mongo.driver.guard import guarded
+from store.mongo.resources.late_versions import next_version
+from store.resources import Released, ResourceKey, Stored
+from store.search.parameters import TYPES, SearchType
+from store.search.plan import document_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Session
+    from store.mongo.driver.transaction import Open
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+T = TypeVar("T")
+
+_RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
+"""They tell how something came about; that keeps nothing current."""
+
+
+class Orphans:
+    """The verbs of the port that a clean-up needs."""
+
+    def __init__(
+        self,
+        *,
+        read: Collection,
+        history: Collection,
+        settings: StoreSettings,
+        clock: Callable[[], datetime],
+        metrics: StoreMetrics,
+    ) -> None:
+        self._read = read
+        self._history = history
+        self._seconds = settings.store_timeout_seconds
+        self._clock = clock
+        self._metrics = metrics
+        self._open: Open | None = None
+        numbers = count()
+        # Every message with observations asks, and nearly always there are none: those that come together ask
+        # together.
+        self._tombstones: GroupCommit[Sequence[str], list[Mapping[str, Any]]] = GroupCommit(
+            self._tombstones_of,
+            same=lambda _: str(next(numbers)),
+            size=lambda ids: sum(map(len, ids)),
+            settings=settings,
+        )
+
+    async def drain(self) -> None:
+        """Wait for what is being looked up."""
+        await self._tombstones.drain()
+
+    def within(self, open_: Open) -> Orphans:
+        """The same, seeing what a transaction wrote."""
+        within = copy.copy(self)
+        within._open = open_  # noqa: SLF001 -- of our own kind
+        return within
+
+    async def _reading(self, operation: Callable[[Session | None], Awaitable[T]]) -> T:
+        return await (operation(None) if self._open is None else self._open.run(operation))
+
+    async def preceding(
+        self, tenant: Tenant, versions: Mapping[ResourceKey, int]
+    ) -> dict[ResourceKey, Stored]:
+        """See the port."""
+        now, found = self._clock(), {}
+        with guarded(self._metrics, "preceding", seconds=self._seconds):
+            # Nearly always it is the number before; then all are one look-up.
+            names = {
+                f"{document_id(str(tenant), *key)}/{version - 1}": key for key, version in versions.items()
+            }
+            standing = {"stale": None, "expires_at": {"$gt": now}}
+            by_name = {"_id": {"$in": sorted(names)}, **standing}
+            fields = {**READ, "_id": 1}
+            for document in await self._found(self._history, by_name, fields):
+                found[names[document["_id"]]] = document
+            for key in versions.keys() - found.keys():
+                wanted = {
+                    "tenant": str(tenant),
+                    "type": key.type,
+                    "id": key.id,
+                    "version": {"$lt": versions[key] - 1},
+                    **standing,
+                }
+                for document in await self._found(self._history, wanted, READ, newest=True):
+                    found[key] = document
+        read = {key: from_document(key, document) for key, document in found.items()}
+        return {key: stored for key, stored in read.items() if isinstance(stored, Stored)}
+
+    async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
+        """See the port."""
+        with guarded(self._metrics, "unreferenced", seconds=self._seconds):
+            ids = [document_id(str(tenant), *one) for one in keys]
+            fields = {"type": 1, "id": 1, "keys": 1, "version": 1}
+            # One whose patient is not known cannot be asked for cheaply: it stays.
+            wanted = {"_id": {"$in": ids}, "companion": True, "deleted": None}
+            found = await self._found(self._read, wanted, fields)
+            patients = {
+                ResourceKey(d["type"], d["id"]): known for d in found if (known := patients_among(d["keys"]))
+            }
+            referred = await self._referred(tenant, patients)
+        versions = {ResourceKey(d["type"], d["id"]): int(d["version"]) for d in found}
+        return {key: versions[key] for key in patients if key not in referred}
+
+    async def released(self, tenant: Tenant, keys: Sequence[ResourceKey], *, alone: bool) -> list[Released]:
+        """See the port."""
+        ids = [document_id(str(tenant), *one) for one in keys]
+        if not ids:
+            return []
+        if self._open is None:
+            [retired] = await self._tombstones.submit([ids])
+        else:
+            [retired] = await self._tombstones_of([ids])
+        if not retired:
+            return []
+        with guarded(self._metrics, "released", seconds=self._seconds):
+            pasts = {ResourceKey(d["was"], d["id"]): await self._past(tenant, d) for d in retired}
+            patients = {
+                key: sorted({one for d in past for one in d.get("of", ())}) for key, past in pasts.items()
+            }
+            back = pasts.keys() if alone else await self._referred(tenant, patients)
+            numbers = {ResourceKey(d["was"], d["id"]): next_version(d) for d in retired}
+            # Of one time the later one counts, as it did when it came.
+            newest = {
+                max(pasts[key], key=lambda d: (d.get("sourced", ""), d["version"]))["_id"]: key
+                for key in back
+                if pasts[key]
+            }
+            read = (
+                await self._found(self._history, {"_id": {"$in": sorted(newest)}}, {"raw": 1, "sourced": 1})
+                if newest
+                else []
+            )
+        return [
+            Released(newest[d["_id"]], numbers[newest[d["_id"]]], d["raw"], d.get("sourced", ""))
+            for d in read
+        ]
+
+    async def _tombstones_of(self, asked: Sequence[Sequence[str]]) -> list[list[Mapping[str, Any]]]:
+        """The tombstones of retired companions among these."""
+        ids = sorted({one for ids in asked for one in ids})
+        wanted = {"_id": {"$in": ids}, "companion": True, "deleted": True}
+        with guarded(self._metrics, "released", seconds=self._seconds):
+            found = await self._found(self._read, wanted, {"was": 1, "id": 1, "version": 1, "last": 1})
+        by_id = {document["_id"]: document for document in found}
+        return [[by_id[one] for one in ids if one in by_id] for ids in asked]
+
+    async def _past(self, tenant: Tenant, tombstone: Mapping[str, Any]) -> Sequence[Mapping[str, Any]]:
+        """The contents that a retired companion had, without their bytes; late ones too."""
+        wanted = {
+            "tenant": str(tenant),
+            "type": tombstone["was"],
+            "id": tombstone["id"],
+            "deleted": None,
+            "ended_at": None,
+            "expires_at": {"$gt": self._clock()},
+        }
+        return await self._found(self._history, wanted, {"version": 1, "sourced": 1, "of": 1})
+
+    async def _referred(
+        self, tenant: Tenant, patients: Mapping[ResourceKey, Sequence[str]]
+    ) -> set[ResourceKey]:
+        """Those that something current of their patient refers to."""
+        referred: set[ResourceKey] = set()
+        by_type = sorted((key, known) for key, known in patients.items() if known)
+        for resource_type, group in groupby(by_type, key=lambda one: one[0].type):
+            referred |= await self._referred_of(tenant, resource_type, list(group))
+        return referred
+
+    async def _referred_of(
+        self, tenant: Tenant, resource_type: str, asked: Sequence[tuple[ResourceKey, Sequence[str]]]
+    ) -> set[ResourceKey]:
+        types, names = _referring(resource_type)
+        spellings = [str(key) for key, _ in asked]
+        matching: Mapping[str, Any] = {
+            "tenant": str(tenant),
+            "type": {"$in": types},
+            "keys": {"$in": sorted({one for _, patients in asked for one in patients})},
+            "$or": [{f"index.{name}": {"$in": spellings}} for name in names],
+        }
+        fields = {"_id": 0, **{f"index.{name}": 1 for name in names}}
+        referred: set[str] = set()
+        for document in await self._found(self._read, matching, fields, hint="keyed"):
+            referred |= {one for spelled in document["index"].values() for one in spelled}
+        return {key for key, _ in asked if str(key) in referred}
+
+    async def _found(
+        self,
+        collection: Collection,
+        wanted: Mapping[str, Any],
+        fields: Mapping[str, Any],
+        *,
+        hint: str | None = None,
+        newest: bool = False,
+    ) -> Sequence[Mapping[str, Any]]:
+        """All that match, or the newest version alone."""
+
+        async def operation(session: Session | None) -> Sequence[Mapping[str, Any]]:
+            cursor = collection.find(wanted, fields, session=session)
+            if hint is not None:
+                cursor = cursor.hint(hint)
+            if newest:
+                cursor = cursor.sort("version", -1).limit(1)
+            found: Sequence[Mapping[str, Any]] = await cursor.to_list(None)
+            return found
+
+        return await self._reading(operation)
+
+
+@lru_cache
+def _referring(resource_type: str) -> tuple[list[str], list[str]]:
+    """The types that belong to a patient and may refer to this one, and their parameters for it."""
+    rows = [
+        (row.name, parameter.name)
+        for row in TYPES.values()
+        if "patient" in row.by_name and row.name not in _RECORDS
+        for parameter in row.by_name.values()
+        if parameter.type is SearchType.REFERENCE and resource_type in parameter.targets
+    ]
+    return sorted({name for name, _ in rows}), sorted({name for _, name in rows})

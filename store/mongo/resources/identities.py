@@ -1,0 +1,118 @@
+"""Look-ups of stored resources that may be what is pushed, and notes on patients' records of one person."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo import UpdateOne
+from pymongo.read_concern import ReadConcern
+
+from store.mongo.driver.guard import guarded
+from store.mongo.indexes import RESOURCES
+from store.resources import Known, ResourceKey
+from store.search.plan import document_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime
+
+    from pymongo.write_concern import WriteConcern
+
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database, Session
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+_FIELDS: Final = {"_id": 0, "type": 1, "id": 1, "identity": 1, "sourced": 1}
+_RETIRED: Final = "Observation"
+"""The type of resources that leave with a version of a report and may come back: then no type is stored."""
+KIN_MAX: Final = 1_000
+"""Records of one person that are noted; past it something is wrong with the source."""
+
+
+class Identities:
+    """The verbs of the port about who is who."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        durable: WriteConcern,
+        settings: StoreSettings,
+        clock: Callable[[], datetime],
+        metrics: StoreMetrics,
+    ) -> None:
+        self._plain: Collection = database[RESOURCES]
+        self._read: Collection = self._plain.with_options(read_concern=ReadConcern("local"))
+        self._write: Collection = self._plain.with_options(write_concern=durable)
+        self._seconds = settings.store_timeout_seconds
+        self._clock = clock
+        self._metrics = metrics
+
+    async def candidates(
+        self,
+        tenant: Tenant,
+        wanted: Mapping[str, AbstractSet[str]],
+        *,
+        limit: int,
+        session: Session | None = None,
+    ) -> list[Known]:
+        """The port's verb; `session` is that of a transaction that is open."""
+        branches = [
+            {"tenant": str(tenant), "type": {"$in": [kind, None]}, "keys": {"$in": sorted(keys)}}
+            if kind == _RETIRED
+            else {"tenant": str(tenant), "type": kind, "keys": {"$in": sorted(keys)}}
+            for kind, keys in sorted(wanted.items())
+            if keys
+        ]
+        if not branches:
+            return []
+        now = self._clock()
+        matching = branches[0] if len(branches) == 1 else {"$or": branches}
+        with guarded(self._metrics, "candidates", seconds=self._seconds):
+            # Not only what is on a majority: a writer must see whoever was faster.
+            read = self._read if session is None else self._plain
+            found = await read.find(
+                {**matching, "expires_at": {"$gt": now}},
+                _FIELDS,
+                limit=limit + 1,
+                batch_size=limit + 2,
+                session=session,
+            ).to_list(None)
+        return [
+            Known(
+                ResourceKey(one.get("type", _RETIRED), one["id"]),
+                one.get("identity", {}),
+                one.get("sourced", ""),
+                retired="type" not in one,
+            )
+            for one in found
+        ]
+
+    async def relate(
+        self, tenant: Tenant, group: AbstractSet[str], *, session: Session | None = None
+    ) -> None:
+        """The port's verb."""
+        members = sorted(group)[:KIN_MAX]
+        operations = [
+            UpdateOne(
+                {"_id": document_id(str(tenant), "Patient", one), "type": "Patient"}, _kin(one, members)
+            )
+            for one in members
+        ]
+        with guarded(self._metrics, "relate", seconds=self._seconds):
+            write = self._write if session is None else self._plain
+            await write.bulk_write(operations, ordered=False, session=session)
+
+
+def _kin(one: str, members: list[str]) -> dict[str, Any]:
+    others = [other for other in members if other != one]
+    entries = [f"kin={other}" for other in others]
+    return {
+        "$addToSet": {
+            "identity.kin": {"$each": others},
+            "identity.keys": {"$each": entries},
+            "keys": {"$each": entries},
+        }
+    }

@@ -1,0 +1,259 @@
+"""What comes after something newer, by the source's own time: kept in the history, and not current.
+
+A resource's document says what its source says of the time (`sourced`) and, once something came late, the
+last version number and moment given out (`last`), since those of the history count on. Whoever writes does
+so under the condition that all of this is as it was read (`standing`).
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from enum import Enum
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from pymongo import UpdateOne
+from pymongo.errors import OperationFailure
+from pymongo.read_concern import ReadConcern
+
+from store.fhir.instants import to_datetime
+from store.mongo.documents import PAST, READ, from_document, patients_among, to_document, updated_of
+from store.mongo.indexes import HISTORY, RESOURCES
+from store.resources import Outcome, PutResult, Stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from datetime import datetime
+
+    from pymongo.client_session import ClientSession
+    from pymongo.collection import Collection as Plain
+    from pymongo.write_concern import WriteConcern
+
+    from store.mongo.driver.client import Collection, Database, Document, Session
+    from store.resources import Prepared, ResourceKey, SourceTime
+    from store.retention.policy import Policy
+    from store.tenancy import Tenant
+
+EXTRAS: Final = ("sourced", "last", "companion")
+"""Fields of a document that are there only when there is something to say."""
+_CONFLICT: Final = "TransientTransactionError"
+
+
+class Late(NamedTuple):
+    """What came late, and what is current."""
+
+    tenant: Tenant
+    prepared: Prepared
+    current: Mapping[str, Any]
+    policy: Policy
+
+    @property
+    def id(self) -> str:
+        """Of the current document."""
+        return str(self.current["_id"])
+
+
+class Kept(Enum):
+    """Why something that seemed late is not in the history."""
+
+    NOT = "as old as what is current, and not seen before"
+    RACED = "somebody else wrote meanwhile"
+
+
+class Superseded:
+    """The history, for what goes there at once."""
+
+    def __init__(self, database: Database, *, durable: WriteConcern) -> None:
+        self._client = database.client.delegate
+        self._resources = database[RESOURCES].delegate
+        self._history = database[HISTORY].delegate
+        self._seen = self._history.with_options(read_concern=ReadConcern("majority"))
+        self._past: Collection = database[HISTORY]
+        self._lasting: Collection = self._past.with_options(write_concern=durable)
+        self._durable = durable
+
+    def keep(
+        self, late: Mapping[str, Late], now: datetime, *, session: ClientSession | None = None
+    ) -> dict[str, PutResult | Kept]:
+        """Put each into the history, once: content that is there already is answered with its version.
+
+        In a driver thread, in plain calls.
+        `session` is that of a transaction that is open; otherwise it takes one of its own.
+        """
+        done: dict[str, PutResult | Kept] = dict(self._known(late, session))
+        new: dict[str, tuple[Late, dict[str, Any]]] = {}
+        for name, one in late.items():
+            if name in done:
+                continue
+            if one.prepared.sourced == one.current.get("sourced", ""):
+                done[name] = Kept.NOT
+            else:
+                new[name] = one, _document(one, now)
+        if new and not self._insert(new, session):
+            return done | dict.fromkeys(new, Kept.RACED)
+        for name, (one, document) in new.items():
+            stored = Stored(one.prepared.key, document["version"], updated_of(document), document["raw"])
+            done[name] = PutResult(Outcome.STALE, stored)
+        self._keep_alone([one for name, one in late.items() if done[name] is not Kept.NOT], session)
+        return done
+
+    async def end(
+        self, tenant: Tenant, key: ResourceKey, at: datetime, *, session: Session | None = None
+    ) -> None:
+        """All versions so far expire at this moment: the resource did, and comes back as another."""
+        wanted = {"tenant": str(tenant), "type": key.type, "id": key.id}
+        history = self._lasting if session is None else self._past
+        ended = {"$min": {"expires_at": at, "ended_at": at}}
+        await history.update_many(wanted, ended, hint="versions", session=session)
+
+    def _known(self, late: Mapping[str, Late], session: ClientSession | None) -> dict[str, PutResult]:
+        seen = self._seen if session is None else self._history
+        contents = [
+            {
+                "tenant": str(one.tenant),
+                "type": one.prepared.key.type,
+                "id": one.prepared.key.id,
+                "digest": one.prepared.digest,
+            }
+            for one in late.values()
+        ]
+        named = {(*one.prepared.key, one.prepared.digest): name for name, one in late.items()}
+        found: dict[str, PutResult] = {}
+        confirmed: dict[str, UpdateOne] = {}
+        fields = {**READ, "_id": 1, "type": 1, "id": 1, "digest": 1, "sourced": 1}
+        cursor = seen.find({"$or": contents}, fields, sort=[("version", 1)], session=session)
+        for document in cursor:
+            name = named[document["type"], document["id"], document["digest"]]
+            prepared = late[name].prepared
+            stored = from_document(prepared.key, document)
+            if isinstance(stored, Stored):
+                found[name] = PutResult(Outcome.STALE, stored)
+                confirmed.pop(name, None)
+                if document.get("sourced", "") < prepared.sourced:
+                    # As for what is current: else what lies between would be its newest content.
+                    later = {"$max": {"sourced": prepared.sourced}}
+                    confirmed[name] = UpdateOne({"_id": document["_id"]}, later)
+        if confirmed:
+            self._writing(self._history, session).bulk_write(
+                list(confirmed.values()), ordered=False, session=session
+            )
+        return found
+
+    def _keep_alone(self, late: Iterable[Late], session: ClientSession | None) -> None:
+        """What was pushed by itself as well, however late, does not leave with a report any more."""
+        alone = [
+            UpdateOne({"_id": one.id, "companion": True, "deleted": None}, {"$set": {"companion": False}})
+            for one in late
+            if one.current.get("companion") and not one.prepared.companion
+        ]
+        if alone:
+            self._writing(self._resources, session).bulk_write(alone, ordered=False, session=session)
+
+    def _writing(self, collection: Plain[Document], session: ClientSession | None) -> Plain[Document]:
+        """Durable by itself, or with its transaction."""
+        return collection if session is not None else collection.with_options(write_concern=self._durable)
+
+    def _insert(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: ClientSession | None) -> bool:
+        """All or none: the numbers are taken where the current versions are, under their conditions."""
+        if session is not None:
+            return self._insert_within(new, session)
+        try:
+            with (
+                self._client.start_session() as own,
+                own.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=self._durable),
+            ):
+                done = self._insert_within(new, own)
+                if not done:
+                    own.abort_transaction()
+                return done
+        except OperationFailure as error:
+            if error.has_error_label(_CONFLICT):
+                return False
+            raise
+
+    def _insert_within(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: ClientSession) -> bool:
+        counted = [
+            UpdateOne(
+                {"_id": one.id, **standing(one.current)},
+                {"$set": {"last": {"version": document["version"], "lo": document["updated"]["lo"]}}},
+            )
+            for one, document in new.values()
+        ]
+        done = self._resources.bulk_write(counted, ordered=False, session=session)
+        if done.matched_count < len(counted):
+            return False
+        self._history.insert_many([document for _, document in new.values()], session=session)
+        return True
+
+
+def _document(late: Late, now: datetime) -> dict[str, Any]:
+    """The version as the history has it; its number follows all that were given out."""
+    version = next_version(late.current)
+    updated = max(now, latest_of(late.current) + timedelta(milliseconds=1))
+    document = to_document(late.tenant, late.prepared, version, updated)
+    past: dict[str, Any] = {
+        "_id": f"{late.id}/{version}",
+        "sourced": late.prepared.sourced,
+        "stale": True,
+        "superseded_at": now,
+        "expires_at": late.policy.superseded_until(now),
+        "of": patients_among(document["keys"]),
+    }
+    return {name: value for name, value in document.items() if name not in PAST} | past
+
+
+# --- what a write means beside that
+
+
+def standing(current: Mapping[str, Any]) -> dict[str, Any]:
+    """The condition that a current document still is what was read. None matches what is not there."""
+    return {name: current.get(name) for name in ("version", *EXTRAS)}
+
+
+def next_version(current: Mapping[str, Any] | None) -> int:
+    """The next number to give out."""
+    if current is None:
+        return 1
+    last = current.get("last")
+    return int(last["version"] if last else current["version"]) + 1
+
+
+def latest_of(current: Mapping[str, Any]) -> datetime:
+    """The last moment given out."""
+    last = current.get("last")
+    return to_datetime(last["lo"]) if last else updated_of(current)
+
+
+def is_late(current: Mapping[str, Any], prepared: Prepared, *, deleted: bool, arrival: bool) -> bool:
+    """Whether something newer is current; at the same time, only what was seen before counts as late."""
+    known = current.get("sourced", "")
+    if not prepared.sourced or not known:
+        return False
+    retired = deleted and current.get("companion")
+    same = prepared.sourced == known and not arrival and (retired or not deleted)
+    return bool(prepared.sourced < known or same)
+
+
+def carried(
+    current: Mapping[str, Any] | None, sourced: SourceTime, *, companion: bool = False
+) -> dict[str, Any]:
+    """What a new version says beside its content. The time never goes back, whoever writes."""
+    said = max(sourced, current.get("sourced", "") if current else "")
+    alone = current is not None and not current.get("deleted") and not current.get("companion")
+    return {
+        **({"sourced": said} if said else {}),
+        **({"companion": True} if companion and not alone else {}),
+    }
+
+
+def confirmed(current: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
+    """What identical content changes: a later time, or that it did not come along with a report only."""
+    later = prepared.sourced > current.get("sourced", "")
+    alone = bool(current.get("companion")) and not prepared.companion
+    return {**({"sourced": prepared.sourced} if later else {}), **({"companion": False} if alone else {})}
+
+
+def awaits(current: Mapping[str, Any] | None, number: int) -> bool:
+    """Whether this is a companion that was retired, and would come back as this version."""
+    if current is None or not (current.get("deleted") and current.get("companion")):
+        return False
+    return next_version(current) == number

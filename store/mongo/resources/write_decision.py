@@ -1,0 +1,244 @@
+"""What one write means for what is stored: a document to put in its place, a few fields, or nothing.
+
+Decided from the current document alone, so that a group commit and a transaction decide alike.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import bson
+from pymongo import InsertOne, ReplaceOne, UpdateOne
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.mongo.documents import DOCUMENT_BYTES_MAX, LASTING, kept_kin, to_document, to_tombstone, updated_of
+from store.mongo.resources.late_versions import (
+    EXTRAS,
+    awaits,
+    carried,
+    confirmed,
+    is_late,
+    latest_of,
+    next_version,
+    standing,
+)
+from store.resources import (
+    ANY_VERSION,
+    LABELS,
+    LABELS_LEFT_OUT,
+    Deletion,
+    Gone,
+    Outcome,
+    PutResult,
+    ResourceKey,
+    Stored,
+    version_matches,
+)
+from store.search.plan import document_id
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from datetime import datetime
+
+    from store.resources import Prepared, SourceTime
+    from store.retention.policy import Keeping, Policy
+    from store.tenancy import Tenant
+
+STANDING: Final = dict.fromkeys(
+    (
+        *("version", "updated", "deleted", "digest", "expires_at", "identity", *LASTING, *EXTRAS),
+        *(f"index._{label}" for label in LABELS),
+    ),
+    1,
+)
+"""What has to be known of what is stored before something takes its place."""
+DUPLICATE_KEY: Final = 11000
+"""Code of the error of a write that somebody else was faster with."""
+RACED: Final = ServiceError(
+    Category.CONFLICT, Issue("conflict", "the resource was changed by others all the while; try again")
+)
+"""Stays the answer only when the last attempt, too, came too late."""
+_TOO_LARGE: Final = Issue(
+    "too-long", "the resource, with what is indexed of it, is larger than can be stored"
+)
+_SURELY_FITS: Final = 1_000_000
+"""Bytes of a resource whose index entries cannot make it too large; beyond, it is measured."""
+_OTHER_VERSION: Final = Issue("conflict", "`If-Match` names a version that is not the current one")
+_NONE_THERE: Final = Issue("conflict", "`If-Match: *` was asked for, and there is no such resource")
+
+
+class Write(NamedTuple):
+    """One resource to put, or (`prepared` is None) to delete."""
+
+    id: str
+    """Of its document."""
+    tenant: Tenant
+    key: ResourceKey
+    prepared: Prepared | None
+    only_version: int | None
+    retiring: SourceTime | None = None
+    """Delete only a companion, for what a source said at this time."""
+    sourced: SourceTime = ""
+    """When its source deleted it."""
+
+
+class Turn(NamedTuple):
+    """What holds while writes are taken together."""
+
+    now: datetime
+    keeping: Mapping[str, Keeping]
+    """What is set for each tenant."""
+
+    def policy(self, tenant: Tenant) -> Policy:
+        """By which its data stay."""
+        return self.keeping[str(tenant)].policy
+
+    def ends_of_past(self) -> dict[str, datetime]:
+        """When what is superseded now is forgotten, by tenant."""
+        return {name: one.policy.superseded_until(self.now) for name, one in self.keeping.items()}
+
+
+class Step(NamedTuple):
+    """What one write comes down to: a document to write, or none when nothing changes."""
+
+    result: PutResult | Gone | ServiceError | None
+    document: Mapping[str, Any] | None = None
+    replaces: Mapping[str, Any] | None = None
+    """What must still be said of what is stored; None: there must be nothing."""
+    touch: Mapping[str, Any] | None = None
+    """Fields to set beside the content that stays: no version."""
+    late: bool = False
+    """A newer one is current, or one of the same time that says something else: `Superseded` decides."""
+
+
+def _leaves_labels_out(prepared: Prepared, current: Mapping[str, Any]) -> bool:
+    there, fields = current.get("index") or {}, prepared.indexed.fields
+    return any(f"_{label}" in there and f"_{label}" not in fields for label in LABELS)
+
+
+def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
+    """One of a transaction's writes, or of a push's."""
+    prepared = None if isinstance(one, Deletion) else one
+    sourced = one.sourced if isinstance(one, Deletion) else ""
+    name = document_id(str(tenant), *one.key)
+    return Write(name, tenant, one.key, prepared, one.only_version, sourced=sourced)
+
+
+def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
+    write: Write, current: Mapping[str, Any] | None, turn: Turn, *, arrival: bool = False
+) -> Step:
+    """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""
+    now, policy = turn.now, turn.policy(write.tenant)
+    # What has expired is as good as deleted: nobody can read it any more.
+    deleted = bool(current and (current.get("deleted") or current["expires_at"] <= now))
+    version = current["version"] if current else 0
+    updated = _moment(current, now)
+    replaces = standing(current) if current else None
+    number = next_version(current)
+    if not version_matches(write.only_version, None if deleted or not current else version):
+        issue = _NONE_THERE if write.only_version == ANY_VERSION else _OTHER_VERSION
+        return Step(None if write.retiring is not None else ServiceError(Category.PRECONDITION, issue))
+    if write.prepared is None:
+        return _deletion(write, current, turn, deleted=deleted)
+    if current and write.prepared.only_once:
+        return Step(PutResult(Outcome.EXISTS, Stored(write.key, version, updated_of(current), b"")))
+    if current and not deleted:
+        before = updated_of(current)
+        if write.prepared.only_absent:
+            return Step(PutResult(Outcome.EXISTS, Stored(write.key, version, before, b"")))
+        if write.prepared.keeps_labels and _leaves_labels_out(write.prepared, current):
+            return Step(ServiceError(Category.CONFLICT, LABELS_LEFT_OUT))
+        if current["digest"] == write.prepared.digest:
+            same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
+            return Step(
+                PutResult(Outcome.UNCHANGED, same), None, replaces, confirmed(current, write.prepared)
+            )
+    revives = write.prepared.revives
+    if revives is not None and not awaits(current, revives):
+        return Step(None)
+    if revives is None and current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
+        return Step(None, late=True)
+    # What comes back after its end is another: what needed it then says nothing of it.
+    needed = current.get("needed_until") if current and not deleted else None
+    document = to_document(write.tenant, write.prepared, number, updated, policy=policy, needed=needed)
+    # What comes back is as old as it was: its time is not that of what had let it go.
+    before_it = current if revives is None else None
+    document |= carried(before_it, write.prepared.sourced, companion=write.prepared.companion)
+    document |= kept_kin(document, None if deleted else current)
+    if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
+        # Found out by the driver, it would fail the whole group.
+        return Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
+    outcome = Outcome.REPLACED if current and not deleted else Outcome.CREATED
+    if outcome is Outcome.CREATED:
+        document["created_by"] = "POST" if write.prepared.posted else "PUT"
+    stored = Stored(write.key, number, updated_of(document), document["raw"])
+    return Step(PutResult(outcome, stored), document, replaces)
+
+
+def _deletion(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, deleted: bool) -> Step:
+    """What it means that one is to be deleted."""
+    if current is None or deleted:
+        return Step(Gone(write.key, current["version"], updated_of(current)) if current else None)
+    if write.retiring is not None and not current.get("companion"):
+        return Step(None)
+    # The first evidence is all that is known of a deletion.
+    if write.sourced and current.get("sourced", "").partition(" ")[0] > write.sourced:
+        return Step(None)
+    number, updated = next_version(current), _moment(current, turn.now)
+    gone = Gone(write.key, number, updated)
+    until = turn.policy(write.tenant).superseded_until(turn.now)
+    tombstone = to_tombstone(write.tenant, write.key, number, updated, until)
+    # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
+    extras = carried(current, write.retiring or write.sourced, companion=write.retiring is not None)
+    identity = current.get("identity") if write.retiring is not None else None
+    if identity and "keys" in identity:  # What is pushed by itself later finds it again, and it comes back.
+        extras |= {"identity": identity, "keys": identity["keys"]}
+    return Step(gone, {**tombstone, **extras}, standing(current))
+
+
+def _moment(current: Mapping[str, Any] | None, now: datetime) -> datetime:
+    """When the next version is from: strictly later than the one before, whatever the clocks say."""
+    return max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
+
+
+def held(step: Step, current: Mapping[str, Any] | None, now: datetime) -> Step:
+    """Within a transaction an unchanged companion is written all the same.
+
+    Who retires it meanwhile then meets a write conflict, for the transaction cannot see it.
+    """
+    unchanged = isinstance(step.result, PutResult) and step.result.outcome is Outcome.UNCHANGED
+    if not unchanged or current is None or not current.get("companion"):
+        return step
+    return step._replace(touch={**(step.touch or {}), "held_at": now})
+
+
+def changing_among(steps: Mapping[str, Step]) -> dict[str, Step]:
+    """Those that write something."""
+    return {name: step for name, step in steps.items() if step.document is not None or step.touch}
+
+
+def superseding_among(changing: Mapping[str, Step]) -> list[str]:
+    """Those that take the place of a version."""
+    return [n for n, step in changing.items() if step.document is not None and step.replaces]
+
+
+def operation_of(
+    name: str, step: Step
+) -> InsertOne[Mapping[str, Any]] | ReplaceOne[Mapping[str, Any]] | UpdateOne:
+    """The write that fails with a duplicate key when somebody else was faster; a touch does nothing then."""
+    if step.touch:
+        return UpdateOne({"_id": name, **(step.replaces or {})}, {"$set": step.touch})
+    document = step.document or {}
+    if step.replaces is None:
+        return InsertOne(document)
+    # When the version has moved on, the filter finds nothing and the upsert meets the `_id` that is there.
+    return ReplaceOne({"_id": name, **step.replaces}, document, upsert=True)
+
+
+def failure_of(error: Mapping[str, Any]) -> ServiceError:
+    """Why the server did not do one: somebody was faster, or it refused."""
+    if error["code"] == DUPLICATE_KEY:
+        return RACED
+    return ServiceError(Category.FAULT, Issue("exception", "the database refused a write"))

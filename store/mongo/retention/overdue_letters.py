@@ -1,0 +1,150 @@
+"""Stages of the sweep for what expires by its age alone: dead letters with their bodies, audit records."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.read_concern import ReadConcern
+
+from store.mongo.driver.guard import guarded
+from store.mongo.indexes import AUDIT, DEAD_LETTER_BODIES, DEAD_LETTERS
+from store.mongo.retention.overdue import behind, page
+from store.retention.runs import Reason, Row
+from store.retention.sweep import Deleted, Found, Step
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from datetime import datetime
+
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Database, Session
+    from store.mongo.retention.still_needed import Needing
+    from store.tenancy import Tenant
+
+LETTERS_MAX: Final = 100
+"""In one step: their bodies may be large."""
+
+
+class Aged:
+    """One collection whose documents go by their age; only a hold on the whole tenant keeps them."""
+
+    def __init__(  # noqa: PLR0913 -- what makes a stage
+        self,
+        database: Database,
+        collection: str,
+        reason: Reason,
+        needing: Needing,
+        *,
+        moment: str,
+        with_them: str | None = None,
+        metrics: StoreMetrics,
+        seconds: float,
+    ) -> None:
+        self.name = collection
+        self._reason = reason
+        self._moment = moment
+        self._needing = needing
+        self._metrics = metrics
+        self._seconds = seconds
+        self._aged = database[collection].with_options(read_concern=ReadConcern("majority"))
+        self._plain = database[collection]
+        self._with_them = None if with_them is None else database[with_them]
+
+    async def look(
+        self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
+    ) -> Step:
+        """See the port."""
+        most = min(limit, LETTERS_MAX)
+        fields = {"expires_at": 1, self._moment: 1}
+        with guarded(self._metrics, "overdue_letters", seconds=self._seconds):
+            found = await page(self._aged, tenant, as_of, after, most, fields)
+        if found and await self._needing.whole_tenant(tenant):
+            skipped = [self._counted(tenant, one, Reason.HELD) for one in found]
+            return Step((), skipped, behind(found, most))
+        return Step(found, (), behind(found, most))
+
+    async def tally(self, tenant: Tenant, as_of: datetime, step: Step) -> Sequence[Found]:  # noqa: ARG002
+        """See the port."""
+        return [self._counted(tenant, one, self._reason) for one in step.going]
+
+    async def delete(self, tenant: Tenant, as_of: datetime, step: Step, session: Session) -> Deleted:
+        """See the port."""
+        # A letter that came again meanwhile has a later end.
+        wanted = {"_id": {"$in": [one["_id"] for one in step.going]}, "expires_at": {"$lte": as_of}}
+        ids = [
+            one["_id"] for one in await self._plain.find(wanted, {"_id": 1}, session=session).to_list(None)
+        ]
+        if ids:
+            await self._plain.delete_many({"_id": {"$in": ids}}, session=session)
+            if self._with_them is not None:
+                await self._with_them.delete_many({"letter": {"$in": ids}}, session=session)
+        return Deleted(Counter({Row(str(tenant), 0, "", self._reason.value): len(ids)} if ids else {}))
+
+    def _counted(self, tenant: Tenant, document: Mapping[str, Any], reason: Reason) -> Found:
+        return Found(Row(str(tenant), 0, "", reason.value), f"{document[self._moment]:%Y-%m}")
+
+
+class LostPieces:
+    """Pieces of bodies whose letter was never written: a crash came in between. They are no letters."""
+
+    name = "dead_letter_pieces"
+
+    def __init__(
+        self, database: Database, needing: Needing, *, metrics: StoreMetrics, seconds: float
+    ) -> None:
+        self._needing = needing
+        self._metrics = metrics
+        self._seconds = seconds
+        majority = ReadConcern("majority")
+        self._pieces = database[DEAD_LETTER_BODIES].with_options(read_concern=majority)
+        self._letters = database[DEAD_LETTERS].with_options(read_concern=majority)
+        self._plain = database[DEAD_LETTER_BODIES]
+
+    async def look(
+        self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
+    ) -> Step:
+        """See the port. Those of a letter go with it, later if it came again."""
+        most = min(limit, LETTERS_MAX)
+        with guarded(self._metrics, "lost_pieces", seconds=self._seconds):
+            found = await page(self._pieces, tenant, as_of, after, most, {"expires_at": 1, "letter": 1})
+            named = {"_id": {"$in": sorted({one["letter"] for one in found})}}
+            there = {one["_id"] for one in await self._letters.find(named, {"_id": 1}).to_list(None)}
+        lost = [one for one in found if one["letter"] not in there]
+        if lost and await self._needing.whole_tenant(tenant):
+            lost = []
+        return Step(lost, (), behind(found, most))
+
+    async def tally(self, tenant: Tenant, as_of: datetime, step: Step) -> Sequence[Found]:  # noqa: ARG002
+        """See the port."""
+        return ()
+
+    async def delete(
+        self,
+        tenant: Tenant,  # noqa: ARG002 -- of the port
+        as_of: datetime,  # noqa: ARG002
+        step: Step,
+        session: Session,
+    ) -> Deleted:
+        """See the port."""
+        ids = [one["_id"] for one in step.going]
+        await self._plain.delete_many({"_id": {"$in": ids}}, session=session)
+        return Deleted({})
+
+
+def letters(database: Database, needing: Needing, **kwargs: Any) -> Aged:  # noqa: ANN401 -- passed on
+    """Refused pushes, with their bodies."""
+    return Aged(
+        database,
+        DEAD_LETTERS,
+        Reason.DEAD_LETTER,
+        needing,
+        moment="at",
+        with_them=DEAD_LETTER_BODIES,
+        **kwargs,
+    )
+
+
+def audits(database: Database, needing: Needing, **kwargs: Any) -> Aged:  # noqa: ANN401 -- passed on
+    """The record of what privacy officers did."""
+    return Aged(database, AUDIT, Reason.AUDIT, needing, moment="at", **kwargs)

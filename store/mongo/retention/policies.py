@@ -1,0 +1,158 @@
+"""What is set for each tenant's retention, remembered for a moment: every write asks.
+
+retention  _id "org/env", version, policy {…}, forgets: something was erased here; `settled`: how far the
+           current policy has been applied to what was stored before it (`policy_rollout`)
+policies   each version for good: _id "org/env/000007", tenant, policy {…}
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo.errors import DuplicateKeyError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
+
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.mongo.driver.guard import guarded
+from store.mongo.indexes import POLICIES, RETENTION
+from store.retention.policy import KEPT, UNLIMITED, CountedFrom, Keeping, Policy, Rule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping
+
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+_REMEMBERED_MAX: Final = 10_000
+"""Tenants; past it all are asked for anew."""
+_KEEPING: Final = {"policy": 1, "forgets": 1, "erased_at": 1}
+_RACED: Final = Issue(
+    "conflict", "somebody else changed the policy at the same time; look at it and try again"
+)
+
+
+class Policies:
+    """The port's verbs on one database, and `of` for those that write."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        metrics: StoreMetrics,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        options: dict[str, Any] = {
+            "write_concern": WriteConcern("majority", j=True),
+            "read_concern": ReadConcern("majority"),
+        }
+        self._retention: Collection = database[RETENTION].with_options(**options)
+        self._policies: Collection = database[POLICIES].with_options(**options)
+        self._seconds = settings.store_timeout_seconds
+        self._remembered_seconds = settings.policy_cache_seconds
+        self._metrics = metrics
+        self._monotonic = monotonic
+        self._known: dict[str, tuple[float, Keeping]] = {}
+
+    async def of(self, tenants: Iterable[str]) -> dict[str, Keeping]:
+        """What is set for these tenants, at most `policy_cache_seconds` ago. Raises the driver's errors."""
+        wanted, now = set(tenants), self._monotonic()
+        fresh = {t: known[1] for t in wanted if (known := self._known.get(t)) and now < known[0]}
+        missing = wanted - fresh.keys()
+        if not missing:
+            return fresh
+        found = dict.fromkeys(missing, KEPT)
+        fields = _KEEPING
+        for document in await self._retention.find({"_id": {"$in": sorted(missing)}}, fields).to_list(None):
+            found[document["_id"]] = _keeping(document)
+        if len(self._known) + len(found) > _REMEMBERED_MAX:
+            self._known.clear()
+        until = now + self._remembered_seconds
+        self._known |= {tenant: (until, keeping) for tenant, keeping in found.items()}
+        return fresh | found
+
+    async def keeping(self, tenant: Tenant) -> Keeping:
+        """See the port."""
+        with guarded(self._metrics, "policy", seconds=self._seconds):
+            document = await self._retention.find_one({"_id": str(tenant)}, _KEEPING)
+        return KEPT if document is None else _keeping(document)
+
+    async def remembered(self, tenant: Tenant) -> Keeping:
+        """See the port."""
+        with guarded(self._metrics, "policy", seconds=self._seconds):
+            return (await self.of((str(tenant),)))[str(tenant)]
+
+    async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:
+        """See the port."""
+        made = policy._replace(version=instead_of + 1)
+        document = to_document(made)
+        name, before = str(tenant), {"_id": str(tenant), "version": instead_of or None}
+        after = {"$set": {"version": made.version, "policy": document}, "$unset": {"settled": ""}}
+        with guarded(self._metrics, "put_policy", seconds=self._seconds):
+            try:
+                done = await self._retention.update_one(before, after, upsert=not instead_of)
+            except DuplicateKeyError:
+                raise ServiceError(Category.CONFLICT, _RACED) from None
+            if not done.matched_count and done.upserted_id is None:
+                raise ServiceError(Category.CONFLICT, _RACED)
+            kept = {"_id": f"{name}/{made.version:06}", "tenant": name, "policy": document}
+            await self._policies.replace_one({"_id": kept["_id"]}, kept, upsert=True)
+        self._known.pop(name, None)
+        return made
+
+    async def note_erasure(self, tenant: Tenant) -> None:
+        """From now on pushes are asked whether they bring something back. Raises the driver's errors."""
+        await self._retention.update_one({"_id": str(tenant)}, {"$set": {"forgets": True}}, upsert=True)
+        self._known.pop(str(tenant), None)
+
+    async def note_erased(self, tenant: Tenant) -> None:
+        """Whoever reads a moment before this one reads the latest instead. Raises the driver's errors."""
+        await self._retention.update_one({"_id": str(tenant)}, {"$currentDate": {"erased_at": True}})
+        self._known.pop(str(tenant), None)
+
+    async def versions(self, tenant: Tenant) -> tuple[Policy, ...]:
+        """See the port."""
+        wanted = {"_id": {"$gt": f"{tenant}/", "$lt": f"{tenant}/~"}}
+        with guarded(self._metrics, "policies", seconds=self._seconds):
+            found = await self._policies.find(wanted, sort=[("_id", -1)]).to_list(None)
+        return tuple(from_document(one["policy"]) for one in found)
+
+
+def _keeping(document: Mapping[str, Any]) -> Keeping:
+    policy = document.get("policy")
+    return Keeping(
+        UNLIMITED if policy is None else from_document(policy),
+        bool(document.get("forgets")),
+        document.get("erased_at"),
+    )
+
+
+def to_document(policy: Policy) -> dict[str, Any]:
+    """A policy as it is stored."""
+    rules = [
+        {**rule._asdict(), "counted_from": rule.counted_from.value, "category": list(rule.category),
+         "status": list(rule.status)}
+        for rule in policy.rules
+    ]  # fmt: skip
+    return {**policy._asdict(), "counted_from": policy.counted_from.value, "rules": rules}
+
+
+def from_document(document: Mapping[str, Any]) -> Policy:
+    """The other way."""
+    rules = tuple(
+        Rule(
+            **{
+                **one,
+                "counted_from": CountedFrom(one["counted_from"]),
+                "category": tuple(one["category"]),
+                "status": tuple(one["status"]),
+            }
+        )
+        for one in document["rules"]
+    )
+    return Policy(**{**document, "counted_from": CountedFrom(document["counted_from"]), "rules": rules})

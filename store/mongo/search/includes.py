@@ -1,0 +1,215 @@
+"""Following `_include` and `_revinclude` from the matches of one page.
+
+Forward, the stored spellings of a reference that are `Type/id` are read by `_id`, all of a round together;
+backwards, each parameter is a search driven by the index. Rounds go on for what iterates.
+https://hl7.org/fhir/R4/search.html#include
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from store.fhir.references import RELATIVE
+from store.resources import Entry, ResourceKey
+from store.search.criteria import References, SearchQuery
+from store.search.includes import references_of
+from store.search.leading_clause import DRIVING_KEYS_MAX
+from store.search.parameters import TYPES
+from store.search.plan import FindPlan, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from store.mongo.search.snapshot import View
+    from store.search.criteria import Include
+    from store.search.parameters import Parameter
+    from store.tenancy import Tenant
+
+    Document = Mapping[str, Any]
+
+ROUNDS_MAX: Final = 4
+"""References between a match and what `:iterate` still includes."""
+
+
+def projection(includes: Sequence[Include]) -> dict[str, int]:
+    """What has to be read of each resource to follow these from it; nothing when there are none."""
+    fields: dict[str, int] = {"type": 1} if includes else {}
+    for include in includes:
+        if include.reverse:
+            fields["index.patient"] = 1
+        else:
+            fields.update((row.field, 1) for row in _rows(include, include.source))
+    return fields
+
+
+class Included(NamedTuple):
+    """What a page brings along."""
+
+    entries: tuple[Entry, ...]
+    matches: int
+    """How many of the matches it belongs to: the others are for the next page."""
+    complete: bool
+    """Else one match alone brings along more than fits, and the rest is left out."""
+
+
+def follow(  # noqa: PLR0913 -- what a search is made of
+    view: View,
+    tenant: Tenant,
+    query: SearchQuery,
+    matches: Sequence[Document],
+    *,
+    includes_max: int,
+    now: datetime,
+) -> Included:
+    """What the matches bring along, nothing twice and no match, in the order it was found.
+
+    When that is more than `includes_max`, or than the bytes that the matches leave, it is followed from half
+    of the matches, and so on: what they bring along is known only when it was read.
+    """
+    shown = matches
+    while True:
+        gathering = _Gathering(query, shown, includes_max)
+        _gather(view, tenant, query, gathering, now=now)
+        if not gathering.full or len(shown) == 1:
+            found = tuple([Entry(ResourceKey(d["type"], d["id"]), d["raw"]) for d in gathering.included])
+            return Included(found, len(shown), complete=not gathering.full)
+        shown = shown[: len(shown) // 2]
+
+
+class _Gathering:
+    """What was found so far, and the room that is left for more."""
+
+    def __init__(self, query: SearchQuery, matches: Sequence[Document], includes_max: int) -> None:
+        self.matches = matches
+        self.seen = {_spelling(one) for one in matches}
+        self.included: list[Document] = []
+        self.room = includes_max
+        self.full = False
+        self._bytes_left = query.bytes_max - sum(len(one["raw"]) for one in matches)
+
+    def take(self, document: Document) -> bool:
+        """Whether it is new and fits."""
+        if self.full or (spelling := _spelling(document)) in self.seen:
+            return False
+        self._bytes_left -= len(document["raw"])
+        self.room -= 1
+        if self.room < 0 or self._bytes_left < 0:
+            self.full = True
+            return False
+        self.seen.add(spelling)
+        self.included.append(document)
+        return True
+
+
+def _gather(view: View, tenant: Tenant, query: SearchQuery, gathering: _Gathering, *, now: datetime) -> None:
+    """Follow the includes from the matches, round by round, until nothing is left or it is full."""
+    fields = {"_id": 0, "id": 1, "raw": 1, **projection(query.includes)}
+    frontier, includes = list(gathering.matches), query.includes
+    for _ in range(ROUNDS_MAX):
+        fresh: list[Document] = []
+        for one in _plans(tenant, query, includes, frontier, gathering.seen, now=now):
+            # Those seen already may be found again.
+            bounded = replace(one, limit=gathering.room + len(gathering.seen) + 1)
+            found = view.first(bounded, fields)
+            fresh += filter(gathering.take, found.documents)
+            gathering.full = gathering.full or found.more
+            if gathering.full:
+                return
+        frontier, includes = fresh, tuple(one for one in includes if one.iterate)
+        if not (frontier and includes):
+            return
+
+
+def _plans(  # noqa: PLR0913 -- what a round is made of
+    tenant: Tenant,
+    query: SearchQuery,
+    includes: Sequence[Include],
+    frontier: Sequence[Document],
+    seen: set[str],
+    *,
+    now: datetime,
+) -> Iterator[FindPlan]:
+    """The finds of one round."""
+    wanted = dict.fromkeys(
+        target
+        for include in includes
+        if not include.reverse
+        for target in _targets(include, frontier)
+        if target not in seen and _is_visible(query, target.partition("/")[0])
+    )
+    if wanted:
+        yield _by_id(str(tenant), list(wanted), now=now)
+    for include in includes:
+        if include.reverse and _is_visible(query, include.source):
+            yield from _referring(tenant, include, frontier, now=now)
+
+
+def _is_visible(query: SearchQuery, resource_type: str) -> bool:
+    return query.visible is None or resource_type in query.visible
+
+
+def _by_id(tenant: str, wanted: Sequence[str], *, now: datetime) -> FindPlan:
+    found = {
+        "_id": {"$in": [f"{tenant}/{one}" for one in wanted]},
+        "tenant": tenant,
+        "type": {"$exists": True},  # A deleted resource has none.
+        "expires_at": {"$gt": now},
+    }
+    return FindPlan(filter=found, sort=(), limit=0, hint="_id_", described=lambda: "include", matching=found)
+
+
+def _targets(include: Include, frontier: Sequence[Document]) -> Iterator[str]:
+    """The resources of ours that these documents refer to: `Type/id`, whatever version was meant."""
+    for document in frontier:
+        if include.source not in ("*", document["type"]):
+            continue
+        index = document.get("index", {})
+        for row in _rows(include, document["type"]):
+            for spelling in index.get(row.name, ()):
+                match = RELATIVE.fullmatch(spelling)
+                if match is not None and include.target in (None, match[1]):
+                    yield spelling
+
+
+def _rows(include: Include, resource_type: str) -> Iterable[Parameter]:
+    if include.parameter is not None:
+        return (include.parameter,)
+    types = TYPES.values() if resource_type == "*" else (TYPES[resource_type],)
+    return (row for one in types for row in references_of(one))
+
+
+def _referring(
+    tenant: Tenant, include: Include, frontier: Sequence[Document], *, now: datetime
+) -> Iterator[FindPlan]:
+    """Finds for what refers to these documents, each with as many keys as may drive."""
+    row = include.parameter
+    targets = [one for one in frontier if include.target in (None, one["type"])]
+    if row is None or not targets:
+        return
+    spellings = tuple(_spelling(one) for one in targets)
+    if row.keyed:
+        clauses: list[tuple[References, ...]] = [(References(row, some),) for some in _chunks(spellings)]
+    else:
+        # A patient's resources refer to those of the same patient (`store.search.includes.reversible`).
+        patient = TYPES[include.source].by_name["patient"]
+        patients = tuple(dict.fromkeys(p for one in targets for p in _patients(one)))
+        clauses = [(References(patient, some), References(row, spellings)) for some in _chunks(patients)]
+    for both in clauses:
+        query = SearchQuery(include.source, both)
+        yield replace(plan(str(tenant), query, resolved={}, now=now), sort=())
+
+
+def _patients(document: Document) -> Iterable[str]:
+    own = (_spelling(document),) if document["type"] == "Patient" else ()
+    return (*own, *document.get("index", {}).get("patient", ()))
+
+
+def _chunks(spellings: Sequence[str]) -> Iterator[tuple[str, ...]]:
+    for start in range(0, len(spellings), DRIVING_KEYS_MAX):
+        yield tuple(spellings[start : start + DRIVING_KEYS_MAX])
+
+
+def _spelling(document: Document) -> str:
+    return f"{document['type']}/{document['id']}"

@@ -1,0 +1,271 @@
+"""Searches on MongoDB: chains resolved, one find for the page, a count when it takes one.
+
+All of one search runs in one turn of a driver thread (`turns`), so it is written as plain calls of the
+synchronous driver that Motor is made of. Quick searches of one turn share a connection, and one look-up of
+where their chains by identifier lead, at a moment that they then read as well.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Final
+
+from store.errors import Category, ServiceError
+from store.fair import Asker, Shares
+from store.mongo.driver.guard import guarded
+from store.mongo.driver.pinned_connection import Lane
+from store.mongo.driver.read_batches import Turns
+from store.mongo.search import includes
+from store.mongo.search.chains import look_up, resolve
+from store.mongo.search.find_commands import examined, projection
+from store.mongo.search.snapshot import Batch, MomentForgottenError, View
+from store.resources import Entry, Page, ResourceKey
+from store.search.criteria import Chain, Position, Total, flat, steps
+from store.search.joins import joinable, shareable
+from store.search.leading_clause import drives
+from store.search.plan import Explanation, joined, plan
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from datetime import datetime
+
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.circuit_breaker import Pulse
+    from store.mongo.driver.client import Database
+    from store.mongo.search.includes import Included
+    from store.search.criteria import Moment, Resolved, SearchQuery
+    from store.search.plan import FindPlan
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+QUICK_THREADS: Final = 4
+"""For searches that an index entry drives. More threads only fight for the interpreter."""
+_QUICK_SHARES: Final = Shares(QUICK_THREADS - 1, QUICK_THREADS - 1, QUICK_THREADS)
+"""One thread is always there for others. Fewer for one client would leave MongoDB idle where it is alone."""
+QUICK_TOGETHER: Final = 8
+"""Quick searches that share a turn: each takes well under a millisecond."""
+
+
+@dataclass(slots=True)
+class _Search:
+    """One search that waits for its turn, and what the turn shares with it."""
+
+    searches: Searches
+    tenant: Tenant
+    query: SearchQuery
+    lane: Lane | None = None
+    moment: Moment | None = None
+    """That of the look-up."""
+    targets: Resolved = field(default_factory=dict)
+
+    def __call__(self, left: float) -> Page:
+        return self.searches.take(self, left)
+
+    @property
+    def chain(self) -> Chain | None:
+        """Where it leads can be looked up with others. A page link has a moment of its own."""
+        chain = joinable(flat(self.query.clauses)) if self.query.as_of is None else None
+        return chain if chain is not None and shareable(chain) else None
+
+
+class Searches:
+    """The searching verbs of the port."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        clock: Callable[[], datetime],
+        metrics: StoreMetrics,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self._pulse = pulse
+        self._database = database.delegate
+        self._settings = settings
+        self._clock = clock
+        self._metrics = metrics
+        waiting = settings.shares(settings.search_queue_max)
+        self._quick = Turns(
+            threads=_QUICK_SHARES,
+            waiting=waiting,
+            jobs_max=QUICK_TOGETHER,
+            name="search",
+            around=self._together,
+        )
+        # A search without a driving entry may run to its deadline: it holds up only its like.
+        scanning = settings.shares(settings.pool_size // 4 or 1)
+        self._slow = Turns(threads=scanning, waiting=waiting, jobs_max=1, name="search-scan")
+
+    def close(self) -> None:
+        """Begin no more searches."""
+        self._quick.close()
+        self._slow.close()
+
+    async def search(self, tenant: Tenant, query: SearchQuery, *, client: str) -> Page:
+        """See the port."""
+        self._check()
+        # Each round of includes is more finds: those that go on hold up only their like too.
+        quick = drives(query) and not any(one.iterate for one in query.includes)
+        turns = self._quick if quick else self._slow
+        seconds = self._settings.search_timeout_seconds
+        return await turns.run(Asker(str(tenant), client), _Search(self, tenant, query), seconds=seconds)
+
+    async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str) -> Explanation:
+        """See the port."""
+        self._check()
+        seconds = self._settings.search_timeout_seconds
+        asker = Asker(str(tenant), client)
+        return await self._slow.run(asker, lambda left: self._explain(tenant, query, left), seconds=seconds)
+
+    def _check(self) -> None:
+        """Raise ServiceError `unavailable` at once while MongoDB is away."""
+        if self._pulse is not None:
+            self._pulse.check_read()
+
+    # --- in a thread
+
+    @contextmanager
+    def _together(self, turn: Sequence[_Search], left: float) -> Iterator[None]:
+        """What searches of one turn share."""
+        lane = Lane(self._database)
+        asking: dict[Tenant, list[tuple[_Search, Chain]]] = defaultdict(list)
+        for search in turn:
+            search.lane = lane
+            if (chain := search.chain) is not None:
+                asking[search.tenant].append((search, chain))
+        try:
+            for tenant, asked in asking.items():
+                self._look_up(lane, tenant, asked, left)
+            yield
+        finally:
+            lane.give_back()
+
+    def _look_up(
+        self, lane: Lane, tenant: Tenant, asked: Sequence[tuple[_Search, Chain]], left: float
+    ) -> None:
+        """Without an answer, each search follows its chain itself, and fails itself."""
+        if left <= 0:
+            return
+        view = View(self._database, None, lane=lane)
+        chains = [chain for _, chain in asked]
+        with suppress(ServiceError, MomentForgottenError), guarded(self._metrics, "look_up", seconds=left):
+            led = look_up(view, tenant, chains, now=self._clock())
+            for search, _ in asked:
+                search.moment, search.targets = view.moment, led
+
+    def take(self, search: _Search, seconds: float) -> Page:
+        """In its turn: the page."""
+        tenant, query = search.tenant, search.query
+        with guarded(self._metrics, "search", seconds=seconds):
+            try:
+                view = View(self._database, query.as_of or search.moment, lane=search.lane)
+                return self._at(view, tenant, query, seconds, search.targets)
+            except MomentForgottenError:
+                # Pages go on from where they were, through what is there now.
+                return self._at(View(self._database, None, latest=True), tenant, query, seconds, {})
+
+    def _at(
+        self,
+        view: View,
+        tenant: Tenant,
+        query: SearchQuery,
+        seconds: float,
+        targets: Resolved,
+    ) -> Page:
+        find = self._plan(view, tenant, query, targets)
+        fields = {**projection(find), **includes.projection(query.includes)}
+        matches = _fitting(query, view.first(find, fields)) if query.count else Batch([], more=False)
+        included: Included | None = None
+        if query.includes and matches.documents:
+            bound = self._settings.includes_max
+            included = includes.follow(
+                view, tenant, query, matches.documents, includes_max=bound, now=self._clock()
+            )
+            kept = matches.documents[: included.matches]
+            matches = Batch(kept, more=matches.more or len(kept) < len(matches.documents))
+        page = _page(query, find, matches, view.moment)
+        if included is not None:
+            page = replace(page, included=included.entries, incomplete=not included.complete)
+        if page.total is None and query.total is not Total.NONE:
+            total = self._count(view, find, query, seconds)
+            page = replace(page, total=total, as_of=view.moment)
+        return page
+
+    def _explain(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Explanation:
+        with guarded(self._metrics, "explain", seconds=seconds):
+            view = View(self._database, None, latest=True)
+            chain = _Search(self, tenant, query).chain
+            led = {} if chain is None else look_up(view, tenant, [chain], now=self._clock())
+            find = self._plan(view, tenant, query, led)
+            explained = view.explain(find, projection(find))
+        documents, keys, returned, stages = examined(explained)
+        return Explanation(find.shape, find.hint, documents, keys, returned, tuple(stages))
+
+    def _plan(self, view: View, tenant: Tenant, query: SearchQuery, targets: Resolved) -> FindPlan:
+        now = self._clock()
+        if all(step in targets for step in steps(query.clauses)):  # As it is without any.
+            return plan(str(tenant), query, resolved=targets, now=now)
+        at_once = joined(str(tenant), query, now=now)
+        if at_once is not None:
+            return at_once
+        bound = self._settings.chain_matches_max
+        resolved = resolve(view, tenant, query.type, query.clauses, matches_max=bound, now=now)
+        return plan(str(tenant), query, resolved=resolved, now=now)
+
+    def _count(self, view: View, find: FindPlan, query: SearchQuery, seconds: float) -> int | None:
+        """All matches; None when there are more than may be counted, or counting takes too long.
+
+        A page can do without its total; an answer that is nothing else cannot.
+        """
+        bound = self._settings.count_max if query.total is Total.BOUNDED else None
+        try:
+            with guarded(self._metrics, "count", seconds=seconds):
+                count = view.count(find, at_most=None if bound is None else bound + 1)
+        except ServiceError as error:
+            if bound is not None and query.count and error.category is Category.TIMEOUT:
+                return None
+            raise
+        return None if bound is not None and count > bound else count
+
+
+def _fitting(query: SearchQuery, found: Batch) -> Batch:
+    """The matches that a page may hold, by count and bytes; one at least."""
+    left = query.bytes_max
+    for number, document in enumerate(found.documents[: query.count]):
+        left -= len(document["raw"])
+        if left < 0 and number:
+            return Batch(found.documents[:number], more=True)
+    more = found.more or len(found.documents) > query.count
+    return Batch(found.documents[: query.count], more)
+
+
+def _page(query: SearchQuery, find: FindPlan, matches: Batch, as_of: Moment | None) -> Page:
+    backwards = query.position is not None and query.position.backwards
+    shown, more = matches
+    if backwards:
+        shown = shown[::-1]
+    entries = tuple([Entry(ResourceKey(query.type, d["id"]), d["raw"]) for d in shown])
+    first_and_all = query.position is None and not more and query.count > 0
+    return Page(
+        entries,
+        total=len(entries) if first_and_all else None,
+        next=_position(find, shown[-1]) if shown and (more or backwards) else None,
+        previous=_position(find, shown[0], backwards=True)
+        if shown and (more if backwards else query.position is not None)
+        else None,
+        as_of=as_of,
+    )
+
+
+def _position(find: FindPlan, document: Mapping[str, Any], *, backwards: bool = False) -> Position:
+    return Position(tuple(_at(document, name) for name, _ in find.sort), backwards)
+
+
+def _at(document: Mapping[str, Any], name: str) -> int | str:
+    value: Any = document
+    for part in name.split("."):
+        value = value[part]
+    return value  # type: ignore[no-any-return]  # a sort scalar is a number or a string

@@ -1,0 +1,57 @@
+"""Many searches of one client, and those of others are answered beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import TYPE_CHECKING
+
+from store.mongo.search.searches import Searches
+from store.tenancy import SearchScope
+from tests.support.fhir import report
+from tests.support.service import opened_service
+
+if TYPE_CHECKING:
+    import pytest
+
+    from store.mongo.search.searches import _Search
+    from store.resources import Page
+
+SECONDS = 30.0
+
+
+async def test_one_client_takes_neither_all_threads_nor_all_the_room_to_wait(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, opened = threading.Semaphore(0), threading.Event()
+    take = Searches.take
+
+    def held(self: Searches, search: _Search, seconds: float) -> Page:
+        if str(search.tenant) == str(greedy.tenant):
+            begun.release()
+            opened.wait(SECONDS)
+        return take(self, search, seconds)
+
+    async with opened_service(
+        mongodb, search_scope=SearchScope.ANY, search_timeout_seconds=SECONDS, search_queue_max=16
+    ) as greedy:
+        other = await greedy.new_tenant(search_scope=SearchScope.ANY)
+        for service in (greedy, other):
+            await service.load(report())
+        monkeypatch.setattr(Searches, "take", held)
+        for asked in ("status=final", "patient=p1"):  # A scan, and one that an index entry drives.
+            opened.clear()
+            many = [asyncio.create_task(greedy.search(asked)) for _ in range(60)]
+            try:
+                await asyncio.to_thread(begun.acquire, timeout=SECONDS)
+                for _ in range(5):
+                    assert (await other.search(asked)).ids == ["r1"]
+                done, _ = await asyncio.wait(many, return_when=asyncio.FIRST_COMPLETED)
+                refused = done.pop().result()
+                assert (refused.status, refused.issues) == (429, [("error", "throttled")])
+                assert refused.headers["Retry-After"] == "1"
+            finally:
+                opened.set()
+            statuses = {answer.status for answer in await asyncio.gather(*many)}
+            assert statuses == {200, 429}
+            assert (await greedy.search(asked)).ids == ["r1"]

@@ -1,0 +1,150 @@
+"""How many connections there may be, how long each may wait, and who gives way."""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass
+
+import pytest
+
+from api.server.connections import Connections, Limits, limits_of, raise_files
+from api.settings import Settings
+from store.errors import StartupError
+from tests.support.edge import LAB_BASE, bearer, memory_access, serving
+from tests.support.wire import head, wire
+
+REPORTS = f"{LAB_BASE}/DiagnosticReport"
+
+
+@dataclass(eq=False)
+class Client:
+    address: str = "10.0.0.1"
+    is_waiting: bool = True
+    is_open: bool = True
+
+    def give_way(self) -> None:
+        self.is_open = False
+
+
+def test_the_longest_waiting_gives_way_and_nobody_with_a_request_does() -> None:
+    ones = Connections(Limits(connections=3))
+    busy, idle, lately = Client(is_waiting=False), Client(), Client()
+    for one in (busy, idle, lately):
+        assert ones.admit(one)
+    another = Client()
+    assert ones.admit(another)
+    assert [one.is_open for one in (busy, idle, lately, another)] == [True, False, True, True]
+    ones.touch(lately)  # It had a request: `another` has not had one for longer.
+    assert ones.admit(Client())
+    assert [one.is_open for one in (lately, another)] == [True, False]
+
+
+def test_where_all_have_requests_a_new_one_is_refused() -> None:
+    ones = Connections(Limits(connections=2))
+    for _ in range(2):
+        assert ones.admit(Client(is_waiting=False))
+    assert not ones.admit(Client())
+    assert len(ones) == 2
+
+
+def test_an_address_has_a_limit_of_its_own() -> None:
+    ones = Connections(Limits(connections=10, per_address=2))
+    first, other = Client(), Client("10.0.0.2")
+    assert all(ones.admit(one) for one in (first, Client(is_waiting=False), other))
+    assert ones.admit(Client(is_waiting=False))
+    assert (first.is_open, other.is_open) == (False, True)
+    assert not ones.admit(Client())
+    assert ones.admit(Client("10.0.0.2"))
+
+
+def test_what_is_closed_leaves_no_trace() -> None:
+    ones = Connections(Limits(connections=2))
+    for _ in range(5):
+        one = Client()
+        assert ones.admit(one)
+        ones.forget(one)
+        ones.forget(one)
+    assert (len(ones), dict(ones._of_address)) == (0, {})
+
+
+@pytest.mark.parametrize(
+    ("files", "pool", "most"),
+    [(65_536, 32, 4_000), (1_024, 32, 896), (256, 32, 128), (144, 32, 16), (143, 32, None), (64, 32, None)],
+)
+def test_open_files_bound_the_connections(files: int, pool: int, most: int | None) -> None:
+    settings = Settings(pool_size=pool)
+    if most is None:
+        with pytest.raises(StartupError, match=r"ulimit -n.*DOD_POOL_SIZE.*144"):
+            limits_of(settings, files=files)
+    else:
+        assert limits_of(settings, files=files).connections == most
+
+
+@pytest.mark.parametrize(
+    ("soft", "hard", "raised"),
+    [
+        (256, 4_096, 4_096),
+        (1_024, 1_048_576, 65_536),
+        (1_024, resource.RLIM_INFINITY, 65_536),
+        (100_000, 200_000, 100_000),
+        (64, 64, 64),
+    ],
+)
+def test_the_limit_of_open_files_is_raised(
+    monkeypatch: pytest.MonkeyPatch, soft: int, hard: int, raised: int
+) -> None:
+    limit = [soft, hard]
+    monkeypatch.setattr(resource, "getrlimit", lambda _: tuple(limit))
+    monkeypatch.setattr(resource, "setrlimit", lambda _, given: limit.__setitem__(slice(2), given))
+    assert (raise_files(), limit) == (raised, [raised, hard])
+
+
+async def test_a_head_that_does_not_end_is_not_waited_for() -> None:
+    """Also when a byte comes now and then, and on a connection that had a request before."""
+    access = memory_access()
+    async with (
+        serving(access, limits=Limits(head_seconds=0.2)) as client,
+        wire(client) as silent,
+        wire(client) as dripping,
+        wire(client) as second,
+    ):
+        await second.send(head("GET", REPORTS, bearer(access)))
+        assert (await second.reply()).status == 200
+        await second.send(b"GET /")
+        await dripping.send(head("GET", REPORTS, bearer(access))[:-2])
+        with suppress(ConnectionError):
+            while not dripping.reader.at_eof():
+                await dripping.send(b"X: y\r\n")
+                await asyncio.sleep(0.01)
+        for line in (silent, second):
+            assert (await line.reply()).status == 408
+            assert await line.rest() == b""
+
+
+async def test_an_idle_connection_is_closed_in_the_end() -> None:
+    access = memory_access()
+    async with serving(access, limits=Limits(idle_seconds=0.1)) as client, wire(client) as line:
+        await line.send(head("GET", REPORTS, bearer(access)))
+        assert (await line.reply()).status == 200
+        assert await line.rest() == b""
+
+
+async def test_half_sent_heads_starve_nobody() -> None:
+    access = memory_access()
+    async with serving(access, limits=Limits(connections=20)) as client, AsyncExitStack() as stack:
+        for _ in range(60):
+            line = await stack.enter_async_context(wire(client))
+            await line.send(b"GET / HTTP/1.1\r\nX: ")
+            async with wire(client) as healthy:
+                await healthy.send(head("GET", REPORTS, bearer(access)))
+                assert (await healthy.reply()).status == 200
+
+
+async def test_many_requests_on_one_connection_are_answered_in_order() -> None:
+    access = memory_access()
+    async with serving(access) as client, wire(client) as line:
+        ids = [f"r{number}" for number in range(100)]
+        await line.send(*(head("GET", REPORTS, {**bearer(access), "X-Request-Id": one}) for one in ids))
+        assert [(await line.reply()).headers["x-request-id"] for _ in ids] == ids

@@ -1,0 +1,144 @@
+"""What was erased does not come back, by whatever name, and what only resembles it is stored."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from store.errors import Category, ServiceError
+from store.mongo.erasure.erased_names import Erasures
+from store.mongo.indexes import ERASURES, RESOURCES, RETENTION
+from store.resources import ResourceKey
+from store.retention.erased_names import KEY, PATIENT, Name
+from store.settings import StoreSettings
+from tests.support.fhir import MRN, Json, identified, patient, refers, report, resource
+from tests.support.service import Clock
+from tests.support.store import LAB, OTHER, metrics, mongo_store, prepared, put
+
+if TYPE_CHECKING:
+    from store.mongo.driver.client import Database
+
+ANNA = identified(MRN, "A-1")
+ERASED = (Name(KEY, "Patient/a"), Name(PATIENT, f"{MRN}|A-1"), Name(KEY, "DiagnosticReport/ra"))
+GROUP = "digest of Anna"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+async def erasures(database: Database, clock: Clock) -> Erasures:
+    settings = StoreSettings(policy_cache_seconds=0)
+    made = Erasures(database, settings=settings, clock=clock, metrics=metrics())
+    until = clock() + timedelta(days=100)
+    await made.place(LAB, ERASED, group=GROUP, now=clock(), until=until)
+    return made
+
+
+def observation(id: str, **elements: Any) -> Json:
+    return resource("Observation", id, status="final", code={"text": "x"}, **elements)
+
+
+BACK = {
+    "the patient": patient("a"),
+    "the patient under another id": patient("new", ANNA),
+    "the patient among other identifiers": patient("new", identified(MRN, "B-2"), ANNA),
+    "a report of the patient": report("new", "a"),
+    "a report by identifier": report("new", None, subject={"identifier": ANNA}),
+    "a report of another, with the identifier": report(
+        "new", None, subject={**refers("Patient/b"), "identifier": ANNA}
+    ),
+    "a report of a contained patient": report(
+        "new", None, subject=refers("#p"), contained=[patient("p", ANNA)]
+    ),
+    "the report, whoever it is about": report("ra", "b"),
+    "what tells of the report": resource("Provenance", "new", target=[refers("DiagnosticReport/ra")]),
+    "what tells of the patient": resource("Provenance", "new", target=[refers("Patient/a")]),
+    "a message's head": resource("MessageHeader", "new", focus=[refers("DiagnosticReport/ra/_history/1")]),
+    "a type without an index": resource("Coverage", "new", beneficiary=refers("Patient/a")),
+    "a type without an index, by our own URL": resource(
+        "Coverage", "new", beneficiary=refers("https://dod.example/fhir/R4/lab/Production/Patient/a")
+    ),
+}  # fmt: skip
+ANOTHERS = {
+    "another patient": patient("b", identified(MRN, "B-2")),
+    "the value under another system": patient("b", identified("urn:example:other", "A-1")),
+    "another case": patient("b", identified(MRN, "a-1")),
+    "a patient who is linked": patient("b", link=[{"other": refers("Patient/a"), "type": "seealso"}]),
+    "another's report": report("rb", "b"),
+    "another's, which refers to what is gone": observation(
+        "new", subject=refers("Patient/b"), derivedFrom=[refers("DiagnosticReport/ra")]
+    ),
+    "a practitioner": resource("Practitioner", "d", identifier=[ANNA]),
+    "an id that begins the same": patient("a1"),
+}
+
+
+@pytest.mark.parametrize("sent", BACK.values(), ids=BACK.keys())
+async def test_nothing_of_it_is_stored_again(database: Database, erasures: Erasures, sent: Json) -> None:
+    store = mongo_store(database)
+    with pytest.raises(ServiceError) as refused:
+        await put(store, sent)
+    assert refused.value.category is Category.GONE
+    assert [issue.code for issue in refused.value.issues] == ["deleted"]
+    with pytest.raises(ServiceError):
+        await store.atomically(lambda unit: unit.write_many(LAB, [prepared(sent)]))
+    with pytest.raises(ServiceError):
+        await store.admit(LAB, [prepared(patient("b")), prepared(sent)])
+    assert await database[RESOURCES].count_documents({}) == 0
+
+
+@pytest.mark.parametrize("sent", ANOTHERS.values(), ids=ANOTHERS.keys())
+async def test_what_is_anothers_is_stored(database: Database, erasures: Erasures, sent: Json) -> None:
+    await put(mongo_store(database), sent)
+    assert await database[RESOURCES].count_documents({}) == 1
+
+
+async def test_of_a_group_only_what_was_erased_is_refused(database: Database, erasures: Erasures) -> None:
+    store = mongo_store(database)
+    with pytest.raises(ServiceError):
+        await put(store, patient("b"), report("new", "a"), report("rb", "b"))
+    assert await database[RESOURCES].count_documents({}) == 2
+    assert await store.delete(LAB, ResourceKey("Patient", "a")) is None
+
+
+async def test_other_tenants_are_not_concerned(database: Database, erasures: Erasures) -> None:
+    await put(mongo_store(database), patient("a", ANNA), tenant=OTHER)
+    assert await database[RESOURCES].count_documents({"tenant": str(OTHER)}) == 1
+
+
+async def test_it_may_come_again_when_its_time_is_over(
+    database: Database, erasures: Erasures, clock: Clock
+) -> None:
+    store = mongo_store(database, clock=clock)
+    clock.move(days=99)
+    with pytest.raises(ServiceError):
+        await put(store, patient("a"))
+    clock.move(days=1)
+    await put(store, patient("a"))
+
+
+async def test_it_may_come_again_when_it_is_lifted(
+    database: Database, erasures: Erasures, clock: Clock
+) -> None:
+    other = [Name(PATIENT, f"{MRN}|B-2"), Name(KEY, "DiagnosticReport/ra")]
+    await erasures.place(LAB, other, group="digest of Bert", now=clock(), until=clock() + timedelta(days=1))
+    assert await erasures.lift(LAB, Name(PATIENT, f"{MRN}|A-1")) == 2
+    assert await erasures.lift(LAB, Name(PATIENT, f"{MRN}|A-1")) == 0
+    store = mongo_store(database)
+    await put(store, patient("a", ANNA))
+    for still in (patient("b", identified(MRN, "B-2")), report("ra", "a")):
+        with pytest.raises(ServiceError):
+            await put(store, still)
+
+
+async def test_tombstones_tell_nothing(database: Database, erasures: Erasures) -> None:
+    documents = await database[ERASURES].find({}).to_list(None)
+    assert len(documents) == len(ERASED)
+    said = repr(documents) + repr(await database[RETENTION].find({}).to_list(None))
+    assert all(part not in said for part in ("A-1", MRN, "Patient", "ra'"))
+    assert len({await erasures.digest_of(tenant, name) for name in ERASED for tenant in (LAB, OTHER)}) == 6
