@@ -12,7 +12,7 @@ from api.http.app_keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RET
 from api.interactions.purge import purges
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
-from api.middleware.answer_headers import forbid_copies, say_server
+from api.middleware.answer_headers import disarm, forbid_copies, say_server
 from api.middleware.authenticate import authenticate
 from api.middleware.browsers import allow_pages
 from api.middleware.compress import compress
@@ -109,6 +109,7 @@ def create_app(
     install(app, routes, role=settings.role)
     app.on_response_prepare.append(say_server)
     app.on_response_prepare.append(forbid_copies)
+    app.on_response_prepare.append(disarm)
     app.on_response_prepare.append(echo_request_id)
     app.on_response_prepare.append(say_letter)
     app.on_response_prepare.append(allow_pages)

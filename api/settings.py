@@ -10,9 +10,9 @@ import os
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -54,7 +54,7 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     """Directory with one file per secret, named `dod_mongodb_uri` …, as Kubernetes mounts them."""
 
     host: str = "127.0.0.1"
-    """Address the FHIR endpoint listens on. Loopback, because TLS is somebody else's (an ingress)."""
+    """Address the FHIR endpoint listens on. Loopback, unless TLS is set here or an ingress does it."""
     port: Port = 8080
     """Port of the FHIR endpoint; 0 takes a free one and logs it."""
     admin_host: str = "127.0.0.1"
@@ -69,6 +69,15 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     Their `Forwarded`, or `X-Forwarded-Proto` and `-Host`, make our links when `base_url` is unset. They must
     set these, and not pass on what a client sends.
     """
+    tls_certificate: Path | None = None
+    """Certificate chain of the FHIR endpoint, PEM, its own first; with `tls_key`, TLS 1.2 or later is all
+    that is spoken there. Read again when it changes."""
+    tls_key: Path | None = None
+    """Private key of `tls_certificate`, PEM, without a passphrase."""
+    tls_client_ca: Path | None = None
+    """Authorities, PEM, whose client certificates stand for a client: `dod token issue --certificate`."""
+    tls_reload_seconds: float = Field(default=2.0, gt=0, le=3_600)
+    """How often the TLS files are looked at for a change."""
     cors_origins: str = ""
     """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any."""
     compress_bytes_min: int | None = Field(default=16_384, ge=0)
@@ -139,6 +148,14 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
             message = "must be addresses or networks, separated by commas, such as `10.0.0.0/8, 127.0.0.1`"
             raise ValueError(message) from None
         return text
+
+    @model_validator(mode="after")
+    def _whole_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("`tls_certificate` and `tls_key` are set together")
+        if self.tls_client_ca is not None and self.tls_certificate is None:
+            raise ValueError("`tls_client_ca` needs `tls_certificate` and `tls_key`")
+        return self
 
     @override
     @classmethod

@@ -29,6 +29,8 @@ from motor.motor_asyncio import AsyncIOMotorClient, AsyncIOMotorCollection
 from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
+from api.middleware.answer_headers import SAFE
+
 DATABASE: Final = "floor"
 COLLECTION: Final = "reports"
 INDEX: Final = [("patient", 1), ("when", -1), ("_id", -1)]
@@ -74,7 +76,8 @@ async def search(request: web.Request) -> web.Response:
 
 def _told() -> dict[str, str]:
     """Headers that each answer of the service has."""
-    return {"Cache-Control": "no-store", "Server": "dod", "X-Request-Id": uuid4().hex}
+    own = {"Cache-Control": "no-store", "Server": "dod", "X-Request-Id": uuid4().hex}
+    return {**own, **SAFE}
 
 
 async def push(request: web.Request) -> web.Response:

@@ -25,6 +25,10 @@ _NOT_OURS: Final = (
     " as `dod token issue` printed it, without quotes."
 )
 
+_CERTIFICATE_ENDED: Final = (
+    "The grant of the client certificate has expired; `dod token issue --certificate` makes a new one."
+)
+
 
 class Doorkeeper:
     """Bearer token → principal, tenant → settings. Only what exists is remembered."""
@@ -53,6 +57,17 @@ class Doorkeeper:
             raise _refusal("The bearer token is unknown or was revoked; `dod token issue` makes a new one.")
         if principal.expires_at <= self._clock():
             raise _refusal("The bearer token has expired; `dod token issue` makes a new one.", code="expired")
+        return principal
+
+    async def certified(self, fingerprint: str) -> Principal:
+        """The principal of a client certificate. Raises ServiceError `unauthenticated`."""
+        principal = await self._principals.get(fingerprint)
+        if principal is None:
+            raise _refusal(
+                "The client certificate stands for no client; `dod token issue --certificate` makes it one."
+            )
+        if principal.expires_at <= self._clock():
+            raise _refusal(_CERTIFICATE_ENDED, code="expired")
         return principal
 
     async def tenant(self, tenant: Tenant) -> TenantSettings | None:

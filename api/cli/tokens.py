@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
@@ -23,13 +24,17 @@ def token_issue(
     scope: Annotated[list[str], typer.Option(help="Such as `system/*.cruds`; may be given several times.")],
     days: Annotated[int | None, typer.Option(min=1, max=3650, help="Until it expires [30].")] = None,
     client: Annotated[str, typer.Option(help="A name for people and logs.")] = "client",
+    certificate: Annotated[
+        Path | None,
+        typer.Option(help="A client certificate, PEM, that stands for the client in place of a token."),
+    ] = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
     config: Config = None,
 ) -> None:
     """Print a new bearer token, alone, on stdout. It cannot be shown again."""
     from api.app import utc_now
-    from api.commands.access import issue_token
+    from api.commands.access import certify, issue_token
     from api.settings import load_settings
 
     tenants = [tenant_of(name) for name in tenant]
@@ -40,8 +45,13 @@ def token_issue(
     lasting = days or load_settings(**places).token_days_default
 
     async def issue(access: AccessStore) -> str:
-        return await issue_token(
-            access, client=client, tenants=tenants, scopes=scope, now=utc_now(), days=lasting
+        now = utc_now()
+        if certificate is None:
+            return await issue_token(
+                access, client=client, tenants=tenants, scopes=scope, now=now, days=lasting
+            )
+        return await certify(
+            access, certificate, client=client, tenants=tenants, scopes=scope, now=now, days=lasting
         )
 
     typer.echo(with_access(issue, **places))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from api.auth.tokens import new_grant, new_token
+from api.server.tls import fingerprint_in
 from store.errors import StartupError
 from store.near import near
 from store.tenancy import Handling, TenantSettings
@@ -13,6 +15,7 @@ from store.tenancy import Handling, TenantSettings
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from datetime import datetime
+    from pathlib import Path
 
     from store.access import AccessStore, Grant
     from store.retention.policy import PolicyStore
@@ -86,6 +89,30 @@ async def issue_token(  # noqa: PLR0913 (all keyword-only, one per option)
         await existing_tenant(access, tenant)
     await access.put_grant(grant)
     return token
+
+
+async def certify(  # noqa: PLR0913 (all but two keyword-only, one per option)
+    access: AccessStore,
+    certificate: Path,
+    *,
+    client: str,
+    tenants: Sequence[Tenant],
+    scopes: Sequence[str],
+    now: datetime,
+    days: int,
+) -> str:
+    """Let a client certificate stand for a client; gives its fingerprint. Raises StartupError."""
+    try:
+        fingerprint = fingerprint_in(await asyncio.to_thread(certificate.read_bytes))
+    except OSError as error:
+        raise StartupError(f"The certificate {certificate} cannot be read: {error.strerror}.") from None
+    except ValueError:
+        raise StartupError(f"{certificate} holds no certificate in PEM.") from None
+    grant = new_grant(token="", client=client, tenants=tenants, scopes=scopes, now=now, days=days)
+    for tenant in grant.tenants:
+        await existing_tenant(access, tenant)
+    await access.put_grant(replace(grant, digest=fingerprint))
+    return fingerprint
 
 
 async def revoke_token(access: AccessStore, prefix: str) -> Grant:

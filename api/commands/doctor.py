@@ -24,6 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from api.server.connections import limits_of
 from api.server.database import database
+from api.server.tls import Files, load
 from api.settings import PREFIX, Settings, load_settings
 from store.errors import StartupError
 from store.metrics import StoreMetrics
@@ -130,16 +131,21 @@ def _without(names: Sequence[str]) -> Iterator[None]:
 
 
 def _files(settings: Settings) -> list[str]:
-    """Files that the connection string names: certificates."""
+    """Faults of files that settings name: certificates and keys."""
+    faults = []
+    if settings.tls_certificate is not None and settings.tls_key is not None:
+        try:
+            load(Files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca))
+        except StartupError as error:
+            faults.append(str(error))
     if settings.mongodb_uri is None:
-        return []
+        return faults
     query = urlsplit(settings.mongodb_uri.get_secret_value().replace("mongodb+srv", "mongodb")).query
     named = [
         (_TLS_FILES[name.lower()], Path(value))
         for name, value in parse_qsl(query)
         if name.lower() in _TLS_FILES
     ]
-    faults = []
     for shown, path in named:
         try:
             is_pem = b"-----BEGIN" in path.read_bytes()

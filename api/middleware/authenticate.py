@@ -14,6 +14,7 @@ from api.auth import verification
 from api.auth.tokens import is_bearer_of_ours
 from api.http.app_keys import DOORKEEPER, METRICS, SETTINGS
 from api.routing import ROLES, ROWS, Group
+from api.server.tls import fingerprint_of
 from ingest.http.app_keys import PRINCIPAL, TENANT
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -77,7 +78,9 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
 
 
 async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Principal:
-    """Who asks. On routes that take pushes a verification token will do, and a wrong one never does.
+    """The principal who asks. On routes that take pushes a verification token will do, and a wrong one never.
+
+    Without an `Authorization` header the client certificate of the connection says who asks.
 
     Upstream sends the same token as a bearer token too, where it means nothing to us; a bearer token of our
     own says more than that somebody may push, and is looked at as well.
@@ -85,6 +88,9 @@ async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Princi
     doorkeeper, authorization = request.app[DOORKEEPER], request.headers.get(hdrs.AUTHORIZATION)
     presented = request.headers.get(verification.HEADER)
     if presented is None or not row.takes_pushes:
+        certificate = None if authorization else fingerprint_of(request.transport)
+        if certificate is not None:
+            return await doorkeeper.certified(certificate)
         return await doorkeeper.principal(authorization)
     caller = await doorkeeper.principal(authorization) if is_bearer_of_ours(authorization) else None
     if caller is not None and tenant not in caller.tenants:

@@ -18,15 +18,18 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Final, Self
 
 from aiohttp import web
+from typing_extensions import override
 
 from api.app import create_app, utc_now
-from api.http.app_keys import READINESS
+from api.http.app_keys import READINESS, REGISTRY
+from api.metrics import TlsMetrics
 from api.routes import routes
 from api.server.connections import limits_of, raise_files
 from api.server.database import database
 from api.server.health import create_admin_app
 from api.server.logs import configure_logging
 from api.server.runner import FhirRunner
+from api.server.tls import Files, reloading
 from api.version import VERSION
 from store.errors import StartupError
 from store.mongo.stores import opened
@@ -36,6 +39,7 @@ if TYPE_CHECKING:
 
     from api.server.connections import Limits
     from api.server.database import Database
+    from api.server.tls import ReloadingContext
     from api.settings import Settings
 
 LOG: Final = logging.getLogger("api.serve")
@@ -155,8 +159,16 @@ async def _started(settings: Settings, stop: Stop, limits: Limits) -> AsyncItera
         stack.push_async_callback(admin.cleanup)  # Closed last, so that probes see the draining.
         admin_url = await _listen(admin, settings.admin_host, settings.admin_port, option="--admin-port")
         runner = await _runner(app, settings, limits)
+        secured = await _secured(stack, settings, app)
         stack.push_async_callback(_close, runner, stop)
-        url = await _listen(runner, settings.host, settings.port, option="--port")
+        url = await _listen(
+            runner,
+            settings.host,
+            settings.port,
+            option="--port",
+            secured=secured,
+            handshake_seconds=settings.head_seconds,
+        )
         _settle_memory()
         app[READINESS].started = True
         LOG.info("listening", extra=_start_fields(settings, url, admin_url))
@@ -188,10 +200,58 @@ async def _runner(app: web.Application, settings: Settings, limits: Limits | Non
     return runner
 
 
-async def _listen(runner: web.AppRunner, host: str, port: int, *, option: str) -> str:
+async def _secured(
+    stack: AsyncExitStack, settings: Settings, app: web.Application
+) -> ReloadingContext | None:
+    """TLS by the files that the settings name; None: they name none. Raises StartupError."""
+    if settings.tls_certificate is None or settings.tls_key is None:
+        return None
+    files = Files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca)
+    metrics = TlsMetrics(app[REGISTRY])
+    return await stack.enter_async_context(
+        reloading(files, seconds=settings.tls_reload_seconds, metrics=metrics)
+    )
+
+
+class _Site(web.TCPSite):
+    """A site of aiohttp's whose handshakes have a deadline of ours: left to itself it is a minute."""
+
+    __slots__ = ("handshake_seconds",)
+
+    handshake_seconds: float | None
+
+    @override
+    async def start(self) -> None:
+        if self._ssl_context is None or self.handshake_seconds is None:
+            await super().start()
+            return
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None  # noqa: S101 -- the runner is set up
+        self._server = listening = await asyncio.get_running_loop().create_server(
+            server,
+            self._host,
+            self._port,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=self.handshake_seconds,
+        )
+        self._bound_port = listening.sockets[0].getsockname()[1]
+
+
+async def _listen(  # noqa: PLR0913 -- all but three keyword-only
+    runner: web.AppRunner,
+    host: str,
+    port: int,
+    *,
+    option: str,
+    secured: ReloadingContext | None = None,
+    handshake_seconds: float | None = None,
+) -> str:
     """Accept connections; gives the URL with the port that was really taken."""
     # asyncio accepts as many at once as may wait: a storm of connections would hold up all others.
-    site = web.TCPSite(runner, host, port, backlog=ACCEPTED_AT_ONCE)
+    site = _Site(runner, host, port, backlog=ACCEPTED_AT_ONCE, ssl_context=secured)
+    site.handshake_seconds = handshake_seconds
     try:
         await site.start()
         _let_wait(site)

@@ -1,0 +1,210 @@
+"""TLS at the FHIR endpoint: stock clients get in, old versions do not, certificates change under load."""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+from aiohttp import web
+from cryptography import x509
+from prometheus_client import CollectorRegistry
+
+from api.auth.tokens import new_grant
+from api.metrics import TlsMetrics
+from api.server.serve import _listen
+from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
+from api.settings import Settings
+from store.errors import StartupError
+from tests.support.certificates import Authority, Pair
+from tests.support.edge import LAB, LAB_BASE, NOW, bearer, memory_access, serving
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+    from tests.support.access import MemoryAccess
+
+SECONDS = 3_600.0
+"""Between two looks at the files: the tests look themselves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secured:
+    """A service behind TLS."""
+
+    url: str
+    port: int
+    files: Files
+    context: ReloadingContext
+    access: MemoryAccess
+    metrics: TlsMetrics
+
+    def trusting(self, authority: Authority, client: tuple[Path, Path] | None = None) -> ssl.SSLContext:
+        """What a client needs to trust it, and to be known by a certificate of its own."""
+        context = ssl.create_default_context(cadata=authority.certificate.decode())
+        if client is not None:
+            context.load_cert_chain(*client)
+        return context
+
+
+@pytest.fixture(scope="module")
+def authority() -> Authority:
+    return Authority()
+
+
+@asynccontextmanager
+async def secured(folder: Path, pair: Pair, client_ca: bytes | None = None) -> AsyncIterator[Secured]:
+    files = Files(*pair.write(folder, "server"))
+    if client_ca is not None:
+        (folder / "clients.pem").write_bytes(client_ca)
+        files = files._replace(client_ca=folder / "clients.pem")
+    access, metrics = memory_access(), TlsMetrics(CollectorRegistry())
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(serving(access, settings=Settings(access_cache_seconds=0)))
+        context = await stack.enter_async_context(reloading(files, seconds=SECONDS, metrics=metrics))
+        runner = client.server.runner
+        assert isinstance(runner, web.AppRunner)
+        url = await _listen(runner, "127.0.0.1", 0, option="--port", secured=context, handshake_seconds=10)
+        yield Secured(url, int(url.rpartition(":")[2]), files, context, access, metrics)
+
+
+async def s_client(at: Secured, authority: Path, *options: str) -> str:
+    """What `openssl s_client` says."""
+    command = ["openssl", "s_client", "-connect", f"127.0.0.1:{at.port}", "-CAfile", str(authority)]
+    process = await asyncio.create_subprocess_exec(
+        *command, *options,
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.STDOUT,
+    )  # fmt: skip
+    said, _ = await process.communicate()
+    return said.decode(errors="replace")
+
+
+async def test_openssl_gets_in_by_tls_1_2_and_1_3_and_by_nothing_older(
+    tmp_path: Path, authority: Authority
+) -> None:
+    (tmp_path / "ca.pem").write_bytes(authority.certificate)
+    async with secured(tmp_path, authority.server()) as at:
+        for version, spoken in (("-tls1_2", "TLSv1.2"), ("-tls1_3", "TLSv1.3")):
+            said = await s_client(at, tmp_path / "ca.pem", version, "-verify_return_error")
+            assert "Verify return code: 0 (ok)" in said
+            assert spoken in said
+        said = await s_client(at, tmp_path / "ca.pem", "-tls1_1", "-cipher", "DEFAULT@SECLEVEL=0")
+        assert "Cipher is (NONE)" in said
+
+
+async def test_a_certificate_is_swapped_under_load_without_a_failed_request(
+    tmp_path: Path, authority: Authority
+) -> None:
+    first, second = authority.server(), authority.server()
+    async with secured(tmp_path, first) as at:
+        headers = {**bearer(at.access), "Connection": "close"}
+        answers: asyncio.Queue[int] = asyncio.Queue()
+        over = asyncio.Event()
+
+        async def ask() -> None:
+            async with httpx.AsyncClient(verify=at.trusting(authority)) as client:
+                while not over.is_set():
+                    answer = await client.get(f"{at.url}{LAB_BASE}/Patient/p1", headers=headers)
+                    answers.put_nowait(answer.status_code)
+
+        async def until(more: int) -> None:
+            assert [await answers.get() for _ in range(more)] == [200] * more
+
+        asking = [asyncio.ensure_future(ask()) for _ in range(4)]
+        state = at.files.state()
+        await until(10)
+        assert served(at) == serial(first)
+        at.files.certificate.write_bytes(second.certificate)  # Half of the pair so far.
+        assert renewed(at.context, at.files, state, at.metrics) == state
+        await until(10)
+        at.files.key.write_bytes(second.key)
+        assert renewed(at.context, at.files, state, at.metrics) != state
+        await until(10)
+        over.set()
+        await asyncio.gather(*asking)
+        await until(answers.qsize())
+        assert await asyncio.to_thread(served, at) == serial(second)
+
+
+def served(at: Secured) -> int:
+    """The serial number of the certificate that new connections get."""
+    context = at.context.current
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    server = context.wrap_bio(incoming, outgoing, server_side=True)
+    trusting = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    trusting.check_hostname, trusting.verify_mode = False, ssl.CERT_NONE
+    client = trusting.wrap_bio(outgoing, incoming)
+    for _ in range(4):
+        for one in (client, server):
+            try:
+                one.do_handshake()
+            except ssl.SSLWantReadError:
+                continue
+    shown = client.getpeercert(binary_form=True)
+    assert shown is not None
+    return x509.load_der_x509_certificate(shown).serial_number
+
+
+def serial(pair: Pair) -> int:
+    return x509.load_pem_x509_certificate(pair.certificate).serial_number
+
+
+async def test_a_client_certificate_stands_for_a_client(tmp_path: Path, authority: Authority) -> None:
+    lab, stranger, forged = authority.client("lab"), authority.client("stranger"), Authority().client("lab")
+    async with secured(tmp_path, authority.server(), authority.certificate) as at:
+        grant = new_grant(
+            token="", client="lab", tenants=[LAB], scopes=["system/Patient.c"], now=NOW, days=30
+        )
+        fingerprint = fingerprint_in(lab.certificate)
+        at.access.kept[fingerprint] = replace(grant, digest=fingerprint)
+        token = bearer(at.access, scopes=["system/Patient.r"])
+
+        async def status(pair: Pair | None, method: str, headers: dict[str, str] | None = None) -> int:
+            files = None if pair is None else pair.write(tmp_path, "client")
+            path, body = ("Patient/p1", None) if method == "GET" else ("Patient", b"{}")
+            typed = {"Content-Type": "application/fhir+json"} if body else {}
+            async with httpx.AsyncClient(verify=at.trusting(authority, files)) as client:
+                answer = await client.request(
+                    method, f"{at.url}{LAB_BASE}/{path}", content=body, headers={**typed, **(headers or {})}
+                )
+            return answer.status_code
+
+        assert await status(lab, "POST") == 200
+        assert await status(lab, "GET") == 403  # The scopes are those of the certificate.
+        assert await status(lab, "GET", token) == 200  # A token says more than the connection.
+        assert await status(stranger, "POST") == 401
+        assert await status(None, "POST") == 401
+        with pytest.raises(httpx.HTTPError):
+            await status(forged, "POST")
+        at.access.kept[fingerprint] = replace(grant, digest=fingerprint, expires_at=NOW - timedelta(days=1))
+        assert await status(lab, "POST") == 401
+
+
+async def test_answers_over_tls_tell_browsers_to_stay_with_it(tmp_path: Path, authority: Authority) -> None:
+    async with secured(tmp_path, authority.server()) as at:
+        async with httpx.AsyncClient(verify=at.trusting(authority)) as client:
+            answer = await client.get(f"{at.url}{LAB_BASE}/metadata")
+        assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
+        assert answer.headers["Server"] == "dod"
+        assert answer.url.scheme == "https"
+
+
+def test_what_is_wrong_with_files_is_named(tmp_path: Path, authority: Authority) -> None:
+    certificate, key = authority.server().write(tmp_path, "one")
+    _, other = authority.server().write(tmp_path, "two")
+    (tmp_path / "text").write_text("made up")
+    for files, part in (
+        (Files(tmp_path / "none", key), "cannot be read"),
+        (Files(certificate, other), "is not that of the certificate"),
+        (Files(tmp_path / "text", key), "no certificate chain"),
+        (Files(certificate, key, tmp_path / "text"), "no certificate in PEM"),
+    ):
+        with pytest.raises(StartupError, match=part):
+            load(files)
+    assert load(Files(certificate, key)).ends_at.tzinfo is not None
