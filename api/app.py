@@ -9,7 +9,6 @@ from aiohttp import web
 
 from api import lifecycle
 from api.http.app_keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RETENTION_METRICS, SETTINGS
-from api.interactions.purge import purges
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
 from api.middleware.answer_headers import disarm, forbid_copies, say_server
@@ -21,9 +20,9 @@ from api.middleware.errors import errors
 from api.middleware.observe import observe
 from api.middleware.reachable import while_reachable
 from api.middleware.request_id import echo_request_id
+from api.readiness import Readiness
 from api.routing import install
 from api.search.handlers import search_entry
-from api.server.health import Readiness
 from ingest.http.answer_room import ANSWER_ROOM, AnswerRoom
 from ingest.http.app_keys import (
     BASE_URL,
@@ -114,7 +113,7 @@ def create_app(
     app.on_response_prepare.append(say_letter)
     app.on_response_prepare.append(allow_pages)
     app.cleanup_ctx.extend(
-        [lifecycle.stores(open_stores), lifecycle.doorkeeper, lifecycle.dead_letters, purges]
+        [lifecycle.stores(open_stores), lifecycle.doorkeeper, lifecycle.dead_letters, lifecycle.purges]
     )
     if settings.role in ("all", "jobs"):
         app.cleanup_ctx.append(lifecycle.jobs)

@@ -14,6 +14,7 @@ from api.http.app_keys import (
     PAGE_SECRET,
     POLICIES,
     PRIVACY,
+    PURGES,
     READINESS,
     REFUSAL_METRICS,
     REGISTRY,
@@ -21,19 +22,11 @@ from api.http.app_keys import (
     SETTINGS,
     STORES,
 )
+from api.purges import Purges
 from api.server.jobs import Jobs
-from ingest.http.admission import Admission, shares_of
-from ingest.http.app_keys import (
-    ADMISSION,
-    ATTACHMENTS,
-    AUDIT,
-    CLOCK,
-    IDENTITY_SECRET,
-    REFUSALS,
-    RESOURCES,
-    WORKSHOP,
-)
-from ingest.http.letter_keeper import Refusals
+from ingest.http.admission import ADMISSION, Admission, shares_of
+from ingest.http.app_keys import ATTACHMENTS, AUDIT, CLOCK, IDENTITY_SECRET, RESOURCES, WORKSHOP
+from ingest.http.letter_keeper import REFUSALS, Refusals
 from ingest.http.workshop import Workshop
 from store.errors import ServiceError
 from store.metrics import StoreMetrics
@@ -111,6 +104,16 @@ async def _count_open(app: web.Application) -> None:
         await asyncio.sleep(OPEN_LETTERS_SECONDS)
         with suppress(ServiceError):  # The guard has counted it; the next time will do.
             app[REFUSAL_METRICS].open(await app[DEAD_LETTERS].count_open(limit=OPEN_LETTERS_MAX))
+
+
+async def purges(app: web.Application) -> AsyncIterator[None]:
+    """Hold erasures for as long as the application runs; needs the stores."""
+    if app[PRIVACY] is None:
+        yield
+        return
+    app[PURGES] = Purges(app[PRIVACY].erasing, metrics=app[RETENTION_METRICS])
+    yield
+    await app[PURGES].stop()
 
 
 async def jobs(app: web.Application) -> AsyncIterator[None]:

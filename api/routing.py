@@ -15,8 +15,9 @@ from aiohttp import hdrs, web
 
 from api.http.fhir_json import refuse_unacceptable, refuse_unreadable_body
 from api.middleware.browsers import options
+from ingest.http.admission import ADMISSION
 from ingest.http.answer_room import ANSWER_ROOM
-from ingest.http.app_keys import ADMISSION, READS, asker_of
+from ingest.http.app_keys import READS, asker_of
 from ingest.http.idempotent import keyed
 
 if TYPE_CHECKING:

@@ -22,7 +22,6 @@ from ingest.http.app_keys import (
     LIMITS,
     PRINCIPAL,
     READS,
-    REPLAY,
     RESOURCES,
     SEARCH,
     TENANT,
@@ -41,7 +40,7 @@ from ingest.http.idempotent import (
     replay,
     store_of,
 )
-from ingest.http.letter_keeper import entry_keeper
+from ingest.http.letter_keeper import REPLAY, entry_keeper
 from ingest.http.parsing import parsed
 from ingest.http.preferences import handling, returned
 from ingest.http.workshop import Job, at_once
@@ -53,10 +52,11 @@ from ingest.pipeline.preconditions import if_match, if_none_match
 from ingest.unique import secret_id
 from ingest.writes import conditional, push
 from ingest.writes.create_once import Answered, create_once
-from ingest.writes.push import Pusher
+from ingest.writes.push_context import PushContext
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import Outcome, ResourceKey
+from store.resource_keys import ResourceKey
+from store.resources import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -77,9 +77,9 @@ _ENTRIES_MAX: Final[Mapping[str, Callable[[IngestSettings], int]]] = {
 """Most entries, by the type of the Bundle."""
 
 
-def _pusher(request: web.Request, *, documents: bool = True, work: Work = at_once) -> Pusher:
+def _pusher(request: web.Request, *, documents: bool = True, work: Work = at_once) -> PushContext:
     app = request.app
-    return Pusher(
+    return PushContext(
         store=store_of(request),
         attachments=app[ATTACHMENTS],
         tenant=request[TENANT].tenant,
@@ -101,7 +101,7 @@ def _pusher(request: web.Request, *, documents: bool = True, work: Work = at_onc
     )
 
 
-async def _pushed(request: web.Request) -> tuple[Pusher, JsonObject]:
+async def _pushed(request: web.Request) -> tuple[PushContext, JsonObject]:
     """Who pushes, and the JSON object that is the body."""
     body = await body_of(request)
     longest = request.app[INGEST_SETTINGS].attachment_inline_bytes_max
@@ -110,12 +110,12 @@ async def _pushed(request: web.Request) -> tuple[Pusher, JsonObject]:
     return _pusher(request, documents=documents, work=found.work), found.resource
 
 
-async def _pusher_of(request: web.Request) -> Pusher:
+async def _pusher_of(request: web.Request) -> PushContext:
     """Who pushes a body that is no JSON."""
     return _pusher(request).for_bytes(len(await body_of(request)))
 
 
-async def _patched(request: web.Request) -> tuple[Pusher, Sequence[patch.Operation]]:
+async def _patched(request: web.Request) -> tuple[PushContext, Sequence[patch.Operation]]:
     """Who patches, and the patch that is the body."""
     found = await parsed(request)
     if patch.is_fhirpath(found.json):
@@ -146,29 +146,29 @@ async def create_from(request: web.Request, resource: JsonObject) -> web.StreamR
     return await _create(request, await _pusher_of(request), resource)
 
 
-async def _create(request: web.Request, to: Pusher, resource: JsonObject) -> web.StreamResponse:
+async def _create(request: web.Request, ctx: PushContext, resource: JsonObject) -> web.StreamResponse:
     condition = if_none_exist(request)
     resource_type = request.match_info["type"]
     if SLOT in request:
-        return await _create_once(request, to, resource)
-    done = await push.create(to, resource_type, resource, if_none_exist=condition)
+        return await _create_once(request, ctx, resource)
+    done = await push.create(ctx, resource_type, resource, if_none_exist=condition)
     found = done.result.outcome is Outcome.EXISTS
     prefer = _readable(request, resource_type) if found else _prefer(request)
-    return replies.pushed(done, base=to.base, prefer=prefer)
+    return replies.pushed(done, base=ctx.base, prefer=prefer)
 
 
-async def _create_once(request: web.Request, to: Pusher, resource: JsonObject) -> web.StreamResponse:
+async def _create_once(request: web.Request, ctx: PushContext, resource: JsonObject) -> web.StreamResponse:
     """With an `Idempotency-Key`."""
     slot, prefer = request[SLOT], _prefer(request)
 
     def answer(done: Pushed) -> Remembered:
-        reply = replies.reply(done, base=to.base, prefer=prefer)
+        reply = replies.reply(done, base=ctx.base, prefer=prefer)
         return announced(request, slot, done.result.stored.key, reply)
 
-    done = await create_once(to, request.match_info["type"], resource, slot, answer=answer)
+    done = await create_once(ctx, request.match_info["type"], resource, slot, answer=answer)
     if isinstance(done, Answered):
-        return await replay(to.store, to.tenant, done.answer, again=done.again)
-    return replies.pushed(done, base=to.base, prefer=prefer)
+        return await replay(ctx.store, ctx.tenant, done.answer, again=done.again)
+    return replies.pushed(done, base=ctx.base, prefer=prefer)
 
 
 async def update(request: web.Request) -> web.StreamResponse:
@@ -181,16 +181,16 @@ async def update_from(request: web.Request, resource: JsonObject) -> web.StreamR
     return await _update(request, await _pusher_of(request), resource)
 
 
-async def _update(request: web.Request, to: Pusher, resource: JsonObject) -> web.StreamResponse:
+async def _update(request: web.Request, ctx: PushContext, resource: JsonObject) -> web.StreamResponse:
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     done = await push.update(
-        to,
+        ctx,
         key,
         resource,
         only_version=if_match(request.headers.get(hdrs.IF_MATCH)),
         only_absent=if_none_match(request.headers.get(hdrs.IF_NONE_MATCH)),
     )
-    return replies.pushed(done, base=to.base, prefer=_prefer(request))
+    return replies.pushed(done, base=ctx.base, prefer=_prefer(request))
 
 
 async def delete(request: web.Request) -> web.StreamResponse:
@@ -203,16 +203,16 @@ async def delete(request: web.Request) -> web.StreamResponse:
 
 async def update_where(request: web.Request) -> web.StreamResponse:
     """PUT {base}/{Type}?criteria."""
-    to, resource = await _pushed(request)
+    ctx, resource = await _pushed(request)
     done = await conditional.update_where(
-        to,
+        ctx,
         request.match_info["type"],
         request.rel_url.raw_query_string,
         resource,
         only_version=if_match(request.headers.get(hdrs.IF_MATCH)),
         only_absent=if_none_match(request.headers.get(hdrs.IF_NONE_MATCH)),
     )
-    return replies.pushed(done, base=to.base, prefer=_prefer(request))
+    return replies.pushed(done, base=ctx.base, prefer=_prefer(request))
 
 
 async def delete_where(request: web.Request) -> web.StreamResponse:
@@ -225,20 +225,20 @@ async def delete_where(request: web.Request) -> web.StreamResponse:
 
 async def patch_one(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}/{id}."""
-    to, operations = await _patched(request)
+    ctx, operations = await _patched(request)
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     version = if_match(request.headers.get(hdrs.IF_MATCH))
-    done = await conditional.patch_one(to, key, operations, only_version=version)
-    return replies.pushed(done, base=to.base, prefer=_readable(request, key.type))
+    done = await conditional.patch_one(ctx, key, operations, only_version=version)
+    return replies.pushed(done, base=ctx.base, prefer=_readable(request, key.type))
 
 
 async def patch_where(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}?criteria."""
-    to, operations = await _patched(request)
+    ctx, operations = await _patched(request)
     resource_type, criteria = request.match_info["type"], request.rel_url.raw_query_string
     version = if_match(request.headers.get(hdrs.IF_MATCH))
-    done = await conditional.patch_where(to, resource_type, criteria, operations, only_version=version)
-    return replies.pushed(done, base=to.base, prefer=_readable(request, resource_type))
+    done = await conditional.patch_where(ctx, resource_type, criteria, operations, only_version=version)
+    return replies.pushed(done, base=ctx.base, prefer=_readable(request, resource_type))
 
 
 def _readable(request: web.Request, resource_type: str) -> str:
@@ -251,11 +251,11 @@ def _readable(request: web.Request, resource_type: str) -> str:
 
 async def process_message(request: web.Request) -> web.StreamResponse:
     """POST {base}/$process-message, and upstream's names for it."""
-    to, bundle = await _pushed(request)
+    ctx, bundle = await _pushed(request)
     operation = request.path.rpartition("/")[2]
-    done = await delivery.message(to, bundle, operation=operation, strict=to.strict)
+    done = await delivery.message(ctx, bundle, operation=operation, strict=ctx.strict)
     entries = [
-        replies.entry_of_error(one) if isinstance(one, ServiceError) else replies.entry_of(one, base=to.base)
+        replies.entry_of_error(one) if isinstance(one, ServiceError) else replies.entry_of(one, base=ctx.base)
         for one in done
     ]
     return replies.fhir_json(replies.response_bundle("transaction-response", entries))
@@ -263,7 +263,7 @@ async def process_message(request: web.Request) -> web.StreamResponse:
 
 async def batch(request: web.Request) -> web.StreamResponse:
     """POST {base} with a Bundle: a batch, each entry on its own, or a transaction, all or nothing."""
-    to, bundle = await _pushed(request)
+    ctx, bundle = await _pushed(request)
     kind = bundle.get("type") if bundle.get("resourceType") == "Bundle" else None
     if not isinstance(kind, str) or kind not in _ENTRIES_MAX:
         text = misplaced(bundle, "`batch` or `transaction`")
@@ -272,10 +272,10 @@ async def batch(request: web.Request) -> web.StreamResponse:
     entries = entries_of(bundle, entries_max=most, apart=kind == "batch")
     methods = {batches.method_of(entry) for entry in entries}
     if kind == "transaction":
-        return await _transaction(request, bundle, slot=bool(methods & _WRITING), work=to.work)
+        return await _transaction(request, bundle, slot=bool(methods & _WRITING), work=ctx.work)
 
     async def answer(_: web.Request) -> web.StreamResponse:
-        return await _batch(request, to, entries)
+        return await _batch(request, ctx, entries)
 
     # Who reads asks for what is there now, not for what was.
     if UNIT in request or not methods & _WRITING or methods & READING:
@@ -291,9 +291,9 @@ async def _transaction(
     keyed = UNIT in request  # An `Idempotency-Key` has opened it, and ends it behind this.
 
     async def answer(_: web.Request) -> web.StreamResponse:
-        to, outside = _pusher(request, work=work), request.app[RESOURCES]
+        ctx, outside = _pusher(request, work=work), request.app[RESOURCES]
         asked = None if keyed else search
-        made.append(await transact(to, request[UNIT], bundle, outside=outside, search=asked))
+        made.append(await transact(ctx, request[UNIT], bundle, outside=outside, search=asked))
         return _transacted(made[-1])
 
     if keyed:
@@ -311,23 +311,25 @@ def _transacted(entries: Sequence[dict[str, Any]]) -> web.Response:
     return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 
 
-async def _batch(request: web.Request, to: Pusher, entries: Sequence[BundleEntry]) -> web.StreamResponse:
+async def _batch(
+    request: web.Request, ctx: PushContext, entries: Sequence[BundleEntry]
+) -> web.StreamResponse:
     slot = await bundle_slot(request)
     reading = batches.Reading(
         partial(request.app[SEARCH], request), request.app[READS], partial(hold, request)
     )
-    answered = await batches.answers(to, entries, name=f"{slot.client} {slot.name}", reading=reading)
+    answered = await batches.answers(ctx, entries, name=f"{slot.client} {slot.name}", reading=reading)
     return replies.fhir_json(replies.response_bundle("batch-response", answered))
 
 
-async def answer_bundle(to: Pusher, bundle: JsonObject, *, name: str) -> list[dict[str, Any]]:
+async def answer_bundle(ctx: PushContext, bundle: JsonObject, *, name: str) -> list[dict[str, Any]]:
     """The answer to each entry of a batch or transaction, in order. `dod load` asks here."""
     if bundle.get("type") == "transaction":
 
         async def work(unit: Unit) -> list[dict[str, Any]]:
-            within = to._replace(store=unit)
-            return await transact(within, unit, bundle, outside=to.store)
+            within = ctx._replace(store=unit)
+            return await transact(within, unit, bundle, outside=ctx.store)
 
-        return await to.store.atomically(work)
-    entries = entries_of(bundle, entries_max=to.settings.bundle_entries_max, apart=True)
-    return await batches.answers(to, entries, name=name, reading=batches.Reading())
+        return await ctx.store.atomically(work)
+    entries = entries_of(bundle, entries_max=ctx.settings.bundle_entries_max, apart=True)
+    return await batches.answers(ctx, entries, name=name, reading=batches.Reading())

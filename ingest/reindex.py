@@ -18,7 +18,8 @@ from store.search.parameters import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.resources import Outdated, ResourceKey, ResourceStore
+    from store.resource_keys import ResourceKey
+    from store.resources import Outdated, ResourceStore
     from store.search.index import Indexed
     from store.tenancy import Tenant
 

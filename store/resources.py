@@ -10,8 +10,6 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, TypeAlias, TypeVar
 
-from typing_extensions import override
-
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.search.criteria import PAGE_BYTES_MAX
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
 
     from store.answers import Remembered, Slot
     from store.fhir.instants import Interval
+    from store.resource_keys import ResourceKey
     from store.search.criteria import Moment, Position, SearchQuery
     from store.search.index import Indexed
     from store.search.plan import Explanation
@@ -29,17 +28,6 @@ if TYPE_CHECKING:
 
 
 T = TypeVar("T")
-
-
-class ResourceKey(NamedTuple):
-    """Which resource within a tenant: `DiagnosticReport/27894d07…`."""
-
-    type: str
-    id: str
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.type}/{self.id}"
 
 
 class Known(NamedTuple):

@@ -22,7 +22,7 @@ from ingest.load.files import Bounds, sources
 from ingest.load.journal import Journal
 from ingest.load.load import Load
 from ingest.metrics import IngestMetrics
-from ingest.writes.push import Pusher
+from ingest.writes.push_context import PushContext
 from store.errors import StartupError
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ async def load_files(
     tenant = whose.tenant
     skipped: list[Path] = []
     files = list(dict.fromkeys(sources(request.paths, skipped=skipped.append)))
-    to = await _pusher(stores, settings, request, whose)
+    ctx = await _pusher(stores, settings, request, whose)
     with ExitStack() as stack:
         journal = None
         if not request.dry_run:
@@ -81,7 +81,7 @@ async def load_files(
         stop = stack.enter_context(StopSignals(warn))
         show = stack.enter_context(Progress(sum(one.size for one in files), warn))
         summary = Summary(Counter(one.kind.value for one in files), show.update, report)
-        job = _job(settings, request, to, journal, summary, stop)
+        job = _job(settings, request, ctx, journal, summary, stop)
         if journal is not None:
             _note_earlier(journal, files, summary, str(tenant), fresh=request.fresh)
         try:
@@ -96,8 +96,8 @@ async def load_files(
     return SIGNALLED + stop.received
 
 
-async def _pusher(stores: Stores, settings: Settings, request: Request, whose: TenantSettings) -> Pusher:
-    return Pusher(
+async def _pusher(stores: Stores, settings: Settings, request: Request, whose: TenantSettings) -> PushContext:
+    return PushContext(
         store=stores.resources,
         attachments=stores.attachments,
         tenant=whose.tenant,
@@ -135,7 +135,7 @@ def _note_earlier(
 def _job(  # noqa: PLR0913 (the parts of one story)
     settings: Settings,
     request: Request,
-    to: Pusher,
+    ctx: PushContext,
     journal: Journal | None,
     summary: Summary,
     stop: StopSignals,
@@ -144,7 +144,7 @@ def _job(  # noqa: PLR0913 (the parts of one story)
         with suppress(OSError):  # Not everywhere allowed, and only a courtesy.
             os.nice(NICE)
     return Load(
-        to=to,
+        ctx=ctx,
         bounds=Bounds(settings.body_bytes_max, settings.load_expanded_bytes_max),
         concurrency=request.concurrency or CONCURRENCY[request.mode],
         bytes_max=BYTES_MAX,
@@ -152,7 +152,7 @@ def _job(  # noqa: PLR0913 (the parts of one story)
         watcher=summary,
         backfill=request.mode == "backfill",
         dry_run=request.dry_run,
-        ours=None if request.origin else f"/fhir/R4/{to.tenant}/".encode(),
+        ours=None if request.origin else f"/fhir/R4/{ctx.tenant}/".encode(),
         stop=stop.event,
     )
 

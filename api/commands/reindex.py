@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from store.mongo.stores import Stores
-    from store.resources import ResourceKey
+    from store.resource_keys import ResourceKey
     from store.tenancy import Tenant
 
 TELL_EVERY: Final = 10_000

@@ -13,9 +13,9 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from api.auth.doorkeeper import Doorkeeper
-    from api.interactions.purge import Purges
     from api.metrics import ApiMetrics
-    from api.server.health import Readiness
+    from api.purges import Purges
+    from api.readiness import Readiness
     from api.settings import Settings
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore

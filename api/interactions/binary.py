@@ -41,13 +41,14 @@ from ingest.writes.push import check_scope
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.files import FILE_ID
-from store.resources import ResourceKey, Stored, instant, present
+from store.resource_keys import ResourceKey
+from store.resources import Stored, instant, present
 from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from ingest.http.app_keys import Caller
+    from ingest.caller import Caller
     from store.fhir.datatypes import JsonObject
     from store.files import File
 

@@ -23,9 +23,9 @@ from yarl import URL
 from api.auth.principal import Principal
 from api.http.app_keys import DEAD_LETTERS, REFUSAL_METRICS, REQUEST_ID
 from api.routing import ROWS, Group
-from ingest.http.app_keys import CLOCK, IDENTITY_SECRET, PRINCIPAL, REPLAY, TENANT
+from ingest.http.app_keys import CLOCK, IDENTITY_SECRET, PRINCIPAL, TENANT
 from ingest.http.body import body_of
-from ingest.http.letter_keeper import Replay
+from ingest.http.letter_keeper import REPLAY, Replay
 from ingest.http.outcome import STATUS, issue_of_status, issues_of
 from ingest.ids import stable_id
 from store.dead_letters import Event, Letter, State

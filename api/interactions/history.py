@@ -20,7 +20,8 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime, parse
 from store.fhir.issues import Issue
 from store.near import unknown_type
-from store.resources import Gone, HistoryQuery, Page, ResourceKey, instant
+from store.resource_keys import ResourceKey
+from store.resources import Gone, HistoryQuery, Page, instant
 from store.search.parameters import TYPES
 from store.search.parse import shown
 from store.tenancy import SearchScope

@@ -14,7 +14,8 @@ from aiohttp import hdrs, web
 from ingest.http.app_keys import RESOURCES, TENANT
 from ingest.http.replies import fhir_json, version_headers
 from ingest.pipeline.preconditions import has_it
-from store.resources import ResourceKey, Stored, present
+from store.resource_keys import ResourceKey
+from store.resources import Stored, present
 
 if TYPE_CHECKING:
     from datetime import datetime

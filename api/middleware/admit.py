@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from api.routing import ROWS, Group
-from ingest.http.app_keys import ADMISSION
+from ingest.http.admission import ADMISSION
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler

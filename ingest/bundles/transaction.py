@@ -36,7 +36,8 @@ from ingest.writes.push import Pushed, check_scope, existing, labelled, leaves_l
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
-from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Deletion, Gone, Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
@@ -44,7 +45,7 @@ if TYPE_CHECKING:
     from ingest.bundles.transaction_plan import Action, Asked, Found
     from ingest.pipeline.prepare import Ready
     from ingest.writes.criteria import Criteria
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import Json, JsonObject
     from store.resources import Prepared, ResourceStore, Unit
 
@@ -65,7 +66,7 @@ _TOGETHER: Final = 16
 
 
 async def transact(
-    to: Pusher,
+    ctx: PushContext,
     unit: Unit,
     bundle: JsonObject,
     *,
@@ -73,31 +74,33 @@ async def transact(
     search: Searches | None = None,
 ) -> list[dict[str, Any]]:
     """The entries of the answer, in order. `outside` is the store as everybody sees it."""
-    taken = await filing.taken_out(to, bundle)
-    most = to.settings.transaction_entries_max
-    asked = await to.work(read_transaction, taken.resource, entries_max=most, base=to.base, strict=to.strict)
+    taken = await filing.taken_out(ctx, bundle)
+    most = ctx.settings.transaction_entries_max
+    asked = await ctx.work(
+        read_transaction, taken.resource, entries_max=most, base=ctx.base, strict=ctx.strict
+    )
     for one in asked:
-        check_scope(to.caller, one.asks.type, "s" if one.searches else LETTERS[one.asks.method])
-    found, derived = await _look_up(to, outside, asked)
+        check_scope(ctx.caller, one.asks.type, "s" if one.searches else LETTERS[one.asks.method])
+    found, derived = await _look_up(ctx, outside, asked)
     patched = {one.number for one in asked if one.asks.method == "PATCH"}
-    asked = await _patched(to, unit, asked, found)
-    actions = await to.work(place, asked, found, base=to.base, derived=derived.__getitem__)
-    readies = await to.work(_prepared, to, actions)
+    asked = await _patched(ctx, unit, asked, found)
+    actions = await ctx.work(place, asked, found, base=ctx.base, derived=derived.__getitem__)
+    readies = await ctx.work(_prepared, ctx, actions)
     # Files are not in the transaction: those of one that fails are orphans, and collected.
-    await filing.file_first(to, [ready.prepared for ready in readies.values()], taken.files)
+    await filing.file_first(ctx, [ready.prepared for ready in readies.values()], taken.files)
     try:
-        done = await _write(unit, to, actions, readies, whole=patched)
+        done = await _write(unit, ctx, actions, readies, whole=patched)
     except ServiceError as error:
         if not leaves_labels_out(error):
             raise
-        actions = [await _labelled(to, unit, action, patched) for action in actions]
-        readies = _prepared(to, actions)
-        done = await _write(unit, to, actions, readies)
-    budget = AnswerBudget(to.limits.bytes_max)
+        actions = [await _labelled(ctx, unit, action, patched) for action in actions]
+        readies = _prepared(ctx, actions)
+        done = await _write(unit, ctx, actions, readies)
+    budget = AnswerBudget(ctx.limits.bytes_max)
     return [
         await _search(action, search, budget)
         if isinstance(action, Search)
-        else await _answer(to, unit, action, readies, done, budget)
+        else await _answer(ctx, unit, action, readies, done, budget)
         for action in actions
     ]
 
@@ -115,13 +118,13 @@ async def _search(action: Search, search: Searches | None, budget: AnswerBudget)
 
 
 async def searched(
-    to: Pusher, bundle: JsonObject, entries: list[dict[str, Any]], search: Searches
+    ctx: PushContext, bundle: JsonObject, entries: list[dict[str, Any]], search: Searches
 ) -> list[dict[str, Any]]:
     """The answer of a transaction with its searches done again behind it: R4 has them see what it stored."""
     if not any(_is_reading(entry) for entry in listed(bundle.get("entry"))):
         return entries
-    most, budget = to.settings.transaction_entries_max, AnswerBudget(to.limits.bytes_max)
-    for one in read_transaction(bundle, entries_max=most, base=to.base, strict=to.strict):
+    most, budget = ctx.settings.transaction_entries_max, AnswerBudget(ctx.limits.bytes_max)
+    for one in read_transaction(bundle, entries_max=most, base=ctx.base, strict=ctx.strict):
         if not one.searches:
             continue
         try:
@@ -138,7 +141,7 @@ def _is_reading(entry: Json) -> bool:
 
 
 async def _look_up(
-    to: Pusher, outside: ResourceStore, asked: Sequence[Asked]
+    ctx: PushContext, outside: ResourceStore, asked: Sequence[Asked]
 ) -> tuple[Found, dict[Condition, str]]:
     """What fulfils each condition, and the id to take should nothing do so."""
     enough = 2 + sum(one.asks.method == "DELETE" for one in asked)  # Deletions fulfil nothing any more.
@@ -147,29 +150,29 @@ async def _look_up(
     derived: dict[Condition, str] = {}
 
     async def matches(condition: Condition) -> tuple[ResourceKey, ...]:
-        understood = criteria.read(to, condition.type, condition.criteria, where="Bundle.entry")
+        understood = criteria.read(ctx, condition.type, condition.criteria, where="Bundle.entry")
         async with turns:
             if condition in creating:
-                derived[condition] = await _derived(to, outside, understood)
-            return await criteria.matches(to, understood, enough=enough)
+                derived[condition] = await _derived(ctx, outside, understood)
+            return await criteria.matches(ctx, understood, enough=enough)
 
-    wanted = sorted(conditions(asked, to.base))
+    wanted = sorted(conditions(asked, ctx.base))
     found = await asyncio.gather(*map(matches, wanted))
     return dict(zip(wanted, found, strict=True)), derived
 
 
-async def _derived(to: Pusher, outside: ResourceStore, asked: Criteria) -> str:
+async def _derived(ctx: PushContext, outside: ResourceStore, asked: Criteria) -> str:
     """The id that simultaneous twins derive from one condition, and meet at.
 
     It must be looked at before the search, and outside the transaction: what is there by then, and is not
     found afterwards, was made for this condition once and fulfils it no more.
     """
-    derived = criteria.derived_id(to, asked, 0)
-    there = await outside.get(to.tenant, ResourceKey(asked.type, derived))
+    derived = criteria.derived_id(ctx, asked, 0)
+    there = await outside.get(ctx.tenant, ResourceKey(asked.type, derived))
     return secret_id() if isinstance(there, Stored) else derived
 
 
-async def _patched(to: Pusher, unit: Unit, asked: Sequence[Asked], found: Found) -> list[Asked]:
+async def _patched(ctx: PushContext, unit: Unit, asked: Sequence[Asked], found: Found) -> list[Asked]:
     """With each patch as the update that it comes to, of what is there within the transaction."""
     keys = patched_keys(asked, found)
     done: list[Asked] = []
@@ -179,11 +182,11 @@ async def _patched(to: Pusher, unit: Unit, asked: Sequence[Asked], found: Found)
             done.append(one)
             continue
         where = f"Bundle.entry[{one.number}].resource"
-        there = await unit.get(to.tenant, key)
+        there = await unit.get(ctx.tenant, key)
         try:
             before = current(there, if_match(one.asks.if_match))
             operations = patch.carried(one.asks.resource, where)
-            check_tests(to.caller, key.type, operations)
+            check_tests(ctx.caller, key.type, operations)
             resource = patch.apply(decode(before.raw), operations)
         except ServiceError as error:
             raise ServiceError(error.category, *(_placed(issue, where) for issue in error.issues)) from None
@@ -202,7 +205,7 @@ def _placed(issue: Issue, where: str) -> Issue:
     return replace(issue, text=f"`{where}`: {issue.text}", expression=(where,))
 
 
-def _prepared(to: Pusher, actions: Sequence[Action]) -> dict[int, Ready]:
+def _prepared(ctx: PushContext, actions: Sequence[Action]) -> dict[int, Ready]:
     """What is to be stored, by number of entry. Raises ServiceError with every issue of all of them."""
     readies: dict[int, Ready] = {}
     issues: list[Issue] = []
@@ -215,33 +218,33 @@ def _prepared(to: Pusher, actions: Sequence[Action]) -> dict[int, Ready]:
             readies[action.number] = prepare(
                 action.resource,
                 action.key.id,
-                base=to.base,
+                base=ctx.base,
                 fresh=action.fresh,
-                strict=to.strict,
-                entries_max=to.settings.index_entries_max,
+                strict=ctx.strict,
+                entries_max=ctx.settings.index_entries_max,
             )
         except ServiceError as error:
             issues += [at_entry(issue, action.number) for issue in error.issues]
     if issues:
         raise ServiceError(Category.UNPROCESSABLE, *issues)
     total = sum(len(r.prepared.body.head) + len(r.prepared.body.tail) for r in readies.values())
-    if total > to.settings.transaction_bytes_max:
-        text = f"the resources of a transaction may have at most {to.settings.transaction_bytes_max} bytes"
+    if total > ctx.settings.transaction_bytes_max:
+        text = f"the resources of a transaction may have at most {ctx.settings.transaction_bytes_max} bytes"
         raise ServiceError(Category.TOO_LARGE, Issue("too-long", text, ("Bundle",)))
     return readies
 
 
-async def _labelled(to: Pusher, unit: Unit, action: Action, whole: Container[int]) -> Action:
+async def _labelled(ctx: PushContext, unit: Unit, action: Action, whole: Container[int]) -> Action:
     """An update with the labels that it leaves out, as they are within the transaction."""
     if not isinstance(action, Put) or action.fresh or action.number in whole:
         return action
-    there = await unit.get(to.tenant, action.key)
+    there = await unit.get(ctx.tenant, action.key)
     return replace(action, resource=labelled(action.resource, there))
 
 
 async def _write(
     unit: Unit,
-    to: Pusher,
+    ctx: PushContext,
     actions: Sequence[Action],
     readies: Mapping[int, Ready],
     *,
@@ -262,7 +265,7 @@ async def _write(
                 writes[action.number] = Deletion(action.key, version)
             elif version is not None:
                 raise not_held(version)
-    done = dict(zip(writes, await unit.write_many(to.tenant, list(writes.values())), strict=True))
+    done = dict(zip(writes, await unit.write_many(ctx.tenant, list(writes.values())), strict=True))
     for action in actions:
         if isinstance(action, Put) and _exists(done[action.number]):
             if action.only_unmatched:
@@ -278,7 +281,7 @@ def _exists(result: PutResult | Gone | None) -> bool:
 
 
 async def _answer(  # noqa: PLR0913 -- what one transaction is made of
-    to: Pusher,
+    ctx: PushContext,
     unit: Unit,
     action: Put | Delete | Existing | Read,
     readies: Mapping[int, Ready],
@@ -290,38 +293,38 @@ async def _answer(  # noqa: PLR0913 -- what one transaction is made of
             result = done[action.number]
             assert isinstance(result, PutResult)  # noqa: S101 -- a Put has no other result
             tolerances = (*action.tolerances, *readies[action.number].tolerances)
-            to.metrics.count(result.outcome.value, tolerances)
+            ctx.metrics.count(result.outcome.value, tolerances)
             kept = readies[action.number].kept
-            return replies.entry_of(Pushed(result, tolerances, kept=kept), base=to.base)
+            return replies.entry_of(Pushed(result, tolerances, kept=kept), base=ctx.base)
         case Delete():
             gone = done.get(action.number)
-            to.metrics.count("deleted")
+            ctx.metrics.count("deleted")
             return replies.entry_of_deletion(gone if isinstance(gone, Gone) else None)
         case Existing():
-            there = await unit.get(to.tenant, action.key)
+            there = await unit.get(ctx.tenant, action.key)
             if not isinstance(there, Stored):  # Deleted since it was looked up.
                 raise unit.overtaken()
-            to.metrics.count(Outcome.EXISTS.value)
-            return replies.entry_of(existing(to, there), base=to.base)
+            ctx.metrics.count(Outcome.EXISTS.value)
+            return replies.entry_of(existing(ctx, there), base=ctx.base)
         case Read():
             budget.check()
-            return await _read(to, unit, action, budget)
+            return await _read(ctx, unit, action, budget)
 
 
-async def _read(to: Pusher, unit: Unit, action: Read, budget: AnswerBudget) -> dict[str, Any]:
+async def _read(ctx: PushContext, unit: Unit, action: Read, budget: AnswerBudget) -> dict[str, Any]:
     """R4: either each entry ends well, or the transaction does not."""
     path = f"Bundle.entry[{action.number}].request.url"
     if action.version is None:
-        found = await unit.get(to.tenant, action.key)
+        found = await unit.get(ctx.tenant, action.key)
     else:
-        found = await unit.get_version(to.tenant, action.key, action.version)
+        found = await unit.get_version(ctx.tenant, action.key, action.version)
     match found:
         case Stored() as stored:
             modified_since = since(action.if_modified_since)
             if has_it(stored, none_match=action.if_none_match, modified_since=modified_since):
                 return replies.entry_of_unchanged(stored)
             budget.spend(len(stored.raw))
-            return replies.entry_of_read(stored, base=to.base)
+            return replies.entry_of_read(stored, base=ctx.base)
         case Gone():
             raise ServiceError(Category.GONE, Issue("deleted", f"`{path}`: it was deleted", (path,)))
         case None:

@@ -21,7 +21,8 @@ from store.fhir.datatypes import listed
 from store.fhir.elements import DEPTH_MAX
 from store.fhir.issues import Issue
 from store.fhir.references import Conditional, parse_conditional
-from store.resources import ANY_VERSION, ResourceKey
+from store.resource_keys import ResourceKey
+from store.resources import ANY_VERSION
 from store.search.escapes import split, unescape
 
 if TYPE_CHECKING:

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 
     from ingest.settings import IngestSettings
 
+ADMISSION: Final[web.AppKey[Admission]] = web.AppKey("admission")
+"""Room for pushed bodies."""
+
+
 BODIES: Final = "bodies"
 SMALL_BYTES: Final = 65_536
 """Largest body that counts as small: nearly every single resource."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -12,11 +12,10 @@ from ingest.http import forwarded
 from store.fair import Asker
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping
+    from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from ingest.http.admission import Admission
-    from ingest.http.letter_keeper import Refusals, Replay
+    from ingest.caller import Caller
     from ingest.http.workshop import Workshop
     from ingest.metrics import IngestMetrics
     from ingest.settings import IngestSettings
@@ -26,29 +25,6 @@ if TYPE_CHECKING:
     from store.retention.audit import Audit
     from store.search.parse import Limits
     from store.tenancy import TenantSettings
-
-
-class Caller(Protocol):
-    """Who pushes or asks, as far as handlers want to know."""
-
-    @property
-    def client(self) -> str:
-        """A name for logs and for what has no other source."""
-
-    @property
-    def token_id(self) -> str:
-        """Which credential: the start of its digest, never a secret."""
-
-    @property
-    def scopes(self) -> Mapping[str, frozenset[str]]:
-        """Resource type (or `*`) → letters of `cruds`."""
-
-    @property
-    def is_admin(self) -> bool:
-        """Whether the token carries `dod/admin`."""
-
-    def may(self, type: str, letters: str) -> bool:
-        """Whether all these letters of `cruds` are granted for this resource type."""
 
 
 _HOST: Final = re.compile(r"(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[A-Za-z0-9.-]+))(?::\d{1,5})?", re.ASCII)
@@ -79,11 +55,8 @@ SEARCH: Final[web.AppKey[Callable[[web.Request, str, str, int], Awaitable[bytes]
 `api` has them."""
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
 """What one search, or one condition, may ask for."""
-REFUSALS: Final[web.AppKey[Refusals]] = web.AppKey("refusals")
 READS: Final[web.AppKey[Gate]] = web.AppKey("reads")
 """Places for reads, versions and histories."""
-ADMISSION: Final[web.AppKey[Admission]] = web.AppKey("admission")
-"""Room for pushed bodies."""
 WORKSHOP: Final[web.AppKey[Workshop]] = web.AppKey("workshop")
 """Where large bodies are parsed and prepared."""
 
@@ -92,11 +65,6 @@ PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")
 """Who asks. Absent on open routes."""
 TENANT: Final[web.RequestKey[TenantSettings]] = web.RequestKey("tenant")
 """Whose data is asked for, after the token was checked against it. Absent on open routes."""
-
-DEAD_LETTER: Final[web.RequestKey[str]] = web.RequestKey("dead_letter")
-"""Id of the letter that this refused push became."""
-REPLAY: Final[web.RequestKey[Replay]] = web.RequestKey("replay")
-"""There when the request is a dead letter, pushed again."""
 
 
 def asker_of(request: web.Request) -> Asker:

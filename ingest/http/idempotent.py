@@ -46,7 +46,8 @@ if TYPE_CHECKING:
 
     from ingest.http.replies import Reply
     from store.answers import Slot
-    from store.resources import Gone, ResourceKey, ResourceStore, Unit
+    from store.resource_keys import ResourceKey
+    from store.resources import Gone, ResourceStore, Unit
     from store.tenancy import Tenant
 
 UNIT: Final[web.RequestKey[Unit]] = web.RequestKey("unit")

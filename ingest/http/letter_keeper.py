@@ -14,16 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
-from ingest.http.app_keys import (
-    CLOCK,
-    DEAD_LETTER,
-    PRINCIPAL,
-    REFUSALS,
-    REPLAY,
-    TENANT,
-    base_of,
-    origin_of,
-)
+from ingest.http.app_keys import CLOCK, PRINCIPAL, TENANT, base_of, origin_of
 from ingest.http.body import BODY
 from ingest.http.outcome import STATUS, issues_of
 from ingest.pipeline import json_patch as patch
@@ -40,10 +31,17 @@ if TYPE_CHECKING:
 
     from ingest.metrics import RefusalMetrics
     from ingest.pipeline.bundle_entries import BundleEntry
-    from ingest.writes.push import RefusedEntry
+    from ingest.writes.push_context import RefusedEntry
     from store.dead_letters import DeadLetters
     from store.fhir.datatypes import JsonObject
     from store.tenancy import Tenant
+
+REFUSALS: Final[web.AppKey[Refusals]] = web.AppKey("refusals")
+DEAD_LETTER: Final[web.RequestKey[str]] = web.RequestKey("dead_letter")
+"""Id of the letter that this refused push became."""
+REPLAY: Final[web.RequestKey[Replay]] = web.RequestKey("replay")
+"""There when the request is a dead letter, pushed again."""
+
 
 LOG: Final = logging.getLogger("ingest.refusals")
 FHIR: Final = "application/fhir+json"

@@ -46,7 +46,7 @@ async def parsed(request: web.Request) -> Parsed:
     job: Work = Job(request.app[WORKSHOP], tenant) if len(body) > LIGHT_BYTES else at_once
     try:
         weight = await job(weigh, body, settings.body_elements_max)
-        check_body(weight, settings)
+        check_body(weight, settings.body_elements_max)
         if weight.is_light:
             return Parsed(decode_any(body), at_once)
         if weight.is_heavy and ROOM in request:
@@ -66,5 +66,5 @@ def _read(body: bytearray, weight: Weight, settings: IngestSettings) -> Json:
     """The JSON, if no resource in it is too large."""
     json = decode_any(body, is_large=weight.elements > EXACT_ELEMENTS)
     if isinstance(json, dict):
-        check_resources(json, weight, settings)
+        check_resources(json, weight, settings.resource_elements_max)
     return json

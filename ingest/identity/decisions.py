@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

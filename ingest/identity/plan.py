@@ -31,7 +31,7 @@ from ingest.identity.reports import Incoming, choose_reports
 from ingest.pipeline.bundle_references import BundleReferences, redirected, references_in
 from ingest.pipeline.stamp import dump
 from store.fhir.references import RELATIVE
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 from store.search.escapes import escape
 
 if TYPE_CHECKING:

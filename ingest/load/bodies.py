@@ -25,7 +25,7 @@ from ingest.writes import push
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import ID
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ingest.load.files import Place
     from ingest.load.histories import Version
     from ingest.pipeline.bundle_entries import BundleEntry
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import Json, JsonObject
 
 
@@ -55,10 +55,10 @@ class Operator:
         return True
 
 
-async def pushed(to: Pusher, place: Place, body: bytes) -> Result:
+async def pushed(ctx: PushContext, place: Place, body: bytes) -> Result:
     """Push one body. Raises ServiceError when nothing is known of it and it must be pushed again."""
     tally = Tally()
-    one = to._replace(metrics=tally)
+    one = ctx._replace(metrics=tally)
     try:
         resource = _resource(body)
         if resource["resourceType"] != "Bundle":
@@ -98,21 +98,21 @@ class Sent(NamedTuple):
     place: Place
 
 
-Way = Callable[["Pusher", Sent], Awaitable[tuple[Refusal, ...]]]
+Way = Callable[["PushContext", Sent], Awaitable[tuple[Refusal, ...]]]
 
 
-async def _message(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
-    done = await delivery.message(to, sent.bundle)
+async def _message(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
+    done = await delivery.message(ctx, sent.bundle)
     failed = ((n, one) for n, one in enumerate(done) if isinstance(one, ServiceError))
     return tuple(refusal(sent.place._replace(entry=number), error) for number, error in failed)
 
 
-async def _interactions(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
+async def _interactions(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
     """A batch or transaction; what it creates is given an id, so that it is created once."""
     bundle, name = sent.bundle, _digest(sent.body)
-    bundle = repeatable(bundle, to.base, lambda n: stable_id(to.tenant, f"load {name} {n}", to.secret))
+    bundle = repeatable(bundle, ctx.base, lambda n: stable_id(ctx.tenant, f"load {name} {n}", ctx.secret))
     refusals = []
-    for number, entry in enumerate(await answer_bundle(to, bundle, name=f"load {name}")):
+    for number, entry in enumerate(await answer_bundle(ctx, bundle, name=f"load {name}")):
         response = entry["response"]
         status = int(response["status"][:3])
         if status in (503, 504):
@@ -148,21 +148,21 @@ def repeatable(bundle: JsonObject, base: str, new_id: Callable[[int], str]) -> J
     return {**bundle, "entry": changed}
 
 
-async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
+async def _upserts(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
     """A collection or searchset: each entry is put under its id, whatever becomes of the others."""
-    entries = entries_of(sent.bundle, entries_max=to.settings.bundle_entries_max)
+    entries = entries_of(sent.bundle, entries_max=ctx.settings.bundle_entries_max)
     placed: list[tuple[int, ResourceKey, JsonObject]] = []
     refusals: list[Refusal] = []
 
     def refused(number: int, error: ServiceError) -> None:
-        to.metrics.count("refused")
+        ctx.metrics.count("refused")
         refusals.append(refusal(sent.place._replace(entry=number), error))
 
     for number, entry in enumerate(entries):
         if is_remark(sent.bundle, entry):
             continue
         try:
-            placed.append((number, *_placed_entry(to, entry)))
+            placed.append((number, *_placed_entry(ctx, entry)))
         except ServiceError as error:
             refused(number, error)
     targets = {
@@ -173,7 +173,7 @@ async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     # Reports last: whoever finds one finds what it refers to.
     placed.sort(key=lambda one: one[1].type == "DiagnosticReport")
     done = await asyncio.gather(
-        *(push.update(to, key, redirected(resource, targets)) for _, key, resource in placed),
+        *(push.update(ctx, key, redirected(resource, targets)) for _, key, resource in placed),
         return_exceptions=True,
     )
     for (number, _, _), result in zip(placed, done, strict=True):
@@ -184,13 +184,13 @@ async def _upserts(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     return in_order(refusals)
 
 
-async def _history(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
+async def _history(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
     """The versions of each resource one after the other, the resources beside each other.
 
     They are put with their source's time, so that the same again, or an older history, changes nothing.
     """
-    entries = entries_of(sent.bundle, entries_max=to.settings.bundle_entries_max)
-    versions, unread = read_history(entries, now=to.clock())
+    entries = entries_of(sent.bundle, entries_max=ctx.settings.bundle_entries_max)
+    versions, unread = read_history(entries, now=ctx.clock())
     targets = {
         url: str(one.key)
         for several in versions.values()
@@ -199,19 +199,19 @@ async def _history(to: Pusher, sent: Sent) -> tuple[Refusal, ...]:
     }
     refusals = [refusal(sent.place._replace(entry=number), error) for number, error in unread]
     for _ in unread:
-        to.metrics.count("refused")
+        ctx.metrics.count("refused")
 
     async def follow(several: Sequence[Version]) -> None:
         for one in several:
             try:
                 if one.resource is None:
-                    await push.delete(to, one.key, sourced=one.sourced)
+                    await push.delete(ctx, one.key, sourced=one.sourced)
                 else:
-                    await push.update(to, one.key, redirected(one.resource, targets), sourced=one.sourced)
+                    await push.update(ctx, one.key, redirected(one.resource, targets), sourced=one.sourced)
             except ServiceError as error:
                 if error.category in AGAIN:
                     raise
-                to.metrics.count("refused")
+                ctx.metrics.count("refused")
                 refusals.append(refusal(sent.place._replace(entry=one.number), error))
 
     # Reports last: whoever finds one finds what it refers to.
@@ -240,15 +240,15 @@ _WAYS: Final[Mapping[str, Way]] = {
 }
 
 
-def _placed(to: Pusher, resource: JsonObject) -> tuple[ResourceKey, JsonObject]:
+def _placed(ctx: PushContext, resource: JsonObject) -> tuple[ResourceKey, JsonObject]:
     """Where a resource goes: under its id, else under one made of its content."""
     own = resource.get("id")
     if own is None:
-        return _under(resource, stable_id(to.tenant, f"load {_digest(dump(resource))}", to.secret))
+        return _under(resource, stable_id(ctx.tenant, f"load {_digest(dump(resource))}", ctx.secret))
     return _under(resource, str(own))
 
 
-def _placed_entry(to: Pusher, entry: BundleEntry) -> tuple[ResourceKey, JsonObject]:
+def _placed_entry(ctx: PushContext, entry: BundleEntry) -> tuple[ResourceKey, JsonObject]:
     """The same for an entry, whose `fullUrl` may be the only name it has: `urn:uuid:…`."""
     if entry.resource is None:
         issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
@@ -256,7 +256,7 @@ def _placed_entry(to: Pusher, entry: BundleEntry) -> tuple[ResourceKey, JsonObje
     named = (entry.full_url or "").removeprefix("urn:uuid:").lower()
     if "id" not in entry.resource and entry.full_url != named and ID.fullmatch(named):
         return _under(entry.resource, named)
-    return _placed(to, entry.resource)
+    return _placed(ctx, entry.resource)
 
 
 def _under(resource: JsonObject, chosen: str) -> tuple[ResourceKey, JsonObject]:

@@ -11,7 +11,7 @@ from ingest.pipeline.source_time import source_time
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE, parse
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from ingest.load.files import Bounds, Piece, Source
     from ingest.load.journal import Journal
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
 
 PAUSE_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 600.0
@@ -67,7 +67,7 @@ class Watcher(Protocol):
 class Load:
     """What to load, how, and whom to tell."""
 
-    to: Pusher
+    ctx: PushContext
     bounds: Bounds
     concurrency: int
     bytes_max: int
@@ -118,7 +118,7 @@ class Load:
         await self._early_ones()
 
     async def _source(self, source: Source) -> None:
-        name = self.journal.name(source, str(self.to.tenant)) if self.journal else ""
+        name = self.journal.name(source, str(self.ctx.tenant)) if self.journal else ""
         reading = pieces(source, self.bounds)
         while some := await asyncio.to_thread(_take, reading):
             for piece in some:
@@ -212,10 +212,10 @@ class Load:
             error = ServiceError(Category.UNPROCESSABLE, _NO_BASE)
             return Result(Counter(refused=1), (refusal(piece.place, error),))
         if self.dry_run:
-            return rehearsed(self.to, piece.place, body)
+            return rehearsed(self.ctx, piece.place, body)
         started = monotonic()
         try:
-            result = await pushed(self.to, piece.place, body)
+            result = await pushed(self.ctx, piece.place, body)
         except ServiceError as error:
             if error.category not in AGAIN:
                 raise
@@ -234,7 +234,7 @@ class Load:
             while monotonic() < until:
                 await self.pause(PAUSE_SECONDS)
                 try:
-                    return await pushed(self.to, piece.place, body)
+                    return await pushed(self.ctx, piece.place, body)
                 except ServiceError as error:
                     if error.category not in AGAIN:
                         raise

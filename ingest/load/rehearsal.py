@@ -18,22 +18,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ingest.load.files import Place
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
 
 
-def rehearsed(to: Pusher, place: Place, body: bytes) -> Result:
+def rehearsed(ctx: PushContext, place: Place, body: bytes) -> Result:
     """What a push would refuse of itself; nothing is asked of the store."""
     counts: Counter[str] = Counter()
     refusals: list[Refusal] = []
     try:
         resource = decode(body)
-        parts = list(_parts(to, resource))
+        parts = list(_parts(ctx, resource))
     except ServiceError as error:
         return Result(Counter(refused=1), (refusal(place, error),))
     for number, part in parts:
         try:
-            prepare(part, str(part.get("id", "rehearsed")), base=to.base)
+            prepare(part, str(part.get("id", "rehearsed")), base=ctx.base)
             counts["stored"] += 1
         except ServiceError as error:
             counts["refused"] += 1
@@ -41,15 +41,15 @@ def rehearsed(to: Pusher, place: Place, body: bytes) -> Result:
     return Result(counts, tuple(refusals))
 
 
-def _parts(to: Pusher, resource: JsonObject) -> Iterator[tuple[int | None, JsonObject]]:
+def _parts(ctx: PushContext, resource: JsonObject) -> Iterator[tuple[int | None, JsonObject]]:
     """The resources in a body, each with the number of its entry."""
     if resource.get("resourceType") != "Bundle":
         yield None, resource
         return
     way_of(resource)
     if resource.get("type") in DELIVERED:
-        read_message(resource, client=to.caller.client, entries_max=to.settings.bundle_entries_max)
-    entries = entries_of(resource, entries_max=to.settings.bundle_entries_max)
+        read_message(resource, client=ctx.caller.client, entries_max=ctx.settings.bundle_entries_max)
+    entries = entries_of(resource, entries_max=ctx.settings.bundle_entries_max)
     for number, entry in enumerate(entries):
         if entry.resource is not None and not is_remark(resource, entry):
             yield number, entry.resource

@@ -16,13 +16,14 @@ from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
 from store.fhir.datatypes import Path
 from store.fhir.references import parse
-from store.resources import Outcome, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Outcome, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
     from store.resources import Gone, Prepared, PutResult, Released, SourceTime
 
 COMPANION_TYPES: Final = frozenset({"Observation", "Media"})
@@ -46,7 +47,7 @@ class Settled:
 
 
 async def settle(
-    to: Pusher,
+    ctx: PushContext,
     sent: Sequence[Prepared],
     results: Mapping[ResourceKey, PutResult],
     *,
@@ -60,84 +61,84 @@ async def settle(
     """
     done, told = Settled(), {one.key: one.digest for one in sent}
     alone = not any(one.companion for one in sent)
-    because = await _left_behind(to, results) | await _left_by(to, gone)
+    because = await _left_behind(ctx, results) | await _left_by(ctx, gone)
     left = set(because)
     wanted = {key for key in results if key.type in COMPANION_TYPES}
     for turn in range(_ROUNDS_MAX):
         if not (left or wanted):
             break
-        back, missed = await _revive(to, wanted, alone=alone and not turn)
+        back, missed = await _revive(ctx, wanted, alone=alone and not turn)
         for prepared, result in back:
             done.gone.pop(prepared.key, None)
             if told.get(prepared.key) == prepared.digest:
                 done.back[prepared.key] = result
         revived = {prepared.key for prepared, _ in back}
-        retired = await _retire(to, left | revived, sourced)
+        retired = await _retire(ctx, left | revived, sourced)
         for key in retired:
             done.back.pop(key, None)
             done.gone[key] = because.setdefault(key, key)
         left = set()
         for key, before in retired.items():
-            members = companions(before, to.base) if before else frozenset()
+            members = companions(before, ctx.base) if before else frozenset()
             because |= dict.fromkeys(members, because[key])
             left |= members
-        wanted = missed | retired.keys() | {i for _, r in back for i in companions(r.stored, to.base)}
+        wanted = missed | retired.keys() | {i for _, r in back for i in companions(r.stored, ctx.base)}
     return done
 
 
 async def _left_behind(
-    to: Pusher, results: Mapping[ResourceKey, PutResult]
+    ctx: PushContext, results: Mapping[ResourceKey, PutResult]
 ) -> dict[ResourceKey, ResourceKey]:
     """What other versions of the entries refer to, and the current ones do not, each with its entry."""
     because: dict[ResourceKey, ResourceKey] = {}
     mine = {key: result for key, result in results.items() if key.type in _POINTERS}
     late = {key: result.stored for key, result in mine.items() if result.outcome is Outcome.STALE}
     for key, put in late.items():
-        said = companions(put, to.base)
-        current = await to.store.get(to.tenant, key) if said else None
-        kept = companions(current, to.base) if isinstance(current, Stored) else frozenset()
+        said = companions(put, ctx.base)
+        current = await ctx.store.get(ctx.tenant, key) if said else None
+        kept = companions(current, ctx.base) if isinstance(current, Stored) else frozenset()
         because |= dict.fromkeys(said - kept, key)
     others = {key: result.stored for key, result in mine.items() if key not in late}
     versions = {key: put.version for key, put in others.items() if put.version > 1}
-    preceding = await to.store.preceding(to.tenant, versions) if versions else {}
+    preceding = await ctx.store.preceding(ctx.tenant, versions) if versions else {}
     for key, before in preceding.items():
-        because |= dict.fromkeys(companions(before, to.base) - companions(others[key], to.base), key)
+        because |= dict.fromkeys(companions(before, ctx.base) - companions(others[key], ctx.base), key)
     return because
 
 
-async def _left_by(to: Pusher, gone: Sequence[Gone]) -> dict[ResourceKey, ResourceKey]:
+async def _left_by(ctx: PushContext, gone: Sequence[Gone]) -> dict[ResourceKey, ResourceKey]:
     """Companions that deleted reports referred to, each with its report."""
     if not gone:
         return {}
-    before = await to.store.preceding(to.tenant, {one.key: one.version for one in gone})
-    return {there: key for key, stored in before.items() for there in companions(stored, to.base)}
+    before = await ctx.store.preceding(ctx.tenant, {one.key: one.version for one in gone})
+    return {there: key for key, stored in before.items() for there in companions(stored, ctx.base)}
 
 
 async def _retire(
-    to: Pusher, keys: AbstractSet[ResourceKey], sourced: SourceTime
+    ctx: PushContext, keys: AbstractSet[ResourceKey], sourced: SourceTime
 ) -> dict[ResourceKey, Stored | None]:
     """Those of these that left the current data, as they were."""
-    free = await to.store.unreferenced(to.tenant, sorted(keys)) if keys else {}
+    free = await ctx.store.unreferenced(ctx.tenant, sorted(keys)) if keys else {}
     if not free:
         return {}
-    retired = await to.store.retire(to.tenant, free, sourced=sourced)
-    before = await to.store.preceding(to.tenant, {key: free[key] + 1 for key in retired})
+    retired = await ctx.store.retire(ctx.tenant, free, sourced=sourced)
+    before = await ctx.store.preceding(ctx.tenant, {key: free[key] + 1 for key in retired})
     return {key: before.get(key) for key in retired}
 
 
 async def _revive(
-    to: Pusher, keys: AbstractSet[ResourceKey], *, alone: bool
+    ctx: PushContext, keys: AbstractSet[ResourceKey], *, alone: bool
 ) -> tuple[list[tuple[Prepared, PutResult]], set[ResourceKey]]:
     """Those of these that came back, and those that somebody changed meanwhile."""
-    released = await to.store.released(to.tenant, sorted(keys), alone=alone) if keys else []
-    again = {one.key: _as_it_was(to, one, companion=not alone) for one in released}
-    results = await filing.put(to, list(again.values()), ()) if again else []
+    released = await ctx.store.released(ctx.tenant, sorted(keys), alone=alone) if keys else []
+    again = {one.key: _as_it_was(ctx, one, companion=not alone) for one in released}
+    results = await filing.put(ctx, list(again.values()), ()) if again else []
     back = [(again[result.stored.key], result) for result in results]
     return back, again.keys() - {prepared.key for prepared, _ in back}
 
 
-def _as_it_was(to: Pusher, one: Released, *, companion: bool) -> Prepared:
-    ready = prepare(decode(one.raw), one.key.id, base=to.base, companion=True)
+def _as_it_was(ctx: PushContext, one: Released, *, companion: bool) -> Prepared:
+    ready = prepare(decode(one.raw), one.key.id, base=ctx.base, companion=True)
     return replace(ready.prepared, sourced=one.sourced, companion=companion, revives=one.number)
 
 

@@ -26,7 +26,8 @@ from ingest.writes.push import Pushed, check_scope
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
-from store.resources import Outcome, ResourceKey
+from store.resource_keys import ResourceKey
+from store.resources import Outcome
 from store.retention.audit import Act, Did
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
     from ingest.identity.plan import Entry, Placement, Planned
     from ingest.messages.message import Message
     from ingest.messages.planning import Planner
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile
     from store.resources import Gone, Prepared, PutResult
@@ -72,35 +73,35 @@ class _Done:
 
 
 async def message(
-    to: Pusher, bundle: JsonObject, *, operation: str = _GENERAL, strict: bool = False
+    ctx: PushContext, bundle: JsonObject, *, operation: str = _GENERAL, strict: bool = False
 ) -> list[Delivered]:
     """Upsert the resources of a message, answered in the order of entries.
 
     Raises ServiceError when nothing is stored.
     """
     # First of all: what is left is small, however often it is copied from here on.
-    filed = await filing.taken_out(to, bundle)
-    read = await to.work(
+    filed = await filing.taken_out(ctx, bundle)
+    read = await ctx.work(
         read_message,
         filed.resource,
-        client=to.caller.client,
-        entries_max=to.settings.bundle_entries_max,
+        client=ctx.caller.client,
+        entries_max=ctx.settings.bundle_entries_max,
         operation=operation,
         strict=strict,
     )
     for entry in read.entries:
-        check_scope(to.caller, entry.type, "cu")
-    entries = await to.work(_sourced, to, filed.resource, read)
-    planning = await to.work(planner, to, read, entries)
+        check_scope(ctx.caller, entry.type, "cu")
+    entries = await ctx.work(_sourced, ctx, filed.resource, read)
+    planning = await ctx.work(planner, ctx, read, entries)
     planned, seen = await planning.plan()
     issues = [*read.issues, *(faults(planned) if strict else ())]
     if planned.patientless:
         # A refusal is kept, so that it must be said before that this was erased on purpose.
-        await to.store.admit(to.tenant, await to.work(_of_nobody, to, planned))
-    taken = await to.work(_prepared, to, read, planning.read.entries, planned, issues=issues, strict=strict)
-    done = await _store(to, planned, taken, filed.files)
+        await ctx.store.admit(ctx.tenant, await ctx.work(_of_nobody, ctx, planned))
+    taken = await ctx.work(_prepared, ctx, read, planning.read.entries, planned, issues=issues, strict=strict)
+    done = await _store(ctx, planned, taken, filed.files)
     if not _is_open(planned, done):
-        await _link(to, planning, done, seen)
+        await _link(ctx, planning, done, seen)
     for _ in range(_DECISIONS_MAX):
         if not _is_open(planned, done):
             break
@@ -108,14 +109,14 @@ async def message(
         again = await planning.plan_again(Race(seen, _made(done)))
         if again.keys == planned.keys and not again.kin and not again.leaving:
             break
-        taken = await to.work(_prepared, to, read, planning.read.entries, again, issues=(), strict=strict)
-        before, done = done, await _store(to, again, taken, (), before=done)
-        await _withdraw(to, before, done)
+        taken = await ctx.work(_prepared, ctx, read, planning.read.entries, again, issues=(), strict=strict)
+        before, done = done, await _store(ctx, again, taken, (), before=done)
+        await _withdraw(ctx, before, done)
         planned = again
-    refused = await _letters(to, planned.placements, done.taken.entries)
+    refused = await _letters(ctx, planned.placements, done.taken.entries)
     envelope = (*read.tolerances, *filed.tolerances)
     return [
-        _delivered(to, one, done, placement, envelope if n == 0 else ())
+        _delivered(ctx, one, done, placement, envelope if n == 0 else ())
         for n, (one, placement) in enumerate(zip(refused, planned.placements, strict=True))
     ]
 
@@ -136,16 +137,21 @@ def _is_open(planned: Planned, done: _Done) -> bool:
     )
 
 
-async def _link(to: Pusher, planning: Planner, done: _Done, seen: frozenset[str]) -> None:
+async def _link(ctx: PushContext, planning: Planner, done: _Done, seen: frozenset[str]) -> None:
     """Link again the records of one person that a patient's update may have missed, or put apart."""
     if any(key.type == PATIENT and one.outcome in _NEWS for key, one in done.results.items()):
         again = await planning.plan_again(Race(seen, frozenset()))
         for group in again.kin:
-            await to.store.relate(to.tenant, group)
+            await ctx.store.relate(ctx.tenant, group)
 
 
 async def _store(
-    to: Pusher, planned: Planned, taken: _Taken, files: Sequence[NewFile], *, before: _Done | None = None
+    ctx: PushContext,
+    planned: Planned,
+    taken: _Taken,
+    files: Sequence[NewFile],
+    *,
+    before: _Done | None = None,
 ) -> _Done:
     """Write what a plan says; what an earlier plan of the same message wrote already is not written again."""
     written = before.taken.unique if before else {}
@@ -154,13 +160,13 @@ async def _store(
     ]
     # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
     ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
-    await _note_moves(to, planned)
-    results = {result.stored.key: result for result in await filing.put(to, ordered, files)}
+    await _note_moves(ctx, planned)
+    results = {result.stored.key: result for result in await filing.put(ctx, ordered, files)}
     for group in planned.kin:
-        await to.store.relate(to.tenant, group)
-    gone = await _unite(to, planned)
+        await ctx.store.relate(ctx.tenant, group)
+    gone = await _unite(ctx, planned)
     latest = max((one.sourced for one in taken.unique.values()), default="")
-    settled = await settle(to, ordered, results, sourced=latest, gone=gone)
+    settled = await settle(ctx, ordered, results, sourced=latest, gone=gone)
     results |= settled.back
     retired = Counter(settled.gone.values())
     if before:
@@ -168,13 +174,13 @@ async def _store(
     return _Done(taken, results, retired)
 
 
-async def _note_moves(to: Pusher, planned: Planned) -> None:
+async def _note_moves(ctx: PushContext, planned: Planned) -> None:
     """Note in the audit which reports move, before they do: rather a note too many than none."""
     for one in planned.placements:
-        if one.choice.moved_from and to.audit is not None:
+        if one.choice.moved_from and ctx.audit is not None:
             there = f"from {_record(one.choice.moved_from)} to {_record(one.facts.patient)}"
-            await to.audit.note(
-                Act(to.tenant, to.clock(), to.caller.client, Did.REPORT_MOVED, there, str(one.key))
+            await ctx.audit.note(
+                Act(ctx.tenant, ctx.clock(), ctx.caller.client, Did.REPORT_MOVED, there, str(one.key))
             )
 
 
@@ -183,17 +189,17 @@ def _record(patient: str) -> str:
     return patient if RELATIVE.fullmatch(patient) else "a patient named by number"
 
 
-async def _unite(to: Pusher, planned: Planned) -> list[Gone]:
+async def _unite(ctx: PushContext, planned: Planned) -> list[Gone]:
     """Take out of the current data what turned out to be another record of a report of this message."""
     gone = []
     for one in planned.placements:
         for other in one.choice.united:
-            deleted = await to.store.delete(to.tenant, other.key, sourced=other.sourced)
+            deleted = await ctx.store.delete(ctx.tenant, other.key, sourced=other.sourced)
             gone += [deleted] if deleted is not None else []
     return gone
 
 
-async def _withdraw(to: Pusher, before: _Done, done: _Done) -> None:
+async def _withdraw(ctx: PushContext, before: _Done, done: _Done) -> None:
     """Take back the reports that an earlier plan of this message made, and a later one calls by other ids.
 
     Observations stay: another report may have come to refer to one meanwhile.
@@ -202,20 +208,20 @@ async def _withdraw(to: Pusher, before: _Done, done: _Done) -> None:
     for key, prepared in before.taken.unique.items():
         made = key in before.results and before.results[key].outcome is Outcome.CREATED
         if made and key not in done.taken.unique and key.type == MAIN[0]:
-            deleted = await to.store.delete(to.tenant, key, sourced=prepared.sourced)
+            deleted = await ctx.store.delete(ctx.tenant, key, sourced=prepared.sourced)
             gone += [deleted] if deleted is not None else []
     if gone:
-        await settle(to, (), {}, sourced="", gone=gone)
+        await settle(ctx, (), {}, sourced="", gone=gone)
 
 
 async def _letters(
-    to: Pusher, placed: Sequence[Placement], taken: Sequence[Ready | ServiceError]
+    ctx: PushContext, placed: Sequence[Placement], taken: Sequence[Ready | ServiceError]
 ) -> list[Ready | ServiceError]:
     """With companions that were refused kept as dead letters: updates, under the ids they would have."""
     refused = {n: one for n, one in enumerate(taken) if isinstance(one, ServiceError)}
-    if not refused or to.refused is None:
+    if not refused or ctx.refused is None:
         return list(taken)
-    letters = await to.refused([(_as_update(placed[n]), error) for n, error in refused.items()])
+    letters = await ctx.refused([(_as_update(placed[n]), error) for n, error in refused.items()])
     told: dict[int, ServiceError] = {}
     for (n, error), letter in zip(refused.items(), letters, strict=True):
         said = Issue("informational", f"Dead-Letter: {letter}", severity="information")
@@ -229,14 +235,14 @@ def _as_update(placed: Placement) -> BundleEntry:
 
 
 def _delivered(
-    to: Pusher,
+    ctx: PushContext,
     ready: Ready | ServiceError,
     done: _Done,
     placed: Placement,
     envelope: tuple[str, ...],
 ) -> Delivered:
     if isinstance(ready, ServiceError):
-        to.metrics.count("refused", ("faulty-companion",))
+        ctx.metrics.count("refused", ("faulty-companion",))
         return ready
     result = done.results[ready.prepared.key]
     retired = done.retired.get(ready.prepared.key, 0)
@@ -245,15 +251,15 @@ def _delivered(
     said = (*(notes if retired else ()), *(TEXTS[one] for one in findings))
     told = (*envelope, *ready.tolerances, *((UNRESOLVED,) if placed.unresolved else ()))
     for finding in findings:
-        to.metrics.decided(finding)
-    to.metrics.count(result.outcome.value, told)
+        ctx.metrics.decided(finding)
+    ctx.metrics.count(result.outcome.value, told)
     for _ in range(retired):
-        to.metrics.count("retired")
+        ctx.metrics.count("retired")
     return Pushed(result, told, said, kept=ready.kept)
 
 
 def _prepared(  # noqa: PLR0913 -- all that a message is
-    to: Pusher,
+    ctx: PushContext,
     read: Message,
     entries: Sequence[Entry],
     planned: Planned,
@@ -278,11 +284,11 @@ def _prepared(  # noqa: PLR0913 -- all that a message is
                 ready = prepare(
                     one.resource,
                     resource_id,
-                    base=to.base,
+                    base=ctx.base,
                     companion=borne,
                     strict=strict,
                     facts=_as_copy(one, resource_id),
-                    entries_max=to.settings.index_entries_max,
+                    entries_max=ctx.settings.index_entries_max,
                 )
                 prepared = replace(ready.prepared, sourced=entries[number].sourced, companion=companion)
                 unique[prepared.key] = prepared
@@ -307,22 +313,22 @@ def _as_copy(placed: Placement, resource_id: str) -> Facts:
     return placed.facts._replace(kin=tuple(one for one in kin if one != resource_id))
 
 
-def _of_nobody(to: Pusher, planned: Planned) -> list[Prepared]:
+def _of_nobody(ctx: PushContext, planned: Planned) -> list[Prepared]:
     """The reports whose patient cannot be told, as reports of nobody: their own numbers tell of them."""
     ready: list[Prepared] = []
     for number in planned.patientless:
         key, resource, *_ = planned.placements[number]
         nobodys = {name: value for name, value in resource.items() if name != "subject"}
         with suppress(ServiceError):
-            ready.append(prepare(nobodys, key.id, base=to.base, companion=True).prepared)
+            ready.append(prepare(nobodys, key.id, base=ctx.base, companion=True).prepared)
     return ready
 
 
-def _sourced(to: Pusher, bundle: JsonObject, read: Message) -> list[Entry]:
+def _sourced(ctx: PushContext, bundle: JsonObject, read: Message) -> list[Entry]:
     """The entries with the source's time."""
     first = read.entries[0].resource
     header = first if first.get("resourceType") == "MessageHeader" else None
-    made, now = message_time(bundle, header), to.clock()
+    made, now = message_time(bundle, header), ctx.clock()
     return [
         entry._replace(sourced=source_time(entry.resource, message=made, now=now)) for entry in read.entries
     ]

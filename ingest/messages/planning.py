@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from ingest.identity.plan import Entry, Planned
     from ingest.messages.message import Message
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
     from store.resources import Known
 
 CANDIDATES_MAX: Final = 500
@@ -42,26 +42,26 @@ UNRESOLVED: Final = "unresolved-reference"
 class Planner:
     """One message, read, and what it takes to plan it any number of times."""
 
-    to: Pusher
+    ctx: PushContext
     read: Reader
 
     @property
     def derive(self) -> Callable[[str], str]:
         """The id that a natural key always has."""
-        return partial(stable_id, self.to.tenant, secret=self.to.secret)
+        return partial(stable_id, self.ctx.tenant, secret=self.ctx.secret)
 
     async def plan(self) -> tuple[Planned, frozenset[str]]:
         """Who all entries are, by what is stored now; and the ids of what was there."""
         candidates = await self._candidates()
         seen = frozenset(one.key.id for one in candidates)
-        return await self.to.work(plan, self.read, candidates, self.derive), seen
+        return await self.ctx.work(plan, self.read, candidates, self.derive), seen
 
     async def plan_again(self, race: Race) -> Planned:
         """The same behind a write, when others may have written at the same time."""
-        return await self.to.work(plan, self.read, await self._candidates(), self.derive, race)
+        return await self.ctx.work(plan, self.read, await self._candidates(), self.derive, race)
 
     async def _candidates(self) -> list[Candidate]:
-        asked = await self.to.work(wanted, self.read, self.derive)
+        asked = await self.ctx.work(wanted, self.read, self.derive)
         found = await self._look_up(asked)
         if len(found) > CANDIDATES_MAX:
             asked = narrowed(
@@ -71,7 +71,7 @@ class Planner:
         if not any(one.key.type == PATIENT for one in found):
             return found
         # Observations are found by their stored patient, who may be another than was guessed.
-        again = await self.to.work(wanted, self.read, self.derive, found)
+        again = await self.ctx.work(wanted, self.read, self.derive, found)
         more = {kind: keys - asked.get(kind, frozenset()) for kind, keys in again.items()}
         more = {kind: keys for kind, keys in more.items() if keys}
         if more:
@@ -80,20 +80,20 @@ class Planner:
         return found
 
     async def _look_up(self, keys: Mapping[str, frozenset[str]]) -> list[Candidate]:
-        known = await self.to.store.candidates(self.to.tenant, keys, limit=CANDIDATES_MAX)
+        known = await self.ctx.store.candidates(self.ctx.tenant, keys, limit=CANDIDATES_MAX)
         return [_candidate(one) for one in known]
 
 
-def planner(to: Pusher, message: Message, entries: Sequence[Entry]) -> Planner:
+def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Planner:
     """The planner of a message."""
     sender = message.sender
     reading = Reading(
-        placeholder_words(to.settings.identity_placeholders),
+        placeholder_words(ctx.settings.identity_placeholders),
         source=str(sender),
-        stable=sender.name in to.stable_sources,
-        now=to.clock(),
+        stable=sender.name in ctx.stable_sources,
+        now=ctx.clock(),
     )
-    return Planner(to, Reader(entries, reading, base=to.base))
+    return Planner(ctx, Reader(entries, reading, base=ctx.base))
 
 
 def _candidate(known: Known) -> Candidate:

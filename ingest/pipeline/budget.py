@@ -13,7 +13,6 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from ingest.settings import IngestSettings
     from store.fhir.datatypes import JsonObject
 
 PIECE_BYTES: Final = 262_144
@@ -87,15 +86,14 @@ def _exactly(view: memoryview, most: int) -> int:
     return elements
 
 
-def check_body(weight: Weight, settings: IngestSettings) -> None:
+def check_body(weight: Weight, most: int) -> None:
     """Raise ServiceError `too-large` for more values than any body may have."""
-    if weight.elements > settings.body_elements_max:
-        raise _too_costly(f"the body may have at most {settings.body_elements_max} elements")
+    if weight.elements > most:
+        raise _too_costly(f"the body may have at most {most} elements")
 
 
-def check_resources(resource: JsonObject, weight: Weight, settings: IngestSettings) -> None:
+def check_resources(resource: JsonObject, weight: Weight, most: int) -> None:
     """Raise ServiceError `too-large` for more values than a resource, or one in a Bundle, may have."""
-    most = settings.resource_elements_max
     if weight.elements <= most:
         return
     entries = resource.get("entry") if resource.get("resourceType") == "Bundle" else None

@@ -15,7 +15,8 @@ from ingest.pipeline.tolerances import mend, without_blanks
 from ingest.pipeline.validate import validate
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import Prepared, ResourceKey
+from store.resource_keys import ResourceKey
+from store.resources import Prepared
 from store.search.index import index
 from store.search.parameters import TYPES
 

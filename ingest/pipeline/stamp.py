@@ -14,7 +14,8 @@ import orjson
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import Number
 from store.fhir.issues import Issue
-from store.resources import ResourceKey, Unstamped
+from store.resource_keys import ResourceKey
+from store.resources import Unstamped
 
 if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject

@@ -16,15 +16,16 @@ from ingest.writes import criteria, push
 from ingest.writes.push import Pushed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources import ANY_VERSION, Gone, Outcome, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import ANY_VERSION, Gone, Outcome, Stored
 from store.retrying import pause_before
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.http.app_keys import Caller
+    from ingest.caller import Caller
     from ingest.writes.criteria import Criteria
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
 
 ATTEMPTS_MAX: Final = 50
@@ -32,7 +33,7 @@ ATTEMPTS_MAX: Final = 50
 
 
 async def update_where(  # noqa: PLR0913 -- the headers are keyword-only
-    to: Pusher,
+    ctx: PushContext,
     resource_type: str,
     text: str,
     resource: JsonObject,
@@ -42,25 +43,25 @@ async def update_where(  # noqa: PLR0913 -- the headers are keyword-only
 ) -> Pushed:
     """PUT {Type}?criteria. None: create, under the body's id when that is free; one: update; several: 412."""
     push.check_type(resource, resource_type)
-    asked = criteria.read(to, resource_type, text, where=criteria.QUERY)
+    asked = criteria.read(ctx, resource_type, text, where=criteria.QUERY)
     for attempt in range(ATTEMPTS_MAX):
         await pause_before(attempt)
-        found = await criteria.one_match(to, asked)
+        found = await criteria.one_match(ctx, asked)
         if found is not None:
             if only_absent:
                 raise ServiceError(Category.PRECONDITION, push.IS_THERE)
-            done = await _update_found(to, found, resource, only_version)
+            done = await _update_found(ctx, found, resource, only_version)
         elif not holds(only_version, None):
             raise not_held(only_version)
         else:
-            done = await _create_absent(to, asked, text, resource)
+            done = await _create_absent(ctx, asked, text, resource)
         if done is not None:
             return done
     raise _contended()
 
 
 async def _update_found(
-    to: Pusher, found: Stored, resource: JsonObject, only_version: int | None
+    ctx: PushContext, found: Stored, resource: JsonObject, only_version: int | None
 ) -> Pushed | None:
     """Update the one match; None when somebody was faster."""
     if resource.get("id", found.key.id) != found.key.id:
@@ -71,24 +72,24 @@ async def _update_found(
         raise not_held(only_version)
     named = {**resource, "id": found.key.id}
     try:
-        return await push.update(to, found.key, named, only_version=found.version)
+        return await push.update(ctx, found.key, named, only_version=found.version)
     except ServiceError as error:
         _unless_raced(error, asked=only_version)
         return None
 
 
-async def _create_absent(to: Pusher, asked: Criteria, text: str, resource: JsonObject) -> Pushed | None:
+async def _create_absent(ctx: PushContext, asked: Criteria, text: str, resource: JsonObject) -> Pushed | None:
     """Create what no condition found; None when a twin was faster."""
     if "id" not in resource:
-        done = await push.create(to, asked.type, resource, if_none_exist=text)
+        done = await push.create(ctx, asked.type, resource, if_none_exist=text)
         return None if done.result.outcome is Outcome.EXISTS else done
     key = ResourceKey(asked.type, str(resource["id"]))
     try:
-        return await push.update(to, key, resource, only_absent=True)
+        return await push.update(ctx, key, resource, only_absent=True)
     except ServiceError as error:
         if error.category is not Category.PRECONDITION:
             raise
-    if await criteria.one_match(to, asked) is not None:
+    if await criteria.one_match(ctx, asked) is not None:
         return None  # Whoever was faster stored what the condition asks for.
     path = f"{key.type}.id"
     issue = Issue(
@@ -98,44 +99,44 @@ async def _create_absent(to: Pusher, asked: Criteria, text: str, resource: JsonO
 
 
 async def delete_where(
-    to: Pusher, resource_type: str, text: str, *, only_version: int | None = None
+    ctx: PushContext, resource_type: str, text: str, *, only_version: int | None = None
 ) -> Gone | None:
     """DELETE {Type}?criteria. None: nothing to do; one: delete; several: 412, nothing is deleted."""
-    asked = criteria.read(to, resource_type, text, where=criteria.QUERY)
+    asked = criteria.read(ctx, resource_type, text, where=criteria.QUERY)
     for attempt in range(ATTEMPTS_MAX):
         await pause_before(attempt)
-        found = await criteria.one_match(to, asked)
+        found = await criteria.one_match(ctx, asked)
         if not holds(only_version, found):
             raise not_held(only_version)
         if found is None:
             return None
         try:
-            return await push.delete(to, found.key, only_version=found.version)
+            return await push.delete(ctx, found.key, only_version=found.version)
         except ServiceError as error:
             _unless_raced(error, asked=only_version)
     raise _contended()
 
 
 async def patch_one(
-    to: Pusher,
+    ctx: PushContext,
     key: ResourceKey,
     operations: Sequence[patch.Operation],
     *,
     only_version: int | None = None,
 ) -> Pushed:
     """PATCH {Type}/{id}."""
-    check_tests(to.caller, key.type, operations)
+    check_tests(ctx.caller, key.type, operations)
     for attempt in range(ATTEMPTS_MAX):
         await pause_before(attempt)
-        found = current(await to.store.get(to.tenant, key), only_version)
-        done = await _patch_found(to, found, operations, only_version)
+        found = current(await ctx.store.get(ctx.tenant, key), only_version)
+        done = await _patch_found(ctx, found, operations, only_version)
         if done is not None:
             return done
     raise _contended()
 
 
 async def patch_where(
-    to: Pusher,
+    ctx: PushContext,
     resource_type: str,
     text: str,
     operations: Sequence[patch.Operation],
@@ -143,17 +144,17 @@ async def patch_where(
     only_version: int | None = None,
 ) -> Pushed:
     """PATCH {Type}?criteria. None: 404; one: patch; several: 412."""
-    check_tests(to.caller, resource_type, operations)
-    asked = criteria.read(to, resource_type, text, where=criteria.QUERY)
+    check_tests(ctx.caller, resource_type, operations)
+    asked = criteria.read(ctx, resource_type, text, where=criteria.QUERY)
     for attempt in range(ATTEMPTS_MAX):
         await pause_before(attempt)
-        found = await criteria.one_match(to, asked)
+        found = await criteria.one_match(ctx, asked)
         if found is None:
             if only_version == ANY_VERSION:
                 raise not_held(only_version)
             text = "the condition holds for no resource"
             raise ServiceError(Category.NOT_FOUND, Issue("not-found", text, (criteria.QUERY,)))
-        done = await _patch_found(to, found, operations, only_version)
+        done = await _patch_found(ctx, found, operations, only_version)
         if done is not None:
             return done
     raise _contended()
@@ -173,16 +174,16 @@ def check_tests(caller: Caller, resource_type: str, operations: Sequence[patch.O
 
 
 async def _patch_found(
-    to: Pusher, found: Stored, operations: Sequence[patch.Operation], only_version: int | None
+    ctx: PushContext, found: Stored, operations: Sequence[patch.Operation], only_version: int | None
 ) -> Pushed | None:
     """Patch this version; None when it is no longer the current one."""
     if not holds(only_version, found):
         raise not_held(only_version)
-    to = to.for_bytes(len(found.raw))
-    resource = await to.work(decode, found.raw)
-    patched = await to.work(patch.apply, resource, operations)
+    ctx = ctx.for_bytes(len(found.raw))
+    resource = await ctx.work(decode, found.raw)
+    patched = await ctx.work(patch.apply, resource, operations)
     try:
-        return await push.update(to, found.key, patched, only_version=found.version, whole=True)
+        return await push.update(ctx, found.key, patched, only_version=found.version, whole=True)
     except ServiceError as error:
         _unless_raced(error, asked=only_version)
         return None

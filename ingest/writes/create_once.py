@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline.documents import Taken
     from ingest.pipeline.prepare import Ready
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
     from store.answers import Remembered, Slot
     from store.fhir.datatypes import JsonObject
 
@@ -35,7 +35,7 @@ class Answered(NamedTuple):
 
 
 async def create_once(
-    to: Pusher,
+    ctx: PushContext,
     resource_type: str,
     resource: JsonObject,
     slot: Slot,
@@ -48,32 +48,32 @@ async def create_once(
     something else.
     """
     push.check_type(resource, resource_type)
-    taken = await filing.taken_out_of(to, resource)
-    ready = await to.work(_ready, to, taken, to.new_id())
+    taken = await filing.taken_out_of(ctx, resource)
+    ready = await ctx.work(_ready, ctx, taken, ctx.new_id())
     tolerances = (*taken.tolerances, *ready.tolerances)
-    expected = Stored(ready.prepared.key, 1, to.clock(), b"")
+    expected = Stored(ready.prepared.key, 1, ctx.clock(), b"")
     first = answer(Pushed(PutResult(Outcome.CREATED, expected), tolerances, kept=ready.kept))
-    kept = await to.store.announce(to.tenant, slot, first, ready.prepared)
+    kept = await ctx.store.announce(ctx.tenant, slot, first, ready.prepared)
     check(kept, slot)
     if kept.done or kept.creates is None:
         return Answered(kept, again=True)
     ours = kept.creates == ready.prepared.key
     if not ours:  # A twin was faster, or died before this.
-        ready = await to.work(_ready, to, taken, kept.creates.id)
+        ready = await ctx.work(_ready, ctx, taken, kept.creates.id)
     try:
-        [result] = await filing.put(to, [ready.prepared], taken.files)
+        [result] = await filing.put(ctx, [ready.prepared], taken.files)
     except ServiceError as error:
         if error.category is Category.TOO_LARGE:  # It is for whoever sends it.
-            await to.store.withdraw(to.tenant, slot)
+            await ctx.store.withdraw(ctx.tenant, slot)
         raise
-    to.store.fulfil(to.tenant, slot)
-    to.metrics.count(result.outcome.value, tolerances)
+    ctx.store.fulfil(ctx.tenant, slot)
+    ctx.metrics.count(result.outcome.value, tolerances)
     created = result.outcome is Outcome.CREATED
     return (
         Pushed(result, tolerances, kept=ready.kept) if created and ours else Answered(kept, again=not created)
     )
 
 
-def _ready(to: Pusher, taken: Taken, chosen: str) -> Ready:
-    ready = push.ready_to_create(to, taken.resource, as_id=chosen)
+def _ready(ctx: PushContext, taken: Taken, chosen: str) -> Ready:
+    ready = push.ready_to_create(ctx, taken.resource, as_id=chosen)
     return ready._replace(prepared=replace(ready.prepared, only_once=True))

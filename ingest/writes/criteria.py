@@ -26,8 +26,9 @@ from store.search.looks import refusals
 from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
-    from ingest.writes.push import Pusher
-    from store.resources import Entry, Prepared, ResourceKey
+    from ingest.writes.push_context import PushContext
+    from store.resource_keys import ResourceKey
+    from store.resources import Entry, Prepared
     from store.search.criteria import SearchQuery
     from store.search.parse import Pair
 
@@ -61,24 +62,24 @@ class Criteria(NamedTuple):
     """The header or element that holds it, for refusals."""
 
 
-def read(to: Pusher, resource_type: str, text: str, *, where: str) -> Criteria:
+def read(ctx: PushContext, resource_type: str, text: str, *, where: str) -> Criteria:
     """What a condition such as `identifier=system|value` asks. Raises ServiceError with every issue.
 
     On identifiers it asks no scope; on anything else that of a search (`store.search.looks`).
     """
     if resource_type not in TYPES:
         raise ServiceError(Category.NOT_FOUND, unknown_type(resource_type, TYPES))
-    pairs = filters_of(_after_type(text.strip(), resource_type, to.base, where), where)
+    pairs = filters_of(_after_type(text.strip(), resource_type, ctx.base, where), where)
     empty = [name for name, value in pairs if not value.strip(",")]
     if empty or not pairs:
         text = "a criterion has no value" if empty else _NO_CONDITION
         raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
-    context = searches.Context(to.limits, to.base, from_datetime(to.clock()).start, strict=True)
+    context = searches.Context(ctx.limits, ctx.base, from_datetime(ctx.clock()).start, strict=True)
     query = searches.parse(resource_type, pairs, context).query
     if not query.clauses:
         text = _NO_CONDITION
         raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
-    unseen = refusals(query, to.caller.may)
+    unseen = refusals(query, ctx.caller.may)
     if unseen:  # Whether such a resource is there would tell what the caller may not search for.
         raise ServiceError(Category.FORBIDDEN, *unseen)
     one = replace(query, count=1, total=Total.NONE)
@@ -140,13 +141,13 @@ def _name(resource_type: str, query: SearchQuery) -> str:
     return f"if {resource_type} {asked!a}"
 
 
-def derived_id(to: Pusher, criteria: Criteria, turn: int) -> str:
+def derived_id(ctx: PushContext, criteria: Criteria, turn: int) -> str:
     """The id at which simultaneous creates under one condition meet.
 
     A later turn gives another one: what was made first for this condition may no longer fulfil it.
     """
     name = criteria.name if turn == 0 else f"{criteria.name} ({turn})"
-    return stable_id(to.tenant, name, to.secret)
+    return stable_id(ctx.tenant, name, ctx.secret)
 
 
 def surely_misses(criteria: Criteria, prepared: Prepared) -> bool:
@@ -162,26 +163,26 @@ def surely_misses(criteria: Criteria, prepared: Prepared) -> bool:
     )
 
 
-async def one_match(to: Pusher, criteria: Criteria) -> Stored | None:
+async def one_match(ctx: PushContext, criteria: Criteria) -> Stored | None:
     """The one resource for which a condition holds, in the version that was found.
 
     Raises ServiceError `precondition` when several do.
     """
-    page = await to.store.search(to.tenant, criteria.query, client=to.caller.client)
+    page = await ctx.store.search(ctx.tenant, criteria.query, client=ctx.caller.client)
     if page.next is not None:
         text = "the condition holds for more than one resource"
         raise ServiceError(Category.PRECONDITION, Issue("multiple-matches", text, (criteria.where,)))
     return _stored(page.entries[0]) if page.entries else None
 
 
-async def matches(to: Pusher, criteria: Criteria, *, enough: int) -> tuple[ResourceKey, ...]:
+async def matches(ctx: PushContext, criteria: Criteria, *, enough: int) -> tuple[ResourceKey, ...]:
     """The resources for which a condition holds; `enough` of them, when there are as many.
 
     A page ends early where resources are large: then the next one is asked for.
     """
     query, found = replace(criteria.query, count=enough), []
     while True:
-        page = await to.store.search(to.tenant, query, client=to.caller.client)
+        page = await ctx.store.search(ctx.tenant, query, client=ctx.caller.client)
         found += [entry.key for entry in page.entries]
         if page.next is None or len(found) >= enough:
             return tuple(found[:enough])

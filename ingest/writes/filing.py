@@ -15,37 +15,37 @@ from store.files import references_to_files
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.writes.push import Pusher
+    from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile
     from store.resources import Prepared, PutResult
 
 
-async def taken_out(to: Pusher, resource: JsonObject) -> Taken:
+async def taken_out(ctx: PushContext, resource: JsonObject) -> Taken:
     """The resource, or a Bundle of them, without the documents that are too long to stay inside."""
-    if not await to.work(to.holds_documents, resource):
+    if not await ctx.work(ctx.holds_documents, resource):
         return Taken(resource)
-    longer_than, naming = to.settings.attachment_inline_bytes_max, Naming(to.tenant, to.secret)
+    longer_than, naming = ctx.settings.attachment_inline_bytes_max, Naming(ctx.tenant, ctx.secret)
     # Hashing 30 MB takes a fifth of a second, in which others want to be served.
     return await asyncio.to_thread(take_out, resource, naming, longer_than=longer_than)
 
 
-async def taken_out_of(to: Pusher, resource: JsonObject) -> Taken:
+async def taken_out_of(ctx: PushContext, resource: JsonObject) -> Taken:
     """The same for a resource that is pushed by itself, which may be one that is kept whole."""
-    return Taken(resource) if is_kept_whole(resource) else await taken_out(to, resource)
+    return Taken(resource) if is_kept_whole(resource) else await taken_out(ctx, resource)
 
 
-async def put(to: Pusher, resources: Sequence[Prepared], files: Sequence[NewFile]) -> list[PutResult]:
+async def put(ctx: PushContext, resources: Sequence[Prepared], files: Sequence[NewFile]) -> list[PutResult]:
     """Put resources once their files are durable, and those that they refer to besides are safe."""
-    await file_first(to, resources, files)
-    return await to.store.put_many(to.tenant, resources)
+    await file_first(ctx, resources, files)
+    return await ctx.store.put_many(ctx.tenant, resources)
 
 
-async def file_first(to: Pusher, resources: Sequence[Prepared], files: Sequence[NewFile]) -> None:
+async def file_first(ctx: PushContext, resources: Sequence[Prepared], files: Sequence[NewFile]) -> None:
     """What has to happen before the resources are written, by whatever verb."""
     if files or len(resources) > 1:  # Else the write itself is all that happens, and asks by itself.
-        await to.store.admit(to.tenant, resources)
+        await ctx.store.admit(ctx.tenant, resources)
     if files:
-        await to.attachments.put(to.tenant, files)
+        await ctx.attachments.put(ctx.tenant, files)
     named = {name for one in resources for name in references_to_files(one.body.tail)}
-    await to.attachments.keep(to.tenant, sorted(named - {file.id for file in files}))
+    await ctx.attachments.keep(ctx.tenant, sorted(named - {file.id for file in files}))

@@ -18,7 +18,7 @@ from store.answers import Remembered, Shown, Slot
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

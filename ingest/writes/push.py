@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.http.workshop import at_once
-from ingest.pipeline.budget import LIGHT_BYTES
 from ingest.pipeline.decode import decode
-from ingest.pipeline.documents import holds_documents, refuse_file_id
+from ingest.pipeline.documents import refuse_file_id
 from ingest.pipeline.prepare import Ready, prepare
 from ingest.pipeline.validate import refuse_subset
 from ingest.unique import secret_id
@@ -17,26 +15,16 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.resource_types import RESOURCE_TYPES
 from store.near import near
-from store.resources import LABELS, LABELS_LEFT_OUT, Outcome, PutResult, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import LABELS, LABELS_LEFT_OUT, Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Sequence
-    from datetime import datetime
-
-    from ingest.http.app_keys import Caller
-    from ingest.http.workshop import Work
-    from ingest.metrics import IngestMetrics
-    from ingest.pipeline.bundle_entries import BundleEntry
+    from ingest.caller import Caller
     from ingest.pipeline.documents import Taken
-    from ingest.settings import IngestSettings
+    from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
-    from store.files import AttachmentStore
-    from store.resources import Gone, ResourceStore, SourceTime
-    from store.retention.audit import Audit
-    from store.search.parse import Limits
-    from store.tenancy import Tenant
+    from store.resources import Gone, SourceTime
 
-    RefusedEntry = tuple[BundleEntry, ServiceError]
 
 TURNS_MAX: Final = 20
 """Ids tried for one condition: what was made at the ones before no longer fulfils it."""
@@ -56,49 +44,8 @@ class Pushed(NamedTuple):
     """Where it deviates from R4 and was kept all the same."""
 
 
-class Pusher(NamedTuple):
-    """One caller at one tenant: what every push needs to know."""
-
-    store: ResourceStore
-    attachments: AttachmentStore
-    tenant: Tenant
-    caller: Caller
-    base: str
-    """The tenant's base URL."""
-    secret: bytes
-    clock: Callable[[], datetime]
-    settings: IngestSettings
-    limits: Limits
-    metrics: IngestMetrics
-    new_id: Callable[[], str] = secret_id
-    """For creates. The replay of a dead letter brings its own, so that it makes no twins."""
-    refused: Callable[[Sequence[RefusedEntry]], Awaitable[list[str | None]]] | None = None
-    """Keeps refused entries of a Bundle as dead letters; gives each one's letter, where there is one."""
-    strict: bool = False
-    """Whether deviations from R4 refuse what is pushed."""
-    stable_sources: frozenset[str] = frozenset()
-    """Sources whose ids the tenant declares stable."""
-    audit: Audit | None = None
-    """Where it is noted that a report moved; None: nowhere, in tests of the edge."""
-    work: Work = at_once
-    """How pure work is done on what was pushed: beside the event loop, when it is large."""
-    beside: Work = at_once
-    """The same for what turns out to be large only later."""
-    documents: bool = True
-    """Whether there may be documents in what is pushed that are too long to stay inside."""
-
-    def for_bytes(self, size: int) -> Pusher:
-        """The caller, with work fit for a body of this size."""
-        return self._replace(work=self.beside) if size > LIGHT_BYTES else self
-
-    def holds_documents(self, resource: JsonObject) -> bool:
-        """Whether a resource, or a Bundle of them, has documents that must be taken out."""
-        longest = self.settings.attachment_inline_bytes_max
-        return self.documents and holds_documents(resource, longer_than=longest)
-
-
 async def create(
-    to: Pusher,
+    ctx: PushContext,
     resource_type: str,
     resource: JsonObject,
     *,
@@ -110,62 +57,62 @@ async def create(
     `as_id` is that of an earlier attempt at the same: what it stored answers with `Outcome.EXISTS`.
     """
     check_type(resource, resource_type)
-    taken = await filing.taken_out_of(to, resource)
+    taken = await filing.taken_out_of(ctx, resource)
     if if_none_exist is not None:
-        return await _create_if_none(to, resource_type, taken, if_none_exist)
-    return await _create(to, taken, as_id=as_id)
+        return await _create_if_none(ctx, resource_type, taken, if_none_exist)
+    return await _create(ctx, taken, as_id=as_id)
 
 
-async def _create(to: Pusher, taken: Taken, *, as_id: str | None = None) -> Pushed:
-    ready = await to.work(ready_to_create, to, taken.resource, as_id=as_id)
-    [result] = await filing.put(to, [ready.prepared], taken.files)
-    return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances), kept=ready.kept))
+async def _create(ctx: PushContext, taken: Taken, *, as_id: str | None = None) -> Pushed:
+    ready = await ctx.work(ready_to_create, ctx, taken.resource, as_id=as_id)
+    [result] = await filing.put(ctx, [ready.prepared], taken.files)
+    return _counted(ctx, Pushed(result, (*taken.tolerances, *ready.tolerances), kept=ready.kept))
 
 
-def ready_of(to: Pusher, resource: JsonObject, resource_id: str, *, fresh: bool = False) -> Ready:
+def ready_of(ctx: PushContext, resource: JsonObject, resource_id: str, *, fresh: bool = False) -> Ready:
     """A resource prepared, with no more index entries than there may be."""
-    most = to.settings.index_entries_max
-    return prepare(resource, resource_id, base=to.base, fresh=fresh, strict=to.strict, entries_max=most)
+    most = ctx.settings.index_entries_max
+    return prepare(resource, resource_id, base=ctx.base, fresh=fresh, strict=ctx.strict, entries_max=most)
 
 
-def ready_to_create(to: Pusher, resource: JsonObject, *, as_id: str | None = None) -> Ready:
+def ready_to_create(ctx: PushContext, resource: JsonObject, *, as_id: str | None = None) -> Ready:
     """What a create puts into the store."""
     # An id of an earlier attempt is hardly ever there: that shows when it is written.
-    fresh = as_id is not None or to.new_id is secret_id
-    ready = ready_of(to, resource, as_id or to.new_id(), fresh=fresh)
+    fresh = as_id is not None or ctx.new_id is secret_id
+    ready = ready_of(ctx, resource, as_id or ctx.new_id(), fresh=fresh)
     return ready._replace(prepared=replace(ready.prepared, posted=True, only_absent=as_id is not None))
 
 
-async def _create_if_none(to: Pusher, resource_type: str, taken: Taken, text: str) -> Pushed:
+async def _create_if_none(ctx: PushContext, resource_type: str, taken: Taken, text: str) -> Pushed:
     """Conditional create: simultaneous twins derive one id from the condition, and one of them is stored."""
-    asked = criteria.read(to, resource_type, text, where="If-None-Exist")
+    asked = criteria.read(ctx, resource_type, text, where="If-None-Exist")
     for turn in range(TURNS_MAX):
-        found = await criteria.one_match(to, asked)
+        found = await criteria.one_match(ctx, asked)
         if found is not None:
-            return _counted(to, existing(to, found))
-        derived = criteria.derived_id(to, asked, turn)
-        ready = await to.work(ready_of, to, taken.resource, derived)
+            return _counted(ctx, existing(ctx, found))
+        derived = criteria.derived_id(ctx, asked, turn)
+        ready = await ctx.work(ready_of, ctx, taken.resource, derived)
         if criteria.surely_misses(asked, ready.prepared):
             break
         prepared = replace(ready.prepared, only_absent=True, posted=True)
-        [result] = await filing.put(to, [prepared], taken.files)
+        [result] = await filing.put(ctx, [prepared], taken.files)
         if result.outcome is not Outcome.EXISTS:
-            return _counted(to, Pushed(result, (*taken.tolerances, *ready.tolerances), kept=ready.kept))
+            return _counted(ctx, Pushed(result, (*taken.tolerances, *ready.tolerances), kept=ready.kept))
         # A twin was faster; or what was once made for this condition no longer fulfils it.
-    found = await criteria.one_match(to, asked)
+    found = await criteria.one_match(ctx, asked)
     if found is not None:
-        return _counted(to, existing(to, found))
-    return await _create(to, taken)
+        return _counted(ctx, existing(ctx, found))
+    return await _create(ctx, taken)
 
 
-def existing(to: Pusher, found: Stored) -> Pushed:
+def existing(ctx: PushContext, found: Stored) -> Pushed:
     """What the condition of a create found; nothing is stored."""
-    veiled = not to.caller.may(found.key.type, "r")
+    veiled = not ctx.caller.may(found.key.type, "r")
     return Pushed(PutResult(Outcome.EXISTS, found), veiled=veiled)
 
 
 async def update(  # noqa: PLR0913 -- the conditions are keyword-only
-    to: Pusher,
+    ctx: PushContext,
     key: ResourceKey,
     resource: JsonObject,
     *,
@@ -179,22 +126,22 @@ async def update(  # noqa: PLR0913 -- the conditions are keyword-only
     Tags, security labels and profiles that it leaves out stay, unless it is `whole`, as what a patch leaves.
     """
     _check_id(resource, key)
-    taken = await filing.taken_out_of(to, resource)
+    taken = await filing.taken_out_of(ctx, resource)
     body = taken.resource
     for attempt in range(TURNS_MAX):
-        ready = await to.work(
-            ready_to_update, to, key, body, only_version=only_version, only_absent=only_absent
+        ready = await ctx.work(
+            ready_to_update, ctx, key, body, only_version=only_version, only_absent=only_absent
         )
         keeps = not (whole or sourced)
         ready = ready._replace(prepared=replace(ready.prepared, sourced=sourced, keeps_labels=keeps))
         try:
-            [result] = await filing.put(to, [ready.prepared], taken.files)
+            [result] = await filing.put(ctx, [ready.prepared], taken.files)
         except ServiceError as error:
             if not leaves_labels_out(error) or attempt + 1 == TURNS_MAX:
                 raise
-            body = labelled(taken.resource, await to.store.get(to.tenant, key))
+            body = labelled(taken.resource, await ctx.store.get(ctx.tenant, key))
         else:
-            return pushed(to, ready._replace(tolerances=(*taken.tolerances, *ready.tolerances)), result)
+            return pushed(ctx, ready._replace(tolerances=(*taken.tolerances, *ready.tolerances)), result)
     raise AssertionError
 
 
@@ -214,12 +161,12 @@ def labelled(resource: JsonObject, there: Stored | Gone | None) -> JsonObject:
 
 
 def ready_to_update(
-    to: Pusher, key: ResourceKey, resource: JsonObject, *, only_version: int | None, only_absent: bool
+    ctx: PushContext, key: ResourceKey, resource: JsonObject, *, only_version: int | None, only_absent: bool
 ) -> Ready:
     """What an update puts into the store."""
     _check_id(resource, key)
     refuse_subset(resource)
-    ready = ready_of(to, resource, key.id)
+    ready = ready_of(ctx, resource, key.id)
     if only_version is None and not only_absent:
         return ready
     return ready._replace(
@@ -237,21 +184,21 @@ def _check_id(resource: JsonObject, key: ResourceKey) -> None:
     refuse_file_id(*key)
 
 
-def pushed(to: Pusher, ready: Ready, result: PutResult | ServiceError) -> Pushed:
+def pushed(ctx: PushContext, ready: Ready, result: PutResult | ServiceError) -> Pushed:
     """What became of a resource, counted. Raises what the store refused it with, or what `*` forbids."""
     if isinstance(result, ServiceError):
         raise result
     if result.outcome is Outcome.EXISTS and not ready.prepared.posted:
         raise ServiceError(Category.PRECONDITION, IS_THERE)
-    return _counted(to, Pushed(result, ready.tolerances, kept=ready.kept))
+    return _counted(ctx, Pushed(result, ready.tolerances, kept=ready.kept))
 
 
 async def delete(
-    to: Pusher, key: ResourceKey, *, only_version: int | None = None, sourced: SourceTime = ""
+    ctx: PushContext, key: ResourceKey, *, only_version: int | None = None, sourced: SourceTime = ""
 ) -> Gone | None:
     """Delete; not an error when there is nothing. https://hl7.org/fhir/R4/http.html#delete"""
-    gone = await to.store.delete(to.tenant, key, only_version=only_version, sourced=sourced)
-    to.metrics.count("deleted")
+    gone = await ctx.store.delete(ctx.tenant, key, only_version=only_version, sourced=sourced)
+    ctx.metrics.count("deleted")
     return gone
 
 
@@ -285,6 +232,6 @@ def _other_type(resource: JsonObject, resource_type: str) -> str:
     )
 
 
-def _counted(to: Pusher, pushed: Pushed) -> Pushed:
-    to.metrics.count(pushed.result.outcome.value, pushed.tolerances)
+def _counted(ctx: PushContext, pushed: Pushed) -> Pushed:
+    ctx.metrics.count(pushed.result.outcome.value, pushed.tolerances)
     return pushed

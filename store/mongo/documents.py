@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from store.fhir.instants import ABSENT, Interval, from_datetime, to_datetime
 from store.files import references_to_files
-from store.resources import Gone, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Gone, Stored
 from store.retention.needs import needs_of
 from store.retention.policy import NEVER, UNLIMITED, Ends, ends
 from store.search.index import INDEX_VERSION

@@ -26,7 +26,8 @@ from store.search.parameters import SearchType
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from store.search.criteria import Clause, Filter, Resolved
+    from store.search.criteria import Clause, Resolved
+    from store.search.filters import Filter
     from store.search.parameters import Parameter
     from store.search.quantities import QuantityValue
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from store.fhir.datatypes import JsonObject
-    from store.search.criteria import Filter
+    from store.search.filters import Filter
 
 CONTENT_MAX: Final = 50_000
 """Characters of a resource that are indexed; documents are attachments, not elements."""

@@ -35,9 +35,6 @@ if TYPE_CHECKING:
     from store.search.quantities import QuantityValue
     from store.search.strings import Match
 
-Filter: TypeAlias = "Mapping[str, object]"
-"""A MongoDB filter."""
-
 
 @dataclass(frozen=True, slots=True)
 class Tokens:

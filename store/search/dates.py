@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from store.fhir.datatypes import Json
-    from store.search.criteria import Filter
+    from store.search.filters import Filter
 
 
 _SPACED_ZONE: Final = re.compile(r"T\d\d:\d\d[\d:.]* \d\d:\d\d$")

@@ -18,7 +18,8 @@ from store.search.tokens import bare
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from store.search.criteria import Clause, Filter
+    from store.search.criteria import Clause
+    from store.search.filters import Filter
 
 PLACE: Final = "|"
 """Stands for the id of a target."""

@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
-    from store.search.criteria import Chain, Clause, Filter, Position, Resolved, SearchQuery
+    from store.search.criteria import Chain, Clause, Position, Resolved, SearchQuery
+    from store.search.filters import Filter
     from store.search.leading_clause import Driver
     from store.search.sorting import Expression
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from store.fhir.datatypes import Json
-    from store.search.criteria import Filter
+    from store.search.filters import Filter
 
 _NUMBER: Final = re.compile(
     r"(?P<prefix>[a-z]{2})?(?P<number>[+-]?\d{1,40}(?:\.\d{1,40})?(?:[eE][+-]?\d{1,3})?)", re.ASCII

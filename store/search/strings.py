@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from store.fhir.datatypes import Json, JsonObject
-    from store.search.criteria import Filter
+    from store.search.filters import Filter
 
 LAST: Final = "\U0010ffff"
 """Sorts after every character a text can hold: the end of a prefix range."""

@@ -10,7 +10,8 @@ import pytest
 
 from store.fhir.instants import Interval, from_datetime, parse
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.resources import Gone, HistoryQuery, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Gone, HistoryQuery, Stored
 from tests.support.fhir import patient, report
 from tests.support.service import Clock
 from tests.support.store import LAB, NOW, OTHER, REPORT, content, mongo_store, put, put_one

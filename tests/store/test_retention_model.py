@@ -20,7 +20,8 @@ import pytest
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.retention.holds import MongoHolds
 from store.mongo.retention.sweeping import Sweeping
-from store.resources import Gone, HistoryQuery, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Gone, HistoryQuery, Stored
 from store.retention.holds import Hold, HoldKind
 from store.retention.policy import CountedFrom, Policy, Rule
 from store.settings import StoreSettings

@@ -18,7 +18,7 @@ import pytest
 
 from store.errors import ServiceError
 from store.fhir.instants import from_datetime
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 from store.search.criteria import Total
 from store.search.parse import Context, Limits, parse
 from store.tenancy import Tenant

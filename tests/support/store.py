@@ -15,7 +15,8 @@ from store.metrics import StoreMetrics
 from store.mongo.resources.resources import MongoResources
 from store.mongo.retention.policies import Policies
 from store.mongo.retention.policy_rollout import Settling
-from store.resources import Outcome, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Outcome, Stored
 from store.search.criteria import Total
 from store.search.parse import Context, Limits, parse
 from store.settings import StoreSettings

@@ -26,7 +26,8 @@ if TYPE_CHECKING:
     from store.errors import ServiceError
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
-    from store.resources import Prepared, ResourceKey
+    from store.resource_keys import ResourceKey
+    from store.resources import Prepared
     from store.retention.erased_names import Name, Names
     from store.settings import StoreSettings
     from store.tenancy import Tenant

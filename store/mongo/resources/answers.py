@@ -15,7 +15,7 @@ from pymongo.write_concern import WriteConcern
 
 from store.answers import Remembered, Shown
 from store.mongo.indexes import IDEMPOTENCY
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,7 +16,8 @@ from store.mongo.documents import READ, from_document, patients_among
 from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
 from store.mongo.resources.late_versions import next_version
-from store.resources import Released, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Released, Stored
 from store.search.parameters import TYPES, SearchType
 from store.search.plan import document_id
 

@@ -14,7 +14,8 @@ from pymongo.read_concern import ReadConcern
 from store.mongo.documents import READ, from_document
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.resources import HistoryEntry, HistoryPage, ResourceKey
+from store.resource_keys import ResourceKey
+from store.resources import HistoryEntry, HistoryPage
 from store.search.criteria import Position
 from store.search.plan import document_id
 

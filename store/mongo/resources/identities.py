@@ -9,7 +9,8 @@ from pymongo.read_concern import ReadConcern
 
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
-from store.resources import Known, ResourceKey
+from store.resource_keys import ResourceKey
+from store.resources import Known
 from store.search.plan import document_id
 
 if TYPE_CHECKING:

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
     from pymongo.write_concern import WriteConcern
 
     from store.mongo.driver.client import Collection, Database, Document, Session
-    from store.resources import Prepared, ResourceKey, SourceTime
+    from store.resource_keys import ResourceKey
+    from store.resources import Prepared, SourceTime
     from store.retention.policy import Policy
     from store.tenancy import Tenant
 

@@ -14,7 +14,8 @@ from pymongo import UpdateOne
 
 from store.mongo.documents import DOCUMENT_BYTES_MAX, search_side
 from store.mongo.driver.guard import guarded
-from store.resources import Outdated, OutdatedBatch, Reindexed, ResourceKey
+from store.resource_keys import ResourceKey
+from store.resources import Outdated, OutdatedBatch, Reindexed
 from store.search.index import INDEX_VERSION
 from store.search.plan import document_id
 

@@ -55,7 +55,8 @@ from store.mongo.resources.write_decision import (
 )
 from store.mongo.retention.dependents import Ties, Touched
 from store.mongo.search.searches import Searches
-from store.resources import Deletion, Gone, Page, PutResult, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Deletion, Gone, Page, PutResult, Stored
 from store.retention.policy import NEVER
 from store.retrying import pause_behind
 from store.search.criteria import Moment

@@ -24,6 +24,7 @@ from store.mongo.resources.late_versions import (
     next_version,
     standing,
 )
+from store.resource_keys import ResourceKey
 from store.resources import (
     ANY_VERSION,
     LABELS,
@@ -32,7 +33,6 @@ from store.resources import (
     Gone,
     Outcome,
     PutResult,
-    ResourceKey,
     Stored,
     version_matches,
 )

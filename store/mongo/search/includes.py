@@ -11,7 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store.fhir.references import RELATIVE
-from store.resources import Entry, ResourceKey
+from store.resource_keys import ResourceKey
+from store.resources import Entry
 from store.search.criteria import References, SearchQuery
 from store.search.includes import references_of
 from store.search.leading_clause import DRIVING_KEYS_MAX

@@ -21,7 +21,8 @@ from store.mongo.search import includes
 from store.mongo.search.chains import look_up, resolve
 from store.mongo.search.find_commands import examined, projection
 from store.mongo.search.snapshot import Batch, MomentForgottenError, View
-from store.resources import Entry, Page, ResourceKey
+from store.resource_keys import ResourceKey
+from store.resources import Entry, Page
 from store.search.criteria import Chain, Position, Total, flat, steps
 from store.search.joins import joinable, shareable
 from store.search.leading_clause import drives

@@ -14,8 +14,7 @@ from aiohttp.test_utils import TestClient
 
 from api.http.app_keys import REGISTRY
 from api.server.health import create_admin_app
-from ingest.http.admission import Admission, Room, Shares
-from ingest.http.app_keys import ADMISSION
+from ingest.http.admission import ADMISSION, Admission, Room, Shares
 from store.mongo.embedded import embedded
 from tests.support.fhir import message, report
 from tests.support.lines import logged

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from pathlib import Path
 
-    from api.server.health import Readiness
+    from api.readiness import Readiness
     from tests.support.mongods import Mongod
     from tests.support.service import Service
 

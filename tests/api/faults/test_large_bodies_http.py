@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api.http.app_keys import REGISTRY
-from ingest.http.app_keys import ADMISSION
+from ingest.http.admission import ADMISSION
 from tests.support.fhir import batch, message, patient, report
 from tests.support.service import opened_service
 

@@ -17,7 +17,7 @@ from ingest.bundles.transaction_plan import (
     read_transaction,
 )
 from store.errors import Category
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 from tests.support.reports import refusal, said
 
 Json = dict[str, Any]

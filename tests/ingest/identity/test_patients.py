@@ -9,7 +9,7 @@ import pytest
 from ingest.identity.decisions import Candidate, Finding
 from ingest.identity.facts import PLAIN, Facts, facts_of, from_stored
 from ingest.identity.patients import choose_patient
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 
 
 def patient(name: str = "", born: str = "", **numbers: str) -> Facts:

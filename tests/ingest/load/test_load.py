@@ -17,9 +17,10 @@ from ingest.load.files import Bounds, sources
 from ingest.load.load import Load, rest
 from ingest.metrics import IngestMetrics
 from ingest.settings import IngestSettings
-from ingest.writes.push import Pusher
+from ingest.writes.push_context import PushContext
 from store.errors import Category, ServiceError, StartupError
-from store.resources import ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Stored
 from store.search.parse import Limits
 from tests.support.fhir import report
 from tests.support.store import BASE, LAB, NOW, mongo_store
@@ -80,7 +81,7 @@ def loading(store: Any, **changed: Any) -> Load:
         paused.append(seconds)
 
     paused: list[float] = []
-    to = Pusher(
+    ctx = PushContext(
         store=store,
         attachments=NO_FILES,
         tenant=LAB,
@@ -93,7 +94,7 @@ def loading(store: Any, **changed: Any) -> Load:
         metrics=IngestMetrics(CollectorRegistry()),
     )
     job = Load(
-        to=to,
+        ctx=ctx,
         bounds=Bounds(1_000_000, 10_000_000),
         concurrency=8,
         bytes_max=1_000_000,
@@ -169,7 +170,7 @@ async def test_a_later_line_wins_though_a_document_before_it_takes_its_time(
     lines = [report("r", conclusion="earlier", presentedForm=[document]), report("r", conclusion="later")]
     store = mongo_store(database)
     job = loading(store)
-    await replace(job, to=job.to._replace(attachments=SLOWLY)).run(file_of(tmp_path, *lines))
+    await replace(job, ctx=job.ctx._replace(attachments=SLOWLY)).run(file_of(tmp_path, *lines))
     kept = await store.get(LAB, ResourceKey("DiagnosticReport", "r"))
     assert isinstance(kept, Stored)
     assert b'"conclusion":"later"' in kept.raw

@@ -13,7 +13,7 @@ from ingest.ids import stable_id
 from ingest.messages.message import Message, read_message
 from store.errors import Category
 from store.fhir.datatypes import Number
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 from store.tenancy import Tenant
 from tests.support.reports import refusal, report, said
 

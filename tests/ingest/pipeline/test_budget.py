@@ -60,7 +60,7 @@ def test_too_many_values_are_refused_early(shape: str, monkeypatch: pytest.Monke
     monkeypatch.setattr(budget, "PIECE_BYTES", 4_096)
     weight = weigh(SHAPES[shape] * 20, SETTINGS.body_elements_max)
     with pytest.raises(ServiceError) as refused:
-        check_body(weight, SETTINGS)
+        check_body(weight, SETTINGS.body_elements_max)
     assert refused.value.category is Category.TOO_LARGE
     assert refused.value.issues[0].code == "too-costly"
     assert weight.elements < 2 * 4_096 + SETTINGS.body_elements_max
@@ -69,7 +69,7 @@ def test_too_many_values_are_refused_early(shape: str, monkeypatch: pytest.Monke
 @pytest.mark.parametrize("text", ["," * 50_000, "[{" * 30_000, '\\"' * 30_000, "\\" * 30_000 + ',"'])
 def test_a_long_text_is_one_value(text: str) -> None:
     body = json.dumps({"conclusion": text}).encode()
-    check_body(weigh(body, SETTINGS.body_elements_max), SETTINGS)
+    check_body(weigh(body, SETTINGS.body_elements_max), SETTINGS.body_elements_max)
 
 
 def test_each_resource_of_a_bundle_is_bounded() -> None:
@@ -81,10 +81,10 @@ def test_each_resource_of_a_bundle_is_bounded() -> None:
     for resource, where in ((bundle, ("Bundle.entry[2]",)), (large["resource"], ())):
         weight = weigh(json.dumps(resource).encode(), SETTINGS.body_elements_max)
         with pytest.raises(ServiceError) as refused:
-            check_resources(resource, weight, SETTINGS)
+            check_resources(resource, weight, SETTINGS.resource_elements_max)
         assert (refused.value.category, refused.value.issues[0].expression) == (Category.TOO_LARGE, where)
     many = {**bundle, "entry": [small] * 100}
-    check_resources(many, weigh(json.dumps(many).encode(), 10**6), SETTINGS)
+    check_resources(many, weigh(json.dumps(many).encode(), 10**6), SETTINGS.resource_elements_max)
 
 
 def test_index_entries_of_a_resource_are_bounded() -> None:

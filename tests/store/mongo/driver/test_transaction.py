@@ -13,7 +13,8 @@ from store.errors import Category, ServiceError
 from store.mongo.driver.client import connect
 from store.mongo.indexes import HISTORY, IDEMPOTENCY, ensure_indexes
 from store.mongo.resources.resources import MongoResources
-from store.resources import Deletion, Gone, Outcome, PutResult, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Deletion, Gone, Outcome, PutResult, Stored
 from store.settings import StoreSettings
 from tests.support.fhir import report
 from tests.support.mongods import FAIL_POINTS, replica_set, standalone

@@ -10,7 +10,7 @@ import pytest
 from store.errors import Category, ServiceError
 from store.mongo.erasure.erased_names import Erasures
 from store.mongo.indexes import ERASURES, RESOURCES, RETENTION
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, PATIENT, Name
 from store.settings import StoreSettings
 from tests.support.fhir import MRN, Json, identified, patient, refers, report, resource

@@ -14,7 +14,7 @@ from store.answers import Remembered, Shown, Slot
 from store.errors import Category, ServiceError
 from store.mongo.erasure.erased_names import Erasures
 from store.mongo.indexes import IDEMPOTENCY
-from store.resources import ResourceKey
+from store.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, Name
 from store.retention.policy import Policy
 from store.settings import StoreSettings

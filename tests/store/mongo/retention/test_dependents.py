@@ -11,7 +11,8 @@ import pytest
 
 from store.mongo.indexes import RESOURCES
 from store.mongo.retention.dependents import needed
-from store.resources import Gone, HistoryQuery, Outcome, ResourceKey, Stored
+from store.resource_keys import ResourceKey
+from store.resources import Gone, HistoryQuery, Outcome, Stored
 from store.retention.policy import NEVER, CountedFrom, Policy, Rule
 from tests.support.fhir import coded, patient, refers, report, resource
 from tests.support.service import Clock

@@ -1,0 +1,70 @@
+"""The context of a push: its caller and tenant, the ports that it writes to, the settings that bound it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from ingest.http.workshop import at_once
+from ingest.pipeline.budget import LIGHT_BYTES
+from ingest.pipeline.documents import holds_documents
+from ingest.unique import secret_id
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+    from datetime import datetime
+
+    from ingest.caller import Caller
+    from ingest.http.workshop import Work
+    from ingest.metrics import IngestMetrics
+    from ingest.pipeline.bundle_entries import BundleEntry
+    from ingest.settings import IngestSettings
+    from store.errors import ServiceError
+    from store.fhir.datatypes import JsonObject
+    from store.files import AttachmentStore
+    from store.resources import ResourceStore
+    from store.retention.audit import Audit
+    from store.search.parse import Limits
+    from store.tenancy import Tenant
+
+    RefusedEntry = tuple[BundleEntry, ServiceError]
+
+
+class PushContext(NamedTuple):
+    """One caller at one tenant: what every push needs to know."""
+
+    store: ResourceStore
+    attachments: AttachmentStore
+    tenant: Tenant
+    caller: Caller
+    base: str
+    """The tenant's base URL."""
+    secret: bytes
+    clock: Callable[[], datetime]
+    settings: IngestSettings
+    limits: Limits
+    metrics: IngestMetrics
+    new_id: Callable[[], str] = secret_id
+    """For creates. The replay of a dead letter brings its own, so that it makes no twins."""
+    refused: Callable[[Sequence[RefusedEntry]], Awaitable[list[str | None]]] | None = None
+    """Keeps refused entries of a Bundle as dead letters; gives each one's letter, where there is one."""
+    strict: bool = False
+    """Whether deviations from R4 refuse what is pushed."""
+    stable_sources: frozenset[str] = frozenset()
+    """Sources whose ids the tenant declares stable."""
+    audit: Audit | None = None
+    """Where it is noted that a report moved; None: nowhere, in tests of the edge."""
+    work: Work = at_once
+    """How pure work is done on what was pushed: beside the event loop, when it is large."""
+    beside: Work = at_once
+    """The same for what turns out to be large only later."""
+    documents: bool = True
+    """Whether there may be documents in what is pushed that are too long to stay inside."""
+
+    def for_bytes(self, size: int) -> PushContext:
+        """The caller, with work fit for a body of this size."""
+        return self._replace(work=self.beside) if size > LIGHT_BYTES else self
+
+    def holds_documents(self, resource: JsonObject) -> bool:
+        """Whether a resource, or a Bundle of them, has documents that must be taken out."""
+        longest = self.settings.attachment_inline_bytes_max
+        return self.documents and holds_documents(resource, longer_than=longest)

@@ -1,0 +1,18 @@
+"""Names of resources within a tenant."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from typing_extensions import override
+
+
+class ResourceKey(NamedTuple):
+    """Which resource within a tenant: `DiagnosticReport/27894d07…`."""
+
+    type: str
+    id: str
+
+    @override
+    def __str__(self) -> str:
+        return f"{self.type}/{self.id}"
