@@ -9,11 +9,12 @@ from aiohttp import web
 
 from api import lifecycle
 from api.http.app_keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RETENTION_METRICS, SETTINGS
+from api.http.browsers import allow_pages
+from api.http.routing import install
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
 from api.middleware.answer_headers import disarm, forbid_copies, say_server
 from api.middleware.authenticate import authenticate
-from api.middleware.browsers import allow_pages
 from api.middleware.compress import compress
 from api.middleware.deliver import hold_answers, send_in_parts
 from api.middleware.errors import errors
@@ -21,7 +22,6 @@ from api.middleware.observe import observe
 from api.middleware.reachable import while_reachable
 from api.middleware.request_id import echo_request_id
 from api.readiness import Readiness
-from api.routing import install
 from api.search.handlers import search_entry
 from ingest.http.answer_room import ANSWER_ROOM, AnswerRoom
 from ingest.http.app_keys import (
@@ -44,8 +44,8 @@ from store.search.parse import Limits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from api.http.routing import Route
     from api.lifecycle import OpenStores
-    from api.routing import Route
     from api.settings import Settings
 
 
@@ -72,7 +72,7 @@ def create_app(
     open_stores: OpenStores,
     clock: Callable[[], datetime] = utc_now,
 ) -> web.Application:
-    """The FHIR application. `api.server.health.create_admin_app` makes the admin one beside it."""
+    """The FHIR application. `api.health.create_admin_app` makes the admin one beside it."""
     app = web.Application(
         middlewares=[
             observe,

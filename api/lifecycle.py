@@ -22,8 +22,8 @@ from api.http.app_keys import (
     SETTINGS,
     STORES,
 )
+from api.jobs import Jobs
 from api.purges import Purges
-from api.server.jobs import Jobs
 from ingest.http.admission import ADMISSION, Admission, shares_of
 from ingest.http.app_keys import ATTACHMENTS, AUDIT, CLOCK, IDENTITY_SECRET, RESOURCES, WORKSHOP
 from ingest.http.letter_keeper import REFUSALS, Refusals

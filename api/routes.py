@@ -8,10 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
+from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.interactions import binary, capability, dead_letters, history, read
 from api.interactions.purge import purge
 from api.middleware.authenticate import verify
-from api.routing import BASE, ID, TYPE, Group, Route
 from api.search import handlers as search
 from ingest import handlers as ingest
 from ingest.http.idempotent import remembered

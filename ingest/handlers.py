@@ -43,13 +43,14 @@ from ingest.http.idempotent import (
 from ingest.http.letter_keeper import REPLAY, entry_keeper
 from ingest.http.parsing import parsed
 from ingest.http.preferences import handling, returned
-from ingest.http.workshop import Job, at_once
+from ingest.http.workshop import Job
 from ingest.messages import delivery
 from ingest.pipeline import json_patch as patch
 from ingest.pipeline.bundle_entries import READING, entries_of, misplaced
 from ingest.pipeline.documents import may_hold_documents
 from ingest.pipeline.preconditions import if_match, if_none_match
 from ingest.unique import secret_id
+from ingest.work import at_once
 from ingest.writes import conditional, push
 from ingest.writes.create_once import Answered, create_once
 from ingest.writes.push_context import PushContext
@@ -61,9 +62,9 @@ from store.resources import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ingest.http.workshop import Work
     from ingest.pipeline.bundle_entries import BundleEntry
     from ingest.settings import IngestSettings
+    from ingest.work import Work
     from ingest.writes.push import Pushed
     from store.answers import Remembered
     from store.fhir.datatypes import JsonObject

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from prometheus_client import Counter, Gauge
 
-from ingest.identity.decisions import Finding
+from ingest.pipeline.identity.decisions import Finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -106,7 +106,7 @@ def serve(
     config: Config = None,
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C."""
-    from api.server.serve import serve as run_service
+    from api.serve import serve as run_service
     from api.settings import load_settings
 
     settings = load_settings(

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 from api.commands.access import existing_tenant
-from store.files import GRACE_SECONDS
+from api.file_collection import collect_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -14,9 +13,6 @@ if TYPE_CHECKING:
 
     from store.mongo.stores import Stores
     from store.tenancy import Tenant
-
-BATCH: Final = 500
-"""Files looked at in one step."""
 
 
 async def collect_files(
@@ -30,17 +26,3 @@ async def collect_files(
     for owner in tenants:
         examined, deleted, freed = await collect_tenant(stores, owner, now=now)
         say(f"{owner}: {examined:,} examined, {deleted:,} deleted, {freed:,} bytes freed")
-
-
-async def collect_tenant(stores: Stores, tenant: Tenant, *, now: datetime) -> tuple[int, int, int]:
-    """Files examined, files deleted, bytes freed."""
-    examined = deleted = freed = 0
-    after: object | None = None
-    while True:
-        step = await stores.attachments.collect(
-            tenant, now=now, grace=timedelta(seconds=GRACE_SECONDS), after=after, limit=BATCH
-        )
-        examined, deleted, freed = examined + step.examined, deleted + step.deleted, freed + step.freed
-        if step.next is None:
-            return examined, deleted, freed
-        after = step.next

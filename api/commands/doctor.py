@@ -22,14 +22,15 @@ from urllib.request import urlopen
 import orjson
 from prometheus_client import CollectorRegistry
 
+from api.database import database
 from api.server.connections import limits_of
-from api.server.database import database
+from api.database import database
 from api.server.tls import Files, load
 from api.settings import PREFIX, Settings, load_settings
 from store.errors import StartupError
 from store.metrics import StoreMetrics
-from store.mongo.driver.fitness import faults_at
 from store.mongo.embedded import find_mongod
+from store.mongo.fitness import faults_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

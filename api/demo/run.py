@@ -13,8 +13,8 @@ from aiohttp import ClientSession, ClientTimeout
 
 from api.app import utc_now
 from api.commands.access import create_tenant, issue_token
-from api.server.database import command_stores
-from api.server.serve import running
+from api.database import command_stores
+from api.serve import running
 from store.errors import StartupError
 from store.tenancy import Tenant
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 
 from api.http.app_keys import REQUEST_ID, SETTINGS
-from api.routing import ROWS, Group
+from api.http.routing import ROWS, Group
 from ingest.http.answer_room import HELD, SMALL_BYTES, hold
 from ingest.http.app_keys import PRINCIPAL
 

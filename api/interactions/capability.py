@@ -14,10 +14,10 @@ from aiohttp import hdrs, web
 
 from api.http.app_keys import SETTINGS
 from api.http.fhir_json import PATCH_FORMATS
+from api.http.routing import ROLES, ROWS
 from api.interactions import us_core
 from api.interactions.openapi import document
 from api.interactions.us_core import profiles_of
-from api.routing import ROLES, ROWS
 from api.version import VERSION
 from ingest.http.app_keys import base_of
 from ingest.http.replies import FHIR_JSON

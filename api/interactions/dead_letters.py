@@ -22,7 +22,7 @@ from yarl import URL
 
 from api.auth.principal import Principal
 from api.http.app_keys import DEAD_LETTERS, REFUSAL_METRICS, REQUEST_ID
-from api.routing import ROWS, Group
+from api.http.routing import ROWS, Group
 from ingest.http.app_keys import CLOCK, IDENTITY_SECRET, PRINCIPAL, TENANT
 from ingest.http.body import body_of
 from ingest.http.letter_keeper import REPLAY, Replay

@@ -13,14 +13,14 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from api.http.fhir_json import FORM_BODIES, PATCH_BODIES
-from api.routing import BASE, TYPE
+from api.http.routing import BASE, TYPE
 from api.version import VERSION
 from store.search.parameters import COMMON, TYPES, SearchType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from api.routing import Route
+    from api.http.routing import Route
     from store.search.parameters import Parameter, ResourceType
 
 Json = dict[str, Any]

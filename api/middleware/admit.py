@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from api.routing import ROWS, Group
+from api.http.routing import ROWS, Group
 from ingest.http.admission import ADMISSION
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs
 
-from api.routing import ROWS
+from api.http.routing import ROWS
 from api.server.runner import SERVER
 
 if TYPE_CHECKING:

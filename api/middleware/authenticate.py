@@ -13,8 +13,9 @@ from aiohttp import hdrs, web
 from api.auth import verification
 from api.auth.tokens import is_bearer_of_ours
 from api.http.app_keys import DOORKEEPER, METRICS, SETTINGS
-from api.routing import ROLES, ROWS, Group
+from api.http.routing import ROLES, ROWS, Group
 from api.server.tls import fingerprint_of
+from api.http.routing import ROLES, ROWS, Group
 from ingest.http.app_keys import PRINCIPAL, TENANT
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from api.auth.principal import Principal
-    from api.routing import Route
+    from api.http.routing import Route
 
 INTERACTIONS: Final[Mapping[str, str]] = {
     "c": "create",

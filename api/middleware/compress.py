@@ -17,7 +17,7 @@ from aiohttp import hdrs, web
 
 from api.http.app_keys import SETTINGS
 from api.http.pretty import indented, wants_pretty
-from api.routing import ROWS
+from api.http.routing import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

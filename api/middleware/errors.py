@@ -9,7 +9,7 @@ from aiohttp import hdrs, web
 
 from api.http.app_keys import REQUEST_ID
 from api.http.misdirected import OPERATION, not_here, nothing_here
-from api.routing import ROWS
+from api.http.routing import ROWS
 from ingest.http.outcome import DEFAULT_ISSUE, STATUS, issue_of_status, issues_of, render
 from ingest.http.replies import fhir_json
 from store.errors import Category, ServiceError

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import hdrs, web
 
 from api.http.app_keys import METRICS, REQUEST_ID
+from api.http.routing import ROWS
 from api.middleware.request_id import take_request_id
-from api.routing import ROWS
 from api.server.logs import log_fields
 from ingest.http.app_keys import PRINCIPAL, TENANT
 from ingest.http.body import let_go

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from api.http.app_keys import SETTINGS, STORES
-from api.routing import ROWS, Group
+from api.http.routing import ROWS, Group
 from store.mongo.driver.guard import within
 
 if TYPE_CHECKING:

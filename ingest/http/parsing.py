@@ -7,17 +7,18 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest.http.admission import ROOM
 from ingest.http.app_keys import INGEST_SETTINGS, TENANT, WORKSHOP
 from ingest.http.body import body_of, let_go
-from ingest.http.workshop import Job, at_once
+from ingest.http.workshop import Job
 from ingest.pipeline.budget import LIGHT_BYTES, check_body, check_resources, weigh
 from ingest.pipeline.decode import decode_any, object_of_body
+from ingest.work import at_once
 from store.errors import ServiceError
 
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from ingest.http.workshop import Work
     from ingest.pipeline.budget import Weight
     from ingest.settings import IngestSettings
+    from ingest.work import Work
     from store.fhir.datatypes import Json, JsonObject
 
 EXACT_ELEMENTS: Final = 20_000

@@ -10,7 +10,7 @@ import asyncio
 from collections import Counter, deque
 from concurrent.futures import ThreadPoolExecutor
 from time import monotonic
-from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
+from typing import TYPE_CHECKING, Final, ParamSpec, TypeVar
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -24,18 +24,6 @@ T = TypeVar("T")
 HEAVY_MAX: Final = 2
 """Heavy bodies under way at once."""
 _NO_ROOM: Final = Issue("transient", "too many large bodies are under way; nothing was stored, try again")
-
-
-class Work(Protocol):
-    """How a pure function is called: at once, or beside the event loop."""
-
-    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function gives."""
-
-
-async def at_once(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-    """Call it here: the way of bodies that are small."""
-    return function(*args, **kwargs)
 
 
 class Workshop:

@@ -15,8 +15,8 @@ from store.errors import Category
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ingest.identity.decisions import Finding
     from ingest.load.files import Place
+    from ingest.pipeline.identity.decisions import Finding
     from store.errors import ServiceError
 
 AGAIN: Final = frozenset({Category.UNAVAILABLE, Category.THROTTLED, Category.TIMEOUT})

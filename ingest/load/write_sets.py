@@ -9,9 +9,9 @@ from __future__ import annotations
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ingest.identity.numbers import numbers_of
 from ingest.pipeline.bundle_entries import READING
 from ingest.pipeline.decode import decode, glance
+from ingest.pipeline.identity.numbers import numbers_of
 from ingest.pipeline.stamp import dump
 from store.errors import ServiceError
 

@@ -12,12 +12,12 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ingest.identity.decisions import TEXTS, Finding
-from ingest.identity.plan import PATIENT, Race
 from ingest.messages.companions import COMPANION_TYPES, settle
 from ingest.messages.message import MAIN, read_message
 from ingest.messages.planning import UNRESOLVED, faults, planner, refuse_lost_patient
 from ingest.pipeline.bundle_entries import BundleEntry, at_entry
+from ingest.pipeline.identity.decisions import TEXTS, Finding
+from ingest.pipeline.identity.plan import PATIENT, Race
 from ingest.pipeline.prepare import Ready, prepare
 from ingest.pipeline.source_time import message_time, source_time
 from ingest.pipeline.validate import refuse_subset
@@ -33,10 +33,10 @@ from store.retention.audit import Act, Did
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.identity.facts import Facts
-    from ingest.identity.plan import Entry, Placement, Planned
     from ingest.messages.message import Message
     from ingest.messages.planning import Planner
+    from ingest.pipeline.identity.facts import Facts
+    from ingest.pipeline.identity.plan import Entry, Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile

@@ -10,20 +10,20 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
-from ingest.identity.decisions import Candidate
-from ingest.identity.facts import Reading, from_stored
-from ingest.identity.numbers import placeholder_words
-from ingest.identity.plan import PATIENT, Race, Reader, narrowed, plan, wanted
 from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import at_entry
+from ingest.pipeline.identity.decisions import Candidate
+from ingest.pipeline.identity.facts import Reading, from_stored
+from ingest.pipeline.identity.numbers import placeholder_words
+from ingest.pipeline.identity.plan import PATIENT, Race, Reader, narrowed, plan, wanted
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ingest.identity.plan import Entry, Planned
     from ingest.messages.message import Message
+    from ingest.pipeline.identity.plan import Entry, Planned
     from ingest.writes.push_context import PushContext
     from store.resources import Known
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.identity.facts import PLAIN, facts_of
-from ingest.identity.plan import is_kept, keys_of
 from ingest.pipeline.budget import ENTRIES_MAX, too_many_entries
 from ingest.pipeline.conformance import look, straightened
+from ingest.pipeline.identity.facts import PLAIN, facts_of
+from ingest.pipeline.identity.plan import is_kept, keys_of
 from ingest.pipeline.stamp import digest, unstamped
 from ingest.pipeline.structure import BLANKS, survey
 from ingest.pipeline.tolerances import mend, without_blanks
@@ -23,7 +23,7 @@ from store.search.parameters import TYPES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ingest.identity.facts import Facts
+    from ingest.pipeline.identity.facts import Facts
     from store.fhir.datatypes import JsonObject
 
 

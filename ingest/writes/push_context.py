@@ -4,20 +4,20 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple
 
-from ingest.http.workshop import at_once
 from ingest.pipeline.budget import LIGHT_BYTES
 from ingest.pipeline.documents import holds_documents
 from ingest.unique import secret_id
+from ingest.work import at_once
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
     from ingest.caller import Caller
-    from ingest.http.workshop import Work
     from ingest.metrics import IngestMetrics
     from ingest.pipeline.bundle_entries import BundleEntry
     from ingest.settings import IngestSettings
+    from ingest.work import Work
     from store.errors import ServiceError
     from store.fhir.datatypes import JsonObject
     from store.files import AttachmentStore

@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import DuplicateKeyError
-from pymongo.read_concern import ReadConcern
 
 from store.access import Grant, VerificationToken
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.secrets import shared_secret
 from store.mongo.indexes import SECRETS, TENANTS, TOKENS, VERIFICATIONS
-from store.mongo.resources.resources import DURABLE
 from store.tenancy import Handling, SearchScope, Tenant, TenantSettings, parse_tenant
 
 if TYPE_CHECKING:
@@ -35,11 +34,10 @@ class MongoAccess:
     def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
-        options: dict[str, Any] = {"write_concern": DURABLE, "read_concern": ReadConcern("majority")}
-        self._tenants: Collection = database[TENANTS].with_options(**options)
-        self._tokens: Collection = database[TOKENS].with_options(**options)
-        self._secrets: Collection = database[SECRETS].with_options(**options)
-        self._verifications: Collection = database[VERIFICATIONS].with_options(**options)
+        self._tenants: Collection = durable(database, TENANTS)
+        self._tokens: Collection = durable(database, TOKENS)
+        self._secrets: Collection = durable(database, SECRETS)
+        self._verifications: Collection = durable(database, VERIFICATIONS)
 
     async def put_tenant(self, settings: TenantSettings) -> bool:
         """See the port."""

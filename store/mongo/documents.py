@@ -7,7 +7,7 @@ resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, w
            files [id…] of the files that it refers to, when it does
            inside [{as, type, id, index, when}] for what it contains, when it does
            created_by "POST" | "PUT" in a version that was a creation
-           identity {…} tells who it is (`ingest.identity.facts`); its keys […] are among `keys`
+           identity {…} tells who it is (`ingest.pipeline.identity.facts`); its keys […] are among `keys`
            held_at: when a transaction met this companion unchanged (`steps.held`); nothing reads it
            A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search;
            the history of the type finds it by `was`.

@@ -15,15 +15,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
-from pymongo.read_concern import ReadConcern
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.files import CHUNK_BYTES, Collected, File
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHUNKS, FILES, HISTORY, RESOURCES
 from store.mongo.resources.histories import living
-from store.mongo.resources.resources import DURABLE
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -55,11 +54,10 @@ class MongoAttachments:
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
         self._metrics = metrics
-        options: dict[str, Any] = {"write_concern": DURABLE, "read_concern": ReadConcern("majority")}
-        self._files: Collection = database[FILES].with_options(**options)
-        self._chunks: Collection = database[CHUNKS].with_options(**options)
-        self._resources: Collection = database[RESOURCES].with_options(**options)
-        self._history: Collection = database[HISTORY].with_options(**options)
+        self._files: Collection = durable(database, FILES)
+        self._chunks: Collection = durable(database, CHUNKS)
+        self._resources: Collection = durable(database, RESOURCES)
+        self._history: Collection = durable(database, HISTORY)
 
     # --- writing
 

@@ -12,23 +12,23 @@ import pymongo
 from store.mongo.access import MongoAccess
 from store.mongo.driver.circuit_breaker import WATCH_SECONDS, Pulse, refusal
 from store.mongo.driver.client import connect
-from store.mongo.driver.fitness import PING_SECONDS, Fitness, has_secondary
 from store.mongo.driver.guard import guarded
 from store.mongo.erasure.audit import MongoAudit
 from store.mongo.erasure.batches import Tools
 from store.mongo.erasure.erase import MongoErasing
-from store.mongo.erasure.erased_names import Erasures
 from store.mongo.erasure.offboarding import MongoOffboarding
 from store.mongo.files import MongoAttachments
+from store.mongo.fitness import PING_SECONDS, Fitness, has_secondary
 from store.mongo.indexes import ensure_indexes
 from store.mongo.letters.dead_letters import MongoDeadLetters
 from store.mongo.resources.resources import MongoResources
 from store.mongo.retention.holds import MongoHolds
 from store.mongo.retention.lease import Leases
-from store.mongo.retention.policies import Policies
 from store.mongo.retention.policy_rollout import Settling
 from store.mongo.retention.runs import Runs
 from store.mongo.retention.sweeping import Sweeping
+from store.mongo.rules.erased_names import Erasures
+from store.mongo.rules.policies import Policies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Sequence

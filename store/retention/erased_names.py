@@ -1,7 +1,7 @@
 """What an erasure leaves behind so that nothing of it comes back: keyed digests of names, no names. Pure.
 
 A push is asked for the names it bears: its own key, its patient, its identifiers.
-`store.mongo.erasure.erased_names` knows which of them were erased. Without the deployment's secret a digest
+`store.mongo.rules.erased_names` knows which of them were erased. Without the deployment's secret a digest
 tells nothing, and no name can be tried on it.
 """
 

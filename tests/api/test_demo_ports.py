@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.demo import run
-from api.server.serve import port_hint
+from api.serve import port_hint
 from api.settings import Settings
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestClient
 from api.app import create_app
 from api.auth.tokens import new_grant, new_token
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES
-from api.routing import BASE, ID, TYPE, Group, Route
+from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.server.connections import Limits
 from api.settings import Settings
 from ingest.http.app_keys import PRINCIPAL

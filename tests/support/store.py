@@ -13,8 +13,8 @@ from ingest.pipeline.prepare import prepare
 from store.fhir.instants import from_datetime
 from store.metrics import StoreMetrics
 from store.mongo.resources.resources import MongoResources
-from store.mongo.retention.policies import Policies
 from store.mongo.retention.policy_rollout import Settling
+from store.mongo.rules.policies import Policies
 from store.resource_keys import ResourceKey
 from store.resources import Outcome, Stored
 from store.search.criteria import Total

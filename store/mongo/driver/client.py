@@ -6,6 +6,8 @@ import os
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from pymongo.errors import PyMongoError
+from pymongo.read_concern import ReadConcern
+from pymongo.write_concern import WriteConcern
 
 from store.errors import StartupError
 
@@ -29,6 +31,22 @@ if TYPE_CHECKING:
 
 CONNECT_SECONDS_MAX: Final = 3.0
 """Longest wait for a connection, and for a member's heartbeat: one that stands still is passed over then."""
+
+
+MAJORITY: Final = ReadConcern("majority")
+"""Reads see what is durable on a majority, and nothing that may roll back."""
+DURABLE: Final = WriteConcern("majority", j=True)
+"""Writes that are acknowledged survive the loss of a minority of nodes, and of power."""
+
+
+def durable(database: Database, name: str) -> Collection:
+    """The collection of this name, read and written on a journaled majority."""
+    return database[name].with_options(read_concern=MAJORITY, write_concern=DURABLE)
+
+
+def majority(database: Database, name: str) -> Collection:
+    """The collection of this name for readers: what they see is durable."""
+    return database[name].with_options(read_concern=MAJORITY)
 
 
 def connect(uri: str, settings: StoreSettings) -> Client:

@@ -10,28 +10,22 @@ import asyncio
 from dataclasses import dataclass, field
 from itertools import count
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
-from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError, OperationFailure, PyMongoError
 from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.mongo.documents import PAST, patients_among
+from store.mongo.driver.client import DURABLE
 from store.mongo.driver.guard import guarded, translate
 from store.retrying import pause_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Mapping, Sequence
-    from datetime import datetime
-
-    from pymongo.client_session import ClientSession
-    from pymongo.collection import Collection
+    from collections.abc import Awaitable, Callable, Sequence
 
     from store.metrics import StoreMetrics
-    from store.mongo.driver.client import Client, Document, Session
+    from store.mongo.driver.client import Client, Session
 
 T = TypeVar("T")
 Work = TypeVar("Work")
@@ -145,9 +139,7 @@ async def _attempt(
 
 
 async def _within(session: Session, work: Callable[[Open], Awaitable[T]], *, until: float) -> T:
-    session.start_transaction(
-        read_concern=ReadConcern("snapshot"), write_concern=WriteConcern("majority", j=True)
-    )
+    session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=DURABLE)
     open_ = Open(session)
     failure: Exception | None = None
     try:
@@ -200,34 +192,3 @@ def _transient(error: PyMongoError) -> bool:
 def _conflict(error: PyMongoError) -> bool:
     """Whether others wrote the same, in contrast to a database that is away."""
     return isinstance(error, OperationFailure)
-
-
-def keep(  # noqa: PLR0913 -- where from, where to, what, and its circumstances
-    resources: Collection[Document],
-    history: Collection[Document],
-    ids: Sequence[str],
-    now: datetime,
-    until: Mapping[str, datetime],
-    *,
-    session: ClientSession,
-) -> None:
-    """Copy current documents to the history; `$merge` is not to be had within a transaction. In a thread.
-
-    `until` says for each tenant when what is superseded now is forgotten.
-    """
-    without = dict.fromkeys((name for name in PAST if name != "keys"), 0)
-    copies: list[UpdateOne] = []
-    for document in resources.find({"_id": {"$in": list(ids)}}, without, session=session):
-        name = f"{document['_id']}/{document['version']}"
-        expires, keys = document["expires_at"], document.get("keys", ())
-        ended = {"ended_at": expires} if expires <= now else {}
-        copied: dict[str, Any] = {
-            **ended,
-            **{key: value for key, value in document.items() if key not in ("_id", "keys")},
-            "superseded_at": now,
-            "expires_at": expires if expires <= now else until[document["tenant"]],
-            "of": patients_among(keys),
-        }
-        copies.append(UpdateOne({"_id": name}, {"$setOnInsert": copied}, upsert=True))
-    if copies:
-        history.bulk_write(copies, ordered=False, session=session)

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
-
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import AUDIT
 from store.retention.audit import Act, Did
@@ -16,11 +14,9 @@ from store.tenancy import parse_tenant
 if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
-    from store.mongo.retention.policies import Policies
+    from store.mongo.rules.policies import Policies
     from store.settings import StoreSettings
     from store.tenancy import Tenant
-
-_DURABLE: Final = WriteConcern("majority", j=True)
 
 
 class MongoAudit:
@@ -30,9 +26,7 @@ class MongoAudit:
         self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics, policies: Policies
     ) -> None:
         self._policies = policies
-        self._audit: Collection = database[AUDIT].with_options(
-            write_concern=_DURABLE, read_concern=ReadConcern("majority")
-        )
+        self._audit: Collection = durable(database, AUDIT)
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
 

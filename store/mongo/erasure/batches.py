@@ -30,10 +30,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.mongo.driver.client import Database, Session
-    from store.mongo.erasure.erased_names import Erasures
     from store.mongo.erasure.patient_data import Belongings, Item
     from store.mongo.retention.lease import Lease
     from store.mongo.retention.runs import Runs
+    from store.mongo.rules.erased_names import Erasures
     from store.retention.erasure import Demand, Own
     from store.retention.holds import Holds
     from store.retention.policy import PolicyStore

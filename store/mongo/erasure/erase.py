@@ -10,11 +10,9 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
-
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.erasure.batches import ErasureRun, Tools, name_of, names_of
 from store.mongo.erasure.mentions import Mentions
@@ -65,9 +63,7 @@ class MongoErasing:
         self._leases = leases
         self._metrics = metrics
         self._seconds = settings.store_timeout_seconds
-        self._holds: Collection = database[HOLDS].with_options(
-            write_concern=WriteConcern("majority", j=True), read_concern=ReadConcern("majority")
-        )
+        self._holds: Collection = durable(database, HOLDS)
 
     async def erase(self, demand: Demand) -> Erased:
         """See the port."""

@@ -6,8 +6,7 @@ import asyncio
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.read_concern import ReadConcern
-
+from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.erasure.patient_data import SCAN_BATCH
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS, IDEMPOTENCY
@@ -32,10 +31,9 @@ class Mentions:
     """Reads all of a tenant's letters and answers."""
 
     def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
-        read = ReadConcern("majority")
-        self._letters: Collection = database[DEAD_LETTERS].with_options(read_concern=read)
-        self._bodies: Collection = database[DEAD_LETTER_BODIES].with_options(read_concern=read)
-        self._answers: Collection = database[IDEMPOTENCY].with_options(read_concern=read)
+        self._letters: Collection = majority(database, DEAD_LETTERS)
+        self._bodies: Collection = majority(database, DEAD_LETTER_BODIES)
+        self._answers: Collection = majority(database, IDEMPOTENCY)
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
 

@@ -10,11 +10,9 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
-
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.driver.client import MAJORITY, durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import (
     CHUNKS,
@@ -104,12 +102,8 @@ class MongoOffboarding:
         self._leases = leases
         self._metrics = metrics
         self._seconds = settings.store_timeout_seconds
-        options: dict[str, Any] = {
-            "write_concern": WriteConcern("majority", j=True),
-            "read_concern": ReadConcern("majority"),
-        }
-        self._tenants: Collection = database[TENANTS].with_options(**options)
-        self._tokens: Collection = database[TOKENS].with_options(**options)
+        self._tenants: Collection = durable(database, TENANTS)
+        self._tokens: Collection = durable(database, TOKENS)
 
     async def close(self, tenant: Tenant, *, reason: str, by: str, wait_seconds: float) -> Receipt:
         """See the port."""
@@ -174,7 +168,7 @@ class MongoOffboarding:
         wanted: dict[str, Any] = {"tenant": owner}
         if part.by_id:
             wanted = {"$or": [{"_id": owner}, {"_id": {"$gt": f"{owner}/", "$lt": f"{owner}0"}}]}
-        reading = collection.with_options(read_concern=ReadConcern("majority"))
+        reading = collection.with_options(read_concern=MAJORITY)
         with guarded(self._metrics, "off_board", seconds=max(self._seconds, 60)):
             found = await reading.find(wanted, {"type": 1, "was": 1}, limit=part.batch).to_list(None)
         if not found:

@@ -10,9 +10,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.read_concern import ReadConcern
-
 from store.fhir.references import RELATIVE
+from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.retention.erased_names import KEY, is_whole, patients_of, references
@@ -98,8 +97,8 @@ class Finder:
     """Looks for them in one database."""
 
     def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
-        self._resources: Collection = database[RESOURCES].with_options(read_concern=ReadConcern("majority"))
-        self._history: Collection = database[HISTORY].with_options(read_concern=ReadConcern("majority"))
+        self._resources: Collection = majority(database, RESOURCES)
+        self._history: Collection = majority(database, HISTORY)
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
 

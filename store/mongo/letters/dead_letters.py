@@ -18,17 +18,16 @@ from uuid import uuid4
 import orjson
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
-from pymongo.read_concern import ReadConcern
 
 from store.dead_letters import Event, Letter, Letters, State
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.driver.client import durable
 from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
-from store.mongo.erasure.erased_names import Erasures
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
-from store.mongo.resources.resources import DURABLE
 from store.mongo.retention.holds import MongoHolds
+from store.mongo.rules.erased_names import Erasures
 from store.retention.erased_names import refusal
 from store.retention.policy import after
 
@@ -39,7 +38,7 @@ if TYPE_CHECKING:
     from store.dead_letters import Refused
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Session
-    from store.mongo.retention.policies import Policies
+    from store.mongo.rules.policies import Policies
     from store.retention.policy import Policy
     from store.settings import StoreSettings
     from store.tenancy import Tenant
@@ -105,9 +104,8 @@ class MongoDeadLetters:
         self._settings = settings
         self._clock = clock
         self._metrics = metrics
-        options: dict[str, Any] = {"write_concern": DURABLE, "read_concern": ReadConcern("majority")}
-        self._letters: Collection = database[DEAD_LETTERS].with_options(**options)
-        self._bodies: Collection = database[DEAD_LETTER_BODIES].with_options(**options)
+        self._letters: Collection = durable(database, DEAD_LETTERS)
+        self._bodies: Collection = durable(database, DEAD_LETTER_BODIES)
         self._plain: tuple[Collection, Collection] = (database[DEAD_LETTERS], database[DEAD_LETTER_BODIES])
         self._holds = MongoHolds(database, settings=settings, metrics=metrics)
         self._untrimmed: dict[Tenant, tuple[int, int]] = {}

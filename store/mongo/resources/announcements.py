@@ -14,11 +14,11 @@ from itertools import count
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
-from pymongo.read_concern import ReadConcern
 from pymongo.write_concern import WriteConcern
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.driver.client import durable
 from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
@@ -33,9 +33,9 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.driver.circuit_breaker import Pulse
     from store.mongo.driver.client import Collection, Database
-    from store.mongo.erasure.erased_names import Erasures
     from store.mongo.resources.write_decision import Write
-    from store.mongo.retention.policies import Policies
+    from store.mongo.rules.erased_names import Erasures
+    from store.mongo.rules.policies import Policies
     from store.resources import Prepared
     from store.retention.policy import Policy
     from store.settings import StoreSettings
@@ -77,12 +77,9 @@ class Announcements:
         metrics: StoreMetrics,
         policies: Policies,
         erasures: Erasures,
-        durable: WriteConcern,
         pulse: Pulse | None,
     ) -> None:
-        self._answers: Collection = database[IDEMPOTENCY].with_options(
-            read_concern=ReadConcern("majority"), write_concern=durable
-        )
+        self._answers: Collection = durable(database, IDEMPOTENCY)
         self._marks: Collection = database[IDEMPOTENCY].with_options(write_concern=WriteConcern(1))
         self._seconds = settings.store_timeout_seconds
         self._clock = clock

@@ -10,10 +10,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import DuplicateKeyError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from store.answers import Remembered, Shown
+from store.mongo.driver.client import durable
 from store.mongo.indexes import IDEMPOTENCY
 from store.resource_keys import ResourceKey
 
@@ -30,9 +29,7 @@ class Memory:
     """The documents; errors of the driver are the caller's to guard."""
 
     def __init__(self, database: Database) -> None:
-        self._outside: Collection = database[IDEMPOTENCY].with_options(
-            read_concern=ReadConcern("majority"), write_concern=WriteConcern("majority", j=True)
-        )
+        self._outside: Collection = durable(database, IDEMPOTENCY)
         self._inside: Collection = database[IDEMPOTENCY]
 
     async def recall(

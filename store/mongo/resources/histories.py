@@ -9,9 +9,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pymongo.read_concern import ReadConcern
-
 from store.mongo.documents import READ, from_document
+from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.resource_keys import ResourceKey
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
-    from store.mongo.retention.policies import Policies
+    from store.mongo.rules.policies import Policies
     from store.resources import HistoryQuery
     from store.settings import StoreSettings
     from store.tenancy import Tenant
@@ -73,9 +72,8 @@ class Histories:
         metrics: StoreMetrics,
         policies: Policies,
     ) -> None:
-        majority = ReadConcern("majority")
         self._collections: Mapping[str, Collection] = {
-            name: database[name].with_options(read_concern=majority) for name in (RESOURCES, HISTORY)
+            name: majority(database, name) for name in (RESOURCES, HISTORY)
         }
         self._settings = settings
         self._policies = policies

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo import UpdateOne
 from pymongo.read_concern import ReadConcern
 
+from store.mongo.driver.client import DURABLE
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
 from store.resource_keys import ResourceKey
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from collections.abc import Set as AbstractSet
     from datetime import datetime
-
-    from pymongo.write_concern import WriteConcern
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Session
@@ -39,14 +38,13 @@ class Identities:
         self,
         database: Database,
         *,
-        durable: WriteConcern,
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
     ) -> None:
         self._plain: Collection = database[RESOURCES]
         self._read: Collection = self._plain.with_options(read_concern=ReadConcern("local"))
-        self._write: Collection = self._plain.with_options(write_concern=durable)
+        self._write: Collection = self._plain.with_options(write_concern=DURABLE)
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
         self._metrics = metrics

@@ -17,6 +17,7 @@ from pymongo.read_concern import ReadConcern
 
 from store.fhir.instants import to_datetime
 from store.mongo.documents import PAST, READ, from_document, patients_among, to_document, updated_of
+from store.mongo.driver.client import DURABLE, MAJORITY
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.resources import Outcome, PutResult, Stored
 
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
     from pymongo.client_session import ClientSession
     from pymongo.collection import Collection as Plain
-    from pymongo.write_concern import WriteConcern
 
     from store.mongo.driver.client import Collection, Database, Document, Session
     from store.resource_keys import ResourceKey
@@ -63,14 +63,13 @@ class Kept(Enum):
 class Superseded:
     """The history, for what goes there at once."""
 
-    def __init__(self, database: Database, *, durable: WriteConcern) -> None:
+    def __init__(self, database: Database) -> None:
         self._client = database.client.delegate
         self._resources = database[RESOURCES].delegate
         self._history = database[HISTORY].delegate
-        self._seen = self._history.with_options(read_concern=ReadConcern("majority"))
+        self._seen = self._history.with_options(read_concern=MAJORITY)
         self._past: Collection = database[HISTORY]
-        self._lasting: Collection = self._past.with_options(write_concern=durable)
-        self._durable = durable
+        self._lasting: Collection = self._past.with_options(write_concern=DURABLE)
 
     def keep(
         self, late: Mapping[str, Late], now: datetime, *, session: ClientSession | None = None
@@ -151,7 +150,7 @@ class Superseded:
 
     def _writing(self, collection: Plain[Document], session: ClientSession | None) -> Plain[Document]:
         """Durable by itself, or with its transaction."""
-        return collection if session is not None else collection.with_options(write_concern=self._durable)
+        return collection if session is not None else collection.with_options(write_concern=DURABLE)
 
     def _insert(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: ClientSession | None) -> bool:
         """All or none: the numbers are taken where the current versions are, under their conditions."""
@@ -160,7 +159,7 @@ class Superseded:
         try:
             with (
                 self._client.start_session() as own,
-                own.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=self._durable),
+                own.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=DURABLE),
             ):
                 done = self._insert_within(new, own)
                 if not done:

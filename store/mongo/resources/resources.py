@@ -16,29 +16,27 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 from pymongo.errors import BulkWriteError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.documents import (
-    OF_PATIENT,
-    PAST,
     READ,
     from_document,
 )
+from store.mongo.driver.client import DURABLE, durable, majority
 from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
-from store.mongo.driver.transaction import Interfered, Open, OpenCommit, keep, run
-from store.mongo.erasure.erased_names import Erasures
+from store.mongo.driver.transaction import Interfered, Open, OpenCommit, run
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources.announcements import Announcements
 from store.mongo.resources.answers import Memory
 from store.mongo.resources.companions import Orphans
+from store.mongo.resources.dependents import Ties, Touched
 from store.mongo.resources.histories import Histories
 from store.mongo.resources.identities import Identities
 from store.mongo.resources.late_versions import Kept, Late, Superseded
 from store.mongo.resources.reindexing import Reindexing
+from store.mongo.resources.superseding import copy_in_server, copy_in_transaction
 from store.mongo.resources.write_decision import (
     RACED,
     STANDING,
@@ -53,7 +51,7 @@ from store.mongo.resources.write_decision import (
     superseding_among,
     write_of,
 )
-from store.mongo.retention.dependents import Ties, Touched
+from store.mongo.rules.erased_names import Erasures
 from store.mongo.search.searches import Searches
 from store.resource_keys import ResourceKey
 from store.resources import Deletion, Gone, Page, PutResult, Stored
@@ -73,7 +71,7 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.driver.circuit_breaker import Pulse
     from store.mongo.driver.client import Collection, Database, Session
-    from store.mongo.retention.policies import Policies
+    from store.mongo.rules.policies import Policies
     from store.resources import (
         HistoryPage,
         HistoryQuery,
@@ -91,8 +89,6 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
-DURABLE: Final = WriteConcern("majority", j=True)
-"""What is acknowledged survives the loss of a minority of nodes, and of power."""
 ATTEMPTS_MAX: Final = 20
 """How often a write is tried when others change the same resource meanwhile."""
 T = TypeVar("T")
@@ -121,21 +117,17 @@ class MongoResources:
     ) -> None:
         self._settings = settings
         self._policies = policies
-        self._ties = Ties(database, durable=DURABLE)
+        self._ties = Ties(database)
         self._clock = clock
         self._metrics = metrics
         self._searches = Searches(database, settings=settings, clock=clock, metrics=metrics, pulse=pulse)
         # What is read is durable on a majority, and includes all that was acknowledged before.
-        self._read: Collection = database[RESOURCES].with_options(read_concern=ReadConcern("majority"))
+        self._read: Collection = majority(database, RESOURCES)
         self._write: Collection = database[RESOURCES].with_options(write_concern=DURABLE)
-        self._history: Collection = database[HISTORY].with_options(
-            read_concern=ReadConcern("majority"), write_concern=DURABLE
-        )
+        self._history: Collection = durable(database, HISTORY)
         self._reindexing = Reindexing(read=self._read, write=self._write, settings=settings, metrics=metrics)
-        self._identities = Identities(
-            database, durable=DURABLE, settings=settings, clock=clock, metrics=metrics
-        )
-        self._superseded = Superseded(database, durable=DURABLE)
+        self._identities = Identities(database, settings=settings, clock=clock, metrics=metrics)
+        self._superseded = Superseded(database)
         self._erasures = Erasures(
             database, settings=settings, clock=clock, metrics=metrics, policies=self._policies
         )
@@ -154,7 +146,6 @@ class MongoResources:
             metrics=metrics,
             policies=policies,
             erasures=self._erasures,
-            durable=DURABLE,
             pulse=pulse,
         )
         self._plain: tuple[Collection, Collection] = (database[RESOURCES], database[HISTORY])
@@ -307,7 +298,9 @@ class MongoResources:
         if changing and not refused:
             superseded = superseding_among(changing)
             if superseded:
-                keep(resources, history, superseded, turn.now, turn.ends_of_past(), session=session)
+                copy_in_transaction(
+                    resources, history, superseded, turn.now, turn.ends_of_past(), session=session
+                )
             operations = [operation_of(name, step) for name, step in changing.items()]
             resources.bulk_write(operations, ordered=False, session=session)
         attempt, changes = _Attempt(current, steps, {}), bool(changing) and not refused
@@ -471,7 +464,7 @@ class MongoResources:
         changing = changing_among(steps)
         superseded = superseding_among(changing)
         if superseded:
-            self._keep(superseded, turn)
+            copy_in_server(self._write.delegate, superseded, turn.now, turn.ends_of_past())
         if not changing:
             return {}
         operations = [operation_of(name, step) for name, step in changing.items()]
@@ -488,32 +481,6 @@ class MongoResources:
             # Some touch found another version than it was meant for; which one, the server does not say.
             failed |= {name: RACED for name, step in changing.items() if step.touch}
         return failed
-
-    def _keep(self, ids: Sequence[str], turn: Turn) -> None:
-        """Copy current documents to the history, within the server."""
-        branches = [
-            {"case": {"$eq": ["$tenant", tenant]}, "then": end} for tenant, end in turn.ends_of_past().items()
-        ]
-        until: Any = {"$switch": {"branches": branches, "default": NEVER}}
-        # What has expired does not come back because a newer version does.
-        expired = {"$lte": ["$expires_at", turn.now]}
-        ended = {"$cond": [expired, "$expires_at", "$$REMOVE"]}
-        stages: list[dict[str, Any]] = [
-            {"$match": {"_id": {"$in": list(ids)}}},
-            {
-                "$set": {
-                    "_id": {"$concat": ["$_id", "/", {"$toString": "$version"}]},
-                    "type": _TYPE,
-                    "superseded_at": turn.now,
-                    "expires_at": {"$cond": [expired, "$expires_at", until]},
-                    "ended_at": ended,
-                    "of": _OF,
-                }
-            },
-            {"$unset": list(PAST)},
-            {"$merge": {"into": HISTORY, "whenMatched": "keepExisting"}},
-        ]
-        list(self._write.delegate.aggregate(stages))
 
     # --- reading
 
@@ -618,15 +585,6 @@ class MongoResources:
 
 _FORGOTTEN: Final = Moment(1, 1)
 """A moment that no database remembers: the pages go on through what is there now."""
-_TYPE: Final = {"$ifNull": ["$type", {"$arrayElemAt": [{"$split": ["$_id", "/"]}, 2]}]}
-"""A tombstone has no `type` as long as searches could see it."""
-_OF: Final = {
-    "$filter": {
-        "input": {"$ifNull": ["$keys", []]},
-        "cond": {"$regexMatch": {"input": "$$this", "regex": OF_PATIENT, "options": "s"}},
-    }
-}
-"""Whom a version is about."""
 
 
 async def _in_thread(threads: ThreadPoolExecutor, job: Callable[[], T]) -> T:

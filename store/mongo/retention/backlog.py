@@ -8,8 +8,7 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pymongo.read_concern import ReadConcern
-
+from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import AUDIT, DEAD_LETTERS, HISTORY, RESOURCES
 from store.retention.runs import Kind
@@ -59,7 +58,7 @@ async def backlog(  # noqa: PLR0913 -- all but the first keyword-only
     ]
     count, oldest = 0, now
     for name in (RESOURCES, HISTORY, DEAD_LETTERS, AUDIT):
-        collection = database[name].with_options(read_concern=ReadConcern("majority"))
+        collection = majority(database, name)
         with guarded(metrics, "backlog", seconds=seconds):
             for found in await collection.aggregate(stages, hint="overdue").to_list(None):
                 count, oldest = count + found["count"], min(oldest, found["oldest"])

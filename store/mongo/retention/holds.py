@@ -13,12 +13,11 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import ReturnDocument
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.transaction import run
 from store.mongo.indexes import HOLDS, LEASES, RESOURCES
@@ -44,7 +43,6 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
-_DURABLE: Final = WriteConcern("majority", j=True)
 _TRIMS: Final = {"_id": "trims"}
 _ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
 """As the moment of a search: nothing has expired by then, so what has is found as well."""
@@ -59,10 +57,9 @@ class MongoHolds:
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
         self._plain = database.delegate
-        options: dict[str, Any] = {"write_concern": _DURABLE, "read_concern": ReadConcern("majority")}
-        self._holds: Collection = database[HOLDS].with_options(**options)
-        self._resources: Collection = database[RESOURCES].with_options(**options)
-        self._leases: Collection = database[LEASES].with_options(**options)
+        self._holds: Collection = durable(database, HOLDS)
+        self._resources: Collection = durable(database, RESOURCES)
+        self._leases: Collection = durable(database, LEASES)
         self._client = database.client
         self._asked: Collection = database[HOLDS]
         self._guards: Collection = database[LEASES]

@@ -18,11 +18,10 @@ from uuid import uuid4
 from bson import Binary
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
-from pymongo.read_concern import ReadConcern
 
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import LEASES
-from store.mongo.resources.resources import DURABLE
 from store.retention.runs import LeaseLost
 
 if TYPE_CHECKING:
@@ -76,9 +75,7 @@ class Leases:
         self._metrics = metrics
         self._seconds = timeout_seconds
         self._lasting = timedelta(seconds=lease_seconds)
-        self._leases: Collection = database[LEASES].with_options(
-            write_concern=DURABLE, read_concern=ReadConcern("majority")
-        )
+        self._leases: Collection = durable(database, LEASES)
         self._plain: Collection = database[LEASES]
         self._me = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
 

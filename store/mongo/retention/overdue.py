@@ -9,9 +9,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.read_concern import ReadConcern
-
 from store.fhir.instants import to_datetime
+from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.retention.still_needed import HELD_FIELDS
@@ -95,8 +94,8 @@ class OverdueResources:
     ) -> None:
         self._plain = database[RESOURCES]
         self._plain_history = database[HISTORY]
-        self._resources = database[RESOURCES].with_options(read_concern=ReadConcern("majority"))
-        self._history = database[HISTORY].with_options(read_concern=ReadConcern("majority"))
+        self._resources = majority(database, RESOURCES)
+        self._history = majority(database, HISTORY)
         self._needing = needing
         self._files = files
         self._metrics = metrics
@@ -179,8 +178,8 @@ class OverduePast:
         seconds: float,
     ) -> None:
         self._plain = database[HISTORY]
-        self._history = database[HISTORY].with_options(read_concern=ReadConcern("majority"))
-        self._resources = database[RESOURCES].with_options(read_concern=ReadConcern("majority"))
+        self._history = majority(database, HISTORY)
+        self._resources = majority(database, RESOURCES)
         self._needing = needing
         self._files = files
         self._metrics = metrics

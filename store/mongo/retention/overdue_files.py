@@ -10,9 +10,9 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import UpdateOne
-from pymongo.read_concern import ReadConcern
 
 from store.files import CHUNK_BYTES, GRACE_SECONDS
+from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHUNKS, FILES, FORGOTTEN_FILES, HISTORY, RESOURCES
 from store.mongo.retention.still_needed import HELD_FIELDS
@@ -44,14 +44,13 @@ class OverdueFiles:
     def __init__(
         self, database: Database, needing: Needing, *, metrics: StoreMetrics, seconds: float
     ) -> None:
-        majority = ReadConcern("majority")
         self._needing = needing
         self._metrics = metrics
         self._seconds = seconds
-        self._forgotten = database[FORGOTTEN_FILES].with_options(read_concern=majority)
-        self._resources = database[RESOURCES].with_options(read_concern=majority)
-        self._history = database[HISTORY].with_options(read_concern=majority)
-        self._files = database[FILES].with_options(read_concern=majority)
+        self._forgotten = majority(database, FORGOTTEN_FILES)
+        self._resources = majority(database, RESOURCES)
+        self._history = majority(database, HISTORY)
+        self._files = majority(database, FILES)
         self._plain = (database[RESOURCES], database[HISTORY])
         self._plain_forgotten = database[FORGOTTEN_FILES]
         self._plain_files = database[FILES]

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.read_concern import ReadConcern
-
+from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import AUDIT, DEAD_LETTER_BODIES, DEAD_LETTERS
 from store.mongo.retention.overdue import behind, page
@@ -47,7 +46,7 @@ class Aged:
         self._needing = needing
         self._metrics = metrics
         self._seconds = seconds
-        self._aged = database[collection].with_options(read_concern=ReadConcern("majority"))
+        self._aged = majority(database, collection)
         self._plain = database[collection]
         self._with_them = None if with_them is None else database[with_them]
 
@@ -96,9 +95,8 @@ class LostPieces:
         self._needing = needing
         self._metrics = metrics
         self._seconds = seconds
-        majority = ReadConcern("majority")
-        self._pieces = database[DEAD_LETTER_BODIES].with_options(read_concern=majority)
-        self._letters = database[DEAD_LETTERS].with_options(read_concern=majority)
+        self._pieces = majority(database, DEAD_LETTER_BODIES)
+        self._letters = majority(database, DEAD_LETTERS)
         self._plain = database[DEAD_LETTER_BODIES]
 
     async def look(

@@ -12,15 +12,14 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import UpdateOne
-from pymongo.read_concern import ReadConcern
 
 from store.fhir.instants import Interval, to_datetime
 from store.fhir.resource_types import RESOURCE_TYPES
 from store.mongo.documents import ending
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import AUDIT, DEAD_LETTERS, HISTORY, RESOURCES, RETENTION
-from store.mongo.resources.resources import DURABLE
-from store.mongo.retention.dependents import Ties, Touched, needed
+from store.mongo.resources.dependents import Ties, Touched, needed
 from store.retention.needs import ORDER, needs_of
 from store.retention.policy import NEVER, ends
 from store.retrying import pause_before
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
-    from store.mongo.retention.policies import Policies
+    from store.mongo.rules.policies import Policies
     from store.retention.policy import Policy
     from store.settings import StoreSettings
     from store.tenancy import Tenant
@@ -76,13 +75,12 @@ class Settling:
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
     ) -> None:
-        options: dict[str, Any] = {"write_concern": DURABLE, "read_concern": ReadConcern("majority")}
-        self._resources: Collection = database[RESOURCES].with_options(**options)
-        self._history: Collection = database[HISTORY].with_options(**options)
-        self._retention: Collection = database[RETENTION].with_options(**options)
+        self._resources: Collection = durable(database, RESOURCES)
+        self._history: Collection = durable(database, HISTORY)
+        self._retention: Collection = durable(database, RETENTION)
         self._latest: Collection = database[RESOURCES]
-        self._aged = {name: database[name].with_options(**options) for name in (DEAD_LETTERS, AUDIT)}
-        self._ties = Ties(database, durable=DURABLE)
+        self._aged = {name: durable(database, name) for name in (DEAD_LETTERS, AUDIT)}
+        self._ties = Ties(database)
         self._settings = settings
         self._policies = policies
         self._seconds = settings.store_timeout_seconds

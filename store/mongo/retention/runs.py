@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from uuid import uuid4
 
 from pymongo import UpdateOne
-from pymongo.read_concern import ReadConcern
 
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.transaction import run as transaction
 from store.mongo.indexes import RECEIPTS, RUN_COUNTS, RUNS
-from store.mongo.resources.resources import DURABLE
 from store.retention.receipts import FIRST, Counted, Link, Receipt, fault
 from store.retention.runs import Batch, Kind, Row, Run
 
@@ -54,9 +53,7 @@ class Runs:
         self._runs: Collection = database[RUNS]
         self._counts: Collection = database[RUN_COUNTS]
         self._receipts: Collection = database[RECEIPTS]
-        self._kept: Collection = database[RECEIPTS].with_options(
-            write_concern=DURABLE, read_concern=ReadConcern("majority")
-        )
+        self._kept: Collection = durable(database, RECEIPTS)
 
     async def begin(
         self,

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.read_concern import ReadConcern
-
+from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
 from store.retention.needs import DEPTH_MAX, rank
@@ -42,7 +41,7 @@ class Needing:
         metrics: StoreMetrics,
         seconds: float,
     ) -> None:
-        self._resources = database[RESOURCES].with_options(read_concern=ReadConcern("majority"))
+        self._resources = majority(database, RESOURCES)
         self._holds = holds
         self._clock = clock
         self._metrics = metrics

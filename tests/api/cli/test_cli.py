@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import pytest
 import typer
 
+from api import database
 from api.auth.tokens import TOKEN, digest
 from api.cli import main as cli
-from api.server import database
 from api.version import VERSION
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 from api.cli.main import app
 from api.commands import doctor
 from api.commands.doctor import Finding, as_json, examine, is_wrong, table
-from store.mongo.driver.requirements import STANDALONE
+from store.mongo.requirements import STANDALONE
 from tests.support.mongods import free_port, standalone
 
 FREE = {"DOD_PORT": "0", "DOD_ADMIN_PORT": "0"}

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from prometheus_client import CollectorRegistry
 
+from api import database
 from api.app import utc_now
 from api.auth.verification import SHAPE
-from api.server import database
 from store.metrics import StoreMetrics
 from store.mongo.stores import opened
 from tests.support.commands import command

@@ -10,8 +10,8 @@ from uuid import uuid4
 import pytest
 from prometheus_client import CollectorRegistry
 
+from api import database
 from api.app import utc_now
-from api.server import database
 from store.metrics import StoreMetrics
 from store.mongo.driver.client import connect
 from store.mongo.stores import opened

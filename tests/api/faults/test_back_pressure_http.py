@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp.test_utils import TestClient
 
+from api.health import create_admin_app
 from api.http.app_keys import REGISTRY
-from api.server.health import create_admin_app
 from ingest.http.admission import ADMISSION, Admission, Room, Shares
 from store.mongo.embedded import embedded
 from tests.support.fhir import message, report

@@ -14,13 +14,13 @@ import pytest
 from aiohttp.test_utils import TestClient
 from pydantic import SecretStr
 
+from api import serve
+from api.health import create_admin_app
 from api.http.app_keys import READINESS, REGISTRY
-from api.server import serve
-from api.server.health import create_admin_app
 from api.settings import Settings
 from store.errors import StartupError
-from store.mongo.driver.requirements import STANDALONE
 from store.mongo.embedded import embedded
+from store.mongo.requirements import STANDALONE
 from tests.support.fhir import report
 from tests.support.mongod import line
 from tests.support.mongods import free_port, standalone

@@ -17,7 +17,7 @@ from prometheus_client import CollectorRegistry
 
 from api.auth.tokens import new_grant
 from api.metrics import TlsMetrics
-from api.server.serve import _listen
+from api.serve import _listen
 from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
 from api.settings import Settings
 from store.errors import StartupError

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from ingest.identity.numbers import Number, Numbers, Rank, numbers_of, placeholder_words
+from ingest.pipeline.identity.numbers import Number, Numbers, Rank, numbers_of, placeholder_words
 from ingest.settings import IngestSettings
 
 WORDS = placeholder_words(IngestSettings().identity_placeholders)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ingest.identity.decisions import Candidate, Finding
-from ingest.identity.facts import PLAIN, Facts, facts_of, from_stored
-from ingest.identity.patients import choose_patient
+from ingest.pipeline.identity.decisions import Candidate, Finding
+from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
+from ingest.pipeline.identity.patients import choose_patient
 from store.resource_keys import ResourceKey
 
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from ingest.identity.decisions import Candidate, Choice, Finding
-from ingest.identity.facts import PLAIN, Facts, facts_of, from_stored
-from ingest.identity.reports import Incoming, choose_reports, report_name
+from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
+from ingest.pipeline.identity.reports import Incoming, choose_reports, report_name
 from store.resource_keys import ResourceKey
 
 CBC, CMP = "58410-2", "24323-8"

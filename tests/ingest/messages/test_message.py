@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.identity.decisions import Candidate
-from ingest.identity.facts import PLAIN, Reading, facts_of
-from ingest.identity.plan import Reader, plan, wanted
 from ingest.ids import stable_id
 from ingest.messages.message import Message, read_message
+from ingest.pipeline.identity.decisions import Candidate
+from ingest.pipeline.identity.facts import PLAIN, Reading, facts_of
+from ingest.pipeline.identity.plan import Reader, plan, wanted
 from store.errors import Category
 from store.fhir.datatypes import Number
 from store.resource_keys import ResourceKey

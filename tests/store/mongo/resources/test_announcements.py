@@ -12,8 +12,8 @@ import pytest
 
 from store.answers import Remembered, Shown, Slot
 from store.errors import Category, ServiceError
-from store.mongo.erasure.erased_names import Erasures
 from store.mongo.indexes import IDEMPOTENCY
+from store.mongo.rules.erased_names import Erasures
 from store.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, Name
 from store.retention.policy import Policy

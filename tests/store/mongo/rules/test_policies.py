@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from store.errors import Category, ServiceError
-from store.mongo.retention.policies import Policies, from_document, to_document
+from store.mongo.rules.policies import Policies, from_document, to_document
 from store.retention.policy import KEPT, CountedFrom, Policy, Rule
 from store.settings import StoreSettings
 from tests.support.store import LAB, NOW, OTHER, metrics, mongo_policies

@@ -16,6 +16,7 @@ from pymongo import UpdateOne
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.documents import ending, ends_of
+from store.mongo.driver.client import DURABLE
 from store.mongo.indexes import RESOURCES
 from store.retention.needs import DEPTH_MAX, is_ever_needed
 from store.retention.policy import NEVER
@@ -27,7 +28,6 @@ if TYPE_CHECKING:
 
     from pymongo.client_session import ClientSession
     from pymongo.collection import Collection
-    from pymongo.write_concern import WriteConcern
 
     from store.mongo.driver.client import Database, Document
     from store.mongo.resources.write_decision import Step, Write
@@ -76,9 +76,9 @@ class Touched:
 class Ties:
     """Keeps the ends of companions in step with what needs them. In a driver thread, in plain calls."""
 
-    def __init__(self, database: Database, *, durable: WriteConcern) -> None:
+    def __init__(self, database: Database) -> None:
         self._plain: Collection[Document] = database[RESOURCES].delegate
-        self._write = self._plain.with_options(write_concern=durable)
+        self._write = self._plain.with_options(write_concern=DURABLE)
 
     def tie(self, tenant: str, touched: Touched, *, session: ClientSession | None = None) -> None:
         """Bring up what was touched, and what that needs in turn. Raises the driver's errors."""

@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from api.commands.collect_files import collect_tenant
+from api.file_collection import collect_tenant
 from store.errors import ServiceError
 from store.retention.runs import LeaseLost
 from store.retention.schedule import Job, Schedule

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.identity.decisions import Candidate, Choice, Finding
-from ingest.identity.likeness import (
+from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.likeness import (
     alike_in_code,
     alike_in_time_or_specimen,
     apart_in_specimen,
@@ -22,12 +22,12 @@ from ingest.identity.likeness import (
     shared,
     telling,
 )
-from ingest.identity.numbers import Rank
+from ingest.pipeline.identity.numbers import Rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from ingest.identity.facts import Facts
+    from ingest.pipeline.identity.facts import Facts
     from store.resources import SourceTime
 
 CORRECTING: Final = frozenset({"corrected", "amended", "appended", "cancelled", "entered-in-error"})

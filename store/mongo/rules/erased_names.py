@@ -7,16 +7,15 @@ A tenant's `forgets` in `retention` says that there are some: of others nothing 
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from pymongo import UpdateOne
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.secrets import shared_secret
 from store.mongo.indexes import ERASURES, SECRETS
-from store.mongo.retention.policies import Policies
+from store.mongo.rules.policies import Policies
 from store.retention.erased_names import SECRET, digest, names_in, names_of, refusal
 
 if TYPE_CHECKING:
@@ -70,12 +69,8 @@ class Erasures:
         metrics: StoreMetrics,
         policies: Policies | None = None,
     ) -> None:
-        options: dict[str, Any] = {
-            "write_concern": WriteConcern("majority", j=True),
-            "read_concern": ReadConcern("majority"),
-        }
-        self._erasures: Collection = database[ERASURES].with_options(**options)
-        self._secrets: Collection = database[SECRETS].with_options(**options)
+        self._erasures: Collection = durable(database, ERASURES)
+        self._secrets: Collection = durable(database, SECRETS)
         self._seconds = settings.store_timeout_seconds
         self._policies = policies or Policies(database, settings=settings, metrics=metrics)
         self._clock = clock

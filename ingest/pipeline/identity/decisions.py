@@ -11,7 +11,7 @@ from store.resource_keys import ResourceKey
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from ingest.identity.facts import Facts
+    from ingest.pipeline.identity.facts import Facts
     from store.resources import SourceTime
 
 

@@ -12,8 +12,8 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from api.server import serve
-from api.server.database import Database
+from api import serve
+from api.database import Database
 from api.settings import Settings
 from store.errors import StartupError
 from store.mongo.stores import Stores
@@ -22,7 +22,7 @@ from tests.support.edge import LAB, bearer, edge_routes, memory_access
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
-    from api.server.serve import Service
+    from api.serve import Service
     from store.dead_letters import DeadLetters
     from store.files import AttachmentStore
     from store.resources import ResourceStore

@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ingest.identity.numbers import Number, Numbers, Rank, is_placeholder, numbers_of, placeholder_words
+from ingest.pipeline.identity.numbers import (
+    Number,
+    Numbers,
+    Rank,
+    is_placeholder,
+    numbers_of,
+    placeholder_words,
+)
 from store.fhir.datatypes import Path, listed
 from store.fhir.instants import ABSENT, OPEN_END, OPEN_START, Interval, parse
 from store.search.escapes import escape

@@ -11,11 +11,10 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import DuplicateKeyError
-from pymongo.read_concern import ReadConcern
-from pymongo.write_concern import WriteConcern
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import POLICIES, RETENTION
 from store.retention.policy import KEPT, UNLIMITED, CountedFrom, Keeping, Policy, Rule
@@ -47,12 +46,8 @@ class Policies:
         metrics: StoreMetrics,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        options: dict[str, Any] = {
-            "write_concern": WriteConcern("majority", j=True),
-            "read_concern": ReadConcern("majority"),
-        }
-        self._retention: Collection = database[RETENTION].with_options(**options)
-        self._policies: Collection = database[POLICIES].with_options(**options)
+        self._retention: Collection = durable(database, RETENTION)
+        self._policies: Collection = durable(database, POLICIES)
         self._seconds = settings.store_timeout_seconds
         self._remembered_seconds = settings.policy_cache_seconds
         self._metrics = metrics

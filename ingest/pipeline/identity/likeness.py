@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from ingest.identity.numbers import Rank
+from ingest.pipeline.identity.numbers import Rank
 from store.fhir.instants import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ingest.identity.facts import Facts
-    from ingest.identity.numbers import Number
+    from ingest.pipeline.identity.facts import Facts
+    from ingest.pipeline.identity.numbers import Number
 
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TELLING: Final = re.compile(r".*(\d{4}|[0-9a-f]{8}-[0-9a-f]{4}-).*", re.IGNORECASE | re.DOTALL)

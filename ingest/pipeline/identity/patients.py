@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ingest.identity.decisions import Candidate, Choice, Finding
-from ingest.identity.likeness import (
+from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.likeness import (
     alike_in_birth,
     alike_in_name,
     changed_person,
@@ -16,12 +16,12 @@ from ingest.identity.likeness import (
     contradict_as_people,
     shared,
 )
-from ingest.identity.numbers import Rank
+from ingest.pipeline.identity.numbers import Rank
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
-    from ingest.identity.facts import Facts
+    from ingest.pipeline.identity.facts import Facts
 
 
 def is_same_patient(one: Facts, other: Facts) -> bool:

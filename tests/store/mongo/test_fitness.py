@@ -10,8 +10,9 @@ import pytest
 
 from store.errors import Category, ServiceError, StartupError
 from store.mongo.driver.client import connect
-from store.mongo.driver.fitness import Fitness, UnfitError
-from store.mongo.driver.requirements import (
+from store.mongo.fitness import Fitness, UnfitError
+from store.mongo.indexes import COLLECTIONS, INDEXES
+from store.mongo.requirements import (
     MAKING,
     NO_PRIMARY,
     NOT_INITIATED,
@@ -21,7 +22,6 @@ from store.mongo.driver.requirements import (
     WRONG_CREDENTIALS,
     faults_of,
 )
-from store.mongo.indexes import COLLECTIONS, INDEXES
 from store.mongo.stores import opened
 from store.settings import StoreSettings
 from tests.support.mongods import SET, Client, as_user, free_port, guarded_set, standalone
@@ -212,8 +212,8 @@ async def test_a_wrong_password_is_told(locked: Mongod) -> None:
 async def test_a_right_that_is_taken_away_makes_it_unfit_until_it_is_back(
     locked: Mongod, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("store.mongo.driver.fitness.RIGHTS_SECONDS", 0)
-    monkeypatch.setattr("store.mongo.driver.fitness.RIGHTS_AGAIN_SECONDS", 0)
+    monkeypatch.setattr("store.mongo.fitness.RIGHTS_SECONDS", 0)
+    monkeypatch.setattr("store.mongo.fitness.RIGHTS_AGAIN_SECONDS", 0)
     told: list[tuple[str, ...]] = []
     await allow(locked, *ACTIONS)
     client = connect(as_user(locked, "dod", "dod"), StoreSettings())

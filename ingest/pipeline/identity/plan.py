@@ -10,11 +10,12 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.identity.decisions import Candidate, Choice, Finding
-from ingest.identity.facts import Facts, contained_patient, facts_of, patient_of, specimen_names
-from ingest.identity.likeness import alike_in_code, apart_in_specimen, apart_in_time, shared
-from ingest.identity.numbers import LINKS, Number, Rank
-from ingest.identity.parts import (
+from ingest.pipeline.bundle_references import BundleReferences, redirected, references_in
+from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of, specimen_names
+from ingest.pipeline.identity.likeness import alike_in_code, apart_in_specimen, apart_in_time, shared
+from ingest.pipeline.identity.numbers import LINKS, Number, Rank
+from ingest.pipeline.identity.parts import (
     DIRECTORY,
     NUMBERED,
     OBSERVATION,
@@ -26,9 +27,8 @@ from ingest.identity.parts import (
     owners_of,
     shared_names,
 )
-from ingest.identity.patients import choose_patient
-from ingest.identity.reports import Incoming, choose_reports
-from ingest.pipeline.bundle_references import BundleReferences, redirected, references_in
+from ingest.pipeline.identity.patients import choose_patient
+from ingest.pipeline.identity.reports import Incoming, choose_reports
 from ingest.pipeline.stamp import dump
 from store.fhir.references import RELATIVE
 from store.resource_keys import ResourceKey
@@ -37,7 +37,7 @@ from store.search.escapes import escape
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from ingest.identity.facts import Reading
+    from ingest.pipeline.identity.facts import Reading
     from store.fhir.datatypes import JsonObject
     from store.resources import SourceTime
 

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from aiohttp import hdrs, web
 
+from api.http.browsers import options
 from api.http.fhir_json import refuse_unacceptable, refuse_unreadable_body
-from api.middleware.browsers import options
 from ingest.http.admission import ADMISSION
 from ingest.http.answer_room import ANSWER_ROOM
 from ingest.http.app_keys import READS, asker_of

@@ -18,7 +18,8 @@ from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import connect
 from store.mongo.driver.guard import guarded, translate
-from store.mongo.driver.requirements import (
+from store.mongo.indexes import COLLECTIONS, RESOURCES
+from store.mongo.requirements import (
     MAKING,
     NO_PRIMARY,
     RIGHTS,
@@ -29,7 +30,6 @@ from store.mongo.driver.requirements import (
     missing,
     on,
 )
-from store.mongo.indexes import COLLECTIONS, RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
-from api.routing import BASE, ID, TYPE, Group, Role, Route
+from api.http.routing import BASE, ID, TYPE, Group, Role, Route
 from api.settings import Settings
 from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving

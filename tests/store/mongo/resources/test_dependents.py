@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.mongo.indexes import RESOURCES
-from store.mongo.retention.dependents import needed
+from store.mongo.resources.dependents import needed
 from store.resource_keys import ResourceKey
 from store.resources import Gone, HistoryQuery, Outcome, Stored
 from store.retention.policy import NEVER, CountedFrom, Policy, Rule

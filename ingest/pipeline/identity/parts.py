@@ -8,15 +8,22 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.identity.decisions import Candidate, Choice, Finding
-from ingest.identity.likeness import alike_in_code, apart_in_time, same_own, says_more, shared, telling
-from ingest.identity.numbers import Rank
+from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.likeness import (
+    alike_in_code,
+    apart_in_time,
+    same_own,
+    says_more,
+    shared,
+    telling,
+)
+from ingest.pipeline.identity.numbers import Rank
 from store.fhir.instants import ABSENT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from ingest.identity.facts import Facts
+    from ingest.pipeline.identity.facts import Facts
 
 DIRECTORY: Final = frozenset(
     "Practitioner PractitionerRole Organization OrganizationAffiliation Location Device HealthcareService"

@@ -23,10 +23,10 @@ from typing_extensions import override
 from api.app import create_app, utc_now
 from api.http.app_keys import READINESS, REGISTRY
 from api.metrics import TlsMetrics
+from api.database import database
+from api.health import create_admin_app
 from api.routes import routes
 from api.server.connections import limits_of, raise_files
-from api.server.database import database
-from api.server.health import create_admin_app
 from api.server.logs import configure_logging
 from api.server.runner import FhirRunner
 from api.server.tls import Files, reloading
@@ -37,8 +37,9 @@ from store.mongo.stores import opened
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from api.database import Database
     from api.server.connections import Limits
-    from api.server.database import Database
+    from api.database import Database
     from api.server.tls import ReloadingContext
     from api.settings import Settings
 

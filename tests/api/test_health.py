@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from aiohttp.test_utils import TestClient, TestServer
 
+from api.health import create_admin_app
 from api.http.app_keys import READINESS
 from api.readiness import Readiness
-from api.server.health import create_admin_app
 from store.errors import Category, ServiceError
 from tests.support.edge import LAB_BASE, bearer, memory_access, serving
 

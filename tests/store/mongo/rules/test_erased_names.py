@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.errors import Category, ServiceError
-from store.mongo.erasure.erased_names import Erasures
 from store.mongo.indexes import ERASURES, RESOURCES, RETENTION
+from store.mongo.rules.erased_names import Erasures
 from store.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, PATIENT, Name
 from store.settings import StoreSettings

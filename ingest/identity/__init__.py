@@ -1,1 +1,0 @@
-"""Rules that say which stored resource a pushed one is; `docs/identity.md` has an example of each."""
