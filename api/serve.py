@@ -21,15 +21,15 @@ from aiohttp import web
 from typing_extensions import override
 
 from api.app import create_app, utc_now
-from api.http.app_keys import READINESS, REGISTRY
-from api.metrics import TlsMetrics
 from api.database import database
 from api.health import create_admin_app
+from api.http.app_keys import READINESS, REGISTRY
 from api.routes import routes
 from api.server.connections import limits_of, raise_files
 from api.server.logs import configure_logging
 from api.server.runner import FhirRunner
 from api.server.tls import Files, reloading
+from api.server.tls_metrics import TlsMetrics
 from api.version import VERSION
 from store.errors import StartupError
 from store.mongo.stores import opened
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 
     from api.database import Database
     from api.server.connections import Limits
-    from api.database import Database
     from api.server.tls import ReloadingContext
     from api.settings import Settings
 

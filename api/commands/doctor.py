@@ -24,7 +24,6 @@ from prometheus_client import CollectorRegistry
 
 from api.database import database
 from api.server.connections import limits_of
-from api.database import database
 from api.server.tls import Files, load
 from api.settings import PREFIX, Settings, load_settings
 from store.errors import StartupError

@@ -15,7 +15,6 @@ from api.auth.tokens import is_bearer_of_ours
 from api.http.app_keys import DOORKEEPER, METRICS, SETTINGS
 from api.http.routing import ROLES, ROWS, Group
 from api.server.tls import fingerprint_of
-from api.http.routing import ROLES, ROWS, Group
 from ingest.http.app_keys import PRINCIPAL, TENANT
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterator
     from datetime import datetime
 
-    from api.metrics import TlsMetrics
+    from api.server.tls_metrics import TlsMetrics
 
 LOG: Final = logging.getLogger("api.tls")
 

@@ -16,9 +16,9 @@ from cryptography import x509
 from prometheus_client import CollectorRegistry
 
 from api.auth.tokens import new_grant
-from api.metrics import TlsMetrics
 from api.serve import _listen
 from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
+from api.server.tls_metrics import TlsMetrics
 from api.settings import Settings
 from store.errors import StartupError
 from tests.support.certificates import Authority, Pair
