@@ -17,7 +17,7 @@ from ingest.messages.message import MAIN, read_message
 from ingest.messages.planning import UNRESOLVED, faults, planner, refuse_lost_patient
 from ingest.pipeline.bundle_entries import BundleEntry, at_entry
 from ingest.pipeline.identity.decisions import TEXTS, Finding
-from ingest.pipeline.identity.plan import PATIENT, Race
+from ingest.pipeline.identity.plan import PATIENT
 from ingest.pipeline.prepare import Ready, prepare
 from ingest.pipeline.source_time import message_time, source_time
 from ingest.pipeline.validate import refuse_subset
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.messages.message import Message
-    from ingest.messages.planning import Planner
+    from ingest.messages.planning import Planner, Seen
     from ingest.pipeline.identity.facts import Facts
     from ingest.pipeline.identity.plan import Entry, Placement, Planned
     from ingest.writes.push_context import PushContext
@@ -106,8 +106,8 @@ async def message(
         if not _is_open(planned, done):
             break
         # Who is who was decided by what was there; whoever writes looks afterwards who else was faster.
-        again = await planning.plan_again(Race(seen, _made(done)))
-        if again.keys == planned.keys and not again.kin and not again.leaving:
+        again = await planning.plan_again(seen, _made(done))
+        if again is None or (again.keys == planned.keys and not again.kin and not again.leaving):
             break
         taken = await ctx.work(_prepared, ctx, read, planning.read.entries, again, issues=(), strict=strict)
         before, done = done, await _store(ctx, again, taken, (), before=done)
@@ -137,11 +137,11 @@ def _is_open(planned: Planned, done: _Done) -> bool:
     )
 
 
-async def _link(ctx: PushContext, planning: Planner, done: _Done, seen: frozenset[str]) -> None:
+async def _link(ctx: PushContext, planning: Planner, done: _Done, seen: Seen) -> None:
     """Link again the records of one person that a patient's update may have missed, or put apart."""
     if any(key.type == PATIENT and one.outcome in _NEWS for key, one in done.results.items()):
-        again = await planning.plan_again(Race(seen, frozenset()))
-        for group in again.kin:
+        again = await planning.plan_again(seen, frozenset())
+        for group in again.kin if again else ():
             await ctx.store.relate(ctx.tenant, group)
 
 

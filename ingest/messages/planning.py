@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import at_entry
@@ -38,6 +38,20 @@ UNRESOLVED: Final = "unresolved-reference"
 """Tolerance: a reference of a message that leads to nothing in it."""
 
 
+class Seen(NamedTuple):
+    """Candidates of a message's first plan, and the entries of the index under which they were found."""
+
+    asked: Mapping[str, frozenset[str]]
+    """By resource type; they do not depend on what is stored."""
+    candidates: Sequence[Candidate]
+
+    def is_all_of(self, candidates: Sequence[Candidate], mine: frozenset[str]) -> bool:
+        """Whether later candidates are these, unchanged, but for those that the message itself made."""
+        before = {one.key: one for one in self.candidates}
+        others = [one for one in candidates if one.key.id not in mine]
+        return len(others) == len(before) and all(before.get(one.key) == one for one in others)
+
+
 @dataclass(frozen=True, slots=True)
 class Planner:
     """One message, read, and what it takes to plan it any number of times."""
@@ -50,25 +64,33 @@ class Planner:
         """The id that a natural key always has."""
         return partial(stable_id, self.ctx.tenant, secret=self.ctx.secret)
 
-    async def plan(self) -> tuple[Planned, frozenset[str]]:
-        """Who all entries are, by what is stored now; and the ids of what was there."""
-        candidates = await self._candidates()
-        seen = frozenset(one.key.id for one in candidates)
-        return await self.ctx.work(plan, self.read, candidates, self.derive), seen
-
-    async def plan_again(self, race: Race) -> Planned:
-        """The same behind a write, when others may have written at the same time."""
-        return await self.ctx.work(plan, self.read, await self._candidates(), self.derive, race)
-
-    async def _candidates(self) -> list[Candidate]:
+    async def plan(self) -> tuple[Planned, Seen]:
+        """Who all entries are, by what is stored now; and the candidates that were there."""
         asked = await self.ctx.work(wanted, self.read, self.derive)
+        seen = Seen(asked, await self._candidates(asked))
+        return await self.ctx.work(plan, self.read, seen.candidates, self.derive), seen
+
+    async def plan_again(self, seen: Seen, mine: frozenset[str]) -> Planned | None:
+        """The same behind a write, when others may have written at the same time.
+
+        `mine`: ids of what this message made. None: nobody else wrote, so that the plan would be the same.
+        """
+        candidates = await self._candidates(seen.asked, mine)
+        if seen.is_all_of(candidates, mine):
+            return None
+        race = Race(frozenset(one.key.id for one in seen.candidates), mine)
+        return await self.ctx.work(plan, self.read, candidates, self.derive, race)
+
+    async def _candidates(
+        self, asked: Mapping[str, frozenset[str]], mine: frozenset[str] = frozenset()
+    ) -> list[Candidate]:
         found = await self._look_up(asked)
         if len(found) > CANDIDATES_MAX:
             asked = narrowed(
                 self.read, self.derive, await self._look_up({PATIENT: asked.get(PATIENT, frozenset())})
             )
             found = await self._look_up(asked)
-        if not any(one.key.type == PATIENT for one in found):
+        if not any(one.key.type == PATIENT and one.key.id not in mine for one in found):
             return found
         # Observations are found by their stored patient, who may be another than was guessed.
         again = await self.ctx.work(wanted, self.read, self.derive, found)
