@@ -71,8 +71,12 @@ def create_app(
     routes: Iterable[Route],
     open_stores: OpenStores,
     clock: Callable[[], datetime] = utc_now,
+    is_timekeeper: bool = True,
 ) -> web.Application:
-    """The FHIR application. `api.health.create_admin_app` makes the admin one beside it."""
+    """The FHIR application. `api.health.create_admin_app` makes the admin one beside it.
+
+    Of several workers of one service, one is the timekeeper: it has the jobs on a timer.
+    """
     app = web.Application(
         middlewares=[
             observe,
@@ -115,6 +119,6 @@ def create_app(
     app.cleanup_ctx.extend(
         [lifecycle.stores(open_stores), lifecycle.doorkeeper, lifecycle.dead_letters, lifecycle.purges]
     )
-    if settings.role in ("all", "jobs"):
+    if is_timekeeper and settings.role in ("all", "jobs"):
         app.cleanup_ctx.append(lifecycle.jobs)
     return app

@@ -12,7 +12,7 @@ from api.http.app_keys import READINESS, REGISTRY
 from api.middleware.answer_headers import say_server
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 
 async def livez(_: web.Request) -> web.Response:
@@ -34,7 +34,7 @@ async def elsewhere(_: web.Request) -> web.Response:
     return web.Response(text=text, status=404)
 
 
-def create_admin_app(app: web.Application) -> web.Application:
+def create_admin_app(app: web.Application, more: Sequence[web.RouteDef] = ()) -> web.Application:
     """The admin application beside a service application, sharing its readiness and metrics."""
     admin = web.Application()
     admin[READINESS] = app[READINESS]
@@ -43,6 +43,7 @@ def create_admin_app(app: web.Application) -> web.Application:
     admin.router.add_get("/livez", livez)
     admin.router.add_get("/readyz", readyz)
     admin.router.add_get("/metrics", make_aiohttp_handler(app[REGISTRY]))
+    admin.router.add_routes(more)
     admin.router.add_route("*", "/{rest:.*}", elsewhere)
     return admin
 

@@ -15,7 +15,8 @@ import os
 import signal
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Final, Self
+from functools import partial
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
 
 from aiohttp import web
 from typing_extensions import override
@@ -35,7 +36,7 @@ from store.errors import StartupError
 from store.mongo.stores import opened
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from api.database import Database
     from api.server.connections import Limits
@@ -142,10 +143,52 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
 
 @asynccontextmanager
 async def _started(settings: Settings, stop: Stop, limits: Limits) -> AsyncIterator[Service]:
-    async with database(settings, role="serve") as mongodb, AsyncExitStack() as stack:
+    seconds = settings.head_seconds
+    sites = Sites(
+        admin=partial(listen, host=settings.admin_host, port=settings.admin_port, option="--admin-port"),
+        fhir=partial(
+            listen, host=settings.host, port=settings.port, option="--port", handshake_seconds=seconds
+        ),
+    )
+    async with (
+        database(settings, role="serve") as mongodb,
+        serving(settings, stop, limits, mongodb, sites) as service,
+    ):
+        yield service
+
+
+class Listen(Protocol):
+    """A way to begin to listen."""
+
+    def __call__(self, runner: web.AppRunner, *, secured: ReloadingContext | None) -> Awaitable[str]:
+        """Listen, with TLS or without; gives the URL."""
+
+
+class Sites(NamedTuple):
+    """The ways to begin to listen, for both applications."""
+
+    admin: Listen
+    fhir: Listen
+    admin_routes: Sequence[web.RouteDef] = ()
+    """Further routes of the admin endpoint."""
+
+
+@asynccontextmanager
+async def serving(  # noqa: PLR0913 -- the parts of a process
+    settings: Settings,
+    stop: Stop,
+    limits: Limits,
+    mongodb: Database,
+    sites: Sites,
+    *,
+    is_timekeeper: bool = True,
+) -> AsyncIterator[Service]:
+    """Both applications on a database that runs. A process that is no timekeeper has no jobs on a timer."""
+    async with AsyncExitStack() as stack:
         app = create_app(
             settings,
             routes=routes(),
+            is_timekeeper=is_timekeeper,
             open_stores=lambda metrics: opened(
                 settings,
                 uri=mongodb.uri,
@@ -155,23 +198,16 @@ async def _started(settings: Settings, stop: Stop, limits: Limits) -> AsyncItera
                 told=app[READINESS].told,
             ),
         )
-        admin = await _runner(create_admin_app(app), settings)
+        admin = await new_runner(create_admin_app(app, sites.admin_routes), settings)
         stack.push_async_callback(admin.cleanup)  # Closed last, so that probes see the draining.
-        admin_url = await _listen(admin, settings.admin_host, settings.admin_port, option="--admin-port")
-        runner = await _runner(app, settings, limits)
+        admin_url = await sites.admin(admin, secured=None)
+        runner = await new_runner(app, settings, limits)
         secured = await _secured(stack, settings, app)
         stack.push_async_callback(_close, runner, stop)
-        url = await _listen(
-            runner,
-            settings.host,
-            settings.port,
-            option="--port",
-            secured=secured,
-            handshake_seconds=settings.head_seconds,
-        )
+        url = await sites.fhir(runner, secured=secured)
         _settle_memory()
         app[READINESS].started = True
-        LOG.info("listening", extra=_start_fields(settings, url, admin_url))
+        LOG.info("listening", extra=start_fields(settings, url, admin_url))
         try:
             yield Service(url=url, admin_url=admin_url, stop=stop, database=mongodb)
         finally:
@@ -188,7 +224,7 @@ def _settle_memory() -> None:
     gc.set_threshold(GC_OBJECTS)
 
 
-async def _runner(app: web.Application, settings: Settings, limits: Limits | None = None) -> web.AppRunner:
+async def new_runner(app: web.Application, settings: Settings, limits: Limits | None = None) -> web.AppRunner:
     """The application, set up. aiohttp's access log would show the query."""
     seconds = max(settings.shutdown_seconds, AT_ONCE_SECONDS)
     runner = FhirRunner(app, limits=limits, access_log=None, shutdown_timeout=seconds)
@@ -239,7 +275,7 @@ class _Site(web.TCPSite):
         self._bound_port = listening.sockets[0].getsockname()[1]
 
 
-async def _listen(  # noqa: PLR0913 -- all but three keyword-only
+async def listen(  # noqa: PLR0913 -- all but three keyword-only
     runner: web.AppRunner,
     host: str,
     port: int,
@@ -254,11 +290,16 @@ async def _listen(  # noqa: PLR0913 -- all but three keyword-only
     site.handshake_seconds = handshake_seconds
     try:
         await site.start()
-        _let_wait(site)
+        let_wait(site)
     except OSError as error:
-        reason = _REASONS.get(error.errno or 0, "cannot be listened on")
-        raise StartupError(f"Port {port} of {host} {reason}; {port_hint(option, _other(port))}.") from None
+        raise not_listening(error, host, port, option=option) from None
     return site.name
+
+
+def not_listening(error: OSError, host: str, port: int, *, option: str) -> StartupError:
+    """Why this port cannot be had, and how another one is taken."""
+    reason = _REASONS.get(error.errno or 0, "cannot be listened on")
+    return StartupError(f"Port {port} of {host} {reason}; {port_hint(option, _other(port))}.")
 
 
 def port_hint(option: str, other: int) -> str:
@@ -273,7 +314,7 @@ def _other(port: int) -> int:
     return port + 1 if PRIVILEGED <= port < PORT_MAX else 8081
 
 
-def _let_wait(site: web.TCPSite) -> None:
+def let_wait(site: web.BaseSite) -> None:
     """Let more connections wait than are accepted at once."""
     server = site._server  # noqa: SLF001 -- aiohttp has no other way to its sockets
     for listening in server.sockets if isinstance(server, asyncio.Server) else ():
@@ -297,5 +338,6 @@ async def _close(runner: web.AppRunner, stop: Stop) -> None:
         await closing
 
 
-def _start_fields(settings: Settings, url: str, admin_url: str) -> dict[str, str]:
+def start_fields(settings: Settings, url: str, admin_url: str) -> dict[str, str]:
+    """What the log says of a start."""
     return {"address": url, "admin_address": admin_url, "role": settings.role, "version": VERSION}

@@ -84,6 +84,9 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
     """JSON answers from so many bytes on are compressed (zstd, br or gzip) for clients that take them so."""
     role: Literal["all", "query", "ingest", "jobs"] = "all"
     """Which routes this process serves: `query` no writes, `ingest` no searches, `jobs` neither."""
+    workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
+    """Processes of `dod serve` on one address; `auto`: one for each processor. They share the limits of
+    connections, threads, queues and memory, each with its part, and one of them has the jobs on a timer."""
 
     data_dir: Path = Path(".dod")
     """Where the embedded MongoDB keeps its data. Unused with `mongodb_uri`."""

@@ -99,29 +99,40 @@ def serve(
     admin_host: Annotated[str | None, typer.Option(help="Address of the admin endpoint.")] = None,
     admin_port: AdminPort = None,
     role: Annotated[str | None, typer.Option(help="all, query, ingest or jobs [all].")] = None,
+    workers: Annotated[
+        str | None, typer.Option(metavar="N|auto", help="Processes on one address; auto: all processors [1].")
+    ] = None,
     base_url: Annotated[str | None, typer.Option(help="Public base for links.")] = None,
     mongod: Annotated[Path | None, typer.Option(help="The mongod binary to embed.")] = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
     config: Config = None,
 ) -> None:
-    """Run the service until SIGTERM or Ctrl-C."""
+    """Run the service until SIGTERM or Ctrl-C. With workers, SIGHUP replaces them one after another."""
     from api.serve import serve as run_service
     from api.settings import load_settings
+    from api.workers.order import count_of
 
-    settings = load_settings(
-        host=host,
-        port=port,
-        admin_host=admin_host,
-        admin_port=admin_port,
-        role=role,
-        base_url=base_url,
-        mongod=mongod,
-        data_dir=data_dir,
-        mongodb_uri=mongodb_uri,
-        config=config,
-    )
-    asyncio.run(run_service(settings))
+    options = {
+        "host": host,
+        "port": port,
+        "admin_host": admin_host,
+        "admin_port": admin_port,
+        "role": role,
+        "workers": workers,
+        "base_url": base_url,
+        "mongod": mongod,
+        "data_dir": data_dir,
+        "mongodb_uri": mongodb_uri,
+        "config": config,
+    }
+    settings = load_settings(**options)
+    if count_of(settings) == 1:
+        asyncio.run(run_service(settings))
+        return
+    from api.workers.supervisor import supervise
+
+    asyncio.run(supervise(settings, {name: value for name, value in options.items() if value is not None}))
 
 
 @app.command("reindex")

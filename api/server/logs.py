@@ -42,6 +42,7 @@ FIELDS: Final = frozenset(
         "status",
         "tenant",
         "version",
+        "worker",
     }
 )
 """What `extra` may show. A new field is added here first, after asking what it can hold."""

@@ -16,7 +16,7 @@ from cryptography import x509
 from prometheus_client import CollectorRegistry
 
 from api.auth.tokens import new_grant
-from api.serve import _listen
+from api.serve import listen
 from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
 from api.server.tls_metrics import TlsMetrics
 from api.settings import Settings
@@ -70,7 +70,7 @@ async def secured(folder: Path, pair: Pair, client_ca: bytes | None = None) -> A
         context = await stack.enter_async_context(reloading(files, seconds=SECONDS, metrics=metrics))
         runner = client.server.runner
         assert isinstance(runner, web.AppRunner)
-        url = await _listen(runner, "127.0.0.1", 0, option="--port", secured=context, handshake_seconds=10)
+        url = await listen(runner, "127.0.0.1", 0, option="--port", secured=context, handshake_seconds=10)
         yield Secured(url, int(url.rpartition(":")[2]), files, context, access, metrics)
 
 

@@ -1,0 +1,108 @@
+"""One worker process, as its supervisor sees it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, Final
+
+import aiohttp
+
+from api.workers.ended import FOLDER_VARIABLE
+from api.workers.families import rows_from
+from api.workers.order import FAMILIES, WorkOrder
+
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from api.workers.families import Row
+
+ASK_SECONDS: Final = 2.0
+"""How long a worker may take to say how it is."""
+POLL_SECONDS: Final = 0.05
+
+
+class Child:
+    """A worker: started, asked, told to end."""
+
+    def __init__(self, order: WorkOrder, process: Process) -> None:
+        self.order = order
+        self.pid = process.pid
+        self.started = asyncio.get_running_loop().time()
+        self.heard = self.started
+        """When it answered last."""
+        self.scraped: Sequence[Row] = ()
+        """Its metrics as they were last read."""
+        self._process = process
+        self._client = aiohttp.ClientSession(
+            connector=aiohttp.UnixConnector(order.admin), timeout=aiohttp.ClientTimeout(total=ASK_SECONDS)
+        )
+        self._ended = asyncio.create_task(process.wait())
+
+    @classmethod
+    async def begun(cls, order: WorkOrder, *, counts: Path) -> Child:
+        """A worker that has been started, and is told its order; `counts` is the folder of its counters."""
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "api.workers.worker"),
+            stdin=asyncio.subprocess.PIPE,
+            pass_fds=order.listening,
+            env={**os.environ, FOLDER_VARIABLE: str(counts)},
+            start_new_session=True,  # A Ctrl-C in the terminal is the supervisor's, who hands it on.
+        )
+        assert process.stdin is not None  # noqa: S101 -- it is a pipe
+        process.stdin.write(order.line())
+        return cls(order, process)
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it has not ended."""
+        return not self._ended.done()
+
+    async def ended(self) -> int:
+        """Wait for its end; its exit code, negative for a signal."""
+        return await asyncio.shield(self._ended)
+
+    async def closed(self) -> None:
+        """Let go of what is held for a worker that has ended."""
+        await self._client.close()
+
+    def tell(self, number: signal.Signals) -> None:
+        """Send it a signal, if it is there."""
+        with suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    async def state(self) -> dict[str, Any]:
+        """What its `/readyz` says; empty when it does not answer."""
+        state = await self._asked("/readyz")
+        return state if isinstance(state, dict) else {}
+
+    async def rows(self) -> Sequence[Row]:
+        """Its metrics; those read before when it does not answer."""
+        said = await self._asked(FAMILIES)
+        if isinstance(said, list):
+            self.scraped = rows_from(said)
+        return self.scraped
+
+    async def ready(self, seconds: float) -> bool:
+        """Wait until traffic may come to it; whether it may within so many seconds."""
+        loop = asyncio.get_running_loop()
+        until = loop.time() + seconds
+        while self.is_running and loop.time() < until:
+            if (await self.state()).get("ready"):
+                return True
+            await asyncio.wait({self._ended}, timeout=POLL_SECONDS)
+        return False
+
+    async def _asked(self, path: str) -> Any:  # noqa: ANN401 -- any JSON
+        try:
+            async with self._client.get(f"http://worker{path}") as response:
+                said = await response.json(content_type=None)
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return None
+        self.heard = asyncio.get_running_loop().time()
+        return said

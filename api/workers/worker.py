@@ -1,0 +1,134 @@
+"""One worker of `dod serve --workers`: a service on the sockets and the database of its supervisor.
+
+`python -m api.workers.worker`, started by the supervisor alone. It ends as a service does, at SIGTERM after
+its drain, at SIGINT without; and when its standard input ends, because the supervisor is gone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import socket
+import sys
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import orjson
+from aiohttp import web
+from typing_extensions import override
+
+from api.database import Database, database
+from api.http.app_keys import REGISTRY
+from api.serve import Sites, Stop, let_wait, serving
+from api.server.connections import limits_of, raise_files
+from api.server.logs import configure_logging
+from api.settings import load_settings
+from api.workers.families import rows_of
+from api.workers.order import FAMILIES, WorkOrder, divided
+from store.errors import StartupError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from api.server.tls import ReloadingContext
+    from api.settings import Settings
+
+ACCEPTED_AT_ONCE: Final = 1
+"""Connections accepted before others get a turn of the loop: a busy worker leaves them to the rest."""
+
+
+async def work(order: WorkOrder) -> None:
+    """Serve until a signal, or until the supervisor is gone."""
+    settings = divided(load_settings(**order.options), order.workers)
+    configure_logging(settings.log_level)
+    limits = limits_of(settings, files=raise_files())
+    listener = _Listener(order, handshake_seconds=settings.head_seconds)
+    sites = Sites(listener.admin, listener.fhir, [web.get(FAMILIES, families)])
+    with Stop() as stop:
+        asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _supervisor_gone)
+        async with (
+            _mongodb(settings, order.uri) as mongodb,
+            serving(settings, stop, limits, mongodb, sites, is_timekeeper=order.is_timekeeper) as service,
+        ):
+            await service.ended()
+
+
+@asynccontextmanager
+async def _mongodb(settings: Settings, uri: str | None) -> AsyncIterator[Database]:
+    """The database that the supervisor looks after, or that of the settings."""
+    if uri is not None:
+        yield Database(uri)
+        return
+    async with database(settings, role="serve") as named:
+        yield named
+
+
+async def families(request: web.Request) -> web.Response:
+    """The metrics of this worker, for the supervisor to add up."""
+    body = orjson.dumps(rows_of(request.app[REGISTRY]))
+    return web.Response(body=body, content_type="application/json")
+
+
+class _SharedSite(web.SockSite):
+    """A site of aiohttp's on a socket, whose handshakes have a deadline of ours."""
+
+    __slots__ = ("handshake_seconds",)
+
+    handshake_seconds: float
+
+    @override
+    async def start(self) -> None:
+        await web.BaseSite.start(self)
+        server = self._runner.server
+        assert server is not None  # noqa: S101 -- the runner is set up
+        self._server = await asyncio.get_running_loop().create_server(
+            server,
+            sock=self._sock,
+            ssl=self._ssl_context,
+            backlog=self._backlog,
+            ssl_handshake_timeout=None if self._ssl_context is None else self.handshake_seconds,
+        )
+
+
+class _Listener:
+    """The sockets of a worker."""
+
+    def __init__(self, order: WorkOrder, *, handshake_seconds: float) -> None:
+        self._order = order
+        self._handshake_seconds = handshake_seconds
+
+    async def fhir(self, runner: web.AppRunner, *, secured: ReloadingContext | None) -> str:
+        """Accept connections on the sockets that all workers share."""
+        for descriptor in self._order.listening:
+            shared = socket.socket(fileno=descriptor)
+            site = _SharedSite(runner, shared, backlog=ACCEPTED_AT_ONCE, ssl_context=secured)
+            site.handshake_seconds = self._handshake_seconds
+            await site.start()
+            let_wait(site)
+        return self._order.url
+
+    async def admin(self, runner: web.AppRunner, *, secured: ReloadingContext | None) -> str:  # noqa: ARG002
+        """Answer the supervisor."""
+        await web.UnixSite(runner, self._order.admin).start()
+        return self._order.admin
+
+
+def _supervisor_gone() -> None:
+    """Standard input has ended: nothing else ever comes on it."""
+    asyncio.get_running_loop().remove_reader(sys.stdin.fileno())
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def main() -> NoReturn:
+    """Take the order and work."""
+    order = WorkOrder.read(sys.stdin.buffer.readline())
+    try:
+        asyncio.run(work(order))
+    except StartupError as error:
+        sys.exit(str(error))
+    sys.exit(0)
+
+
+if __name__ == "__main__":
+    main()
