@@ -1,22 +1,43 @@
-"""Messages of HL7 v2 in ER7 encoding, taken apart by the delimiters that their MSH names. Pure."""
+"""Messages of HL7 v2 in ER7 encoding, taken apart by the delimiters that their MSH names. Pure.
+
+Segments are split into fields at once; repetitions and components where they are looked at. What is split is
+the text as sent: a value is unescaped last. HL7 v2.5.1, 2.6 and 2.7.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import re
+from collections import Counter
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, Final
 
-from ingest.hl7v2.faults import Fault
+from ingest.hl7v2.charsets import UnknownCharset, decode
+from ingest.hl7v2.delimiters import STANDARD, Delimiters
+from ingest.hl7v2.escapes import unescaper
+from ingest.hl7v2.faults import DATA_TYPE, REQUIRED, SEQUENCE, Fault
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
 
-class Delimiters(NamedTuple):
-    """The characters of MSH-1 and MSH-2."""
+__all__ = ["Delimiters", "Header", "Message", "Segment", "Unreadable", "read", "read_header", "split"]
 
-    field: str = "|"
-    component: str = "^"
-    repetition: str = "~"
-    escape: str = "\\"
-    subcomponent: str = "&"
+_START: Final = b"\x0b"
+_END: Final = b"\x1c"
+_LINE_ENDS: Final = re.compile(r"\r\n|[\r\n]")
+_LINE_ENDS_OF_BYTES: Final = re.compile(rb"\r\n|[\r\n]")
+_SEGMENT: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
+_BATCH: Final = (b"FHS", b"BHS", b"BTS", b"FTS")
+_SPACE: Final = "\v\x1c \t\x00"
+_SPACE_OF_BYTES: Final = b"\v\x1c \t\x00"
+_BEFORE: Final = _SPACE_OF_BYTES + b"\r\n\xef\xbb\xbf"
+_BEHIND: Final = b"\x1c\r\n\x00"
+_HEADER_MAX: Final = 65_536
+_DELIMITERS_MIN: Final = 8
+"""`MSH|^~\\&`: no header is shorter."""
+_ENCODING_CHARACTERS: Final = (4, 5)
+"""How many MSH-2 has; v2.7 brought the fifth."""
+_TEXTS: Final = frozenset({"OBX", "NTE"})
+"""Segments whose text senders break into lines without escaping them."""
 
 
 class Unreadable(Exception):  # noqa: N818 -- named for the message
@@ -64,8 +85,14 @@ class Segment:
     name: str
     sequence: int
     """The occurrence within the message, counted from 1 per name."""
-    fields: tuple[str, ...]
+    fields: Sequence[str]
     """By number: `fields[3]` is PID-3; MSH-1 and MSH-2 are fields too."""
+
+    def text(self, delimiters: Delimiters) -> str:
+        """The segment as it was sent."""
+        if self.name == "MSH":
+            return "MSH" + delimiters.field + delimiters.field.join(self.fields[2:])
+        return delimiters.field.join(self.fields)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,14 +117,150 @@ class Message:
 
 def read(data: bytes, default_charset: str | None = None) -> Message:
     """Take one message apart. Raises Unreadable with the faults, and the header as far as there is one."""
-    raise NotImplementedError
+    header = read_header(data)
+    try:
+        decoded = decode(data.lstrip(_BEFORE).rstrip(_BEHIND), header.charset, default_charset)
+    except UnknownCharset as error:
+        raise Unreadable([Fault("MSH", 1, 18, 0, DATA_TYPE, str(error))], header) from None
+    lines = _lines(decoded.text, header.delimiters)
+    first, *rest = lines
+    header = _header(first, header.delimiters, decoded.encoding)
+    faults = list(_faults_of(header))
+    if decoded.guessed:
+        rule = "the charset is not named, and the bytes are no UTF-8: they were read as Windows-1252"
+        faults.append(Fault("MSH", 1, 18, 0, REQUIRED, rule, "W"))
+    counts: Counter[str] = Counter()
+    segments = [Segment("MSH", 1, header.fields)]
+    mark = header.delimiters.field
+    for line in rest:
+        name = line[:3]
+        counts[name] += 1
+        if name == "MSH":
+            rule = "a second MSH in one message; send each message by itself, or in a batch"
+            raise Unreadable([Fault("MSH", 2, 0, 0, SEQUENCE, rule)], header)
+        segments.append(Segment(name, counts[name], line.split(mark)))
+    if not rest:
+        faults.append(Fault("MSH", 1, 0, 0, SEQUENCE, "the message has no segment behind MSH"))
+    return Message(header, tuple(segments), tuple(faults))
 
 
-def split(data: bytes) -> Iterator[bytes]:
-    """Single messages of a file or batch (FHS, BHS, BTS, FTS; MLLP's framing characters are skipped)."""
-    raise NotImplementedError
+def _lines(text: str, delimiters: Delimiters) -> list[str]:
+    """The segments. Raises Unreadable for a line that is none.
+
+    A line break within the text of OBX or NTE that the sender did not escape is taken for a line of text.
+    """
+    lines: list[str] = []
+    mark = delimiters.field
+    for line in _LINE_ENDS.split(text):
+        if not lines:
+            lines.append(line.lstrip(_SPACE))
+        elif line[3:4] in ("", mark) and _SEGMENT.fullmatch(line[:3]):
+            lines.append(line)
+        elif not line.strip(_SPACE):
+            continue
+        elif (bare := line.lstrip(_SPACE))[3:4] == mark and _SEGMENT.fullmatch(bare[:3]):
+            lines.append(bare)
+        elif lines[-1][:3] in _TEXTS and (place := _text_end(lines[-1], mark)):
+            lines[-1] = f"{lines[-1][:place]}\n{line}"
+        else:
+            before = lines[-1][:3]
+            count = sum(one[:3] == before for one in lines)
+            rule = "the line behind this segment is no segment: three capitals or digits, then the delimiter"
+            raise Unreadable([Fault(before, count, 0, 0, SEQUENCE, rule)])
+    return lines
+
+
+def _text_end(line: str, mark: str) -> int:
+    """Where a text goes on: the end of a line that is not beyond its text's field; 0: nowhere."""
+    wanted = 5 if line.startswith("OBX") else 3
+    return len(line) if line.count(mark) == wanted else 0
 
 
 def read_header(data: bytes) -> Header:
     """Read MSH alone, to route by. Raises Unreadable."""
-    raise NotImplementedError
+    line = _LINE_ENDS_OF_BYTES.split(data.lstrip(_BEFORE)[:_HEADER_MAX], maxsplit=1)[0]
+    text = line.decode("iso8859-1")
+    rule = "a message starts with MSH, its field delimiter and four encoding characters: `MSH|^~\\&|`"
+    if not text.startswith("MSH") or len(text) < _DELIMITERS_MIN:
+        raise Unreadable([Fault("MSH", 1, 0, 0, SEQUENCE, rule)])
+    delimiters = _delimiters(text)
+    if delimiters is None:
+        raise Unreadable([Fault("MSH", 1, 2, 0, DATA_TYPE, rule)])
+    header = _header(text, delimiters, "ascii")
+    if header.type[0] == "":
+        rule = "MSH-9 names the type and the event of the message: `ORU^R01`"
+        raise Unreadable([Fault("MSH", 1, 9, 1, REQUIRED, rule)], header)
+    return header
+
+
+def _delimiters(text: str) -> Delimiters | None:
+    field = text[3]
+    characters = text[4:].partition(field)[0].rstrip()
+    told = [*characters, *STANDARD[1 + len(characters) : 5]] if characters else []
+    if len(told) not in _ENCODING_CHARACTERS or len({field, *told}) != len(told) + 1:
+        return None
+    if any(one.isalnum() or one.isspace() for one in (field, *told)):
+        return None
+    return Delimiters(field, *told)
+
+
+def _header(line: str, delimiters: Delimiters, encoding: str) -> Header:
+    raw = line.split(delimiters.field)
+    fields = (raw[0], delimiters.field, *raw[1:])
+    plain = unescaper(delimiters, encoding)
+
+    def value(number: int, component: int = 1) -> str:
+        if number >= len(fields):
+            return ""
+        parts = fields[number].split(delimiters.repetition, 1)[0].split(delimiters.component)
+        return plain(parts[component - 1]).strip() if component <= len(parts) else ""
+
+    kind, event = value(9).upper(), value(9, 2).upper()
+    return Header(
+        delimiters=delimiters,
+        fields=fields,
+        sending_application=value(3),
+        sending_facility=value(4),
+        receiving_application=value(5),
+        receiving_facility=value(6),
+        type=(kind, event or _event(value(9, 3))),
+        structure=value(9, 3),
+        control_id=value(10),
+        processing_id=value(11).upper(),
+        version=value(12),
+        accept_acknowledgment=value(15).upper(),
+        application_acknowledgment=value(16).upper(),
+        charset=value(18),
+        encoding=encoding,
+    )
+
+
+def _event(structure: str) -> str:
+    """The event of a message that has its structure alone: `ORU_R01`."""
+    return structure.partition("_")[2].upper()
+
+
+def _faults_of(header: Header) -> Iterator[Fault]:
+    if not header.control_id:
+        rule = "MSH-10 is missing: without it the answer cannot say which message it is about"
+        yield Fault("MSH", 1, 10, 0, REQUIRED, rule, "W")
+
+
+def split(data: bytes) -> Iterator[bytes]:
+    """Single messages of a file or batch (FHS, BHS, BTS, FTS); MLLP's framing characters are skipped.
+
+    What stands before the first MSH, and is neither, comes as a message too: reading it says what is wrong.
+    """
+    held: list[bytes] = []
+    for line in _LINE_ENDS_OF_BYTES.split(data.removeprefix(b"\xef\xbb\xbf")):
+        bare = line.strip(_SPACE_OF_BYTES) if line[:1] in _FRAMING or line[-1:] in _FRAMING else line
+        if bare.startswith(b"MSH") and held:
+            yield b"\r".join(held) + b"\r"
+            held = []
+        if bare and not bare.startswith(_BATCH):
+            held.append(bare)
+    if held:
+        yield b"\r".join(held) + b"\r"
+
+
+_FRAMING: Final = (_START, _END, b" ", b"\t", b"\x00")

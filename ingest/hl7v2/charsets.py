@@ -1,0 +1,125 @@
+"""Charsets of a message by MSH-18 (HL7 table 0211), and text from its bytes. Pure.
+
+Sources write the charset in many ways and often not the one that they use. What MSH-18 says is believed;
+ASCII, the default that nobody looks at, is believed of ASCII bytes alone.
+"""
+
+from __future__ import annotations
+
+import codecs
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_ISO: Final[Mapping[str, str]] = {
+    f"8859{part}": f"iso8859-{part}" for part in (*range(1, 12), *range(13, 17))
+}
+_CODECS: Final[Mapping[str, str]] = {
+    **_ISO,
+    **{f"iso{name}": codec for name, codec in _ISO.items()},
+    "ascii": "ascii",
+    "usascii": "ascii",
+    "isoir6": "ascii",
+    "isoir100": "iso8859-1",
+    "isoir101": "iso8859-2",
+    "isoir109": "iso8859-3",
+    "isoir110": "iso8859-4",
+    "isoir144": "iso8859-5",
+    "isoir127": "iso8859-6",
+    "isoir126": "iso8859-7",
+    "isoir138": "iso8859-8",
+    "isoir148": "iso8859-9",
+    "latin1": "iso8859-1",
+    "unicode": "utf-8",
+    "unicodeutf8": "utf-8",
+    "utf8": "utf-8",
+    "isoir192": "utf-8",
+    "unicodeutf16": "utf-16",
+    "unicodeutf32": "utf-32",
+    "isoir14": "iso2022_jp",
+    "isoir87": "iso2022_jp",
+    "isoir159": "iso2022_jp_1",
+    "isoir13": "shift_jis",
+    "gb180302000": "gb18030",
+    "gb18030": "gb18030",
+    "gbk": "gbk",
+    "gb2312": "gb2312",
+    "ksx1001": "euc_kr",
+    "cns116431992": "cp950",
+    "big5": "big5",
+    "windows1252": "cp1252",
+    "ansi": "cp1252",
+    "ansi1252": "cp1252",
+}
+"""Python's codecs by the letters and digits of the name."""
+_ANY_BYTE: Final = "cp1252"
+_LAST: Final = "iso8859-1"
+_BOM: Final = codecs.BOM_UTF8
+
+
+class Decoded(NamedTuple):
+    """Text of a message."""
+
+    text: str
+    encoding: str
+    """Python's name of the charset that the bytes were read with."""
+    guessed: bool = False
+    """Nobody said what the bytes are, and they are no UTF-8."""
+
+
+class UnknownCharset(ValueError):  # noqa: N818 -- says what the charset is
+    """A charset that is not known here, or bytes that are not of it; the text is the rule."""
+
+
+@lru_cache(maxsize=256)
+def codec_of(name: str) -> str | None:
+    """Python's codec for a name of HL7's table 0211, or one that senders use; None: unknown."""
+    bare = "".join(character for character in name.lower() if character.isalnum())
+    known = _CODECS.get(bare)
+    if known is not None:
+        return known
+    try:
+        # Python's own names, `cp1250` and the like: of text encodings alone.
+        found = codecs.lookup(name.strip())
+    except (LookupError, ValueError):
+        return None
+    return found.name if getattr(found, "_is_text_encoding", True) else None
+
+
+def decode(data: bytes, declared: str, default: str | None) -> Decoded:
+    """Text of a message. Raises UnknownCharset."""
+    data = data.removeprefix(_BOM)
+    codec = codec_of(declared) if declared else "ascii"
+    if codec is None:
+        message = "MSH-18 names a charset that is not known; use a value of HL7 table 0211"
+        raise UnknownCharset(message)
+    if codec == "ascii":
+        if data.isascii():
+            return Decoded(data.decode("ascii"), "ascii" if declared else codec_of(default or "") or "utf-8")
+        return _undeclared(data, default)
+    try:
+        return Decoded(data.decode(codec), codec)
+    except UnicodeError:
+        message = "the bytes are not of the charset that MSH-18 names; name the one that is used"
+        raise UnknownCharset(message) from None
+
+
+def _undeclared(data: bytes, default: str | None) -> Decoded:
+    """Text whose charset the message does not name: the source's default, else UTF-8 where it is that."""
+    if default:
+        codec = codec_of(default)
+        try:
+            if codec is not None:
+                return Decoded(data.decode(codec), codec)
+        except UnicodeError:
+            pass
+        message = "the bytes are not of the source's default charset; name the one that is used in MSH-18"
+        raise UnknownCharset(message)
+    for codec in ("utf-8", _ANY_BYTE):
+        try:
+            return Decoded(data.decode(codec), codec, guessed=codec != "utf-8")
+        except UnicodeError:
+            continue
+    return Decoded(data.decode(_LAST), _LAST, guessed=True)
