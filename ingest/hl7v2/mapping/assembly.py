@@ -1,0 +1,311 @@
+"""Resources of a message put together: patients, visits, orders, reports, results, documents."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from ingest.hl7v2.faults import REQUIRED
+from ingest.hl7v2.mapping import (
+    documents,
+    observations,
+    orders,
+    patients,
+    references,
+    reports,
+    specimens,
+    visits,
+)
+from ingest.hl7v2.mapping.context import NULL, URN, extension
+from ingest.hl7v2.mapping.identifiers import cx, ei
+from ingest.hl7v2.mapping.narratives import joined, narrative
+from ingest.hl7v2.mapping.notes import REPORT_NOTE, as_sent, comments
+from ingest.hl7v2.mapping.observations import NUMBER, Surroundings, result_number
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.hl7v2.mapping.context import Context, Element
+    from ingest.hl7v2.mapping.structure import Order, PatientGroup, Result
+    from ingest.hl7v2.reader import Segment
+
+__all__ = ["Parts", "quote"]
+_DELTA: Final = {"A": True, "U": True, "D": True, "S": False}
+"""HL7 table 0206: an action code says whether the report comes as a whole."""
+_NOT_RESENT: Final = "U"
+"""OBX-11: the result is final now, and its value is not sent again."""
+_MERGED: Final = ("A34", "A40", "A47")
+
+
+class Parts:
+    """The entries of one message in the making."""
+
+    def __init__(self, context: Context, event: str) -> None:
+        self.context = context
+        self.event = event
+        self.mark = "|"
+        self.focus: list[str] = []
+        self.merges: list[tuple[Element, Element]] = []
+        self.partials: list[tuple[str, frozenset[str], bool]] = []
+        self.twins: dict[tuple[str, ...], int] = {}
+
+    # --- patients
+
+    def _patient(self, group: PatientGroup) -> Element:
+        context = self.context
+        assert group.pid is not None  # noqa: S101 -- translate has looked
+        context.deleted = set()
+        former = [number for one in group.merged for number in self._former(one)]
+        made = patients.patient(context, group.pid, group.pd1, group.kin, former)
+        loose = not group.orders and group.notes
+        told = as_sent([*group.notes, *group.others] if loose else group.others, self.mark)
+        if told:
+            made.setdefault("extension", []).extend(told)
+        surviving = next((one for one in made.get("identifier", ()) if "use" not in one), None)
+        if surviving:
+            self.merges += [(surviving, one) for one in former]
+        url = context.add(made)
+        self.partials.append((url, frozenset(context.deleted), False))
+        return {"reference": url}
+
+    def _former(self, merged: Segment) -> list[Element]:
+        """The numbers of MRG-1, and of MRG-4 in older versions."""
+        context = self.context
+        context.segment = merged
+        convert = cx(context.profile.default_identifier_type)
+        found: list[Element] = []
+        for at in (1, 4):
+            raw = merged.fields[at] if len(merged.fields) > at else ""
+            context.field = at
+            found += [
+                made for one in raw.split(context.repetition) if one and (made := convert(context, one))
+            ]
+        if not found:
+            context.field = 1
+            context.fault(REQUIRED, "MRG-1 names the numbers that were merged", "E")
+        return [{**one, "use": "old"} for one in found]
+
+    def _encounter(self, group: PatientGroup, subject: Element) -> Element | None:
+        if group.pv1 is None:
+            return None
+        context = self.context
+        context.deleted = set()
+        made = visits.encounter(context, group.pv1, group.pv2, subject, self.event)
+        if made is None:
+            return None
+        url = context.add(made)
+        self.partials.append((url, frozenset(context.deleted), False))
+        return {"reference": url}
+
+    def person(self, group: PatientGroup) -> None:
+        """ADT about one patient."""
+        subject = self._patient(group)
+        self.focus.append(subject["reference"])
+        self._encounter(group, subject)
+        self._loose(group.loose, subject)
+
+    def merge(self, group: PatientGroup) -> None:
+        """ADT that merges records, or changes a number."""
+        self.focus.append(self._patient(group)["reference"])
+
+    # --- orders
+
+    def orders(self, group: PatientGroup) -> None:
+        """ORM and OML."""
+        subject = self._patient(group)
+        encounter = self._encounter(group, subject)
+        for sent in group.orders:
+            made = orders.order(self.context, sent, subject, encounter)
+            if notes := comments(self.context, [*group.notes, *sent.notes]):
+                made["note"] = notes
+            if told := self._samples(sent, subject):
+                made["specimen"] = told
+            results = self._loose(sent.results, subject)
+            if results:
+                made["supportingInfo"] = results
+            if sent.others:
+                made.setdefault("extension", []).extend(as_sent(sent.others, self.mark))
+            self.focus.append(self.context.add(made))
+        self._loose(group.loose, subject)
+
+    def _loose(self, results: Sequence[Result], subject: Element) -> list[Element]:
+        """Results that are of no report."""
+        around = Surroundings(subject=subject, mark=self.mark)
+        return [
+            {"reference": self.context.add(observations.observation(self.context, one, around))}
+            for one in results
+            if self.context.first(one.obx.fields[2] if len(one.obx.fields) > 2 else "") not in documents.KINDS  # noqa: PLR2004 -- OBX-2
+        ]
+
+    def _samples(self, sent: Order, subject: Element) -> list[Element]:
+        context = self.context
+        made: list[Element] = []
+        for sample in sent.samples:
+            key = f"SPM {sample.spm.sequence}"
+            url = context.known.get(key)
+            if url is None:
+                found = specimens.specimen(context, sample, subject, self.mark)
+                url = context.shared(key, found)
+            made.append({"reference": url})
+        if not sent.samples and sent.obr is not None:
+            old = specimens.old_specimen(context, sent.obr, subject)
+            if old is not None:
+                made.append({"reference": context.add(old)})
+        return made
+
+    # --- results
+
+    def results(self, group: PatientGroup) -> None:
+        """ORU and OUL."""
+        subject = self._patient(group)
+        encounter = self._encounter(group, subject)
+        self._loose(group.loose, subject)
+        for sent in group.orders:
+            if sent.obr is None:
+                self.context.add(orders.order(self.context, sent, subject, encounter))
+            else:
+                self._report(group, sent, subject, encounter)
+
+    def _report(self, group: PatientGroup, sent: Order, subject: Element, encounter: Element | None) -> None:
+        context = self.context
+        made = reports.report(context, sent, subject, encounter)
+        self._tell_apart(made, sent)
+        based_on = context.add(orders.order(context, sent, subject, encounter))
+        made["basedOn"] = [{"reference": based_on}]
+        told = self._samples(sent, subject)
+        if told:
+            made["specimen"] = told
+        around = Surroundings(
+            subject=subject,
+            encounter=encounter,
+            effective=reports.effective(made),
+            specimen=told[0] if len(told) == 1 else None,
+            number=_number(made),
+            status=reports.STATUSES.get(context.first(_field(sent.obr, 25)).upper(), ""),
+            parent=self._parent(sent),
+            mark=self.mark,
+        )
+        found = self._observations(sent.results, around)
+        if found:
+            made["result"] = [{"reference": url} for url, _ in found]
+        reports.set_status(context, sent, made, [one["status"] for _, one in found])
+        self._presented(sent, made, [one for _, one in found])
+        self._noted(group, sent, made)
+        url = context.add(made)
+        self.focus.append(url)
+        if self._is_delta(sent):
+            self.partials.append((url, frozenset(), True))
+
+    def _observations(self, results: Sequence[Result], around: Surroundings) -> list[tuple[str, Element]]:
+        context = self.context
+        found = []
+        for result in joined(context, results):
+            context.deleted = set()
+            made = observations.observation(context, result, around)
+            url = context.add(made)
+            found.append((url, made))
+            if context.first(_field(result.obx, 11)).upper() == _NOT_RESENT and not _field(result.obx, 5):
+                self.partials.append((url, frozenset(context.deleted), False))
+        return found
+
+    def _presented(self, sent: Order, made: Element, found: list[Element]) -> None:
+        presented = documents.attachments(self.context, sent.results)
+        if text := narrative(self.context, sent.results, found):
+            presented.append(text)
+        if presented:
+            made["presentedForm"] = presented
+
+    def _noted(self, group: PatientGroup, sent: Order, made: Element) -> None:
+        told = made.get("extension", [])
+        for one in comments(self.context, [*group.notes, *sent.notes]):
+            told.append(extension(REPORT_NOTE, "Annotation", one))
+        told += as_sent(sent.others, self.mark)
+        if told:
+            made["extension"] = told
+
+    def _tell_apart(self, made: Element, sent: Order) -> None:
+        """An id of its own where nothing else tells a report apart: from its message, from its twins."""
+        context = self.context
+        numbers = tuple(f"{one.get('system')}|{one['value']}" for one in made.get("identifier", ()))
+        timed = "effectiveDateTime" in made or "effectivePeriod" in made
+        sequence = sent.obr.sequence if sent.obr is not None else 0
+        if not numbers and not timed:
+            # Another message is another report, though it may say the same.
+            made["id"] = f"{context.uuids[9:32].replace('-', '')}-{sequence}"
+            return
+        key = (*numbers, _field(sent.obr, 4), _field(sent.obr, 7))
+        turn = self.twins[key] = self.twins.get(key, 0) + 1
+        if turn > 1:
+            made["id"] = f"twin-{turn}"
+
+    def _parent(self, sent: Order) -> Element | None:
+        """The result that this report goes on from, as susceptibilities from an organism: OBR-26, OBR-29."""
+        context = self.context
+        told = _field(sent.obr, 26)
+        order = _field(sent.obr, 29) or _field(sent.obr, 54) or _field(sent.orc, 8)
+        parts = context.parts(told)
+        if len(parts) < 2 or not parts[0] or not parts[1]:  # noqa: PLR2004 -- PRL.2
+            return None
+        pair = context.parts(order)
+        nested = ei(nested=True)
+        number = (nested(context, pair[1]) if len(pair) > 1 else None) or nested(context, pair[0])
+        if number is None:
+            return None
+        code = parts[0].partition(context.subcomponent)[0]
+        sub_id = context.plain(parts[1].replace(context.subcomponent, ".")).strip(". ")
+        return {"system": NUMBER, "value": result_number(context, number["value"], code, sub_id)}
+
+    def _is_delta(self, sent: Order) -> bool:
+        """Whether a report comes with its changed results alone: by what it says, else by the profile."""
+        context = self.context
+        told = _DELTA.get(context.first(_field(sent.obr, 55)).upper())
+        if told is None:
+            actions = {context.first(_field(one.obx, 31)).upper() for one in sent.results} & _DELTA.keys()
+            told = any(_DELTA[one] for one in actions) if actions else None
+        return context.profile.results == "delta" if told is None else told
+
+    # --- documents
+
+    def document(self, group: PatientGroup) -> None:
+        """MDM."""
+        context = self.context
+        assert group.document is not None  # noqa: S101 -- translate has looked
+        subject = self._patient(group)
+        encounter = self._encounter(group, subject)
+        for sent in group.orders:
+            context.add(orders.order(context, sent, subject, encounter))
+        pages = group.pages
+        contents = documents.attachments(context, pages)
+        text = narrative(context, pages, [], always=True)
+        if text:
+            contents.append(text)
+        rest = [one for one in joined(context, pages) if not _is_document(context, one)]
+        context.deleted = set()
+        made = references.document(context, group.document, self.event, contents, subject, encounter)
+        if notes := [*group.notes, *(note for one in pages for note in one.notes)]:
+            made.setdefault("extension", []).extend(as_sent(notes, self.mark))
+        url = context.add(made)
+        self.focus.append(url)
+        self.partials.append((url, frozenset(context.deleted), False))
+        self._loose(rest, subject)
+
+
+def _is_document(context: Context, result: Result) -> bool:
+    kind = context.first(_field(result.obx, 2)).upper()
+    return kind in documents.KINDS or kind in ("TX", "FT", "ST")
+
+
+def _field(segment: Segment | None, number: int) -> str:
+    if segment is None or len(segment.fields) <= number:
+        return ""
+    raw = segment.fields[number]
+    return "" if raw == NULL else raw
+
+
+def _number(made: Element) -> str:
+    """The report's own number, the filler's first."""
+    numbers: Sequence[Any] = made.get("identifier", ())
+    return str(numbers[0]["value"]) if numbers else ""
+
+
+_URN: Final = URN

@@ -1,0 +1,266 @@
+"""ED and RP in OBX → Attachment: base64, hexadecimal or plain; several segments of one document joined."""
+
+from __future__ import annotations
+
+import re
+from base64 import b64decode, b64encode
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ingest.hl7v2.faults import DATA_TYPE, REQUIRED
+from ingest.hl7v2.mapping.concepts import concept
+from ingest.hl7v2.mapping.context import codes
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.hl7v2.mapping.context import Context, Element
+    from ingest.hl7v2.mapping.structure import Result
+
+KINDS: Final = frozenset({"ED", "RP"})
+"""Values of OBX-2 that are documents."""
+CONTENT_TYPES: Final = codes(
+    "PDF=application/pdf RTF=application/rtf HTML=text/html HTM=text/html XML=text/xml "
+    "X-HL7-CDA-LEVEL-ONE=text/xml CDA=text/xml JPEG=image/jpeg JPG=image/jpeg PNG=image/png "
+    "GIF=image/gif TIFF=image/tiff TIF=image/tiff BMP=image/bmp DICOM=application/dicom "
+    "PLAIN=text/plain TXT=text/plain TEXT=text/plain FT=text/plain TX=text/plain ASCII=text/plain "
+    "BASIC=audio/basic SGML=text/sgml DOC=application/msword JSON=application/json SVG=image/svg+xml "
+    "MP4=video/mp4 DOCX=application/vnd.openxmlformats-officedocument.wordprocessingml.document"
+)
+"""By ED.3, else ED.2: HL7 tables 0291 and 0191, and what senders write."""
+_MAGIC: Final = (
+    (b"%PDF", "application/pdf"),
+    (b"{\\rtf", "application/rtf"),
+    (b"\xff\xd8\xff", "image/jpeg"),
+    (b"\x89PNG", "image/png"),
+    (b"GIF8", "image/gif"),
+    (b"II*\x00", "image/tiff"),
+    (b"MM\x00*", "image/tiff"),
+    (b"<?xml", "text/xml"),
+    (b"<html", "text/html"),
+    (b"<!DOCTYPE html", "text/html"),
+)
+_MEDIA_TYPE: Final = re.compile(r"[A-Za-z]+/[A-Za-z0-9.+-]+")
+_TOP_LEVEL: Final = frozenset("application audio image message multipart text video model font".split())
+_UNKNOWN: Final = "application/octet-stream"
+_SPACE: Final = re.compile(r"\s+")
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_BREAKS: Final = re.compile(r"\.br|X(?:0[DAda])+")
+_ENCODINGS: Final = {
+    "BASE64": "base64",
+    "BASE-64": "base64",
+    "B64": "base64",
+    "HEX": "hex",
+    "HEXADECIMAL": "hex",
+    "A": "plain",
+    "NONE": "plain",
+    "ASCII": "plain",
+    "PLAIN": "plain",
+    "UTF-8": "plain",
+    "": "",
+}
+
+ROWS: Final = (
+    ("OBX-3", "presentedForm.title", "the text of the code"),
+    ("OBX-14", "presentedForm.creation", "a time of day is needed"),
+    (
+        "ED.2, .3",
+        "presentedForm.contentType",
+        "HL7 tables 0191 and 0291, a MIME type, else by the content itself",
+    ),
+    ("ED.4", "", "A (plain), Hex or Base64; without it Base64 where the data is that"),
+    (
+        "ED.5",
+        "presentedForm.data",
+        "several OBX of one code and type in a row are one document, where the later do not begin as one",
+    ),
+    ("RP.1", "presentedForm.url", "an absolute URL; other pointers are `presentedForm.title`"),
+)
+
+
+class _Piece(NamedTuple):
+    """One ED, taken apart."""
+
+    key: tuple[str, str, str, str]
+    """Code, type, subtype and encoding: pieces of one document agree in them."""
+    content_type: str
+    encoding: str
+    data: str
+
+
+def attachments(context: Context, results: Sequence[Result]) -> list[Element]:
+    """The documents of a report, in the order sent."""
+    made: list[Element] = []
+    open_pieces: list[_Piece] = []
+    first: Result | None = None
+    for result in results:
+        fields = result.obx.fields
+        kind = context.first(fields[2]).upper() if len(fields) > 5 else ""  # noqa: PLR2004 -- OBX-5
+        context.segment, context.field = result.obx, 5
+        if kind == "RP":
+            made += [
+                one for raw in fields[5].split(context.repetition) if (one := _pointer(context, result, raw))
+            ]
+        if kind != "ED":
+            continue
+        for raw in fields[5].split(context.repetition):
+            piece = _piece(context, fields[3], raw)
+            if piece is None:
+                continue
+            if open_pieces and first is not None and not _goes_on(open_pieces[0], piece):
+                made += _joined(context, first, open_pieces)
+                open_pieces = []
+            if not open_pieces:
+                first = result
+            open_pieces.append(piece)
+    if open_pieces and first is not None:
+        made += _joined(context, first, open_pieces)
+    return made
+
+
+def _piece(context: Context, code: str, raw: str) -> _Piece | None:
+    parts = context.parts(raw)
+    if len(parts) == 1 and parts[0]:
+        parts = ["", "", "", "", parts[0]]  # The data alone.
+    parts += [""] * (5 - len(parts))
+    # MSH-2 may have made a delimiter of a sign of Base64: all behind ED.4 is data.
+    data = context.component.join(parts[4:])
+    kind, subtype, encoding = (context.plain(part).strip() for part in parts[1:4])
+    if not data:
+        rule = "the document has no data: ED.5"
+        context.fault(REQUIRED, rule, "W", component=5)
+        return None
+    return _Piece(
+        (code, kind, subtype, encoding),
+        _content_type(kind, subtype),
+        _ENCODINGS.get(encoding.upper(), ""),
+        data,
+    )
+
+
+def _content_type(kind: str, subtype: str) -> str:
+    if kind.lower() in _TOP_LEVEL and subtype and "/" not in subtype and subtype.upper() not in CONTENT_TYPES:
+        return f"{kind.lower()}/{subtype.lower()}"
+    for told in (subtype, kind):
+        if _MEDIA_TYPE.fullmatch(told):
+            return told.lower()
+        if known := CONTENT_TYPES.get(told.upper()):
+            return known
+    return ""
+
+
+def _goes_on(first: _Piece, piece: _Piece) -> bool:
+    """Whether a piece is the rest of a document: of its kind, and not with the beginning of another."""
+    if first.key != piece.key:
+        return False
+    if first.encoding == "plain" and first.content_type in ("text/plain", ""):
+        return True
+    begins = _sniffed(_head(first))
+    return bool(begins) and not _sniffed(_head(piece))
+
+
+def _head(piece: _Piece) -> bytes:
+    bare = _SPACE.sub("", piece.data[:64])
+    try:
+        if piece.encoding == "hex":
+            return bytes.fromhex(bare[:32])
+        return piece.data[:32].encode() if piece.encoding == "plain" else b64decode(bare[:32])
+    except ValueError:
+        return b""
+
+
+def _sniffed(head: bytes) -> str:
+    return next((kind for mark, kind in _MAGIC if head.lstrip().startswith(mark)), "")
+
+
+def _joined(context: Context, first: Result, pieces: Sequence[_Piece]) -> list[Element]:
+    data = _decoded(context, first, pieces)
+    if data is None:
+        return []
+    encoded, head = data
+    made: Element = {"contentType": pieces[0].content_type or _sniffed(head) or _UNKNOWN, "data": encoded}
+    return [made | _about(context, first)]
+
+
+def _decoded(context: Context, first: Result, pieces: Sequence[_Piece]) -> tuple[str, bytes] | None:
+    """The document as Base64, and its first bytes; None, with a fault: it is not what ED.4 says."""
+    context.segment, context.field = first.obx, 5
+    encoding = pieces[0].encoding or (
+        "base64" if all(_is_base64(_bare(context, one.data)) for one in pieces) else "plain"
+    )
+    if encoding == "plain":
+        text = "\n".join(context.plain(one.data) for one in pieces).encode()
+        return b64encode(text).decode(), text[:16]
+    bare = [_bare(context, one.data) for one in pieces]
+    if encoding == "hex":
+        try:
+            found = bytes.fromhex("".join(bare))
+        except ValueError:
+            context.fault(DATA_TYPE, "ED.5 is not hexadecimal, as ED.4 says", "E", component=5)
+            return None
+        return b64encode(found).decode(), found[:16]
+    if len(bare) == 1:
+        joined = _padded(bare[0])
+    elif any(one.endswith("=") for one in bare[:-1]):
+        joined = _padded_pieces(bare)  # Each piece was encoded by itself.
+    else:
+        joined = _padded("".join(bare))
+    if not joined or not _is_base64(joined):
+        context.fault(DATA_TYPE, "ED.5 is not Base64, as ED.4 says: it could never be read", "E", component=5)
+        return None
+    return joined, b64decode(joined[:32])
+
+
+def _padded_pieces(pieces: Sequence[str]) -> str:
+    try:
+        return b64encode(b"".join(b64decode(_padded(one), validate=True) for one in pieces)).decode()
+    except ValueError:
+        return ""
+
+
+def _padded(text: str) -> str:
+    return text + "=" * (-len(text) % 4) if len(text) % 4 != 1 else text
+
+
+def _is_base64(text: str) -> bool:
+    return len(text) % 4 == 0 and _BASE64.fullmatch(text) is not None
+
+
+def _bare(context: Context, data: str) -> str:
+    """Base64 or hexadecimal without line breaks, escaped ones among them."""
+    mark = context.escape
+    if mark and mark in data:
+        data = "".join(
+            piece for at, piece in enumerate(data.split(mark)) if at % 2 == 0 or not _BREAKS.fullmatch(piece)
+        )
+    return _SPACE.sub("", data) if not data.isalnum() else data
+
+
+def _pointer(context: Context, result: Result, raw: str) -> Element | None:
+    """An RP: pointer, application, type, subtype."""
+    parts = [context.plain(part).strip() for part in context.parts(raw)]
+    parts += [""] * (4 - len(parts))
+    if not parts[0]:
+        return None
+    made: Element = {}
+    if content_type := _content_type(parts[2], parts[3]):
+        made["contentType"] = content_type
+    if re.match(r"[a-z][a-z0-9+.-]*:\S+$", parts[0], re.IGNORECASE):
+        return {**made, "url": parts[0], **_about(context, result)}
+    return {**made, **_about(context, result), "title": parts[0]}
+
+
+def _about(context: Context, result: Result) -> Element:
+    fields = result.obx.fields
+    made: Element = {}
+    code = concept(context, fields[3]) if len(fields) > 3 and fields[3] else None  # noqa: PLR2004 -- OBX-3
+    if code:
+        codings = code.get("coding", ())
+        title = code.get("text") or next((one["display"] for one in codings if "display" in one), "")
+        if title:
+            made["title"] = title
+    if len(fields) > 14 and fields[14]:  # noqa: PLR2004 -- OBX-14
+        context.segment, context.field = result.obx, 14
+        when = context.times(fields[14])
+        if when and "T" in when:
+            made["creation"] = when
+    return made

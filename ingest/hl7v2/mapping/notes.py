@@ -1,0 +1,63 @@
+"""NTE → Annotation, and segments without an element of their own → extensions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ingest.hl7v2.mapping.context import URN, extension
+from ingest.hl7v2.mapping.people import reference
+from ingest.hl7v2.mapping.table import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.hl7v2.mapping.context import Context, Element
+    from ingest.hl7v2.reader import Segment
+
+SEGMENT: Final = f"{URN}segment"
+"""Extension with a segment as it was sent."""
+REPORT_NOTE: Final = "http://hl7.org/fhir/5.0/StructureDefinition/extension-DiagnosticReport.note"
+ROWS: Final = (
+    Row(
+        "NTE-3",
+        "note.text",
+        "FT → markdown",
+        lambda *_: None,
+        "several NTE of one place are lines of one note",
+    ),
+    Row("NTE-5", "note.authorReference", "XCN → Reference(Practitioner)", lambda *_: None),
+    Row("NTE-6", "note.time", "DTM → dateTime", lambda *_: None),
+)
+PLACES: Final = (
+    ("OBX", "Observation.note"),
+    ("OBR, ORC", "DiagnosticReport.extension(DiagnosticReport.note of R5), ServiceRequest.note"),
+    ("SPM", "Specimen.note"),
+    ("PID", "each report of the patient, as above; without reports Patient.extension(urn:dod:hl7v2:NTE)"),
+)
+
+
+def comments(context: Context, notes: Sequence[Segment]) -> list[Element]:
+    """Comments in the order sent; lines of one author and time are one comment."""
+    made: list[Element] = []
+    for segment in notes:
+        fields = segment.fields
+        context.segment, context.field = segment, 3
+        raw = fields[3] if len(fields) > 3 else ""  # noqa: PLR2004 -- NTE-3
+        text = "\n".join(context.plain(line) for line in raw.split(context.repetition))
+        about: Element = {}
+        if len(fields) > 5 and fields[5] and (author := reference(context, fields[5])):  # noqa: PLR2004 -- NTE-5
+            about["authorReference"] = author
+        context.field = 6
+        if len(fields) > 6 and fields[6] and (when := context.times(fields[6])):  # noqa: PLR2004 -- NTE-6
+            about["time"] = when
+        last = made[-1] if made else None
+        if last is not None and {name: value for name, value in last.items() if name != "text"} == about:
+            last["text"] += f"\n{text}"
+        else:
+            made.append({**about, "text": text})
+    return [one for one in made if one["text"].strip()]
+
+
+def as_sent(segments: Sequence[Segment], mark: str) -> list[Element]:
+    """Extensions with segments as they were sent: Z segments, PRT and all that no table maps."""
+    return [extension(SEGMENT, "String", mark.join(one.fields)) for one in segments]

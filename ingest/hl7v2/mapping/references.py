@@ -1,0 +1,110 @@
+"""TXA → DocumentReference, for MDM messages."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ingest.hl7v2.mapping.concepts import of_table
+from ingest.hl7v2.mapping.context import codes, extension
+from ingest.hl7v2.mapping.identifiers import ei
+from ingest.hl7v2.mapping.people import reference
+from ingest.hl7v2.mapping.table import Row, Table, many, one, text
+
+if TYPE_CHECKING:
+    from ingest.hl7v2.mapping.context import Context, Element
+    from ingest.hl7v2.mapping.table import Put
+    from ingest.hl7v2.reader import Segment
+
+_DOC_STATUSES: Final = codes(
+    "AU=final LA=final DO=preliminary IN=preliminary PA=preliminary IP=preliminary DI=preliminary"
+)
+"""HL7 table 0271."""
+_STATUSES: Final = {"AV": "current", "CA": "entered-in-error", "OB": "superseded", "UN": "current"}
+"""HL7 table 0273."""
+CANCELLED: Final = "T11"
+_REPLACES: Final = {"T05": "appends", "T06": "appends", "T09": "replaces", "T10": "replaces"}
+
+
+def _date(context: Context, raw: str, resource: Element) -> None:
+    when = context.times(raw)
+    if when and "T" in when:
+        resource.setdefault("date", when)
+    elif when and "date" not in resource:
+        resource["_date"] = {"extension": [extension("urn:dod:hl7v2:TXA-6", "DateTime", when)]}
+
+
+def _coded(element: str, table: dict[str, str]) -> Put:
+    def put(context: Context, raw: str, resource: Element) -> None:
+        if known := table.get(context.first(raw).upper()):
+            resource[element] = known
+
+    return put
+
+
+def _related(code: str) -> Put:
+    def put(context: Context, raw: str, resource: Element) -> None:
+        for one_raw in raw.split(context.repetition):
+            if number := ei(code)(context, one_raw):
+                held = resource.setdefault("context", {}).setdefault("related", [])
+                held.append({"type": "ServiceRequest", "identifier": number})
+
+    return put
+
+
+TXA: Final = Table(
+    "TXA",
+    "DocumentReference",
+    (
+        Row("TXA-2", "type", "CWE → CodeableConcept", one("type", of_table("0270"))),
+        Row(
+            "TXA-6",
+            "date",
+            "DTM → instant",
+            _date,
+            "else TXA-4; a date without time is an extension of `date`",
+        ),
+        Row("TXA-4", "date", "DTM → instant", _date),
+        Row("TXA-9", "author", "XCN → Reference(Practitioner)", many("author", reference)),
+        Row("TXA-10", "authenticator", "XCN → Reference(Practitioner)", one("authenticator", reference)),
+        Row("TXA-12", "masterIdentifier, identifier", "EI → Identifier", many("identifier", ei())),
+        Row("TXA-14", "context.related.identifier", "EI → Identifier", _related("PLAC"), "type `PLAC`"),
+        Row("TXA-15", "context.related.identifier", "EI → Identifier", _related("FILL"), "type `FILL`"),
+        Row("TXA-17", "docStatus", "ID → code", _coded("docStatus", _DOC_STATUSES), "HL7 table 0271"),
+        Row("TXA-18", "securityLabel", "ID → CodeableConcept", many("securityLabel", of_table("0272"))),
+        Row(
+            "TXA-19",
+            "status",
+            "ID → code",
+            _coded("status", _STATUSES),
+            "HL7 table 0273; T11: entered-in-error",
+        ),
+        Row("TXA-25", "description", "ST → string", one("description", text)),
+    ),
+)
+
+
+def document(  # noqa: PLR0913 -- what a document is made of
+    context: Context,
+    txa: Segment,
+    event: str,
+    contents: list[Element],
+    subject: Element,
+    encounter: Element | None,
+) -> Element:
+    """The DocumentReference of a TXA."""
+    made: Element = {"resourceType": "DocumentReference", "status": "current"}
+    TXA.apply(context, txa, made)
+    if event == CANCELLED:
+        made["status"] = "entered-in-error"
+    if numbers := made.get("identifier"):
+        made["masterIdentifier"] = numbers[0]
+    made["subject"] = subject
+    parent = txa.fields[13] if len(txa.fields) > 13 else ""  # noqa: PLR2004 -- TXA-13
+    if event in _REPLACES and (number := ei()(context, parent)):
+        target = {"type": "DocumentReference", "identifier": number}
+        made["relatesTo"] = [{"code": _REPLACES[event], "target": target}]
+    if contents:
+        made["content"] = [{"attachment": one} for one in contents]
+    if encounter:
+        made.setdefault("context", {})["encounter"] = [encounter]
+    return made
