@@ -27,7 +27,7 @@ from store.mongo.retention.lease import Leases
 from store.mongo.retention.policy_rollout import Settling
 from store.mongo.retention.runs import Runs
 from store.mongo.retention.sweeping import Sweeping
-from store.mongo.rules.erased_names import Erasures
+from store.mongo.rules.erased_names import ErasedNames
 from store.mongo.rules.policies import Policies
 
 if TYPE_CHECKING:
@@ -189,7 +189,7 @@ def _privacy(
     )
     tools = Tools(
         database,
-        Erasures(database, settings=settings, clock=clock, metrics=metrics, policies=policies),
+        ErasedNames(database, settings=settings, clock=clock, metrics=metrics, policies=policies),
         holds,
         policies,
         runs,

@@ -8,7 +8,7 @@ import pytest
 
 from ingest.writes import conditional
 from store.errors import Category, ServiceError
-from store.mongo.resources.dependents import Ties, Touched
+from store.mongo.resources.dependents import Dependents, Touched
 from store.resource_keys import ResourceKey
 from store.retention.sweep import HoldPlaced, Pace, Sweep
 from store.retrying import PAUSE_SECONDS, PAUSE_SECONDS_MAX, pause_before, pause_behind
@@ -99,8 +99,8 @@ async def test_ties_end_when_others_change_them_all_the_while(
     paused: list[float] = []
     monkeypatch.setattr("store.mongo.resources.dependents.sleep", paused.append)
     monkeypatch.setattr("store.mongo.resources.dependents._ATTEMPTS_MAX", 3)
-    monkeypatch.setattr(Ties, "_moved", lambda *_: False)
-    ties = Ties(database)
+    monkeypatch.setattr(Dependents, "_moved", lambda *_: False)
+    ties = Dependents(database)
     with pytest.raises(ServiceError):
         ties.tie("lab/Production", Touched(looked={"Patient/p1"}))
     assert len(paused) == 2

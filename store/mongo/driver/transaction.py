@@ -45,7 +45,7 @@ class Interfered(Exception):  # noqa: N818 -- no error: the reason to do the wor
 
 
 @dataclass(slots=True)
-class Open:
+class OpenTransaction:
     """One attempt: its session, one operation at a time, and what went wrong with it."""
 
     session: Session
@@ -64,15 +64,15 @@ class Open:
                 raise translate(error) from error
 
 
-class OpenCommit(Generic[Work, Done]):
+class CommitInTransaction(Generic[Work, Done]):
     """Stands where the group commit stands, and writes within the transaction."""
 
     def __init__(
         self,
-        open_: Open,
+        transaction: OpenTransaction,
         commit: Callable[[Session, Sequence[Work]], Awaitable[Sequence[Done | ServiceError]]],
     ) -> None:
-        self._open = open_
+        self._open = transaction
         self._commit = commit
 
     async def submit(self, works: Sequence[Work]) -> list[Done]:
@@ -99,7 +99,7 @@ class OpenCommit(Generic[Work, Done]):
 
 async def run(
     client: Client,
-    work: Callable[[Open], Awaitable[T]],
+    work: Callable[[OpenTransaction], Awaitable[T]],
     *,
     metrics: StoreMetrics,
     seconds: float,
@@ -130,7 +130,7 @@ async def run(
 
 
 async def _attempt(
-    client: Client, work: Callable[[Open], Awaitable[T]], given: Session | None, *, until: float
+    client: Client, work: Callable[[OpenTransaction], Awaitable[T]], given: Session | None, *, until: float
 ) -> T:
     if given is not None:
         return await _within(given, work, until=until)
@@ -138,17 +138,17 @@ async def _attempt(
         return await _within(session, work, until=until)
 
 
-async def _within(session: Session, work: Callable[[Open], Awaitable[T]], *, until: float) -> T:
+async def _within(session: Session, work: Callable[[OpenTransaction], Awaitable[T]], *, until: float) -> T:
     session.start_transaction(read_concern=ReadConcern("snapshot"), write_concern=DURABLE)
-    open_ = Open(session)
+    transaction = OpenTransaction(session)
     failure: Exception | None = None
     try:
-        done = await work(open_)
+        done = await work(transaction)
     except Exception as error:  # noqa: BLE001 -- raised below, or its cause is
         failure = error
     # The driver's own failure goes first: what the work raised is its translation, or the work went on
     # without it, as a batch does. Raised outside of the handler, in which it would become its own context.
-    failure = open_.failure or failure
+    failure = transaction.failure or failure
     if failure is not None:
         await _abort(session)
         raise failure

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from store.mongo.erasure.patient_data import Belongings, Item
     from store.mongo.retention.lease import Lease
     from store.mongo.retention.runs import Runs
-    from store.mongo.rules.erased_names import Erasures
+    from store.mongo.rules.erased_names import ErasedNames
     from store.retention.erasure import Demand, Own
     from store.retention.holds import Holds
     from store.retention.policy import PolicyStore
@@ -49,7 +49,7 @@ class Tools:
     """What erasures work with."""
 
     database: Database
-    erasures: Erasures
+    erasures: ErasedNames
     holds: Holds
     policies: PolicyStore
     runs: Runs

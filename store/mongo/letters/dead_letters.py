@@ -27,7 +27,7 @@ from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
 from store.mongo.retention.holds import MongoHolds
-from store.mongo.rules.erased_names import Erasures
+from store.mongo.rules.erased_names import ErasedNames
 from store.retention.erased_names import refusal
 from store.retention.policy import after
 
@@ -97,7 +97,7 @@ class MongoDeadLetters:
         policies: Policies,
     ) -> None:
         self._policies = policies
-        self._erasures = Erasures(
+        self._erasures = ErasedNames(
             database, settings=settings, clock=clock, metrics=metrics, policies=policies
         )
         self._seconds = settings.store_timeout_seconds

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from store.mongo.driver.circuit_breaker import Pulse
     from store.mongo.driver.client import Collection, Database
     from store.mongo.resources.write_decision import Write
-    from store.mongo.rules.erased_names import Erasures
+    from store.mongo.rules.erased_names import ErasedNames
     from store.mongo.rules.policies import Policies
     from store.resources import Prepared
     from store.retention.policy import Policy
@@ -76,7 +76,7 @@ class Announcements:
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
         policies: Policies,
-        erasures: Erasures,
+        erasures: ErasedNames,
         pulse: Pulse | None,
     ) -> None:
         self._answers: Collection = durable(database, IDEMPOTENCY)

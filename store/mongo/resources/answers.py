@@ -7,65 +7,103 @@ What was announced has `creates` {type, id} and, from when it is known to be the
 
 from __future__ import annotations
 
+import copy
+from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import DuplicateKeyError
 
 from store.answers import Remembered, Shown
 from store.mongo.driver.client import durable
+from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
 from store.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from store.answers import Slot
-    from store.mongo.driver.client import Collection, Database, Session
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database, Document
+    from store.mongo.driver.transaction import OpenTransaction
+    from store.mongo.rules.policies import Policies
+    from store.settings import StoreSettings
     from store.tenancy import Tenant
 
 
-class Memory:
-    """The documents; errors of the driver are the caller's to guard."""
+class Answers:
+    """The answers to requests that must take effect once."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        clock: Callable[[], datetime],
+        metrics: StoreMetrics,
+        policies: Policies,
+    ) -> None:
         self._outside: Collection = durable(database, IDEMPOTENCY)
         self._inside: Collection = database[IDEMPOTENCY]
+        self._transaction: OpenTransaction | None = None
+        self._seconds = settings.store_timeout_seconds
+        self._clock = clock
+        self._metrics = metrics
+        self._policies = policies
 
-    async def recall(
-        self, tenant: Tenant, slot: Slot, now: datetime, *, session: Session | None = None
-    ) -> Remembered | None:
+    def within(self, transaction: OpenTransaction) -> Answers:
+        """The same verbs in a transaction: an answer is kept with what it tells of, or not at all."""
+        within = copy.copy(self)
+        within._transaction = transaction  # noqa: SLF001 -- of our own kind
+        return within
+
+    async def recall(self, tenant: Tenant, slot: Slot) -> Remembered | None:
         """The answer that was given, unless it is to be forgotten: MongoDB sweeps once a minute."""
+        now = self._clock()
         wanted = {"_id": id_of(tenant, slot), "status": {"$exists": True}, "expires_at": {"$gt": now}}
-        if session is None:
-            document = await self._outside.find_one(wanted)
+        document: Document | None
+        if self._transaction is not None:
+            document = await self._transaction.run(
+                lambda session: self._inside.find_one(wanted, session=session)
+            )
         else:
-            document = await self._inside.find_one(wanted, session=session)
+            with guarded(self._metrics, "recall", seconds=self._seconds):
+                document = await self._outside.find_one(wanted)
         return None if document is None else remembered(document)
 
-    async def claim(self, tenant: Tenant, slot: Slot, until: datetime, *, session: Session) -> None:
-        """Be the one who does it: whoever claims the same meanwhile gets a write conflict.
+    async def claim(self, tenant: Tenant, slot: Slot, until: datetime) -> None:
+        """Be the transaction that does it: whoever claims the same meanwhile gets a write conflict.
 
         What is there already has expired, else it would have been recalled.
         """
-        claimed = {"tenant": str(tenant), "expires_at": until}
-        await self._inside.replace_one({"_id": id_of(tenant, slot)}, claimed, upsert=True, session=session)
-
-    async def answer(self, tenant: Tenant, slot: Slot, answered: Remembered, *, session: Session) -> None:
-        """Keep the answer with what it tells of: in the same transaction."""
-        document = document_of(tenant, answered)
-        await self._inside.replace_one({"_id": id_of(tenant, slot)}, document, session=session)
-
-    async def remember(
-        self, tenant: Tenant, slot: Slot, answered: Remembered, now: datetime, *, anew: bool
-    ) -> None:
-        """Keep an answer after the fact; the first one stays, unless the request was done `anew`."""
-        place = {"_id": id_of(tenant, slot)}
-        expired = place if anew else {**place, "expires_at": {"$lte": now}}
-        try:
-            await self._outside.replace_one(expired, document_of(tenant, answered), upsert=True)
-        except DuplicateKeyError:
+        if self._transaction is None:
             return
+        claimed = {"tenant": str(tenant), "expires_at": await self._until(tenant, until)}
+        place = {"_id": id_of(tenant, slot)}
+        await self._transaction.run(
+            lambda session: self._inside.replace_one(place, claimed, upsert=True, session=session)
+        )
+
+    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, *, anew: bool) -> None:
+        """Keep an answer. Outside of a transaction the first one stays, unless `anew` is asked for."""
+        until = await self._until(tenant, answered.until)
+        document = document_of(tenant, replace(answered, until=until))
+        place = {"_id": id_of(tenant, slot)}
+        if self._transaction is not None:
+            await self._transaction.run(
+                lambda session: self._inside.replace_one(place, document, session=session)
+            )
+            return
+        with guarded(self._metrics, "remember", seconds=self._seconds):
+            expired = place if anew else {**place, "expires_at": {"$lte": self._clock()}}
+            with suppress(DuplicateKeyError):
+                await self._outside.replace_one(expired, document, upsert=True)
+
+    async def _until(self, tenant: Tenant, until: datetime) -> datetime:
+        """End of an answer: sooner than asked for where the tenant's policy says so."""
+        return (await self._policies.remembered(tenant)).policy.answers_until(until, self._clock())
 
 
 def id_of(tenant: Tenant, slot: Slot) -> str:

@@ -13,8 +13,10 @@ from itertools import count, groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from store.mongo.documents import READ, from_document, patients_among
+from store.mongo.driver.client import durable, majority
 from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
+from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources.late_versions import next_version
 from store.resource_keys import ResourceKey
 from store.resources import Released, Stored
@@ -26,8 +28,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.metrics import StoreMetrics
-    from store.mongo.driver.client import Collection, Session
-    from store.mongo.driver.transaction import Open
+    from store.mongo.driver.client import Collection, Database, Session
+    from store.mongo.driver.transaction import OpenTransaction
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -37,24 +39,23 @@ _RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
 """They tell how something came about; that keeps nothing current."""
 
 
-class Orphans:
+class Companions:
     """The verbs of the port that a clean-up needs."""
 
     def __init__(
         self,
+        database: Database,
         *,
-        read: Collection,
-        history: Collection,
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
     ) -> None:
-        self._read = read
-        self._history = history
+        self._read: Collection = majority(database, RESOURCES)
+        self._history: Collection = durable(database, HISTORY)
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
         self._metrics = metrics
-        self._open: Open | None = None
+        self._transaction: OpenTransaction | None = None
         numbers = count()
         # Every message with observations asks, and nearly always there are none: those that come together ask
         # together.
@@ -69,14 +70,14 @@ class Orphans:
         """Wait for what is being looked up."""
         await self._tombstones.drain()
 
-    def within(self, open_: Open) -> Orphans:
+    def within(self, transaction: OpenTransaction) -> Companions:
         """The same, seeing what a transaction wrote."""
         within = copy.copy(self)
-        within._open = open_  # noqa: SLF001 -- of our own kind
+        within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within
 
     async def _reading(self, operation: Callable[[Session | None], Awaitable[T]]) -> T:
-        return await (operation(None) if self._open is None else self._open.run(operation))
+        return await (operation(None) if self._transaction is None else self._transaction.run(operation))
 
     async def preceding(
         self, tenant: Tenant, versions: Mapping[ResourceKey, int]
@@ -126,7 +127,7 @@ class Orphans:
         ids = [document_id(str(tenant), *one) for one in keys]
         if not ids:
             return []
-        if self._open is None:
+        if self._transaction is None:
             [retired] = await self._tombstones.submit([ids])
         else:
             [retired] = await self._tombstones_of([ids])

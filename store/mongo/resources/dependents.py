@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
 
     from store.mongo.driver.client import Database, Document
-    from store.mongo.resources.write_decision import Step, Write
+    from store.mongo.resources.write_decision import Decision, Write
     from store.retention.policy import Ends
 
 _ATTEMPTS_MAX: Final = 20
@@ -52,10 +52,10 @@ class Touched:
     looked: set[str] = field(default_factory=set)
     """Of which all that needs them must be looked at."""
 
-    def write(self, write: Write, before: Mapping[str, Any], step: Step) -> None:
+    def write(self, write: Write, before: Mapping[str, Any], decision: Decision) -> None:
         """One write; also one that changed nothing, for who wrote it before may have died before this."""
         old = set(before.get("needs", ()))
-        after = before if step.document is None else step.document
+        after = before if decision.document is None else decision.document
         new, until = set(after.get("needs", ())), after.get("expires_at", NEVER)
         self.keep(new, until)
         self.looked |= old - new
@@ -73,7 +73,7 @@ class Touched:
                 self.kept[name] = until
 
 
-class Ties:
+class Dependents:
     """Keeps the ends of companions in step with what needs them. In a driver thread, in plain calls."""
 
     def __init__(self, database: Database) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import UpdateOne
@@ -15,12 +16,13 @@ from store.resources import Known
 from store.search.plan import document_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from store.metrics import StoreMetrics
-    from store.mongo.driver.client import Collection, Database, Session
+    from store.mongo.driver.client import Collection, Database, Document, Session
+    from store.mongo.driver.transaction import OpenTransaction
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -45,9 +47,16 @@ class Identities:
         self._plain: Collection = database[RESOURCES]
         self._read: Collection = self._plain.with_options(read_concern=ReadConcern("local"))
         self._write: Collection = self._plain.with_options(write_concern=DURABLE)
+        self._transaction: OpenTransaction | None = None
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
         self._metrics = metrics
+
+    def within(self, transaction: OpenTransaction) -> Identities:
+        """The same verbs in a transaction, which sees its own writes."""
+        within = copy.copy(self)
+        within._transaction = transaction  # noqa: SLF001 -- of our own kind
+        return within
 
     async def candidates(
         self,
@@ -55,9 +64,8 @@ class Identities:
         wanted: Mapping[str, AbstractSet[str]],
         *,
         limit: int,
-        session: Session | None = None,
     ) -> list[Known]:
-        """The port's verb; `session` is that of a transaction that is open."""
+        """Resources that are stored under one of these entries; more than `limit`: there are more."""
         branches = [
             {"tenant": str(tenant), "type": {"$in": [kind, None]}, "keys": {"$in": sorted(keys)}}
             if kind == _RETIRED
@@ -67,18 +75,20 @@ class Identities:
         ]
         if not branches:
             return []
-        now = self._clock()
         matching = branches[0] if len(branches) == 1 else {"$or": branches}
+        wanted_now = {**matching, "expires_at": {"$gt": self._clock()}}
+
+        async def look_up(collection: Collection, session: Session | None = None) -> Sequence[Document]:
+            cursor = collection.find(
+                wanted_now, _FIELDS, limit=limit + 1, batch_size=limit + 2, session=session
+            )
+            return await cursor.to_list(None)
+
         with guarded(self._metrics, "candidates", seconds=self._seconds):
-            # Not only what is on a majority: a writer must see whoever was faster.
-            read = self._read if session is None else self._plain
-            found = await read.find(
-                {**matching, "expires_at": {"$gt": now}},
-                _FIELDS,
-                limit=limit + 1,
-                batch_size=limit + 2,
-                session=session,
-            ).to_list(None)
+            if self._transaction is not None:
+                found = await self._transaction.run(lambda session: look_up(self._plain, session))
+            else:  # Not only what is on a majority: a writer must see whoever was faster.
+                found = await look_up(self._read)
         return [
             Known(
                 ResourceKey(one.get("type", _RETIRED), one["id"]),
@@ -89,10 +99,8 @@ class Identities:
             for one in found
         ]
 
-    async def relate(
-        self, tenant: Tenant, group: AbstractSet[str], *, session: Session | None = None
-    ) -> None:
-        """The port's verb."""
+    async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
+        """Note on each of these Patients the ids of the others."""
         members = sorted(group)[:KIN_MAX]
         operations = [
             UpdateOne(
@@ -101,8 +109,12 @@ class Identities:
             for one in members
         ]
         with guarded(self._metrics, "relate", seconds=self._seconds):
-            write = self._write if session is None else self._plain
-            await write.bulk_write(operations, ordered=False, session=session)
+            if self._transaction is not None:
+                await self._transaction.run(
+                    lambda session: self._plain.bulk_write(operations, ordered=False, session=session)
+                )
+            else:
+                await self._write.bulk_write(operations, ordered=False)
 
 
 def _kin(one: str, members: list[str]) -> dict[str, Any]:

@@ -39,7 +39,7 @@ EXTRAS: Final = ("sourced", "last", "companion")
 _CONFLICT: Final = "TransientTransactionError"
 
 
-class Late(NamedTuple):
+class LateWrite(NamedTuple):
     """What came late, and what is current."""
 
     tenant: Tenant
@@ -53,14 +53,14 @@ class Late(NamedTuple):
         return str(self.current["_id"])
 
 
-class Kept(Enum):
+class Placement(Enum):
     """Why something that seemed late is not in the history."""
 
     NOT = "as old as what is current, and not seen before"
     RACED = "somebody else wrote meanwhile"
 
 
-class Superseded:
+class LateVersions:
     """The history, for what goes there at once."""
 
     def __init__(self, database: Database) -> None:
@@ -72,28 +72,28 @@ class Superseded:
         self._lasting: Collection = self._past.with_options(write_concern=DURABLE)
 
     def keep(
-        self, late: Mapping[str, Late], now: datetime, *, session: ClientSession | None = None
-    ) -> dict[str, PutResult | Kept]:
+        self, late: Mapping[str, LateWrite], now: datetime, *, session: ClientSession | None = None
+    ) -> dict[str, PutResult | Placement]:
         """Put each into the history, once: content that is there already is answered with its version.
 
         In a driver thread, in plain calls.
         `session` is that of a transaction that is open; otherwise it takes one of its own.
         """
-        done: dict[str, PutResult | Kept] = dict(self._known(late, session))
-        new: dict[str, tuple[Late, dict[str, Any]]] = {}
+        done: dict[str, PutResult | Placement] = dict(self._known(late, session))
+        new: dict[str, tuple[LateWrite, dict[str, Any]]] = {}
         for name, one in late.items():
             if name in done:
                 continue
             if one.prepared.sourced == one.current.get("sourced", ""):
-                done[name] = Kept.NOT
+                done[name] = Placement.NOT
             else:
                 new[name] = one, _document(one, now)
         if new and not self._insert(new, session):
-            return done | dict.fromkeys(new, Kept.RACED)
+            return done | dict.fromkeys(new, Placement.RACED)
         for name, (one, document) in new.items():
             stored = Stored(one.prepared.key, document["version"], updated_of(document), document["raw"])
             done[name] = PutResult(Outcome.STALE, stored)
-        self._keep_alone([one for name, one in late.items() if done[name] is not Kept.NOT], session)
+        self._keep_alone([one for name, one in late.items() if done[name] is not Placement.NOT], session)
         return done
 
     async def end(
@@ -105,7 +105,7 @@ class Superseded:
         ended = {"$min": {"expires_at": at, "ended_at": at}}
         await history.update_many(wanted, ended, hint="versions", session=session)
 
-    def _known(self, late: Mapping[str, Late], session: ClientSession | None) -> dict[str, PutResult]:
+    def _known(self, late: Mapping[str, LateWrite], session: ClientSession | None) -> dict[str, PutResult]:
         seen = self._seen if session is None else self._history
         contents = [
             {
@@ -138,7 +138,7 @@ class Superseded:
             )
         return found
 
-    def _keep_alone(self, late: Iterable[Late], session: ClientSession | None) -> None:
+    def _keep_alone(self, late: Iterable[LateWrite], session: ClientSession | None) -> None:
         """What was pushed by itself as well, however late, does not leave with a report any more."""
         alone = [
             UpdateOne({"_id": one.id, "companion": True, "deleted": None}, {"$set": {"companion": False}})
@@ -152,7 +152,9 @@ class Superseded:
         """Durable by itself, or with its transaction."""
         return collection if session is not None else collection.with_options(write_concern=DURABLE)
 
-    def _insert(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: ClientSession | None) -> bool:
+    def _insert(
+        self, new: Mapping[str, tuple[LateWrite, dict[str, Any]]], session: ClientSession | None
+    ) -> bool:
         """All or none: the numbers are taken where the current versions are, under their conditions."""
         if session is not None:
             return self._insert_within(new, session)
@@ -170,7 +172,9 @@ class Superseded:
                 return False
             raise
 
-    def _insert_within(self, new: Mapping[str, tuple[Late, dict[str, Any]]], session: ClientSession) -> bool:
+    def _insert_within(
+        self, new: Mapping[str, tuple[LateWrite, dict[str, Any]]], session: ClientSession
+    ) -> bool:
         counted = [
             UpdateOne(
                 {"_id": one.id, **standing(one.current)},
@@ -185,7 +189,7 @@ class Superseded:
         return True
 
 
-def _document(late: Late, now: datetime) -> dict[str, Any]:
+def _document(late: LateWrite, now: datetime) -> dict[str, Any]:
     """The version as the history has it; its number follows all that were given out."""
     version = next_version(late.current)
     updated = max(now, latest_of(late.current) + timedelta(milliseconds=1))

@@ -13,7 +13,9 @@ import bson
 from pymongo import UpdateOne
 
 from store.mongo.documents import DOCUMENT_BYTES_MAX, search_side
+from store.mongo.driver.client import DURABLE, majority
 from store.mongo.driver.guard import guarded
+from store.mongo.indexes import RESOURCES
 from store.resource_keys import ResourceKey
 from store.resources import Outdated, OutdatedBatch, Reindexed
 from store.search.index import INDEX_VERSION
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from store.metrics import StoreMetrics
-    from store.mongo.driver.client import Collection
+    from store.mongo.driver.client import Collection, Database
     from store.search.index import Indexed
     from store.settings import StoreSettings
     from store.tenancy import Tenant
@@ -38,11 +40,9 @@ _FIELDS: Final = {"type": 1, "id": 1, "version": 1, "digest": 1, "index_version"
 class Reindexing:
     """The reindexing verbs of the port."""
 
-    def __init__(
-        self, *, read: Collection, write: Collection, settings: StoreSettings, metrics: StoreMetrics
-    ) -> None:
-        self._read = read
-        self._write = write
+    def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
+        self._read: Collection = majority(database, RESOURCES)
+        self._write: Collection = database[RESOURCES].with_options(write_concern=DURABLE)
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
 

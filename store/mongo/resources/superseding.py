@@ -70,7 +70,7 @@ def copy_in_transaction(  # noqa: PLR0913 -- where from, where to, what, and its
     now: datetime,
     ends: Mapping[str, datetime],
     *,
-    session: ClientSession,
+    session: ClientSession | None,
 ) -> None:
     """Copy current documents to the history by way of this process, for a transaction has no `$merge`; in a
     thread.

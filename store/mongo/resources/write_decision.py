@@ -84,7 +84,7 @@ class Write(NamedTuple):
     """When its source deleted it."""
 
 
-class Turn(NamedTuple):
+class WriteContext(NamedTuple):
     """What holds while writes are taken together."""
 
     now: datetime
@@ -100,7 +100,7 @@ class Turn(NamedTuple):
         return {name: one.policy.superseded_until(self.now) for name, one in self.keeping.items()}
 
 
-class Step(NamedTuple):
+class Decision(NamedTuple):
     """What one write comes down to: a document to write, or none when nothing changes."""
 
     result: PutResult | Gone | ServiceError | None
@@ -110,7 +110,7 @@ class Step(NamedTuple):
     touch: Mapping[str, Any] | None = None
     """Fields to set beside the content that stays: no version."""
     late: bool = False
-    """A newer one is current, or one of the same time that says something else: `Superseded` decides."""
+    """A newer one is current, or one of the same time that says something else: `LateVersions` decides."""
 
 
 def _leaves_labels_out(prepared: Prepared, current: Mapping[str, Any]) -> bool:
@@ -126,11 +126,11 @@ def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
     return Write(name, tenant, one.key, prepared, one.only_version, sourced=sourced)
 
 
-def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
-    write: Write, current: Mapping[str, Any] | None, turn: Turn, *, arrival: bool = False
-) -> Step:
+def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
+    write: Write, current: Mapping[str, Any] | None, context: WriteContext, *, arrival: bool = False
+) -> Decision:
     """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""
-    now, policy = turn.now, turn.policy(write.tenant)
+    now, policy = context.now, context.policy(write.tenant)
     # What has expired is as good as deleted: nobody can read it any more.
     deleted = bool(current and (current.get("deleted") or current["expires_at"] <= now))
     version = current["version"] if current else 0
@@ -139,27 +139,27 @@ def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     number = next_version(current)
     if not version_matches(write.only_version, None if deleted or not current else version):
         issue = _NONE_THERE if write.only_version == ANY_VERSION else _OTHER_VERSION
-        return Step(None if write.retiring is not None else ServiceError(Category.PRECONDITION, issue))
+        return Decision(None if write.retiring is not None else ServiceError(Category.PRECONDITION, issue))
     if write.prepared is None:
-        return _deletion(write, current, turn, deleted=deleted)
+        return _deletion(write, current, context, deleted=deleted)
     if current and write.prepared.only_once:
-        return Step(PutResult(Outcome.EXISTS, Stored(write.key, version, updated_of(current), b"")))
+        return Decision(PutResult(Outcome.EXISTS, Stored(write.key, version, updated_of(current), b"")))
     if current and not deleted:
         before = updated_of(current)
         if write.prepared.only_absent:
-            return Step(PutResult(Outcome.EXISTS, Stored(write.key, version, before, b"")))
+            return Decision(PutResult(Outcome.EXISTS, Stored(write.key, version, before, b"")))
         if write.prepared.keeps_labels and _leaves_labels_out(write.prepared, current):
-            return Step(ServiceError(Category.CONFLICT, LABELS_LEFT_OUT))
+            return Decision(ServiceError(Category.CONFLICT, LABELS_LEFT_OUT))
         if current["digest"] == write.prepared.digest:
             same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
-            return Step(
+            return Decision(
                 PutResult(Outcome.UNCHANGED, same), None, replaces, confirmed(current, write.prepared)
             )
     revives = write.prepared.revives
     if revives is not None and not awaits(current, revives):
-        return Step(None)
+        return Decision(None)
     if revives is None and current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
-        return Step(None, late=True)
+        return Decision(None, late=True)
     # What comes back after its end is another: what needed it then says nothing of it.
     needed = current.get("needed_until") if current and not deleted else None
     document = to_document(write.tenant, write.prepared, number, updated, policy=policy, needed=needed)
@@ -169,33 +169,35 @@ def step_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     document |= kept_kin(document, None if deleted else current)
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
         # Found out by the driver, it would fail the whole group.
-        return Step(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
+        return Decision(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
     outcome = Outcome.REPLACED if current and not deleted else Outcome.CREATED
     if outcome is Outcome.CREATED:
         document["created_by"] = "POST" if write.prepared.posted else "PUT"
     stored = Stored(write.key, number, updated_of(document), document["raw"])
-    return Step(PutResult(outcome, stored), document, replaces)
+    return Decision(PutResult(outcome, stored), document, replaces)
 
 
-def _deletion(write: Write, current: Mapping[str, Any] | None, turn: Turn, *, deleted: bool) -> Step:
+def _deletion(
+    write: Write, current: Mapping[str, Any] | None, context: WriteContext, *, deleted: bool
+) -> Decision:
     """What it means that one is to be deleted."""
     if current is None or deleted:
-        return Step(Gone(write.key, current["version"], updated_of(current)) if current else None)
+        return Decision(Gone(write.key, current["version"], updated_of(current)) if current else None)
     if write.retiring is not None and not current.get("companion"):
-        return Step(None)
+        return Decision(None)
     # The first evidence is all that is known of a deletion.
     if write.sourced and current.get("sourced", "").partition(" ")[0] > write.sourced:
-        return Step(None)
-    number, updated = next_version(current), _moment(current, turn.now)
+        return Decision(None)
+    number, updated = next_version(current), _moment(current, context.now)
     gone = Gone(write.key, number, updated)
-    until = turn.policy(write.tenant).superseded_until(turn.now)
+    until = context.policy(write.tenant).superseded_until(context.now)
     tombstone = to_tombstone(write.tenant, write.key, number, updated, until)
     # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
     extras = carried(current, write.retiring or write.sourced, companion=write.retiring is not None)
     identity = current.get("identity") if write.retiring is not None else None
     if identity and "keys" in identity:  # What is pushed by itself later finds it again, and it comes back.
         extras |= {"identity": identity, "keys": identity["keys"]}
-    return Step(gone, {**tombstone, **extras}, standing(current))
+    return Decision(gone, {**tombstone, **extras}, standing(current))
 
 
 def _moment(current: Mapping[str, Any] | None, now: datetime) -> datetime:
@@ -203,38 +205,42 @@ def _moment(current: Mapping[str, Any] | None, now: datetime) -> datetime:
     return max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
 
 
-def held(step: Step, current: Mapping[str, Any] | None, now: datetime) -> Step:
+def held(decision: Decision, current: Mapping[str, Any] | None, now: datetime) -> Decision:
     """Within a transaction an unchanged companion is written all the same.
 
     Who retires it meanwhile then meets a write conflict, for the transaction cannot see it.
     """
-    unchanged = isinstance(step.result, PutResult) and step.result.outcome is Outcome.UNCHANGED
+    unchanged = isinstance(decision.result, PutResult) and decision.result.outcome is Outcome.UNCHANGED
     if not unchanged or current is None or not current.get("companion"):
-        return step
-    return step._replace(touch={**(step.touch or {}), "held_at": now})
+        return decision
+    return decision._replace(touch={**(decision.touch or {}), "held_at": now})
 
 
-def changing_among(steps: Mapping[str, Step]) -> dict[str, Step]:
+def changing_among(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
     """Those that write something."""
-    return {name: step for name, step in steps.items() if step.document is not None or step.touch}
+    return {
+        name: decision
+        for name, decision in decisions.items()
+        if decision.document is not None or decision.touch
+    }
 
 
-def superseding_among(changing: Mapping[str, Step]) -> list[str]:
+def superseding_among(changing: Mapping[str, Decision]) -> list[str]:
     """Those that take the place of a version."""
-    return [n for n, step in changing.items() if step.document is not None and step.replaces]
+    return [n for n, decision in changing.items() if decision.document is not None and decision.replaces]
 
 
 def operation_of(
-    name: str, step: Step
+    name: str, decision: Decision
 ) -> InsertOne[Mapping[str, Any]] | ReplaceOne[Mapping[str, Any]] | UpdateOne:
     """The write that fails with a duplicate key when somebody else was faster; a touch does nothing then."""
-    if step.touch:
-        return UpdateOne({"_id": name, **(step.replaces or {})}, {"$set": step.touch})
-    document = step.document or {}
-    if step.replaces is None:
+    if decision.touch:
+        return UpdateOne({"_id": name, **(decision.replaces or {})}, {"$set": decision.touch})
+    document = decision.document or {}
+    if decision.replaces is None:
         return InsertOne(document)
     # When the version has moved on, the filter finds nothing and the upsert meets the `_id` that is there.
-    return ReplaceOne({"_id": name, **step.replaces}, document, upsert=True)
+    return ReplaceOne({"_id": name, **decision.replaces}, document, upsert=True)
 
 
 def failure_of(error: Mapping[str, Any]) -> ServiceError:

@@ -158,7 +158,10 @@ class MongoHolds:
             return True
 
         return await run(
-            self._client, lambda open_: open_.run(within), metrics=self._metrics, seconds=self._seconds
+            self._client,
+            lambda transaction: transaction.run(within),
+            metrics=self._metrics,
+            seconds=self._seconds,
         )
 
     async def held(

@@ -19,7 +19,7 @@ from store.mongo.documents import ending
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import AUDIT, DEAD_LETTERS, HISTORY, RESOURCES, RETENTION
-from store.mongo.resources.dependents import Ties, Touched, needed
+from store.mongo.resources.dependents import Dependents, Touched, needed
 from store.retention.needs import ORDER, needs_of
 from store.retention.policy import NEVER, ends
 from store.retrying import pause_before
@@ -80,7 +80,7 @@ class Settling:
         self._retention: Collection = durable(database, RETENTION)
         self._latest: Collection = database[RESOURCES]
         self._aged = {name: durable(database, name) for name in (DEAD_LETTERS, AUDIT)}
-        self._ties = Ties(database)
+        self._ties = Dependents(database)
         self._settings = settings
         self._policies = policies
         self._seconds = settings.store_timeout_seconds

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Session
-    from store.mongo.driver.transaction import Open
+    from store.mongo.driver.transaction import OpenTransaction
     from store.mongo.retention.lease import Lease, Leases
     from store.retention.runs import Counts
 
@@ -158,9 +158,9 @@ class Runs:
         return await self._fenced(lease, work)
 
     async def _fenced(self, lease: Lease, work: Callable[[Session], Awaitable[T]]) -> T:
-        async def attempt(open_: Open) -> T:
-            await open_.run(lambda session: self._leases.confirm(lease, session))
-            return await open_.run(work)
+        async def attempt(transaction: OpenTransaction) -> T:
+            await transaction.run(lambda session: self._leases.confirm(lease, session))
+            return await transaction.run(work)
 
         return await transaction(
             self._client, attempt, metrics=self._metrics, seconds=self._seconds, session=lease.session

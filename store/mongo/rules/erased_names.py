@@ -37,7 +37,7 @@ _THREAD_BYTES: Final = 64_000
 """Bodies above are read beside the event loop."""
 
 
-class Write(Protocol):
+class NamedWrite(Protocol):
     """What is asked about: one resource to put, or (`prepared` is None) to delete."""
 
     @property
@@ -57,7 +57,7 @@ class Write(Protocol):
         """Tells it from the others of its group."""
 
 
-class Erasures:
+class ErasedNames:
     """Places tombstones, and knows what bears the name of one."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Erasures:
 
     # --- pushes
 
-    async def refuse(self, writes: Sequence[Write]) -> dict[str, ServiceError]:
+    async def refuse(self, writes: Sequence[NamedWrite]) -> dict[str, ServiceError]:
         """By `id`, those that would bring back what was erased: one find, and none where nothing ever was.
 
         Raises the driver's errors.

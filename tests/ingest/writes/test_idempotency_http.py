@@ -12,7 +12,7 @@ import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.indexes import IDEMPOTENCY, RESOURCES
-from store.mongo.resources.answers import Memory
+from store.mongo.resources.answers import Answers
 from store.mongo.resources.resources import MongoResources
 from store.retention.policy import CountedFrom, Policy
 from tests.support.fhir import MRN, Json, batch, identified, message, patient, refers, report
@@ -172,7 +172,7 @@ async def test_who_died_between_storing_and_remembering_has_stored_nothing(
             return await service.put(report(), idempotency_key="k")
         return await service.create(report(), idempotency_key="k", if_none_exist="identifier=urn:a|1")
 
-    with patch.object(Memory, "answer", dies):
+    with patch.object(Answers, "remember", dies):
         assert (await push()).status == 500
     assert await total(service) == 0
     again = await push()

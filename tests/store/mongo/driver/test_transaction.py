@@ -112,8 +112,9 @@ async def test_it_is_done_again_when_the_server_ends_it(database: Database) -> N
         await unit.put_many(LAB, [prepared(report("r1", conclusion=str(attempts)))])
         if attempts == 1:
             assert isinstance(unit, MongoResources)
-            assert unit._open is not None
-            await database.client.admin.command("killSessions", [unit._open.session.session_id])
+            transaction = unit._reading._transaction
+            assert transaction is not None
+            await database.client.admin.command("killSessions", [transaction.session.session_id])
 
     await store.atomically(work)
     assert attempts == 2

@@ -13,7 +13,7 @@ import pytest
 from store.answers import Remembered, Shown, Slot
 from store.errors import Category, ServiceError
 from store.mongo.indexes import IDEMPOTENCY
-from store.mongo.rules.erased_names import Erasures
+from store.mongo.rules.erased_names import ErasedNames
 from store.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, Name
 from store.retention.policy import Policy
@@ -135,7 +135,7 @@ async def test_what_is_withdrawn_leaves_the_key(store: MongoResources, database:
 async def test_what_would_be_refused_uses_up_no_key(
     store: MongoResources, database: Database, clock: Clock
 ) -> None:
-    erasures = Erasures(
+    erasures = ErasedNames(
         database, settings=StoreSettings(policy_cache_seconds=0), clock=clock, metrics=metrics()
     )
     names, until = [Name(KEY, "DiagnosticReport/gone")], clock() + timedelta(days=9)

@@ -9,7 +9,7 @@ import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.indexes import ERASURES, RESOURCES, RETENTION
-from store.mongo.rules.erased_names import Erasures
+from store.mongo.rules.erased_names import ErasedNames
 from store.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, PATIENT, Name
 from store.settings import StoreSettings
@@ -31,9 +31,9 @@ def clock() -> Clock:
 
 
 @pytest.fixture
-async def erasures(database: Database, clock: Clock) -> Erasures:
+async def erasures(database: Database, clock: Clock) -> ErasedNames:
     settings = StoreSettings(policy_cache_seconds=0)
-    made = Erasures(database, settings=settings, clock=clock, metrics=metrics())
+    made = ErasedNames(database, settings=settings, clock=clock, metrics=metrics())
     until = clock() + timedelta(days=100)
     await made.place(LAB, ERASED, group=GROUP, now=clock(), until=until)
     return made
@@ -79,7 +79,7 @@ ANOTHERS = {
 
 
 @pytest.mark.parametrize("sent", BACK.values(), ids=BACK.keys())
-async def test_nothing_of_it_is_stored_again(database: Database, erasures: Erasures, sent: Json) -> None:
+async def test_nothing_of_it_is_stored_again(database: Database, erasures: ErasedNames, sent: Json) -> None:
     store = mongo_store(database)
     with pytest.raises(ServiceError) as refused:
         await put(store, sent)
@@ -93,12 +93,12 @@ async def test_nothing_of_it_is_stored_again(database: Database, erasures: Erasu
 
 
 @pytest.mark.parametrize("sent", ANOTHERS.values(), ids=ANOTHERS.keys())
-async def test_what_is_anothers_is_stored(database: Database, erasures: Erasures, sent: Json) -> None:
+async def test_what_is_anothers_is_stored(database: Database, erasures: ErasedNames, sent: Json) -> None:
     await put(mongo_store(database), sent)
     assert await database[RESOURCES].count_documents({}) == 1
 
 
-async def test_of_a_group_only_what_was_erased_is_refused(database: Database, erasures: Erasures) -> None:
+async def test_of_a_group_only_what_was_erased_is_refused(database: Database, erasures: ErasedNames) -> None:
     store = mongo_store(database)
     with pytest.raises(ServiceError):
         await put(store, patient("b"), report("new", "a"), report("rb", "b"))
@@ -106,13 +106,13 @@ async def test_of_a_group_only_what_was_erased_is_refused(database: Database, er
     assert await store.delete(LAB, ResourceKey("Patient", "a")) is None
 
 
-async def test_other_tenants_are_not_concerned(database: Database, erasures: Erasures) -> None:
+async def test_other_tenants_are_not_concerned(database: Database, erasures: ErasedNames) -> None:
     await put(mongo_store(database), patient("a", ANNA), tenant=OTHER)
     assert await database[RESOURCES].count_documents({"tenant": str(OTHER)}) == 1
 
 
 async def test_it_may_come_again_when_its_time_is_over(
-    database: Database, erasures: Erasures, clock: Clock
+    database: Database, erasures: ErasedNames, clock: Clock
 ) -> None:
     store = mongo_store(database, clock=clock)
     clock.move(days=99)
@@ -123,7 +123,7 @@ async def test_it_may_come_again_when_its_time_is_over(
 
 
 async def test_it_may_come_again_when_it_is_lifted(
-    database: Database, erasures: Erasures, clock: Clock
+    database: Database, erasures: ErasedNames, clock: Clock
 ) -> None:
     other = [Name(PATIENT, f"{MRN}|B-2"), Name(KEY, "DiagnosticReport/ra")]
     await erasures.place(LAB, other, group="digest of Bert", now=clock(), until=clock() + timedelta(days=1))
@@ -136,7 +136,7 @@ async def test_it_may_come_again_when_it_is_lifted(
             await put(store, still)
 
 
-async def test_tombstones_tell_nothing(database: Database, erasures: Erasures) -> None:
+async def test_tombstones_tell_nothing(database: Database, erasures: ErasedNames) -> None:
     documents = await database[ERASURES].find({}).to_list(None)
     assert len(documents) == len(ERASED)
     said = repr(documents) + repr(await database[RETENTION].find({}).to_list(None))

@@ -1,0 +1,93 @@
+"""Reads of single resources and of their versions, within a transaction too."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+from store.mongo.documents import READ, from_document
+from store.mongo.driver.client import durable, majority
+from store.mongo.driver.guard import guarded
+from store.mongo.indexes import HISTORY, RESOURCES
+from store.search.plan import document_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database, Document
+    from store.mongo.driver.transaction import OpenTransaction
+    from store.resource_keys import ResourceKey
+    from store.resources import Gone, Stored
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+
+class Reading:
+    """The collections of current and past versions, for readers."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        clock: Callable[[], datetime],
+        metrics: StoreMetrics,
+    ) -> None:
+        # What is read is durable on a majority, and includes all that was acknowledged before.
+        self._resources: Collection = majority(database, RESOURCES)
+        self._history: Collection = durable(database, HISTORY)
+        self._in_transaction: Collection = database[RESOURCES]
+        self._transaction: OpenTransaction | None = None
+        self._seconds = settings.store_timeout_seconds
+        self._clock = clock
+        self._metrics = metrics
+
+    def within(self, transaction: OpenTransaction) -> Reading:
+        """The same verbs; current versions as the transaction sees them, its own writes among them."""
+        within = copy.copy(self)
+        within._transaction = transaction  # noqa: SLF001 -- of our own kind
+        return within
+
+    async def get(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
+        """The current version, the deletion in its place, or None."""
+        wanted = {"_id": document_id(str(tenant), *key), "expires_at": {"$gt": self._clock()}}
+        document: Document | None
+        if self._transaction is not None:
+            document = await self._transaction.run(
+                lambda session: self._in_transaction.find_one(wanted, READ, session=session)
+            )
+        else:
+            with guarded(self._metrics, "get", seconds=self._seconds):
+                document = await self._resources.find_one(wanted, READ)
+        return None if document is None else from_document(key, document)
+
+    async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
+        """One version, current or past; None when the resource or this version is not there."""
+        current = await self.get(tenant, key)
+        if current is None or current.version == version:
+            return current
+        wanted = {
+            "_id": f"{document_id(str(tenant), *key)}/{version}",
+            "expires_at": {"$gt": self._clock()},
+        }
+        with guarded(self._metrics, "get_version", seconds=self._seconds):
+            document = await self._history.find_one(wanted, READ)
+        return None if document is None else from_document(key, document)
+
+    async def versions(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
+        """Numbers of the current versions; deleted and expired resources are left out."""
+        named = {document_id(str(tenant), *key): key for key in keys}
+        wanted = {"_id": {"$in": list(named)}, "deleted": None, "expires_at": {"$gt": self._clock()}}
+        found: Sequence[Mapping[str, Any]]
+        if self._transaction is not None:
+            found = await self._transaction.run(
+                lambda session: self._in_transaction.find(wanted, {"version": 1}, session=session).to_list(
+                    None
+                )
+            )
+        else:
+            with guarded(self._metrics, "versions", seconds=self._seconds):
+                found = await self._resources.find(wanted, {"version": 1}).to_list(None)
+        return {named[one["_id"]]: one["version"] for one in found}
