@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 from api.settings import Settings, variable
 from api.settings_groups import grouped
-from store.search.includes import reversible_of
 from store.search.parameters import COMMON, TYPES, SearchType
+from store.search.parsing.includes import reversible_of
 from store.search.rows.builders import ANY
 
 if TYPE_CHECKING:

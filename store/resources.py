@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from store.resource_keys import ResourceKey
     from store.search.criteria import Moment, Position, SearchQuery
     from store.search.index import Indexed
-    from store.search.plan import Explanation
+    from store.search.planning.plan import Explanation
     from store.tenancy import Tenant
 
 

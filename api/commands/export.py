@@ -27,7 +27,7 @@ from store.fhir.instants import from_datetime
 from store.near import unknown_type
 from store.retention.subjects import read_subject
 from store.search.parameters import TYPES
-from store.search.parse import Context
+from store.search.parsing.parse import Context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from api.settings import Settings
     from store.mongo.stores import Stores
     from store.resources import Entry
-    from store.search.parse import Pair
+    from store.search.parsing.parse import Pair
     from store.tenancy import Tenant
 
 PAGE: Final = 500

@@ -21,7 +21,7 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.near import unknown_type
 from store.search.parameters import TYPES
-from store.search.parse import Context, shown
+from store.search.parsing.parse import Context, shown
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from api.search.answer import Answer, Search
     from api.settings import Settings
     from store.mongo.stores import Stores
-    from store.search.parse import Pair
+    from store.search.parsing.parse import Pair
     from store.tenancy import Tenant
 
 

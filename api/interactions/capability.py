@@ -22,8 +22,8 @@ from api.version import VERSION
 from ingest.http.app_keys import base_of
 from ingest.http.replies import FHIR_JSON
 from ingest.pipeline.validate import UNKEPT
-from store.search.includes import references_of, reversible_of
 from store.search.parameters import TYPES
+from store.search.parsing.includes import references_of, reversible_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

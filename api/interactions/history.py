@@ -23,7 +23,7 @@ from store.near import unknown_type
 from store.resource_keys import ResourceKey
 from store.resources import Gone, HistoryQuery, Page, instant
 from store.search.parameters import TYPES
-from store.search.parse import shown
+from store.search.parsing.parse import shown
 from store.tenancy import SearchScope
 
 if TYPE_CHECKING:
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from store.resources import HistoryEntry, HistoryPage
-    from store.search.parse import Limits
+    from store.search.parsing.parse import Limits
 
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)

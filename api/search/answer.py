@@ -15,14 +15,14 @@ from store.fhir.instants import SECOND
 from store.fhir.issues import Issue
 from store.search.criteria import Total
 from store.search.parameters import TYPES
-from store.search.parse import parse
+from store.search.parsing.parse import parse
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from store.resources import Page, ResourceStore
     from store.search.criteria import SearchQuery
-    from store.search.parse import Context, Pair
+    from store.search.parsing.parse import Context, Pair
     from store.tenancy import Tenant
 
 _INCLUDING: Final = "rs"

@@ -13,8 +13,8 @@ from store.fhir.issues import Issue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from store.search.parse import Pair
-    from store.search.plan import Explanation
+    from store.search.parsing.parse import Pair
+    from store.search.planning.plan import Explanation
 
 EXPLAIN: Final = "__explain"
 """The parameter; ours alone, so it is written in no link."""

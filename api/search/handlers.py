@@ -26,7 +26,7 @@ from store.fhir.issues import Issue
 from store.near import unknown_type
 from store.search.looks import refusals
 from store.search.parameters import TYPES
-from store.search.parse import Context, bounded_by_patient, is_known
+from store.search.parsing.parse import Context, bounded_by_patient, is_known
 from store.tenancy import SearchScope
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from store.search.parameters import ResourceType
-    from store.search.parse import Pair
+    from store.search.parsing.parse import Pair
     from store.tenancy import TenantSettings
 
 JOINED_BYTES: Final = 1_000_000

@@ -9,7 +9,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from store.search.parse import Pair
+    from store.search.parsing.parse import Pair
 
 TEXT_MAX: Final = 60_000
 """Characters of one search, encoded. A page link holds the search, and a URL ends somewhere."""

@@ -23,7 +23,7 @@ from store.fhir.issues import Issue
 from store.fhir.references import Conditional, parse_conditional
 from store.resource_keys import ResourceKey
 from store.resources import ANY_VERSION
-from store.search.escapes import split, unescape
+from store.search.values.escapes import split, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

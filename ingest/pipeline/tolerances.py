@@ -1,7 +1,7 @@
 """What real senders do that R4 does not allow, and how it is mended: one named row each, all tested.
 
 Every row that was applied is named in the reply and counted in a metric. Wrong code systems are not
-rewritten: `store.search.tokens` finds them by either name (decision D12).
+rewritten: `store.search.values.tokens` finds them by either name (decision D12).
 """
 
 from __future__ import annotations

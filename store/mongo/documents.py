@@ -29,7 +29,7 @@ from store.retention.needs import needs_of
 from store.retention.policy import NEVER, UNLIMITED, Ends, ends
 from store.search.index import INDEX_VERSION
 from store.search.parameters import TYPES
-from store.search.plan import document_id
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping

@@ -12,8 +12,8 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictInt, Strict
 
 from store.retention.categories import STATUSES, is_category
 from store.retention.policy import DAYS_MAX, CountedFrom, Policy, Rule
-from store.search import tokens
 from store.search.parameters import DIAGNOSTIC_REPORT, TYPES
+from store.search.values import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping

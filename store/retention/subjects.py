@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
-from store.search.escapes import split, unescape
-from store.search.tokens import spellings
+from store.search.values.escapes import split, unescape
+from store.search.values.tokens import spellings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -30,10 +30,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from store.search.dates import DateValue
     from store.search.parameters import Parameter
-    from store.search.quantities import QuantityValue
-    from store.search.strings import Match
+    from store.search.values.dates import DateValue
+    from store.search.values.quantities import QuantityValue
+    from store.search.values.strings import Match
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from store.fhir.datatypes import Malformed, Path, listed
 from store.fhir.instants import ABSENT, Interval
 from store.fhir.issues import Issue
-from store.search import content, references
 from store.search.bundled import with_patients
 from store.search.keys import CONTAINED, key, keys_of, names_patient, scoped_key
 from store.search.parameters import TYPES, Parameter, SearchType
 from store.search.readers import Field, Reader, Reading, reader
+from store.search.values import content, references
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

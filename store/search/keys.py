@@ -11,8 +11,8 @@ from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.fhir.references import parse as parse_reference
-from store.search import tokens
 from store.search.parameters import TYPES, Parameter, SearchType
+from store.search.values import tokens
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -26,7 +26,7 @@ from store.search.criteria import (
     Tokens,
     Words,
 )
-from store.search.tokens import bare
+from store.search.values.tokens import bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from store.fhir.datatypes import JsonObject, Malformed, object_of
 from store.fhir.instants import ABSENT, Interval
-from store.search import content, dates, quantities, references, strings, tokens
 from store.search.rows.parameter import Parameter, SearchType
+from store.search.values import content, dates, quantities, references, strings, tokens
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from store.fhir.datatypes import Json
-    from store.search.quantities import StoredQuantity
+    from store.search.values.quantities import StoredQuantity
 
 Found: TypeAlias = "Sequence[tuple[Sequence[Json], str]]"
 """What stands at the paths of a parameter: values, and the path they were found at."""

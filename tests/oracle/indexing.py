@@ -10,10 +10,10 @@ from typing import Any, NamedTuple
 
 from store.fhir.datatypes import Malformed, Path
 from store.fhir.instants import ABSENT, Interval
-from store.search import content, dates, quantities, references, strings, tokens
 from store.search.bundled import with_patients
 from store.search.parameters import TYPES, Parameter, SearchType
-from store.search.references import Referred
+from store.search.values import content, dates, quantities, references, strings, tokens
+from store.search.values.references import Referred
 
 Json = dict[str, Any]
 Found = list[tuple[Any, str]]

@@ -20,7 +20,7 @@ from store.errors import ServiceError
 from store.fhir.instants import from_datetime
 from store.resource_keys import ResourceKey
 from store.search.criteria import Total
-from store.search.parse import Context, Limits, parse
+from store.search.parsing.parse import Context, Limits, parse
 from store.tenancy import Tenant
 from tests.oracle import worlds
 from tests.oracle.including import included

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from store.search.plan import FindPlan
+    from store.search.planning.plan import FindPlan
 
 Document = dict[str, Any]
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from store.errors import ServiceError
 from store.fhir.instants import ABSENT, Interval, from_datetime
 from store.search.index import index
-from store.search.parse import Context, Limits, parse
-from store.search.plan import document_id
+from store.search.parsing.parse import Context, Limits, parse
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable

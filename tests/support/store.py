@@ -18,7 +18,7 @@ from store.mongo.rules.policies import Policies
 from store.resource_keys import ResourceKey
 from store.resources import Outcome, Stored
 from store.search.criteria import Total
-from store.search.parse import Context, Limits, parse
+from store.search.parsing.parse import Context, Limits, parse
 from store.settings import StoreSettings
 from store.tenancy import Tenant
 

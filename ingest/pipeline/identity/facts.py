@@ -17,8 +17,8 @@ from ingest.pipeline.identity.numbers import (
 )
 from store.fhir.datatypes import Path, listed
 from store.fhir.instants import ABSENT, OPEN_END, OPEN_START, Interval, parse
-from store.search.escapes import escape
-from store.search.strings import fold, folded_words
+from store.search.values.escapes import escape
+from store.search.values.strings import fold, folded_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

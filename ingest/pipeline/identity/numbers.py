@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.fhir.datatypes import listed
 from store.fhir.instants import parse, to_datetime
-from store.search.escapes import escape
+from store.search.values.escapes import escape
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping

@@ -32,7 +32,7 @@ from ingest.pipeline.identity.reports import Incoming, choose_reports
 from ingest.pipeline.stamp import dump
 from store.fhir.references import RELATIVE
 from store.resource_keys import ResourceKey
-from store.search.escapes import escape
+from store.search.values.escapes import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -18,8 +18,8 @@ from store.retention.erased_names import KEY, is_whole, patients_of, references
 from store.retention.erasure import About, Own, about, full_names, is_about_patients, told, whose
 from store.search.index import key
 from store.search.parameters import TYPES, SearchType
-from store.search.plan import document_id
-from store.search.tokens import bare
+from store.search.planning.plan import document_id
+from store.search.values.tokens import bare
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence

@@ -21,7 +21,7 @@ from store.mongo.resources.late_versions import next_version
 from store.resource_keys import ResourceKey
 from store.resources import Released, Stored
 from store.search.parameters import TYPES, SearchType
-from store.search.plan import document_id
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

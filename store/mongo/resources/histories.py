@@ -16,7 +16,7 @@ from store.mongo.indexes import HISTORY, RESOURCES
 from store.resource_keys import ResourceKey
 from store.resources import HistoryEntry, HistoryPage
 from store.search.criteria import Position
-from store.search.plan import document_id
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

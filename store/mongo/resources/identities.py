@@ -13,7 +13,7 @@ from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
 from store.resource_keys import ResourceKey
 from store.resources import Known
-from store.search.plan import document_id
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -9,7 +9,7 @@ from store.mongo.documents import READ, from_document
 from store.mongo.driver.client import durable, majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.search.plan import document_id
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

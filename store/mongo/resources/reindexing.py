@@ -19,7 +19,7 @@ from store.mongo.indexes import RESOURCES
 from store.resource_keys import ResourceKey
 from store.resources import Outdated, OutdatedBatch, Reindexed
 from store.search.index import INDEX_VERSION
-from store.search.plan import document_id
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -51,7 +51,7 @@ if TYPE_CHECKING:
     )
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
-    from store.search.plan import Explanation
+    from store.search.planning.plan import Explanation
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 

@@ -36,7 +36,7 @@ from store.resources import (
     Stored,
     version_matches,
 )
-from store.search.plan import document_id
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

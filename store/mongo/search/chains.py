@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.search.conditions import condition
 from store.search.criteria import Chain, Has, SearchQuery, steps
 from store.search.index import CONTAINED, key
-from store.search.joins import FEW, IDENTIFIERS, KIN, led_to, with_kin
-from store.search.plan import plan, targets
+from store.search.planning.conditions import condition
+from store.search.planning.joins import FEW, IDENTIFIERS, KIN, led_to, with_kin
+from store.search.planning.plan import plan, targets
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence

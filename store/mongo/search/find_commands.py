@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from store.mongo.indexes import RESOURCES
-from store.search.joins import KIN, TARGETS
+from store.search.planning.joins import KIN, TARGETS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from store.search.joins import Join
-    from store.search.plan import FindPlan
+    from store.search.planning.joins import Join
+    from store.search.planning.plan import FindPlan
 
 Command = dict[str, Any]
 Stages = list[dict[str, Any]]

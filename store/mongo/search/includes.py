@@ -14,10 +14,10 @@ from store.fhir.references import RELATIVE
 from store.resource_keys import ResourceKey
 from store.resources import Entry
 from store.search.criteria import References, SearchQuery
-from store.search.includes import references_of
-from store.search.leading_clause import DRIVING_KEYS_MAX
 from store.search.parameters import TYPES
-from store.search.plan import FindPlan, plan
+from store.search.parsing.includes import references_of
+from store.search.planning.leading_clause import DRIVING_KEYS_MAX
+from store.search.planning.plan import FindPlan, plan
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -193,7 +193,7 @@ def _referring(
     if row.keyed:
         clauses: list[tuple[References, ...]] = [(References(row, some),) for some in _chunks(spellings)]
     else:
-        # A patient's resources refer to those of the same patient (`store.search.includes.reversible`).
+        # A patient's resources refer to those of the same patient (`search.parsing.includes.reversible`).
         patient = TYPES[include.source].by_name["patient"]
         patients = tuple(dict.fromkeys(p for one in targets for p in _patients(one)))
         clauses = [(References(patient, some), References(row, spellings)) for some in _chunks(patients)]

@@ -24,9 +24,9 @@ from store.mongo.search.snapshot import Batch, MomentForgottenError, View
 from store.resource_keys import ResourceKey
 from store.resources import Entry, Page
 from store.search.criteria import Chain, Position, Total, flat, steps
-from store.search.joins import joinable, shareable
-from store.search.leading_clause import drives
-from store.search.plan import Explanation, joined, plan
+from store.search.planning.joins import joinable, shareable
+from store.search.planning.leading_clause import drives
+from store.search.planning.plan import Explanation, joined, plan
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from store.mongo.driver.client import Database
     from store.mongo.search.includes import Included
     from store.search.criteria import Moment, Resolved, SearchQuery
-    from store.search.plan import FindPlan
+    from store.search.planning.plan import FindPlan
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 

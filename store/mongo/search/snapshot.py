@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from store.mongo.driver.pinned_connection import Lane
-    from store.search.plan import FindPlan
+    from store.search.planning.plan import FindPlan
 
 _FORGOTTEN: Final = frozenset((239, 246))
 """SnapshotTooOld, SnapshotUnavailable (an index was just made)."""

@@ -6,7 +6,7 @@ import pytest
 
 from api.search.explanation import facts, issue_of, wish
 from store.errors import Category
-from store.search.plan import Explanation
+from store.search.planning.plan import Explanation
 from tests.support.reports import refusal, said
 
 PATIENT = ("patient", "p1")

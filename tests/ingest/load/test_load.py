@@ -21,7 +21,7 @@ from ingest.writes.push_context import PushContext
 from store.errors import Category, ServiceError, StartupError
 from store.resource_keys import ResourceKey
 from store.resources import Stored
-from store.search.parse import Limits
+from store.search.parsing.parse import Limits
 from tests.support.fhir import report
 from tests.support.store import BASE, LAB, NOW, mongo_store
 

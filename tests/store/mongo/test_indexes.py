@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from store.mongo.driver.client import Client, Database
     from store.mongo.resources.resources import MongoResources
-    from store.search.plan import Explanation
+    from store.search.planning.plan import Explanation
 
 PATIENTS = 20
 REPORTS = 15

@@ -7,7 +7,7 @@ from typing import Any, Final
 import pytest
 
 from store.search.parameters import TYPES, SearchType
-from store.search.plan import plan
+from store.search.planning.plan import plan
 from tests.support.examples import EXAMPLES
 from tests.support.filters import find
 from tests.support.reports import NOW, TENANT, document_of, query_of

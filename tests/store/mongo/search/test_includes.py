@@ -9,7 +9,7 @@ import pytest
 
 from store.mongo.indexes import RESOURCES
 from store.resource_keys import ResourceKey
-from store.search.leading_clause import DRIVING_KEYS_MAX
+from store.search.planning.leading_clause import DRIVING_KEYS_MAX
 from tests.support.fhir import patient, refers, report, resource
 from tests.support.store import LAB, NOW, OTHER, asked, ids, mongo_store, put
 

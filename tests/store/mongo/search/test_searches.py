@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.mongo.search.chains import TOGETHER_MAX
-from store.search.joins import FEW
+from store.search.planning.joins import FEW
 from tests.support.fhir import identified, patient, refers, report, resource
 from tests.support.store import LAB, OTHER, asked, found, ids, mongo_store, put
 

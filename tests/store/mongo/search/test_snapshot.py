@@ -9,14 +9,14 @@ import pytest
 
 from store.mongo.search.snapshot import MomentForgottenError, View
 from store.search.criteria import Moment, Total
-from store.search.plan import plan
+from store.search.planning.plan import plan
 from tests.support.fhir import identified, patient, report
 from tests.support.store import LAB, NOW, asked, ids, mongo_store, put
 
 if TYPE_CHECKING:
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
-    from store.search.plan import FindPlan
+    from store.search.planning.plan import FindPlan
 
 LONG_AGO = Moment(1, 1)
 NOT_YET = Moment(2**31, 1)

@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.search.criteria import Dates, flat
-from store.search.leading_clause import keyable
 from store.search.parameters import WHEN, Parameter, SearchType
+from store.search.planning.leading_clause import keyable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -24,7 +24,7 @@ _NUMBER_MAX: Final = 1e308
 """Bounds what a comparator leaves open: JSON, and so a page link, has no infinity."""
 _NO_NUMBER: Final = -1.5e308
 _BARE: Final = r"^(?:[^|\\]|\\.)*$"
-"""A spelling without system; see `store.search.tokens`."""
+"""A spelling without system; see `store.search.values.tokens`."""
 
 COMPUTED: Final = "sort:"
 """Before the names of sort fields that are not stored."""

@@ -16,7 +16,6 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
 from store.near import near
-from store.search import content, dates, includes, quantities, references, strings, subsets, tokens
 from store.search.criteria import (
     PAGE_BYTES_MAX,
     All,
@@ -38,9 +37,11 @@ from store.search.criteria import (
     Words,
     flat,
 )
-from store.search.escapes import split, unescape
 from store.search.parameters import TYPES, Parameter, SearchType
-from store.search.strings import Match
+from store.search.parsing import includes, subsets
+from store.search.values import content, dates, quantities, references, strings, tokens
+from store.search.values.escapes import split, unescape
+from store.search.values.strings import Match
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping

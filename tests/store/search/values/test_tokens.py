@@ -13,9 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.fhir.datatypes import Malformed, Number
-from store.search import tokens
 from store.search.parameters import TYPES, Parameter, SearchType
-from store.search.tokens import canonical_system
+from store.search.values import tokens
+from store.search.values.tokens import canonical_system
 
 REPORT = TYPES["DiagnosticReport"].by_name
 CODE, IDENTIFIER, STATUS, ID = (REPORT[name] for name in ("code", "identifier", "status", "_id"))

@@ -14,8 +14,8 @@ from math import nextafter
 from typing import TYPE_CHECKING, Final, NamedTuple, TypedDict
 
 from store.fhir.datatypes import Malformed, Number, object_of, text_of
-from store.search.escapes import escape, split, unescape
-from store.search.strings import REMEMBERED
+from store.search.values.escapes import escape, split, unescape
+from store.search.values.strings import REMEMBERED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

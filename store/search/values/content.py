@@ -9,8 +9,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from store.fhir.elements import plain, walk
-from store.search.escapes import unescape
-from store.search.strings import fold, folded_words
+from store.search.values.escapes import unescape
+from store.search.values.strings import fold, folded_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

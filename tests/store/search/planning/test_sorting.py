@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.search.parameters import TYPES
-from store.search.sorting import order_of
+from store.search.planning.sorting import order_of
 from tests.support.fhir import coded, refers, resource
 from tests.support.reports import query_of
 from tests.support.store import LAB, asked, found, ids, mongo_store, put

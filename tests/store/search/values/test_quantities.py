@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.fhir.datatypes import Malformed, Number
-from store.search import quantities
+from store.search.values import quantities
 from tests.support.filters import matches
 
 if TYPE_CHECKING:

@@ -20,9 +20,9 @@ from store.search.criteria import (
     flat,
 )
 from store.search.index import key, names_patient, scoped_key
-from store.search.joins import PLACE
-from store.search.strings import Match
-from store.search.tokens import bare, is_bare
+from store.search.planning.joins import PLACE
+from store.search.values.strings import Match
+from store.search.values.tokens import bare, is_bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.search.escapes import escape, split, unescape
+from store.search.values.escapes import escape, split, unescape
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, assert_never
 
 from store.fhir.instants import MISSING
-from store.search import content, dates, quantities, strings
 from store.search.criteria import (
     All,
     AnyOf,
@@ -20,8 +19,9 @@ from store.search.criteria import (
     Tokens,
     Words,
 )
-from store.search.joins import PLACE, TARGETS
 from store.search.parameters import SearchType
+from store.search.planning.joins import PLACE, TARGETS
+from store.search.values import content, dates, quantities, strings
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from store.search.criteria import Clause, Resolved
     from store.search.filters import Filter
     from store.search.parameters import Parameter
-    from store.search.quantities import QuantityValue
+    from store.search.values.quantities import QuantityValue
 
 
 def condition(clause: Clause, resolved: Resolved) -> Filter:  # noqa: PLR0911, PLR0912, C901 -- one for each kind

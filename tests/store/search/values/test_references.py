@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from store.search import references
 from store.search.parameters import TYPES
-from store.search.plan import plan
-from store.search.references import Referred, contained_in
+from store.search.planning.plan import plan
+from store.search.values import references
+from store.search.values.references import Referred, contained_in
 from tests.support.filters import matches
 from tests.support.reports import BASE, NOW, TENANT, document_of, query_of, report
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final
 import orjson
 
 from store.fhir.datatypes import Malformed, Number, listed, object_of, objects_of, text_of
-from store.search.escapes import escape, split, unescape
-from store.search.strings import REMEMBERED, words
+from store.search.values.escapes import escape, split, unescape
+from store.search.values.strings import REMEMBERED, words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from store.fhir import instants
 from store.fhir.datatypes import Malformed
 from store.fhir.instants import ABSENT, DAY, OPEN_END, OPEN_START, Interval
-from store.search import dates
-from store.search.dates import PREFIXES, DateValue
+from store.search.values import dates
+from store.search.values.dates import PREFIXES, DateValue
 from tests.support.filters import matches
 from tests.support.reports import stored_interval
 

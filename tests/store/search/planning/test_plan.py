@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.search import leading_clause as drivers
 from store.search.criteria import AnyOf, Chain, Clause, Position, SearchQuery
-from store.search.leading_clause import DRIVING_KEYS_MAX, drives
-from store.search.parse import parse
-from store.search.plan import FindPlan, plan
+from store.search.parsing.parse import parse
+from store.search.planning import leading_clause as drivers
+from store.search.planning.leading_clause import DRIVING_KEYS_MAX, drives
+from store.search.planning.plan import FindPlan, plan
 from tests.support.filters import Document, find, matches
 from tests.support.reports import NEVER, NOW, TENANT, context, document_of, query_of, report
 

@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl
 from store.fhir.datatypes import object_of, objects_of, text_of
 from store.fhir.references import ID, RELATIVE, Conditional, parse_conditional
 from store.fhir.references import parse as parse_reference
-from store.search.escapes import escape, split, unescape
-from store.search.tokens import spellings
+from store.search.values.escapes import escape, split, unescape
+from store.search.values.tokens import spellings
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

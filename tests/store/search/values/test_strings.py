@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.fhir.datatypes import Json, Malformed
-from store.search import strings
-from store.search.strings import Match, fold, texts, words
+from store.search.values import strings
+from store.search.values.strings import Match, fold, texts, words
 from tests.support.filters import matches
 
 

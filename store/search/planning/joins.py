@@ -13,7 +13,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from store.search.criteria import Chain, Tokens, steps
-from store.search.tokens import bare
+from store.search.values.tokens import bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence

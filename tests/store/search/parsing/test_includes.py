@@ -6,9 +6,9 @@ import pytest
 
 from store.errors import Category
 from store.search.criteria import Include
-from store.search.includes import INCLUDES_MAX, references_of, reversible, reversible_of
 from store.search.parameters import TYPES, ResourceType
-from store.search.parse import bounded_by_patient, parse
+from store.search.parsing.includes import INCLUDES_MAX, references_of, reversible, reversible_of
+from store.search.parsing.parse import bounded_by_patient, parse
 from tests.support.reports import context, query_of, refusal, said
 
 DR = "DiagnosticReport"

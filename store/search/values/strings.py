@@ -11,7 +11,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from store.fhir.datatypes import Malformed
-from store.search.escapes import unescape
+from store.search.values.escapes import unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -22,9 +22,9 @@ from store.search.criteria import (
     Tokens,
     Total,
 )
-from store.search.dates import DateValue
 from store.search.parameters import TYPES
-from store.search.parse import Limits, bounded_by_patient, parse
+from store.search.parsing.parse import Limits, bounded_by_patient, parse
+from store.search.values.dates import DateValue
 from tests.support.reports import BASE, attempt, context, query_of, refusal, said
 
 if TYPE_CHECKING:

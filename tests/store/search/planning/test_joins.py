@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from store.search.joins import FEW, PLACE, joinable, led_to, shareable
-from store.search.plan import FindPlan, joined, targets
+from store.search.planning.joins import FEW, PLACE, joinable, led_to, shareable
+from store.search.planning.plan import FindPlan, joined, targets
 from tests.support.reports import NOW, TENANT, query_of
 
 ID = "patient.identifier"

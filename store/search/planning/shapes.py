@@ -18,13 +18,13 @@ from store.search.criteria import (
     Tokens,
     Words,
 )
-from store.search.sorting import COMPUTED
+from store.search.planning.sorting import COMPUTED
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from store.search.criteria import Clause, SearchQuery
-    from store.search.leading_clause import Driver
+    from store.search.planning.leading_clause import Driver
 
 _KIND: Final[Mapping[type, Callable[..., str]]] = {
     Tokens: lambda c: f"{c.parameter.name}{':not' if c.negated else ''}={_some(len(c.spellings))}",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.search import content
+from store.search.values import content
 
 REPORT: dict[str, Any] = {
     "resourceType": "DiagnosticReport",

@@ -10,15 +10,15 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
-from store.search.conditions import any_of, condition
 from store.search.criteria import flat, steps
 from store.search.index import key
-from store.search.joins import IDENTIFIER, IDENTIFIERS, Join, join, joinable, places, spellings_of
-from store.search.leading_clause import driver_of
-from store.search.shapes import shape
-from store.search.sorting import order_of
-from store.search.strings import LAST
-from store.search.tokens import bare
+from store.search.planning.conditions import any_of, condition
+from store.search.planning.joins import IDENTIFIER, IDENTIFIERS, Join, join, joinable, places, spellings_of
+from store.search.planning.leading_clause import driver_of
+from store.search.planning.shapes import shape
+from store.search.planning.sorting import order_of
+from store.search.values.strings import LAST
+from store.search.values.tokens import bare
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 
     from store.search.criteria import Chain, Clause, Position, Resolved, SearchQuery
     from store.search.filters import Filter
-    from store.search.leading_clause import Driver
-    from store.search.sorting import Expression
+    from store.search.planning.leading_clause import Driver
+    from store.search.planning.sorting import Expression
 
 
 @dataclass(frozen=True, slots=True)

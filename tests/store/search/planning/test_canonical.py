@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from store.search.canonical import FORMS, canonical
 from store.search.criteria import Clause
-from store.search.parse import Context, Limits, parse
+from store.search.parsing.parse import Context, Limits, parse
+from store.search.planning.canonical import FORMS, canonical
 
 BASE = "https://dod.example/fhir/R4/lab/Production"
 
