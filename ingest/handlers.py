@@ -57,7 +57,7 @@ from ingest.writes.push_context import PushContext
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resource_keys import ResourceKey
-from store.resources import Outcome
+from store.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
     from ingest.writes.push import Pushed
     from store.answers import Remembered
     from store.fhir.datatypes import JsonObject
-    from store.resources import Unit
+    from store.resources import StoreInTransaction
 
 _WRITING: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})
 _ENTRIES_MAX: Final[Mapping[str, Callable[[IngestSettings], int]]] = {
@@ -327,7 +327,7 @@ async def answer_bundle(ctx: PushContext, bundle: JsonObject, *, name: str) -> l
     """The answer to each entry of a batch or transaction, in order. `dod load` asks here."""
     if bundle.get("type") == "transaction":
 
-        async def work(unit: Unit) -> list[dict[str, Any]]:
+        async def work(unit: StoreInTransaction) -> list[dict[str, Any]]:
             within = ctx._replace(store=unit)
             return await transact(within, unit, bundle, outside=ctx.store)
 

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from api.search.answer import Search
     from api.settings import Settings
     from store.mongo.stores import Stores
-    from store.resources import Entry
+    from store.pages import Entry
     from store.search.parsing.parse import Pair
     from store.tenancy import Tenant
 

@@ -42,8 +42,8 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.files import FILE_ID
 from store.resource_keys import ResourceKey
-from store.resources import Stored, instant, present
 from store.search.parameters import TYPES
+from store.versions import Stored, instant, present
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

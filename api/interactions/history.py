@@ -20,18 +20,19 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime, parse
 from store.fhir.issues import Issue
 from store.near import unknown_type
+from store.pages import HistoryQuery, Page
 from store.resource_keys import ResourceKey
-from store.resources import Gone, HistoryQuery, Page, instant
 from store.search.parameters import TYPES
 from store.search.parsing.parse import shown
 from store.tenancy import SearchScope
+from store.versions import Gone, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from aiohttp import web
 
-    from store.resources import HistoryEntry, HistoryPage
+    from store.pages import HistoryEntry, HistoryPage
     from store.search.parsing.parse import Limits
 
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)

@@ -15,7 +15,7 @@ from ingest.http.app_keys import RESOURCES, TENANT
 from ingest.http.replies import fhir_json, version_headers
 from ingest.pipeline.preconditions import has_it
 from store.resource_keys import ResourceKey
-from store.resources import Stored, present
+from store.versions import Stored, present
 
 if TYPE_CHECKING:
     from datetime import datetime

@@ -20,7 +20,8 @@ from store.search.parsing.parse import parse
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from store.resources import Page, ResourceStore
+    from store.pages import Page
+    from store.resources import ResourceStore
     from store.search.criteria import SearchQuery
     from store.search.parsing.parse import Context, Pair
     from store.tenancy import Tenant

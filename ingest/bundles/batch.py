@@ -24,7 +24,7 @@ from store.fair import Asker
 from store.fhir.issues import Issue
 from store.files import references_to_files
 from store.resource_keys import ResourceKey
-from store.resources import Outcome, present
+from store.versions import Outcome, present
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from ingest.writes.push import Pushed
     from ingest.writes.push_context import PushContext
     from store.fair import Gate
-    from store.resources import PutResult, Stored
+    from store.versions import PutResult, Stored
 
     Search = Callable[[str, str, int], Awaitable[bytes]]
     """Answers a search of a batch: (resource type, query, bytes that its page may have)."""

@@ -37,7 +37,7 @@ from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
 from store.resource_keys import ResourceKey
-from store.resources import Deletion, Gone, Outcome, PutResult, Stored
+from store.versions import Deletion, Gone, Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
@@ -47,7 +47,8 @@ if TYPE_CHECKING:
     from ingest.writes.criteria import Criteria
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import Json, JsonObject
-    from store.resources import Prepared, ResourceStore, Unit
+    from store.resources import ResourceStore, StoreInTransaction
+    from store.versions import Prepared
 
     Searches = Callable[[str, str, int], Awaitable[bytes]]
     """Answers a search: (type, query string, most bytes) → searchset."""
@@ -67,7 +68,7 @@ _TOGETHER: Final = 16
 
 async def transact(
     ctx: PushContext,
-    unit: Unit,
+    unit: StoreInTransaction,
     bundle: JsonObject,
     *,
     outside: ResourceStore,
@@ -172,7 +173,9 @@ async def _derived(ctx: PushContext, outside: ResourceStore, asked: Criteria) ->
     return secret_id() if isinstance(there, Stored) else derived
 
 
-async def _patched(ctx: PushContext, unit: Unit, asked: Sequence[Asked], found: Found) -> list[Asked]:
+async def _patched(
+    ctx: PushContext, unit: StoreInTransaction, asked: Sequence[Asked], found: Found
+) -> list[Asked]:
     """With each patch as the update that it comes to, of what is there within the transaction."""
     keys = patched_keys(asked, found)
     done: list[Asked] = []
@@ -234,7 +237,9 @@ def _prepared(ctx: PushContext, actions: Sequence[Action]) -> dict[int, Ready]:
     return readies
 
 
-async def _labelled(ctx: PushContext, unit: Unit, action: Action, whole: Container[int]) -> Action:
+async def _labelled(
+    ctx: PushContext, unit: StoreInTransaction, action: Action, whole: Container[int]
+) -> Action:
     """An update with the labels that it leaves out, as they are within the transaction."""
     if not isinstance(action, Put) or action.fresh or action.number in whole:
         return action
@@ -243,7 +248,7 @@ async def _labelled(ctx: PushContext, unit: Unit, action: Action, whole: Contain
 
 
 async def _write(
-    unit: Unit,
+    unit: StoreInTransaction,
     ctx: PushContext,
     actions: Sequence[Action],
     readies: Mapping[int, Ready],
@@ -282,7 +287,7 @@ def _exists(result: PutResult | Gone | None) -> bool:
 
 async def _answer(  # noqa: PLR0913 -- what one transaction is made of
     ctx: PushContext,
-    unit: Unit,
+    unit: StoreInTransaction,
     action: Put | Delete | Existing | Read,
     readies: Mapping[int, Ready],
     done: Mapping[int, PutResult | Gone | None],
@@ -311,7 +316,9 @@ async def _answer(  # noqa: PLR0913 -- what one transaction is made of
             return await _read(ctx, unit, action, budget)
 
 
-async def _read(ctx: PushContext, unit: Unit, action: Read, budget: AnswerBudget) -> dict[str, Any]:
+async def _read(
+    ctx: PushContext, unit: StoreInTransaction, action: Read, budget: AnswerBudget
+) -> dict[str, Any]:
     """R4: either each entry ends well, or the transaction does not."""
     path = f"Bundle.entry[{action.number}].request.url"
     if action.version is None:

@@ -22,8 +22,8 @@ from store.fhir.elements import DEPTH_MAX
 from store.fhir.issues import Issue
 from store.fhir.references import Conditional, parse_conditional
 from store.resource_keys import ResourceKey
-from store.resources import ANY_VERSION
 from store.search.values.escapes import split, unescape
+from store.versions import ANY_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence

@@ -37,7 +37,7 @@ from ingest.writes.idempotency import (
 )
 from store.answers import Remembered, Shown
 from store.errors import ServiceError
-from store.resources import Stored
+from store.versions import Stored
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -47,10 +47,11 @@ if TYPE_CHECKING:
     from ingest.http.replies import Reply
     from store.answers import Slot
     from store.resource_keys import ResourceKey
-    from store.resources import Gone, ResourceStore, Unit
+    from store.resources import ResourceStore, StoreInTransaction
     from store.tenancy import Tenant
+    from store.versions import Gone
 
-UNIT: Final[web.RequestKey[Unit]] = web.RequestKey("unit")
+UNIT: Final[web.RequestKey[StoreInTransaction]] = web.RequestKey("unit")
 """The transaction in which this request is handled."""
 SLOT: Final[web.RequestKey[Slot]] = web.RequestKey("slot")
 """Of a create that heeds its key by itself."""
@@ -131,7 +132,7 @@ async def atomically(request: web.Request, handler: Handler, slot: Slot | None) 
     """The handler within one MongoDB transaction, its answer remembered in it."""
     tenant = request[TENANT].tenant
 
-    async def work(unit: Unit) -> web.StreamResponse:
+    async def work(unit: StoreInTransaction) -> web.StreamResponse:
         if slot is not None:
             known = await unit.recall(tenant, slot)
             if known is not None and await _still_holds(request, unit, slot, known):

@@ -19,7 +19,7 @@ from ingest.http.preferences import returned
 from ingest.pipeline.tolerances import MENDED
 from ingest.unique import unique_id
 from store.fhir.issues import Issue
-from store.resources import Gone, Outcome, Stored, instant
+from store.versions import Gone, Outcome, Stored, instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline.bundle_entries import BundleEntry
     from store.fhir.datatypes import JsonObject
-    from store.resources import SourceTime
+    from store.versions import SourceTime
 
 _DELETE: Final = "DELETE"
 

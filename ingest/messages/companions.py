@@ -17,14 +17,14 @@ from ingest.writes import filing
 from store.fhir.datatypes import Path
 from store.fhir.references import parse
 from store.resource_keys import ResourceKey
-from store.resources import Outcome, Stored
+from store.versions import Outcome, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from ingest.writes.push_context import PushContext
-    from store.resources import Gone, Prepared, PutResult, Released, SourceTime
+    from store.versions import Gone, Prepared, PutResult, Released, SourceTime
 
 COMPANION_TYPES: Final = frozenset({"Observation", "Media"})
 _POINTERS: Final[Mapping[str, tuple[Path, ...]]] = {

@@ -27,8 +27,8 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
 from store.resource_keys import ResourceKey
-from store.resources import Outcome
 from store.retention.audit import Act, Did
+from store.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile
-    from store.resources import Gone, Prepared, PutResult
+    from store.versions import Gone, Prepared, PutResult
 
 Delivered: TypeAlias = "Pushed | ServiceError"
 """What became of one entry."""

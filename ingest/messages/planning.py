@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ingest.messages.message import Message
     from ingest.pipeline.identity.plan import Entry, Planned
     from ingest.writes.push_context import PushContext
-    from store.resources import Known
+    from store.versions import Known
 
 CANDIDATES_MAX: Final = 500
 """Stored resources that one look-up for a message may find; past it only sure numbers are looked up."""

@@ -16,9 +16,9 @@ from ingest.pipeline.validate import validate
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resource_keys import ResourceKey
-from store.resources import Prepared
 from store.search.index import index
 from store.search.parameters import TYPES
+from store.versions import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

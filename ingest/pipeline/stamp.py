@@ -15,7 +15,7 @@ from store.errors import Category, ServiceError
 from store.fhir.datatypes import Number
 from store.fhir.issues import Issue
 from store.resource_keys import ResourceKey
-from store.resources import Unstamped
+from store.versions import Unstamped
 
 if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject

@@ -14,7 +14,7 @@ from ingest.writes import filing, push
 from ingest.writes.idempotency import check
 from ingest.writes.push import Pushed
 from store.errors import Category, ServiceError
-from store.resources import Outcome, PutResult, Stored
+from store.versions import Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable

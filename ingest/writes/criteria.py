@@ -18,19 +18,20 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime, parse, to_datetime
 from store.fhir.issues import Issue
 from store.near import unknown_type
-from store.resources import Stored
 from store.search.criteria import Tokens, Total
 from store.search.looks import refusals
 from store.search.parameters import TYPES
 from store.search.parsing import parse as searches
 from store.search.planning.canonical import canonical
+from store.versions import Stored
 
 if TYPE_CHECKING:
     from ingest.writes.push_context import PushContext
+    from store.pages import Entry
     from store.resource_keys import ResourceKey
-    from store.resources import Entry, Prepared
     from store.search.criteria import SearchQuery
     from store.search.parsing.parse import Pair
+    from store.versions import Prepared
 
 TEXT_MAX: Final = 60_000
 """Characters of one condition, encoded: as many as of a search."""

@@ -16,14 +16,14 @@ from store.fhir.issues import Issue
 from store.fhir.resource_types import RESOURCE_TYPES
 from store.near import near
 from store.resource_keys import ResourceKey
-from store.resources import LABELS, LABELS_LEFT_OUT, Outcome, PutResult, Stored
+from store.versions import LABELS, LABELS_LEFT_OUT, Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
     from ingest.caller import Caller
     from ingest.pipeline.documents import Taken
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
-    from store.resources import Gone, SourceTime
+    from store.versions import Gone, SourceTime
 
 
 TURNS_MAX: Final = 20

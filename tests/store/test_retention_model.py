@@ -20,12 +20,13 @@ import pytest
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.retention.holds import MongoHolds
 from store.mongo.retention.sweeping import Sweeping
+from store.pages import HistoryQuery
 from store.resource_keys import ResourceKey
-from store.resources import Gone, HistoryQuery, Stored
 from store.retention.holds import Hold, HoldKind
 from store.retention.policy import CountedFrom, Policy, Rule
 from store.settings import StoreSettings
 from store.tenancy import Tenant
+from store.versions import Gone, Stored
 from tests.oracle.retention import Held, Kept, Model, Rules
 from tests.support.fhir import coded, refers
 from tests.support.service import Clock

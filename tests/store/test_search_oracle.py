@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
-    from store.resources import Page
+    from store.pages import Page
     from store.search.criteria import Position, SearchQuery
 
 Json = dict[str, Any]

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ingest.pipeline.identity.facts import Facts
-    from store.resources import SourceTime
+    from store.versions import SourceTime
 
 
 class Finding(StrEnum):

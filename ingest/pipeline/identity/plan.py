@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline.identity.facts import Reading
     from store.fhir.datatypes import JsonObject
-    from store.resources import SourceTime
+    from store.versions import SourceTime
 
 PATIENT: Final = "Patient"
 REPORT: Final = "DiagnosticReport"

@@ -36,10 +36,10 @@ if TYPE_CHECKING:
     from store.mongo.resources.write_decision import Write
     from store.mongo.rules.erased_names import ErasedNames
     from store.mongo.rules.policies import Policies
-    from store.resources import Prepared
     from store.retention.policy import Policy
     from store.settings import StoreSettings
     from store.tenancy import Tenant
+    from store.versions import Prepared
 
 _ATTEMPTS_MAX: Final = 20
 _PAUSE_SECONDS: Final = 0.01

@@ -19,9 +19,9 @@ from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources.late_versions import next_version
 from store.resource_keys import ResourceKey
-from store.resources import Released, Stored
 from store.search.parameters import TYPES, SearchType
 from store.search.planning.plan import document_id
+from store.versions import Released, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

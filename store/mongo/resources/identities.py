@@ -12,8 +12,8 @@ from store.mongo.driver.client import DURABLE
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
 from store.resource_keys import ResourceKey
-from store.resources import Known
 from store.search.planning.plan import document_id
+from store.versions import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

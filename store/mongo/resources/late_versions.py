@@ -19,7 +19,7 @@ from store.fhir.instants import to_datetime
 from store.mongo.documents import PAST, READ, from_document, patients_among, to_document, updated_of
 from store.mongo.driver.client import DURABLE, MAJORITY
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.resources import Outcome, PutResult, Stored
+from store.versions import Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -30,9 +30,9 @@ if TYPE_CHECKING:
 
     from store.mongo.driver.client import Collection, Database, Document, Session
     from store.resource_keys import ResourceKey
-    from store.resources import Prepared, SourceTime
     from store.retention.policy import Policy
     from store.tenancy import Tenant
+    from store.versions import Prepared, SourceTime
 
 EXTRAS: Final = ("sourced", "last", "companion")
 """Fields of a document that are there only when there is something to say."""

@@ -19,9 +19,9 @@ if TYPE_CHECKING:
     from store.mongo.driver.client import Collection, Database, Document
     from store.mongo.driver.transaction import OpenTransaction
     from store.resource_keys import ResourceKey
-    from store.resources import Gone, Stored
     from store.settings import StoreSettings
     from store.tenancy import Tenant
+    from store.versions import Gone, Stored
 
 
 class Reading:

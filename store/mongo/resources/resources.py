@@ -21,8 +21,9 @@ from store.mongo.resources.write_decision import write_of
 from store.mongo.resources.writing import Writing
 from store.mongo.rules.erased_names import ErasedNames
 from store.mongo.search.searches import Searches
-from store.resources import Deletion, Gone, PutResult, Unit
+from store.resources import StoreInTransaction
 from store.search.criteria import Moment
+from store.versions import Deletion, Gone, PutResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -35,32 +36,21 @@ if TYPE_CHECKING:
     from store.mongo.driver.circuit_breaker import Pulse
     from store.mongo.driver.client import Database
     from store.mongo.rules.policies import Policies
+    from store.pages import HistoryPage, HistoryQuery, Outdated, OutdatedBatch, Page, Reindexed
     from store.resource_keys import ResourceKey
-    from store.resources import (
-        HistoryPage,
-        HistoryQuery,
-        Known,
-        Outdated,
-        OutdatedBatch,
-        Page,
-        Prepared,
-        Reindexed,
-        Released,
-        SourceTime,
-        Stored,
-    )
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
     from store.search.planning.plan import Explanation
     from store.settings import StoreSettings
     from store.tenancy import Tenant
+    from store.versions import Known, Prepared, Released, SourceTime, Stored
 
 T = TypeVar("T")
 _FORGOTTEN: Final = Moment(1, 1)
 """Moment that no database remembers: pages that ask for it go on through what is there now."""
 
 
-class MongoResources(Unit):
+class MongoResources(StoreInTransaction):
     """The port's verbs on one database; in `atomically`, on one transaction."""
 
     def __init__(  # noqa: PLR0913 (all but the first keyword-only)
@@ -163,7 +153,7 @@ class MongoResources(Unit):
     # --- several writes as one
 
     @override
-    async def atomically(self, work: Callable[[Unit], Awaitable[T]]) -> T:
+    async def atomically(self, work: Callable[[StoreInTransaction], Awaitable[T]]) -> T:
         async def attempt(transaction: OpenTransaction) -> T:
             return await work(self._within(transaction))
 

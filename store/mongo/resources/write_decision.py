@@ -25,7 +25,8 @@ from store.mongo.resources.late_versions import (
     standing,
 )
 from store.resource_keys import ResourceKey
-from store.resources import (
+from store.search.planning.plan import document_id
+from store.versions import (
     ANY_VERSION,
     LABELS,
     LABELS_LEFT_OUT,
@@ -36,15 +37,14 @@ from store.resources import (
     Stored,
     version_matches,
 )
-from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from store.resources import Prepared, SourceTime
     from store.retention.policy import Keeping, Policy
     from store.tenancy import Tenant
+    from store.versions import Prepared, SourceTime
 
 STANDING: Final = dict.fromkeys(
     (

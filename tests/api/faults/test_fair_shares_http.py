@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
     from store.mongo.search.searches import _Search
-    from store.resources import Page
+    from store.pages import Page
 
 SECONDS = 30.0
 

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from api.search.links import links
 from api.search.page_token import PageState, unseal
 from api.search.raw import pairs_of
-from store.resources import Page
+from store.pages import Page
 from store.search.criteria import Position
 from tests.support.reports import BASE
 

@@ -14,8 +14,8 @@ from store.mongo.driver.client import connect
 from store.mongo.indexes import HISTORY, IDEMPOTENCY, ensure_indexes
 from store.mongo.resources.resources import MongoResources
 from store.resource_keys import ResourceKey
-from store.resources import Deletion, Gone, Outcome, PutResult, Stored
 from store.settings import StoreSettings
+from store.versions import Deletion, Gone, Outcome, PutResult, Stored
 from tests.support.fhir import report
 from tests.support.mongods import FAIL_POINTS, replica_set, standalone
 from tests.support.store import LAB, NOW, OTHER, REPORT, content, mongo_store, prepared, put_one, stored
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.mongo.driver.client import Database
-    from store.resources import Prepared, Unit
+    from store.resources import StoreInTransaction
+    from store.versions import Prepared
 
 SECOND = ResourceKey("DiagnosticReport", "r2")
 SLOT = Slot("lab", "key 1", b"asked")
@@ -37,7 +38,7 @@ async def test_everything_is_written(database: Database) -> None:
     await put_one(store, report("r1"))
     await put_one(store, report("old"))
 
-    async def work(unit: Unit) -> list[PutResult | Gone | None]:
+    async def work(unit: StoreInTransaction) -> list[PutResult | Gone | None]:
         writes: list[Prepared | Deletion] = [
             Deletion(ResourceKey("DiagnosticReport", "old")),
             Deletion(ResourceKey("DiagnosticReport", "never")),
@@ -75,7 +76,7 @@ async def test_nothing_is_written_when_it_ends_in_the_middle(
     store = mongo_store(database)
     await put_one(store, report("r1"))
 
-    async def work(unit: Unit) -> None:
+    async def work(unit: StoreInTransaction) -> None:
         await unit.claim(LAB, SLOT, ANSWER.until)
         await unit.put_many(LAB, [prepared(report("r1", status="amended"))])
         await unit.put_many(LAB, [prepared(report("r2"))])
@@ -92,7 +93,7 @@ async def test_nothing_is_written_when_it_ends_in_the_middle(
 async def test_one_refused_write_refuses_all(database: Database) -> None:
     store = mongo_store(database)
 
-    async def work(unit: Unit) -> None:
+    async def work(unit: StoreInTransaction) -> None:
         writes = [prepared(report("r2")), prepared(report("r1"), only_version=7)]
         await unit.write_many(LAB, writes)
 
@@ -106,7 +107,7 @@ async def test_it_is_done_again_when_the_server_ends_it(database: Database) -> N
     """As a new primary would."""
     store, attempts = mongo_store(database), 0
 
-    async def work(unit: Unit) -> None:
+    async def work(unit: StoreInTransaction) -> None:
         nonlocal attempts
         attempts += 1
         await unit.put_many(LAB, [prepared(report("r1", conclusion=str(attempts)))])
@@ -126,7 +127,7 @@ async def test_what_somebody_else_wrote_meanwhile_is_not_lost(database: Database
     store, other, attempts = mongo_store(database), mongo_store(database), 0
     await put_one(store, report("r1"))
 
-    async def work(unit: Unit) -> None:
+    async def work(unit: StoreInTransaction) -> None:
         nonlocal attempts
         attempts += 1
         assert isinstance(await unit.get(LAB, REPORT), Stored)
@@ -143,7 +144,7 @@ async def test_what_somebody_else_wrote_meanwhile_is_not_lost(database: Database
 async def test_two_stores_count_one_by_one(database: Database) -> None:
     stores = [mongo_store(database) for _ in range(2)]
 
-    async def one_more(unit: Unit) -> None:
+    async def one_more(unit: StoreInTransaction) -> None:
         found = await unit.get(LAB, REPORT)
         count = int(content(found)["conclusion"]) if found else 0
         await unit.put_many(LAB, [prepared(report("r1", conclusion=str(count + 1)))])
@@ -157,7 +158,7 @@ async def test_two_stores_count_one_by_one(database: Database) -> None:
 async def test_an_overtaken_decision_is_made_again_until_the_deadline(database: Database) -> None:
     attempts = 0
 
-    async def work(unit: Unit) -> None:
+    async def work(unit: StoreInTransaction) -> None:
         nonlocal attempts
         attempts += 1
         raise unit.overtaken()
@@ -173,7 +174,7 @@ async def test_twenty_claims_of_one_request_are_answered_by_one(database: Databa
     for round_ in range(10):
         slot, key = SLOT._replace(name=f"key {round_}"), f"r{round_}"
 
-        async def work(unit: Unit, slot: Slot = slot, key: str = key) -> str:
+        async def work(unit: StoreInTransaction, slot: Slot = slot, key: str = key) -> str:
             if await unit.recall(LAB, slot) is not None:
                 return "again"
             await unit.claim(LAB, slot, ANSWER.until)
@@ -237,7 +238,7 @@ async def test_a_commit_of_unknown_outcome_is_asked_for_again_within_bounds(
     before = (await failing.command("serverStatus"))["metrics"]["commands"]["commitTransaction"]["total"]
     await fail(failing, {"times": times}, failCommands=["commitTransaction"], errorCode=64)
 
-    async def work(unit: Unit) -> None:
+    async def work(unit: StoreInTransaction) -> None:
         nonlocal attempts
         attempts += 1
         await unit.put_many(LAB, [prepared(report(f"commit-{times}"))])
@@ -259,10 +260,10 @@ async def test_a_commit_of_unknown_outcome_is_asked_for_again_within_bounds(
 async def test_no_failure_is_its_own_cause(failing: Database, tmp_path: Path) -> None:
     """Whoever follows causes without looking would never end."""
 
-    async def write(unit: Unit) -> None:
+    async def write(unit: StoreInTransaction) -> None:
         await unit.put_many(LAB, [prepared(report("r1"))])
 
-    async def carry_on(unit: Unit) -> None:
+    async def carry_on(unit: StoreInTransaction) -> None:
         with suppress(ServiceError):
             await write(unit)
 

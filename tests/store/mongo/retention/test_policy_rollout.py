@@ -12,8 +12,8 @@ from store.fhir.instants import to_datetime
 from store.mongo.erasure.audit import MongoAudit
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.letters.dead_letters import MongoDeadLetters
+from store.pages import HistoryQuery
 from store.resource_keys import ResourceKey
-from store.resources import HistoryQuery
 from store.retention.audit import Act, Did
 from store.retention.policy import NEVER, CountedFrom, Policy, Rule
 from store.settings import StoreSettings

@@ -16,7 +16,7 @@ from tests.support.store import LAB, NOW, OTHER, asked, ids, mongo_store, put
 if TYPE_CHECKING:
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
-    from store.resources import Page
+    from store.pages import Page
     from store.tenancy import Tenant
 
 MATCHES = "patient=p1"
