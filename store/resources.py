@@ -161,7 +161,7 @@ class RequestAnswers(Protocol):
     async def announce(
         self, tenant: Tenant, slot: Slot, answered: Remembered, prepared: Prepared
     ) -> Remembered:
-        """Keep the answer to a create before it is done. Returns the answer kept: this one, or an earlier one.
+        """Keep the answer to a create before it is done. Returns what is kept: this one, or an earlier one.
 
         Durable when it returns. A caller whose answer is not `done` puts what it `creates`, with `only_once`,
         and then calls `fulfil`. Raises what the put would be refused with.
