@@ -122,6 +122,10 @@ bench: $(RUNTIME) compiled ## Run the benchmarks, on compiled modules where ther
 siege: $(RUNTIME) compiled ## Attack the service beside another tenant's client, each way in turn (ARGS='--only objects')
 	@$(SERVED) $(BIN)/python -m bench.siege $(ARGS)
 
+.PHONY: bench-workers
+bench-workers: $(RUNTIME) compiled ## Search with one process and with workers, in turn (ARGS='--workers 4')
+	@$(SERVED) $(BIN)/python -m bench.workers $(ARGS)
+
 .PHONY: bench-retention
 bench-retention: $(RUNTIME) compiled ## Sweep half of a store while searches go on (ARGS='--reports 2000000')
 	@$(SERVED) $(BIN)/python -m bench.retention $(ARGS)

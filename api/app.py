@@ -10,7 +10,7 @@ from aiohttp import web
 from api import lifecycle
 from api.http.app_keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RETENTION_METRICS, SETTINGS
 from api.http.browsers import allow_pages
-from api.http.routing import install
+from api.http.routing import counted, install
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
 from api.middleware.answer_headers import disarm, forbid_copies, say_server
@@ -93,7 +93,10 @@ def create_app(
     app[SETTINGS] = settings
     app[CLOCK] = clock
     app[REGISTRY] = new_registry()
-    app[METRICS] = ApiMetrics(app[REGISTRY])
+    table = tuple(routes)
+    app[METRICS] = ApiMetrics(
+        app[REGISTRY], routes=counted(table, role=settings.role), sources=settings.sources
+    )
     app[READINESS] = Readiness()
     app[BASE_URL] = settings.base_url
     app[TRUSTED_PROXIES] = networks(settings.trusted_proxies)
@@ -109,7 +112,7 @@ def create_app(
         waiting=settings.shares(settings.search_queue_max),
         seconds=settings.search_timeout_seconds,
     )
-    install(app, routes, role=settings.role)
+    install(app, table, role=settings.role)
     app.on_response_prepare.append(say_server)
     app.on_response_prepare.append(forbid_copies)
     app.on_response_prepare.append(disarm)
@@ -117,7 +120,13 @@ def create_app(
     app.on_response_prepare.append(say_letter)
     app.on_response_prepare.append(allow_pages)
     app.cleanup_ctx.extend(
-        [lifecycle.stores(open_stores), lifecycle.doorkeeper, lifecycle.dead_letters, lifecycle.purges]
+        [
+            lifecycle.loop_lag,
+            lifecycle.stores(open_stores),
+            lifecycle.doorkeeper,
+            lifecycle.dead_letters,
+            lifecycle.purges,
+        ]
     )
     if is_timekeeper and settings.role in ("all", "jobs"):
         app.cleanup_ctx.append(lifecycle.jobs)

@@ -24,6 +24,7 @@ from api.http.app_keys import (
 )
 from api.jobs import Jobs
 from api.purges import Purges
+from api.server.loop_lag import LoopMetrics, watched
 from ingest.http.admission import ADMISSION, Admission, shares_of
 from ingest.http.app_keys import ATTACHMENTS, AUDIT, CLOCK, IDENTITY_SECRET, RESOURCES, WORKSHOP
 from ingest.http.letter_keeper import REFUSALS, Refusals
@@ -41,6 +42,12 @@ if TYPE_CHECKING:
 
     OpenStores = Callable[[StoreMetrics], AbstractAsyncContextManager[Stores]]
     """Opens the database; tests open a fake."""
+
+
+async def loop_lag(app: web.Application) -> AsyncIterator[None]:
+    """Look how late the event loop is."""
+    async with watched(LoopMetrics(app[REGISTRY])):
+        yield
 
 
 def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator[None]]:

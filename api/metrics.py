@@ -16,6 +16,7 @@ from prometheus_client import (
     Info,
     PlatformCollector,
     ProcessCollector,
+    disable_created_metrics,
 )
 from prometheus_client.metrics_core import CounterMetricFamily
 from prometheus_client.registry import Collector
@@ -25,15 +26,28 @@ from api.server.log_handler import JsonHandler
 from api.version import VERSION
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     from prometheus_client.metrics_core import Metric
 
+PHASES: Final = ("parse", "store", "render")
+"""Parts of a search."""
+OTHER: Final = "other"
+"""Source of pushes whose client `DOD_METRIC_SOURCES` does not name."""
+FORESEEN: Final[Mapping[str, tuple[int, ...]]] = {
+    "GET": (200, 500, 503, 504),
+    "POST": (200, 201, 422, 500, 503, 504),
+    "PUT": (200, 201, 422, 500, 503, 504),
+    "PATCH": (200, 422, 500, 503, 504),
+    "DELETE": (204, 500, 503, 504),
+}
+"""Statuses that each route counts from the start: an alert misses the first step of a series that is new."""
 SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 
 
 def new_registry() -> CollectorRegistry:
     """A registry with the process's and the platform's own metrics."""
+    disable_created_metrics()  # type: ignore[no-untyped-call]  # One more series for each of the others, which nobody asks for.
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     PlatformCollector(registry=registry)
@@ -53,7 +67,13 @@ class LostLines(Collector):
 class ApiMetrics:
     """Requests by route, method and status; durations; how many are under way."""
 
-    def __init__(self, registry: CollectorRegistry) -> None:
+    def __init__(
+        self,
+        registry: CollectorRegistry,
+        *,
+        routes: Iterable[tuple[str, str]] = (),
+        sources: Iterable[str] = (),
+    ) -> None:
         self.in_flight = 0
         """Requests under way; a plain number, read when it is scraped."""
         self._requests = Counter(
@@ -75,7 +95,29 @@ class ApiMetrics:
             ("at", "outcome"),
             registry=registry,
         )
+        self._pushes = Counter(
+            "dod_source_pushes_total",
+            "Pushes that were stored, by client of the token; clients that DOD_METRIC_SOURCES does not name"
+            f" are `{OTHER}`.",
+            ("source",),
+            registry=registry,
+        )
+        self._search_phases = Histogram(
+            "dod_search_phase_seconds",
+            f"Time the parts of a search took: {', '.join(PHASES)}.",
+            ("phase",),
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._phase = {one: self._search_phases.labels(one) for one in PHASES}
+        self._sources = {one: self._pushes.labels(one) for one in (*sources, OTHER)}
+        for at in ("challenge", "push"):
+            for outcome in ("accepted", "refused"):
+                self._verifications.labels(at, outcome)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
+        for route, method in routes:
+            for code in FORESEEN[method]:
+                self._of(route, method, code)
         Gauge("dod_http_requests_in_flight", "Requests under way.", registry=registry).set_function(
             lambda: self.in_flight
         )
@@ -85,15 +127,25 @@ class ApiMetrics:
 
     def observe(self, route: str, method: str, code: int, seconds: float) -> None:
         """Count one request. Route and method come from fixed sets, so the children stay few."""
-        children = self._children.get((route, method, code))
-        if children is None:  # Kept: `labels()` costs more than counting.
-            children = self._children[route, method, code] = (
-                self._requests.labels(route, method, str(code)),
-                self._duration.labels(route, method),
-            )
-        requests, duration = children
+        requests, duration = self._children.get((route, method, code)) or self._of(route, method, code)
         requests.inc()
         duration.observe(seconds)
+
+    def _of(self, route: str, method: str, code: int) -> tuple[Counter, Histogram]:
+        """The counters of a kind of request. Kept: `labels()` costs more than counting."""
+        children = self._children[route, method, code] = (
+            self._requests.labels(route, method, str(code)),
+            self._duration.labels(route, method),
+        )
+        return children
+
+    def pushed(self, client: str) -> None:
+        """Count a push of this client that was stored."""
+        (self._sources.get(client) or self._sources[OTHER]).inc()
+
+    def searched(self, phase: str, seconds: float) -> None:
+        """Count the time that one of PHASES took."""
+        self._phase[phase].observe(seconds)
 
     def verification(self, at: str, *, accepted: bool) -> None:
         """Count a verification token that was presented: at a `challenge` or at a `push`."""

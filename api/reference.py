@@ -6,17 +6,25 @@ A test compares them with what stands there, so that they cannot fall behind.
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from api.metrics import ApiMetrics, new_registry
+from api.server.loop_lag import LoopMetrics
+from api.server.tls_metrics import TlsMetrics
 from api.settings import Settings, variable
 from api.settings_groups import grouped
+from api.workers.metrics import SupervisorMetrics
+from ingest.metrics import IngestMetrics, RefusalMetrics
+from store.metrics import StoreMetrics
+from store.retention.metrics import RetentionMetrics
 from store.search.parameters import COMMON, TYPES, SearchType
 from store.search.parsing.includes import reversible_of
 from store.search.rows.builders import ANY
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from prometheus_client import CollectorRegistry
 
     from api.settings_groups import SettingsGroup
     from store.search.parameters import Parameter, ResourceType
@@ -131,9 +139,75 @@ def _cell(text: str) -> str:
     return " ".join(text.replace("|", "\\|").split())
 
 
+_METRIC_GROUPS: Final = (
+    ("HTTP", ("dod_http", "dod_search", "dod_verifications", "dod_source")),
+    ("Pushes", ("dod_ingest", "dod_dead_letters")),
+    ("The store", ("dod_store",)),
+    ("Forgetting", ("dod_retention",)),
+    ("The process and what else there is", ("",)),
+)
+"""Titles, and how the names of their metrics begin; the first that fits."""
+
+
+def all_metrics() -> CollectorRegistry:
+    """Every metric that any process of the service may have."""
+    registry = new_registry()
+    for made in METRICS:
+        made(registry)
+    return registry
+
+
+METRICS: Final[Sequence[Callable[[CollectorRegistry], object]]] = (
+    *(ApiMetrics, IngestMetrics, RefusalMetrics, RetentionMetrics, StoreMetrics, LoopMetrics),
+    *(TlsMetrics, SupervisorMetrics),
+)
+"""All that registers metrics. A test finds what is missing here."""
+
+
+def metrics_page() -> str:
+    """All metrics with type, labels and meaning."""
+    head = [
+        _MADE,
+        "",
+        "# Metrics",
+        "",
+        "`GET /metrics` on the admin port, as Prometheus text or OpenMetrics. Counters are there from the",
+        "start, so that `increase()` sees the first step. No label holds a tenant, an id or any text of a",
+        "request: their values come from tables of the service, and those of `source` from",
+        "`DOD_METRIC_SOURCES`.",
+        "",
+        "Histograms have `_bucket`, `_sum` and `_count`. Alerts and the dashboard made of these are in",
+        "`k8s/monitoring`; what to do about an alert is in [runbook.md](runbook.md).",
+        "",
+    ]
+    rows = sorted(_metric_rows(all_metrics()))
+    lines: list[str] = []
+    for title, prefixes in _METRIC_GROUPS:
+        here = [row for row in rows if row[0].startswith(prefixes)]
+        rows = [row for row in rows if row not in here]
+        lines += [f"## {title}", "", "| metric | type | labels | meaning |", "|---|---|---|---|"]
+        lines += [f"| `{name}` | {kind} | {labels} | {_cell(text)} |" for name, kind, labels, text in here]
+        lines.append("")
+    return "\n".join([*head, *lines])
+
+
+_SUFFIXES: Final[Mapping[str, str]] = {"counter": "_total", "info": "_info"}
+
+
+def _metric_rows(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]:
+    """Name, type, labels and meaning of each metric."""
+    names = registry._collector_to_names  # noqa: SLF001 -- labels without a value are nowhere else
+    labels = {name: getattr(one, "_labelnames", ()) for one, many in names.items() for name in many}
+    for one in registry.collect():
+        name = one.name + _SUFFIXES.get(one.type, "")
+        known = labels.get(one.name, ()) or sorted({key for s in one.samples for key in s.labels} - {"le"})
+        yield name, one.type, ", ".join(known), one.documentation
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "search-parameters.md": search_page,
+    "metrics.md": metrics_page,
 }
 
 

@@ -31,6 +31,8 @@ from store.search.criteria import PAGE_BYTES_MAX
 from store.settings import StoreSettings
 
 PREFIX = "DOD_"
+SOURCES_MAX = 50
+"""Most clients whose pushes are counted by name."""
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=3_600)]
@@ -98,6 +100,9 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
 
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = "INFO"
     """Lowest level that is logged. INFO has one line per request; WARNING only what needs a look."""
+    metric_sources: str = ""
+    """Clients of tokens, separated by commas, whose pushes are counted by name; at most 50. All other clients
+    are counted together: a label of any client would be a metric without bounds."""
     drain_seconds: Seconds = 5.0
     """How long to keep serving after SIGTERM with readiness off, until load balancers have noticed."""
     shutdown_seconds: Seconds = 30.0
@@ -159,6 +164,18 @@ class Settings(StoreSettings, IngestSettings, BaseSettings):
         if self.tls_client_ca is not None and self.tls_certificate is None:
             raise ValueError("`tls_client_ca` needs `tls_certificate` and `tls_key`")
         return self
+
+    @field_validator("metric_sources")
+    @classmethod
+    def _few_sources(cls, text: str) -> str:
+        if text.count(",") >= SOURCES_MAX:
+            raise ValueError(f"must be at most {SOURCES_MAX} names, separated by commas")
+        return text
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The clients whose pushes are counted by name."""
+        return tuple(dict.fromkeys(name.strip() for name in self.metric_sources.split(",") if name.strip()))
 
     @override
     @classmethod

@@ -29,7 +29,17 @@ _GROUPS: Final = (
     SettingsGroup(
         "Network and process",
         (
-            *("host", "port", "base_url", "admin_host", "admin_port", "role", "workers", "log_level"),
+            *(
+                "host",
+                "port",
+                "base_url",
+                "admin_host",
+                "admin_port",
+                "role",
+                "workers",
+                "log_level",
+                "metric_sources",
+            ),
             *("drain_seconds", "shutdown_seconds", "trusted_proxies", "cors_origins", "compress_bytes_min"),
             *("connections_max", "connections_per_address_max", "head_seconds", "idle_seconds"),
             *("tls_certificate", "tls_key", "tls_client_ca", "tls_reload_seconds"),

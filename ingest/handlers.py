@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from operator import is_
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
@@ -50,7 +51,7 @@ from ingest.pipeline.bundle_entries import READING, entries_of, misplaced
 from ingest.pipeline.documents import may_hold_documents
 from ingest.pipeline.preconditions import if_match, if_none_match
 from ingest.unique import secret_id
-from ingest.work import at_once
+from ingest.work import P, T, at_once
 from ingest.writes import conditional, push
 from ingest.writes.create_once import Answered, create_once
 from ingest.writes.push_context import PushContext
@@ -62,6 +63,7 @@ from store.versions import Outcome
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ingest.metrics import IngestMetrics
     from ingest.pipeline.bundle_entries import BundleEntry
     from ingest.settings import IngestSettings
     from ingest.work import Work
@@ -76,6 +78,24 @@ _ENTRIES_MAX: Final[Mapping[str, Callable[[IngestSettings], int]]] = {
     "transaction": lambda settings: settings.transaction_entries_max,
 }
 """Most entries, by the type of the Bundle."""
+
+
+class _Timed:
+    """Work on what was pushed, with its time counted: a `Work`."""
+
+    __slots__ = ("_metrics", "_work")
+
+    def __init__(self, work: Work, metrics: IngestMetrics) -> None:
+        self._work = work
+        self._metrics = metrics
+
+    async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+        """What the function gives."""
+        start = perf_counter()
+        try:
+            return await self._work(function, *args, **kwargs)
+        finally:
+            self._metrics.phase("prepare", perf_counter() - start)
 
 
 def _pusher(request: web.Request, *, documents: bool = True, work: Work = at_once) -> PushContext:
@@ -96,8 +116,8 @@ def _pusher(request: web.Request, *, documents: bool = True, work: Work = at_onc
         strict=_strict(request),
         stable_sources=request[TENANT].stable_sources,
         audit=app.get(AUDIT),
-        work=work,
-        beside=Job(app[WORKSHOP], str(request[TENANT].tenant)),
+        work=_Timed(work, app[INGEST_METRICS]),
+        beside=_Timed(Job(app[WORKSHOP], str(request[TENANT].tenant)), app[INGEST_METRICS]),
         documents=documents,
     )
 
@@ -107,7 +127,9 @@ async def _pushed(request: web.Request) -> tuple[PushContext, JsonObject]:
     body = await body_of(request)
     longest = request.app[INGEST_SETTINGS].attachment_inline_bytes_max
     documents = may_hold_documents(body, longer_than=longest)
+    start = perf_counter()
     found = await parsed(request)
+    request.app[INGEST_METRICS].phase("parse", perf_counter() - start)
     return _pusher(request, documents=documents, work=found.work), found.resource
 
 

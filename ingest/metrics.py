@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram
 
 from ingest.pipeline.identity.decisions import Finding
+from ingest.pipeline.tolerances import KEPT, TOLERANCES
+from store.errors import Category
+from store.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from prometheus_client import CollectorRegistry
+
+SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+OUTCOMES: Final = (*Outcome, "deleted", "retired", "refused")
+PHASES: Final = ("receive", "parse", "prepare")
+"""Parts of a push before it comes to the store."""
+LOST: Final = (Category.GONE, Category.TIMEOUT, Category.UNAVAILABLE, Category.TOO_LARGE, Category.FAULT)
+"""How the database fails to keep a letter; gone: it is about somebody who was erased."""
+REPLAYS: Final = ("stored", "refused", "failed")
 
 
 class IngestMetrics:
@@ -20,8 +31,7 @@ class IngestMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         self._resources = Counter(
             "dod_ingest_resources_total",
-            "Pushed resources by outcome: created, replaced, unchanged, stale, exists, deleted, retired,"
-            " refused.",
+            f"Pushed resources by outcome: {', '.join(OUTCOMES)}.",
             ("outcome",),
             registry=registry,
         )
@@ -38,9 +48,24 @@ class IngestMetrics:
             ("finding",),
             registry=registry,
         )
+        self._phases = Histogram(
+            "dod_ingest_phase_seconds",
+            f"Time the parts of a push took: {', '.join(PHASES)}. The store's part is in"
+            " dod_store_commit_wait_seconds and dod_store_operation_duration_seconds.",
+            ("phase",),
+            buckets=SECONDS,
+            registry=registry,
+        )
         for finding in Finding:
             self._identities.labels(finding)
-        self._children: dict[str, Counter] = {}
+        for tolerance in (*(one.name for one in TOLERANCES), *KEPT):
+            self._tolerances.labels(tolerance)
+        self._children: dict[str, Counter] = {one: self._resources.labels(one) for one in OUTCOMES}
+        self._phase = {one: self._phases.labels(one) for one in PHASES}
+
+    def phase(self, phase: str, seconds: float) -> None:
+        """Count the time that one of PHASES took."""
+        self._phase[phase].observe(seconds)
 
     def count(self, outcome: str, tolerances: Iterable[str] = ()) -> None:
         """Count one resource. Both labels come from fixed small sets."""
@@ -74,10 +99,14 @@ class RefusalMetrics:
         )
         self._replays = Counter(
             "dod_dead_letters_replays_total",
-            "Replays of dead letters by outcome: stored, refused, failed.",
+            f"Replays of dead letters by outcome: {', '.join(REPLAYS)}.",
             ("outcome",),
             registry=registry,
         )
+        for outcome in REPLAYS:
+            self._replays.labels(outcome)
+        for why in ("busy", *LOST):
+            self._lost.labels(why)
         self._open = Gauge(
             "dod_dead_letters_open",
             "Dead letters of all tenants that wait for somebody, as last counted: take the maximum.",

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from prometheus_client import CollectorRegistry
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
+REASONS: Final = ("operations", "bytes", "bodies", "away")
+"""Why pushes are refused before anything is done."""
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -33,6 +35,34 @@ class StoreMetrics:
             buckets=SIZES,
             registry=registry,
         )
+        self._commit_wait = Histogram(
+            "dod_store_commit_wait_seconds",
+            "Time a push waited for its group commit to begin.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._read_wait = Histogram(
+            "dod_store_read_wait_seconds",
+            "Time a search waited for a thread.",
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._reads_waiting = Gauge(
+            "dod_store_reads_waiting", "Searches waiting for a thread.", registry=registry
+        )
+        self._connections = Gauge(
+            "dod_store_connections", "Connections to MongoDB that are open.", registry=registry
+        )
+        self._connections_in_use = Gauge(
+            "dod_store_connections_in_use",
+            "Connections to MongoDB that work for somebody.",
+            registry=registry,
+        )
+        self._connections_max = Gauge(
+            "dod_store_connections_max",
+            "Connections to one member of MongoDB that there may be (DOD_POOL_SIZE).",
+            registry=registry,
+        )
         self._commit_queue = Gauge(
             "dod_store_commit_queue",
             "Pushes waiting for a group commit. Growing: the database is slower than the senders.",
@@ -50,6 +80,8 @@ class StoreMetrics:
             ("reason",),
             registry=registry,
         )
+        for reason in REASONS:
+            self._rejected.labels(reason)
         self._available = Gauge(
             "dod_store_available",
             "1 while the database answers, 0 while writes are refused because it does not.",
@@ -65,9 +97,25 @@ class StoreMetrics:
             duration = self._durations[labels] = self._duration.labels(*labels)
         duration.observe(seconds)
 
-    def commit(self, size: int) -> None:
-        """Count one group commit."""
+    def commit(self, size: int, waits: Iterable[float] = ()) -> None:
+        """Count one group commit, and how long each of its pushes waited."""
         self._commit_size.observe(size)
+        for seconds in waits:
+            self._commit_wait.observe(seconds)
+
+    def read_waited(self, seconds: float) -> None:
+        """Count a search that has a thread now."""
+        self._read_wait.observe(seconds)
+
+    def reads(self, waiting: Callable[[], int]) -> None:
+        """How many searches wait for a thread: asked when it is scraped."""
+        self._reads_waiting.set_function(waiting)
+
+    def pool(self, is_open: Callable[[], int], in_use: Callable[[], int], *, size: int) -> None:
+        """How many connections there are, and may be: asked when it is scraped."""
+        self._connections.set_function(is_open)
+        self._connections_in_use.set_function(in_use)
+        self._connections_max.set(size)
 
     def queue(self, waiting: Callable[[], int], size: Callable[[], int]) -> None:
         """How many pushes wait for a group commit, and their bytes: asked when it is scraped."""

@@ -90,6 +90,11 @@ ROWS: Final[web.AppKey[Rows]] = web.AppKey("rows")
 """The row of each registered route."""
 
 
+def counted(routes: Iterable[Route], *, role: Role) -> list[tuple[str, str]]:
+    """Name and method of each row that this role serves, each once."""
+    return list(dict.fromkeys((row.name, row.method) for row in routes if row.group in ROLES[role]))
+
+
 def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> None:
     """Register the rows that this role serves; a path of another role answers 405."""
     by_path: dict[str, list[Route]] = defaultdict(list)

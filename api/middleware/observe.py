@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import hdrs, web
 
 from api.http.app_keys import METRICS, REQUEST_ID
-from api.http.routing import ROWS
+from api.http.routing import ROWS, Group
 from api.middleware.request_id import take_request_id
 from api.server.logs import log_fields
 from ingest.http.app_keys import PRINCIPAL, TENANT
@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("api.request")
 NO_ROUTE: Final = "none"
+FIRST_REFUSAL: Final = 300
+"""Lowest status of an answer that says that nothing was stored."""
 ABANDONED: Final = 499
 """No response came out: the client went away or the process stopped."""
 
@@ -45,6 +47,8 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         route = row.name if row is not None else NO_ROUTE
         method = request.method if request.method in hdrs.METH_ALL else "other"
         metrics.observe(route, method, status, seconds)
+        if row is not None and row.group is Group.WRITE and status < FIRST_REFUSAL and PRINCIPAL in request:
+            metrics.pushed(request[PRINCIPAL].client)
         log_fields(LOG, "request", _fields(request, route, method, status, seconds, bytes_out))
 
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 import asyncio
 from dataclasses import replace
 from functools import partial
+from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from api.auth.scopes import ADMIN
-from api.http.app_keys import PAGE_SECRET, POLICIES, SETTINGS
+from api.http.app_keys import METRICS, PAGE_SECRET, POLICIES, SETTINGS
 from api.http.fhir_json import refuse_unknown_format
 from api.search.answer import Asker, Search, ask, begin, bundle, resume
 from api.search.explanation import EXPLAIN, wish
@@ -85,6 +86,7 @@ async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
 async def _searchset(
     request: web.Request, resource_type: str, pairs: Sequence[Pair], bytes_max: int | None = None
 ) -> bytes:
+    start = perf_counter()
     explains, pairs = wish(pairs)
     if explains and not request[PRINCIPAL].is_admin:
         issue = Issue("forbidden", f"`{EXPLAIN}` needs a token with the scope `{ADMIN}`", (EXPLAIN,))
@@ -109,13 +111,21 @@ async def _searchset(
         explains,
         request[PRINCIPAL].client,
     )
+    metrics = app[METRICS]
+    asked = perf_counter()
+    metrics.searched("parse", asked - start)
     answer = await ask(asker, search)
+    rendering = perf_counter()
+    metrics.searched("store", rendering - asked)
     if answer.page.size > SMALL_BYTES:  # At once: pages that wait to be rendered are in memory too.
         hold(request, answer.page.size)
     # What is cut down is parsed; else it is only joined.
     if answer.page.size > (SMALL_BYTES if is_trimmed(search.query) else JOINED_BYTES):
-        return await asyncio.to_thread(bundle, asker, answer)
-    return bundle(asker, answer)
+        body = await asyncio.to_thread(bundle, asker, answer)
+    else:
+        body = bundle(asker, answer)
+    metrics.searched("render", perf_counter() - rendering)
+    return body
 
 
 def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair], context: Context) -> Search:

@@ -9,12 +9,13 @@ senders that wait for their next message would hold forty megabytes each. Its ow
 from __future__ import annotations
 
 import asyncio
+from time import perf_counter
 from typing import Final
 
 from aiohttp import hdrs, web
 
 from ingest.http.admission import ROOM
-from ingest.http.app_keys import INGEST_SETTINGS
+from ingest.http.app_keys import INGEST_METRICS, INGEST_SETTINGS
 from ingest.http.inflate import CODINGS, BrokenError, Inflater
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -48,11 +49,14 @@ async def body_of(
         _refuse_length(request.content_length or 0, limit)
         given = request.app[INGEST_SETTINGS].body_seconds
         reading = _Reading(request, limit)
+        start = perf_counter()
         try:
             async with asyncio.timeout(given if seconds is None else min(seconds, given)):
                 request[BODY] = await reading.all()
         except TimeoutError:
             raise web.HTTPRequestTimeout(text=_SLOW) from None
+        if ROOM in request:  # A push.
+            request.app[INGEST_METRICS].phase("receive", perf_counter() - start)
     return request[BODY]
 
 

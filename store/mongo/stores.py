@@ -13,6 +13,7 @@ from store.mongo.access import MongoAccess
 from store.mongo.driver.circuit_breaker import WATCH_SECONDS, Pulse, refusal
 from store.mongo.driver.client import connect
 from store.mongo.driver.guard import guarded
+from store.mongo.driver.pool import PoolWatch
 from store.mongo.erasure.audit import MongoAudit
 from store.mongo.erasure.batches import Tools
 from store.mongo.erasure.erase import MongoErasing
@@ -107,7 +108,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
     Raises StartupError with all that is wrong when there is no database to rely on within `wait_seconds`, or
     the deadline of one operation. `told` hears from then on of each change of what is wrong.
     """
-    client = connect(uri, settings)
+    client = connect(uri, settings, watch=PoolWatch(metrics, size=settings.pool_size))
     database = client[settings.mongodb_database]
     fitness = Fitness(database, settings=settings, metrics=metrics, told=told, wall_clock=wall_clock)
     pulse = Pulse(fitness.ping, metrics=metrics)

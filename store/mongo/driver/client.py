@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         AsyncIOMotorCollection,
         AsyncIOMotorDatabase,
     )
+    from pymongo.monitoring import ConnectionPoolListener
 
     from store.settings import StoreSettings
 
@@ -49,8 +50,8 @@ def majority(database: Database, name: str) -> Collection:
     return database[name].with_options(read_concern=MAJORITY)
 
 
-def connect(uri: str, settings: StoreSettings) -> Client:
-    """A client that has not connected yet; the first operation does."""
+def connect(uri: str, settings: StoreSettings, *, watch: ConnectionPoolListener | None = None) -> Client:
+    """A client that has not connected yet; the first operation does. `watch` hears of its connections."""
     # Motor reads this once, at its import: threads are its ceiling of operations under way.
     os.environ.setdefault("MOTOR_MAX_WORKERS", str(settings.pool_size))
     from motor.motor_asyncio import AsyncIOMotorClient  # noqa: PLC0415 -- after the variable is set
@@ -60,6 +61,7 @@ def connect(uri: str, settings: StoreSettings) -> Client:
             uri,
             appname="data-on-demand",
             maxPoolSize=settings.pool_size,
+            event_listeners=[] if watch is None else [watch],
             # For what runs without a deadline of its own; others wait as long as theirs leaves.
             serverSelectionTimeoutMS=int(settings.store_timeout_seconds * 1000),
             connectTimeoutMS=int(min(settings.store_timeout_seconds, CONNECT_SECONDS_MAX) * 1000),

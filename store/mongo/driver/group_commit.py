@@ -171,7 +171,8 @@ class GroupCommit(Generic[Work, Done]):
             names.add(name)
             group.append(self._next())
         if group and self._metrics is not None:
-            self._metrics.commit(len(group))
+            since = now + self._settings.store_timeout_seconds
+            self._metrics.commit(len(group), [since - one.until for one in group])
         return group
 
     def _next(self) -> _Waiting[Work, Done]:

@@ -32,8 +32,9 @@ Around: TypeAlias = "Callable[[Sequence[Any], float], AbstractContextManager[obj
 class _Waiting(NamedTuple):
     asker: Asker
     job: Callable[[float], object]
-    until: float
+    since: float
     """On the monotonic clock."""
+    until: float
     future: asyncio.Future[object]
 
 
@@ -48,7 +49,7 @@ class Turns:
     database that hangs fails everyone at the deadline instead of one after the other.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- keyword-only
         self,
         *,
         threads: Shares,
@@ -56,7 +57,9 @@ class Turns:
         jobs_max: int,
         name: str,
         around: Around = lambda _, __: nullcontext(),
+        waited: Callable[[float], None] = lambda _: None,
     ) -> None:
+        self._waited = waited
         self._around = around
         self._pool = ThreadPoolExecutor(threads.all, thread_name_prefix=name)
         self._threads = threads.all
@@ -71,9 +74,14 @@ class Turns:
         """
         loop = asyncio.get_running_loop()
         future: asyncio.Future[object] = loop.create_future()
-        self._waiting.put(asker, _Waiting(asker, job, monotonic() + bounded(seconds), future))
+        now = monotonic()
+        self._waiting.put(asker, _Waiting(asker, job, now, now + bounded(seconds), future))
         self._start(loop)
         return await future  # type: ignore[return-value]  # the job's own answer
+
+    def __len__(self) -> int:
+        """How many reads wait."""
+        return len(self._waiting)
 
     def close(self) -> None:
         """Begin nothing more; threads end when what they do has ended."""
@@ -87,6 +95,9 @@ class Turns:
             if not askers:  # Whoever waits has its share under way.
                 return
             if turn:
+                now = monotonic()
+                for one in turn:
+                    self._waited(now - one.since)
                 self._pool.submit(self._take, turn, askers, loop)
                 self._busy += 1
             else:
@@ -119,13 +130,13 @@ class Turns:
         self._free(askers)
         for late in reversed(turn[len(answers) :]):
             self._waiting.back(late.asker, late)
-        for (_, _, _, future), answer in zip(turn, answers, strict=False):
-            if future.done():
+        for one, answer in zip(turn, answers, strict=False):
+            if one.future.done():
                 continue
             if isinstance(answer, Exception):
-                future.set_exception(answer)
+                one.future.set_exception(answer)
             else:
-                future.set_result(answer)
+                one.future.set_result(answer)
         self._start(loop)
 
     # --- in a thread

@@ -95,10 +95,14 @@ class Searches:
             jobs_max=QUICK_TOGETHER,
             name="search",
             around=self._together,
+            waited=metrics.read_waited,
         )
         # A search without a driving entry may run to its deadline: it holds up only its like.
         scanning = settings.shares(settings.pool_size // 4 or 1)
-        self._slow = Turns(threads=scanning, waiting=waiting, jobs_max=1, name="search-scan")
+        self._slow = Turns(
+            threads=scanning, waiting=waiting, jobs_max=1, name="search-scan", waited=metrics.read_waited
+        )
+        metrics.reads(lambda: len(self._quick) + len(self._slow))
 
     def close(self) -> None:
         """Begin no more searches."""

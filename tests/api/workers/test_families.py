@@ -10,14 +10,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from api.metrics import ApiMetrics, new_registry
-from api.server.tls_metrics import TlsMetrics
+from api.reference import all_metrics
 from api.workers.ended import FOLDER_VARIABLE, Ended
 from api.workers.families import GAUGES, Families, Row, rows_from, rows_of
-from api.workers.metrics import SupervisorMetrics
-from ingest.metrics import IngestMetrics, RefusalMetrics
-from store.metrics import StoreMetrics
-from store.retention.metrics import RetentionMetrics
 
 
 def process(requests: int, *, available: bool, queue: int) -> list[Row]:
@@ -70,11 +65,7 @@ def test_rows_that_came_as_json_are_the_same_exposition() -> None:
 
 
 def test_each_gauge_says_how_it_is_joined() -> None:
-    registry = new_registry()
-    of_service = (ApiMetrics, IngestMetrics, RefusalMetrics, RetentionMetrics, StoreMetrics, TlsMetrics)
-    for made in (*of_service, SupervisorMetrics):
-        made(registry)
-    gauges = {metric.name for metric in registry.collect() if metric.type == "gauge"}
+    gauges = {metric.name for metric in all_metrics().collect() if metric.type == "gauge"}
     assert gauges == set(GAUGES)
 
 
