@@ -118,8 +118,8 @@ async def main() -> None:
             print(f"  {'':28}{head[0]:>12}{head[1]:>9}{head[2]:>9}{head[3]:>14}{head[4]:>12}{head[5]:>8}")
             for name, some in legs.items():
                 print(shown(name, some))
-            one, more = (median(leg.cost for leg in some) for some in legs.values())
-            print(f"  processor time for one request: {more / one:.3f} x (target <= 1.05)")
+            alone, together = (median(leg.cost for leg in some) for some in legs.values())
+            print(f"  processor time for one request: {together / alone:.3f} x (target <= 1.05)")
 
 
 if __name__ == "__main__":
