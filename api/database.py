@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
 
     from api.settings import Settings
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 
 @dataclass(frozen=True, slots=True)

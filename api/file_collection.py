@@ -10,7 +10,7 @@ from store.files import GRACE_SECONDS
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from store.mongo.stores import Stores
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 BATCH: Final = 500

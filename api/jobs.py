@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from api.settings import Settings
-    from store.mongo.stores import Stores
     from store.retention.metrics import RetentionMetrics
+    from store.stores import Stores
 
 LOG: Final = logging.getLogger("api.jobs")
 LOOK_SECONDS: Final = 30.0
@@ -77,8 +77,7 @@ class Jobs:
 
     async def collect_files(self) -> None:
         """Remove files that no version ever referred to, once a day."""
-        leases = self._stores.sweeping.leases
-        lease = await leases.take(COLLECT_LEASE, every=COLLECT_EVERY * EARLY)
+        lease = await self._stores.leases.take(COLLECT_LEASE, every=COLLECT_EVERY * EARLY)
         if lease is None:
             return
         done = False
@@ -87,11 +86,11 @@ class Jobs:
                 if self.schedule.stopping:
                     return
                 # Two at once would do no harm, so the lease need not be asked for each file.
-                await leases.renew(lease)
+                await lease.renew()
                 await collect_tenant(self._stores, one.tenant, now=self._clock())
             done = True
         finally:
-            await leases.release(lease, done=done)
+            await lease.release(done=done)
 
 
 def _quietly(name: str, work: Callable[[], Awaitable[None]]) -> Callable[[], Awaitable[None]]:

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
     OpenStores = Callable[[StoreMetrics], AbstractAsyncContextManager[Stores]]
     """Opens the database; tests open a fake."""
@@ -68,8 +68,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[DEAD_LETTERS] = opened.dead_letters
             app[ATTACHMENTS] = opened.attachments
             app[PRIVACY] = opened.privacy
-            if opened.privacy is not None:
-                app[AUDIT] = opened.privacy.audit
+            app[AUDIT] = opened.privacy.audit
             app[POLICIES] = opened.policies
             app[PAGE_SECRET] = await opened.access.secret("page links")
             app[IDENTITY_SECRET] = await opened.access.secret("identities")

@@ -94,6 +94,14 @@ class ResourceWriting(Protocol):
         Raises ServiceError `precondition` when `only_version` is given and not the current one.
         """
 
+    async def retire(
+        self, tenant: Tenant, versions: Mapping[ResourceKey, int], *, sourced: SourceTime
+    ) -> frozenset[ResourceKey]:
+        """Delete companions that are still at these versions, for what a source said at this time.
+
+        Returns the keys of those that went. The caller asks afterwards which of them are `released`.
+        """
+
     async def atomically(self, work: Callable[[StoreInTransaction], Awaitable[T]]) -> T:
         """Result of `work`, whose writes are made all or none.
 
@@ -115,14 +123,6 @@ class Companions(Protocol):
         """Companions that no current resource of their patient refers to, with their current versions.
 
         The version is the one from before anybody was asked.
-        """
-
-    async def retire(
-        self, tenant: Tenant, versions: Mapping[ResourceKey, int], *, sourced: SourceTime
-    ) -> frozenset[ResourceKey]:
-        """Delete companions that are still at these versions, for what a source said at this time.
-
-        Returns the keys of those that went. The caller asks afterwards which of them are `released`.
         """
 
     async def released(
@@ -157,6 +157,10 @@ class RequestAnswers(Protocol):
 
     async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, *, anew: bool = False) -> None:
         """Keep the answer to a request; the first one stays, unless the request was done `anew`."""
+
+
+class AnnouncedCreates(Protocol):
+    """Answers to creates that are kept before the create is done."""
 
     async def announce(
         self, tenant: Tenant, slot: Slot, answered: Remembered, prepared: Prepared
@@ -195,6 +199,7 @@ class ResourceStore(
     Companions,
     Identities,
     RequestAnswers,
+    AnnouncedCreates,
     Reindexing,
     Protocol,
 ):

@@ -9,7 +9,7 @@ import typer
 from api.cli.options import TENANT_HELP, Config, DataDir, MongodbUri, tenant_of, with_stores
 
 if TYPE_CHECKING:
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 
 SHAPING: Final = ("_include", "_revinclude", "_sort", "_count", "_total", "_summary", "_elements")

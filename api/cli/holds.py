@@ -9,7 +9,7 @@ import typer
 from api.cli.options import TENANT_HELP, Config, DataDir, MongodbUri, print_table, tenant_of, with_stores
 
 if TYPE_CHECKING:
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 hold_app = typer.Typer(help="Holds: what must not be deleted.", no_args_is_help=True)
 Reason = Annotated[str, typer.Option(help="Why, in a few words without anything of a patient.")]

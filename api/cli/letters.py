@@ -11,7 +11,7 @@ from api.cli.options import Config, DataDir, MongodbUri, print_table, read_file,
 from store.tenancy import Tenant
 
 if TYPE_CHECKING:
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 letters_app = typer.Typer(help="Dead letters: refused pushes, kept with reasons.", no_args_is_help=True)
 

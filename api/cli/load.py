@@ -11,7 +11,7 @@ import typer
 from api.cli.options import TENANT_HELP, Config, DataDir, MongodbUri, tenant_of, with_stores
 
 if TYPE_CHECKING:
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 
 class LoadMode(StrEnum):

@@ -35,7 +35,7 @@ from api.cli.tokens import token_app
 from store.errors import ServiceError, StartupError
 
 if TYPE_CHECKING:
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 _ORDER: Final = (
     *("demo", "serve", "tenant", "token", "load", "search", "export", "letters", "retention", "purge"),

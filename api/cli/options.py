@@ -15,7 +15,7 @@ from store.tenancy import Tenant, parse_tenant
 
 if TYPE_CHECKING:
     from store.access import AccessStore
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 T = TypeVar("T")
 Config = Annotated[Path | None, typer.Option("--config", help="TOML file with settings.", show_default=False)]

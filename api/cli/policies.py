@@ -10,7 +10,7 @@ import typer
 from api.cli.options import TENANT_HELP, Config, DataDir, MongodbUri, read_file, tenant_of, with_stores
 
 if TYPE_CHECKING:
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 policy_app = typer.Typer()
 

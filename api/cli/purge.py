@@ -9,7 +9,7 @@ import typer
 from api.cli.options import TENANT_HELP, Config, DataDir, MongodbUri, tenant_of, with_stores
 
 if TYPE_CHECKING:
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 purge_app = typer.Typer(help="Delete a patient's data, or a tenant's, at once.", no_args_is_help=True)
 TenantName = Annotated[str, typer.Argument(metavar="ORG/ENV", help=TENANT_HELP)]

@@ -9,7 +9,7 @@ import typer
 from api.cli.options import Config, DataDir, MongodbUri, tenant_of, with_stores
 
 if TYPE_CHECKING:
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 retention_app = typer.Typer(help="How long data stays, and what must not go.", no_args_is_help=True)
 OneTenant = Annotated[str | None, typer.Option("--tenant", metavar="ORG/ENV", help="Of this tenant only.")]

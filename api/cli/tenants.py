@@ -22,7 +22,7 @@ from store.tenancy import Handling, SearchScope
 
 if TYPE_CHECKING:
     from store.access import AccessStore
-    from store.mongo.stores import Stores
+    from store.stores import Stores
 
 tenant_app = typer.Typer(help="Tenants: whose data.", no_args_is_help=True)
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
-    from store.mongo.stores import Stores
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 

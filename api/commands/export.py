@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
     from api.search.answer import Search
     from api.settings import Settings
-    from store.mongo.stores import Stores
     from store.pages import Entry
     from store.search.parsing.parse import Pair
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 PAGE: Final = 500

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from api.settings import Settings
-    from store.mongo.stores import Stores
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from api.settings import Settings
     from store.metrics import StoreMetrics
-    from store.mongo.stores import Stores
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 BY: Final = "dod letters"

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from api.settings import Settings
     from ingest.load.files import Source
-    from store.mongo.stores import Stores
+    from store.stores import Stores
     from store.tenancy import Tenant, TenantSettings
 
 Mode = Literal["normal", "backfill"]

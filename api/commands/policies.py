@@ -15,8 +15,8 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.access import AccessStore
-    from store.mongo.stores import Stores
     from store.retention.policy import Policy, PolicyStore
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 

@@ -12,8 +12,8 @@ from store.retention.subjects import read_subject
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.mongo.stores import Stores
     from store.retention.receipts import Counted, Receipt
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 

@@ -11,8 +11,8 @@ from ingest.reindex import Job, Tally, reindex
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.mongo.stores import Stores
     from store.resource_keys import ResourceKey
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 TELL_EVERY: Final = 10_000

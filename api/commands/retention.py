@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from api.settings import Settings
-    from store.mongo.stores import Stores
     from store.retention.receipts import Counted, Receipt
     from store.retention.sweep import Found, Plan
+    from store.stores import Stores
     from store.tenancy import Tenant
 
     Say = Callable[[str], None]
@@ -106,7 +106,7 @@ async def show_receipts(
 ) -> None:
     """Show the receipts, oldest first; of one tenant the lines about it."""
     name = "" if tenant is None else str(tenant)
-    for receipt in await stores.sweeping.runs.receipts(tenant=name, newest=newest):
+    for receipt in await stores.sweeping.receipts(tenant=name, newest=newest):
         _show(receipt, json=json, say=say, only=name)
 
 
@@ -135,7 +135,7 @@ def _lines(counted: Sequence[Counted], word: str, only: str) -> list[tuple[str, 
 
 async def verify(stores: Stores, *, say: Say) -> bool:
     """Whether the chain of receipts holds, and where it ends."""
-    link, wrong = await stores.sweeping.runs.verify()
+    link, wrong = await stores.sweeping.verify()
     if wrong is not None:
         say(f"NOT VERIFIED: {wrong}")
     say(f"{link.number} receipts hold; the newest hash of these is {link.hash}")

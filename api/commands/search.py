@@ -29,8 +29,8 @@ if TYPE_CHECKING:
 
     from api.search.answer import Answer, Search
     from api.settings import Settings
-    from store.mongo.stores import Stores
     from store.search.parsing.parse import Pair
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 

@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
     from store.dead_letters import DeadLetters
-    from store.mongo.stores import Privacy, Stores
     from store.retention.metrics import RetentionMetrics
     from store.retention.policy import PolicyStore
+    from store.stores import Privacy, Stores
 
 # The application's.
 SETTINGS: Final[web.AppKey[Settings]] = web.AppKey("settings")

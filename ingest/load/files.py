@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
 
-class Kind(StrEnum):
+class FileKind(StrEnum):
     """What a file is, by its name."""
 
     JSON = "json"
@@ -28,12 +28,12 @@ class Kind(StrEnum):
     ZIP = "zip"
 
 
-_SUFFIXES: Final[Mapping[str, Kind]] = {
-    ".json": Kind.JSON,
-    ".ndjson": Kind.NDJSON,
-    ".jsonl": Kind.NDJSON,
-    ".gz": Kind.GZIP,
-    ".zip": Kind.ZIP,
+_SUFFIXES: Final[Mapping[str, FileKind]] = {
+    ".json": FileKind.JSON,
+    ".ndjson": FileKind.NDJSON,
+    ".jsonl": FileKind.NDJSON,
+    ".gz": FileKind.GZIP,
+    ".zip": FileKind.ZIP,
 }
 MANIFEST: Final = "manifest.json"
 """The list of the files of an export, beside them: no resource."""
@@ -51,7 +51,7 @@ class Source(NamedTuple):
     """A file as it was found. Another size or moment makes it another file."""
 
     path: Path
-    kind: Kind
+    kind: FileKind
     size: int
     changed: int
     """In nanoseconds."""
@@ -113,7 +113,7 @@ def sources(paths: Iterable[Path], *, skipped: Callable[[Path], None]) -> Iterat
     """
     for path in paths:
         if not path.is_dir():
-            yield _source(path, _SUFFIXES.get(path.suffix.lower(), Kind.JSON))
+            yield _source(path, _SUFFIXES.get(path.suffix.lower(), FileKind.JSON))
             continue
         for found in sorted(path.rglob("*")):
             hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
@@ -126,7 +126,7 @@ def sources(paths: Iterable[Path], *, skipped: Callable[[Path], None]) -> Iterat
                 yield _source(found, kind)
 
 
-def _source(path: Path, kind: Kind) -> Source:
+def _source(path: Path, kind: FileKind) -> Source:
     found = path.stat()
     return Source(path.absolute(), kind, found.st_size, found.st_mtime_ns)
 
@@ -136,9 +136,9 @@ def pieces(source: Source, bounds: Bounds) -> Iterator[Piece]:
     try:
         with source.path.open("rb") as raw:
             match source.kind:
-                case Kind.ZIP:
+                case FileKind.ZIP:
                     yield from _archive(source, raw, bounds)
-                case Kind.GZIP:
+                case FileKind.GZIP:
                     with gzip.GzipFile(fileobj=raw) as stream:
                         part = _Part(source, "", raw.tell, _Expanded(bounds))
                         yield from part.pieces(stream, _inner_kind(source.path.name))
@@ -158,13 +158,13 @@ def _archive(source: Source, raw: IO[bytes], bounds: Bounds) -> Iterator[Piece]:
                 continue
             kind = _SUFFIXES.get(Path(member.filename).suffix.lower())
             part = _Part(source, member.filename, partial(int, before), expanded)
-            if kind is None or kind is Kind.ZIP:
+            if kind is None or kind is FileKind.ZIP:
                 text = "is not JSON, NDJSON or .gz by its name" if kind is None else "is a zip within a zip"
                 yield _fault(source, member.filename, text, before)
                 continue
             try:
                 with archive.open(member) as stream:
-                    if kind is Kind.GZIP:
+                    if kind is FileKind.GZIP:
                         with gzip.GzipFile(fileobj=stream) as inner:
                             yield from part.pieces(inner, _inner_kind(member.filename))
                     else:
@@ -175,7 +175,7 @@ def _archive(source: Source, raw: IO[bytes], bounds: Bounds) -> Iterator[Piece]:
                 return
 
 
-def _inner_kind(name: str) -> Kind | None:
+def _inner_kind(name: str) -> FileKind | None:
     """What is inside `….gz`; None when its name does not say."""
     return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix)
 
@@ -200,14 +200,14 @@ class _Part(NamedTuple):
     tell: Callable[[], int]
     expanded: _Expanded
 
-    def pieces(self, stream: IO[bytes] | gzip.GzipFile, kind: Kind | None) -> Iterator[Piece]:
+    def pieces(self, stream: IO[bytes] | gzip.GzipFile, kind: FileKind | None) -> Iterator[Piece]:
         largest, line, start = self.expanded.bounds.body_bytes, 0, 0
-        if kind is Kind.JSON:
+        if kind is FileKind.JSON:
             yield self._piece(0, 0, stream.read(largest + 1))
             return
         while text := stream.readline(largest + 1):
             if kind is None:
-                kind = Kind.NDJSON
+                kind = FileKind.NDJSON
                 if not text.rstrip().endswith(b"}"):  # An object that goes on in the next line.
                     yield self._piece(0, 0, text + stream.read(max(largest + 1 - len(text), 0)))
                     return

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import DuplicateKeyError
+from typing_extensions import override
 
-from store.access import Grant, VerificationToken
+from store.access import AccessStore, Grant, VerificationToken
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
@@ -28,7 +29,7 @@ _CLOSED: Final = Issue(
 )
 
 
-class MongoAccess:
+class MongoAccess(AccessStore):
     """The port's verbs on one database."""
 
     def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
@@ -39,8 +40,8 @@ class MongoAccess:
         self._secrets: Collection = durable(database, SECRETS)
         self._verifications: Collection = durable(database, VERIFICATIONS)
 
+    @override
     async def put_tenant(self, settings: TenantSettings) -> bool:
-        """See the port."""
         handling = None if settings.handling is None else settings.handling.value
         document: dict[str, Any] = {
             "search_scope": settings.search_scope.value,
@@ -57,20 +58,20 @@ class MongoAccess:
             )
         return before is None or before.get("closed_at") is not None
 
+    @override
     async def tenant(self, tenant: Tenant) -> TenantSettings | None:
-        """See the port."""
         with guarded(self._metrics, "tenant", seconds=self._seconds):
             document = await self._tenants.find_one({"_id": str(tenant), "closed_at": None})
         return None if document is None else _tenant(document)
 
+    @override
     async def tenants(self) -> tuple[TenantSettings, ...]:
-        """See the port."""
         with guarded(self._metrics, "tenants", seconds=self._seconds):
             documents = await self._tenants.find({"closed_at": None}, sort=[("_id", 1)]).to_list(None)
         return tuple(map(_tenant, documents))
 
+    @override
     async def put_grant(self, grant: Grant) -> None:
-        """See the port."""
         document = {
             "_id": grant.digest,
             "client": grant.client,
@@ -82,30 +83,31 @@ class MongoAccess:
         with guarded(self._metrics, "put_grant", seconds=self._seconds):
             await self._tokens.insert_one(document)
 
+    @override
     async def grant(self, digest: str) -> Grant | None:
-        """See the port."""
         with guarded(self._metrics, "grant", seconds=self._seconds):
             document = await self._tokens.find_one({"_id": digest})
         return None if document is None else _grant(document)
 
+    @override
     async def grants(self) -> tuple[Grant, ...]:
-        """See the port."""
         with guarded(self._metrics, "grants", seconds=self._seconds):
             documents = await self._tokens.find(sort=[("issued_at", -1)]).to_list(None)
         return tuple(map(_grant, documents))
 
+    @override
     async def revoke(self, digest_prefix: str) -> int:
-        """See the port."""
         wanted = {"_id": {"$gte": digest_prefix, "$lt": digest_prefix + "g"}}  # `g` is above all hex digits.
         with guarded(self._metrics, "revoke", seconds=self._seconds):
             return (await self._tokens.delete_many(wanted)).deleted_count
 
+    @override
     async def verification(self, tenant: Tenant) -> tuple[VerificationToken, ...]:
-        """See the port."""
         with guarded(self._metrics, "verification", seconds=self._seconds):
             document = await self._verifications.find_one({"_id": str(tenant)})
         return () if document is None else tuple(map(_verification, document["tokens"]))
 
+    @override
     async def put_verification(
         self,
         tenant: Tenant,
@@ -113,7 +115,6 @@ class MongoAccess:
         *,
         instead_of: tuple[VerificationToken, ...],
     ) -> bool:
-        """See the port."""
         before = [one.digest for one in instead_of]
         after = [{"digest": one.digest, "since": one.since, "expires_at": one.expires_at} for one in tokens]
         wanted = {"_id": str(tenant), "digests": before}
@@ -126,8 +127,8 @@ class MongoAccess:
                 return False
         return done.matched_count == 1 or done.upserted_id is not None
 
+    @override
     async def secret(self, name: str) -> bytes:
-        """See the port."""
         with guarded(self._metrics, "secret", seconds=self._seconds):
             return await shared_secret(self._secrets, name)
 

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
+from typing_extensions import override
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.files import CHUNK_BYTES, Collected, File
+from store.files import CHUNK_BYTES, AttachmentStore, Collected, File
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHUNKS, FILES, HISTORY, RESOURCES
@@ -40,7 +41,7 @@ _LOST: Final = Issue("transient", "storing the attachment took too long; send it
 _BROKEN: Final = Issue("exception", "a stored attachment is incomplete")
 
 
-class MongoAttachments:
+class MongoAttachments(AttachmentStore):
     """The port's verbs on one database."""
 
     def __init__(
@@ -61,14 +62,14 @@ class MongoAttachments:
 
     # --- writing
 
+    @override
     async def put(self, tenant: Tenant, files: Sequence[NewFile]) -> None:
-        """See the port."""
         for file in {file.id: file for file in files}.values():
             if not await self._touch(tenant, [file.id]):
                 await self._upload(tenant, file)
 
+    @override
     async def keep(self, tenant: Tenant, ids: Sequence[str]) -> None:
-        """See the port."""
         if ids:
             await self._touch(tenant, ids)
 
@@ -130,14 +131,14 @@ class MongoAttachments:
 
     # --- reading
 
+    @override
     async def find(self, tenant: Tenant, file_id: str) -> File | None:
-        """See the port."""
         with guarded(self._metrics, "find_file", seconds=self._seconds):
             found = await self._files.find_one({"tenant": str(tenant), "id": file_id}, hint="files")
         return None if found is None else _file(found)
 
+    @override
     async def is_referred_to(self, tenant: Tenant, file_id: str, *, types: Sequence[str]) -> bool:
-        """See the port."""
         wanted = {
             "tenant": str(tenant),
             "files": file_id,
@@ -147,8 +148,8 @@ class MongoAttachments:
         with guarded(self._metrics, "is_referred_to", seconds=self._seconds):
             return await self._resources.find_one(wanted, {"_id": 1}, hint="referring") is not None
 
+    @override
     async def is_shown(self, tenant: Tenant, file_id: str) -> bool:
-        """See the port."""
         now = self._clock()
         wanted = {"tenant": str(tenant), "files": file_id, "expires_at": {"$gt": now}}
         past = [{"$match": wanted}, *living(now), {"$limit": 1}, {"$project": {"_id": 1}}]
@@ -157,8 +158,8 @@ class MongoAttachments:
                 return True
             return bool(await self._history.aggregate(past, hint="referring").to_list(1))
 
+    @override
     async def read(self, tenant: Tenant, file: File, *, start: int, end: int) -> AsyncIterator[bytes]:
-        """See the port."""
         last = -(-end // CHUNK_BYTES)
         for first in range(start // CHUNK_BYTES, last, _CHUNKS_AT_ONCE):
             until = min(first + _CHUNKS_AT_ONCE, last)
@@ -174,10 +175,10 @@ class MongoAttachments:
 
     # --- collecting
 
+    @override
     async def collect(
         self, tenant: Tenant, *, now: datetime, grace: timedelta, after: object | None, limit: int
     ) -> Collected:
-        """See the port."""
         owner, old = str(tenant), {"$lt": now - grace}
         wanted: dict[str, Any] = {"tenant": owner, "touched": old}
         if after is not None:

@@ -1,11 +1,10 @@
-"""One open connection to MongoDB with the ports on it: what `api.lifecycle` holds while it runs."""
+"""An open connection to MongoDB, with the ports on it."""
 
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Final
 
 import pymongo
 
@@ -24,26 +23,19 @@ from store.mongo.indexes import ensure_indexes
 from store.mongo.letters.dead_letters import MongoDeadLetters
 from store.mongo.resources.resources import MongoResources
 from store.mongo.retention.holds import MongoHolds
-from store.mongo.retention.lease import Leases
+from store.mongo.retention.lease import Leases, MongoJobLeases
 from store.mongo.retention.policy_rollout import Settling
 from store.mongo.retention.runs import Runs
-from store.mongo.retention.sweeping import Sweeping
+from store.mongo.retention.sweeping import MongoSweeping
 from store.mongo.rules.erased_names import ErasedNames
 from store.mongo.rules.policies import Policies
+from store.stores import Privacy, Stores
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+    from collections.abc import AsyncIterator, Callable, Sequence
 
-    from store.access import AccessStore
-    from store.dead_letters import DeadLetters
-    from store.files import AttachmentStore
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Database
-    from store.resources import ResourceStore
-    from store.retention.audit import Audit
-    from store.retention.erasure import Erasing, Offboarding
-    from store.retention.holds import HoldStore
-    from store.retention.policy import PolicyStore
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -54,42 +46,6 @@ INDEX_SECONDS: Final = 3600.0
 """How long an index may take to be built: a release that brings one must start on a large database too."""
 QUIET_SECONDS: Final = WATCH_SECONDS + PING_SECONDS + 1.0
 """Time without an answered ping past which the database counts as away, whatever the watch says."""
-
-
-_NOT_SWEEPING: Final = cast("Sweeping", None)
-"""It is there whenever a database is; tests of the edge open stores without."""
-
-
-@dataclass(frozen=True, slots=True)
-class Privacy:
-    """The ports of who answers for privacy."""
-
-    holds: HoldStore
-    audit: Audit
-    erasing: Erasing
-    offboarding: Offboarding
-
-
-_NOT_OPEN: Final = cast("Privacy", None)
-"""They are there whenever a database is; tests of the edge open stores without."""
-
-
-@dataclass(frozen=True, slots=True)
-class Stores:
-    """The ports, and a sign of life of the database behind them."""
-
-    resources: ResourceStore
-    access: AccessStore
-    attachments: AttachmentStore
-    ping: Callable[[], Awaitable[None]]
-    dead_letters: DeadLetters
-    policies: PolicyStore
-    check: Callable[[], None] = lambda: None
-    """Raises ServiceError `unavailable` while a write would be refused at once."""
-    check_read: Callable[[], None] = lambda: None
-    """Raises ServiceError `unavailable` while a read would be refused at once."""
-    privacy: Privacy = _NOT_OPEN
-    sweeping: Sweeping = _NOT_SWEEPING
 
 
 @asynccontextmanager
@@ -137,7 +93,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             return [one.tenant for one in await access.tenants()]
 
         settling = Settling(database, policies=policies, settings=settings, clock=clock, metrics=metrics)
-        sweeping = Sweeping(
+        sweeping = MongoSweeping(
             database,
             settings=settings,
             clock=clock,
@@ -157,6 +113,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             check_read=pulse.check_read,
             privacy=privacy,
             sweeping=sweeping,
+            leases=MongoJobLeases(sweeping.leases),
         )
     finally:
         await resources.drain()

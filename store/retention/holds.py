@@ -12,6 +12,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
+from typing_extensions import override
+
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
@@ -75,20 +77,20 @@ class Holds(Protocol):
         """Whether all of the tenant is held."""
 
 
-class NoHolds:
+class NoHolds(Holds):
     """Nothing is held."""
 
+    @override
     async def held(
         self,
-        tenant: Tenant,  # noqa: ARG002 -- of the port
-        documents: Sequence[Mapping[str, Any]],  # noqa: ARG002
-        now: datetime,  # noqa: ARG002
+        tenant: Tenant,
+        documents: Sequence[Mapping[str, Any]],
+        now: datetime,
     ) -> frozenset[str]:
-        """See the port."""
         return frozenset()
 
-    async def whole_tenant(self, tenant: Tenant, now: datetime) -> bool:  # noqa: ARG002 -- of the port
-        """See the port."""
+    @override
+    async def whole_tenant(self, tenant: Tenant, now: datetime) -> bool:
         return False
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 
-from store.retention.runs import Kind, Row
+from store.retention.runs import Row, RunKind
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,7 +37,7 @@ class Receipt:
     number: int
     """1, 2, 3 … without a gap."""
     run: str
-    kind: Kind
+    kind: RunKind
     tenant: str
     """Empty: all tenants."""
     subject: str

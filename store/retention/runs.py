@@ -22,7 +22,7 @@ class LeaseLost(Exception):  # noqa: N818 -- no error: another has taken over, a
     """Somebody else holds the lease by now; nothing of the batch was done."""
 
 
-class Kind(StrEnum):
+class RunKind(StrEnum):
     """What a run is for."""
 
     SWEEP = "sweep"
@@ -81,7 +81,7 @@ class Run:
     """One run, as it was when it was begun or taken over."""
 
     id: str
-    kind: Kind
+    kind: RunKind
     lease: str
     started_at: datetime
     as_of: datetime

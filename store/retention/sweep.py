@@ -13,7 +13,7 @@ from datetime import timedelta
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol
 
-from store.retention.runs import Batch, Kind
+from store.retention.runs import Batch, RunKind
 from store.retrying import pause_behind
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ class Found(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class SweepStep:
     """What one look at a stage found."""
 
     going: Sequence[Mapping[str, Any]] = ()
@@ -63,20 +63,20 @@ class Stage(Protocol):
 
     async def look(
         self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
-    ) -> Step:
+    ) -> SweepStep:
         """The next that expired by then, sorted into what goes and what stays."""
 
-    async def tally(self, tenant: Tenant, as_of: datetime, step: Step) -> Iterable[Found]:
+    async def count(self, tenant: Tenant, as_of: datetime, step: SweepStep) -> Iterable[Found]:
         """What deleting this step would delete."""
 
-    async def delete(self, tenant: Tenant, as_of: datetime, step: Step, session: Any) -> Deleted:  # noqa: ANN401
+    async def delete(self, tenant: Tenant, as_of: datetime, step: SweepStep, session: Any) -> Deleted:  # noqa: ANN401
         """Delete what still is as it was found, within a transaction; it may be tried several times."""
 
 
-class Ledger(Protocol):
+class LeasedRuns(Protocol):
     """A run under its lease: `store.mongo.retention.sweeping` ties the two together."""
 
-    async def begin(self, kind: Kind, *, tenant: str) -> Run:
+    async def begin(self, kind: RunKind, *, tenant: str) -> Run:
         """A new run, or the one that was broken off."""
 
     async def batch(self, run: Run, work: Callable[[Any], Awaitable[Batch]]) -> Batch:
@@ -136,7 +136,7 @@ class Sweep:
 
     async def run(
         self,
-        ledger: Ledger,
+        runs: LeasedRuns,
         *,
         tenant: Tenant | None = None,
         pace: Pace = Pace(),  # noqa: B008 -- frozen
@@ -149,55 +149,59 @@ class Sweep:
         wanted = "" if tenant is None else str(tenant)
         receipts: list[Receipt] = []
         while True:
-            run = await ledger.begin(Kind.SWEEP, tenant=wanted)
-            receipts.append(await self._finish(ledger, run, pace, report))
+            run = await runs.begin(RunKind.SWEEP, tenant=wanted)
+            receipts.append(await self._finish(runs, run, pace, report))
             if run.tenant == wanted:
                 return receipts
 
     async def _finish(
-        self, ledger: Ledger, run: Run, pace: Pace, report: Callable[[Mapping[Row, int]], None]
+        self, runs: LeasedRuns, run: Run, pace: Pace, report: Callable[[Mapping[Row, int]], None]
     ) -> Receipt:
         ends = None if pace.budget_seconds is None else self.clock() + timedelta(seconds=pace.budget_seconds)
         for attempt in range(ATTEMPTS_MAX):
             try:
-                complete = await self._go_on(ledger, run, pace, report, ends)
+                complete = await self._go_on(runs, run, pace, report, ends)
             except HoldPlaced as placed:
                 run = replace(run, position=placed.position)
                 await self.sleep(pause_behind(attempt))
             else:
-                return await ledger.close(run, complete=complete)
-        return await ledger.close(run, complete=False)
+                return await runs.close(run, complete=complete)
+        return await runs.close(run, complete=False)
 
     async def _go_on(
         self,
-        ledger: Ledger,
+        runs: LeasedRuns,
         run: Run,
         pace: Pace,
         report: Callable[[Mapping[Row, int]], None],
         ends: datetime | None,
     ) -> bool:
         """From the run's position to its end; False: there was no time. Raises HoldPlaced."""
-        done, holds = run.position, await ledger.holds()
-        async for tenant, stage, step, position in self._walk(ledger, run, pace.batch):
+        done, holds = run.position, await runs.holds()
+        async for tenant, stage, step, position in self._walk(runs, run, pace.batch):
             if pace.stopping():
                 raise Stopped
             started = perf_counter()
             if step.going or step.skipped:
                 try:
-                    report(await self._batch(ledger, run, (tenant, stage, step, position), holds))
+                    report(await self._batch(runs, run, (tenant, stage, step, position), holds))
                 except HoldPlaced:
                     raise HoldPlaced(done) from None
                 done = position
             else:
-                await ledger.renew()
+                await runs.renew()
             await self.sleep((perf_counter() - started) * pace.rest)
             if ends is not None and self.clock() >= ends:
                 return False
-            holds = await ledger.holds()
+            holds = await runs.holds()
         return True
 
     async def _batch(
-        self, ledger: Ledger, run: Run, what: tuple[Tenant, Stage, Step, Mapping[str, Any]], holds: int
+        self,
+        runs: LeasedRuns,
+        run: Run,
+        what: tuple[Tenant, Stage, SweepStep, Mapping[str, Any]],
+        holds: int,
     ) -> Mapping[Row, int]:
         tenant, stage, step, position = what
         total: Counter[Row] = Counter()
@@ -206,7 +210,7 @@ class Sweep:
             last: list[Deleted] = []
 
             async def work(session: Any, last: list[Deleted] = last) -> Batch:  # noqa: ANN401 -- the driver's
-                if await ledger.holds(session) != holds:
+                if await runs.holds(session) != holds:
                     raise HoldPlaced
                 done = await stage.delete(tenant, run.as_of, step, session)
                 last[:] = [done]
@@ -214,13 +218,13 @@ class Sweep:
                     return Batch(done.counts)
                 return Batch(done.counts, Counter(one.row for one in step.skipped), position)
 
-            total.update((await ledger.batch(run, work)).deleted)
+            total.update((await runs.batch(run, work)).deleted)
             more = last[0].more
         return total
 
     async def _walk(
-        self, ledger: Ledger, run: Run, limit: int
-    ) -> AsyncIterator[tuple[Tenant, Stage, Step, Mapping[str, Any]]]:
+        self, runs: LeasedRuns, run: Run, limit: int
+    ) -> AsyncIterator[tuple[Tenant, Stage, SweepStep, Mapping[str, Any]]]:
         """Everything that a run is about, from its position on."""
         position: Mapping[str, Any] | None = run.position
         for tenant in sorted(await self.tenants(), key=str):
@@ -229,7 +233,7 @@ class Sweep:
             if position is not None and str(tenant) > position["tenant"]:
                 position = None
             while await self.settle(tenant):
-                await ledger.renew()
+                await runs.renew()
             async for stage, step, here in steps(self.stages, tenant, run.as_of, position, limit):
                 yield tenant, stage, step, here
 
@@ -241,7 +245,7 @@ class Sweep:
             while await self.settle(tenant):
                 pass  # It deletes nothing, and is what a run would begin with.
             async for stage, step, _ in steps(self.stages, tenant, as_of, None, pace.batch):
-                plan.deleted.update(await stage.tally(tenant, as_of, step))
+                plan.deleted.update(await stage.count(tenant, as_of, step))
                 plan.skipped.update(step.skipped)
         return plan
 
@@ -252,7 +256,7 @@ async def steps(
     as_of: datetime,
     position: Mapping[str, Any] | None,
     limit: int,
-) -> AsyncIterator[tuple[Stage, Step, Mapping[str, Any]]]:
+) -> AsyncIterator[tuple[Stage, SweepStep, Mapping[str, Any]]]:
     """All steps of a tenant from a position on, each with the position behind it."""
     names = [stage.name for stage in stages]
     first = names.index(position["stage"]) if position is not None and position["stage"] in names else 0

@@ -6,7 +6,7 @@ import asyncio
 import os
 import signal
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import aiohttp
 import pytest
@@ -16,17 +16,13 @@ from api import serve
 from api.database import Database
 from api.settings import Settings
 from store.errors import StartupError
-from store.mongo.stores import Stores
-from tests.support.edge import LAB, bearer, edge_routes, memory_access
+from store.stores import Stores
+from tests.support.edge import LAB, bearer, edge_routes, edge_stores, memory_access
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from api.serve import Service
-    from store.dead_letters import DeadLetters
-    from store.files import AttachmentStore
-    from store.resources import ResourceStore
-    from store.retention.policy import PolicyStore
     from tests.support.access import MemoryAccess
 
 
@@ -56,14 +52,7 @@ class House:
         async def ping() -> None:
             self.diary.append("ping")
 
-        yield Stores(
-            resources=cast("ResourceStore", None),
-            access=self.access,
-            ping=ping,
-            attachments=cast("AttachmentStore", None),
-            dead_letters=cast("DeadLetters", None),
-            policies=cast("PolicyStore", None),
-        )
+        yield edge_stores(self.access, ping)
         self.diary.append("stores closed")
 
     async def ask(self, service: Service) -> int:

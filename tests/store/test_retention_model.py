@@ -19,7 +19,7 @@ import pytest
 
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.retention.holds import MongoHolds
-from store.mongo.retention.sweeping import Sweeping
+from store.mongo.retention.sweeping import MongoSweeping
 from store.pages import HistoryQuery
 from store.resource_keys import ResourceKey
 from store.retention.holds import Hold, HoldKind
@@ -204,7 +204,7 @@ class World:
         fatal = None if whole else self.chance.choice((None, 0, 1, 2, 5))
         resumed = self.open_as_of is not None
         as_of = self.open_as_of or self.clock()
-        sweeping = Sweeping(
+        sweeping = MongoSweeping(
             self.database,
             settings=self.settings,
             clock=self.clock,

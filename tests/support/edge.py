@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 from aiohttp.test_utils import TestClient
@@ -18,21 +18,18 @@ from api.settings import Settings
 from ingest.http.app_keys import PRINCIPAL
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
-from store.mongo.stores import Stores
+from store.stores import Privacy, Stores
 from store.tenancy import Tenant, TenantSettings
 from tests.support.access import MemoryAccess
 from tests.support.server import Server
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 
     from aiohttp.typedefs import Handler
 
-    from store.dead_letters import DeadLetters
-    from store.files import AttachmentStore
+    from store.access import AccessStore
     from store.metrics import StoreMetrics
-    from store.resources import ResourceStore
-    from store.retention.policy import PolicyStore
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LAB = Tenant("lab", "Production")
@@ -96,6 +93,22 @@ def memory_access() -> MemoryAccess:
     return access
 
 
+def edge_stores(access: AccessStore, ping: Callable[[], Awaitable[None]]) -> Stores:
+    """Stores of tests of the edge: nothing asks for what needs a database."""
+    nothing: Any = None
+    return Stores(
+        resources=nothing,
+        access=access,
+        ping=ping,
+        attachments=nothing,
+        dead_letters=nothing,
+        policies=nothing,
+        privacy=Privacy(nothing, nothing, nothing, nothing),
+        sweeping=nothing,
+        leases=nothing,
+    )
+
+
 @asynccontextmanager
 async def serving(
     access: MemoryAccess,
@@ -112,14 +125,7 @@ async def serving(
 
     @asynccontextmanager
     async def opened(_: StoreMetrics) -> AsyncIterator[Stores]:
-        yield Stores(
-            resources=cast("ResourceStore", None),
-            access=access,
-            ping=ping,
-            attachments=cast("AttachmentStore", None),
-            dead_letters=cast("DeadLetters", None),
-            policies=cast("PolicyStore", None),
-        )
+        yield edge_stores(access, ping)
 
     app = create_app(
         settings or Settings(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
-from store.mongo.retention.sweeping import Sweeping
+from store.mongo.retention.sweeping import MongoSweeping
 from store.retention.holds import NoHolds
 from store.retention.metrics import RetentionMetrics
 from store.settings import StoreSettings
@@ -61,10 +61,10 @@ async def both() -> Sequence[Tenant]:
 
 def sweeping_of(
     database: Database, clock: Callable[[], datetime], *, holds: Holds = NO_HOLDS, **settings: Any
-) -> Sweeping:
+) -> MongoSweeping:
     """Of a replica of its own."""
     chosen = StoreSettings(mongodb_database=database.name, **{"retention_batch": 3, **settings})
-    made = Sweeping(database, settings=chosen, clock=clock, metrics=metrics(), holds=holds, tenants=both)
+    made = MongoSweeping(database, settings=chosen, clock=clock, metrics=metrics(), holds=holds, tenants=both)
     made.sweep = replace(made.sweep, sleep=at_once)
     return made
 
@@ -73,7 +73,7 @@ def retention_metrics() -> RetentionMetrics:
     return RetentionMetrics(CollectorRegistry())
 
 
-async def sweep(sweeping: Sweeping, tenant: Tenant | None = None) -> list[Receipt]:
+async def sweep(sweeping: MongoSweeping, tenant: Tenant | None = None) -> list[Receipt]:
     """A whole run, by hand."""
     receipts = await sweeping.run(
         tenant=tenant, pace=sweeping.pace(budget=False), metrics=retention_metrics()

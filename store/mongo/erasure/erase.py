@@ -10,6 +10,8 @@ from __future__ import annotations
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from typing_extensions import override
+
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
@@ -19,8 +21,8 @@ from store.mongo.erasure.mentions import Mentions
 from store.mongo.erasure.patient_data import Finder
 from store.mongo.indexes import HOLDS
 from store.retention.audit import Act, Did
-from store.retention.erasure import ERASED, Erased, Own, Wanted
-from store.retention.runs import Kind, LeaseLost
+from store.retention.erasure import ERASED, Erased, Erasing, Own, Wanted
+from store.retention.runs import LeaseLost, RunKind
 from store.retention.subjects import reason_for, value_of
 
 if TYPE_CHECKING:
@@ -43,7 +45,7 @@ _UNDER_WAY: Final = Issue("conflict", "this patient is being erased already; try
 _NOBODY: Final = Issue("not-found", "nothing is stored of this patient, and nothing was erased before")
 
 
-class MongoErasing:
+class MongoErasing(Erasing):
     """The verbs on one database."""
 
     def __init__(  # noqa: PLR0913 -- what it is made of, all keyword-only
@@ -65,8 +67,8 @@ class MongoErasing:
         self._seconds = settings.store_timeout_seconds
         self._holds: Collection = durable(database, HOLDS)
 
+    @override
     async def erase(self, demand: Demand) -> Erased:
-        """See the port."""
         reason = reason_for(demand.reason, subjects=[demand.subject.name])
         group = await self._tools.erasures.digest_of(demand.tenant, name_of(demand.subject))
         lease = await self._leases.take(f"erasure:{demand.tenant}/{group}")
@@ -82,8 +84,8 @@ class MongoErasing:
             await self._leases.release(lease, done=done)
         return erased
 
+    @override
     async def lift(self, tenant: Tenant, subject: Subject, *, reason: str, by: str) -> int:
-        """See the port."""
         why = reason_for(reason, subjects=[subject.name])
         lifted = await self._tools.erasures.lift(tenant, name_of(subject))
         if not lifted:
@@ -119,7 +121,7 @@ class MongoErasing:
             raise ServiceError(Category.NOT_FOUND, _NOBODY)
         _check_reason(demand.reason, found)
         run = await self._tools.runs.begin(
-            lease, Kind.ERASURE, tenant=str(tenant), subject=group, reason=demand.reason
+            lease, RunKind.ERASURE, tenant=str(tenant), subject=group, reason=demand.reason
         )
         work = ErasureRun(self._tools, demand, group, lease, run)
         shared = set(found.shared)

@@ -10,6 +10,8 @@ import asyncio
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from typing_extensions import override
+
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import MAJORITY, durable
@@ -32,7 +34,8 @@ from store.mongo.indexes import (
     VERIFICATIONS,
 )
 from store.retention.audit import Act, Did
-from store.retention.runs import Batch, Kind, LeaseLost, Reason, Row
+from store.retention.erasure import Offboarding
+from store.retention.runs import Batch, LeaseLost, Reason, Row, RunKind
 from store.retention.subjects import reason_for
 
 if TYPE_CHECKING:
@@ -81,7 +84,7 @@ _PARTS: Final = (
 )
 
 
-class MongoOffboarding:
+class MongoOffboarding(Offboarding):
     """Closes tenants, and empties them."""
 
     def __init__(  # noqa: PLR0913 -- what it is made of, all keyword-only
@@ -105,8 +108,8 @@ class MongoOffboarding:
         self._tenants: Collection = durable(database, TENANTS)
         self._tokens: Collection = durable(database, TOKENS)
 
+    @override
     async def close(self, tenant: Tenant, *, reason: str, by: str, wait_seconds: float) -> Receipt:
-        """See the port."""
         why = reason_for(reason)
         await self._refuse_unknown(tenant)
         await self._refuse_held(tenant)
@@ -115,7 +118,7 @@ class MongoOffboarding:
             raise ServiceError(Category.CONFLICT, _UNDER_WAY)
         done = False
         try:
-            run = await self._tools.runs.begin(lease, Kind.OFF_BOARDING, tenant=str(tenant), reason=why)
+            run = await self._tools.runs.begin(lease, RunKind.OFF_BOARDING, tenant=str(tenant), reason=why)
             await self._shut(tenant)
             await asyncio.sleep(wait_seconds)
             await self._empty(tenant, lease, run)

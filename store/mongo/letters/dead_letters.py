@@ -18,8 +18,9 @@ from uuid import uuid4
 import orjson
 from pymongo import ReturnDocument, UpdateOne
 from pymongo.errors import BulkWriteError, DuplicateKeyError
+from typing_extensions import override
 
-from store.dead_letters import Event, Letter, Letters, State
+from store.dead_letters import DeadLetters, Event, Letter, Letters, State
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
@@ -84,7 +85,7 @@ class _Keeping(NamedTuple):
         return {**self.again, "$setOnInsert": self.kept}
 
 
-class MongoDeadLetters:
+class MongoDeadLetters(DeadLetters):
     """The port's verbs on one database."""
 
     def __init__(
@@ -117,8 +118,8 @@ class MongoDeadLetters:
 
     # --- keeping
 
+    @override
     async def keep(self, tenant: Tenant, refused: Refused) -> str:
-        """See the port."""
         if await self._erasures.mentions(tenant, refused.body, refused.path):
             raise refusal()
         body = refused.body if len(refused.body) <= self._settings.dead_letter_bytes_max else None
@@ -233,14 +234,14 @@ class MongoDeadLetters:
 
     # --- reading
 
+    @override
     async def get(self, tenant: Tenant, letter_id: str) -> Letter | None:
-        """See the port."""
         with guarded(self._metrics, "dead_letter", seconds=self._seconds):
             document = await self._letters.find_one(self._one(tenant, letter_id), _WITHOUT_BODY)
         return None if document is None else _letter(document)
 
+    @override
     async def body(self, tenant: Tenant, letter_id: str) -> bytes | None:
-        """See the port."""
         with guarded(self._metrics, "dead_letter_body", seconds=self._seconds):
             document = await self._letters.find_one(self._one(tenant, letter_id), _INLINE)
             if document is None:
@@ -255,6 +256,7 @@ class MongoDeadLetters:
                 packed = b"".join(data[name] for name in names)
         return None if packed is None else await _beside(zlib.decompress, packed, size=len(packed))
 
+    @override
     async def listed(
         self,
         tenant: Tenant,
@@ -264,7 +266,6 @@ class MongoDeadLetters:
         after: str | None = None,
         limit: int = 50,
     ) -> Letters:
-        """See the port."""
         wanted: dict[str, Any] = {"tenant": str(tenant), "expires_at": {"$gt": self._clock()}}
         if state is not None:
             wanted["state"] = state.value
@@ -281,8 +282,8 @@ class MongoDeadLetters:
         letters = tuple(map(_letter, found[:limit]))
         return Letters(letters, _after(letters[-1]) if len(found) > limit else None)
 
+    @override
     async def count_open(self, *, limit: int) -> int:
-        """See the port."""
         wanted = {"digest": {"$exists": True}}
         with guarded(self._metrics, "count_dead_letters", seconds=self._seconds):
             return await self._letters.count_documents(wanted, limit=limit, hint="open")
@@ -292,8 +293,8 @@ class MongoDeadLetters:
 
     # --- dealing with one
 
+    @override
     async def replace_body(self, tenant: Tenant, letter: Letter, body: bytes, event: Event) -> bool:
-        """See the port."""
         if await self._erasures.mentions(tenant, body):
             raise refusal()
         packed = await _beside(_pack, body, size=len(body))
@@ -309,8 +310,8 @@ class MongoDeadLetters:
                 await self._bodies.delete_many({"letter": letter.id, "set": left})
         return before is not None
 
+    @override
     async def close(self, tenant: Tenant, letter: Letter, state: State, event: Event) -> bool:
-        """See the port."""
         # Path and headers can hold what a patient is known by; what stays is a record without payload.
         gone: dict[str, Any] = {
             "body": None,
@@ -329,16 +330,16 @@ class MongoDeadLetters:
                 await self._bodies.delete_many({"letter": letter.id})
         return done is not None
 
+    @override
     async def refused_again(
         self, tenant: Tenant, letter: Letter, status: int, issues: tuple[Issue, ...], event: Event
     ) -> bool:
-        """See the port."""
         reasons = {"$set": {"status": status, "issues": _issues(issues)}, "$inc": {"attempts": 1}}
         with guarded(self._metrics, "refuse_dead_letter", seconds=self._seconds):
             return await self._change(tenant, letter, reasons, event) is not None
 
+    @override
     async def seen(self, tenant: Tenant, letter: Letter, event: Event) -> None:
-        """See the port."""
         with guarded(self._metrics, "see_dead_letter", seconds=self._seconds):
             await self._letters.update_one(self._one(tenant, letter.id), _noted(event))
 
@@ -396,8 +397,8 @@ class MongoDeadLetters:
         await letters.delete_many({"_id": {"$in": ids}, "tenant": str(tenant)}, session=session)
         await bodies.delete_many({"letter": {"$in": ids}}, session=session)
 
+    @override
     async def drain(self) -> None:
-        """See the port."""
         await self._commits.drain()
         while self._trims:
             await asyncio.wait(list(self._trims.values()))

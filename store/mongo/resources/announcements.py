@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
+from typing_extensions import override
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -24,6 +25,7 @@ from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
 from store.mongo.resources.answers import document_of, id_of, remembered
 from store.mongo.resources.write_decision import DUPLICATE_KEY, write_of
+from store.resources import AnnouncedCreates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -65,7 +67,7 @@ class _Word(NamedTuple):
         return id_of(self.write.tenant, self.slot)
 
 
-class Announcements:
+class Announcements(AnnouncedCreates):
     """The documents of `idempotency` that are written before their resources."""
 
     def __init__(  # noqa: PLR0913 (all but the first keyword-only)
@@ -98,24 +100,24 @@ class Announcements:
             settings=settings,
         )
 
+    @override
     async def announce(
         self, tenant: Tenant, slot: Slot, answered: Remembered, prepared: Prepared
     ) -> Remembered:
-        """See the port of resources."""
         if self._pulse is not None:
             self._pulse.check()
         word = _Word(next(self._numbers), slot, answered, write_of(tenant, prepared))
         [kept] = await self._commits.submit([word])
         return kept
 
+    @override
     def fulfil(self, tenant: Tenant, slot: Slot) -> None:
-        """See the port of resources."""
         self._fulfilled.add(id_of(tenant, slot))
         if self._marking is None:
             self._marking = asyncio.create_task(self._mark())
 
+    @override
     async def withdraw(self, tenant: Tenant, slot: Slot) -> None:
-        """See the port of resources."""
         with guarded(self._metrics, "withdraw", seconds=self._seconds):
             await self._answers.delete_one({"_id": id_of(tenant, slot), "done": False})
 

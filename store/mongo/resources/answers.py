@@ -13,12 +13,14 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from pymongo.errors import DuplicateKeyError
+from typing_extensions import override
 
 from store.answers import Remembered, Shown
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
 from store.resource_keys import ResourceKey
+from store.resources import RequestAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 
-class Answers:
+class Answers(RequestAnswers):
     """The answers to requests that must take effect once."""
 
     def __init__(
@@ -59,6 +61,7 @@ class Answers:
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within
 
+    @override
     async def recall(self, tenant: Tenant, slot: Slot) -> Remembered | None:
         """The answer that was given, unless it is to be forgotten: MongoDB sweeps once a minute."""
         now = self._clock()
@@ -86,7 +89,8 @@ class Answers:
             lambda session: self._inside.replace_one(place, claimed, upsert=True, session=session)
         )
 
-    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, *, anew: bool) -> None:
+    @override
+    async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, *, anew: bool = False) -> None:
         """Keep an answer. Outside of a transaction the first one stays, unless `anew` is asked for."""
         until = await self._until(tenant, answered.until)
         document = document_of(tenant, replace(answered, until=until))

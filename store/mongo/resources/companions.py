@@ -12,6 +12,9 @@ from functools import lru_cache
 from itertools import count, groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+from typing_extensions import override
+
+from store import resources
 from store.mongo.documents import READ, from_document, patients_among
 from store.mongo.driver.client import durable, majority
 from store.mongo.driver.group_commit import GroupCommit
@@ -39,7 +42,7 @@ _RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
 """They tell how something came about; that keeps nothing current."""
 
 
-class Companions:
+class Companions(resources.Companions):
     """The verbs of the port that a clean-up needs."""
 
     def __init__(
@@ -79,10 +82,10 @@ class Companions:
     async def _reading(self, operation: Callable[[Session | None], Awaitable[T]]) -> T:
         return await (operation(None) if self._transaction is None else self._transaction.run(operation))
 
+    @override
     async def preceding(
         self, tenant: Tenant, versions: Mapping[ResourceKey, int]
     ) -> dict[ResourceKey, Stored]:
-        """See the port."""
         now, found = self._clock(), {}
         with guarded(self._metrics, "preceding", seconds=self._seconds):
             # Nearly always it is the number before; then all are one look-up.
@@ -107,8 +110,8 @@ class Companions:
         read = {key: from_document(key, document) for key, document in found.items()}
         return {key: stored for key, stored in read.items() if isinstance(stored, Stored)}
 
+    @override
     async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
-        """See the port."""
         with guarded(self._metrics, "unreferenced", seconds=self._seconds):
             ids = [document_id(str(tenant), *one) for one in keys]
             fields = {"type": 1, "id": 1, "keys": 1, "version": 1}
@@ -122,8 +125,10 @@ class Companions:
         versions = {ResourceKey(d["type"], d["id"]): int(d["version"]) for d in found}
         return {key: versions[key] for key in patients if key not in referred}
 
-    async def released(self, tenant: Tenant, keys: Sequence[ResourceKey], *, alone: bool) -> list[Released]:
-        """See the port."""
+    @override
+    async def released(
+        self, tenant: Tenant, keys: Sequence[ResourceKey], *, alone: bool = False
+    ) -> list[Released]:
         ids = [document_id(str(tenant), *one) for one in keys]
         if not ids:
             return []

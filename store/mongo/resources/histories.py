@@ -81,7 +81,7 @@ class Histories:
         self._metrics = metrics
 
     async def page(self, tenant: Tenant, query: HistoryQuery) -> HistoryPage:
-        """See the port."""
+        """One page of versions, newest first, deletions among them."""
         with guarded(self._metrics, "history", seconds=self._settings.search_timeout_seconds):
             keeping = (await self._policies.of((str(tenant),)))[str(tenant)]
             found = sources(str(tenant), query, now=self._clock(), expiring=bool(keeping.policy.version))

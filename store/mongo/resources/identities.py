@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import UpdateOne
 from pymongo.read_concern import ReadConcern
+from typing_extensions import override
 
+from store import resources
 from store.mongo.driver.client import DURABLE
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
@@ -33,7 +35,7 @@ KIN_MAX: Final = 1_000
 """Records of one person that are noted; past it something is wrong with the source."""
 
 
-class Identities:
+class Identities(resources.Identities):
     """The verbs of the port about who is who."""
 
     def __init__(
@@ -58,6 +60,7 @@ class Identities:
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within
 
+    @override
     async def candidates(
         self,
         tenant: Tenant,
@@ -99,6 +102,7 @@ class Identities:
             for one in found
         ]
 
+    @override
     async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
         """Note on each of these Patients the ids of the others."""
         members = sorted(group)[:KIN_MAX]

@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from store.mongo.documents import READ, from_document
 from store.mongo.driver.client import durable, majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
+from store.resources import ResourceReading
 from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
     from store.versions import Gone, Stored
 
 
-class Reading:
+class Reading(ResourceReading):
     """The collections of current and past versions, for readers."""
 
     def __init__(
@@ -50,6 +53,7 @@ class Reading:
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within
 
+    @override
     async def get(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
         """The current version, the deletion in its place, or None."""
         wanted = {"_id": document_id(str(tenant), *key), "expires_at": {"$gt": self._clock()}}
@@ -63,6 +67,7 @@ class Reading:
                 document = await self._resources.find_one(wanted, READ)
         return None if document is None else from_document(key, document)
 
+    @override
     async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
         """One version, current or past; None when the resource or this version is not there."""
         current = await self.get(tenant, key)
@@ -76,6 +81,7 @@ class Reading:
             document = await self._history.find_one(wanted, READ)
         return None if document is None else from_document(key, document)
 
+    @override
     async def versions(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
         """Numbers of the current versions; deleted and expired resources are left out."""
         named = {document_id(str(tenant), *key): key for key in keys}

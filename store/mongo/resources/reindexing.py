@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import bson
 from pymongo import UpdateOne
+from typing_extensions import override
 
+from store import resources
 from store.mongo.documents import DOCUMENT_BYTES_MAX, search_side
 from store.mongo.driver.client import DURABLE, majority
 from store.mongo.driver.guard import guarded
@@ -37,7 +39,7 @@ _HEAD: Final = {"type": 1, "index_version": 1, "bytes": {"$binarySize": "$raw"}}
 _FIELDS: Final = {"type": 1, "id": 1, "version": 1, "digest": 1, "index_version": 1, "raw": 1}
 
 
-class Reindexing:
+class Reindexing(resources.Reindexing):
     """The reindexing verbs of the port."""
 
     def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
@@ -46,8 +48,8 @@ class Reindexing:
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
 
+    @override
     async def outdated(self, tenant: Tenant, *, after: str | None, limit: int) -> OutdatedBatch:
-        """See the port."""
         walk: list[Mapping[str, Any]] = [
             {"$match": {"_id": {"$gt": after or f"{tenant}/", "$lt": f"{tenant}{_BEHIND_SLASH}"}}},
             {"$sort": {"_id": 1}},
@@ -73,8 +75,8 @@ class Reindexing:
             examined, tuple(map(_outdated, found)), None if done else heads[examined - 1]["_id"]
         )
 
+    @override
     async def reindex(self, tenant: Tenant, indexed: Sequence[tuple[Outdated, Indexed]]) -> Reindexed:
-        """See the port."""
         operations, too_large = [], []
         for outdated, new in indexed:
             side = search_side(new)

@@ -6,12 +6,13 @@ What that run passed over, because it is held or needed, is no backlog.
 from __future__ import annotations
 
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import AUDIT, DEAD_LETTERS, HISTORY, RESOURCES
-from store.retention.runs import Kind
+from store.retention.runs import RunKind
+from store.retention.sweeping import Backlog
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,16 +26,6 @@ COUNTED_MAX: Final = 100_000
 _EVER: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-class Waiting(NamedTuple):
-    """The backlog at one moment."""
-
-    documents: int
-    """Up to `COUNTED_MAX` of each kind."""
-    oldest_seconds: float
-    succeeded_at: datetime | None
-    """When the last complete run ended."""
-
-
 async def backlog(  # noqa: PLR0913 -- all but the first keyword-only
     database: Database,
     *,
@@ -43,9 +34,9 @@ async def backlog(  # noqa: PLR0913 -- all but the first keyword-only
     now: datetime,
     metrics: StoreMetrics,
     seconds: float,
-) -> Waiting:
+) -> Backlog:
     """Counted within the index `overdue`, in one command for each kind."""
-    last = await runs.last(Kind.SWEEP)
+    last = await runs.last(RunKind.SWEEP)
     since = _EVER if last is None else last.as_of
     wanted = {
         "tenant": {"$in": sorted(map(str, tenants))},
@@ -62,4 +53,4 @@ async def backlog(  # noqa: PLR0913 -- all but the first keyword-only
         with guarded(metrics, "backlog", seconds=seconds):
             for found in await collection.aggregate(stages, hint="overdue").to_list(None):
                 count, oldest = count + found["count"], min(oldest, found["oldest"])
-    return Waiting(count, (now - oldest).total_seconds(), None if last is None else last.ended_at)
+    return Backlog(count, (now - oldest).total_seconds(), None if last is None else last.ended_at)

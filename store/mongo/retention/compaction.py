@@ -5,7 +5,7 @@ https://www.mongodb.com/docs/manual/reference/command/compact/
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import (
@@ -19,6 +19,7 @@ from store.mongo.indexes import (
     IDEMPOTENCY,
     RESOURCES,
 )
+from store.retention.sweeping import Compacted
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -40,15 +41,6 @@ COLLECTIONS: Final = (
 """Those that things are deleted from, the large ones first."""
 SECONDS_MAX: Final = 6 * 3_600
 """For one collection."""
-
-
-class Compacted(NamedTuple):
-    """One collection with its indexes, on the member that was asked."""
-
-    collection: str
-    before: int
-    after: int
-    """Bytes on disk."""
 
 
 async def compact(database: Database, *, metrics: StoreMetrics) -> AsyncIterator[Compacted]:

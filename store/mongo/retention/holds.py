@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import ReturnDocument
+from typing_extensions import override
 
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
@@ -24,7 +25,7 @@ from store.mongo.indexes import HOLDS, LEASES, RESOURCES
 from store.mongo.search.chains import resolve
 from store.mongo.search.snapshot import View
 from store.near import unknown_type
-from store.retention.holds import HOLDS_MAX, Hold, HoldKind, checked
+from store.retention.holds import HOLDS_MAX, Hold, HoldKind, HoldStore, checked
 from store.retention.runs import SWEEP_LEASE
 from store.retention.subjects import read_subject
 from store.search.index import key
@@ -50,7 +51,7 @@ _MATCHES_MAX: Final = 100_000
 """Resources a step of a held query's chain may lead through; with more, all of its type counts as held."""
 
 
-class MongoHolds:
+class MongoHolds(HoldStore):
     """The port's verbs on one database."""
 
     def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
@@ -66,8 +67,8 @@ class MongoHolds:
 
     # --- placing and ending
 
+    @override
     async def add(self, hold: Hold) -> None:
-        """See the port."""
         checked(hold)
         if hold.kind is HoldKind.QUERY:
             _query(hold)
@@ -96,8 +97,8 @@ class MongoHolds:
             await self._leases.update_one({"_id": SWEEP_LEASE}, {"$inc": {"holds": 1}})
             await self._leases.update_one(_TRIMS, {"$inc": {"holds": 1}}, upsert=True)
 
+    @override
     async def names_something(self, hold: Hold) -> bool:
-        """See the port."""
         checked(hold)
         if hold.kind not in (HoldKind.PATIENT, HoldKind.RESOURCE):
             return True
@@ -112,15 +113,15 @@ class MongoHolds:
             entries = {"keys": {"$in": sorted(_entries(hold, named))}}
             return await self._resources.find_one({**wanted, **entries}, {"_id": 1}, hint="keyed") is not None
 
+    @override
     async def listed(self, tenant: Tenant | None) -> tuple[Hold, ...]:
-        """See the port."""
         wanted = {} if tenant is None else {"tenant": str(tenant)}
         with guarded(self._metrics, "holds", seconds=self._seconds):
             found = await self._holds.find(wanted, sort=[("placed_at", -1), ("_id", 1)]).to_list(None)
         return tuple(map(_hold, found))
 
+    @override
     async def release(self, hold_id: str, *, now: datetime, by: str, reason: str) -> Hold:
-        """See the port."""
         with guarded(self._metrics, "release_hold", seconds=self._seconds):
             ended: Mapping[str, Any] | None = await self._holds.find_one_and_update(
                 {"_id": hold_id, "released_at": None},
@@ -135,8 +136,8 @@ class MongoHolds:
 
     # --- asking
 
+    @override
     async def whole_tenant(self, tenant: Tenant, now: datetime) -> bool:
-        """See the port."""
         wanted = {**_active(tenant, now), "kind": HoldKind.TENANT.value}
         with guarded(self._metrics, "whole_tenant", seconds=self._seconds):
             return await self._holds.find_one(wanted, {"_id": 1}) is not None
@@ -164,10 +165,10 @@ class MongoHolds:
             seconds=self._seconds,
         )
 
+    @override
     async def held(
         self, tenant: Tenant, documents: Sequence[Mapping[str, Any]], now: datetime
     ) -> frozenset[str]:
-        """See the port."""
         if not documents:
             return frozenset()
         with guarded(self._metrics, "held", seconds=self._seconds):

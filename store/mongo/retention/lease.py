@@ -12,17 +12,19 @@ import os
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 from uuid import uuid4
 
 from bson import Binary
 from pymongo import ReturnDocument
 from pymongo.errors import DuplicateKeyError, OperationFailure
+from typing_extensions import override
 
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import LEASES
 from store.retention.runs import LeaseLost
+from store.retention.sweeping import JobLease, JobLeases, LeaseHolder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -49,13 +51,6 @@ class Lease:
     def key(self) -> dict[str, Any]:
         """What its document must be for the lease to hold."""
         return {"_id": self.name, "holder": self.holder, "fence": self.fence}
-
-
-class Holding(NamedTuple):
-    """Who has a lease."""
-
-    holder: str
-    until: datetime
 
 
 class Leases:
@@ -171,13 +166,39 @@ class Leases:
         finally:
             await lease.session.end_session()
 
-    async def holding(self, name: str) -> Holding | None:
-        """Who has it now."""
+    async def holding(self, name: str) -> LeaseHolder | None:
+        """Process that has a lease now."""
         with guarded(self._metrics, "lease", seconds=self._seconds):
             found = await self._leases.find_one({"_id": name})
         if found is None or found["until"] <= self._clock():
             return None
-        return Holding(found["holder"], found["until"])
+        return LeaseHolder(found["holder"], found["until"])
+
+
+@dataclass(frozen=True, slots=True)
+class _MongoJobLease(JobLease):
+    leases: Leases
+    lease: Lease
+
+    @override
+    async def renew(self) -> None:
+        await self.leases.renew(self.lease)
+
+    @override
+    async def release(self, *, done: bool) -> None:
+        await self.leases.release(self.lease, done=done)
+
+
+class MongoJobLeases(JobLeases):
+    """Leases of jobs other than the sweep, by its rules."""
+
+    def __init__(self, leases: Leases) -> None:
+        self._leases = leases
+
+    @override
+    async def take(self, name: str, *, every: timedelta) -> JobLease | None:
+        lease = await self._leases.take(name, every=every)
+        return None if lease is None else _MongoJobLease(self._leases, lease)
 
 
 def _id_of(session: Session) -> object:

@@ -9,13 +9,15 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from typing_extensions import override
+
 from store.fhir.instants import to_datetime
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.retention.still_needed import HELD_FIELDS
 from store.retention.runs import Reason, Row
-from store.retention.sweep import Deleted, Found, Step
+from store.retention.sweep import Deleted, Found, Stage, SweepStep
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -78,7 +80,7 @@ def rows(found: Iterable[Found]) -> Counter[Row]:
     return Counter(one.row for one in found)
 
 
-class OverdueResources:
+class OverdueResources(Stage):
     """Current versions and tombstones; their past versions go with them."""
 
     name = "resources"
@@ -101,29 +103,29 @@ class OverdueResources:
         self._metrics = metrics
         self._seconds = seconds
 
+    @override
     async def look(
         self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
-    ) -> Step:
-        """See the port."""
+    ) -> SweepStep:
         with guarded(self._metrics, "overdue_resources", seconds=self._seconds):
             found = await page(self._resources, tenant, as_of, after, limit, _LOOKED_AT)
         kept = await self._needing.kept(tenant, found, as_of)
-        return Step(
+        return SweepStep(
             [one for one in found if one["_id"] not in kept],
             [counted(tenant, one, kept[one["_id"]]) for one in found if one["_id"] in kept],
             behind(found, limit),
         )
 
-    async def tally(self, tenant: Tenant, as_of: datetime, step: Step) -> list[Found]:
-        """See the port."""
+    @override
+    async def count(self, tenant: Tenant, as_of: datetime, step: SweepStep) -> list[Found]:
         with guarded(self._metrics, "tally_resources", seconds=self._seconds):
             past = [one async for one in _past(self._history, tenant, step.going, None)]
         found = [counted(tenant, one, _reason(one)) for one in step.going]
         found += _with_resources(tenant, past, step.going)
-        return found + await self._files.tally(tenant, as_of, [*step.going, *past])
+        return found + await self._files.count(tenant, as_of, [*step.going, *past])
 
-    async def delete(self, tenant: Tenant, as_of: datetime, step: Step, session: Session) -> Deleted:
-        """See the port."""
+    @override
+    async def delete(self, tenant: Tenant, as_of: datetime, step: SweepStep, session: Session) -> Deleted:
         if not step.going:
             return Deleted({})
         wanted = {"_id": {"$in": [one["_id"] for one in step.going]}, "expires_at": {"$lte": as_of}}
@@ -163,7 +165,7 @@ def _reason(document: Mapping[str, Any]) -> Reason:
     return Reason.DELETED if document.get("deleted") else Reason.RETENTION
 
 
-class OverduePast:
+class OverduePast(Stage):
     """Past versions whose own time is over, of resources that stay."""
 
     name = "history"
@@ -185,10 +187,10 @@ class OverduePast:
         self._metrics = metrics
         self._seconds = seconds
 
+    @override
     async def look(
         self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
-    ) -> Step:
-        """See the port."""
+    ) -> SweepStep:
         with guarded(self._metrics, "overdue_history", seconds=self._seconds):
             found = await page(self._history, tenant, as_of, after, limit, _LOOKED_AT)
             names = sorted({owner_of(one) for one in found})
@@ -202,19 +204,19 @@ class OverduePast:
         held = await self._needing.held(tenant, [*own, *owners.values()])
         kept = {one["_id"] for one in own if one["_id"] in held or owner_of(one) in held}
         own = [{**one, "policy": owners.get(owner_of(one), {}).get("policy")} for one in own]
-        return Step(
+        return SweepStep(
             [one for one in own if one["_id"] not in kept],
             [counted(tenant, one, Reason.HELD) for one in own if one["_id"] in kept],
             behind(found, limit),
         )
 
-    async def tally(self, tenant: Tenant, as_of: datetime, step: Step) -> list[Found]:
-        """See the port."""
+    @override
+    async def count(self, tenant: Tenant, as_of: datetime, step: SweepStep) -> list[Found]:
         found = [counted(tenant, one, Reason.SUPERSEDED) for one in step.going]
-        return found + await self._files.tally(tenant, as_of, step.going)
+        return found + await self._files.count(tenant, as_of, step.going)
 
-    async def delete(self, tenant: Tenant, as_of: datetime, step: Step, session: Session) -> Deleted:
-        """See the port."""
+    @override
+    async def delete(self, tenant: Tenant, as_of: datetime, step: SweepStep, session: Session) -> Deleted:
         if not step.going:
             return Deleted({})
         wanted = {"_id": {"$in": [one["_id"] for one in step.going]}, "expires_at": {"$lte": as_of}}

@@ -10,6 +10,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo import UpdateOne
+from typing_extensions import override
 
 from store.files import CHUNK_BYTES, GRACE_SECONDS
 from store.mongo.driver.client import majority
@@ -17,7 +18,7 @@ from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHUNKS, FILES, FORGOTTEN_FILES, HISTORY, RESOURCES
 from store.mongo.retention.still_needed import HELD_FIELDS
 from store.retention.runs import Reason, Row
-from store.retention.sweep import Deleted, Found, Step
+from store.retention.sweep import Deleted, Found, Stage, SweepStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -36,7 +37,7 @@ BYTES_MAX: Final = 100 * CHUNK_BYTES
 _REFERRER: Final = {**HELD_FIELDS, "expires_at": 1}
 
 
-class OverdueFiles:
+class OverdueFiles(Stage):
     """A stage, and what the stages before it say of files."""
 
     name = "files"
@@ -70,10 +71,10 @@ class OverdueFiles:
         if operations:
             await self._plain_forgotten.bulk_write(operations, ordered=False, session=session)
 
+    @override
     async def look(
         self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
-    ) -> Step:
-        """See the port. What is still referred to, or was touched just now, waits; that is no hold."""
+    ) -> SweepStep:
         wanted: dict[str, Any] = {"tenant": str(tenant)}
         if after is not None:
             wanted["_id"] = {"$gt": after["id"]}
@@ -83,11 +84,13 @@ class OverdueFiles:
             files = await self._whole(tenant, [one["id"] for one in found], as_of)
             going = [one for one in found if not await self._is_needed(tenant, one["id"])]
         known = [{**one, "file": files.get(one["id"])} for one in going if one["id"] in files]
-        return Step(known, (), {"id": found[-1]["_id"]} if len(found) == limit else None)
+        return SweepStep(known, (), {"id": found[-1]["_id"]} if len(found) == limit else None)
 
-    async def tally(self, tenant: Tenant, as_of: datetime, step_or_gone: Step | Documents) -> list[Found]:
-        """See the port; of versions that would go, the files that would go with the last of them."""
-        if isinstance(step_or_gone, Step):
+    @override
+    async def count(
+        self, tenant: Tenant, as_of: datetime, step_or_gone: SweepStep | Documents
+    ) -> list[Found]:
+        if isinstance(step_or_gone, SweepStep):
             return [_counted(tenant, one["file"]) for one in step_or_gone.going]
         last: dict[str, str] = {}
         for one in step_or_gone:
@@ -145,8 +148,8 @@ class OverdueFiles:
                 return True
         return False
 
-    async def delete(self, tenant: Tenant, as_of: datetime, step: Step, session: Session) -> Deleted:
-        """See the port."""
+    @override
+    async def delete(self, tenant: Tenant, as_of: datetime, step: SweepStep, session: Session) -> Deleted:
         found: list[Found] = []
         total = 0
         for one in step.going:

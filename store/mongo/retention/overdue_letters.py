@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 
+from typing_extensions import override
+
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import AUDIT, DEAD_LETTER_BODIES, DEAD_LETTERS
 from store.mongo.retention.overdue import behind, page
 from store.retention.runs import Reason, Row
-from store.retention.sweep import Deleted, Found, Step
+from store.retention.sweep import Deleted, Found, Stage, SweepStep
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -25,7 +27,7 @@ LETTERS_MAX: Final = 100
 """In one step: their bodies may be large."""
 
 
-class Aged:
+class Aged(Stage):
     """One collection whose documents go by their age; only a hold on the whole tenant keeps them."""
 
     def __init__(  # noqa: PLR0913 -- what makes a stage
@@ -50,25 +52,25 @@ class Aged:
         self._plain = database[collection]
         self._with_them = None if with_them is None else database[with_them]
 
+    @override
     async def look(
         self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
-    ) -> Step:
-        """See the port."""
+    ) -> SweepStep:
         most = min(limit, LETTERS_MAX)
         fields = {"expires_at": 1, self._moment: 1}
         with guarded(self._metrics, "overdue_letters", seconds=self._seconds):
             found = await page(self._aged, tenant, as_of, after, most, fields)
         if found and await self._needing.whole_tenant(tenant):
             skipped = [self._counted(tenant, one, Reason.HELD) for one in found]
-            return Step((), skipped, behind(found, most))
-        return Step(found, (), behind(found, most))
+            return SweepStep((), skipped, behind(found, most))
+        return SweepStep(found, (), behind(found, most))
 
-    async def tally(self, tenant: Tenant, as_of: datetime, step: Step) -> Sequence[Found]:  # noqa: ARG002
-        """See the port."""
+    @override
+    async def count(self, tenant: Tenant, as_of: datetime, step: SweepStep) -> Sequence[Found]:
         return [self._counted(tenant, one, self._reason) for one in step.going]
 
-    async def delete(self, tenant: Tenant, as_of: datetime, step: Step, session: Session) -> Deleted:
-        """See the port."""
+    @override
+    async def delete(self, tenant: Tenant, as_of: datetime, step: SweepStep, session: Session) -> Deleted:
         # A letter that came again meanwhile has a later end.
         wanted = {"_id": {"$in": [one["_id"] for one in step.going]}, "expires_at": {"$lte": as_of}}
         ids = [
@@ -84,7 +86,7 @@ class Aged:
         return Found(Row(str(tenant), 0, "", reason.value), f"{document[self._moment]:%Y-%m}")
 
 
-class LostPieces:
+class LostPieces(Stage):
     """Pieces of bodies whose letter was never written: a crash came in between. They are no letters."""
 
     name = "dead_letter_pieces"
@@ -99,10 +101,10 @@ class LostPieces:
         self._letters = majority(database, DEAD_LETTERS)
         self._plain = database[DEAD_LETTER_BODIES]
 
+    @override
     async def look(
         self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
-    ) -> Step:
-        """See the port. Those of a letter go with it, later if it came again."""
+    ) -> SweepStep:
         most = min(limit, LETTERS_MAX)
         with guarded(self._metrics, "lost_pieces", seconds=self._seconds):
             found = await page(self._pieces, tenant, as_of, after, most, {"expires_at": 1, "letter": 1})
@@ -111,20 +113,20 @@ class LostPieces:
         lost = [one for one in found if one["letter"] not in there]
         if lost and await self._needing.whole_tenant(tenant):
             lost = []
-        return Step(lost, (), behind(found, most))
+        return SweepStep(lost, (), behind(found, most))
 
-    async def tally(self, tenant: Tenant, as_of: datetime, step: Step) -> Sequence[Found]:  # noqa: ARG002
-        """See the port."""
+    @override
+    async def count(self, tenant: Tenant, as_of: datetime, step: SweepStep) -> Sequence[Found]:
         return ()
 
+    @override
     async def delete(
         self,
-        tenant: Tenant,  # noqa: ARG002 -- of the port
-        as_of: datetime,  # noqa: ARG002
-        step: Step,
+        tenant: Tenant,
+        as_of: datetime,
+        step: SweepStep,
         session: Session,
     ) -> Deleted:
-        """See the port."""
         ids = [one["_id"] for one in step.going]
         await self._plain.delete_many({"_id": {"$in": ids}}, session=session)
         return Deleted({})

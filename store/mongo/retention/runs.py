@@ -17,7 +17,7 @@ from store.mongo.driver.guard import guarded
 from store.mongo.driver.transaction import run as transaction
 from store.mongo.indexes import RECEIPTS, RUN_COUNTS, RUNS
 from store.retention.receipts import FIRST, Counted, Link, Receipt, fault
-from store.retention.runs import Batch, Kind, Row, Run
+from store.retention.runs import Batch, Row, Run, RunKind
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
@@ -58,7 +58,7 @@ class Runs:
     async def begin(
         self,
         lease: Lease,
-        kind: Kind,
+        kind: RunKind,
         *,
         tenant: str = "",
         subject: str = "",
@@ -183,7 +183,7 @@ class Runs:
             found = await self._kept.find(wanted, sort=[("_id", -1)], limit=newest or 0).to_list(None)
         return [_receipt(one) for one in reversed(found)]
 
-    async def last(self, kind: Kind, *, complete: bool = True) -> Receipt | None:
+    async def last(self, kind: RunKind, *, complete: bool = True) -> Receipt | None:
         """The newest of this kind over all tenants."""
         wanted = {"kind": kind.value, "tenant": "", "complete": complete}
         with guarded(self._metrics, "last_receipt", seconds=self._seconds):
@@ -214,7 +214,7 @@ def _milliseconds(moment: datetime) -> datetime:
 def _run(document: Mapping[str, Any]) -> Run:
     return Run(
         id=document["_id"],
-        kind=Kind(document["kind"]),
+        kind=RunKind(document["kind"]),
         lease=document["lease"],
         started_at=document["started_at"],
         as_of=document["as_of"],
@@ -259,7 +259,7 @@ def _receipt(document: Mapping[str, Any]) -> Receipt:
     return Receipt(
         number=document["_id"],
         run=document["run"],
-        kind=Kind(document["kind"]),
+        kind=RunKind(document["kind"]),
         tenant=document["tenant"],
         subject=document["subject"],
         reason=document["reason"],

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
+from typing_extensions import override
+
 from store.errors import ServiceError
 from store.mongo.retention.backlog import backlog
 from store.mongo.retention.compaction import compact
@@ -16,7 +18,8 @@ from store.mongo.retention.overdue_letters import LostPieces, audits, letters
 from store.mongo.retention.runs import Runs
 from store.mongo.retention.still_needed import Needing
 from store.retention.runs import SWEEP_LEASE, LeaseLost
-from store.retention.sweep import Pace, Stopped, Sweep, nothing_to_settle
+from store.retention.sweep import LeasedRuns, Pace, Stopped, Sweep, nothing_to_settle
+from store.retention.sweeping import Sweeping
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
@@ -24,14 +27,13 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Database, Session
-    from store.mongo.retention.backlog import Waiting
-    from store.mongo.retention.compaction import Compacted
-    from store.mongo.retention.lease import Holding, Lease
+    from store.mongo.retention.lease import Lease
     from store.retention.holds import Holds
     from store.retention.metrics import RetentionMetrics
-    from store.retention.receipts import Receipt
-    from store.retention.runs import Batch, Kind, Run
+    from store.retention.receipts import Link, Receipt
+    from store.retention.runs import Batch, Run, RunKind
     from store.retention.sweep import Plan, Stage
+    from store.retention.sweeping import Backlog, Compacted, LeaseHolder
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -59,36 +61,36 @@ def stages(
 
 
 @dataclass(frozen=True, slots=True)
-class Ledger:
-    """The port: runs under one lease."""
+class MongoLeasedRuns(LeasedRuns):
+    """Runs under one lease, kept in one database."""
 
     runs: Runs
     leases: Leases
     lease: Lease
 
-    async def begin(self, kind: Kind, *, tenant: str) -> Run:
-        """See the port."""
+    @override
+    async def begin(self, kind: RunKind, *, tenant: str) -> Run:
         return await self.runs.begin(self.lease, kind, tenant=tenant)
 
+    @override
     async def batch(self, run: Run, work: Callable[[Any], Awaitable[Batch]]) -> Batch:
-        """See the port."""
         return await self.runs.batch(self.lease, run, work)
 
+    @override
     async def holds(self, session: Session | None = None) -> int:
-        """See the port."""
         return await self.leases.holds(self.lease, session)
 
+    @override
     async def renew(self) -> None:
-        """See the port."""
         await self.leases.renew(self.lease)
 
+    @override
     async def close(self, run: Run, *, complete: bool) -> Receipt:
-        """See the port."""
         return await self.runs.close(self.lease, run, complete=complete)
 
 
-class Sweeping:
-    """What the scheduler and the command line call."""
+class MongoSweeping(Sweeping):
+    """The stages, the lease and the runs of one database."""
 
     def __init__(  # noqa: PLR0913 -- all but the first keyword-only
         self,
@@ -119,8 +121,8 @@ class Sweeping:
             stages(database, holds, clock=clock, metrics=metrics, seconds=seconds), tenants, clock, settle
         )
 
+    @override
     def pace(self, *, budget: bool, stopping: Callable[[], bool] = lambda: False) -> Pace:
-        """As the settings say; by hand there is no budget."""
         seconds = self._settings.retention_budget_seconds
         return Pace(
             self._settings.retention_batch,
@@ -129,6 +131,7 @@ class Sweeping:
             stopping,
         )
 
+    @override
     async def run(
         self,
         *,
@@ -137,10 +140,6 @@ class Sweeping:
         pace: Pace,
         metrics: RetentionMetrics,
     ) -> list[Receipt] | None:
-        """Sweep, if the lease is to be had and, with `every`, it is time; None: it is not for us, or we end.
-
-        Raises LeaseLost when somebody took over: they go on with it.
-        """
         lease = await self.leases.take(SWEEP_LEASE, every=every)
         if lease is None:
             return None
@@ -148,7 +147,10 @@ class Sweeping:
         started, receipts = perf_counter(), None
         try:
             receipts = await self.sweep.run(
-                Ledger(self.runs, self.leases, lease), tenant=tenant, pace=pace, report=metrics.deleted
+                MongoLeasedRuns(self.runs, self.leases, lease),
+                tenant=tenant,
+                pace=pace,
+                report=metrics.deleted,
             )
         except LeaseLost:
             metrics.run("lost", perf_counter() - started)
@@ -167,16 +169,16 @@ class Sweeping:
             metrics.succeeded(receipts[-1].ended_at)
         return receipts
 
-    async def holding(self) -> Holding | None:
-        """Who is sweeping now."""
+    @override
+    async def holding(self) -> LeaseHolder | None:
         return await self.leases.holding(SWEEP_LEASE)
 
+    @override
     async def plan(self, tenants: Iterable[Tenant]) -> Plan:
-        """What a run would delete now, and what it would pass over."""
         return await self.sweep.plan(tenants, pace=self.pace(budget=False))
 
-    async def backlog(self) -> Waiting:
-        """How much waits for the sweep."""
+    @override
+    async def backlog(self) -> Backlog:
         return await backlog(
             self._database,
             runs=self.runs,
@@ -186,6 +188,14 @@ class Sweeping:
             seconds=self._settings.store_timeout_seconds,
         )
 
+    @override
+    async def receipts(self, *, tenant: str = "", newest: int | None = None) -> list[Receipt]:
+        return await self.runs.receipts(tenant=tenant, newest=newest)
+
+    @override
+    async def verify(self) -> tuple[Link, str | None]:
+        return await self.runs.verify()
+
+    @override
     def compact(self) -> AsyncIterator[Compacted]:
-        """Give disk back, collection by collection."""
         return compact(self._database, metrics=self._metrics)

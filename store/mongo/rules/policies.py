@@ -11,13 +11,14 @@ import time
 from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import DuplicateKeyError
+from typing_extensions import override
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import POLICIES, RETENTION
-from store.retention.policy import KEPT, UNLIMITED, CountedFrom, Keeping, Policy, Rule
+from store.retention.policy import KEPT, UNLIMITED, CountedFrom, Keeping, Policy, PolicyStore, Rule
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -35,7 +36,7 @@ _RACED: Final = Issue(
 )
 
 
-class Policies:
+class Policies(PolicyStore):
     """The port's verbs on one database, and `of` for those that write."""
 
     def __init__(
@@ -71,19 +72,19 @@ class Policies:
         self._known |= {tenant: (until, keeping) for tenant, keeping in found.items()}
         return fresh | found
 
+    @override
     async def keeping(self, tenant: Tenant) -> Keeping:
-        """See the port."""
         with guarded(self._metrics, "policy", seconds=self._seconds):
             document = await self._retention.find_one({"_id": str(tenant)}, _KEEPING)
         return KEPT if document is None else _keeping(document)
 
+    @override
     async def remembered(self, tenant: Tenant) -> Keeping:
-        """See the port."""
         with guarded(self._metrics, "policy", seconds=self._seconds):
             return (await self.of((str(tenant),)))[str(tenant)]
 
+    @override
     async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:
-        """See the port."""
         made = policy._replace(version=instead_of + 1)
         document = to_document(made)
         name, before = str(tenant), {"_id": str(tenant), "version": instead_of or None}
@@ -110,8 +111,8 @@ class Policies:
         await self._retention.update_one({"_id": str(tenant)}, {"$currentDate": {"erased_at": True}})
         self._known.pop(str(tenant), None)
 
+    @override
     async def versions(self, tenant: Tenant) -> tuple[Policy, ...]:
-        """See the port."""
         wanted = {"_id": {"$gt": f"{tenant}/", "$lt": f"{tenant}/~"}}
         with guarded(self._metrics, "policies", seconds=self._seconds):
             found = await self._policies.find(wanted, sort=[("_id", -1)]).to_list(None)

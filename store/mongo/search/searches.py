@@ -12,6 +12,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
+from typing_extensions import override
+
 from store.errors import Category, ServiceError
 from store.fair import Asker, Shares
 from store.mongo.driver.guard import guarded
@@ -23,6 +25,7 @@ from store.mongo.search.find_commands import examined, projection
 from store.mongo.search.snapshot import Batch, MomentForgottenError, View
 from store.pages import Entry, Page
 from store.resource_keys import ResourceKey
+from store.resources import ResourceSearching
 from store.search.criteria import Chain, Position, Total, flat, steps
 from store.search.planning.joins import joinable, shareable
 from store.search.planning.leading_clause import drives
@@ -71,7 +74,7 @@ class _Search:
         return chain if chain is not None and shareable(chain) else None
 
 
-class Searches:
+class Searches(ResourceSearching):
     """The searching verbs of the port."""
 
     def __init__(
@@ -109,8 +112,8 @@ class Searches:
         self._quick.close()
         self._slow.close()
 
-    async def search(self, tenant: Tenant, query: SearchQuery, *, client: str) -> Page:
-        """See the port."""
+    @override
+    async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:
         self._check()
         # Each round of includes is more finds: those that go on hold up only their like too.
         quick = drives(query) and not any(one.iterate for one in query.includes)
@@ -118,8 +121,8 @@ class Searches:
         seconds = self._settings.search_timeout_seconds
         return await turns.run(Asker(str(tenant), client), _Search(self, tenant, query), seconds=seconds)
 
-    async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str) -> Explanation:
-        """See the port."""
+    @override
+    async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Explanation:
         self._check()
         seconds = self._settings.search_timeout_seconds
         asker = Asker(str(tenant), client)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
-    from store.mongo.stores import Stores
+    from store.stores import Stores
     from tests.support.commands import Dod
 
 SENTINEL = "sentinel-8812"

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.mongo.driver.client import Database
-    from store.mongo.stores import Stores
+    from store.stores import Stores
     from tests.support.commands import Dod
 
 ANNA = f"{MRN}|ANNA-4711"

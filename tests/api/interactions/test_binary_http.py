@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from base64 import b64decode, b64encode
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from hashlib import sha1
 from typing import TYPE_CHECKING, Any
@@ -19,7 +19,8 @@ from ingest.http.app_keys import ATTACHMENTS, RESOURCES
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.files import CHUNK_BYTES, FILE_ID
-from store.mongo.stores import Stores
+from store.stores import Stores
+from tests.support.edge import edge_stores
 from tests.support.fhir import Json, batch, message, patient, report
 from tests.support.service import FHIR, FHIR_UTF8, Answer, Service, opened_service
 
@@ -85,7 +86,13 @@ def stores_of(service: Service) -> Stores:
 
     async def ping() -> None: ...
 
-    return Stores(app[RESOURCES], service.access, app[ATTACHMENTS], ping, app[DEAD_LETTERS], app[POLICIES])
+    return replace(
+        edge_stores(service.access, ping),
+        resources=app[RESOURCES],
+        attachments=app[ATTACHMENTS],
+        dead_letters=app[DEAD_LETTERS],
+        policies=app[POLICIES],
+    )
 
 
 async def orphans(service: Service) -> int:

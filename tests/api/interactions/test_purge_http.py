@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
     from store.mongo.driver.client import Database
-    from store.mongo.stores import Privacy
+    from store.stores import Privacy
 
 DUMMY = identified("urn:example:dummy", "000000")
 ANNA = identified(MRN, "ANNA-4711")

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from ingest.load.files import Kind, Piece, Source
+from ingest.load.files import FileKind, Piece, Source
 from ingest.load.journal import Journal, Spans
 from store.errors import StartupError
 
-SOURCE = Source(Path("/in/a.ndjson"), Kind.NDJSON, 100, 7)
+SOURCE = Source(Path("/in/a.ndjson"), FileKind.NDJSON, 100, 7)
 ONE: Counter[str] = Counter(created=1)
 
 

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.mongo.driver.client import Database
-    from store.mongo.stores import Stores
+    from store.stores import Stores
     from tests.support.mongods import Mongod
 
 MEMBER = {"setName": SET, "isWritablePrimary": True, "maxWireVersion": 17, "localTime": NOW}

@@ -9,7 +9,7 @@ import orjson
 import pytest
 
 from store.retention.receipts import FIRST, Counted, Link, Receipt, as_json, hash_of, verify
-from store.retention.runs import Kind, Reason, Row
+from store.retention.runs import Reason, Row, RunKind
 
 START = datetime(2026, 11, 25, 12, tzinfo=UTC)
 
@@ -19,7 +19,7 @@ def receipt(number: int, previous: str) -> Receipt:
     return Receipt(
         number=number,
         run=f"run{number}",
-        kind=Kind.SWEEP,
+        kind=RunKind.SWEEP,
         tenant="",
         subject="",
         reason="",

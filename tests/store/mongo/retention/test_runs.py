@@ -10,7 +10,7 @@ import pytest
 
 from store.mongo.indexes import RECEIPTS, RUN_COUNTS, RUNS
 from store.retention.receipts import Counted
-from store.retention.runs import Batch, Kind, LeaseLost, Row
+from store.retention.runs import Batch, LeaseLost, Row, RunKind
 from tests.support.runs import LEASE_SECONDS, leases_of, runs_of, taken
 from tests.support.service import Clock
 
@@ -56,7 +56,7 @@ class BrokenError(Exception):
 async def test_a_run_is_counted_and_leaves_one_receipt(things: Database, clock: Clock) -> None:
     leases = leases_of(things, clock)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
-    run = await runs.begin(lease, Kind.SWEEP)
+    run = await runs.begin(lease, RunKind.SWEEP)
     await sweep_some(runs, lease, run, things, [0, 1, 2])
     await sweep_some(runs, lease, run, things, [2, 3])
     assert await runs.counts(run) == {ROW: 4}
@@ -67,7 +67,7 @@ async def test_a_run_is_counted_and_leaves_one_receipt(things: Database, clock: 
     assert await runs.receipts() == [receipt]
     assert (await runs.verify())[1] is None
     assert await things[RUN_COUNTS].count_documents({}) == 0
-    following = await runs.begin(lease, Kind.SWEEP)
+    following = await runs.begin(lease, RunKind.SWEEP)
     assert following.id != run.id
 
 
@@ -75,7 +75,7 @@ async def test_a_run_that_deleted_nothing_leaves_a_receipt(things: Database, clo
     leases = leases_of(things, clock)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
     for number in (1, 2):
-        receipt = await runs.close(lease, await runs.begin(lease, Kind.SWEEP))
+        receipt = await runs.close(lease, await runs.begin(lease, RunKind.SWEEP))
         assert (receipt.number, receipt.rows) == (number, ())
     link, wrong = await runs.verify()
     assert (link.number, wrong) == (2, None)
@@ -84,7 +84,7 @@ async def test_a_run_that_deleted_nothing_leaves_a_receipt(things: Database, clo
 async def test_a_batch_that_fails_does_and_counts_nothing(things: Database, clock: Clock) -> None:
     leases = leases_of(things, clock)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
-    run = await runs.begin(lease, Kind.SWEEP)
+    run = await runs.begin(lease, RunKind.SWEEP)
 
     async def broken(session: Session) -> Batch:
         await delete(things, [1, 2], session)
@@ -101,11 +101,11 @@ async def test_a_batch_that_fails_does_and_counts_nothing(things: Database, cloc
 async def test_a_crash_leaves_the_run_to_the_next_holder(things: Database, clock: Clock) -> None:
     first, second = leases_of(things, clock), leases_of(things, clock)
     runs, lease = runs_of(things, first, clock), await taken(first)
-    run = await runs.begin(lease, Kind.SWEEP)
+    run = await runs.begin(lease, RunKind.SWEEP)
     await sweep_some(runs, lease, run, things, [0, 1, 2])
     clock.move(seconds=LEASE_SECONDS)
     others, new = runs_of(things, second, clock), await taken(second)
-    again = await others.begin(new, Kind.SWEEP)
+    again = await others.begin(new, RunKind.SWEEP)
     assert (again.id, again.as_of, again.position) == (run.id, run.as_of, {"after": 2})
     assert again.takeovers == 1
     await sweep_some(others, new, again, things, [3])
@@ -116,15 +116,15 @@ async def test_a_crash_leaves_the_run_to_the_next_holder(things: Database, clock
 async def test_who_was_frozen_and_wakes_up_can_do_nothing(things: Database, clock: Clock) -> None:
     first, second = leases_of(things, clock), leases_of(things, clock)
     runs, lease = runs_of(things, first, clock), await taken(first)
-    run = await runs.begin(lease, Kind.SWEEP)
+    run = await runs.begin(lease, RunKind.SWEEP)
     await sweep_some(runs, lease, run, things, [0])
     clock.move(seconds=LEASE_SECONDS)
     others, new = runs_of(things, second, clock), await taken(second)
-    again = await others.begin(new, Kind.SWEEP)
+    again = await others.begin(new, RunKind.SWEEP)
     for act in (
         lambda: sweep_some(runs, lease, run, things, [1]),
         lambda: runs.close(lease, run),
-        lambda: runs.begin(lease, Kind.SWEEP),
+        lambda: runs.begin(lease, RunKind.SWEEP),
     ):
         with pytest.raises(LeaseLost):
             await act()
@@ -138,7 +138,7 @@ async def test_who_is_frozen_within_a_batch_has_done_nothing(things: Database, c
     """The takeover comes when everything of the batch is written but the commit."""
     first, second = leases_of(things, clock), leases_of(things, clock)
     runs, lease = runs_of(things, first, clock), await taken(first)
-    run = await runs.begin(lease, Kind.SWEEP)
+    run = await runs.begin(lease, RunKind.SWEEP)
     others = runs_of(things, second, clock)
     new: list[Lease] = []
 
@@ -152,7 +152,7 @@ async def test_who_is_frozen_within_a_batch_has_done_nothing(things: Database, c
     with pytest.raises(LeaseLost):
         await runs.batch(lease, run, frozen)
     assert await left(things) == list(range(10))
-    again = await others.begin(new[0], Kind.SWEEP)
+    again = await others.begin(new[0], RunKind.SWEEP)
     await sweep_some(others, new[0], again, things, [1, 2, 3])
     receipt = await others.close(new[0], again)
     assert receipt.rows == (Counted(ROW, 3),)
@@ -165,7 +165,7 @@ async def test_runs_that_end_at_once_make_one_chain(things: Database, clock: Clo
     async def one(number: int) -> int:
         lease = await taken(leases, f"erasure:{number}")
         run = await runs.begin(
-            lease, Kind.ERASURE, tenant="lab/Production", subject=f"{number:x}", reason="asked to"
+            lease, RunKind.ERASURE, tenant="lab/Production", subject=f"{number:x}", reason="asked to"
         )
         receipt = await runs.close(lease, run)
         await leases.release(lease, done=True)
@@ -189,7 +189,7 @@ async def test_tampering_shows(things: Database, clock: Clock, tampering: dict[s
     leases = leases_of(things, clock)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
     for number in range(3):
-        run = await runs.begin(lease, Kind.SWEEP)
+        run = await runs.begin(lease, RunKind.SWEEP)
         await sweep_some(runs, lease, run, things, [number])
         await runs.close(lease, run)
     if "_id" in tampering:
@@ -205,6 +205,6 @@ async def test_tampering_shows(things: Database, clock: Clock, tampering: dict[s
 async def test_at_most_one_run_is_open_under_a_lease(things: Database, clock: Clock) -> None:
     leases = leases_of(things, clock)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
-    one, two = [await runs.begin(lease, Kind.SWEEP) for _ in range(2)]
+    one, two = [await runs.begin(lease, RunKind.SWEEP) for _ in range(2)]
     assert one.id == two.id
     assert await things[RUNS].count_documents({}) == 1

@@ -31,9 +31,9 @@ from tests.support.sweeping import COLLECTIONS, HeldIds, lines, retention_metric
 if TYPE_CHECKING:
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
-    from store.mongo.retention.sweeping import Sweeping
+    from store.mongo.retention.sweeping import MongoSweeping
     from store.retention.receipts import Receipt
-    from store.retention.sweep import Stage, Step
+    from store.retention.sweep import Stage, SweepStep
     from store.tenancy import Tenant
 
 DAY = timedelta(days=1)
@@ -56,7 +56,7 @@ async def store(database: Database, clock: Clock) -> MongoResources:
 
 
 @pytest.fixture
-def sweeping(database: Database, clock: Clock) -> Sweeping:
+def sweeping(database: Database, clock: Clock) -> MongoSweeping:
     return sweeping_of(database, clock)
 
 
@@ -124,7 +124,7 @@ EVERYTHING = {
 
 
 async def test_what_has_expired_goes_and_is_counted(
-    database: Database, store: MongoResources, sweeping: Sweeping, clock: Clock
+    database: Database, store: MongoResources, sweeping: MongoSweeping, clock: Clock
 ) -> None:
     await fill(database, store, clock)
     clock.now = NOW + 9 * DAY - timedelta(milliseconds=1)
@@ -147,7 +147,7 @@ async def test_what_has_expired_goes_and_is_counted(
 
 
 async def test_nothing_goes_before_its_time(
-    database: Database, store: MongoResources, sweeping: Sweeping, clock: Clock
+    database: Database, store: MongoResources, sweeping: MongoSweeping, clock: Clock
 ) -> None:
     await fill(database, store, clock)
     before = await stored(database)
@@ -158,7 +158,7 @@ async def test_nothing_goes_before_its_time(
 
 
 async def test_past_versions_go_by_their_own_age(
-    database: Database, store: MongoResources, sweeping: Sweeping, clock: Clock
+    database: Database, store: MongoResources, sweeping: MongoSweeping, clock: Clock
 ) -> None:
     await fill(database, store, clock)
     clock.now = NOW + 3 * DAY + SECOND
@@ -180,7 +180,7 @@ async def test_without_a_policy_only_letters_go(database: Database, clock: Clock
 
 
 async def test_one_tenant_alone(
-    database: Database, store: MongoResources, sweeping: Sweeping, clock: Clock
+    database: Database, store: MongoResources, sweeping: MongoSweeping, clock: Clock
 ) -> None:
     for tenant in (LAB, OTHER):
         await fill(database, store, clock, tenant)
@@ -261,7 +261,7 @@ async def test_a_hold_on_the_tenant_keeps_everything(
 
 
 async def test_what_something_living_needs_stays(
-    database: Database, store: MongoResources, sweeping: Sweeping, clock: Clock
+    database: Database, store: MongoResources, sweeping: MongoSweeping, clock: Clock
 ) -> None:
     """However wrong its own end is: the sweep looks at what needs it."""
     await put(store, patient(), observation("o"), report(result=results("o")))
@@ -277,7 +277,7 @@ async def test_what_something_living_needs_stays(
 
 
 async def test_what_comes_again_before_its_batch_stays(
-    database: Database, store: MongoResources, sweeping: Sweeping, clock: Clock
+    database: Database, store: MongoResources, sweeping: MongoSweeping, clock: Clock
 ) -> None:
     await put(store, report("r1"), report("r2"))
     clock.now = OVER
@@ -294,7 +294,7 @@ async def test_what_comes_again_before_its_batch_stays(
 async def test_more_versions_than_one_transaction_deletes(
     database: Database,
     store: MongoResources,
-    sweeping: Sweeping,
+    sweeping: MongoSweeping,
     clock: Clock,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -387,7 +387,7 @@ async def test_a_plan_says_what_the_run_does(
 
 
 async def test_a_plan_counts_by_month_of_receipt(
-    database: Database, store: MongoResources, sweeping: Sweeping, clock: Clock
+    database: Database, store: MongoResources, sweeping: MongoSweeping, clock: Clock
 ) -> None:
     for month in (9, 10):
         for number in range(month - 7):
@@ -405,7 +405,7 @@ class CrashError(Exception):
     """The process ends here."""
 
 
-def crashing(sweeping: Sweeping, *, at: int, committed: bool) -> None:
+def crashing(sweeping: MongoSweeping, *, at: int, committed: bool) -> None:
     """Let the process end at its batch of this number: within the transaction, or just after."""
     batch, seen = sweeping.runs.batch, [0]
 
@@ -533,10 +533,10 @@ async def test_a_hold_placed_while_a_batch_is_on_its_way_holds(
         """The first stage; after its second look somebody places a hold on what it found."""
 
         def __init__(self, stage: Stage) -> None:
-            self.name, self.tally, self.delete = stage.name, stage.tally, stage.delete
+            self.name, self.count, self.delete = stage.name, stage.count, stage.delete
             self._stage, self._looks = stage, 0
 
-        async def look(self, tenant: Tenant, as_of: datetime, after: Any, limit: int) -> Step:
+        async def look(self, tenant: Tenant, as_of: datetime, after: Any, limit: int) -> SweepStep:
             step = await self._stage.look(tenant, as_of, after, limit)
             self._looks += 1
             if self._looks == 2:

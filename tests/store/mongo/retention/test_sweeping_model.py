@@ -18,7 +18,7 @@ from tests.support.sweeping import HeldIds, stored, sweep, sweeping_of
 
 if TYPE_CHECKING:
     from store.mongo.driver.client import Database
-    from store.mongo.retention.sweeping import Sweeping
+    from store.mongo.retention.sweeping import MongoSweeping
     from store.retention.receipts import Receipt
 
     Document = dict[str, Any]
@@ -123,7 +123,7 @@ class CrashError(Exception):
     """The process ends here."""
 
 
-def failing(sweeping: Sweeping, random: Random) -> None:
+def failing(sweeping: MongoSweeping, random: Random) -> None:
     """Let the process end now and then: within a batch, or just after it."""
     batch = sweeping.runs.batch
 

@@ -1,0 +1,48 @@
+"""All ports on one open database: what `api.lifecycle` holds while it runs."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from store.access import AccessStore
+    from store.dead_letters import DeadLetters
+    from store.files import AttachmentStore
+    from store.resources import ResourceStore
+    from store.retention.audit import Audit
+    from store.retention.erasure import Erasing, Offboarding
+    from store.retention.holds import HoldStore
+    from store.retention.policy import PolicyStore
+    from store.retention.sweeping import JobLeases, Sweeping
+
+
+@dataclass(frozen=True, slots=True)
+class Privacy:
+    """Ports of whoever answers for privacy."""
+
+    holds: HoldStore
+    audit: Audit
+    erasing: Erasing
+    offboarding: Offboarding
+
+
+@dataclass(frozen=True, slots=True)
+class Stores:
+    """Ports, and a sign of life of the database behind them."""
+
+    resources: ResourceStore
+    access: AccessStore
+    attachments: AttachmentStore
+    ping: Callable[[], Awaitable[None]]
+    dead_letters: DeadLetters
+    policies: PolicyStore
+    privacy: Privacy
+    sweeping: Sweeping
+    leases: JobLeases
+    check: Callable[[], None] = lambda: None
+    """Raises ServiceError `unavailable` while a write would be refused at once."""
+    check_read: Callable[[], None] = lambda: None
+    """Raises ServiceError `unavailable` while a read would be refused at once."""
