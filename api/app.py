@@ -39,7 +39,7 @@ from ingest.http.letter_keeper import say_letter
 from ingest.metrics import IngestMetrics, RefusalMetrics
 from store.fair import Gate
 from store.retention.metrics import RetentionMetrics
-from store.search.parsing.parse import Limits
+from store.search.parsing.context import Limits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable

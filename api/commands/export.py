@@ -27,7 +27,7 @@ from store.fhir.instants import from_datetime
 from store.near import unknown_type
 from store.retention.subjects import read_subject
 from store.search.parameters import TYPES
-from store.search.parsing.parse import Context
+from store.search.parsing.context import Context
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from api.search.answer import Search
     from api.settings import Settings
     from store.pages import Entry
-    from store.search.parsing.parse import Pair
+    from store.search.parsing.query_text import Pair
     from store.stores import Stores
     from store.tenancy import Tenant
 

@@ -14,14 +14,14 @@ from api.app import limits_of
 from api.commands.access import existing_tenant
 from api.search.answer import Asker, ask, begin, bundle, following
 from api.search.explanation import facts
-from api.search.raw import pairs_of
 from api.search.table import lines, row_of
 from ingest.http.app_keys import base_under
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.near import unknown_type
 from store.search.parameters import TYPES
-from store.search.parsing.parse import Context, shown
+from store.search.parsing.context import Context, shown
+from store.search.parsing.query_text import pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
     from api.search.answer import Answer, Search
     from api.settings import Settings
-    from store.search.parsing.parse import Pair
+    from store.search.parsing.query_text import Pair
     from store.stores import Stores
     from store.tenancy import Tenant
 

@@ -11,7 +11,6 @@ import orjson
 from api.http.app_keys import PAGE_SECRET, POLICIES, SETTINGS
 from api.search.links import links
 from api.search.page_token import SILENT, PageState, follow, refuse_older
-from api.search.raw import pairs_of
 from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.outcome import outcome
 from ingest.http.replies import etag, fhir_json
@@ -23,7 +22,8 @@ from store.near import unknown_type
 from store.pages import HistoryQuery, Page
 from store.resource_keys import ResourceKey
 from store.search.parameters import TYPES
-from store.search.parsing.parse import shown
+from store.search.parsing.context import shown
+from store.search.parsing.query_text import pairs_of
 from store.tenancy import SearchScope
 from store.versions import Gone, instant
 
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from store.pages import HistoryEntry, HistoryPage
-    from store.search.parsing.parse import Limits
+    from store.search.parsing.context import Limits
 
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)

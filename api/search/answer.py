@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from store.pages import Page
     from store.resources import ResourceStore
     from store.search.criteria import SearchQuery
-    from store.search.parsing.parse import Context, Pair
+    from store.search.parsing.context import Context
+    from store.search.parsing.query_text import Pair
     from store.tenancy import Tenant
 
 _INCLUDING: Final = "rs"

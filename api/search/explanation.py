@@ -13,7 +13,7 @@ from store.fhir.issues import Issue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from store.search.parsing.parse import Pair
+    from store.search.parsing.query_text import Pair
     from store.search.planning.plan import Explanation
 
 EXPLAIN: Final = "__explain"

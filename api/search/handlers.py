@@ -15,7 +15,6 @@ from api.search.answer import Asker, Search, ask, begin, bundle, resume
 from api.search.explanation import EXPLAIN, wish
 from api.search.page_token import follow, refuse_older
 from api.search.preferences import wants_strict
-from api.search.raw import TEXT_MAX, pairs_of, pairs_of_form
 from api.search.subset import is_trimmed
 from ingest.http.answer_room import SMALL_BYTES, hold
 from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
@@ -27,7 +26,10 @@ from store.fhir.issues import Issue
 from store.near import unknown_type
 from store.search.looks import refusals
 from store.search.parameters import TYPES
-from store.search.parsing.parse import Context, bounded_by_patient, is_known
+from store.search.parsing.context import Context
+from store.search.parsing.parse import is_known
+from store.search.parsing.patient_scope import bounded_by_patient
+from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
 from store.tenancy import SearchScope
 
 if TYPE_CHECKING:
@@ -36,7 +38,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from store.search.parameters import ResourceType
-    from store.search.parsing.parse import Pair
+    from store.search.parsing.query_text import Pair
     from store.tenancy import TenantSettings
 
 JOINED_BYTES: Final = 1_000_000

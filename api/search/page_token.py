@@ -22,7 +22,7 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND
 from store.fhir.issues import Issue
 from store.search.criteria import Moment, Position
-from store.search.parsing.parse import shown
+from store.search.parsing.context import shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

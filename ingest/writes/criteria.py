@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
-from urllib.parse import parse_qsl
 
 from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import relative
@@ -21,7 +20,10 @@ from store.near import unknown_type
 from store.search.criteria import Tokens, Total
 from store.search.looks import refusals
 from store.search.parameters import TYPES
-from store.search.parsing import parse as searches
+from store.search.parsing.context import Context
+from store.search.parsing.parse import is_known
+from store.search.parsing.parse import parse as parse_search
+from store.search.parsing.query_text import pairs_of
 from store.search.planning.canonical import canonical
 from store.versions import Stored
 
@@ -30,12 +32,9 @@ if TYPE_CHECKING:
     from store.pages import Entry
     from store.resource_keys import ResourceKey
     from store.search.criteria import SearchQuery
-    from store.search.parsing.parse import Pair
+    from store.search.parsing.query_text import Pair
     from store.versions import Prepared
 
-TEXT_MAX: Final = 60_000
-"""Characters of one condition, encoded: as many as of a search."""
-PAIRS_MAX: Final = 500
 QUERY: Final = "request.url"
 """Where the condition of an update, deletion or patch stands, and at times that of a create."""
 _NO_CONDITION: Final = (
@@ -75,8 +74,8 @@ def read(ctx: PushContext, resource_type: str, text: str, *, where: str) -> Crit
     if empty or not pairs:
         text = "a criterion has no value" if empty else _NO_CONDITION
         raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
-    context = searches.Context(ctx.limits, ctx.base, from_datetime(ctx.clock()).start, strict=True)
-    query = searches.parse(resource_type, pairs, context).query
+    context = Context(ctx.limits, ctx.base, from_datetime(ctx.clock()).start, strict=True)
+    query = parse_search(resource_type, pairs, context).query
     if not query.clauses:
         text = _NO_CONDITION
         raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
@@ -85,7 +84,7 @@ def read(ctx: PushContext, resource_type: str, text: str, *, where: str) -> Crit
         raise ServiceError(Category.FORBIDDEN, *unseen)
     one = replace(query, count=1, total=Total.NONE)
     # What `ap` means depends on the moment, and twins read it at two moments.
-    timeless = searches.parse(resource_type, pairs, context._replace(now=0)).query
+    timeless = parse_search(resource_type, pairs, context._replace(now=0)).query
     return Criteria(resource_type, one, _name(resource_type, timeless), where)
 
 
@@ -100,7 +99,11 @@ def _after_type(text: str, resource_type: str, base: str, where: str) -> str:
 
 def filters_of(text: str, where: str) -> list[Pair]:
     """The parameters that say what matches; those that shape an answer are left out."""
-    return [pair for pair in _pairs(text, where) if pair[0].partition(":")[0] not in _SHAPING]
+    return [
+        pair
+        for pair in pairs_of(text, of="a condition", where=(where,))
+        if pair[0].partition(":")[0] not in _SHAPING
+    ]
 
 
 def of_create(resource_type: str, header: str | None, query: str) -> str | None:
@@ -110,27 +113,12 @@ def of_create(resource_type: str, header: str | None, query: str) -> str | None:
     Raises ServiceError `incorrect` when both are there.
     """
     pairs = filters_of(query, QUERY) if query else []
-    if not any(not name.startswith("_") or searches.is_known(resource_type, name) for name, _ in pairs):
+    if not any(not name.startswith("_") or is_known(resource_type, name) for name, _ in pairs):
         return header
     if header is not None:
         text = "a create has one condition: `If-None-Exist`, or the query of its URL"
         raise ServiceError(Category.INCORRECT, Issue("invalid", text, ("If-None-Exist", QUERY)))
     return query
-
-
-def _pairs(text: str, where: str) -> list[Pair]:
-    if len(text) > TEXT_MAX:
-        issue = Issue("too-long", f"a condition may have at most {TEXT_MAX} characters", (where,))
-        raise ServiceError(Category.TOO_LARGE, issue)
-    try:
-        text.encode()  # Bytes of a header that are no UTF-8 arrive as lone surrogates.
-        return parse_qsl(text, keep_blank_values=True, errors="strict", max_num_fields=PAIRS_MAX)
-    except UnicodeError:
-        issue = Issue("invalid", "the condition is not UTF-8 when percent-decoded", (where,))
-        raise ServiceError(Category.INCORRECT, issue) from None
-    except ValueError:
-        issue = Issue("too-costly", f"a condition may have at most {PAIRS_MAX} parameters", (where,))
-        raise ServiceError(Category.INCORRECT, issue) from None
 
 
 def _name(resource_type: str, query: SearchQuery) -> str:

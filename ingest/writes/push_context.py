@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from store.files import AttachmentStore
     from store.resources import ResourceStore
     from store.retention.audit import Audit
-    from store.search.parsing.parse import Limits
+    from store.search.parsing.context import Limits
     from store.tenancy import Tenant
 
     RefusedEntry = tuple[BundleEntry, ServiceError]

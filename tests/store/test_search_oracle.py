@@ -20,7 +20,8 @@ from store.errors import ServiceError
 from store.fhir.instants import from_datetime
 from store.resource_keys import ResourceKey
 from store.search.criteria import Total
-from store.search.parsing.parse import Context, Limits, parse
+from store.search.parsing.context import Context, Limits
+from store.search.parsing.parse import parse
 from store.tenancy import Tenant
 from tests.oracle import worlds
 from tests.oracle.including import included

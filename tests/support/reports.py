@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from store.errors import ServiceError
 from store.fhir.instants import ABSENT, Interval, from_datetime
 from store.search.index import index
-from store.search.parsing.parse import Context, Limits, parse
+from store.search.parsing.context import Context, Limits
+from store.search.parsing.parse import parse
 from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:

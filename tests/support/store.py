@@ -17,7 +17,8 @@ from store.mongo.retention.policy_rollout import Settling
 from store.mongo.rules.policies import Policies
 from store.resource_keys import ResourceKey
 from store.search.criteria import Total
-from store.search.parsing.parse import Context, Limits, parse
+from store.search.parsing.context import Context, Limits
+from store.search.parsing.parse import parse
 from store.settings import StoreSettings
 from store.tenancy import Tenant
 from store.versions import Outcome, Stored

@@ -30,7 +30,8 @@ from store.retention.runs import SWEEP_LEASE
 from store.retention.subjects import read_subject
 from store.search.index import key
 from store.search.parameters import TYPES
-from store.search.parsing.parse import Context, Limits, parse
+from store.search.parsing.context import Context, Limits
+from store.search.parsing.parse import parse
 from store.search.planning.plan import document_id, plan
 from store.search.values.tokens import bare
 from store.tenancy import parse_tenant

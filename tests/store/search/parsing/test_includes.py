@@ -8,7 +8,8 @@ from store.errors import Category
 from store.search.criteria import Include
 from store.search.parameters import TYPES, ResourceType
 from store.search.parsing.includes import INCLUDES_MAX, references_of, reversible, reversible_of
-from store.search.parsing.parse import bounded_by_patient, parse
+from store.search.parsing.parse import parse
+from store.search.parsing.patient_scope import bounded_by_patient
 from tests.support.reports import context, query_of, refusal, said
 
 DR = "DiagnosticReport"

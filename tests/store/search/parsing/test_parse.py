@@ -23,7 +23,9 @@ from store.search.criteria import (
     Total,
 )
 from store.search.parameters import TYPES
-from store.search.parsing.parse import Limits, bounded_by_patient, parse
+from store.search.parsing.context import Limits
+from store.search.parsing.parse import parse
+from store.search.parsing.patient_scope import bounded_by_patient
 from store.search.values.dates import DateValue
 from tests.support.reports import BASE, attempt, context, query_of, refusal, said
 

@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.search.criteria import Clause
-from store.search.parsing.parse import Context, Limits, parse
+from store.search.parsing.context import Context, Limits
+from store.search.parsing.parse import parse
 from store.search.planning.canonical import FORMS, canonical
 
 BASE = "https://dod.example/fhir/R4/lab/Production"

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from api.search.raw import PAIRS_MAX, TEXT_MAX, pairs_of
 from store.errors import Category, ServiceError
+from store.search.parsing.query_text import PAIRS_MAX, TEXT_MAX, pairs_of
 from tests.support.reports import attempt, refusal
 
 
