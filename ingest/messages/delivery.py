@@ -17,7 +17,7 @@ from ingest.messages.message import MAIN, read_message
 from ingest.messages.planning import UNRESOLVED, faults, planner, refuse_lost_patient
 from ingest.pipeline.bundle_entries import BundleEntry, at_entry
 from ingest.pipeline.identity.decisions import TEXTS, Finding
-from ingest.pipeline.identity.plan import PATIENT
+from ingest.pipeline.identity.reader import PATIENT
 from ingest.pipeline.prepare import Ready, prepare
 from ingest.pipeline.source_time import message_time, source_time
 from ingest.pipeline.validate import refuse_subset
@@ -36,7 +36,8 @@ if TYPE_CHECKING:
     from ingest.messages.message import Message
     from ingest.messages.planning import Planner, Seen
     from ingest.pipeline.identity.facts import Facts
-    from ingest.pipeline.identity.plan import Entry, Placement, Planned
+    from ingest.pipeline.identity.placements import Placement, Planned
+    from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile

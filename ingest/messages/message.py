@@ -13,7 +13,7 @@ from typing_extensions import override
 from ingest.messages.envelope import deviations
 from ingest.pipeline.bundle_entries import entries_of, misplaced
 from ingest.pipeline.bundle_references import BundleReferences
-from ingest.pipeline.identity.plan import Entry
+from ingest.pipeline.identity.reader import Entry
 from ingest.pipeline.stamp import dump
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import Malformed, listed, object_of, text_of

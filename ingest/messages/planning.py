@@ -14,8 +14,11 @@ from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.identity.decisions import Candidate
 from ingest.pipeline.identity.facts import Reading, from_stored
+from ingest.pipeline.identity.lookups import narrowed, wanted
 from ingest.pipeline.identity.numbers import placeholder_words
-from ingest.pipeline.identity.plan import PATIENT, Race, Reader, narrowed, plan, wanted
+from ingest.pipeline.identity.placements import Race
+from ingest.pipeline.identity.plan import plan
+from ingest.pipeline.identity.reader import PATIENT, Reader
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -23,7 +26,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ingest.messages.message import Message
-    from ingest.pipeline.identity.plan import Entry, Planned
+    from ingest.pipeline.identity.placements import Planned
+    from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.versions import Known
 

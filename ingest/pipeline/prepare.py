@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest.pipeline.budget import ENTRIES_MAX, too_many_entries
 from ingest.pipeline.conformance import look, straightened
 from ingest.pipeline.identity.facts import PLAIN, facts_of
-from ingest.pipeline.identity.plan import is_kept, keys_of
+from ingest.pipeline.identity.lookups import is_kept, keys_of
 from ingest.pipeline.stamp import digest, unstamped
 from ingest.pipeline.structure import BLANKS, survey
 from ingest.pipeline.tolerances import mend, without_blanks

@@ -10,7 +10,9 @@ from ingest.ids import stable_id
 from ingest.messages.message import Message, read_message
 from ingest.pipeline.identity.decisions import Candidate
 from ingest.pipeline.identity.facts import PLAIN, Reading, facts_of
-from ingest.pipeline.identity.plan import Reader, plan, wanted
+from ingest.pipeline.identity.lookups import wanted
+from ingest.pipeline.identity.plan import plan
+from ingest.pipeline.identity.reader import Reader
 from store.errors import Category
 from store.fhir.datatypes import Number
 from store.resource_keys import ResourceKey

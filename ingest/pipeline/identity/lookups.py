@@ -1,0 +1,104 @@
+"""Entries of the index under which the candidates of a message are looked up, and stored."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from hashlib import sha256
+from typing import TYPE_CHECKING, Final
+
+from ingest.pipeline.identity.decisions import Candidate
+from ingest.pipeline.identity.facts import Facts
+from ingest.pipeline.identity.numbers import Rank
+from ingest.pipeline.identity.parts import (
+    DIRECTORY,
+    NUMBERED,
+    OBSERVATION,
+)
+from store.search.values.escapes import escape
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+from ingest.pipeline.identity.plan import Planning
+from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
+
+
+def wanted(
+    read: Reader, derive: Callable[[str], str], candidates: Sequence[Candidate] = ()
+) -> dict[str, frozenset[str]]:
+    """By resource type, the entries of the index under which candidates are.
+
+    An observation's hold its patient, who is decided on by what is known so far.
+    """
+    guess = Planning(read, candidates, derive)
+    guess.decide_patients()
+    found: defaultdict[str, set[str]] = defaultdict(set)
+    for number, entry in enumerate(read.entries):
+        facts = guess.about(number) if entry.type == OBSERVATION else read.facts[number]
+        if entry.type == PATIENT:
+            found[PATIENT] |= {f"identifier={escape(n.value)}" for n in (*facts.numbers, *facts.former)}
+            found[PATIENT] |= {f"former={escape(n.value)}" for n in facts.numbers}
+            found[PATIENT].add(f"kin={guess.choices[number].id}")
+        elif entry.type == OBSERVATION:
+            found[OBSERVATION].update(keys_of(OBSERVATION, facts))
+        elif entry.type in _LOOKED_UP:
+            if entry.type == REPORT:
+                found[PATIENT] |= {f"identifier={escape(n.value)}" for n in read.logical[number]}
+            found[entry.type] |= {f"identifier={escape(n.value)}" for n in facts.numbers}
+        if facts.own and _has_own_key(entry.type, facts):
+            found[entry.type].add(own_key(facts.own))
+    if read.reading.stable:
+        for kind, key in _keys_of_missing(read):
+            found[kind].add(key)
+    return {kind: frozenset(keys) for kind, keys in found.items() if keys}
+
+
+def narrowed(
+    read: Reader, derive: Callable[[str], str], candidates: Sequence[Candidate]
+) -> dict[str, frozenset[str]]:
+    """The same where too many carry the numbers: a patient's sure numbers, and the reports of the patient."""
+    guess = Planning(read, candidates, derive)
+    guess.decide_patients()
+    found = dict(wanted(read, derive, candidates))
+    sure = [n for p in read.by_type[PATIENT] for n in read.facts[p].numbers if n.rank is Rank.STRONG]
+    found[PATIENT] = frozenset(f"identifier={escape(n.value)}" for n in sure)
+    found[REPORT] = frozenset(f"patient={guess.about(n).patient}" for n in read.by_type[REPORT])
+    return {kind: keys for kind, keys in found.items() if keys}
+
+
+def _keys_of_missing(read: Reader) -> Iterator[tuple[str, str]]:
+    """Where to find what a source with stable ids sent before."""
+    for number in range(len(read.entries)):
+        for text in read.missing(number):
+            kind, _, own = text.partition("/_history/")[0].partition("/")
+            if own:
+                yield kind, own_key(f"{read.reading.source}|{own}")
+
+
+_LOOKED_UP: Final = frozenset({PATIENT, REPORT, OBSERVATION}) | NUMBERED | DIRECTORY
+
+
+def own_key(own: str) -> str:
+    """The entry of the index under which a resource is found by its source's own id."""
+    return f"own={sha256(own.encode()).hexdigest()[:32]}"
+
+
+def _has_own_key(resource_type: str, facts: Facts) -> bool:
+    return facts.stable or (resource_type == REPORT and not facts.numbers)
+
+
+def keys_of(resource_type: str, facts: Facts) -> list[str]:
+    """Entries of the index beside those of the search parameters, by which the facts are found."""
+    keys = [f"kin={one}" for one in facts.kin]
+    keys += [f"former={escape(one.value)}" for one in facts.former]
+    if resource_type == OBSERVATION and facts.patient:
+        # A number such as `1` is in each report: alone it would lead to all of them.
+        keys += [f"{facts.patient}&number={number.name}" for number in facts.numbers]
+    return [*keys, own_key(facts.own)] if facts.own and _has_own_key(resource_type, facts) else keys
+
+
+def is_kept(resource_type: str, facts: Facts) -> bool:
+    """Whether the facts of a resource are kept with it."""
+    return facts.stable or (
+        resource_type in _LOOKED_UP and bool(facts.numbers or facts.former or resource_type == REPORT)
+    )

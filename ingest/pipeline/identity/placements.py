@@ -1,0 +1,64 @@
+"""What a plan says: who each entry of a message is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from ingest.pipeline.identity.decisions import Choice
+from ingest.pipeline.identity.facts import Facts
+from store.resource_keys import ResourceKey
+
+if TYPE_CHECKING:
+    from store.fhir.datatypes import JsonObject
+
+
+class Placement(NamedTuple):
+    """One entry with who it is."""
+
+    key: ResourceKey
+    resource: JsonObject
+    """Its references are those of the store."""
+    facts: Facts
+    choice: Choice
+    unresolved: tuple[str, ...] = ()
+    """References that lead to nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Who all entries of a message are."""
+
+    placements: tuple[Placement, ...]
+    kin: tuple[frozenset[str], ...] = ()
+    """Ids of patients' records that are of one person each, and not all known as such."""
+    patientless: tuple[int, ...] = ()
+    """Reports whose patient cannot be told."""
+
+    @property
+    def ids(self) -> tuple[ResourceKey, ...]:
+        """The key of each entry."""
+        return tuple(one.key for one in self.placements)
+
+    @property
+    def keys(self) -> tuple[ResourceKey, ...]:
+        """The same with the copies."""
+        return tuple(
+            ResourceKey(one.key.type, name)
+            for one in self.placements
+            for name in (one.key.id, *one.choice.also)
+        )
+
+    @property
+    def leaving(self) -> bool:
+        """Whether stored reports turned out to be one."""
+        return any(one.choice.united for one in self.placements)
+
+
+class Race(NamedTuple):
+    """What is known when a message is planned again behind its own write."""
+
+    seen: frozenset[str] = frozenset()
+    """Ids of the candidates of the first plan."""
+    mine: frozenset[str] = frozenset()
+    """Ids of what this message made itself: no evidence of others."""

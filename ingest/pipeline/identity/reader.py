@@ -1,0 +1,99 @@
+"""A message read once: its entries with their facts, and where its references lead."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from ingest.pipeline.bundle_references import BundleReferences, references_in
+from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of
+from ingest.pipeline.identity.numbers import Number, Rank
+from store.fhir.references import RELATIVE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.pipeline.identity.facts import Reading
+    from store.fhir.datatypes import JsonObject
+    from store.versions import SourceTime
+
+
+PATIENT: Final = "Patient"
+
+
+REPORT: Final = "DiagnosticReport"
+
+
+_ABSOLUTE: Final = ("urn:", "http://", "https://")
+
+
+class Entry(NamedTuple):
+    """One resource of a message, as it came."""
+
+    resource: JsonObject
+    full_url: str | None
+    content: bytes
+    """Without the id: equal content under one id is one resource sent twice."""
+    sourced: SourceTime = ""
+
+    @property
+    def type(self) -> str:
+        """The resource type."""
+        return str(self.resource["resourceType"])
+
+
+class Reader:
+    """A message read once: its facts and its references."""
+
+    def __init__(self, entries: Sequence[Entry], reading: Reading, *, base: str) -> None:
+        self.entries = entries
+        self.reading = reading
+        self.base = base
+        self.references = BundleReferences([(one.resource, one.full_url) for one in entries])
+        self.texts = [references_in(one.resource) for one in entries]
+        self.targets = [
+            {text: self.references.resolve(n, text) for text in texts} for n, texts in enumerate(self.texts)
+        ]
+        self.types = [one.type for one in entries]
+        self.facts = [self._facts(n) for n in range(len(entries))]
+        self.patients = [patient_of(one.resource) for one in entries]
+        self.logical = {n: self._logical(n) for n, kind in enumerate(self.types) if kind == REPORT}
+        self.by_type: defaultdict[str, list[int]] = defaultdict(list)
+        for number, kind in enumerate(self.types):
+            self.by_type[kind].append(number)
+
+    def _facts(self, number: int) -> Facts:
+        entry = self.entries[number]
+        facts = facts_of(entry.resource, self.reading, base=self.base)
+        own = self.references.own_id(number)
+        own = f"{self.reading.source}|{own}" if own is not None and self.reading.source else ""
+        return facts if facts.own == own else facts._replace(own=own)
+
+    def _logical(self, number: int) -> tuple[Number, ...]:
+        """The numbers by which a report itself names its patient."""
+        report = self.entries[number].resource
+        if (inside := contained_patient(report)) is not None:
+            return tuple(one for one in facts_of(inside, self.reading).numbers if one.rank is Rank.STRONG)
+        subject = report.get("subject")
+        identifier = subject.get("identifier") if isinstance(subject, dict) else None
+        if not isinstance(identifier, dict):
+            return ()
+        named: JsonObject = {"resourceType": PATIENT, "identifier": [identifier]}
+        return facts_of(named, self.reading).numbers
+
+    def leads_to(self, number: int) -> list[int]:
+        """The entries that an entry refers to."""
+        return [there for there in self.targets[number].values() if there is not None]
+
+    def missing(self, number: int) -> list[str]:
+        """References of an entry that lead out of the message, and not to this service by its address."""
+        return [
+            text
+            for text, there in self.targets[number].items()
+            if there is None and self.texts[number][text] and self._leads_nowhere(text)
+        ]
+
+    def _leads_nowhere(self, text: str) -> bool:
+        if text.startswith(_ABSOLUTE):
+            return not text.startswith(f"{self.base}/")
+        return RELATIVE.fullmatch(text.partition("/_history/")[0]) is not None
