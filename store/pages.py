@@ -6,12 +6,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
 from store.search.criteria import PAGE_BYTES_MAX
+from store.versions import Gone, Stored
 
 if TYPE_CHECKING:
     from store.fhir.instants import Interval
     from store.resource_keys import ResourceKey
     from store.search.criteria import Moment, Position
-from store.versions import Gone, Stored
 
 
 class Entry(NamedTuple):

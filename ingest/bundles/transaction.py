@@ -10,18 +10,9 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.bundles.answer_budget import AnswerBudget
-from ingest.bundles.transaction_plan import (
-    Condition,
-    Delete,
-    Existing,
-    Put,
-    Read,
-    Search,
-    conditions,
-    patched_keys,
-    place,
-    read_transaction,
-)
+from ingest.bundles.transaction_actions import Condition, Delete, Existing, Put, Read, Search
+from ingest.bundles.transaction_entries import conditions, read_transaction
+from ingest.bundles.transaction_plan import patched_keys, place
 from ingest.http import replies
 from ingest.pipeline import json_patch as patch
 from ingest.pipeline.bundle_entries import READING, at_entry
@@ -42,7 +33,7 @@ from store.versions import Deletion, Gone, Outcome, PutResult, Stored
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 
-    from ingest.bundles.transaction_plan import Action, Asked, Found
+    from ingest.bundles.transaction_actions import Action, Asked, Found
     from ingest.pipeline.prepare import Ready
     from ingest.writes.criteria import Criteria
     from ingest.writes.push_context import PushContext

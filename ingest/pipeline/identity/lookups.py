@@ -14,13 +14,12 @@ from ingest.pipeline.identity.parts import (
     NUMBERED,
     OBSERVATION,
 )
+from ingest.pipeline.identity.plan import Planning
+from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
 from store.search.values.escapes import escape
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
-
-from ingest.pipeline.identity.plan import Planning
-from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
 
 
 def wanted(

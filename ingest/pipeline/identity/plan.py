@@ -27,15 +27,14 @@ from ingest.pipeline.identity.parts import (
 )
 from ingest.pipeline.identity.patient_records import link_records, name_without_number, unknown_kin
 from ingest.pipeline.identity.patients import choose_patient
+from ingest.pipeline.identity.placements import Placement, Planned, Race
+from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
 from ingest.pipeline.identity.reports import Incoming, choose_reports
 from ingest.pipeline.stamp import dump
 from store.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-
-from ingest.pipeline.identity.placements import Placement, Planned, Race
-from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
 
 
 def plan(

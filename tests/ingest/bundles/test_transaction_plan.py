@@ -6,16 +6,9 @@ from typing import Any
 
 import pytest
 
-from ingest.bundles.transaction_plan import (
-    Condition,
-    Delete,
-    Existing,
-    Put,
-    Read,
-    conditions,
-    place,
-    read_transaction,
-)
+from ingest.bundles.transaction_actions import Condition, Delete, Existing, Put, Read
+from ingest.bundles.transaction_entries import conditions, read_transaction
+from ingest.bundles.transaction_plan import place
 from store.errors import Category
 from store.resource_keys import ResourceKey
 from tests.support.reports import refusal, said

@@ -1,0 +1,100 @@
+"""Entries of a transaction as they ask, and the actions that they come down to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+from ingest.pipeline.bundle_entries import READING, Interaction
+from store.fhir.references import Conditional
+from store.resource_keys import ResourceKey
+
+if TYPE_CHECKING:
+    from store.fhir.datatypes import JsonObject
+
+
+Condition = Conditional
+"""A search that must find one resource, or none."""
+
+
+class Asked(NamedTuple):
+    """One entry of a transaction."""
+
+    number: int
+    full_url: str | None
+    asks: Interaction
+
+    @property
+    def searches(self) -> bool:
+        """Whether it is a search, and not about one resource."""
+        return self.asks.method in READING and self.asks.id is None
+
+    @property
+    def condition(self) -> Condition | None:
+        """What must be looked up to know which resource it is about."""
+        if self.searches:
+            return None
+        criteria = self.asks.if_none_exist if self.asks.method == "POST" else self.asks.query
+        return None if criteria is None else Condition(self.asks.type, criteria.removeprefix("?"))
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """Store this resource."""
+
+    number: int
+    key: ResourceKey
+    resource: JsonObject
+    fresh: bool = False
+    only_absent: bool = False
+    """Asked for with `If-None-Match: *`."""
+    only_unmatched: bool = False
+    """The id comes from a condition that nothing fulfilled: when it is there, twins were faster."""
+    if_match: str | None = None
+    tolerances: tuple[str, ...] = ()
+    """How its entry deviates from R4."""
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """Delete this resource; None: the condition holds for none."""
+
+    number: int
+    key: ResourceKey | None
+    if_match: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Existing:
+    """The condition of a create holds for this one: nothing is stored."""
+
+    number: int
+    key: ResourceKey
+
+
+@dataclass(frozen=True, slots=True)
+class Read:
+    """Read this resource."""
+
+    number: int
+    key: ResourceKey
+    version: int | None = None
+    """Not the current one but this."""
+    if_none_match: str | None = None
+    if_modified_since: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """Search, and see what the transaction has stored."""
+
+    number: int
+    type: str
+    query: str
+
+
+Action = Put | Delete | Existing | Read | Search
+
+
+Found = dict[Condition, tuple[ResourceKey, ...]]
+"""The matches of each condition, as many as are needed to know that there is more than one."""

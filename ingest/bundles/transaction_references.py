@@ -1,0 +1,154 @@
+"""References between the entries of a transaction, resolved to the keys under which they are stored."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import parse_qsl
+
+from ingest.bundles.transaction_actions import Action, Asked, Condition, Existing, Found, Put
+from ingest.bundles.transaction_entries import entry_url, pointers
+from ingest.pipeline.bundle_entries import is_kept_whole
+from store.errors import Category, ServiceError
+from store.fhir.datatypes import listed
+from store.fhir.issues import Issue
+from store.fhir.references import parse_conditional
+from store.search.values.escapes import split, unescape
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from store.fhir.datatypes import Json, JsonObject
+
+_RESTFUL: Final = re.compile(r"(?P<root>https?://.+/)[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
+
+
+_RELATIVE: Final = re.compile(r"[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
+
+
+_LINK: Final = re.compile(r"""((?:href|src)\s*=\s*)(["'])(.*?)\2""", re.DOTALL)
+
+
+_URIS: Final = frozenset({"reference", "url", "uri", "valueUri", "valueUrl", "valueOid", "valueUuid"})
+"""Elements that may point at an entry. Not canonicals; not `value`: an identifier may be spelled alike."""
+
+
+class _Targets(NamedTuple):
+    entries: Mapping[str, str]
+    """fullUrl → `Type/id`."""
+    conditions: Mapping[Condition, str]
+    root: str | None
+    """Of the entry at hand, when its fullUrl is RESTful: relative references are within it."""
+    base: str | None
+    """Our own."""
+
+    def resolve(self, text: str) -> str:
+        """Where it leads to here; the text itself when to no entry."""
+        if text.startswith("#"):
+            return text
+        url, hash_, fragment = text.partition("#")
+        url = entry_url(url)
+        target = self.entries.get(url)
+        if target is None and self.root is not None and _RELATIVE.fullmatch(url):
+            target = self.entries.get(self.root + url)
+        return text if target is None else f"{target}{hash_}{fragment}"
+
+    def refer(self, text: str) -> str:
+        """The same for Reference.reference, which may be a condition."""
+        condition = parse_conditional(text, base=self.base)
+        return self.resolve(text) if condition is None else self.conditions[condition]
+
+
+def rewritten(
+    asked: Sequence[Asked], actions: Sequence[Action], found: Found, base: str | None
+) -> list[Action]:
+    """The actions with every reference resolved. Raises ServiceError with every issue."""
+    entries = {
+        one.full_url: str(action.key)
+        for one, action in zip(asked, actions, strict=True)
+        if one.full_url is not None and isinstance(action, (Put, Existing))
+    }
+    known, issues = _conditional_targets(asked, actions, found, base)
+    if issues:
+        worst = (
+            Category.PRECONDITION if any(i.code == "multiple-matches" for i in issues) else Category.INCORRECT
+        )
+        raise ServiceError(worst, *issues)
+    done: list[Action] = []
+    for one, action in zip(asked, actions, strict=True):
+        if isinstance(action, Put) and not is_kept_whole(action.resource):
+            match = _RESTFUL.fullmatch(one.full_url or "")
+            targets = _Targets(entries, known, match["root"] if match else None, base)
+            done.append(replace(action, resource=_object(action.resource, targets)))
+        else:
+            done.append(action)
+    return done
+
+
+def _conditional_targets(
+    asked: Sequence[Asked], actions: Sequence[Action], found: Found, base: str | None
+) -> tuple[dict[Condition, str], list[Issue]]:
+    """Conditional references come last in R4's order: they see what the transaction itself stores."""
+    own = [action for action in actions if isinstance(action, Put)]
+    known: dict[Condition, str] = {}
+    missed: set[Condition] = set()
+    issues: list[Issue] = []
+    for one, action in zip(asked, actions, strict=True):
+        if not isinstance(action, Put):
+            continue
+        for path, text in pointers(action.resource, f"Bundle.entry[{one.number}].resource"):
+            condition = parse_conditional(text, base=base)
+            if condition is None or condition in known or condition in missed:
+                continue
+            keys = {*found.get(condition, ()), *(put.key for put in own if _carries(put, condition))}
+            if len(keys) == 1:
+                known[condition] = str(next(iter(keys)))
+                continue
+            missed.add(condition)
+            if keys:
+                rule = f"`{path}`: the condition holds for more than one resource"
+                issues.append(Issue("multiple-matches", rule, (path,)))
+            else:
+                rule = f"`{path}`: the condition holds for no resource"
+                issues.append(Issue("not-found", rule, (path,)))
+    return known, issues
+
+
+def _carries(put: Put, condition: Condition) -> bool:
+    """Whether a resource of the transaction has the identifier that a condition asks for, and no more."""
+    pairs = parse_qsl(condition.criteria)
+    if put.key.type != condition.type or len(pairs) != 1 or pairs[0][0] != "identifier":
+        return False
+    try:
+        wanted = [[unescape(part) for part in split(one, "|")] for one in split(pairs[0][1], ",")]
+    except ValueError:
+        return False  # `criteria.read` has refused it.
+    carried = [one for one in listed(put.resource.get("identifier")) if isinstance(one, dict)]
+    return any(_is_asked(identifier, parts) for identifier in carried for parts in wanted)
+
+
+def _is_asked(identifier: JsonObject, parts: Sequence[str]) -> bool:
+    """Whether an identifier is `value`, `system|value`, `|value` or `system|`."""
+    *system, value = parts
+    if system and identifier.get("system", "") != system[0]:
+        return False
+    return identifier.get("value") == value if value else bool(system and system[0])
+
+
+def _object(element: JsonObject, targets: _Targets) -> JsonObject:
+    return {name: _value(name, value, targets) for name, value in element.items()}
+
+
+def _value(name: str, value: Json, targets: _Targets) -> Json:
+    if isinstance(value, str):
+        if name == "reference":
+            return targets.refer(value)
+        if name == "div":
+            return _LINK.sub(lambda m: f"{m[1]}{m[2]}{targets.resolve(m[3])}{m[2]}", value)
+        return targets.resolve(value) if name in _URIS else value
+    if isinstance(value, dict):
+        return _object(value, targets)
+    if isinstance(value, list):
+        return [_value(name, one, targets) for one in value]
+    return value
