@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, Final
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.erasure.patient_data import SCAN_BATCH
-from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS, IDEMPOTENCY
+from store.mongo.indexes import DEAD_LETTERS, IDEMPOTENCY
+from store.mongo.letters.bodies import Bodies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -32,7 +33,7 @@ class Mentions:
 
     def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
         self._letters: Collection = majority(database, DEAD_LETTERS)
-        self._bodies: Collection = majority(database, DEAD_LETTER_BODIES)
+        self._bodies = Bodies(database)
         self._answers: Collection = majority(database, IDEMPOTENCY)
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
@@ -45,19 +46,14 @@ class Mentions:
         async for batch in self._batches(cursor, _LETTERS):
             await heartbeat()
             for one in batch:
-                body = await self._body(one)
+                body = await self._body(tenant, one)
                 if await asyncio.to_thread(wanted.in_letter, body, one["path"], one["headers"]):
                     found.append(one["_id"])
         return found
 
-    async def _body(self, letter: Mapping[str, Any]) -> bytes:
-        packed: bytes | None = letter["body"]
-        if letter["pieces"]:
-            names = [f"{letter['set']}/{number}" for number in range(letter["pieces"])]
-            with guarded(self._metrics, "erasure_read", seconds=self._seconds):
-                pieces = await self._bodies.find({"_id": {"$in": names}}).to_list(None)
-            data = {piece["_id"]: piece["data"] for piece in pieces}
-            packed = b"".join(data.get(name, b"") for name in names)
+    async def _body(self, tenant: Tenant, letter: Mapping[str, Any]) -> bytes:
+        with guarded(self._metrics, "erasure_read", seconds=self._seconds):
+            packed = await self._bodies.packed(tenant, letter)
         return await asyncio.to_thread(_unpacked, packed) if packed else b""
 
     async def answers(self, tenant: Tenant, wanted: Wanted, heartbeat: Heartbeat) -> list[str]:

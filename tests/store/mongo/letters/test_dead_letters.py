@@ -13,7 +13,8 @@ import pytest
 from store.dead_letters import Event, Refused, State
 from store.fhir.issues import Issue
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
-from store.mongo.letters.dead_letters import PIECE_BYTES, MongoDeadLetters
+from store.mongo.letters.bodies import PIECE_BYTES
+from store.mongo.letters.dead_letters import MongoDeadLetters
 from store.mongo.retention.holds import MongoHolds
 from store.retention.holds import Hold, HoldKind
 from store.settings import StoreSettings
