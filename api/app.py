@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import web
 
-from api import lifecycle
+from api import feeds, lifecycle
 from api.http.app_keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RETENTION_METRICS, SETTINGS
 from api.http.browsers import allow_pages
 from api.http.routing import counted, install
@@ -112,6 +112,7 @@ def create_app(
         waiting=settings.shares(settings.search_queue_max),
         seconds=settings.search_timeout_seconds,
     )
+    feeds.prepare(app)
     install(app, table, role=settings.role)
     app.on_response_prepare.append(say_server)
     app.on_response_prepare.append(forbid_copies)
@@ -128,6 +129,8 @@ def create_app(
             lifecycle.purges,
         ]
     )
+    if settings.role in ("all", "ingest"):
+        app.cleanup_ctx.append(feeds.feeds)
     if is_timekeeper and settings.role in ("all", "jobs"):
         app.cleanup_ctx.append(lifecycle.jobs)
     return app

@@ -16,6 +16,7 @@ from api.server.tls_metrics import TlsMetrics
 from api.settings import Settings, variable
 from api.settings_groups import grouped
 from api.workers.metrics import SupervisorMetrics
+from ingest.feeds.metrics import FeedMetrics
 from ingest.metrics import IngestMetrics, RefusalMetrics
 from store.metrics import StoreMetrics
 from store.retention.metrics import RetentionMetrics
@@ -159,7 +160,7 @@ def all_metrics() -> CollectorRegistry:
 
 METRICS: Final[Sequence[Callable[[CollectorRegistry], object]]] = (
     *(ApiMetrics, IngestMetrics, RefusalMetrics, RetentionMetrics, StoreMetrics, LoopMetrics),
-    *(TlsMetrics, SupervisorMetrics),
+    *(TlsMetrics, SupervisorMetrics, FeedMetrics),
 )
 """All that registers metrics. A test finds what is missing here."""
 

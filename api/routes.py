@@ -14,6 +14,7 @@ from api.interactions.purge import purge
 from api.middleware.authenticate import verify
 from api.search import handlers as search
 from ingest import handlers as ingest
+from ingest.feeds.handler import V2_BODIES, receive_messages
 from ingest.http.idempotent import remembered
 from ingest.http.letter_keeper import keeping
 
@@ -108,6 +109,15 @@ def routes() -> tuple[Route, ...]:
             )
             for path in MESSAGES
         ),
+        Route(
+            "hl7v2",
+            "POST",
+            f"{BASE}/$hl7v2",
+            receive_messages,
+            Group.WRITE,
+            body=V2_BODIES,
+            negotiates=False,
+        ),
         *(
             Route("verify", "GET", path, verify, Group.WRITE, open=True, negotiates=False)
             for path in (BASE, *MESSAGES)
@@ -123,7 +133,7 @@ def routes() -> tuple[Route, ...]:
             LETTER,
             dead_letters.fix,
             Group.ADMIN,
-            body=FHIR_BODIES,
+            body=FHIR_BODIES | V2_BODIES,
             negotiates=False,
         ),
         Route("dead-letter-discard", "DELETE", LETTER, dead_letters.discard, Group.ADMIN, negotiates=False),

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
+from ingest.feeds.settings import FeedSettings
 from ingest.http.forwarded import networks
 from ingest.settings import IngestSettings
 from store.errors import StartupError
@@ -38,7 +39,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=3_600)]
 
 
-class Settings(StoreSettings, IngestSettings, BaseSettings):
+class Settings(StoreSettings, IngestSettings, FeedSettings, BaseSettings):
     """What `dod serve` and the other commands are told; every field is `DOD_<NAME>` as well."""
 
     model_config = SettingsConfigDict(

@@ -64,6 +64,14 @@ _GROUPS: Final = (
         ),
     ),
     SettingsGroup(
+        "HL7 v2",
+        (
+            *("mllp_port", "mllp_host", "mllp_tenant", "mllp_profile", "mllp_sources"),
+            *("mllp_patience_seconds", "mllp_connections_max", "mllp_idle_seconds", "mllp_stall_seconds"),
+            *("mllp_message_seconds", "mllp_message_bytes_max", "mllp_bytes_max"),
+        ),
+    ),
+    SettingsGroup(
         "Limits of searches",
         (
             *("page_size_default", "page_size_max", "page_token_seconds", "clauses_max", "values_max"),

@@ -98,7 +98,8 @@ class _Timed:
             self._metrics.phase("prepare", perf_counter() - start)
 
 
-def _pusher(request: web.Request, *, documents: bool = True, work: Work = at_once) -> PushContext:
+def push_context(request: web.Request, *, documents: bool = True, work: Work = at_once) -> PushContext:
+    """The context of the push that a request is."""
     app = request.app
     return PushContext(
         store=store_of(request),
@@ -130,12 +131,12 @@ async def _pushed(request: web.Request) -> tuple[PushContext, JsonObject]:
     start = perf_counter()
     found = await parsed(request)
     request.app[INGEST_METRICS].phase("parse", perf_counter() - start)
-    return _pusher(request, documents=documents, work=found.work), found.resource
+    return push_context(request, documents=documents, work=found.work), found.resource
 
 
 async def _pusher_of(request: web.Request) -> PushContext:
     """Who pushes a body that is no JSON."""
-    return _pusher(request).for_bytes(len(await body_of(request)))
+    return push_context(request).for_bytes(len(await body_of(request)))
 
 
 async def _patched(request: web.Request) -> tuple[PushContext, Sequence[patch.Operation]]:
@@ -144,7 +145,7 @@ async def _patched(request: web.Request) -> tuple[PushContext, Sequence[patch.Op
     if patch.is_fhirpath(found.json):
         raise web.HTTPUnsupportedMediaType(text=f"FHIRPath Patch is not offered: send `{patch.FORMAT}`.")
     read = patch.read if request.content_type == patch.FORMAT else patch.read_any
-    return _pusher(request, work=found.work), await found.work(read, found.json)
+    return push_context(request, work=found.work), await found.work(read, found.json)
 
 
 def _prefer(request: web.Request) -> str:
@@ -220,7 +221,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
     """DELETE {base}/{Type}/{id}."""
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
     version = if_match(request.headers.get(hdrs.IF_MATCH))
-    gone = await push.delete(_pusher(request), key, only_version=version)
+    gone = await push.delete(push_context(request), key, only_version=version)
     return replies.deleted(gone, prefer=_prefer(request))
 
 
@@ -242,7 +243,8 @@ async def delete_where(request: web.Request) -> web.StreamResponse:
     """DELETE {base}/{Type}?criteria."""
     version = if_match(request.headers.get(hdrs.IF_MATCH))
     resource_type, criteria = request.match_info["type"], request.rel_url.raw_query_string
-    gone = await conditional.delete_where(_pusher(request), resource_type, criteria, only_version=version)
+    ctx = push_context(request)
+    gone = await conditional.delete_where(ctx, resource_type, criteria, only_version=version)
     return replies.deleted(gone, prefer=_prefer(request))
 
 
@@ -314,7 +316,7 @@ async def _transaction(
     keyed = UNIT in request  # An `Idempotency-Key` has opened it, and ends it behind this.
 
     async def answer(_: web.Request) -> web.StreamResponse:
-        ctx, outside = _pusher(request, work=work), request.app[RESOURCES]
+        ctx, outside = push_context(request, work=work), request.app[RESOURCES]
         asked = None if keyed else search
         made.append(await transact(ctx, request[UNIT], bundle, outside=outside, search=asked))
         return _transacted(made[-1])
@@ -325,7 +327,7 @@ async def _transaction(
     if not made:
         return response
     before = list(made[-1])
-    after = await searched(_pusher(request), bundle, made[-1], search)
+    after = await searched(push_context(request), bundle, made[-1], search)
     # Nothing was searched: the answer is the one that is remembered, its id too.
     return response if all(map(is_, before, after)) else _transacted(after)
 

@@ -93,6 +93,8 @@ class Prepared:
     """Evidence of who it is, kept as it is and given back by `candidates`."""
     identity_keys: tuple[str, ...] = ()
     """Entries of the index by which `candidates` finds it, besides those of its search parameters."""
+    derived_from: tuple[str, ...] = ()
+    """`Type/id` of the records of the message that it was made of: they stay as long as it does."""
 
 
 LABELS: Final = ("tag", "security", "profile")

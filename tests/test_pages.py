@@ -1,6 +1,6 @@
 """Every command line of README and of the pages under `docs/`, run in order on a service of its own.
 
-A block marked `<!-- not run: why -->` is left out. `8080` and `9090` are other ports here.
+A block marked `<!-- not run: why -->` is left out. `8080`, `9090` and `2575` are other ports here.
 """
 
 from __future__ import annotations
@@ -85,7 +85,7 @@ def environment() -> dict[str, str]:
 
 def script() -> str:
     steps = [f"echo '{STEP} {one.place}'\n{one.text}" for one in blocks()]
-    ports = {"8080": free_port(), "9090": free_port()}
+    ports = {"8080": free_port(), "9090": free_port(), "2575": free_port()}
     text = "\n".join(["set -euo pipefail", "trap 'kill $(jobs -p)' EXIT", *steps, f"echo '{STEP} the end'"])
     return re.sub("|".join(ports), lambda port: ports[port[0]], text)
 
@@ -125,6 +125,8 @@ def test_every_command_line_does_what_the_page_says(tmp_path: Path) -> None:
     assert '"total":1' in said["README.md"]
     assert "1 match" in said["README.md"]
     assert '"severity":"error"' not in said["README.md"]
+    assert "MSA|AA|MADE-UP-0001" in said["README.md"]
+    assert "MSA|AA|MADE-UP-0001" in said["docs/hl7v2.md"]
     assert "Counter({" in said["docs/export.md"]
     assert "receipts hold" in said["docs/operations.md"]
 
@@ -133,6 +135,6 @@ def test_pages_name_no_other_dod_and_no_folder_that_is_not_there() -> None:
     for page in PAGES:
         text = page.read_text(encoding="utf-8")
         assert ".venv/bin/dod" not in text, page
-    named = {name for one in blocks() for name in re.findall(r"samples/[a-z.-]+", one.text)}
+    named = {name for one in blocks() for name in re.findall(r"samples/[a-z0-9.-]+", one.text)}
     assert named
     assert all((ROOT / name).exists() for name in named)

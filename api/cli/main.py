@@ -103,6 +103,12 @@ def serve(
         str | None, typer.Option(metavar="N|auto", help="Processes on one address; auto: all processors [1].")
     ] = None,
     base_url: Annotated[str | None, typer.Option(help="Public base for links.")] = None,
+    mllp_port: Annotated[
+        int | None, typer.Option(help="Port for HL7 v2 over MLLP; 0 takes a free one.")
+    ] = None,
+    mllp_tenant: Annotated[
+        str | None, typer.Option(metavar="ORG/ENV", help="Tenant of the messages at that port.")
+    ] = None,
     mongod: Annotated[Path | None, typer.Option(help="The mongod binary to embed.")] = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
@@ -121,6 +127,8 @@ def serve(
         "role": role,
         "workers": workers,
         "base_url": base_url,
+        "mllp_port": mllp_port,
+        "mllp_tenant": mllp_tenant,
         "mongod": mongod,
         "data_dir": data_dir,
         "mongodb_uri": mongodb_uri,

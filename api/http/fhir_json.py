@@ -23,6 +23,7 @@ FORM_BODIES: Final = frozenset({"application/x-www-form-urlencoded"})
 PATCH_FORMATS: Final = frozenset({"application/json-patch+json", "application/merge-patch+json"})
 PATCH_BODIES: Final = PATCH_FORMATS | {"application/json"}
 """Some clients do not tell which one of them theirs is."""
+_UNICODE: Final = FHIR_BODIES | FORM_BODIES | PATCH_BODIES
 _OTHER_BODIES: Final[Mapping[frozenset[str], str]] = {
     FORM_BODIES: " A search by POST is a form: `name=value&…`.",
     PATCH_BODIES: " FHIRPath Patch and XML Patch are not offered.",
@@ -83,7 +84,8 @@ def refuse_unreadable_body(request: web.Request, media_types: frozenset[str]) ->
         raise web.HTTPUnsupportedMediaType(text=f"`Content-Type` is one of {offered}.{others}")
     refuse_other_version(request)
     charset = request.charset
-    if charset is not None and charset.lower() not in {"utf-8", "utf8"}:
+    # Where other than FHIR's bodies are taken, they may be in any charset.
+    if media_types <= _UNICODE and charset is not None and charset.lower() not in {"utf-8", "utf8"}:
         raise web.HTTPUnsupportedMediaType(text="The charset of a body is UTF-8.")
 
 

@@ -15,13 +15,14 @@ import orjson
 from api.http.fhir_json import FORM_BODIES, PATCH_BODIES
 from api.http.routing import BASE, TYPE
 from api.version import VERSION
+from ingest.feeds.handler import V2_BODIES
 from store.search.parameters import COMMON, TYPES, SearchType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from api.http.routing import Route
-    from store.search.parameters import Parameter, ResourceType
+from store.search.parameters import Parameter, ResourceType
 
 Json = dict[str, Any]
 
@@ -80,6 +81,7 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "history-type": {"200": "Bundle"},
     "batch": {"200": "Bundle"},
     "process-message": {"200": "Bundle"},
+    "hl7v2": {"200": "Document", "204": "", "400": "Document", "422": "Document"},
     "verify": {"200": "Text"},
     "dead-letters": {"200": "Any"},
     "dead-letter": {"200": "Any"},
@@ -97,7 +99,9 @@ _STATUS: Final[Mapping[str, str]] = {
     "201": "Created",
     "202": "It goes on; the same request again tells what came of it",
     "206": "The bytes that `Range` asks for",
-    "204": "Deleted, or there was nothing to delete",
+    "204": "Deleted, or there was nothing to delete; to a message, that it asks for no answer",
+    "400": "Rejected (AR), or not understood at all",
+    "422": "Refused for its content (AE)",
     "304": "The client has it already",
 }
 _SEARCHES: Final = frozenset({"search", "search-get", "search-post", "search-compartment"})
@@ -278,7 +282,9 @@ def _body(media_types: frozenset[str], resource_type: ResourceType | None) -> Js
         text = {"type": "array", "items": {"type": "string"}}
         schema: Json = {"type": "object", "properties": dict.fromkeys(_names(resource_type), text)}
         return {"content": {media: {"schema": schema} for media in sorted(FORM_BODIES)}}
-    bodies = _PATCHES if media_types == PATCH_BODIES else {}
+    if media_types > V2_BODIES:  # A letter's new body: what it may be besides FHIR is as for `$hl7v2`.
+        media_types -= V2_BODIES
+    bodies = _PATCHES if media_types == PATCH_BODIES else dict.fromkeys(V2_BODIES, "Text")
     content = {media: _content(media, bodies.get(media, "Resource"))[media] for media in sorted(media_types)}
     return {"required": True, "content": content}
 

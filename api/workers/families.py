@@ -37,6 +37,8 @@ def added(one: float, other: float) -> float:
 GAUGES: Final[Mapping[str, Join]] = {
     "dod_dead_letters_open": max,
     "dod_http_requests_in_flight": added,
+    "dod_hl7v2_last_message_timestamp_seconds": max,
+    "dod_mllp_connections": added,
     "dod_retention_last_success_timestamp_seconds": max,
     "dod_retention_oldest_overdue_seconds": max,
     "dod_retention_overdue": max,

@@ -24,6 +24,8 @@ DIVIDED: Final[Mapping[str, int]] = {
     "commit_queue_max": 1,
     "connections_max": 16,
     "connections_per_address_max": 1,
+    "mllp_bytes_max": 1_000_000,
+    "mllp_connections_max": 1,
     "pool_size": 4,
     "push_bytes_max": 1_000_000,
     "reads_max": 2,

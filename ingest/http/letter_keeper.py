@@ -160,6 +160,23 @@ async def _keep_request(request: web.Request, operation: str, error: ServiceErro
     return await request.app[REFUSALS].keep(request[TENANT].tenant, refused)
 
 
+async def keep_message(
+    request: web.Request, operation: str, path: str, message: bytes, error: ServiceError
+) -> str | None:
+    """Keep one message of a body as a letter: the push of it alone."""
+    kind = request.headers.get(hdrs.CONTENT_TYPE, "text/plain").encode(errors="replace").decode()
+    refused = _refused(
+        request,
+        error,
+        operation=operation,
+        method=hdrs.METH_POST,
+        path=path,
+        headers={hdrs.CONTENT_TYPE: kind},
+        body=message,
+    )
+    return await request.app[REFUSALS].keep(request[TENANT].tenant, refused)
+
+
 ENTRY_LETTERS_MAX: Final = 100
 """Letters that the entries of one Bundle may become; thousands would push out everybody else's."""
 

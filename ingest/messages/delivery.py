@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 Delivered: TypeAlias = "Pushed | ServiceError"
 """What became of one entry."""
 _GENERAL: Final = "$process-message"
+DERIVED: Final = frozenset({"DiagnosticReport", "DocumentReference"})
+"""Types of what a message is about that keep the message itself."""
 _DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
 """Types of which a race may make two: who they are is decided by what is stored."""
 _NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
@@ -291,7 +293,12 @@ def _prepared(  # noqa: PLR0913 -- all that a message is
                     facts=_as_copy(one, resource_id),
                     entries_max=ctx.settings.index_entries_max,
                 )
-                prepared = replace(ready.prepared, sourced=entries[number].sourced, companion=companion)
+                prepared = replace(
+                    ready.prepared,
+                    sourced=entries[number].sourced,
+                    companion=companion,
+                    derived_from=ctx.derived_from if one.key.type in DERIVED else (),
+                )
                 unique[prepared.key] = prepared
         except ServiceError as error:
             told = [at_entry(issue, number) for issue in error.issues]

@@ -59,6 +59,8 @@ class PushContext(NamedTuple):
     """The same for what turns out to be large only later."""
     documents: bool = True
     """Whether there may be documents in what is pushed that are too long to stay inside."""
+    derived_from: tuple[str, ...] = ()
+    """`Type/id` of the records of the message that is pushed: they stay as long as its reports."""
 
     def for_bytes(self, size: int) -> PushContext:
         """The caller, with work fit for a body of this size."""

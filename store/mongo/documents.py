@@ -5,6 +5,7 @@ resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, w
            where the tenant has a retention policy: `policy`, its version; why it expires when it does
            (own_until, least_until, needed_until: `store.retention.policy.Ends`); needs [Type/id…]
            files [id…] of the files that it refers to, when it does
+           derived_from [Type/id…] of the records of the message that it was made of: they stay as long
            inside [{as, type, id, index, when}] for what it contains, when it does
            created_by "POST" | "PUT" in a version that was a creation
            identity {…} tells who it is (`ingest.pipeline.identity.facts`); its keys […] are among `keys`
@@ -48,6 +49,7 @@ PAST: Final = (
     "when",
     "inside",
     "needs",
+    "derived_from",
     "policy",
     "own_until",
     "least_until",
@@ -79,26 +81,23 @@ def to_document(  # noqa: PLR0913 -- all that makes one
         "id": key.id,
         "version": version,
         "updated": _interval(from_datetime(updated)),
-        **lasting(policy, key.type, prepared.indexed, prepared.body.tail, updated, needed),
+        **lasting(policy, prepared, updated, needed),
         "digest": prepared.digest,
         **search_side(prepared.indexed),
         **identity_side(prepared),
         **({"files": files} if files else {}),
+        **({"derived_from": prepared.derived_from} if prepared.derived_from else {}),
         "raw": prepared.body.stamp(version, updated),
     }
 
 
-def lasting(  # noqa: PLR0913 -- what decides how long one stays
-    policy: Policy,
-    resource_type: str,
-    indexed: Indexed,
-    raw: bytes,
-    received: datetime,
-    needed: datetime | None,
+def lasting(
+    policy: Policy, prepared: Prepared, received: datetime, needed: datetime | None
 ) -> dict[str, Any]:
     """How long a resource stays, why, and what stays because of it."""
     if not policy.version:
         return {"expires_at": NEVER}
+    resource_type, indexed = prepared.key.type, prepared.indexed
     found = ends(
         policy,
         resource_type=resource_type,
@@ -107,7 +106,7 @@ def lasting(  # noqa: PLR0913 -- what decides how long one stays
         received=received,
         needed=needed,
     )
-    needs = needs_of(resource_type, indexed.fields, raw)
+    needs = needs_of(resource_type, indexed.fields, prepared.body.tail, prepared.derived_from)
     return {**ending(found), "policy": policy.version, **({"needs": needs} if needs else {})}
 
 

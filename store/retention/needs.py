@@ -16,7 +16,7 @@ from store.files import FILE_ID
 from store.search.parameters import TYPES, SearchType
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
 ORDER: Final = (
     "DiagnosticReport",
@@ -55,14 +55,17 @@ def is_ever_needed(resource_type: str) -> bool:
     return rank(resource_type) > 0 and resource_type not in NOT_ABOUT_PATIENTS
 
 
-def needs_of(resource_type: str, fields: Mapping[str, Any], raw: bytes) -> list[str]:
-    """`Type/id` of all that a resource needs: what its bytes refer to, and absolute references to us.
+def needs_of(
+    resource_type: str, fields: Mapping[str, Any], raw: bytes, derived_from: Iterable[str] = ()
+) -> list[str]:
+    """`Type/id` of all that a resource needs: what its bytes refer to, absolute references to us, sources.
 
-    `fields` are those of the search index, which knows our own base URL.
+    `fields` are those of the search index, which knows our own base URL; `derived_from` are the records of
+    the message that it was made of.
     """
     if resource_type in NOT_ABOUT_PATIENTS:
         return []
-    found = {one.decode() for one in _REFERENCE.findall(raw)}
+    found = {one.decode() for one in _REFERENCE.findall(raw)} | set(derived_from)
     if b"Binary/" in raw:  # In an attachment's `url`.
         found |= {
             f"Binary/{one.decode()}" for one in _BINARY.findall(raw) if not FILE_ID.fullmatch(one.decode())

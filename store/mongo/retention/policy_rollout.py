@@ -217,13 +217,15 @@ _REFERENCES: Final = sorted(
 _FIELDS: Final = {
     **dict.fromkeys(("type", "version", "deleted", "updated", "when", "raw", "policy"), 1),
     **dict.fromkeys(("expires_at", "own_until", "least_until", "needed_until", "needs"), 1),
+    "derived_from": 1,
     **{f"index.{name}": 1 for name in ("category", "status", "issued", *_REFERENCES)},
 }
 
 
 def _head(found: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
     """What is left of a document when its bytes have been looked at."""
-    head: dict[str, Any] = {name: value for name, value in found.items() if name not in ("raw", "index")}
+    looked_at = ("raw", "index", "derived_from")
+    head: dict[str, Any] = {name: value for name, value in found.items() if name not in looked_at}
     if "deleted" not in found:
         fields = dict(_fields(found.get("index", {})))
         resource_type, when = found["type"], found["when"]
@@ -234,7 +236,7 @@ def _head(found: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
             when=Interval(when["lo"], when["hi"]),
             received=to_datetime(found["updated"]["lo"]),
         )
-        head["now_needs"] = needs_of(resource_type, fields, found["raw"])
+        head["now_needs"] = needs_of(resource_type, fields, found["raw"], found.get("derived_from", ()))
     return head
 
 

@@ -143,6 +143,7 @@ def live(mongodb: str) -> Iterator[Live]:
         # Some types stand for all that are alike: each operation is compiled when it is first drawn.
         alike = {f"/{row.name}" for row in TYPES.values() if row.name not in DRAWN}
         alike |= {f"{path}/_search" for path in alike}
+        alike.add("/$hl7v2")  # No JSON: schemathesis draws such bodies by `random`, which Hypothesis refuses.
         paths = {path: item for path, item in document["paths"].items() if path not in alike}
         schema = schemathesis.openapi.from_dict({**document, "paths": paths})
         yield Live(service, [one.ok() for one in schema.get_all_operations() if isinstance(one, Ok)])

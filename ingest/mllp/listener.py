@@ -1,0 +1,320 @@
+"""A port on which senders speak MLLP: connections, their deadlines, and the answers in order.
+
+One message of a connection is under way at a time; nothing more is read from it meanwhile, so that a slow
+database slows its senders down and loses nothing. What cannot be answered truthfully is not answered: the
+connection is closed, and the sender sends again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
+
+from ingest.mllp.framing import Frame, Framing, Half, Stray, TooLong, framed
+from ingest.mllp.room import Place
+
+if TYPE_CHECKING:
+    import ssl
+
+    from ingest.mllp.framing import Event
+    from ingest.mllp.room import ConnectionRoom
+
+LOG: Final = logging.getLogger("ingest.mllp")
+BACKLOG: Final = 1_024
+"""Connections that wait to be accepted; the system may allow fewer."""
+READ_BYTES: Final = 65_536
+END_SECONDS: Final = 1.0
+"""How long the carriage return behind an end block is waited for."""
+STRAY_MAX: Final = 8_192
+"""Bytes without a frame after which a connection is closed: whoever sends them speaks another protocol."""
+KEEPALIVE_SECONDS: Final = 60
+"""Silence after which the system asks whether the other side is still there."""
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """Bounds of the connections of one listener."""
+
+    message_bytes: int
+    connections: int
+    idle_seconds: float
+    """Between two messages."""
+    stall_seconds: float
+    """Between two pieces of a message, and while an answer is not taken."""
+    message_seconds: float
+    """From the first byte of a message to its last."""
+
+
+class Peer(NamedTuple):
+    """The other side of a connection."""
+
+    address: str
+    names: tuple[str, ...] = ()
+    """Names in its client certificate."""
+
+
+class Unanswered(Exception):  # noqa: N818 -- named for the message
+    """A message that cannot be answered now: its sender has to send it again."""
+
+
+class TooLongMessage(NamedTuple):
+    """A message past the limit: its beginning."""
+
+    head: bytes
+
+
+class Unframed(NamedTuple):
+    """A message that came without a frame: its beginning."""
+
+    head: bytes
+
+
+Heard: TypeAlias = Frame | TooLongMessage | Unframed
+Answering: TypeAlias = Callable[[Heard], Awaitable[list[bytes]]]
+"""Gives the acknowledgments of what was heard, in order; raises Unanswered."""
+
+
+class Counting(Protocol):
+    """Counters of connections."""
+
+    def connected(self, listener: str, number: int) -> None:
+        """Count a connection that was opened, or with -1 closed."""
+
+    def refused(self, listener: str, reason: str) -> None:
+        """Count what was no message."""
+
+
+class Listener:
+    """One port, and its connections."""
+
+    def __init__(  # noqa: PLR0913 -- what connections share
+        self,
+        name: str,
+        answer: Answering,
+        admits: Callable[[Peer], bool],
+        *,
+        limits: Limits,
+        room: ConnectionRoom,
+        metrics: Counting,
+    ) -> None:
+        self.name = name
+        self._answer = answer
+        self._admits = admits
+        self.limits = limits
+        self._room = room
+        self._metrics = metrics
+        self._server: asyncio.Server | None = None
+        self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self._is_closing = False
+
+    async def start(
+        self, host: str, port: int, tls: ssl.SSLContext | None = None, *, shared: bool = False
+    ) -> int:
+        """Listen; gives the port that was really taken. Raises OSError.
+
+        `shared`: other processes of this service listen there too.
+        """
+        self._server = await asyncio.start_server(
+            self._accept,
+            host,
+            port,
+            limit=READ_BYTES,
+            backlog=BACKLOG,
+            reuse_port=shared or None,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else self.limits.stall_seconds,
+        )
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101 -- asyncio runs this as a task
+        if self._is_closing or not self._has_room():
+            self._metrics.refused(self.name, "connections")
+            writer.transport.abort()
+            return
+        peer = _peer(writer)
+        if not self._admits(peer):
+            self.noticed("stranger", 0)
+            writer.transport.abort()
+            return
+        connection = _Connection(self, reader, writer, Place(self._room))
+        self._connections[task] = connection
+        self._metrics.connected(self.name, 1)
+        try:
+            await connection.converse(self._answer)
+        except (Unanswered, TimeoutError, OSError, asyncio.CancelledError):
+            pass  # What was acknowledged is on its way; the rest is not acknowledged.
+        except Exception:
+            LOG.exception("a connection failed", extra={"listener": self.name})
+        finally:
+            del self._connections[task]
+            self._metrics.connected(self.name, -1)
+            connection.place.leave()
+            writer.close()
+            # Who takes nothing would keep it open.
+            asyncio.get_running_loop().call_later(self.limits.stall_seconds, writer.transport.abort)
+
+    def _has_room(self) -> bool:
+        """Whether there is room for one more; the connection that has been idle longest gives way."""
+        if len(self._connections) < self.limits.connections:
+            return True
+        idle = [
+            (one.idle_since, n, task)
+            for n, (task, one) in enumerate(self._connections.items())
+            if one.is_idle
+        ]
+        if not idle:
+            return False
+        min(idle)[2].cancel()
+        return True
+
+    def noticed(self, reason: str, size: int) -> None:
+        """Count and log what was no message."""
+        self._metrics.refused(self.name, reason)
+        LOG.warning("no message", extra={"listener": self.name, "reason": reason, "bytes": size})
+
+    async def close(self, seconds: float) -> None:
+        """Accept nobody any more, let messages under way be answered, close all connections."""
+        self._is_closing = True
+        if self._server is not None:
+            self._server.close()
+        for task, one in list(self._connections.items()):
+            one.is_ending = True
+            if one.is_idle:
+                task.cancel()
+        if self._connections:
+            await asyncio.wait(list(self._connections), timeout=seconds)
+        for task in list(self._connections):
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(list(self._connections), timeout=1)
+
+
+class _Connection:
+    """One connection: what comes is read, answered and forgotten."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        reader: asyncio.StreamReader,
+        writer: asyncio.StreamWriter,
+        place: Place,
+    ) -> None:
+        self._listener = listener
+        self._reader = reader
+        self._writer = writer
+        self._limits = listener.limits
+        self._framing = Framing(listener.limits.message_bytes)
+        self._loop = asyncio.get_running_loop()
+        self._begun_at = 0.0
+        self.place = place
+        self.idle_since = self._loop.time()
+        self.is_answering = False
+        self.is_ending = False
+        """Whether the connection closes behind the message under way."""
+        _keep_alive(writer)
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether no message is under way."""
+        return not self.is_answering and self._framing.is_idle
+
+    async def converse(self, answer: Answering) -> None:
+        """Hear and answer until the other side ends, or is silent for too long."""
+        while not (self.is_ending and self.is_idle):
+            data = await self._heard()
+            if data is None:
+                events = self._framing.settle()
+            else:
+                events = self._framing.receive(data) if data else self._framing.end()
+            if events:
+                await self._each(events, answer)
+            if data == b"" or self._framing.strays > STRAY_MAX:
+                await self._each(self._framing.end(), answer)
+                return
+            if self._framing.is_idle:
+                self.idle_since = self._loop.time()
+                self.place.leave()
+
+    async def _heard(self) -> bytes | None:
+        """What comes next; nothing: the other side has ended; None: nothing came behind an end block."""
+        framing, now, limits = self._framing, self._loop.time(), self._limits
+        if framing.is_idle:
+            self._begun_at = 0.0
+            until = self.idle_since + limits.idle_seconds
+        else:
+            self._begun_at = self._begun_at or now
+            until = min(now + limits.stall_seconds, self._begun_at + limits.message_seconds)
+            async with asyncio.timeout_at(until):
+                await self.place.grow(framing.held)
+        ends_soon = framing.is_ending
+        try:
+            async with asyncio.timeout_at(min(until, now + END_SECONDS) if ends_soon else until):
+                return await self._reader.read(READ_BYTES)
+        except TimeoutError:
+            if ends_soon:
+                return None
+            reason = "idle" if framing.is_idle and not framing.strays else "slow"
+            if reason == "slow":
+                self._listener.noticed(reason, framing.held)
+            raise
+
+    async def _each(self, events: list[Event], answer: Answering) -> None:
+        self.is_answering = True
+        try:
+            for event in events:
+                heard = self._told(event)
+                if heard is None:
+                    continue
+                for message in await answer(heard):
+                    await self._say(message)
+        finally:
+            self.is_answering = False
+
+    def _told(self, event: Event) -> Heard | None:
+        """What of an event is to be answered."""
+        match event:
+            case Frame():
+                return event
+            case TooLong(head, size):
+                self._listener.noticed("too-long", size)
+                return TooLongMessage(head)
+            case Half(size):
+                self._listener.noticed("half", size)
+                return None
+            case Stray(head, size):
+                self._listener.noticed("unframed", size)
+                return Unframed(head) if head.startswith(b"MSH") else None
+
+    async def _say(self, message: bytes) -> None:
+        self._writer.write(framed(message))
+        async with asyncio.timeout(self._limits.stall_seconds):
+            await self._writer.drain()
+
+
+def _peer(writer: asyncio.StreamWriter) -> Peer:
+    address = writer.get_extra_info("peername")
+    certificate = writer.get_extra_info("peercert") or {}
+    subject = [
+        value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"
+    ]
+    others = [value for _, value in certificate.get("subjectAltName", ())]
+    return Peer(str(address[0]) if isinstance(address, tuple) else "", (*subject, *others))
+
+
+def _keep_alive(writer: asyncio.StreamWriter) -> None:
+    """Let the system notice a peer that is gone: an idle connection may stay open for hours."""
+    raw = writer.get_extra_info("socket")
+    if raw is None:
+        return
+    with suppress(OSError):
+        raw.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for name, value in (("TCP_KEEPIDLE", KEEPALIVE_SECONDS), ("TCP_KEEPINTVL", 10), ("TCP_KEEPCNT", 6)):
+            if hasattr(socket, name):
+                raw.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
