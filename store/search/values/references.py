@@ -52,8 +52,11 @@ def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None
         if target.type != only:
             message = "the value names another type than the modifier"
             raise ValueError(message)
-    spelling = f"{target.spelling}/_history/{target.version}" if target.version else target.spelling
-    return [spelling]
+    # HAPI's client names a resource by the URL of the version that a write answered with.
+    is_location = base is not None and text.startswith(f"{base}/")
+    if target.version is None or is_location:
+        return [target.spelling]
+    return [f"{target.spelling}/_history/{target.version}"]
 
 
 def type_of(spelling: str) -> str | None:
