@@ -34,10 +34,12 @@ from ingest.writes.push_context import PushContext
 from store.dead_letters import Refused
 from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
+from store.search.reach import Everything
 from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+    from collections.abc import Set as AbstractSet
 
     from api.settings import Settings
     from ingest.feeds.receive import Keeper
@@ -53,19 +55,16 @@ _EVERYTHING: Final[Mapping[str, frozenset[str]]] = {"*": frozenset("cruds")}
 _LOCAL: Final = "http://localhost"
 
 
-class FeedCaller:
+class FeedCaller(Everything):
     """The caller that a source is: whoever reaches its port may push for its tenant."""
 
     token_id = MLLP
     scopes = _EVERYTHING
     is_admin = False
+    own: AbstractSet[str] = frozenset()
 
     def __init__(self, source: Source) -> None:
         self.client = source.name
-
-    def may(self, type: str, letters: str) -> bool:  # noqa: ARG002 -- the shape of a Caller
-        """Yes."""
-        return True
 
 
 def feeds_of(settings: Settings) -> Feeds:

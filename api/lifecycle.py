@@ -6,11 +6,17 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from api.auth.access_check import AccessCheck
+from api.auth.access_tokens import SECRET, signing_key
 from api.auth.doorkeeper import Doorkeeper
+from api.auth.external import ExternalIssuer, IssuerSettings, keys_of_issuer
+from api.auth.key_sets import KeySets
 from api.http.app_keys import (
     ACCESS,
+    CLIENTS,
     DEAD_LETTERS,
     DOORKEEPER,
+    KEY_SETS,
     PAGE_SECRET,
     POLICIES,
     PRIVACY,
@@ -21,12 +27,14 @@ from api.http.app_keys import (
     RETENTION_METRICS,
     SETTINGS,
     STORES,
+    TOKEN_KEY,
 )
 from api.jobs import Jobs
 from api.purges import Purges
 from api.server.loop_lag import LoopMetrics, watched
 from ingest.http.admission import ADMISSION, Admission, shares_of
 from ingest.http.app_keys import ATTACHMENTS, AUDIT, CLOCK, IDENTITY_SECRET, RESOURCES, WORKSHOP
+from ingest.http.forwarded import networks
 from ingest.http.letter_keeper import REFUSALS, Refusals
 from ingest.http.workshop import Workshop
 from store.errors import ServiceError
@@ -65,6 +73,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[STORES] = opened
             app[RESOURCES] = opened.resources
             app[ACCESS] = opened.access
+            app[CLIENTS] = opened.clients
             app[DEAD_LETTERS] = opened.dead_letters
             app[ATTACHMENTS] = opened.attachments
             app[PRIVACY] = opened.privacy
@@ -81,8 +90,21 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
 
 async def doorkeeper(app: web.Application) -> AsyncIterator[None]:
     """Remember grants and tenants for a moment; needs the stores."""
-    seconds = app[SETTINGS].access_cache_seconds
-    app[DOORKEEPER] = Doorkeeper(app[ACCESS], clock=app[CLOCK], seconds=seconds)
+    settings, clock = app[SETTINGS], app[CLOCK]
+    seconds, allowed = settings.access_cache_seconds, networks(settings.jwks_networks)
+    app[KEY_SETS] = KeySets(allowed=allowed)
+    app[TOKEN_KEY] = signing_key(await app[ACCESS].secret(SECRET))
+    issuer = None
+    if settings.issuer and settings.issuer_audience and settings.issuer_jwks_url:
+        told = IssuerSettings(
+            settings.issuer,
+            settings.issuer_audience,
+            settings.issuer_jwks_url,
+            settings.assertion_leeway_seconds,
+        )
+        issuer = ExternalIssuer(told, keys=KeySets(allowed=allowed, read=keys_of_issuer), clock=clock)
+    tokens = AccessCheck(app[CLIENTS], key=app[TOKEN_KEY], clock=clock, seconds=seconds, external=issuer)
+    app[DOORKEEPER] = Doorkeeper(app[ACCESS], clock=clock, seconds=seconds, tokens=tokens)
     yield
 
 

@@ -114,6 +114,14 @@ class ApiMetrics:
         for at in ("challenge", "push"):
             for outcome in ("accepted", "refused"):
                 self._verifications.labels(at, outcome)
+        self._tokens = Counter(
+            "dod_token_requests_total",
+            "Requests for an access token, by whether one was granted.",
+            ("outcome",),
+            registry=registry,
+        )
+        for outcome in ("granted", "refused"):
+            self._tokens.labels(outcome)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for route, method in routes:
             for code in FORESEEN[method]:
@@ -146,6 +154,10 @@ class ApiMetrics:
     def searched(self, phase: str, seconds: float) -> None:
         """Count the time that one of PHASES took."""
         self._phase[phase].observe(seconds)
+
+    def token(self, outcome: str) -> None:
+        """Count a request for an access token: `granted` or `refused`."""
+        self._tokens.labels(outcome).inc()
 
     def verification(self, at: str, *, accepted: bool) -> None:
         """Count a verification token that was presented: at a `challenge` or at a `push`."""

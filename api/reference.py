@@ -141,7 +141,7 @@ def _cell(text: str) -> str:
 
 
 _METRIC_GROUPS: Final = (
-    ("HTTP", ("dod_http", "dod_search", "dod_verifications", "dod_source")),
+    ("HTTP", ("dod_http", "dod_search", "dod_verifications", "dod_token_requests", "dod_source")),
     ("Pushes", ("dod_ingest", "dod_dead_letters")),
     ("The store", ("dod_store",)),
     ("Forgetting", ("dod_retention",)),

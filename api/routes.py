@@ -7,10 +7,13 @@ from __future__ import annotations
 
 from typing import Final
 
+from api.auth.scopes import ADMIN, PURGE
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.interactions import binary, capability, dead_letters, history, read
 from api.interactions.purge import purge
+from api.interactions.token import PATH as TOKEN
+from api.interactions.token import token
 from api.middleware.authenticate import verify
 from api.search import handlers as search
 from ingest import handlers as ingest
@@ -37,7 +40,7 @@ MESSAGES: Final = (
     f"{BASE}/Observation/$observation-create",
 )
 """Where upstream's senders post message Bundles."""
-PURGE: Final = f"{BASE}/{{type:Patient}}/{ID}/$purge"
+ERASE: Final = f"{BASE}/{{type:Patient}}/{ID}/$purge"
 LETTERS: Final = f"{BASE}/$dead-letters"
 LETTER: Final = f"{LETTERS}/{{id:[0-9a-f-]{{36}}}}"
 
@@ -125,29 +128,42 @@ def routes() -> tuple[Route, ...]:
         Route("search-get", "GET", SEARCH, search.search_type, Group.SEARCH, "s"),
         Route("search-compartment", "GET", OF_PATIENT, search.search_compartment, Group.SEARCH, "s"),
         Route("vread", "GET", VERSION, read.vread, Group.READ, "r"),
-        Route("dead-letters", "GET", LETTERS, dead_letters.list_letters, Group.ADMIN, negotiates=False),
-        Route("dead-letter", "GET", LETTER, dead_letters.show, Group.ADMIN, negotiates=False),
+        Route(
+            "dead-letters", "GET", LETTERS, dead_letters.list_letters, Group.ADMIN, ADMIN, negotiates=False
+        ),
+        Route("dead-letter", "GET", LETTER, dead_letters.show, Group.ADMIN, ADMIN, negotiates=False),
         Route(
             "dead-letter-fix",
             "PUT",
             LETTER,
             dead_letters.fix,
             Group.ADMIN,
+            ADMIN,
             body=FHIR_BODIES | V2_BODIES,
             negotiates=False,
         ),
-        Route("dead-letter-discard", "DELETE", LETTER, dead_letters.discard, Group.ADMIN, negotiates=False),
+        Route(
+            "dead-letter-discard",
+            "DELETE",
+            LETTER,
+            dead_letters.discard,
+            Group.ADMIN,
+            ADMIN,
+            negotiates=False,
+        ),
         Route(
             "dead-letter-replay",
             "POST",
             f"{LETTER}/$replay",
             dead_letters.replay,
             Group.ADMIN,
+            ADMIN,
             negotiates=False,
         ),
-        Route("purge", "POST", PURGE, purge, Group.ADMIN, body=FHIR_BODIES),
+        Route("purge", "POST", ERASE, purge, Group.ADMIN, PURGE, body=FHIR_BODIES),
         Route("history-instance", "GET", f"{ONE}/_history", history.of_instance, Group.READ, "r"),
         Route("history-type", "GET", f"{ALL}/_history", history.of_type, Group.READ, "rs"),
+        Route("token", "POST", TOKEN, token, Group.META, open=True, negotiates=False),
         Route("metadata", "GET", f"{BASE}/metadata", capability.metadata, Group.META, open=True),
         Route("openapi", "GET", OPENAPI, capability.openapi, Group.META, open=True, negotiates=False),
         Route("smart", "GET", SMART, capability.smart_configuration, Group.META, open=True, negotiates=False),

@@ -23,6 +23,7 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
+from api.auth_settings import AuthSettings
 from ingest.feeds.settings import FeedSettings
 from ingest.http.forwarded import networks
 from ingest.settings import IngestSettings
@@ -39,7 +40,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=3_600)]
 
 
-class Settings(StoreSettings, IngestSettings, FeedSettings, BaseSettings):
+class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, BaseSettings):
     """What `dod serve` and the other commands are told; every field is `DOD_<NAME>` as well."""
 
     model_config = SettingsConfigDict(
@@ -143,10 +144,6 @@ class Settings(StoreSettings, IngestSettings, FeedSettings, BaseSettings):
     """Bytes a second at which a large answer must be taken on the whole, beyond `answer_stall_seconds`."""
     page_token_seconds: int = Field(default=86_400, ge=1)
     """How long a page link works; past it 410, and the client starts over."""
-    token_days_default: int = Field(default=30, ge=1, le=3_650)
-    """Life of a bearer token when `dod token issue` has no `--days`."""
-    access_cache_seconds: float = Field(default=1.0, ge=0, le=60)
-    """How long a grant and a tenant are remembered: the longest a revoked token still works."""
 
     @field_validator("trusted_proxies")
     @classmethod

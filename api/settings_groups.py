@@ -48,11 +48,10 @@ _GROUPS: Final = (
     SettingsGroup(
         "Tenants, tokens and what is taken from them",
         (
-            "validation",
-            "token_days_default",
-            "access_cache_seconds",
-            "policy_cache_seconds",
-            "idempotency_days",
+            *("validation", "token_days_default", "access_token_seconds", "access_cache_seconds"),
+            *("assertion_leeway_seconds", "token_audiences", "jwks_networks"),
+            *("issuer", "issuer_audience", "issuer_jwks_url"),
+            *("policy_cache_seconds", "idempotency_days"),
         ),
     ),
     SettingsGroup(

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Protocol
 
+from store.search.reach import Reach
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
 
 
-class Caller(Protocol):
+class Caller(Reach, Protocol):
     """Who pushes or asks, as far as handlers want to know."""
 
     @property
@@ -27,5 +30,6 @@ class Caller(Protocol):
     def is_admin(self) -> bool:
         """Whether the token carries `dod/admin`."""
 
-    def may(self, type: str, letters: str) -> bool:
-        """Whether all these letters of `cruds` are granted for this resource type."""
+    @property
+    def own(self) -> AbstractSet[str]:
+        """The service's own scopes."""

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Iterator, Sequence
     from datetime import datetime, timedelta
 
+    from store.search.criteria import Clause
     from store.tenancy import Tenant
 
 FILE_ID: Final = re.compile(r"file-[0-9a-f]{40}")
@@ -82,8 +83,13 @@ class AttachmentStore(Protocol):
     async def find(self, tenant: Tenant, file_id: str) -> File | None:
         """The file with this id."""
 
-    async def is_referred_to(self, tenant: Tenant, file_id: str, *, types: Sequence[str]) -> bool:
-        """Whether a current resource of one of these types refers to a file."""
+    async def is_referred_to(
+        self, tenant: Tenant, file_id: str, *, types: Sequence[str], within: Sequence[tuple[str, Clause]] = ()
+    ) -> bool:
+        """Whether a current resource of one of these types refers to a file.
+
+        `within` are types of which only resources count that fulfil a clause.
+        """
 
     async def is_shown(self, tenant: Tenant, file_id: str) -> bool:
         """Whether any version that can still be read refers to a file, current or past."""

@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from store.access import AccessStore
+    from store.clients import ClientStore
     from store.dead_letters import DeadLetters
     from store.files import AttachmentStore
     from store.resources import ResourceStore
@@ -42,6 +43,7 @@ class Stores:
     privacy: Privacy
     sweeping: Sweeping
     leases: JobLeases
+    clients: ClientStore
     check: Callable[[], None] = lambda: None
     """Raises ServiceError `unavailable` while a write would be refused at once."""
     check_read: Callable[[], None] = lambda: None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from api.auth.access_tokens import looks_like_one
 from api.auth.principal import principal_of
 from api.auth.tokens import TOKEN, digest
 from api.auth.verification import SECRET, accepted, pusher
@@ -15,14 +16,18 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from datetime import datetime
 
+    from api.auth.access_check import AccessCheck
     from api.auth.principal import Principal
     from store.access import AccessStore, VerificationToken
     from store.tenancy import Tenant, TenantSettings
 
-_NOTHING_GIVEN: Final = "A bearer token is needed: `Authorization: Bearer …`; `dod token issue` makes one."
+_NOTHING_GIVEN: Final = (
+    "A bearer token is needed, `Authorization: Bearer …`: `POST /v2/auth/token` gives one to a registered"
+    " client, `dod token issue` makes one."
+)
 _NOT_OURS: Final = (
     "The `Authorization` header holds no bearer token of this service: it is `Bearer`, a blank and the token"
-    " as `dod token issue` printed it, without quotes."
+    " as `POST /v2/auth/token` gave or `dod token issue` printed it, without quotes."
 )
 
 _CERTIFICATE_ENDED: Final = (
@@ -33,7 +38,15 @@ _CERTIFICATE_ENDED: Final = (
 class Doorkeeper:
     """Bearer token → principal, tenant → settings. Only what exists is remembered."""
 
-    def __init__(self, access: AccessStore, *, clock: Callable[[], datetime], seconds: float) -> None:
+    def __init__(
+        self,
+        access: AccessStore,
+        *,
+        clock: Callable[[], datetime],
+        seconds: float,
+        tokens: AccessCheck | None = None,
+    ) -> None:
+        self._tokens = tokens
         self._access = access
         self._clock = clock
         self._principals: ShortMemory[str, Principal] = ShortMemory(self._ask_principal, seconds=seconds)
@@ -46,10 +59,10 @@ class Doorkeeper:
     async def principal(self, authorization: str | None) -> Principal:
         """Who an `Authorization` header stands for. Raises ServiceError `unauthenticated`."""
         if not authorization:
-            raise _refusal(
-                "A bearer token is needed, `Authorization: Bearer …`; `dod token issue` makes one."
-            )
+            raise _refusal(_NOTHING_GIVEN)
         scheme, _, token = authorization.partition(" ")
+        if scheme.lower() == "bearer" and self._tokens is not None and looks_like_one(token):
+            return await self._tokens.principal(token)
         if scheme.lower() != "bearer" or not TOKEN.fullmatch(token):
             raise _refusal(_NOT_OURS)
         principal = await self._principals.get(digest(token))

@@ -5,12 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from api.auth.scopes import ADMIN, EVERY_TYPE, merge_scopes
+from api.auth.scopes import ADMIN, EVERY_TYPE, Part, rights_of
+from store.search.reach import all_of, any_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from api.auth.access_tokens import AccessToken
     from store.access import Grant
+    from store.clients import Client
+    from store.search.criteria import Clause
     from store.tenancy import Tenant
 
 NOTHING: Final[frozenset[str]] = frozenset()
@@ -25,25 +32,76 @@ class Principal:
     client: str
     tenants: frozenset[Tenant]
     scopes: Mapping[str, frozenset[str]]
-    """Resource type (or `*`) → letters of `cruds`."""
+    """Resource type (or `*`) → letters of `cruds` granted for all of it."""
     expires_at: datetime
-    is_admin: bool = False
     token_id: str = ""
-    """Start of the credential's digest, as `dod token list` shows it."""
+    """Which credential: the start of a token's digest, as `dod token list` shows it, or a client's key."""
+    own: frozenset[str] = NOTHING
+    """The service's own scopes."""
+    parts: tuple[Part, ...] = ()
+    """Parts of types, and what may be done with them."""
+
+    @property
+    def is_admin(self) -> bool:
+        """Whether the token carries `dod/admin`."""
+        return ADMIN in self.own
+
+    @property
+    def is_narrow(self) -> bool:
+        """Whether some type is reached in part only."""
+        return bool(self.parts)
+
+    @property
+    def narrowness(self) -> str:
+        """A digest of the parts that are reached, for page links; empty when nothing is narrow."""
+        if not self.parts:
+            return ""
+        told = sorted(f"{part.type}.{part.letters}?{part.query}" for part in self.parts)
+        return blake2b("\n".join(told).encode(), digest_size=16).hexdigest()
 
     def may(self, type: str, letters: str) -> bool:
-        """Whether all these letters of `cruds` are granted for this resource type."""
+        """Whether all these letters of `cruds` are granted for the whole resource type."""
         everywhere, here = self.scopes.get(EVERY_TYPE, NOTHING), self.scopes.get(type, NOTHING)
         return all(letter in everywhere or letter in here for letter in letters)
+
+    def within(self, type: str, letters: str) -> Clause | None:
+        """What a resource must fulfil where the letters are granted for a part; None: not granted so."""
+        found: list[Clause] = []
+        for letter in letters:
+            if self.may(type, letter):
+                continue
+            parts = [part.clause for part in self.parts if part.type == type and letter in part.letters]
+            if not parts:
+                return None
+            found.append(any_of(parts))
+        return all_of(found) if found else None
 
 
 def principal_of(grant: Grant) -> Principal:
     """The principal a grant stands for. Its scopes were checked when it was issued."""
+    rights = rights_of(grant.scopes)
     return Principal(
         client=grant.client,
         tenants=frozenset(grant.tenants),
-        scopes=merge_scopes(grant.scopes),
+        scopes=rights.whole,
         expires_at=grant.expires_at,
-        is_admin=ADMIN in grant.scopes,
         token_id=grant.digest[:TOKEN_ID_LENGTH],
+        own=rights.own,
+        parts=rights.parts,
+    )
+
+
+def principal_of_client(
+    client: Client, token: AccessToken, scopes: Iterable[str], expires_at: datetime
+) -> Principal:
+    """The principal of an access token: its client as it is registered now, and the token's scopes."""
+    rights = rights_of(scopes)
+    return Principal(
+        client=client.id,
+        tenants=frozenset(client.tenants),
+        scopes=rights.whole,
+        expires_at=expires_at,
+        token_id=f"key {token.kid}" if token.kid else "external",
+        own=rights.own,
+        parts=rights.parts,
     )

@@ -8,7 +8,7 @@ import secrets
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from api.auth.scopes import ADMIN, parse_scope
+from api.auth.scopes import checked
 from store.access import Grant
 
 if TYPE_CHECKING:
@@ -51,14 +51,12 @@ def new_grant(  # noqa: PLR0913 (all keyword-only, one per field)
     days: int,
 ) -> Grant:
     """What to keep for a token. Raises ValueError when a scope is malformed or could not be enforced."""
-    for scope in scopes:
-        if scope != ADMIN:
-            parse_scope(scope)
+    issued = checked(scopes)
     return Grant(
         digest=digest(token),
         client=client,
         tenants=tuple(dict.fromkeys(tenants)),
-        scopes=tuple(dict.fromkeys(scopes)),
+        scopes=issued,
         issued_at=now,
         expires_at=now + timedelta(days=days),
     )

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from api.cli.clients import client_app
 from api.cli.doctor import doctor
 from api.cli.export import export
 from api.cli.holds import hold_app
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
     from store.stores import Stores
 
 _ORDER: Final = (
-    *("demo", "serve", "tenant", "token", "load", "search", "export", "letters", "retention", "purge"),
-    *("reindex", "collect-files", "settings", "version"),
+    *("demo", "serve", "tenant", "token", "client", "load", "search", "export", "letters", "retention"),
+    *("purge", "reindex", "collect-files", "settings", "version"),
 )
 
 
@@ -64,6 +65,7 @@ app = typer.Typer(
 )
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(token_app, name="token")
+app.add_typer(client_app, name="client")
 retention_app.add_typer(policy_app)
 retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")

@@ -91,11 +91,9 @@ def token_revoke(
 
 
 def _check_scopes(scopes: list[str]) -> None:
-    from api.auth.scopes import merge_scopes, refuse_unknown_type
+    from api.auth.scopes import checked
 
     try:
-        for scope in scopes:
-            refuse_unknown_type(scope)
-        merge_scopes(scopes)
+        checked(scopes)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--scope") from None

@@ -28,6 +28,7 @@ from store.near import unknown_type
 from store.retention.subjects import read_subject
 from store.search.parameters import TYPES
 from store.search.parsing.context import Context
+from store.search.reach import Everything
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -82,7 +83,7 @@ async def export(
     await existing_tenant(stores.access, request.tenant)
     base = base_under(origin_of(settings), str(request.tenant))
     context = Context(limits_of(settings), base, from_datetime(now).start, strict=True)
-    asker = Asker(stores.resources, request.tenant, base, b"", _may)
+    asker = Asker(stores.resources, request.tenant, base, b"", Everything())
     searches = {one: _pairs(request, one) for one in _types(request)}
     for resource_type, pairs in searches.items():  # Every refusal before the first line is written.
         begin(resource_type, pairs, context, link_seconds=settings.page_token_seconds)
@@ -102,10 +103,6 @@ async def export(
     for resource_type, number in sorted(counts.items()):
         warn(f"{number:,} {resource_type}")
     warn(f"{counts.total():,} resources of {request.tenant}")
-
-
-def _may(_: str, __: str) -> bool:
-    return True
 
 
 async def _entries(

@@ -22,6 +22,7 @@ from store.near import unknown_type
 from store.search.parameters import TYPES
 from store.search.parsing.context import Context, shown
 from store.search.parsing.query_text import pairs_of
+from store.search.reach import Everything
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -83,7 +84,7 @@ async def search(
             say(f"{name}: {fact}")
         return
     secret = await stores.access.secret("page links")
-    asker = Asker(stores.resources, request.tenant, base, secret, _may, request.explain)
+    asker = Asker(stores.resources, request.tenant, base, secret, Everything(), request.explain)
     answers = _answers(asker, first, all_pages=request.all_pages)
     if request.json:
         async for answer in answers:
@@ -95,10 +96,6 @@ async def search(
 def origin_of(settings: Settings) -> str:
     """Where clients find the service, as far as its settings tell."""
     return settings.base_url or f"http://{settings.host}:{settings.port}"
-
-
-def _may(_: str, __: str) -> bool:
-    return True
 
 
 async def _answers(asker: Asker, first: Search, *, all_pages: bool) -> AsyncIterator[Answer]:

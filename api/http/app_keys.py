@@ -10,15 +10,18 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 if TYPE_CHECKING:
+    from joserfc.jwk import OctKey
     from prometheus_client import CollectorRegistry
 
     from api.auth.doorkeeper import Doorkeeper
+    from api.auth.key_sets import KeySets
     from api.metrics import ApiMetrics
     from api.purges import Purges
     from api.readiness import Readiness
     from api.settings import Settings
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
+    from store.clients import ClientStore
     from store.dead_letters import DeadLetters
     from store.retention.metrics import RetentionMetrics
     from store.retention.policy import PolicyStore
@@ -32,6 +35,12 @@ METRICS: Final[web.AppKey[ApiMetrics]] = web.AppKey("metrics")
 READINESS: Final[web.AppKey[Readiness]] = web.AppKey("readiness")
 ACCESS: Final[web.AppKey[AccessStore]] = web.AppKey("access")
 """The port itself: for secrets and commands. Requests ask the doorkeeper, which remembers."""
+CLIENTS: Final[web.AppKey[ClientStore]] = web.AppKey("clients")
+"""Registered clients: for the token endpoint. Requests ask the doorkeeper, which remembers."""
+KEY_SETS: Final[web.AppKey[KeySets]] = web.AppKey("key_sets")
+"""Keys that clients publish."""
+TOKEN_KEY: Final[web.AppKey[OctKey]] = web.AppKey("token_key")
+"""Shared by all replicas: access tokens are signed with it."""
 DOORKEEPER: Final[web.AppKey[Doorkeeper]] = web.AppKey("doorkeeper")
 DEAD_LETTERS: Final[web.AppKey[DeadLetters]] = web.AppKey("dead_letters")
 POLICIES: Final[web.AppKey[PolicyStore]] = web.AppKey("policies")

@@ -45,7 +45,7 @@ class Group(StrEnum):
     SEARCH = "search"
     WRITE = "write"
     ADMIN = "admin"
-    """Operations on what was pushed; every row needs the scope `dod/admin`."""
+    """Operations on what was pushed; every row needs one of the service's own scopes."""
 
 
 ROLES: Final[Mapping[Role, frozenset[Group]]] = {
@@ -67,7 +67,8 @@ class Route:
     handler: Handler
     group: Group
     scope: str = ""
-    """Letters of `cruds` needed for the type in the URL; none: the handler asks `Principal.may`."""
+    """Letters of `cruds` needed for the type in the URL, or a scope of the service's own; none: the handler
+    asks `Principal.may`."""
     open: bool = False
     """Needs no token and gets neither PRINCIPAL nor TENANT."""
     body: frozenset[str] | None = None

@@ -13,6 +13,7 @@ import mimetypes
 import re
 from base64 import b64decode, b64encode
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
@@ -30,9 +31,10 @@ from api.interactions.byte_range import ByteRange, Unsatisfiable, parse
 from ingest import handlers as ingest
 from ingest.http import replies
 from ingest.http.answer_room import SMALL_BYTES, hold
-from ingest.http.app_keys import ATTACHMENTS, PRINCIPAL, RESOURCES, TENANT
+from ingest.http.app_keys import ATTACHMENTS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.body import body_of
 from ingest.http.outcome import render
+from ingest.http.reach import check_reading, seen
 from ingest.pipeline.budget import LIGHT_BYTES
 from ingest.pipeline.decode import decode
 from ingest.pipeline.documents import file_of_binary
@@ -43,7 +45,7 @@ from store.fhir.issues import Issue
 from store.files import FILE_ID
 from store.resource_keys import ResourceKey
 from store.search.parameters import TYPES
-from store.versions import Stored, instant, present
+from store.versions import Stored, instant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -159,10 +161,11 @@ async def _find(request: web.Request, *, as_fhir: bool) -> Document:
         if file is None or asked not in (None, "1"):
             raise ServiceError(Category.NOT_FOUND, _NO_SUCH)
         return _of_file(file)
-    check_scope(request[PRINCIPAL], "Binary", "r")
+    check_reading(request[PRINCIPAL], "Binary", "r")
     store, key = request.app[RESOURCES], ResourceKey("Binary", document_id)
     found = await (store.get(tenant, key) if asked is None else store.get_version(tenant, key, int(asked)))
-    return await _of_resource(request, present(found), as_fhir=as_fhir)
+    stored = await seen(request[PRINCIPAL], found, base=partial(base_of, request))
+    return await _of_resource(request, stored, as_fhir=as_fhir)
 
 
 async def _check_file(request: web.Request, file_id: str) -> None:
@@ -177,7 +180,9 @@ async def _check_file(request: web.Request, file_id: str) -> None:
             raise ServiceError(Category.NOT_FOUND, _NO_SUCH)
         return
     types = [name for name in TYPES if caller.may(name, "r")]
-    if types and await request.app[ATTACHMENTS].is_referred_to(request[TENANT].tenant, file_id, types=types):
+    parts = [(name, part) for name in TYPES if name not in types and (part := caller.within(name, "r"))]
+    tenant, files = request[TENANT].tenant, request.app[ATTACHMENTS]
+    if (types or parts) and await files.is_referred_to(tenant, file_id, types=types, within=parts):
         return
     check_scope(caller, "Binary", "r")
 

@@ -12,14 +12,18 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from aiohttp import hdrs, web
 
+from api.auth import assertions
+from api.auth.public_keys import ALGORITHMS
+from api.auth.scopes import OWN
 from api.http.app_keys import SETTINGS
 from api.http.fhir_json import PATCH_FORMATS
-from api.http.routing import ROLES, ROWS
+from api.http.routing import BASE, ROLES, ROWS
 from api.interactions import us_core
 from api.interactions.openapi import document
+from api.interactions.token import PATH as TOKEN
 from api.interactions.us_core import profiles_of
 from api.version import VERSION
-from ingest.http.app_keys import base_of
+from ingest.http.app_keys import base_of, origin_of
 from ingest.http.replies import FHIR_JSON
 from ingest.pipeline.validate import UNKEPT
 from store.search.parameters import TYPES
@@ -30,7 +34,8 @@ if TYPE_CHECKING:
 
     from store.search.parameters import Parameter, ResourceType
 
-RELEASED: Final = "2026-11-22"
+_OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
+RELEASED: Final = "2026-11-29"
 """When what the statement says last changed."""
 _INTERACTIONS: Final = (
     "read",
@@ -80,16 +85,22 @@ def statement(base: str) -> bytes:
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "json"],
             "patchFormat": sorted(PATCH_FORMATS),
-            "rest": [_rest()],
+            "rest": [_rest(base)],
         }
     )
 
 
-def _rest() -> dict[str, Any]:
+def _rest(base: str) -> dict[str, Any]:
     return {
         "mode": "server",
         "documentation": _NOTES,
         "security": {
+            "extension": [
+                {
+                    "url": _OAUTH_URIS,
+                    "extension": [{"url": "token", "valueUri": base.partition("/fhir/R4/")[0] + TOKEN}],
+                }
+            ],
             "service": [
                 {
                     "coding": [
@@ -100,7 +111,10 @@ def _rest() -> dict[str, Any]:
                     ]
                 }
             ],
-            "description": "Bearer tokens with SMART system scopes; see `.well-known/smart-configuration`.",
+            "description": (
+                "Bearer tokens with SMART system scopes, of SMART Backend Services (client credentials with"
+                " a signed JWT) or given out by hand; see `.well-known/smart-configuration`."
+            ),
         },
         "resource": [_resource(row) for row in TYPES.values()],
         "interaction": [{"code": code} for code in _SYSTEM],
@@ -167,7 +181,8 @@ async def metadata(request: web.Request) -> web.StreamResponse:
 async def openapi(request: web.Request) -> web.StreamResponse:
     """GET {base}/openapi.json; needs no token. Says what this process serves: some roles serve less."""
     served = ROLES[request.app[SETTINGS].role]
-    rows = tuple(dict.fromkeys(row for row in request.app[ROWS].values() if row.group in served))
+    listed = (row for row in request.app[ROWS].values() if row.group in served)
+    rows = tuple(dict.fromkeys(row for row in listed if row.path.startswith(BASE)))
     return _kept(request, document(base_of(request), rows), "application/json")
 
 
@@ -179,12 +194,21 @@ def _kept(request: web.Request, body: bytes, content_type: str) -> web.Response:
     return web.Response(body=body, headers={hdrs.ETAG: tag, hdrs.CONTENT_TYPE: content_type})
 
 
-async def smart_configuration(_: web.Request) -> web.StreamResponse:
+async def smart_configuration(request: web.Request) -> web.StreamResponse:
     """GET {base}/.well-known/smart-configuration; needs no token."""
     body = {
-        "capabilities": ["permission-v2"],
-        "scopes_supported": ["system/*.cruds", *(f"system/{name}.cruds" for name in TYPES)],
-        "grant_types_supported": [],
-        "token_endpoint_auth_methods_supported": [],
+        "token_endpoint": f"{origin_of(request)}{TOKEN}",
+        "grant_types_supported": [assertions.GRANT_TYPE],
+        "token_endpoint_auth_methods_supported": ["private_key_jwt"],
+        "token_endpoint_auth_signing_alg_values_supported": list(ALGORITHMS.values()),
+        "scopes_supported": [
+            "system/*.cruds",
+            "system/*.rs",
+            *(f"system/{name}.{letters}" for name in TYPES for letters in ("cruds", "rs")),
+            *OWN,
+        ],
+        "capabilities": ["client-confidential-asymmetric", "permission-v1", "permission-v2"],
+        # SMART asks every server for it, also one that authorises no person.
+        "code_challenge_methods_supported": ["S256"],
     }
     return web.Response(body=orjson.dumps(body), content_type="application/json")

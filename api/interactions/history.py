@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
 from api.http.app_keys import PAGE_SECRET, POLICIES, SETTINGS
 from api.search.links import links
-from api.search.page_token import SILENT, PageState, follow, refuse_older
+from api.search.page_token import SILENT, PageState, bound, follow, refuse_older
 from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.outcome import outcome
+from ingest.http.reach import READ, is_seen
 from ingest.http.replies import etag, fhir_json
 from ingest.unique import unique_id
 from store.errors import Category, ServiceError
@@ -25,7 +27,7 @@ from store.search.parameters import TYPES
 from store.search.parsing.context import shown
 from store.search.parsing.query_text import pairs_of
 from store.tenancy import SearchScope
-from store.versions import Gone, instant
+from store.versions import Gone, Stored, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -72,12 +74,15 @@ async def _history(request: web.Request, resource_id: str | None) -> web.Respons
     resource_type = request.match_info["type"]
     state = await _state(request, f"{resource_type}/_history" if resource_id is None else _path(request))
     query = _query(resource_type, resource_id, state, app[LIMITS])
-    page = await app[RESOURCES].history(tenant, query)
-    if resource_id is not None and not page.entries:
+    if not request[PRINCIPAL].may(resource_type, READ):
+        query = replace(query, total=False)  # It would tell how many versions are not shown.
+    page = await _seen(request, await app[RESOURCES].history(tenant, query))
+    if resource_id is not None and not page.entries and page.next is None:
         await _refuse_unknown(request, ResourceKey(resource_type, resource_id))
     if state.position is None:
         state = replace(state, total=page.total)
-    to = links(state, Page((), None, next=page.next), base=base, tenant=str(tenant), secret=app[PAGE_SECRET])
+    sealed = bound(tenant, request[PRINCIPAL])
+    to = links(state, Page((), None, next=page.next), base=base, tenant=sealed, secret=app[PAGE_SECRET])
     head: dict[str, Any] = {"resourceType": "Bundle", "id": unique_id(), "type": "history"}
     if state.total is not None:
         head["total"] = state.total
@@ -85,19 +90,35 @@ async def _history(request: web.Request, resource_id: str | None) -> web.Respons
     return fhir_json(render(head, page, base=base))
 
 
+async def _seen(request: web.Request, page: HistoryPage) -> HistoryPage:
+    """The versions that the caller's scopes reach. Deletions have no content to tell that by."""
+    caller, base = request[PRINCIPAL], partial(base_of, request)
+    if caller.may(request.match_info["type"], READ):
+        return page
+    entries = [
+        entry
+        for entry in page.entries
+        if isinstance(entry.version, Stored) and await is_seen(caller, entry.version, base=base)
+    ]
+    return replace(page, entries=tuple(entries))
+
+
 def _path(request: web.Request) -> str:
     return f"{request.match_info['type']}/{request.match_info['id']}/_history"
 
 
 async def _refuse_unknown(request: web.Request, key: ResourceKey) -> None:
-    """An empty history of what there is, or was, is an answer; of what never was it is not."""
-    if await request.app[RESOURCES].get(request[TENANT].tenant, key) is None:
+    """An empty history of what there is, or was, is an answer; of what is not shown it is none."""
+    if (
+        not request[PRINCIPAL].may(key.type, READ)
+        or await request.app[RESOURCES].get(request[TENANT].tenant, key) is None
+    ):
         raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such resource"))
 
 
 async def _state(request: web.Request, path: str) -> PageState:
     """The parameters as a link would hold them: of a first page, or of the one that a link leads to."""
-    app, tenant = request.app, str(request[TENANT].tenant)
+    app, tenant = request.app, bound(request[TENANT].tenant, request[PRINCIPAL])
     pairs = [pair for pair in pairs_of(request.rel_url.raw_query_string) if pair[0] not in SILENT]
     now = from_datetime(app[CLOCK]()).start
     followed = follow(

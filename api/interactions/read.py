@@ -7,33 +7,35 @@ from __future__ import annotations
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
-from ingest.http.app_keys import RESOURCES, TENANT
+from ingest.http.app_keys import PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.reach import seen
 from ingest.http.replies import fhir_json, version_headers
 from ingest.pipeline.preconditions import has_it
 from store.resource_keys import ResourceKey
-from store.versions import Stored, present
 
 if TYPE_CHECKING:
     from datetime import datetime
+
+    from store.versions import Stored
 
 
 async def read(request: web.Request) -> web.StreamResponse:
     """GET {base}/{Type}/{id}; 304 when the client has this version."""
     found = await request.app[RESOURCES].get(request[TENANT].tenant, _key(request))
-    stored = present(found)
-    return _shown(request, stored)
+    return _shown(request, await seen(request[PRINCIPAL], found, base=partial(base_of, request)))
 
 
 async def vread(request: web.Request) -> web.StreamResponse:
     """GET {base}/{Type}/{id}/_history/{version}; 304 likewise."""
     version = int(request.match_info["version"])
     store = request.app[RESOURCES]
-    stored = present(await store.get_version(request[TENANT].tenant, _key(request), version))
-    return _shown(request, stored)
+    found = await store.get_version(request[TENANT].tenant, _key(request), version)
+    return _shown(request, await seen(request[PRINCIPAL], found, base=partial(base_of, request)))
 
 
 def _shown(request: web.Request, stored: Stored) -> web.Response:

@@ -11,15 +11,17 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 
 from api.auth import verification
+from api.auth.scopes import OWN
 from api.auth.tokens import is_bearer_of_ours
 from api.http.app_keys import DOORKEEPER, METRICS, SETTINGS
-from api.http.routing import ROLES, ROWS, Group
+from api.http.routing import ROLES, ROWS
 from api.server.tls import fingerprint_of
 from ingest.http.app_keys import PRINCIPAL, TENANT
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.near import unknown_type
 from store.search.parameters import TYPES
+from store.search.reach import reaches
 from store.tenancy import Tenant, parse_tenant
 
 if TYPE_CHECKING:
@@ -41,7 +43,6 @@ _NOT_FOR_TENANT: Final = (
     "The token is not for this tenant. Organization and environment have upper and lower case;"
     " `dod token list` shows what a token is for."
 )
-_NO_ADMIN: Final = "This needs the scope `dod/admin`: `dod token issue … --scope dod/admin`."
 _NOT_VERIFIED: Final = "The verification token is not one of this tenant's."
 
 
@@ -50,6 +51,8 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     """Let the request through to its handler, or raise the first refusal that applies."""
     row = request.app[ROWS].get(request.match_info.route)
     if row is None:  # Not routed: the handler raises 404 or 405.
+        return await handler(request)
+    if "organization" not in request.match_info:  # The token endpoint: of no tenant, and open.
         return await handler(request)
     tenant = _tenant_of(request.match_info)
     if row.open:
@@ -70,11 +73,18 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     resource_type = request.match_info.get("type")
     if resource_type is not None and resource_type not in TYPES:
         raise ServiceError(Category.NOT_FOUND, unknown_type(resource_type, TYPES))
-    if row.scope and not principal.may(request.match_info["type"], row.scope):
-        raise _refusal(Category.FORBIDDEN, _missing_scope(row.scope))
-    if row.group is Group.ADMIN and not principal.is_admin:
-        raise _refusal(Category.FORBIDDEN, _NO_ADMIN)
+    _check_scope(row.scope, principal, resource_type)
     return await handler(request)
+
+
+def _check_scope(scope: str, principal: Principal, resource_type: str | None) -> None:
+    """Raise ServiceError `forbidden` unless the row's scope is granted, for the type or a part of it."""
+    if scope in OWN:
+        if scope not in principal.own:
+            text = f"This needs the scope `{scope}`: `dod token issue … --scope {scope}`, or `dod client`."
+            raise _refusal(Category.FORBIDDEN, text)
+    elif scope and resource_type is not None and not reaches(principal, resource_type, scope):
+        raise _refusal(Category.FORBIDDEN, _missing_scope(scope))
 
 
 async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Principal:

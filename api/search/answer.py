@@ -5,30 +5,27 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from api.auth.scopes import EVERY_TYPE
 from api.search.bundle import render
 from api.search.explanation import issue_of
 from api.search.links import links
-from api.search.page_token import PageState
+from api.search.page_token import PageState, bound
 from api.search.subset import trim
 from store.fhir.instants import SECOND
 from store.fhir.issues import Issue
 from store.search.criteria import Total
-from store.search.parameters import TYPES
 from store.search.parsing.parse import parse
+from store.search.reach import narrowed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
 
     from store.pages import Page
     from store.resources import ResourceStore
     from store.search.criteria import SearchQuery
     from store.search.parsing.context import Context
     from store.search.parsing.query_text import Pair
+    from store.search.reach import Reach
     from store.tenancy import Tenant
-
-_INCLUDING: Final = "rs"
-"""Letters of `cruds` that a type needs to be included."""
 
 _INCOMPLETE: Final = Issue(
     "incomplete",
@@ -49,8 +46,8 @@ class Asker:
     """The tenant's base URL."""
     secret: bytes
     """Of page links."""
-    may: Callable[[str, str], bool]
-    """Whether letters of `cruds` are granted for a resource type."""
+    reach: Reach
+    """Which resources may be seen."""
     explains: bool = False
     client: str = ""
     """Whose share of the threads of searches it takes."""
@@ -94,9 +91,8 @@ def resume(state: PageState, context: Context) -> Search:
 async def ask(asker: Asker, search: Search) -> Answer:
     """Have the store answer; nothing is rendered yet."""
     state, query, issues = search
-    if query.includes:
-        query = replace(query, visible=_visible(asker))
-    page = await asker.store.search(asker.tenant, query, client=asker.client)
+    within = narrowed(query, asker.reach)
+    page = await asker.store.search(asker.tenant, within, client=asker.client)
     if state.position is None:
         if page.next is not None:
             state = replace(state, total=page.total, as_of=page.as_of)
@@ -107,7 +103,7 @@ async def ask(asker: Asker, search: Search) -> Answer:
     if page.incomplete:
         issues = (*issues, _INCOMPLETE)
     if asker.explains:
-        issues = (*issues, issue_of(await asker.store.explain(asker.tenant, query, client=asker.client)))
+        issues = (*issues, issue_of(await asker.store.explain(asker.tenant, within, client=asker.client)))
     return Answer(Search(state, query), page, issues)
 
 
@@ -123,12 +119,5 @@ def following(answer: Answer) -> Search | None:
 def bundle(asker: Asker, answer: Answer) -> bytes:
     """The searchset as JSON bytes."""
     (state, query, _), page = answer.search, answer.page
-    to = links(state, page, base=asker.base, tenant=str(asker.tenant), secret=asker.secret)
+    to = links(state, page, base=asker.base, tenant=bound(asker.tenant, asker.reach), secret=asker.secret)
     return render(trim(page, query), base=asker.base, links=to, issues=answer.issues)
-
-
-def _visible(asker: Asker) -> frozenset[str] | None:
-    """The types that the asker may read and search: no include widens a token, nor leads through others."""
-    if asker.may(EVERY_TYPE, _INCLUDING):
-        return None
-    return frozenset(name for name in TYPES if asker.may(name, _INCLUDING))

@@ -13,7 +13,7 @@ from api.http.app_keys import METRICS, PAGE_SECRET, POLICIES, SETTINGS
 from api.http.fhir_json import refuse_unknown_format
 from api.search.answer import Asker, Search, ask, begin, bundle, resume
 from api.search.explanation import EXPLAIN, wish
-from api.search.page_token import follow, refuse_older
+from api.search.page_token import bound, follow, refuse_older
 from api.search.preferences import wants_strict
 from api.search.subset import is_trimmed
 from ingest.http.answer_room import SMALL_BYTES, hold
@@ -30,6 +30,7 @@ from store.search.parsing.context import Context
 from store.search.parsing.parse import is_known
 from store.search.parsing.patient_scope import bounded_by_patient
 from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
+from store.search.reach import reaches
 from store.tenancy import SearchScope
 
 if TYPE_CHECKING:
@@ -101,7 +102,8 @@ async def _searchset(
         strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
         search = _first(request, resource_type, pairs, Context(limits, base, now, strict))
     _refuse_unbounded(request[TENANT], search)
-    unseen = refusals(search.query, request[PRINCIPAL].may)
+    caller = request[PRINCIPAL]
+    unseen = refusals(search.query, partial(reaches, caller))
     if unseen:
         raise ServiceError(Category.FORBIDDEN, *unseen)
     asker = Asker(
@@ -109,9 +111,9 @@ async def _searchset(
         request[TENANT].tenant,
         base,
         app[PAGE_SECRET],
-        request[PRINCIPAL].may,
+        caller,
         explains,
-        request[PRINCIPAL].client,
+        caller.client,
     )
     metrics = app[METRICS]
     asked = perf_counter()
@@ -143,7 +145,7 @@ async def _following(
     state = follow(
         pairs,
         of=resource_type,
-        tenant=str(whose),
+        tenant=bound(whose, request[PRINCIPAL]),
         secret=app[PAGE_SECRET],
         now_seconds=seconds,
         known=partial(is_known, resource_type),

@@ -27,6 +27,9 @@ from store.search.parsing.context import shown
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from store.search.reach import Reach
+    from store.tenancy import Tenant
+
 PAGE: Final = "_page"
 """The parameter of page links; stands alone."""
 SILENT: Final = frozenset({"_format", "_pretty"})
@@ -54,6 +57,14 @@ class PageState:
     """Counted at the first page."""
     as_of: Moment | None = None
     """What the first page showed; the others show the same moment as long as the store remembers it."""
+
+
+def bound(tenant: Tenant, reach: Reach) -> str:
+    """What a link is bound to: the tenant, and where the caller reaches parts of types only, those parts.
+
+    A link tells how many matches there are: whoever reaches fewer must not open it.
+    """
+    return f"{tenant} {reach.narrowness}" if reach.is_narrow else str(tenant)
 
 
 def seal(state: PageState, *, tenant: str, secret: bytes) -> str:

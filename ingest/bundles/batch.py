@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ingest.bundles.answer_budget import AnswerBudget
 from ingest.bundles.transaction import LETTERS
 from ingest.http import replies
+from ingest.http.reach import check_reading, seen
 from ingest.ids import stable_id
 from ingest.pipeline import json_patch as patch
 from ingest.pipeline.bundle_entries import READING, interaction
@@ -24,7 +25,7 @@ from store.fair import Asker
 from store.fhir.issues import Issue
 from store.files import references_to_files
 from store.resource_keys import ResourceKey
-from store.versions import Outcome, present
+from store.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Sequence
@@ -198,12 +199,12 @@ async def _read_or_search(ctx: PushContext, entry: BundleEntry, within: _Within)
     search, places, hold = within.reading
     place = places and places.turn(Asker(str(ctx.tenant), ctx.caller.client))
     if asked.id is None and search is not None:
-        push.check_scope(ctx.caller, asked.type, "s")
+        check_reading(ctx.caller, asked.type, "s")
         async with place or nullcontext():
             searchset = await search(asked.type, asked.query or "", budget.left)
         budget.spend(len(searchset))
         return replies.entry_of_search(searchset)
-    push.check_scope(ctx.caller, asked.type, LETTERS[asked.method])
+    check_reading(ctx.caller, asked.type, LETTERS[asked.method])
     if asked.id is None:
         raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
     modified_since = since(asked.if_modified_since)
@@ -287,6 +288,6 @@ async def _create(ctx: PushContext, asked: Interaction, name: str) -> Pushed:
 
 
 async def _found(ctx: PushContext, key: ResourceKey, version: int | None) -> Stored:
-    if version is None:
-        return present(await ctx.store.get(ctx.tenant, key))
-    return present(await ctx.store.get_version(ctx.tenant, key, version))
+    store, tenant = ctx.store, ctx.tenant
+    found = await (store.get(tenant, key) if version is None else store.get_version(tenant, key, version))
+    return await seen(ctx.caller, found, base=lambda: ctx.base)

@@ -26,9 +26,11 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import ID
 from store.resource_keys import ResourceKey
+from store.search.reach import Everything
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from collections.abc import Set as AbstractSet
 
     from ingest.load.files import Place
     from ingest.load.histories import Version
@@ -42,17 +44,14 @@ _NO_TYPE: Final = Issue(
 )
 
 
-class Operator:
+class Operator(Everything):
     """The caller at the terminal: whoever holds the database in hand may write everything."""
 
     client = "dod load"
     token_id = "operator"  # noqa: S105 -- no token at all
     scopes: Mapping[str, frozenset[str]] = MappingProxyType({"*": frozenset("cruds")})
     is_admin = True
-
-    def may(self, type: str, letters: str) -> bool:  # noqa: ARG002 -- the shape of a Caller
-        """Yes."""
-        return True
+    own: AbstractSet[str] = frozenset()
 
 
 async def pushed(ctx: PushContext, place: Place, body: bytes) -> Result:

@@ -24,6 +24,7 @@ from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHUNKS, FILES, HISTORY, RESOURCES
 from store.mongo.resources.histories import living
+from store.search.planning.conditions import condition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from store.files import NewFile
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
+    from store.search.criteria import Clause
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -138,13 +140,18 @@ class MongoAttachments(AttachmentStore):
         return None if found is None else _file(found)
 
     @override
-    async def is_referred_to(self, tenant: Tenant, file_id: str, *, types: Sequence[str]) -> bool:
-        wanted = {
+    async def is_referred_to(
+        self, tenant: Tenant, file_id: str, *, types: Sequence[str], within: Sequence[tuple[str, Clause]] = ()
+    ) -> bool:
+        wanted: dict[str, Any] = {
             "tenant": str(tenant),
             "files": file_id,
-            "type": {"$in": list(types)},
+            "type": {"$in": [*types, *(name for name, _ in within)]},
             "expires_at": {"$gt": self._clock()},
         }
+        if within:
+            parts = [{"type": name, "$and": [condition(clause, {})]} for name, clause in within]
+            wanted["$or"] = [{"type": {"$in": list(types)}}, *parts]
         with guarded(self._metrics, "is_referred_to", seconds=self._seconds):
             return await self._resources.find_one(wanted, {"_id": 1}, hint="referring") is not None
 

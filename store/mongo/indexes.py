@@ -20,6 +20,8 @@ TENANTS: Final = "tenants"
 TOKENS: Final = "tokens"
 SECRETS: Final = "secrets"
 VERIFICATIONS: Final = "verifications"
+CLIENTS: Final = "clients"
+ASSERTIONS: Final = "assertions"
 DEAD_LETTERS: Final = "dead_letters"
 DEAD_LETTER_BODIES: Final = "dead_letter_bodies"
 IDEMPOTENCY: Final = "idempotency"
@@ -43,6 +45,8 @@ COLLECTIONS: Final = (
         TOKENS,
         SECRETS,
         VERIFICATIONS,
+        CLIENTS,
+        ASSERTIONS,
         DEAD_LETTERS,
         DEAD_LETTER_BODIES,
         IDEMPOTENCY,
@@ -153,6 +157,13 @@ INDEXES: Final = (
         "forgotten",
         (("expires_at", 1),),
         "forgets answers after the idempotency window",
+        {"expireAfterSeconds": 0},
+    ),
+    IndexSpec(
+        ASSERTIONS,
+        "forgotten",
+        (("expires_at", 1),),
+        "forgets used client assertions after they have expired; `_id` refuses them until then",
         {"expireAfterSeconds": 0},
     ),
     IndexSpec(

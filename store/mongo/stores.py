@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 import pymongo
 
 from store.mongo.access import MongoAccess
+from store.mongo.clients import MongoClients
 from store.mongo.driver.circuit_breaker import WATCH_SECONDS, Pulse, refusal
 from store.mongo.driver.client import connect
 from store.mongo.driver.guard import guarded
@@ -114,6 +115,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             privacy=privacy,
             sweeping=sweeping,
             leases=MongoJobLeases(sweeping.leases),
+            clients=MongoClients(database, settings=settings, metrics=metrics),
         )
     finally:
         await resources.drain()

@@ -259,5 +259,7 @@ class SearchQuery:
     as_of: Moment | None = None
     visible: frozenset[str] | None = None
     """Types that includes may read and go on from; None: all."""
+    within: tuple[tuple[str, Clause], ...] = ()
+    """Type and clause, for types of which includes may read and go on from a part only."""
     bytes_max: int = PAGE_BYTES_MAX
     """Bytes of the matches on a page with their includes; one match is shown however large."""

@@ -52,7 +52,7 @@ class Look(NamedTuple):
 def looks(query: SearchQuery) -> Iterator[Look]:
     """All that a search reads: its own type by each clause and sort key, and what its chains lead through."""
     for clause in query.clauses:
-        yield from _looks(query.type, clause, "")
+        yield from looks_of(query.type, clause, "")
     for key in query.sort:
         yield Look(query.type, f"_sort={key.parameter.name}")
 
@@ -74,7 +74,9 @@ def _refusal(resource_type: str, parameter: str) -> Issue:
     return Issue("forbidden", text, (parameter,))
 
 
-def _looks(resource_type: str, clause: Clause, before: str, *, referring: bool = False) -> Iterator[Look]:
+def looks_of(
+    resource_type: str, clause: Clause, before: str = "", *, referring: bool = False
+) -> Iterator[Look]:
     """The looks of one clause on a type; `before` is the chain that led there.
 
     `referring`: the type was reached by its own reference (`_has`), which is read whatever the clause asks.
@@ -84,10 +86,10 @@ def _looks(resource_type: str, clause: Clause, before: str, *, referring: bool =
             spelled = f"{before}{clause.parameter.name}"
             yield Look(resource_type, spelled)
             for target, inner in clause.inner:
-                yield from _looks(target, inner, f"{spelled}.")
+                yield from looks_of(target, inner, f"{spelled}.")
         case Has():
             spelled = f"{before}_has:{clause.type}:{clause.parameter.name}:"
-            yield from _looks(clause.type, clause.inner, spelled, referring=True)
+            yield from looks_of(clause.type, clause.inner, spelled, referring=True)
         case AnyOf() | All():
             yield from _each(resource_type, clause.clauses, before, referring=referring)
         case Together():
@@ -104,4 +106,4 @@ def _looks(resource_type: str, clause: Clause, before: str, *, referring: bool =
 
 def _each(resource_type: str, clauses: Iterable[Clause], before: str, *, referring: bool) -> Iterator[Look]:
     for clause in clauses:
-        yield from _looks(resource_type, clause, before, referring=referring)
+        yield from looks_of(resource_type, clause, before, referring=referring)

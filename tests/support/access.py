@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from typing_extensions import override
+
+from store.clients import Client, ClientStore
 from store.retention.policy import KEPT, Keeping
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
     from store.access import Grant, VerificationToken
     from store.retention.policy import Policy
     from store.tenancy import Tenant, TenantSettings
@@ -66,6 +72,39 @@ class MemoryAccess:
 
     async def secret(self, name: str) -> bytes:
         return name.encode().ljust(32, b"0")
+
+
+class MemoryClients(ClientStore):
+    """Keeps the clients that the port says."""
+
+    def __init__(self) -> None:
+        self.kept: dict[str, Client] = {}
+        self.used: set[str] = set()
+        self.questions = 0
+
+    @override
+    async def client(self, client_id: str) -> Client | None:
+        self.questions += 1
+        return self.kept.get(client_id)
+
+    @override
+    async def clients(self) -> tuple[Client, ...]:
+        return tuple(self.kept[name] for name in sorted(self.kept))
+
+    @override
+    async def put(self, client: Client) -> bool:
+        before = self.kept.get(client.id)
+        if client.revision != (before.revision if before else 0):
+            return False
+        self.kept[client.id] = replace(client, revision=client.revision + 1)
+        return True
+
+    @override
+    async def use_once(self, name: str, *, until: datetime) -> bool:
+        if name in self.used:
+            return False
+        self.used.add(name)
+        return True
 
 
 class MemoryPolicies:

@@ -20,7 +20,7 @@ from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
 from store.stores import Privacy, Stores
 from store.tenancy import Tenant, TenantSettings
-from tests.support.access import MemoryAccess
+from tests.support.access import MemoryAccess, MemoryClients
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from store.access import AccessStore
+    from store.clients import ClientStore
     from store.metrics import StoreMetrics
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -93,7 +94,9 @@ def memory_access() -> MemoryAccess:
     return access
 
 
-def edge_stores(access: AccessStore, ping: Callable[[], Awaitable[None]]) -> Stores:
+def edge_stores(
+    access: AccessStore, ping: Callable[[], Awaitable[None]], clients: ClientStore | None = None
+) -> Stores:
     """Stores of tests of the edge: nothing asks for what needs a database."""
     nothing: Any = None
     return Stores(
@@ -106,6 +109,7 @@ def edge_stores(access: AccessStore, ping: Callable[[], Awaitable[None]]) -> Sto
         privacy=Privacy(nothing, nothing, nothing, nothing),
         sweeping=nothing,
         leases=nothing,
+        clients=clients or MemoryClients(),
     )
 
 
@@ -116,6 +120,7 @@ async def serving(
     routes: Iterable[Route] | None = None,
     settings: Settings | None = None,
     limits: Limits | None = None,
+    clients: MemoryClients | None = None,
     clock: Callable[[], datetime] = lambda: NOW + timedelta(days=1),
 ) -> AsyncIterator[EdgeClient]:
     """A client of the application on this store."""
@@ -125,7 +130,7 @@ async def serving(
 
     @asynccontextmanager
     async def opened(_: StoreMetrics) -> AsyncIterator[Stores]:
-        yield edge_stores(access, ping)
+        yield edge_stores(access, ping, clients)
 
     app = create_app(
         settings or Settings(),

@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 from uuid import uuid4
 
+import orjson
 from aiohttp.test_utils import TestClient
 from yarl import URL
 
 from api.app import create_app
+from api.auth.public_keys import keys_of_jwks
 from api.auth.tokens import new_grant, new_token
-from api.http.app_keys import ACCESS, POLICIES, READINESS
+from api.commands.clients import Credential, Registration, registered
+from api.http.app_keys import ACCESS, CLIENTS, POLICIES, READINESS
 from api.routes import routes
 from api.settings import Settings
 from ingest.http.app_keys import RESOURCES
 from store.mongo.stores import opened
 from store.tenancy import SearchScope, Tenant, TenantSettings
+from tests.support.oauth import public
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -32,8 +36,10 @@ if TYPE_CHECKING:
 
     from api.server.connections import Limits
     from store.access import AccessStore
+    from store.clients import Client, ClientStore
     from store.resources import ResourceStore
     from store.retention.policy import Policy
+    from tests.support.oauth import SigningKey
 
 START = datetime(2026, 11, 22, 12, tzinfo=UTC)
 DATABASE = "dod_service"
@@ -134,6 +140,10 @@ class Service:
         return self._app[ACCESS]
 
     @property
+    def clients(self) -> ClientStore:
+        return self._app[CLIENTS]
+
+    @property
     def _app(self) -> web.Application:
         assert self.client.app is not None
         return self.client.app
@@ -168,6 +178,18 @@ class Service:
         await self.access.put_grant(grant)
         headers = {"Authorization": f"Bearer {token}"}
         return Service(self.client, self.clock, self.tenant, headers)
+
+    async def register(
+        self, *keys: SigningKey, scopes: Sequence[str] = ("system/*.cruds",), **changed: Any
+    ) -> Client:
+        """A client of this tenant, registered with the public halves of these keys."""
+        credential = Credential(keys=keys_of_jwks(orjson.dumps(public(*keys)))) if keys else Credential()
+        told = Registration((self.tenant,), tuple(scopes), credential)
+        client = replace(registered(told, now=self.clock()), **changed)
+        assert await self.clients.put(client)
+        found = await self.clients.client(client.id)
+        assert found is not None
+        return found
 
     async def request(
         self,

@@ -18,6 +18,7 @@ from store.mongo.driver.client import MAJORITY, durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import (
     CHUNKS,
+    CLIENTS,
     DEAD_LETTER_BODIES,
     DEAD_LETTERS,
     ERASURES,
@@ -107,6 +108,7 @@ class MongoOffboarding(Offboarding):
         self._seconds = settings.store_timeout_seconds
         self._tenants: Collection = durable(database, TENANTS)
         self._tokens: Collection = durable(database, TOKENS)
+        self._clients: Collection = durable(database, CLIENTS)
 
     @override
     async def close(self, tenant: Tenant, *, reason: str, by: str, wait_seconds: float) -> Receipt:
@@ -156,6 +158,8 @@ class MongoOffboarding(Offboarding):
             )
             await self._tokens.delete_many({"tenants": [name]})
             await self._tokens.update_many({"tenants": name}, {"$pull": {"tenants": name}})
+            changed = {"$pull": {"tenants": name}, "$inc": {"revision": 1}}
+            await self._clients.update_many({"tenants": name}, changed)
 
     async def _empty(self, tenant: Tenant, lease: Lease, run: Run) -> None:
         for _ in range(ROUNDS_MAX):

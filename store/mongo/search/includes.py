@@ -16,6 +16,7 @@ from store.resource_keys import ResourceKey
 from store.search.criteria import References, SearchQuery
 from store.search.parameters import TYPES
 from store.search.parsing.includes import references_of
+from store.search.planning.conditions import condition
 from store.search.planning.leading_clause import DRIVING_KEYS_MAX
 from store.search.planning.plan import FindPlan, plan
 
@@ -141,23 +142,26 @@ def _plans(  # noqa: PLR0913 -- what a round is made of
         if target not in seen and _is_visible(query, target.partition("/")[0])
     )
     if wanted:
-        yield _by_id(str(tenant), list(wanted), now=now)
+        yield _by_id(str(tenant), list(wanted), query, now=now)
     for include in includes:
         if include.reverse and _is_visible(query, include.source):
-            yield from _referring(tenant, include, frontier, now=now)
+            yield from _referring(tenant, query, include, frontier, now=now)
 
 
 def _is_visible(query: SearchQuery, resource_type: str) -> bool:
     return query.visible is None or resource_type in query.visible
 
 
-def _by_id(tenant: str, wanted: Sequence[str], *, now: datetime) -> FindPlan:
-    found = {
+def _by_id(tenant: str, wanted: Sequence[str], query: SearchQuery, *, now: datetime) -> FindPlan:
+    found: dict[str, object] = {
         "_id": {"$in": [f"{tenant}/{one}" for one in wanted]},
         "tenant": tenant,
         "type": {"$exists": True},  # A deleted resource has none.
         "expires_at": {"$gt": now},
     }
+    if query.within:
+        parts = [{"type": name, "$and": [condition(clause, {})]} for name, clause in query.within]
+        found["$or"] = [{"type": {"$nin": [name for name, _ in query.within]}}, *parts]
     return FindPlan(filter=found, sort=(), limit=0, hint="_id_", described=lambda: "include", matching=found)
 
 
@@ -182,13 +186,14 @@ def _rows(include: Include, resource_type: str) -> Iterable[Parameter]:
 
 
 def _referring(
-    tenant: Tenant, include: Include, frontier: Sequence[Document], *, now: datetime
+    tenant: Tenant, search: SearchQuery, include: Include, frontier: Sequence[Document], *, now: datetime
 ) -> Iterator[FindPlan]:
     """Finds for what refers to these documents, each with as many keys as may drive."""
     row = include.parameter
     targets = [one for one in frontier if include.target in (None, one["type"])]
     if row is None or not targets:
         return
+    within = [clause for name, clause in search.within if name == include.source]
     spellings = tuple(_spelling(one) for one in targets)
     if row.keyed:
         clauses: list[tuple[References, ...]] = [(References(row, some),) for some in _chunks(spellings)]
@@ -198,7 +203,7 @@ def _referring(
         patients = tuple(dict.fromkeys(p for one in targets for p in _patients(one)))
         clauses = [(References(patient, some), References(row, spellings)) for some in _chunks(patients)]
     for both in clauses:
-        query = SearchQuery(include.source, both)
+        query = SearchQuery(include.source, (*both, *within))
         yield replace(plan(str(tenant), query, resolved={}, now=now), sort=())
 
 

@@ -77,12 +77,18 @@ def _alone(clause: Clause, resolved: Resolved) -> Iterator[Driver]:
     if keys is None:
         return
     if isinstance(clause, AnyOf | All):
-        rank, name = 20, "union"
+        rank, name = _rank_of_any(clause), "union"
     elif all(entry.startswith("patient") for entry in keys.entries):
         rank, name = 50, "patient"
     else:
         rank, name = clause.parameter.keyed * 10, clause.parameter.name
     yield Driver(rank, keys.entries, (clause,), (clause,) if keys.exact else (), name, keys.starts)
+
+
+def _rank_of_any(clause: AnyOf | All) -> int:
+    """The rank of alternatives: as many as the worst of them finds."""
+    ranks = [one.parameter.keyed * 10 for one in clause.clauses if not isinstance(one, AnyOf | All)]
+    return max([20, *ranks])
 
 
 def _keys_of(clause: Clause, resolved: Resolved) -> _Keys | None:

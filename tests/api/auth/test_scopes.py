@@ -6,7 +6,18 @@ from itertools import chain, combinations, permutations
 
 import pytest
 
-from api.auth.scopes import ADMIN, LETTERS, merge_scopes, parse_scope
+from api.auth.scopes import (
+    ADMIN,
+    AUDIT,
+    LETTERS,
+    PURGE,
+    PUSH,
+    checked,
+    granted,
+    merge_scopes,
+    parse_scope,
+    rights_of,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,13 +32,30 @@ from api.auth.scopes import ADMIN, LETTERS, merge_scopes, parse_scope
     ],
 )
 def test_scope_is_understood(text: str, type: str, letters: str) -> None:
-    assert parse_scope(text) == (type, letters)
+    assert parse_scope(text) == (type, letters, "")
 
 
 @pytest.mark.parametrize(
     ("text", "rule"),
     [
-        ("system/Observation.rs?category=lab", "not be enforced"),
+        ("system/*.rs?category=lab", "names its resource type"),
+        ("system/Observation.cruds?category=lab", "is not tested by a query"),
+        ("system/Observation.rs?", "system/"),
+        ("system/Observation.rs?category=lab here", "system/"),
+        ("system/Observation.rs?kategory=lab", "no search parameter"),
+        ("system/Observation.rs?category", "token and reference"),
+        ("system/Observation.rs?_count=5&category=lab", "token and reference"),
+        ("system/Observation.rs?_sort=date", "token and reference"),
+        ("system/Observation.rs?_include=Observation:subject&category=lab", "token and reference"),
+        ("system/Observation.rs?date=ge2026", "token and reference"),
+        ("system/Observation.rs?code:text=sodium", "token and reference"),
+        ("system/Observation.rs?code:missing=true", "token and reference"),
+        ("system/Observation.rs?subject.name=smith", "token and reference"),
+        ("system/Observation.rs?patient.identifier=a|b", "token and reference"),
+        ("system/Observation.rs?_has:DiagnosticReport:result:status=final", "token and reference"),
+        ("system/Observation.rs?category:above=lab", "not supported"),
+        ("system/Observation.rs?category=%ff", "UTF-8"),
+        ("system/Observation.rs?" + "&".join(["category=a"] * 21), "at most 20"),
         ("patient/*.rs", "system/"),
         ("user/*.rs", "system/"),
         ("system/diagnosticReport.rs", "system/"),
@@ -61,3 +89,72 @@ def test_exactly_the_ordered_subsets_of_the_letters_are_suffixes() -> None:
 def test_scopes_add_up_and_the_admin_scope_is_no_resource_scope() -> None:
     merged = merge_scopes(["system/Patient.r", "system/Patient.s", "system/*.c", ADMIN])
     assert merged == {"Patient": frozenset("rs"), "*": frozenset("c")}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "system/Observation.rs?category=http://terminology.hl7.org/CodeSystem/observation-category|laboratory",
+        "system/Observation.r?category=laboratory,vital-signs&status=final",
+        "system/Observation.s?code:not=1-1",
+        "system/Observation.read?subject=Patient/1",
+        "system/DiagnosticReport.rs?_security=N,R",
+        "system/Patient.rs?identifier=urn:a|7",
+        "system/Patient.rs?_id=1",
+    ],
+)
+def test_scopes_with_a_query_are_understood_and_written_again(text: str) -> None:
+    scope = parse_scope(text)
+    assert parse_scope(scope.text()) == scope
+    assert rights_of([text]).whole == {}
+    assert [part.type for part in rights_of([text]).parts] == [scope.type]
+
+
+LAB = "system/Observation.rs?category=laboratory"
+
+
+@pytest.mark.parametrize(
+    ("asked", "allowed", "given"),
+    [
+        ("system/DiagnosticReport.rs", "system/DiagnosticReport.rs", "system/DiagnosticReport.rs"),
+        ("system/DiagnosticReport.rs", "system/*.cruds", "system/DiagnosticReport.rs"),
+        ("system/*.read", "system/List.rs system/Patient.r", "system/List.rs system/Patient.r"),
+        ("system/DiagnosticReport.cruds", "system/DiagnosticReport.rs", "system/DiagnosticReport.rs"),
+        ("system/Patient.rs", "system/DiagnosticReport.rs", ""),
+        ("system/DiagnosticReport.u", "system/DiagnosticReport.rs", ""),
+        ("system/Observation.rs", LAB, LAB),
+        ("system/*.cruds", LAB, LAB),
+        (LAB, "system/*.cruds", LAB),
+        (LAB, LAB, LAB),
+        ("system/Observation.s?status=final", LAB, "system/Observation.s?status=final&category=laboratory"),
+        ("dod/admin", "dod/admin system/*.rs", "dod/admin"),
+        ("dod/admin dod/purge", "dod/purge", "dod/purge"),
+        ("dod/purge", "dod/admin", ""),
+        ("dod/push", "dod/push", "dod/push"),
+        ("dod/push", "system/*.cruds", ""),
+        ("system/Patient.cud", "dod/push", "system/Patient.cu"),
+        ("system/Patient.rs", "dod/push", ""),
+    ],
+)
+def test_what_is_granted_of_what_is_asked(asked: str, allowed: str, given: str) -> None:
+    assert granted(asked.split(), allowed.split()) == tuple(given.split())
+
+
+@pytest.mark.parametrize("asked", ["system/DiagnosticReprt.rs", "system/Patient.x", "dod/root", "openid"])
+def test_what_is_malformed_or_misspelt_is_refused_before_it_is_granted(asked: str) -> None:
+    with pytest.raises(ValueError, match="scope"):
+        granted([asked], ["system/*.cruds"])
+
+
+def test_scopes_that_would_not_fit_into_a_token() -> None:
+    many = [f"system/Observation.rs?code=code-{n}" for n in range(200)]
+    with pytest.raises(ValueError, match="4000 characters"):
+        checked(many)
+
+
+def test_the_services_own_scopes_allow_nothing_but_their_own() -> None:
+    rights = rights_of([ADMIN, PURGE, AUDIT])
+    assert not rights.whole
+    assert not rights.parts
+    assert rights.own == {ADMIN, PURGE, AUDIT}
+    assert rights_of([PUSH]).whole == {"*": frozenset("cu")}

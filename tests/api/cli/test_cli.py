@@ -96,7 +96,11 @@ def test_a_token_stands_alone_on_stdout_and_is_kept_as_a_digest(
         (("tenant", "create", "lab"), 2, "ORG/ENV"),
         (("tenant", "create", "lab/Test"), 2, "Development"),
         (("token", "issue", "--tenant", "lab/Production", "--scope", "system/*.sr"), 2, "--scope"),
-        (("token", "issue", "--tenant", "lab/Production", "--scope", "system/*.r?a=b"), 2, "enforced"),
+        (
+            ("token", "issue", "--tenant", "lab/Production", "--scope", "system/*.r?a=b"),
+            2,
+            "names its resource type",
+        ),
         (("token", "issue", "--tenant", "lab/Production", "--scope", "system/*.r"), 1, "no tenant"),
         (("token", "revoke", "zz"), 2, "hexadecimal"),
         (("token", "revoke", "0123456789ab"), 1, "No tokens start with"),
@@ -180,11 +184,12 @@ def test_help_begins_with_what_is_needed_first(
     dod: Callable[..., Result], arguments: tuple[str, ...]
 ) -> None:
     commands = dod(*arguments).out.partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in commands[:6]] == [
+    assert [line.split()[0] for line in commands[:7]] == [
         "demo",
         "serve",
         "tenant",
         "token",
+        "client",
         "load",
         "search",
     ]

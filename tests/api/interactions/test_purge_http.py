@@ -88,7 +88,7 @@ async def opened_world(mongodb: str, **settings: Any) -> AsyncIterator[World]:
     name = f"dod_purge_{uuid4().hex[:12]}"
     async with opened_service(mongodb, mongodb_database=name, **settings) as service:
         client = connect(mongodb, StoreSettings())
-        admin = await service.with_token(scopes=["system/*.cruds", "dod/admin"])
+        admin = await service.with_token(scopes=["system/*.cruds", "dod/purge"])
         yield World(admin, client[name])
         await client.drop_database(name)
         client.close()
@@ -468,12 +468,12 @@ async def test_a_long_one_goes_on_behind_202(world: World) -> None:
     ("id", "reason", "scopes", "status"),
     [
         ("anna", REASON, ["system/*.cruds"], 403),
-        ("anna", None, ["dod/admin"], 400),
-        ("anna", "  ", ["dod/admin"], 400),
-        ("anna", "x" * 201, ["dod/admin"], 400),
-        ("anna", "she is ANNA-4711", ["dod/admin"], 400),
-        ("anna", "annegret müßig-überall asked", ["dod/admin"], 400),
-        ("nobody", REASON, ["dod/admin"], 404),
+        ("anna", None, ["dod/purge"], 400),
+        ("anna", "  ", ["dod/purge"], 400),
+        ("anna", "x" * 201, ["dod/purge"], 400),
+        ("anna", "she is ANNA-4711", ["dod/purge"], 400),
+        ("anna", "annegret müßig-überall asked", ["dod/purge"], 400),
+        ("nobody", REASON, ["dod/purge"], 404),
     ],
 )
 async def test_misuse_deletes_nothing(

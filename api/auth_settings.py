@@ -1,0 +1,54 @@
+"""Settings of who may come in; `api.settings` joins them with the others and reads them from `DOD_*`."""
+
+from __future__ import annotations
+
+from typing import Self
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from ingest.http.forwarded import networks
+
+
+class AuthSettings(BaseModel):
+    """Bearer tokens, client assertions, published keys and the external issuer."""
+
+    model_config = ConfigDict(use_attribute_docstrings=True)
+
+    token_days_default: int = Field(default=30, ge=1, le=3_650)
+    """Life of a bearer token when `dod token issue` has no `--days`."""
+    access_cache_seconds: float = Field(default=1.0, ge=0, le=60)
+    """How long a grant, a client and a tenant are remembered: the longest that what was revoked or disabled
+    still works."""
+    access_token_seconds: int = Field(default=300, ge=10, le=300)
+    """Life of an access token that `POST /v2/auth/token` gives."""
+    assertion_leeway_seconds: float = Field(default=5.0, ge=0, le=60)
+    """How far the clock of a client, or of the external issuer, may be off."""
+    token_audiences: str = ""
+    """More that the `aud` of a client assertion may be beside our token URL, such as upstream's while clients
+    move: `https://api.redoxengine.com/v2/auth/token`. Whoever it was meant for could use it here."""
+    jwks_networks: str = ""
+    """Networks, such as `10.0.0.0/8`, that JWKS URLs may lead to beside public addresses, and by `http`."""
+    issuer: str | None = Field(default=None, min_length=1)
+    """The `iss` of an external issuer whose bearer tokens are accepted; its clients are registered here with
+    `dod client create --external`."""
+    issuer_audience: str | None = Field(default=None, min_length=1)
+    """What the `aud` of its tokens must be, or hold. Needed with `issuer`."""
+    issuer_jwks_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
+    """Where it publishes its keys. Needed with `issuer`."""
+
+    @field_validator("jwks_networks")
+    @classmethod
+    def _networks(cls, text: str) -> str:
+        try:
+            networks(text)
+        except ValueError:
+            message = "must be addresses or networks, separated by commas, such as `10.0.0.0/8, 127.0.0.1`"
+            raise ValueError(message) from None
+        return text
+
+    @model_validator(mode="after")
+    def _issuer_whole(self) -> Self:
+        told = (self.issuer, self.issuer_audience, self.issuer_jwks_url)
+        if any(told) and not all(told):
+            raise ValueError("`issuer`, `issuer_audience` and `issuer_jwks_url` go together")
+        return self
