@@ -118,7 +118,9 @@ async def _stored(  # noqa: PLR0913 -- all that a message has become
         return Received(Answer(Verdict.ACCEPT, translation.faults), header)
     derived = ctx._replace(derived_from=kept.records_of(message_id))
     try:
-        done = await delivery.message(derived, translation.bundle, strict=ctx.strict)
+        done = await delivery.message(
+            derived, translation.bundle, strict=ctx.strict, partials=translation.partials
+        )
     except ServiceError as error:
         if error.category is Category.GONE:
             return Received(Answer(Verdict.REJECT, (ERASED,)), header)

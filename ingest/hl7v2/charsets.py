@@ -92,6 +92,8 @@ def decode(data: bytes, declared: str, default: str | None) -> Decoded:
     """Text of a message. Raises UnknownCharset."""
     data = data.removeprefix(_BOM)
     codec = codec_of(declared) if declared else "ascii"
+    if codec is None and data.isascii():
+        return Decoded(data.decode("ascii"), "ascii")  # Whatever the name means, these are the same in it.
     if codec is None:
         message = "MSH-18 names a charset that is not known; use a value of HL7 table 0211"
         raise UnknownCharset(message)

@@ -36,6 +36,10 @@ _DELIMITERS_MIN: Final = 8
 """`MSH|^~\\&`: no header is shorter."""
 _ENCODING_CHARACTERS: Final = (4, 5)
 """How many MSH-2 has; v2.7 brought the fifth."""
+_KNOWN: Final = frozenset(
+    "MSH SFT PID PD1 NK1 PV1 PV2 EVN MRG ORC OBR OBX NTE TQ1 SPM TXA PRT DG1 IN1".split()
+)
+"""Segments that are known where they are indented, or in small letters."""
 _TEXTS: Final = frozenset({"OBX", "NTE"})
 """Segments whose text senders break into lines without escaping them."""
 
@@ -158,8 +162,8 @@ def _lines(text: str, delimiters: Delimiters) -> list[str]:
             lines.append(line)
         elif not line.strip(_SPACE):
             continue
-        elif (bare := line.lstrip(_SPACE))[3:4] == mark and _SEGMENT.fullmatch(bare[:3]):
-            lines.append(bare)
+        elif (bare := line.lstrip(_SPACE))[3:4] == mark and bare[:3].upper() in _KNOWN:
+            lines.append(bare[:3].upper() + bare[3:])
         elif lines[-1][:3] in _TEXTS and (place := _text_end(lines[-1], mark)):
             lines[-1] = f"{lines[-1][:place]}\n{line}"
         else:

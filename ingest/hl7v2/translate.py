@@ -18,6 +18,7 @@ from ingest.hl7v2.mapping import assembly
 from ingest.hl7v2.mapping.context import Context
 from ingest.hl7v2.mapping.structure import grouped
 from ingest.hl7v2.mapping.systems import V2
+from ingest.pipeline.completion import Partial
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,16 +64,6 @@ class Merge(NamedTuple):
 
     surviving: JsonObject
     retired: JsonObject
-
-
-class Partial(NamedTuple):
-    """An entry that does not say all that is to be kept of its resource."""
-
-    full_url: str
-    deleted: frozenset[str] = frozenset()
-    """Elements that the message deletes: HL7's null."""
-    results: bool = False
-    """A report with its changed results alone: the others stay."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest.messages.companions import COMPANION_TYPES, settle
+from ingest.messages.completion import Completed, completed
 from ingest.messages.message import MAIN, read_message
 from ingest.messages.planning import UNRESOLVED, faults, planner, refuse_lost_patient
 from ingest.pipeline.bundle_entries import BundleEntry, at_entry
@@ -23,11 +24,12 @@ from ingest.pipeline.source_time import message_time, source_time
 from ingest.pipeline.validate import refuse_subset
 from ingest.writes import filing
 from ingest.writes.push import Pushed, check_scope
-from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
 from store.resource_keys import ResourceKey
+from store.retention.audit import Act, Did
+from store.retrying import pause_before
 from store.versions import Outcome
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
 
     from ingest.messages.message import Message
     from ingest.messages.planning import Planner, Seen
+    from ingest.pipeline.completion import Partial
     from ingest.pipeline.identity.facts import Facts
     from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
@@ -53,6 +56,8 @@ _DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
 _NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
 _DECISIONS_MAX: Final = 4
 """Looks behind a write; each further one takes another sender who was faster."""
+_COMPLETIONS_MAX: Final = 12
+"""Attempts to put a completed entry in the place of the version that it was completed by."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +66,7 @@ class _Taken:
 
     entries: tuple[Ready | ServiceError, ...]
     """Each ready, or why it cannot be kept."""
-    unique: Mapping[ResourceKey, Prepared]
+    unique: dict[ResourceKey, Prepared]
     """All that is to be stored, once."""
 
 
@@ -76,11 +81,16 @@ class _Done:
 
 
 async def message(
-    ctx: PushContext, bundle: JsonObject, *, operation: str = _GENERAL, strict: bool = False
+    ctx: PushContext,
+    bundle: JsonObject,
+    *,
+    operation: str = _GENERAL,
+    strict: bool = False,
+    partials: Sequence[Partial] = (),
 ) -> list[Delivered]:
     """Upsert the resources of a message, answered in the order of entries.
 
-    Raises ServiceError when nothing is stored.
+    `partials`: entries that keep what they do not speak of. Raises ServiceError when nothing is stored.
     """
     # First of all: what is left is small, however often it is copied from here on.
     filed = await filing.taken_out(ctx, bundle)
@@ -101,8 +111,8 @@ async def message(
     if planned.patientless:
         # A refusal is kept, so that it must be said before that this was erased on purpose.
         await ctx.store.admit(ctx.tenant, await ctx.work(_of_nobody, ctx, planned))
-    taken = await ctx.work(_prepared, ctx, read, planning.read.entries, planned, issues=issues, strict=strict)
-    done = await _store(ctx, planned, taken, filed.files)
+    write = _Write(ctx, read, planning, partials, strict)
+    planned, done = await write.carry_out(planned, filed.files, issues)
     if not _is_open(planned, done):
         await _link(ctx, planning, done, seen)
     for _ in range(_DECISIONS_MAX):
@@ -112,16 +122,60 @@ async def message(
         again = await planning.plan_again(seen, _made(done))
         if again is None or (again.keys == planned.keys and not again.kin and not again.leaving):
             break
-        taken = await ctx.work(_prepared, ctx, read, planning.read.entries, again, issues=(), strict=strict)
-        before, done = done, await _store(ctx, again, taken, (), before=done)
+        before = done
+        planned, done = await write.carry_out(again, (), (), before=before)
         await _withdraw(ctx, before, done)
-        planned = again
     refused = await _letters(ctx, planned.placements, done.taken.entries)
     envelope = (*read.tolerances, *filed.tolerances)
     return [
         _delivered(ctx, one, done, placement, envelope if n == 0 else ())
         for n, (one, placement) in enumerate(zip(refused, planned.placements, strict=True))
     ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A message on its way into the store, by one plan or another."""
+
+    ctx: PushContext
+    read: Message
+    planning: Planner
+    partials: Sequence[Partial]
+    strict: bool
+
+    async def carry_out(
+        self,
+        planned: Planned,
+        files: Sequence[NewFile],
+        issues: Sequence[Issue],
+        *,
+        before: _Done | None = None,
+    ) -> tuple[Planned, _Done]:
+        """Write what a plan says, completed by what is stored, as often as others write at the same time."""
+        for attempt in range(_COMPLETIONS_MAX if self.partials else 1):
+            await pause_before(attempt)
+            whole = await self._completed(planned)
+            taken = await self.ctx.work(self._taken, whole, issues)
+            try:
+                return whole.planned, await _store(self.ctx, whole.planned, taken, files, before=before)
+            except ServiceError as error:
+                if not whole.versions or error.category is not Category.PRECONDITION:
+                    raise
+        text = "what the message leaves unsaid kept changing in the store; send it again"
+        raise ServiceError(Category.CONFLICT, Issue("conflict", text))
+
+    async def _completed(self, planned: Planned) -> Completed:
+        if not self.partials:
+            return Completed(planned, {})
+        read = self.planning.read
+        return await completed(self.ctx, planned, read.entries, self.partials, read.reading)
+
+    def _taken(self, whole: Completed, issues: Sequence[Issue]) -> _Taken:
+        entries = self.planning.read.entries
+        taken = _prepared(self.ctx, self.read, entries, whole.planned, issues=issues, strict=self.strict)
+        for key in taken.unique.keys() & whole.versions.keys():
+            taken.unique[key] = replace(taken.unique[key], only_version=whole.versions[key])
+        return taken
 
 
 def _made(done: _Done) -> frozenset[str]:
@@ -182,17 +236,8 @@ async def _note_moves(ctx: PushContext, planned: Planned) -> None:
     for one in planned.placements:
         if one.choice.moved_from and ctx.audit is not None:
             there = f"from {_record(one.choice.moved_from)} to {_record(one.facts.patient)}"
-            records = (one.choice.moved_from, one.facts.patient)
             await ctx.audit.note(
-                AuditRecord(
-                    ctx.tenant,
-                    ctx.clock(),
-                    ctx.caller.client,
-                    Deed.REPORT_MOVED,
-                    there,
-                    str(one.key),
-                    patients=tuple(patient for patient in records if RELATIVE.fullmatch(patient)),
-                )
+                Act(ctx.tenant, ctx.clock(), ctx.caller.client, Did.REPORT_MOVED, there, str(one.key))
             )
 
 

@@ -1,4 +1,4 @@
-"""What forgetting counts; scraped at the admin port. Alerts on it are in `k8s/monitoring`."""
+"""What forgetting counts; scraped at the admin port. Alerts on it are in `k8s/alerts`."""
 
 from __future__ import annotations
 

@@ -210,7 +210,7 @@ def observation(context: Context, result: Result, around: Surroundings) -> Eleme
         context.field = 5
         put_value(context, _type(context, fields), fields[5], measured, made)
     if measured and "valueQuantity" not in made and "valueRange" not in made and "unit" in measured:
-        told = extension(f"{URN}OBX-6", "String", measured["unit"])
+        told = extension(f"{URN}OBX-6", "CodeableConcept", concept(context, fields[6]))
         made.setdefault("extension", []).append(told)
     if count > 7 and fields[7]:  # noqa: PLR2004 -- OBX-7
         found = reference_range(context, fields[7], measured)

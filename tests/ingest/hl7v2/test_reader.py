@@ -133,11 +133,11 @@ def test_a_charset_that_nobody_names_is_guessed_and_said() -> None:
         (b"MSH|^^\\&|LAB\rPID|1\r", "MSH[1]-2", "102"),
         (b"MSH|abcd|LAB\rPID|1\r", "MSH[1]-2", "102"),
         (message(*BODY, head=HEAD.replace("ORU^R01^ORU_R01", "")), "MSH[1]-9.1", "101"),
-        (message(*BODY, head=f"{HEAD}||||||KLINGON"), "MSH[1]-18", "102"),
+        (message("PID|1||7||Müller", head=f"{HEAD}||||||KLINGON"), "MSH[1]-18", "102"),
         (f"{HEAD}||||||UNICODE UTF-8\rPID|1||7||Müller\r".encode("cp1252"), "MSH[1]-18", "102"),
         (message("PID|1||7", HEAD, "PID|1||8"), "MSH[2]", "100"),
         (message("PID|1||7", "what is this"), "PID[1]", "100"),
-        (message("PID|1||7", "obx|1|NM"), "PID[1]", "100"),
+        (message("PID|1||7", "xyz|1|NM"), "PID[1]", "100"),
     ],
 )
 def test_what_is_no_message_is_refused_with_place_and_rule(data: bytes, place: str, code: str) -> None:
@@ -149,7 +149,7 @@ def test_what_is_no_message_is_refused_with_place_and_rule(data: bytes, place: s
 
 def test_a_refusal_knows_the_message_it_is_about() -> None:
     with pytest.raises(Unreadable) as caught:
-        read(message(*BODY, head=f"{HEAD}||||||KLINGON"))
+        read(message("PID|1||7||Müller", head=f"{HEAD}||||||KLINGON"))
     assert caught.value.header is not None
     assert caught.value.header.control_id == "M1"
 
@@ -157,6 +157,18 @@ def test_a_refusal_knows_the_message_it_is_about() -> None:
 def test_a_message_of_a_header_alone_has_nothing_to_say() -> None:
     found = read(message())
     assert [(one.place, one.severity) for one in found.faults] == [("MSH[1]", "E")]
+
+
+def test_what_is_plain_is_read_whatever_the_charset_is_called() -> None:
+    assert read(message(*BODY, head=f"{HEAD}||||||KLINGON")).header.charset == "KLINGON"
+
+
+def test_segments_in_small_letters_and_indented_ones_are_known() -> None:
+    assert [one.name for one in read(message("pid|1||7", "  obx|1|NM|K||1")).segments] == [
+        "MSH",
+        "PID",
+        "OBX",
+    ]
 
 
 def test_lines_of_text_that_nobody_escaped_stay_text() -> None:

@@ -1,0 +1,110 @@
+"""Resources that say only a part: what a message does not speak of stays as it is stored.
+
+An interface message names what it knows: an empty field says nothing, and only HL7's null deletes. A report
+may come with its changed results alone. Pure.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from store.fhir.datatypes import listed
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from store.fhir.datatypes import Json, JsonObject
+
+
+class Partial(NamedTuple):
+    """An entry that does not say all that is to be kept of its resource."""
+
+    full_url: str
+    deleted: frozenset[str] = frozenset()
+    """Elements that the message deletes; `extension(name)` is an extension by the end of its URL."""
+    results: bool = False
+    """A report with its changed results alone: the others stay."""
+
+
+_CHOICES: Final = ("deceased", "multipleBirth", "value", "effective", "occurrence")
+"""Elements of which a resource has one of several types."""
+_OWN: Final = frozenset({"resourceType", "id", "meta"})
+_SAYS_NOTHING: Final = "unknown"
+_KEPT_STATUS: Final = frozenset({"Encounter"})
+"""Types whose status `unknown` says nothing against a stored one."""
+
+
+def complete(resource: JsonObject, stored: JsonObject, partial: Partial) -> JsonObject:
+    """The resource with what it does not speak of, as it is stored."""
+    said = {_base(name) for name in resource} | {_base(name) for name in partial.deleted}
+    kept: dict[str, Json] = {
+        name: value
+        for name, value in stored.items()
+        if name not in _OWN and (_base(name) not in said or name in _LISTS)
+    }
+    made: dict[str, Json] = {**kept, **resource}
+    for name, unite in _LISTS.items():
+        if name in kept:
+            old = [one for one in listed(kept[name]) if not _is_deleted(name, one, partial.deleted)]
+            made[name] = unite(listed(resource.get(name)), old)
+            if not made[name]:
+                del made[name]
+    if partial.results and "result" in stored:
+        made["result"] = _united(listed(resource.get("result")), listed(stored["result"]))
+    old_status = stored.get("status")
+    if (
+        resource.get("status") == _SAYS_NOTHING
+        and resource.get("resourceType") in _KEPT_STATUS
+        and old_status
+    ):
+        made["status"] = old_status
+    return made
+
+
+def _base(name: str) -> str:
+    """An element's name without its type and the mark of its extensions."""
+    bare = name.removeprefix("_")
+    return next((one for one in _CHOICES if bare.startswith(one) and bare[len(one) :][:1].isupper()), bare)
+
+
+def _is_deleted(name: str, one: Json, deleted: AbstractSet[str]) -> bool:
+    if name in deleted:
+        return True
+    url = one.get("url") if isinstance(one, dict) and name == "extension" else None
+    return isinstance(url, str) and any(
+        url.endswith(told.removeprefix("extension(").removesuffix(")"))
+        for told in deleted
+        if told.startswith("extension(")
+    )
+
+
+def _identifiers(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
+    """A new list speaks for the systems that it has; numbers of merged records stay."""
+    systems = {one.get("system") for one in new if isinstance(one, dict)}
+    values = {(one.get("system"), one.get("value")) for one in new if isinstance(one, dict)}
+    return [
+        *new,
+        *(
+            one
+            for one in old
+            if isinstance(one, dict)
+            and (one.get("system"), one.get("value")) not in values
+            and (one.get("use") == "old" or one.get("system") not in systems)
+        ),
+    ]
+
+
+def _extensions(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
+    urls = {one.get("url") for one in new if isinstance(one, dict)}
+    return [*new, *(one for one in old if isinstance(one, dict) and one.get("url") not in urls)]
+
+
+_LISTS: Final[Mapping[str, Any]] = {"identifier": _identifiers, "extension": _extensions}
+"""Lists that are united: what they hold is told apart by system and URL."""
+
+
+def _united(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
+    """Results as they are stored, and behind them those that are new."""
+    there = {one.get("reference") for one in old if isinstance(one, dict)}
+    return [*old, *(one for one in new if isinstance(one, dict) and one.get("reference") not in there)]

@@ -1,0 +1,142 @@
+"""What a message does not speak of stays: demographics, values that are not sent again, unchanged results."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+from tests.support.hl7v2 import PID, message, obr, obx, one, results, send
+
+if TYPE_CHECKING:
+    from tests.support.service import Service
+
+K, NA, CL = "2823-3^Potassium^LN", "2951-2^Sodium^LN", "2075-0^Chloride^LN"
+FULL = (
+    "PID|1||P-1^^^HOSP^MR~AN-1^^^HOSP^AN||MADEUP^ANNA||19700101|F|||1 Street^^Town||555-1234|||M|R||"
+    "|123456789"
+)
+
+
+def at(minute: int) -> str:
+    return f"202611221030{minute:02}+0000"
+
+
+def told(results_: list[Any]) -> list[tuple[str, str, str]]:
+    return [
+        (
+            each["code"]["coding"][0]["display"],
+            str(each.get("valueQuantity", {}).get("value", "")),
+            each["status"],
+        )
+        for each in results_
+    ]
+
+
+async def test_an_empty_field_says_nothing_and_null_deletes(service: Service) -> None:
+    await send(service, message(FULL, event="ADT^A31"))
+    await send(service, message(PID, obr(), obx(K, "4.0"), number="M-2", time=at(2)))
+    patient = await one(service, "Patient", "identifier=P-1")
+    assert patient["address"][0]["city"] == "Town"
+    assert patient["telecom"][0]["value"] == "555-1234"
+    # PID-3 speaks for the numbers of its authority, others stay.
+    assert sorted(one["value"] for one in patient["identifier"]) == ["123456789", "P-1"]
+    changed = FULL.replace("1 Street^^Town", '""').replace("555-1234", "555-9999").replace("|19700101|", "||")
+    await send(service, message(changed, event="ADT^A08", number="M-3", time=at(3)))
+    patient = await one(service, "Patient", "identifier=P-1")
+    assert "address" not in patient
+    assert patient["telecom"][0]["value"] == "555-9999"
+    assert patient["birthDate"] == "1970-01-01"
+    # What was said at an earlier time overwrites nothing.
+    await send(service, message(FULL.replace("MADEUP", "OLDER"), event="ADT^A08", number="M-0", time=at(1)))
+    assert "address" not in await one(service, "Patient", "identifier=P-1")
+
+
+async def test_a_value_that_is_not_sent_again_stays(service: Service) -> None:
+    first = (
+        PID,
+        obr(status="P"),
+        obx(K, "4.00", status="P", f7="3.5-5.1", f8="N"),
+        obx(NA, "140", status="P"),
+    )
+    await send(service, message(*first))
+    await send(
+        service,
+        message(PID, obr(), obx(K, "", status="U"), obx(NA, "141"), number="M-2", time=at(2)),
+    )
+    found = await results(service)
+    assert told(found) == [("Potassium", "4.0", "final"), ("Sodium", "141", "final")]
+    assert found[0]["referenceRange"][0]["text"] == "3.5-5.1"
+
+
+async def test_a_delta_changes_its_results_and_keeps_the_others(service: Service) -> None:
+    whole = (PID, obr(), obx(K, "4.0"), obx(NA, "140"), obx(CL, "100", f4="1"), obx(CL, "101", f4="2"))
+    await send(service, message(*whole))
+    before = [each["id"] for each in await results(service)]
+    delta = (obr(status="C", f55="U"), obx(NA, "150", status="C"), obx(CL, "111", f4="2", status="C"))
+    await send(service, message(PID, *delta, number="M-2", time=at(2)))
+    found = await results(service)
+    assert [each["id"] for each in found] == before
+    assert told(found) == [
+        ("Potassium", "4.0", "final"),
+        ("Sodium", "150", "corrected"),
+        ("Chloride", "100", "final"),
+        ("Chloride", "111", "corrected"),
+    ]
+    more = (obr(status="C", f55="A"), obx("718-7^Hemoglobin^LN", "14"))
+    await send(service, message(PID, *more, number="M-3", time=at(3)))
+    assert len(await results(service)) == 5
+    await send(
+        service, message(PID, obr(status="C", f55="U"), obx(K, "", status="D"), number="M-4", time=at(4))
+    )
+    assert told(await results(service))[0] == ("Potassium", "", "entered-in-error")
+    # A report that comes as a whole shows what it says, and nothing else.
+    await send(service, message(PID, obr(status="C"), obx(K, "4.4", status="C"), number="M-5", time=at(5)))
+    assert told(await results(service)) == [("Potassium", "4.4", "corrected")]
+
+
+async def test_deltas_of_two_connections_at_once_lose_none_of_their_results(service: Service) -> None:
+    await send(service, message(PID, obr(), obx(K, "4.0")))
+    codes = [f"{number}-0^Analyte {number}^LN" for number in range(1000, 1006)]
+    await asyncio.gather(
+        *(
+            send(service, message(PID, obr(f55="A"), obx(code, "1"), number=f"M-{n}", time=at(2)))
+            for n, code in enumerate(codes, 2)
+        )
+    )
+    assert sorted(one[0] for one in told(await results(service))) == [
+        *(f"Analyte {number}" for number in range(1000, 1006)),
+        "Potassium",
+    ]
+
+
+async def test_an_older_delta_overwrites_nothing(service: Service) -> None:
+    await send(service, message(PID, obr(), obx(K, "4.0"), obx(NA, "140"), time=at(5)))
+    await send(service, message(PID, obr(f55="U"), obx(K, "9.9", status="P"), number="M-0", time=at(1)))
+    assert told(await results(service)) == [("Potassium", "4.0", "final"), ("Sodium", "140", "final")]
+
+
+async def test_a_merge_leads_from_the_old_number_to_the_survivor(service: Service) -> None:
+    await send(service, message(PID, obr("F-1"), obx(K, "4.0")))
+    other = PID.replace("P-1", "P-2")
+    await send(service, message(other, obr("F-2"), obx(K, "5.0"), number="M-2"))
+    merge = message(other, "MRG|P-1^^^HOSP^MR", event="ADT^A40", number="M-3", time=at(3))
+    await send(service, merge)
+    for number in ("P-1", "P-2"):
+        assert len((await service.search(f"patient.identifier={number}")).ids) == 2
+    # A later message that knows nothing of the merge takes nothing back.
+    await send(service, message(other, obr("F-3"), obx(K, "6.0"), number="M-4", time=at(4)))
+    assert len((await service.search("patient.identifier=P-1")).ids) == 3
+    patient = await one(service, "Patient", "identifier=P-2")
+    assert {"old"} == {each.get("use") for each in patient["identifier"] if each["value"] == "P-1"}
+
+
+async def test_a_document_of_a_later_notification_keeps_its_content(service: Service) -> None:
+    txa = "TXA|1|PN^Progress note^L|TX|20261122100000+0000||||||||DOC-1^HOSP|||||DO||AV"
+    await send(service, message(PID, txa, obx("N^Note^L", "all is well", kind="TX"), event="MDM^T02"))
+    signed = txa.replace("|DO|", "|AU|")
+    await send(service, message(PID, signed, event="MDM^T03", number="M-2", time=at(2)))
+    document = await one(service, "DocumentReference", "patient.identifier=P-1")
+    assert document["docStatus"] == "final"
+    assert document["content"][0]["attachment"]["contentType"] == "text/plain; charset=utf-8"
+    await send(service, message(PID, signed, event="MDM^T11", number="M-3", time=at(3)))
+    assert (await one(service, "DocumentReference", "patient.identifier=P-1"))["status"] == "entered-in-error"
