@@ -112,6 +112,10 @@ fmt: $(DEV) ## Format the code and mend what ruff can mend
 docs: $(RUNTIME) ## Write the reference pages under docs/ from the code's tables
 	@$(BIN)/python -m api.reference docs
 
+.PHONY: monitoring
+monitoring: $(DEV) ## Write the PrometheusRule and the dashboard from k8s/monitoring
+	@$(BIN)/python k8s/monitoring/make.py
+
 # What is measured: the compiled modules, if there are any.
 SERVED = BENCH_SERVED=$$(if [ -e $(COMPILED)/.made ]; then echo $(COMPILED); else echo .; fi)
 .PHONY: bench

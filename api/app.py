@@ -14,6 +14,7 @@ from api.http.routing import counted, install
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
 from api.middleware.answer_headers import disarm, forbid_copies, say_server
+from api.middleware.audit import audit
 from api.middleware.authenticate import authenticate
 from api.middleware.compress import compress
 from api.middleware.deliver import hold_answers, send_in_parts
@@ -82,6 +83,7 @@ def create_app(
             observe,
             send_in_parts,
             compress,
+            audit,
             errors,
             hold_answers,
             admit_pushes,

@@ -107,6 +107,7 @@ def routes() -> tuple[Route, ...]:
                 path,
                 keeping("process-message", remembered(ingest.process_message)),
                 Group.WRITE,
+                "cu",
                 body=FHIR_BODIES,
                 destination=True,
             )
@@ -118,6 +119,7 @@ def routes() -> tuple[Route, ...]:
             f"{BASE}/$hl7v2",
             receive_messages,
             Group.WRITE,
+            "cu",
             body=V2_BODIES,
             negotiates=False,
         ),

@@ -139,6 +139,7 @@ async def run(options: argparse.Namespace, mongod: Embedded, place: Path, on: Co
         show(servers.preparing())
         everyone = [
             *await compare_with_floor(stage, service, token, patients),
+            *await compare_audit(stage, service, token, patients),
             *await compare_chain(stage, service, token, patients),
             *await compare_include(stage, service, token),
             *await compare_commits(stage, service, token, patients),
@@ -165,6 +166,18 @@ async def compare_with_floor(stage: Stage, service: Server, token: str, patients
         Target(0.6, 0.75),
         **stage.searching(),
     )
+
+
+async def compare_audit(stage: Stage, service: Server, token: str, patients: int) -> Sequence[Contender]:
+    """The same service with accesses left off the record: what the audit costs a search."""
+    options = stage.options
+    without = stage.service("unaudited", DOD_AUDIT="off")
+    pair = tuple(
+        Contender(label, server, searches("patient", everybody(patients), token), found(options.each))
+        for label, server in (("on record before it is answered", service), ("without audit", without))
+    )
+    title = f"Search by patient, {options.searchers} connections, beside the same without audit"
+    return await judged(title, pair, Target(0.95), **stage.searching())
 
 
 async def compare_chain(stage: Stage, service: Server, token: str, patients: int) -> Sequence[Contender]:

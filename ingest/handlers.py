@@ -16,6 +16,7 @@ from ingest.http.answer_room import hold
 from ingest.http.app_keys import (
     ATTACHMENTS,
     AUDIT,
+    AUDITED,
     CLOCK,
     IDENTITY_SECRET,
     INGEST_METRICS,
@@ -117,6 +118,7 @@ def push_context(request: web.Request, *, documents: bool = True, work: Work = a
         strict=_strict(request),
         stable_sources=request[TENANT].stable_sources,
         audit=app.get(AUDIT),
+        access=request.get(AUDITED),
         work=_Timed(work, app[INGEST_METRICS]),
         beside=_Timed(Job(app[WORKSHOP], str(request[TENANT].tenant)), app[INGEST_METRICS]),
         documents=documents,

@@ -94,6 +94,9 @@ class AttachmentStore(Protocol):
     async def is_shown(self, tenant: Tenant, file_id: str) -> bool:
         """Whether any version that can still be read refers to a file, current or past."""
 
+    async def patients_of(self, tenant: Tenant, file_id: str) -> tuple[str, ...]:
+        """The patients whom the resources are about that refer to a file, current or past."""
+
     def read(self, tenant: Tenant, file: File, *, start: int, end: int) -> AsyncIterator[bytes]:
         """The bytes from `start` up to, not including, `end`, piece by piece."""
 

@@ -88,6 +88,7 @@ class StoreMetrics:
             registry=registry,
         )
         self._available.set(1)
+        self.audit = AuditMetrics(registry)
 
     def observe(self, operation: str, outcome: str, seconds: float) -> None:
         """Count one operation; `outcome` is `ok` or a category. Both come from fixed small sets."""
@@ -129,3 +130,36 @@ class StoreMetrics:
     def available(self, *, available: bool) -> None:
         """Whether the database answers."""
         self._available.set(available)
+
+
+class AuditMetrics:
+    """Audit records kept and lost, and the working of their group writes."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._records = Counter(
+            "dod_audit_records_total",
+            "Audit records by outcome: kept, or lost. Lost: somebody may have looked without a record.",
+            ("outcome",),
+            registry=registry,
+        )
+        self._kept, self._lost = self._records.labels("kept"), self._records.labels("lost")
+        self._size = Histogram(
+            "dod_audit_write_size",
+            "Audit records that one write took together.",
+            buckets=SIZES,
+            registry=registry,
+        )
+        self._queue = Gauge("dod_audit_queue", "Audit records that wait to be written.", registry=registry)
+
+    def written(self, size: int, *, kept: bool) -> None:
+        """Count one group write and its records."""
+        self._size.observe(size)
+        (self._kept if kept else self._lost).inc(size)
+
+    def lost(self, number: int) -> None:
+        """Count records for which there was no room."""
+        self._lost.inc(number)
+
+    def queue(self, waiting: Callable[[], int]) -> None:
+        """Ask how many wait whenever it is scraped."""
+        self._queue.set_function(waiting)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator
 
 from store.fair import Shares
@@ -70,6 +72,14 @@ class StoreSettings(BaseModel):
     """Largest body that is kept; of a larger one only the reasons are, and it cannot be replayed."""
     dead_letter_days: int = Field(default=30, ge=1, le=3_650)
     """How long a dead letter is kept after it last came."""
+    audit_days: int | None = Field(default=2_192, ge=1, le=36_500)
+    """How long an audit record is kept where a tenant's policy does not say (`audit_days`): six years."""
+    audit: Literal["required", "counted", "off"] = "required"
+    """Whether accesses are put on record. `required`: reads and searches are refused with 503 while they
+    cannot be; `counted`: they are answered, and `dod_audit_records_total{outcome="lost"}` counts them; `off`:
+    no access is (acts of officers are, always)."""
+    audit_queue_max: int = Field(default=10_000, ge=1)
+    """Audit records that may wait to be written; past it one counts as lost, or its read is refused."""
     retention_interval_minutes: int = Field(default=60, ge=0, le=10_080)
     """How often what has expired is deleted (it is not served in any case); 0: never by this process."""
     retention_batch: int = Field(default=100, ge=1, le=2_000)

@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from store.access import AccessStore
+    from store.audit.records import AuditTrail
     from store.clients import ClientStore
     from store.dead_letters import DeadLetters
     from store.files import AttachmentStore
     from store.resources import ResourceStore
-    from store.retention.audit import Audit
     from store.retention.erasure import Erasing, Offboarding
     from store.retention.holds import HoldStore
     from store.retention.policy import PolicyStore
@@ -25,7 +25,7 @@ class Privacy:
     """Ports of whoever answers for privacy."""
 
     holds: HoldStore
-    audit: Audit
+    audit: AuditTrail
     erasing: Erasing
     offboarding: Offboarding
 

@@ -13,9 +13,9 @@ from api.app import utc_now
 from api.commands.access import existing_tenant
 from api.commands.search import origin_of
 from ingest.http.app_keys import base_under
+from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.retention.audit import Act, Did
 from store.retention.holds import Hold, HoldKind
 from store.retention.subjects import reason_for
 
@@ -74,7 +74,9 @@ async def place(stores: Stores, settings: Settings, request: Request) -> str:
     if not request.absent and not await stores.privacy.holds.names_something(hold):
         raise ServiceError(Category.NOT_FOUND, _NOTHING)
     await stores.privacy.holds.add(hold)
-    await stores.privacy.audit.note(Act(hold.tenant, now, hold.by, Did.HOLD_PLACED, hold.reason, hold.id))
+    await stores.privacy.audit.note(
+        AuditRecord(hold.tenant, now, hold.by, Deed.HOLD_PLACED, hold.reason, hold.id)
+    )
     return hold.id
 
 
@@ -104,7 +106,7 @@ async def release(stores: Stores, hold_id: str, *, reason: str) -> str:
     """End a hold; says so. Raises ServiceError when there is none, or it has ended."""
     now, why = utc_now(), reason_for(reason)
     ended = await stores.privacy.holds.release(hold_id, now=now, by=user(), reason=why)
-    await stores.privacy.audit.note(Act(ended.tenant, now, user(), Did.HOLD_RELEASED, why, hold_id))
+    await stores.privacy.audit.note(AuditRecord(ended.tenant, now, user(), Deed.HOLD_RELEASED, why, hold_id))
     return f"{hold_id} released"
 
 

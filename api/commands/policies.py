@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 from api.commands.access import existing_tenant
 from api.commands.holds import user
+from store.audit.records import AuditRecord, Deed
 from store.errors import StartupError
-from store.retention.audit import Act, Did
 from store.retention.declared import PolicyError, declared, parse, written
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ async def put_policy(stores: Stores, tenant: Tenant, policy: Policy, *, now: dat
     if before.version and before.says(policy):
         return f"{tenant}: policy {before.version} says this already"
     made = await stores.policies.put(tenant, policy._replace(made_at=now), instead_of=before.version)
-    await stores.privacy.audit.note(Act(tenant, now, user(), Did.POLICY_SET, of=str(made.version)))
+    await stores.privacy.audit.note(AuditRecord(tenant, now, user(), Deed.POLICY_SET, of=str(made.version)))
     return (
         f"{tenant}: policy {made.version} holds from now on. What is stored already goes by it with the next"
         f" run; `dod retention plan --tenant {tenant}` shows what that will delete."

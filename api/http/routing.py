@@ -67,8 +67,8 @@ class Route:
     handler: Handler
     group: Group
     scope: str = ""
-    """Letters of `cruds` needed for the type in the URL, or a scope of the service's own; none: the handler
-    asks `Principal.may`."""
+    """Letters of `cruds` needed for the type in the URL, where it names none for some type, or a scope of the
+    service's own; none: the handler asks `Principal.may`."""
     open: bool = False
     """Needs no token and gets neither PRINCIPAL nor TENANT."""
     body: frozenset[str] | None = None

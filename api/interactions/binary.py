@@ -31,7 +31,7 @@ from api.interactions.byte_range import ByteRange, Unsatisfiable, parse
 from ingest import handlers as ingest
 from ingest.http import replies
 from ingest.http.answer_room import SMALL_BYTES, hold
-from ingest.http.app_keys import ATTACHMENTS, PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.app_keys import ATTACHMENTS, AUDITED, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.body import body_of
 from ingest.http.outcome import render
 from ingest.http.reach import check_reading, seen
@@ -135,6 +135,7 @@ async def read(request: web.Request) -> web.StreamResponse:
     """GET {base}/Binary/{id}."""
     as_fhir = _wants_fhir(request)
     document = await _find(request, as_fhir=as_fhir)
+    await _note_patients(request, document)
     response = web.StreamResponse(headers=_UNDISPLAYED)
     tag = f'"{document.version}"'  # Strong, for parts of it can be joined.
     response.headers[hdrs.ETAG] = f"W/{tag}" if as_fhir else tag
@@ -144,6 +145,18 @@ async def read(request: web.Request) -> web.StreamResponse:
     if as_fhir:
         return await _send_resource(request, response, document)
     return await _send_document(request, response, document, tag)
+
+
+async def _note_patients(request: web.Request, document: Document) -> None:
+    """Note in the audit whom a document is about, as far as what refers to it tells."""
+    access = request.get(AUDITED)
+    if access is None:
+        return
+    if isinstance(document.content, bytes):
+        access.answers(ResourceKey("Binary", document.id), document.raw or b"")
+    else:
+        store, tenant = request.app[ATTACHMENTS], request[TENANT].tenant
+        access.about(await store.patients_of(tenant, document.content.id))
 
 
 async def vread(request: web.Request) -> web.StreamResponse:
@@ -302,6 +315,8 @@ async def _stream(
     request: web.Request, response: web.StreamResponse, body: AsyncIterator[bytes]
 ) -> web.StreamResponse:
     """Send the body, its first piece fetched before anything is said: until then a failure has a status."""
+    if AUDITED in request:
+        await request[AUDITED].finish(response.status)
     if request.method == hdrs.METH_HEAD:
         await response.prepare(request)
         return response

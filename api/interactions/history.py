@@ -12,7 +12,7 @@ import orjson
 from api.http.app_keys import PAGE_SECRET, POLICIES, SETTINGS
 from api.search.links import links
 from api.search.page_token import SILENT, PageState, bound, follow, refuse_older
-from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.outcome import outcome
 from ingest.http.reach import READ, is_seen
 from ingest.http.replies import etag, fhir_json
@@ -77,6 +77,10 @@ async def _history(request: web.Request, resource_id: str | None) -> web.Respons
     if not request[PRINCIPAL].may(resource_type, READ):
         query = replace(query, total=False)  # It would tell how many versions are not shown.
     page = await _seen(request, await app[RESOURCES].history(tenant, query))
+    if AUDITED in request:
+        for entry in page.entries:
+            if isinstance(entry.version, Stored):
+                request[AUDITED].answers(entry.version.key, entry.version.raw)
     if resource_id is not None and not page.entries and page.next is None:
         await _refuse_unknown(request, ResourceKey(resource_type, resource_id))
     if state.position is None:

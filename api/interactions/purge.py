@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 
 from api.http.app_keys import PURGES, REQUEST_ID
-from ingest.http.app_keys import PRINCIPAL, TENANT
+from ingest.http.app_keys import AUDITED, PRINCIPAL, TENANT
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
 from ingest.pipeline.decode import decode
@@ -37,6 +37,8 @@ async def purge(request: web.Request) -> web.StreamResponse:
     tenant, caller = request[TENANT].tenant, request[PRINCIPAL]
     reason = _reason(decode(await body_of(request, most=BODY_BYTES_MAX)))
     subject = Subject(reference=f"Patient/{request.match_info['id']}")
+    if AUDITED in request:
+        request[AUDITED].erases()
     demand = Demand(tenant, subject, reason, f"{caller.client} ({caller.token_id})")
     erased = await request.app[PURGES].erase(demand)
     status = 202 if erased is None else 200

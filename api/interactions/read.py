@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
-from ingest.http.app_keys import PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.app_keys import AUDITED, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.reach import seen
 from ingest.http.replies import fhir_json, version_headers
 from ingest.pipeline.preconditions import has_it
@@ -39,6 +39,8 @@ async def vread(request: web.Request) -> web.StreamResponse:
 
 
 def _shown(request: web.Request, stored: Stored) -> web.Response:
+    if AUDITED in request:
+        request[AUDITED].answers(stored.key, stored.raw)
     headers, known = version_headers(stored), request.headers.get(hdrs.IF_NONE_MATCH)
     modified_since = _date(request.headers.get(hdrs.IF_MODIFIED_SINCE))
     if has_it(stored, none_match=known, modified_since=modified_since):

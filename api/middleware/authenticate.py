@@ -83,7 +83,11 @@ def _check_scope(scope: str, principal: Principal, resource_type: str | None) ->
         if scope not in principal.own:
             text = f"This needs the scope `{scope}`: `dod token issue … --scope {scope}`, or `dod client`."
             raise _refusal(Category.FORBIDDEN, text)
-    elif scope and resource_type is not None and not reaches(principal, resource_type, scope):
+    elif scope and resource_type is None:
+        # A message: each of its resources is checked by itself; whoever may push none hears nothing of it.
+        if not any(principal.may(one, scope) for one in principal.scopes):
+            raise _refusal(Category.FORBIDDEN, _missing_scope(scope))
+    elif scope and not reaches(principal, resource_type or "", scope):
         raise _refusal(Category.FORBIDDEN, _missing_scope(scope))
 
 

@@ -37,7 +37,7 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     try:
         return await handler(request)
     except ServiceError as error:
-        return _of_service(request, error)
+        return answer_of(request, error)
     except web.HTTPException as error:
         return _of_http(request, error)
     except web.RequestPayloadError:
@@ -47,7 +47,8 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         return fhir_json(render((DEFAULT_ISSUE[Category.FAULT],)), status=STATUS[Category.FAULT])
 
 
-def _of_service(request: web.Request, error: ServiceError) -> web.Response:
+def answer_of(request: web.Request, error: ServiceError) -> web.Response:
+    """The OperationOutcome of a refusal of ours."""
     status = STATUS[error.category]
     # A refusal for want of room or of a database has no cause: each would be a traceback, by the thousand.
     if status >= STATUS[Category.FAULT] and (error.__cause__ or error.category is not Category.UNAVAILABLE):

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Final
 from api.auth.scopes import ADMIN
 from api.http.app_keys import METRICS, PAGE_SECRET, POLICIES, SETTINGS
 from api.http.fhir_json import refuse_unknown_format
+from api.search import on_record
 from api.search.answer import Asker, Search, ask, begin, bundle, resume
 from api.search.explanation import EXPLAIN, wish
 from api.search.page_token import bound, follow, refuse_older
 from api.search.preferences import wants_strict
 from api.search.subset import is_trimmed
 from ingest.http.answer_room import SMALL_BYTES, hold
-from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
 from store.errors import Category, ServiceError
@@ -60,7 +61,11 @@ async def search_type(request: web.Request) -> web.StreamResponse:
 
 async def search_type_post(request: web.Request) -> web.StreamResponse:
     """POST {base}/{Type}/_search: what is in the URL and what is in the body mean the same."""
-    form = pairs_of_form(await body_of(request, most=TEXT_MAX))
+    sent = await body_of(request, most=TEXT_MAX)
+    form = pairs_of_form(sent)
+    if AUDITED in request:
+        in_url = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
+        request[AUDITED].asks(b"&".join(filter(None, (in_url, bytes(sent)))))
     for name, value in form:
         if name == "_format":
             refuse_unknown_format(value)
@@ -79,7 +84,7 @@ async def search_compartment(request: web.Request) -> web.StreamResponse:
 
 async def search_entry(request: web.Request, resource_type: str, query: str, bytes_max: int) -> bytes:
     """GET {Type}?… as the entry of a batch, its page within so many bytes."""
-    return await _searchset(request, resource_type, pairs_of(query), bytes_max)
+    return await _searchset(request, resource_type, pairs_of(query), bytes_max, query)
 
 
 async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
@@ -87,8 +92,13 @@ async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
 
 
 async def _searchset(
-    request: web.Request, resource_type: str, pairs: Sequence[Pair], bytes_max: int | None = None
+    request: web.Request,
+    resource_type: str,
+    pairs: Sequence[Pair],
+    bytes_max: int | None = None,
+    within: str | None = None,
 ) -> bytes:
+    """The searchset as JSON bytes; `within` is the query of an entry of a batch."""
     start = perf_counter()
     explains, pairs = wish(pairs)
     if explains and not request[PRINCIPAL].is_admin:
@@ -116,11 +126,15 @@ async def _searchset(
         caller.client,
     )
     metrics = app[METRICS]
+    access = request.get(AUDITED)
     asked = perf_counter()
     metrics.searched("parse", asked - start)
+    begun = access is not None and within is None and on_record.begin(access, search)
     answer = await ask(asker, search)
     rendering = perf_counter()
     metrics.searched("store", rendering - asked)
+    if access is not None and not begun:
+        on_record.end(access, search, answer.page, within=within)
     if answer.page.size > SMALL_BYTES:  # At once: pages that wait to be rendered are in memory too.
         hold(request, answer.page.size)
     # What is cut down is parsed; else it is only joined.

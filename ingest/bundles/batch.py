@@ -20,6 +20,7 @@ from ingest.pipeline import json_patch as patch
 from ingest.pipeline.bundle_entries import READING, interaction
 from ingest.pipeline.preconditions import has_it, if_match, if_none_match, since
 from ingest.writes import conditional, push
+from store.audit.patients import answered_with
 from store.errors import Category, ServiceError
 from store.fair import Asker
 from store.fhir.issues import Issue
@@ -115,6 +116,8 @@ async def _put(
         else:
             if ready is not None:
                 readies[number] = ready
+    if ctx.access is not None:
+        ctx.access.stores([ready.prepared for ready in readies.values()])
     results = await ctx.store.put_each(ctx.tenant, [ready.prepared for ready in readies.values()])
     for (number, ready), result in zip(readies.items(), results, strict=True):
         if push.leaves_labels_out(result):
@@ -210,6 +213,9 @@ async def _read_or_search(ctx: PushContext, entry: BundleEntry, within: _Within)
     modified_since = since(asked.if_modified_since)
     async with place or nullcontext():
         found = await _found(ctx, ResourceKey(asked.type, asked.id), asked.version)
+    if ctx.access is not None:
+        patients = answered_with(found.key.type, found.key.id, found.raw)
+        ctx.access.entry("read" if asked.version is None else "vread", str(found.key), patients=patients)
     if has_it(found, none_match=asked.if_none_match, modified_since=modified_since):
         return replies.entry_of_unchanged(found)
     hold(len(found.raw))

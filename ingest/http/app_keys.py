@@ -15,14 +15,15 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
+    from ingest.access import Access
     from ingest.caller import Caller
     from ingest.http.workshop import Workshop
     from ingest.metrics import IngestMetrics
     from ingest.settings import IngestSettings
+    from store.audit.records import AuditTrail
     from store.fair import Gate
     from store.files import AttachmentStore
     from store.resources import ResourceStore
-    from store.retention.audit import Audit
     from store.search.parsing.context import Limits
     from store.tenancy import TenantSettings
 
@@ -38,8 +39,8 @@ MISDIRECTED: Final = (
 CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")
 """Now, in UTC; tests set their own."""
 RESOURCES: Final[web.AppKey[ResourceStore]] = web.AppKey("resources")
-AUDIT: Final[web.AppKey[Audit]] = web.AppKey("audit")
-"""Where it is noted that a report moved from one patient to another."""
+AUDIT: Final[web.AppKey[AuditTrail]] = web.AppKey("audit")
+"""The record of accesses, and of reports that moved from one patient to another."""
 ATTACHMENTS: Final[web.AppKey[AttachmentStore]] = web.AppKey("attachments")
 IDENTITY_SECRET: Final[web.AppKey[bytes]] = web.AppKey("identity_secret")
 """Shared by all replicas: stable ids are derived with it."""
@@ -65,6 +66,8 @@ PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")
 """Who asks. Absent on open routes."""
 TENANT: Final[web.RequestKey[TenantSettings]] = web.RequestKey("tenant")
 """Whose data is asked for, after the token was checked against it. Absent on open routes."""
+AUDITED: Final[web.RequestKey[Access]] = web.RequestKey("audited")
+"""The access that the request is, for the audit. Absent on open routes."""
 
 
 def asker_of(request: web.Request) -> Asker:

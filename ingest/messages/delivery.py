@@ -24,11 +24,11 @@ from ingest.pipeline.source_time import message_time, source_time
 from ingest.pipeline.validate import refuse_subset
 from ingest.writes import filing
 from ingest.writes.push import Pushed, check_scope
+from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
 from store.resource_keys import ResourceKey
-from store.retention.audit import Act, Did
 from store.retrying import pause_before
 from store.versions import Outcome
 
@@ -236,8 +236,17 @@ async def _note_moves(ctx: PushContext, planned: Planned) -> None:
     for one in planned.placements:
         if one.choice.moved_from and ctx.audit is not None:
             there = f"from {_record(one.choice.moved_from)} to {_record(one.facts.patient)}"
+            records = (one.choice.moved_from, one.facts.patient)
             await ctx.audit.note(
-                Act(ctx.tenant, ctx.clock(), ctx.caller.client, Did.REPORT_MOVED, there, str(one.key))
+                AuditRecord(
+                    ctx.tenant,
+                    ctx.clock(),
+                    ctx.caller.client,
+                    Deed.REPORT_MOVED,
+                    there,
+                    str(one.key),
+                    patients=tuple(patient for patient in records if RELATIVE.fullmatch(patient)),
+                )
             )
 
 

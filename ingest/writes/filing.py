@@ -43,6 +43,8 @@ async def put(ctx: PushContext, resources: Sequence[Prepared], files: Sequence[N
 
 async def file_first(ctx: PushContext, resources: Sequence[Prepared], files: Sequence[NewFile]) -> None:
     """What has to happen before the resources are written, by whatever verb."""
+    if ctx.access is not None:
+        ctx.access.stores(resources)
     if files or len(resources) > 1:  # Else the write itself is all that happens, and asks by itself.
         await ctx.store.admit(ctx.tenant, resources)
     if files:

@@ -19,6 +19,7 @@ from store.resource_keys import ResourceKey
 from store.versions import LABELS, LABELS_LEFT_OUT, Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
+    from ingest.access import Access
     from ingest.caller import Caller
     from ingest.pipeline.documents import Taken
     from ingest.writes.push_context import PushContext
@@ -197,9 +198,18 @@ async def delete(
     ctx: PushContext, key: ResourceKey, *, only_version: int | None = None, sourced: SourceTime = ""
 ) -> Gone | None:
     """Delete; not an error when there is nothing. https://hl7.org/fhir/R4/http.html#delete"""
+    if ctx.access is not None:
+        await _note_patient(ctx, ctx.access, key)
     gone = await ctx.store.delete(ctx.tenant, key, only_version=only_version, sourced=sourced)
     ctx.metrics.count("deleted")
     return gone
+
+
+async def _note_patient(ctx: PushContext, access: Access, key: ResourceKey) -> None:
+    """Note in the audit whom a resource is about that is to be deleted."""
+    there = await ctx.store.get(ctx.tenant, key)
+    if isinstance(there, Stored):
+        access.answers(key, there.raw)
 
 
 def check_scope(caller: Caller, resource_type: str, letters: str) -> None:

@@ -13,16 +13,17 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from datetime import datetime
 
+    from ingest.access import Access
     from ingest.caller import Caller
     from ingest.metrics import IngestMetrics
     from ingest.pipeline.bundle_entries import BundleEntry
     from ingest.settings import IngestSettings
     from ingest.work import Work
+    from store.audit.records import AuditTrail
     from store.errors import ServiceError
     from store.fhir.datatypes import JsonObject
     from store.files import AttachmentStore
     from store.resources import ResourceStore
-    from store.retention.audit import Audit
     from store.search.parsing.context import Limits
     from store.tenancy import Tenant
 
@@ -51,8 +52,10 @@ class PushContext(NamedTuple):
     """Whether deviations from R4 refuse what is pushed."""
     stable_sources: frozenset[str] = frozenset()
     """Sources whose ids the tenant declares stable."""
-    audit: Audit | None = None
-    """Where it is noted that a report moved; None: nowhere, in tests of the edge."""
+    audit: AuditTrail | None = None
+    """The record of reports that moved; None in tests of the edge."""
+    access: Access | None = None
+    """The access that the push is, on its way into the audit; None: nobody asked over HTTP."""
     work: Work = at_once
     """How pure work is done on what was pushed: beside the event loop, when it is large."""
     beside: Work = at_once

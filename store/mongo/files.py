@@ -11,12 +11,14 @@ states, nor deadlines, and sends up to 48 MB at once.
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
 from bson import ObjectId
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
+from store.audit.patients import of_keys
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.files import CHUNK_BYTES, AttachmentStore, Collected, File
@@ -39,6 +41,8 @@ if TYPE_CHECKING:
 
 _CHUNKS_AT_ONCE: Final = 4
 """In one command: some 4 MB in memory, twice that while the driver encodes them."""
+_REFERRING_MAX: Final = 100
+"""Resources that are asked whom a file is about."""
 _LOST: Final = Issue("transient", "storing the attachment took too long; send it again")
 _BROKEN: Final = Issue("exception", "a stored attachment is incomplete")
 
@@ -164,6 +168,18 @@ class MongoAttachments(AttachmentStore):
             if await self._resources.find_one(wanted, {"_id": 1}, hint="referring") is not None:
                 return True
             return bool(await self._history.aggregate(past, hint="referring").to_list(1))
+
+    @override
+    async def patients_of(self, tenant: Tenant, file_id: str) -> tuple[str, ...]:
+        wanted = {"tenant": str(tenant), "files": file_id}
+        fields = {"type": 1, "id": 1, "keys": 1, "of": 1}
+        found: list[Mapping[str, Any]] = []
+        with guarded(self._metrics, "patients_of_file", seconds=self._seconds):
+            for collection in (self._resources, self._history):
+                cursor = collection.find(wanted, fields, hint="referring", limit=_REFERRING_MAX)
+                found += await cursor.to_list(None)
+        names = [of_keys(one["type"], one["id"], one.get("keys") or one.get("of", ())) for one in found]
+        return tuple(dict.fromkeys(chain.from_iterable(names)))
 
     @override
     async def read(self, tenant: Tenant, file: File, *, start: int, end: int) -> AsyncIterator[bytes]:

@@ -88,6 +88,7 @@ _REFERRING: Final[Mapping[str, Any]] = {"files": {"$exists": True}}
 _EXPIRES: Final[Mapping[str, Any]] = {"expires_at": {"$lt": NEVER}}
 _BY_AGE: Final = (("tenant", 1), ("expires_at", 1), ("_id", 1))
 """With the `_id`, so that the sweep can go on behind what it passed over, among others of one moment."""
+_NEWEST: Final = (("tenant", 1), ("at", -1), ("_id", -1))
 INDEXES: Final = (
     IndexSpec(
         RESOURCES,
@@ -216,7 +217,27 @@ INDEXES: Final = (
         {"unique": True, "partialFilterExpression": {"id": {"$exists": True}}},
     ),
     IndexSpec(ERASURES, "groups", (("tenant", 1), ("groups", 1)), "all that one erasure left, to lift it"),
-    IndexSpec(AUDIT, "newest", (("tenant", 1), ("at", -1)), "what was done with a tenant's data"),
+    IndexSpec(AUDIT, "moments", (*_NEWEST,), "audit records of a tenant, newest first"),
+    IndexSpec(
+        AUDIT,
+        "patients",
+        (("tenant", 1), ("patients", 1), ("at", -1), ("_id", -1)),
+        "audit records about a patient, newest first; those to be changed by an erasure",
+        {"partialFilterExpression": {"patients": {"$exists": True}}},
+    ),
+    IndexSpec(
+        AUDIT,
+        "by",
+        (("tenant", 1), ("by", 1), ("at", -1), ("_id", -1)),
+        "audit records of a client, newest first",
+    ),
+    IndexSpec(
+        AUDIT,
+        "unnamed",
+        (("tenant", 1), ("unnamed", 1), ("_id", 1)),
+        "queries that named no patient and found none, for an erasure to look through",
+        {"partialFilterExpression": {"unnamed": {"$exists": True}}},
+    ),
     IndexSpec(HOLDS, "held", (("tenant", 1), ("released_at", 1)), "what of a tenant must not be deleted"),
     IndexSpec(FILES, "uploads", (("tenant", 1), ("_id", 1)), "all files of a tenant, in batches"),
     IndexSpec(
@@ -239,6 +260,7 @@ RETIRED: Final = (
     # TTL indexes: a hold must be able to keep a letter, so the sweep deletes them.
     (DEAD_LETTERS, "expired"),
     (DEAD_LETTER_BODIES, "expired"),
+    (AUDIT, "newest"),  # `moments` has the id too, so that pages have an order.
 )
 """Collection and name of those that an older release made; dropped at the start."""
 

@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Final
 import pymongo
 
 from store.mongo.access import MongoAccess
+from store.mongo.audit.trail import MongoAuditTrail
 from store.mongo.clients import MongoClients
 from store.mongo.driver.circuit_breaker import WATCH_SECONDS, Pulse, refusal
 from store.mongo.driver.client import connect
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.pool import PoolWatch
-from store.mongo.erasure.audit import MongoAudit
 from store.mongo.erasure.batches import Tools
 from store.mongo.erasure.erase import MongoErasing
 from store.mongo.erasure.offboarding import MongoOffboarding
@@ -35,6 +35,7 @@ from store.stores import Privacy, Stores
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
+    from store.audit.records import AuditTrail
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Database
     from store.settings import StoreSettings
@@ -81,6 +82,10 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
         database, settings=settings, clock=clock, metrics=metrics, pulse=pulse, policies=policies
     )
     letters = MongoDeadLetters(database, settings=settings, clock=clock, metrics=metrics, policies=policies)
+    erasures = ErasedNames(database, settings=settings, clock=clock, metrics=metrics, policies=policies)
+    trail = MongoAuditTrail(
+        database, settings=settings, metrics=metrics, policies=policies, erasures=erasures, pulse=pulse
+    )
     try:
         await fitness.wait(settings.store_timeout_seconds if wait_seconds is None else wait_seconds)
         with guarded(metrics, "ensure_indexes", seconds=INDEX_SECONDS):
@@ -88,7 +93,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
-        privacy = _privacy(database, policies, settings=settings, clock=clock, metrics=metrics)
+        privacy = _privacy(database, policies, trail, settings=settings, clock=clock, metrics=metrics)
 
         async def tenants() -> list[Tenant]:
             return [one.tenant for one in await access.tenants()]
@@ -120,15 +125,17 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
     finally:
         await resources.drain()
         await letters.drain()
+        await trail.drain()
         await pulse.stop()
         # Without a database to end the sessions with, closing would wait for it, and block the loop.
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()
 
 
-def _privacy(
+def _privacy(  # noqa: PLR0913 -- all but three keyword-only
     database: Database,
     policies: Policies,
+    audit: AuditTrail,
     *,
     settings: StoreSettings,
     clock: Callable[[], datetime],
@@ -136,7 +143,6 @@ def _privacy(
 ) -> Privacy:
     """The ports of who answers for privacy, on one database."""
     holds = MongoHolds(database, settings=settings, metrics=metrics)
-    audit = MongoAudit(database, settings=settings, metrics=metrics, policies=policies)
     leases = Leases(
         database,
         clock=clock,

@@ -235,6 +235,14 @@ class Wanted(NamedTuple):
             return True
         return any(name.is_in(body) for name in self.full_names)
 
+    def in_query(self, query: bytes) -> bool:
+        """Whether a search holds a value or a part of a name of the patient."""
+        said = unquote_plus(query.decode(errors="replace")).casefold()
+        parts = [value_of(one.text) for one in self.names if one.kind == PATIENT]
+        parts += [one.text.rpartition("/")[2] for one in self.names if one.text.startswith("Patient/")]
+        parts += [part for name in self.full_names for part in (name.family, *name.given)]
+        return any(re.search(rf"(?<!\w){re.escape(part.casefold())}(?!\w)", said) for part in parts if part)
+
     def in_answer(self, body: bytes, headers: Iterable[Iterable[str]], shown: Iterable[str]) -> bool:
         """Whether a remembered answer tells of what is erased."""
         quoted = b" ".join(b'"' + value.encode() + b'"' for _, value in headers)

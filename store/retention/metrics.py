@@ -1,4 +1,4 @@
-"""What forgetting counts; scraped at the admin port. Alerts on it are in `k8s/alerts`."""
+"""What forgetting counts; scraped at the admin port. Alerts on it are in `k8s/monitoring`."""
 
 from __future__ import annotations
 

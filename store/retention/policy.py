@@ -75,7 +75,7 @@ class Policy(NamedTuple):
     dead_letter_days: int | None = None
     """None: `DOD_DEAD_LETTER_DAYS`."""
     audit_days: int | None = None
-    """Of the record of what privacy officers did; None: without end."""
+    """Of audit records; None: `DOD_AUDIT_DAYS`."""
     page_token_days: int | None = None
     """None: `DOD_PAGE_TOKEN_SECONDS`, which is the most in any case."""
     idempotency_days: int | None = None

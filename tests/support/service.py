@@ -169,11 +169,11 @@ class Service:
         made = policy._replace(made_at=self.clock())
         return await policies.put(self.tenant, made, instead_of=before.version)
 
-    async def with_token(self, *, scopes: Sequence[str]) -> Service:
+    async def with_token(self, *, scopes: Sequence[str], client: str = "tests") -> Service:
         """The same tenant with another token."""
         token = new_token()
         grant = new_grant(
-            token=token, client="tests", tenants=[self.tenant], scopes=scopes, now=self.clock(), days=30
+            token=token, client=client, tenants=[self.tenant], scopes=scopes, now=self.clock(), days=30
         )
         await self.access.put_grant(grant)
         headers = {"Authorization": f"Bearer {token}"}

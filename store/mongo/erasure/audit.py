@@ -1,51 +1,98 @@
-"""`Audit` on MongoDB: the collection `audit`: tenant, at, by, did, reason, of, expires_at."""
+"""Audit records about a patient who is erased: they stay, as proof of who looked, and name nobody.
+
+The patient's names become the keyed digests that an erasure leaves, the query goes, of a path the type stays.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
-from typing_extensions import override
-
+from store.audit.records import Deed
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import AUDIT
-from store.retention.audit import Act, Audit, Did
-from store.retention.policy import after
-from store.tenancy import parse_tenant
+from store.retention.erased_names import KEY, PATIENT, Name
+from store.retention.erasure import ERASED
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable, Sequence
+
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
-    from store.mongo.rules.policies import Policies
+    from store.mongo.rules.erased_names import ErasedNames
+    from store.retention.erasure import Own, Wanted
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
+BATCH: Final = 1_000
+"""Records changed at once."""
+_MOVED: Final = {"$eq": ["$did", Deed.REPORT_MOVED.value]}
 
-class MongoAudit(Audit):
-    """The port's verbs on one database."""
+
+class AuditErasure:
+    """Changes the audit records of one database."""
 
     def __init__(
-        self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics, policies: Policies
+        self, database: Database, erasures: ErasedNames, *, settings: StoreSettings, metrics: StoreMetrics
     ) -> None:
-        self._policies = policies
         self._audit: Collection = durable(database, AUDIT)
-        self._seconds = settings.store_timeout_seconds
+        self._erasures = erasures
         self._metrics = metrics
+        self._seconds = settings.store_timeout_seconds
 
-    @override
-    async def note(self, act: Act) -> None:
-        days = (await self._policies.remembered(act.tenant)).policy.audit_days
-        end = after(act.at, days)
-        document = {**act._asdict(), "tenant": str(act.tenant), "did": act.did.value, "expires_at": end}
-        with guarded(self._metrics, "audit", seconds=self._seconds):
-            await self._audit.insert_one(document)
+    async def forget(
+        self, tenant: Tenant, own: Own, wanted: Wanted, heartbeat: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Let no record tell who the patient was. Safe to repeat."""
+        names = [Name(KEY, one) for one in sorted(own.references)]
+        names += [Name(PATIENT, one) for one in sorted(own.identifiers)]
+        for name in names:
+            digest = await self._erasures.digest_of(tenant, name)
+            while some := await self._naming(tenant, name.text):
+                await heartbeat()
+                await self._change(some, nameless(name.text, digest))
+        await self._forget_queries(tenant, wanted, heartbeat)
 
-    @override
-    async def acts(self, tenant: Tenant) -> tuple[Act, ...]:
-        with guarded(self._metrics, "audit_list", seconds=self._seconds):
-            cursor = self._audit.find({"tenant": str(tenant)}, {"_id": 0}, sort=[("at", -1), ("_id", -1)])
-            found = await cursor.hint("newest").to_list(None)
-        return tuple(
-            Act(parse_tenant(one["tenant"]), one["at"], one["by"], Did(one["did"]), one["reason"], one["of"])
-            for one in found
-        )
+    async def _naming(self, tenant: Tenant, name: str) -> list[Any]:
+        """The ids of some records that name the patient so."""
+        wanted = {"tenant": str(tenant), "patients": name}
+        with guarded(self._metrics, "audit_naming", seconds=self._seconds):
+            found = await self._audit.find(wanted, {"_id": 1}, hint="patients", limit=BATCH).to_list(None)
+        return [one["_id"] for one in found]
+
+    async def _forget_queries(
+        self, tenant: Tenant, wanted: Wanted, heartbeat: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Take out the queries of records that name no patient where they hold a name of this one."""
+        after: Any = None
+        while True:
+            some = {"tenant": str(tenant), "unnamed": True}
+            if after is not None:
+                some["_id"] = {"$gt": after}
+            with guarded(self._metrics, "audit_unnamed", seconds=self._seconds):
+                cursor = self._audit.find(some, {"query": 1}, sort=[("_id", 1)], limit=BATCH).hint("unnamed")
+                found = await cursor.to_list(None)
+            if not found:
+                return
+            await heartbeat()
+            told = [one["_id"] for one in found if wanted.in_query(one.get("query", b""))]
+            if told:
+                await self._change(told, [{"$unset": ["query", "unnamed"]}])
+            after = found[-1]["_id"]
+
+    async def _change(self, ids: Sequence[Any], stages: Sequence[dict[str, Any]]) -> None:
+        with guarded(self._metrics, "audit_forget", seconds=self._seconds):
+            await self._audit.update_many({"_id": {"$in": list(ids)}}, list(stages))
+
+
+def nameless(name: str, digest: str) -> list[dict[str, Any]]:
+    """The stages that take a name out of a record."""
+    is_it = {"$eq": ["$$this", {"$literal": name}]}
+    patients = {"$map": {"input": "$patients", "in": {"$cond": [is_it, digest, "$$this"]}}}
+    path = {"$ifNull": ["$resource", ""]}
+    of_type = {"$arrayElemAt": [{"$split": [path, "/"]}, 0]}
+    said = {"reason": {"$cond": [_MOVED, ERASED, "$reason"]}, "of": {"$cond": [_MOVED, "$$REMOVE", "$of"]}}
+    return [
+        {"$set": {"patients": patients, "resource": of_type, **said}},
+        {"$unset": ["query"]},
+    ]

@@ -12,25 +12,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
 
+from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
+from store.mongo.erasure.audit import AuditErasure
 from store.mongo.erasure.batches import ErasureRun, Tools, name_of, names_of
 from store.mongo.erasure.mentions import Mentions
 from store.mongo.erasure.patient_data import Finder
 from store.mongo.indexes import HOLDS
-from store.retention.audit import Act, Did
 from store.retention.erasure import ERASED, Erased, Erasing, Own, Wanted
 from store.retention.runs import LeaseLost, RunKind
 from store.retention.subjects import reason_for, value_of
 
 if TYPE_CHECKING:
+    from store.audit.records import AuditTrail
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
     from store.mongo.erasure.patient_data import Belongings, Heartbeat
     from store.mongo.retention.lease import Lease, Leases
-    from store.retention.audit import Audit
     from store.retention.erasure import Demand
     from store.retention.subjects import Subject
     from store.settings import StoreSettings
@@ -55,13 +56,14 @@ class MongoErasing(Erasing):
         settings: StoreSettings,
         metrics: StoreMetrics,
         tools: Tools,
-        audit: Audit,
+        audit: AuditTrail,
         leases: Leases,
     ) -> None:
         self._finder = Finder(database, settings=settings, metrics=metrics)
         self._mentions = Mentions(database, settings=settings, metrics=metrics)
         self._tools = tools
         self._audit = audit
+        self._audit_records = AuditErasure(database, tools.erasures, settings=settings, metrics=metrics)
         self._leases = leases
         self._metrics = metrics
         self._seconds = settings.store_timeout_seconds
@@ -92,7 +94,7 @@ class MongoErasing(Erasing):
             text = "nothing of this patient was erased, or it may come again already"
             raise ServiceError(Category.NOT_FOUND, Issue("not-found", text))
         group = await self._tools.erasures.digest_of(tenant, name_of(subject))
-        await self._audit.note(Act(tenant, self._tools.clock(), by, Did.ERASURE_LIFTED, why, group))
+        await self._audit.note(AuditRecord(tenant, self._tools.clock(), by, Deed.ERASURE_LIFTED, why, group))
         return lifted
 
     async def _erase(self, demand: Demand, group: str, lease: Lease) -> Erased:
@@ -139,9 +141,11 @@ class MongoErasing(Erasing):
             await work.delete_files()
             await self._tools.erasures.finished(tenant)
             await self._forget_ended_holds(tenant, own)
+            wanted = Wanted(frozenset(names_of(found)), tuple(dict.fromkeys(found.names)))
+            await self._audit_records.forget(tenant, own, wanted, heartbeat)
         receipt = await self._tools.runs.close(lease, run)
         by, now = demand.by, self._tools.clock()
-        await self._audit.note(Act(tenant, now, by, Did.PATIENT_ERASED, demand.reason, group))
+        await self._audit.note(AuditRecord(tenant, now, by, Deed.PATIENT_ERASED, demand.reason, group))
         return Erased(receipt, shared=len(shared), again=again and not receipt.deleted)
 
     async def _erased_before(self, tenant: Tenant, subject: Subject) -> bool:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from typing_extensions import override
 
+from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import MAJORITY, durable
@@ -34,17 +35,16 @@ from store.mongo.indexes import (
     TOKENS,
     VERIFICATIONS,
 )
-from store.retention.audit import Act, Did
 from store.retention.erasure import Offboarding
 from store.retention.runs import Batch, LeaseLost, Reason, Row, RunKind
 from store.retention.subjects import reason_for
 
 if TYPE_CHECKING:
+    from store.audit.records import AuditTrail
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Session
     from store.mongo.erasure.batches import Tools
     from store.mongo.retention.lease import Lease, Leases
-    from store.retention.audit import Audit
     from store.retention.holds import HoldStore
     from store.retention.receipts import Receipt
     from store.retention.runs import Run
@@ -96,7 +96,7 @@ class MongoOffboarding(Offboarding):
         metrics: StoreMetrics,
         tools: Tools,
         holds: HoldStore,
-        audit: Audit,
+        audit: AuditTrail,
         leases: Leases,
     ) -> None:
         self._database = database
@@ -133,7 +133,7 @@ class MongoOffboarding(Offboarding):
         now = self._tools.clock()
         with guarded(self._metrics, "close_tenant", seconds=self._seconds):
             await self._tenants.update_one({"_id": str(tenant)}, {"$set": {"emptied_at": now}})
-        await self._audit.note(Act(tenant, now, by, Did.TENANT_CLOSED, why, run.id))
+        await self._audit.note(AuditRecord(tenant, now, by, Deed.TENANT_CLOSED, why, run.id))
         return receipt
 
     async def _refuse_unknown(self, tenant: Tenant) -> None:

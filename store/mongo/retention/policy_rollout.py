@@ -11,8 +11,10 @@ from datetime import UTC, datetime, timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from bson import ObjectId
 from pymongo import UpdateOne
 
+from store.audit.records import STRANGER_DAYS
 from store.fhir.instants import Interval, to_datetime
 from store.fhir.resource_types import RESOURCE_TYPES
 from store.mongo.documents import ending
@@ -107,8 +109,10 @@ class Settling:
     async def _settle_at(self, tenant: Tenant, policy: Policy, place: _Place, limit: int) -> str | None:
         """The next documents of a place; the `_id` of the last one, or None when that was all."""
         collection, _, resource_type = PLACES[place.number].partition("/")
+        if collection == AUDIT:
+            return await self._settle_audit(tenant, policy, place.after, limit)
         if not resource_type:
-            await self._settle_aged(tenant, policy, collection)
+            await self._settle_letters(tenant, policy)
             return None
         prefix = f"{tenant}/{resource_type}"
         wanted = {"_id": {"$gt": place.after or f"{prefix}/", "$lt": f"{prefix}{_BEHIND_SLASH}"}}
@@ -197,18 +201,41 @@ class Settling:
 
     # --- what goes by its age
 
-    async def _settle_aged(self, tenant: Tenant, policy: Policy, collection: str) -> None:
-        """All of a tenant's dead letters, or audit records: they are few."""
-        of_letters = collection == DEAD_LETTERS
-        days = policy.audit_days
-        if of_letters:
-            days = policy.dead_letter_days or self._settings.dead_letter_days
-        since = "$last_at" if of_letters else "$at"
-        until: Any = NEVER
-        if days is not None:
-            until = {"$dateAdd": {"startDate": since, "unit": "day", "amount": days}}
+    async def _settle_letters(self, tenant: Tenant, policy: Policy) -> None:
+        """All of a tenant's dead letters: they are few."""
+        until = _later("$last_at", policy.dead_letter_days or self._settings.dead_letter_days)
         other = {"tenant": str(tenant), "$expr": {"$ne": ["$expires_at", until]}}
-        await self._aged[collection].update_many(other, [{"$set": {"expires_at": until}}])
+        await self._aged[DEAD_LETTERS].update_many(other, [{"$set": {"expires_at": until}}])
+
+    async def _settle_audit(
+        self, tenant: Tenant, policy: Policy, after: str | None, limit: int
+    ) -> str | None:
+        """The next audit records, the newest first, for they are many; the moment and id of the last."""
+        wanted: dict[str, Any] = {"tenant": str(tenant)}
+        if after:
+            at, _, last = after.partition(" ")
+            moment = datetime.fromisoformat(at)
+            wanted |= {
+                "at": {"$lte": moment},
+                "$or": [{"at": {"$lt": moment}}, {"at": moment, "_id": {"$lt": ObjectId(last)}}],
+            }
+        audit = self._aged[AUDIT]
+        cursor = audit.find(wanted, {"at": 1}, sort=[("at", -1), ("_id", -1)], limit=limit).hint("moments")
+        found = await cursor.to_list(None)
+        if not found:
+            return None
+        days = self._settings.audit_days if policy.audit_days is None else policy.audit_days
+        until = _later("$at", days)
+        strangers = {"$min": [until, _later("$at", STRANGER_DAYS)]}
+        until = {"$cond": [{"$eq": ["$by", ""]}, strangers, until]}
+        some = {"_id": {"$in": [one["_id"] for one in found]}}
+        await audit.update_many(some, [{"$set": {"expires_at": until}}])
+        return f"{found[-1]['at'].isoformat()} {found[-1]['_id']}"
+
+
+def _later(since: str, days: int | None) -> Any:  # noqa: ANN401 -- an expression
+    """So many days after a field; without end for None."""
+    return NEVER if days is None else {"$dateAdd": {"startDate": since, "unit": "day", "amount": days}}
 
 
 _REFERENCES: Final = sorted(

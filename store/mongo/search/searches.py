@@ -46,10 +46,17 @@ if TYPE_CHECKING:
 
 QUICK_THREADS: Final = 4
 """For searches that an index entry drives. More threads only fight for the interpreter."""
-_QUICK_SHARES: Final = Shares(QUICK_THREADS - 1, QUICK_THREADS - 1, QUICK_THREADS)
-"""One thread is always there for others. Fewer for one client would leave MongoDB idle where it is alone."""
+_OF_POOL: Final = 8
+"""Connections of the pool for each of them: a process with a part of the pool has a part of the threads, and
+as many searches in a turn as one that has all."""
 QUICK_TOGETHER: Final = 8
 """Quick searches that share a turn: each takes well under a millisecond."""
+
+
+def quick_shares(pool_size: int) -> Shares:
+    """Threads for quick searches: one is always there for others, fewer would leave MongoDB idle."""
+    threads = max(2, min(QUICK_THREADS, pool_size // _OF_POOL))
+    return Shares(threads - 1, threads - 1, threads)
 
 
 @dataclass(slots=True)
@@ -93,7 +100,7 @@ class Searches(ResourceSearching):
         self._metrics = metrics
         waiting = settings.shares(settings.search_queue_max)
         self._quick = Turns(
-            threads=_QUICK_SHARES,
+            threads=quick_shares(settings.pool_size),
             waiting=waiting,
             jobs_max=QUICK_TOGETHER,
             name="search",

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from store.audit.records import AuditRecord, Deed
 from store.fhir.instants import to_datetime
-from store.mongo.erasure.audit import MongoAudit
+from store.mongo.audit.trail import MongoAuditTrail
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.letters.dead_letters import MongoDeadLetters
+from store.mongo.rules.erased_names import ErasedNames
 from store.pages import HistoryQuery
 from store.resource_keys import ResourceKey
-from store.retention.audit import Act, Did
 from store.retention.policy import NEVER, CountedFrom, Policy, Rule
 from store.settings import StoreSettings
 from tests.store.mongo.letters.test_dead_letters import refused
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
 few_places = pytest.mark.usefixtures("few_places")
 DAY = timedelta(days=1)
+YEARS = 2_192 * DAY
 KEYS = ("expires_at", "own_until", "least_until", "needed_until", "needs", "policy")
 
 
@@ -210,13 +212,15 @@ async def test_without_a_policy_there_is_nothing_to_do(database: Database) -> No
 @few_places
 async def test_letters_and_the_record_of_officers_go_by_the_policy(database: Database) -> None:
     clock = Clock(NOW)
-    settings = StoreSettings(dead_letter_days=30)
+    settings = StoreSettings(dead_letter_days=30, audit_days=2_192)
     given: Any = {"settings": settings, "metrics": metrics(), "policies": mongo_policies(database)}
-    letters, audit = MongoDeadLetters(database, clock=clock, **given), MongoAudit(database, **given)
+    letters = MongoDeadLetters(database, clock=clock, **given)
+    erasures = ErasedNames(database, clock=clock, settings=settings, metrics=metrics())
+    audit = MongoAuditTrail(database, erasures=erasures, **given)
 
     async def happens() -> None:
         await letters.keep(LAB, refused(f"{clock()}".encode(), at=clock()))
-        await audit.note(Act(LAB, clock(), "officer", Did.POLICY_SET))
+        await audit.note(AuditRecord(LAB, clock(), "officer", Deed.POLICY_SET))
 
     async def ends() -> list[list[datetime]]:
         names = ("dead_letters", "audit")
@@ -224,16 +228,16 @@ async def test_letters_and_the_record_of_officers_go_by_the_policy(database: Dat
         return [[one["expires_at"] for one in some] for some in found]
 
     await happens()
-    assert await ends() == [[NOW + 30 * DAY], [NEVER]]
+    assert await ends() == [[NOW + 30 * DAY], [NOW + YEARS]]
     await let(database, Policy(dead_letter_days=5, audit_days=100))
     clock.move(days=1)
     await happens()
-    assert await ends() == [[NOW + 30 * DAY, NOW + 6 * DAY], [NEVER, NOW + 101 * DAY]]
+    assert await ends() == [[NOW + 30 * DAY, NOW + 6 * DAY], [NOW + YEARS, NOW + 101 * DAY]]
     await settle(database, clock)
     assert await ends() == [[NOW + 5 * DAY, NOW + 6 * DAY], [NOW + 100 * DAY, NOW + 101 * DAY]]
     await let(database, Policy())
     await settle(database, clock)
-    assert await ends() == [[NOW + 30 * DAY, NOW + 31 * DAY], [NEVER, NEVER]]
+    assert await ends() == [[NOW + 30 * DAY, NOW + 31 * DAY], [NOW + YEARS, NOW + YEARS + DAY]]
 
 
 @few_places

@@ -1,0 +1,318 @@
+"""`AuditTrail` on MongoDB: the collection `audit`, a document for each record.
+
+audit   _id, tenant, at, by, did, reason, of, status, patients, resource, query, request, token, address,
+        expires_at; unnamed, where a query named no patient and none was found. Fields that say nothing
+        are left out
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import timedelta
+from time import monotonic, sleep
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import parse_qsl
+
+from bson import ObjectId
+from bson.errors import InvalidId
+from pymongo.errors import AutoReconnect, OperationFailure, WriteConcernError
+from pymongo.read_concern import ReadConcern
+from typing_extensions import override
+
+from store.audit.records import STRANGER_DAYS, AuditPage, AuditRecord, AuditTrail
+from store.errors import ServiceError
+from store.mongo.audit.group_writer import GroupWriter, Submission, in_thread
+from store.mongo.driver.guard import guarded
+from store.mongo.driver.pinned_connection import Lane
+from store.mongo.indexes import AUDIT
+from store.retention.erased_names import KEY, PATIENT, Name, is_whole
+from store.retention.policy import NEVER
+from store.tenancy import parse_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from store.audit.records import AuditQuery, Pending
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.circuit_breaker import Pulse
+    from store.mongo.driver.client import Collection, Database
+    from store.mongo.rules.erased_names import ErasedNames
+    from store.mongo.rules.policies import Policies
+    from store.retention.policy import Policy
+    from store.settings import StoreSettings
+    from store.tenancy import Tenant
+
+GROUP_MAX: Final = 256
+"""Records of one write."""
+_PAUSE_SECONDS: Final = 0.1
+"""Between two attempts at one write."""
+_THERE: Final = 11_000
+"""Error code of a document that is there: an attempt before this one wrote it."""
+_CONCERN: Final = {"w": "majority", "j": True}
+_INSERT: Final = {"insert": AUDIT, "ordered": False, "writeConcern": _CONCERN}
+_UPDATE: Final = {"update": AUDIT, "writeConcern": _CONCERN}
+"""Plain commands on a connection taken for them: a third cheaper than the driver's own calls."""
+_OPTIONAL: Final = ("reason", "of", "status", "patients", "resource", "query", "token", "address")
+"""Fields that are left out when they say nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Write:
+    """A record to insert, or to put in place of one."""
+
+    document: dict[str, Any]
+    tenant: Tenant
+    replaces: bool = False
+
+
+class MongoAuditTrail(AuditTrail):
+    """The port's verbs on one database."""
+
+    def __init__(  # noqa: PLR0913 -- all but the first keyword-only
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        metrics: StoreMetrics,
+        policies: Policies,
+        erasures: ErasedNames,
+        pulse: Pulse | None = None,
+    ) -> None:
+        self._policies = policies
+        self._erasures = erasures
+        self._pulse = pulse
+        self._settings = settings
+        self._metrics = metrics
+        self._seconds = settings.store_timeout_seconds
+        self._audit: Collection = database[AUDIT].with_options(read_concern=ReadConcern("majority"))
+        self._database = database.delegate
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="audit")
+        self._writer: GroupWriter[_Write] = GroupWriter(
+            self._write, group_max=GROUP_MAX, waiting_max=settings.audit_queue_max, metrics=metrics.audit
+        )
+
+    # --- keeping
+
+    @override
+    def begin(self, record: AuditRecord) -> Submission[_Write]:
+        if self._pulse is not None:
+            self._pulse.check_read()
+        return self._writer.submit(_Write(to_document(record), record.tenant))
+
+    @override
+    def correct(self, pending: Pending, record: AuditRecord) -> Submission[_Write]:
+        assert isinstance(pending, Submission)  # noqa: S101 -- of `begin`
+        document = {**to_document(record), "_id": pending.item.document["_id"]}
+        return self._writer.submit(_Write(document, record.tenant, replaces=True))
+
+    @override
+    async def note(self, *records: AuditRecord) -> None:
+        for pending in [self.begin(record) for record in records]:
+            await pending.kept()
+
+    async def drain(self) -> None:
+        """Wait for what is under way; nothing is begun afterwards."""
+        await self._writer.drain()
+        self._pool.shutdown(wait=False)
+
+    async def _write(self, writes: Sequence[_Write]) -> None:
+        """Write a group. Raises ServiceError."""
+        try:
+            await self._write_group(writes)
+        except ServiceError as error:
+            if self._pulse is not None:
+                self._pulse.failed(error)
+            raise
+
+    async def _write_group(self, writes: Sequence[_Write]) -> None:
+        if self._pulse is not None:  # Those that wait would only wait to hear so.
+            self._pulse.check_read()
+        tenants = {str(write.tenant) for write in writes}
+        with guarded(self._metrics, "audit", seconds=self._seconds):
+            keeping = await self._policies.of(tenants)
+        lives = {tenant: self._lives(kept.policy) for tenant, kept in keeping.items()}
+        for write in writes:
+            document = write.document
+            known, stranger = lives[document["tenant"]]
+            life = known if document["by"] else stranger
+            document["expires_at"] = NEVER if life is None else document["at"] + life
+        for tenant in {write.tenant for write in writes if keeping[str(write.tenant)].forgets}:
+            await self._withhold(tenant, [write.document for write in writes if write.tenant == tenant])
+        await in_thread(self._pool, lambda: self._write_now(writes))
+
+    def _lives(self, policy: Policy) -> tuple[timedelta | None, timedelta]:
+        """How long records of a tenant stay, and those of strangers; None: without end."""
+        days = self._settings.audit_days if policy.audit_days is None else policy.audit_days
+        # A stranger must not fill the disk for years.
+        strangers = timedelta(days=STRANGER_DAYS if days is None else min(days, STRANGER_DAYS))
+        return None if days is None else timedelta(days=days), strangers
+
+    async def _withhold(self, tenant: Tenant, documents: Sequence[dict[str, Any]]) -> None:
+        """Take out of records the names of patients who were erased: their digests stand there."""
+        named = {document["_id"]: _names_in(document) for document in documents}
+        asked = frozenset().union(*named.values())
+        if not asked:
+            return
+        with guarded(self._metrics, "audit_erased", seconds=self._seconds):
+            known = await self._erasures.known(tenant, asked)
+        digests = {name.text: await self._erasures.digest_of(tenant, name) for name in known}
+        for document in documents:
+            if named[document["_id"]].isdisjoint(known):
+                continue
+            patients = [digests.get(one, one) for one in document.get("patients", ())]
+            told = patients or sorted(digests[one.text] for one in named[document["_id"]] & known)
+            document["patients"] = told
+            document["resource"] = document.get("resource", "").partition("/")[0]
+            for name in ("query", "unnamed"):
+                document.pop(name, None)
+
+    def _write_now(self, writes: Sequence[_Write]) -> None:
+        """In the thread: the plain commands, tried again for as long as the deadline leaves."""
+        until = monotonic() + self._seconds
+        while True:
+            with guarded(self._metrics, "audit_write", seconds=max(until - monotonic(), 0)):
+                try:
+                    self._command(writes)
+                except AutoReconnect:
+                    if monotonic() + _PAUSE_SECONDS >= until:
+                        raise
+                else:
+                    return
+            sleep(_PAUSE_SECONDS)
+
+    def _command(self, writes: Sequence[_Write]) -> None:
+        lane = Lane(self._database)
+        try:
+            new = [write.document for write in writes if not write.replaces]
+            if new:
+                _check(lane.command({**_INSERT, "documents": new}))
+            again = [write.document for write in writes if write.replaces]
+            if again:
+                updates = [{"q": {"_id": one["_id"]}, "u": one, "upsert": True} for one in again]
+                _check(lane.command({**_UPDATE, "updates": updates}))
+        finally:
+            lane.give_back()
+
+    # --- finding
+
+    @override
+    async def find(self, wanted: AuditQuery) -> AuditPage:
+        asked, hint = _filter(wanted)
+        with guarded(self._metrics, "audit_find", seconds=self._settings.search_timeout_seconds):
+            position = await self._position(wanted)
+            if position is not None:
+                asked = {"$and": [asked, position]}
+            cursor = self._audit.find(asked, sort=[("at", -1), ("_id", -1)], limit=wanted.most + 1)
+            found = await cursor.hint(hint).to_list(None)
+        records = tuple(map(of_document, found[: wanted.most]))
+        return AuditPage(records, records[-1].id if len(found) > wanted.most else "")
+
+    async def _position(self, wanted: AuditQuery) -> Mapping[str, Any] | None:
+        if not wanted.after:
+            return None
+        last = await self._audit.find_one({"_id": _object_id(wanted.after), "tenant": str(wanted.tenant)})
+        if last is None:
+            return None
+        at, there = last["at"], last["_id"]
+        return {"at": {"$lte": at}, "$or": [{"at": {"$lt": at}}, {"at": at, "_id": {"$lt": there}}]}
+
+    @override
+    async def get(self, tenant: Tenant, record_id: str) -> AuditRecord | None:
+        with guarded(self._metrics, "audit_get", seconds=self._seconds):
+            found = await self._audit.find_one({"_id": _object_id(record_id), "tenant": str(tenant)})
+        return None if found is None else of_document(found)
+
+
+def _names_in(document: Mapping[str, Any]) -> frozenset[Name]:
+    """The names of patients that a record holds, in its query too."""
+    names = {_name(one) for one in document.get("patients", ())}
+    pairs = parse_qsl(document.get("query", b"").decode(errors="replace"))
+    names |= {Name(PATIENT, part) for _, value in pairs for part in value.split(",") if is_whole(part)}
+    return frozenset(names)
+
+
+def _name(text: str) -> Name:
+    return Name(KEY if text.startswith("Patient/") else PATIENT, text)
+
+
+def _check(reply: Mapping[str, Any]) -> None:
+    """Raise the driver's error when a write was not made, or not on a majority."""
+    concern = reply.get("writeConcernError")
+    if concern is not None:
+        raise WriteConcernError("the audit was not written on a majority", concern.get("code"))
+    errors = [one for one in reply.get("writeErrors", ()) if one["code"] != _THERE]
+    if errors:
+        raise OperationFailure("an audit record was refused", errors[0]["code"])
+
+
+def _filter(wanted: AuditQuery) -> tuple[dict[str, Any], str]:
+    """The conditions, and the index that serves them."""
+    asked: dict[str, Any] = {"tenant": str(wanted.tenant)}
+    hint = "moments"
+    if wanted.by:
+        asked["by"], hint = wanted.by, "by"
+    if wanted.patients is not None:
+        asked["patients"], hint = {"$in": sorted(wanted.patients)}, "patients"
+    if wanted.did:
+        asked["did"] = wanted.did
+    bounds = {"$gte": wanted.since, "$lt": wanted.until}
+    if moments := {name: moment for name, moment in bounds.items() if moment is not None}:
+        asked["at"] = moments
+    return asked, hint
+
+
+def _object_id(text: str) -> ObjectId | None:
+    """The `_id` of a record's id; None, which nothing has, for what is none."""
+    try:
+        return ObjectId(text)
+    except (InvalidId, TypeError):
+        return None
+
+
+def to_document(record: AuditRecord) -> dict[str, Any]:
+    """A record as it is stored, but for its end."""
+    document: dict[str, Any] = {
+        "_id": ObjectId(),
+        "tenant": str(record.tenant),
+        "at": record.at,
+        "by": record.by,
+        "did": record.did,
+    }
+    if record.patients:
+        document["patients"] = list(record.patients)
+    elif record.query:
+        document["unnamed"] = True
+    if record.status:
+        document["status"] = record.status
+    if record.resource:
+        document["resource"] = record.resource
+    if record.query:
+        document["query"] = record.query
+    if record.token:
+        document["token"] = record.token
+    if record.address:
+        document["address"] = record.address
+    if record.request_id:
+        document["request"] = record.request_id
+    if record.reason:
+        document["reason"] = record.reason
+    if record.of:
+        document["of"] = record.of
+    return document
+
+
+def of_document(document: Mapping[str, Any]) -> AuditRecord:
+    """The other way."""
+    told = {name: document[name] for name in _OPTIONAL if name in document}
+    told["patients"] = tuple(told.get("patients", ()))
+    tenant = parse_tenant(document["tenant"])
+    return AuditRecord(
+        tenant,
+        document["at"],
+        document["by"],
+        document["did"],
+        request_id=document.get("request", ""),
+        id=str(document["_id"]),
+        **told,
+    )

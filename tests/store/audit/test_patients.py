@@ -1,0 +1,60 @@
+"""Whom an access is about: by what is asked, by what is found, by what is stored."""
+
+from __future__ import annotations
+
+import orjson
+import pytest
+
+from store.audit.patients import answered_with, asked_for, of_keys
+from tests.support.fhir import MRN, identified, refers, report
+from tests.support.store import BASE, asked, prepared
+
+
+@pytest.mark.parametrize(
+    ("type", "text", "patients"),
+    [
+        ("DiagnosticReport", "patient=p1", ["Patient/p1"]),
+        ("DiagnosticReport", "patient=Patient/p1,p2&code=x", ["Patient/p1", "Patient/p2"]),
+        ("DiagnosticReport", f"subject={BASE}/Patient/p1", ["Patient/p1"]),
+        ("DiagnosticReport", "subject=Group/g", []),
+        ("DiagnosticReport", f"patient.identifier={MRN}|A", [f"{MRN}|A"]),
+        ("DiagnosticReport", f"subject:identifier={MRN}|A", [f"{MRN}|A"]),
+        ("DiagnosticReport", "patient.identifier=A", []),
+        ("DiagnosticReport", "patient.family=Anna", []),
+        ("DiagnosticReport", f"identifier={MRN}|A", []),
+        ("DiagnosticReport", "code=x", []),
+        ("Patient", f"identifier={MRN}|A", [f"{MRN}|A"]),
+        ("Patient", "_id=p1", ["Patient/p1"]),
+        ("Patient", f"identifier:not={MRN}|A", []),
+        ("Patient", "family=Anna", []),
+    ],
+)
+def test_patients_that_a_search_names(type: str, text: str, patients: list[str]) -> None:
+    assert sorted(asked_for(asked(text, type=type))) == sorted(patients)
+
+
+def test_patients_that_an_answer_is_about() -> None:
+    def of(resource: dict[str, object]) -> tuple[str, ...]:
+        raw = orjson.dumps(resource)
+        return answered_with(str(resource["resourceType"]), str(resource["id"]), raw)
+
+    assert of({"resourceType": "Patient", "id": "p1"}) == ("Patient/p1",)
+    assert of(report("r")) == ("Patient/p1",)
+    assert of(report("r", None, subject=refers("https://x.example/fhir/Patient/9/_history/2"))) == (
+        "Patient/9",
+    )
+    assert of(report("r", None, subject={"identifier": identified(MRN, "A")})) == (f"{MRN}|A",)
+    assert of(report("r", None, subject={"display": "somebody"})) == ()
+    assert of(report("r", None)) == ()
+    assert set(of(report("r", performer=[refers("Patient/p2")]))) == {"Patient/p1", "Patient/p2"}
+
+
+def test_patients_of_what_is_stored() -> None:
+    def of(resource: dict[str, object]) -> tuple[str, ...]:
+        made = prepared(resource)
+        return of_keys(made.key.type, made.key.id, made.indexed.keys)
+
+    assert of(report("r")) == ("Patient/p1",)
+    assert of(report("r", None, subject={"identifier": identified(MRN, "A")})) == (f"{MRN}|A",)
+    assert of(report("r", None)) == ()
+    assert of({"resourceType": "Patient", "id": "p", "identifier": [identified(MRN, "A")]}) == ("Patient/p",)
