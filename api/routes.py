@@ -122,6 +122,7 @@ def routes() -> tuple[Route, ...]:
             "cu",
             body=V2_BODIES,
             negotiates=False,
+            once_by_itself=True,
         ),
         *(
             Route("verify", "GET", path, verify, Group.WRITE, open=True, negotiates=False)

@@ -79,6 +79,8 @@ class Route:
     """Where upstream is told to push: its endpoint verification may come here."""
     creates: bool = False
     """A plain create, which heeds `Idempotency-Key` by itself."""
+    once_by_itself: bool = False
+    """What is sent again is known by its content, so that an `Idempotency-Key` adds nothing."""
 
     @property
     def takes_pushes(self) -> bool:
@@ -117,7 +119,8 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
 def _edge(row: Route) -> Handler:
     """The row's handler behind the refusals that need no look at the content."""
     pushes = row.group is Group.WRITE and row.method in ("POST", "PUT", "PATCH")
-    handler = keyed(row.handler, creates=row.creates) if pushes else row.handler
+    is_keyed = pushes and not row.once_by_itself
+    handler = keyed(row.handler, creates=row.creates) if is_keyed else row.handler
     media_types, negotiates = row.body, row.negotiates
     takes_room = pushes or (row.group is Group.ADMIN and row.body is not None)
     # A document is sent as it is read, and may take long.

@@ -76,7 +76,7 @@ async def keep(  # noqa: PLR0913 -- all that is told of a message
     taken = await filing.taken_out_of(ctx, binary)
     provenance = _provenance(ctx, message_id, header=header, source=source, made=made)
     ready = [
-        prepare(one, message_id, base=ctx.base, fresh=True, companion=True).prepared
+        prepare(one, message_id, base=ctx.base, companion=True).prepared
         for one in (taken.resource, provenance)
     ]
     await filing.put(ctx, ready, taken.files)

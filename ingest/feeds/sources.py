@@ -200,10 +200,8 @@ def load_source_profile(file: Path | None) -> SourceProfile:
         return DEFAULT_PROFILE
     try:
         return load_profile(file)
-    except OSError as error:
-        raise StartupError(f"The source profile {file} cannot be read: {error.strerror}.") from None
     except ValueError as error:
-        raise StartupError(f"The source profile {file}: {error}") from None
+        raise StartupError(f"The source profile {error}.") from None
 
 
 def _source(declared: DeclaredSource, folder: Path) -> Source:

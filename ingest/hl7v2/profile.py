@@ -49,7 +49,7 @@ def _is_charset(name: str) -> str:
 def _is_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (ValueError, OSError) as error:
+    except (KeyError, ValueError, OSError) as error:  # Python's own for an unknown zone is a KeyError.
         message = "is no IANA time zone, such as `Europe/Brussels`"
         raise ValueError(message) from error
     return name

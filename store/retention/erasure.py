@@ -10,6 +10,7 @@ from urllib.parse import unquote_plus
 import orjson
 
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
+from store.retention import er7
 from store.retention.erased_names import KEY, PATIENT, Name, identifiers_in, names_in, patients_of, references
 from store.retention.subjects import identifier as spelled
 from store.retention.subjects import value_of
@@ -193,6 +194,9 @@ class FullName(NamedTuple):
 
     def is_in(self, body: bytes) -> bool:
         """Whether a body holds all of it; with another date of birth it is a namesake's."""
+        if er7.is_er7(body):
+            named = all(er7.holds(body, part) for part in (self.family, *self.given))
+            return named and not (self.born and er7.is_born_otherwise(body, self.born))
         if not all(_holds(body, part) for part in (self.family, *self.given)):
             return False
         return not self.born or b'"birthDate"' not in body or _holds(body, self.born)
@@ -230,7 +234,10 @@ class Wanted(NamedTuple):
         if not names_in(body, path).isdisjoint(self.names):
             return True
         said = unquote_plus(path) + "\n" + unquote_plus("\n".join(headers.values()))
-        values = [re.escape(value_of(one.text)) for one in self.names if one.kind == PATIENT]
+        numbers = [value_of(one.text) for one in self.names if one.kind == PATIENT]
+        if er7.is_er7(body) and any(er7.holds(body, number) for number in numbers):
+            return True
+        values = [re.escape(number) for number in numbers]
         if any(re.search(rf"[=|]{value}(?=[&,\n]|$)", said) for value in values):
             return True
         return any(name.is_in(body) for name in self.full_names)

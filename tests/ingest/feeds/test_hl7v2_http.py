@@ -1,0 +1,102 @@
+"""`POST {base}/$hl7v2`: messages over HTTP, answered by acknowledgments."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.support.mllp import errors, msa, oru
+from tests.support.service import Answer, opened_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from tests.support.service import Service
+
+HL7V2 = "application/hl7-v2"
+
+
+async def push(service: Service, *messages: bytes, kind: str = HL7V2, query: str = "") -> Answer:
+    return await service.request("POST", f"$hl7v2{query}", data=b"".join(messages), content_type=kind)
+
+
+def told(answer: Answer) -> list[str]:
+    return msa(answer.text.encode())
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        HL7V2,
+        "x-application/hl7-v2+er7",
+        "text/plain",
+        "application/hl7-v2; charset=UTF-8",
+        "x-application/hl7-v2+er7; charset=ISO-8859-1",
+    ],
+)
+async def test_a_message_of_any_of_its_media_types_is_taken(service: Service, kind: str) -> None:
+    answer = await push(service, oru(), kind=kind)
+    assert answer.status == 200, answer.text
+    assert answer.headers["Content-Type"].partition(";")[0] == kind.partition(";")[0]
+    assert told(answer) == ["MSA", "AA", "M-1"]
+    assert len((await service.search("patient.identifier=P-1")).ids) == 1
+
+
+async def test_each_verdict_has_its_status(service: Service) -> None:
+    admin = await service.with_token(scopes=["system/*.cruds", "dod/admin"])
+    refused = await push(service, oru(status="Z"))
+    assert (refused.status, told(refused)[1]) == (422, "AE")
+    assert errors(refused.text.encode())[0][2] == "OBR^1^25"
+    letter = (await admin.get(f"$dead-letters/{refused.headers['Dead-Letter']}?body=true")).body
+    assert letter["body"].encode() == oru(status="Z")
+    assert letter["client"] == "tests"
+    rejected = await push(service, oru().replace(b"ORU^R01^ORU_R01", b"ZZZ^Z01"))
+    assert (rejected.status, told(rejected)[1]) == (400, "AR")
+    nothing = await push(service, b"no message")
+    assert (nothing.status, told(nothing)[1]) in ((422, "AE"), (400, "AR"))
+    silent = await push(service, oru("M-4", msh="|||NE|NE"))
+    assert (silent.status, silent.text) == (204, "")
+    assert (await push(service, oru(), kind="application/xml")).status == 415
+    assert (await push(service, b"")).status in (400, 422)
+
+
+async def test_several_messages_are_answered_by_a_batch_and_kept_apart(service: Service) -> None:
+    messages = [oru("M-1"), oru("M-2", status="Z"), oru("M-3", filler="F-3")]
+    answer = await push(service, b"FHS|^~\\&\rBHS|^~\\&|||||||||B-1\r", *messages, b"BTS|3\rFTS|1\r")
+    assert answer.status == 200
+    lines = answer.text.split("\r")
+    assert [line[:9] for line in lines if line.startswith("MSA")] == ["MSA|AA|M-", "MSA|AE|M-", "MSA|AA|M-"]
+    assert lines[0].startswith("BHS")
+    assert len((await service.search("patient.identifier=P-1")).ids) == 2
+
+
+async def test_a_message_twice_is_stored_once(service: Service) -> None:
+    assert [told(await push(service, oru()))[1] for _ in range(2)] == ["AA", "AA"]
+    keyed = {"Idempotency-Key": "one"}
+    for _ in range(2):
+        answer = await service.request(
+            "POST", "$hl7v2", data=oru("M-2", value="6"), content_type=HL7V2, headers=keyed
+        )
+        assert told(answer) == ["MSA", "AA", "M-2"]
+    [report] = (await service.search("patient.identifier=P-1")).ids
+    history = await service.get(f"DiagnosticReport/{report}/_history")
+    assert history.body["total"] == 1
+
+
+async def test_who_may_not_write_is_told_so_as_by_any_push(service: Service) -> None:
+    reader = await service.with_token(scopes=["system/*.rs"])
+    answer = await push(reader, oru())
+    assert answer.status == 403
+    assert answer.issues == [("error", "forbidden")]
+    assert (await service.search("patient.identifier=P-1")).ids == []
+
+
+async def test_a_declared_source_is_named_or_found_by_the_header(mongodb: str, tmp_path: Path) -> None:
+    file = tmp_path / "sources.toml"
+    source = '[[source]]\nname = "{}"\ntenant = "{}"\n'
+    file.write_text(source.format("lab", "acme/Development") + source.format("other", "acme/Staging"))
+    async with opened_service(mongodb, mllp_sources=file) as service:
+        answer = await push(service, oru(), query="?source=lab")
+        assert answer.status == 400
+        assert "names no declared source of this tenant" in answer.texts
