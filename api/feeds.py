@@ -117,6 +117,7 @@ async def feeds(app: web.Application) -> AsyncIterator[None]:
             )
             app[PORTS][port.name] = await _listen(stack, settings, listener, port)
             stack.push_async_callback(listener.close, settings.shutdown_seconds)
+        stack.callback(desk.end)
         yield
 
 

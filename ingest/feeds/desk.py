@@ -77,6 +77,7 @@ class Desk:
         self._clock = clock
         self._patience = patience_seconds
         self._under_way: dict[tuple[Tenant, str], asyncio.Task[Received]] = {}
+        self._is_ending = False
 
     def answering(self, port: ListeningPort) -> Callable[[Heard], Awaitable[list[bytes]]]:
         """The answers to what comes in at a port."""
@@ -127,7 +128,8 @@ class Desk:
                 return await self._at_last(ctx, message, source)
             except ServiceError as error:
                 unlucky = error.category in UNLUCKY and attempt <= ATTEMPTS_MAX
-                if not unlucky and (error.category not in AGAIN or monotonic() >= until):
+                patient = error.category in AGAIN and monotonic() < until and not self._is_ending
+                if not unlucky and not patient:
                     fields = {"source": source.name, "category": error.category.value}
                     LOG.warning("a message could not be stored", extra=fields)
                     raise Unanswered from error
@@ -149,6 +151,10 @@ class Desk:
             ack.build(received.header, code, answer.faults, at=at, number=unique_id())
             for code in ack.codes(received.header, answer.verdict, both=port.both)
         ]
+
+    def end(self) -> None:
+        """Try nothing again from now on: messages under way are acknowledged if this attempt stores them."""
+        self._is_ending = True
 
     async def close(self, seconds: float) -> None:
         """Let messages under way end; those that take longer are not acknowledged."""

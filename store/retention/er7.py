@@ -1,8 +1,8 @@
 """Mentions of a patient in HL7 v2 messages that were never taken apart: numbers, names, dates of birth. Pure.
 
-A message that was refused has no systems to its numbers, so that a number alone tells: rather a message too many
-is erased than one too few. Whatever the delimiters and charset, a value stands between characters that are no
-letters or digits.
+A message that was refused has no systems to its numbers, so that a number alone tells: rather a message too
+many is erased than one too few. Whatever the delimiters and charset, a value stands between characters that
+are no letters or digits.
 """
 
 from __future__ import annotations

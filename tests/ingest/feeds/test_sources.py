@@ -31,7 +31,7 @@ charset = "8859/1"
 
 [[listener]]
 port = 2575
-host = "0.0.0.0"
+host = "127.0.0.1"
 name = "inside"
 networks = ["10.0.0.0/8", "::1/128"]
 acknowledge = "both"
@@ -60,7 +60,12 @@ def test_a_whole_file_is_read_as_it_says(tmp_path: Path) -> None:
     assert (lab.name, str(lab.tenant), lab.profile.zone) == ("lab", "acme/Production", "Europe/Berlin")
     assert rest.profile.charset == "8859/1"
     inside, outside = feeds.ports
-    assert (inside.name, inside.host, inside.sources, inside.both) == ("inside", "0.0.0.0", (lab, rest), True)
+    assert (inside.name, inside.host, inside.sources, inside.both) == (
+        "inside",
+        "127.0.0.1",
+        (lab, rest),
+        True,
+    )
     assert (outside.name, outside.sources, outside.certificate) == ("2576", (rest,), tmp_path / "tls.crt")
     assert feeds.of_tenant(rest.tenant) == (rest,)
     assert [inside.admits(one, ()) for one in ("10.1.2.3", "::1", "192.168.1.1")] == [True, True, False]
@@ -110,7 +115,7 @@ def test_the_first_source_that_matches_the_header_is_that_of_the_message(
     ],
 )
 def test_a_wrong_file_is_refused_with_the_place_and_the_rule(tmp_path: Path, text: str, says: str) -> None:
-    with pytest.raises(StartupError, match="(?s)sources.toml|wrong.toml|none.toml") as refused:
+    with pytest.raises(StartupError, match=r"\.toml") as refused:
         load_feeds(written(tmp_path, text))
     assert says in str(refused.value)
 

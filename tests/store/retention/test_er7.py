@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from store.retention.erasure import FullName, Wanted
 from store.retention.erased_names import PATIENT, Name
+from store.retention.erasure import FullName, Wanted
 from store.retention.subjects import identifier
 
 MESSAGE = "MSH|^~\\&|LAB\rPID|1||ANNA-4711^^^HOSP^MR~99||Müller^Anna^Maria||19700203|F\rOBX|1|ST|x||text"
