@@ -19,7 +19,7 @@ from api.search import handlers as search
 from ingest import handlers as ingest
 from ingest.feeds.handler import V2_BODIES, receive_messages
 from ingest.http.idempotent import remembered
-from ingest.http.letter_keeper import keeping
+from ingest.http.letter_keeper import keep_refused
 
 ALL: Final = f"{BASE}/{TYPE}"
 """All resources of a type."""
@@ -62,21 +62,31 @@ def routes() -> tuple[Route, ...]:
             "create",
             "POST",
             ALL,
-            keeping("create", ingest.create),
+            keep_refused("create", ingest.create),
             Group.WRITE,
             "c",
             body=FHIR_BODIES,
             creates=True,
         ),
         Route("read", "GET", ONE, read.read, Group.READ, "r"),
-        Route("update", "PUT", ONE, keeping("update", ingest.update), Group.WRITE, "u", body=FHIR_BODIES),
+        Route(
+            "update", "PUT", ONE, keep_refused("update", ingest.update), Group.WRITE, "u", body=FHIR_BODIES
+        ),
         Route("delete", "DELETE", ONE, ingest.delete, Group.WRITE, "d"),
-        Route("patch", "PATCH", ONE, keeping("patch", ingest.patch_one), Group.WRITE, "u", body=PATCH_BODIES),
+        Route(
+            "patch",
+            "PATCH",
+            ONE,
+            keep_refused("patch", ingest.patch_one),
+            Group.WRITE,
+            "u",
+            body=PATCH_BODIES,
+        ),
         Route(
             "update-conditional",
             "PUT",
             ALL,
-            keeping("update-conditional", ingest.update_where),
+            keep_refused("update-conditional", ingest.update_where),
             Group.WRITE,
             "u",
             body=FHIR_BODIES,
@@ -86,7 +96,7 @@ def routes() -> tuple[Route, ...]:
             "patch-conditional",
             "PATCH",
             ALL,
-            keeping("patch-conditional", ingest.patch_where),
+            keep_refused("patch-conditional", ingest.patch_where),
             Group.WRITE,
             "u",
             body=PATCH_BODIES,
@@ -95,7 +105,7 @@ def routes() -> tuple[Route, ...]:
             "batch",
             "POST",
             BASE,
-            keeping("batch", ingest.batch),
+            keep_refused("batch", ingest.batch),
             Group.WRITE,
             body=FHIR_BODIES,
             destination=True,
@@ -105,7 +115,7 @@ def routes() -> tuple[Route, ...]:
                 "process-message",
                 "POST",
                 path,
-                keeping("process-message", remembered(ingest.process_message)),
+                keep_refused("process-message", remembered(ingest.process_message)),
                 Group.WRITE,
                 "cu",
                 body=FHIR_BODIES,

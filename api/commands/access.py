@@ -56,7 +56,7 @@ async def create_tenant(  # noqa: PLR0913 (all but the first keyword-only, one p
 
 async def _retain(policies: PolicyStore, tenant: Tenant, days: int, now: datetime) -> bool:
     """Keep what no rule is about for so many days; whether that changed anything."""
-    before = (await policies.keeping(tenant)).policy
+    before = (await policies.retention(tenant)).policy
     after = before._replace(keep_days=days, made_at=now)
     if before.says(after):
         return False
@@ -129,7 +129,7 @@ async def tenant_rows(access: AccessStore, policies: PolicyStore) -> list[tuple[
     """The table of `dod tenant list`, with its head."""
     rows: list[tuple[str, ...]] = [("TENANT", "SEARCH SCOPE", "HANDLING", "RETAIN DAYS")]
     for settings in await access.tenants():
-        policy = (await policies.keeping(settings.tenant)).policy
+        policy = (await policies.retention(settings.tenant)).policy
         days = "without end" if policy.keep_days is None else str(policy.keep_days)
         days += f" and {len(policy.rules)} rules" if policy.rules else ""
         handling = "-" if settings.handling is None else settings.handling.value

@@ -55,7 +55,7 @@ def _rule(text: str) -> dict[str, Any]:
 async def put_policy(stores: Stores, tenant: Tenant, policy: Policy, *, now: datetime) -> str:
     """Make it the tenant's; says what was done. Raises StartupError when there is no such tenant."""
     await existing_tenant(stores.access, tenant)
-    before = (await stores.policies.keeping(tenant)).policy
+    before = (await stores.policies.retention(tenant)).policy
     if before.version and before.says(policy):
         return f"{tenant}: policy {before.version} says this already"
     made = await stores.policies.put(tenant, policy._replace(made_at=now), instead_of=before.version)
@@ -73,7 +73,7 @@ async def shown_policy(
     await existing_tenant(access, tenant)
     if every:
         return "\n\n".join(map(written, await policies.versions(tenant))) or _NONE
-    policy = (await policies.keeping(tenant)).policy
+    policy = (await policies.retention(tenant)).policy
     return written(policy) if policy.version else _NONE
 
 

@@ -134,8 +134,8 @@ async def _state(request: web.Request, path: str) -> PageState:
         known=_BOUNDS.__contains__,
     )
     if followed is not None:
-        keeping = await app[POLICIES].remembered(request[TENANT].tenant)
-        refuse_older(followed, days=keeping.policy.page_token_days, now_seconds=now // SECOND)
+        retention = await app[POLICIES].remembered(request[TENANT].tenant)
+        refuse_older(followed, days=retention.policy.page_token_days, now_seconds=now // SECOND)
     until = now // SECOND + app[SETTINGS].page_token_seconds
     return followed or PageState(path, tuple(pairs), now, until)
 

@@ -166,8 +166,8 @@ async def _following(
     )
     if state is None:
         return None
-    keeping = await app[POLICIES].remembered(whose)
-    refuse_older(state, days=keeping.policy.page_token_days, now_seconds=seconds)
+    retention = await app[POLICIES].remembered(whose)
+    refuse_older(state, days=retention.policy.page_token_days, now_seconds=seconds)
     return resume(state, context._replace(now=state.now))
 
 

@@ -121,7 +121,7 @@ class Replay:
     """Ids for creates, the same ones each time this letter is replayed."""
 
 
-def keeping(operation: str, handler: Handler) -> Handler:
+def keep_refused(operation: str, handler: Handler) -> Handler:
     """The handler, with its refusals kept as dead letters."""
 
     @wraps(handler)

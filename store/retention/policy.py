@@ -104,7 +104,7 @@ UNLIMITED: Final = Policy()
 """Of a tenant for which nothing was set: everything stays."""
 
 
-class Keeping(NamedTuple):
+class TenantRetention(NamedTuple):
     """What a write has to know of its tenant."""
 
     policy: Policy = UNLIMITED
@@ -114,17 +114,17 @@ class Keeping(NamedTuple):
     """When the last erasure ended, by the database's own clock."""
 
 
-KEPT: Final = Keeping()
+KEEPS_ALL: Final = TenantRetention()
 """Of a tenant that keeps everything."""
 
 
 class PolicyStore(Protocol):
     """The policies of all tenants, each version for good."""
 
-    async def keeping(self, tenant: Tenant) -> Keeping:
+    async def retention(self, tenant: Tenant) -> TenantRetention:
         """What is set now."""
 
-    async def remembered(self, tenant: Tenant) -> Keeping:
+    async def remembered(self, tenant: Tenant) -> TenantRetention:
         """What was set a moment ago, at most `policy_cache_seconds`."""
 
     async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from store.clients import Client, ClientStore
-from store.retention.policy import KEPT, Keeping
+from store.retention.policy import KEEPS_ALL, TenantRetention
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -113,12 +113,12 @@ class MemoryPolicies:
     def __init__(self) -> None:
         self.kept: dict[Tenant, list[Policy]] = {}
 
-    async def keeping(self, tenant: Tenant) -> Keeping:
+    async def retention(self, tenant: Tenant) -> TenantRetention:
         made = self.kept.get(tenant)
-        return Keeping(made[-1]) if made else KEPT
+        return TenantRetention(made[-1]) if made else KEEPS_ALL
 
-    async def remembered(self, tenant: Tenant) -> Keeping:
-        return await self.keeping(tenant)
+    async def remembered(self, tenant: Tenant) -> TenantRetention:
+        return await self.retention(tenant)
 
     async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:
         made = policy._replace(version=instead_of + 1)

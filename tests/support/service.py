@@ -165,7 +165,7 @@ class Service:
         app = self.client.app
         assert app is not None
         policies = app[POLICIES]
-        before = (await policies.keeping(self.tenant)).policy
+        before = (await policies.retention(self.tenant)).policy
         made = policy._replace(made_at=self.clock())
         return await policies.put(self.tenant, made, instead_of=before.version)
 

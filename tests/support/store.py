@@ -68,7 +68,7 @@ def mongo_settling(database: Database, *, clock: Callable[[], datetime] = lambda
 async def let(database: Database, policy: Policy, *, tenant: Tenant = LAB) -> Policy:
     """The policy of a tenant from now on."""
     policies = mongo_policies(database)
-    now = await policies.keeping(tenant)
+    now = await policies.retention(tenant)
     return await policies.put(tenant, policy, instead_of=now.policy.version)
 
 

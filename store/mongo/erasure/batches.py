@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.mongo.driver.client import Database, Session
-    from store.mongo.erasure.patient_data import Belongings, Item
+    from store.mongo.erasure.belongings import Belongings, Item
     from store.mongo.retention.lease import Lease
     from store.mongo.retention.runs import Runs
     from store.mongo.rules.erased_names import ErasedNames
@@ -125,11 +125,11 @@ class ErasureRun:
         return deleted
 
     async def _place_tombstones(self, found: Belongings, going: Sequence[Item]) -> None:
-        keeping = await self._tools.policies.keeping(self._tenant)
-        self._policy = keeping.policy.version
+        retention = await self._tools.policies.retention(self._tenant)
+        self._policy = retention.policy.version
         now = self._tools.clock()
         names = found.own.names | {name_of(self._subject)} | _own_names(going)
-        until = after(now, keeping.policy.erasure_days)
+        until = after(now, retention.policy.erasure_days)
         await self._tools.erasures.place(self._tenant, names, group=self._group, now=now, until=until)
 
     async def _delete_items(self, items: Sequence[Item]) -> int:

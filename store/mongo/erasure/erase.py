@@ -20,7 +20,7 @@ from store.mongo.driver.guard import guarded
 from store.mongo.erasure.audit import AuditErasure
 from store.mongo.erasure.batches import ErasureRun, Tools, name_of, names_of
 from store.mongo.erasure.mentions import Mentions
-from store.mongo.erasure.patient_data import Finder
+from store.mongo.erasure.patient_data import PatientData
 from store.mongo.indexes import HOLDS
 from store.retention.erasure import ERASED, Erased, Erasing, Own, Wanted
 from store.retention.runs import LeaseLost, RunKind
@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from store.audit.records import AuditTrail
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
-    from store.mongo.erasure.patient_data import Belongings, Heartbeat
+    from store.mongo.erasure.belongings import Belongings
+    from store.mongo.erasure.reads import Heartbeat
     from store.mongo.retention.lease import Lease, Leases
     from store.retention.erasure import Demand
     from store.retention.subjects import Subject
@@ -59,7 +60,7 @@ class MongoErasing(Erasing):
         audit: AuditTrail,
         leases: Leases,
     ) -> None:
-        self._finder = Finder(database, settings=settings, metrics=metrics)
+        self._patient_data = PatientData(database, settings=settings, metrics=metrics)
         self._mentions = Mentions(database, settings=settings, metrics=metrics)
         self._tools = tools
         self._audit = audit
@@ -109,14 +110,14 @@ class MongoErasing(Erasing):
                 renewed = monotonic()
 
         if subject.identifier and not demand.every:
-            carriers = await self._finder.carriers(tenant, subject.identifier)
-            if len(carriers) > 1 and not await self._finder.is_one(tenant, carriers):
+            carriers = await self._patient_data.carriers(tenant, subject.identifier)
+            if len(carriers) > 1 and not await self._patient_data.is_one(tenant, carriers):
                 raise _several(len(carriers))
         own = Own(
             {subject.reference} if subject.reference else set(),
             {subject.identifier} if subject.identifier else set(),
         )
-        found = await self._finder.find(tenant, own, heartbeat)
+        found = await self._patient_data.find(tenant, own, heartbeat)
         again = await self._erased_before(tenant, subject)
         told = await self._told(tenant, found, heartbeat)
         if not (found.everything() or any(told) or again or demand.absent):
@@ -132,7 +133,7 @@ class MongoErasing(Erasing):
         else:
             for number in range(ROUNDS_MAX):
                 if number:
-                    names, found = found.names, await self._finder.find(tenant, own, heartbeat)
+                    names, found = found.names, await self._patient_data.find(tenant, own, heartbeat)
                     found.names += names
                     told = await self._told(tenant, found, heartbeat)
                 shared |= found.shared

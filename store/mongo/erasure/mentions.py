@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
-from store.mongo.erasure.patient_data import SCAN_BATCH
+from store.mongo.erasure.reads import SCAN_BATCH
 from store.mongo.indexes import DEAD_LETTERS, IDEMPOTENCY
 from store.mongo.letters.bodies import Bodies
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
-    from store.mongo.erasure.patient_data import Heartbeat
+    from store.mongo.erasure.reads import Heartbeat
     from store.retention.erasure import Wanted
     from store.settings import StoreSettings
     from store.tenancy import Tenant

@@ -8,7 +8,6 @@ result asks, so a scan within one patient costs less than an entry for each resu
 from __future__ import annotations
 
 import copy
-from functools import lru_cache
 from itertools import count, groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -22,8 +21,8 @@ from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources.late_versions import next_version
 from store.resource_keys import ResourceKey
-from store.search.parameters import TYPES, SearchType
 from store.search.planning.plan import document_id
+from store.search.referring import referring
 from store.versions import Released, Stored
 
 if TYPE_CHECKING:
@@ -195,7 +194,7 @@ class Companions(resources.Companions):
     async def _referred_of(
         self, tenant: Tenant, resource_type: str, asked: Sequence[tuple[ResourceKey, Sequence[str]]]
     ) -> set[ResourceKey]:
-        types, names = _referring(resource_type)
+        types, names = referring(frozenset((resource_type,)), without=_RECORDS)
         spellings = [str(key) for key, _ in asked]
         matching: Mapping[str, Any] = {
             "tenant": str(tenant),
@@ -230,16 +229,3 @@ class Companions(resources.Companions):
             return found
 
         return await self._reading(operation)
-
-
-@lru_cache
-def _referring(resource_type: str) -> tuple[list[str], list[str]]:
-    """The types that belong to a patient and may refer to this one, and their parameters for it."""
-    rows = [
-        (row.name, parameter.name)
-        for row in TYPES.values()
-        if "patient" in row.by_name and row.name not in _RECORDS
-        for parameter in row.by_name.values()
-        if parameter.type is SearchType.REFERENCE and resource_type in parameter.targets
-    ]
-    return sorted({name for name, _ in rows}), sorted({name for _, name in rows})

@@ -83,8 +83,8 @@ class Histories:
     async def page(self, tenant: Tenant, query: HistoryQuery) -> HistoryPage:
         """One page of versions, newest first, deletions among them."""
         with guarded(self._metrics, "history", seconds=self._settings.search_timeout_seconds):
-            keeping = (await self._policies.of((str(tenant),)))[str(tenant)]
-            found = sources(str(tenant), query, now=self._clock(), expiring=bool(keeping.policy.version))
+            retention = (await self._policies.of((str(tenant),)))[str(tenant)]
+            found = sources(str(tenant), query, now=self._clock(), expiring=bool(retention.policy.version))
             keys = await self._keys(found, query) if query.count else []
             shown = keys[: query.count]
             entries = await self._entries(str(tenant), query, shown)

@@ -193,8 +193,8 @@ class MongoResources(StoreInTransaction):
     async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:
         if query.as_of is not None:
             with guarded(self._metrics, "policy", seconds=self._settings.search_timeout_seconds):
-                keeping = (await self._policies.of([str(tenant)]))[str(tenant)]
-            if keeping.erased_at is not None and query.as_of.seconds <= keeping.erased_at.timestamp() + 1:
+                retention = (await self._policies.of([str(tenant)]))[str(tenant)]
+            if retention.erased_at is not None and query.as_of.seconds <= retention.erased_at.timestamp() + 1:
                 query = replace(query, as_of=_FORGOTTEN)
         return await self._searches.search(tenant, query, client=client)
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from store.retention.policy import Keeping, Policy
+    from store.retention.policy import Policy, TenantRetention
     from store.tenancy import Tenant
     from store.versions import Prepared, SourceTime
 
@@ -88,16 +88,16 @@ class WriteContext(NamedTuple):
     """What holds while writes are taken together."""
 
     now: datetime
-    keeping: Mapping[str, Keeping]
+    retention: Mapping[str, TenantRetention]
     """What is set for each tenant."""
 
     def policy(self, tenant: Tenant) -> Policy:
         """By which its data stay."""
-        return self.keeping[str(tenant)].policy
+        return self.retention[str(tenant)].policy
 
     def ends_of_past(self) -> dict[str, datetime]:
         """When what is superseded now is forgotten, by tenant."""
-        return {name: one.policy.superseded_until(self.now) for name, one in self.keeping.items()}
+        return {name: one.policy.superseded_until(self.now) for name, one in self.retention.items()}
 
 
 class Decision(NamedTuple):

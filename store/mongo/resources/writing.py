@@ -161,8 +161,8 @@ class Writing:
         return [results[write.id] for write in writes]
 
     async def _context(self, writes: Sequence[Write]) -> WriteContext:
-        keeping = await self._policies.of(str(write.tenant) for write in writes)
-        return WriteContext(self._clock(), keeping)
+        retention = await self._policies.of(str(write.tenant) for write in writes)
+        return WriteContext(self._clock(), retention)
 
 
 async def _in_thread(threads: ThreadPoolExecutor, job: Callable[[], T]) -> T:

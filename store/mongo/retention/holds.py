@@ -22,6 +22,7 @@ from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.transaction import run
 from store.mongo.indexes import HOLDS, LEASES, RESOURCES
+from store.mongo.rules.carriers import carriers_of
 from store.mongo.search.chains import resolve
 from store.mongo.search.snapshot import View
 from store.near import unknown_type
@@ -33,7 +34,6 @@ from store.search.parameters import TYPES
 from store.search.parsing.context import Context, Limits
 from store.search.parsing.parse import parse
 from store.search.planning.plan import document_id, plan
-from store.search.values.tokens import bare
 from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
@@ -210,14 +210,7 @@ class MongoHolds(HoldStore):
         subject = read_subject(hold.subject)
         if subject.reference:
             return {subject.reference}
-        wanted = {
-            "tenant": str(hold.tenant),
-            "type": "Patient",
-            "keys": key("identifier", bare(subject.identifier)),
-            "index.identifier": subject.identifier,
-        }
-        found = await self._resources.find(wanted, {"_id": 0, "id": 1}, hint="keyed").to_list(None)
-        return {f"Patient/{one['id']}" for one in found}
+        return await carriers_of(self._resources, hold.tenant, subject.identifier)
 
     async def _matching(self, hold: Hold, documents: Sequence[Mapping[str, Any]]) -> set[str]:
         """Those whose current version matches: past ones are held with it."""

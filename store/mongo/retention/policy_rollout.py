@@ -91,7 +91,7 @@ class Settling:
 
     async def step(self, tenant: Tenant, *, limit: int = 500) -> bool:
         """Look at the next documents of a tenant; whether there are more. Safe to repeat and to stop."""
-        policy = (await self._policies.keeping(tenant)).policy
+        policy = (await self._policies.retention(tenant)).policy
         if not policy.version:
             return False
         with guarded(self._metrics, "settle", seconds=self._seconds):
@@ -121,7 +121,7 @@ class Settling:
 
     async def is_settled(self, tenant: Tenant) -> bool:
         """Whether all that is stored goes by the current policy."""
-        policy = (await self._policies.keeping(tenant)).policy
+        policy = (await self._policies.retention(tenant)).policy
         with guarded(self._metrics, "settled", seconds=self._seconds):
             return not policy.version or (await self._place(tenant, policy)).number >= len(PLACES)
 

@@ -117,7 +117,7 @@ class ErasedNames:
 
     async def _forgetting(self, tenants: set[str]) -> set[str]:
         """Those where something was erased, as was known at most `policy_cache_seconds` ago."""
-        return {one for one, keeping in (await self._policies.of(tenants)).items() if keeping.forgets}
+        return {one for one, retention in (await self._policies.of(tenants)).items() if retention.forgets}
 
     async def _found(self, asked: Mapping[str, tuple[str, Names]]) -> set[str]:
         """Those that bear an erased name."""

@@ -18,7 +18,15 @@ from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import POLICIES, RETENTION
-from store.retention.policy import KEPT, UNLIMITED, CountedFrom, Keeping, Policy, PolicyStore, Rule
+from store.retention.policy import (
+    KEEPS_ALL,
+    UNLIMITED,
+    CountedFrom,
+    Policy,
+    PolicyStore,
+    Rule,
+    TenantRetention,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
@@ -30,7 +38,7 @@ if TYPE_CHECKING:
 
 _REMEMBERED_MAX: Final = 10_000
 """Tenants; past it all are asked for anew."""
-_KEEPING: Final = {"policy": 1, "forgets": 1, "erased_at": 1}
+_RETENTION_FIELDS: Final = {"policy": 1, "forgets": 1, "erased_at": 1}
 _RACED: Final = Issue(
     "conflict", "somebody else changed the policy at the same time; look at it and try again"
 )
@@ -53,33 +61,33 @@ class Policies(PolicyStore):
         self._remembered_seconds = settings.policy_cache_seconds
         self._metrics = metrics
         self._monotonic = monotonic
-        self._known: dict[str, tuple[float, Keeping]] = {}
+        self._known: dict[str, tuple[float, TenantRetention]] = {}
 
-    async def of(self, tenants: Iterable[str]) -> dict[str, Keeping]:
+    async def of(self, tenants: Iterable[str]) -> dict[str, TenantRetention]:
         """What is set for these tenants, at most `policy_cache_seconds` ago. Raises the driver's errors."""
         wanted, now = set(tenants), self._monotonic()
         fresh = {t: known[1] for t in wanted if (known := self._known.get(t)) and now < known[0]}
         missing = wanted - fresh.keys()
         if not missing:
             return fresh
-        found = dict.fromkeys(missing, KEPT)
-        fields = _KEEPING
+        found = dict.fromkeys(missing, KEEPS_ALL)
+        fields = _RETENTION_FIELDS
         for document in await self._retention.find({"_id": {"$in": sorted(missing)}}, fields).to_list(None):
-            found[document["_id"]] = _keeping(document)
+            found[document["_id"]] = _retention_of(document)
         if len(self._known) + len(found) > _REMEMBERED_MAX:
             self._known.clear()
         until = now + self._remembered_seconds
-        self._known |= {tenant: (until, keeping) for tenant, keeping in found.items()}
+        self._known |= {tenant: (until, retention) for tenant, retention in found.items()}
         return fresh | found
 
     @override
-    async def keeping(self, tenant: Tenant) -> Keeping:
+    async def retention(self, tenant: Tenant) -> TenantRetention:
         with guarded(self._metrics, "policy", seconds=self._seconds):
-            document = await self._retention.find_one({"_id": str(tenant)}, _KEEPING)
-        return KEPT if document is None else _keeping(document)
+            document = await self._retention.find_one({"_id": str(tenant)}, _RETENTION_FIELDS)
+        return KEEPS_ALL if document is None else _retention_of(document)
 
     @override
-    async def remembered(self, tenant: Tenant) -> Keeping:
+    async def remembered(self, tenant: Tenant) -> TenantRetention:
         with guarded(self._metrics, "policy", seconds=self._seconds):
             return (await self.of((str(tenant),)))[str(tenant)]
 
@@ -119,9 +127,9 @@ class Policies(PolicyStore):
         return tuple(from_document(one["policy"]) for one in found)
 
 
-def _keeping(document: Mapping[str, Any]) -> Keeping:
+def _retention_of(document: Mapping[str, Any]) -> TenantRetention:
     policy = document.get("policy")
-    return Keeping(
+    return TenantRetention(
         UNLIMITED if policy is None else from_document(policy),
         bool(document.get("forgets")),
         document.get("erased_at"),

@@ -284,7 +284,7 @@ async def test_a_policy_is_set_by_file_shown_and_set_again(
         "set", str(CLINIC), "--keep-days", "10", "--rule", "type=Observation,category=LAB,keep_days=5"
     )
     assert (second.code, "policy 2 holds" in second.out) == (0, True)
-    policy = (await mongo_policies(database).keeping(CLINIC)).policy
+    policy = (await mongo_policies(database).retention(CLINIC)).policy
     assert (policy.version, policy.keep_days, len(policy.rules)) == (2, 10, 1)
     every = await dod("show", str(CLINIC), "--all")
     assert [line.split()[2] for line in every.out.splitlines() if line.startswith("# version")] == [
@@ -316,7 +316,7 @@ async def test_a_policy_that_cannot_be_meant_is_refused(
 ) -> None:
     refused = await dod("set", str(CLINIC), *options)
     assert (refused.code, refused.out, said in refused.err) == (1, "", True), refused.err
-    assert not (await mongo_policies(database).keeping(CLINIC)).policy.version
+    assert not (await mongo_policies(database).retention(CLINIC)).policy.version
 
 
 async def test_a_policy_for_nobody(dod: Dod) -> None:

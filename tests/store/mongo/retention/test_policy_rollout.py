@@ -115,7 +115,7 @@ async def test_it_is_as_if_everything_came_under_the_new_policy(
 
     policies = mongo_policies(database)
     for _ in range(changed.version):
-        now = (await policies.keeping(OTHER)).policy
+        now = (await policies.retention(OTHER)).policy
         await policies.put(OTHER, POLICIES[after], instead_of=now.version)
     await store.put_many(OTHER, [prepared(one) for one in lab_day()])
     assert await lasting(database) == await lasting(database, str(OTHER))

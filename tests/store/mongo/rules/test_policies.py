@@ -8,7 +8,7 @@ import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.rules.policies import Policies, from_document, to_document
-from store.retention.policy import KEPT, CountedFrom, Policy, Rule
+from store.retention.policy import KEEPS_ALL, CountedFrom, Policy, Rule
 from store.settings import StoreSettings
 from tests.support.store import LAB, NOW, OTHER, metrics, mongo_policies
 
@@ -35,13 +35,13 @@ def test_a_policy_comes_back_as_it_was() -> None:
 
 async def test_each_change_is_a_version(database: Database) -> None:
     policies = mongo_policies(database)
-    assert await policies.keeping(LAB) == KEPT
+    assert await policies.retention(LAB) == KEEPS_ALL
     first = await policies.put(LAB, RICH, instead_of=0)
     second = await policies.put(LAB, Policy(keep_days=5), instead_of=1)
     assert (first, second) == (RICH._replace(version=1), Policy(version=2, keep_days=5))
-    assert (await policies.keeping(LAB)).policy == second
+    assert (await policies.retention(LAB)).policy == second
     assert await policies.versions(LAB) == (second, first)
-    assert (await policies.keeping(OTHER), await policies.versions(OTHER)) == (KEPT, ())
+    assert (await policies.retention(OTHER), await policies.versions(OTHER)) == (KEEPS_ALL, ())
 
 
 @pytest.mark.parametrize("instead_of", [0, 2])
@@ -51,17 +51,17 @@ async def test_two_at_the_same_time_do_not_overwrite_one_another(database: Datab
     with pytest.raises(ServiceError) as refused:
         await policies.put(LAB, Policy(), instead_of=instead_of)
     assert refused.value.category is Category.CONFLICT
-    assert (await policies.keeping(LAB)).policy == RICH._replace(version=1)
+    assert (await policies.retention(LAB)).policy == RICH._replace(version=1)
 
 
 async def test_a_writer_asks_again_after_a_moment(database: Database) -> None:
     now = [0.0]
     settings = StoreSettings(mongodb_database=database.name, policy_cache_seconds=2)
     writer = Policies(database, settings=settings, metrics=metrics(), monotonic=lambda: now[0])
-    assert await writer.of([str(LAB)]) == {str(LAB): KEPT}
+    assert await writer.of([str(LAB)]) == {str(LAB): KEEPS_ALL}
     made = await mongo_policies(database).put(LAB, RICH, instead_of=0)
     now[0] = 1.9
-    assert await writer.of([str(LAB)]) == {str(LAB): KEPT}
+    assert await writer.of([str(LAB)]) == {str(LAB): KEEPS_ALL}
     now[0] = 2.0
     both = await writer.of([str(LAB), str(OTHER)])
-    assert (both[str(LAB)].policy, both[str(OTHER)]) == (made, KEPT)
+    assert (both[str(LAB)].policy, both[str(OTHER)]) == (made, KEEPS_ALL)
