@@ -56,9 +56,9 @@ PAST: Final = (
     "needed_until",
     "identity",
 )
-"""What a past version no longer says."""
+"""Fields that a past version no longer has."""
 LASTING: Final = ("needs", "needed_until")
-"""Why others stay because of a resource, and it because of others."""
+"""Fields that say why others stay because of a resource, and it because of others."""
 
 
 def to_document(  # noqa: PLR0913 -- all that makes one
@@ -94,7 +94,7 @@ def to_document(  # noqa: PLR0913 -- all that makes one
 def lasting(
     policy: Policy, prepared: Prepared, received: datetime, needed: datetime | None
 ) -> dict[str, Any]:
-    """How long a resource stays, why, and what stays because of it."""
+    """Fields that say how long a resource stays, why, and which others stay because of it."""
     if not policy.version:
         return {"expires_at": NEVER}
     resource_type, indexed = prepared.key.type, prepared.indexed
@@ -121,7 +121,7 @@ def ending(found: Ends) -> dict[str, Any]:
 
 
 def ends_of(document: Mapping[str, Any]) -> Ends:
-    """The other way; what was stored before its tenant had a policy stays without end."""
+    """Ends that a document says; a document from before its tenant had a policy stays without end."""
     return Ends(document.get("own_until", NEVER), document.get("least_until"), document.get("needed_until"))
 
 
@@ -185,7 +185,7 @@ def _inside(one: Inside) -> dict[str, Any]:
 def to_tombstone(
     tenant: Tenant, key: ResourceKey, version: int, updated: datetime, expires_at: datetime = NEVER
 ) -> dict[str, Any]:
-    """What stays of a deleted resource: the version counter, and that there was one."""
+    """Tombstone of a deleted resource: its version counter, and that there was one."""
     owner = str(tenant)
     return {
         "_id": document_id(owner, *key),
@@ -204,7 +204,7 @@ def _interval(interval: Interval) -> dict[str, int]:
 
 
 READ: Final = {"_id": 0, "version": 1, "updated": 1, "deleted": 1, "raw": 1}
-"""What `from_document` needs."""
+"""Fields that `from_document` needs."""
 
 
 def from_document(key: ResourceKey, document: Mapping[str, Any]) -> Stored | Gone:
@@ -216,7 +216,7 @@ def from_document(key: ResourceKey, document: Mapping[str, Any]) -> Stored | Gon
 
 
 def updated_of(document: Mapping[str, Any]) -> datetime:
-    """When this version was stored."""
+    """Moment when this version was stored."""
     return to_datetime(document["updated"]["lo"])
 
 
@@ -227,5 +227,5 @@ _OF_PATIENT: Final = re.compile(OF_PATIENT, re.DOTALL)
 
 
 def patients_among(keys: Iterable[str]) -> list[str]:
-    """Whom the entries of `keys` say a resource is about."""
+    """Keys of the patients whom the entries of `keys` name."""
     return [one for one in keys if _OF_PATIENT.match(one)]

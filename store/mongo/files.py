@@ -80,7 +80,7 @@ class MongoAttachments(AttachmentStore):
             await self._touch(tenant, ids)
 
     async def _touch(self, tenant: Tenant, ids: Sequence[str]) -> int:
-        """How many of these are there; they are durable, and young again."""
+        """Mark these files as young again, durably. Returns how many of them are there."""
         wanted = {"tenant": str(tenant), "id": {"$in": list(ids)}}
         with guarded(self._metrics, "touch_file", seconds=self._seconds):
             done = await self._files.update_many(wanted, {"$max": {"touched": self._clock()}}, hint="files")

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("store.fitness")
 PING_SECONDS: Final = 2.0
-"""How long a sign of life may take; longer, and MongoDB counts as away."""
+"""Longest time for a sign of life; past it MongoDB counts as away."""
 RIGHTS_SECONDS: Final = 60.0
 """Between two trials of the rights, while they are there."""
 RIGHTS_AGAIN_SECONDS: Final = 5.0
@@ -120,7 +120,7 @@ class Fitness:
         return ()
 
     async def _faults(self) -> tuple[tuple[str, ...], ServiceError | None]:
-        """What a `hello` shows, or that there is none, and why."""
+        """Faults that a `hello` shows; without one, that there is none, and why."""
         before = self._wall_clock()
         try:
             with guarded(self._metrics, "ping", seconds=PING_SECONDS):

@@ -74,7 +74,7 @@ _NOT_THERE: Final = (26, 27)
 
 
 class IndexSpec(NamedTuple):
-    """One index; `serves` says what for."""
+    """Specification of an index; `serves` says for which query."""
 
     collection: str
     name: str

@@ -43,9 +43,9 @@ if TYPE_CHECKING:
 
 CLOSE_SECONDS: Final = 0.5
 ERASURE_LEASE_SECONDS: Final = 60.0
-"""How long an erasure that died keeps others from going on with it."""
+"""Time for which an erasure that died keeps others from going on with it."""
 INDEX_SECONDS: Final = 3600.0
-"""How long an index may take to be built: a release that brings one must start on a large database too."""
+"""Time that an index may take to be built: a release that brings one must start on a large database too."""
 QUIET_SECONDS: Final = WATCH_SECONDS + PING_SECONDS + 1.0
 """Time without an answered ping past which the database counts as away, whatever the watch says."""
 

@@ -137,5 +137,5 @@ class Pulse:
 
 
 def refusal() -> ServiceError:
-    """What a write is told while MongoDB is away; each has its own, for tracebacks must not mix."""
+    """Refusal of a write while MongoDB is away; each caller gets its own, for tracebacks must not mix."""
     return ServiceError(Category.UNAVAILABLE, _AWAY)

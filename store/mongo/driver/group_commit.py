@@ -42,7 +42,7 @@ class _Submission(Generic[Done]):
         self.future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def answer(self, place: int, answer: Done | BaseException) -> None:
-        """What became of one work; the last one wakes the waiter, if it still waits."""
+        """Note the result of one work; the last one wakes the waiter, if it still waits."""
         self.answers[place] = answer
         self.missing -= 1
         if not self.missing and not self.future.done():
@@ -52,7 +52,7 @@ class _Submission(Generic[Done]):
 class _Waiting(NamedTuple, Generic[Work, Done]):
     work: Work
     name: str
-    """What no other work of its group may have."""
+    """Name that no other work of its group may have."""
     size: int
     submission: _Submission[Done]
     place: int
@@ -88,7 +88,7 @@ class GroupCommit(Generic[Work, Done]):
         self._metrics = metrics
         self._waiting: deque[_Waiting[Work, Done]] = deque()
         self._bytes = 0
-        """Of what waits."""
+        """Bytes of the works that wait."""
         if metrics is not None:
             metrics.queue(lambda: len(self._waiting), lambda: self._bytes)
         self._under_way: dict[asyncio.Task[None], frozenset[str]] = {}
@@ -102,7 +102,9 @@ class GroupCommit(Generic[Work, Done]):
         return all_done(await self.outcomes(works))
 
     async def outcomes(self, works: Sequence[Work]) -> list[Done | BaseException]:
-        """The same, with what would be raised for one of them in its place. Raises what stops all."""
+        """Result of each work, or the exception that `submit` would raise for it. Raises what stops all of
+        them.
+        """
         if self._pulse is not None:
             self._pulse.check()
         if not works:

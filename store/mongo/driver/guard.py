@@ -1,4 +1,4 @@
-"""Where the driver's exceptions become ServiceErrors, and where operations are timed and bounded.
+"""Translation of the driver's exceptions into ServiceErrors; deadlines and times of operations.
 
 Driver messages can quote a document's values (a duplicate key, for one): none leaves this module.
 """
@@ -43,7 +43,7 @@ _FAULT: Final = Issue("exception", "the database refused an operation")
 
 @contextmanager
 def within(seconds: float) -> Iterator[None]:
-    """One deadline around several operations, for all that one request does; each keeps its own as well."""
+    """Deadline around several operations, for all that one request does; each keeps its own as well."""
     token = _WITHIN.set(min(_WITHIN.get(), monotonic() + seconds))
     try:
         yield
@@ -58,7 +58,7 @@ def bounded(seconds: float) -> float:
 
 
 class guarded:  # noqa: N801 -- a verb; as a generator it costs a quarter more
-    """One store operation under a deadline. `seconds` covers server selection, retries and the answer.
+    """Deadline around one store operation. `seconds` covers server selection, retries and the answer.
 
     The deadline is the driver's: a cancelled call would go on occupying its thread.
     """

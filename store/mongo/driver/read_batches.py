@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 Answer = TypeVar("Answer")
 Around: TypeAlias = "Callable[[Sequence[Any], float], AbstractContextManager[object]]"
-"""What a turn is taken in: given its jobs, and the seconds that the first of them has left."""
+"""Frame in which a batch of jobs is run: given the jobs, and the seconds that the first of them has left."""
 
 
 class _Waiting(NamedTuple):
@@ -68,7 +68,7 @@ class Turns:
         self._busy = 0
 
     async def run(self, asker: Asker, job: Callable[[float], Answer], *, seconds: float) -> Answer:
-        """What the job returns or raises, within about `seconds`.
+        """Result of the job, within about `seconds`. Raises what the job raises.
 
         Raises ServiceError `throttled` or `unavailable` when too many wait already.
         """
@@ -80,7 +80,7 @@ class Turns:
         return await future  # type: ignore[return-value]  # the job's own answer
 
     def __len__(self) -> int:
-        """How many reads wait."""
+        """Number of reads that wait."""
         return len(self._waiting)
 
     def close(self) -> None:

@@ -46,14 +46,14 @@ class Interfered(Exception):  # noqa: N818 -- no error: the reason to do the wor
 
 @dataclass(slots=True)
 class OpenTransaction:
-    """One attempt: its session, one operation at a time, and what went wrong with it."""
+    """Attempt at a transaction: its session, one operation at a time, and the failure that ended it."""
 
     session: Session
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     failure: PyMongoError | None = None
 
     async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
-        """One operation of the transaction; after a failure there is none any more."""
+        """Run an operation of the transaction; after a failure there is none any more."""
         async with self.turn:
             if self.failure is not None:
                 raise translate(self.failure) from self.failure
@@ -105,7 +105,7 @@ async def run(
     seconds: float,
     session: Session | None = None,
 ) -> T:
-    """What the work gives back, after all it wrote is durable. Nothing is written when it raises.
+    """Run work in a transaction. Returns its result once all it wrote is durable; nothing is when it raises.
 
     `session` is one whose transactions others may have to end; otherwise each attempt has its own.
     """

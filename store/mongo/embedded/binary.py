@@ -1,4 +1,4 @@
-"""Which mongod to run: one that is named, one on PATH, or that of the optional wheel."""
+"""Choice of the mongod to run: the one that is named, the one on PATH, or that of the optional wheel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much memory there is to share with the embedded mongod."""
+"""Memory that there is to share with the embedded mongod."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ from typing import Final
 
 _GIBIBYTE: Final = 1024**3
 _LIMITS: Final = ("memory.max", "memory/memory.limit_in_bytes")
-"""Of the control group, version 2 and 1, below `/sys/fs/cgroup`."""
+"""Files with the limit of the control group, version 2 and 1, below `/sys/fs/cgroup`."""
 LEAST: Final = 0.25
-"""What WiredTiger takes at the least."""
+"""Least memory that WiredTiger takes."""
 
 
 def memory(cgroup: Path = Path("/sys/fs/cgroup")) -> int:

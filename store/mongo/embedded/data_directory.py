@@ -34,7 +34,7 @@ PRIVATE: Final = 0o700
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """What `runtime.json` says of the owner."""
+    """Content of `runtime.json`: the owner."""
 
     pid: int
     role: Role
@@ -56,7 +56,7 @@ class Home:
 
     @property
     def log(self) -> Path:
-        """What mongod, or its loader, said."""
+        """Log with the lines of mongod, or of its loader."""
         return self.root / "mongod.log"
 
     @property
@@ -71,7 +71,7 @@ class Home:
 
     @property
     def runtime(self) -> Path:
-        """Who owns, and where to reach its mongod."""
+        """Owner of the directory, and the address of its mongod."""
         return self.root / "runtime.json"
 
 
@@ -121,7 +121,7 @@ def write_runtime(home: Home, runtime: Runtime) -> None:
 
 @contextmanager
 def socket_path(home: Home) -> Iterator[Path]:
-    """Where mongod listens: in the data directory, or in a private one if that path is too long."""
+    """Path of mongod's socket: in the data directory, or in a private one if that path is too long."""
     path = home.root / "mongod.sock"
     if _fits(path):
         yield path

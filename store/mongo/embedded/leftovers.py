@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from store.mongo.embedded.data_directory import Home
 
 STOP_SECONDS: Final = 20.0
-"""How long mongod gets from SIGTERM to SIGKILL. A clean stop takes 1.0 s: one thread naps so long."""
+"""Time that mongod gets from SIGTERM to SIGKILL. A clean stop takes 1.0 s: one thread naps so long."""
 POLL_SECONDS: Final = 0.02
 
 # Replaces itself by mongod, after asking the kernel for a SIGTERM when the thread that forked it ends.

@@ -29,7 +29,7 @@ LINES_KEPT: Final = 500
 PIPE_BYTES: Final = 1024 * 1024
 """Room for what mongod says while the thread has no turn."""
 JOIN_SECONDS: Final = 2.0
-"""How long the end of a mongod waits for its last words."""
+"""Time that the end of a mongod waits for its last words."""
 
 
 class Log:

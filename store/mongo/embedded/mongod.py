@@ -43,7 +43,7 @@ CACHE_GIGABYTES: Final = 0.5
 """WiredTiger's cache. Its own default, half of all memory, is too much beside a service."""
 
 BORROWERS_SECONDS: Final = 5.0
-"""How long a stopping `dod serve` waits for borrowers. Longer eats into the supervisor's patience."""
+"""Time that a stopping `dod serve` waits for borrowers. Longer eats into the supervisor's patience."""
 
 OPLOG_MEGABYTES: Final = 256
 """The default is 5 % of the disk. Nobody replicates from here, and deleted reports linger there."""
@@ -64,7 +64,7 @@ class Embedded:
     """Log that its owner keeps; None: somebody else owns it."""
 
     def obituary(self) -> str:
-        """Why it ended by itself, once it has."""
+        """Sentence on why it ended by itself, once it has."""
         if self.log is None or not self.exited.done():
             return "The embedded MongoDB ended by itself."
         return obituary(self.exited.result(), self.log.lines, self.log.path, while_="by itself")

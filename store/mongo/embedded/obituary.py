@@ -1,4 +1,4 @@
-"""Why a mongod ended, in one sentence for the operator."""
+"""Reason for which a mongod ended, in one sentence for the operator."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _REASON_MAX: Final = 400
 
 
 def obituary(code: int, lines: Sequence[dict[str, Any] | str], log: Path, *, while_: str) -> str:
-    """One sentence from the exit code (negative: a signal) and the last lines of the log."""
+    """Sentence made of the exit code (negative: a signal) and the last lines of the log."""
     plain = [line for line in lines if isinstance(line, str)]
     if missing := re.search(r"error while loading shared libraries: ([^:\s]+)", "\n".join(plain)):
         library = missing[1]

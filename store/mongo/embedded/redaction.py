@@ -29,7 +29,7 @@ _NAMES: Final = frozenset(
 _SPEAKING: Final = frozenset("- ASIO CONTROL ELECTION FTDC NETWORK STORAGE WT".split())
 """Components whose errors speak of files, sockets and settings; others quote what was written."""
 _QUOTES: Final = re.compile(r"[{\[\"']")
-"""Where an error begins to quote something."""
+"""Words after which an error begins to quote something."""
 _WIREDTIGER: Final = re.compile(
     r"\b(?:[\w./-]+\.(?:wt|turtle|lock|bson)|WiredTiger(?:Log|PreplogLog|TmplogLog)?\.?\d*"
     r"|handle-\w+|failed to (?:read|write) \d+ bytes at offset \d+|potential hardware corruption"

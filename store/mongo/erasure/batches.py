@@ -1,4 +1,4 @@
-"""One erasure under way: tombstones, batches with exact counts, files.
+"""Erasure under way: erased names, batches with exact counts, files.
 
 The current version of a resource goes together with its past ones, so that what is left after a crash can
 be found again. Only the ids of files, which nothing leads to any more by then, are kept with the run.
@@ -46,7 +46,7 @@ BATCH: Final = 200
 
 @dataclass(frozen=True, slots=True)
 class Tools:
-    """What erasures work with."""
+    """Collaborators of all erasures on one database."""
 
     database: Database
     erasures: ErasedNames
@@ -247,17 +247,17 @@ def _cut(ids: Sequence[str]) -> list[Sequence[str]]:
 
 
 def name_of(subject: Subject) -> Name:
-    """What a subject is known by."""
+    """Name by which a subject is known."""
     return Name(PATIENT, subject.identifier) if subject.identifier else Name(KEY, subject.reference)
 
 
 def names_of(found: Belongings) -> set[Name]:
-    """Under which what goes may be told of elsewhere."""
+    """Names by which other documents may mention the resources being erased."""
     return found.own.names | {Name(KEY, one.name) for one in found.everything().values()}
 
 
 def _own_names(going: Sequence[Item]) -> set[Name]:
-    """Under which each of these could come again; a resource that stays, about another patient, may."""
+    """Names under which each of these could come again; a resource that stays, about another patient, may."""
     names = {Name(KEY, one.name) for one in going if not one.past}
     own = ((one.type, spelling) for one in going for spelling in one.identifiers if one.type != "Patient")
     return names | {Name(OWN, f"{resource_type} {spelling}") for resource_type, spelling in own}

@@ -1,4 +1,4 @@
-"""What an erasure found of one patient: items to delete, and what is another's too. Values only."""
+"""Findings of an erasure on one patient: items to delete, and items that are another's too. Values only."""
 
 from __future__ import annotations
 
@@ -19,30 +19,30 @@ _OF_NOBODY: Final = frozenset({"Patient", "Device", "Group"})
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One document to delete."""
+    """Document to delete."""
 
     id: str
-    """Its `_id`."""
+    """`_id` of the document."""
     name: str
     """`Type/id`."""
     version: int
     files: tuple[str, ...] = ()
     keys: tuple[str, ...] = ()
-    """Of a past version whom it is `of`."""
+    """Keys of the patients that it is about; of a past version, those stored in its `of` field."""
     refers: frozenset[str] = frozenset()
     """`Type/id` of what its bytes refer to."""
     identifiers: tuple[str, ...] = ()
-    """Its own, with their systems."""
+    """Identifiers of the resource itself, with their systems."""
     gone: bool = False
-    """What is left of a resource that was deleted."""
+    """Whether it is the tombstone of a deleted resource."""
     past: bool = False
-    """It is in the history."""
+    """Whether it is in the history."""
     depth: int = 0
-    """Of what only others lead to: over how many references."""
+    """Number of references that lead to a resource which only others lead to."""
 
     @property
     def type(self) -> str:
-        """Of the resource."""
+        """Resource type."""
         return self.name.partition("/")[0]
 
 
@@ -56,7 +56,7 @@ class Belongings:
     current: dict[str, Item] = field(default_factory=dict)
     past: dict[str, Item] = field(default_factory=dict)
     shared: set[str] = field(default_factory=set)
-    """What is about another patient too, and stays."""
+    """`_id` of items that are about another patient too, and stay."""
     names: list[FullName] = field(default_factory=list)
 
     def everything(self) -> dict[str, Item]:

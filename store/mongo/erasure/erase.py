@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 ROUNDS_MAX: Final = 5
-"""How often is looked again for what came while the tombstones were not known everywhere."""
+"""Extra passes, for pushes accepted before every replica knew the erased names."""
 RENEW_SECONDS: Final = 10.0
 """Between two renewals of the lease while much is read; batches renew it as well."""
 _SUBJECT: Final = "subject"

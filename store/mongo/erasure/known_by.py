@@ -1,4 +1,4 @@
-"""What a patient is known by: identifiers and references that nobody else has."""
+"""Identifiers and references by which a patient is known, and that nobody else has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where a patient is told of in what was never taken apart: refused pushes, and remembered answers."""
+"""Mentions of a patient in bodies that were never taken apart: refused pushes, and remembered answers."""
 
 from __future__ import annotations
 

@@ -52,19 +52,19 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 ROUNDS_MAX: Final = 10
-"""How often is looked again for what was under way when the tenant was closed."""
+"""Extra passes, for writes under way when the tenant was closed."""
 _UNDER_WAY: Final = Issue("conflict", "this tenant is being emptied already; try again shortly")
 
 
 class _Part(NamedTuple):
-    """What a tenant has in one collection."""
+    """Documents of a tenant in one collection."""
 
     collection: str
     batch: int = 500
     by_id: bool = False
-    """Its documents are found by `_id`, which is the tenant or begins with it."""
+    """Whether its documents are found by `_id`, which is the tenant or begins with it."""
     counted: str = ""
-    """Under which type; empty: the resource type of each."""
+    """Type under which they are counted; empty: the resource type of each."""
 
 
 _PARTS: Final = (

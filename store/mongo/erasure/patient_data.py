@@ -1,4 +1,4 @@
-"""What belongs to one patient: found by index where there is one, and by reading what no index covers.
+"""Data of one patient: found by index where there is one, and by reading what no index covers.
 
 Current resources that say whom they are about are found by the `keyed` index. All others are read once:
 types without an index of patients, what only tells of a report, past versions that do not say. Nothing is
@@ -113,7 +113,7 @@ class PatientData:
                 found.past[item.id] = replace(item, past=True)
 
     async def _left_of_deleted(self, tenant: Tenant, found: Belongings) -> None:
-        """What is left of deleted resources: of ours, and of companions that ours refer to.
+        """Find the tombstones of deleted resources: of ours, and of companions that ours refer to.
 
         A client's id may be what a patient is known by.
         """

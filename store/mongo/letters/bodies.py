@@ -23,7 +23,7 @@ INLINE_BYTES_MAX: Final = 1_000_000
 
 
 PIECE_BYTES: Final = 8_000_000
-"""Of a larger one; MongoDB's document limit is 16 MB."""
+"""Bytes of a piece of a larger one; MongoDB's document limit is 16 MB."""
 
 
 THREAD_BYTES: Final = 64_000
@@ -35,7 +35,7 @@ COMPRESSION: Final = 1
 
 
 async def beside(work: Callable[..., Any], *given: Any, size: int) -> Any:  # noqa: ANN401 (any work)
-    """What comes of the work: done beside the event loop when it is more than a moment's."""
+    """Result of the work, which is done beside the event loop when it takes more than a moment."""
     return await asyncio.to_thread(work, *given) if size > THREAD_BYTES else work(*given)
 
 

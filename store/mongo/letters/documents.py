@@ -29,13 +29,13 @@ ISSUES_MAX: Final = 100
 
 
 def letter_until(at: datetime, policy: Policy, settings: StoreSettings) -> datetime:
-    """When a letter that last came then is forgotten."""
+    """End of a letter that last came at this moment."""
     days = settings.dead_letter_days if policy.dead_letter_days is None else policy.dead_letter_days
     return after(at, days)
 
 
 def digest_of(refused: Refused) -> str:
-    """What makes two pushes the same letter: who sent what, how and where."""
+    """Digest of what makes two pushes the same letter: sender, content, method, path and headers."""
     head = [refused.client, refused.method, refused.path, sorted(refused.headers.items()), refused.origin]
     return sha256(orjson.dumps(head) + refused.body).hexdigest()
 
@@ -104,7 +104,9 @@ def letter_of(document: Mapping[str, Any]) -> Letter:
 
 
 def position_after(letter: Letter) -> str:
-    """Where a page ended: milliseconds, as MongoDB keeps them, and the id. Nothing of it is secret."""
+    """Position of a page's last letter: milliseconds, as MongoDB keeps them, and the id. Nothing of it is
+    secret.
+    """
     return f"{round(letter.at.timestamp() * 1000)}~{letter.id}"
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class KeptRefusal(NamedTuple):
-    """One refusal on its way: which open letter it may be already, how that changes, what a new one is."""
+    """Refusal on its way: the open letter that it may be already, how that changes, the letter it makes."""
 
     same: Mapping[str, Any]
     again: Mapping[str, Any]
@@ -73,7 +73,9 @@ class Keeping:
         return [ids[number] for number in range(len(works))]
 
     async def _upsert_together(self, works: Sequence[KeptRefusal]) -> dict[int, str]:
-        """The same in one write; left out are those that somebody else kept, or closed, meanwhile."""
+        """Ids by number, in one write; a work is left out where somebody else kept, or closed, its letter
+        meanwhile.
+        """
         operations = [UpdateOne(one.same, one.change, upsert=True) for one in works]
         try:
             done: Mapping[str, Any] = (

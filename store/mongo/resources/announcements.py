@@ -46,24 +46,24 @@ if TYPE_CHECKING:
 _ATTEMPTS_MAX: Final = 20
 _PAUSE_SECONDS: Final = 0.01
 _MARK_SECONDS: Final = 0.1
-"""What is fulfilled is marked as many at once as come in this time."""
+"""Time in which fulfilled announcements are gathered, to be marked in one write."""
 _BUSY: Final = Issue("conflict", "the same request is under way all the while; try again")
 _OVERHEAD_BYTES: Final = 500
-"""Of a document beside the body."""
+"""Bytes of a document beside the body."""
 
 
 class _Word(NamedTuple):
-    """One announcement."""
+    """Announcement of a create."""
 
     number: int
     slot: Slot
     answered: Remembered
     write: Write
-    """What is announced."""
+    """Create that is announced."""
 
     @property
     def id(self) -> str:
-        """Of its document."""
+        """`_id` of its document."""
         return id_of(self.write.tenant, self.slot)
 
 
@@ -128,14 +128,16 @@ class Announcements(AnnouncedCreates):
             await self._marking
 
     async def _mark(self) -> None:
-        """What was fulfilled of late, in one write; without its mark the next one looks at the resource."""
+        """Mark the announcements fulfilled of late, in one write; without its mark the next one looks at the
+        resource.
+        """
         await asyncio.sleep(_MARK_SECONDS)
         ids, self._fulfilled, self._marking = list(self._fulfilled), set(), None
         with suppress(ServiceError), guarded(self._metrics, "fulfil", seconds=self._seconds):
             await self._marks.update_many({"_id": {"$in": ids}, "done": False}, {"$set": {"done": True}})
 
     async def _commit(self, words: Sequence[_Word]) -> list[Remembered | ServiceError]:
-        """What is kept of each: itself, or what it met."""
+        """Answer kept for each: its own, or the one that was there."""
         with guarded(self._metrics, "announce", seconds=self._seconds):
             # What will be refused must not use up its key.
             refused = await self._erasures.refuse([word.write for word in words])
@@ -148,7 +150,9 @@ class Announcements(AnnouncedCreates):
         return [refused.get(word.write.id) or kept[word.number] for word in words]
 
     async def _place(self, words: Sequence[_Word]) -> dict[int, Remembered | ServiceError]:
-        """Those whose place is taken, and by what."""
+        """Answers that stand in the place of announcements, by number; an announcement that found room is
+        left out.
+        """
         try:
             await self._answers.insert_many([_document(word) for word in words], ordered=False)
         except BulkWriteError as error:
@@ -159,7 +163,7 @@ class Announcements(AnnouncedCreates):
         return {}
 
     async def _taken(self, words: Sequence[_Word]) -> dict[int, Remembered | ServiceError]:
-        """What is in their places; what has expired there, or was never answered, makes room."""
+        """Answers in their places; one that has expired there, or was never given, makes room."""
         met: dict[int, Remembered | ServiceError] = {}
         left = list(words)
         for _ in range(_ATTEMPTS_MAX):
@@ -190,7 +194,7 @@ class Announcements(AnnouncedCreates):
 
 
 def _until(word: _Word, policy: Policy, now: datetime) -> _Word:
-    """The same, remembered no longer than its tenant's policy says."""
+    """The announcement, remembered no longer than its tenant's policy says."""
     until = policy.answers_until(word.answered.until, now)
     return word._replace(answered=replace(word.answered, until=until))
 

@@ -56,7 +56,7 @@ class Answers(RequestAnswers):
         self._policies = policies
 
     def within(self, transaction: OpenTransaction) -> Answers:
-        """The same verbs in a transaction: an answer is kept with what it tells of, or not at all."""
+        """These verbs in a transaction: an answer is kept with what it tells of, or not at all."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within
@@ -111,7 +111,7 @@ class Answers(RequestAnswers):
 
 
 def id_of(tenant: Tenant, slot: Slot) -> str:
-    """Where the answer to a request is."""
+    """`_id` of the answer to a request."""
     return f"{tenant}/{slot.client}/{slot.name}"
 
 
@@ -135,7 +135,7 @@ def _key(key: ResourceKey) -> dict[str, str]:
 
 
 def remembered(document: Mapping[str, Any]) -> Remembered:
-    """The other way."""
+    """Answer that a document holds."""
     creates = document.get("creates")
     return Remembered(
         fingerprint=document["fingerprint"],

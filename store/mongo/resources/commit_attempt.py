@@ -1,4 +1,4 @@
-"""One attempt at a group of writes: look up what is stored, decide, write, and keep companions in step.
+"""Attempt at a group of writes: look up what is stored, decide, write, and keep companions in step.
 
 The history gets a copy of each version before another takes its place, under the condition that it still is
 that version: two writers never lose one another, and a crash in between leaves at most a copy of what is

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 _RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
-"""They tell how something came about; that keeps nothing current."""
+"""Types that tell how something came about; a reference from them keeps nothing current."""
 
 
 class Companions(resources.Companions):
@@ -73,7 +73,7 @@ class Companions(resources.Companions):
         await self._tombstones.drain()
 
     def within(self, transaction: OpenTransaction) -> Companions:
-        """The same, seeing what a transaction wrote."""
+        """These verbs as a transaction sees the store, its own writes among it."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within
@@ -184,7 +184,7 @@ class Companions(resources.Companions):
     async def _referred(
         self, tenant: Tenant, patients: Mapping[ResourceKey, Sequence[str]]
     ) -> set[ResourceKey]:
-        """Those that something current of their patient refers to."""
+        """Keys that something current of their patient refers to."""
         referred: set[ResourceKey] = set()
         by_type = sorted((key, known) for key, known in patients.items() if known)
         for resource_type, group in groupby(by_type, key=lambda one: one[0].type):

@@ -1,4 +1,4 @@
-"""What is needed stays as long as what needs it: after each write, those that it keeps alive are looked at.
+"""Needed resources stay as long as what needs them: after each write, all that it keeps alive is looked at.
 
 Written first, looked at afterwards, on both sides: of two that are written at the same time at least one
 sees the other. What ends sooner than what was just written needs only be compared with that; else all that
@@ -39,21 +39,21 @@ _ENDS: Final = dict.fromkeys(
     ("type", "version", "expires_at", "own_until", "least_until", "needed_until", "needs"), 1
 )
 _LATER: Final = ("needed_until", "expires_at")
-"""What moves when something is needed for longer."""
+"""Fields that move when something is needed for longer."""
 _FIELDS: Final = {**_ENDS, "needed_as": {"$concat": ["$type", "/", "$id"]}}
 
 
 @dataclass(slots=True)
 class Touched:
-    """What of one tenant writes mean for others; by `Type/id`."""
+    """Effects of one tenant's writes on other resources; by `Type/id`."""
 
     kept: dict[str, datetime] = field(default_factory=dict)
     """Until when something needs them at least."""
     looked: set[str] = field(default_factory=set)
-    """Of which all that needs them must be looked at."""
+    """Resources all of whose needers must be looked at."""
 
     def write(self, write: Write, before: Mapping[str, Any], decision: Decision) -> None:
-        """One write; also one that changed nothing, for who wrote it before may have died before this."""
+        """Note a write; also one that changed nothing, for its first writer may have died before this."""
         old = set(before.get("needs", ()))
         after = before if decision.document is None else decision.document
         new, until = set(after.get("needs", ())), after.get("expires_at", NEVER)
@@ -165,12 +165,12 @@ class _Move(NamedTuple):
 
     @property
     def is_later(self) -> bool:
-        """It stays longer than before, or as long."""
+        """Whether it stays longer than before, or as long."""
         return bool(self.ends.expires_at >= self.found["expires_at"])
 
     @property
     def is_shorter(self) -> bool:
-        """It is needed for less long."""
+        """Whether it is needed for less long."""
         known, now = self.known.needed, self.ends.needed
         return known is not None and now is not None and now < known
 

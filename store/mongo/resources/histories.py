@@ -37,7 +37,7 @@ _ORDER: Final = (("updated.lo", -1), ("id", -1))
 
 
 class Source(NamedTuple):
-    """One of the places where versions are, with the index that gives them in order."""
+    """Place where versions are, with the index that gives them in order."""
 
     collection: str
     filter: Filter
@@ -81,7 +81,7 @@ class Histories:
         self._metrics = metrics
 
     async def page(self, tenant: Tenant, query: HistoryQuery) -> HistoryPage:
-        """One page of versions, newest first, deletions among them."""
+        """A page of versions, newest first, deletions among them."""
         with guarded(self._metrics, "history", seconds=self._settings.search_timeout_seconds):
             retention = (await self._policies.of((str(tenant),)))[str(tenant)]
             found = sources(str(tenant), query, now=self._clock(), expiring=bool(retention.policy.version))
@@ -169,7 +169,7 @@ class Histories:
     def _places(
         self, tenant: str, resource_type: str, keys: Sequence[_Key]
     ) -> Iterator[tuple[Collection, Iterable[str]]]:
-        """Where the versions of these keys are, and under which `_id` there."""
+        """Places of the versions of these keys, and their `_id` there."""
         current = dict.fromkeys(document_id(tenant, resource_type, key.id) for key in keys)
         yield self._collections[RESOURCES], current
         yield self._collections[HISTORY], [_name(tenant, resource_type, key) for key in keys]
@@ -197,7 +197,7 @@ _VERSION: Final = {"id": "$id", "version": "$version"}
 
 
 def sources(tenant: str, query: HistoryQuery, *, now: datetime, expiring: bool = False) -> list[Source]:
-    """Where the versions are that a query asks for, in the order of reading; `expiring`: resources expire."""
+    """Places of the versions that a query asks for, in the order of reading; `expiring`: resources expire."""
     kept: Filter = {"expires_at": {"$gt": now}}
     alive = living(now) if expiring else ()
     if query.id is not None:
@@ -240,7 +240,7 @@ def _since(query: HistoryQuery, field: str) -> list[Filter]:
 
 
 def _after(query: HistoryQuery, field: str) -> list[Filter]:
-    """What comes after the position, and first a bound that keeps the scan short."""
+    """Filter for versions behind the position, led by a bound that keeps the scan short."""
     if query.position is None:
         return []
     updated, resource_id = query.position.values

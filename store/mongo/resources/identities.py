@@ -55,7 +55,7 @@ class Identities(resources.Identities):
         self._metrics = metrics
 
     def within(self, transaction: OpenTransaction) -> Identities:
-        """The same verbs in a transaction, which sees its own writes."""
+        """These verbs in a transaction, which sees its own writes."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within

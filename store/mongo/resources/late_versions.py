@@ -1,4 +1,4 @@
-"""What comes after something newer, by the source's own time: kept in the history, and not current.
+"""Versions that come after something newer, by the source's own time: kept in the history, and not current.
 
 A resource's document says what its source says of the time (`sourced`) and, once something came late, the
 last version number and moment given out (`last`), since those of the history count on. Whoever writes does
@@ -40,7 +40,7 @@ _CONFLICT: Final = "TransientTransactionError"
 
 
 class LateWrite(NamedTuple):
-    """What came late, and what is current."""
+    """Write that came late, with the document that is current."""
 
     tenant: Tenant
     prepared: Prepared
@@ -49,12 +49,12 @@ class LateWrite(NamedTuple):
 
     @property
     def id(self) -> str:
-        """Of the current document."""
+        """`_id` of the current document."""
         return str(self.current["_id"])
 
 
 class Placement(Enum):
-    """Why something that seemed late is not in the history."""
+    """Reason for which a write that seemed late is not in the history."""
 
     NOT = "as old as what is current, and not seen before"
     RACED = "somebody else wrote meanwhile"
@@ -139,7 +139,7 @@ class LateVersions:
         return found
 
     def _keep_alone(self, late: Iterable[LateWrite], session: ClientSession | None) -> None:
-        """What was pushed by itself as well, however late, does not leave with a report any more."""
+        """Let companions that were pushed by themselves as well, however late, no longer leave with a report."""
         alone = [
             UpdateOne({"_id": one.id, "companion": True, "deleted": None}, {"$set": {"companion": False}})
             for one in late
@@ -240,7 +240,7 @@ def is_late(current: Mapping[str, Any], prepared: Prepared, *, deleted: bool, ar
 def carried(
     current: Mapping[str, Any] | None, sourced: SourceTime, *, companion: bool = False
 ) -> dict[str, Any]:
-    """What a new version says beside its content. The time never goes back, whoever writes."""
+    """Fields of a new version beside its content. The time never goes back, whoever writes."""
     said = max(sourced, current.get("sourced", "") if current else "")
     alone = current is not None and not current.get("deleted") and not current.get("companion")
     return {
@@ -250,7 +250,7 @@ def carried(
 
 
 def confirmed(current: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
-    """What identical content changes: a later time, or that it did not come along with a report only."""
+    """Fields that identical content changes: a later time, or that it did not come along with a report only."""
     later = prepared.sourced > current.get("sourced", "")
     alone = bool(current.get("companion")) and not prepared.companion
     return {**({"sourced": prepared.sourced} if later else {}), **({"companion": False} if alone else {})}

@@ -48,7 +48,7 @@ class Reading(ResourceReading):
         self._metrics = metrics
 
     def within(self, transaction: OpenTransaction) -> Reading:
-        """The same verbs; current versions as the transaction sees them, its own writes among them."""
+        """These verbs; current versions as the transaction sees them, its own writes among them."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within
@@ -69,7 +69,7 @@ class Reading(ResourceReading):
 
     @override
     async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
-        """One version, current or past; None when the resource or this version is not there."""
+        """A version, current or past; None when the resource or this version is not there."""
         current = await self.get(tenant, key)
         if current is None or current.version == version:
             return current

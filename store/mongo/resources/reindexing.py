@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 BYTES_MAX: Final = 32_000_000
-"""Of resources given out together, unless one alone has more: the caller holds them in memory."""
+"""Bytes of resources given out together, unless one alone has more: the caller holds them in memory."""
 _BEHIND_SLASH: Final = chr(ord("/") + 1)
 _HEAD: Final = {"type": 1, "index_version": 1, "bytes": {"$binarySize": "$raw"}}
 _FIELDS: Final = {"type": 1, "id": 1, "version": 1, "digest": 1, "index_version": 1, "raw": 1}
@@ -107,7 +107,9 @@ _OLDER: Final[Mapping[str, Any]] = {
 
 
 def _is_outdated(head: Mapping[str, Any]) -> bool:
-    """The same of a document; a tombstone, which has no type, has nothing to be found by."""
+    """Whether an older release indexed a document; a tombstone, which has no type, has nothing to be found
+    by.
+    """
     version = head.get("index_version")
     return "type" in head and (version is None or version < INDEX_VERSION)
 

@@ -162,7 +162,7 @@ class MongoResources(StoreInTransaction):
         )
 
     def _within(self, transaction: OpenTransaction) -> MongoResources:
-        """This store with its writes, reads of resources, clean-up and answers in a transaction."""
+        """The store with its writes, reads of resources, clean-up and answers in a transaction."""
         within = copy.copy(self)
         within._writing = self._writing.within(transaction)  # noqa: SLF001 -- of our own kind
         within._reading = self._reading.within(transaction)  # noqa: SLF001

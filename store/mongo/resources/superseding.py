@@ -30,7 +30,7 @@ _OF: Final = {
         "cond": {"$regexMatch": {"input": "$$this", "regex": OF_PATIENT, "options": "s"}},
     }
 }
-"""Whom a version is about."""
+"""Keys of the patients whom a version is about."""
 
 
 def copy_in_server(

@@ -1,4 +1,4 @@
-"""What one write means for what is stored: a document to put in its place, a few fields, or nothing.
+"""Meaning of a write for what is stored: a document to put in its place, a few fields, or nothing.
 
 Decided from the current document alone, so that a group commit and a transaction decide alike.
 """
@@ -53,7 +53,7 @@ STANDING: Final = dict.fromkeys(
     ),
     1,
 )
-"""What has to be known of what is stored before something takes its place."""
+"""Fields of a stored document that a decision needs."""
 DUPLICATE_KEY: Final = 11000
 """Code of the error of a write that somebody else was faster with."""
 RACED: Final = ServiceError(
@@ -70,10 +70,10 @@ _NONE_THERE: Final = Issue("conflict", "`If-Match: *` was asked for, and there i
 
 
 class Write(NamedTuple):
-    """One resource to put, or (`prepared` is None) to delete."""
+    """Resource to put, or (`prepared` is None) to delete."""
 
     id: str
-    """Of its document."""
+    """`_id` of its document."""
     tenant: Tenant
     key: ResourceKey
     prepared: Prepared | None
@@ -81,32 +81,32 @@ class Write(NamedTuple):
     retiring: SourceTime | None = None
     """Delete only a companion, for what a source said at this time."""
     sourced: SourceTime = ""
-    """When its source deleted it."""
+    """Time at which its source deleted it."""
 
 
 class WriteContext(NamedTuple):
-    """What holds while writes are taken together."""
+    """Time and retention policies shared by all writes of one group."""
 
     now: datetime
     retention: Mapping[str, TenantRetention]
-    """What is set for each tenant."""
+    """Retention of each tenant, by name."""
 
     def policy(self, tenant: Tenant) -> Policy:
         """By which its data stay."""
         return self.retention[str(tenant)].policy
 
     def ends_of_past(self) -> dict[str, datetime]:
-        """When what is superseded now is forgotten, by tenant."""
+        """Ends of the versions that are superseded now, by tenant."""
         return {name: one.policy.superseded_until(self.now) for name, one in self.retention.items()}
 
 
 class Decision(NamedTuple):
-    """What one write comes down to: a document to write, or none when nothing changes."""
+    """Decision on a write: a document to write, or none when nothing changes."""
 
     result: PutResult | Gone | ServiceError | None
     document: Mapping[str, Any] | None = None
     replaces: Mapping[str, Any] | None = None
-    """What must still be said of what is stored; None: there must be nothing."""
+    """Filter that the stored document must still match; None: no document may exist."""
     touch: Mapping[str, Any] | None = None
     """Fields to set beside the content that stays: no version."""
     late: bool = False
@@ -119,7 +119,7 @@ def _leaves_labels_out(prepared: Prepared, current: Mapping[str, Any]) -> bool:
 
 
 def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
-    """One of a transaction's writes, or of a push's."""
+    """Write of a prepared resource or of a deletion."""
     prepared = None if isinstance(one, Deletion) else one
     sourced = one.sourced if isinstance(one, Deletion) else ""
     name = document_id(str(tenant), *one.key)
@@ -129,7 +129,9 @@ def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
 def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     write: Write, current: Mapping[str, Any] | None, context: WriteContext, *, arrival: bool = False
 ) -> Decision:
-    """What a write means for what is stored now; with `arrival`, equal source times go by the arrival."""
+    """Decide what a write means for the current document; with `arrival`, equal source times go by the
+    arrival.
+    """
     now, policy = context.now, context.policy(write.tenant)
     # What has expired is as good as deleted: nobody can read it any more.
     deleted = bool(current and (current.get("deleted") or current["expires_at"] <= now))
@@ -180,7 +182,7 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
 def _deletion(
     write: Write, current: Mapping[str, Any] | None, context: WriteContext, *, deleted: bool
 ) -> Decision:
-    """What it means that one is to be deleted."""
+    """Decide what a deletion means for the current document."""
     if current is None or deleted:
         return Decision(Gone(write.key, current["version"], updated_of(current)) if current else None)
     if write.retiring is not None and not current.get("companion"):
@@ -201,7 +203,7 @@ def _deletion(
 
 
 def _moment(current: Mapping[str, Any] | None, now: datetime) -> datetime:
-    """When the next version is from: strictly later than the one before, whatever the clocks say."""
+    """Moment of the next version: strictly later than the one before, whatever the clocks say."""
     return max(now, latest_of(current) + timedelta(milliseconds=1)) if current else now
 
 
@@ -217,7 +219,7 @@ def held(decision: Decision, current: Mapping[str, Any] | None, now: datetime) -
 
 
 def changing_among(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
-    """Those that write something."""
+    """Decisions that write something."""
     return {
         name: decision
         for name, decision in decisions.items()
@@ -226,7 +228,7 @@ def changing_among(decisions: Mapping[str, Decision]) -> dict[str, Decision]:
 
 
 def superseding_among(changing: Mapping[str, Decision]) -> list[str]:
-    """Those that take the place of a version."""
+    """`_id` of the documents whose version is superseded."""
     return [n for n, decision in changing.items() if decision.document is not None and decision.replaces]
 
 
@@ -244,7 +246,7 @@ def operation_of(
 
 
 def failure_of(error: Mapping[str, Any]) -> ServiceError:
-    """Why the server did not do one: somebody was faster, or it refused."""
+    """Reason for which the server did not do a write: somebody was faster, or it refused."""
     if error["code"] == DUPLICATE_KEY:
         return RACED
     return ServiceError(Category.FAULT, Issue("exception", "the database refused a write"))

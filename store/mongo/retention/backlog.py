@@ -1,4 +1,4 @@
-"""How much waits for the sweep: what expired after the moment that the last complete run was about.
+"""Backlog of the sweep: what expired after the moment that the last complete run was about.
 
 What that run passed over, because it is held or needed, is no backlog.
 """

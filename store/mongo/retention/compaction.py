@@ -38,7 +38,7 @@ COLLECTIONS: Final = (
     FORGOTTEN_FILES,
     AUDIT,
 )
-"""Those that things are deleted from, the large ones first."""
+"""Collections that documents are deleted from, the large ones first."""
 SECONDS_MAX: Final = 6 * 3_600
 """For one collection."""
 

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 _TRIMS: Final = {"_id": "trims"}
 _ALWAYS: Final = datetime(1970, 1, 1, tzinfo=UTC)
-"""As the moment of a search: nothing has expired by then, so what has is found as well."""
+"""Moment of a search before which nothing has expired, so that what has expired by now is found as well."""
 _MATCHES_MAX: Final = 100_000
 """Resources a step of a held query's chain may lead through; with more, all of its type counts as held."""
 
@@ -183,7 +183,7 @@ class MongoHolds(HoldStore):
     async def _named(
         self, hold: Hold, patients: Iterable[str], documents: Sequence[Mapping[str, Any]]
     ) -> set[str]:
-        """Which of the documents a hold names."""
+        """`_id` of the documents that a hold names."""
         match hold.kind:
             case HoldKind.TENANT:
                 return {one["_id"] for one in documents}
@@ -213,7 +213,7 @@ class MongoHolds(HoldStore):
         return await carriers_of(self._resources, hold.tenant, subject.identifier)
 
     async def _matching(self, hold: Hold, documents: Sequence[Mapping[str, Any]]) -> set[str]:
-        """Those whose current version matches: past ones are held with it."""
+        """`_id` of documents whose current version matches the query: past versions are held with it."""
         query = _query(hold)
         names = {
             one["_id"]: document_id(str(hold.tenant), query.type, one["id"])

@@ -37,7 +37,7 @@ _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """That this process may work, until somebody takes over."""
+    """Right of this process to work, until somebody takes over."""
 
     name: str
     holder: str
@@ -45,11 +45,11 @@ class Lease:
     changed: bool
     """Whether another process held it before."""
     session: Session
-    """Of all transactions under this lease: who takes over ends the one that may be under way."""
+    """Session of all transactions under this lease: who takes over ends the one that may be under way."""
 
     @property
     def key(self) -> dict[str, Any]:
-        """What its document must be for the lease to hold."""
+        """Filter that its document matches while the lease holds."""
         return {"_id": self.name, "holder": self.holder, "fence": self.fence}
 
 
@@ -146,7 +146,7 @@ class Leases:
             raise LeaseLost
 
     async def holds(self, lease: Lease, session: Session | None = None) -> int:
-        """How often a hold was placed (`store.mongo.retention.holds`), as the batch of this session sees it.
+        """Number of holds placed so far (`store.mongo.retention.holds`), as this session's batch sees it.
 
         Who places one writes to this document, which a batch has written to first: it waits for the batch.
         """

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 VERSIONS_MAX: Final = 2_000
 """Past versions that one transaction deletes; a resource with more goes in several."""
 COUNTED: Final = {"type": 1, "was": 1, "id": 1, "policy": 1, "updated": 1, "deleted": 1, "files": 1}
-"""What has to be known of a document to count it, and its files."""
+"""Fields of a document that are needed to count it, and its files."""
 _LOOKED_AT: Final = {**COUNTED, **HELD_FIELDS, "expires_at": 1}
 
 
@@ -63,7 +63,7 @@ def behind(found: Documents, limit: int) -> dict[str, Any] | None:
 
 
 def counted(tenant: Tenant, document: Mapping[str, Any], reason: Reason, policy: int | None = None) -> Found:
-    """How a version is counted; a past one says nothing of policies, its resource does."""
+    """Row and month under which a version is counted; a past one says nothing of policies, its resource does."""
     month = f"{to_datetime(document['updated']['lo']):%Y-%m}"
     of_type = document.get("type") or document.get("was") or ""
     version = document.get("policy") or 0 if policy is None else policy

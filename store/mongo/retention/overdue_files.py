@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 GRACE: Final = timedelta(seconds=GRACE_SECONDS)
 BYTES_MAX: Final = 100 * CHUNK_BYTES
-"""Of the files that one transaction deletes; a single larger one goes alone."""
+"""Bytes of the files that one transaction deletes; a single larger one goes alone."""
 _REFERRER: Final = {**HELD_FIELDS, "expires_at": 1}
 
 
@@ -109,7 +109,7 @@ class OverdueFiles(Stage):
         return found
 
     async def _referring(self, tenant: Tenant, name: str, as_of: datetime) -> set[str] | None:
-        """Who refers to a file; None: one of them stays."""
+        """Names of the resources that refer to a file; None: one of them stays."""
         wanted = {"tenant": str(tenant), "files": name}
         with guarded(self._metrics, "referring", seconds=self._seconds):
             current = await self._resources.find(wanted, _REFERRER, hint="referring").to_list(None)
@@ -134,7 +134,7 @@ class OverdueFiles(Stage):
     async def _whole(
         self, tenant: Tenant, names: Sequence[str], as_of: datetime
     ) -> dict[str, Mapping[str, Any]]:
-        """Those of the files that are there, and that nobody is about to refer to."""
+        """Files that are there, and that nobody is about to refer to."""
         wanted = {"tenant": str(tenant), "id": {"$in": list(names)}, "touched": {"$lt": as_of - GRACE}}
         fields = {"id": 1, "length": 1, "uploadDate": 1}
         found = await self._files.find(wanted, fields, hint="files").to_list(None)

@@ -28,7 +28,7 @@ LETTERS_MAX: Final = 100
 
 
 class Aged(Stage):
-    """One collection whose documents go by their age; only a hold on the whole tenant keeps them."""
+    """Documents of one collection that go by their age; only a hold on the whole tenant keeps them."""
 
     def __init__(  # noqa: PLR0913 -- what makes a stage
         self,

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 CATCH_UP: Final = timedelta(minutes=10)
 """After a change; longer than any push is under way and any policy remembered."""
 _SLACK: Final = timedelta(minutes=1)
-"""What the clocks of replicas may differ."""
+"""Difference that the clocks of replicas may have."""
 _ATTEMPTS_MAX: Final = 20
 _BEHIND_SLASH: Final = chr(ord("/") + 1)
 _OTHERS: Final = sorted(RESOURCE_TYPES - set(ORDER))
@@ -56,11 +56,11 @@ PLACES: Final = (
 
 
 class _Place(NamedTuple):
-    """How far a policy has been applied."""
+    """Position up to which a policy has been applied."""
 
     version: int
     number: int = 0
-    """Of `PLACES`; past the last one it is done."""
+    """Index in `PLACES`; past the last one it is done."""
     after: str = ""
     """The `_id` reached within it."""
 
@@ -161,7 +161,7 @@ class Settling:
         return last  # Somebody writes them all the while, by the policy that is current.
 
     async def _follow(self, tenant: Tenant, heads: Mapping[str, dict[str, Any]]) -> None:
-        """What needs others of its own type may have been settled after them."""
+        """Bring up resources that need others of their own type: these may have been settled after them."""
         names = {
             one
             for head in heads.values()
@@ -250,7 +250,7 @@ _FIELDS: Final = {
 
 
 def _head(found: Mapping[str, Any], policy: Policy) -> dict[str, Any]:
-    """What is left of a document when its bytes have been looked at."""
+    """Document without its bytes, once these have been looked at."""
     looked_at = ("raw", "index", "derived_from")
     head: dict[str, Any] = {name: value for name, value in found.items() if name not in looked_at}
     if "deleted" not in found:
@@ -289,7 +289,7 @@ def _change(name: str, head: Mapping[str, Any], policy: Policy, needer: datetime
 
 
 def past_until(found: Mapping[str, Any], policy: Policy) -> datetime:
-    """When a past version is forgotten; what had expired with its resource does not come back."""
+    """End of a past version; one that had expired with its resource does not come back."""
     since = found.get("superseded_at") or to_datetime(found["updated"]["lo"])
     ended: datetime = found.get("ended_at", NEVER)
     return min(policy.superseded_until(since), ended)

@@ -167,7 +167,7 @@ class Runs:
         )
 
     async def counts(self, run: Run) -> Counts:
-        """What an open run deleted so far."""
+        """Counts of what an open run has deleted so far."""
         with guarded(self._metrics, "run_counts", seconds=self._seconds):
             rows = await self._counts.find({"run": run.id}).to_list(None)
         return {one.row: one.count for one in _counted(rows, "deleted")}
@@ -207,7 +207,7 @@ class Runs:
 
 
 def _milliseconds(moment: datetime) -> datetime:
-    """As MongoDB keeps it: what is hashed must be what is read back."""
+    """Moment cut to milliseconds, as MongoDB keeps it: what is hashed must be what is read back."""
     return moment.replace(microsecond=moment.microsecond // 1000 * 1000)
 
 

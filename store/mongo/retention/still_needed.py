@@ -1,4 +1,4 @@
-"""What of the expired stays nevertheless: it is held, or something that stays needs it.
+"""Expired resources that stay nevertheless: held, or needed by something that stays.
 
 Needs are walked upwards, from what may go to what needs it, and to what needs that (`store.retention.needs`).
 """
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 PAGE: Final = 1_000
-"""Of what needs something, looked at in one command."""
+"""Needers looked at in one command."""
 HELD_FIELDS: Final = {"type": 1, "was": 1, "id": 1, "keys": 1, "of": 1}
-"""What holds are asked with."""
+"""Fields that holds ask of a document."""
 _NEEDER: Final = {**HELD_FIELDS, "needs": 1, "expires_at": 1}
 
 
@@ -48,7 +48,7 @@ class Needing:
         self._seconds = seconds
 
     async def held(self, tenant: Tenant, documents: Sequence[Mapping[str, Any]]) -> frozenset[str]:
-        """Those that a hold covers by itself."""
+        """`_id` of documents that a hold covers by itself."""
         if not documents:
             return frozenset()
         if await self._holds.whole_tenant(tenant, self._clock()):
@@ -62,7 +62,7 @@ class Needing:
     async def kept(
         self, tenant: Tenant, documents: Sequence[Mapping[str, Any]], as_of: datetime
     ) -> dict[str, Reason]:
-        """Of current documents that expired by then: those that stay, and why."""
+        """Reasons for which expired current documents stay, by `_id`; those that go are left out."""
         kept = dict.fromkeys(await self.held(tenant, documents), Reason.HELD)
         below: dict[str, set[str]] = {}
         """`Type/id` → the documents whose fate depends on what needs it."""
@@ -78,7 +78,7 @@ class Needing:
     async def _above(
         self, tenant: Tenant, below: Mapping[str, set[str]], as_of: datetime, kept: dict[str, Reason]
     ) -> dict[str, set[str]]:
-        """One step up. Adds to `kept`; gives back what has to be asked next."""
+        """A step towards the needers. Adds to `kept`; gives back what has to be asked next."""
         above: dict[str, set[str]] = {}
         wanted = {"tenant": str(tenant), "needs": {"$in": sorted(below)}}
         with guarded(self._metrics, "needing", seconds=self._seconds):

@@ -38,19 +38,19 @@ _THREAD_BYTES: Final = 64_000
 
 
 class NamedWrite(Protocol):
-    """What is asked about: one resource to put, or (`prepared` is None) to delete."""
+    """Resource that is asked about: to be put, or (`prepared` is None) to be deleted."""
 
     @property
     def tenant(self) -> Tenant:
-        """Whose."""
+        """Tenant that owns it."""
 
     @property
     def key(self) -> ResourceKey:
-        """Which."""
+        """Type and id."""
 
     @property
     def prepared(self) -> Prepared | None:
-        """What to put."""
+        """Content to put."""
 
     @property
     def id(self) -> str:
@@ -116,11 +116,11 @@ class ErasedNames:
             return bool(await self.known(tenant, names))
 
     async def _forgetting(self, tenants: set[str]) -> set[str]:
-        """Those where something was erased, as was known at most `policy_cache_seconds` ago."""
+        """Tenants where something was erased, as was known at most `policy_cache_seconds` ago."""
         return {one for one, retention in (await self._policies.of(tenants)).items() if retention.forgets}
 
     async def _found(self, asked: Mapping[str, tuple[str, Names]]) -> set[str]:
-        """Those that bear an erased name."""
+        """Names of the asked resources that bear an erased name."""
         secret = await self._key()
         digests: dict[str, set[str]] = {}
         for name, (tenant, names) in asked.items():
@@ -150,7 +150,7 @@ class ErasedNames:
             return digest(await self._key(), str(tenant), name)
 
     async def known(self, tenant: Tenant, names: Iterable[Name]) -> frozenset[Name]:
-        """Which of these names were erased. Raises the driver's errors."""
+        """Erased names among these. Raises the driver's errors."""
         secret, owner = await self._key(), str(tenant)
         ids = {f"{owner}/{digest(secret, owner, one)}": one for one in names}
         return frozenset(ids[one] for one in await self._there(ids))

@@ -1,4 +1,4 @@
-"""What is set for each tenant's retention, remembered for a moment: every write asks.
+"""Retention policies of tenants, remembered for a moment: every write asks.
 
 retention  _id "org/env", version, policy {…}, forgets: something was erased here; `settled`: how far the
            current policy has been applied to what was stored before it (`policy_rollout`)
@@ -64,7 +64,9 @@ class Policies(PolicyStore):
         self._known: dict[str, tuple[float, TenantRetention]] = {}
 
     async def of(self, tenants: Iterable[str]) -> dict[str, TenantRetention]:
-        """What is set for these tenants, at most `policy_cache_seconds` ago. Raises the driver's errors."""
+        """Retention of these tenants, as it was at most `policy_cache_seconds` ago. Raises the driver's
+        errors.
+        """
         wanted, now = set(tenants), self._monotonic()
         fresh = {t: known[1] for t in wanted if (known := self._known.get(t)) and now < known[0]}
         missing = wanted - fresh.keys()
@@ -115,7 +117,9 @@ class Policies(PolicyStore):
         self._known.pop(str(tenant), None)
 
     async def note_erased(self, tenant: Tenant) -> None:
-        """Whoever reads a moment before this one reads the latest instead. Raises the driver's errors."""
+        """Note the end of an erasure: readers of an earlier moment get the latest instead. Raises the
+        driver's errors.
+        """
         await self._retention.update_one({"_id": str(tenant)}, {"$currentDate": {"erased_at": True}})
         self._known.pop(str(tenant), None)
 
@@ -147,7 +151,7 @@ def to_document(policy: Policy) -> dict[str, Any]:
 
 
 def from_document(document: Mapping[str, Any]) -> Policy:
-    """The other way."""
+    """Policy that a document holds."""
     rules = tuple(
         Rule(
             **{

@@ -35,7 +35,7 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
     matches_max: int,
     now: datetime,
 ) -> dict[Chain | Has, tuple[str, ...]]:
-    """What each chain in the clauses of a search on this type leads through.
+    """Targets that each chain in the clauses of a search on this type leads to.
 
     `Type/id` of the targets for a chain, `Type/id#inner` of those contained; ids of the type itself for a
     `_has`. Raises ServiceError `too-costly` when there are more than `matches_max`.
@@ -94,7 +94,9 @@ TOGETHER_MAX: Final = 200
 
 
 def look_up(view: View, tenant: Tenant, chains: Sequence[Chain], *, now: datetime) -> Resolved:
-    """Where chains by identifier lead, of several searches of a tenant at once; none that leads to many."""
+    """Targets of chains by identifier, of several searches of a tenant at once; a chain that leads to many is
+    left out.
+    """
     find = targets(str(tenant), chains, limit=TOGETHER_MAX + 1, now=now)
     found = view.find(find, {"_id": 0, "type": 1, "id": 1, IDENTIFIERS: 1, KIN: 1})
     led = {chain: led_to(chain, found) for chain in chains} if len(found) <= TOGETHER_MAX else {}

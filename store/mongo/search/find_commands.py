@@ -21,7 +21,7 @@ _BATCH: Final = 2_000
 
 
 def projection(find: FindPlan) -> dict[str, int]:
-    """What is read of a match: its bytes, and where it stands in the order."""
+    """Fields that are read of a match: its bytes, and its place in the order."""
     stored = (name for name, _ in find.sort if name not in find.computed)
     return {"_id": 0, "id": 1, "raw": 1, **dict.fromkeys(stored, 1)}
 
@@ -43,7 +43,7 @@ def page(find: FindPlan, fields: Mapping[str, int]) -> Command:
 
 
 def count(find: FindPlan, *, at_most: int | None) -> Command:
-    """How many match, as `{"n": …}`; no document when there are none."""
+    """Stages that count the matches, as `{"n": …}`; they give no document when there are none."""
     stages: Stages = [{"$match": find.matching}, {"$project": {"_id": 1}}]
     if at_most is not None:
         stages.append({"$limit": at_most})
@@ -107,7 +107,7 @@ def _joined(join: Join, stages: Stages) -> Stages:
 
 
 def _entries(join: Join) -> object:
-    """Of one target: an entry, or a list of them when each has several."""
+    """Expression for the entries of one target: an entry, or a list of them when each has several."""
     by_type = {target: [_filled(*one) for one in made] for target, made in join.templates.items()}
     whole = {target: made if join.several else made[0] for target, made in by_type.items()}
     *others, last = whole.items()
@@ -120,7 +120,7 @@ def _filled(before: str, behind: str) -> object:
 
 
 def _gathered(join: Join) -> object:
-    """Of all targets, and those that hang on none."""
+    """Expression for the entries of all targets, and those that hang on none."""
     found = f"${TARGETS}.entries"
     if not join.several:
         return {"$concatArrays": ["$entries", found]}

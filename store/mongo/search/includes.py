@@ -36,7 +36,7 @@ ROUNDS_MAX: Final = 4
 
 
 def projection(includes: Sequence[Include]) -> dict[str, int]:
-    """What has to be read of each resource to follow these from it; nothing when there are none."""
+    """Fields to read of each resource to follow these includes from it; none when there are no includes."""
     fields: dict[str, int] = {"type": 1} if includes else {}
     for include in includes:
         if include.reverse:
@@ -47,11 +47,11 @@ def projection(includes: Sequence[Include]) -> dict[str, int]:
 
 
 class Included(NamedTuple):
-    """What a page brings along."""
+    """Resources that a page brings along."""
 
     entries: tuple[Entry, ...]
     matches: int
-    """How many of the matches it belongs to: the others are for the next page."""
+    """Number of the matches that they belong to: the others are for the next page."""
     complete: bool
     """Else one match alone brings along more than fits, and the rest is left out."""
 
@@ -65,7 +65,7 @@ def follow(  # noqa: PLR0913 -- what a search is made of
     includes_max: int,
     now: datetime,
 ) -> Included:
-    """What the matches bring along, nothing twice and no match, in the order it was found.
+    """Resources that the matches bring along, nothing twice and no match, in the order they were found.
 
     When that is more than `includes_max`, or than the bytes that the matches leave, it is followed from half
     of the matches, and so on: what they bring along is known only when it was read.
@@ -81,7 +81,7 @@ def follow(  # noqa: PLR0913 -- what a search is made of
 
 
 class _Gathering:
-    """What was found so far, and the room that is left for more."""
+    """Resources found so far, and the room that is left for more."""
 
     def __init__(self, query: SearchQuery, matches: Sequence[Document], includes_max: int) -> None:
         self.matches = matches

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 QUICK_THREADS: Final = 4
 """For searches that an index entry drives. More threads only fight for the interpreter."""
 _OF_POOL: Final = 8
-"""Connections of the pool for each of them: a process with a part of the pool has a part of the threads, and
+"""Share of the threads for quick searches: one thread is always there for others. Fewer for one client would
 as many searches in a turn as one that has all."""
 QUICK_TOGETHER: Final = 8
 """Quick searches that share a turn: each takes well under a millisecond."""
@@ -61,14 +61,14 @@ def quick_shares(pool_size: int) -> Shares:
 
 @dataclass(slots=True)
 class _Search:
-    """One search that waits for its turn, and what the turn shares with it."""
+    """Search that waits for its turn, and what the turn shares with it."""
 
     searches: Searches
     tenant: Tenant
     query: SearchQuery
     lane: Lane | None = None
     moment: Moment | None = None
-    """That of the look-up."""
+    """Moment of the look-up."""
     targets: Resolved = field(default_factory=dict)
 
     def __call__(self, left: float) -> Page:
@@ -76,7 +76,7 @@ class _Search:
 
     @property
     def chain(self) -> Chain | None:
-        """Where it leads can be looked up with others. A page link has a moment of its own."""
+        """Chain whose targets can be looked up with others. A page link has a moment of its own."""
         chain = joinable(flat(self.query.clauses)) if self.query.as_of is None else None
         return chain if chain is not None and shareable(chain) else None
 
@@ -144,7 +144,7 @@ class Searches(ResourceSearching):
 
     @contextmanager
     def _together(self, turn: Sequence[_Search], left: float) -> Iterator[None]:
-        """What searches of one turn share."""
+        """Look up what the searches of one turn share."""
         lane = Lane(self._database)
         asking: dict[Tenant, list[tuple[_Search, Chain]]] = defaultdict(list)
         for search in turn:

@@ -1,4 +1,4 @@
-"""What one search reads: all of it at one moment of the database, however many commands that takes.
+"""Reads of one search: all at one moment of the database, however many commands that takes.
 
 The first command finds the moment out, the others are told. A page link carries it on, so that pages belong
 together while others write; MongoDB remembers for `minSnapshotHistoryWindowInSeconds` (300 by default).
@@ -75,16 +75,16 @@ class View:
         return Batch(cursor["firstBatch"], more=bool(cursor["id"]))
 
     def aggregate(self, stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """What comes of these stages, begun with `keys`."""
+        """Documents that these stages give, begun with `keys`."""
         return self._run(commands.aggregate(stages, hint="keyed"))
 
     def count(self, find: FindPlan, *, at_most: int | None) -> int:
-        """How many match, as far as `at_most`."""
+        """Number of matches, as far as `at_most`."""
         found = self._run(commands.count(find, at_most=at_most))
         return found[0]["n"] if found else 0
 
     def explain(self, find: FindPlan, fields: Mapping[str, int]) -> Mapping[str, Any]:
-        """How MongoDB runs a plan."""
+        """MongoDB's own account of how it runs a plan."""
         command = {"explain": commands.page(find, fields), "verbosity": "executionStats"}
         explained: Mapping[str, Any] = self._database.command(command)
         return explained
@@ -133,6 +133,6 @@ class View:
         return cursor
 
     def _large(self, command: dict[str, Any]) -> list[dict[str, Any]]:
-        """The same in several replies, when it does not fit into one of 16 MB."""
+        """Documents in several replies, when they do not fit into one of 16 MB."""
         with self._database.client.start_session(causal_consistency=False) as session:
             return list(self._database.cursor_command(command, session=session))
