@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 class Caller(Reach, Protocol):
-    """Who pushes or asks, as far as handlers want to know."""
+    """Client that pushes or asks, as far as handlers want to know."""
 
     @property
     def client(self) -> str:
@@ -20,7 +20,7 @@ class Caller(Reach, Protocol):
 
     @property
     def token_id(self) -> str:
-        """Which credential: the start of its digest, never a secret."""
+        """Name of the credential: the start of its digest, never a secret."""
 
     @property
     def scopes(self) -> Mapping[str, frozenset[str]]:

@@ -91,7 +91,7 @@ class _Timed:
         self._metrics = metrics
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function gives."""
+        """Result of the function."""
         start = perf_counter()
         try:
             return await self._work(function, *args, **kwargs)
@@ -126,7 +126,7 @@ def push_context(request: web.Request, *, documents: bool = True, work: Work = a
 
 
 async def _pushed(request: web.Request) -> tuple[PushContext, JsonObject]:
-    """Who pushes, and the JSON object that is the body."""
+    """Caller of a push, and the JSON object that is its body."""
     body = await body_of(request)
     longest = request.app[INGEST_SETTINGS].attachment_inline_bytes_max
     documents = may_hold_documents(body, longer_than=longest)
@@ -137,12 +137,12 @@ async def _pushed(request: web.Request) -> tuple[PushContext, JsonObject]:
 
 
 async def _pusher_of(request: web.Request) -> PushContext:
-    """Who pushes a body that is no JSON."""
+    """Caller of a push whose body is no JSON."""
     return push_context(request).for_bytes(len(await body_of(request)))
 
 
 async def _patched(request: web.Request) -> tuple[PushContext, Sequence[patch.Operation]]:
-    """Who patches, and the patch that is the body."""
+    """Caller of a patch, and the patch that is its body."""
     found = await parsed(request)
     if patch.is_fhirpath(found.json):
         raise web.HTTPUnsupportedMediaType(text=f"FHIRPath Patch is not offered: send `{patch.FORMAT}`.")
@@ -269,7 +269,7 @@ async def patch_where(request: web.Request) -> web.StreamResponse:
 
 
 def _readable(request: web.Request, resource_type: str) -> str:
-    """What `Prefer` asks; nothing of a resource is shown to whoever may write it and not read it."""
+    """Preferences of a request; nothing of a resource is shown to whoever may write it and not read it."""
     prefer = _prefer(request)
     if request[PRINCIPAL].may(resource_type, "r") or returned(prefer) == "operationoutcome":
         return prefer

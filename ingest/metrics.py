@@ -1,4 +1,4 @@
-"""What ingest counts; scraped at the admin port."""
+"""Counters of ingest; scraped at the admin port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTCOMES: Final = (*Outcome, "deleted", "retired", "refused")
 PHASES: Final = ("receive", "parse", "prepare")
 """Parts of a push before it comes to the store."""
 LOST: Final = (Category.GONE, Category.TIMEOUT, Category.UNAVAILABLE, Category.TOO_LARGE, Category.FAULT)
-"""How the database fails to keep a letter; gone: it is about somebody who was erased."""
+"""Ways in which the database fails to keep a letter; gone: it is about somebody who was erased."""
 REPLAYS: Final = ("stored", "refused", "failed")
 
 

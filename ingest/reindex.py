@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tally:
-    """What a run came to, so far or at its end."""
+    """Counts of a run, so far or at its end."""
 
     examined: int = 0
     outdated: int = 0
@@ -44,7 +44,7 @@ class Tally:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to do, and whom to tell."""
+    """Order of a run, and whom to tell."""
 
     store: ResourceStore
     base: str | None
@@ -58,7 +58,7 @@ class Job:
 
 
 async def reindex(job: Job, tenant: Tenant) -> Tally:
-    """One tenant from its first resource to its last."""
+    """Reindex a tenant from its first resource to its last."""
     tally, after = Tally(), None
     while True:
         batch = await job.store.outdated(tenant, after=after, limit=job.batch)

@@ -10,7 +10,7 @@ from ingest.pipeline.budget import ENTRIES_MAX
 
 
 class IngestSettings(BaseModel):
-    """What a pushed body may be."""
+    """Bounds of a pushed body."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -21,7 +21,8 @@ class IngestSettings(BaseModel):
     transaction_bytes_max: int = Field(default=40_000_000, ge=1_000)
     """Bytes that the resources of one transaction may take together; MongoDB keeps them in its cache."""
     idempotency_days: int = Field(default=7, ge=1, le=365)
-    """How long the answer to an `Idempotency-Key`, or to a whole Bundle, is remembered for its sender."""
+    """Time for which the answer to an `Idempotency-Key`, or to a whole Bundle, is remembered for its sender.
+    """
     attachment_inline_bytes_max: int = Field(default=65_536, ge=1_024, le=4_000_000)
     """Longest document, in base64, that stays inside its resource; a longer one is kept as a file."""
     load_expanded_bytes_max: int = Field(default=20_000_000_000, ge=1_000_000)
@@ -45,9 +46,9 @@ class IngestSettings(BaseModel):
     prepare_seconds: float = Field(default=30.0, gt=0, le=3_600)
     """Processor time that one body may take until it can be stored; then 413."""
     body_seconds: float = Field(default=120.0, gt=0, le=3_600)
-    """How long a body may take to arrive; then 408."""
+    """Time that a body may take to arrive; then 408."""
     validation: Literal["lenient", "strict"] = "lenient"
-    """What deviations from R4 come to: mended or kept, and named in the reply; or refused, every one listed.
+    """Handling of deviations from R4: mended or kept, and named in the reply; or refused, every one listed.
     A tenant may say otherwise (`dod tenant create --handling`), and `Prefer: handling=` for one push."""
     identity_placeholders: tuple[str, ...] = (
         "0",

@@ -12,10 +12,10 @@ T = TypeVar("T")
 
 
 class Work(Protocol):
-    """How a pure function is called: at once, or beside the event loop."""
+    """Way to call a pure function: at once, or beside the event loop."""
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function gives."""
+        """Result of the function."""
 
 
 async def at_once(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:

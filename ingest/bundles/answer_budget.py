@@ -19,7 +19,7 @@ _SPENT: Final = Issue(
 
 
 class AnswerBudget:
-    """What is left of the bytes of one answer."""
+    """Bytes that are left for one answer."""
 
     def __init__(self, bytes_max: int) -> None:
         self.left = bytes_max

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     Search = Callable[[str, str, int], Awaitable[bytes]]
     """Answers a search of a batch: (resource type, query, bytes that its page may have)."""
     Answer = dict[str, Any] | ServiceError
-    """What becomes of one entry."""
+    """Answer to an entry."""
 
 _PHASES: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
@@ -54,7 +54,7 @@ _IN_A_ROW: Final = 8
 
 
 class Reading(NamedTuple):
-    """What a batch needs beside the store for its searches and reads."""
+    """Collaborators of a batch for its searches and reads, beside the store."""
 
     search: Search | None = None
     """None: it answers none."""
@@ -172,7 +172,7 @@ def _id_of(ctx: PushContext, name: str) -> str:
 
 
 class _Within(NamedTuple):
-    """What the entries of a batch share."""
+    """Circumstances that the entries of a batch share."""
 
     reading: Reading
     budget: AnswerBudget
@@ -180,7 +180,7 @@ class _Within(NamedTuple):
 
 
 async def _answer(ctx: PushContext, entry: BundleEntry, name: str, within: _Within) -> Answer:
-    """One entry of a batch, whatever becomes of it. `name`: the same when it is sent again."""
+    """Answer to an entry of a batch, whatever becomes of it. `name`: equal when the entry is sent again."""
     try:
         if method_of(entry) not in READING:
             return await _interact(ctx, entry, name)

@@ -1,4 +1,4 @@
-"""What a transaction does to the store: everything in one MongoDB transaction, or nothing.
+"""Execution of a transaction: everything in one MongoDB transaction, or nothing.
 
 Who interferes meanwhile makes it start over, look-ups included. https://hl7.org/fhir/R4/http.html#transaction
 """
@@ -52,7 +52,7 @@ LETTERS: Final[Mapping[str, str]] = {
     "GET": "r",
     "HEAD": "r",
 }
-"""What the method of an entry asks of the caller's scopes, in batches too."""
+"""Scope that each method of an entry asks of the caller, in batches too."""
 _TOGETHER: Final = 16
 """Look-ups under way at once for one transaction."""
 
@@ -135,7 +135,7 @@ def _is_reading(entry: Json) -> bool:
 async def _look_up(
     ctx: PushContext, outside: ResourceStore, asked: Sequence[Asked]
 ) -> tuple[Found, dict[Condition, str]]:
-    """What fulfils each condition, and the id to take should nothing do so."""
+    """Resources that fulfil each condition, and the id to take should nothing do so."""
     enough = 2 + sum(one.asks.method == "DELETE" for one in asked)  # Deletions fulfil nothing any more.
     creating = {one.condition for one in asked if one.asks.method in ("POST", "PUT")}
     turns = asyncio.Semaphore(_TOGETHER)
@@ -200,7 +200,7 @@ def _placed(issue: Issue, where: str) -> Issue:
 
 
 def _prepared(ctx: PushContext, actions: Sequence[Action]) -> dict[int, Ready]:
-    """What is to be stored, by number of entry. Raises ServiceError with every issue of all of them."""
+    """Resources to be stored, by number of entry. Raises ServiceError with every issue of all of them."""
     readies: dict[int, Ready] = {}
     issues: list[Issue] = []
     for action in actions:

@@ -18,7 +18,7 @@ Condition = Conditional
 
 
 class Asked(NamedTuple):
-    """One entry of a transaction."""
+    """Entry of a transaction, as it asks."""
 
     number: int
     full_url: str | None
@@ -31,7 +31,7 @@ class Asked(NamedTuple):
 
     @property
     def condition(self) -> Condition | None:
-        """What must be looked up to know which resource it is about."""
+        """Condition to look up before it is known which resource the entry is about."""
         if self.searches:
             return None
         criteria = self.asks.if_none_exist if self.asks.method == "POST" else self.asks.query
@@ -52,7 +52,7 @@ class Put:
     """The id comes from a condition that nothing fulfilled: when it is there, twins were faster."""
     if_match: str | None = None
     tolerances: tuple[str, ...] = ()
-    """How its entry deviates from R4."""
+    """Deviations of its entry from R4."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def _broken(one: Asked) -> Iterator[Issue]:
 
 
 def _dangling(asked: Sequence[Asked]) -> Iterator[Issue]:
-    """One fullUrl for two resources; `urn:` references that lead to no entry."""
+    """Issues of a fullUrl that two resources have, and of `urn:` references that lead to no entry."""
     names = Counter(one.full_url for one in asked if one.full_url and one.asks.method in ("POST", "PUT"))
     for one in asked:
         place = f"Bundle.entry[{one.number}]"

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def place(
     asked: Sequence[Asked], found: Found, *, base: str | None = None, derived: Callable[[Condition], str]
 ) -> list[Action]:
-    """What each entry comes down to, in the order of entries. Raises ServiceError with every issue.
+    """Actions that the entries come down to, in their order. Raises ServiceError with every issue.
 
     `derived` gives the id for a resource whose condition nothing fulfils yet.
     """
@@ -57,7 +57,7 @@ def _tolerated(action: Action, one: Asked) -> Action:
 
 
 def patched_keys(asked: Sequence[Asked], found: Found) -> dict[int, ResourceKey]:
-    """Which resource each patch is for, by number of entry. Raises ServiceError unless it is one."""
+    """Key of the resource that each patch is for, by number of entry. Raises ServiceError for none."""
     _, left = _deletions(asked, found)
     keys: dict[int, ResourceKey] = {}
     for one in asked:
@@ -75,7 +75,7 @@ def patched_keys(asked: Sequence[Asked], found: Found) -> dict[int, ResourceKey]
 
 
 def _deletions(asked: Sequence[Asked], found: Found) -> tuple[list[Delete], Found]:
-    """They come first: what they delete fulfils no condition any more."""
+    """Deletions, and the matches without what they delete: it fulfils no condition any more."""
     deletions = [_deletion(one, found) for one in asked if one.asks.method == "DELETE"]
     gone = {one.key for one in deletions if one.key is not None}
     return deletions, {c: tuple([k for k in keys if k not in gone]) for c, keys in found.items()}

@@ -39,12 +39,12 @@ class _Targets(NamedTuple):
     """fullUrl → `Type/id`."""
     conditions: Mapping[Condition, str]
     root: str | None
-    """Of the entry at hand, when its fullUrl is RESTful: relative references are within it."""
+    """Root of the entry at hand, when its fullUrl is RESTful: relative references are within it."""
     base: str | None
     """Our own."""
 
     def resolve(self, text: str) -> str:
-        """Where it leads to here; the text itself when to no entry."""
+        """Text of a reference as it is stored; unchanged when it leads to no entry."""
         if text.startswith("#"):
             return text
         url, hash_, fragment = text.partition("#")
@@ -55,7 +55,7 @@ class _Targets(NamedTuple):
         return text if target is None else f"{target}{hash_}{fragment}"
 
     def refer(self, text: str) -> str:
-        """The same for Reference.reference, which may be a condition."""
+        """Text of a Reference.reference as it is stored; it may be a condition."""
         condition = parse_conditional(text, base=self.base)
         return self.resolve(text) if condition is None else self.conditions[condition]
 

@@ -34,9 +34,9 @@ SMALL_BYTES: Final = 65_536
 SMALL_PART: Final = 8
 """Room for small bodies, as a part of that for large ones."""
 SLOWER: Final = 4
-"""How much slower a sender must be than another to lose its room to it."""
+"""Factor by which a sender must be slower than another to lose its room to it."""
 RATE_SECONDS: Final = 1.0
-"""How long a sender is watched before it is called slow."""
+"""Time for which a sender is watched before it is called slow."""
 _NO_ROOM: Final = Issue("transient", "too many pushes are under way; nothing was stored, try again shortly")
 
 
@@ -68,7 +68,7 @@ def shares_of(settings: IngestSettings) -> Shares:
 
 
 class Room:
-    """What one push takes, until it is answered."""
+    """Room that a push takes until it is answered."""
 
     def __init__(self, admission: Admission, tenant: str, client: str) -> None:
         self._admission = admission

@@ -1,4 +1,4 @@
-"""What ingest's handlers take out of the application and the request. `api` fills them."""
+"""Keys of what ingest's handlers take out of the application and the request. `api` fills them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ CLOCK: Final[web.AppKey[Callable[[], datetime]]] = web.AppKey("clock")
 """Now, in UTC; tests set their own."""
 RESOURCES: Final[web.AppKey[ResourceStore]] = web.AppKey("resources")
 AUDIT: Final[web.AppKey[AuditTrail]] = web.AppKey("audit")
-"""The record of accesses, and of reports that moved from one patient to another."""
+"""Audit that notes when a report moves from one patient to another."""
 ATTACHMENTS: Final[web.AppKey[AttachmentStore]] = web.AppKey("attachments")
 IDENTITY_SECRET: Final[web.AppKey[bytes]] = web.AppKey("identity_secret")
 """Shared by all replicas: stable ids are derived with it."""
@@ -49,29 +49,29 @@ INGEST_METRICS: Final[web.AppKey[IngestMetrics]] = web.AppKey("ingest_metrics")
 BASE_URL: Final[web.AppKey[str | None]] = web.AppKey("base_url")
 """Our public origin; None: that of the request."""
 TRUSTED_PROXIES: Final[web.AppKey[forwarded.Networks]] = web.AppKey("trusted_proxies")
-"""Who may say where a client came in."""
+"""Networks of proxies that may say where a client came in."""
 SEARCH: Final[web.AppKey[Callable[[web.Request, str, str, int], Awaitable[bytes]]]] = web.AppKey("search")
 """Answers a search within a batch: (the batch, resource type, query string, bytes of its page) → searchset.
 
 `api` has them."""
 LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
-"""What one search, or one condition, may ask for."""
+"""Bounds of a search, or of a condition."""
 READS: Final[web.AppKey[Gate]] = web.AppKey("reads")
 """Places for reads, versions and histories."""
 WORKSHOP: Final[web.AppKey[Workshop]] = web.AppKey("workshop")
-"""Where large bodies are parsed and prepared."""
+"""Workshop in which large bodies are parsed and prepared."""
 
 # The request's.
 PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")
-"""Who asks. Absent on open routes."""
+"""Caller of the request. Absent on open routes."""
 TENANT: Final[web.RequestKey[TenantSettings]] = web.RequestKey("tenant")
-"""Whose data is asked for, after the token was checked against it. Absent on open routes."""
+"""Tenant whose data is asked for, after the token was checked against it. Absent on open routes."""
 AUDITED: Final[web.RequestKey[Access]] = web.RequestKey("audited")
 """The access that the request is, for the audit. Absent on open routes."""
 
 
 def asker_of(request: web.Request) -> Asker:
-    """Whose share a request takes."""
+    """Asker whose share a request takes."""
     return Asker(str(request[TENANT].tenant), request[PRINCIPAL].client)
 
 
@@ -98,7 +98,7 @@ def origin_of(request: web.Request) -> str:
 
 
 def _forwarded(request: web.Request) -> forwarded.Forwarded:
-    """What trusted proxies say of where the client came in; nothing of what others say."""
+    """Account that trusted proxies give of where the client came in; nothing of what others say."""
     trusted = request.app[TRUSTED_PROXIES]
     if not trusted or not forwarded.is_trusted(request.remote or "", trusted):
         return forwarded.Forwarded()

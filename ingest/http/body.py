@@ -66,7 +66,7 @@ def _refuse_length(size: int, limit: int) -> None:
 
 
 class _Reading:
-    """One body on its way."""
+    """Body on its way."""
 
     def __init__(self, request: web.Request, limit: int) -> None:
         self._request = request

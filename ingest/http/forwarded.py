@@ -1,4 +1,4 @@
-"""Where a client came in, when trusted proxies stand between: `Forwarded`, else `X-Forwarded-*`. Pure.
+"""Address at which a client came in behind trusted proxies: `Forwarded`, else `X-Forwarded-*`. Pure.
 
 The proxies are read from ours to the client's, as long as each is trusted: what stands before the first
 stranger was written by whoever sent the request. https://www.rfc-editor.org/rfc/rfc7239
@@ -24,7 +24,7 @@ _SCHEMES: Final = frozenset({"http", "https"})
 
 
 class Forwarded(NamedTuple):
-    """What trusted proxies say of a request; None: they do not say, or nothing that can be read."""
+    """Account that trusted proxies give of a request; None: they do not say, or nothing that can be read."""
 
     scheme: str | None = None
     host: str | None = None
@@ -57,7 +57,7 @@ def read(
     hosts: Sequence[str],
     trusted: Networks,
 ) -> Forwarded:
-    """What the headers say, given as they came: `Forwarded`, `X-Forwarded-For`, `-Proto`, `-Host`.
+    """Account in the headers, given as they came: `Forwarded`, `X-Forwarded-For`, `-Proto`, `-Host`.
 
     The request itself has come from a trusted proxy.
     """
@@ -74,7 +74,7 @@ def read(
 def _forwarded(
     schemes: Sequence[str | None], hosts: Sequence[str | None], clients: Sequence[str], trusted: Networks
 ) -> Forwarded:
-    """What the outermost trusted proxy wrote: as many steps from the right as there are trusted ones."""
+    """Element of the outermost trusted proxy: as many steps from the right as there are trusted ones."""
     steps = 1
     while steps < len(clients) and is_trusted(clients[-steps], trusted):
         steps += 1

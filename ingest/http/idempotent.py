@@ -54,7 +54,7 @@ if TYPE_CHECKING:
 UNIT: Final[web.RequestKey[StoreInTransaction]] = web.RequestKey("unit")
 """The transaction in which this request is handled."""
 SLOT: Final[web.RequestKey[Slot]] = web.RequestKey("slot")
-"""Of a create that heeds its key by itself."""
+"""Slot of a create that heeds its key by itself."""
 FINGERPRINT: Final[web.RequestKey[bytes]] = web.RequestKey("fingerprint")
 THREAD_BYTES: Final = 1_000_000
 """Bodies above are hashed beside the event loop."""
@@ -100,7 +100,7 @@ def remembered(handler: Handler) -> Handler:
 
 
 async def remember(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """What was answered before, or the handler's answer, kept for the next time."""
+    """Answer that was given before, or the handler's answer, kept for the next time."""
     store, tenant = request.app[RESOURCES], request[TENANT].tenant
     slot = await bundle_slot(request)
     known = await store.recall(tenant, slot)

@@ -128,4 +128,4 @@ CODINGS: Final[Mapping[str, tuple[Callable[[bytes], Any], int]]] = {
     "deflate": (_deflated, 1),
     **dict(_optional()),
 }
-"""How a stream of each coding is opened, and how many may follow one another."""
+"""Opener of a stream of each coding, and how many streams may follow one another."""

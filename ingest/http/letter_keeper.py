@@ -50,8 +50,8 @@ HEADER: Final = "Dead-Letter"
 CONTENT: Final = frozenset(
     {Category.INCORRECT, Category.UNSUPPORTED, Category.UNPROCESSABLE, Category.TOO_LARGE}
 )
-"""What is refused for its content. The rest is about credentials, conditions, or the database: the sender
-can do something, or try again, and the content was not looked at."""
+"""Statuses of refusals for the content. The rest is about credentials, conditions, or the database: the
+sender can do something, or try again, and the content was not looked at."""
 HEADERS: Final = (
     hdrs.CONTENT_TYPE,
     "If-None-Exist",
@@ -60,7 +60,7 @@ HEADERS: Final = (
     "Prefer",
     "Idempotency-Key",
 )
-"""Those that change what a push does."""
+"""Header fields that change what a push does."""
 WAIT_SECONDS: Final = 1.0
 """Longest that an answer waits for its letter; a write takes some milliseconds."""
 WAITING_BYTES_MAX: Final = 128_000_000

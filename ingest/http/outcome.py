@@ -52,7 +52,7 @@ DEFAULT_ISSUE: Final[Mapping[Category, Issue]] = {
     Category.THROTTLED: Issue("throttled", "Too many requests at a time; try again more slowly."),
     Category.FAULT: Issue("exception", "internal error"),
 }
-"""What is said when the error itself brings no issue."""
+"""Issue that is given when the error itself brings none."""
 
 STATUS_CODES: Final[Mapping[int, str]] = {
     400: "invalid",

@@ -26,7 +26,7 @@ EXACT_ELEMENTS: Final = 20_000
 
 
 class Parsed(NamedTuple):
-    """What a body says, and how to go on with it."""
+    """Value that a body holds, and how to go on with it."""
 
     json: Json
     work: Work

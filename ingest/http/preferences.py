@@ -1,4 +1,4 @@
-"""What the `Prefer` header asks (RFC 7240): how deviations are taken, and what an answer shows.
+"""Wishes of the `Prefer` header (RFC 7240): how deviations are taken, and what an answer shows.
 
 https://hl7.org/fhir/R4/http.html#ops, https://hl7.org/fhir/R4/search.html#errors
 """

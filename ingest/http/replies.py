@@ -1,4 +1,4 @@
-"""How a push is answered: status, `Location`, `ETag`, `Last-Modified`, body as `Prefer: return=` asks.
+"""Answers to pushes: status, `Location`, `ETag`, `Last-Modified`, body as `Prefer: return=` asks.
 
 https://hl7.org/fhir/R4/http.html#ops
 """
@@ -71,7 +71,7 @@ def _http_date(second: int) -> str:
 
 
 class Reply(NamedTuple):
-    """What the answer to a create or update says."""
+    """Content of the answer to a create or update."""
 
     status: int
     headers: dict[str, str]
@@ -95,7 +95,7 @@ def reply(done: Pushed, *, base: str, prefer: str) -> Reply:
 
 
 def pushed(done: Pushed, *, base: str, prefer: str) -> web.Response:
-    """The same as it is sent."""
+    """Response that sends a reply."""
     status, headers, body = reply(done, base=base, prefer=prefer)
     return fhir_json(done.result.stored.raw if body is None else body, status=status, headers=headers)
 
@@ -111,7 +111,7 @@ def deleted(gone: Gone | None, *, prefer: str) -> web.Response:
 
 
 def location(done: Pushed, *, base: str) -> str:
-    """Where this version is; the resource alone where its sender may not know how often it changed."""
+    """URL of this version; of the resource alone where its sender may not know how often it changed."""
     stored = done.result.stored
     return f"{base}/{stored.key}" + ("" if done.veiled else f"/_history/{stored.version}")
 

@@ -31,7 +31,7 @@ class Workshop:
 
     def __init__(self, *, seconds: float, wait_seconds: float) -> None:
         self.seconds = seconds
-        """Of work on one body."""
+        """Seconds of work on one body."""
         self.wait_seconds = wait_seconds
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="workshop")
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
@@ -121,7 +121,7 @@ class Job:
         self._left = workshop.seconds
 
     async def __call__(self, function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
-        """What the function gives. Raises ServiceError `too-large` when the time is used up."""
+        """Result of the function. Raises ServiceError `too-large` when the time is used up."""
         if self._left <= 0:
             text = f"the body takes more than {self._workshop.seconds:g} seconds to prepare"
             raise ServiceError(Category.TOO_LARGE, Issue("too-costly", text))

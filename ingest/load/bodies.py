@@ -123,7 +123,7 @@ async def _interactions(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
 
 
 def repeatable(bundle: JsonObject, base: str, new_id: Callable[[int], str]) -> JsonObject:
-    """The same, where unconditional creates are updates under ids that are the same each time."""
+    """Body in which unconditional creates are updates under ids that are equal each time."""
     entries = bundle.get("entry")
     if not isinstance(entries, list):
         return bundle
@@ -240,7 +240,7 @@ _WAYS: Final[Mapping[str, Way]] = {
 
 
 def _placed(ctx: PushContext, resource: JsonObject) -> tuple[ResourceKey, JsonObject]:
-    """Where a resource goes: under its id, else under one made of its content."""
+    """Path for a resource: under its id, else under one made of its content."""
     own = resource.get("id")
     if own is None:
         return _under(resource, stable_id(ctx.tenant, f"load {_digest(dump(resource))}", ctx.secret))
@@ -248,7 +248,7 @@ def _placed(ctx: PushContext, resource: JsonObject) -> tuple[ResourceKey, JsonOb
 
 
 def _placed_entry(ctx: PushContext, entry: BundleEntry) -> tuple[ResourceKey, JsonObject]:
-    """The same for an entry, whose `fullUrl` may be the only name it has: `urn:uuid:…`."""
+    """Entry with such a path; its `fullUrl` may be the only name it has: `urn:uuid:…`."""
     if entry.resource is None:
         issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
         raise ServiceError(Category.UNPROCESSABLE, issue)

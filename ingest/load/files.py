@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class FileKind(StrEnum):
-    """What a file is, by its name."""
+    """Kind of a file, by its name."""
 
     JSON = "json"
     NDJSON = "ndjson"
@@ -78,18 +78,18 @@ class Place(NamedTuple):
 
 
 class Piece(NamedTuple):
-    """One body of a source, or why there is none."""
+    """Body of a source, or the reason why there is none."""
 
     source: Source
     member: str
-    """Of an archive; else empty."""
+    """Name of the member of an archive; else empty."""
     line: int
     """From 1 in NDJSON; 0: the whole file."""
     start: int
-    """Where it is in the expanded bytes of its member; `end` is where the next one starts."""
+    """Offset in the expanded bytes of its member; `end` is where the next one starts."""
     end: int
     read: int
-    """How far into the source this is, in the source's own bytes."""
+    """Offset in the source's own bytes."""
     body: bytes | None = None
     fault: str = ""
 
@@ -100,7 +100,7 @@ class Piece(NamedTuple):
 
 
 class Bounds(NamedTuple):
-    """How much of a file may be in memory, or come out of it."""
+    """Bounds on what of a file may be in memory, or come out of it."""
 
     body_bytes: int
     expanded_bytes: int
@@ -176,7 +176,7 @@ def _archive(source: Source, raw: IO[bytes], bounds: Bounds) -> Iterator[Piece]:
 
 
 def _inner_kind(name: str) -> FileKind | None:
-    """What is inside `….gz`; None when its name does not say."""
+    """Kind of what is inside `….gz`; None when its name does not say."""
     return _SUFFIXES.get(Path(name.lower().removesuffix(".gz")).suffix)
 
 
@@ -193,7 +193,7 @@ class _Expanded:
 
 
 class _Part(NamedTuple):
-    """One file, or one member of an archive."""
+    """File, or member of an archive."""
 
     source: Source
     member: str
@@ -242,7 +242,7 @@ def _fault(source: Source, member: str, text: str, read: int) -> Piece:
 
 
 def _reason(error: Exception) -> str:
-    """Why, without what the file says."""
+    """Reason of an error, without the file's own words."""
     if isinstance(error, OSError) and error.strerror:
         return error.strerror
     if isinstance(error, RuntimeError) and not isinstance(error, NotImplementedError):

@@ -25,10 +25,10 @@ _DELETE: Final = "DELETE"
 
 
 class Version(NamedTuple):
-    """What became of one resource at one time."""
+    """Version of a resource, as a history has it."""
 
     number: int
-    """Of the entry."""
+    """Number of the entry."""
     key: ResourceKey
     resource: JsonObject | None
     """None: it was deleted."""

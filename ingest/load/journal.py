@@ -1,4 +1,4 @@
-"""Which bodies of which files are stored: what a load that was killed goes on from.
+"""Journal of the bodies that are stored: a load that was killed goes on from it.
 
 One line is appended when a body is acknowledged as durable, so at a kill only what was under way is unknown
 and pushed again, which changes nothing. A line holds no content: a digest of the file's name, size and
@@ -97,7 +97,7 @@ class Journal:
         os.close(self._file)
 
     def name(self, source: Source, tenant: str) -> str:
-        """What a file is called here: another one with another size, moment, tenant or database."""
+        """Name of a file in the journal: another size, moment, tenant or database gives another one."""
         text = json.dumps([tenant, str(source.path), source.size, source.changed])
         return hmac.digest(self._secret, text.encode(), sha256)[:12].hex()
 
@@ -107,7 +107,7 @@ class Journal:
         return spans is not None and spans.holds(piece.start)
 
     def before(self, name: str) -> Counter[str]:
-        """What became of the resources of a file so far, parts included."""
+        """Results of the resources of a file so far, parts included."""
         parts = self._parts.get(name, {}).values()
         return sum((counts for _, counts in parts), Counter(self._counts.get(name, Counter())))
 
@@ -122,7 +122,7 @@ class Journal:
         self._take(name, piece.member, piece.start, piece.end, counts, whole=whole)
 
     def forget(self, names: Container[str]) -> None:
-        """These files shall be loaded anew."""
+        """Drop these files from the journal, to be loaded anew."""
         self._counts = {name: counts for name, counts in self._counts.items() if name not in names}
         self._parts = {name: parts for name, parts in self._parts.items() if name not in names}
         self._spans = {

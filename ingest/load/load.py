@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 PAUSE_SECONDS: Final = 0.5
 PATIENCE_SECONDS: Final = 600.0
-"""How long one body is tried while the database is away."""
+"""Time for which a body is tried while the database is away."""
 EARLY_BYTES_MAX: Final = 256_000_000
-"""Of bodies that wait for what they refer to; past it they are refused, and the next run tries them."""
+"""Bytes of bodies that wait for what they refer to; past it they are refused, and the next run tries them."""
 READ_AHEAD_BYTES: Final = 1_000_000
 READ_AHEAD_PIECES: Final = 200
-"""What the reading thread takes in one turn."""
+"""Pieces that the reading thread takes in one turn."""
 YIELDS_OVER: Final = 1.5
 """A backfill rests when a push takes so many times as long as the quickest ones do."""
 STOP_SECONDS: Final = 10.0
@@ -44,34 +44,34 @@ _NO_BASE: Final = Issue(
 
 
 class Work(NamedTuple):
-    """One body to load."""
+    """Body to load."""
 
     name: str
-    """Of its file, in the journal."""
+    """Name of its file, in the journal."""
     piece: Piece
     body: bytes
     claims: Claims
 
 
 class Watcher(Protocol):
-    """Who is told as a load goes on."""
+    """Observer of a load as it goes on."""
 
     def loaded(self, piece: Piece, result: Result) -> None:
-        """One body is done with."""
+        """Note that a body is done with."""
 
     def passed(self, piece: Piece) -> None:
-        """One body was stored by an earlier run."""
+        """Note that a body was stored by an earlier run."""
 
 
 @dataclass(slots=True)
 class Load:
-    """What to load, how, and whom to tell."""
+    """Order of a load: what, how, and whom to tell."""
 
     ctx: PushContext
     bounds: Bounds
     concurrency: int
     bytes_max: int
-    """Of bodies under way."""
+    """Bytes of bodies under way."""
     journal: Journal | None
     watcher: Watcher
     backfill: bool = False
@@ -135,7 +135,7 @@ class Load:
         return {} if self.dry_run else claims(body)
 
     async def _start(self, work: Work) -> None:
-        """One body, as soon as there is room for it and it overtakes none that writes the same otherwise."""
+        """Start a body, once there is room for it and it overtakes none that writes the same otherwise."""
         await self._room(len(work.body), work.claims)
         if self._may_wait(work) and any(differ(work.claims, one.claims) for one in self._early):
             self._early.append(work)
@@ -146,7 +146,9 @@ class Load:
         task.add_done_callback(self._done)
 
     async def _early_ones(self) -> None:
-        """Those that came before what they refer to, in their order, as long as any of them gets in."""
+        """Load the bodies that came before what they refer to, in their order, as long as any of them gets
+        in.
+        """
         left, refused = len(self._early) + 1, list[tuple[Work, Result]]()
         while len(self._early) < left:
             left, waiting, self._early, refused = len(self._early), self._early, [], []
@@ -228,7 +230,7 @@ class Load:
         return result
 
     async def _again(self, piece: Piece, body: bytes) -> Result:
-        """One after another in the order in which they failed, which is that of their files."""
+        """Load again the bodies that failed, in the order in which they did, which is that of their files."""
         until = monotonic() + PATIENCE_SECONDS
         async with self._retrying:
             while monotonic() < until:
@@ -243,7 +245,7 @@ class Load:
 
 
 def rest(took: float, quickest: float) -> float:
-    """How long a backfill leaves the database to others: as long as they, it seems, made it wait."""
+    """Pause that a backfill leaves to others: as long as they, it seems, made it wait."""
     return min(took - quickest, 1.0) if took > quickest * YIELDS_OVER else 0.0
 
 

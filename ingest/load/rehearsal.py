@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def rehearsed(ctx: PushContext, place: Place, body: bytes) -> Result:
-    """What a push would refuse of itself; nothing is asked of the store."""
+    """Refusals that a push would give by itself; nothing is asked of the store."""
     counts: Counter[str] = Counter()
     refusals: list[Refusal] = []
     try:

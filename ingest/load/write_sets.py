@@ -1,4 +1,4 @@
-"""Which resources a body of a load writes, and what it makes of each: two that differ must keep their order.
+"""Resources that a body of a load writes, and the content for each: two that differ must keep their order.
 
 Pure. What comes to the same may come in any order, so that files which repeat an organisation need not wait
 for one another. Messages have the order of their source's time, but some have none, or the same.
@@ -23,11 +23,11 @@ if TYPE_CHECKING:
 Claims: TypeAlias = "Mapping[str, bytes]"
 """`Type/id`, the condition of a write, or a natural key → a digest of what is written."""
 _RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
-"""They tell of one message. Where all have one id, whole feeds would go one message at a time."""
+"""Types that tell of one message. Where all have one id, whole feeds would go one message at a time."""
 
 
 def claims(body: bytes) -> Claims:
-    """What a body claims, whatever may be wrong with it; what no name is known of is left out."""
+    """Claims of a body, whatever may be wrong with it; a resource without a known name is left out."""
     try:
         seen: Json = glance(body)
         if not isinstance(seen, dict):
@@ -87,7 +87,7 @@ def _of_message(entry: JsonObject) -> Iterator[tuple[str, Json]]:
 
 
 def _of_version(entry: JsonObject) -> Iterator[tuple[str, Json]]:
-    """Of a history: whatever its request was, it is a version of this resource, or its deletion."""
+    """Claim of an entry of a history: whatever its request was, it is a version, or a deletion."""
     resource = entry.get("resource")
     yield from _named(resource, entry.get("fullUrl")) if isinstance(resource, dict) else _of_entry(entry)
 

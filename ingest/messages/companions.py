@@ -1,4 +1,4 @@
-"""What comes along with a report and has no life of its own: it leaves with the version that brought it.
+"""Companions: they come along with a report, have no life of their own, and leave with its version.
 
 Patients, orders, specimens, organisations stay whatever a report says. Only what a version that is not
 current refers to is looked at, only where no current resource refers to it, never what was also pushed by
@@ -31,19 +31,19 @@ _POINTERS: Final[Mapping[str, tuple[Path, ...]]] = {
     "DiagnosticReport": (Path("result"), Path("media.link")),
     "Observation": (Path("hasMember"), Path("derivedFrom")),
 }
-"""Where a report, or what came along with it, refers to companions."""
+"""Elements by which a report, or a companion, refers to companions."""
 _ROUNDS_MAX: Final = 20
 """A panel in a panel takes one more; so does whoever interferes."""
 
 
 @dataclass(slots=True)
 class Settled:
-    """What became of companions behind a message."""
+    """Outcome for companions behind a message."""
 
     gone: dict[ResourceKey, ResourceKey] = field(default_factory=dict)
-    """Those that left the current data, each with the entry that let go of it."""
+    """Companions that left the current data, each with the entry that let go of it."""
     back: dict[ResourceKey, PutResult] = field(default_factory=dict)
-    """Those that came back with the content that the message has."""
+    """Companions that came back with the content that the message has."""
 
 
 async def settle(
@@ -89,7 +89,9 @@ async def settle(
 async def _left_behind(
     ctx: PushContext, results: Mapping[ResourceKey, PutResult]
 ) -> dict[ResourceKey, ResourceKey]:
-    """What other versions of the entries refer to, and the current ones do not, each with its entry."""
+    """Resources that other versions of the entries refer to, and the current ones do not, each with its
+    entry.
+    """
     because: dict[ResourceKey, ResourceKey] = {}
     mine = {key: result for key, result in results.items() if key.type in _POINTERS}
     late = {key: result.stored for key, result in mine.items() if result.outcome is Outcome.STALE}
@@ -117,7 +119,7 @@ async def _left_by(ctx: PushContext, gone: Sequence[Gone]) -> dict[ResourceKey, 
 async def _retire(
     ctx: PushContext, keys: AbstractSet[ResourceKey], sourced: SourceTime
 ) -> dict[ResourceKey, Stored | None]:
-    """Those of these that left the current data, as they were."""
+    """Companions among these that left the current data, as they were."""
     free = await ctx.store.unreferenced(ctx.tenant, sorted(keys)) if keys else {}
     if not free:
         return {}
@@ -129,7 +131,7 @@ async def _retire(
 async def _revive(
     ctx: PushContext, keys: AbstractSet[ResourceKey], *, alone: bool
 ) -> tuple[list[tuple[Prepared, PutResult]], set[ResourceKey]]:
-    """Those of these that came back, and those that somebody changed meanwhile."""
+    """Companions among these that came back, and those that somebody changed meanwhile."""
     released = await ctx.store.released(ctx.tenant, sorted(keys), alone=alone) if keys else []
     again = {one.key: _as_it_was(ctx, one, companion=not alone) for one in released}
     results = await filing.put(ctx, list(again.values()), ()) if again else []
@@ -143,7 +145,7 @@ def _as_it_was(ctx: PushContext, one: Released, *, companion: bool) -> Prepared:
 
 
 def companions(stored: Stored, base: str) -> frozenset[ResourceKey]:
-    """What this version refers to that may have come along with it."""
+    """Companions that this version refers to, and that may have come along with it."""
     return frozenset(_companions(stored, base))
 
 

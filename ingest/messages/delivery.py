@@ -1,4 +1,4 @@
-"""What a message does to the store: upserts, what comes late, and what nothing refers to any more.
+"""Delivery of a message into the store: upserts, late versions, and companions that nothing refers to.
 
 Lenient: what cannot be kept is refused in its own entry, and the rest is stored; when none of the reports can
 be kept, the message is refused. Strict: any deviation refuses the message, with every issue.
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from store.versions import Gone, Prepared, PutResult
 
 Delivered: TypeAlias = "Pushed | ServiceError"
-"""What became of one entry."""
+"""Outcome for one entry."""
 _GENERAL: Final = "$process-message"
 DERIVED: Final = frozenset({"DiagnosticReport", "DocumentReference"})
 """Types of what a message is about that keep the message itself."""

@@ -1,4 +1,4 @@
-"""How a message's envelope deviates: no header, an operation that does not fit, a focus that is not there.
+"""Deviations of a message's envelope: no header, an operation that does not fit, a focus that is not there.
 
 Lenient handling stores what is there and names the deviation, strict handling refuses with all of them.
 https://hl7.org/fhir/R4/messaging.html#mh
@@ -19,12 +19,12 @@ if TYPE_CHECKING:
 
 
 class Operation(NamedTuple):
-    """What an operation wants in the message that is posted to it."""
+    """Demands of an operation on the message that is posted to it."""
 
     type: str
     """There must be one of this type."""
     events: tuple[str, ...]
-    """What the header's event may be, when it is one of upstream's."""
+    """Events that the header may name, when the event is one of upstream's."""
 
 
 OPERATIONS: Final[Mapping[str, Operation]] = {

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Sender(NamedTuple):
-    """Who sent a message: the source's ids, and numbers without a system, are compared within this."""
+    """Sender of a message: the source's ids, and numbers without a system, are compared within it."""
 
     kind: str
     """`source`, `client` or `author`."""
@@ -50,11 +50,11 @@ class Message:
     tolerances: tuple[str, ...] = ()
     """Deviations of the envelope."""
     issues: tuple[Issue, ...] = ()
-    """The same where they refuse."""
+    """Deviations of the message as issues of a refusal."""
 
 
 MAIN: Final = ("DiagnosticReport", "Observation")
-"""What a message is about, the first of these that it has."""
+"""Types that a message is about: the first of these that it has."""
 TYPES: Final = ("message", "document")
 """Types of Bundles that are delivered as messages."""
 

@@ -58,7 +58,7 @@ class Seen(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Planner:
-    """One message, read, and what it takes to plan it any number of times."""
+    """Message, read, and what it takes to plan it any number of times."""
 
     ctx: PushContext
     read: Reader
@@ -69,13 +69,13 @@ class Planner:
         return partial(stable_id, self.ctx.tenant, secret=self.ctx.secret)
 
     async def plan(self) -> tuple[Planned, Seen]:
-        """Who all entries are, by what is stored now; and the candidates that were there."""
+        """Plan by what is stored now, and the candidates that were there."""
         asked = await self.ctx.work(wanted, self.read, self.derive)
         seen = Seen(asked, await self._candidates(asked))
         return await self.ctx.work(plan, self.read, seen.candidates, self.derive), seen
 
     async def plan_again(self, seen: Seen, mine: frozenset[str]) -> Planned | None:
-        """The same behind a write, when others may have written at the same time.
+        """Plan behind a write, when others may have written at the same time.
 
         `mine`: ids of what this message made. None: nobody else wrote, so that the plan would be the same.
         """

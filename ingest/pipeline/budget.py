@@ -35,7 +35,7 @@ ELEMENT_BYTES: Final = 150
 
 
 class Weight(NamedTuple):
-    """What a body will cost."""
+    """Estimated cost of a body."""
 
     size: int
     elements: int
@@ -69,7 +69,7 @@ def weigh(body: bytes | bytearray, most: int) -> Weight:
 
 
 def _exactly(view: memoryview, most: int) -> int:
-    """How many values there are, whatever stands in texts; counted no further than `most`."""
+    """Number of values, whatever stands in texts; counted no further than `most`."""
     elements, inside, carried = 1, False, b""
     for at in range(0, len(view), PIECE_BYTES):
         piece = carried + bytes(view[at : at + PIECE_BYTES])

@@ -25,7 +25,7 @@ _URL: Final = re.compile(
     re.DOTALL,
 )
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|//")
-"""How a URL begins that names its server, or is none."""
+"""Beginning of a URL that names its server, or is none."""
 READING: Final = frozenset({"GET", "HEAD"})
 """Methods that change nothing."""
 WITHOUT_URL: Final = "entry-without-url"
@@ -39,19 +39,19 @@ CARRIED_OUT: Final[Mapping[str, str]] = {
 
 
 class BundleEntry(NamedTuple):
-    """One entry as it came."""
+    """Entry of a Bundle as it came."""
 
     resource: JsonObject | None
     full_url: str | None
     request: JsonObject | None
     response: JsonObject | None = None
-    """Of a history: what was answered when it was made."""
+    """Response in an entry of a history: the answer when the version was made."""
     fault: Issue | None = None
-    """What is wrong with its shape, so that nothing else is known of it."""
+    """Fault in the shape of the entry, so that nothing else is known of it."""
 
 
 class Interaction(NamedTuple):
-    """What one entry of a batch asks for."""
+    """Request that an entry of a batch makes."""
 
     method: str
     type: str
@@ -61,12 +61,12 @@ class Interaction(NamedTuple):
     if_match: str | None = None
     if_none_match: str | None = None
     query: str | None = None
-    """Of a search, or the condition of a conditional update or deletion; without `?`."""
+    """Query of a search, or the condition of a conditional update or deletion; without `?`."""
     version: int | None = None
-    """Of a read: not the current one but this."""
+    """Version that a read asks for; None: the current one."""
     if_modified_since: str | None = None
     tolerances: tuple[str, ...] = ()
-    """How the entry deviates from R4."""
+    """Deviations of the entry from R4."""
 
 
 def entries_of(bundle: JsonObject, *, entries_max: int, apart: bool = False) -> list[BundleEntry]:
@@ -103,7 +103,7 @@ def _entry(entry: JsonObject, path: str) -> BundleEntry:
 
 
 def interaction(entry: BundleEntry, *, base: str, strict: bool = False) -> Interaction:
-    """What the entry asks for. Raises ServiceError with the rule that is broken."""
+    """Interaction that the entry asks for. Raises ServiceError with the rule that is broken."""
     if entry.fault is not None:
         raise _refusal(entry.fault)
     if entry.request is None:
@@ -159,7 +159,7 @@ def url_of(entry: BundleEntry) -> str | None:
 
 
 def relative(url: str, base: str) -> str | None:
-    """What of an entry's URL is below our own base, `Patient/123`; None: it is another server's."""
+    """Part of an entry's URL below our own base, `Patient/123`; None: it is another server's."""
     for root in (base, urlsplit(base).path):
         if root and url.startswith(f"{root}/"):
             return url[len(root) + 1 :]
@@ -172,7 +172,7 @@ def is_kept_whole(resource: JsonObject) -> bool:
 
 
 def misplaced(bundle: JsonObject, wanted: str) -> str:
-    """What is said of another body than is wanted here, and where it would belong."""
+    """Refusal of a body of another kind than is wanted here, with the place where it would belong."""
     text = f"the body must be a Bundle with `type` {wanted}"
     kind = bundle.get("type") if bundle.get("resourceType") == "Bundle" else None
     place = _PLACES.get(kind) if isinstance(kind, str) else None

@@ -1,4 +1,4 @@
-"""What R4's definitions say of a resource: the one walk by datatype, and which lists are made straight.
+"""Rules of R4's definitions for a resource: the one walk by datatype, and which lists are made straight.
 
 A deviation is named after the tolerance that it takes. Lenient handling keeps the resource and names it in
 the reply, strict handling refuses. Profiles and terminology are nobody's business here.
@@ -58,7 +58,7 @@ _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
 
 
 class Looked(NamedTuple):
-    """What a walk by R4's definitions showed."""
+    """Findings of a walk by R4's definitions."""
 
     issues: tuple[Issue, ...] = ()
     """All deviations with their places, at most `FAULTS_MAX`. No value is quoted."""
@@ -67,7 +67,7 @@ class Looked(NamedTuple):
 
     @property
     def mendable(self) -> tuple[str, ...]:
-        """Those that `straightened` mends."""
+        """Deviations that `straightened` mends."""
         return tuple(name for name in self.names if name in MENDABLE)
 
 
@@ -105,7 +105,7 @@ def _issue(path: str, kind: str) -> Issue:
 
 
 def _object(element: JsonObject, definition: Definition, where: Where, depth: int, on: _Walk) -> None:
-    """One object and all that is in it."""
+    """Walk an object and all that is in it."""
     elements = definition.elements
     for name, value in element.items():
         known = elements.get(name)
@@ -128,7 +128,7 @@ def _object(element: JsonObject, definition: Definition, where: Where, depth: in
 
 
 def _members(values: Sequence[Json], known: Element, where: Where, depth: int, on: _Walk) -> None:
-    """What stands at an element as a list."""
+    """Walk the members of an element that is a list."""
     if not known.many:
         alone = _is_of_one(values)
         on.tell(where, LIST if alone else WRONG)
@@ -150,7 +150,7 @@ def _is_beside(name: str, elements: Mapping[str, Element]) -> bool:
 
 
 def _value(value: Json, known: Element, where: Where, depth: int, on: _Walk) -> None:
-    """What stands at an element, or one member of its list."""
+    """Walk the value of an element, or one member of its list."""
     check = CHECKS.get(known.type)
     if check is not None:
         kind = None if value is None else check(value)  # A null in a list keeps a place beside its sibling.

@@ -27,7 +27,7 @@ _INTEGER_DIGITS_MAX: Final = 15
 
 
 _ELEMENT: Final = re.compile(r"_?[a-z][A-Za-z0-9]{0,63}", re.ASCII)
-"""How R4 names elements; any other key may be a value that slipped, and is not told."""
+"""Form of R4's element names; any other key may be a value that slipped, and is not told."""
 
 
 class _Refused(Exception):  # noqa: N818 -- a reason, carried out of the parser's callbacks
@@ -91,7 +91,7 @@ def object_of_body(decoded: Json) -> JsonObject:
 
 
 def decode_any(body: bytes | bytearray, *, is_large: bool = False) -> Json:
-    """The same for any JSON value: a JSON Patch is an array.
+    """Value of any JSON text: a JSON Patch is an array.
 
     The fast parser lets nobody else run until it is through, so a large body does without it.
     """
@@ -109,7 +109,7 @@ def glance(stored: bytes) -> dict[str, Any]:
 
 
 def _decode_compact(body: bytes | bytearray) -> Json:
-    """What the fast parser makes of it, when it writes the same bytes again: then nothing was lost.
+    """Value by the fast parser, when it writes the same bytes again: then nothing was lost.
 
     So it is for most senders, who write JSON without white space, unless there are decimals such as `1.00`.
     Measured on a report of 2 kB: 10 µs, against 42.
@@ -141,7 +141,7 @@ def _decode_exact(body: bytes | bytearray) -> Json:
 
 
 def _twice(body: bytes | bytearray) -> ServiceError:
-    """Where which key stands twice: the body is read again, for it is about to be refused."""
+    """Path and key of what stands twice: the body is read again, for it is about to be refused."""
     decoder = json.JSONDecoder(object_pairs_hook=_marked, parse_float=str, parse_int=str, parse_constant=str)
     try:
         path, key = next(_doubled(decoder.decode(body.decode("utf-8-sig")), ""))

@@ -49,7 +49,7 @@ class Taken(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """What makes the id of a file: equal for equal bytes and type within a tenant, and secret."""
+    """Maker of a file's id: equal for equal bytes and type within a tenant, and secret."""
 
     tenant: Tenant
     secret: bytes
@@ -84,7 +84,7 @@ def holds_documents(resource: JsonObject, *, longer_than: int) -> bool:
 
 
 def _serialised(resource: JsonObject) -> float:
-    """How long it is as JSON; infinite for what nobody can serialise."""
+    """Length of a value as JSON; infinite for what nobody can serialise."""
     try:
         return len(dump(resource))
     except ServiceError:
@@ -124,7 +124,7 @@ def take_out(resource: JsonObject, naming: Naming, *, longer_than: int) -> Taken
 
 
 class _Taking:
-    """What was found on the way. No closure: one that calls itself would keep the data until a collection."""
+    """Files found on the way. No closure: one that calls itself would keep the data until a collection."""
 
     def __init__(self, naming: Naming, longer_than: int) -> None:
         self._naming = naming
@@ -133,7 +133,7 @@ class _Taking:
         self.said: dict[str, None] = {}
 
     def left(self, element: JsonObject, name: str) -> JsonObject:
-        """What is left of an element; the same object where nothing was taken out."""
+        """Element without the files; the same object where nothing was taken out."""
         if _is_document(element, name, self._longer_than):
             file = _file(element, self._naming)
             if file is not None:

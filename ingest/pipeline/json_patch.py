@@ -39,14 +39,14 @@ Pointer = tuple[str, ...]
 
 
 class Operation(NamedTuple):
-    """One operation, checked for its form."""
+    """Operation of a patch, checked for its form."""
 
     op: str
     path: Pointer
     value: Json = None
     source: Pointer = ()
     number: int = 0
-    """Its place in the patch, for refusals: a path may hold a value, so none is repeated."""
+    """Place in the patch, for refusals: a path may hold a value, so none is repeated."""
 
 
 class _Unfit(Exception):  # noqa: N818 -- a reason, carried to `apply`
@@ -70,7 +70,7 @@ def read(patch: Json) -> tuple[Operation, ...]:
 
 
 def read_any(patch: Json) -> tuple[Operation, ...]:
-    """The same for clients that do not tell of which format it is, as fhirpy: an object is a merge patch."""
+    """Patch of clients that do not tell its format, as fhirpy: an object is a merge patch."""
     return (Operation(_MERGE, (), patch),) if isinstance(patch, dict) else read(patch)
 
 
@@ -211,7 +211,7 @@ _OPERATIONS: Final[Mapping[str, Callable[[Json, Operation], Json]]] = {
     "test": _test,
 }
 _APPLY: Final = {**_OPERATIONS, _MERGE: _merge}
-"""What a patch document may ask for, and what stands for a merge patch."""
+"""Operations that a patch document may ask for, and what stands for a merge patch."""
 
 
 def _at(whole: Json, path: Pointer) -> Json:

@@ -47,7 +47,7 @@ def names_version(only_version: int | None) -> bool:
 
 
 def current(there: Stored | Gone | None, only_version: int | None) -> Stored:
-    """What is to be changed, if it is there. Raises ServiceError: with `*` the condition is what fails."""
+    """Resource to be changed, if it is there. Raises ServiceError: with `*` the condition is what fails."""
     if only_version == ANY_VERSION and not isinstance(there, Stored):
         raise not_held(only_version)
     return present(there)

@@ -39,7 +39,7 @@ class Ready(NamedTuple):
     prepared: Prepared
     tolerances: tuple[str, ...]
     kept: tuple[Issue, ...] = ()
-    """What is kept although it deviates: strict models of R4 may not parse it."""
+    """Deviations that are kept: strict models of R4 may not parse the resource."""
 
 
 def prepare(  # noqa: PLR0913 -- how it came, by name
@@ -53,7 +53,7 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     facts: Facts | None = None,
     entries_max: int = ENTRIES_MAX,
 ) -> Ready:
-    """One pushed resource under the id it will have.
+    """Prepare a pushed resource under the id it will have.
 
     A companion of a report is kept with faults that do not touch search, unless handling is strict.
     `facts` are those of a resource that came in a message; else they are read from it.
@@ -104,7 +104,7 @@ def _each_place_once(issues: Iterable[Issue]) -> tuple[Issue, ...]:
 
 
 def _deviations(names: tuple[str, ...], resource: JsonObject) -> Iterator[Issue]:
-    """What strict handling says of what was mended."""
+    """Issues of strict handling for what was mended."""
     for name in names:
         if name not in _SAID_ALREADY:
             path = str(resource["resourceType"])

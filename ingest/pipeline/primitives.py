@@ -86,7 +86,7 @@ def _instant(value: Json) -> str | None:
 
 
 def _clock(value: str) -> str | None:
-    """What R4 asks of a time of day that can be read."""
+    """Fault of a time of day that can be read, by R4's rules."""
     if _ZONED.fullmatch(value) is None:
         return WITHOUT_ZONE
     hour, _, rest = value.partition("T")[2].partition(":")

@@ -1,4 +1,4 @@
-"""When a source says that a resource of its message is from: older evidence never overwrites newer.
+"""Time that a source gives for a resource of its message: older evidence never overwrites newer.
 
 The best evidence first: the resource's own `meta.lastUpdated`, the message's `Bundle.timestamp` (or what
 stands for it), `issued`. Two contents are compared by their best one, then by the next; results of one
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from store.versions import SourceTime
 
 AHEAD_MAX: Final = timedelta(days=1)
-"""How far a source's clock may be ahead of ours, wrong zones included."""
+"""Time by which a source's clock may be ahead of ours, wrong zones included."""
 
 
 RESULTS: Final = frozenset({"DiagnosticReport", "Observation"})
@@ -33,7 +33,7 @@ _STAGES: Final = ("!0", "!1")
 
 
 def message_time(bundle: JsonObject, header: JsonObject | None) -> Json:
-    """When the message says it was made; MessageHeader.timestamp is where STU3 had it."""
+    """Time at which the message says it was made; MessageHeader.timestamp is where STU3 had it."""
     held = (
         bundle.get("timestamp"),
         (header or {}).get("timestamp"),

@@ -1,4 +1,4 @@
-"""What R4's datatypes ask of any element, whatever resource it stands in: a table of rules by name.
+"""Rules of R4's datatypes for any element, whatever resource it stands in: a table of rules by name.
 
 Who pushes a report, or anything by itself, is told of each fault. A report's companions are kept with theirs.
 Profiles and terminology are nobody's business here. https://hl7.org/fhir/R4/datatypes.html
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 ISSUES_MAX: Final = FAULTS_MAX
 """Issues told of one resource."""
 BLANKS: Final = (EMPTY_TEXT, NULL)
-"""What `tolerances.without_blanks` mends."""
+"""Deviation that `tolerances.without_blanks` mends."""
 _NOT_R4: Final = "is not an element of R4"
 _NOT_BASE64: Final = "must have Base64 text for `data`"
 _NOT_A_REFERENCE: Final = "must be a Reference"
@@ -62,12 +62,12 @@ _ATTACHMENTS: Final = frozenset({"attachment", "presentedForm", "photo", "valueA
 
 
 class Survey(NamedTuple):
-    """What the walk through a resource showed."""
+    """Findings of the walk through a resource."""
 
     faults: tuple[Issue, ...]
     """All that is wrong with its structure, at most `ISSUES_MAX` of it. No value is quoted."""
     said: Sequence[str]
-    """What it says to people: `store.search.index` takes it from here."""
+    """Texts for people: `store.search.index` takes them from here."""
 
 
 def survey(resource: JsonObject) -> Survey:
@@ -195,7 +195,7 @@ def _attachment(value: Json) -> str | None:
 
 
 def decoded_length(data: str) -> int | None:
-    """How many bytes Base64 stands for, white space left out as R4 has it; None: it is no Base64."""
+    """Number of bytes that Base64 stands for, white space left out as R4 has it; None: it is no Base64."""
     try:
         return len(binascii.a2b_base64("".join(data.split()), strict_mode=True))
     except ValueError:

@@ -1,4 +1,4 @@
-"""What real senders do that R4 does not allow, and how it is mended: one named row each, all tested.
+"""Deviations of real senders from R4, and how each is mended: one named row each, all tested.
 
 Every row that was applied is named in the reply and counted in a metric. Wrong code systems are not
 rewritten: `store.search.values.tokens` finds them by either name (decision D12).
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Tolerance(NamedTuple):
-    """One deviation: `mend` gives the mended resource, or the same object when there is nothing to mend."""
+    """Deviation: `mend` gives the mended resource, or the same object when there is nothing to mend."""
 
     name: str
     why: str

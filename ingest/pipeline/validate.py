@@ -1,4 +1,4 @@
-"""What a resource must fulfil to be kept: every issue found, each with its FHIRPath.
+"""Rules that a resource must fulfil to be kept: every issue found, each with its FHIRPath.
 
 Only what makes a resource findable and identifiable is asked for. Elements that search looks into are
 checked by `store.search.index`. https://hl7.org/fhir/R4/diagnosticreport.html

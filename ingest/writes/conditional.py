@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import JsonObject
 
 ATTEMPTS_MAX: Final = 50
-"""How often a write is begun anew when others change what was found; twenty at once need twenty."""
+"""Attempts at a write when others change what was found; twenty at once need twenty."""
 
 
 async def update_where(  # noqa: PLR0913 -- the headers are keyword-only

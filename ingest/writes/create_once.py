@@ -27,11 +27,11 @@ if TYPE_CHECKING:
 
 
 class Answered(NamedTuple):
-    """What the key was given as its answer."""
+    """Answer that the key was given."""
 
     answer: Remembered
     again: bool
-    """It was done before."""
+    """Whether it was done before."""
 
 
 async def create_once(
@@ -42,7 +42,7 @@ async def create_once(
     *,
     answer: Callable[[Pushed], Remembered],
 ) -> Pushed | Answered:
-    """What was stored; or, when somebody else came first with the key, what he was to be answered.
+    """Outcome of a create; or, when another request came first with the key, the answer that it was to get.
 
     `answer` gives the answer to be remembered. Raises ServiceError `unprocessable` when the key was used for
     something else.

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from store.versions import Prepared
 
 QUERY: Final = "request.url"
-"""Where the condition of an update, deletion or patch stands, and at times that of a create."""
+"""Place of the condition of an update, deletion or patch, and at times of a create."""
 _NO_CONDITION: Final = (
     "the condition names no search parameter; one resource is `{Type}/{id}`, a condition"
     " `{Type}?identifier=…`"
@@ -48,7 +48,7 @@ _SHAPING: Final = frozenset(
 
 
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://|/")
-"""How a condition begins that names its server, or the path of our base."""
+"""Beginning of a condition that names its server, or the path of our base."""
 
 
 class Criteria(NamedTuple):
@@ -57,13 +57,13 @@ class Criteria(NamedTuple):
     type: str
     query: SearchQuery
     name: str
-    """The same for every spelling of the condition."""
+    """Name that is equal for every spelling of the condition."""
     where: str
     """The header or element that holds it, for refusals."""
 
 
 def read(ctx: PushContext, resource_type: str, text: str, *, where: str) -> Criteria:
-    """What a condition such as `identifier=system|value` asks. Raises ServiceError with every issue.
+    """Criteria of a condition such as `identifier=system|value`. Raises ServiceError with every issue.
 
     On identifiers it asks no scope; on anything else that of a search (`store.search.looks`).
     """
@@ -122,7 +122,7 @@ def of_create(resource_type: str, header: str | None, query: str) -> str | None:
 
 
 def _name(resource_type: str, query: SearchQuery) -> str:
-    """What twins have in common. One identifier is named as messages name it, so that these meet too."""
+    """Name that twins have in common. One identifier is named as messages name it, so that these meet too."""
     asked = canonical(query.clauses)
     match asked:
         case (("token", "index.identifier", False, (str(spelling),)),) if "|" in spelling:

@@ -1,4 +1,4 @@
-"""Where a push meets the store of files: documents go there first, then the resources that refer to them.
+"""Documents of a push: they go to the store of files first, then the resources that refer to them.
 
 A crash in between leaves a file that nobody refers to; the collector removes it.
 """
@@ -31,7 +31,7 @@ async def taken_out(ctx: PushContext, resource: JsonObject) -> Taken:
 
 
 async def taken_out_of(ctx: PushContext, resource: JsonObject) -> Taken:
-    """The same for a resource that is pushed by itself, which may be one that is kept whole."""
+    """Files taken out of a resource that is pushed by itself, which may be one that is kept whole."""
     return Taken(resource) if is_kept_whole(resource) else await taken_out(ctx, resource)
 
 
@@ -42,7 +42,7 @@ async def put(ctx: PushContext, resources: Sequence[Prepared], files: Sequence[N
 
 
 async def file_first(ctx: PushContext, resources: Sequence[Prepared], files: Sequence[NewFile]) -> None:
-    """What has to happen before the resources are written, by whatever verb."""
+    """Store the files before the resources are written, by whatever verb."""
     if ctx.access is not None:
         ctx.access.stores(resources)
     if files or len(resources) > 1:  # Else the write itself is all that happens, and asks by itself.

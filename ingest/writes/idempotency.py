@@ -41,7 +41,7 @@ _OURS: Final = frozenset({"Bundle", "OperationOutcome"})
 
 
 class Request(NamedTuple):
-    """What tells one request from another."""
+    """Evidence that tells one request from another."""
 
     method: str
     path: str

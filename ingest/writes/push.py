@@ -1,4 +1,4 @@
-"""What a push does to the store: create, update, delete. `delivery` has the upserts of a message."""
+"""Pushes of single resources: create, update, delete. `delivery` has the upserts of a message."""
 
 from __future__ import annotations
 
@@ -33,16 +33,16 @@ IS_THERE: Final = Issue("conflict", "`If-None-Match: *` was asked for, and the r
 
 
 class Pushed(NamedTuple):
-    """What became of one resource."""
+    """Outcome for one resource."""
 
     result: PutResult
     tolerances: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What else is to be said of it."""
+    """Further notes for the reply."""
     veiled: bool = False
-    """It was there, and its sender may not read it: the answer says where it is, and no more."""
+    """Whether it was there, and its sender may not read it: the answer says where it is, and no more."""
     kept: tuple[Issue, ...] = ()
-    """Where it deviates from R4 and was kept all the same."""
+    """Deviations from R4 that were kept all the same."""
 
 
 async def create(
@@ -77,7 +77,7 @@ def ready_of(ctx: PushContext, resource: JsonObject, resource_id: str, *, fresh:
 
 
 def ready_to_create(ctx: PushContext, resource: JsonObject, *, as_id: str | None = None) -> Ready:
-    """What a create puts into the store."""
+    """Resource as a create puts it into the store."""
     # An id of an earlier attempt is hardly ever there: that shows when it is written.
     fresh = as_id is not None or ctx.new_id is secret_id
     ready = ready_of(ctx, resource, as_id or ctx.new_id(), fresh=fresh)
@@ -107,7 +107,7 @@ async def _create_if_none(ctx: PushContext, resource_type: str, taken: Taken, te
 
 
 def existing(ctx: PushContext, found: Stored) -> Pushed:
-    """What the condition of a create found; nothing is stored."""
+    """Answer to a create whose condition found something; nothing is stored."""
     veiled = not ctx.caller.may(found.key.type, "r")
     return Pushed(PutResult(Outcome.EXISTS, found), veiled=veiled)
 
@@ -164,7 +164,7 @@ def labelled(resource: JsonObject, there: Stored | Gone | None) -> JsonObject:
 def ready_to_update(
     ctx: PushContext, key: ResourceKey, resource: JsonObject, *, only_version: int | None, only_absent: bool
 ) -> Ready:
-    """What an update puts into the store."""
+    """Resource as an update puts it into the store."""
     _check_id(resource, key)
     refuse_subset(resource)
     ready = ready_of(ctx, resource, key.id)
@@ -186,7 +186,7 @@ def _check_id(resource: JsonObject, key: ResourceKey) -> None:
 
 
 def pushed(ctx: PushContext, ready: Ready, result: PutResult | ServiceError) -> Pushed:
-    """What became of a resource, counted. Raises what the store refused it with, or what `*` forbids."""
+    """Outcome for a resource, counted. Raises what the store refused it with, or what `*` forbids."""
     if isinstance(result, ServiceError):
         raise result
     if result.outcome is Outcome.EXISTS and not ready.prepared.posted:

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 
 class PushContext(NamedTuple):
-    """One caller at one tenant: what every push needs to know."""
+    """Caller at a tenant, and what every push needs to know of both."""
 
     store: ResourceStore
     attachments: AttachmentStore
@@ -53,13 +53,13 @@ class PushContext(NamedTuple):
     stable_sources: frozenset[str] = frozenset()
     """Sources whose ids the tenant declares stable."""
     audit: AuditTrail | None = None
-    """The record of reports that moved; None in tests of the edge."""
+    """Audit that notes when a report moves; None: nowhere, in tests of the edge."""
     access: Access | None = None
     """The access that the push is, on its way into the audit; None: nobody asked over HTTP."""
     work: Work = at_once
-    """How pure work is done on what was pushed: beside the event loop, when it is large."""
+    """Way to do pure work on what was pushed: beside the event loop, when it is large."""
     beside: Work = at_once
-    """The same for what turns out to be large only later."""
+    """Way to do pure work on what turns out to be large only later."""
     documents: bool = True
     """Whether there may be documents in what is pushed that are too long to stay inside."""
     derived_from: tuple[str, ...] = ()

@@ -48,7 +48,7 @@ TEXTS: Final[Mapping[Finding, str]] = {
         "A reference leads to nothing in the message: it was kept as one of the source's and is not resolved."
     ),
 }
-"""What the reply says of each; never a value."""
+"""Text of the reply for each finding; never a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +59,14 @@ class Candidate:
     facts: Facts
     sourced: SourceTime = ""
     retired: bool = False
-    """It left the current data with a version of its report, and may come back."""
+    """Whether it left the current data with a version of its report, and may come back."""
 
 
 class Choice(NamedTuple):
-    """Who a pushed resource is."""
+    """Decision on who a pushed resource is."""
 
     id: str
-    """Its id in the store."""
+    """Id in the store."""
     findings: tuple[Finding, ...] = ()
     known: Candidate | None = None
     """The stored resource that it is; None: it is new."""

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 class Reading(NamedTuple):
-    """How the facts of a resource are read: who sent it, and what counts as no number."""
+    """Circumstances in which facts are read: the source, and what counts as no number."""
 
     placeholders: frozenset[str]
     """Values that stand for "there is no number", as `placeholder_words` makes them."""
@@ -149,7 +149,7 @@ def facts_of(resource: JsonObject, reading: Reading, *, base: str = "") -> Facts
 
 
 def patient_of(resource: JsonObject, reading: Reading = PLAIN, *, base: str = "") -> str:
-    """Whom a resource is about: `Patient/id`, else the number or the words that it names the patient by."""
+    """Patient of a resource: `Patient/id`, else the number or the words that it names the patient by."""
     for name in _PATIENTS:
         reference = resource.get(name)
         if not isinstance(reference, dict):
@@ -177,7 +177,7 @@ def contained_patient(resource: JsonObject) -> JsonObject | None:
 
 
 def _described(patient: Facts) -> str:
-    """Who a contained patient is: the record number, else all that is said; a doubt makes two."""
+    """Name of a contained patient: the record number, else all that is said; a doubt makes two."""
     sure = [one.name for one in patient.numbers if one.rank is Rank.STRONG]
     told = [*(one.name for one in patient.numbers), *patient.names, patient.born, patient.sex]
     return sure[0] if sure else "#" + " ".join(told)

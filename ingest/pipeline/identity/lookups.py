@@ -55,7 +55,7 @@ def wanted(
 def narrowed(
     read: Reader, derive: Callable[[str], str], candidates: Sequence[Candidate]
 ) -> dict[str, frozenset[str]]:
-    """The same where too many carry the numbers: a patient's sure numbers, and the reports of the patient."""
+    """Narrower keys where too many carry the numbers: sure numbers of patients, reports of the patient."""
     guess = Planning(read, candidates, derive)
     guess.decide_patients()
     found = dict(wanted(read, derive, candidates))
@@ -66,7 +66,7 @@ def narrowed(
 
 
 def _keys_of_missing(read: Reader) -> Iterator[tuple[str, str]]:
-    """Where to find what a source with stable ids sent before."""
+    """Types and keys under which earlier resources of a source with stable ids are found."""
     for number in range(len(read.entries)):
         for text in read.missing(number):
             kind, _, own = text.partition("/_history/")[0].partition("/")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class Rank(IntEnum):
-    """How surely a number names one thing; the lower, the surer."""
+    """Sureness with which a number names one thing; the lower, the surer."""
 
     STRONG = 0
     """The number that its issuer gives to this thing and no other."""
@@ -176,7 +176,7 @@ def _rank(resource_type: str, kinds: AbstractSet[str]) -> Rank:
 
 
 def _within_a_source(resource_type: str, rank: Rank, source: str) -> Rank:
-    """How surely a number without a system names one thing: many hospitals may be behind one source."""
+    """Rank of a number without a system: many hospitals may be behind one source."""
     if resource_type == "Patient":
         return Rank.WEAK
     named = not source.startswith("client ")

@@ -55,7 +55,7 @@ def shared_names(resource_type: str, facts: Facts) -> list[str]:
 
 
 def _called(rank: Rank, facts: Facts) -> tuple[str, ...]:
-    """What is told beside a number; nothing: the number alone does not name one thing."""
+    """Name told beside a number; empty: the number alone does not name one thing."""
     if rank is Rank.STRONG:
         return ("",)
     return ("", *facts.names, facts.patient) if facts.names else ()
@@ -81,7 +81,7 @@ class Part(NamedTuple):
     """A resource that has its identity within others."""
 
     number: int
-    """Its entry."""
+    """Number of its entry."""
     type: str
     facts: Facts
     within: tuple[str, ...]

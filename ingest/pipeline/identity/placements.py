@@ -1,4 +1,4 @@
-"""What a plan says: who each entry of a message is."""
+"""Placements: the decisions of a plan on who each entry of a message is."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 class Placement(NamedTuple):
-    """One entry with who it is."""
+    """Entry with its identity."""
 
     key: ResourceKey
     resource: JsonObject
-    """Its references are those of the store."""
+    """Resource as it came, with the references of the store."""
     facts: Facts
     choice: Choice
     unresolved: tuple[str, ...] = ()
@@ -27,7 +27,7 @@ class Placement(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Planned:
-    """Who all entries of a message are."""
+    """Decisions on all entries of a message."""
 
     placements: tuple[Placement, ...]
     kin: tuple[frozenset[str], ...] = ()
@@ -42,7 +42,7 @@ class Planned:
 
     @property
     def keys(self) -> tuple[ResourceKey, ...]:
-        """The same with the copies."""
+        """Keys of the entries and of their copies."""
         return tuple(
             ResourceKey(one.key.type, name)
             for one in self.placements
@@ -56,7 +56,7 @@ class Planned:
 
 
 class Race(NamedTuple):
-    """What is known when a message is planned again behind its own write."""
+    """Knowledge for planning a message again, behind its own write."""
 
     seen: frozenset[str] = frozenset()
     """Ids of the candidates of the first plan."""

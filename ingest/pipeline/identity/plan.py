@@ -43,13 +43,13 @@ def plan(
     derive: Callable[[str], str],
     race: Race | None = None,
 ) -> Planned:
-    """Who each entry is, given what is stored."""
+    """Decisions on who each entry is, given what is stored."""
     return Planning(read, candidates, derive, race).planned()
 
 
 @dataclass(slots=True)
 class Planning:
-    """One run through a message: patients, shared resources, reports, their parts, records."""
+    """Run through a message: patients, shared resources, reports, their parts, records."""
 
     read: Reader
     candidates: Sequence[Candidate]
@@ -59,7 +59,7 @@ class Planning:
     facts: dict[int, Facts] = field(default_factory=dict)
 
     def planned(self) -> Planned:
-        """Who each entry is, decided in the order in which one decision needs another."""
+        """Decisions on all entries, made in the order in which one needs another."""
         for step in (self.decide_patients, self._shared, self._reports, self._parts, self._records):
             step()
         numbers = range(len(self.read.entries))

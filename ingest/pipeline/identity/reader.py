@@ -28,7 +28,7 @@ _ABSOLUTE: Final = ("urn:", "http://", "https://")
 
 
 class Entry(NamedTuple):
-    """One resource of a message, as it came."""
+    """Resource of a message, as it came."""
 
     resource: JsonObject
     full_url: str | None

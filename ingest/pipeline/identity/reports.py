@@ -117,7 +117,7 @@ def choose_reports(
     candidates: Sequence[Candidate],
     derive: Callable[[str], str],
 ) -> list[Choice]:
-    """Who each report of one message is; none of the stored ones is taken twice."""
+    """Decisions on who each report of a message is; none of the stored ones is taken twice."""
     likely = _likely(incoming, candidates)
     taken: dict[str, int] = {}
     chosen: dict[int, Candidate] = {}

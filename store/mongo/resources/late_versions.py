@@ -139,7 +139,7 @@ class LateVersions:
         return found
 
     def _keep_alone(self, late: Iterable[LateWrite], session: ClientSession | None) -> None:
-        """Let companions that were pushed by themselves as well, however late, no longer leave with a report."""
+        """Let companions that were pushed by themselves as well, however late, not leave with a report."""
         alone = [
             UpdateOne({"_id": one.id, "companion": True, "deleted": None}, {"$set": {"companion": False}})
             for one in late
@@ -250,7 +250,7 @@ def carried(
 
 
 def confirmed(current: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
-    """Fields that identical content changes: a later time, or that it did not come along with a report only."""
+    """Fields that identical content changes: a later time, or that it came by itself as well."""
     later = prepared.sourced > current.get("sourced", "")
     alone = bool(current.get("companion")) and not prepared.companion
     return {**({"sourced": prepared.sourced} if later else {}), **({"companion": False} if alone else {})}

@@ -63,7 +63,7 @@ def behind(found: Documents, limit: int) -> dict[str, Any] | None:
 
 
 def counted(tenant: Tenant, document: Mapping[str, Any], reason: Reason, policy: int | None = None) -> Found:
-    """Row and month under which a version is counted; a past one says nothing of policies, its resource does."""
+    """Row and month under which a version is counted; a past one gets the policy of its resource."""
     month = f"{to_datetime(document['updated']['lo']):%Y-%m}"
     of_type = document.get("type") or document.get("was") or ""
     version = document.get("policy") or 0 if policy is None else policy
