@@ -11,7 +11,7 @@ from store.tenancy import Tenant, TenantSettings
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """What a bearer token stands for. The token itself is never stored, only its SHA-256 digest."""
+    """Right of a bearer token. The token itself is never stored, only its SHA-256 digest."""
 
     digest: str
     """SHA-256 of the token, hex: the key."""
@@ -32,7 +32,7 @@ class VerificationToken:
     """HMAC-SHA-256, hex, under a secret of the deployment."""
     since: datetime
     expires_at: datetime | None = None
-    """When it ends because another took its place; None: it is the current one."""
+    """End of a token whose place another took; None: it is the current one."""
 
 
 class AccessStore(Protocol):
@@ -45,7 +45,7 @@ class AccessStore(Protocol):
         """
 
     async def tenant(self, tenant: Tenant) -> TenantSettings | None:
-        """Its settings, or None when it was never created, or was closed."""
+        """Settings of a tenant, or None when it was never created, or was closed."""
 
     async def tenants(self) -> tuple[TenantSettings, ...]:
         """All that are open, by name."""

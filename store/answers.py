@@ -1,4 +1,4 @@
-"""What is remembered of a request that must take effect once: sent again, it gets the same answer.
+"""Answers to requests that must take effect once: sent again, a request gets the same answer.
 
 No resource is copied here: an answer that shows one names its version, and is put together from the store.
 """
@@ -15,13 +15,13 @@ if TYPE_CHECKING:
 
 
 class Slot(NamedTuple):
-    """Which request: two with one slot are the same request, or a key used twice."""
+    """Identity of a request: two with one slot are the same request, or a key used twice."""
 
     client: str
     name: str
     """A digest of the client's key, or of the whole Bundle: a key may hold a patient's value."""
     fingerprint: bytes
-    """Of method, path, conditions and body: another one under the same name is another request."""
+    """Digest of method, path, conditions and body: another one under the same name is another request."""
 
 
 class Shown(NamedTuple):
@@ -43,7 +43,7 @@ class Remembered:
     body: bytes
     shown: tuple[Shown, ...]
     until: datetime
-    """When it may be forgotten."""
+    """Moment from which it may be forgotten."""
     creates: ResourceKey | None = None
     """Kept before it was done: the request creates this one, under an id that nothing else ever has."""
     done: bool = True

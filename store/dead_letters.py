@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class State(StrEnum):
-    """What became of a letter. Only an open one still has its body."""
+    """State of a letter. Only an open one still has its body."""
 
     OPEN = "open"
     REPLAYED = "replayed"
@@ -29,22 +29,23 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """One push as it came, with what it was refused for."""
+    """Push as it came, with the issues that it was refused for."""
 
     operation: str
     """Name of the route: `create`, `update`, `batch`, `process-message` …"""
     method: str
     path: str
-    """Under the tenant's base, with the query. It may hold an id: shown with the body only."""
+    """Path under the tenant's base, with the query. It may hold an id: shown with the body only."""
     headers: Mapping[str, str]
-    """Those that change what a push does: conditions, preferences, content type. Never a credential."""
+    """Header fields that change what a push does: conditions, preferences, content type. Never a credential.
+    """
     origin: str
     """Scheme and host that it was sent to: our own absolute references begin so."""
     client: str
     token_id: str
     """Start of the credential's digest, as `dod token list` shows it."""
     scopes: Mapping[str, frozenset[str]]
-    """What the sender might do: a replay may do no more."""
+    """Scopes of the sender: a replay may do no more."""
     status: int
     issues: tuple[Issue, ...]
     body: bytes
@@ -53,7 +54,7 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """What was done with a letter, and by whom."""
+    """Event in the life of a letter: what was done, and by whom."""
 
     at: datetime
     by: str
@@ -66,10 +67,10 @@ class Letter:
 
     id: str
     at: datetime
-    """When it first came."""
+    """Moment at which it first came."""
     last_at: datetime
     times: int
-    """How often the sender sent it: retries of one push are one letter."""
+    """Number of times that the sender sent it: retries of one push are one letter."""
     operation: str
     method: str
     path: str
@@ -85,7 +86,7 @@ class Letter:
     has_body: bool
     """False once it is dealt with, and for a body that was too large to keep."""
     attempts: int
-    """How often it was replayed."""
+    """Number of replays."""
     revision: int
     """Changes with the body: what was replayed must be what is there."""
     state: State
@@ -100,11 +101,11 @@ class Letter:
 
 @dataclass(frozen=True, slots=True)
 class Letters:
-    """One page, newest first."""
+    """Page of letters, newest first."""
 
     letters: tuple[Letter, ...]
     next: str | None
-    """Where the next page begins; None: there is none."""
+    """Position of the next page; None: there is none."""
 
 
 class DeadLetters(Protocol):
@@ -117,10 +118,10 @@ class DeadLetters(Protocol):
         """
 
     async def get(self, tenant: Tenant, letter_id: str) -> Letter | None:
-        """One letter."""
+        """A letter, without its body."""
 
     async def body(self, tenant: Tenant, letter_id: str) -> bytes | None:
-        """Its body, or None when there is none (any more)."""
+        """Body of a letter, or None when there is none (any more)."""
 
     async def listed(
         self,
@@ -151,7 +152,7 @@ class DeadLetters(Protocol):
         """Note that the body was shown to somebody."""
 
     async def count_open(self, *, limit: int) -> int:
-        """How many are open, of all tenants; counted no further than to the limit."""
+        """Number of open letters of all tenants; counted no further than to the limit."""
 
     async def drain(self) -> None:
         """Wait for what goes on behind the answers."""

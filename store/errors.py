@@ -1,4 +1,4 @@
-"""What can go wrong below HTTP, said once; `api.outcome` turns a category into a status.
+"""Failures below HTTP; `api.outcome` turns a category into a status.
 
 ServiceError
     carries a `Category` and the `Issue`s that end up in an OperationOutcome.
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Category(StrEnum):
-    """Why a request failed. A new failure is a new message, rarely a new category."""
+    """Category of a failure. A new failure is a new message, rarely a new category."""
 
     INCORRECT = "incorrect"
     """The request cannot be understood or breaks a rule; sent again unchanged it fails again."""
@@ -30,7 +30,7 @@ class Category(StrEnum):
     """A good credential that does not reach this tenant, type or interaction."""
     NOT_FOUND = "not-found"
     GONE = "gone"
-    """It was here: a deleted resource, an expired page."""
+    """The resource or page was here: a deleted resource, an expired page."""
     CONFLICT = "conflict"
     """Somebody else changed it meanwhile, or it exists already."""
     PRECONDITION = "precondition"
@@ -41,7 +41,7 @@ class Category(StrEnum):
     UNAVAILABLE = "unavailable"
     """The database cannot be reached or has no primary; worth a retry."""
     THROTTLED = "throttled"
-    """This client or its tenant asks for more at a time than its share; worth a retry, more slowly."""
+    """The client or its tenant asks for more at a time than its share; worth a retry, more slowly."""
     FAULT = "fault"
     """Our own defect."""
 

@@ -36,7 +36,7 @@ class Asker(NamedTuple):
 
 
 class Shares(NamedTuple):
-    """How much of something one client, one tenant, and all of them may have."""
+    """Shares of something: the most that one client, one tenant, and all of them may have."""
 
     client: int
     tenant: int
@@ -56,7 +56,7 @@ class _Tenant:
 
 
 class _Client(Generic[Item]):
-    """What waits of a client, in order, and how much of it is under way."""
+    """Waiting work of a client, in order, and how much of it is under way."""
 
     __slots__ = ("asker", "items", "runs", "tenant")
 
@@ -68,7 +68,7 @@ class _Client(Generic[Item]):
 
 
 class FairQueue(Generic[Item]):
-    """What waits, and how much of each asker is under way."""
+    """Waiting work, and how much of each asker is under way."""
 
     def __init__(self, *, places: Shares, waiting: Shares) -> None:
         self._places = places
@@ -78,7 +78,7 @@ class FairQueue(Generic[Item]):
         self._waiting: OrderedDict[str, _Tenant] = OrderedDict()
         self._length = 0
         self.askers = 0
-        """How many have something waiting; may be read by any thread."""
+        """Number of askers that have something waiting; may be read by any thread."""
 
     def __len__(self) -> int:
         return self._length
@@ -118,7 +118,7 @@ class FairQueue(Generic[Item]):
         self._waiting.move_to_end(asker.tenant, last=False)
 
     def ended(self, asker: Asker) -> None:
-        """One place of this asker is free again."""
+        """Free a place of this asker."""
         client = self._clients[asker]
         client.runs -= 1
         client.tenant.runs -= 1
@@ -132,7 +132,7 @@ class FairQueue(Generic[Item]):
         return self._clients.setdefault(asker, _Client(asker, tenant))
 
     def _wait(self, client: _Client[Item]) -> None:
-        """One more of a client's waits."""
+        """Note that another work of a client waits."""
         tenant = client.tenant
         if not client.items:
             tenant.waiting[client.asker] = client

@@ -22,7 +22,7 @@ FILE_ID: Final = re.compile(r"file-[0-9a-f]{40}")
 CHUNK_BYTES: Final = 1_020 * 1_024
 """A file is written and read in pieces of this. Divisible by three, so that base64 needs no remainder."""
 GRACE_SECONDS: Final = 3_600
-"""How long a file may wait for the resource that refers to it before it counts as an orphan."""
+"""Time that a file may wait for the resource that refers to it before it counts as an orphan."""
 _REFERENCE: Final = re.compile(rb'"(?:[^"]*/)?Binary/(file-[0-9a-f]{40})(?:/_history/[0-9]+)?"')
 
 
@@ -51,14 +51,14 @@ class File:
 
 @dataclass(frozen=True, slots=True)
 class Collected:
-    """What one step of the collector did."""
+    """Result of a step of the collector."""
 
     examined: int
     deleted: int
     freed: int
     """Bytes."""
     next: object | None
-    """Where the next step starts; None: that was the last."""
+    """Position of the next step; None: that was the last."""
 
 
 def references_to_files(raw: bytes) -> list[str]:

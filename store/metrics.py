@@ -1,4 +1,4 @@
-"""What the store counts; scraped at the admin port. Registered by whoever opens the store."""
+"""Counters of the store; scraped at the admin port. Registered by whoever opens the store."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10)
 REASONS: Final = ("operations", "bytes", "bodies", "away")
-"""Why pushes are refused before anything is done."""
+"""Reasons why pushes are refused before anything is done."""
 SIZES: Final = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512)
 
 
@@ -109,17 +109,17 @@ class StoreMetrics:
         self._read_wait.observe(seconds)
 
     def reads(self, waiting: Callable[[], int]) -> None:
-        """How many searches wait for a thread: asked when it is scraped."""
+        """Gauge of the searches that wait for a thread: asked when it is scraped."""
         self._reads_waiting.set_function(waiting)
 
     def pool(self, is_open: Callable[[], int], in_use: Callable[[], int], *, size: int) -> None:
-        """How many connections there are, and may be: asked when it is scraped."""
+        """Gauges of the connections, and of how many there may be: asked when they are scraped."""
         self._connections.set_function(is_open)
         self._connections_in_use.set_function(in_use)
         self._connections_max.set(size)
 
     def queue(self, waiting: Callable[[], int], size: Callable[[], int]) -> None:
-        """How many pushes wait for a group commit, and their bytes: asked when it is scraped."""
+        """Gauges of the pushes that wait for a group commit, and of their bytes; asked at a scrape."""
         self._commit_queue.set_function(waiting)
         self._commit_queue_bytes.set_function(size)
 

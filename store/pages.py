@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Entry(NamedTuple):
-    """One match of a search, or what it brought along: which resource, and its stored bytes."""
+    """Match of a search, or a resource that it brought along: its key, and its stored bytes."""
 
     key: ResourceKey
     raw: bytes
@@ -23,7 +23,7 @@ class Entry(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """One page of matches, in order."""
+    """Page of matches, in order."""
 
     entries: tuple[Entry, ...]
     total: int | None
@@ -31,9 +31,9 @@ class Page:
     next: Position | None = None
     previous: Position | None = None
     included: tuple[Entry, ...] = ()
-    """What the matches bring along; none of them is a match on this page."""
+    """Resources that the matches bring along; none of them is a match on this page."""
     incomplete: bool = False
-    """Its only match brings along more than a page may hold: the rest is not among `included`."""
+    """Whether its only match brings along more than a page may hold: the rest is not among `included`."""
     as_of: Moment | None = None
     """The moment that the other pages show as well; None when the store no longer remembers it."""
 
@@ -52,9 +52,9 @@ class HistoryQuery:
     """None: of the type."""
     count: int = 50
     since: int | None = None
-    """Those made at or after it; microseconds since 1970."""
+    """Earliest moment of a version; microseconds since 1970."""
     at: Interval | None = None
-    """Those that were current at some time of it; of deletions those that took place in it."""
+    """Time at some point of which a version was current; a deletion must have taken place in it."""
     position: Position | None = None
     """The page starts after this one."""
     total: bool = True
@@ -64,18 +64,18 @@ class HistoryQuery:
 
 
 class HistoryEntry(NamedTuple):
-    """One version, or a deletion."""
+    """Version, or a deletion."""
 
     version: Stored | Gone
     created_by: str | None = None
     """`POST` or `PUT` where it was the creation, also of what had been deleted; None: an update."""
     stale: bool = False
-    """It came when something newer by the source's own time was there, and never was current."""
+    """Whether it came when something newer by the source's own time was there, and never was current."""
 
 
 @dataclass(frozen=True, slots=True)
 class HistoryPage:
-    """One page of versions."""
+    """Page of versions."""
 
     entries: tuple[HistoryEntry, ...]
     total: int | None = None
@@ -99,15 +99,15 @@ class OutdatedBatch(NamedTuple):
     """Some of a tenant's resources, in the order of the store."""
 
     examined: int
-    """How many were looked at, tombstones too."""
+    """Number of resources looked at, tombstones too."""
     outdated: tuple[Outdated, ...]
     next: str | None
-    """Where the next batch starts; None: that was the last."""
+    """Position of the next batch; None: that was the last."""
 
 
 class Reindexed(NamedTuple):
-    """What became of new search sides."""
+    """Result of writing new search sides."""
 
     done: int
     too_large: tuple[ResourceKey, ...] = ()
-    """What would no longer fit into a stored document; left as it was."""
+    """Resources that would no longer fit into a stored document; left as they were."""

@@ -8,7 +8,7 @@ from typing_extensions import override
 
 
 class ResourceKey(NamedTuple):
-    """Which resource within a tenant: `DiagnosticReport/27894d07…`."""
+    """Name of a resource within a tenant: `DiagnosticReport/27894d07…`."""
 
     type: str
     id: str

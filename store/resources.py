@@ -34,7 +34,7 @@ class ResourceReading(Protocol):
         """The current version, the deletion in its place, or None."""
 
     async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
-        """One version, current or past; None when the resource or this version is not there."""
+        """A version, current or past; None when the resource or this version is not there."""
 
     async def versions(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:
         """Numbers of the current versions; deleted and expired resources are left out."""
@@ -44,14 +44,14 @@ class ResourceSearching(Protocol):
     """Pages of resources that match a query."""
 
     async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:
-        """One page of matches. Each client has its share of the searches under way.
+        """A page of matches. Each client has its share of the searches under way.
 
         Raises ServiceError `throttled` when too many searches of the client wait, `unavailable` when too many
         of all clients do.
         """
 
     async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Explanation:
-        """How `search` would be answered: shape, index, documents examined."""
+        """Plan by which `search` would be answered: shape, index, documents examined."""
 
 
 class ResourceHistory(Protocol):

@@ -12,7 +12,7 @@ _SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
 class StoreSettings(BaseModel):
-    """How MongoDB is reached, and what one operation may cost."""
+    """Settings of the way to MongoDB, and of what one operation may cost."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -30,19 +30,23 @@ class StoreSettings(BaseModel):
     """Part of the threads of searches, of reads under way, of the room to wait for them, and of the memory of
     answers under way that one tenant may take; the others always find the rest."""
     client_share: float = Field(default=0.5, gt=0, le=1)
-    """The same for one client of a tenant."""
+    """Share of one client of a tenant."""
     reads_max: int = Field(default=16, ge=2, le=1_000)
     """Reads, versions and histories under way at once; the next ones wait, each client for its turn."""
     startup_seconds: float = Field(default=30.0, ge=0, le=3_600)
-    """How long `dod serve` waits for a database to rely on; past it exit code 1, and all that is wrong."""
+    """Time that `dod serve` waits for a database to rely on; past it exit code 1, and all that is wrong."""
     heartbeat_seconds: float = Field(default=2.0, ge=0.5, le=60)
-    """How often each member of the replica set is asked how it is, beside what members tell by themselves."""
+    """Interval at which each member of the replica set is asked how it is, beside what members tell by
+    themselves.
+    """
     election_seconds: float = Field(default=15.0, ge=0, le=300)
-    """How long readiness stays on without a primary while other members answer; 0: not at all."""
+    """Time for which readiness stays on without a primary while other members answer; 0: not at all."""
     clock_skew_seconds: float = Field(default=30.0, ge=1, le=3_600)
-    """How far the clocks of this machine and of MongoDB may be apart; past it nothing is taken."""
+    """Difference that the clocks of this machine and of MongoDB may have; past it nothing is taken."""
     policy_cache_seconds: float = Field(default=1.0, ge=0, le=60)
-    """How long a tenant's retention policy is remembered: the longest a push still goes by the one before."""
+    """Time for which a tenant's retention policy is remembered: the longest a push still goes by the one
+    before.
+    """
     pool_size: int = Field(default=32, ge=1, le=1000)
     """Connections to MongoDB, and threads of the driver: the ceiling of operations under way at once."""
     commit_operations_max: int = Field(default=512, ge=1, le=10_000)
@@ -60,9 +64,9 @@ class StoreSettings(BaseModel):
     count_max: int = Field(default=10_000, ge=0)
     """Up to how many matches `Bundle.total` is counted when there is more than one page."""
     chain_matches_max: int = Field(default=1_000, ge=1, le=10_000)
-    """How many resources one step of a chain may lead through; past it 400 `too-costly`."""
+    """Resources that one step of a chain may lead through; past it 400 `too-costly`."""
     includes_max: int = Field(default=1_000, ge=1, le=10_000)
-    """How many resources one page may include. A page whose matches bring along more ends early, with a
+    """Resources that one page may include. A page whose matches bring along more ends early, with a
     `next` link; of what one match alone brings along the rest is left out, and the answer says so."""
     dead_letters_max: int = Field(default=10_000, ge=1)
     """Most dead letters of one tenant; past it the oldest go, dealt with or not."""
@@ -71,7 +75,7 @@ class StoreSettings(BaseModel):
     dead_letter_bytes_max: int = Field(default=40_000_000, ge=0)
     """Largest body that is kept; of a larger one only the reasons are, and it cannot be replayed."""
     dead_letter_days: int = Field(default=30, ge=1, le=3_650)
-    """How long a dead letter is kept after it last came."""
+    """Days for which a dead letter is kept after it last came."""
     audit_days: int | None = Field(default=2_192, ge=1, le=36_500)
     """How long an audit record is kept where a tenant's policy does not say (`audit_days`): six years."""
     audit: Literal["required", "counted", "off"] = "required"
@@ -81,15 +85,19 @@ class StoreSettings(BaseModel):
     audit_queue_max: int = Field(default=10_000, ge=1)
     """Audit records that may wait to be written; past it one counts as lost, or its read is refused."""
     retention_interval_minutes: int = Field(default=60, ge=0, le=10_080)
-    """How often what has expired is deleted (it is not served in any case); 0: never by this process."""
+    """Interval at which what has expired is deleted (it is not served in any case); 0: never by this process.
+    """
     retention_batch: int = Field(default=100, ge=1, le=2_000)
-    """What the sweep deletes in one transaction. Larger: quicker, and searches wait longer behind it."""
+    """Documents that the sweep deletes in one transaction. Larger: quicker, and searches wait longer behind
+    it.
+    """
     retention_rest: float = Field(default=2.0, ge=0, le=100)
-    """How long the sweep rests after each batch, as a multiple of what that took: room for searches."""
+    """Rest of the sweep after each batch, as a multiple of what that took: room for searches."""
     retention_budget_seconds: int = Field(default=3_000, ge=1)
-    """How long one run of the scheduled sweep may take; the next one does the rest."""
+    """Time that one run of the scheduled sweep may take; the next one does the rest."""
     lease_seconds: int = Field(default=60, ge=2, le=3_600)
-    """How long a replica that stands still keeps others from taking over its job; each batch renews it."""
+    """Time for which a replica that stands still keeps others from taking over its job; each batch renews it.
+    """
 
     @field_validator("mongodb_uri")
     @classmethod
@@ -99,5 +107,5 @@ class StoreSettings(BaseModel):
         return uri
 
     def shares(self, most: int) -> Shares:
-        """What one client and one tenant may have of so many."""
+        """Shares of one client and of one tenant in so many."""
         return Shares(max(1, int(most * self.client_share)), max(1, int(most * self.tenant_share)), most)

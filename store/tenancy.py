@@ -1,4 +1,4 @@
-"""Whose data: the tenant of a request, and what is set for it. First argument of every store verb."""
+"""Tenants: whose data a request is about, and what is set for it. First argument of every store verb."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ORGANIZATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class SearchScope(StrEnum):
-    """How far a search of this tenant may reach (decision D17)."""
+    """Reach of a search of this tenant (decision D17)."""
 
     PATIENT = "patient"
     """Each search is bounded by a patient or by `_id`."""
@@ -26,7 +26,7 @@ class SearchScope(StrEnum):
 
 
 class Handling(StrEnum):
-    """How pushes of a tenant are taken that deviate from R4."""
+    """Handling of pushes that deviate from R4."""
 
     LENIENT = "lenient"
     """Mended or kept where they can be, and named in the reply."""
@@ -48,12 +48,12 @@ class Tenant:
 
 @dataclass(frozen=True, slots=True)
 class TenantSettings:
-    """What `dod tenant create` sets."""
+    """Settings that `dod tenant create` makes."""
 
     tenant: Tenant
     search_scope: SearchScope = SearchScope.PATIENT
     handling: Handling | None = None
-    """How its pushes are taken when a request does not say; None: as the deployment's settings say."""
+    """Handling of its pushes when a request does not say; None: as the deployment's settings say."""
     stable_sources: frozenset[str] = frozenset()
     """Sources (`MessageHeader.source.endpoint`) that never use an id of theirs for another thing."""
 

@@ -22,18 +22,18 @@ class Known(NamedTuple):
 
     key: ResourceKey
     identity: Mapping[str, Any]
-    """What was kept with it: `Prepared.identity`."""
+    """Evidence that was kept with it: `Prepared.identity`."""
     sourced: SourceTime
     retired: bool = False
     """A companion that left the current data, and may come back."""
 
 
 ANY_VERSION: Final = -1
-"""As `only_version`: whichever is current, but there must be one (`If-Match: *`)."""
+"""Value of `only_version` for any version, but there must be one (`If-Match: *`)."""
 
 
 SourceTime: TypeAlias = str
-"""When a source says that a content is from: UTC instants of one width, the best evidence first, joined by
+"""Time that a source gives for a content: UTC instants of one width, the best evidence first, joined by
 spaces, so that text compares as time does; what tells contents of one time apart may follow. Empty: it does
 not say."""
 
@@ -64,19 +64,19 @@ def instant(moment: datetime) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """What the pure line of `ingest` makes of one pushed resource."""
+    """Resource as the pure line of `ingest` prepares it for the store."""
 
     key: ResourceKey
     body: Unstamped
     digest: bytes
-    """Of the content without versionId and lastUpdated: equal digests make no new version."""
+    """Digest of the content without versionId and lastUpdated: equal digests make no new version."""
     indexed: Indexed
     fresh: bool = False
     """The id is new as far as anybody knows: it is looked up only when it turns out to be there."""
     only_absent: bool = False
     """Create, but never replace: what is there already answers with `Outcome.EXISTS`."""
     only_once: bool = False
-    """The same, and what was there counts, too: deleted or expired, it was created once."""
+    """Create only once: what was there counts, too, deleted or expired."""
     only_version: int | None = None
     """Replace this version, or `ANY_VERSION`, or fail with `precondition` (`If-Match`)."""
     keeps_labels: bool = False
@@ -84,11 +84,14 @@ class Prepared:
     posted: bool = False
     """Made by a POST: the history says so."""
     sourced: SourceTime = ""
-    """When the source says that it is from; an older one than what is stored answers `Outcome.STALE`."""
+    """Time that the source gives; an older one than what is stored answers `Outcome.STALE`."""
     companion: bool = False
-    """It came along with a report, and may leave the current data when no report refers to it any more."""
+    """Whether it came along with a report, and may leave the current data when no report refers to it any
+    more.
+    """
     revives: int | None = None
-    """It comes back from the history as this version, or, when that number is taken, not at all."""
+    """Number of the version as which it comes back from the history, or not at all when that number is taken.
+    """
     identity: Mapping[str, Any] | None = None
     """Evidence of who it is, kept as it is and given back by `candidates`."""
     identity_keys: tuple[str, ...] = ()
@@ -106,14 +109,14 @@ LABELS_LEFT_OUT: Final = Issue("conflict", "the update leaves out labels of the 
 
 
 class Outcome(StrEnum):
-    """What a push did."""
+    """Outcome of a push."""
 
     CREATED = "created"
     REPLACED = "replaced"
     UNCHANGED = "unchanged"
     """Identical content: no new version."""
     EXISTS = "exists"
-    """It was to be created only if absent, and is there. `Stored.raw` is empty."""
+    """The resource was to be created only if absent, and is there. `Stored.raw` is empty."""
     STALE = "stale"
     """A newer one, by the source's time, is current: kept in the history, `Stored` is that version."""
 
@@ -151,7 +154,7 @@ class Deletion(NamedTuple):
     key: ResourceKey
     only_version: int | None = None
     sourced: SourceTime = ""
-    """When the source says that it was deleted: what is newer by the source's own time stays."""
+    """Time at which the source deleted it: what is newer by the source's own time stays."""
 
 
 class Released(NamedTuple):
@@ -161,12 +164,12 @@ class Released(NamedTuple):
     number: int
     """The version that it will be when it comes back."""
     raw: bytes
-    """Of its newest content, by the source's time."""
+    """Bytes of its newest content, by the source's time."""
     sourced: SourceTime
 
 
 def present(found: Stored | Gone | None) -> Stored:
-    """What was found, if it is there. Raises ServiceError `gone` or `not-found`."""
+    """Version that was found, if it is there. Raises ServiceError `gone` or `not-found`."""
     match found:
         case Stored():
             return found

@@ -70,7 +70,7 @@ class Path:
         return list(self.within(listed(resource.get(self.first))))
 
     def within(self, found: Sequence[Json]) -> Sequence[Json]:
-        """The same, given what stands at the first element of the path. Nulls only keep places in lists."""
+        """Values at the path, given what stands at its first element. Nulls only keep places in lists."""
         if None in found:
             found = [one for one in found if one is not None]
         for name in self.below:
@@ -87,7 +87,7 @@ class Path:
 
 
 def listed(value: Json) -> Sequence[Json]:
-    """What stands at an element, one or many; nothing for null."""
+    """Values of an element, one or many; nothing for null."""
     if value is None:
         return ()
     return value if isinstance(value, list) else (value,)

@@ -29,11 +29,11 @@ _BASES: Final[Mapping[str, str]] = {
     "DomainResource": "resourceType:code id:id meta:Meta implicitRules:uri language:code text:Narrative"
     " contained*:Resource extension*:Extension modifierExtension*:Extension",
 }
-"""What types have of their base."""
+"""Elements that types have of their base."""
 
 
 class Element:
-    """One element of a type."""
+    """Element of a type."""
 
     __slots__ = ("definition", "many", "type")
 
@@ -45,7 +45,7 @@ class Element:
 
 
 class Definition:
-    """One type: a resource, a datatype, or an element with elements of its own."""
+    """Definition of a type: a resource, a datatype, or an element with elements of its own."""
 
     __slots__ = ("elements", "name", "required")
 
@@ -78,7 +78,7 @@ def definitions() -> Mapping[str, Definition]:
 
 
 def _add(made: Definition, spelled: str) -> None:
-    """One element as the table spells it: `name*!:type`."""
+    """Add an element as the table spells it: `name*!:type`."""
     marked, types = spelled.split(":")
     name = marked.rstrip("*!")
     spellings = tuple(_spellings(name, types))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject
 
     Rule = Callable[[Json], str | None]
-    """What the value breaks, or None."""
+    """Check of a value: the rule that it breaks, or None."""
     Where = tuple[Any, str | int] | None
     """The place of an element as links to its parents, numbers in lists; spelled only when it is told."""
 
@@ -42,7 +42,7 @@ _NAME: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}", re.ASCII)
 
 
 class Rules:
-    """What is asked of elements, whatever they stand in."""
+    """Rules for elements, whatever they stand in."""
 
     __slots__ = ("of_member", "of_narrative", "special")
 
@@ -77,7 +77,7 @@ class Fault(NamedTuple):
 
 
 class Walked(NamedTuple):
-    """What was found on the way."""
+    """Findings of a walk."""
 
     faults: tuple[Fault, ...]
     """At most `FAULTS_MAX`."""
@@ -86,7 +86,7 @@ class Walked(NamedTuple):
 
 
 class _Walk:
-    """One resource while it is walked through."""
+    """Walk through a resource."""
 
     __slots__ = ("found", "rules", "special")
 
@@ -124,7 +124,7 @@ def walk(resource: JsonObject, rules: Rules = _NO_RULES, *, name: str = "") -> W
 def _elements(  # noqa: C901, PLR0912 -- every element of every push comes by here: no calls but for what is in it
     members: Sequence[Json], where: tuple[Any, str | int], depth: int, on: _Walk, said: MutableSequence[str]
 ) -> None:
-    """One object, given as a tuple of its own, or the members of a list."""
+    """Walk an object, given as a tuple of its own, or the members of a list."""
     special, listed = on.special, isinstance(members, list)
     rule = on.rules.of_member.get(where[1]) if listed else None
     for number, element in enumerate(members):
@@ -166,7 +166,7 @@ def _elements(  # noqa: C901, PLR0912 -- every element of every push comes by he
 def _special(
     name: str, value: Json, where: Where, on: _Walk, said: MutableSequence[str]
 ) -> MutableSequence[str]:
-    """What is asked of this element; and where its texts go."""
+    """Rules for this element; and the place where its texts go."""
     on.check(on.special[name], value, (where, name))
     if name == "div" and isinstance(value, str):
         said.append(plain(value))

@@ -18,7 +18,7 @@ MINUTE: Final = 60 * SECOND
 DAY: Final = 24 * 60 * MINUTE
 
 MISSING: Final = -(2**62)
-"""Where a date would stand that a resource does not have: sorts before every real one, matches nothing."""
+"""Interval in place of a date that a resource does not have: sorts before every real one, matches nothing."""
 OPEN_START: Final = MISSING + 1
 """A Period without start reaches back to here."""
 OPEN_END: Final = 2**62
@@ -126,7 +126,7 @@ def from_datetime(moment: datetime) -> Interval:
 
 
 def to_datetime(microseconds: int) -> datetime:
-    """The other way."""
+    """Datetime of microseconds since 1970."""
     return _EPOCH + timedelta(microseconds=microseconds)
 
 

@@ -1,4 +1,4 @@
-"""One finding, as an OperationOutcome will show it. https://hl7.org/fhir/R4/operationoutcome.html"""
+"""Issues, as an OperationOutcome will show them. https://hl7.org/fhir/R4/operationoutcome.html"""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ Severity = Literal["error", "warning", "information"]
 
 @dataclass(frozen=True, slots=True)
 class Issue:
-    """What is wrong and where; `text` names parameters, elements and rules, never a patient's value."""
+    """Fault and its place; `text` names parameters, elements and rules, never a patient's value."""
 
     code: str
     """From http://hl7.org/fhir/issue-type: `invalid`, `required`, `not-supported` …"""

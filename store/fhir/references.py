@@ -1,4 +1,4 @@
-"""What a FHIR reference points at. https://hl7.org/fhir/R4/references.html"""
+"""Targets of FHIR references. https://hl7.org/fhir/R4/references.html"""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""How long what is stored stays: policies, holds, and what forgetting leaves behind as proof."""
+"""Retention of stored data: policies, holds, and what forgetting leaves behind as proof."""

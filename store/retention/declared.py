@@ -25,7 +25,7 @@ _CATEGORY: Final = DIAGNOSTIC_REPORT.by_name["category"]
 
 
 class PolicyError(ValueError):
-    """What is wrong with a policy: one sentence for each fault."""
+    """Faults of a policy: one sentence for each."""
 
     def __init__(self, faults: list[str]) -> None:
         super().__init__("; ".join(faults))
@@ -33,7 +33,7 @@ class PolicyError(ValueError):
 
 
 class _Kept(BaseModel):
-    """How long: so many days, or without end."""
+    """Days for which something stays, or without end."""
 
     model_config = ConfigDict(extra="forbid")
 

@@ -1,4 +1,4 @@
-"""What an erasure leaves behind so that nothing of it comes back: keyed digests of names, no names. Pure.
+"""Erased names: keyed digests of names, by which nothing of an erasure comes back. Pure.
 
 A push is asked for the names it bears: its own key, its patient, its identifiers.
 `store.mongo.rules.erased_names` knows which of them were erased. Without the deployment's secret a digest
@@ -39,7 +39,7 @@ _REFERENCE: Final = re.compile(
 
 
 class Name(NamedTuple):
-    """What something is known by."""
+    """Name by which something is known."""
 
     kind: str
     text: str
@@ -51,11 +51,13 @@ class Names(NamedTuple):
     strong: frozenset[Name]
     """Any of them erased, and the resource is refused."""
     weak: frozenset[Name] = frozenset()
-    """The same, if nothing says which patient it is about: order numbers are used again, specimens shared."""
+    """Names that count if nothing says which patient it is about: order numbers are used again, specimens
+    shared.
+    """
 
 
 def refusal() -> ServiceError:
-    """Why a push does not bring back what was erased."""
+    """Refusal of a push that would bring back what was erased."""
     text = "it was erased on purpose, or is about a patient who was: it is not stored again"
     return ServiceError(Category.GONE, Issue("deleted", text))
 
@@ -153,7 +155,7 @@ def identifiers_in(body: bytes) -> set[str]:
 
 
 def _text(inner: bytes) -> str:
-    """What a JSON string says, by the bytes between its quotes."""
+    """Text of a JSON string, by the bytes between its quotes."""
     try:
         return str(orjson.loads(b'"' + inner + b'"'))
     except orjson.JSONDecodeError:

@@ -1,4 +1,4 @@
-"""What an erasure looks for, and what it says in the end. Pure."""
+"""Aims of an erasure, and its result. Pure."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 ERASED: Final = "(erased)"
-"""What a hold that has ended names once its patient was erased."""
+"""Subject of an ended hold once its patient was erased."""
 
 
 class Demand(NamedTuple):
-    """What somebody wants erased, and why."""
+    """Demand for an erasure: the subject, and why."""
 
     tenant: Tenant
     subject: Subject
@@ -44,7 +44,7 @@ class Demand(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Erased:
-    """What came of it."""
+    """Result of an erasure."""
 
     receipt: Receipt
     shared: int = 0
@@ -68,7 +68,7 @@ class Erasing(Protocol):
 
 
 class Offboarding(Protocol):
-    """What becomes of a tenant that leaves."""
+    """Off-boarding of a tenant that leaves."""
 
     async def close(self, tenant: Tenant, *, reason: str, by: str, wait_seconds: float) -> Receipt:
         """Close a tenant to clients and delete all it has. Safe to repeat: it goes on where it was.
@@ -80,7 +80,7 @@ class Offboarding(Protocol):
 
 @dataclass(slots=True)
 class Own:
-    """What a patient is known by."""
+    """Identifiers and references by which a patient is known."""
 
     references: set[str] = field(default_factory=set)
     """`Patient/id`, and other spellings of references to a patient who is not here."""
@@ -89,7 +89,7 @@ class Own:
 
     @property
     def names(self) -> set[Name]:
-        """The same as names."""
+        """Names that identifiers and references make."""
         return {Name(KEY, one) for one in self.references} | {Name(PATIENT, one) for one in self.identifiers}
 
     @property
@@ -121,15 +121,15 @@ def _surrogates(character: str) -> str:
 
 
 class About(NamedTuple):
-    """Whom a version is about, by its bytes."""
+    """Finding on whom a version is about, by its bytes."""
 
     own: bool
     others: bool
-    """It names another patient."""
+    """Whether it names another patient."""
 
 
 def about(resource_type: str, raw: bytes, own: Own, *, base: str | None = None) -> About:
-    """Whom a version is about, whose search side is not stored."""
+    """Finding on a version whose search side is not stored."""
     names: set[Name]
     if resource_type == "Patient":
         names = {Name(PATIENT, one) for one in identifiers_in(raw)}
@@ -142,7 +142,7 @@ def about(resource_type: str, raw: bytes, own: Own, *, base: str | None = None) 
 
 
 def told(resource_type: str, raw: bytes, keys: Iterable[str], own: Own) -> About:
-    """Whom a version is about whose entries of the `keyed` index are known."""
+    """Finding on a version whose entries of the `keyed` index are known."""
     said = whose(patients_of(keys), own)
     if resource_type == "Bundle" and said.own and raw:  # Several patients, and not one by several names.
         return said._replace(others=_tells_of_others(orjson.loads(raw), own))
@@ -223,7 +223,7 @@ def full_names(raw: bytes) -> list[FullName]:
 
 
 class Wanted(NamedTuple):
-    """What is looked for in bodies that were never taken apart, and in remembered answers."""
+    """Texts looked for in bodies that were never taken apart, and in remembered answers."""
 
     names: frozenset[Name]
     """Own names, and of all that is erased."""

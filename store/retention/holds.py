@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 HOLDS_MAX: Final = 1_000
-"""Of one tenant at once: each is asked for each batch."""
+"""Holds of one tenant at once: each is asked for each batch."""
 
 
 class HoldKind(StrEnum):
-    """What a hold names."""
+    """Kind of what a hold names."""
 
     TENANT = "tenant"
     PATIENT = "patient"
@@ -44,13 +44,13 @@ class HoldKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Hold:
-    """One hold, as it was placed."""
+    """Hold, as it was placed."""
 
     id: str
     tenant: Tenant
     kind: HoldKind
     subject: str
-    """What it names, shown to operators only: a patient may be known by it. Empty: the tenant."""
+    """Subject that it names, shown to operators only: a patient may be known by it. Empty: the tenant."""
     reason: str
     placed_at: datetime
     by: str
@@ -66,7 +66,7 @@ class Hold:
 
 
 class Holds(Protocol):
-    """What sweep and erasure ask before they delete."""
+    """Port that sweep and erasure ask before they delete."""
 
     async def held(
         self, tenant: Tenant, documents: Sequence[Mapping[str, Any]], now: datetime
@@ -95,7 +95,7 @@ class NoHolds(Holds):
 
 
 class HoldStore(Holds, Protocol):
-    """What the command line needs beside that."""
+    """Port that the command line needs beside that."""
 
     async def add(self, hold: Hold) -> None:
         """Keep a new hold. Raises ServiceError `incorrect` when a query is not understood."""

@@ -1,4 +1,4 @@
-"""What forgetting counts; scraped at the admin port. Alerts on it are in `k8s/monitoring`."""
+"""Counters of forgetting; scraped at the admin port. Alerts on it are in `k8s/monitoring`."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OUTCOMES: Final = ("complete", "out-of-time", "stopped", "lost", "failed")
 
 
 class RetentionMetrics:
-    """Of this process; the backlog is that of the database, the same wherever it is scraped."""
+    """Metrics of this process; the backlog is that of the database, equal wherever it is scraped."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._deleted = Counter(
@@ -84,10 +84,10 @@ class RetentionMetrics:
         self._duration.observe(seconds)
 
     def succeeded(self, at: datetime) -> None:
-        """When the last complete run ended."""
+        """Note the end of the last complete run."""
         self._succeeded.set(at.timestamp())
 
     def backlog(self, *, count: int, oldest_seconds: float) -> None:
-        """How much waits for the sweep, and since when."""
+        """Note the backlog of the sweep, and since when it waits."""
         self._overdue.set(count)
         self._oldest.set(oldest_seconds)

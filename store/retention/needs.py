@@ -1,4 +1,4 @@
-"""What a resource needs: it stays as long as the resource does, and goes with the last one that needs it.
+"""Needs of resources: what one needs stays as long as it does, and goes with the last one that needs it.
 
 Pure. A report needs its observations, they their specimens, all of them their patient. Needs go down one
 order of types only, so that nothing keeps itself alive in a circle.
@@ -46,7 +46,7 @@ _BINARY: Final = re.compile(rb'"(?:[^"]*/)?Binary/([A-Za-z0-9\-.]{1,64})(?:/_his
 
 
 def rank(resource_type: str) -> int:
-    """Its place in the order of needs."""
+    """Rank of a type in the order of needs."""
     return _RANK.get(resource_type, _OTHERS)
 
 

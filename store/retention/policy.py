@@ -1,4 +1,4 @@
-"""How long a tenant's data stays: the policy, and the moment at which one resource ends by it.
+"""Policies of tenants: how long data stays, and the moment at which one resource ends.
 
 Pure. The first rule that fits decides; what no rule fits goes by the default. What a resource needs
 (`store.retention.needs`) stays at least as long as the resource itself.
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 NEVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
-"""When a resource expires that is kept without end."""
+"""End of a resource that is kept without end."""
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
 DAYS_MAX: Final = 36_500
 """A hundred years; more is a slip of the pen."""
 
 
 class CountedFrom(StrEnum):
-    """Where the days begin. A date that is missing, or still to come, counts as received."""
+    """Beginning of the days. A date that is missing, or still to come, counts as received."""
 
     RECEIVED = "received"
-    """When the current version was stored."""
+    """Moment at which the current version was stored."""
     ISSUED = "issued"
     """`DiagnosticReport.issued`; of other types the clinical date."""
     EFFECTIVE = "effective"
@@ -38,7 +38,7 @@ class CountedFrom(StrEnum):
 
 
 class Rule(NamedTuple):
-    """What it fits, and how long that is kept. An empty condition fits everything."""
+    """Rule: what it fits, and how long that is kept. An empty condition fits everything."""
 
     keep_days: int | None
     """None: without end."""
@@ -62,26 +62,27 @@ def _any_of(wanted: tuple[str, ...], stored: object) -> bool:
 
 
 class Policy(NamedTuple):
-    """What a tenant's privacy officer has set; each change makes the next version."""
+    """Policy as a tenant's privacy officer set it; each change makes the next version."""
 
     version: int = 0
     made_at: datetime = _LONG_AGO
     keep_days: int | None = None
-    """Of what no rule fits, but for types that are about no patient; None: without end."""
+    """Days for what no rule fits, but for types that are about no patient; None: without end."""
     counted_from: CountedFrom = CountedFrom.RECEIVED
     rules: tuple[Rule, ...] = ()
     superseded_days: int | None = None
-    """Of versions that were replaced or deleted, from then on; never longer than the resource itself."""
+    """Days for versions that were replaced or deleted, from then on; never longer than the resource itself.
+    """
     dead_letter_days: int | None = None
     """None: `DOD_DEAD_LETTER_DAYS`."""
     audit_days: int | None = None
-    """Of audit records; None: `DOD_AUDIT_DAYS`."""
+    """Days for the record of what privacy officers did; None: without end."""
     page_token_days: int | None = None
     """None: `DOD_PAGE_TOKEN_SECONDS`, which is the most in any case."""
     idempotency_days: int | None = None
     """None: `DOD_IDEMPOTENCY_DAYS`."""
     erasure_days: int | None = None
-    """How long what was erased may not come back; None: without end."""
+    """Days for which what was erased may not come back; None: without end."""
 
     def rule_for(self, resource_type: str, fields: Mapping[str, Any]) -> Rule | None:
         """The rule that decides; None: the default does."""
@@ -92,40 +93,40 @@ class Policy(NamedTuple):
         return self._replace(version=0, made_at=_LONG_AGO) == other._replace(version=0, made_at=_LONG_AGO)
 
     def superseded_until(self, since: datetime) -> datetime:
-        """When a version that was superseded then is forgotten."""
+        """End of a version that was superseded at this moment."""
         return after(since, self.superseded_days)
 
     def answers_until(self, until: datetime, now: datetime) -> datetime:
-        """How long an answer given now is remembered that was to be remembered until then."""
+        """End of an answer given now that was to be remembered until this moment."""
         return until if self.idempotency_days is None else min(until, after(now, self.idempotency_days))
 
 
 UNLIMITED: Final = Policy()
-"""Of a tenant for which nothing was set: everything stays."""
+"""Policy of a tenant for which nothing was set: everything stays."""
 
 
 class TenantRetention(NamedTuple):
-    """What a write has to know of its tenant."""
+    """Retention of a tenant, as far as a write has to know it."""
 
     policy: Policy = UNLIMITED
     forgets: bool = False
     """Something was erased here, and may not come back."""
     erased_at: datetime | None = None
-    """When the last erasure ended, by the database's own clock."""
+    """End of the last erasure, by the database's own clock."""
 
 
 KEEPS_ALL: Final = TenantRetention()
-"""Of a tenant that keeps everything."""
+"""Retention of a tenant that keeps everything."""
 
 
 class PolicyStore(Protocol):
     """The policies of all tenants, each version for good."""
 
     async def retention(self, tenant: Tenant) -> TenantRetention:
-        """What is set now."""
+        """Retention as it is set now."""
 
     async def remembered(self, tenant: Tenant) -> TenantRetention:
-        """What was set a moment ago, at most `policy_cache_seconds`."""
+        """Retention as it was set a moment ago, at most `policy_cache_seconds`."""
 
     async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:
         """Make it the current one, with the next version; `instead_of` is the version it was made from.
@@ -138,7 +139,7 @@ class PolicyStore(Protocol):
 
 
 class Ends(NamedTuple):
-    """When one resource expires, and why."""
+    """Ends of a resource: the moments that decide when it expires."""
 
     own: datetime
     """By its own rule, when nothing needs it."""
@@ -149,7 +150,9 @@ class Ends(NamedTuple):
 
     @property
     def expires_at(self) -> datetime:
-        """What is needed goes with the last that needs it, and not before a rule for its type lets it."""
+        """Moment of expiry: a needed resource goes with the last that needs it, and not before its own rule
+        lets it.
+        """
         if self.needed is None:
             return self.own
         return self.needed if self.least is None else max(self.needed, self.least)
@@ -164,7 +167,7 @@ def ends(  # noqa: PLR0913 -- what the rule looks at, all keyword-only
     received: datetime,
     needed: datetime | None = None,
 ) -> Ends:
-    """When a resource with this search side, stored at `received`, expires.
+    """Ends of a resource with this search side, stored at `received`.
 
     `fields` are those of `store.search.index`: `category`, `status` and `issued` are looked at.
     """

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 FIRST: Final = "0" * 64
-"""What stands for the hash before that of number 1."""
+"""Hash that stands before that of number 1."""
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -32,7 +32,7 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Receipt:
-    """What one run did."""
+    """Receipt of a run."""
 
     number: int
     """1, 2, 3 … without a gap."""
@@ -50,22 +50,22 @@ class Receipt:
     takeovers: int
     rows: tuple[Counted, ...]
     skipped: tuple[Counted, ...]
-    """What had expired and stays: held, or needed."""
+    """Counts of what had expired and stays: held, or needed."""
     previous: str
     hash: str = ""
 
     @property
     def seconds(self) -> float:
-        """How long the run took, interruptions included."""
+        """Duration of the run, interruptions included."""
         return (self.ended_at - self.started_at).total_seconds()
 
     @property
     def deleted(self) -> int:
-        """Of everything."""
+        """Sum of all that was deleted."""
         return sum(one.count for one in self.rows)
 
     def sealed(self) -> Receipt:
-        """The same with its hash."""
+        """Receipt with its hash."""
         return replace(self, hash=hash_of(self))
 
 
@@ -114,7 +114,7 @@ class Link(NamedTuple):
 
 
 def fault(after: Link, receipt: Receipt) -> str | None:
-    """What is wrong with the receipt that comes after this link; None: nothing is."""
+    """Fault of the receipt that comes after this link; None: there is none."""
     if receipt.number != after.number + 1:
         return f"receipt {after.number + 1} is missing: after {after.number} comes {receipt.number}"
     if receipt.previous != after.hash:

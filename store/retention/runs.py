@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
 SWEEP_LEASE: Final = "sweep"
-"""Of the sweep. An erasure takes one named `erasure:` and what it erases: it waits for no sweep."""
+"""Lease of the sweep. An erasure takes one named `erasure:` and what it erases: it waits for no sweep."""
 
 
 class LeaseLost(Exception):  # noqa: N818 -- no error: another has taken over, and goes on
@@ -23,7 +23,7 @@ class LeaseLost(Exception):  # noqa: N818 -- no error: another has taken over, a
 
 
 class RunKind(StrEnum):
-    """What a run is for."""
+    """Purpose of a run."""
 
     SWEEP = "sweep"
     ERASURE = "erasure"
@@ -31,7 +31,7 @@ class RunKind(StrEnum):
 
 
 class Reason(StrEnum):
-    """Why something was deleted, or (the last two) was not."""
+    """Reason why something was deleted, or (the last two) was not."""
 
     RETENTION = "retention"
     """A current version whose time was over."""
@@ -54,7 +54,7 @@ class Reason(StrEnum):
 
 
 class Row(NamedTuple):
-    """What is counted together."""
+    """Key under which deletions are counted together."""
 
     tenant: str
     policy: int
@@ -68,30 +68,30 @@ Counts: TypeAlias = "Mapping[Row, int]"
 
 
 class Batch(NamedTuple):
-    """What one batch did."""
+    """Result of a batch."""
 
     deleted: Counts
     skipped: Counts = {}  # noqa: RUF012 -- of a NamedTuple, never changed
     position: Mapping[str, Any] | None = None
-    """Where the next one begins; None: as it was."""
+    """Position of the next batch; None: as it was."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One run, as it was when it was begun or taken over."""
+    """Run, as it was when it was begun or taken over."""
 
     id: str
     kind: RunKind
     lease: str
     started_at: datetime
     as_of: datetime
-    """What had expired by then is what it is about, however long it takes."""
+    """Moment by which things must have expired to be the run's business, however long it takes."""
     tenant: str = ""
-    """Of this one only; empty: of all."""
+    """Tenant that it is about; empty: all."""
     subject: str = ""
     """Keyed digest of whom an erasure is about."""
     reason: str = ""
-    """What the officer said; free of identifiers."""
+    """Reason that the officer gave; free of identifiers."""
     position: Mapping[str, Any] | None = None
     takeovers: int = 0
-    """How often somebody went on with it after a crash."""
+    """Number of times that somebody went on with it after a crash."""

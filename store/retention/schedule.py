@@ -20,7 +20,7 @@ MISFIRE_SECONDS: Final = 60
 
 
 class Job(NamedTuple):
-    """What is done how often."""
+    """Job of the schedule, and its interval."""
 
     name: str
     seconds: float

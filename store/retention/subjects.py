@@ -1,4 +1,4 @@
-"""Whom an erasure or a hold is about, and the reasons that people give for it.
+"""Subjects of erasures and holds, and the reasons that people give for them.
 
 Pure. A reason is kept for years beside receipts, so it must not hold what the patient is known by.
 """
@@ -77,6 +77,6 @@ def reason_for(text: str | None, *, subjects: Iterable[str] = ()) -> str:
 
 
 def _parts(subject: str) -> list[str]:
-    """What of a subject must not stand in a reason: all of it, and the value or id alone."""
+    """Parts of a subject that must not stand in a reason: all of it, and the value or id alone."""
     alone = subject.rpartition("|")[2] if "|" in subject else subject.rpartition("/")[2]
     return [part.casefold() for part in (subject, alone.replace("\\", "")) if len(part) > 1]

@@ -29,35 +29,35 @@ ATTEMPTS_MAX: Final = 100
 
 
 class Found(NamedTuple):
-    """One thing, as it is counted."""
+    """Deletion, as it is counted."""
 
     row: Row
     month: str
-    """Of its receipt: `2026-11`."""
+    """Month of its receipt: `2026-11`."""
 
 
 @dataclass(frozen=True, slots=True)
 class SweepStep:
-    """What one look at a stage found."""
+    """Findings of a look at a stage."""
 
     going: Sequence[Mapping[str, Any]] = ()
     """To be deleted."""
     skipped: Sequence[Found] = ()
     """Expired, and kept nevertheless."""
     next: Mapping[str, Any] | None = None
-    """Where the next look begins; None: that was the last."""
+    """Position of the next look; None: that was the last."""
 
 
 class Deleted(NamedTuple):
-    """What one transaction deleted."""
+    """Result of a transaction that deletes."""
 
     counts: Mapping[Row, int]
     more: bool = False
-    """The same step once more: there was too much for one transaction."""
+    """Whether the step must be done once more: there was too much for one transaction."""
 
 
 class Stage(Protocol):
-    """One kind of thing that expires."""
+    """Kind of thing that expires."""
 
     name: str
 
@@ -67,7 +67,7 @@ class Stage(Protocol):
         """The next that expired by then, sorted into what goes and what stays."""
 
     async def count(self, tenant: Tenant, as_of: datetime, step: SweepStep) -> Iterable[Found]:
-        """What deleting this step would delete."""
+        """Counts of what deleting this step would delete."""
 
     async def delete(self, tenant: Tenant, as_of: datetime, step: SweepStep, session: Any) -> Deleted:  # noqa: ANN401
         """Delete what still is as it was found, within a transaction; it may be tried several times."""
@@ -83,7 +83,7 @@ class LeasedRuns(Protocol):
         """Do it and count it. Raises LeaseLost."""
 
     async def holds(self, session: Any = None) -> int:  # noqa: ANN401 -- the driver's
-        """How often a hold was placed. Within a batch none is placed until the batch has ended."""
+        """Number of holds placed so far. Within a batch none is placed until the batch has ended."""
 
     async def renew(self) -> None:
         """Keep the lease. Raises LeaseLost."""
@@ -106,7 +106,7 @@ class HoldPlaced(Exception):  # noqa: N818 -- no error: the reason to look again
 
 
 class Pace(NamedTuple):
-    """How fast."""
+    """Pace of a sweep."""
 
     batch: int = 100
     """Looked at in one step, and deleted in one transaction."""
@@ -125,7 +125,7 @@ async def nothing_to_settle(tenant: Tenant) -> bool:  # noqa: ARG001 -- of the p
 
 @dataclass(frozen=True, slots=True)
 class Sweep:
-    """What is swept, how fast, and by which clock."""
+    """Sweep: what is swept, how fast, and by which clock."""
 
     stages: Sequence[Stage]
     tenants: Callable[[], Awaitable[Sequence[Tenant]]]
@@ -238,7 +238,7 @@ class Sweep:
                 yield tenant, stage, step, here
 
     async def plan(self, tenants: Iterable[Tenant], *, pace: Pace = Pace()) -> Plan:  # noqa: B008 -- frozen
-        """What a run that began now would delete, and what it would pass over."""
+        """Plan of a run that began now: what it would delete, and what it would pass over."""
         as_of = self.clock()
         plan = Plan(as_of, Counter(), Counter())
         for tenant in sorted(tenants, key=str):
@@ -276,7 +276,7 @@ async def steps(
 
 
 class Plan(NamedTuple):
-    """What would be deleted, and what passed over, as of a moment."""
+    """Counts of what would be deleted, and of what passed over, as of a moment."""
 
     as_of: datetime
     deleted: Counter[Found]

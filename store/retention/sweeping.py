@@ -33,7 +33,7 @@ class Backlog(NamedTuple):
 
 
 class Compacted(NamedTuple):
-    """One collection with its indexes, on the member that was asked."""
+    """Sizes of a collection with its indexes, on the member that was asked."""
 
     collection: str
     before: int

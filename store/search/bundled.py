@@ -1,4 +1,4 @@
-"""Whom a Bundle kept as a resource is about: the patients in it, and those its entries refer to. Pure.
+"""People that a Bundle kept as a resource is about: its patients, and those that its entries refer to. Pure.
 
 R4 has no search parameter for that. Without one a Bundle would be out of reach of erasures, of holds and of
 the rule that a search names its patient.
@@ -36,7 +36,7 @@ class _Place(NamedTuple):
     name: str
     element: JsonObject
     address: str | None = None
-    """Of the entry that it is the resource of, where that tells a type."""
+    """Address of the entry that it is the resource of, where that tells a type."""
 
 
 def with_patients(bundle: JsonObject) -> JsonObject:

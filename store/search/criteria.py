@@ -1,4 +1,4 @@
-"""What is asked, as frozen values; no text of the request is left in it.
+"""Query as frozen values; no text of the request is left in it.
 
 SearchQuery
 ├── clauses          all must hold
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Tokens:
-    """One of these spellings is among the stored ones; `negated`: none is."""
+    """Clause: any of these spellings is among the stored ones; `negated`: none is."""
 
     parameter: Parameter
     spellings: tuple[str, ...]
@@ -47,7 +47,7 @@ class Tokens:
 
 @dataclass(frozen=True, slots=True)
 class References:
-    """One of these targets is referred to."""
+    """Clause: any of these targets is referred to."""
 
     parameter: Parameter
     spellings: tuple[str, ...]
@@ -55,7 +55,7 @@ class References:
 
 @dataclass(frozen=True, slots=True)
 class Dates:
-    """One of these holds for the stored interval."""
+    """Clause: any of these holds for the stored interval."""
 
     parameter: Parameter
     values: tuple[DateValue, ...]
@@ -63,7 +63,7 @@ class Dates:
 
 @dataclass(frozen=True, slots=True)
 class Strings:
-    """One of these texts is found, in the way of `match`."""
+    """Clause: any of these texts is found, in the way of `match`."""
 
     parameter: Parameter
     values: tuple[str, ...]
@@ -72,7 +72,7 @@ class Strings:
 
 @dataclass(frozen=True, slots=True)
 class Quantities:
-    """One of these holds for a stored quantity."""
+    """Clause: any of these holds for a stored quantity."""
 
     parameter: Parameter
     values: tuple[QuantityValue, ...]
@@ -96,7 +96,7 @@ class Chain:
     identifiers: tuple[str, ...] = ()
     """For `.identifier`: the spellings that also match in the reference itself (decision D6)."""
     only: str = ""
-    """Those in a reference to another type do not count (`performer:Organization.identifier`)."""
+    """Target type that counts; a reference to another type does not (`performer:Organization.identifier`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +104,7 @@ class Has:
     """`_has:Type:parameter:inner=…`: the reverse of a chain."""
 
     type: str
-    """Of the resources that refer."""
+    """Type of the resources that refer."""
     parameter: Parameter
     """Their reference."""
     inner: Clause
@@ -156,7 +156,7 @@ Clause: TypeAlias = (
 )
 
 Resolved: TypeAlias = "Mapping[Chain | Has, tuple[str, ...]]"
-"""What chains lead through: `Type/id` of the targets; for `_has` the ids of those referred to."""
+"""Targets that chains lead through: `Type/id`; for `_has` the ids of those referred to."""
 
 
 def flat(clauses: Iterable[Clause]) -> Iterator[Clause]:
@@ -186,7 +186,7 @@ class SortKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Include:
-    """What a page brings along beside its matches. https://hl7.org/fhir/R4/search.html#include"""
+    """Include: what a page brings along beside its matches. https://hl7.org/fhir/R4/search.html#include"""
 
     source: str
     """The type whose references are followed; `*`: any."""
@@ -204,7 +204,7 @@ class Position(NamedTuple):
     """The entry beside which a page starts, by the values it is sorted by."""
 
     values: tuple[int | float | str, ...]
-    """One for each sort key, then the id."""
+    """Values for each sort key, then the id."""
     backwards: bool = False
     """The page ends before the entry instead of starting after it."""
 
@@ -219,7 +219,7 @@ class Moment(NamedTuple):
 
 
 class Total(StrEnum):
-    """How far to go for `Bundle.total`. https://hl7.org/fhir/R4/search.html#total"""
+    """Effort for `Bundle.total`. https://hl7.org/fhir/R4/search.html#total"""
 
     BOUNDED = "bounded"
     """Exact when cheap: up to a number of matches and a time (decision D19)."""
@@ -228,7 +228,7 @@ class Total(StrEnum):
 
 
 class Summary(StrEnum):
-    """How much of each resource to show. https://hl7.org/fhir/R4/search.html#summary"""
+    """Extent to which each resource is shown. https://hl7.org/fhir/R4/search.html#summary"""
 
     FALSE = "false"
     TRUE = "true"
@@ -243,7 +243,7 @@ PAGE_BYTES_MAX: Final = 10_000_000
 
 @dataclass(frozen=True, slots=True)
 class SearchQuery:
-    """One page of one search on one type."""
+    """Query for a page of a search on one type."""
 
     type: str
     clauses: tuple[Clause, ...] = ()

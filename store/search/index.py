@@ -1,4 +1,4 @@
-"""What is stored beside a resource so that it can be found: the table's rows of its type, compiled once.
+"""Search side of a resource, by which it can be found: the table's rows of its type, compiled once.
 
 Each element that is there is looked up in the compiled rows. `fields` hold every spelling under the
 parameter's own field; `keys` repeat those worth an index entry of their own as `name=spelling`, alone and
@@ -38,7 +38,7 @@ class Inside:
     """The search side of a contained resource: chains lead into it, nothing else finds it."""
 
     spelling: str
-    """How the references of its owner are stored that point at it."""
+    """Spelling under which the references of its owner are stored that point at it."""
     type: str
     fields: Mapping[str, Field]
     when: Interval
@@ -61,7 +61,7 @@ class Indexed:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Look:
-    """One look at a resource: parameters of one type and expression, compiled."""
+    """Look at a resource: parameters of one type and expression, compiled."""
 
     paths: Mapping[str, Sequence[Path]]
     """By the element that they begin with."""
@@ -70,7 +70,7 @@ class _Look:
     read: Reader
 
     def found(self, resource: JsonObject) -> Found:
-        """What stands at the paths, in the order of the resource's elements."""
+        """Values at the paths, in the order of the resource's elements."""
         here = [name for name in self.paths if name in resource]
         if len(here) > 1:
             here = [name for name in resource if name in self.paths]
@@ -86,7 +86,7 @@ class _Plan(NamedTuple):
     """The rows of a resource type by the elements that they look at: most of those are not there."""
 
     always: Sequence[_Look]
-    """They store something for every resource: dates, and whether an element is there."""
+    """Looks that store something for every resource: dates, and whether an element is there."""
     by_element: Mapping[str, Sequence[_Look]]
 
 
@@ -150,7 +150,7 @@ def index(
 
 
 def _looks(plan: _Plan, resource: JsonObject) -> Iterator[tuple[_Look, Found]]:
-    """What there is to read, in the order of the resource's elements."""
+    """Looks to take, in the order of the resource's elements."""
     for look in plan.always:
         yield look, look.found(resource)
     by_element = plan.by_element
@@ -170,7 +170,7 @@ def _looks(plan: _Plan, resource: JsonObject) -> Iterator[tuple[_Look, Found]]:
 
 
 def _inside(contained: Mapping[str, JsonObject], owner: str, base: str | None) -> Iterator[Inside]:
-    """What is contained, as far as it can be indexed: the owner is not refused for it."""
+    """Contained resources, as far as they can be indexed: the owner is not refused for them."""
     for inner_id, inner in contained.items():
         inner_type = inner.get("resourceType")
         if isinstance(inner_type, str) and inner_type in TYPES:

@@ -45,21 +45,21 @@ class _Keyed(NamedTuple):
 
 
 class _KeyedReference(NamedTuple):
-    """The same for a reference."""
+    """Reference parameter that makes entries."""
 
     name: str
     start: str
     narrowed: bool
     """Whether what points at a Patient has its entries under another parameter."""
     identified: str
-    """What entries of identifiers start with."""
+    """Prefix of entries of identifiers."""
     held: tuple[str, str]
-    """Where those are."""
+    """Place of those identifiers."""
 
 
 class _Plan(NamedTuple):
     patient: _KeyedReference | None
-    """Its entries come first, and into those that hold the patient too."""
+    """Parameter whose entries come first, and into those that hold the patient too."""
     others: Sequence[_Keyed | _KeyedReference]
 
 

@@ -1,4 +1,4 @@
-"""Where a search looks: the resource types that its clauses read, each with the parameter that reads it.
+"""Looks of a search: the resource types that its clauses read, each with the parameter that reads it.
 
 A client may ask only where its token lets it search: `patient.family=Smith` would spell out a patient's name
 to whoever may search reports alone. An identifier with its value, or an id, gives nothing away, for whoever
@@ -40,7 +40,7 @@ _KNOWN: Final = frozenset({"id", "index.identifier"})
 
 
 class Look(NamedTuple):
-    """One resource type that is read for a search."""
+    """Resource type that is read for a search."""
 
     type: str
     parameter: str

@@ -59,5 +59,5 @@ TYPES: Final[Mapping[str, ResourceType]] = {
     **_ROWS,
     **{name: ResourceType(name) for name in sorted(RESOURCE_TYPES) if name not in _ROWS},
 }
-"""What can be pushed, read and searched: the types with rows of their own first, then all others of R4,
+"""Types that can be pushed, read and searched: those with rows of their own first, then all others of R4,
 which a bundle may carry along, by the common parameters."""

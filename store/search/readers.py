@@ -1,4 +1,4 @@
-"""What each search type stores for the values of a parameter: rows of the table, compiled to functions.
+"""Readers of each search type: what is stored for the values of a parameter; rows compiled to functions.
 
 All that depends on the row alone is decided once, when the row is compiled, and not for each resource.
 """
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from store.search.values.quantities import StoredQuantity
 
 Found: TypeAlias = "Sequence[tuple[Sequence[Json], str]]"
-"""What stands at the paths of a parameter: values, and the path they were found at."""
+"""Values at the paths of a parameter, and the path they were found at."""
 Reader: TypeAlias = "Callable[[Reading, Found], None]"
 """Puts what was found where it is stored. Raises Malformed with the place."""
 Field: TypeAlias = "list[str] | list[StoredQuantity] | list[Fields] | Interval | str"
@@ -31,7 +31,7 @@ Fields: TypeAlias = "dict[str, Field]"
 
 @dataclass(slots=True)
 class Reading:
-    """One resource while it is indexed."""
+    """Resource while it is indexed."""
 
     contained: Mapping[str, JsonObject]
     base: str | None
@@ -42,7 +42,7 @@ class Reading:
 
 
 def reader(parameters: Sequence[Parameter]) -> Reader:
-    """What reads the values of parameters of one type and expression."""
+    """Reader of the values of parameters of one type and expression."""
     if parameters[0].type is SearchType.REFERENCE:
         return _references(parameters)
     [parameter] = parameters

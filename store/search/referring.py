@@ -1,4 +1,4 @@
-"""Which resources may refer to resources of a type: their types, and their parameters for it. Pure."""
+"""Resources that may refer to resources of a type: their types, and their parameters for it. Pure."""
 
 from __future__ import annotations
 

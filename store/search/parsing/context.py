@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What one search may ask for; each is a setting."""
+    """Bounds of a search; each is a setting."""
 
     count_default: int = 50
     count_max: int = 1_000
@@ -26,7 +26,7 @@ class Limits:
 
 
 class Context(NamedTuple):
-    """What parsing needs beside the text."""
+    """Circumstances of parsing, beside the text."""
 
     limits: Limits
     base: str | None
@@ -43,7 +43,7 @@ class Unknown(Exception):  # noqa: N818 -- decides between lenient and strict, n
         super().__init__(text)
         self.text = text
         self.rest = rest
-        """What was understood of the value all the same."""
+        """Part of the value that was understood all the same."""
         self.word = word
         """The name that nobody knows; `names` are those that may be meant."""
         self.names = names

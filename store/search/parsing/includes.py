@@ -30,7 +30,7 @@ class UnsupportedError(ValueError):
 
 
 def parse(name: str, text: str) -> Include:
-    """One include. Raises LookupError for what is not known here, ValueError for what is malformed."""
+    """Include that a parameter asks for. Raises LookupError for unknown names, ValueError for bad text."""
     base, colon, modifier = name.partition(":")
     if colon and modifier not in _ITERATE:
         raise UnsupportedError(
@@ -87,12 +87,12 @@ def _listed(rows: Iterator[Parameter]) -> str:
 
 
 def references_of(source: ResourceType) -> Iterator[Parameter]:
-    """What `_include` takes, and `*` stands for."""
+    """Parameters that `_include` takes, and that `*` stands for."""
     return (row for row in source.rows if row.type is SearchType.REFERENCE)
 
 
 def reversible_of(source: ResourceType) -> Iterator[Parameter]:
-    """What `_revinclude` takes."""
+    """Parameters that `_revinclude` takes."""
     return (row for row in references_of(source) if reversible(source, row))
 
 

@@ -34,7 +34,7 @@ _NAMING: Final[Mapping[str, tuple[str, ...]]] = {
     "Patient": ("identifier",),
     "Provenance": ("target", "patient"),
 }
-"""What bounds a search where it is neither `patient` nor `subject`."""
+"""Parameters that bound a search where they are neither `patient` nor `subject`."""
 
 
 def bounded_by_patient(query: SearchQuery) -> bool:
@@ -78,7 +78,7 @@ def _names(clause: Clause, names: Sequence[str]) -> bool:
 
 
 def _may_be_a_patient(clause: References) -> bool:
-    """Of a `subject`: a ward or a group is no patient, and what is about all of it would be found.
+    """Whether a `subject` may be a patient: a ward or a group is none, and all of it would be found.
 
     An absolute reference that tells no type may be one.
     """

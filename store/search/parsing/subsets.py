@@ -48,7 +48,7 @@ def elements(text: str, resource_type: str) -> Iterator[str]:
 def contradictions(
     asked: Summary | None, named: Sequence[str], includes: Sequence[Include]
 ) -> Iterator[tuple[str, str]]:
-    """What cannot be asked together: (parameter, rule)."""
+    """Parameters that cannot be asked together, each with the rule."""
     if named and asked in (Summary.TRUE, Summary.TEXT, Summary.DATA):
         yield "_elements", "cannot be combined with `_summary`, for each names another part of the resource"
     if includes and asked is Summary.TEXT:

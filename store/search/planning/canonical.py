@@ -1,4 +1,4 @@
-"""What a query asks, whatever way it is spelled: equal for spellings that the parser reads alike. Pure.
+"""Canonical form of a query: equal for spellings that the parser reads alike. Pure.
 
 Order and repetition of clauses and of values make no difference, nor does anything that parsing has undone
 already: percent signs, aliases, our own base before a reference, the case of codes.
@@ -67,7 +67,7 @@ FORMS: Final[Mapping[type, Callable[..., Canonical]]] = {
     All: lambda c: ("all", canonical(c.clauses)),
     AnyOf: lambda c: ("any", _unordered(map(_one, c.clauses))),
 }
-"""One for each kind of clause."""
+"""Form of each kind of clause."""
 
 
 def _one(clause: Clause) -> Canonical:

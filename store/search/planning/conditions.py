@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 
 def condition(clause: Clause, resolved: Resolved) -> Filter:  # noqa: PLR0911, PLR0912, C901 -- one for each kind
-    """What a stored document must fulfil."""
+    """Filter that a stored document must fulfil."""
     match clause:
         case Tokens():
             return {clause.parameter.field: _among(clause.spellings, negated=clause.negated)}

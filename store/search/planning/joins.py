@@ -38,14 +38,14 @@ KIN: Final = "identity.kin"
 
 @dataclass(frozen=True, slots=True)
 class Join:
-    """What makes a plan's index entries, when they are not known beforehand."""
+    """Makings of a plan's index entries, when they are not known beforehand."""
 
     targets: Filter
-    """What the chain leads through."""
+    """Filter for the targets that the chain leads through."""
     templates: Mapping[str, tuple[tuple[str, str], ...]]
     """By the target's type: what stands before and behind its id in the entries of what refers to it."""
     entries: tuple[str, ...]
-    """Those that hang on no target."""
+    """Entries that hang on no target."""
     tested: bool
     """Whether the filter asks for the targets as well."""
 
@@ -88,7 +88,7 @@ def spellings_of(inner: Clause) -> tuple[str, ...]:
 
 
 def led_to(chain: Chain, documents: Iterable[Mapping[str, Any]]) -> tuple[str, ...]:
-    """Of what was found for several chains, the targets of this one: `Type/id`."""
+    """Targets of this chain, among what was found for several: `Type/id`."""
     asked = {target: frozenset(spellings_of(inner)) for target, inner in chain.inner}
     found = [
         target
@@ -112,7 +112,7 @@ def places(chain: Chain) -> tuple[str, ...]:
 
 
 def join(chain: Chain, targets: Sequence[Filter], keys: Iterable[str], *, tested: bool) -> Join | None:
-    """How the entries of a driver come about; None when no entry hangs on a target."""
+    """Join that makes the entries of a driver; None when no entry hangs on a target."""
     entries: list[str] = []
     templates: dict[str, tuple[tuple[str, str], ...]] = {}
     for entry in keys:
@@ -127,7 +127,7 @@ def join(chain: Chain, targets: Sequence[Filter], keys: Iterable[str], *, tested
 
 
 def _merged(filters: Sequence[Filter]) -> Filter:
-    """One filter for several types: they mostly differ in the type alone."""
+    """Filter for several types: they mostly differ in the type alone."""
     first, *others = filters
     if all({**one, "type": first["type"]} == first for one in others):
         return {**first, "type": {"$in": [one["type"] for one in filters]}} if others else first

@@ -1,4 +1,4 @@
-"""Which clause drives a search: the one whose entries in the `keyed` index find the fewest resources."""
+"""Choice of the leading clause: its entries in the `keyed` index find the fewest resources."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ DRIVING_KEYS_MAX: Final = 200
 
 
 class Driver(NamedTuple):
-    """Where a search begins."""
+    """Beginning of a search: the entries that lead it."""
 
     rank: int
     keys: tuple[str, ...]
     clauses: tuple[Clause, ...]
-    """Where the keys come from."""
+    """Clauses that the keys come from."""
     covered: tuple[Clause, ...]
-    """Those of them that the keys decide alone; the others are tested on what was found as well."""
+    """Clauses that the keys decide alone; the others are tested on what was found as well."""
     name: str
     starts: bool = False
 
@@ -50,7 +50,7 @@ class Driver(NamedTuple):
 class _Keys(NamedTuple):
     entries: tuple[str, ...]
     exact: bool
-    """They say the same as the clause; else they find more."""
+    """Whether the entries say the same as the clause; else they find more."""
     starts: bool = False
     """Any entry that starts so will do."""
 

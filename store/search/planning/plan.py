@@ -47,7 +47,7 @@ class FindPlan:
     after: Filter = field(default_factory=dict)
     """The page's position, where it is not part of the filter because it takes computed fields."""
     join: Join | None = None
-    """Where the index entries come from that the filter leaves out."""
+    """Source of the index entries that the filter leaves out."""
 
     @property
     def shape(self) -> str:
@@ -56,7 +56,7 @@ class FindPlan:
 
 
 class Explanation(NamedTuple):
-    """How a search is answered."""
+    """Account of how a search is answered."""
 
     shape: str
     hint: str
@@ -74,7 +74,7 @@ def plan(tenant: str, query: SearchQuery, *, resolved: Resolved, now: datetime) 
 
 
 def joined(tenant: str, query: SearchQuery, *, now: datetime) -> FindPlan | None:
-    """The same when a chain can be followed within the command; None when it must be resolved before."""
+    """Plan that follows a chain within the command; None when it must be resolved before."""
     chain = joinable(flat(query.clauses))
     if chain is None:
         return None
@@ -92,7 +92,7 @@ def joined(tenant: str, query: SearchQuery, *, now: datetime) -> FindPlan | None
 
 
 def targets(tenant: str, chains: Iterable[Chain], *, limit: int, now: datetime) -> FindPlan:
-    """One find for the targets of several chains by identifier; `joins.led_to` tells whose they are."""
+    """Find for the targets of several chains by identifier; `joins.led_to` tells whose they are."""
     inner = [one for chain in chains for one in chain.inner]
     spellings = sorted({spelling for _, clause in inner for spelling in spellings_of(clause)})
     return FindPlan(
@@ -111,7 +111,7 @@ def targets(tenant: str, chains: Iterable[Chain], *, limit: int, now: datetime) 
 
 
 class _Matching(NamedTuple):
-    """What matches, in no order."""
+    """Filter for the matches, in no order."""
 
     filter: Filter
     driver: Driver | None
@@ -175,7 +175,7 @@ def _hint(driver: Driver | None, fields: Sequence[tuple[str, int]]) -> str:
 
 
 def _after(order: Sequence[tuple[str, int]], position: Position) -> list[Filter]:
-    """What comes after a position in an order: lexicographic, and first a bound that keeps the scan short."""
+    """Filter behind a position in an order: lexicographic, led by a bound that keeps the scan short."""
     steps: list[Filter] = []
     for count, (name, direction) in enumerate(order):
         equal = {n: v for (n, _), v in zip(order[:count], position.values, strict=False)}

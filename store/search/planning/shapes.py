@@ -54,7 +54,7 @@ def shape_of(clause: Clause) -> str:
 def shape(
     query: SearchQuery, driver: Driver | None, rest: Sequence[Clause], order: Sequence[tuple[str, int]]
 ) -> str:
-    """Which clauses drive, which filter, and the order, as one line."""
+    """Line that says which clauses drive, which filter, and the order."""
     parts = [query.type]
     if driver:
         parts.append("by " + " & ".join(shape_of(clause) for clause in driver.clauses))

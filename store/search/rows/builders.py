@@ -1,4 +1,4 @@
-"""How rows are written: a function for each search type, and for what many types have alike.
+"""Builders of rows: a function for each search type, and for what many types have alike.
 
 A definition is given where R4 registers one for several types; the others are `<Type>-<name>`.
 """
@@ -85,12 +85,12 @@ def composite(name: str, *components: Parameter, expression: str = "") -> Parame
 
 
 def either(name: str, *members: str) -> Parameter:
-    """One of several composites."""
+    """Row for any of several composites."""
     return Parameter(name, SearchType.COMPOSITE, "", members=members)
 
 
 def part(name: str, search_type: SearchType, expression: str, *, targets: tuple[str, ...] = ()) -> Parameter:
-    """What a composite looks for within its element."""
+    """Row for what a composite looks for within its element."""
     return Parameter(name, search_type, expression, targets=targets, stored_as=name)
 
 
@@ -98,7 +98,7 @@ def part(name: str, search_type: SearchType, expression: str, *, targets: tuple[
 
 
 def identifier(name: str = "identifier", expression: str = "", shared: str = "") -> Parameter:
-    """What a resource is called elsewhere."""
+    """Row for the identifiers of a resource."""
     return token(name, expression or name, shared, folded=False, keyed=1)
 
 
@@ -108,7 +108,7 @@ def clinical_identifier(expression: str = "identifier") -> Parameter:
 
 
 def patient(expression: str = "subject", shared: str = "clinical-patient") -> Parameter:
-    """Of the subjects those that are patients: its expression leaves out Group, which the registry lists."""
+    """Row for subjects that are patients: its expression leaves out Group, which the registry lists."""
     return reference("patient", expression, "Patient", shared, only="Patient", keyed=5)
 
 
@@ -123,7 +123,7 @@ def encounter(shared: str = "", **more: object) -> Parameter:
 
 
 def clinical_code(expression: str = "code") -> Parameter:
-    """What it is about; asked together with the patient."""
+    """Row for the code of a resource; asked together with the patient."""
     return token("code", expression, "clinical-code", keyed=8, scoped=True)
 
 
@@ -158,12 +158,12 @@ def telecoms() -> tuple[Parameter, ...]:
 
 
 def reached() -> tuple[Parameter, ...]:
-    """Where a person is reached."""
+    """Rows for the ways in which a person is reached."""
     return (*telecoms(), *addresses("individual"))
 
 
 def called() -> tuple[Parameter, ...]:
-    """What a person is called, by the parts of the name too."""
+    """Rows for the names of a person, by their parts too."""
     return (
         string("name", "name", keyed=7),
         string("family", "name.family", "individual-family", keyed=7),

@@ -1,4 +1,4 @@
-"""What is to be done. https://hl7.org/fhir/R4/workflow.html"""
+"""Rows of what is to be done. https://hl7.org/fhir/R4/workflow.html"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One search parameter: what it is called, where its values are, how they are stored."""
+"""Search parameter: its name, where its values are, how they are stored."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class SearchType(StrEnum):
 
     @property
     def fhir(self) -> str:
-        """What R4 calls it."""
+        """Word that R4 has for it."""
         return _IN_FHIR.get(self.value, self.value)
 
 
@@ -34,7 +34,7 @@ _IN_FHIR: Final = {"words": "string", "special": "token"}
 
 @dataclass(frozen=True, eq=False)
 class Parameter:
-    """One row; there is one of each, so rows are compared by identity."""
+    """Row of the table; there is one of each, so rows are compared by identity."""
 
     name: str
     type: SearchType
@@ -71,7 +71,7 @@ class Parameter:
     components: tuple[Parameter, ...] = ()
     """Composites: what each part is; relative to the element at `expression`, if there is one."""
     stored_as: str = ""
-    """Where its values are stored, when not under its name."""
+    """Field where its values are stored, when not under its name."""
     documentation: str = ""
 
     @cached_property
@@ -81,7 +81,7 @@ class Parameter:
 
     @cached_property
     def field(self) -> str:
-        """Where its values are stored."""
+        """Field where its values are stored."""
         return self.stored_as or (WHEN if self.when else f"index.{self.name}")
 
     @cached_property
@@ -136,4 +136,4 @@ class Parameter:
 
 
 WHEN: Final = "when"
-"""Where the clinical date of a resource is stored, whatever its type calls it: the default order."""
+"""Field of the clinical date of a resource, whatever its type calls it: the default order."""

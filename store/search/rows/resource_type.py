@@ -1,4 +1,4 @@
-"""One resource type and the rows it is searched by; what every type has."""
+"""Resource type and the rows it is searched by; what every type has."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def _joined(text: str) -> str:
 
 
 def parse(text: str) -> tuple[str, ...]:
-    """One alternative of a query, as folded words. Raises ValueError with the rule."""
+    """Alternative of a query, as folded words. Raises ValueError with the rule."""
     wanted = tuple(dict.fromkeys(fold(unescape(text)).split()))
     if not wanted:
         message = "the value has no letter or digit to search for"
@@ -52,7 +52,7 @@ def parse(text: str) -> tuple[str, ...]:
 
 
 def to_filter(field: str, values: Sequence[Sequence[str]]) -> Filter:
-    """What the stored words must fulfil."""
+    """Filter that the stored words must fulfil."""
     stored = {"$ifNull": [f"${field}", ""]}
 
     def occurs(word: str) -> Filter:

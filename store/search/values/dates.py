@@ -25,7 +25,7 @@ _OPERATORS: Final = frozenset("<>=!")
 
 
 class DateValue(NamedTuple):
-    """One alternative of a query."""
+    """Alternative of a query."""
 
     prefix: str
     interval: Interval
@@ -63,7 +63,7 @@ PREFIXES: Final[Mapping[str, Callable[[str, Interval], Filter]]] = {
 
 
 def parse(text: str, now: int) -> DateValue:
-    """One alternative of a query; `now` in microseconds, for `ap`. Raises ValueError with the rule."""
+    """Alternative of a query; `now` in microseconds, for `ap`. Raises ValueError with the rule."""
     if _SPACED_ZONE.search(text):
         message = "a `+` in a URL or form is a space: write the zone as `%2B01:00`"
         raise ValueError(message)
@@ -83,7 +83,7 @@ def parse(text: str, now: int) -> DateValue:
 
 
 def to_filter(field: str, value: DateValue) -> Filter:
-    """What a stored interval must fulfil."""
+    """Filter that a stored interval must fulfil."""
     return PREFIXES[value.prefix](field, value.interval)
 
 

@@ -40,11 +40,11 @@ _HIGH: Final[Mapping[str | None, Callable[[float], float]]] = {
     ">": lambda _: _INFINITY,
     ">=": lambda _: _INFINITY,
 }
-"""Where the values begin and end that a stored comparator stands for: both ends belong to them."""
+"""Ends of the values that a stored comparator stands for: both ends belong to them."""
 
 
 class QuantityValue(NamedTuple):
-    """One alternative of a query."""
+    """Alternative of a query."""
 
     prefix: str
     low: float
@@ -55,7 +55,7 @@ class QuantityValue(NamedTuple):
 
 
 class StoredQuantity(TypedDict):
-    """What is stored for one Quantity."""
+    """Stored form of a Quantity."""
 
     lo: float
     hi: float
@@ -77,7 +77,7 @@ PREFIXES: Final[Mapping[str, Callable[[str, QuantityValue], Filter]]] = {
 
 
 def parse(text: str) -> QuantityValue:
-    """One alternative: `[prefix]number[|system|code]`. Raises ValueError with the rule."""
+    """Alternative of a query: `[prefix]number[|system|code]`. Raises ValueError with the rule."""
     parts = [unescape(part) for part in split(text, "|")]
     match = _NUMBER.fullmatch(parts[0])
     if match is None or len(parts) not in (1, 3):
@@ -109,13 +109,13 @@ def _unit(system: str, code: str) -> str | None:
 
 
 def to_filter(prefix: str, value: QuantityValue) -> Filter:
-    """What one stored quantity must fulfil; its fields stand under `prefix`."""
+    """Filter that a stored quantity must fulfil; its fields stand under `prefix`."""
     filtered = PREFIXES[value.prefix](prefix, value)
     return filtered if value.unit is None else {**filtered, f"{prefix}units": value.unit}
 
 
 def index(value: Json, path: str) -> StoredQuantity | None:
-    """What is stored for a Quantity; None when it has no value."""
+    """Stored form of a Quantity; None when it has no value."""
     quantity = object_of(value, path)
     number = quantity.get("value")
     if number is None:
@@ -142,7 +142,7 @@ def _units(system: str | None, code: str | None, unit: str | None) -> list[str]:
 
 @lru_cache(maxsize=1_024)
 def _remembered_units(system: str | None, code: str | None, unit: str | None) -> list[str]:
-    """They come from small sets and repeat in each result."""
+    """Spellings of units: they come from small sets and repeat in each result."""
     return _spelled_units(system, code, unit)
 
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Referred(NamedTuple):
-    """What one Reference is found by."""
+    """Spellings by which a Reference is found."""
 
     targets: tuple[str, ...] = ()
     """Spellings of the reference itself; two when it names a version (decision D5)."""
@@ -33,13 +33,13 @@ class Referred(NamedTuple):
     contained: tuple[str, ...] = ()
     """Token spellings of the contained resource's identifiers."""
     type: str | None = None
-    """Of what is referred to, as far as the reference tells."""
+    """Type of the target, as far as the reference tells."""
     unspelled: bool = False
-    """It says something, but nothing it could be found by: only `:missing` must know of it."""
+    """Whether it says something, but nothing it could be found by: only `:missing` must know of it."""
 
 
 def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None = None) -> list[str]:
-    """One alternative of a query, as the spellings to look for. Raises ValueError with the rule."""
+    """Alternative of a query, as the spellings to look for. Raises ValueError with the rule."""
     text = unescape(text)
     if only is None and ID.fullmatch(text):
         typed = [f"{target}/{text}" for target in parameter.targets]
@@ -60,14 +60,14 @@ def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None
 
 
 def type_of(spelling: str) -> str | None:
-    """What a spelling of a query says it refers to; None: it tells no type."""
+    """Type that a spelling of a query names; None: it tells no type."""
     return parse_reference(spelling).type
 
 
 def index(
     value: Json, path: str, *, contained: Mapping[str, JsonObject], base: str | None, owner: str | None = None
 ) -> Referred:
-    """What is stored for one Reference; `owner` is the `Type/id` of the resource that it stands in."""
+    """Stored form of a Reference; `owner` is the `Type/id` of the resource that it stands in."""
     element = object_of(value, path)
     text = text_of(element, "reference", path)
     named = text_of(element, "type", path)

@@ -44,7 +44,7 @@ TEXT_MAX: Final = 1_000
 
 
 class Match(StrEnum):
-    """How a value is compared."""
+    """Way in which a value is compared."""
 
     START = "start"
     EXACT = "exact"
@@ -72,7 +72,7 @@ def folded_words(text: str) -> list[str]:
 
 
 def parse(text: str, match: Match) -> str:
-    """One alternative of a query. Raises ValueError with the rule."""
+    """Alternative of a query. Raises ValueError with the rule."""
     value = unescape(text)
     if match is Match.EXACT:
         return value
@@ -120,7 +120,7 @@ def ends(said: Sequence[str]) -> list[str]:
 
 
 def to_filter(field: str, values: Sequence[str], match: Match) -> Filter:
-    """What the stored list must fulfil. No regular expression: a value is never a pattern."""
+    """Filter that the stored list must fulfil. No regular expression: a value is never a pattern."""
     if match is Match.EXACT:
         return {f"{field}:exact": {"$in": list(values)}}
     either: list[Filter] = [_start(field, v) if match is Match.START else _contains(field, v) for v in values]

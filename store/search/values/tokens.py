@@ -77,7 +77,7 @@ def _spell(system: str | None, code: str | None) -> str:
 
 
 def spellings(system: str | None, code: str | None, *, folded: bool) -> Sequence[str]:
-    """What is stored for one coding or identifier."""
+    """Spellings that are stored for a coding or identifier."""
     if folded and code is not None:
         short = len(code) + len(system or "") <= REMEMBERED
         return _folded_spellings(system, code) if short else _spellings(system, code.casefold())
@@ -107,7 +107,7 @@ def _partial(system: str) -> str:
 
 
 def parse(text: str, parameter: Parameter) -> str:
-    """One alternative of a query, as the spelling to look for. Raises ValueError with the rule."""
+    """Alternative of a query, as the spelling to look for. Raises ValueError with the rule."""
     parts = [unescape(part) for part in split(text, "|")]
     if len(parts) > 2:  # noqa: PLR2004 -- system and code
         message = "a token is `code`, `system|code`, `|code` or `system|`"
@@ -252,7 +252,7 @@ def _gather(element: JsonObject, said: list[str]) -> None:
 
 
 def of_type(values: Iterable[Json]) -> list[str]:
-    """What `:of-type` asks of Identifiers: `type-system|type-code|value` for each coding of the type."""
+    """Entries for `:of-type` of Identifiers: `type-system|type-code|value` for each coding of the type."""
     found: list[str] = []
     for value in values:
         identifier = object_of(value, "identifier")
@@ -274,7 +274,7 @@ def _of_type(system: str, code: str, value: str) -> str:
 
 
 def parse_of_type(text: str) -> str:
-    """One alternative of `:of-type`, as the spelling to look for. Raises ValueError with the rule."""
+    """Alternative of `:of-type`, as the spelling to look for. Raises ValueError with the rule."""
     parts = [unescape(part) for part in split(text, "|")]
     if len(parts) != 3 or not all(parts):  # noqa: PLR2004 -- as many as the rule names
         message = "`:of-type` takes `type-system|type-code|value`, all three"
