@@ -56,7 +56,7 @@ def utc_now() -> datetime:
 
 
 def limits_of(settings: Settings) -> Limits:
-    """What one search may ask for."""
+    """Bounds of a search, from the settings."""
     return Limits(
         count_default=settings.page_size_default,
         count_max=settings.page_size_max,

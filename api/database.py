@@ -1,4 +1,4 @@
-"""Which MongoDB this process uses: that of `DOD_MONGODB_URI`, or the embedded one."""
+"""Choice of the MongoDB of this process: that of `DOD_MONGODB_URI`, or the embedded one."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Database:
-    """Where it is, and when it goes away by itself."""
+    """Address of the database, and the moment when it goes away by itself."""
 
     uri: str
     exited: asyncio.Future[int] | None = None
     """Done when the embedded mongod ended; None: somebody else looks after it."""
     obituary: Callable[[], str] = lambda: "The embedded MongoDB ended by itself."
-    """Why it ended."""
+    """Reason why it ended."""
 
 
 @asynccontextmanager

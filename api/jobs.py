@@ -31,7 +31,7 @@ EARLY: Final = 0.95
 
 
 class Jobs:
-    """What is done on a timer. Each begins with a lease, or changes nothing."""
+    """Jobs on a timer. Each begins with a lease, or changes nothing."""
 
     def __init__(
         self,
@@ -69,7 +69,7 @@ class Jobs:
             LOG.info("swept", extra={"count": receipt.deleted, "duration_ms": receipt.seconds * 1000})
 
     async def measure(self) -> None:
-        """How much waits for the sweep."""
+        """Measure the backlog of the sweep."""
         waiting = await self._stores.sweeping.backlog()
         self._metrics.backlog(count=waiting.documents, oldest_seconds=waiting.oldest_seconds)
         if waiting.succeeded_at is not None:

@@ -1,4 +1,4 @@
-"""What lives as long as the application: one context per resource, closed in reverse order."""
+"""Contexts that live as long as the application: one per resource, closed in reverse order."""
 
 from __future__ import annotations
 

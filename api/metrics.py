@@ -1,4 +1,4 @@
-"""What the HTTP edge counts; one registry per application. The middleware `observe` feeds it.
+"""Metrics of the HTTP edge; one registry per application. The middleware `observe` feeds it.
 
 Labels are route names and statuses: never a path, a tenant, an id or a client.
 """

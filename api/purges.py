@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 WAIT_SECONDS: Final = 20.0
-"""How long a request waits; the erasure goes on behind it."""
+"""Time that a request waits; the erasure goes on behind it."""
 
 
 AT_ONCE: Final = 2
@@ -40,7 +40,7 @@ class Purges:
         self._tasks: dict[tuple[Tenant, Subject], asyncio.Task[Erased]] = {}
 
     async def erase(self, demand: Demand) -> Erased | None:
-        """What came of it; None: it is under way. Raises ServiceError."""
+        """Result of an erasure; None: it is under way. Raises ServiceError."""
         key = (demand.tenant, demand.subject)
         task = self._tasks.get(key)
         if task is None:

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("api.health")
 PING_SECONDS: Final = 2.0
-"""How long a good ping counts. Probes come from several sides; the database is asked once."""
+"""Time for which a good ping counts. Probes come from several sides; the database is asked once."""
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Readiness:
         self._pings = ShortMemory(ask, seconds=PING_SECONDS, size_max=1)
 
     async def state(self) -> dict[str, bool]:
-        """What `/readyz` says; `ready` is the answer, the others are why."""
+        """State that `/readyz` tells; `ready` is the answer, the others are why."""
         state = {
             "started": self.started,
             "serving": not self.draining,

@@ -39,7 +39,7 @@ MESSAGES: Final = (
     f"{BASE}/DiagnosticReport/$write",
     f"{BASE}/Observation/$observation-create",
 )
-"""Where upstream's senders post message Bundles."""
+"""Paths to which upstream's senders post message Bundles."""
 ERASE: Final = f"{BASE}/{{type:Patient}}/{ID}/$purge"
 LETTERS: Final = f"{BASE}/$dead-letters"
 LETTER: Final = f"{LETTERS}/{{id:[0-9a-f-]{{36}}}}"

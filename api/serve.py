@@ -216,7 +216,7 @@ async def serving(  # noqa: PLR0913 -- the parts of a process
 
 
 def _settle_memory() -> None:
-    """What is loaded by now stays: the collector need not look at it, nor come after every 700 objects."""
+    """Keep what is loaded by now: the collector need not look at it, nor come after every 700 objects."""
     with suppress(OSError, AttributeError):  # Of glibc; elsewhere memory is given back without being asked.
         ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
     gc.collect()
@@ -297,13 +297,13 @@ async def listen(  # noqa: PLR0913 -- all but three keyword-only
 
 
 def not_listening(error: OSError, host: str, port: int, *, option: str) -> StartupError:
-    """Why this port cannot be had, and how another one is taken."""
+    """Sentence on why this port cannot be had, and how another one is taken."""
     reason = _REASONS.get(error.errno or 0, "cannot be listened on")
     return StartupError(f"Port {port} of {host} {reason}; {port_hint(option, _other(port))}.")
 
 
 def port_hint(option: str, other: int) -> str:
-    """How another port is taken, by whoever called this."""
+    """Hint how another port is taken, by whoever called this."""
     setting = f"DOD_{option.removeprefix('--').replace('-', '_').upper()}={other}"
     made = f"`make … ARGS='{option} {other}'`" if "MAKELEVEL" in os.environ else f"`{option} {other}`"
     return f"{made} or {setting} takes another port, 0 any that is free"
@@ -339,5 +339,5 @@ async def _close(runner: web.AppRunner, stop: Stop) -> None:
 
 
 def start_fields(settings: Settings, url: str, admin_url: str) -> dict[str, str]:
-    """What the log says of a start."""
+    """Fields of the log line of a start."""
     return {"address": url, "admin_address": admin_url, "role": settings.role, "version": VERSION}

@@ -41,7 +41,7 @@ Seconds = Annotated[float, Field(ge=0, le=3_600)]
 
 
 class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, BaseSettings):
-    """What `dod serve` and the other commands are told; every field is `DOD_<NAME>` as well."""
+    """Settings of `dod serve` and the other commands; every field is `DOD_<NAME>` as well."""
 
     model_config = SettingsConfigDict(
         env_prefix=PREFIX,
@@ -81,19 +81,19 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, BaseSe
     tls_client_ca: Path | None = None
     """Authorities, PEM, whose client certificates stand for a client: `dod token issue --certificate`."""
     tls_reload_seconds: float = Field(default=2.0, gt=0, le=3_600)
-    """How often the TLS files are looked at for a change."""
+    """Interval at which the TLS files are looked at for a change."""
     cors_origins: str = ""
     """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any."""
     compress_bytes_min: int | None = Field(default=16_384, ge=0)
     """JSON answers from so many bytes on are compressed (zstd, br or gzip) for clients that take them so."""
     role: Literal["all", "query", "ingest", "jobs"] = "all"
-    """Which routes this process serves: `query` no writes, `ingest` no searches, `jobs` neither."""
+    """Routes that this process serves: `query` no writes, `ingest` no searches, `jobs` neither."""
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
     """Processes of `dod serve` on one address; `auto`: one for each processor. They share the limits of
     connections, threads, queues and memory, each with its part, and one of them has the jobs on a timer."""
 
     data_dir: Path = Path(".dod")
-    """Where the embedded MongoDB keeps its data. Unused with `mongodb_uri`."""
+    """Directory of the embedded MongoDB's data. Unused with `mongodb_uri`."""
     mongod: Path | None = None
     """The mongod binary to embed. Unset: the one on PATH, else the one of the optional extra."""
 
@@ -106,9 +106,9 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, BaseSe
     """Clients of tokens, separated by commas, whose pushes are counted by name; at most 50. All other clients
     are counted together: a label of any client would be a metric without bounds."""
     drain_seconds: Seconds = 5.0
-    """How long to keep serving after SIGTERM with readiness off, until load balancers have noticed."""
+    """Time to keep serving after SIGTERM with readiness off, until load balancers have noticed."""
     shutdown_seconds: Seconds = 30.0
-    """How long requests under way may still take when the listening sockets are closed."""
+    """Time that requests under way may still take when the listening sockets are closed."""
 
     connections_max: int = Field(default=4_000, ge=16)
     """Most connections of clients; past it the one that waits longest for a request gives way to a new one.
@@ -118,9 +118,9 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, BaseSe
     connections_per_address_max: int = Field(default=0, ge=0)
     """Most connections of one client address; 0: no limit, for behind an ingress all have one address."""
     head_seconds: float = Field(default=10.0, gt=0, le=3_600)
-    """How long the header fields of a request may take to arrive, from its first byte; then 408."""
+    """Time that the header fields of a request may take to arrive, from its first byte; then 408."""
     idle_seconds: float = Field(default=75.0, gt=0, le=3_600)
-    """How long a connection is kept between two requests; a balancer in front should keep it less long."""
+    """Time that a connection is kept between two requests; a balancer in front should keep it less long."""
     body_bytes_max: int = Field(default=41_943_040, ge=1_000)
     """Largest request body, counted after decoding: 40 MiB, as a file of 30 MB alone is 40.0 MB of base64."""
     page_size_default: int = Field(default=50, ge=1)
@@ -139,11 +139,11 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, BaseSe
     """Bytes of large answers (above 64 KiB) that are being read by their clients, all together, in memory;
     past it a read or search is refused with 503, past a share of it (`client_share`) with 429."""
     answer_stall_seconds: float = Field(default=30.0, gt=0, le=3_600)
-    """How long a client may take nothing of what was sent to it; then its connection is cut."""
+    """Time in which a client may take nothing of what was sent to it; then its connection is cut."""
     answer_rate_min: int = Field(default=32_768, ge=1)
     """Bytes a second at which a large answer must be taken on the whole, beyond `answer_stall_seconds`."""
     page_token_seconds: int = Field(default=86_400, ge=1)
-    """How long a page link works; past it 410, and the client starts over."""
+    """Time for which a page link works; past it 410, and the client starts over."""
 
     @field_validator("trusted_proxies")
     @classmethod
@@ -267,7 +267,7 @@ def _near(shown: str, name: str) -> str:
 
 
 def _sentence(error: ValidationError) -> str:
-    """Which settings are wrong and the rule; pydantic is told to leave the input out."""
+    """Sentence that names the wrong settings and the rule; pydantic is told to leave the input out."""
     faults = [
         f"{variable('.'.join(str(part) for part in fault['loc']))}: {fault['msg']}"
         for fault in error.errors(include_url=False, include_context=False, include_input=False)

@@ -1,4 +1,4 @@
-"""Which version runs: for `dod version`, `dod_build_info` and `/metadata`."""
+"""Version that runs: for `dod version`, `dod_build_info` and `/metadata`."""
 
 from __future__ import annotations
 

@@ -57,7 +57,7 @@ class Doorkeeper:
         self._verification_secret: bytes | None = None
 
     async def principal(self, authorization: str | None) -> Principal:
-        """Who an `Authorization` header stands for. Raises ServiceError `unauthenticated`."""
+        """Principal of an `Authorization` header. Raises ServiceError `unauthenticated`."""
         if not authorization:
             raise _refusal(_NOTHING_GIVEN)
         scheme, _, token = authorization.partition(" ")
@@ -92,7 +92,7 @@ class Doorkeeper:
         return bool(await self._verifications.get(tenant))
 
     async def verified(self, presented: str, tenant: Tenant) -> Principal | None:
-        """Whom a verification token stands for at this tenant; None when it is not one of its tokens."""
+        """Principal of a verification token at this tenant; None when it is not one of its tokens."""
         if self._verification_secret is None:
             self._verification_secret = await self._access.secret(SECRET)
         kept, now = await self._verifications.get(tenant) or (), self._clock()

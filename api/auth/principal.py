@@ -1,4 +1,4 @@
-"""Who asks: what a checked bearer token amounts to. Handlers find it under `PRINCIPAL`."""
+"""Callers: what a checked bearer token amounts to. Handlers find it under `PRINCIPAL`."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 NOTHING: Final[frozenset[str]] = frozenset()
 TOKEN_ID_LENGTH: Final = 12
-"""How much of a digest names a token."""
+"""Characters of a digest that name a token."""
 
 
 @dataclass(frozen=True, slots=True)

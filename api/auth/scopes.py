@@ -87,7 +87,7 @@ class Rights(NamedTuple):
 
 
 def parse_scope(text: str) -> Scope:
-    """One SMART scope. Raises ValueError with the rule that is broken."""
+    """Scope of a text. Raises ValueError with the rule that is broken."""
     found = SYSTEM_SCOPE.fullmatch(text)
     if found is None:
         own = ", ".join(f"`{name}`" for name in OWN)

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 TOKEN: Final = re.compile(r"dod_[A-Za-z0-9_-]{43}")
-"""What `new_token` makes. Anything else is refused without asking the store."""
+"""Form of what `new_token` makes. Anything else is refused without asking the store."""
 
 
 def new_token() -> str:
@@ -50,7 +50,7 @@ def new_grant(  # noqa: PLR0913 (all keyword-only, one per field)
     now: datetime,
     days: int,
 ) -> Grant:
-    """What to keep for a token. Raises ValueError when a scope is malformed or could not be enforced."""
+    """Grant to keep for a token. Raises ValueError when a scope is malformed or could not be enforced."""
     issued = checked(scopes)
     return Grant(
         digest=digest(token),

@@ -33,18 +33,18 @@ PUSHES: Final = merge_scopes(("system/*.cu",))
 """All that the token allows: to create and to update; never to read, search or delete."""
 SECRET: Final = "verification tokens"  # noqa: S105 (the name of one)
 SHAPE: Final = re.compile(r"[!-~]{16,256}")
-"""What a token may be: somebody types it into upstream's form. Shorter ones can be guessed."""
+"""Form of a token: somebody types it into upstream's form. Shorter ones can be guessed."""
 CHALLENGE: Final = re.compile(r"[A-Za-z0-9._~-]{1,200}")
-"""What is echoed; upstream sends a UUID. Nothing a browser could take for markup."""
+"""Form of a challenge that is echoed; upstream sends a UUID. Nothing a browser could take for markup."""
 BODY_BYTES_MAX: Final = 4_096
 """A larger body is no challenge, and is not looked at before its sender is known."""
 ARRIVAL_SECONDS: Final = 5.0
-"""How long a body may take to arrive whose sender is not known yet."""
+"""Time that a body may take to arrive whose sender is not known yet."""
 ANSWER_HEADERS: Final = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class Challenge(NamedTuple):
-    """What upstream asks an endpoint to prove that it is meant."""
+    """Challenge by which upstream asks an endpoint to prove that it is meant."""
 
     token: str
     challenge: str
@@ -56,7 +56,7 @@ def new_verification_token() -> str:
 
 
 def keyed_digest(token: str, tenant: Tenant, secret: bytes) -> str:
-    """What is kept of a token: bound to its tenant, and to the deployment's secret."""
+    """Digest that is kept of a token: bound to its tenant, and to the deployment's secret."""
     return hmac.digest(secret, f"{tenant} {token}".encode(), sha256).hex()
 
 
@@ -74,7 +74,7 @@ def accepted(
 
 
 def pusher(token: VerificationToken, tenant: Tenant, now: datetime) -> Principal:
-    """Whom the token stands for: anybody who may push to this tenant."""
+    """Principal of a verification token: anybody who may push to this tenant."""
     return Principal(
         client=CLIENT,
         tenants=frozenset({tenant}),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class LoadMode(StrEnum):
-    """How `dod load` gets on with others."""
+    """Consideration of `dod load` for others."""
 
     NORMAL = "normal"
     BACKFILL = "backfill"

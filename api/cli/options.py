@@ -1,4 +1,4 @@
-"""What the commands of several modules share: options, and how a command gets at the database."""
+"""Options that the commands of several modules share, and the way of a command to the database."""
 
 from __future__ import annotations
 

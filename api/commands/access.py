@@ -1,4 +1,4 @@
-"""What `dod tenant` and `dod token` do, without the command line around it."""
+"""Commands `dod tenant` and `dod token`, without the command line around them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from store.tenancy import SearchScope, Tenant
 
 PREFIX_LENGTH = 12
-"""How much of a digest is shown, and is enough to name one token among any real number of them."""
+"""Characters of a digest that are shown, and enough to name a token among any real number of them."""
 
 
 async def create_tenant(  # noqa: PLR0913 (all but the first keyword-only, one per option)

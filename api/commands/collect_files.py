@@ -1,4 +1,4 @@
-"""What `dod collect-files` does, without the command line around it: all tenants or one, told as it goes."""
+"""Command `dod collect-files`, without the command line around it: all tenants or one, told as it goes."""
 
 from __future__ import annotations
 

@@ -39,7 +39,7 @@ DISK_BYTES_MIN: Final = 2 * 1024**3
 ADDRESS_BYTES_MIN: Final = 4 * 1024**3
 """Address space (`ulimit -v`) that the service and the embedded MongoDB need each."""
 PROBE_SECONDS: Final = 2.0
-"""How long a service at the admin port may take to answer."""
+"""Time that a service at the admin port may take to answer."""
 SETTINGS_ROUNDS: Final = 3
 """Readings of the settings: unknown names are refused first, then wrong values, then there are none left."""
 _TLS_FILES: Final = {one.lower(): one for one in ("tlsCAFile", "tlsCertificateKeyFile", "tlsCRLFile")}
@@ -87,7 +87,7 @@ def table(findings: Sequence[Finding]) -> list[tuple[str, ...]]:
 
 
 def as_json(findings: Sequence[Finding]) -> str:
-    """The same, for programs."""
+    """Findings for programs."""
     checks = [{"check": check, "ok": not reasons, "reasons": list(reasons)} for check, reasons in findings]
     return orjson.dumps({"ok": not is_wrong(findings), "checks": checks}).decode()
 

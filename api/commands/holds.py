@@ -1,4 +1,4 @@
-"""What `dod retention hold` does, without the command line around it."""
+"""Command `dod retention hold`, without the command line around it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _NOTHING: Final = Issue(
 
 
 class Request(NamedTuple):
-    """What the command line asks for; one of the four is set."""
+    """Order of the command line; exactly one of the four is set."""
 
     tenant: Tenant
     patient: str | None
@@ -48,7 +48,7 @@ class Request(NamedTuple):
 
 
 def user() -> str:
-    """Who is at the terminal, as far as the system knows."""
+    """User at the terminal, as far as the system knows."""
     try:
         return f"{getpass.getuser()} (dod)"
     except (KeyError, OSError):  # A user id without a name, as in containers.

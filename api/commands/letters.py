@@ -1,4 +1,4 @@
-"""What `dod letters` does, without the command line around it.
+"""Command `dod letters`, without the command line around it.
 
 Listing, showing, fixing and discarding go through the store's port. A replay must be what a push is: the
 application is opened on a unix socket of its own, and the letter replayed there over HTTP.
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 BY: Final = "dod letters"
-"""Who dealt with a letter, as the letter says it."""
+"""Name of whoever dealt with a letter, as the letter says it."""
 PAGE: Final = 500
 REPLAY_SECONDS: Final = 120
 
@@ -71,7 +71,7 @@ def _row(tenant: Tenant, letter: Letter) -> tuple[str, ...]:
 
 
 async def show(stores: Stores, letter_id: str, *, tenant: Tenant | None, body: bool) -> str:
-    """One letter as lines of text; with `body` the payload below, as it came."""
+    """Show a letter as lines of text; with `body` the payload below, as it came."""
     owner, letter = await _letter(stores, letter_id, tenant)
     said = details(letter)
     simple = {name: value for name, value in said.items() if not isinstance(value, list | dict)}

@@ -37,14 +37,14 @@ Mode = Literal["normal", "backfill"]
 CONCURRENCY: Final[Mapping[Mode, int]] = {"normal": 64, "backfill": 8}
 """Bodies under way at once."""
 BYTES_MAX: Final = 32_000_000
-"""Of bodies under way at once; one alone may be larger."""
+"""Bytes of bodies under way at once; one alone may be larger."""
 NICE: Final = 10
-"""How much processor time a backfill leaves to others."""
+"""Processor time that a backfill leaves to others, as niceness."""
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command line asks for."""
+    """Order of the command line."""
 
     paths: Sequence[Path]
     tenant: Tenant

@@ -1,4 +1,4 @@
-"""What `dod retention set` and `show` do, without the command line around it."""
+"""Commands `dod retention set` and `show`, without the command line around them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `dod purge` does, without the command line around it."""
+"""Command `dod purge`, without the command line around it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ async def erase(  # noqa: PLR0913 (all keyword-only, one per option)
 
 
 def lines_of(receipt: Receipt) -> list[str]:
-    """What a run did, for people."""
+    """Account of a run, for people."""
     deleted = [f"{_said(one)} deleted" for one in receipt.rows]
     kept = [f"{_said(one)} kept" for one in receipt.skipped]
     return [*deleted, *kept, f"receipt {receipt.number}: {receipt.deleted:,} deleted, hash {receipt.hash}"]

@@ -1,4 +1,4 @@
-"""What `dod reindex` does, without the command line around it: all tenants or one, told as it goes."""
+"""Command `dod reindex`, without the command line around it: all tenants or one, told as it goes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `dod retention plan|run|receipts|verify|compact` do, without the command line around them."""
+"""Commands `dod retention plan|run|receipts|verify|compact`, without the command line around them."""
 
 from __future__ import annotations
 

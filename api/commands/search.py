@@ -1,4 +1,4 @@
-"""What `dod search` does, without the command line around it: the story of `api.search.answer`, printed.
+"""Command `dod search`, without the command line around it: the story of `api.search.answer`, printed.
 
 The operator has the database in hand, so the patient scope rule (decision D17) does not bind here. What it
 is for stays: handling is strict, and a parameter without a value is refused, so that a typo or an unset
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What the command line asks for."""
+    """Order of the command line."""
 
     tenant: Tenant
     type: str
@@ -46,7 +46,7 @@ class Request:
     explain: bool = False
     all_pages: bool = False
     width: int | None = None
-    """Of the terminal; None: lines are not cut."""
+    """Width of the terminal; None: lines are not cut."""
 
 
 def read_query(arguments: Sequence[str], *, count: int | None = None) -> list[Pair]:
@@ -94,7 +94,7 @@ async def search(
 
 
 def origin_of(settings: Settings) -> str:
-    """Where clients find the service, as far as its settings tell."""
+    """Address at which clients find the service, as far as its settings tell."""
     return settings.base_url or f"http://{settings.host}:{settings.port}"
 
 

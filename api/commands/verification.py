@@ -1,4 +1,4 @@
-"""What `dod tenant verification` does, without the command line around it."""
+"""Command `dod tenant verification`, without the command line around it."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 SHOWN: Final = 12
-"""How much of a digest names a token."""
+"""Characters of a digest that name a token."""
 
 
 class Action(StrEnum):
-    """What may be done with a tenant's verification tokens."""
+    """Actions on a tenant's verification tokens."""
 
     SET = "set"
-    """One token, valid alone from now on."""
+    """Make a token that is valid alone from now on."""
     ROTATE = "rotate"
     """Another token; the one before stays valid for the overlap."""
     SHOW_STATE = "show-state"

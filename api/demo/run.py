@@ -31,7 +31,7 @@ FHIR: Final = {"Content-Type": "application/fhir+json"}
 
 
 class Sample(NamedTuple):
-    """One push of the demo."""
+    """Push of the demo."""
 
     file: str
     method: str

@@ -1,4 +1,4 @@
-"""What handlers take out of the application and the request: typed keys, no strings, no globals.
+"""Keys of what handlers take out of the application and the request: typed keys, no strings, no globals.
 
 `api.lifecycle` fills the application's keys, the middlewares fill the request's.
 """

@@ -1,4 +1,4 @@
-"""What is asked of a request before a handler sees it: that JSON will do, and that its body can be read.
+"""Checks of a request before a handler sees it: that JSON will do, and that its body can be read.
 
 `api.http.routing` applies the refusals by the row of the route table.
 https://hl7.org/fhir/R4/http.html#mime-type

@@ -55,7 +55,7 @@ def _empty_part(path: str) -> str | None:
 
 
 def _outside(parts: tuple[str, ...]) -> str | None:
-    """What is wrong before the base is complete."""
+    """Fault of a path before the base is complete."""
     if parts[: len(_ROOT)] != _ROOT or len(parts) < len(_ROOT) + 2:
         return _BASE
     try:
@@ -66,7 +66,7 @@ def _outside(parts: tuple[str, ...]) -> str | None:
 
 
 def _below(parts: tuple[str, ...]) -> str:
-    """What is wrong behind the base."""
+    """Fault of a path behind the base."""
     if parts and parts[0] not in TYPES:
         return f"{unknown_type(parts[0], [*TYPES, *_BELOW_BASE]).text}. {_SERVED}"
     if len(parts) > 1 and parts[1] not in _BELOW_TYPE and not ID.fullmatch(parts[1]):

@@ -1,4 +1,4 @@
-"""What a row of the route table means, and how the rows become aiohttp's routes.
+"""Rows of the route table: their fields, and how they become aiohttp's routes.
 
 `api.routes` holds the table; the middlewares find the row of a request by its matched route.
 """
@@ -38,7 +38,7 @@ STREAMED: Final = frozenset({"read-binary", "vread-binary"})
 
 
 class Group(StrEnum):
-    """What a route is for; a role serves some groups."""
+    """Purpose of a route; a role serves some groups."""
 
     META = "meta"
     READ = "read"
@@ -58,7 +58,7 @@ ROLES: Final[Mapping[Role, frozenset[Group]]] = {
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """One row: an interaction and what it asks of a request."""
+    """Row: an interaction and what it asks of a request."""
 
     name: str
     """The metric label and the name in logs: a path would carry ids."""
@@ -76,7 +76,7 @@ class Route:
     negotiates: bool = True
     """Answers FHIR JSON only, so that another `Accept` is 406."""
     destination: bool = False
-    """Where upstream is told to push: its endpoint verification may come here."""
+    """Whether upstream is told to push there: its endpoint verification may come here."""
     creates: bool = False
     """A plain create, which heeds `Idempotency-Key` by itself."""
     once_by_itself: bool = False

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("api.delivery")
 PART_BYTES: Final = 131_072
 STREAM_BYTES: Final = 5_000_000
-"""Of a document that is sent as it is read, what is in memory at a time."""
+"""Bytes in memory at a time of a document that is sent as it is read."""
 
 
 def hold_whole(request: web.Request, response: web.StreamResponse) -> None:

@@ -62,7 +62,7 @@ UNKNOWN_TYPE: Final = "application/octet-stream"
 _SAFE_TYPE: Final = re.compile(
     r"[\w!#$&^.+-]{1,100}/[\w!#$&^.+-]{1,100}(?: *; *[\w.+-]+=[\w.+:-]+)*", re.ASCII
 )
-"""What may stand in a header; anything else is served as bytes."""
+"""Form of a type that may stand in a header; anything else is served as bytes."""
 _UNDISPLAYED: Final = {
     "Content-Disposition": "attachment",
     "X-Content-Type-Options": "nosniff",
@@ -88,7 +88,7 @@ class Document:
 
     @property
     def size(self) -> int:
-        """Of the document, in bytes."""
+        """Size of the document, in bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.size
 
 
@@ -165,7 +165,7 @@ async def vread(request: web.Request) -> web.StreamResponse:
 
 
 async def _find(request: web.Request, *, as_fhir: bool) -> Document:
-    """What is asked for, if the caller may have it. Raises ServiceError."""
+    """Document that is asked for, if the caller may have it. Raises ServiceError."""
     tenant, document_id = request[TENANT].tenant, request.match_info["id"]
     asked = request.match_info.get("version")
     if FILE_ID.fullmatch(document_id):

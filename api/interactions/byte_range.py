@@ -1,4 +1,4 @@
-"""Which bytes a `Range` header asks for. Pure. https://www.rfc-editor.org/rfc/rfc9110.html#name-range-requests"""
+"""Bytes that a `Range` header asks for. https://www.rfc-editor.org/rfc/rfc9110.html#name-range-requests"""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class Unsatisfiable(Exception):  # noqa: N818 -- says what the range is
 
 
 def parse(header: str | None, size: int) -> ByteRange | None:
-    """One range of so many bytes; None: the whole, as for what cannot be read and for several ranges at once.
+    """Range of so many bytes; None: the whole, as for what cannot be read and for several ranges at once.
 
     Raises Unsatisfiable.
     """

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 RELEASED: Final = "2026-11-29"
-"""When what the statement says last changed."""
+"""Date at which what the statement says last changed."""
 _INTERACTIONS: Final = (
     "read",
     "vread",
@@ -142,7 +142,7 @@ def _resource(row: ResourceType) -> dict[str, Any]:
 
 
 def _includes(row: ResourceType) -> dict[str, list[str]]:
-    """What a search on the type may bring along, and what refers to it."""
+    """Parameters by which a search on the type brings along others, and is brought along."""
     forward = [f"{row.name}:{one.name}" for one in references_of(row)]
     reverse = [
         f"{source.name}:{one.name}"

@@ -129,7 +129,7 @@ async def replay(request: web.Request) -> web.StreamResponse:
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """What the push was answered; without issues it is stored."""
+    """Answer that the push was given; without issues it is stored."""
 
     status: int
     issues: tuple[Issue, ...] = ()
@@ -219,7 +219,7 @@ async def push_again(request: web.Request, tenant: Tenant, letter: Letter, body:
 
 
 def _sender(letter: Letter, tenant: Tenant, request: web.Request) -> Principal:
-    """Who sent it: natural keys can hold the client's name, and a replay may do no more than the push."""
+    """Sender of the push: natural keys can hold the client's name, and a replay may do no more than it."""
     return Principal(
         client=letter.client,
         tenants=frozenset({tenant}),
@@ -239,7 +239,7 @@ def _ids(tenant: Tenant, letter: Letter, secret: bytes) -> Callable[[], str]:
 
 
 def summary(letter: Letter) -> dict[str, Any]:
-    """What a list says of a letter: nothing of the payload, of the path or the headers."""
+    """Lines of a list on a letter: nothing of the payload, of the path or the headers."""
     first = letter.issues[0] if letter.issues else Issue("unknown", "")
     return {
         "id": letter.id,
@@ -259,7 +259,7 @@ def summary(letter: Letter) -> dict[str, Any]:
 
 
 def details(letter: Letter) -> dict[str, Any]:
-    """What is said of one letter without its payload: all reasons, and what was done with it."""
+    """Account of a letter without its payload: all reasons, and what was done with it."""
     issues = [
         {"severity": one.severity, "code": one.code, "text": one.text, "expression": list(one.expression)}
         for one in letter.issues

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
-"""What `parse` takes and is precise to the second at least, with its zone."""
+"""Form of an instant that `parse` takes and that is precise to the second at least, with its zone."""
 _BOUNDS: Final = frozenset({"_since", "_at"})
 _STALE: Final = Issue(
     "informational",

@@ -32,7 +32,7 @@ _VARIABLE: Final = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
 _FIXED: Final = re.compile(r"\{\w+:(\w+)\}")
 """A variable that can only be this word."""
 _OF_TYPE: Final = re.compile(r"\{type:(\w+)\}")
-"""The same of a row that serves one type alone."""
+"""Parameters of a row that serves one type alone."""
 _DESCRIPTION: Final = (
     "Every search names its patient or `_id`, unless the tenant's search scope is `any`. Parameters repeat"
     " (AND) and take lists with commas (OR). OpenAPI has no words for modifiers (`code:text`), chains"
@@ -58,7 +58,7 @@ _RESULT: Final[Mapping[str, Json]] = {
     "_include": {"type": "array", "items": {"type": "string"}},
     "_revinclude": {"type": "array", "items": {"type": "string"}},
 }
-"""What shapes the result of any search."""
+"""Parameters that shape the result of any search."""
 _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "search": {"200": "Bundle"},
     "search-get": {"200": "Bundle"},
@@ -112,7 +112,7 @@ _VERSIONS: Final[Mapping[str, Json]] = {
     "_at": {"type": "string"},
     "_count": {"type": "integer", "minimum": 0},
 }
-"""What a history takes."""
+"""Parameters that a history takes."""
 _PATCH: Final[Json] = {
     "type": "array",
     "items": {
@@ -301,7 +301,7 @@ def _content(media_type: str, schema: str) -> Json:
 
 
 def _names(resource_type: ResourceType | None) -> list[str]:
-    """What a search takes: rows and aliases of the type, or what every type has."""
+    """Names that a search takes: rows and aliases of the type, or what every type has."""
     rows = COMMON if resource_type is None else resource_type.rows
     return [name for row in rows for name in (row.name, *row.aliases)]
 

@@ -63,7 +63,7 @@ def _reason(body: JsonObject) -> str:
 
 
 def parameters(erased: Erased | None) -> dict[str, Any]:
-    """What came of an erasure, as a FHIR resource."""
+    """Result of an erasure, as a FHIR resource."""
     if erased is None:
         return {"resourceType": "Parameters", "parameter": [{"name": "state", "valueCode": "running"}]}
     receipt = erased.receipt

@@ -1,4 +1,4 @@
-"""What US Core asks of a server and is done here, for `/metadata`: profiles whose searches are all served.
+"""Profiles of US Core whose searches are all served, for `/metadata`.
 
 US Core 6.1 asks of each type that a server supports for searches by these parameters, alone and together.
 https://hl7.org/fhir/us/core/STU6.1/CapabilityStatement-us-core-server.html
@@ -18,7 +18,7 @@ _PROFILE: Final = "http://hl7.org/fhir/us/core/StructureDefinition/us-core-"
 
 
 class Asked(NamedTuple):
-    """What it takes to support profiles of a type."""
+    """Requirements for profiles of a type."""
 
     profiles: str
     """Names of them, without what they have in common."""

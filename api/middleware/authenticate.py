@@ -1,4 +1,4 @@
-"""Who asks and whose data: bearer token → PRINCIPAL, URL → TENANT, both checked against the route's row.
+"""Authentication: bearer token → PRINCIPAL, URL → TENANT, both checked against the route's row.
 
 The order is what keeps secrets: a token learns nothing about tenants that it does not name.
 """

@@ -103,7 +103,7 @@ def _made(body: bytes, coding: str) -> bytes:
 
 @lru_cache(maxsize=16)
 def _remembered(body: bytes, coding: str) -> bytes:
-    """Of `/metadata` and its like."""
+    """Compressed answers of `/metadata` and its like."""
     return COMPRESSORS[coding](body)
 
 

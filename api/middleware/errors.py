@@ -26,7 +26,7 @@ HEADERS: Final[Mapping[Category, Mapping[str, str]]] = {
     Category.UNAVAILABLE: {hdrs.RETRY_AFTER: "1"},
     Category.THROTTLED: {hdrs.RETRY_AFTER: "1"},
 }
-"""What a category says beside its status."""
+"""Header fields of a category, beside its status."""
 BODY_HEADERS: Final = frozenset({"content-type", "content-length"})
 BROKEN_BODY: Final = Issue("structure", "The body broke off or cannot be decoded.")
 
@@ -71,7 +71,7 @@ def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:
 
 
 def _unrouted(request: web.Request, status: int, allowed: str) -> bytes:
-    """Why the router found nothing; an operation is named, for senders try several."""
+    """Reason why the router found nothing; an operation is named, for senders try several."""
     if status != web.HTTPNotFound.status_code:
         return render((issue_of_status(status, not_here(allowed)),))
     paths = {row.path.rpartition("/")[2] for row in request.app[ROWS].values()}

@@ -55,7 +55,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
 def _fields(  # noqa: PLR0913 (as many as the line has parts)
     request: web.Request, route: str, method: str, status: int, seconds: float, bytes_out: int | None
 ) -> dict[str, Any]:
-    """What the line says: nothing of the path, the query, the body or a header's value."""
+    """Fields of the log line: nothing of the path, the query, the body or a header's value."""
     principal, tenant = request.get(PRINCIPAL), request.get(TENANT)
     return {
         "request_id": request[REQUEST_ID],

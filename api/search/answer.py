@@ -38,37 +38,37 @@ _INCOMPLETE: Final = Issue(
 
 @dataclass(frozen=True, slots=True)
 class Asker:
-    """Who searches where: what every search needs beside its text."""
+    """Asker of searches: what every search needs beside its text."""
 
     store: ResourceStore
     tenant: Tenant
     base: str
     """The tenant's base URL."""
     secret: bytes
-    """Of page links."""
+    """Secret of page links."""
     reach: Reach
     """Which resources may be seen."""
     explains: bool = False
     client: str = ""
-    """Whose share of the threads of searches it takes."""
+    """Client whose share of the threads of searches it takes."""
 
 
 class Search(NamedTuple):
-    """One page of one search, understood."""
+    """Search for a page, understood."""
 
     state: PageState
-    """What its links say."""
+    """State that its links hold."""
     query: SearchQuery
     ignored: Sequence[Issue] = ()
 
 
 class Answer(NamedTuple):
-    """What came of it."""
+    """Answer to a search."""
 
     search: Search
     page: Page
     issues: Sequence[Issue] = ()
-    """Of the searchset's OperationOutcome."""
+    """Issues of the searchset's OperationOutcome."""
 
 
 def begin(resource_type: str, pairs: Sequence[Pair], context: Context, *, link_seconds: int) -> Search:

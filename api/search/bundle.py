@@ -51,7 +51,7 @@ def _named(key: ResourceKey) -> bytes:
 
 
 def _outcome_entry(issues: Sequence[Issue]) -> bytes:
-    """What was left out of the search; counts in no total."""
+    """Entry that tells what was left out of the search; counts in no total."""
     entry = {
         "fullUrl": f"urn:uuid:{unique_id()}",
         "resource": outcome(issues),

@@ -1,4 +1,4 @@
-"""How a search was answered, for whoever runs the service: `__explain=true`, and `dod search --explain`.
+"""Explanation of an answer, for whoever runs the service: `__explain=true`, and `dod search --explain`.
 
 Only counts, names of ours and the query's shape: no value of the search or of a resource is in it.
 """
@@ -31,7 +31,7 @@ def wish(pairs: Sequence[Pair]) -> tuple[bool, list[Pair]]:
 
 
 def facts(explanation: Explanation) -> tuple[tuple[str, str], ...]:
-    """What there is to say, each with its name."""
+    """Facts of an explanation, each with its name."""
     return (
         ("shape", explanation.shape),
         ("index", explanation.hint),
@@ -43,6 +43,6 @@ def facts(explanation: Explanation) -> tuple[tuple[str, str], ...]:
 
 
 def issue_of(explanation: Explanation) -> Issue:
-    """The same for the searchset's OperationOutcome."""
+    """Explanation as an issue of the searchset's OperationOutcome."""
     text = "; ".join(f"{name}: {fact}" for name, fact in facts(explanation))
     return Issue("informational", text, severity="information")

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Link(NamedTuple):
-    """One link of a Bundle."""
+    """Link of a Bundle."""
 
     relation: str
     url: str

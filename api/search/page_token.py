@@ -43,7 +43,7 @@ _STATE_BYTES_MAX: Final = 1_000_000
 
 @dataclass(frozen=True, slots=True)
 class PageState:
-    """What a page link stands for."""
+    """State that a page link stands for."""
 
     type: str
     pairs: tuple[tuple[str, str], ...]
@@ -56,7 +56,7 @@ class PageState:
     total: int | None = None
     """Counted at the first page."""
     as_of: Moment | None = None
-    """What the first page showed; the others show the same moment as long as the store remembers it."""
+    """Moment that the first page showed; the others show it too as long as the store remembers it."""
 
 
 def bound(tenant: Tenant, reach: Reach) -> str:
@@ -90,7 +90,7 @@ def _decoded(token: str) -> bytes:
 
 
 def unseal(token: str, *, tenant: str, secret: bytes, now_seconds: int) -> PageState:
-    """What a token of ours holds. Raises ServiceError `not-found` or `gone`."""
+    """State in a token of ours. Raises ServiceError `not-found` or `gone`."""
     try:
         data = _decoded(token)
         opened = AESGCM(secret).decrypt(data[:_NONCE_BYTES], data[_NONCE_BYTES:], tenant.encode())
@@ -130,7 +130,7 @@ def follow(  # noqa: PLR0913 -- all keyword-only but one
     now_seconds: int,
     known: Callable[[str], bool] = bool,
 ) -> PageState | None:
-    """What a page link among the parameters leads to; None when there is none.
+    """State of a page link among the parameters; None when there is none.
 
     Clients add parameters to links: those that are not `known`, or say what the link says, change nothing.
     Raises ServiceError `incorrect` beside others, or when it belongs elsewhere; else as `unseal`.

@@ -1,4 +1,4 @@
-"""What the `Prefer` header asks of a search. https://hl7.org/fhir/R4/search.html#errors"""
+"""Wishes of the `Prefer` header of a search. https://hl7.org/fhir/R4/search.html#errors"""
 
 from __future__ import annotations
 

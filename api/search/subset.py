@@ -46,9 +46,9 @@ class _Elements(NamedTuple):
     always: frozenset[str]
     """Mandatory elements and modifiers."""
     summary: frozenset[str]
-    """Those with `isSummary`, and the above."""
+    """Elements with `isSummary`, and the above."""
     parts: Mapping[str, frozenset[str]]
-    """Of what is in the summary, the elements that stay in it, by path; what is not here stays whole."""
+    """Elements within the summary that stay in it, by path; an element that is not here stays whole."""
 
 
 def _row(summary: str, **parts: str) -> _Elements:
@@ -203,7 +203,7 @@ def trim(page: Page, query: SearchQuery) -> Page:
 
 
 def cut(entry: Entry, summary: Summary, elements: Sequence[str] = ()) -> Entry:
-    """One resource of a page, cut down."""
+    """Resource of a page, cut down."""
     row = ELEMENTS.get(entry.key.type)
     if summary is Summary.DATA:
         kept = {name: value for name, value in decode(entry.raw).items() if name != "text"}

@@ -24,7 +24,7 @@ _DATES: Final = (
     "effectiveDateTime effectivePeriod effectiveInstant performedDateTime performedPeriod occurrenceDateTime"
     " occurrencePeriod createdDateTime period started authoredOn issued recorded created date receivedTime"
 ).split()
-"""Where resource types keep their clinical date; the first that is there is shown."""
+"""Elements where resource types keep their clinical date; the first that is there is shown."""
 _CODES: Final = ("code", "type", "class", "modality")
 _PATIENTS: Final = ("subject", "patient", "for", "beneficiary")
 _SHRINKING: Final = ((1, 24), (3, 16), (0, 11), (1, 8), (3, 10), (4, 8))

@@ -121,7 +121,7 @@ class JsonHandler(logging.Handler):
                 self._waiting.appendleft(piece[written:])
 
     def _next_piece(self) -> bytes:
-        """As many whole lines as one write takes, or a part of a long one."""
+        """Piece of as many whole lines as one write takes, or a part of a long one."""
         line = self._waiting.popleft()
         if len(line) > PIECE_BYTES:
             self._waiting.appendleft(line[PIECE_BYTES:])
@@ -152,7 +152,7 @@ def _number_of_stderr() -> int | None:
 
 
 def _written(number: int | None, piece: bytes) -> int:
-    """How many bytes of the piece have left."""
+    """Number of bytes of the piece that have left."""
     if number is not None:
         return os.write(number, piece)
     with suppress(AttributeError, ValueError):

@@ -45,7 +45,7 @@ FIELDS: Final = frozenset(
         "worker",
     }
 )
-"""What `extra` may show. A new field is added here first, after asking what it can hold."""
+"""Fields that `extra` may show. A new field is added here first, after asking what it can hold."""
 OURS: Final = frozenset({"api", "ingest", "store"})
 QUIET: Final = ("aiohttp.access", "apscheduler", "asyncio", "motor", "pymongo")
 FRAMES_MAX: Final = 12

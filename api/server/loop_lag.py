@@ -1,4 +1,4 @@
-"""How late the event loop is: the first sign that one process has too much to do."""
+"""Lag of the event loop: the first sign that one process has too much to do."""
 
 from __future__ import annotations
 

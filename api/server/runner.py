@@ -41,7 +41,7 @@ FIELDS_MAX: Final = 100
 LINGER_BYTES: Final = 262_144
 """Bytes of a refused body that are thrown away while its sender reads the refusal."""
 LINGER_SECONDS: Final = 1.0
-"""How long: a connection closed under unread bytes is reset, and many clients then lose the answer."""
+"""Time to linger: a connection closed under unread bytes is reset, and many clients then lose the answer."""
 
 
 class _Connection(web.RequestHandler):

@@ -1,4 +1,4 @@
-"""One worker process, as its supervisor sees it."""
+"""Worker process, as its supervisor sees it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from api.workers.families import Row
 
 ASK_SECONDS: Final = 2.0
-"""How long a worker may take to say how it is."""
+"""Time that a worker may take to say how it is."""
 POLL_SECONDS: Final = 0.05
 
 
@@ -35,9 +35,9 @@ class Child:
         self.pid = process.pid
         self.started = asyncio.get_running_loop().time()
         self.heard = self.started
-        """When it answered last."""
+        """Moment of its last answer."""
         self.scraped: Sequence[Row] = ()
-        """Its metrics as they were last read."""
+        """Metrics as they were last read."""
         self._process = process
         self._client = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(order.admin), timeout=aiohttp.ClientTimeout(total=ASK_SECONDS)
@@ -77,12 +77,12 @@ class Child:
             self._process.send_signal(number)
 
     async def state(self) -> dict[str, Any]:
-        """What its `/readyz` says; empty when it does not answer."""
+        """State that its `/readyz` tells; empty when it does not answer."""
         state = await self._asked("/readyz")
         return state if isinstance(state, dict) else {}
 
     async def rows(self) -> Sequence[Row]:
-        """Its metrics; those read before when it does not answer."""
+        """Metrics of the worker; those read before when it does not answer."""
         said = await self._asked(FAMILIES)
         if isinstance(said, list):
             self.scraped = rows_from(said)

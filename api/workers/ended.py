@@ -32,7 +32,7 @@ class Ended:
         self._families = Families()
 
     def rows(self) -> list[Row]:
-        """What they counted, all together."""
+        """Counts of all ended workers together."""
         return self._families.rows()
 
     def take(self, pid: int, scraped: Sequence[Row]) -> None:

@@ -58,7 +58,7 @@ GAUGES: Final[Mapping[str, Join]] = {
     "process_virtual_memory_bytes": added,
     "python_info": max,
 }
-"""How each gauge is joined; a test knows that none is missing."""
+"""Way in which each gauge is joined; a test knows that none is missing."""
 
 
 def rows_of(registry: CollectorRegistry) -> list[Row]:
@@ -108,7 +108,7 @@ class Families:
 
 
 def _join(name: str, kind: str, sample: str) -> Join:
-    """How two values of a sample become one."""
+    """Join two values of a sample."""
     if sample.endswith(CREATED):
         return min
     if kind == "info":

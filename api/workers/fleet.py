@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("api.workers")
 READY_SECONDS: Final = 120.0
-"""How long a worker may take to be ready, beyond the wait for the database; then a reload is broken off."""
+"""Time that a worker may take to be ready, beyond the wait for the database; then a reload is broken off."""
 STEADY_SECONDS: Final = 10.0
 """A worker that ends sooner is replaced only after a pause."""
 PAUSE_SECONDS: Final = (0.1, 10.0)
@@ -30,11 +30,11 @@ PAUSE_SECONDS: Final = (0.1, 10.0)
 LOOK_SECONDS: Final = 5.0
 """Between two looks whether each worker answers."""
 SILENT_SECONDS: Final = 30.0
-"""How long a worker may answer nothing before it is killed and replaced."""
+"""Time for which a worker may answer nothing before it is killed and replaced."""
 
 
 class Plan:
-    """What all workers of a service are told alike."""
+    """Plan that all workers of a service are told alike."""
 
     def __init__(  # noqa: PLR0913 -- keyword-only
         self,
@@ -66,7 +66,7 @@ class Plan:
 
 
 class Place:
-    """One of the places that the fleet keeps filled with a worker."""
+    """Place that the fleet keeps filled with a worker."""
 
     def __init__(self, fleet: Fleet, index: int, first: Child) -> None:
         self.current = first
@@ -129,7 +129,7 @@ class Fleet:
 
     @property
     def size(self) -> int:
-        """How many workers run."""
+        """Number of workers that run."""
         return len(self._running)
 
     async def start(self) -> None:
@@ -195,7 +195,7 @@ class Fleet:
         await child.closed()
 
     async def states(self) -> list[dict[str, Any]]:
-        """How each worker is."""
+        """State of each worker."""
         return await asyncio.gather(*[child.state() for child in self._running])
 
     async def rows(self) -> list[Sequence[Row]]:

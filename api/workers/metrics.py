@@ -1,4 +1,4 @@
-"""What the supervisor counts of its workers."""
+"""Metrics that the supervisor counts of its workers."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class SupervisorMetrics:
             self._reloads.labels(outcome)
 
     def running(self, number: Callable[[], int]) -> None:
-        """How many workers run: asked when it is scraped."""
+        """Gauge of the workers that run: asked when it is scraped."""
         self._workers.set_function(number)
 
     def ended(self, how: str) -> None:

@@ -1,4 +1,4 @@
-"""What a worker is told at its start, how many there are, and which of their limits they share."""
+"""Orders to workers at their start: how many there are, and which of their limits they share."""
 
 from __future__ import annotations
 
@@ -87,5 +87,5 @@ def cores(cgroup: Path = Path("/sys/fs/cgroup")) -> int:
 
 
 def count_of(settings: Settings) -> int:
-    """How many workers the settings ask for."""
+    """Number of workers that the settings ask for."""
     return cores() if settings.workers == "auto" else settings.workers

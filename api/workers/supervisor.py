@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("api.workers")
 END_SECONDS: Final = 15.0
-"""How long workers may take to end beyond their drain and their shutdown."""
+"""Time that workers may take to end beyond their drain and their shutdown."""
 
 
 async def supervise(settings: Settings, options: Mapping[str, Any]) -> None:

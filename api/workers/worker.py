@@ -1,4 +1,4 @@
-"""One worker of `dod serve --workers`: a service on the sockets and the database of its supervisor.
+"""Worker of `dod serve --workers`: a service on the sockets and the database of its supervisor.
 
 `python -m api.workers.worker`, started by the supervisor alone. It ends as a service does, at SIGTERM after
 its drain, at SIGINT without; and when its standard input ends, because the supervisor is gone.
