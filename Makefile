@@ -103,6 +103,20 @@ files: $(DEV) ## Check YAML, Kubernetes manifests, Dockerfile and shell
 	@$(call where-installed,hadolint,$(BIN)/hadolint Dockerfile)
 	@$(call where-installed,shellcheck,$(BIN)/shellcheck .ci/run)
 
+# Its dependencies are pinned against ours, so it has an environment of its own. Of dev, a trial: images by tag,
+# and the user of MongoDB's image.
+SCANNER := build/checkov/bin/checkov
+.PHONY: scan
+scan: ## Scan the rendered overlays with checkov, in an environment of its own
+	@command -v kubectl >/dev/null || { echo "skipped: kubectl is not installed"; exit 0; }; \
+	if ! [ -x $(SCANNER) ]; then $(PYTHON) -m venv build/checkov && \
+		build/checkov/bin/python -m pip install -q --disable-pip-version-check checkov==3.3.30; fi && \
+	for overlay in dev prod; do \
+		kubectl kustomize k8s/overlays/$$overlay > build/$$overlay.yaml && \
+		$(SCANNER) --config-file k8s/checkov.yaml --skip-download -f build/$$overlay.yaml \
+			$$([ $$overlay = dev ] && echo --skip-check CKV_K8S_11,CKV_K8S_15,CKV_K8S_40,CKV_K8S_43) || exit 1; \
+	done
+
 .PHONY: fmt
 fmt: $(DEV) ## Format the code and mend what ruff can mend
 	@$(BIN)/ruff format .

@@ -1,7 +1,7 @@
 """Validate the manifests, offline; `make files` calls it.
 
-Each one strictly against the schemas of the oldest and the newest Kubernetes we name, and the pods against
-the `restricted` pod security standard: https://kubernetes.io/docs/concepts/security/pod-security-standards/
+Each one strictly against the schemas of the oldest and the newest Kubernetes we name, alone and as kustomize
+renders base, overlays and components; then against the policies in `policies.py`.
 """
 
 from __future__ import annotations
@@ -9,42 +9,65 @@ from __future__ import annotations
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import kubernetes_validate
+import policies
 import yaml
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HERE = Path(__file__).parent
-BASE = HERE / "base"
 VERSIONS = ("1.31", "1.37")
 """`unhealthyPodEvictionPolicy` is stable since 1.31."""
+CUSTOM = {
+    "monitoring.coreos.com/v1": {"PodMonitor", "PrometheusRule"},
+    "mongodbcommunity.mongodb.com/v1": {"MongoDBCommunity"},
+}
+"""Kinds of operators, whose schemas are in their clusters."""
 
 Manifest = dict[str, Any]
 
 
-def manifests() -> Iterator[tuple[str, Manifest]]:
-    """All manifests by name: each file, and what kustomize makes of them where kubectl is installed."""
-    for path in sorted([*BASE.glob("*.yaml"), *HERE.glob("overlays/*/*.yaml")]):
-        if path.name != "kustomization.yaml":
-            yield path.name, yaml.safe_load(path.read_text())
-    kubectl = shutil.which("kubectl")
-    if kubectl is None:
-        print("skipped: kubectl is not installed, so kustomization.yaml is not rendered")
-        return
-    for folder in (BASE, *sorted(HERE.glob("overlays/*"))):
-        rendered = subprocess.run(
-            [kubectl, "kustomize", str(folder)], check=True, capture_output=True, text=True
-        )
-        for manifest in yaml.safe_load_all(rendered.stdout):
-            yield f"kustomize {folder.name}: {manifest['kind']}", manifest
+def folders() -> list[Path]:
+    """What is applied: the base and each overlay."""
+    return [HERE / "base", *sorted((HERE / "overlays").iterdir())]
+
+
+def rendered(kubectl: str) -> Iterator[tuple[str, list[Manifest]]]:
+    """Each overlay, and the base with each component, as kustomize makes them."""
+    for folder in folders():
+        yield folder.name, _render(kubectl, folder)
+    for component in sorted((HERE / "components").iterdir()):
+        with tempfile.TemporaryDirectory(dir=HERE, prefix=".check-") as made:
+            what = {"resources": ["../base"], "components": [f"../components/{component.name}"]}
+            Path(made, "kustomization.yaml").write_text(yaml.safe_dump(what))
+            yield f"component {component.name}", _render(kubectl, Path(made))
+
+
+def _render(kubectl: str, folder: Path) -> list[Manifest]:
+    done = subprocess.run([kubectl, "kustomize", str(folder)], check=False, capture_output=True, text=True)
+    if done.returncode:
+        sys.exit(f"{folder.name}: {done.stderr.strip()}")
+    return list(yaml.safe_load_all(done.stdout))
+
+
+def on_disk() -> Iterator[tuple[str, list[Manifest]]]:
+    """The files that kustomizations name as resources."""
+    for kustomization in sorted(HERE.rglob("kustomization.yaml")):
+        for name in yaml.safe_load(kustomization.read_text()).get("resources", []):
+            path = kustomization.parent / name
+            if path.is_file():
+                yield str(path.relative_to(HERE)), list(yaml.safe_load_all(path.read_text()))
 
 
 def schema_faults(manifest: Manifest) -> Iterator[str]:
     """What the API server would refuse, misspelt fields included."""
+    if manifest["kind"] in CUSTOM.get(manifest["apiVersion"], ()):
+        return
     for version in VERSIONS:
         try:
             kubernetes_validate.validate(manifest, version, strict=True)
@@ -52,61 +75,28 @@ def schema_faults(manifest: Manifest) -> Iterator[str]:
             yield f"Kubernetes {version}: {'.'.join(map(str, error.path))}: {error.message}"
 
 
-def pod_faults(manifest: Manifest) -> Iterator[str]:
-    """What keeps the pods of a Deployment or CronJob from being `restricted`, read-only and unprivileged."""
-    match manifest["kind"]:
-        case "Deployment":
-            pod = manifest["spec"]["template"]["spec"]
-        case "CronJob":
-            pod = manifest["spec"]["jobTemplate"]["spec"]["template"]["spec"]
-        case _:
-            return
-    context = pod.get("securityContext", {})
-    rules = {
-        "automountServiceAccountToken is false": pod.get("automountServiceAccountToken") is False,
-        "enableServiceLinks is false": pod.get("enableServiceLinks") is False,
-        "runAsNonRoot is true": context.get("runAsNonRoot") is True,
-        "runAsUser is not root": context.get("runAsUser", 0) > 0,
-        "seccompProfile is RuntimeDefault": context.get("seccompProfile") == {"type": "RuntimeDefault"},
-        "the host's namespaces are not shared": not {"hostNetwork", "hostPID", "hostIPC"} & pod.keys(),
-        "volumes are of harmless types": all(
-            volume.keys() - {"name"} <= {"configMap", "emptyDir", "projected", "secret"}
-            for volume in pod.get("volumes", [])
-        ),
-    }
-    for container in [*pod["containers"], *pod.get("initContainers", [])]:
-        name, resources = container["name"], container.get("resources", {})
-        context = container.get("securityContext", {})
-        rules |= {
-            f"{name}: allowPrivilegeEscalation is false": context.get("allowPrivilegeEscalation") is False,
-            f"{name}: readOnlyRootFilesystem is true": context.get("readOnlyRootFilesystem") is True,
-            f"{name}: capabilities are dropped": context.get("capabilities") == {"drop": ["ALL"]},
-            f"{name}: not privileged": not context.get("privileged"),
-            f"{name}: no host port": not any("hostPort" in port for port in container.get("ports", [])),
-            f"{name}: CPU and memory requests": {"cpu", "memory"} <= resources.get("requests", {}).keys(),
-            f"{name}: memory limit": "memory" in resources.get("limits", {}),
-        }
-    yield from (f"must hold: {rule}" for rule, holds in rules.items() if not holds)
-
-
-def exposure_faults(manifest: Manifest) -> Iterator[str]:
-    """The admin port has no token, so no Service may lead to it."""
-    if manifest["kind"] == "Service":
-        for port in manifest["spec"]["ports"]:
-            if port.get("targetPort", port["port"]) in {"admin", 9090}:
-                yield f"the admin port must be in no Service: {port['name']}"
+def faults() -> Iterator[str]:
+    """All faults, each with its place."""
+    kubectl = shutil.which("kubectl")
+    if kubectl is None:
+        print("skipped: kubectl is not installed, so no kustomization is rendered")
+        whole: list[tuple[str, list[Manifest]]] = []
+    else:
+        whole = list(rendered(kubectl))
+    for place, manifests in [*on_disk(), *whole]:
+        for manifest in manifests:
+            for fault in schema_faults(manifest):
+                yield f"{place}: {manifest['kind']} {manifest['metadata']['name']}: {fault}"
+    for place, manifests in whole:
+        for fault in policies.faults(manifests):
+            yield f"{place}: {fault}"
 
 
 def main() -> int:
     """Print every fault; 1 if there is any."""
-    faults = [
-        f"{name}: {fault}"
-        for name, manifest in manifests()
-        for check in (schema_faults, pod_faults, exposure_faults)
-        for fault in check(manifest)
-    ]
-    print(*faults, sep="\n", end="\n" if faults else "")
-    return bool(faults)
+    found = list(faults())
+    print(*found, sep="\n", end="\n" if found else "")
+    return bool(found)
 
 
 if __name__ == "__main__":

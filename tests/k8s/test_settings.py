@@ -6,12 +6,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.settings import load_settings
+from api.settings import Settings, load_settings
 
 if TYPE_CHECKING:
     import pytest
 
-CONFIG_MAP = Path(__file__).parents[2] / "k8s" / "base" / "configmap.yaml"
+K8S = Path(__file__).parents[2] / "k8s"
+CONFIG_MAP = K8S / "base" / "configmap.yaml"
 
 
 def test_the_config_map_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -23,3 +24,12 @@ def test_the_config_map_is_understood(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setenv(name, value)
     settings = load_settings()  # Refuses what it does not know, and values that are not taken.
     assert (settings.log_level, settings.admin_host) == ("INFO", "0.0.0.0")  # noqa: S104 -- as the pod needs it
+
+
+def test_each_setting_that_a_manifest_names_is_one() -> None:
+    named = {
+        name
+        for path in K8S.rglob("*.yaml")
+        for name in re.findall(r"\bDOD_[A-Z_]+[A-Z]\b", path.read_text(encoding="utf-8"))
+    }
+    assert {name.removeprefix("DOD_").lower() for name in named} <= set(Settings.model_fields)
