@@ -17,12 +17,12 @@ class AuthSettings(BaseModel):
     token_days_default: int = Field(default=30, ge=1, le=3_650)
     """Life of a bearer token when `dod token issue` has no `--days`."""
     access_cache_seconds: float = Field(default=1.0, ge=0, le=60)
-    """How long a grant, a client and a tenant are remembered: the longest that what was revoked or disabled
-    still works."""
+    """Time for which a grant, a client and a tenant are remembered: the longest that what was revoked or
+    disabled still works."""
     access_token_seconds: int = Field(default=300, ge=10, le=300)
     """Life of an access token that `POST /v2/auth/token` gives."""
     assertion_leeway_seconds: float = Field(default=5.0, ge=0, le=60)
-    """How far the clock of a client, or of the external issuer, may be off."""
+    """Difference that the clock of a client, or of the external issuer, may have."""
     token_audiences: str = ""
     """More that the `aud` of a client assertion may be beside our token URL, such as upstream's while clients
     move: `https://api.redoxengine.com/v2/auth/token`. Whoever it was meant for could use it here."""
@@ -32,9 +32,9 @@ class AuthSettings(BaseModel):
     """The `iss` of an external issuer whose bearer tokens are accepted; its clients are registered here with
     `dod client create --external`."""
     issuer_audience: str | None = Field(default=None, min_length=1)
-    """What the `aud` of its tokens must be, or hold. Needed with `issuer`."""
+    """Value that the `aud` of its tokens must be, or hold. Needed with `issuer`."""
     issuer_jwks_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
-    """Where it publishes its keys. Needed with `issuer`."""
+    """URL at which it publishes its keys. Needed with `issuer`."""
 
     @field_validator("jwks_networks")
     @classmethod

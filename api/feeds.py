@@ -185,7 +185,7 @@ def _context_for(app: web.Application) -> Callable[[Source], Awaitable[PushConte
 
 
 def context_of(app: web.Application, source: Source, whose: TenantSettings) -> PushContext:
-    """Who pushes the messages of a source, and where to."""
+    """Context for the pushes of a source: the caller, and where to."""
     settings = app[SETTINGS]
     return PushContext(
         store=app[RESOURCES],

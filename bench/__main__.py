@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from store.mongo.embedded import Embedded
 
 DATABASE: Final = "dod"
-"""Of most comparisons: the service's default."""
+"""Name of the database of most comparisons: the service's default."""
 SMALL_DATABASE: Final = "dod_small"
 LARGE_DATABASE: Final = "dod_large"
 SMALL_REPORTS: Final = 5_000
@@ -54,7 +54,7 @@ MODEST: Final = 4
 
 
 class Stage(NamedTuple):
-    """What every comparison needs."""
+    """Stage that every comparison needs."""
 
     options: argparse.Namespace
     mongod: Embedded
@@ -79,11 +79,11 @@ class Stage(NamedTuple):
         return servers.dod("token", "issue", "--tenant", TENANT, "--scope", "system/*.cruds", **where)
 
     def times(self, share: float = 1) -> dict[str, Any]:
-        """How long and how often."""
+        """Duration and number of rounds."""
         return {"seconds": self.options.seconds * share, "rounds": self.options.rounds}
 
     def searching(self) -> dict[str, Any]:
-        """The same for searches, on one connection too."""
+        """Legs of searches, on one connection too."""
         alone = self.options.seconds / 4
         return {"status": b"200", "connections": self.options.searchers, "alone": alone, **self.times()}
 
@@ -169,7 +169,7 @@ async def compare_with_floor(stage: Stage, service: Server, token: str, patients
 
 
 async def compare_audit(stage: Stage, service: Server, token: str, patients: int) -> Sequence[Contender]:
-    """The same service with accesses left off the record: what the audit costs a search."""
+    """Compare the service with itself without a record of accesses: what the audit costs a search."""
     options = stage.options
     without = stage.service("unaudited", DOD_AUDIT="off")
     pair = tuple(
@@ -216,7 +216,7 @@ async def compare_include(stage: Stage, service: Server, token: str) -> Sequence
 
 
 async def compare_commits(stage: Stage, service: Server, token: str, patients: int) -> Sequence[Contender]:
-    """The same service with the group commit taken away: what it is worth."""
+    """Compare the service with itself without the group commit: what it is worth."""
     pushers = stage.options.pushers
     alone = stage.service("alone", **ONE_WRITE_PER_PUSH)
     pair = (

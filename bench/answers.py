@@ -20,7 +20,7 @@ VOLATILE: Final = re.compile(
     rb"[0-9a-f]{8}-[0-9a-f-]{27}|(?<=X-Request-Id: )[0-9a-f]{32}"
     rb"|(?<=Date: )[^\r]+|(?<=Last-Modified: )[^\r]+|(?<=\"lastUpdated\":\")[^\"]+"
 )
-"""What differs from one answer to the next: ids, moments."""
+"""Elements that differ from one answer to the next: ids, moments."""
 
 
 def content(answer: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""What a hostile or broken sender may do: a table of attacks, each a way to fill a connection.
+"""Attacks of a hostile or broken sender: a table, each a way to fill a connection.
 
 Run by `bench.siege` in processes of their own, so that sending costs the healthy client nothing.
 """
@@ -31,7 +31,7 @@ REPORT: Final = b'{"resourceType":"DiagnosticReport","status":"final","code":{"t
 
 
 class Attack(NamedTuple):
-    """What each of so many connections does again and again."""
+    """Attack that each of so many connections makes again and again."""
 
     connections: int
     method: str

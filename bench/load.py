@@ -22,14 +22,14 @@ if TYPE_CHECKING:
 END_OF_HEAD: Final = b"\r\n\r\n"
 LENGTH: Final = b"\r\nContent-Length: "
 GRACE_SECONDS: Final = 15.0
-"""How long the last answers may take after the time is up."""
+"""Time that the last answers may take after the time is up."""
 SAMPLE_EVERY: Final = 500
-"""One answer in so many is kept whole, to be checked when the clock has stopped."""
+"""Answers among which one is kept whole, to be checked when the clock has stopped."""
 
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """One leg: what came back in how much time."""
+    """Measurement of a leg: what came back in how much time."""
 
     seconds: float
     latencies: list[float]
@@ -52,7 +52,7 @@ class Measured:
 
 
 class _Run:
-    """What the connections of one leg share."""
+    """State that the connections of one leg share."""
 
     def __init__(self, make: Callable[[], bytes], status: bytes, connections: int) -> None:
         self.make = make
@@ -155,7 +155,7 @@ async def measure(
 
 
 async def ask_once(port: int, request: bytes) -> bytes:
-    """One request on a connection of its own; gives the whole answer."""
+    """Send a request on a connection of its own; gives the whole answer."""
     measured = await measure(port, lambda: request, status=b"2", connections=1, seconds=0)
     assert not measured.failures, measured.sample[0][:2000]
     return measured.sample[0]

@@ -1,4 +1,4 @@
-"""What the pure line of a push costs, without HTTP and database: the quickest of many rounds, in CPU time.
+"""Cost of the pure line of a push, without HTTP and database: the quickest of many rounds, in CPU time.
 
 Part of `make bench`; alone, in two seconds: `.venv/bin/python -m bench.preparing`.
 """

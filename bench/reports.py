@@ -25,7 +25,7 @@ ANALYTES: Final = (
     ("777-3", "Platelets [#/volume] in Blood by Automated count", "10*3/uL"),
 )
 _NUMBER: Final = b"#number#"
-"""Where a template is open; no generated text holds it."""
+"""Mark where a template is open; no generated text holds it."""
 
 
 def patient(number: int, site: str = "") -> dict[str, Any]:
@@ -101,7 +101,7 @@ def panel(number: int, of_patient: int, site: str, *, results: int) -> list[dict
 
 
 def observation(observation_id: str, of_report: dict[str, Any], number: int) -> dict[str, Any]:
-    """One value of a report."""
+    """Observation with a value of a report."""
     code, display, unit = ANALYTES[number % len(ANALYTES)]
     value = {"value": 4 + number, "unit": unit, "system": "http://unitsofmeasure.org", "code": unit}
     taken = {name: of_report[name] for name in ("status", "subject", "encounter", "effectiveDateTime")}
@@ -141,7 +141,7 @@ class Template:
 
 
 class BundleTemplate:
-    """The same for Bundles: every resource in it has the number in its id or identifier."""
+    """Template of Bundles: every resource in it has the number in its id or identifier."""
 
     def __init__(self, whole: bytes) -> None:
         self._parts = whole.split(_NUMBER)
@@ -169,7 +169,7 @@ def result_of_a_panel(results: int) -> list[dict[str, Any]]:
 
 
 def as_message(resources: list[dict[str, Any]]) -> BundleTemplate:
-    """These as a message Bundle."""
+    """Message Bundle of these."""
     header = {
         "resourceType": "MessageHeader",
         "id": f"header-{_NUMBER.decode()}",
@@ -182,7 +182,7 @@ def as_message(resources: list[dict[str, Any]]) -> BundleTemplate:
 
 
 def as_batch(resources: list[dict[str, Any]]) -> BundleTemplate:
-    """These as a batch, each under its own id."""
+    """Batch of these, each under its own id."""
     return BundleTemplate(batch(resources))
 
 

@@ -32,7 +32,7 @@ def searches(
 
 
 def search(kind: str, number: int, token: str, site: str = "") -> bytes:
-    """One search for one patient."""
+    """Search for one patient."""
     reference = f"Patient/{reports.patient_id(number, site)}"
     form = {
         "patient": f"patient={reference}",

@@ -48,7 +48,7 @@ RATIO_MAX: Final = 2.0
 
 
 class Swept(NamedTuple):
-    """What one run came to."""
+    """Result of a run."""
 
     seconds: float
     deleted: int
@@ -204,7 +204,7 @@ def multiply(uri: str, *, sites: int) -> stores.Filled:
 
 
 def needs() -> dict[str, Any]:
-    """What a report needs, as the service would write it under a policy."""
+    """Needs of a report, as the service would write them under a policy."""
     return {"$setUnion": [{"$ifNull": [f"$index.{name}", []]} for name in ("subject", "result", "based-on")]}
 
 

@@ -20,7 +20,7 @@ WARM_UP_SECONDS: Final = 1.0
 
 @dataclass(slots=True)
 class Contender:
-    """One side of a comparison."""
+    """Side of a comparison."""
 
     label: str
     server: Server
@@ -30,19 +30,19 @@ class Contender:
     """Raises AssertionError when an answer is not what it must be."""
     legs: list[Measured] = field(default_factory=list)
     alone: list[Measured] = field(default_factory=list)
-    """The same on one connection: how long a request takes that meets no other."""
+    """Leg on one connection: how long a request takes that meets no other."""
     cpu: list[float] = field(default_factory=list)
     """Microseconds of the server's processor time for one request, by leg."""
     mongod: list[float] = field(default_factory=list)
-    """The same for mongod."""
+    """Processor time of mongod."""
 
     def forget(self) -> None:
-        """What was measured while warming up."""
+        """Drop what was measured while warming up."""
         for series in (self.legs, self.alone, self.cpu, self.mongod):
             series.clear()
 
     async def run(self, *, status: bytes, connections: int, seconds: float, counted: bool = True) -> Measured:
-        """One leg, checked; its processor time is kept when it is counted."""
+        """Run a leg, checked; its processor time is kept when it is counted."""
         processes = (self.server.pid, self.server.mongod)
         before = [cpu_seconds(pid) for pid in processes]
         leg = await measure(
@@ -60,7 +60,7 @@ class Contender:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """What the ratio must reach: at least, or (for a cost) at most."""
+    """Target of a ratio: at least, or (for a cost) at most."""
 
     ratio: float | None
     """None: shown beside one that is judged."""
@@ -71,7 +71,7 @@ class Target:
 
     @property
     def name(self) -> str:
-        """What the ratio is of."""
+        """Name of what the ratio is of."""
         return "p50 ratio" if self.of_p50 else "cost ratio" if self.at_most else "ratio"
 
     def of(self, first: Measured, second: Measured) -> float:

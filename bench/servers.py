@@ -25,14 +25,16 @@ TICK: Final = os.sysconf("SC_CLK_TCK")
 COMMAND_LINE: Final = "from api.cli.main import main; main()"
 ROOT: Final = Path(__file__).resolve().parent.parent
 SERVED: Final = Path(os.environ.get("BENCH_SERVED", ROOT)).resolve()
-"""Where the service is taken from: `make bench` names a copy with compiled modules, if it could make one."""
+"""Folder that the service is taken from: `make bench` names a copy with compiled modules, if it could make
+one.
+"""
 
 
 class Cores(NamedTuple):
-    """Who may run where; empty: anywhere."""
+    """Cores for servers and clients; empty: anywhere."""
 
     server: frozenset[int]
-    """One core, for whichever server is measured; the other one idles meanwhile."""
+    """Core for whichever server is measured; the other one idles meanwhile."""
     others: frozenset[int]
     """The rest, for mongod and the load generator."""
 
@@ -54,7 +56,7 @@ def cpu_seconds(pid: int) -> float:
 
 
 def cores(*, pin: bool) -> Cores:
-    """One core for the servers and the rest for the others, where there are two or more."""
+    """Choice of a core for the servers and the rest for the others, where there are two or more."""
     available = sorted(os.sched_getaffinity(0))
     if not pin or len(available) < 2:
         return Cores(frozenset(), frozenset())
@@ -68,7 +70,7 @@ def environment(**more: str) -> dict[str, str]:
 
 
 def dod(*arguments: str, uri: str, **settings: str) -> str:
-    """What a `dod` command prints."""
+    """Output of a `dod` command."""
     command = [sys.executable, "-c", COMMAND_LINE, *arguments]
     env = environment(DOD_MONGODB_URI=uri, **settings)
     done = subprocess.run(command, env=env, cwd=SERVED, check=True, capture_output=True, text=True)
@@ -81,7 +83,7 @@ def is_compiled() -> bool:
 
 
 def preparing() -> list[str]:
-    """What `bench.preparing` prints, of the modules that are served."""
+    """Output of `bench.preparing`, of the modules that are served."""
     command = [sys.executable, "-m", "bench.preparing"]
     done = subprocess.run(command, env=environment(), cwd=SERVED, check=True, capture_output=True, text=True)
     return done.stdout.splitlines()

@@ -38,7 +38,7 @@ CONNECTIONS: Final = 64
 
 
 class Told(NamedTuple):
-    """What the client saw in one leg."""
+    """Account of what the client saw in one leg."""
 
     latencies: list[float]
     """Milliseconds, sorted."""
@@ -61,7 +61,7 @@ class Client:
         self.errors = 0
 
     async def ask(self, request: bytes, due: float) -> None:
-        """One request; an answer other than 2xx, or none, is an error."""
+        """Send a request; an answer other than 2xx, or none, is an error."""
         try:
             async with asyncio.timeout(30):
                 status = await self._status(request)
@@ -139,7 +139,7 @@ def attack(name: str, port: int, token: str) -> Iterator[None]:
 
 
 def arguments() -> argparse.Namespace:
-    """How long, and which attacks."""
+    """Arguments: how long, and which attacks."""
     parser = argparse.ArgumentParser(prog="make siege", description=__doc__)
     parser.add_argument("--seconds", type=float, default=15.0, help="of each leg")
     parser.add_argument("--only", default=",".join(ATTACKS), help="attacks, with commas between them")

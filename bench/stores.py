@@ -1,4 +1,4 @@
-"""What is in the stores: pushed through the service, copied to the floor, multiplied into a large store."""
+"""Content of the stores: pushed through the service, copied to the floor, multiplied into a large store."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BATCH_ENTRIES: Final = 500
 
 
 class Filled(NamedTuple):
-    """What multiplying a store came to."""
+    """Result of multiplying a store."""
 
     documents: int
     seconds: float
@@ -56,14 +56,14 @@ def patients_with_results(site: str, *, patients: int, each: int, results: int) 
 
 
 def patients_of_site(site: str, *, patients: int, each: int) -> Iterator[dict[str, Any]]:
-    """As `patients_with_reports`, each under an id that names the site."""
+    """Patients as `patients_with_reports`, each under an id that names the site."""
     yield from (reports.patient(one, site) for one in range(patients))
     for one in range(patients * each):
         yield {**reports.report(one, one % patients, site), "id": f"bench{site}-report-{one}"}
 
 
 def copy_to_floor(uri: str, database: str) -> None:
-    """The same bytes in the floor's own collection, copied within mongod."""
+    """Copy the same bytes into the floor's own collection, within mongod."""
     with MongoClient[dict[str, Any]](uri) as client:
         fields = {"_id": "$id", "patient": {"$first": "$index.patient"}, "when": "$when.lo", "raw": 1}
         client[database][RESOURCES].aggregate(
@@ -76,7 +76,9 @@ def copy_to_floor(uri: str, database: str) -> None:
 
 
 def site_name(number: int) -> str:
-    """Of constant length and one word, so that one site's documents become another's by replacing it."""
+    """Name of a site, of constant length and one word, so that its documents become another's by replacing
+    it.
+    """
     return f"site{number:05}"
 
 
@@ -123,7 +125,7 @@ class Cache(NamedTuple):
 
 
 def cache_of(uri: str) -> Cache:
-    """What mongod says of its cache."""
+    """MongoDB's account of its cache."""
     with MongoClient[dict[str, Any]](uri) as client:
         cache = client.admin.command("serverStatus")["wiredTiger"]["cache"]
     names = ("maximum bytes configured", "bytes currently in the cache", "pages read into cache")

@@ -29,7 +29,7 @@ ANYWHERE: Final = servers.Cores(frozenset(), frozenset())
 
 
 class Leg(NamedTuple):
-    """What was measured of one service for a while."""
+    """Measurement of a service for a while."""
 
     rate: float
     p50: float
@@ -37,7 +37,7 @@ class Leg(NamedTuple):
     cost: float
     """Microseconds of processor time for one request, of all processes of the service."""
     mongod: float
-    """The same for mongod."""
+    """Processor time of mongod."""
     cores: float
     """Processors that the service used."""
 

@@ -1,4 +1,4 @@
-"""One access on its way into the audit: what a request turns out to be about, before it is answered.
+"""Access on its way into the audit: what a request turns out to be about, before it is answered.
 
 The record of a search, or of a single push, is handed in before the work is done: it is written meanwhile.
 It says that the work was done; when the outcome is another, it is corrected before the answer leaves.

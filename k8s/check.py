@@ -33,7 +33,7 @@ Manifest = dict[str, Any]
 
 
 def folders() -> list[Path]:
-    """What is applied: the base and each overlay."""
+    """Folders that are applied: the base and each overlay."""
     return [HERE / "base", *sorted((HERE / "overlays").iterdir())]
 
 
@@ -65,7 +65,7 @@ def on_disk() -> Iterator[tuple[str, list[Manifest]]]:
 
 
 def schema_faults(manifest: Manifest) -> Iterator[str]:
-    """What the API server would refuse, misspelt fields included."""
+    """Faults that the API server would refuse, misspelt fields included."""
     if manifest["kind"] in CUSTOM.get(manifest["apiVersion"], ()):
         return
     for version in VERSIONS:

@@ -18,13 +18,13 @@ EXCEPTIONS = {
     ("StatefulSet mongodb", "a PodDisruptionBudget holds for it"): "One member, of a trial.",
     ("StatefulSet mongodb", "it is spread over nodes"): "One member, of a trial.",
 }
-"""What need not hold, by workload and policy, and why."""
+"""Exceptions, by workload and policy, each with the reason."""
 HARMLESS_VOLUMES = {"configMap", "emptyDir", "projected", "secret"}
 ADMIN_PORTS = {"admin", 9090}
 
 
 def faults(manifests: Iterable[Manifest]) -> Iterator[str]:
-    """What does not hold of manifests that are applied together."""
+    """Faults of manifests that are applied together."""
     whole = list(manifests)
     for workload in (one for one in whole if one["kind"] in ("Deployment", "StatefulSet", "CronJob")):
         name = f"{workload['kind']} {workload['metadata']['name']}"
@@ -42,7 +42,7 @@ def _template(workload: Manifest) -> dict[str, Any]:
 
 
 def _pod_rules(workload: Manifest) -> dict[str, bool]:
-    """Of the pod alone."""
+    """Rules for the pod alone."""
     pod = _template(workload)["spec"]
     context = pod.get("securityContext", {})
     rules = {
@@ -87,7 +87,7 @@ def _container_rules(container: Mapping[str, Any], *, serves: bool) -> dict[str,
 
 
 def _rules_among(workload: Manifest, whole: list[Manifest]) -> dict[str, bool]:
-    """Of the workload beside what is applied with it."""
+    """Rules for the workload beside what is applied with it."""
     template = _template(workload)
     labels, pod = template["metadata"]["labels"], template["spec"]
 
@@ -144,7 +144,9 @@ def _service_faults(whole: list[Manifest]) -> Iterator[str]:
 
 
 def _scaler_faults(whole: list[Manifest]) -> Iterator[str]:
-    """What is scaled is there, and says no number of replicas, which an apply would set back."""
+    """Rules for a scaler: what it scales is there, and says no number of replicas, which an apply would set
+    back.
+    """
     deployments = {one["metadata"]["name"]: one for one in whole if one["kind"] == "Deployment"}
     for scaler in (one for one in whole if one["kind"] == "HorizontalPodAutoscaler"):
         target = deployments.get(scaler["spec"]["scaleTargetRef"]["name"])

@@ -44,9 +44,9 @@ class Client:
     """Tokens issued until this moment are refused."""
     keys: tuple[PublicKey, ...] = ()
     jwks_url: str | None = None
-    """Where the client publishes its keys, in place of registered ones."""
+    """URL at which the client publishes its keys, in place of registered ones."""
     external: bool = False
-    """Its tokens come from the external issuer; it has no keys here."""
+    """Whether its tokens come from the external issuer; it has no keys here."""
     disabled_at: datetime | None = None
     revision: int = 0
     """Counts the changes; 0: not stored yet."""

@@ -77,7 +77,8 @@ class StoreSettings(BaseModel):
     dead_letter_days: int = Field(default=30, ge=1, le=3_650)
     """Days for which a dead letter is kept after it last came."""
     audit_days: int | None = Field(default=2_192, ge=1, le=36_500)
-    """How long an audit record is kept where a tenant's policy does not say (`audit_days`): six years."""
+    """Days for which an audit record is kept where a tenant's policy does not say (`audit_days`): six years.
+    """
     audit: Literal["required", "counted", "off"] = "required"
     """Whether accesses are put on record. `required`: reads and searches are refused with 503 while they
     cannot be; `counted`: they are answered, and `dod_audit_records_total{outcome="lost"}` counts them; `off`:

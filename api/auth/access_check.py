@@ -45,7 +45,7 @@ class _Opened(NamedTuple):
 
 
 class AccessCheck:
-    """Who an access token stands for."""
+    """Check of an access token, and of who it stands for."""
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class AccessCheck:
         self._opened: dict[str, _Opened] = {}
 
     async def principal(self, text: str) -> Principal:
-        """Whom a bearer token stands for. Raises ServiceError `unauthenticated`."""
+        """Principal of a bearer token. Raises ServiceError `unauthenticated`."""
         known = self._opened.get(text)
         token, external = (known.token, known.external) if known else await self._open(text)
         if token.ends <= self._clock().timestamp():
@@ -97,7 +97,7 @@ class AccessCheck:
 
 
 def _principal(client: Client, token: AccessToken) -> Principal:
-    """What the token allows of what its client is allowed now."""
+    """Principal with what the token allows of what its client is allowed now."""
     scopes: list[str] = []
     for one in token.scopes:
         try:

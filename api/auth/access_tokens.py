@@ -25,7 +25,7 @@ LENGTH_MAX: Final = 7_000
 
 
 class AccessToken(NamedTuple):
-    """What an access token says."""
+    """Claims of an access token."""
 
     client_id: str
     scopes: tuple[str, ...]
@@ -59,7 +59,7 @@ def sign(token: AccessToken, key: OctKey) -> str:
 
 
 def opened(text: str, key: OctKey) -> AccessToken | None:
-    """What a token of ours says, expired or not; None: it is none of ours."""
+    """Claims of a token of ours, expired or not; None: it is none of ours."""
     try:
         token = jwt.decode(text, key, algorithms=[_ALGORITHM])
     except (JoseError, ValueError):

@@ -22,7 +22,7 @@ GRANT_TYPE: Final = "client_credentials"
 ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 FORM: Final = "application/x-www-form-urlencoded"
 LIFE_SECONDS_MAX: Final = 300
-"""How far ahead the end of an assertion may be: SMART's five minutes."""
+"""Time by which the end of an assertion may be ahead: SMART's five minutes."""
 LENGTH_MAX: Final = 16_384
 """Characters of an assertion."""
 JTI_MAX: Final = 512

@@ -30,7 +30,7 @@ _UNREADABLE: Final = Issue("transient", "The keys of the token's issuer cannot b
 
 
 class IssuerSettings(NamedTuple):
-    """What is known of the issuer."""
+    """Settings of the issuer."""
 
     issuer: str
     audience: str
@@ -48,7 +48,7 @@ class ExternalIssuer:
         self._clock = clock
 
     async def opened(self, text: str) -> AccessToken | None:
-        """What a token says, expired or not; None: it is none of the issuer's, or not for this service.
+        """Claims of a token, expired or not; None: it is none of the issuer's, or not for this service.
 
         Raises ServiceError `unavailable` when the issuer's keys cannot be read.
         """

@@ -37,7 +37,7 @@ FETCH_SECONDS: Final = 5.0
 """Deadline of one fetch, all of it."""
 BYTES_MAX: Final = 65_536
 DEFAULT_SECONDS: Final = 300.0
-"""How long a key set is remembered that says nothing of it."""
+"""Time for which a key set is remembered that says nothing of it."""
 LONGEST_SECONDS: Final = 3_600.0
 AGAIN_SECONDS: Final = 5.0
 """Pause between two fetches of one URL, whatever is asked for: an unknown `kid` must not make many."""
@@ -212,7 +212,7 @@ def _remember(memory: dict[str, V], url: str, value: V) -> None:
 
 
 def _reason(error: Exception) -> str:
-    """Why, without the URL or anything that was sent."""
+    """Reason of an error, without the URL or anything that was sent."""
     if isinstance(error, UnreadableError | ValueError):
         return str(error)
     cause = error.__cause__

@@ -35,7 +35,8 @@ class Principal:
     """Resource type (or `*`) → letters of `cruds` granted for all of it."""
     expires_at: datetime
     token_id: str = ""
-    """Which credential: the start of a token's digest, as `dod token list` shows it, or a client's key."""
+    """Name of the credential: the start of a token's digest, as `dod token list` shows it, or a client's key.
+    """
     own: frozenset[str] = NOTHING
     """The service's own scopes."""
     parts: tuple[Part, ...] = ()
@@ -65,7 +66,7 @@ class Principal:
         return all(letter in everywhere or letter in here for letter in letters)
 
     def within(self, type: str, letters: str) -> Clause | None:
-        """What a resource must fulfil where the letters are granted for a part; None: not granted so."""
+        """Filter for resources where the letters are granted for a part of a type; None: not granted so."""
         found: list[Clause] = []
         for letter in letters:
             if self.may(type, letter):

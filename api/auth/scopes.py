@@ -40,7 +40,7 @@ OWN: Final[Mapping[str, str]] = MappingProxyType(
 )
 """Scopes of this service, each with what it allows."""
 _PUSHES: Final = "system/*.cu"
-"""What `dod/push` allows."""
+"""Scope that `dod/push` amounts to."""
 NARROW_LETTERS: Final = frozenset("rs")
 """Letters that a scope with a query may grant: what is written is not tested by a query."""
 TEXT_MAX: Final = 4_000
@@ -59,7 +59,7 @@ class Scope(NamedTuple):
 
     @property
     def clause(self) -> Clause:
-        """What a resource must fulfil."""
+        """Clause that a resource must fulfil."""
         return _clause(self.type, self.query)
 
     def text(self) -> str:
@@ -77,7 +77,7 @@ class Part(NamedTuple):
 
 
 class Rights(NamedTuple):
-    """What several scopes allow together."""
+    """Rights that several scopes give together."""
 
     whole: Mapping[str, frozenset[str]]
     """Resource type (or `*`) → letters that are granted for all of it."""
@@ -142,7 +142,7 @@ def refuse_unknown_type(text: str) -> None:
 
 
 def rights_of(texts: Iterable[str]) -> Rights:
-    """What several scopes allow together."""
+    """Rights that several scopes give together."""
     whole: dict[str, frozenset[str]] = {}
     parts: list[Part] = []
     own = set[str]()
@@ -160,7 +160,7 @@ def rights_of(texts: Iterable[str]) -> Rights:
 
 
 def merge_scopes(texts: Iterable[str]) -> Mapping[str, frozenset[str]]:
-    """What several scopes allow of whole types: resource type (or `*`) → letters."""
+    """Letters that several scopes give for whole types: resource type (or `*`) → letters."""
     return rights_of(texts).whole
 
 
@@ -182,7 +182,7 @@ def granted(asked: Sequence[str], allowed: Sequence[str]) -> tuple[str, ...]:
 
 
 def _both(left: Scope, right: Scope) -> Scope | None:
-    """What two scopes allow, each by itself."""
+    """Scope that two scopes allow, each by itself."""
     if EVERY_TYPE not in (left.type, right.type) and left.type != right.type:
         return None
     letters = "".join(letter for letter in LETTERS if letter in left.letters and letter in right.letters)

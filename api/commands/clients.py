@@ -33,7 +33,7 @@ TRIES_MAX: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class Credential:
-    """How a client proves who it is: exactly one of these."""
+    """Credential by which a client proves who it is: exactly one of these."""
 
     keys: Mapping[str, str] | None = None
     """kid → canonical JWK."""
@@ -43,7 +43,7 @@ class Credential:
 
 @dataclass(frozen=True, slots=True)
 class Registration:
-    """What a client is registered with."""
+    """Registration of a client."""
 
     tenants: tuple[Tenant, ...]
     scopes: tuple[str, ...]

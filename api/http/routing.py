@@ -80,7 +80,7 @@ class Route:
     creates: bool = False
     """A plain create, which heeds `Idempotency-Key` by itself."""
     once_by_itself: bool = False
-    """What is sent again is known by its content, so that an `Idempotency-Key` adds nothing."""
+    """Whether what is sent again is known by its content, so that an `Idempotency-Key` adds nothing."""
 
     @property
     def takes_pushes(self) -> bool:

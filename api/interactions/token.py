@@ -35,13 +35,13 @@ LOG: Final = logging.getLogger("api.auth")
 PATH: Final = "/v2/auth/token"
 BODY_BYTES_MAX: Final = 40_000
 BODY_SECONDS: Final = 10.0
-"""How long a token request may take to arrive: its sender is not known yet."""
+"""Time that a token request may take to arrive: its sender is not known yet."""
 DISABLED: Final = "The client is disabled"
 UNREADABLE: Final = "The registered JWKS URL cannot be read"
 NO_SCOPE: Final = "The client may have none of these scopes"
 REPEATED: Final = "A parameter is there twice"
 _REMEMBERED: Final = timedelta(minutes=2)
-"""How much longer than the assertion is good its `jti` is remembered: clocks differ."""
+"""Time for which the `jti` of an assertion is remembered longer than it is good: clocks differ."""
 _HEADERS: Final = {hdrs.CACHE_CONTROL: "no-store", hdrs.PRAGMA: "no-cache"}
 _OF_STATUS: Final = {429: "temporarily_unavailable", 503: "temporarily_unavailable"}
 
@@ -126,7 +126,7 @@ async def _key(request: web.Request, client: Client | None, shown: Presented, no
 
 
 def audiences_of(request: web.Request) -> Sequence[str]:
-    """What the `aud` of an assertion may be: the token URL first, then what the settings allow beside it."""
+    """Audiences that an assertion may name: the token URL first, then what the settings allow beside it."""
     others = request.app[SETTINGS].token_audiences.replace(",", " ").split()
     return (f"{origin_of(request)}{PATH}", *others)
 

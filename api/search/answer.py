@@ -47,7 +47,7 @@ class Asker:
     secret: bytes
     """Secret of page links."""
     reach: Reach
-    """Which resources may be seen."""
+    """Resources that may be seen."""
     explains: bool = False
     client: str = ""
     """Client whose share of the threads of searches it takes."""

@@ -60,7 +60,7 @@ class PageState:
 
 
 def bound(tenant: Tenant, reach: Reach) -> str:
-    """What a link is bound to: the tenant, and where the caller reaches parts of types only, those parts.
+    """Name that a link is bound to: the tenant, and where the caller reaches parts of types, those parts.
 
     A link tells how many matches there are: whoever reaches fewer must not open it.
     """

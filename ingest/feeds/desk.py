@@ -92,7 +92,7 @@ class Desk:
         return answer
 
     async def _frame(self, port: ListeningPort, body: bytes) -> list[bytes]:
-        """One answer to one frame: of several messages in it, a batch of acknowledgments."""
+        """Answer to a frame: of several messages in it, a batch of acknowledgments."""
         messages = list(split(body)) or [body]
         answers = [one for message in messages for one in await self._message(port, message)]
         if answers and (len(messages) > 1 or body.startswith((b"FHS", b"BHS"))):
@@ -137,7 +137,7 @@ class Desk:
             attempt += 1
 
     async def _at_last(self, ctx: PushContext, message: bytes, source: Source) -> Received:
-        """One more attempt; a message that fails for no reason of its own must not hold up those behind."""
+        """Try once more; a message that fails for no reason of its own must not hold up those behind."""
         try:
             return await receive(ctx, message, source, keep=self._keep)
         except ServiceError as error:

@@ -39,7 +39,7 @@ HTTP: Final = "http"
 """Name of the source of messages that no declared source sends."""
 OPERATION: Final = "hl7v2"
 PATH: Final = "$hl7v2"
-"""Where messages are posted, below the tenant's base."""
+"""Path to which messages are posted, below the tenant's base."""
 _STATUS: Final[Mapping[Verdict, int]] = {Verdict.ACCEPT: 200, Verdict.ERROR: 422, Verdict.REJECT: 400}
 _NO_CONTENT: Final = 204
 
@@ -100,7 +100,7 @@ def _refuse_rejected(outcomes: Sequence[Received]) -> None:
 
 
 def _response(request: web.Request, body: bytes, outcomes: Sequence[Received]) -> web.Response:
-    """One message by the status of its verdict; of several each is told by its own acknowledgment."""
+    """Response by the status of a message's verdict; of several each is told by its own acknowledgment."""
     now = request.app[CLOCK]()
     answers = [
         ack.build(one.header, code, one.answer.faults, at=now, number=unique_id())

@@ -1,4 +1,4 @@
-"""One message as it comes in by any way: whose it is, its patients one by one, the outcome of all of them."""
+"""Message as it comes in by any way: whose it is, its patients one by one, the outcome of all of them."""
 
 from __future__ import annotations
 

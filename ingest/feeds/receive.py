@@ -1,4 +1,4 @@
-"""One HL7 v2 message into the store, and the verdict that its sender is told.
+"""Delivery of an HL7 v2 message into the store, and the verdict that its sender is told.
 
 Accepted only once everything that it says is journaled on a majority, and the message with it. Refused for
 what is wrong with it, it is a dead letter. What is said is a place and a rule, never a value.

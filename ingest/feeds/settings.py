@@ -31,11 +31,11 @@ class FeedSettings(BaseModel):
     mllp_connections_max: int = Field(default=1_000, ge=1)
     """Most connections of one listener; past it the one that has been idle longest gives way to a new one."""
     mllp_idle_seconds: float = Field(default=3_600.0, gt=0, le=604_800)
-    """How long a connection is kept between two messages."""
+    """Time that a connection is kept between two messages."""
     mllp_stall_seconds: float = Field(default=30.0, gt=0, le=3_600)
-    """How long a sender may pause within a message, or take nothing of an acknowledgment."""
+    """Time that a sender may pause within a message, or take nothing of an acknowledgment."""
     mllp_message_seconds: float = Field(default=300.0, gt=0, le=86_400)
-    """How long a message may take from its first byte to its last."""
+    """Time that a message may take from its first byte to its last."""
     mllp_patience_seconds: float = Field(default=300.0, ge=0, le=86_400)
-    """How long a message is tried again while the database is away or slow, before its connection is closed
-    without an acknowledgment."""
+    """Time for which a message is tried again while the database is away or slow, before its connection is
+    closed without an acknowledgment."""

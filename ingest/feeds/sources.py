@@ -38,10 +38,10 @@ class _Declared(BaseModel):
 
 
 class DeclaredSource(_Declared):
-    """One `[[source]]` of the file."""
+    """Entry `[[source]]` of the file."""
 
     name: Name
-    """Its name in metrics, logs and dead letters."""
+    """Name in metrics, logs and dead letters."""
     tenant: str
     """`ORG/ENV` that its messages are stored for."""
     profile: Path | None = None
@@ -62,14 +62,14 @@ class DeclaredSource(_Declared):
 
 
 class DeclaredListener(_Declared):
-    """One `[[listener]]` of the file."""
+    """Entry `[[listener]]` of the file."""
 
     port: Port
     """TCP port; 0 takes a free one and logs it."""
     host: str = "127.0.0.1"
     """Address to listen on."""
     name: Name | None = None
-    """Its name in metrics and logs; unset: the port."""
+    """Name in metrics and logs; unset: the port."""
     sources: tuple[Name, ...] = ()
     """Names of the sources that come in here; the first that matches a message is its source. None: all."""
     certificate: Path | None = None

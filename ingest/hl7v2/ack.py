@@ -105,7 +105,7 @@ def _is_wanted(condition: str, verdict: Verdict) -> bool:
 
 
 def build(header: Header | None, code: str, faults: Sequence[Fault], *, at: datetime, number: str) -> bytes:
-    """One acknowledgment; `number` is its own MSH-10."""
+    """Acknowledgment of a message; `number` is its own MSH-10."""
     writing = _Writing(header)
     faults = sorted(faults, key=lambda fault: _ORDER[fault.severity])
     if code[1:] == Verdict.ACCEPT and not writing.tells_severity:

@@ -78,7 +78,7 @@ class Code(BaseModel):
 
 
 class SourceProfile(BaseModel):
-    """What is known of a source."""
+    """Knowledge of a source."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 

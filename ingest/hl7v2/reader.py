@@ -35,7 +35,7 @@ _HEADER_MAX: Final = 65_536
 _DELIMITERS_MIN: Final = 8
 """`MSH|^~\\&`: no header is shorter."""
 _ENCODING_CHARACTERS: Final = (4, 5)
-"""How many MSH-2 has; v2.7 brought the fifth."""
+"""Number of characters in MSH-2; v2.7 brought the fifth."""
 _KNOWN: Final = frozenset(
     "MSH SFT PID PD1 NK1 PV1 PV2 EVN MRG ORC OBR OBX NTE TQ1 SPM TXA PRT DG1 IN1".split()
 )
@@ -101,7 +101,7 @@ class Segment:
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One message."""
+    """Message, taken apart."""
 
     header: Header
     segments: tuple[Segment, ...]
@@ -175,7 +175,7 @@ def _lines(text: str, delimiters: Delimiters) -> list[str]:
 
 
 def _text_end(line: str, mark: str) -> int:
-    """Where a text goes on: the end of a line that is not beyond its text's field; 0: nowhere."""
+    """End of a text: the end of a line that is not beyond its text's field; 0: nowhere."""
     wanted = 5 if line.startswith("OBX") else 3
     return len(line) if line.count(mark) == wanted else 0
 

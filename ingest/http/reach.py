@@ -24,7 +24,7 @@ _NO_SUCH: Final = Issue("not-found", "there is no such resource")
 
 
 async def seen(caller: Reach, found: Stored | Gone | None, *, base: Callable[[], str]) -> Stored:
-    """What was found, if the caller may read it. Raises ServiceError `gone` or `not-found`.
+    """Version that was found, if the caller may read it. Raises ServiceError `gone` or `not-found`.
 
     What is outside of the caller's scopes is not told apart from what never was. `base` gives the tenant's
     own base URL, when it is needed.

@@ -29,7 +29,7 @@ BACKLOG: Final = 1_024
 """Connections that wait to be accepted; the system may allow fewer."""
 READ_BYTES: Final = 65_536
 END_SECONDS: Final = 1.0
-"""How long the carriage return behind an end block is waited for."""
+"""Time for which the carriage return behind an end block is waited for."""
 STRAY_MAX: Final = 8_192
 """Bytes without a frame after which a connection is closed: whoever sends them speaks another protocol."""
 KEEPALIVE_SECONDS: Final = 60
@@ -51,7 +51,7 @@ class Limits:
 
 
 class Peer(NamedTuple):
-    """The other side of a connection."""
+    """Other side of a connection."""
 
     address: str
     names: tuple[str, ...] = ()
@@ -90,7 +90,7 @@ class Counting(Protocol):
 
 
 class Listener:
-    """One port, and its connections."""
+    """Port, and its connections."""
 
     def __init__(  # noqa: PLR0913 -- what connections share
         self,
@@ -197,7 +197,7 @@ class Listener:
 
 
 class _Connection:
-    """One connection: what comes is read, answered and forgotten."""
+    """Connection: what comes is read, answered and forgotten."""
 
     def __init__(
         self,
@@ -243,7 +243,7 @@ class _Connection:
                 self.place.leave()
 
     async def _heard(self) -> bytes | None:
-        """What comes next; nothing: the other side has ended; None: nothing came behind an end block."""
+        """Bytes that come next; empty: the other side has ended; None: nothing came behind an end block."""
         framing, now, limits = self._framing, self._loop.time(), self._limits
         if framing.is_idle:
             self._begun_at = 0.0
@@ -278,7 +278,7 @@ class _Connection:
             self.is_answering = False
 
     def _told(self, event: Event) -> Heard | None:
-        """What of an event is to be answered."""
+        """Answer to an event."""
         match event:
             case Frame():
                 return event

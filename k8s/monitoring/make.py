@@ -15,7 +15,7 @@ HERE = Path(__file__).parent
 COMPONENT = HERE.parent / "components" / "monitoring"
 MADE = "# Made by `make monitoring` from k8s/monitoring. Do not edit.\n"
 WIDTH, HEIGHT = 8, 8
-"""Of a panel, in Grafana's grid of 24 columns."""
+"""Size of a panel, in Grafana's grid of 24 columns."""
 
 
 class Panel(NamedTuple):
@@ -185,7 +185,7 @@ def prometheus_rule() -> str:
 
 
 def files() -> dict[Path, str]:
-    """What is written where."""
+    """Files to write, by path."""
     return {
         COMPONENT / "prometheusrule.yaml": prometheus_rule(),
         COMPONENT / "dashboard.json": json.dumps(dashboard(), indent=1) + "\n",

@@ -48,7 +48,7 @@ class Deed(StrEnum):
 
 
 class AuditRecord(NamedTuple):
-    """One access or deed."""
+    """Record of an access or deed."""
 
     tenant: Tenant
     at: datetime
@@ -132,4 +132,4 @@ class AuditTrail(Protocol):
         """Records that meet the conditions, the newest first."""
 
     async def get(self, tenant: Tenant, record_id: str) -> AuditRecord | None:
-        """One record."""
+        """Record of this id."""

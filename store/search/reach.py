@@ -64,7 +64,7 @@ class Reach(Protocol):
         """Whether all these letters of `cruds` are granted for the whole resource type."""
 
     def within(self, type: str, letters: str) -> Clause | None:
-        """What a resource must fulfil where the letters are granted for a part; None: not granted so."""
+        """Filter for resources where the letters are granted for a part of a type; None: not granted so."""
 
 
 def reaches(reach: Reach, type: str, letters: str) -> bool:
@@ -79,7 +79,7 @@ class Everything:
     narrowness = ""
 
     def may(self, type: str, letters: str) -> bool:  # noqa: ARG002 -- the shape of a Reach
-        """Whatever it is."""
+        """Permit it, whatever it is."""
         return True
 
     def within(self, type: str, letters: str) -> Clause | None:  # noqa: ARG002 -- the shape of a Reach

@@ -28,7 +28,7 @@ _NAMESPACE: Final = UUID("5b0d3c52-2f1c-5b63-9c0b-6d6c7f6a0d3e")
 
 
 class Context:
-    """What converters of fields need, and what they leave behind."""
+    """Circumstances that converters of fields need, and what they leave behind."""
 
     __slots__ = (
         "authorities",
@@ -142,5 +142,5 @@ def codes(text: str) -> dict[str, str]:
 
 
 def extension(url: str, kind: str, value: object) -> Element:
-    """One extension."""
+    """Extension of this URL."""
     return {"url": url, f"value{kind}": value}

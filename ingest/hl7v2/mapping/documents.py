@@ -78,7 +78,7 @@ ROWS: Final = (
 
 
 class _Piece(NamedTuple):
-    """One ED, taken apart."""
+    """ED value, taken apart."""
 
     key: tuple[str, str, str, str]
     """Code, type, subtype and encoding: pieces of one document agree in them."""

@@ -165,7 +165,7 @@ WHOLE: Final = (
 
 
 class Surroundings:
-    """What the results of one report have in common."""
+    """Circumstances that the results of one report have in common."""
 
     __slots__ = ("effective", "encounter", "mark", "number", "parent", "specimen", "status", "subject")
 

@@ -74,7 +74,7 @@ class PatientGroup:
 
 
 class _Grouping:
-    """One pass over the segments of a message."""
+    """Pass over the segments of a message."""
 
     def __init__(self, kind: tuple[str, str]) -> None:
         self.kind = kind

@@ -13,13 +13,13 @@ if TYPE_CHECKING:
 Convert: TypeAlias = Callable[[Context, str], Any]
 """A value of FHIR from one repetition of a field as sent; None: there is none."""
 Made: TypeAlias = Callable[[Context, str], Element | None]
-"""The same where the value is an object."""
+"""Value that is an object, made by a row."""
 Put: TypeAlias = Callable[[Context, str, Element], None]
 """Set an element of a resource from a field as sent."""
 
 
 class Row(NamedTuple):
-    """One row of a mapping."""
+    """Row of a mapping."""
 
     field: str
     """`PID-3`; with a component where no other of the field is mapped: `OBR-26.1`."""

@@ -142,7 +142,7 @@ class MongoAuditTrail(AuditTrail):
         await in_thread(self._pool, lambda: self._write_now(writes))
 
     def _lives(self, policy: Policy) -> tuple[timedelta | None, timedelta]:
-        """How long records of a tenant stay, and those of strangers; None: without end."""
+        """Days for which records of a tenant stay, and those of strangers; None: without end."""
         days = self._settings.audit_days if policy.audit_days is None else policy.audit_days
         # A stranger must not fill the disk for years.
         strangers = timedelta(days=STRANGER_DAYS if days is None else min(days, STRANGER_DAYS))
@@ -303,7 +303,7 @@ def to_document(record: AuditRecord) -> dict[str, Any]:
 
 
 def of_document(document: Mapping[str, Any]) -> AuditRecord:
-    """The other way."""
+    """Record that a document holds."""
     told = {name: document[name] for name in _OPTIONAL if name in document}
     told["patients"] = tuple(told.get("patients", ()))
     tenant = parse_tenant(document["tenant"])
