@@ -17,7 +17,7 @@ ORGANIZATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 
 
 class SearchScope(StrEnum):
-    """Reach of a search of this tenant (decision D17)."""
+    """Reach of a search of this tenant (`DECISIONS.md#patient-scope`)."""
 
     PATIENT = "patient"
     """Each search is bounded by a patient or by `_id`."""

@@ -1,8 +1,8 @@
 """Command `dod search`, without the command line around it: the story of `api.search.answer`, printed.
 
-The operator has the database in hand, so the patient scope rule (decision D17) does not bind here. What it
-is for stays: handling is strict, and a parameter without a value is refused, so that a typo or an unset
-shell variable never widens a search to everyone.
+The operator has the database in hand, so the patient scope rule does not bind here
+(`DECISIONS.md#scope-of-the-command-line`). The aim of the rule stays: handling is strict, and a parameter
+without a value is refused, so that a typo or an unset shell variable never widens a search to everyone.
 """
 
 from __future__ import annotations

@@ -180,6 +180,9 @@ def _known(resource_type: str) -> ResourceType:
 
 
 def _refuse_unbounded(settings: TenantSettings, search: Search) -> None:
-    """The patient scope rule (decision D17): a misspelt parameter must never widen a search to everyone."""
+    """The patient scope rule: a misspelt parameter must never widen a search to everyone.
+
+    `DECISIONS.md#patient-scope`
+    """
     if settings.search_scope is SearchScope.PATIENT and not bounded_by_patient(search.query):
         raise ServiceError(Category.INCORRECT, _UNBOUNDED, *search.ignored)

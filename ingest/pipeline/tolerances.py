@@ -1,7 +1,7 @@
 """Deviations of real senders from R4, and how each is mended: one named row each, all tested.
 
 Every row that was applied is named in the reply and counted in a metric. Wrong code systems are not
-rewritten: `store.search.values.tokens` finds them by either name (decision D12).
+rewritten: `store.search.values.tokens` finds them by either name (`DECISIONS.md#code-system-uris`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The only date parser: FHIR date, dateTime, instant and search values as half-open UTC intervals.
 
-`2015-05` is all of May; a whole second contains its fractions; no zone means UTC (decisions D2, D3).
+`2015-05` is all of May; a whole second contains its fractions; no zone means UTC (`DECISIONS.md#time-zones`).
 https://hl7.org/fhir/R4/datatypes.html#dateTime, https://hl7.org/fhir/R4/search.html#date
 """
 

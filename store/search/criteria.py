@@ -92,9 +92,9 @@ class Chain:
 
     parameter: Parameter
     inner: tuple[tuple[str, Clause], ...]
-    """(type, clause) pairs; an untyped chain tries every target type (decision D23)."""
+    """(type, clause) pairs; an untyped chain tries every target type (`DECISIONS.md#untyped-chains`)."""
     identifiers: tuple[str, ...] = ()
-    """For `.identifier`: the spellings that also match in the reference itself (decision D6)."""
+    """For `.identifier`: spellings that match in the reference too (`DECISIONS.md#patient-identifier`)."""
     only: str = ""
     """Target type that counts; a reference to another type does not (`performer:Organization.identifier`)."""
 
@@ -222,7 +222,7 @@ class Total(StrEnum):
     """Effort for `Bundle.total`. https://hl7.org/fhir/R4/search.html#total"""
 
     BOUNDED = "bounded"
-    """Exact when cheap: up to a number of matches and a time (decision D19)."""
+    """Exact when cheap: up to a number of matches and a time (`DECISIONS.md#counts-and-totals`)."""
     ACCURATE = "accurate"
     NONE = "none"
 

@@ -463,7 +463,7 @@ def type_of(reference: Json, root: Json) -> str | None:
 
 
 def references(resource: Json, row: Row, root: Json) -> list[Json]:
-    """`patient` keeps those to a Patient, and identifiers that do not say whose they are (decision D6)."""
+    """References to a Patient for `patient`, and identifiers that do not say whose they are."""
     found = at(resource, row)
     if not row.only:
         return found

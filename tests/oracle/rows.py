@@ -277,7 +277,7 @@ ROWS: Final[dict[str, dict[str, Row]]] = {
     },
 }
 ALIASES: Final = {"context": "encounter", "resultsInterpreter": "results-interpreter"}
-"""Upstream's names, of DiagnosticReport alone (decision D13)."""
+"""Upstream's names, of DiagnosticReport alone (`DECISIONS.md#aliases`)."""
 CLINICAL_DATE: Final = {
     "DiagnosticReport": "date",
     "Observation": "date",

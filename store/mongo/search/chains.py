@@ -1,7 +1,7 @@
 """Following chains: which resources a chain leads through, at the moment of the search.
 
 Nothing is copied onto the referring side, so an answer is right whenever the target arrives, changes or goes
-(decision D7).
+(`DECISIONS.md#chains-at-query-time`).
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
             for target, inner in step.inner:
                 fields = {"_id": 0, "type": 1, "id": 1, **({KIN: 1} if step.identifiers else {})}
                 found += [name for one in matches(target, inner, fields) for name in with_kin(one)]
-            if not step.identifiers:  # Those are among the owner's own spellings (decision D6).
+            if not step.identifiers:  # Else they are among the owner's spellings.
                 found += [one["as"] for one in contained(step)]
             many = len(found) > matches_max
         else:

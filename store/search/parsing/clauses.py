@@ -231,7 +231,7 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
 def _inner(
     targets: Sequence[str], rest: str, text: str, context: Context, steps: int
 ) -> tuple[tuple[str, Clause], ...]:
-    """Clauses behind a chain, for each type that it can be asked of (decision D23); at least one."""
+    """Clauses behind a chain, for each type that fits (`DECISIONS.md#untyped-chains`); at least one."""
     found: list[tuple[str, Clause]] = []
     unfit: Unfit | Unknown | None = None
     for target in targets:

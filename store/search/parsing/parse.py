@@ -49,7 +49,7 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Unders
     refused: list[Issue] = []
     for name, text in pairs:
         if name in _SILENT or not text.strip(",") or (name, text) == ("_contained", "false"):
-            continue  # Logically empty (decision D15), or not about matching.
+            continue  # Logically empty (`DECISIONS.md#empty-values`), or not about matching.
         try:
             _read(draft, resource_type, name, text, context)
             understood.append((name, text))
@@ -117,4 +117,4 @@ def _read(draft: Draft, resource_type: str, name: str, text: str, context: Conte
 # --- chains: https://hl7.org/fhir/R4/search.html#chaining
 
 
-# --- the patient scope rule, decision D17
+# --- the patient scope rule, `DECISIONS.md#patient-scope`

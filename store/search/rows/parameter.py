@@ -49,7 +49,7 @@ class Parameter:
     narrower: str | None = None
     """References: the parameter under which references to a Patient are keyed (`subject` → `patient`)."""
     aliases: tuple[str, ...] = ()
-    """Upstream's names for it (decision D13)."""
+    """Upstream's names for it (`DECISIONS.md#aliases`)."""
     system: str | None = None
     """Tokens of type code: the system their binding implies."""
     folded: bool = True

@@ -2,7 +2,7 @@
 
 `Type/id`, an absolute URL, and a bare id all come down to the one spelling that is stored. A reference
 that carries an identifier, or leads to a contained resource that has one, is found through it as well
-(decision D6): the referenced resource may never arrive.
+(`DECISIONS.md#patient-identifier`): the referenced resource may never arrive.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Referred(NamedTuple):
     """Spellings by which a Reference is found."""
 
     targets: tuple[str, ...] = ()
-    """Spellings of the reference itself; two when it names a version (decision D5)."""
+    """Spellings of the reference itself; two with a version (`DECISIONS.md#versioned-references`)."""
     logical: tuple[str, ...] = ()
     """Token spellings of `Reference.identifier`: what `:identifier` asks for."""
     contained: tuple[str, ...] = ()

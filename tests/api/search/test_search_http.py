@@ -460,7 +460,7 @@ async def test_other_media_types(service: Service) -> None:
     is_refused(posted, "not-supported", status=415)
 
 
-# --- identifiers of the patient (decision D6)
+# --- identifiers of the patient (`DECISIONS.md#patient-identifier`)
 
 
 async def test_an_identifier_is_found_wherever_it_stands(service: Service) -> None:

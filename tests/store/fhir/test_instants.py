@@ -52,7 +52,7 @@ def at(*parts: int, microseconds: int = 0) -> int:
             "2020-05-11T10:30:15",
             at(2020, 5, 11, 10, 30, 15),
             at(2020, 5, 11, 10, 30, 16),
-            id="second without zone is UTC (D2) and holds its fractions (D3)",
+            id="second without zone is UTC and holds its fractions",
         ),
         pytest.param(
             "2020-05-11T10:30:15+02:00", at(2020, 5, 11, 8, 30, 15), at(2020, 5, 11, 8, 30, 16), id="east"
@@ -121,7 +121,7 @@ _CALENDAR = "no such date in the calendar"
         pytest.param("2020-05-11T10:60", _FORM, id="minute 60"),
         pytest.param("2020-05-11T10:30:61Z", _FORM, id="second 61"),
         pytest.param("2020-05-11T10:30:15.Z", _FORM, id="fraction without digits"),
-        pytest.param("2020-05-11T10:30:15 02:00", _FORM, id="a raw plus is a space (D16)"),
+        pytest.param("2020-05-11T10:30:15 02:00", _FORM, id="a raw plus is a space"),
         pytest.param("2020-05-11T10:30:15+0200", _FORM, id="offset without colon"),
         pytest.param("2020-05-11T10:30:15+15:00", _FORM, id="offset past 14 hours"),
         pytest.param("2020-05-11T10:30:15+14:01", _FORM, id="offset a minute past 14 hours"),

@@ -50,7 +50,7 @@ def chain(name: str, type: str, inner: Clause, *identifiers: str) -> Chain:
     [
         pytest.param("code", "A", Tokens(REPORT["code"], ("a",)), id="token"),
         pytest.param("code", "a,b|c", Tokens(REPORT["code"], ("a", "b|c")), id="or"),
-        pytest.param("code", ",a,,b,", Tokens(REPORT["code"], ("a", "b")), id="empty members (D15)"),
+        pytest.param("code", ",a,,b,", Tokens(REPORT["code"], ("a", "b")), id="empty members"),
         pytest.param("code", r"a\,b", Tokens(REPORT["code"], ("a,b",)), id="escaped comma"),
         pytest.param("code:not", "a", Tokens(REPORT["code"], ("a",), negated=True), id="not"),
         pytest.param("_id", "r-1", Tokens(REPORT["_id"], ("r-1",)), id="_id"),
@@ -87,7 +87,7 @@ def chain(name: str, type: str, inner: Clause, *identifiers: str) -> Chain:
             "patient.identifier",
             "urn:m|V",
             chain("patient", "Patient", Tokens(PATIENT["identifier"], ("urn:m|V",)), "urn:m|V"),
-            id="chain to an identifier (D6)",
+            id="chain to an identifier",
         ),
         pytest.param(
             "subject:Patient.identifier",
@@ -124,7 +124,7 @@ def chain(name: str, type: str, inner: Clause, *identifiers: str) -> Chain:
             ),
             id="two references",
         ),
-        pytest.param("context", "e", References(REPORT["encounter"], ("Encounter/e",)), id="alias (D13)"),
+        pytest.param("context", "e", References(REPORT["encounter"], ("Encounter/e",)), id="alias"),
     ],
 )
 def test_clause(name: str, text: str, clause: Clause) -> None:
@@ -204,7 +204,7 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
             "2020-01-01T00:00:00 02:00",
             "`date`: a `+` in a URL",
             "invalid",
-            id="raw plus (D16)",
+            id="raw plus",
         ),
         pytest.param(
             "date:exact", "2020", "`date` takes `:missing`", "not-supported", id="modifier of a date"
@@ -213,17 +213,15 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
         pytest.param("code", "|", "`code`: a token needs a system or a code", "invalid", id="a bar"),
         pytest.param("code", "a\\", "`code`: a backslash escapes only", "invalid", id="backslash"),
         pytest.param("_id", "a|b", "`_id`: this parameter has no code system", "invalid", id="_id"),
+        pytest.param("code:in", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="in"),
         pytest.param(
-            "code:in", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="in (D8)"
+            "code:not-in", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="not-in"
         ),
         pytest.param(
-            "code:not-in", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="not-in (D8)"
+            "code:above", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="above"
         ),
         pytest.param(
-            "code:above", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="above (D8)"
-        ),
-        pytest.param(
-            "code:below", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="below (D8)"
+            "code:below", "x", "`code` takes `:not`, `:text`, `:missing`", "not-supported", id="below"
         ),
         pytest.param("code:text", "-", "has no letter or digit", "invalid", id="text of nothing"),
         pytest.param("code:of-type", "a|b|c", "`code` takes `:not`", "not-supported", id="of-type of a code"),
@@ -242,7 +240,7 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
         pytest.param(
             "subject:identifier.x", "x", "`subject` takes", "not-supported", id="chain behind identifier"
         ),
-        pytest.param("code.x", "x", "`code` is not a reference", "invalid", id="chain through a token (D18)"),
+        pytest.param("code.x", "x", "`code` is not a reference", "invalid", id="chain through a token"),
         pytest.param("order:not", "x", "`based-on` takes", "not-supported", id="modifier of order"),
         pytest.param("_sort:desc", "date", "`_sort` takes none", "not-supported", id="modifier of a sort"),
         pytest.param("_elements:exclude", "id", "`_elements` takes none", "not-supported", id="exclude"),
@@ -434,7 +432,7 @@ def test_a_value_in_the_place_of_a_name_is_not_repeated(name: str) -> None:
     assert SENTINEL not in issue.text + "".join(issue.expression)
 
 
-# --- the patient scope rule, decision D17
+# --- the patient scope rule, `DECISIONS.md#patient-scope`
 
 
 @pytest.mark.parametrize(

@@ -98,14 +98,14 @@ def test_without_a_value_there_is_no_match(prefix: str, asked: Interval) -> None
 @pytest.mark.parametrize(
     ("asked", "stored", "expected"),
     [
-        pytest.param("2020-01", "2020", False, id="eq is containment (D4)"),
+        pytest.param("2020-01", "2020", False, id="eq is containment"),
         pytest.param("2020", "2020-01", True, id="a month lies in its year"),
         pytest.param("ge2020-06", "2020", True, id="ge: reaches above"),
         pytest.param("gt2020-01", "2020", True, id="gt: reaches above"),
         pytest.param("gt2020-05-11", "2020-05", True, id="gt: past the 11th"),
         pytest.param("gt2020-05-11", "2020-05-11T23:00:00Z", False, id="gt: not past the 11th"),
         pytest.param(
-            "2020-05-11T10:00:00Z", "2020-05-11T10:00:00.999Z", True, id="a second and its fractions (D3)"
+            "2020-05-11T10:00:00Z", "2020-05-11T10:00:00.999Z", True, id="a second and its fractions"
         ),
         pytest.param("2020-05-11T10:00", "2020-05-11T10:00:59Z", True, id="a minute and its seconds"),
         pytest.param("2020-05-11", "2020-05-11T23:30:00-01:00", False, id="an offset moves the day"),
@@ -124,11 +124,9 @@ def test_without_a_value_there_is_no_match(prefix: str, asked: Interval) -> None
         pytest.param("lt1900", {"end": "2020-05"}, True, id="an open start is always lt"),
         pytest.param("sa1900", {"end": "2020-05"}, False, id="an open start is never sa"),
         pytest.param(
-            "ge2013-03-14", {"start": "2013-03-01", "end": "2013-03-14T12:00Z"}, False, id="strict ge (D1)"
+            "ge2013-03-14", {"start": "2013-03-01", "end": "2013-03-14T12:00Z"}, False, id="strict ge"
         ),
-        pytest.param(
-            "le2013-03-14", {"start": "2013-03-14T12:00Z", "end": "2013-04"}, False, id="strict le (D1)"
-        ),
+        pytest.param("le2013-03-14", {"start": "2013-03-14T12:00Z", "end": "2013-04"}, False, id="strict le"),
         pytest.param("2020-05", {"start": "2020-05-01", "end": "2020-05-31"}, True, id="a period within"),
         pytest.param("ne2020", {}, False, id="an empty period is no value"),
         pytest.param("2020", {"event": ["2020-01-01", "2020-03"]}, True, id="events of a Timing"),
@@ -162,7 +160,7 @@ def test_approximately_is_a_tenth_of_the_distance_from_now_on_both_sides() -> No
         pytest.param("gege2020", "not a FHIR date", id="two prefixes"),
         pytest.param("ge 2020", "not a FHIR date", id="space"),
         pytest.param(">2020", "prefixes of letters: eq, .* as in `ge2026-03`", id="sign"),
-        pytest.param("ge2020-01-01T00:00 02:00", "write the zone as `%2B01:00`", id="raw plus (D16)"),
+        pytest.param("ge2020-01-01T00:00 02:00", "write the zone as `%2B01:00`", id="raw plus"),
         pytest.param("ge2020-02-30", "no such date in the calendar", id="30 February"),
     ],
 )

@@ -46,7 +46,7 @@ ELSEWHERE = "http://ehr.test/fhir/Patient/p1"
         pytest.param("subject", "Patient/p1", ELSEWHERE, False, id="elsewhere is not here"),
         pytest.param("subject", ELSEWHERE, "Patient/p1", False, id="here is not elsewhere"),
         pytest.param(
-            "subject", "Patient/p1", "Patient/p1/_history/2", True, id="unversioned finds versioned (D5)"
+            "subject", "Patient/p1", "Patient/p1/_history/2", True, id="unversioned finds versioned"
         ),
         pytest.param(
             "subject", "Patient/p1/_history/2", "Patient/p1/_history/2", True, id="the same version"
