@@ -159,14 +159,14 @@ def _missing(subject: Subject, groups: list[PatientGroup]) -> list[Fault]:
 
 
 def _header(context: Context, header: Header, focus: list[str]) -> Element:
-    source: Element = {"endpoint": context.endpoint}
+    source: Element = {"endpoint": context.endpoint} if context.endpoint else {}
     name = " ".join(one for one in (header.sending_application, header.sending_facility) if one)
     if name:
         source = {"name": name, **source}
     made: Element = {
         "resourceType": "MessageHeader",
         "eventCoding": {"system": f"{V2}0003", "code": header.type[1]},
-        "source": source,
+        **({"source": source} if source else {}),
     }
     receiver = " ".join(one for one in (header.receiving_application, header.receiving_facility) if one)
     if receiver:
@@ -185,7 +185,8 @@ def _quoted(text: str) -> str:
 def _bundle(context: Context, header: Header) -> JsonObject:
     made: Element = {"resourceType": "Bundle", "type": "message"}
     if header.control_id:
-        made["identifier"] = {"system": context.endpoint, "value": header.control_id}
+        system = {"system": context.endpoint} if context.endpoint else {}
+        made["identifier"] = {**system, "value": header.control_id}
     context.segment, context.field = None, 7
     when = context.times(header.fields[7]) if len(header.fields) > 7 else None  # noqa: PLR2004 -- MSH-7
     if when and "T" in when:

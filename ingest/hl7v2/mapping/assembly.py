@@ -21,6 +21,7 @@ from ingest.hl7v2.mapping.identifiers import cx, ei
 from ingest.hl7v2.mapping.narratives import joined, narrative
 from ingest.hl7v2.mapping.notes import REPORT_NOTE, as_sent, comments
 from ingest.hl7v2.mapping.observations import NUMBER, Surroundings, result_number
+from ingest.hl7v2.mapping.values import DOCUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -134,7 +135,7 @@ class Parts:
         return [
             {"reference": self.context.add(observations.observation(self.context, one, around))}
             for one in results
-            if self.context.first(one.obx.fields[2] if len(one.obx.fields) > 2 else "") not in documents.KINDS  # noqa: PLR2004 -- OBX-2
+            if self.context.first(one.obx.fields[2] if len(one.obx.fields) > 2 else "") not in DOCUMENTS  # noqa: PLR2004 -- OBX-2
         ]
 
     def _samples(self, sent: Order, subject: Element) -> list[Element]:
@@ -292,7 +293,7 @@ class Parts:
 
 def _is_document(context: Context, result: Result) -> bool:
     kind = context.first(_field(result.obx, 2)).upper()
-    return kind in documents.KINDS or kind in ("TX", "FT", "ST")
+    return kind in DOCUMENTS or kind in ("TX", "FT", "ST")
 
 
 def _field(segment: Segment | None, number: int) -> str:

@@ -63,7 +63,8 @@ class Context:
         sent = header.fields[7] if len(header.fields) > 7 else ""  # noqa: PLR2004 -- MSH-7
         self.zone = default_zone(sent.partition(marks.component)[0], profile.zone)
         self.sender = header.sending_facility or header.sending_application
-        self.endpoint = profile.endpoint or f"{URN}source:{quote(_source(header), safe=':')}"
+        named = header.sending_application or header.sending_facility
+        self.endpoint = profile.endpoint or (f"{URN}source:{_source(header)}" if named else "")
         self.faults: list[Fault] = []
         self.entries: list[Element] = []
         self.segment: Segment | None = None

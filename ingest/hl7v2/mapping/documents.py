@@ -16,8 +16,6 @@ if TYPE_CHECKING:
     from ingest.hl7v2.mapping.context import Context, Element
     from ingest.hl7v2.mapping.structure import Result
 
-KINDS: Final = frozenset({"ED", "RP"})
-"""Values of OBX-2 that are documents."""
 CONTENT_TYPES: Final = codes(
     "PDF=application/pdf RTF=application/rtf HTML=text/html HTM=text/html XML=text/xml "
     "X-HL7-CDA-LEVEL-ONE=text/xml CDA=text/xml JPEG=image/jpeg JPG=image/jpeg PNG=image/png "

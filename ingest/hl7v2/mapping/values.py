@@ -241,6 +241,10 @@ _KEPT_AS_SENT: Final = frozenset("XCN CN CNN PPN XPN PN XAD AD SAD XTN TN CX EI 
 _LINES: Final = frozenset({"ST", "TX", "FT", "VR", "GTS"})
 
 
+DOCUMENTS: Final = frozenset({"ED", "RP"})
+"""Types that are documents of the report."""
+
+
 def is_text(kind: str) -> bool:
     """Whether a type of OBX-2 is text, of which repetitions and several segments are lines."""
     return kind in _LINES
@@ -248,6 +252,8 @@ def is_text(kind: str) -> bool:
 
 def put_value(context: Context, kind: str, raw: str, measured: Element, resource: Element) -> None:
     """Set value[x], or components where a value that is no text repeats."""
+    if kind in DOCUMENTS:
+        return
     convert = VALUES.get(kind, _whole)
     if kind in _LINES:
         lines = [context.plain(one) for one in raw.split(context.repetition)]

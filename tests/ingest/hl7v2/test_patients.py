@@ -1,0 +1,179 @@
+"""Patients, their visits and their numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.support.hl7v2 import PID, fields
+from tests.support.translated import kinds, places, resources, translated
+
+V2 = "http://terminology.hl7.org/CodeSystem/v2-"
+
+
+def patient(pid: str, *segments: str, profile: dict[str, Any] | None = None, event: str = "ADT^A08") -> Any:
+    [found] = resources(translated(pid, *segments, profile=profile, event=event), "Patient")
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sent", "expected"),
+    [
+        ("7^^^HOSP^MR", {"system": "urn:dod:hl7v2:authority:HOSP", "value": "7"}),
+        ("7^^^HOSP&1.2.3&ISO^MR", {"system": "urn:oid:1.2.3", "value": "7"}),
+        ("7^^^&1.2.3&ISO^MR", {"system": "urn:oid:1.2.3", "value": "7"}),
+        ("7^^^X&lab.example&DNS^MR", {"system": "urn:dod:hl7v2:authority:DNS:lab.example", "value": "7"}),
+        ("7^^^X&https://x.example/mr&URI^MR", {"system": "https://x.example/mr", "value": "7"}),
+        ("7^^^1.2.3^MR", {"system": "urn:oid:1.2.3", "value": "7"}),
+        ("7^^^&&ISO^MR", {"value": "7"}),
+        ("7", {"value": "7"}),
+    ],
+)
+def test_a_number_has_the_system_of_its_authority_and_none_is_made_up(sent: str, expected: Any) -> None:
+    [found] = patient(f"PID|1||{sent}")["identifier"]
+    assert {name: found[name] for name in ("system", "value") if name in found} == expected
+
+
+def test_numbers_by_their_types() -> None:
+    pid = fields(
+        "PID",
+        f2="2^^^X",
+        f3="7^^^HOSP^MRN~8^^^HOSP^PI~9^^^^SS",
+        f4="4",
+        f18="A-1^^^HOSP",
+        f19="123-45",
+        f20="D1^ST",
+    )
+    found = patient(pid)["identifier"]
+    assert kinds(found) == [
+        ("MR", "7"), ("PI", "8"), ("SS", "9"), ("", "2"), ("", "4"), ("AN", "A-1"),
+        ("SS", "123-45"), ("DL", "D1"),
+    ]  # fmt: skip
+    assert found[0]["type"]["text"] == "MRN"
+    assert [one.get("use") for one in found].count("secondary") == 2
+    assert {one["system"] for one in found if one["value"] in ("9", "123-45")} == {
+        "http://hl7.org/fhir/sid/us-ssn"
+    }
+
+
+def test_numbers_by_profile() -> None:
+    profile = {
+        "authorities": {"HOSP": "https://hosp.example/mr", "1.2.3": "https://oid.example"},
+        "default_authority": "https://own.example",
+        "default_identifier_type": "MR",
+        "identifier_types": {"LRN": "PI"},
+    }
+    found = patient("PID|1||1^^^HOSP^LRN~2^^^X&1.2.3&ISO~3", profile=profile)["identifier"]
+    assert [one["system"] for one in found] == [
+        "https://hosp.example/mr",
+        "https://oid.example",
+        "https://own.example",
+    ]
+    assert [kind for kind, _ in kinds(found)] == ["PI", "MR", "MR"]
+
+
+def test_who_a_patient_is() -> None:
+    pid = fields(
+        "PID", f3="7^^^HOSP^MR", f5="Doe&van^Jane^Q^III^Dr^PhD^L~Smith^^^^^^M", f6="Mum", f7="198001011530",
+        f8="F^Female^HL70001", f10="W^White^L", f11="1 Street^Apt 2^Town^ST^123^US^H^^Shire",
+        f13="555-1^PRN^PH",
+        f14="^NET^Internet^j@x.example", f15="nl", f16="M", f22="H", f24="Y", f25="2",
+        f29="20260101", f30="Y",
+    )  # fmt: skip
+    found = patient(pid)
+    assert found["name"] == [
+        {
+            "use": "official",
+            "family": "Doe",
+            "given": ["Jane", "Q"],
+            "prefix": ["Dr"],
+            "suffix": ["III", "PhD"],
+        },
+        {"use": "maiden", "family": "Smith"},
+    ]
+    assert (found["birthDate"], found["gender"]) == ("1980-01-01", "female")
+    assert found["_birthDate"]["extension"][0]["valueDateTime"] == "1980-01-01T15:30:00Z"
+    assert found["address"] == [
+        {"use": "home", "line": ["1 Street", "Apt 2"], "city": "Town", "district": "Shire", "state": "ST",
+         "postalCode": "123", "country": "US"}
+    ]  # fmt: skip
+    assert found["telecom"] == [
+        {"system": "phone", "value": "555-1", "use": "home"},
+        {"system": "email", "value": "j@x.example"},
+    ]
+    assert found["communication"][0]["language"]["text"] == "nl"
+    assert found["maritalStatus"]["coding"][0]["code"] == "M"
+    assert found["multipleBirthInteger"] == 2
+    assert found["deceasedDateTime"] == "2026-01-01"
+    assert "multipleBirthBoolean" not in found
+    assert "deceasedBoolean" not in found
+    assert len([one for one in found["extension"] if "valueCodeableConcept" in one]) == 2
+
+
+@pytest.mark.parametrize(("born", "kept"), [("Aug 15, 1942", "Aug 15, 1942"), ("196203520", "196203520")])
+def test_a_date_of_birth_that_is_none_is_kept_as_text(born: str, kept: str) -> None:
+    found = translated(f"PID|1||7||Doe||{born}|alien", event="ADT^A08")
+    [made] = resources(found, "Patient")
+    assert "birthDate" not in made
+    assert made["_birthDate"]["extension"][0]["valueString"] == kept
+    assert made["gender"] == "unknown"
+    assert places(found) == ["PID[1]-7"]
+    assert all(kept not in one.rule for one in found.faults)
+
+
+def test_kin_and_doctors() -> None:
+    found = translated(
+        PID, "PD1|||Practice^L^^^^CLIA&1.2&ISO^XX^^^9|5^Doc^Dan^^^^^^NPI", "NK1|1|Doe^Mum|MTH^Mother||555",
+        "ZPI|1|own", event="ADT^A31",
+    )  # fmt: skip
+    [made] = resources(found, "Patient")
+    assert made["contact"] == [
+        {"name": {"family": "Doe", "given": ["Mum"]}, "telecom": [{"system": "phone", "value": "555"}],
+         "relationship": [{"coding": [
+             {"system": f"{V2}0063", "code": "MTH", "display": "Mother"}]}]}
+    ]  # fmt: skip
+    assert len(made["generalPractitioner"]) == 2
+    assert made["extension"] == [{"url": "urn:dod:hl7v2:segment", "valueString": "ZPI|1|own"}]
+    [doctor] = resources(found, "Practitioner")
+    assert doctor["identifier"][0]["system"] == "http://hl7.org/fhir/sid/us-npi"
+
+
+def test_merges_lead_from_the_old_number_to_the_new_one() -> None:
+    for event in ("ADT^A34", "ADT^A40", "ADT^A47"):
+        found = translated(PID, "MRG|P-0^^^HOSP^MR~P-9^^^HOSP^MR", event=event)
+        [made] = resources(found, "Patient")
+        assert [(one["value"], one.get("use")) for one in made["identifier"]] == [
+            ("P-1", None),
+            ("P-0", "old"),
+            ("P-9", "old"),
+        ]
+        assert [(one.surviving["value"], one.retired["value"]) for one in found.merges] == [
+            ("P-1", "P-0"),
+            ("P-1", "P-9"),
+        ]
+    assert places(translated(PID, event="ADT^A40"), "E") == ["MRG[1]"]
+    assert places(translated(PID, "MRG|", event="ADT^A40"), "E") == ["MRG[1]-1"]
+
+
+def test_a_visit() -> None:
+    pv1 = fields(
+        "PV1",
+        f2="I",
+        f3="ICU^1^A^HOSP",
+        f7="5^Doc^Dan",
+        f19="V-1^^^HOSP",
+        f44="202603010800",
+        f45="202603020900",
+    )
+    found = translated(PID, pv1, event="ADT^A01")
+    [made] = resources(found, "Encounter")
+    assert (made["status"], made["class"]["code"]) == ("finished", "IMP")
+    assert kinds(made["identifier"]) == [("VN", "V-1")]
+    assert made["location"][0]["location"]["display"] == "HOSP, ICU, 1, A"
+    assert made["participant"][0]["type"][0]["coding"][0]["code"] == "ATND"
+    assert made["period"] == {"start": "2026-03-01T08:00:00Z", "end": "2026-03-02T09:00:00Z"}
+    assert resources(translated(PID, "PV1|1", event="ADT^A01"), "Encounter") == []
+    statuses = [("ADT^A01", "in-progress"), ("ADT^A04", "planned"), ("ADT^A08", "unknown")]
+    for event, status in statuses:
+        assert resources(translated(PID, "PV1|1|O", event=event), "Encounter")[0]["status"] == status
