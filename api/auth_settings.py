@@ -51,8 +51,8 @@ class AuthSettings(BaseModel):
     rate_login: str = "600/5 minute"
     """Requests for access tokens, and endpoint verifications, of one address; see `trusted_proxies`."""
     rate_address: str = ""
-    """Whatever one address asks, before it is known who asks. Behind a proxy that `trusted_proxies` does not
-    name, all have one address."""
+    """All requests of one address, before it is known who asks. Behind a proxy that `trusted_proxies` does
+    not name, all have one address."""
     client_requests_max: int = Field(default=128, ge=1)
     """Requests of one client under way at a time; past it 429."""
 

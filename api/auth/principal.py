@@ -80,7 +80,7 @@ class Principal:
 
 
 REGISTERED: Final = ("key ", "external")
-"""How the `token_id` of a registered client begins: its tokens are many, and count together."""
+"""Beginnings of the `token_id` of registered clients: their tokens are many, and count together."""
 
 
 def holder_of(caller: Caller) -> str:

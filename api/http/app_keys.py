@@ -43,7 +43,7 @@ KEY_SETS: Final[web.AppKey[KeySets]] = web.AppKey("key_sets")
 TOKEN_KEY: Final[web.AppKey[OctKey]] = web.AppKey("token_key")
 """Shared by all replicas: access tokens are signed with it."""
 LIMITER: Final[web.AppKey[Limiter]] = web.AppKey("limiter")
-"""Who asked how often."""
+"""Counts of requests, by client and by address."""
 DOORKEEPER: Final[web.AppKey[Doorkeeper]] = web.AppKey("doorkeeper")
 DEAD_LETTERS: Final[web.AppKey[DeadLetters]] = web.AppKey("dead_letters")
 POLICIES: Final[web.AppKey[PolicyStore]] = web.AppKey("policies")

@@ -6,7 +6,6 @@ Each process counts for itself: behind a balancer, or with workers, a client may
 from __future__ import annotations
 
 from collections import Counter
-from contextlib import contextmanager
 from enum import StrEnum
 from math import ceil
 from typing import TYPE_CHECKING, Final
@@ -20,7 +19,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Mapping
 
     from limits import RateLimitItem
 
@@ -40,7 +39,7 @@ class Class(StrEnum):
     LOGIN = "login"
     """Requests for access tokens, and endpoint verifications; by address."""
     ADDRESS = "address"
-    """Whatever comes from one address, before it is known who asks."""
+    """All requests of one address, before it is known who asks."""
 
 
 class ThrottledError(ServiceError):
@@ -56,7 +55,7 @@ class ThrottledError(ServiceError):
 
 
 class Limiter:
-    """Who asked how often; who has how many requests under way."""
+    """Counts of requests by who asks: within a window, and under way."""
 
     def __init__(self, rates: Mapping[Class, str], *, at_once: int, monotonic: Callable[[], float]) -> None:
         self._windows = RollingWindows(monotonic)
@@ -75,33 +74,37 @@ class Limiter:
         rate = self._rates.get(kind)
         if rate is None:
             return {}
-        key = rate.key_for(kind.value, who)
         if not self._strategy.hit(rate, kind.value, who):
-            seconds = max(ceil(self._windows.frees_in(key, rate.get_expiry())), 1)
+            seconds = max(self._frees_in(rate, kind, who), 1)
             text = (
                 f"more than {rate.amount} requests of this {_whose(kind)} within {rate.get_expiry()} seconds:"
                 f" there is room again in {seconds} seconds"
             )
             raise ThrottledError(text, {"Retry-After": str(seconds), **_headers(rate, 0, seconds)})
-        left = rate.amount - self._windows.used(key)
+        left = rate.amount - self._windows.count
         if left >= rate.amount * NEAR:
             return {}
-        return _headers(rate, left, ceil(self._windows.frees_in(key, rate.get_expiry())))
+        return _headers(rate, left, self._frees_in(rate, kind, who))
 
-    @contextmanager
-    def under_way(self, who: str) -> Iterator[None]:
-        """A place among the requests that one client has at a time. Raises ThrottledError past the limit."""
+    def _frees_in(self, rate: RateLimitItem, kind: Class, who: str) -> int:
+        return ceil(self._windows.frees_in(rate.key_for(kind.value, who), rate.get_expiry()))
+
+    def enter(self, who: str) -> None:
+        """Take a place among the requests that one client has at a time; `leave` gives it back.
+
+        Raises ThrottledError past the limit.
+        """
         if self._under_way[who] >= self._at_once:
             text = f"more than {self._at_once} requests of this client at a time: wait for answers"
             headers = {"Retry-After": "1", "X-RateLimit-Limit": str(self._at_once)}
             raise ThrottledError(text, headers)
         self._under_way[who] += 1
-        try:
-            yield
-        finally:
-            self._under_way[who] -= 1
-            if not self._under_way[who]:
-                del self._under_way[who]
+
+    def leave(self, who: str) -> None:
+        """Give the place back."""
+        self._under_way[who] -= 1
+        if not self._under_way[who]:
+            del self._under_way[who]
 
 
 def _whose(kind: Class) -> str:

@@ -28,6 +28,8 @@ class RollingWindows(Storage, MovingWindowSupport):
         super().__init__()
         self._monotonic = monotonic
         self._moments: OrderedDict[str, deque[float]] = OrderedDict()
+        self.count = 0
+        """Requests within the window of whoever was let through last."""
 
     @override
     def acquire_entry(self, key: str, limit: int, expiry: int, amount: int = 1) -> bool:
@@ -45,17 +47,18 @@ class RollingWindows(Storage, MovingWindowSupport):
         if len(moments) + amount > limit:
             return False
         moments.extend([now] * amount)
+        self.count = len(moments)
         return True
 
     @override
     def get_moving_window(self, key: str, limit: int, expiry: int) -> tuple[float, int]:
-        """When the oldest request of the window was made, and how many there are."""
+        """Moment of the oldest request within the window, and the number of all."""
         now = self._monotonic()
         current = [one for one in self._moments.get(key, ()) if one > now - expiry]
         return (current[0] if current else now), len(current)
 
     def used(self, key: str) -> int:
-        """How many requests of a key were noted when it last asked."""
+        """Number of requests of a key that were noted when it last asked."""
         return len(self._moments.get(key, ()))
 
     def frees_in(self, key: str, expiry: int) -> float:

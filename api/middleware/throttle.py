@@ -64,8 +64,11 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
         return await handler(request)
     limiter, holder = request.app[LIMITER], holder_of(caller)
     told = limiter.hit(kind, holder)
-    with limiter.under_way(holder):
+    limiter.enter(holder)
+    try:
         response = await handler(request)
+    finally:
+        limiter.leave(holder)
     if told and not response.prepared:
         response.headers.update(told)
     return response
@@ -73,7 +76,7 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
 
 @lru_cache(maxsize=4_096)
 def _counted(address: str) -> str:
-    """What an address counts as: itself, or the network of its household."""
+    """Name under which an address counts: itself, or the network of its household."""
     try:
         known = ip_address(address)
     except ValueError:

@@ -29,7 +29,7 @@ class Forwarded(NamedTuple):
     scheme: str | None = None
     host: str | None = None
     client: str | None = None
-    """Its address."""
+    """Address of the client."""
 
 
 @lru_cache(maxsize=8)

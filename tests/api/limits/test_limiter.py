@@ -101,13 +101,12 @@ def test_those_who_asked_longest_ago_are_forgotten(monkeypatch: pytest.MonkeyPat
 
 def test_places_at_a_time() -> None:
     limited = limiter(Hands())
-    with limited.under_way("a"), limited.under_way("a"), limited.under_way("a"):
-        with pytest.raises(ThrottledError, match="throttled"), limited.under_way("a"):
-            pass
-        with limited.under_way("b"):
-            pass
-    with limited.under_way("a"):
-        pass
+    for who in "aaab":
+        limited.enter(who)
+    with pytest.raises(ThrottledError, match="throttled"):
+        limited.enter("a")
+    limited.leave("a")
+    limited.enter("a")
 
 
 def test_the_refusal_can_be_sent_between_processes() -> None:
