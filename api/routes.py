@@ -10,7 +10,7 @@ from typing import Final
 from api.auth.scopes import ADMIN, PURGE
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
-from api.interactions import binary, capability, dead_letters, history, read
+from api.interactions import audit, binary, capability, dead_letters, history, read
 from api.interactions.purge import purge
 from api.interactions.token import PATH as TOKEN
 from api.interactions.token import token
@@ -57,6 +57,9 @@ def routes() -> tuple[Route, ...]:
         Route("read-binary", "GET", BINARY, binary.read, Group.READ, negotiates=False),
         Route("update-binary", "PUT", BINARY, binary.update, Group.WRITE, "u", negotiates=False),
         Route("vread-binary", "GET", BINARY_VERSION, binary.vread, Group.READ, negotiates=False),
+        # Before the rows of all types: with the scope `dod/audit` they tell of the audit.
+        Route("audit-search", "GET", f"{BASE}/{{type:AuditEvent}}", audit.search, Group.READ),
+        Route("audit-read", "GET", f"{BASE}/{{type:AuditEvent}}/{ID}", audit.read, Group.READ),
         Route("search", "GET", ALL, search.search_type, Group.SEARCH, "s"),
         Route(
             "create",

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from store.access import AccessStore
-    from store.audit.records import AuditTrail
+    from store.audit.records import AuditTrail, PatientNames
     from store.clients import ClientStore
     from store.dead_letters import DeadLetters
     from store.files import AttachmentStore
@@ -26,6 +26,7 @@ class Privacy:
 
     holds: HoldStore
     audit: AuditTrail
+    names: PatientNames
     erasing: Erasing
     offboarding: Offboarding
 

@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from api.cli.audit import audit
 from api.cli.clients import client_app
 from api.cli.doctor import doctor
 from api.cli.export import export
@@ -40,7 +41,7 @@ if TYPE_CHECKING:
 
 _ORDER: Final = (
     *("demo", "serve", "tenant", "token", "client", "load", "search", "export", "letters", "retention"),
-    *("purge", "reindex", "collect-files", "settings", "version"),
+    *("purge", "audit", "reindex", "collect-files", "settings", "version"),
 )
 
 
@@ -71,6 +72,7 @@ retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")
 app.add_typer(retention_app, name="retention")
 app.add_typer(purge_app, name="purge")
+app.command()(audit)
 app.command()(doctor)
 app.command()(search)
 app.command()(load)

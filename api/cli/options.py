@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Final, TypeVar
 
@@ -33,9 +34,20 @@ def with_stores(work: Callable[[Stores], Awaitable[T]], **places: Path | str | N
 
     async def run() -> T:
         async with command_stores(load_settings(**places)) as stores:
-            return await work(stores)
+            return await work(on_record(stores))
 
     return asyncio.run(run())
+
+
+def on_record(stores: Stores) -> Stores:
+    """The stores, with changes to tenants, tokens and clients on record as those of the user here."""
+    from api.app import utc_now
+    from api.commands.holds import user
+    from store.audit.administration import AuditedAccess, AuditedClients, Recorder
+
+    recorder = Recorder(stores.privacy.audit, by=user(), clock=utc_now)
+    access, clients = AuditedAccess(stores.access, recorder), AuditedClients(stores.clients, recorder)
+    return replace(stores, access=access, clients=clients)
 
 
 def with_access(work: Callable[[AccessStore], Awaitable[T]], **places: Path | str | None) -> T:

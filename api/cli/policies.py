@@ -27,7 +27,7 @@ def set_policy(
     ] = None,
     superseded_days: Annotated[int | None, typer.Option(help="Of versions that were replaced.")] = None,
     dead_letter_days: Annotated[int | None, typer.Option(help="Of refused pushes.")] = None,
-    audit_days: Annotated[int | None, typer.Option(help="Of the record of what officers did.")] = None,
+    audit_days: Annotated[int | None, typer.Option(help="Of audit records.")] = None,
     page_token_days: Annotated[int | None, typer.Option(help="Of page links.")] = None,
     idempotency_days: Annotated[int | None, typer.Option(help="Of answers to repeated pushes.")] = None,
     erasure_days: Annotated[int | None, typer.Option(help="How long what was erased stays out.")] = None,

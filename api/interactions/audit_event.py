@@ -100,6 +100,7 @@ DEEDS: Final[Mapping[str, tuple[str, str, str, str]]] = {
     Deed.TENANT_CLOSED: (_LIFECYCLE, "destroy", "Destroy/Delete Record Lifecycle Event", "D"),
     Deed.REPORT_MOVED: (_LIFECYCLE, "amend", "Amend (Update) Record Lifecycle Event", "U"),
     Deed.TOKEN_ISSUED: (*_USERS, "C"),
+    Deed.TOKEN_GRANTED: (_DICOM, "110114", "User Authentication", "E"),
     Deed.TOKEN_REVOKED: (*_USERS, "D"),
     Deed.VERIFICATION_SET: (*_USERS, "C"),
     Deed.VERIFICATION_REMOVED: (*_USERS, "D"),

@@ -14,6 +14,7 @@ import orjson
 
 from api.http.fhir_json import FORM_BODIES, PATCH_BODIES
 from api.http.routing import BASE, TYPE
+from api.interactions.audit import PARAMETERS
 from api.version import VERSION
 from ingest.feeds.handler import V2_BODIES
 from store.search.parameters import COMMON, TYPES, SearchType
@@ -79,6 +80,8 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "patch-conditional": {"200": "Resource"},
     "history-instance": {"200": "Bundle"},
     "history-type": {"200": "Bundle"},
+    "audit-search": {"200": "Bundle"},
+    "audit-read": {"200": "Resource"},
     "batch": {"200": "Bundle"},
     "process-message": {"200": "Bundle"},
     "hl7v2": {"200": "Document", "204": "", "400": "Document", "422": "Document"},
@@ -104,7 +107,7 @@ _STATUS: Final[Mapping[str, str]] = {
     "422": "Refused for its content (AE)",
     "304": "The client has it already",
 }
-_SEARCHES: Final = frozenset({"search", "search-get", "search-post", "search-compartment"})
+_SEARCHES: Final = frozenset({"search", "search-get", "search-post", "search-compartment", "audit-search"})
 _CONDITIONAL: Final = frozenset({"update-conditional", "delete-conditional", "patch-conditional"})
 _HISTORIES: Final = frozenset({"history-instance", "history-type"})
 _VERSIONS: Final[Mapping[str, Json]] = {
@@ -244,6 +247,9 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
     if row.name in _SEARCHES:
         names = [_component(resource_type, name) for name in _names(resource_type)]
         parameters += [{"$ref": f"#/components/parameters/{name}"} for name in [*names, *_RESULT]]
+    if row.name == "audit-search":
+        names = [name for name in PARAMETERS if name not in _RESULT]
+        parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]
     if row.name in _CONDITIONAL:
         names = [_component(resource_type, name) for name in _names(resource_type)]
         parameters += [{"$ref": f"#/components/parameters/{name}"} for name in names]

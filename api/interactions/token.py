@@ -21,8 +21,9 @@ from api.auth.key_sets import UnreadableError
 from api.auth.refusal import Refusal
 from api.auth.scopes import granted
 from api.http.app_keys import CLIENTS, KEY_SETS, METRICS, REQUEST_ID, SETTINGS, TOKEN_KEY
-from ingest.http.app_keys import CLOCK, origin_of
+from ingest.http.app_keys import AUDIT, CLOCK, origin_of
 from ingest.http.body import body_of
+from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
@@ -52,6 +53,7 @@ async def token(request: web.Request) -> web.StreamResponse:
     try:
         client, scopes, kid = await _client(request)
         client_id = client.id
+        await _on_record(request, client, kid)
         answer = _answer(request, client, scopes, kid)
         outcome = "granted"
     except Refusal as refusal:
@@ -68,6 +70,27 @@ async def token(request: web.Request) -> web.StreamResponse:
         extra = {"request_id": request.get(REQUEST_ID), "client": client_id}
         LOG.info("access token %s", outcome, extra=extra)
     return answer
+
+
+async def _on_record(request: web.Request, client: Client, kid: str) -> None:
+    """Put the token on record at each of its tenants. Raises ServiceError."""
+    trail = request.app.get(AUDIT)
+    if trail is None:
+        return
+    now, address = request.app[CLOCK](), request.remote or ""
+    records = [
+        AuditRecord(
+            tenant,
+            now,
+            client.id,
+            Deed.TOKEN_GRANTED.value,
+            request_id=request.get(REQUEST_ID, ""),
+            token=f"key {kid}",
+            address=address,
+        )
+        for tenant in client.tenants
+    ]
+    await trail.note(*records)
 
 
 async def _client(request: web.Request) -> tuple[Client, tuple[str, ...], str]:

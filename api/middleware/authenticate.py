@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from api.auth.principal import Principal
     from api.http.routing import Route
+    from store.search.reach import Reach
 
 INTERACTIONS: Final[Mapping[str, str]] = {
     "c": "create",
@@ -89,6 +90,12 @@ def _check_scope(scope: str, principal: Principal, resource_type: str | None) ->
             raise _refusal(Category.FORBIDDEN, _missing_scope(scope))
     elif scope and not reaches(principal, resource_type or "", scope):
         raise _refusal(Category.FORBIDDEN, _missing_scope(scope))
+
+
+def refuse_unless(principal: Reach, resource_type: str, letters: str) -> None:
+    """Raise ServiceError `forbidden` unless the letters are granted for the type or a part of it."""
+    if not reaches(principal, resource_type, letters):
+        raise _refusal(Category.FORBIDDEN, _missing_scope(letters))
 
 
 async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Principal:

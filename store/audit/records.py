@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 if TYPE_CHECKING:
     from datetime import datetime
 
+    from store.retention.subjects import Subject
     from store.tenancy import Tenant
 
 QUERY_BYTES_MAX: Final = 8_192
@@ -36,6 +37,7 @@ class Deed(StrEnum):
     REPORT_MOVED = "report moved"
     TOKEN_ISSUED = "token issued"  # noqa: S105 -- names of deeds
     TOKEN_REVOKED = "token revoked"  # noqa: S105
+    TOKEN_GRANTED = "access token granted"  # noqa: S105
     VERIFICATION_SET = "verification set"
     VERIFICATION_REMOVED = "verification removed"
     CLIENT_CREATED = "client created"
@@ -133,3 +135,10 @@ class AuditTrail(Protocol):
 
     async def get(self, tenant: Tenant, record_id: str) -> AuditRecord | None:
         """Record of this id."""
+
+
+class PatientNames(Protocol):
+    """Knows a patient by all names."""
+
+    async def known_as(self, tenant: Tenant, subject: Subject) -> frozenset[str]:
+        """The names under which records may tell of a patient, and the digests of these."""

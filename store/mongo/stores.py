@@ -17,7 +17,10 @@ from store.mongo.driver.guard import guarded
 from store.mongo.driver.pool import PoolWatch
 from store.mongo.erasure.batches import Tools
 from store.mongo.erasure.erase import MongoErasing
+from store.mongo.erasure.known_as import MongoPatientNames
+from store.mongo.erasure.known_by import KnownBy
 from store.mongo.erasure.offboarding import MongoOffboarding
+from store.mongo.erasure.reads import Reads
 from store.mongo.files import MongoAttachments
 from store.mongo.fitness import PING_SECONDS, Fitness, has_secondary
 from store.mongo.indexes import await_indexes, ensure_indexes
@@ -185,4 +188,5 @@ def _privacy(  # noqa: PLR0913 -- all but three keyword-only
         audit=audit,
         leases=leases,
     )
-    return Privacy(holds, audit, erasing, offboarding)
+    known_by = KnownBy(Reads(database, settings=settings, metrics=metrics))
+    return Privacy(holds, audit, MongoPatientNames(known_by, tools.erasures), erasing, offboarding)

@@ -106,7 +106,7 @@ def edge_stores(
         attachments=nothing,
         dead_letters=nothing,
         policies=nothing,
-        privacy=Privacy(nothing, nothing, nothing, nothing),
+        privacy=Privacy(nothing, nothing, nothing, nothing, nothing),
         sweeping=nothing,
         leases=nothing,
         clients=clients or MemoryClients(),

@@ -146,5 +146,5 @@ def letters(database: Database, needing: Needing, **kwargs: Any) -> Aged:  # noq
 
 
 def audits(database: Database, needing: Needing, **kwargs: Any) -> Aged:  # noqa: ANN401 -- passed on
-    """The record of what privacy officers did."""
+    """Audit records."""
     return Aged(database, AUDIT, Reason.AUDIT, needing, moment="at", **kwargs)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
@@ -17,10 +19,14 @@ from api.version import VERSION
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.tenancy import SearchScope, Tenant
-from tests.support.access import MemoryAccess, MemoryPolicies
+from tests.support.access import MemoryAccess, MemoryClients, MemoryPolicies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+
+    from store.access import AccessStore
+    from store.audit.records import AuditRecord
+    from store.clients import ClientStore
 
 LAB = Tenant("lab", "Production")
 
@@ -31,9 +37,19 @@ class Result(NamedTuple):
     err: str
 
 
-class OnlyAccess(NamedTuple):
-    access: MemoryAccess
+class NoTrail:
+    """An audit that keeps nothing."""
+
+    async def note(self, *records: AuditRecord) -> None:
+        assert all(record.by for record in records)
+
+
+@dataclass(frozen=True)
+class OnlyAccess:
+    access: AccessStore
     policies: MemoryPolicies
+    clients: ClientStore = field(default_factory=MemoryClients)
+    privacy: Any = field(default_factory=lambda: SimpleNamespace(audit=NoTrail()))
 
 
 @pytest.fixture

@@ -1,0 +1,178 @@
+"""The audit over HTTP, for tokens with the scope `dod/audit`: AuditEvents by patient, client and time.
+
+Without the scope the type is as any other: AuditEvents that somebody pushed.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from api.auth.scopes import AUDIT as SCOPE
+from api.http.app_keys import PAGE_SECRET, PRIVACY, SETTINGS
+from api.interactions import read as stored
+from api.interactions.audit_event import Where, audit_event
+from api.middleware.authenticate import refuse_unless
+from api.search import handlers as search_of_stored
+from api.search.links import links
+from api.search.page_token import PageState, follow
+from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, TENANT, base_of, origin_of
+from ingest.http.replies import fhir_json
+from ingest.unique import unique_id
+from store.audit.records import AuditQuery
+from store.errors import Category, ServiceError
+from store.fhir.instants import SECOND, from_datetime, parse, to_datetime
+from store.fhir.issues import Issue
+from store.pages import Page
+from store.retention.subjects import Subject, read_subject
+from store.search.criteria import Position
+from store.search.parsing.query_text import pairs_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from aiohttp import web
+
+    from store.audit.records import AuditRecord
+
+TYPE: Final = "AuditEvent"
+_COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
+_PREFIX: Final = re.compile(r"(ge|gt|le|lt|)(.+)", re.DOTALL)
+PARAMETERS: Final = ("patient", "patient.identifier", "agent:identifier", "subtype", "date", "_count")
+_UNKNOWN: Final = f"is no parameter of the audit; {', '.join(f'`{one}`' for one in PARAMETERS)} are"
+
+
+async def search(request: web.Request) -> web.StreamResponse:
+    """GET {base}/AuditEvent?patient=…"""
+    if SCOPE not in request[PRINCIPAL].own:
+        refuse_unless(request[PRINCIPAL], TYPE, "s")
+        return await search_of_stored.search_type(request)
+    state = _state(request)
+    wanted = await _wanted(request, state)
+    page = await request.app[PRIVACY].audit.find(wanted)
+    following = Position((page.next,)) if page.next else None
+    base = base_of(request)
+    to = links(
+        state,
+        Page((), None, next=following),
+        base=base,
+        tenant=str(wanted.tenant),
+        secret=request.app[PAGE_SECRET],
+    )
+    bundle = {
+        "resourceType": "Bundle",
+        "id": unique_id(),
+        "type": "searchset",
+        "link": [{"relation": link.relation, "url": link.url} for link in to],
+    }
+    entries = list(_entries(page.records, request, wanted.patients))
+    return fhir_json(orjson.dumps({**bundle, "entry": entries} if entries else bundle))
+
+
+async def read(request: web.Request) -> web.StreamResponse:
+    """GET {base}/AuditEvent/{id}."""
+    if SCOPE not in request[PRINCIPAL].own:
+        refuse_unless(request[PRINCIPAL], TYPE, "r")
+        return await stored.read(request)
+    record = await request.app[PRIVACY].audit.get(request[TENANT].tenant, request.match_info["id"])
+    if record is None:
+        raise ServiceError(Category.NOT_FOUND, Issue("not-found", "there is no such record"))
+    return fhir_json(orjson.dumps(audit_event(record, _where(request))))
+
+
+def _where(request: web.Request) -> Where:
+    return Where(base_of(request), origin_of(request))
+
+
+def _entries(
+    records: Sequence[AuditRecord], request: web.Request, names: frozenset[str] | None
+) -> Iterator[dict[str, Any]]:
+    where = _where(request)
+    for record in records:
+        # Who else a record is about is not told where one patient is asked for.
+        told = None if names is None else [one for one in record.patients if one in names]
+        yield {
+            "fullUrl": f"{where.base}/{TYPE}/{record.id}",
+            "resource": audit_event(record, where, patients=told),
+            "search": {"mode": "match"},
+        }
+
+
+def _state(request: web.Request) -> PageState:
+    """The parameters as a link holds them: of a first page, or of the one that a link leads to."""
+    app, tenant = request.app, str(request[TENANT].tenant)
+    pairs = pairs_of(request.rel_url.raw_query_string)
+    now = from_datetime(app[CLOCK]()).start
+    followed = follow(pairs, of=TYPE, tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now // SECOND)
+    until = now // SECOND + app[SETTINGS].page_token_seconds
+    return followed or PageState(TYPE, tuple(pairs), now, until)
+
+
+async def _wanted(request: web.Request, state: PageState) -> AuditQuery:
+    """The conditions. Raises ServiceError `incorrect` with every issue: what is unknown would widen them."""
+    limits = request.app[LIMITS]
+    wanted = AuditQuery(request[TENANT].tenant, most=limits.count_default)
+    if state.position is not None:
+        wanted = wanted._replace(after=str(state.position.values[0]))
+    issues: list[Issue] = []
+    subject: Subject | None = None
+    for name, value in state.pairs:
+        try:
+            if name in ("patient", "patient.identifier"):
+                subject = _subject(name, value)
+            else:
+                wanted = _read(wanted, name, value, limits.count_max)
+        except (ValueError, ServiceError):
+            known = name in PARAMETERS
+            text = f"`{name}`: is not understood" if known else f"`{name[:40]}`: {_UNKNOWN}"
+            issues.append(Issue("invalid", text, (name[:40],)))
+    if issues:
+        raise ServiceError(Category.INCORRECT, *issues)
+    if subject is not None:
+        if AUDITED in request:
+            request[AUDITED].about([subject.name])
+        names = await request.app[PRIVACY].names.known_as(wanted.tenant, subject)
+        wanted = wanted._replace(patients=names)
+    return wanted
+
+
+def _subject(name: str, value: str) -> Subject:
+    if name == "patient":
+        return read_subject(value if value.startswith("Patient/") else f"Patient/{value}")
+    return read_subject(value)
+
+
+def _read(wanted: AuditQuery, name: str, value: str, most: int) -> AuditQuery:
+    match name:
+        case "agent:identifier":
+            return wanted._replace(by=value)
+        case "subtype":
+            return wanted._replace(did=value)
+        case "_count" if _COUNT.fullmatch(value):
+            return wanted._replace(most=max(1, min(int(value), most)))
+        case "date":
+            return bounded(wanted, value)
+        case _:
+            raise ValueError(name)
+
+
+def bounded(wanted: AuditQuery, text: str) -> AuditQuery:
+    """The conditions within a date, with the prefix ge, gt, le or lt, or none. Raises ValueError."""
+    found = _PREFIX.fullmatch(text)
+    if found is None:
+        raise ValueError(text)
+    prefix, moment = found[1], parse(found[2])
+    since, until = to_datetime(moment.start), to_datetime(moment.end)
+    match prefix:
+        case "ge":
+            return wanted._replace(since=since)
+        case "gt":
+            return wanted._replace(since=until)
+        case "lt":
+            return wanted._replace(until=since)
+        case "le":
+            return wanted._replace(until=until)
+        case _:
+            return wanted._replace(since=since, until=until)

@@ -1,0 +1,132 @@
+"""The audit as an officer sees it: over HTTP with the scope `dod/audit`, and by `dod audit`."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+from fhir.resources.R4B.auditevent import AuditEvent
+
+from tests.support.commands import command, database_of_commands
+from tests.support.fhir import MRN, identified, patient, report, resource
+from tests.support.service import DATABASE, opened_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    import pytest
+
+    from tests.support.service import Answer, Service
+
+
+def events(answer: Answer) -> list[tuple[str, str]]:
+    """Subtype and client of each."""
+    assert answer.status == 200, answer.text
+    found = []
+    for entry in answer.body.get("entry", []):
+        AuditEvent.model_validate(entry["resource"])
+        who = entry["resource"]["agent"][0]["who"].get("identifier", {}).get("value", "")
+        found.append((entry["resource"]["subtype"][0]["code"], who))
+    return found
+
+
+async def test_an_officer_sees_who_looked_at_a_patient(service: Service) -> None:
+    await service.load(patient("p1", identified(MRN, "A-1")), report("r1"), report("r2", "p2"))
+    await service.get("DiagnosticReport/r1")
+    await service.search(f"patient.identifier={MRN}|A-1")
+    await service.get("DiagnosticReport/r2")
+    officer = await service.with_token(scopes=["dod/audit"])
+    expected = [("search-type", "tests"), ("read", "tests"), ("update", "tests"), ("update", "tests")]
+    seen = await officer.get("AuditEvent?patient=p1")
+    assert events(seen) == expected
+    assert "p2" not in seen.text
+    assert events(await officer.get(f"AuditEvent?patient.identifier={MRN}|A-1&subtype=read")) == [
+        ("read", "tests")
+    ]
+    assert events(await officer.get("AuditEvent?patient=Patient/p2&subtype=read")) == [("read", "tests")]
+    assert events(await officer.get("AuditEvent?patient=p1&agent:identifier=somebody")) == []
+    assert events(await officer.get("AuditEvent?patient=p1&date=lt2026-11-22")) == []
+    first = await officer.get("AuditEvent?patient=p1&date=ge2026-11-22&subtype=search&_count=1")
+    assert "A-1" not in first.links.get("next", "")
+    pages = [first, *[page async for page in following(officer, first)]]
+    assert [len(events(page)) for page in pages] == [1]
+    every = await officer.get("AuditEvent?agent:identifier=tests&_count=2")
+    pages = [every, *[page async for page in following(officer, every)]]
+    ids = [entry["resource"]["id"] for page in pages for entry in page.body.get("entry", [])]
+    assert len(ids) == len(set(ids)) >= 8
+    one = await officer.get(f"AuditEvent/{ids[0]}")
+    assert (one.status, one.body["id"]) == (200, ids[0])
+    assert (await officer.get("AuditEvent/none")).status == 404
+    # That the officer looked is on record too.
+    assert ("operation", "tests") in events(await officer.get("AuditEvent?patient=p1&subtype=audit-search"))
+
+
+async def following(officer: Service, page: Answer) -> AsyncIterator[Answer]:
+    while url := page.links.get("next"):
+        page = await officer.get(url)
+        yield page
+
+
+async def test_nobody_else_sees_it(service: Service) -> None:
+    await service.load(patient("p1"), resource("AuditEvent", "pushed", recorded="2026-11-22T12:00:00Z"))
+    answer = await service.search("_id=pushed", type="AuditEvent")
+    assert (answer.status, answer.ids) == (200, ["pushed"])  # As any type that is pushed.
+    assert (await service.get("AuditEvent/pushed")).status == 200
+    narrow = await service.with_token(scopes=["system/Patient.rs"])
+    assert (await narrow.get("AuditEvent?patient=p1")).status == 403
+    other = await service.new_tenant(scopes=["dod/audit"])
+    assert events(await other.get("AuditEvent?patient=p1&subtype=update")) == []
+    officer = await service.with_token(scopes=["dod/audit"])
+    assert (await officer.get("Patient/p1")).status == 403
+    for query in ("patient=", "date=x", "pateint=p1", "_count=x", "patient.identifier=A-1"):
+        refused = await officer.get(f"AuditEvent?{query}")
+        assert refused.status == 400, query
+
+
+async def test_who_was_erased_is_found_by_the_number_and_named_by_nothing(service: Service) -> None:
+    await service.load(patient("p1", identified(MRN, "SECRET-1")), report("r1"))
+    await service.search(f"patient.identifier={MRN}|SECRET-1")
+    admin = await service.with_token(scopes=["dod/purge", "dod/audit"])
+    purged = await admin.request("POST", "Patient/p1/$purge", {"reason": "asked for by letter"})
+    assert purged.status == 200, purged.text
+    seen = await admin.get(f"AuditEvent?patient.identifier={MRN}|SECRET-1&subtype=search")
+    assert events(seen) == [("search-type", "tests")]
+    [event] = [entry["resource"] for entry in seen.body["entry"]]
+    assert "SECRET" not in json.dumps(event)
+    assert event["entity"][0]["what"]["display"] == "(erased)"
+
+
+async def test_dod_audit(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    database_of_commands(monkeypatch, mongodb, DATABASE)
+    dod = command(monkeypatch, capsys)
+    async with opened_service(mongodb) as service:
+        tenant = str(service.tenant)
+        await service.load(patient("p1", identified(MRN, "A-1")), report("r1"))
+        await service.get("DiagnosticReport/r1")
+        table = await dod("audit", tenant, "--patient", f"{MRN}|A-1", "--client", "tests")
+        assert table.code == 0, table.err
+        assert [line.split()[4:6] for line in table.out.splitlines()[1:]] == [
+            ["ok", "DiagnosticReport/r1"],
+            ["ok", "DiagnosticReport/r1"],
+            ["ok", "Patient/p1"],
+        ]
+        told = (await dod("audit", tenant, "--did", "read", "--json")).out
+        assert json.loads(told)["patients"] == ["Patient/p1"]
+        exported = (await dod("audit", tenant, "--ndjson", "--since", "2026-11-22")).out.splitlines()
+        for line in exported:
+            AuditEvent.model_validate(json.loads(line))
+        assert (await dod("audit", tenant, "--since", "yesterday")).code == 1
+        # Deeds at the terminal.
+        issued = await dod(
+            "token", "issue", "--tenant", tenant, "--scope", "system/*.rs", "--client", "viewer"
+        )
+        assert issued.code == 0
+        await dod("tenant", "create", tenant, "--handling", "strict")
+        await dod("retention", "policy", "set", tenant, "--keep-days", "1000")
+        found = (await dod("audit", tenant, "--json")).out.splitlines()
+        deeds = {json.loads(line)["did"]: json.loads(line) for line in found}
+        assert {"token issued", "tenant changed", "audit shown"} <= deeds.keys()
+        assert issued.out.strip() not in "".join(found)
+        assert "(dod)" in deeds["token issued"]["by"] or deeds["token issued"]["by"] == "dod"
