@@ -42,8 +42,8 @@ def export(
 ) -> None:
     """Write stored resources as NDJSON, a file for each type. They tell of patients: mind the place."""
     from api.app import utc_now
-    from api.commands.export import Request
-    from api.commands.export import export as run_export
+    from api.commands.files.export import Request
+    from api.commands.files.export import export as run_export
     from api.commands.search import read_query
     from api.settings import load_settings
 

@@ -45,7 +45,7 @@ def load(
     config: Config = None,
 ) -> None:
     """Push files, whether or not the service runs. Started again after a kill it goes on where it was."""
-    from api.commands.load import Request, load_files
+    from api.commands.files.load import Request, load_files
     from api.settings import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}

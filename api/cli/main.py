@@ -190,7 +190,7 @@ def collect_files(
 ) -> None:
     """Delete files that no version of a resource refers to. Safe to repeat, and while the service runs."""
     from api.app import utc_now
-    from api.commands.collect_files import collect_files as run_collect
+    from api.commands.files.collect_files import collect_files as run_collect
 
     only = None if tenant is None else tenant_of(tenant)
 

@@ -13,9 +13,9 @@ from prometheus_client import CollectorRegistry
 
 from api.app import limits_of, utc_now
 from api.commands.access import columns, existing_tenant
-from api.commands.load_progress import Progress
-from api.commands.load_summary import Summary
-from api.commands.stopping import SIGNALLED, StopSignals
+from api.commands.files.load_progress import Progress
+from api.commands.files.load_summary import Summary
+from api.commands.files.stopping import SIGNALLED, StopSignals
 from ingest.http.app_keys import base_under
 from ingest.load.bodies import Operator
 from ingest.load.files import Bounds, sources
