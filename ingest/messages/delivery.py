@@ -6,78 +6,41 @@ be kept, the message is refused. Strict: any deviation refuses the message, with
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ingest.messages.companions import COMPANION_TYPES, settle
 from ingest.messages.completion import Completed, completed
-from ingest.messages.message import MAIN, read_message
-from ingest.messages.planning import UNRESOLVED, faults, planner, refuse_lost_patient
-from ingest.pipeline.bundle_entries import BundleEntry, at_entry
+from ingest.messages.execution import Executed, execute, is_open, link_again, made_by, withdraw
+from ingest.messages.message import read_message
+from ingest.messages.planning import UNRESOLVED, faults, planner
+from ingest.messages.prepared_entries import Taken, entries_with_time, prepared_entries, reports_of_nobody
+from ingest.pipeline.bundle_entries import BundleEntry
 from ingest.pipeline.identity.decisions import TEXTS, Finding
-from ingest.pipeline.identity.reader import PATIENT
-from ingest.pipeline.prepare import Ready, prepare
-from ingest.pipeline.source_time import message_time, source_time
-from ingest.pipeline.validate import refuse_subset
+from ingest.pipeline.prepare import Ready
 from ingest.writes import filing
 from ingest.writes.push import Pushed, check_scope
-from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.fhir.references import RELATIVE
-from store.resource_keys import ResourceKey
 from store.retrying import pause_before
-from store.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.messages.message import Message
-    from ingest.messages.planning import Planner, Seen
+    from ingest.messages.planning import Planner
     from ingest.pipeline.completion import Partial
-    from ingest.pipeline.identity.facts import Facts
     from ingest.pipeline.identity.placements import Placement, Planned
-    from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile
-    from store.versions import Gone, Prepared, PutResult
 
 Delivered: TypeAlias = "Pushed | ServiceError"
 """Outcome for one entry."""
 _GENERAL: Final = "$process-message"
-DERIVED: Final = frozenset({"DiagnosticReport", "DocumentReference"})
-"""Types of what a message is about that keep the message itself."""
-_DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
-"""Types of which a race may make two: who they are is decided by what is stored."""
-_NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
 _DECISIONS_MAX: Final = 4
 """Looks behind a write; each further one takes another sender who was faster."""
 _COMPLETIONS_MAX: Final = 12
 """Attempts to put a completed entry in the place of the version that it was completed by."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Taken:
-    """The entries of a message, prepared as a plan says."""
-
-    entries: tuple[Ready | ServiceError, ...]
-    """Each ready, or why it cannot be kept."""
-    unique: dict[ResourceKey, Prepared]
-    """All that is to be stored, once."""
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    """The effect of a plan in the store."""
-
-    taken: _Taken
-    results: Mapping[ResourceKey, PutResult]
-    retired: Counter[ResourceKey]
-    """Companions that left the current data, by the entry that let go of them."""
 
 
 async def message(
@@ -104,27 +67,27 @@ async def message(
     )
     for entry in read.entries:
         check_scope(ctx.caller, entry.type, "cu")
-    entries = await ctx.work(_sourced, ctx, filed.resource, read)
+    entries = await ctx.work(entries_with_time, ctx, filed.resource, read)
     planning = await ctx.work(planner, ctx, read, entries)
     planned, seen = await planning.plan()
     issues = [*read.issues, *(faults(planned) if strict else ())]
     if planned.patientless:
         # A refusal is kept, so that it must be said before that this was erased on purpose.
-        await ctx.store.admit(ctx.tenant, await ctx.work(_of_nobody, ctx, planned))
+        await ctx.store.admit(ctx.tenant, await ctx.work(reports_of_nobody, ctx, planned))
     write = _Write(ctx, read, planning, partials, strict)
     planned, done = await write.carry_out(planned, filed.files, issues)
-    if not _is_open(planned, done):
-        await _link(ctx, planning, done, seen)
+    if not is_open(planned, done):
+        await link_again(ctx, planning, done, seen)
     for _ in range(_DECISIONS_MAX):
-        if not _is_open(planned, done):
+        if not is_open(planned, done):
             break
         # Who is who was decided by what was there; whoever writes looks afterwards who else was faster.
-        again = await planning.plan_again(seen, _made(done))
+        again = await planning.plan_again(seen, made_by(done))
         if again is None or (again.keys == planned.keys and not again.kin and not again.leaving):
             break
         before = done
         planned, done = await write.carry_out(again, (), (), before=before)
-        await _withdraw(ctx, before, done)
+        await withdraw(ctx, before, done)
     refused = await _letters(ctx, planned.placements, done.taken.entries)
     envelope = (*read.tolerances, *filed.tolerances)
     return [
@@ -149,15 +112,15 @@ class _Write:
         files: Sequence[NewFile],
         issues: Sequence[Issue],
         *,
-        before: _Done | None = None,
-    ) -> tuple[Planned, _Done]:
+        before: Executed | None = None,
+    ) -> tuple[Planned, Executed]:
         """Write what a plan says, completed by what is stored, as often as others write at the same time."""
         for attempt in range(_COMPLETIONS_MAX if self.partials else 1):
             await pause_before(attempt)
             whole = await self._completed(planned)
             taken = await self.ctx.work(self._taken, whole, issues)
             try:
-                return whole.planned, await _store(self.ctx, whole.planned, taken, files, before=before)
+                return whole.planned, await execute(self.ctx, whole.planned, taken, files, before=before)
             except ServiceError as error:
                 if not whole.versions or error.category is not Category.PRECONDITION:
                     raise
@@ -170,114 +133,14 @@ class _Write:
         read = self.planning.read
         return await completed(self.ctx, planned, read.entries, self.partials, read.reading)
 
-    def _taken(self, whole: Completed, issues: Sequence[Issue]) -> _Taken:
+    def _taken(self, whole: Completed, issues: Sequence[Issue]) -> Taken:
         entries = self.planning.read.entries
-        taken = _prepared(self.ctx, self.read, entries, whole.planned, issues=issues, strict=self.strict)
+        taken = prepared_entries(
+            self.ctx, self.read, entries, whole.planned, issues=issues, strict=self.strict
+        )
         for key in taken.unique.keys() & whole.versions.keys():
             taken.unique[key] = replace(taken.unique[key], only_version=whole.versions[key])
         return taken
-
-
-def _made(done: _Done) -> frozenset[str]:
-    """Ids of what this message made."""
-    return frozenset(key.id for key, one in done.results.items() if one.outcome is Outcome.CREATED)
-
-
-def _is_open(planned: Planned, done: _Done) -> bool:
-    """Whether somebody else may have decided otherwise at the same time: something was made."""
-    return any(
-        one.key.type in _DECIDED
-        and (one.facts.numbers or one.key.type == MAIN[0])
-        and one.key in done.results
-        and done.results[one.key].outcome is Outcome.CREATED
-        for one in planned.placements
-    )
-
-
-async def _link(ctx: PushContext, planning: Planner, done: _Done, seen: Seen) -> None:
-    """Link again the records of one person that a patient's update may have missed, or put apart."""
-    if any(key.type == PATIENT and one.outcome in _NEWS for key, one in done.results.items()):
-        again = await planning.plan_again(seen, frozenset())
-        for group in again.kin if again else ():
-            await ctx.store.relate(ctx.tenant, group)
-
-
-async def _store(
-    ctx: PushContext,
-    planned: Planned,
-    taken: _Taken,
-    files: Sequence[NewFile],
-    *,
-    before: _Done | None = None,
-) -> _Done:
-    """Write what a plan says; what an earlier plan of the same message wrote already is not written again."""
-    written = before.taken.unique if before else {}
-    new = [
-        one for key, one in taken.unique.items() if key not in written or written[key].digest != one.digest
-    ]
-    # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
-    ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
-    await _note_moves(ctx, planned)
-    results = {result.stored.key: result for result in await filing.put(ctx, ordered, files)}
-    for group in planned.kin:
-        await ctx.store.relate(ctx.tenant, group)
-    gone = await _unite(ctx, planned)
-    latest = max((one.sourced for one in taken.unique.values()), default="")
-    settled = await settle(ctx, ordered, results, sourced=latest, gone=gone)
-    results |= settled.back
-    retired = Counter(settled.gone.values())
-    if before:
-        results, retired = {**before.results, **results}, before.retired + retired
-    return _Done(taken, results, retired)
-
-
-async def _note_moves(ctx: PushContext, planned: Planned) -> None:
-    """Note in the audit which reports move, before they do: rather a note too many than none."""
-    for one in planned.placements:
-        if one.choice.moved_from and ctx.audit is not None:
-            there = f"from {_record(one.choice.moved_from)} to {_record(one.facts.patient)}"
-            records = (one.choice.moved_from, one.facts.patient)
-            await ctx.audit.note(
-                AuditRecord(
-                    ctx.tenant,
-                    ctx.clock(),
-                    ctx.caller.client,
-                    Deed.REPORT_MOVED,
-                    there,
-                    str(one.key),
-                    patients=tuple(patient for patient in records if RELATIVE.fullmatch(patient)),
-                )
-            )
-
-
-def _record(patient: str) -> str:
-    """A patient's record as the audit may name it: never the number that a report names the patient by."""
-    return patient if RELATIVE.fullmatch(patient) else "a patient named by number"
-
-
-async def _unite(ctx: PushContext, planned: Planned) -> list[Gone]:
-    """Take out of the current data what turned out to be another record of a report of this message."""
-    gone = []
-    for one in planned.placements:
-        for other in one.choice.united:
-            deleted = await ctx.store.delete(ctx.tenant, other.key, sourced=other.sourced)
-            gone += [deleted] if deleted is not None else []
-    return gone
-
-
-async def _withdraw(ctx: PushContext, before: _Done, done: _Done) -> None:
-    """Take back the reports that an earlier plan of this message made, and a later one calls by other ids.
-
-    Observations stay: another report may have come to refer to one meanwhile.
-    """
-    gone = []
-    for key, prepared in before.taken.unique.items():
-        made = key in before.results and before.results[key].outcome is Outcome.CREATED
-        if made and key not in done.taken.unique and key.type == MAIN[0]:
-            deleted = await ctx.store.delete(ctx.tenant, key, sourced=prepared.sourced)
-            gone += [deleted] if deleted is not None else []
-    if gone:
-        await settle(ctx, (), {}, sourced="", gone=gone)
 
 
 async def _letters(
@@ -303,7 +166,7 @@ def _as_update(placed: Placement) -> BundleEntry:
 def _delivered(
     ctx: PushContext,
     ready: Ready | ServiceError,
-    done: _Done,
+    done: Executed,
     placed: Placement,
     envelope: tuple[str, ...],
 ) -> Delivered:
@@ -322,84 +185,3 @@ def _delivered(
     for _ in range(retired):
         ctx.metrics.count("retired")
     return Pushed(result, told, said, kept=ready.kept)
-
-
-def _prepared(  # noqa: PLR0913 -- all that a message is
-    ctx: PushContext,
-    read: Message,
-    entries: Sequence[Entry],
-    planned: Planned,
-    *,
-    issues: Sequence[Issue],
-    strict: bool,
-) -> _Taken:
-    """Each entry made ready, or why it cannot be kept. Raises ServiceError when the message is refused."""
-    done: list[Ready | ServiceError] = []
-    unique: dict[ResourceKey, Prepared] = {}
-    found = list(issues)
-    refused = bool(issues)
-    reported = any(one.key.type == MAIN[0] for one in planned.placements)
-    for number, one in enumerate(planned.placements):
-        # Faults that do not touch search are borne in a patient too that comes without any result.
-        borne = number not in read.main or one.key.type not in MAIN
-        companion = reported and one.key.type in COMPANION_TYPES
-        try:
-            refuse_subset(one.resource)
-            refuse_lost_patient(planned, number)
-            for resource_id in (*one.choice.also, one.key.id):
-                ready = prepare(
-                    one.resource,
-                    resource_id,
-                    base=ctx.base,
-                    companion=borne,
-                    strict=strict,
-                    facts=_as_copy(one, resource_id),
-                    entries_max=ctx.settings.index_entries_max,
-                )
-                prepared = replace(
-                    ready.prepared,
-                    sourced=entries[number].sourced,
-                    companion=companion,
-                    derived_from=ctx.derived_from if one.key.type in DERIVED else (),
-                )
-                unique[prepared.key] = prepared
-        except ServiceError as error:
-            told = [at_entry(issue, number) for issue in error.issues]
-            found += told
-            refused = refused or strict
-            done.append(ServiceError(error.category, *told))
-        else:
-            done.append(ready._replace(prepared=prepared))
-    # Without any of what it is about, the rest would be companions of nothing.
-    if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
-        raise ServiceError(Category.UNPROCESSABLE, *found)
-    return _Taken(tuple(done), unique)
-
-
-def _as_copy(placed: Placement, resource_id: str) -> Facts:
-    """The facts of a copy: of a patient's records each names the others."""
-    if resource_id == placed.key.id or placed.key.type != "Patient":
-        return placed.facts
-    kin = dict.fromkeys((placed.key.id, *placed.choice.also, *placed.facts.kin))
-    return placed.facts._replace(kin=tuple(one for one in kin if one != resource_id))
-
-
-def _of_nobody(ctx: PushContext, planned: Planned) -> list[Prepared]:
-    """The reports whose patient cannot be told, as reports of nobody: their own numbers tell of them."""
-    ready: list[Prepared] = []
-    for number in planned.patientless:
-        key, resource, *_ = planned.placements[number]
-        nobodys = {name: value for name, value in resource.items() if name != "subject"}
-        with suppress(ServiceError):
-            ready.append(prepare(nobodys, key.id, base=ctx.base, companion=True).prepared)
-    return ready
-
-
-def _sourced(ctx: PushContext, bundle: JsonObject, read: Message) -> list[Entry]:
-    """The entries with the source's time."""
-    first = read.entries[0].resource
-    header = first if first.get("resourceType") == "MessageHeader" else None
-    made, now = message_time(bundle, header), ctx.clock()
-    return [
-        entry._replace(sourced=source_time(entry.resource, message=made, now=now)) for entry in read.entries
-    ]

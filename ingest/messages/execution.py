@@ -1,0 +1,145 @@
+"""Execution of a message's plan in the store, and what is taken back when another sender was faster."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from ingest.messages.companions import settle
+from ingest.messages.message import MAIN
+from ingest.messages.prepared_entries import Taken
+from ingest.pipeline.identity.reader import PATIENT
+from ingest.writes import filing
+from store.audit.records import AuditRecord, Deed
+from store.fhir.references import RELATIVE
+from store.resource_keys import ResourceKey
+from store.versions import Outcome
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.messages.planning import Planner, Seen
+    from ingest.pipeline.identity.placements import Planned
+    from ingest.writes.push_context import PushContext
+    from store.files import NewFile
+    from store.versions import Gone, PutResult
+
+_DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
+"""Types of which a race may make two: who they are is decided by what is stored."""
+
+
+_NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
+
+
+@dataclass(frozen=True, slots=True)
+class Executed:
+    """The effect of a plan in the store."""
+
+    taken: Taken
+    results: Mapping[ResourceKey, PutResult]
+    retired: Counter[ResourceKey]
+    """Companions that left the current data, by the entry that let go of them."""
+
+
+def made_by(done: Executed) -> frozenset[str]:
+    """Ids of what this message made."""
+    return frozenset(key.id for key, one in done.results.items() if one.outcome is Outcome.CREATED)
+
+
+def is_open(planned: Planned, done: Executed) -> bool:
+    """Whether somebody else may have decided otherwise at the same time: something was made."""
+    return any(
+        one.key.type in _DECIDED
+        and (one.facts.numbers or one.key.type == MAIN[0])
+        and one.key in done.results
+        and done.results[one.key].outcome is Outcome.CREATED
+        for one in planned.placements
+    )
+
+
+async def link_again(ctx: PushContext, planning: Planner, done: Executed, seen: Seen) -> None:
+    """Link again the records of one person that a patient's update may have missed, or put apart."""
+    if any(key.type == PATIENT and one.outcome in _NEWS for key, one in done.results.items()):
+        again = await planning.plan_again(seen, frozenset())
+        for group in again.kin if again else ():
+            await ctx.store.relate(ctx.tenant, group)
+
+
+async def execute(
+    ctx: PushContext,
+    planned: Planned,
+    taken: Taken,
+    files: Sequence[NewFile],
+    *,
+    before: Executed | None = None,
+) -> Executed:
+    """Write what a plan says; what an earlier plan of the same message wrote already is not written again."""
+    written = before.taken.unique if before else {}
+    new = [
+        one for key, one in taken.unique.items() if key not in written or written[key].digest != one.digest
+    ]
+    # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
+    ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
+    await _note_moves(ctx, planned)
+    results = {result.stored.key: result for result in await filing.put(ctx, ordered, files)}
+    for group in planned.kin:
+        await ctx.store.relate(ctx.tenant, group)
+    gone = await _unite(ctx, planned)
+    latest = max((one.sourced for one in taken.unique.values()), default="")
+    settled = await settle(ctx, ordered, results, sourced=latest, gone=gone)
+    results |= settled.back
+    retired = Counter(settled.gone.values())
+    if before:
+        results, retired = {**before.results, **results}, before.retired + retired
+    return Executed(taken, results, retired)
+
+
+async def _note_moves(ctx: PushContext, planned: Planned) -> None:
+    """Note in the audit which reports move, before they do: rather a note too many than none."""
+    for one in planned.placements:
+        if one.choice.moved_from and ctx.audit is not None:
+            there = f"from {_record(one.choice.moved_from)} to {_record(one.facts.patient)}"
+            records = (one.choice.moved_from, one.facts.patient)
+            await ctx.audit.note(
+                AuditRecord(
+                    ctx.tenant,
+                    ctx.clock(),
+                    ctx.caller.client,
+                    Deed.REPORT_MOVED,
+                    there,
+                    str(one.key),
+                    patients=tuple(patient for patient in records if RELATIVE.fullmatch(patient)),
+                )
+            )
+
+
+def _record(patient: str) -> str:
+    """A patient's record as the audit may name it: never the number that a report names the patient by."""
+    return patient if RELATIVE.fullmatch(patient) else "a patient named by number"
+
+
+async def _unite(ctx: PushContext, planned: Planned) -> list[Gone]:
+    """Take out of the current data what turned out to be another record of a report of this message."""
+    gone = []
+    for one in planned.placements:
+        for other in one.choice.united:
+            deleted = await ctx.store.delete(ctx.tenant, other.key, sourced=other.sourced)
+            gone += [deleted] if deleted is not None else []
+    return gone
+
+
+async def withdraw(ctx: PushContext, before: Executed, done: Executed) -> None:
+    """Take back the reports that an earlier plan of this message made, and a later one calls by other ids.
+
+    Observations stay: another report may have come to refer to one meanwhile.
+    """
+    gone = []
+    for key, prepared in before.taken.unique.items():
+        made = key in before.results and before.results[key].outcome is Outcome.CREATED
+        if made and key not in done.taken.unique and key.type == MAIN[0]:
+            deleted = await ctx.store.delete(ctx.tenant, key, sourced=prepared.sourced)
+            gone += [deleted] if deleted is not None else []
+    if gone:
+        await settle(ctx, (), {}, sourced="", gone=gone)

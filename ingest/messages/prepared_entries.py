@@ -1,0 +1,124 @@
+"""Entries of a message made ready for the store, as a plan says."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+from ingest.messages.companions import COMPANION_TYPES
+from ingest.messages.message import MAIN
+from ingest.messages.planning import refuse_lost_patient
+from ingest.pipeline.bundle_entries import at_entry
+from ingest.pipeline.prepare import Ready, prepare
+from ingest.pipeline.source_time import message_time, source_time
+from ingest.pipeline.validate import refuse_subset
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.resource_keys import ResourceKey
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from ingest.messages.message import Message
+    from ingest.pipeline.identity.facts import Facts
+    from ingest.pipeline.identity.placements import Placement, Planned
+    from ingest.pipeline.identity.reader import Entry
+    from ingest.writes.push_context import PushContext
+    from store.fhir.datatypes import JsonObject
+    from store.versions import Prepared
+
+
+DERIVED: Final = frozenset({"DiagnosticReport", "DocumentReference"})
+"""Types of what a message is about that keep the message itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """The entries of a message, prepared as a plan says."""
+
+    entries: tuple[Ready | ServiceError, ...]
+    """Each ready, or why it cannot be kept."""
+    unique: dict[ResourceKey, Prepared]
+    """All that is to be stored, once."""
+
+
+def prepared_entries(  # noqa: PLR0913 -- all that a message is
+    ctx: PushContext,
+    read: Message,
+    entries: Sequence[Entry],
+    planned: Planned,
+    *,
+    issues: Sequence[Issue],
+    strict: bool,
+) -> Taken:
+    """Each entry made ready, or why it cannot be kept. Raises ServiceError when the message is refused."""
+    done: list[Ready | ServiceError] = []
+    unique: dict[ResourceKey, Prepared] = {}
+    found = list(issues)
+    refused = bool(issues)
+    reported = any(one.key.type == MAIN[0] for one in planned.placements)
+    for number, one in enumerate(planned.placements):
+        # Faults that do not touch search are borne in a patient too that comes without any result.
+        borne = number not in read.main or one.key.type not in MAIN
+        companion = reported and one.key.type in COMPANION_TYPES
+        try:
+            refuse_subset(one.resource)
+            refuse_lost_patient(planned, number)
+            for resource_id in (*one.choice.also, one.key.id):
+                ready = prepare(
+                    one.resource,
+                    resource_id,
+                    base=ctx.base,
+                    companion=borne,
+                    strict=strict,
+                    facts=_as_copy(one, resource_id),
+                    entries_max=ctx.settings.index_entries_max,
+                )
+                prepared = replace(
+                    ready.prepared,
+                    sourced=entries[number].sourced,
+                    companion=companion,
+                    derived_from=ctx.derived_from if one.key.type in DERIVED else (),
+                )
+                unique[prepared.key] = prepared
+        except ServiceError as error:
+            told = [at_entry(issue, number) for issue in error.issues]
+            found += told
+            refused = refused or strict
+            done.append(ServiceError(error.category, *told))
+        else:
+            done.append(ready._replace(prepared=prepared))
+    # Without any of what it is about, the rest would be companions of nothing.
+    if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
+        raise ServiceError(Category.UNPROCESSABLE, *found)
+    return Taken(tuple(done), unique)
+
+
+def _as_copy(placed: Placement, resource_id: str) -> Facts:
+    """The facts of a copy: of a patient's records each names the others."""
+    if resource_id == placed.key.id or placed.key.type != "Patient":
+        return placed.facts
+    kin = dict.fromkeys((placed.key.id, *placed.choice.also, *placed.facts.kin))
+    return placed.facts._replace(kin=tuple(one for one in kin if one != resource_id))
+
+
+def reports_of_nobody(ctx: PushContext, planned: Planned) -> list[Prepared]:
+    """The reports whose patient cannot be told, as reports of nobody: their own numbers tell of them."""
+    ready: list[Prepared] = []
+    for number in planned.patientless:
+        key, resource, *_ = planned.placements[number]
+        nobodys = {name: value for name, value in resource.items() if name != "subject"}
+        with suppress(ServiceError):
+            ready.append(prepare(nobodys, key.id, base=ctx.base, companion=True).prepared)
+    return ready
+
+
+def entries_with_time(ctx: PushContext, bundle: JsonObject, read: Message) -> list[Entry]:
+    """The entries with the source's time."""
+    first = read.entries[0].resource
+    header = first if first.get("resourceType") == "MessageHeader" else None
+    made, now = message_time(bundle, header), ctx.clock()
+    return [
+        entry._replace(sourced=source_time(entry.resource, message=made, now=now)) for entry in read.entries
+    ]
