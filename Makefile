@@ -125,7 +125,6 @@ fmt: $(DEV) ## Format the code and mend what ruff can mend
 .PHONY: docs
 docs: $(RUNTIME) ## Write the reference pages under docs/ from the code's tables
 	@$(BIN)/python -m api.reference docs
-	@PYTHONPATH=. $(BIN)/python k8s/mongodb/make.py
 
 .PHONY: monitoring
 monitoring: $(DEV) ## Write the PrometheusRule and the dashboard from k8s/monitoring
