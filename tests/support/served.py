@@ -1,0 +1,70 @@
+"""`dod serve` as a process of its own, which a test may kill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+SECONDS = 60.0
+"""Longest wait for the start; no test depends on how long it takes."""
+ROOT = Path(__file__).resolve().parents[2]
+COMMAND = "from api.cli.main import main; main()"
+
+
+@dataclass(slots=True)
+class Served:
+    """A running service."""
+
+    process: asyncio.subprocess.Process
+    log: Path
+    url: str = ""
+    admin_url: str = ""
+
+    async def kill(self) -> None:
+        """End it as a power failure would."""
+        self.process.kill()
+        await self.process.wait()
+
+
+@asynccontextmanager
+async def served(folder: Path, uri: str, database: str, **settings: str) -> AsyncIterator[Served]:
+    """The service on a database; what it logs goes to a file."""
+    log = folder / "served.log"
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("DOD_")}
+    given = {"DOD_MONGODB_URI": uri, "DOD_MONGODB_DATABASE": database, "DOD_DRAIN_SECONDS": "0", **settings}
+    with log.open("wb") as output:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-c", COMMAND, "serve", "--port", "0", "--admin-port", "0"),
+            cwd=ROOT,
+            env={**clean, **given},
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+    made = Served(process, log)
+    try:
+        async with asyncio.timeout(SECONDS):
+            while not made.url:
+                assert process.returncode is None, log.read_text()
+                _read_addresses(made)
+                await asyncio.sleep(0.05)
+        yield made
+    finally:
+        if process.returncode is None:
+            await made.kill()
+
+
+def _read_addresses(made: Served) -> None:
+    for line in made.log.read_text().splitlines():
+        with suppress(ValueError, KeyError, TypeError):
+            said = json.loads(line)
+            made.url, made.admin_url = said["address"].rstrip("/"), said["admin_address"].rstrip("/")
