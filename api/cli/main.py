@@ -14,6 +14,7 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from api.cli.apply import apply
 from api.cli.audit import audit
 from api.cli.clients import client_app
 from api.cli.doctor import doctor
@@ -40,8 +41,8 @@ if TYPE_CHECKING:
     from store.stores import Stores
 
 _ORDER: Final = (
-    *("demo", "serve", "tenant", "token", "client", "load", "search", "export", "letters", "retention"),
-    *("purge", "audit", "reindex", "collect-files", "settings", "version"),
+    *("demo", "serve", "tenant", "token", "client", "apply", "load", "search", "export", "letters"),
+    *("retention", "purge", "audit", "reindex", "collect-files", "settings", "version"),
 )
 
 
@@ -67,6 +68,7 @@ app = typer.Typer(
 app.add_typer(tenant_app, name="tenant")
 app.add_typer(token_app, name="token")
 app.add_typer(client_app, name="client")
+app.command()(apply)
 retention_app.add_typer(policy_app)
 retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")

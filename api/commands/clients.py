@@ -12,6 +12,8 @@ import orjson
 from api.auth.key_sets import refuse_url
 from api.auth.scopes import checked
 from api.commands.access import existing_tenant
+from api.commands.holds import user
+from store.audit.records import AuditRecord, Deed
 from store.clients import CLIENT_ID, Client, PublicKey
 from store.errors import StartupError
 from store.near import near
@@ -21,8 +23,8 @@ if TYPE_CHECKING:
     from datetime import timedelta
 
     from ingest.http.forwarded import Networks
-    from store.access import AccessStore
     from store.clients import ClientStore
+    from store.stores import Stores
     from store.tenancy import Tenant
 
 NEVER_BEFORE: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -89,16 +91,22 @@ def registered(told: Registration, *, now: datetime) -> Client:
     )
 
 
-async def create_client(
-    clients: ClientStore, access: AccessStore, told: Registration, *, now: datetime
-) -> Client:
+async def create_client(stores: Stores, told: Registration, *, now: datetime) -> Client:
     """Register a client. Raises StartupError for tenants that do not exist, and ids that do."""
     for tenant in told.tenants:
-        await existing_tenant(access, tenant)
+        await existing_tenant(stores.access, tenant)
     client = registered(told, now=now)
-    if not await clients.put(client):
+    if not await stores.clients.put(client):
         raise StartupError(f"There is a client {client.id} already; `dod client show {client.id}` shows it.")
+    await note(stores, client, Deed.CLIENT_CREATED, now)
     return client
+
+
+async def note(stores: Stores, client: Client, deed: Deed, now: datetime) -> None:
+    """Put on record what was done with a client, for each of its tenants."""
+    by = user()
+    records = [AuditRecord(tenant, now, by, deed, of=client.id) for tenant in client.tenants]
+    await stores.privacy.audit.note(*records)
 
 
 async def existing_client(clients: ClientStore, client_id: str) -> Client:

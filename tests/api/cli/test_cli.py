@@ -200,12 +200,13 @@ def test_help_begins_with_what_is_needed_first(
     dod: Callable[..., Result], arguments: tuple[str, ...]
 ) -> None:
     commands = dod(*arguments).out.partition("Commands:\n")[2].splitlines()
-    assert [line.split()[0] for line in commands[:7]] == [
+    assert [line.split()[0] for line in commands[:8]] == [
         "demo",
         "serve",
         "tenant",
         "token",
         "client",
+        "apply",
         "load",
         "search",
     ]
