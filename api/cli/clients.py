@@ -126,10 +126,9 @@ def client_rotate(
 
     from api.app import utc_now
     from api.auth.key_sets import refuse_url
-    from api.commands.clients import change, note, rotated
+    from api.commands.clients import change, rotated
     from api.settings import load_settings
     from ingest.http.forwarded import networks
-    from store.audit.records import Deed
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     credential = _credential(jwks, jwks_url, public_key, new_key, kid, external=False)
@@ -141,7 +140,6 @@ def client_rotate(
         client = await change(
             stores.clients, client_id, lambda one: rotated(one, credential, now=now, overlap=overlap)
         )
-        await note(stores, client, Deed.CLIENT_CHANGED, now)
         return f"{client.id} has other keys: {client.jwks_url or ', '.join(key.kid for key in client.keys)}"
 
     try:
@@ -168,15 +166,13 @@ def client_enable(
 
 def _stop(client_id: str, *, stopped: bool, **places: Path | str | None) -> None:
     from api.app import utc_now
-    from api.commands.clients import change, disabled, enabled, note
-    from store.audit.records import Deed
+    from api.commands.clients import change, disabled, enabled
 
     now = utc_now()
 
     async def stop(stores: Stores) -> str:
         change_it = (lambda one: disabled(one, now)) if stopped else enabled
         client = await change(stores.clients, client_id, change_it)
-        await note(stores, client, Deed.CLIENT_DISABLED if stopped else Deed.CLIENT_CHANGED, now)
         return f"{client.id} is {'disabled' if stopped else 'enabled'}"
 
     typer.echo(with_stores(stop, **places))

@@ -8,6 +8,7 @@ from __future__ import annotations
 import tomllib
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 
@@ -20,13 +21,11 @@ from api.commands.clients import (
     change,
     disabled,
     enabled,
-    note,
     refuse_broken,
     registered,
     rotated,
 )
 from api.commands.policies import put_policy
-from store.audit.records import Deed
 from store.errors import StartupError
 from store.retention.declared import PolicyError
 from store.retention.declared import declared as declared_policy
@@ -184,7 +183,10 @@ async def plan(stores: Stores, wanted: Declared, *, now: datetime, prune: bool) 
     if prune:
         named = {one.told.id for one in wanted.clients}
         steps += [
-            Step(f"- client {one.id}: disabled, the file does not name it", _disable(stores, one.id, now))
+            Step(
+                f"- client {one.id}: disabled, the file does not name it",
+                partial(_disable, stores, one.id, now),
+            )
             for one in there.values()
             if one.id not in named and one.disabled_at is None
         ]
@@ -229,13 +231,12 @@ def _client_steps(
         made = _after(registered(wanted.told, now=now), wanted, now)
         tenants = ", ".join(map(str, made.tenants))
         text = f"+ client {made.id}: {tenants}; {' '.join(made.scopes)}; {_proof(made)}"
-        yield Step(text, lambda: _create(stores, made, now))
+        yield Step(text, lambda: _create(stores, made))
         return
     after = _after(before, wanted, now)
     if after != before:
         changed = ", ".join(_differences(before, after))
-        deed = Deed.CLIENT_DISABLED if after.disabled_at and not before.disabled_at else Deed.CLIENT_CHANGED
-        yield Step(f"~ client {after.id}: {changed}", lambda: _change(stores, wanted, deed, now))
+        yield Step(f"~ client {after.id}: {changed}", lambda: _change(stores, wanted, now))
 
 
 def _after(before: Client, wanted: DeclaredClient, now: datetime) -> Client:
@@ -289,23 +290,17 @@ def _proof(client: Client) -> str:
 # --- the steps
 
 
-async def _create(stores: Stores, made: Client, now: datetime) -> None:
+async def _create(stores: Stores, made: Client) -> None:
     if not await stores.clients.put(made):
         raise StartupError(f"The client {made.id} was made by somebody else meanwhile; apply again.")
-    await note(stores, made, Deed.CLIENT_CREATED, now)
 
 
-async def _change(stores: Stores, wanted: DeclaredClient, deed: Deed, now: datetime) -> None:
-    client = await change(stores.clients, wanted.told.id or "", lambda one: _after(one, wanted, now))
-    await note(stores, client, deed, now)
+async def _change(stores: Stores, wanted: DeclaredClient, now: datetime) -> None:
+    await change(stores.clients, wanted.told.id or "", lambda one: _after(one, wanted, now))
 
 
-def _disable(stores: Stores, client_id: str, now: datetime) -> Callable[[], Awaitable[object]]:
-    async def disable() -> None:
-        client = await change(stores.clients, client_id, lambda one: disabled(one, now))
-        await note(stores, client, Deed.CLIENT_DISABLED, now)
-
-    return disable
+async def _disable(stores: Stores, client_id: str, now: datetime) -> None:
+    await change(stores.clients, client_id, lambda one: disabled(one, now))
 
 
 async def carry_out(steps: Sequence[Step], say: Callable[[str], None], *, dry_run: bool) -> None:

@@ -12,8 +12,6 @@ import orjson
 from api.auth.key_sets import refuse_url
 from api.auth.scopes import checked
 from api.commands.access import existing_tenant
-from api.commands.holds import user
-from store.audit.records import AuditRecord, Deed
 from store.clients import CLIENT_ID, Client, PublicKey
 from store.errors import StartupError
 from store.near import near
@@ -98,15 +96,7 @@ async def create_client(stores: Stores, told: Registration, *, now: datetime) ->
     client = registered(told, now=now)
     if not await stores.clients.put(client):
         raise StartupError(f"There is a client {client.id} already; `dod client show {client.id}` shows it.")
-    await note(stores, client, Deed.CLIENT_CREATED, now)
     return client
-
-
-async def note(stores: Stores, client: Client, deed: Deed, now: datetime) -> None:
-    """Put on record what was done with a client, for each of its tenants."""
-    by = user()
-    records = [AuditRecord(tenant, now, by, deed, of=client.id) for tenant in client.tenants]
-    await stores.privacy.audit.note(*records)
 
 
 async def existing_client(clients: ClientStore, client_id: str) -> Client:

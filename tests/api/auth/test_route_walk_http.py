@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from api.auth.scopes import ADMIN, OWN, PURGE
+from api.auth.scopes import ADMIN, AUDIT, OWN, PURGE
 from api.commands.clients import disabled
 from api.http.app_keys import REGISTRY
 from api.routes import MESSAGES, routes
@@ -79,6 +79,8 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "vread": (Row("GET", "Observation/lab/_history/1", 403, 403, 200, 200, scope="r"),),
     "history-instance": (Row("GET", "Observation/lab/_history", 403, 403, 200, 200, scope="r"),),
     "history-type": (Row("GET", "Observation/_history", 403, 403, 403, 200, scope="rs"),),
+    "audit-search": (Row("GET", "AuditEvent?_id=none", 403, 403, 403, 200),),
+    "audit-read": (Row("GET", "AuditEvent/none", 403, 403, 403, 404),),
     "read-binary": (Row("GET", "Binary/none", 403, 403, 403, 404),),
     "vread-binary": (Row("GET", "Binary/none/_history/1", 403, 403, 403, 404),),
     "create-binary": (
@@ -134,6 +136,7 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
 WITH_OWN: Final = {
     ADMIN: {"dead-letters": 200, "dead-letter": 404, "dead-letter-discard": 404, "dead-letter-replay": 404},
     PURGE: {"purge": 400},
+    AUDIT: {"audit-search": 400, "audit-read": 404},
 }
 """What a token gets that has one of the service's own scopes, and no other."""
 
@@ -147,7 +150,7 @@ def test_the_table_says_what_each_route_needs() -> None:
     needs = {row.name: (row.scope, row.open) for row in routes()}
     assert needs == {name: (rows[0].scope, rows[0].is_open) for name, rows in ROWS.items()}
     checked_by_handlers = {name for name, (scope, is_open) in needs.items() if not scope and not is_open}
-    assert checked_by_handlers == {"batch", "read-binary", "vread-binary"}
+    assert checked_by_handlers == {"batch", "read-binary", "vread-binary", "audit-search", "audit-read"}
     for row in routes():
         assert row.scope in OWN or set(row.scope) <= set("cruds")
 
