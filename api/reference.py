@@ -17,6 +17,8 @@ from api.settings import Settings, variable
 from api.settings_groups import grouped
 from api.workers.metrics import SupervisorMetrics
 from ingest.feeds.metrics import FeedMetrics
+from ingest.hl7v2.mapping.listing import DATATYPES, SECTIONS, STATUSES
+from ingest.hl7v2.profile import DEFAULT_PROFILE, SourceProfile
 from ingest.metrics import IngestMetrics, RefusalMetrics
 from store.metrics import StoreMetrics
 from store.retention.metrics import RetentionMetrics
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
     from api.settings_groups import SettingsGroup
+    from ingest.hl7v2.mapping.listing import Section
     from store.search.parameters import Parameter, ResourceType
 
 _MADE: Final = "<!-- Made by `make docs`. Do not edit. -->"
@@ -205,10 +208,48 @@ def _metric_rows(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, s
         yield name, one.type, ", ".join(known), one.documentation
 
 
+def mapping_page() -> str:
+    """The mapping of HL7 v2, segment by segment, and what a source profile may say."""
+    head = [
+        _MADE,
+        "",
+        "# HL7 v2 to FHIR",
+        "",
+        "After HL7's [v2-to-FHIR guide](https://build.fhir.org/ig/HL7/v2-to-fhir/): what each field of a",
+        "message becomes. How messages come in and are answered: [hl7v2.md](hl7v2.md). A field without a",
+        "row is in the message alone, which is kept.",
+        "",
+    ]
+    lines = [line for section in SECTIONS for line in _mapped(section)]
+    lines += ["# Datatypes", "", *(line for section in DATATYPES for line in _mapped(section))]
+    lines += ["# Statuses", ""]
+    for title, codes in STATUSES:
+        told = "; ".join(f"`{code}` {status}" for code, status in codes.items())
+        lines += [f"{title}: {told}.", ""]
+    lines += ["# The source profile", "", "| setting | default | meaning |", "|---|---|---|"]
+    for name, field in SourceProfile.model_fields.items():
+        default = DEFAULT_PROFILE.model_dump(mode="json")[name]
+        shown = f"`{default}`" if default else "unset"
+        lines.append(f"| `{name}` | {shown} | {_cell(field.description or '')} |")
+    return "\n".join([*head, *lines, ""])
+
+
+def _mapped(section: Section) -> Iterator[str]:
+    yield f"## {section.title}"
+    yield ""
+    yield "| field | element | types | remarks |"
+    yield "|---|---|---|---|"
+    for line in section.lines:
+        element = f"`{line.element}`" if line.element else ""
+        yield f"| {line.field} | {element} | {_cell(line.type)} | {_cell(line.condition)} |"
+    yield ""
+
+
 PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "settings.md": settings_page,
     "search-parameters.md": search_page,
     "metrics.md": metrics_page,
+    "hl7v2-mapping.md": mapping_page,
 }
 
 

@@ -33,6 +33,7 @@ from api.cli.policies import policy_app
 from api.cli.purge import purge_app
 from api.cli.retention import retention_app
 from api.cli.search import search
+from api.cli.sources import source_app
 from api.cli.tenants import tenant_app
 from api.cli.tokens import token_app
 from store.errors import ServiceError, StartupError
@@ -41,7 +42,7 @@ if TYPE_CHECKING:
     from store.stores import Stores
 
 _ORDER: Final = (
-    *("demo", "serve", "tenant", "token", "client", "apply", "load", "search", "export", "letters"),
+    *("demo", "serve", "tenant", "token", "client", "apply", "source", "load", "search", "export", "letters"),
     *("retention", "purge", "audit", "reindex", "collect-files", "settings", "version"),
 )
 
@@ -72,6 +73,7 @@ app.command()(apply)
 retention_app.add_typer(policy_app)
 retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")
+app.add_typer(source_app, name="source")
 app.add_typer(retention_app, name="retention")
 app.add_typer(purge_app, name="purge")
 app.command()(audit)

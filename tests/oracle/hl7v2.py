@@ -219,6 +219,8 @@ def _is_value(kind: str, sent: str, told: Any) -> bool:
             for n, p in enumerate(map(plain, one.split("^")))
             if n % 3 != 2 and n < 6
         ]
+    if kind == "RP":
+        parts = parts[:1]  # The type becomes a MIME type.
     if kind == "SN":
         parts = [part for part in parts if part not in ("=", "-", ":", "/")]
     return all(_is_said(part, told, number=kind in ("NM", "SN")) for part in parts)

@@ -20,13 +20,13 @@ REPORT_NOTE: Final = "http://hl7.org/fhir/5.0/StructureDefinition/extension-Diag
 ROWS: Final = (
     Row(
         "NTE-3",
-        "note.text",
+        "text",
         "FT → markdown",
         lambda *_: None,
         "several NTE of one place are lines of one note",
     ),
-    Row("NTE-5", "note.authorReference", "XCN → Reference(Practitioner)", lambda *_: None),
-    Row("NTE-6", "note.time", "DTM → dateTime", lambda *_: None),
+    Row("NTE-5", "authorReference", "XCN → Reference(Practitioner)", lambda *_: None),
+    Row("NTE-6", "time", "DTM → dateTime", lambda *_: None),
 )
 PLACES: Final = (
     ("OBX", "Observation.note"),

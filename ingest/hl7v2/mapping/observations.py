@@ -122,6 +122,7 @@ OBX: Final = Table(
     ),
 )
 WHOLE: Final = (
+    Row("OBX-2", "value[x]", "ID", lambda *_: None, "the type of OBX-5"),
     Row(
         "OBX-4",
         "identifier, extension(observation-v2-subid)",
