@@ -101,7 +101,7 @@ files: $(DEV) ## Check YAML, Kubernetes manifests, Dockerfile and shell
 	@$(call where-installed,yamllint,$(BIN)/yamllint --strict .)
 	@$(call where-installed,kubernetes-validate,$(BIN)/python k8s/check.py)
 	@$(call where-installed,hadolint,$(BIN)/hadolint Dockerfile)
-	@$(call where-installed,shellcheck,$(BIN)/shellcheck .ci/run)
+	@$(call where-installed,shellcheck,$(BIN)/shellcheck .ci/run k8s/mongodb/drill.sh)
 
 # Its dependencies are pinned against ours, so it has an environment of its own. Of dev, a trial: images by tag,
 # and the user of MongoDB's image.
@@ -125,6 +125,7 @@ fmt: $(DEV) ## Format the code and mend what ruff can mend
 .PHONY: docs
 docs: $(RUNTIME) ## Write the reference pages under docs/ from the code's tables
 	@$(BIN)/python -m api.reference docs
+	@PYTHONPATH=. $(BIN)/python k8s/mongodb/make.py
 
 .PHONY: monitoring
 monitoring: $(DEV) ## Write the PrometheusRule and the dashboard from k8s/monitoring
