@@ -20,7 +20,7 @@ def verify_data(
     tenant: Annotated[str | None, typer.Option(metavar="ORG/ENV", help="Of this tenant only.")] = None,
     progress: Annotated[
         Path | None,
-        typer.Option(help="File that keeps how far it has come; it goes on from there."),
+        typer.Option(help="File that keeps how far it has come."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Resources read in one step.")] = VERIFY_BATCH,
@@ -31,7 +31,7 @@ def verify_data(
     mongodb_uri: MongodbUri = None,
     config: Config = None,
 ) -> None:
-    """Compare stored bytes with their digests and indexes, files with their hashes; a fingerprint per tenant."""
+    """Compare stored bytes with digests and indexes, files with their hashes; a fingerprint per tenant."""
     from api.commands.verify_data import verify_tenants
     from api.settings import load_settings
 
