@@ -17,6 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 # Stamps: a second run installs nothing until the dependencies change.
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
+JOSE := jose@6.2.18
 # With its cache of rewritten tests, whatever the environment says: without it, each worker rewrites them all.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 # Each worker gets a stretch of neighbours, which share fixtures; who is done early takes some of another's.
@@ -218,4 +219,7 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV), with the development tools …"
 	@$(PIP_INSTALL) -c constraints.txt -e '.[embedded,dev]'
+	@# A stock JavaScript client for a test, where there is npm; without it the test is skipped.
+	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix $(VENV)/js $(JOSE) >/dev/null \
+		|| echo "skipped: jose, which npm could not install"
 	@touch $@ $(RUNTIME)
