@@ -19,7 +19,7 @@ def served(path: str) -> None:
     """Take commands until killed."""
     import importlib  # noqa: PLC0415 -- a command must start quickly
 
-    for name in ("cli.main", "serve", "database", "commands.load", "commands.search"):
+    for name in ("cli.main", "serve", "database", "commands.files.load", "commands.search"):
         importlib.import_module(f"api.{name}")
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
