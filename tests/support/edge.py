@@ -110,7 +110,6 @@ def edge_stores(
         sweeping=nothing,
         leases=nothing,
         clients=clients or MemoryClients(),
-        verifying=nothing,
     )
 
 
