@@ -17,6 +17,7 @@ PIP_INSTALL := $(BIN)/python -m pip install -q --disable-pip-version-check
 # Stamps: a second run installs nothing until the dependencies change.
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
+JOSE := jose@6.2.18
 # With its cache of rewritten tests, whatever the environment says: without it, each worker rewrites them all.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 # Each worker gets a stretch of neighbours, which share fixtures; who is done early takes some of another's.
@@ -101,7 +102,7 @@ files: $(DEV) ## Check YAML, Kubernetes manifests, Dockerfile and shell
 	@$(call where-installed,yamllint,$(BIN)/yamllint --strict .)
 	@$(call where-installed,kubernetes-validate,$(BIN)/python k8s/check.py)
 	@$(call where-installed,hadolint,$(BIN)/hadolint Dockerfile)
-	@$(call where-installed,shellcheck,$(BIN)/shellcheck .ci/run)
+	@$(call where-installed,shellcheck,$(BIN)/shellcheck .ci/run k8s/mongodb/drill.sh)
 
 # Its dependencies are pinned against ours, so it has an environment of its own. Of dev, a trial: images by tag,
 # and the user of MongoDB's image.
@@ -125,6 +126,7 @@ fmt: $(DEV) ## Format the code and mend what ruff can mend
 .PHONY: docs
 docs: $(RUNTIME) ## Write the reference pages under docs/ from the code's tables
 	@$(BIN)/python -m api.reference docs
+	@PYTHONPATH=. $(BIN)/python k8s/mongodb/make.py
 
 .PHONY: monitoring
 monitoring: $(DEV) ## Write the PrometheusRule and the dashboard from k8s/monitoring
@@ -217,4 +219,7 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV), with the development tools …"
 	@$(PIP_INSTALL) -c constraints.txt -e '.[embedded,dev]'
+	@# A stock JavaScript client for a test, where there is npm; without it the test is skipped.
+	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix $(VENV)/js $(JOSE) >/dev/null \
+		|| echo "skipped: jose, which npm could not install"
 	@touch $@ $(RUNTIME)

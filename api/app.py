@@ -2,15 +2,25 @@
 
 from __future__ import annotations
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from aiohttp import web
 
 from api import feeds, lifecycle
-from api.http.app_keys import METRICS, READINESS, REFUSAL_METRICS, REGISTRY, RETENTION_METRICS, SETTINGS
+from api.http.app_keys import (
+    LIMITER,
+    METRICS,
+    READINESS,
+    REFUSAL_METRICS,
+    REGISTRY,
+    RETENTION_METRICS,
+    SETTINGS,
+)
 from api.http.browsers import allow_pages
 from api.http.routing import counted, install
+from api.limits.limiter import Limiter
 from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
 from api.middleware.answer_headers import disarm, forbid_copies, say_server
@@ -22,6 +32,7 @@ from api.middleware.errors import errors
 from api.middleware.observe import observe
 from api.middleware.reachable import while_reachable
 from api.middleware.request_id import echo_request_id
+from api.middleware.throttle import throttle_addresses, throttle_clients
 from api.readiness import Readiness
 from api.search.handlers import search_entry
 from ingest.http.answer_room import ANSWER_ROOM, AnswerRoom
@@ -88,7 +99,9 @@ def create_app(
             hold_answers,
             admit_pushes,
             while_reachable,
+            throttle_addresses,
             authenticate,
+            throttle_clients,
         ],
         client_max_size=settings.body_bytes_max,
     )
@@ -100,6 +113,7 @@ def create_app(
         app[REGISTRY], routes=counted(table, role=settings.role), sources=settings.sources
     )
     app[READINESS] = Readiness()
+    app[LIMITER] = Limiter(settings.rates, at_once=settings.client_requests_max, monotonic=time.monotonic)
     app[BASE_URL] = settings.base_url
     app[TRUSTED_PROXIES] = networks(settings.trusted_proxies)
     app[INGEST_SETTINGS] = settings

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
+from limits import parse
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from api.limits.limiter import Class
 from ingest.http.forwarded import networks
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class AuthSettings(BaseModel):
@@ -35,6 +40,37 @@ class AuthSettings(BaseModel):
     """Value that the `aud` of its tokens must be, or hold. Needed with `issuer`."""
     issuer_jwks_url: str | None = Field(default=None, pattern=r"^https?://[^\s?#]+$")
     """URL at which it publishes its keys. Needed with `issuer`."""
+
+    rate_search: str = "60000/5 minute"
+    """Searches, reads and histories of one client, in any stretch of this length, such as `10000/5 minute`;
+    empty: no limit. Past it 429, until `Retry-After`. Each process counts for itself."""
+    rate_push: str = "60000/5 minute"
+    """The same for pushes of single resources and messages."""
+    rate_backfill: str = "6000/5 minute"
+    """The same for Bundles of type batch and transaction."""
+    rate_login: str = "600/5 minute"
+    """Requests for access tokens, and endpoint verifications, of one address; see `trusted_proxies`."""
+    rate_address: str = ""
+    """All requests of one address, before it is known who asks. Behind a proxy that `trusted_proxies` does
+    not name, all have one address."""
+    client_requests_max: int = Field(default=128, ge=1)
+    """Requests of one client under way at a time; past it 429."""
+
+    @property
+    def rates(self) -> Mapping[Class, str]:
+        """The limit of each class."""
+        return {kind: getattr(self, f"rate_{kind.value}") for kind in Class}
+
+    @field_validator("rate_search", "rate_push", "rate_backfill", "rate_login", "rate_address")
+    @classmethod
+    def _rate(cls, text: str) -> str:
+        try:
+            if text:
+                parse(text)
+        except ValueError:
+            message = "must be a number of requests and a time, such as `10000/5 minute` or `20/second`"
+            raise ValueError(message) from None
+        return text
 
     @field_validator("jwks_networks")
     @classmethod

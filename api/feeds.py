@@ -10,8 +10,9 @@ from aiohttp import hdrs, web
 
 from api.http.app_keys import DEAD_LETTERS, DOORKEEPER, REFUSAL_METRICS, REGISTRY, SETTINGS, STORES
 from api.server.tls import Files, reloading
+from ingest.access import Access, Visit
 from ingest.feeds.desk import Desk
-from ingest.feeds.handler import FEED_METRICS, FEEDS, OPERATION, path_of
+from ingest.feeds.handler import FEED_METRICS, FEEDS, OPERATION, PATH, path_of
 from ingest.feeds.kept import ER7
 from ingest.feeds.metrics import FeedMetrics
 from ingest.feeds.sources import Feeds, ListeningPort, Source, load_feeds, load_source_profile
@@ -30,6 +31,7 @@ from ingest.http.outcome import STATUS
 from ingest.http.workshop import Job
 from ingest.mllp.listener import Limits, Listener
 from ingest.mllp.room import ConnectionRoom
+from ingest.unique import unique_id
 from ingest.writes.push_context import PushContext
 from store.dead_letters import Refused
 from store.errors import Category, ServiceError, StartupError
@@ -67,9 +69,14 @@ class FeedCaller(Everything):
         self.client = source.name
 
 
+def declared_feeds(settings: Settings) -> Feeds:
+    """The sources and ports in the file that the settings name. Raises StartupError."""
+    return Feeds() if settings.mllp_sources is None else load_feeds(settings.mllp_sources)
+
+
 def feeds_of(settings: Settings) -> Feeds:
     """The sources and ports that the settings declare. Raises StartupError."""
-    declared = Feeds() if settings.mllp_sources is None else load_feeds(settings.mllp_sources)
+    declared = declared_feeds(settings)
     if settings.mllp_port is None:
         return declared
     sources = declared.sources
@@ -168,10 +175,10 @@ def _origin(app: web.Application) -> str:
     return app[SETTINGS].base_url or _LOCAL
 
 
-def _context_for(app: web.Application) -> Callable[[Source], Awaitable[PushContext]]:
+def _context_for(app: web.Application) -> Callable[[Source, str], Awaitable[PushContext]]:
     """The push that the messages of a source are."""
 
-    async def context_for(source: Source) -> PushContext:
+    async def context_for(source: Source, address: str) -> PushContext:
         # While MongoDB is away, nothing is tried that would only wait for it.
         app[STORES].check()
         tenant = await app[DOORKEEPER].tenant(source.tenant)
@@ -179,19 +186,23 @@ def _context_for(app: web.Application) -> Callable[[Source], Awaitable[PushConte
             raise ServiceError(
                 Category.NOT_FOUND, Issue("not-found", "the source's tenant was never created")
             )
-        return context_of(app, source, tenant)
+        return context_of(app, source, tenant, address)
 
     return context_for
 
 
-def context_of(app: web.Application, source: Source, whose: TenantSettings) -> PushContext:
+def context_of(app: web.Application, source: Source, whose: TenantSettings, address: str) -> PushContext:
     """Context for the pushes of a source: the caller, and where to."""
-    settings = app[SETTINGS]
+    settings, caller, trail = app[SETTINGS], FeedCaller(source), app.get(AUDIT)
+    access = None
+    if trail is not None and settings.audit != "off":
+        visit = Visit(whose.tenant, app[CLOCK](), OPERATION, unique_id(), address)
+        access = Access(trail, visit, lambda: caller, required=False, resource=PATH)
     return PushContext(
         store=app[RESOURCES],
         attachments=app[ATTACHMENTS],
         tenant=whose.tenant,
-        caller=FeedCaller(source),
+        caller=caller,
         base=base_under(_origin(app), str(whose.tenant)),
         secret=app[IDENTITY_SECRET],
         clock=app[CLOCK],
@@ -200,7 +211,8 @@ def context_of(app: web.Application, source: Source, whose: TenantSettings) -> P
         metrics=app[INGEST_METRICS],
         strict=(whose.handling or settings.validation) == "strict",
         stable_sources=whose.stable_sources,
-        audit=app.get(AUDIT),
+        audit=trail,
+        access=access,
         beside=Job(app[WORKSHOP], str(whose.tenant)),
     )
 

@@ -196,6 +196,7 @@ async def serving(  # noqa: PLR0913 -- the parts of a process
                 metrics=metrics,
                 wait_seconds=settings.startup_seconds,
                 told=app[READINESS].told,
+                role=settings.role,
             ),
         )
         admin = await new_runner(create_admin_app(app, sites.admin_routes), settings)

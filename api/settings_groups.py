@@ -51,6 +51,8 @@ _GROUPS: Final = (
             *("validation", "token_days_default", "access_token_seconds", "access_cache_seconds"),
             *("assertion_leeway_seconds", "token_audiences", "jwks_networks"),
             *("issuer", "issuer_audience", "issuer_jwks_url"),
+            *("rate_search", "rate_push", "rate_backfill", "rate_login", "rate_address"),
+            "client_requests_max",
             *("policy_cache_seconds", "idempotency_days"),
         ),
     ),

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from store.retention.holds import HoldStore
     from store.retention.policy import PolicyStore
     from store.retention.sweeping import JobLeases, Sweeping
+    from store.verifying import Verifying
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class Stores:
     sweeping: Sweeping
     leases: JobLeases
     clients: ClientStore
+    verifying: Verifying
     check: Callable[[], None] = lambda: None
     """Raises ServiceError `unavailable` while a write would be refused at once."""
     check_read: Callable[[], None] = lambda: None

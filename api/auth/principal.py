@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from api.auth.access_tokens import AccessToken
+    from ingest.caller import Caller
     from store.access import Grant
     from store.clients import Client
     from store.search.criteria import Clause
@@ -76,6 +77,16 @@ class Principal:
                 return None
             found.append(any_of(parts))
         return all_of(found) if found else None
+
+
+REGISTERED: Final = ("key ", "external")
+"""Beginnings of the `token_id` of registered clients: their tokens are many, and count together."""
+
+
+def holder_of(caller: Caller) -> str:
+    """The name under which requests are counted: a registered client's, else that of one credential."""
+    registered = caller.token_id.startswith(REGISTERED)
+    return caller.client if registered else f"{caller.client} {caller.token_id}"
 
 
 def principal_of(grant: Grant) -> Principal:

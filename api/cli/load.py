@@ -24,7 +24,9 @@ class LoadMode(StrEnum):
 def load(
     paths: Annotated[
         list[Path],
-        typer.Argument(metavar="PATH...", exists=True, help="Files or folders: JSON, NDJSON, .gz, .zip."),
+        typer.Argument(
+            metavar="PATH...", exists=True, help="Files or folders: JSON, NDJSON, .hl7, .gz, .zip."
+        ),
     ],
     tenant: Annotated[str, typer.Option(metavar="ORG/ENV", help=TENANT_HELP)],
     concurrency: Annotated[

@@ -36,6 +36,7 @@ from api.cli.search import search
 from api.cli.sources import source_app
 from api.cli.tenants import tenant_app
 from api.cli.tokens import token_app
+from api.cli.verify_data import verify_data
 from store.errors import ServiceError, StartupError
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ if TYPE_CHECKING:
 
 _ORDER: Final = (
     *("demo", "serve", "tenant", "token", "client", "apply", "source", "load", "search", "export", "letters"),
-    *("retention", "purge", "audit", "reindex", "collect-files", "settings", "version"),
+    *("retention", "purge", "audit", "reindex", "collect-files", "verify-data", "settings", "version"),
 )
 
 
@@ -81,6 +82,7 @@ app.command()(doctor)
 app.command()(search)
 app.command()(load)
 app.command()(export)
+app.command("verify-data")(verify_data)
 
 Port = Annotated[int | None, typer.Option(help="Port of the FHIR endpoint [8080]; 0 takes a free one.")]
 AdminPort = Annotated[int | None, typer.Option(help="Port of /livez, /readyz, /metrics [9090].")]

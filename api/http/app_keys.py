@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from api.auth.doorkeeper import Doorkeeper
     from api.auth.key_sets import KeySets
+    from api.limits.limiter import Limiter
     from api.metrics import ApiMetrics
     from api.purges import Purges
     from api.readiness import Readiness
@@ -41,6 +42,8 @@ KEY_SETS: Final[web.AppKey[KeySets]] = web.AppKey("key_sets")
 """Keys that clients publish."""
 TOKEN_KEY: Final[web.AppKey[OctKey]] = web.AppKey("token_key")
 """Shared by all replicas: access tokens are signed with it."""
+LIMITER: Final[web.AppKey[Limiter]] = web.AppKey("limiter")
+"""Counts of requests, by client and by address."""
 DOORKEEPER: Final[web.AppKey[Doorkeeper]] = web.AppKey("doorkeeper")
 DEAD_LETTERS: Final[web.AppKey[DeadLetters]] = web.AppKey("dead_letters")
 POLICIES: Final[web.AppKey[PolicyStore]] = web.AppKey("policies")

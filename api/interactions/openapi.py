@@ -17,12 +17,13 @@ from api.http.routing import BASE, TYPE
 from api.interactions.audit import PARAMETERS
 from api.version import VERSION
 from ingest.feeds.handler import V2_BODIES
-from store.search.parameters import COMMON, TYPES, Parameter, ResourceType, SearchType
+from store.search.parameters import COMMON, TYPES, SearchType
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
     from api.http.routing import Route
+from store.search.parameters import Parameter, ResourceType
 
 Json = dict[str, Any]
 

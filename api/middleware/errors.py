@@ -10,6 +10,7 @@ from aiohttp import hdrs, web
 from api.http.app_keys import REQUEST_ID
 from api.http.misdirected import OPERATION, not_here, nothing_here
 from api.http.routing import ROWS
+from api.limits.limiter import ThrottledError
 from ingest.http.outcome import DEFAULT_ISSUE, STATUS, issue_of_status, issues_of, render
 from ingest.http.replies import fhir_json
 from store.errors import Category, ServiceError
@@ -55,7 +56,8 @@ def answer_of(request: web.Request, error: ServiceError) -> web.Response:
         extra = {"request_id": request.get(REQUEST_ID), "category": error.category.value}
         LOG.warning("the store failed", exc_info=error, extra=extra)
     issues = issues_of(error.category, error.issues)
-    return fhir_json(render(issues), status=status, headers=HEADERS.get(error.category))
+    own = error.headers if isinstance(error, ThrottledError) else HEADERS.get(error.category)
+    return fhir_json(render(issues), status=status, headers=own)
 
 
 def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:

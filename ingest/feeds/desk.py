@@ -11,12 +11,13 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ingest.feeds import kept
 from ingest.feeds.intake import count, header_of, take_in
-from ingest.feeds.receive import BROKEN, Received, receive, refused
+from ingest.feeds.receive import BROKEN, STATUS, Received, receive, refused
 from ingest.hl7v2 import ack
 from ingest.hl7v2.ack import Answer, Verdict
 from ingest.hl7v2.faults import APPLICATION, Fault
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
     from ingest.feeds.metrics import FeedMetrics
     from ingest.feeds.receive import Keeper
     from ingest.feeds.sources import ListeningPort, Source
-    from ingest.mllp.listener import Heard
+    from ingest.mllp.listener import Answering, Heard, Peer
     from ingest.writes.push_context import PushContext
 
 LOG: Final = logging.getLogger("ingest.feeds")
@@ -44,6 +45,7 @@ UNLUCKY: Final = frozenset({Category.CONFLICT, Category.FAULT})
 """Failures that another attempt may not meet; past some attempts the message becomes a dead letter."""
 ATTEMPTS_MAX: Final = 8
 """Attempts after such failures; and those behind which the pauses are of the longest."""
+_FAILED: Final = 503
 PAUSE_MAX: Final = 1.0
 """Longest pause between two attempts, in seconds."""
 UNFRAMED: Final = Fault(
@@ -64,7 +66,7 @@ class Desk:
 
     def __init__(
         self,
-        context_for: Callable[[Source], Awaitable[PushContext]],
+        context_for: Callable[[Source, str], Awaitable[PushContext]],
         keep: Keeper,
         *,
         metrics: FeedMetrics,
@@ -79,53 +81,50 @@ class Desk:
         self._under_way: dict[tuple[Tenant, str], asyncio.Task[Received]] = {}
         self._is_ending = False
 
-    def answering(self, port: ListeningPort) -> Callable[[Heard], Awaitable[list[bytes]]]:
+    def answering(self, port: ListeningPort) -> Answering:
         """The answers to what comes in at a port."""
 
-        async def answer(heard: Heard) -> list[bytes]:
+        async def answer(heard: Heard, peer: Peer) -> list[bytes]:
             if isinstance(heard, Frame):
-                return await self._frame(port, heard.body)
+                return await self._frame(port, heard.body, peer)
             fault = UNFRAMED if isinstance(heard, Unframed) else TOO_LONG
             rejected = Received(Answer(Verdict.REJECT, (fault,)), header_of(heard.head))
             return self._acknowledgments(port, rejected)
 
         return answer
 
-    async def _frame(self, port: ListeningPort, body: bytes) -> list[bytes]:
+    async def _frame(self, port: ListeningPort, body: bytes, peer: Peer) -> list[bytes]:
         """Answer to a frame: of several messages in it, a batch of acknowledgments."""
         messages = list(split(body)) or [body]
-        answers = [one for message in messages for one in await self._message(port, message)]
+        answers = [one for message in messages for one in await self._message(port, message, peer)]
         if answers and (len(messages) > 1 or body.startswith((b"FHS", b"BHS"))):
             return [ack.batched(answers, body)]
         return answers
 
-    async def _message(self, port: ListeningPort, message: bytes) -> list[bytes]:
+    async def _message(self, port: ListeningPort, message: bytes, peer: Peer) -> list[bytes]:
         begun = monotonic()
-        taken = await take_in(message, port.sources, self._once)
+        taken = await take_in(message, port.sources, partial(self._once, address=peer.address))
         if taken is None:
             return []
         answers = self._acknowledgments(port, taken.received)
         count(self._metrics, taken, seconds=monotonic() - begun, at=self._clock().timestamp())
         return answers
 
-    async def _once(self, source: Source, message: bytes) -> Received:
+    async def _once(self, source: Source, message: bytes, *, address: str) -> Received:
         """The outcome of a message, shared by all who wait for the same one; it goes on when they leave."""
         name = source.tenant, kept.name_of(message)
         task = self._under_way.get(name)
         if task is None:
-            task = asyncio.ensure_future(self._patiently(source, message))
+            task = asyncio.ensure_future(self._patiently(source, message, address))
             self._under_way[name] = task
             task.add_done_callback(lambda _: self._under_way.pop(name, None))
         return await asyncio.shield(task)
 
-    async def _patiently(self, source: Source, message: bytes) -> Received:
+    async def _patiently(self, source: Source, message: bytes, address: str) -> Received:
         until, attempt = monotonic() + self._patience, 0
         while True:
             try:
-                ctx = await self._context_for(source)
-                if attempt < ATTEMPTS_MAX:
-                    return await receive(ctx, message, source, keep=self._keep)
-                return await self._at_last(ctx, message, source)
+                return await self._attempt(source, message, address, is_last=attempt >= ATTEMPTS_MAX)
             except ServiceError as error:
                 unlucky = error.category in UNLUCKY and attempt <= ATTEMPTS_MAX
                 patient = error.category in AGAIN and monotonic() < until and not self._is_ending
@@ -135,6 +134,22 @@ class Desk:
                     raise Unanswered from error
             await asyncio.sleep(PAUSE_MAX if attempt >= ATTEMPTS_MAX else pause_behind(attempt))
             attempt += 1
+
+    async def _attempt(self, source: Source, message: bytes, address: str, *, is_last: bool) -> Received:
+        """The outcome of one attempt, with the access on record."""
+        ctx = await self._context_for(source, address)
+        status = _FAILED
+        try:
+            done = (
+                await self._at_last(ctx, message, source)
+                if is_last
+                else await receive(ctx, message, source, keep=self._keep)
+            )
+            status = STATUS[done.answer.verdict]
+        finally:
+            if ctx.access is not None:
+                await ctx.access.finish(status)
+        return done
 
     async def _at_last(self, ctx: PushContext, message: bytes, source: Source) -> Received:
         """Try once more; a message that fails for no reason of its own must not hold up those behind."""

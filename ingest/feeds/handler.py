@@ -11,7 +11,7 @@ from aiohttp import hdrs, web
 from ingest.feeds.intake import count, take_in
 from ingest.feeds.kept import ER7
 from ingest.feeds.metrics import FeedMetrics
-from ingest.feeds.receive import receive
+from ingest.feeds.receive import STATUS, receive
 from ingest.feeds.sources import Feeds, Source
 from ingest.handlers import push_context
 from ingest.hl7v2 import ack
@@ -26,7 +26,7 @@ from store.fhir.issues import Issue
 from store.near import near
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from ingest.feeds.receive import Received
 
@@ -40,7 +40,6 @@ HTTP: Final = "http"
 OPERATION: Final = "hl7v2"
 PATH: Final = "$hl7v2"
 """Path to which messages are posted, below the tenant's base."""
-_STATUS: Final[Mapping[Verdict, int]] = {Verdict.ACCEPT: 200, Verdict.ERROR: 422, Verdict.REJECT: 400}
 _NO_CONTENT: Final = 204
 
 
@@ -110,9 +109,9 @@ def _response(request: web.Request, body: bytes, outcomes: Sequence[Received]) -
     letter = next((one.letter for one in outcomes if one.letter), None)
     if letter is not None:
         request[DEAD_LETTER] = letter
-    status = _STATUS[outcomes[0].answer.verdict] if len(outcomes) == 1 else _STATUS[Verdict.ACCEPT]
+    status = STATUS[outcomes[0].answer.verdict] if len(outcomes) == 1 else STATUS[Verdict.ACCEPT]
     if not answers:
-        return web.Response(status=_NO_CONTENT if status == _STATUS[Verdict.ACCEPT] else status)
+        return web.Response(status=_NO_CONTENT if status == STATUS[Verdict.ACCEPT] else status)
     is_batch = len(outcomes) > 1 or body.lstrip().startswith((b"FHS", b"BHS"))
     encoding = outcomes[0].header.encoding if outcomes[0].header else "ascii"
     asked = request.content_type if request.content_type in V2_BODIES else ER7

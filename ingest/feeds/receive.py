@@ -46,6 +46,8 @@ BROKEN: Final = Fault(
     "MSH", 1, 0, 0, APPLICATION, "this service failed at the message; it is kept as a dead letter"
 )
 _SEVERITIES: Final[Mapping[FaultSeverity, Severity]] = {"E": "error", "W": "warning", "I": "information"}
+STATUS: Final[Mapping[Verdict, int]] = {Verdict.ACCEPT: 200, Verdict.ERROR: 422, Verdict.REJECT: 400}
+"""Status of HTTP that each verdict is."""
 PLACE_MAX: Final = 3
 """Expressions of an issue that a fault names."""
 

@@ -97,6 +97,11 @@ def origin_of(request: web.Request) -> str:
     return f"{told.scheme or request.scheme}://{host}"
 
 
+def address_of(request: web.Request) -> str:
+    """The client's address, as far as trusted proxies say; else that of the connection."""
+    return _forwarded(request).client or request.remote or ""
+
+
 def _forwarded(request: web.Request) -> forwarded.Forwarded:
     """Account that trusted proxies give of where the client came in; nothing of what others say."""
     trusted = request.app[TRUSTED_PROXIES]

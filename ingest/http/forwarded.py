@@ -28,6 +28,8 @@ class Forwarded(NamedTuple):
 
     scheme: str | None = None
     host: str | None = None
+    client: str | None = None
+    """Address of the client."""
 
 
 @lru_cache(maxsize=8)
@@ -38,16 +40,22 @@ def networks(text: str) -> Networks:
 
 def is_trusted(address: str, trusted: Networks) -> bool:
     """Whether an address, perhaps with a port, is that of a trusted proxy."""
+    bare = _bare(address)
+    return bare is not None and any(ip_address(bare) in network for network in trusted)
+
+
+def _bare(address: str) -> str | None:
+    """An address without its port; None: it is none."""
     bare = address.strip().strip('"')
     if bare.startswith("["):
         bare = bare[1:].partition("]")[0]
     elif bare.count(":") == 1:
         bare = bare.partition(":")[0]
     try:
-        known = ip_address(bare)
+        ip_address(bare)
     except ValueError:
-        return False
-    return any(known in network for network in trusted)
+        return None
+    return bare
 
 
 def read(
@@ -83,6 +91,7 @@ def _forwarded(
     return Forwarded(
         scheme if scheme in _SCHEMES else None,
         host if host is not None and _HOST.fullmatch(host) else None,
+        _bare(clients[-steps]) if len(clients) >= steps else None,
     )
 
 

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest.handlers import answer_bundle
 from ingest.ids import stable_id
 from ingest.load.histories import read_history
+from ingest.load.hl7v2 import is_hl7v2, pushed_messages
 from ingest.load.results import AGAIN, Refusal, Result, Tally, in_order, refusal, shown
 from ingest.messages import delivery
 from ingest.pipeline.bundle_entries import entries_of, relative
@@ -32,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from collections.abc import Set as AbstractSet
 
+    from ingest.feeds.sources import Source
     from ingest.load.files import Place
     from ingest.load.histories import Version
     from ingest.pipeline.bundle_entries import BundleEntry
@@ -54,11 +56,13 @@ class Operator(Everything):
     own: AbstractSet[str] = frozenset()
 
 
-async def pushed(ctx: PushContext, place: Place, body: bytes) -> Result:
+async def pushed(ctx: PushContext, place: Place, body: bytes, sources: Sequence[Source] = ()) -> Result:
     """Push one body. Raises ServiceError when nothing is known of it and it must be pushed again."""
     tally = Tally()
     one = ctx._replace(metrics=tally)
     try:
+        if is_hl7v2(body):
+            return await pushed_messages(one, place, body, sources, tally.counts)
         resource = _resource(body)
         if resource["resourceType"] != "Bundle":
             await push.update(one, *_placed(one, resource))

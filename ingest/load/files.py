@@ -1,4 +1,6 @@
-"""Files taken apart into bodies: JSON whole, NDJSON line by line, .gz and .zip streamed, folders in order.
+"""Files taken apart into bodies: JSON whole, NDJSON by line, HL7 v2 by message; folders in order.
+
+Files in .gz and .zip are streamed.
 
 At no time is more in memory than one body; what an archive expands to is bounded.
 """
@@ -15,6 +17,8 @@ from typing import IO, TYPE_CHECKING, Final, NamedTuple
 
 from typing_extensions import override
 
+from ingest.load.message_chunks import Chunk, chunks
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
 
@@ -26,6 +30,7 @@ class FileKind(StrEnum):
     NDJSON = "ndjson"
     GZIP = "gz"
     ZIP = "zip"
+    HL7V2 = "hl7"
 
 
 _SUFFIXES: Final[Mapping[str, FileKind]] = {
@@ -34,6 +39,7 @@ _SUFFIXES: Final[Mapping[str, FileKind]] = {
     ".jsonl": FileKind.NDJSON,
     ".gz": FileKind.GZIP,
     ".zip": FileKind.ZIP,
+    ".hl7": FileKind.HL7V2,
 }
 MANIFEST: Final = "manifest.json"
 """The list of the files of an export, beside them: no resource."""
@@ -159,7 +165,11 @@ def _archive(source: Source, raw: IO[bytes], bounds: Bounds) -> Iterator[Piece]:
             kind = _SUFFIXES.get(Path(member.filename).suffix.lower())
             part = _Part(source, member.filename, partial(int, before), expanded)
             if kind is None or kind is FileKind.ZIP:
-                text = "is not JSON, NDJSON or .gz by its name" if kind is None else "is a zip within a zip"
+                text = (
+                    "is not JSON, NDJSON, .hl7 or .gz by its name"
+                    if kind is None
+                    else "is a zip within a zip"
+                )
                 yield _fault(source, member.filename, text, before)
                 continue
             try:
@@ -205,6 +215,9 @@ class _Part(NamedTuple):
         if kind is FileKind.JSON:
             yield self._piece(0, 0, stream.read(largest + 1))
             return
+        if kind is FileKind.HL7V2:
+            yield from map(self._message, chunks(stream, largest))
+            return
         while text := stream.readline(largest + 1):
             if kind is None:
                 kind = FileKind.NDJSON
@@ -225,12 +238,19 @@ class _Part(NamedTuple):
             if self.expanded.over:
                 return
 
+    def _message(self, chunk: Chunk) -> Piece:
+        piece = self._piece(chunk.line, chunk.start, chunk.body)._replace(end=chunk.end)
+        return piece if chunk.is_whole else piece._replace(body=None, fault=self._too_large())
+
+    def _too_large(self) -> str:
+        return f"is larger than the {self.expanded.bounds.body_bytes:,} bytes that a body may have"
+
     def _piece(self, line: int, start: int, body: bytes) -> Piece:
         self.expanded.bytes += len(body)
         bounds, end = self.expanded.bounds, start + len(body)
         fault = ""
         if len(body) > bounds.body_bytes:
-            fault = f"is larger than the {bounds.body_bytes:,} bytes that a body may have"
+            fault = self._too_large()
         elif self.expanded.over:
             fault = f"expands to more than {bounds.expanded_bytes:,} bytes (`DOD_LOAD_EXPANDED_BYTES_MAX`)"
         kept = None if fault else body

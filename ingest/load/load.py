@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ingest.load.bodies import pushed
 from ingest.load.files import pieces
+from ingest.load.hl7v2 import claims_of, is_hl7v2
 from ingest.load.rehearsal import rehearsed
 from ingest.load.results import AGAIN, Refusal, Result, refusal, settled
 from ingest.load.write_sets import Claims, claims, differ
@@ -21,6 +22,7 @@ from store.fhir.issues import Issue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ingest.feeds.sources import Source as FeedSource
     from ingest.load.files import Bounds, Piece, Source
     from ingest.load.journal import Journal
     from ingest.writes.push_context import PushContext
@@ -76,6 +78,8 @@ class Load:
     watcher: Watcher
     backfill: bool = False
     dry_run: bool = False
+    sources: Sequence[FeedSource] = ()
+    """Declared sources of HL7 v2 messages."""
     ours: bytes | None = None
     """Our own path, when the origin before it is not known: a body that holds it cannot be indexed right."""
     pause: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -132,7 +136,9 @@ class Load:
                 await self._start(Work(name, piece, piece.body, self._claims(piece.body)))
 
     def _claims(self, body: bytes) -> Claims:
-        return {} if self.dry_run else claims(body)
+        if self.dry_run:
+            return {}
+        return claims_of(body) if is_hl7v2(body) else claims(body)
 
     async def _start(self, work: Work) -> None:
         """Start a body, once there is room for it and it overtakes none that writes the same otherwise."""
@@ -217,7 +223,7 @@ class Load:
             return rehearsed(self.ctx, piece.place, body)
         started = monotonic()
         try:
-            result = await pushed(self.ctx, piece.place, body)
+            result = await pushed(self.ctx, piece.place, body, self.sources)
         except ServiceError as error:
             if error.category not in AGAIN:
                 raise
@@ -236,7 +242,7 @@ class Load:
             while monotonic() < until:
                 await self.pause(PAUSE_SECONDS)
                 try:
-                    return await pushed(self.ctx, piece.place, body)
+                    return await pushed(self.ctx, piece.place, body, self.sources)
                 except ServiceError as error:
                     if error.category not in AGAIN:
                         raise

@@ -6,6 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from ingest.load.bodies import is_remark, way_of
+from ingest.load.hl7v2 import is_hl7v2, rehearsed_messages
 from ingest.load.results import Refusal, Result, refusal
 from ingest.messages.message import TYPES as DELIVERED
 from ingest.messages.message import read_message
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 def rehearsed(ctx: PushContext, place: Place, body: bytes) -> Result:
     """Refusals that a push would give by itself; nothing is asked of the store."""
+    if is_hl7v2(body):
+        return rehearsed_messages(place, body)
     counts: Counter[str] = Counter()
     refusals: list[Refusal] = []
     try:

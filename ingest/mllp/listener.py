@@ -75,7 +75,7 @@ class Unframed(NamedTuple):
 
 
 Heard: TypeAlias = Frame | TooLongMessage | Unframed
-Answering: TypeAlias = Callable[[Heard], Awaitable[list[bytes]]]
+Answering: TypeAlias = Callable[[Heard, Peer], Awaitable[list[bytes]]]
 """Gives the acknowledgments of what was heard, in order; raises Unanswered."""
 
 
@@ -143,7 +143,7 @@ class Listener:
             self.noticed("stranger", 0)
             writer.transport.abort()
             return
-        connection = _Connection(self, reader, writer, Place(self._room))
+        connection = _Connection(self, reader, writer, peer, Place(self._room))
         self._connections[task] = connection
         self._metrics.connected(self.name, 1)
         try:
@@ -204,6 +204,7 @@ class _Connection:
         listener: Listener,
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
+        peer: Peer,
         place: Place,
     ) -> None:
         self._listener = listener
@@ -213,6 +214,7 @@ class _Connection:
         self._framing = Framing(listener.limits.message_bytes)
         self._loop = asyncio.get_running_loop()
         self._begun_at = 0.0
+        self._peer = peer
         self.place = place
         self.idle_since = self._loop.time()
         self.is_answering = False
@@ -272,7 +274,7 @@ class _Connection:
                 heard = self._told(event)
                 if heard is None:
                     continue
-                for message in await answer(heard):
+                for message in await answer(heard, self._peer):
                     await self._say(message)
         finally:
             self.is_answering = False

@@ -30,12 +30,14 @@ from store.mongo.requirements import (
     missing,
     on,
 )
+from store.mongo.rights import MAKES, needed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Client, Database
+    from store.mongo.rights import Role
     from store.settings import StoreSettings
 
 LOG: Final = logging.getLogger("store.fitness")
@@ -65,7 +67,7 @@ class UnfitError(ServiceError):
 class Fitness:
     """Asks one database whether it is fit."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all but the first keyword-only
         self,
         database: Database,
         *,
@@ -73,8 +75,10 @@ class Fitness:
         metrics: StoreMetrics,
         told: Callable[[Sequence[str]], None] = lambda _: None,
         wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        role: Role = "all",
     ) -> None:
         self._database = database
+        self._role = role
         self._settings = settings
         self._metrics = metrics
         self._told = told
@@ -157,10 +161,12 @@ class Fitness:
         sentences = []
         with guarded(self._metrics, "rights", seconds=self._settings.store_timeout_seconds):
             for right in RIGHTS:
-                lacking = [name for name in COLLECTIONS if not self._has(right, name)]
+                wanted = needed(self._role, right.action)
+                lacking = [name for name in wanted if not self._has(right, name)]
                 if lacking:
                     sentences.append(self._missing(right, lacking))
-            absent = [right for right in MAKING if not self._has(right, RESOURCES)]
+            making = MAKING if self._role in MAKES else ()
+            absent = [right for right in making if not self._has(right, RESOURCES)]
             sentences += [self._missing(right, ()) for right in absent]
         return tuple(sentences)
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo.errors import OperationFailure
 
+from store.errors import StartupError
 from store.retention.policy import NEVER
 
 if TYPE_CHECKING:
@@ -69,6 +72,8 @@ COLLECTIONS: Final = (
 """All collections of the service."""
 
 
+PAUSE_SECONDS: Final = 0.5
+"""Between two looks whether another process has made the indexes."""
 _NOT_THERE: Final = (26, 27)
 """NamespaceNotFound, IndexNotFound."""
 
@@ -263,6 +268,24 @@ RETIRED: Final = (
     (AUDIT, "newest"),  # `moments` has the id too, so that pages have an order.
 )
 """Collection and name of those that an older release made; dropped at the start."""
+
+
+async def await_indexes(database: Database, seconds: float) -> None:
+    """Return when all indexes are there. Raises StartupError that names one that is missing after so long."""
+    until = monotonic() + seconds
+    while True:
+        for spec in INDEXES:
+            cursor = database[spec.collection].list_indexes()
+            if spec.name not in {one["name"] for one in await cursor.to_list(None)}:
+                break
+        else:
+            return
+        if monotonic() >= until:
+            raise StartupError(
+                f"The index {spec.name} of the collection {spec.collection} is not there yet, and role query"
+                " makes none: start a process of role ingest, jobs or all of the same version first."
+            )
+        await asyncio.sleep(PAUSE_SECONDS)
 
 
 async def ensure_indexes(database: Database) -> None:

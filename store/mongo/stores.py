@@ -23,7 +23,7 @@ from store.mongo.erasure.offboarding import MongoOffboarding
 from store.mongo.erasure.reads import Reads
 from store.mongo.files import MongoAttachments
 from store.mongo.fitness import PING_SECONDS, Fitness, has_secondary
-from store.mongo.indexes import ensure_indexes
+from store.mongo.indexes import await_indexes, ensure_indexes
 from store.mongo.letters.dead_letters import MongoDeadLetters
 from store.mongo.resources.resources import MongoResources
 from store.mongo.retention.holds import MongoHolds
@@ -31,8 +31,10 @@ from store.mongo.retention.lease import Leases, MongoJobLeases
 from store.mongo.retention.policy_rollout import Settling
 from store.mongo.retention.runs import Runs
 from store.mongo.retention.sweeping import MongoSweeping
+from store.mongo.rights import MAKES
 from store.mongo.rules.erased_names import ErasedNames
 from store.mongo.rules.policies import Policies
+from store.mongo.verifying import MongoVerifying
 from store.stores import Privacy, Stores
 
 if TYPE_CHECKING:
@@ -41,6 +43,7 @@ if TYPE_CHECKING:
     from store.audit.records import AuditTrail
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Database
+    from store.mongo.rights import Role
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -63,15 +66,20 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
     wait_seconds: float | None = None,
     told: Callable[[Sequence[str]], None] = lambda _: None,
     wall_clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    role: Role = "all",
 ) -> AsyncIterator[Stores]:
     """Connect, make the indexes, and wait at the end for what is being written.
+
+    A role that may make none waits for the indexes that another role makes.
 
     Raises StartupError with all that is wrong when there is no database to rely on within `wait_seconds`, or
     the deadline of one operation. `told` hears from then on of each change of what is wrong.
     """
     client = connect(uri, settings, watch=PoolWatch(metrics, size=settings.pool_size))
     database = client[settings.mongodb_database]
-    fitness = Fitness(database, settings=settings, metrics=metrics, told=told, wall_clock=wall_clock)
+    fitness = Fitness(
+        database, settings=settings, metrics=metrics, told=told, wall_clock=wall_clock, role=role
+    )
     pulse = Pulse(fitness.ping, metrics=metrics)
 
     async def is_ready() -> None:
@@ -90,9 +98,13 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
         database, settings=settings, metrics=metrics, policies=policies, erasures=erasures, pulse=pulse
     )
     try:
-        await fitness.wait(settings.store_timeout_seconds if wait_seconds is None else wait_seconds)
+        patience = settings.store_timeout_seconds if wait_seconds is None else wait_seconds
+        await fitness.wait(patience)
         with guarded(metrics, "ensure_indexes", seconds=INDEX_SECONDS):
-            await ensure_indexes(database)
+            if role in MAKES:
+                await ensure_indexes(database)
+            else:
+                await await_indexes(database, patience)
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
@@ -117,6 +129,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             attachments=attachments,
             ping=is_ready,
             dead_letters=letters,
+            verifying=MongoVerifying(database, settings=settings, metrics=metrics),
             policies=policies,
             check=pulse.check,
             check_read=pulse.check_read,

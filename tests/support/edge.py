@@ -110,6 +110,7 @@ def edge_stores(
         sweeping=nothing,
         leases=nothing,
         clients=clients or MemoryClients(),
+        verifying=nothing,
     )
 
 

@@ -102,6 +102,8 @@ async def fed_service(uri: str, **changed: Any) -> AsyncIterator[tuple[Service, 
     told = {"mllp_port": 0, "mllp_tenant": str(tenant), **changed}
     async with opened_service(uri, **told) as other:
         await other.access.put_tenant(TenantSettings(tenant))
-        service = await replace(other, tenant=tenant).with_token(scopes=["system/*.cruds", "dod/admin"])
+        service = await replace(other, tenant=tenant).with_token(
+            scopes=["system/*.cruds", "dod/admin", "dod/purge"]
+        )
         assert service.client.app is not None
         yield service, service.client.app[PORTS]["mllp"]

@@ -303,6 +303,7 @@ async def opened_service(
             clock=ticking,
             metrics=metrics,
             told=app[READINESS].told,
+            role=chosen.role,
             wall_clock=wall_clock,
         ),
         clock=ticking,

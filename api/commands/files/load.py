@@ -16,6 +16,7 @@ from api.commands.access import columns, existing_tenant
 from api.commands.files.load_progress import Progress
 from api.commands.files.load_summary import Summary
 from api.commands.files.stopping import SIGNALLED, StopSignals
+from api.feeds import declared_feeds
 from ingest.http.app_keys import base_under
 from ingest.load.bodies import Operator
 from ingest.load.files import Bounds, sources
@@ -152,6 +153,7 @@ def _job(  # noqa: PLR0913 (the parts of one story)
         watcher=summary,
         backfill=request.mode == "backfill",
         dry_run=request.dry_run,
+        sources=declared_feeds(settings).of_tenant(ctx.tenant),
         ours=None if request.origin else f"/fhir/R4/{ctx.tenant}/".encode(),
         stop=stop.event,
     )

@@ -205,7 +205,26 @@ def test_what_proxies_say(headers: dict[str, list[str]], told: Forwarded) -> Non
     forwarded, addresses, schemes, hosts = (
         headers.get(name, []) for name in ("forwarded", "x-for", "x-proto", "x-host")
     )
-    assert read(forwarded, addresses, schemes, hosts, NEAR) == told
+    assert read(forwarded, addresses, schemes, hosts, NEAR)._replace(client=None) == told
+
+
+@pytest.mark.parametrize(
+    ("headers", "client"),
+    [
+        ({}, None),
+        ({"x-for": ["9.9.9.9"]}, "9.9.9.9"),
+        ({"x-for": ["1.1.1.1, 9.9.9.9"]}, "9.9.9.9"),  # The first was written by the client itself.
+        ({"x-for": ["9.9.9.9, 10.1.2.3"]}, "9.9.9.9"),
+        ({"x-for": ["10.1.2.3"]}, "10.1.2.3"),
+        ({"x-for": ["nonsense"]}, None),
+        ({"forwarded": ['for="[2001:db8::1]:4711"']}, "2001:db8::1"),
+        ({"forwarded": ["for=9.9.9.9:80;proto=https"]}, "9.9.9.9"),
+        ({"forwarded": ["for=_hidden"]}, None),
+    ],
+)
+def test_where_proxies_say_that_a_client_is(headers: dict[str, list[str]], client: str | None) -> None:
+    forwarded, addresses = (headers.get(name, []) for name in ("forwarded", "x-for"))
+    assert read(forwarded, addresses, [], [], NEAR).client == client
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import generate_latest
 
-from api.http.app_keys import REGISTRY
+from api.http.app_keys import PRIVACY, REGISTRY
 from ingest.mllp.framing import framed
+from store.audit.records import AuditQuery
 from tests.support.mllp import connected, errors, fed_service, msa, oru
 
 if TYPE_CHECKING:
@@ -180,6 +181,18 @@ async def test_a_connection_is_counted_and_messages_by_source_event_and_answer(f
 async def metrics(service: Service) -> str:
     assert service.client.app is not None
     return generate_latest(service.client.app[REGISTRY]).decode()
+
+
+async def test_each_message_is_on_record_with_its_source_and_patient(fed: Fed) -> None:
+    service, port = fed
+    async with connected(port) as sender:
+        await sender.send(oru())
+        await sender.send(oru("M-2", status="Z"))
+    assert service.client.app is not None
+    trail = service.client.app[PRIVACY].audit
+    found = (await trail.find(AuditQuery(service.tenant, most=100))).records
+    told = sorted((one.did, one.by, one.address, one.status, len(one.patients)) for one in found)
+    assert told == [("hl7v2", "mllp", "127.0.0.1", 0, 1), ("hl7v2", "mllp", "127.0.0.1", 422, 0)]
 
 
 async def test_a_sender_that_is_slow_or_silent_is_let_go_and_harms_nobody(mongodb: str) -> None:

@@ -21,6 +21,7 @@ from store.mongo.indexes import HISTORY, RESOURCES
 from store.settings import StoreSettings
 from store.tenancy import TenantSettings
 from tests.support.fhir import MRN, batch, identified, message, patient, refers, report, resource
+from tests.support.mllp import oru
 from tests.support.store import LAB, metrics
 
 if TYPE_CHECKING:
@@ -508,3 +509,24 @@ async def test_killed_and_started_again_it_goes_on_where_it_was(
     assert unchanged <= 2 * 64
     there = await stored(database)
     assert (len(there), set(there.values())) == (count, {1})
+
+
+async def test_messages_of_hl7_v2_are_loaded_in_files_and_archives(
+    dod: Dod, database: Database, tmp_path: Path
+) -> None:
+    faulty = oru("M-9", patient="P-9", filler="F-9", status="Z")
+    feed = b"".join(oru(f"M-{n}", patient=f"P-{n % 2}", filler=f"F-{n}") for n in range(4))
+    place = put_down(tmp_path / "files", feed__hl7=b"FHS|^~\\&\r" + feed + b"FTS|4\r", one__hl7=faulty)
+    done = await dod(place)
+    assert done.code == 1
+    assert done.files["hl7"] == "2"
+    assert "one.hl7" in done.err
+    assert "OBR[1]-25" in done.err
+    stored = await database[RESOURCES].count_documents({"type": "DiagnosticReport"})
+    assert stored == 4
+    assert await database[RESOURCES].count_documents({"type": "Provenance"}) == 4
+    again = await dod(place, "--fresh")
+    assert again.code == 1
+    assert await database[RESOURCES].count_documents({"type": "DiagnosticReport"}) == 4
+    dry = await dod(place, "--dry-run", "--fresh")
+    assert "OBR[1]-25" in dry.err

@@ -1,0 +1,86 @@
+"""Limits of who asks: by address before it is known who that is, by client after."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from ipaddress import IPv6Address, ip_address, ip_network
+from typing import TYPE_CHECKING, Final
+
+from aiohttp import web
+
+from api.auth.principal import holder_of
+from api.http.app_keys import LIMITER
+from api.http.routing import ROWS, Group
+from api.limits.limiter import Class
+from ingest.http.app_keys import PRINCIPAL, address_of
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from aiohttp.typedefs import Handler
+
+    from api.http.routing import Route
+
+_CLASSES: Final[Mapping[Group, Class]] = {
+    Group.SEARCH: Class.SEARCH,
+    Group.READ: Class.SEARCH,
+    Group.ADMIN: Class.SEARCH,
+    Group.WRITE: Class.PUSH,
+}
+_OF_ROWS: Final[Mapping[str, Class]] = {
+    "batch": Class.BACKFILL,
+    "token": Class.LOGIN,
+    "verify": Class.LOGIN,
+}
+"""Rows whose class is not that of their group."""
+_HOUSEHOLD: Final = 64
+"""Bits of an IPv6 address that are one subscriber's network."""
+
+
+def class_of(row: Route) -> Class | None:
+    """The class of a route's requests; None: it is open, and counts by address alone."""
+    return _OF_ROWS.get(row.name) or _CLASSES.get(row.group)
+
+
+@web.middleware
+async def throttle_addresses(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse an address that asks too often; strangers count by it for want of a name."""
+    row = request.app[ROWS].get(request.match_info.route)
+    if row is None:
+        return await handler(request)
+    limiter, address = request.app[LIMITER], _counted(address_of(request))
+    limiter.hit(Class.ADDRESS, address)
+    if class_of(row) is Class.LOGIN:
+        limiter.hit(Class.LOGIN, address)
+    return await handler(request)
+
+
+@web.middleware
+async def throttle_clients(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a client that asks too often, or too much at a time."""
+    row, caller = request.app[ROWS].get(request.match_info.route), request.get(PRINCIPAL)
+    kind = None if row is None else class_of(row)
+    if kind is None or caller is None:
+        return await handler(request)
+    limiter, holder = request.app[LIMITER], holder_of(caller)
+    told = limiter.hit(kind, holder)
+    limiter.enter(holder)
+    try:
+        response = await handler(request)
+    finally:
+        limiter.leave(holder)
+    if told and not response.prepared:
+        response.headers.update(told)
+    return response
+
+
+@lru_cache(maxsize=4_096)
+def _counted(address: str) -> str:
+    """Name under which an address counts: itself, or the network of its household."""
+    try:
+        known = ip_address(address)
+    except ValueError:
+        return address
+    if isinstance(known, IPv6Address) and known.ipv4_mapped is None:
+        return str(ip_network((known, _HOUSEHOLD), strict=False))
+    return str(known)
