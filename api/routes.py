@@ -11,6 +11,7 @@ from api.auth.scopes import ADMIN, PURGE
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.interactions import audit, binary, capability, dead_letters, history, read
+from api.interactions.everything import everything
 from api.interactions.purge import purge
 from api.interactions.token import PATH as TOKEN
 from api.interactions.token import token
@@ -41,6 +42,7 @@ MESSAGES: Final = (
 )
 """Paths to which upstream's senders post message Bundles."""
 ERASE: Final = f"{BASE}/{{type:Patient}}/{ID}/$purge"
+EVERYTHING: Final = f"{BASE}/{{type:Patient}}/{ID}/$everything"
 LETTERS: Final = f"{BASE}/$dead-letters"
 LETTER: Final = f"{LETTERS}/{{id:[0-9a-f-]{{36}}}}"
 
@@ -57,6 +59,7 @@ def routes() -> tuple[Route, ...]:
         Route("read-binary", "GET", BINARY, binary.read, Group.READ, negotiates=False),
         Route("update-binary", "PUT", BINARY, binary.update, Group.WRITE, "u", negotiates=False),
         Route("vread-binary", "GET", BINARY_VERSION, binary.vread, Group.READ, negotiates=False),
+        Route("everything", "GET", EVERYTHING, everything, Group.SEARCH, "r"),
         # Before the rows of all types: with the scope `dod/audit` they tell of the audit.
         Route("audit-search", "GET", f"{BASE}/{{type:AuditEvent}}", audit.search, Group.READ),
         Route("audit-read", "GET", f"{BASE}/{{type:AuditEvent}}/{ID}", audit.read, Group.READ),

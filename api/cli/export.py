@@ -18,7 +18,10 @@ SHAPING: Final = ("_include", "_revinclude", "_sort", "_count", "_total", "_summ
 def export(
     target: Annotated[
         str,
-        typer.Argument(metavar="TARGET", help="A new folder, a file `….ndjson` or `….ndjson.gz`, or `-`."),
+        typer.Argument(
+            metavar="TARGET",
+            help="A new folder, a file `….ndjson`, `….ndjson.gz` or `….zip` (with documents), or `-`.",
+        ),
     ],
     tenant: Annotated[str, typer.Option(metavar="ORG/ENV", help=TENANT_HELP)],
     query: Annotated[

@@ -42,7 +42,7 @@ def with_stores(work: Callable[[Stores], Awaitable[T]], **places: Path | str | N
 def on_record(stores: Stores) -> Stores:
     """The stores, with changes to tenants, tokens and clients on record as those of the user here."""
     from api.app import utc_now
-    from api.commands.holds import user
+    from api.commands.terminal import user
     from store.audit.administration import AuditedAccess, AuditedClients, Recorder
 
     recorder = Recorder(stores.privacy.audit, by=user(), clock=utc_now)

@@ -8,8 +8,8 @@ import orjson
 
 from api.app import utc_now
 from api.commands.access import existing_tenant
-from api.commands.holds import user
 from api.commands.search import origin_of
+from api.commands.terminal import user
 from api.interactions.audit import bounded
 from api.interactions.audit_event import Where, audit_event
 from ingest.http.app_keys import base_under

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 from datetime import UTC, timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from uuid import uuid4
@@ -12,6 +11,7 @@ import orjson
 from api.app import utc_now
 from api.commands.access import existing_tenant
 from api.commands.search import origin_of
+from api.commands.terminal import user
 from ingest.http.app_keys import base_under
 from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
@@ -45,14 +45,6 @@ class Request(NamedTuple):
     days: int | None
     absent: bool = False
     """Also when nothing is stored that the hold names."""
-
-
-def user() -> str:
-    """User at the terminal, as far as the system knows."""
-    try:
-        return f"{getpass.getuser()} (dod)"
-    except (KeyError, OSError):  # A user id without a name, as in containers.
-        return "dod"
 
 
 async def place(stores: Stores, settings: Settings, request: Request) -> str:

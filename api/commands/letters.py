@@ -20,9 +20,11 @@ from api.app import create_app, utc_now
 from api.auth.scopes import ADMIN
 from api.auth.tokens import new_grant, new_token
 from api.commands.access import columns, existing_tenant
+from api.commands.terminal import user
 from api.interactions.dead_letters import details, payload
 from api.routes import routes
 from api.server.runner import FhirRunner
+from store.audit.records import AuditRecord, Deed
 from store.dead_letters import Event, Letter, State
 from store.errors import StartupError
 
@@ -85,6 +87,8 @@ async def show(stores: Stores, letter_id: str, *, tenant: Tenant | None, body: b
     lines = [columns(rows), *issues, *events]
     if body:
         content = await stores.dead_letters.body(owner, letter.id)
+        shown = AuditRecord(owner, utc_now(), user(), Deed.LETTER_SHOWN.value, of=letter.id)
+        await stores.privacy.audit.note(shown)
         await stores.dead_letters.seen(owner, letter, _event("body shown"))
         sent = payload(letter, content)
         lines += [

@@ -9,13 +9,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
+from urllib.parse import urlencode
 
 from api.app import limits_of
 from api.commands.access import existing_tenant
+from api.commands.terminal import user
 from api.search.answer import Asker, ask, begin, bundle, following
 from api.search.explanation import facts
 from api.search.table import lines, row_of
 from ingest.http.app_keys import base_under
+from store.audit.patients import asked_for
+from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.near import unknown_type
@@ -78,6 +82,11 @@ async def search(
     base = base_under(origin_of(settings), str(request.tenant))
     context = Context(limits_of(settings), base, from_datetime(now).start, strict=True)
     first = begin(request.type, request.pairs, context, link_seconds=settings.page_token_seconds)
+    sent = urlencode(request.pairs).encode()
+    named = asked_for(first.query)
+    did = Deed.SEARCHED.value
+    record = AuditRecord(request.tenant, now, user(), did, patients=named, resource=request.type, query=sent)
+    await stores.privacy.audit.note(record)
     if request.explain and not request.json:
         explanation = await stores.resources.explain(request.tenant, first.query)
         for name, fact in facts(explanation):

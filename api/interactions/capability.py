@@ -53,6 +53,9 @@ _SYSTEM: Final = ("batch", "transaction")
 _OPERATIONS: Final[Mapping[str, str]] = {
     "process-message": "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message",
 }
+_OF_PATIENTS: Final = [
+    {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
+]
 _NOTES: Final = (
     "Every search names its patient (`patient`, `subject`, their `.identifier` chains or `:identifier`) or"
     " `_id`, unless the tenant's search scope is `any`. Dates without a zone are UTC. `total` is exact"
@@ -129,6 +132,7 @@ def _resource(row: ResourceType) -> dict[str, Any]:
         "type": row.name,
         **({"supportedProfile": profiles} if profiles else {}),
         "interaction": [{"code": code} for code in _INTERACTIONS if kept or code not in _KEEPING],
+        **({"operation": _OF_PATIENTS} if row.name == "Patient" else {}),
         "versioning": "versioned-update",
         "readHistory": True,
         "updateCreate": kept,

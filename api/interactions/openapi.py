@@ -80,6 +80,7 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "patch-conditional": {"200": "Resource"},
     "history-instance": {"200": "Bundle"},
     "history-type": {"200": "Bundle"},
+    "everything": {"200": "Bundle"},
     "audit-search": {"200": "Bundle"},
     "audit-read": {"200": "Resource"},
     "batch": {"200": "Bundle"},
@@ -116,6 +117,14 @@ _VERSIONS: Final[Mapping[str, Json]] = {
     "_count": {"type": "integer", "minimum": 0},
 }
 """Parameters that a history takes."""
+_EVERYTHING: Final[Mapping[str, Json]] = {
+    "_since": {"type": "string", "format": "date-time"},
+    "_type": {"type": "string"},
+    "start": {"type": "string", "format": "date"},
+    "end": {"type": "string", "format": "date"},
+    "_count": {"type": "integer", "minimum": 0},
+}
+"""Parameters of `$everything`."""
 _PATCH: Final[Json] = {
     "type": "array",
     "items": {
@@ -247,6 +256,8 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
     if row.name in _SEARCHES:
         names = [_component(resource_type, name) for name in _names(resource_type)]
         parameters += [{"$ref": f"#/components/parameters/{name}"} for name in [*names, *_RESULT]]
+    if row.name == "everything":
+        parameters += [{"name": name, "in": "query", "schema": _EVERYTHING[name]} for name in _EVERYTHING]
     if row.name == "audit-search":
         names = [name for name in PARAMETERS if name not in _RESULT]
         parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]

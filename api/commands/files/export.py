@@ -13,17 +13,22 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol, cast
+from urllib.parse import urlencode
 
 import orjson
 
 from api.app import limits_of
 from api.commands.access import existing_tenant
+from api.commands.files.zipped import Zip
 from api.commands.search import origin_of
+from api.commands.terminal import user
 from api.search.answer import Asker, ask, begin, following
 from ingest.http.app_keys import base_under
 from ingest.load.files import MANIFEST
+from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError, StartupError
 from store.fhir.instants import from_datetime
+from store.files import references_to_files
 from store.near import unknown_type
 from store.retention.subjects import read_subject
 from store.search.parameters import TYPES
@@ -52,7 +57,7 @@ class Request:
 
     tenant: Tenant
     target: str
-    """A folder; or a file whose name ends in `.ndjson` or `.ndjson.gz`; or `-`, stdout."""
+    """A folder; or a file whose name ends in `.ndjson`, `.ndjson.gz` or `.zip`; or `-`, stdout."""
     types: Sequence[str] = ()
     """Resource types; none: all, or those that have the parameters of the query."""
     pairs: Sequence[Pair] = ()
@@ -87,13 +92,18 @@ async def export(
     searches = {one: _pairs(request, one) for one in _types(request)}
     for resource_type, pairs in searches.items():  # Every refusal before the first line is written.
         begin(resource_type, pairs, context, link_seconds=settings.page_token_seconds)
+    await _on_record(stores, request, now)
     counts: Counter[str] = Counter()
+    documents: dict[str, None] = {}
     sink = _sink(request)
     try:
         for resource_type, pairs in searches.items():
             async for entry in _entries(asker, resource_type, pairs, context):
                 sink.of(resource_type).write(entry.raw.replace(b"\n", b" ") + b"\n")
                 counts[resource_type] += 1
+                documents.update(dict.fromkeys(references_to_files(entry.raw)))
+        if isinstance(sink, Zip):
+            await sink.documents(stores.attachments, request.tenant, documents)
         sink.close(counts, now, request.tenant)
     except BrokenPipeError:  # Whoever reads stdout has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -103,6 +113,22 @@ async def export(
     for resource_type, number in sorted(counts.items()):
         warn(f"{number:,} {resource_type}")
     warn(f"{counts.total():,} resources of {request.tenant}")
+
+
+async def _on_record(stores: Stores, request: Request, now: datetime) -> None:
+    """Put the export on record before the first line is written."""
+    patients = () if request.patient is None else (read_subject(request.patient).name,)
+    query = urlencode(request.pairs).encode()
+    record = AuditRecord(
+        request.tenant,
+        now,
+        user(),
+        Deed.EXPORTED.value,
+        patients=patients,
+        resource=",".join(request.types),
+        query=query,
+    )
+    await stores.privacy.audit.note(record)
 
 
 async def _entries(
@@ -156,6 +182,8 @@ def _sink(request: Request) -> Sink:
     if request.target == "-":
         return _File(None)
     path = Path(request.target)
+    if path.name.endswith(".zip"):
+        return Zip(path)
     try:
         return (
             _File(path)

@@ -1,0 +1,113 @@
+"""All of one patient, page by page: the Patient, what is about them by type, and what that refers to. Pure.
+
+https://hl7.org/fhir/R4/patient-operation-everything.html
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from api.search.answer import Search, ask, begin
+from store.audit.patients import answered_with
+from store.search.criteria import Position, Total
+from store.search.parameters import TYPES
+from store.search.reach import INCLUDE, reaches
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from api.search.answer import Asker
+    from store.pages import Entry
+    from store.search.parsing.context import Context
+    from store.search.parsing.query_text import Pair
+
+ABOUT_PATIENTS: Final = ("Patient", *sorted(name for name, row in TYPES.items() if "patient" in row.by_name))
+"""Types of a patient's record, in the order of the pages."""
+_SHAPE: Final[tuple[Pair, ...]] = (("_include", "*"), ("_total", "none"))
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """Conditions on the resources."""
+
+    types: tuple[str, ...] = ABOUT_PATIENTS
+    since: str = ""
+    """Instant since which a resource was stored."""
+    start: str = ""
+    """First day of care; of types that have a clinical date."""
+    end: str = ""
+    companions: bool = True
+    """Whether what they refer to comes along."""
+    count: int = 50
+    """Resources of a page, without what they refer to."""
+
+
+class Place(NamedTuple):
+    """Start of a page: a type, and a position within it."""
+
+    type: int = 0
+    within: Position | None = None
+
+
+@dataclass(slots=True)
+class Part:
+    """A page as it fills."""
+
+    entries: list[Entry] = field(default_factory=list)
+    included: dict[str, Entry] = field(default_factory=dict)
+    size: int = 0
+    next: Place | None = None
+
+
+async def page(asker: Asker, patient_id: str, wish: Wish, place: Place, context: Context) -> Part:
+    """The resources from a place on, as many as a page may have."""
+    part = Part()
+    types = [name for name in wish.types if reaches(asker.reach, name, INCLUDE)]
+    number, within = place
+    while number < len(types):
+        left = wish.count - len(part.entries)
+        room = context.limits.bytes_max - part.size
+        if left <= 0 or room <= 0:
+            part.next = Place(number, within)
+            return part
+        limits = replace(context.limits, bytes_max=room) if part.entries else context.limits
+        pairs = _pairs(types[number], patient_id, wish, left)
+        search = begin(types[number], pairs, context._replace(limits=limits), link_seconds=1)
+        query = replace(search.query, position=within, total=Total.NONE)
+        found = (await ask(asker, Search(search.state, query))).page
+        part.entries += found.entries
+        part.size += found.size
+        for entry in found.included:
+            if wish.companions and _may_come_along(entry, patient_id):
+                part.included[str(entry.key)] = entry
+        if found.next is not None:
+            within = found.next
+        else:
+            number, within = number + 1, None
+    return part
+
+
+def _pairs(resource_type: str, patient_id: str, wish: Wish, count: int) -> list[Pair]:
+    about = ("_id", patient_id) if resource_type == "Patient" else ("patient", f"Patient/{patient_id}")
+    pairs = [about, *_SHAPE, ("_count", str(count))]
+    if wish.since:
+        pairs.append(("_lastUpdated", f"ge{wish.since}"))
+    dated = next((row.name for row in TYPES[resource_type].parameters if row.when), None)
+    if dated is not None:
+        pairs += [(dated, f"{prefix}{day}") for prefix, day in (("ge", wish.start), ("le", wish.end)) if day]
+    return pairs
+
+
+def _may_come_along(entry: Entry, patient_id: str) -> bool:
+    """Whether what is referred to is nobody else's; the Patient has an entry of its own."""
+    if entry.key.type == "Patient":
+        return False
+    patients = answered_with(entry.key.type, entry.key.id, entry.raw)
+    return not patients or f"Patient/{patient_id}" in patients
+
+
+def without_doubles(part: Part) -> Sequence[Entry]:
+    """What comes along and is not a match on the page."""
+    matches = {str(entry.key) for entry in part.entries}
+    return [entry for name, entry in part.included.items() if name not in matches]

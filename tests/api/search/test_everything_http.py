@@ -1,0 +1,151 @@
+"""A person's own data: `$everything` in pages, and `dod export … .zip`."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+from typing import TYPE_CHECKING
+from zipfile import ZipFile
+
+from fhir.resources.R4B.bundle import Bundle
+
+from tests.support.commands import command, database_of_commands
+from tests.support.fhir import MRN, identified, patient, refers, report, resource
+from tests.support.service import DATABASE, opened_service
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+    from tests.support.service import Answer, Json, Service
+
+ANNA = identified(MRN, "ANNA-1")
+PDF = b"a made-up finding, at length. " * 5_000
+
+
+def hers() -> list[Json]:
+    subject = {"subject": refers("Patient/anna")}
+    return [
+        patient("anna", ANNA),
+        resource("Practitioner", "doctor"),
+        report(
+            "r1", "anna", effectiveDateTime="2026-01-10", performer=[refers("Practitioner/doctor")],
+            presentedForm=[{"contentType": "application/pdf", "data": base64.b64encode(PDF).decode()}],
+        ),
+        report("r2", "anna", effectiveDateTime="2026-02-10"),
+        resource("Observation", "o1", status="final", code={"text": "x"}, **subject),
+        resource("ServiceRequest", "s1", status="active", intent="order", **subject),
+    ]  # fmt: skip
+
+
+def others() -> list[Json]:
+    with_anna = {"performer": [refers("Patient/anna")]}
+    return [
+        patient("bert", identified(MRN, "BERT-1")),
+        report("rb", "bert"),
+        report("rc", "bert", **with_anna),
+    ]
+
+
+def found(answer: Answer) -> dict[str, str]:
+    """Name → search mode of each entry."""
+    assert answer.status == 200, answer.text
+    Bundle.model_validate(answer.body)
+    entries = answer.body.get("entry", [])
+    return {
+        f"{one['resource']['resourceType']}/{one['resource']['id']}": one["search"]["mode"] for one in entries
+    }
+
+
+ALL = {"Patient/anna", "DiagnosticReport/r1", "DiagnosticReport/r2", "Observation/o1", "ServiceRequest/s1"}
+
+
+async def test_everything_of_a_patient_and_nothing_of_another(service: Service) -> None:
+    await service.load(*hers(), *others())
+    whole = found(await service.get("Patient/anna/$everything"))
+    assert {name for name, mode in whole.items() if mode == "match"} == ALL
+    assert whole.keys() - ALL == {"Practitioner/doctor"}
+    pages = await service.pages(await service.get("Patient/anna/$everything?_count=2"))
+    assert len(pages) == 3
+    seen = [name for page in pages for name, mode in found(page).items() if mode == "match"]
+    assert sorted(seen) == sorted(ALL)
+    assert "ANNA-1" not in str([page.links for page in pages])
+    typed = found(await service.get("Patient/anna/$everything?_type=DiagnosticReport,Observation"))
+    assert {name for name, mode in typed.items() if mode == "match"} == {
+        "DiagnosticReport/r1", "DiagnosticReport/r2", "Observation/o1",
+    }  # fmt: skip
+    spring = found(
+        await service.get("Patient/anna/$everything?start=2026-02-01&end=2026-02-28&_type=DiagnosticReport")
+    )
+    assert set(spring) == {"DiagnosticReport/r2"}
+    service.clock.move(hours=1)
+    await service.load(report("r3", "anna"))
+    since = service.clock().isoformat().replace("+00:00", "Z")
+    assert set(found(await service.get(f"Patient/anna/$everything?_since={since}"))) == {
+        "DiagnosticReport/r3"
+    }
+
+
+async def test_what_is_refused(service: Service) -> None:
+    await service.load(*hers())
+    for query in (
+        "_type=Pateint",
+        "start=yesterday",
+        "_since=2026-01-01",
+        "_count=x",
+        "name=anna",
+        "end=1&end=2",
+    ):
+        answer = await service.get(f"Patient/anna/$everything?{query}")
+        assert answer.status == 400, query
+    assert (await service.get("Patient/nobody/$everything")).status == 404
+    await service.delete("Patient/anna")
+    assert (await service.get("Patient/anna/$everything")).status == 410
+    other = await service.new_tenant()
+    await other.load(patient("anna"))
+    link = (await other.get("Patient/anna/$everything")).links["self"]
+    assert str(other.tenant) in link
+
+
+async def test_scopes_hold(service: Service) -> None:
+    await service.load(*hers())
+    narrow = await service.with_token(scopes=["system/Patient.rs", "system/DiagnosticReport.rs"])
+    assert set(found(await narrow.get("Patient/anna/$everything"))) == {
+        "Patient/anna", "DiagnosticReport/r1", "DiagnosticReport/r2",
+    }  # fmt: skip
+    blind = await service.with_token(scopes=["system/DiagnosticReport.rs"])
+    assert (await blind.get("Patient/anna/$everything")).status == 403
+
+
+async def test_a_zip_has_resources_documents_and_a_manifest(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    database_of_commands(monkeypatch, mongodb, DATABASE)
+    dod = command(monkeypatch, capsys)
+    async with opened_service(mongodb) as service:
+        await service.load(*hers(), *others())
+        target, tenant = tmp_path / "anna.zip", str(service.tenant)
+        done = await dod("export", str(target), "--tenant", tenant, "--patient", f"{MRN}|ANNA-1")
+        assert done.code == 0, done.err
+        assert target.stat().st_mode & 0o777 == 0o600
+        with ZipFile(target) as archive:
+            assert archive.testzip() is None
+            manifest = json.loads(archive.read("manifest.json"))
+            lines = {
+                output["type"]: archive.read(output["url"]).splitlines() for output in manifest["output"]
+            }
+            assert {output["type"]: output["count"] for output in manifest["output"]} == {
+                kind: len(some) for kind, some in lines.items()
+            }
+            names = {f"{kind}/{json.loads(line)['id']}" for kind, some in lines.items() for line in some}
+            assert names == ALL
+            [document] = manifest["documents"]
+            assert archive.read(document["url"]) == PDF
+            assert document["sha1"] == hashlib.sha1(PDF, usedforsecurity=False).hexdigest()
+        told = (await dod("audit", tenant, "--did", "exported", "--json")).out
+        assert json.loads(told)["patients"] == [f"{MRN}|ANNA-1"]
+        refused = await dod("export", str(tmp_path / "x.zip"), "--tenant", tenant, "--patient", "ANNA-1")
+        assert refused.code == 1
+        assert target.exists()
