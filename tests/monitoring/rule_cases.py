@@ -112,6 +112,14 @@ CASES = (
     Case(
         "DodLettersLost", {'dod_dead_letters_lost_total{why="busy"}': "0x10 0+1x5 5x30"}, "10m", "15m", "40m"
     ),
+    Case("DodAuditLost", {'dod_audit_records_total{outcome="lost"}': "0x10 0+1x5 5x30"}, "10m", "15m", "40m"),
+    Case(
+        "DodLoginsRefused",
+        {'dod_token_requests_total{outcome="refused"}': "0x30 0+120x60 7200x60"},
+        "30m",
+        "70m",
+        "120m",
+    ),
     Case(
         "DodPushesRejected",
         {'dod_store_pushes_rejected_total{reason="bytes"}': "0x10 0+60x20 1200x20"},
