@@ -140,3 +140,37 @@ async def test_a_document_of_a_later_notification_keeps_its_content(service: Ser
     assert document["content"][0]["attachment"]["contentType"] == "text/plain; charset=utf-8"
     await send(service, message(PID, signed, event="MDM^T11", number="M-3", time=at(3)))
     assert (await one(service, "DocumentReference", "patient.identifier=P-1"))["status"] == "entered-in-error"
+
+
+async def test_reports_that_their_message_alone_tells_apart_stay_as_many_when_it_is_corrected(
+    service: Service,
+) -> None:
+    for number, (first, second) in enumerate((("1", "2"), ("3", "4"), ("5", "6")), 1):
+        body = message(
+            PID, obr(), obx(K, first), obr(), obx(K, second), number=f"M-{number}", time=at(number)
+        )
+        await send(service, body)
+        found = await service.search("patient.identifier=P-1")
+        assert len(found.ids) == 2
+        reports = [(await service.get(f"DiagnosticReport/{one}")).body for one in found.ids]
+        values = [(await service.get(one["result"][0]["reference"])).body["valueQuantity"] for one in reports]
+        assert sorted(str(one["value"]) for one in values) == [first, second]
+
+
+async def test_reports_without_number_and_time_are_one_for_each_message(service: Service) -> None:
+    for number in ("M-1", "M-2", "M-2"):
+        await send(service, message(PID, obr(f3="", f7=""), obx(K, "1"), number=number))
+    assert len((await service.search("patient.identifier=P-1")).ids) == 2
+
+
+async def test_a_cancelled_report_and_a_preliminary_one_that_becomes_final(service: Service) -> None:
+    states = [("P", "preliminary"), ("F", "final"), ("C", "corrected"), ("X", "cancelled")]
+    for number, (code, status) in enumerate(states, 1):
+        lines = [obx(K, f"{number}.0", status=code)] if code != "X" else []
+        await send(service, message(PID, obr(status=code), *lines, number=f"M-{number}", time=at(number)))
+        report = await one(service, "DiagnosticReport", "patient.identifier=P-1")
+        assert report["status"] == status
+        assert len(report.get("result", ())) == len(lines)
+    late = message(PID, obr(status="F"), obx(K, "9.9"), number="M-9", time=at(0))
+    await send(service, late)
+    assert (await one(service, "DiagnosticReport", "patient.identifier=P-1"))["status"] == "cancelled"
