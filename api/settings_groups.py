@@ -52,7 +52,7 @@ _GROUPS: Final = (
             *("assertion_leeway_seconds", "token_audiences", "jwks_networks"),
             *("issuer", "issuer_audience", "issuer_jwks_url"),
             *("rate_search", "rate_push", "rate_backfill", "rate_login", "rate_address"),
-            "client_requests_max",
+            *("client_requests_max", "throttle_pause_seconds"),
             *("policy_cache_seconds", "idempotency_days"),
         ),
     ),

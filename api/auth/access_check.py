@@ -80,6 +80,10 @@ class AccessCheck:
         self._remember(text, _Opened(token, external, client, principal))
         return principal
 
+    def opens(self, text: str) -> bool:
+        """Whether a bearer token is one of this service's own, good or not."""
+        return text in self._opened or opened(text, self._key) is not None
+
     async def _open(self, text: str) -> tuple[AccessToken, bool]:
         token = opened(text, self._key)
         if token is not None:

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.auth.access_tokens import looks_like_one
 from api.auth.principal import principal_of
-from api.auth.tokens import TOKEN, digest
+from api.auth.tokens import TOKEN, digest, is_bearer_of_ours
 from api.auth.verification import SECRET, accepted, pusher
 from api.ttl_cache import ShortMemory
 from store.errors import Category, ServiceError
@@ -82,6 +82,14 @@ class Doorkeeper:
         if principal.expires_at <= self._clock():
             raise _refusal(_CERTIFICATE_ENDED, code="expired")
         return principal
+
+    def is_ours(self, authorization: str | None) -> bool:
+        """Whether an `Authorization` header holds a token of this service, known or not."""
+        if is_bearer_of_ours(authorization):
+            return True
+        scheme, _, token = (authorization or "").partition(" ")
+        bearer = scheme.lower() == "bearer" and looks_like_one(token)
+        return bearer and self._tokens is not None and self._tokens.opens(token)
 
     async def tenant(self, tenant: Tenant) -> TenantSettings | None:
         """The tenant's settings, or None when it was never created."""

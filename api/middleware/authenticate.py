@@ -12,7 +12,6 @@ from aiohttp import hdrs, web
 
 from api.auth import verification
 from api.auth.scopes import OWN
-from api.auth.tokens import is_bearer_of_ours
 from api.http.app_keys import DOORKEEPER, METRICS, SETTINGS
 from api.http.routing import ROLES, ROWS
 from api.server.tls import fingerprint_of
@@ -113,7 +112,7 @@ async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Princi
         if certificate is not None:
             return await doorkeeper.certified(certificate)
         return await doorkeeper.principal(authorization)
-    caller = await doorkeeper.principal(authorization) if is_bearer_of_ours(authorization) else None
+    caller = await doorkeeper.principal(authorization) if doorkeeper.is_ours(authorization) else None
     if caller is not None and tenant not in caller.tenants:
         return caller  # Refused for that, and told nothing of the tenant.
     verified = await doorkeeper.verified(presented, tenant)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
@@ -9,9 +10,9 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 from api.auth.principal import holder_of
-from api.http.app_keys import LIMITER
+from api.http.app_keys import LIMITER, SETTINGS
 from api.http.routing import ROWS, Group
-from api.limits.limiter import Class
+from api.limits.limiter import Class, ThrottledError
 from ingest.http.app_keys import PRINCIPAL, address_of
 
 if TYPE_CHECKING:
@@ -49,9 +50,13 @@ async def throttle_addresses(request: web.Request, handler: Handler) -> web.Stre
     if row is None:
         return await handler(request)
     limiter, address = request.app[LIMITER], _counted(address_of(request))
-    limiter.hit(Class.ADDRESS, address)
-    if class_of(row) is Class.LOGIN:
-        limiter.hit(Class.LOGIN, address)
+    try:
+        limiter.hit(Class.ADDRESS, address)
+        if class_of(row) is Class.LOGIN:
+            limiter.hit(Class.LOGIN, address)
+    except ThrottledError:
+        await _pause(request)
+        raise
     return await handler(request)
 
 
@@ -63,8 +68,12 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
     if kind is None or caller is None:
         return await handler(request)
     limiter, holder = request.app[LIMITER], holder_of(caller)
-    told = limiter.hit(kind, holder)
-    limiter.enter(holder)
+    try:
+        told = limiter.hit(kind, holder)
+        limiter.enter(holder)
+    except ThrottledError:
+        await _pause(request)
+        raise
     try:
         response = await handler(request)
     finally:
@@ -72,6 +81,11 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
     if told and not response.prepared:
         response.headers.update(told)
     return response
+
+
+async def _pause(request: web.Request) -> None:
+    """Hold a refusal back; its client waits, and nobody else does."""
+    await asyncio.sleep(request.app[SETTINGS].throttle_pause_seconds)
 
 
 @lru_cache(maxsize=4_096)

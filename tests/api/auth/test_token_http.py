@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import timedelta
@@ -22,8 +23,11 @@ from joserfc.jwk import OctKey
 from api.app import utc_now
 from api.auth import assertions
 from api.auth.public_keys import keys_of_jwks
+from api.auth.verification import HEADER, SECRET, keyed_digest, new_verification_token
 from api.commands.clients import Credential, disabled, enabled, rotated
+from api.http.app_keys import REGISTRY
 from api.interactions.token import NO_SCOPE
+from store.access import VerificationToken
 from store.tenancy import Tenant
 from tests.support.fhir import patient, report
 from tests.support.oauth import SigningKey, assertion, claims, form, key, public
@@ -380,3 +384,47 @@ async def test_discovery_says_where_tokens_are_and_how_to_ask_for_them(service: 
     statement = (await service.get("metadata")).body
     [extension] = statement["rest"][0]["security"]["extension"]
     assert extension["extension"] == [{"url": "token", "valueUri": url_of(service)}]
+
+
+def store_calls(service: Service) -> Counter[str]:
+    """How often the store was asked for what, but for signs of life and the record of accesses."""
+    return Counter(
+        {
+            sample.labels["operation"]: int(sample.value)
+            for metric in service._app[REGISTRY].collect()
+            for sample in metric.samples
+            if sample.name == "dod_store_operation_duration_seconds_count"
+            and sample.labels["operation"] not in ("ping", "audit", "audit_write", "look_up")
+        }
+    )
+
+
+async def test_a_search_with_an_access_token_asks_the_store_for_no_more_than_with_a_static_one(
+    mongodb: str,
+) -> None:
+    async with opened_service(mongodb, access_cache_seconds=60) as service:
+        vendor = await bearer_of(service, await service.register(RSA, scopes=SCOPES))
+        for one in (service, vendor):
+            before = store_calls(service)
+            for _ in range(5):
+                assert (await one.search("patient=p1")).status == 200
+            # The tenant and the client, or grant, are looked up once.
+            assert (store_calls(service) - before)["search"] == 5
+            assert (store_calls(service) - before).total() <= 7
+
+
+async def test_an_access_token_counts_beside_a_verification_token(service: Service) -> None:
+    """A foreign bearer token means nothing there; one of ours says what its client may do."""
+    token = new_verification_token()
+    kept = VerificationToken(
+        keyed_digest(token, service.tenant, await service.access.secret(SECRET)), service.clock()
+    )
+    assert await service.access.put_verification(service.tenant, (kept,), instead_of=())
+    reader = await bearer_of(service, await service.register(RSA, scopes=SCOPES))
+    for headers, status in (
+        ({"Authorization": "Bearer a.b.c"}, 201),
+        (dict(reader.headers), 403),
+        ({}, 201),
+    ):
+        pusher = Service(service.client, service.clock, service.tenant, {**headers, HEADER: token})
+        assert (await pusher.create(report("x", None))).status == status

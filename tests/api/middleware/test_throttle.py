@@ -22,7 +22,7 @@ async def statuses(client: EdgeClient, headers: dict[str, str], number: int, pat
 
 
 def settings(**told: Any) -> Settings:
-    return Settings(**told)
+    return Settings(**{"throttle_pause_seconds": 0, **told})
 
 
 async def test_a_client_past_its_limit_is_429_and_another_one_is_not() -> None:
