@@ -7,10 +7,11 @@ A name that nobody knows is refused wherever it stands: a misspelt limit must no
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
@@ -202,6 +203,7 @@ def load_settings(**options: Any) -> Settings:  # noqa: ANN401 (validated below,
     Raises StartupError naming the settings that are unknown or wrong, never a value.
     """
     given = {name: value for name, value in options.items() if value is not None}
+    _refuse_password(given.get("mongodb_uri"))
     _refuse_unknown("environment variables", _environment_names())
     config = given.get("config") or os.environ.get(PREFIX + "CONFIG")
     if config:
@@ -215,6 +217,18 @@ def load_settings(**options: Any) -> Settings:  # noqa: ANN401 (validated below,
         raise StartupError(_sentence(error)) from None
     except SettingsError as error:
         raise StartupError(f"Settings cannot be read: {type(error).__name__}.") from None
+
+
+_PASSWORD: Final = re.compile(r"mongodb(?:\+srv)?://[^/@]*:[^/@]+@")
+
+
+def _refuse_password(option: object) -> None:
+    """Raise StartupError for a password on the command line: every user of the machine can read it there."""
+    if option is not None and _PASSWORD.match(str(option)):
+        raise StartupError(
+            "A connection string with a password is not taken from the command line, where every user of the"
+            " machine can read it: set DOD_MONGODB_URI, or mount it as a file in DOD_SECRETS_DIR."
+        )
 
 
 def variable(name: str) -> str:

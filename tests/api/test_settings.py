@@ -142,3 +142,29 @@ def test_the_setting_that_may_be_meant_is_named(
     monkeypatch.setenv(name, SENTINEL)
     with pytest.raises(StartupError, match=f"did you mean `{meant}`"):
         load_settings()
+
+
+@pytest.mark.parametrize(
+    ("uri", "refused"),
+    [
+        ("mongodb://user:hush@db.example/", True),
+        ("mongodb+srv://user:hush@db.example/dod", True),
+        ("mongodb://user:h%40sh@a.example,b.example/", True),
+        ("mongodb://user@db.example/?authMechanism=MONGODB-X509", False),
+        ("mongodb://db.example:27017,other.example:27018/", False),
+    ],
+)
+def test_a_password_is_not_taken_from_the_command_line(uri: str, *, refused: bool) -> None:
+    if refused:
+        with pytest.raises(StartupError, match="every user of the machine") as caught:
+            load_settings(mongodb_uri=uri)
+        assert "sh@" not in str(caught.value)
+    else:
+        assert load_settings(mongodb_uri=uri).mongodb_uri is not None
+
+
+def test_a_password_is_taken_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOD_MONGODB_URI", "mongodb://user:hush@db.example/")
+    found = load_settings().mongodb_uri
+    assert found is not None
+    assert "hush" not in str(found)
