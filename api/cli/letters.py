@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from api.cli.options import Config, DataDir, MongodbUri, print_table, read_file, tenant_of, with_stores
-from store.tenancy import Tenant
 
 if TYPE_CHECKING:
+    from api.commands.letters import Selection
     from store.stores import Stores
 
 letters_app = typer.Typer(help="Dead letters: refused pushes, kept with reasons.", no_args_is_help=True)
@@ -100,14 +100,12 @@ def letters_replay(
     from api.commands.letters import replay
     from api.settings import load_settings
 
-    owner = _one_choice(letters, every=every, reason=reason, tenant=tenant)
+    selection = _selection(letters, every=every, reason=reason, tenant=tenant)
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places)
 
     async def work(stores: Stores) -> int:
-        return await replay(
-            stores, settings, letters or (), tenant=owner, every=every, reason=reason, say=typer.echo
-        )
+        return await replay(stores, settings, selection, say=typer.echo)
 
     if with_stores(work, **places):
         raise typer.Exit(1)
@@ -126,19 +124,22 @@ def letters_discard(
     """Forget the payload of letters; a record without it stays until it is too old."""
     from api.commands.letters import discard
 
-    owner = _one_choice(letters, every=every, reason=reason, tenant=tenant)
+    selection = _selection(letters, every=every, reason=reason, tenant=tenant)
 
     async def work(stores: Stores) -> list[str]:
-        return await discard(stores, letters or (), tenant=owner, every=every, reason=reason)
+        return await discard(stores, selection)
 
     for line in with_stores(work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config):
         typer.echo(line)
 
 
-def _one_choice(
+def _selection(
     letters: list[str] | None, *, every: bool, reason: str | None, tenant: str | None
-) -> Tenant | None:
-    """The tenant that is meant, if any. Refuses ids together with a filter, and neither of the two."""
+) -> Selection:
+    """The letters that are meant. Refuses ids together with a filter, and neither of the two."""
+    from api.commands.letters import Selection
+
     if bool(letters) == (every or reason is not None):
         raise typer.BadParameter("name letters, or give `--all` or `--reason`", param_hint="ID")
-    return None if tenant is None else tenant_of(tenant)
+    owner = None if tenant is None else tenant_of(tenant)
+    return Selection(tuple(letters or ()), owner, every, reason)

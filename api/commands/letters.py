@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import UTC
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
@@ -114,29 +114,30 @@ async def fix(stores: Stores, letter_id: str, body: bytes, *, tenant: Tenant | N
     return f"{letter_id} fixed; `dod letters replay {letter_id}` pushes it"
 
 
-async def discard(
-    stores: Stores, ids: Sequence[str], *, tenant: Tenant | None, every: bool, reason: str | None
-) -> list[str]:
+class Selection(NamedTuple):
+    """Letters to deal with: by their ids, or all open ones, or those with this reason."""
+
+    ids: Sequence[str]
+    tenant: Tenant | None
+    """None: of all tenants."""
+    every: bool
+    reason: str | None
+
+
+async def discard(stores: Stores, selection: Selection) -> list[str]:
     """Forget the bodies of letters; a sentence for each."""
     said = []
-    for owner, letter in await _chosen(stores, ids, tenant=tenant, every=every, reason=reason):
+    for owner, letter in await _chosen(stores, selection):
         done = await stores.dead_letters.close(owner, letter, State.DISCARDED, _event("discarded"))
         said.append(f"{letter.id} {'discarded' if done else 'was changed meanwhile'}")
     return said
 
 
-async def replay(  # noqa: PLR0913 (all keyword-only, one per option)
-    stores: Stores,
-    settings: Settings,
-    ids: Sequence[str],
-    *,
-    tenant: Tenant | None,
-    every: bool,
-    reason: str | None,
-    say: Callable[[str], None],
+async def replay(
+    stores: Stores, settings: Settings, selection: Selection, *, say: Callable[[str], None]
 ) -> int:
     """Push letters again, the oldest first; how many were refused again."""
-    chosen = await _chosen(stores, ids, tenant=tenant, every=every, reason=reason)
+    chosen = await _chosen(stores, selection)
     if not chosen:
         say("no letters to replay")
         return 0
@@ -214,12 +215,11 @@ async def _open_letter(stores: Stores, letter_id: str, tenant: Tenant | None) ->
     return owner, letter
 
 
-async def _chosen(
-    stores: Stores, ids: Sequence[str], *, tenant: Tenant | None, every: bool, reason: str | None
-) -> list[tuple[Tenant, Letter]]:
-    """The open letters that are named, or all of them (with this reason), the oldest first."""
-    if not every and reason is None:
-        return [await _open_letter(stores, letter_id, tenant) for letter_id in ids]
+async def _chosen(stores: Stores, selection: Selection) -> list[tuple[Tenant, Letter]]:
+    """The open letters of a selection, the oldest first."""
+    tenant, reason = selection.tenant, selection.reason
+    if not selection.every and reason is None:
+        return [await _open_letter(stores, letter_id, tenant) for letter_id in selection.ids]
     found: list[tuple[Tenant, Letter]] = []
     for owner in await _tenants(stores, tenant):
         after: str | None = None

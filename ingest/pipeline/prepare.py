@@ -10,7 +10,7 @@ from ingest.pipeline.conformance import look, straightened
 from ingest.pipeline.identity.facts import PLAIN, facts_of
 from ingest.pipeline.identity.lookups import is_kept, keys_of
 from ingest.pipeline.stamp import digest, unstamped
-from ingest.pipeline.structure import BLANKS, survey
+from ingest.pipeline.structure import survey
 from ingest.pipeline.tolerances import mend, without_blanks
 from ingest.pipeline.validate import validate
 from store.errors import Category, ServiceError
@@ -67,14 +67,17 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     issues, said = validate(mended), None
     found: tuple[Issue, ...] = ()
     if not issues:
-        found, said = survey(mended)
-        if found and any(issue.text.endswith(BLANKS) for issue in found):
+        surveyed = survey(mended)
+        if surveyed.blank:
             mended, names = without_blanks(mended), (*names, "blank-inside")
-            looked, (found, said) = look(mended), survey(mended)
+            looked, surveyed = look(mended), survey(mended)
+        found, said = surveyed.faults, surveyed.said
         if found and companion:
             names = (*names, "faulty-companion")
-        deviations = (*found, *looked.issues, *_deviations(names, mended))
-        issues = deviations if strict else () if companion else found
+        if strict:
+            issues = (*found, *looked.issues, *_deviations(names, mended))
+        elif not companion:
+            issues = found
         names = (*names, *looked.names)
     if str(mended.get("resourceType")) not in TYPES:
         raise ServiceError(Category.UNPROCESSABLE, *issues)

@@ -24,8 +24,7 @@ if TYPE_CHECKING:
 
 ISSUES_MAX: Final = FAULTS_MAX
 """Issues told of one resource."""
-BLANKS: Final = (EMPTY_TEXT, NULL)
-"""Deviation that `tolerances.without_blanks` mends."""
+_BLANKS: Final = frozenset({EMPTY_TEXT, NULL})
 _NOT_R4: Final = "is not an element of R4"
 _NOT_BASE64: Final = "must have Base64 text for `data`"
 _NOT_A_REFERENCE: Final = "must be a Reference"
@@ -68,6 +67,8 @@ class Survey(NamedTuple):
     """All that is wrong with its structure, at most `ISSUES_MAX` of it. No value is quoted."""
     said: Sequence[str]
     """Texts for people: `store.search.index` takes them from here."""
+    blank: bool = False
+    """Whether an element is an empty text or null: `tolerances.without_blanks` mends that."""
 
 
 def survey(resource: JsonObject) -> Survey:
@@ -75,7 +76,8 @@ def survey(resource: JsonObject) -> Survey:
     resource_type = str(resource.get("resourceType"))
     walked = walk(resource, _RULES, name=resource_type)
     found = [_issue(*fault) for fault in walked.faults]
-    return Survey((*_of_type(resource, resource_type), *found)[:ISSUES_MAX], walked.said)
+    blank = any(rule in _BLANKS for _, rule in walked.faults)
+    return Survey((*_of_type(resource, resource_type), *found)[:ISSUES_MAX], walked.said, blank)
 
 
 def faults(resource: JsonObject) -> tuple[Issue, ...]:
