@@ -51,7 +51,7 @@ from ingest.http.letter_keeper import say_letter
 from ingest.metrics import IngestMetrics, RefusalMetrics
 from store.fair import Gate
 from store.retention.metrics import RetentionMetrics
-from store.search.parsing.context import Limits
+from store.search.parsing.context import SearchLimits
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -66,9 +66,9 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-def limits_of(settings: Settings) -> Limits:
+def limits_of(settings: Settings) -> SearchLimits:
     """Bounds of a search, from the settings."""
-    return Limits(
+    return SearchLimits(
         count_default=settings.page_size_default,
         count_max=settings.page_size_max,
         bytes_max=settings.page_bytes_max,

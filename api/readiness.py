@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from api.ttl_cache import ShortMemory
+from api.ttl_cache import TtlCache
 from store.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ class Readiness:
     draining: bool = False
     reasons: tuple[str, ...] = ()
     """Faults of the database, a sentence each: no value, user or password."""
-    _pings: ShortMemory[str, bool] | None = None
+    _pings: TtlCache[str, bool] | None = None
 
     def told(self, reasons: Sequence[str]) -> None:
         """Remember what is wrong with the database from now on."""
@@ -38,7 +38,7 @@ class Readiness:
             await ping()
             return True
 
-        self._pings = ShortMemory(ask, seconds=PING_SECONDS, size_max=1)
+        self._pings = TtlCache(ask, seconds=PING_SECONDS, size_max=1)
 
     async def state(self) -> dict[str, bool]:
         """State that `/readyz` tells; `ready` is the answer, the others are why."""

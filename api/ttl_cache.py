@@ -16,7 +16,7 @@ K = TypeVar("K", bound="Hashable")
 V = TypeVar("V")
 
 
-class ShortMemory(Generic[K, V]):
+class TtlCache(Generic[K, V]):
     """Answers of `ask`, remembered for some seconds. None is never remembered."""
 
     def __init__(

@@ -342,7 +342,7 @@ async def _batch(
     request: web.Request, ctx: PushContext, entries: Sequence[BundleEntry]
 ) -> web.StreamResponse:
     slot = await bundle_slot(request)
-    reading = batches.Reading(
+    reading = batches.BatchReads(
         partial(request.app[SEARCH], request), request.app[READS], partial(hold, request)
     )
     answered = await batches.answers(ctx, entries, name=f"{slot.client} {slot.name}", reading=reading)
@@ -359,4 +359,4 @@ async def answer_bundle(ctx: PushContext, bundle: JsonObject, *, name: str) -> l
 
         return await ctx.store.atomically(work)
     entries = entries_of(bundle, entries_max=ctx.settings.bundle_entries_max, apart=True)
-    return await batches.answers(ctx, entries, name=name, reading=batches.Reading())
+    return await batches.answers(ctx, entries, name=name, reading=batches.BatchReads())

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Tally:
+class ReindexCounts:
     """Counts of a run, so far or at its end."""
 
     examined: int = 0
@@ -53,13 +53,13 @@ class Job:
     dry_run: bool
     failed: Callable[[Tenant, ResourceKey, str], None]
     """Told of each resource that is left as it was, and why."""
-    progress: Callable[[Tenant, Tally], None]
+    progress: Callable[[Tenant, ReindexCounts], None]
     """Told after each batch."""
 
 
-async def reindex(job: Job, tenant: Tenant) -> Tally:
+async def reindex(job: Job, tenant: Tenant) -> ReindexCounts:
     """Reindex a tenant from its first resource to its last."""
-    tally, after = Tally(), None
+    tally, after = ReindexCounts(), None
     while True:
         batch = await job.store.outdated(tenant, after=after, limit=job.batch)
         ready: list[tuple[Outdated, Indexed]] = []

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from api.auth.access_tokens import opened
 from api.auth.principal import principal_of_client
 from api.auth.scopes import granted
-from api.ttl_cache import ShortMemory
+from api.ttl_cache import TtlCache
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -56,7 +56,7 @@ class AccessCheck:
         seconds: float,
         external: ExternalIssuer | None = None,
     ) -> None:
-        self._clients: ShortMemory[str, Client] = ShortMemory(clients.client, seconds=seconds)
+        self._clients: TtlCache[str, Client] = TtlCache(clients.client, seconds=seconds)
         self._clock = clock
         self._external = external
         self._key = key

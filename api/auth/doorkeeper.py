@@ -8,7 +8,7 @@ from api.auth.access_tokens import looks_like_one
 from api.auth.principal import principal_of
 from api.auth.tokens import TOKEN, digest, is_bearer_of_ours
 from api.auth.verification import SECRET, accepted, pusher
-from api.ttl_cache import ShortMemory
+from api.ttl_cache import TtlCache
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -49,9 +49,9 @@ class Doorkeeper:
         self._tokens = tokens
         self._access = access
         self._clock = clock
-        self._principals: ShortMemory[str, Principal] = ShortMemory(self._ask_principal, seconds=seconds)
-        self._tenants: ShortMemory[Tenant, TenantSettings] = ShortMemory(access.tenant, seconds=seconds)
-        self._verifications: ShortMemory[Tenant, tuple[VerificationToken, ...]] = ShortMemory(
+        self._principals: TtlCache[str, Principal] = TtlCache(self._ask_principal, seconds=seconds)
+        self._tenants: TtlCache[Tenant, TenantSettings] = TtlCache(access.tenant, seconds=seconds)
+        self._verifications: TtlCache[Tenant, tuple[VerificationToken, ...]] = TtlCache(
             access.verification, seconds=seconds
         )
         self._verification_secret: bytes | None = None

@@ -32,13 +32,13 @@ def audit(
     config: Config = None,
 ) -> None:
     """Show who did what with whose data, the newest first. It tells of patients: mind who looks on."""
-    from api.commands.audit import Request, as_event, as_line, records, rows
+    from api.commands.audit import AuditRequest, as_event, as_line, records, rows
     from api.settings import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places)
     most = limit if limit is not None or json or ndjson else SHOWN
-    request = Request(tenant_of(tenant), patient, client, since, until, did, most)
+    request = AuditRequest(tenant_of(tenant), patient, client, since, until, did, most)
 
     async def show(stores: Stores) -> None:
         found = []

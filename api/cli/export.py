@@ -45,7 +45,7 @@ def export(
 ) -> None:
     """Write stored resources as NDJSON, a file for each type. They tell of patients: mind the place."""
     from api.app import utc_now
-    from api.commands.files.export import Request
+    from api.commands.files.export import ExportRequest
     from api.commands.files.export import export as run_export
     from api.commands.search import read_query
     from api.settings import load_settings
@@ -60,7 +60,7 @@ def export(
         raise typer.BadParameter(f"`{shaping[0]}` selects nothing here", param_hint="NAME=VALUE")
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places)
-    request = Request(tenant_of(tenant), target, tuple(type or ()), tuple(pairs), patient, gzip)
+    request = ExportRequest(tenant_of(tenant), target, tuple(type or ()), tuple(pairs), patient, gzip)
 
     def warn(line: str) -> None:
         typer.echo(line, err=True)

@@ -33,12 +33,12 @@ def hold_add(
     config: Config = None,
 ) -> None:
     """Hold a patient, a resource, what a query finds, or a whole tenant; prints the id of the hold."""
-    from api.commands.holds import Request, place
+    from api.commands.holds import HoldRequest, place
     from api.settings import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places, base_url=base_url)
-    request = Request(tenant_of(name), patient, report, query, tenant, reason, days, absent=absent)
+    request = HoldRequest(tenant_of(name), patient, report, query, tenant, reason, days, absent=absent)
 
     async def work(stores: Stores) -> str:
         return await place(stores, settings, request)

@@ -47,12 +47,12 @@ def load(
     config: Config = None,
 ) -> None:
     """Push files, whether or not the service runs. Started again after a kill it goes on where it was."""
-    from api.commands.files.load import Request, load_files
+    from api.commands.files.load import LoadRequest, load_files
     from api.settings import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places, base_url=base_url)
-    request = Request(
+    request = LoadRequest(
         paths,
         tenant_of(tenant),
         concurrency,

@@ -34,7 +34,7 @@ def search(
 ) -> None:
     """Search as a client would, and show date, code, status, patient and id of what matches."""
     from api.app import utc_now
-    from api.commands.search import Request, read_query
+    from api.commands.search import SearchRequest, read_query
     from api.commands.search import search as run_search
     from api.settings import load_settings
 
@@ -45,7 +45,7 @@ def search(
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="NAME=VALUE") from None
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
-    request = Request(tenant_of(tenant), type, pairs, json, explain, all_pages, _width())
+    request = SearchRequest(tenant_of(tenant), type, pairs, json, explain, all_pages, _width())
     settings = load_settings(**places)
 
     async def run(stores: Stores) -> None:

@@ -29,7 +29,7 @@ PAGE: Final = 500
 """Records read at once."""
 
 
-class Request(NamedTuple):
+class AuditRequest(NamedTuple):
     """Options of the command line."""
 
     tenant: Tenant
@@ -44,7 +44,7 @@ class Request(NamedTuple):
     """Records at most; None: all."""
 
 
-async def records(stores: Stores, request: Request) -> AsyncIterator[AuditRecord]:
+async def records(stores: Stores, request: AuditRequest) -> AsyncIterator[AuditRecord]:
     """The records that meet the conditions, the newest first; the look is on record itself.
 
     Raises ServiceError or StartupError when it is refused.

@@ -33,7 +33,7 @@ _NOTHING: Final = Issue(
 )
 
 
-class Request(NamedTuple):
+class HoldRequest(NamedTuple):
     """Order of the command line; exactly one of the four is set."""
 
     tenant: Tenant
@@ -47,7 +47,7 @@ class Request(NamedTuple):
     """Also when nothing is stored that the hold names."""
 
 
-async def place(stores: Stores, settings: Settings, request: Request) -> str:
+async def place(stores: Stores, settings: Settings, request: HoldRequest) -> str:
     """Place a hold; its id. Raises ServiceError or StartupError when it is refused."""
     await existing_tenant(stores.access, request.tenant)
     kind, subject = _subject(request)
@@ -72,7 +72,7 @@ async def place(stores: Stores, settings: Settings, request: Request) -> str:
     return hold.id
 
 
-def _subject(request: Request) -> tuple[HoldKind, str]:
+def _subject(request: HoldRequest) -> tuple[HoldKind, str]:
     asked = {
         HoldKind.PATIENT: request.patient,
         HoldKind.RESOURCE: request.report,

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.commands.access import existing_tenant
 from ingest.http.app_keys import base_under
-from ingest.reindex import Job, Tally, reindex
+from ingest.reindex import Job, ReindexCounts, reindex
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -38,7 +38,7 @@ async def reindex_tenants(  # noqa: PLR0913 (all keyword-only, one per option)
     def failed(owner: Tenant, key: ResourceKey, why: str) -> None:
         warn(f"{owner} {key} is left as it was: {why}")
 
-    def progress(owner: Tenant, tally: Tally) -> None:
+    def progress(owner: Tenant, tally: ReindexCounts) -> None:
         if tally.examined // TELL_EVERY > max(tally.examined - batch, 0) // TELL_EVERY:
             warn(f"{owner}: {_told(tally, dry_run=dry_run)} so far")
 
@@ -52,7 +52,7 @@ async def reindex_tenants(  # noqa: PLR0913 (all keyword-only, one per option)
     return left
 
 
-def _told(tally: Tally, *, dry_run: bool) -> str:
+def _told(tally: ReindexCounts, *, dry_run: bool) -> str:
     parts = [
         f"{tally.examined:,} examined",
         f"{tally.done:,} {'to reindex' if dry_run else 'reindexed'}",

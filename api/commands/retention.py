@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from api.settings import Settings
     from store.retention.receipts import Counted, Receipt
-    from store.retention.sweep import Found, Plan
+    from store.retention.sweep import Found, SweepPlan
     from store.stores import Stores
     from store.tenancy import Tenant
 
@@ -54,7 +54,7 @@ def _plan_rows(found: Counter[Found]) -> list[tuple[str, ...]]:
     ]
 
 
-def _plan_json(made: Plan) -> dict[str, Any]:
+def _plan_json(made: SweepPlan) -> dict[str, Any]:
     def lines(found: Counter[Found]) -> list[dict[str, Any]]:
         return [
             {**row._asdict(), "month": month, "count": count} for (row, month), count in sorted(found.items())

@@ -24,7 +24,7 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.near import unknown_type
 from store.search.parameters import TYPES
-from store.search.parsing.context import Context, shown
+from store.search.parsing.context import SearchContext, shown
 from store.search.parsing.query_text import pairs_of
 from store.search.reach import Everything
 
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class SearchRequest:
     """Order of the command line."""
 
     tenant: Tenant
@@ -73,14 +73,14 @@ def read_query(arguments: Sequence[str], *, count: int | None = None) -> list[Pa
 
 
 async def search(
-    stores: Stores, settings: Settings, request: Request, *, now: datetime, say: Callable[[str], None]
+    stores: Stores, settings: Settings, request: SearchRequest, *, now: datetime, say: Callable[[str], None]
 ) -> None:
     """Answer the request, line by line. Raises ServiceError or StartupError when it is refused."""
     await existing_tenant(stores.access, request.tenant)
     if request.type not in TYPES:
         raise ServiceError(Category.NOT_FOUND, unknown_type(request.type, TYPES))
     base = base_under(origin_of(settings), str(request.tenant))
-    context = Context(limits_of(settings), base, from_datetime(now).start, strict=True)
+    context = SearchContext(limits_of(settings), base, from_datetime(now).start, strict=True)
     first = begin(request.type, request.pairs, context, link_seconds=settings.page_token_seconds)
     sent = urlencode(request.pairs).encode()
     named = asked_for(first.query)

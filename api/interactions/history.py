@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from store.pages import HistoryEntry, HistoryPage
-    from store.search.parsing.context import Limits
+    from store.search.parsing.context import SearchLimits
 
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
@@ -140,7 +140,9 @@ async def _state(request: web.Request, path: str) -> PageState:
     return followed or PageState(path, tuple(pairs), now, until)
 
 
-def _query(resource_type: str, resource_id: str | None, state: PageState, limits: Limits) -> HistoryQuery:
+def _query(
+    resource_type: str, resource_id: str | None, state: PageState, limits: SearchLimits
+) -> HistoryQuery:
     """Raises ServiceError `incorrect` with every issue: what is not understood would widen the answer."""
     query = HistoryQuery(resource_type, resource_id, limits.count_default)
     query = replace(query, position=state.position, total=state.position is None, bytes_max=limits.bytes_max)
@@ -158,7 +160,7 @@ def _query(resource_type: str, resource_id: str | None, state: PageState, limits
     return query
 
 
-def _read(query: HistoryQuery, name: str, text: str, limits: Limits) -> HistoryQuery:
+def _read(query: HistoryQuery, name: str, text: str, limits: SearchLimits) -> HistoryQuery:
     match name:
         case "_count":
             if not _COUNT.fullmatch(text):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from store.pages import Page
     from store.resources import ResourceStore
     from store.search.criteria import SearchQuery
-    from store.search.parsing.context import Context
+    from store.search.parsing.context import SearchContext
     from store.search.parsing.query_text import Pair
     from store.search.reach import Reach
     from store.tenancy import Tenant
@@ -71,7 +71,7 @@ class Answer(NamedTuple):
     """Issues of the searchset's OperationOutcome."""
 
 
-def begin(resource_type: str, pairs: Sequence[Pair], context: Context, *, link_seconds: int) -> Search:
+def begin(resource_type: str, pairs: Sequence[Pair], context: SearchContext, *, link_seconds: int) -> Search:
     """The first page of a search. Raises ServiceError with every issue."""
     understood = parse(resource_type, pairs, context)
     until = context.now // SECOND + link_seconds
@@ -79,7 +79,7 @@ def begin(resource_type: str, pairs: Sequence[Pair], context: Context, *, link_s
     return Search(state, understood.query, understood.ignored)
 
 
-def resume(state: PageState, context: Context) -> Search:
+def resume(state: PageState, context: SearchContext) -> Search:
     """The page that a link stands for."""
     query = parse(state.type, state.pairs, context).query
     query = replace(query, as_of=state.as_of)

@@ -27,7 +27,7 @@ from store.fhir.issues import Issue
 from store.near import unknown_type
 from store.search.looks import refusals
 from store.search.parameters import TYPES
-from store.search.parsing.context import Context
+from store.search.parsing.context import SearchContext
 from store.search.parsing.parse import is_known
 from store.search.parsing.patient_scope import bounded_by_patient
 from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
@@ -107,10 +107,10 @@ async def _searchset(
     app, base = request.app, base_of(request)
     now = from_datetime(app[CLOCK]()).start
     limits = app[LIMITS] if bytes_max is None else replace(app[LIMITS], bytes_max=bytes_max)
-    search = await _following(request, resource_type, pairs, Context(limits, base, now))
+    search = await _following(request, resource_type, pairs, SearchContext(limits, base, now))
     if search is None:
         strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
-        search = _first(request, resource_type, pairs, Context(limits, base, now, strict))
+        search = _first(request, resource_type, pairs, SearchContext(limits, base, now, strict))
     _refuse_unbounded(request[TENANT], search)
     caller = request[PRINCIPAL]
     unseen = refusals(search.query, partial(reaches, caller))
@@ -146,13 +146,13 @@ async def _searchset(
     return body
 
 
-def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair], context: Context) -> Search:
+def _first(request: web.Request, resource_type: str, pairs: Sequence[Pair], context: SearchContext) -> Search:
     _known(resource_type)
     return begin(resource_type, pairs, context, link_seconds=request.app[SETTINGS].page_token_seconds)
 
 
 async def _following(
-    request: web.Request, resource_type: str, pairs: Sequence[Pair], context: Context
+    request: web.Request, resource_type: str, pairs: Sequence[Pair], context: SearchContext
 ) -> Search | None:
     """The page that a link leads to: the query is in the token."""
     app, whose, seconds = request.app, request[TENANT].tenant, context.now // SECOND

@@ -33,7 +33,7 @@ SILENT_SECONDS: Final = 30.0
 """Time for which a worker may answer nothing before it is killed and replaced."""
 
 
-class Plan:
+class FleetPlan:
     """Plan that all workers of a service are told alike."""
 
     def __init__(  # noqa: PLR0913 -- keyword-only
@@ -117,7 +117,9 @@ class Place:
 class Fleet:
     """All workers."""
 
-    def __init__(self, plan: Plan, ended: Ended, metrics: SupervisorMetrics, *, start_seconds: float) -> None:
+    def __init__(
+        self, plan: FleetPlan, ended: Ended, metrics: SupervisorMetrics, *, start_seconds: float
+    ) -> None:
         self.metrics = metrics
         self.ending = False
         self._plan = plan

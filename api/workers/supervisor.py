@@ -29,7 +29,7 @@ from api.server.logs import configure_logging
 from api.workers.addresses import listening_on, url_of
 from api.workers.ended import Ended
 from api.workers.families import Families, rows_of
-from api.workers.fleet import Fleet, Plan
+from api.workers.fleet import Fleet, FleetPlan
 from api.workers.metrics import SupervisorMetrics
 from api.workers.order import count_of
 from store.errors import StartupError
@@ -56,7 +56,7 @@ async def supervise(settings: Settings, options: Mapping[str, Any]) -> None:
             stack.callback(one.close)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dod-")))
         async with database(settings, role="serve") as mongodb:
-            plan = Plan(
+            plan = FleetPlan(
                 options=options,
                 uri=None if settings.mongodb_uri is not None else mongodb.uri,
                 listening=tuple(one.fileno() for one in listening),
@@ -70,7 +70,7 @@ async def supervise(settings: Settings, options: Mapping[str, Any]) -> None:
 
 
 @asynccontextmanager
-async def _served(settings: Settings, plan: Plan, stop: Stop) -> AsyncIterator[Fleet]:
+async def _served(settings: Settings, plan: FleetPlan, stop: Stop) -> AsyncIterator[Fleet]:
     """The workers and the admin endpoint; on the way out the workers end first, so that probes see it."""
     registry = CollectorRegistry()
     metrics = SupervisorMetrics(registry)

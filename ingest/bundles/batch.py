@@ -53,7 +53,7 @@ _IN_A_ROW: Final = 8
 """Entries made ready before others get a turn of the event loop: about a millisecond."""
 
 
-class Reading(NamedTuple):
+class BatchReads(NamedTuple):
     """Collaborators of a batch for its searches and reads, beside the store."""
 
     search: Search | None = None
@@ -65,7 +65,7 @@ class Reading(NamedTuple):
 
 
 async def answers(
-    ctx: PushContext, entries: Sequence[BundleEntry], *, name: str, reading: Reading
+    ctx: PushContext, entries: Sequence[BundleEntry], *, name: str, reading: BatchReads
 ) -> list[dict[str, Any]]:
     """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
     done: dict[int, Answer] = {}
@@ -174,7 +174,7 @@ def _id_of(ctx: PushContext, name: str) -> str:
 class _Within(NamedTuple):
     """Circumstances that the entries of a batch share."""
 
-    reading: Reading
+    reading: BatchReads
     budget: AnswerBudget
     together: asyncio.Semaphore
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from store.fair import Gate
     from store.files import AttachmentStore
     from store.resources import ResourceStore
-    from store.search.parsing.context import Limits
+    from store.search.parsing.context import SearchLimits
     from store.tenancy import TenantSettings
 
 
@@ -54,7 +54,7 @@ SEARCH: Final[web.AppKey[Callable[[web.Request, str, str, int], Awaitable[bytes]
 """Answers a search within a batch: (the batch, resource type, query string, bytes of its page) → searchset.
 
 `api` has them."""
-LIMITS: Final[web.AppKey[Limits]] = web.AppKey("limits")
+LIMITS: Final[web.AppKey[SearchLimits]] = web.AppKey("limits")
 """Bounds of a search, or of a condition."""
 READS: Final[web.AppKey[Gate]] = web.AppKey("reads")
 """Places for reads, versions and histories."""

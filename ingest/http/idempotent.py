@@ -24,7 +24,7 @@ from ingest.writes.idempotency import (
     HEADER,
     IF_NONE_EXIST,
     REPLAYED,
-    Request,
+    RequestIdentity,
     all_well,
     check,
     effects,
@@ -159,7 +159,7 @@ async def _fingerprint(request: web.Request) -> bytes:
     if FINGERPRINT not in request:
         conditions = [f"{name}: {', '.join(request.headers.getall(name, ()))}" for name in CONDITIONS]
         body = await body_of(request)
-        asked = Request(request.method, request.rel_url.raw_path_qs, conditions, body)
+        asked = RequestIdentity(request.method, request.rel_url.raw_path_qs, conditions, body)
         beside = len(body) > THREAD_BYTES
         request[FINGERPRINT] = await asyncio.to_thread(fingerprint, asked) if beside else fingerprint(asked)
     return request[FINGERPRINT]

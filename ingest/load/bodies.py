@@ -16,7 +16,7 @@ from ingest.handlers import answer_bundle
 from ingest.ids import stable_id
 from ingest.load.histories import read_history
 from ingest.load.hl7v2 import is_hl7v2, pushed_messages
-from ingest.load.results import AGAIN, Refusal, Result, Tally, in_order, refusal, shown
+from ingest.load.results import AGAIN, LoadCounts, Refusal, Result, in_order, refusal, shown
 from ingest.messages import delivery
 from ingest.pipeline.bundle_entries import entries_of, relative
 from ingest.pipeline.bundle_references import redirected
@@ -58,7 +58,7 @@ class Operator(Everything):
 
 async def pushed(ctx: PushContext, place: Place, body: bytes, sources: Sequence[Source] = ()) -> Result:
     """Push one body. Raises ServiceError when nothing is known of it and it must be pushed again."""
-    tally = Tally()
+    tally = LoadCounts()
     one = ctx._replace(metrics=tally)
     try:
         if is_hl7v2(body):

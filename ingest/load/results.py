@@ -25,7 +25,7 @@ _AS_BEFORE: Final = ("unchanged", "exists")
 """Outcomes of a resource that an earlier push stored."""
 
 
-class Tally(IngestMetrics):
+class LoadCounts(IngestMetrics):
     """Counts what becomes of the resources of one body, where the service counts for Prometheus."""
 
     def __init__(self) -> None:

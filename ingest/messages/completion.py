@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.pipeline.completion import Partial
-    from ingest.pipeline.identity.facts import Reading
+    from ingest.pipeline.identity.facts import FactContext
     from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
@@ -37,7 +37,7 @@ async def completed(
     planned: Planned,
     entries: Sequence[Entry],
     partials: Sequence[Partial],
-    reading: Reading,
+    reading: FactContext,
 ) -> Completed:
     """A plan with what its entries do not speak of. What is older than what is stored stays as it is."""
     told = {one.full_url: one for one in partials}
@@ -57,7 +57,7 @@ async def completed(
     return Completed(replace(planned, placements=tuple(placements)), versions)
 
 
-def _whole(placed: Placement, stored: Stored, partial: Partial, reading: Reading) -> Placement:
+def _whole(placed: Placement, stored: Stored, partial: Partial, reading: FactContext) -> Placement:
     resource = complete(placed.resource, decode(stored.raw), partial)
     if placed.key.type != "Patient":
         return placed._replace(resource=resource)

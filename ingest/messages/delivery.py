@@ -13,7 +13,12 @@ from ingest.messages.completion import Completed, completed
 from ingest.messages.execution import Executed, execute, is_open, link_again, made_by, withdraw
 from ingest.messages.message import read_message
 from ingest.messages.planning import UNRESOLVED, faults, planner
-from ingest.messages.prepared_entries import Taken, entries_with_time, prepared_entries, reports_of_nobody
+from ingest.messages.prepared_entries import (
+    PreparedEntries,
+    entries_with_time,
+    prepared_entries,
+    reports_of_nobody,
+)
 from ingest.pipeline.bundle_entries import BundleEntry
 from ingest.pipeline.identity.decisions import TEXTS, Finding
 from ingest.pipeline.prepare import Ready
@@ -74,7 +79,7 @@ async def message(
     if planned.patientless:
         # A refusal is kept, so that it must be said before that this was erased on purpose.
         await ctx.store.admit(ctx.tenant, await ctx.work(reports_of_nobody, ctx, planned))
-    write = _Write(ctx, read, planning, partials, strict)
+    write = _Delivery(ctx, read, planning, partials, strict)
     planned, done = await write.carry_out(planned, filed.files, issues)
     if not is_open(planned, done):
         await link_again(ctx, planning, done, seen)
@@ -97,7 +102,7 @@ async def message(
 
 
 @dataclass(frozen=True, slots=True)
-class _Write:
+class _Delivery:
     """A message on its way into the store, by one plan or another."""
 
     ctx: PushContext
@@ -133,7 +138,7 @@ class _Write:
         read = self.planning.read
         return await completed(self.ctx, planned, read.entries, self.partials, read.reading)
 
-    def _taken(self, whole: Completed, issues: Sequence[Issue]) -> Taken:
+    def _taken(self, whole: Completed, issues: Sequence[Issue]) -> PreparedEntries:
         entries = self.planning.read.entries
         taken = prepared_entries(
             self.ctx, self.read, entries, whole.planned, issues=issues, strict=self.strict

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.messages.companions import settle
 from ingest.messages.message import MAIN
-from ingest.messages.prepared_entries import Taken
+from ingest.messages.prepared_entries import PreparedEntries
 from ingest.pipeline.identity.reader import PATIENT
 from ingest.writes import filing
 from store.audit.records import AuditRecord, Deed
@@ -37,7 +37,7 @@ _NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
 class Executed:
     """The effect of a plan in the store."""
 
-    taken: Taken
+    taken: PreparedEntries
     results: Mapping[ResourceKey, PutResult]
     retired: Counter[ResourceKey]
     """Companions that left the current data, by the entry that let go of them."""
@@ -70,7 +70,7 @@ async def link_again(ctx: PushContext, planning: Planner, done: Executed, seen: 
 async def execute(
     ctx: PushContext,
     planned: Planned,
-    taken: Taken,
+    taken: PreparedEntries,
     files: Sequence[NewFile],
     *,
     before: Executed | None = None,

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.identity.decisions import Candidate
-from ingest.pipeline.identity.facts import Reading, from_stored
+from ingest.pipeline.identity.facts import FactContext, from_stored
 from ingest.pipeline.identity.lookups import narrowed, wanted
 from ingest.pipeline.identity.numbers import placeholder_words
 from ingest.pipeline.identity.placements import Race
@@ -113,7 +113,7 @@ class Planner:
 def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Planner:
     """The planner of a message."""
     sender = message.sender
-    reading = Reading(
+    reading = FactContext(
         placeholder_words(ctx.settings.identity_placeholders),
         source=str(sender),
         stable=sender.name in ctx.stable_sources,

@@ -34,7 +34,7 @@ DERIVED: Final = frozenset({"DiagnosticReport", "DocumentReference"})
 
 
 @dataclass(frozen=True, slots=True)
-class Taken:
+class PreparedEntries:
     """The entries of a message, prepared as a plan says."""
 
     entries: tuple[Ready | ServiceError, ...]
@@ -51,7 +51,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
     *,
     issues: Sequence[Issue],
     strict: bool,
-) -> Taken:
+) -> PreparedEntries:
     """Each entry made ready, or why it cannot be kept. Raises ServiceError when the message is refused."""
     done: list[Ready | ServiceError] = []
     unique: dict[ResourceKey, Prepared] = {}
@@ -92,7 +92,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
     # Without any of what it is about, the rest would be companions of nothing.
     if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
         raise ServiceError(Category.UNPROCESSABLE, *found)
-    return Taken(tuple(done), unique)
+    return PreparedEntries(tuple(done), unique)
 
 
 def _as_copy(placed: Placement, resource_id: str) -> Facts:

@@ -20,7 +20,7 @@ from store.near import unknown_type
 from store.search.criteria import Tokens, Total
 from store.search.looks import refusals
 from store.search.parameters import TYPES
-from store.search.parsing.context import Context
+from store.search.parsing.context import SearchContext
 from store.search.parsing.parse import is_known
 from store.search.parsing.parse import parse as parse_search
 from store.search.parsing.query_text import pairs_of
@@ -74,7 +74,7 @@ def read(ctx: PushContext, resource_type: str, text: str, *, where: str) -> Crit
     if empty or not pairs:
         text = "a criterion has no value" if empty else _NO_CONDITION
         raise ServiceError(Category.INCORRECT, Issue("required", text, (where,)))
-    context = Context(ctx.limits, ctx.base, from_datetime(ctx.clock()).start, strict=True)
+    context = SearchContext(ctx.limits, ctx.base, from_datetime(ctx.clock()).start, strict=True)
     query = parse_search(resource_type, pairs, context).query
     if not query.clauses:
         text = _NO_CONDITION

@@ -40,7 +40,7 @@ _OURS: Final = frozenset({"Bundle", "OperationOutcome"})
 """Bodies that this service made, in contrast to resources it shows."""
 
 
-class Request(NamedTuple):
+class RequestIdentity(NamedTuple):
     """Evidence that tells one request from another."""
 
     method: str
@@ -86,7 +86,7 @@ def effects(answer: bytes, asked: bytes | bytearray, *, base: str) -> dict[Resou
     return made
 
 
-def fingerprint(request: Request) -> bytes:
+def fingerprint(request: RequestIdentity) -> bytes:
     """Equal for what asks for the same."""
     told = sha256()
     for part in (request.method, request.path, *request.conditions):

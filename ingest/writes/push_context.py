@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import JsonObject
     from store.files import AttachmentStore
     from store.resources import ResourceStore
-    from store.search.parsing.context import Limits
+    from store.search.parsing.context import SearchLimits
     from store.tenancy import Tenant
 
     RefusedEntry = tuple[BundleEntry, ServiceError]
@@ -42,7 +42,7 @@ class PushContext(NamedTuple):
     secret: bytes
     clock: Callable[[], datetime]
     settings: IngestSettings
-    limits: Limits
+    limits: SearchLimits
     metrics: IngestMetrics
     new_id: Callable[[], str] = secret_id
     """For creates. The replay of a dead letter brings its own, so that it makes no twins."""

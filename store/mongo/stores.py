@@ -15,7 +15,7 @@ from store.mongo.driver.circuit_breaker import WATCH_SECONDS, Pulse, refusal
 from store.mongo.driver.client import connect
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.pool import PoolWatch
-from store.mongo.erasure.batches import Tools
+from store.mongo.erasure.batches import ErasureTools
 from store.mongo.erasure.erase import MongoErasing
 from store.mongo.erasure.known_as import MongoPatientNames
 from store.mongo.erasure.known_by import KnownBy
@@ -169,7 +169,7 @@ def _privacy(  # noqa: PLR0913 -- all but three keyword-only
     runs = Runs(
         database, leases, clock=clock, metrics=metrics, timeout_seconds=settings.store_timeout_seconds
     )
-    tools = Tools(
+    tools = ErasureTools(
         database,
         ErasedNames(database, settings=settings, clock=clock, metrics=metrics, policies=policies),
         holds,

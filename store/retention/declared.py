@@ -32,7 +32,7 @@ class PolicyError(ValueError):
         self.faults = faults
 
 
-class _Kept(BaseModel):
+class _Duration(BaseModel):
     """Days for which something stays, or without end."""
 
     model_config = ConfigDict(extra="forbid")
@@ -42,13 +42,13 @@ class _Kept(BaseModel):
     counted_from: CountedFrom = CountedFrom.RECEIVED
 
 
-class _Rule(_Kept):
+class _Rule(_Duration):
     type: StrictStr = ""
     category: Names = []
     status: Names = []
 
 
-class _Policy(_Kept):
+class _Policy(_Duration):
     rules: Annotated[list[_Rule], Field(max_length=RULES_MAX)] = []
     superseded_days: Days | None = None
     dead_letter_days: Days | None = None
@@ -90,7 +90,7 @@ def _sentence(fault: Any) -> str:  # noqa: ANN401 -- pydantic's
     return f"`{place}`: {said}"
 
 
-def _faults_of(read: _Kept, place: str) -> Iterator[str]:
+def _faults_of(read: _Duration, place: str) -> Iterator[str]:
     if read.keep_days is not None and read.without_end:
         yield f"`{place}keep_days`: either so many days or `without_end`"
 

@@ -63,7 +63,7 @@ def refusal() -> ServiceError:
 
 
 def digest(secret: bytes, tenant: str, name: Name) -> str:
-    """The tombstone of a name."""
+    """Digest that stands for an erased name."""
     return hmac.digest(secret, f"{tenant}\0{name.kind}\0{name.text}".encode(), sha256).hex()
 
 

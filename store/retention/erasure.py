@@ -64,7 +64,7 @@ class Erasing(Protocol):
         """
 
     async def lift(self, tenant: Tenant, subject: Subject, *, reason: str, by: str) -> int:
-        """Let come again what was erased; how many tombstones went. Raises ServiceError `not-found`."""
+        """Let come again what was erased; how many erased names went. Raises ServiceError `not-found`."""
 
 
 class Offboarding(Protocol):
@@ -79,7 +79,7 @@ class Offboarding(Protocol):
 
 
 @dataclass(slots=True)
-class Own:
+class KnownAs:
     """Identifiers and references by which a patient is known."""
 
     references: set[str] = field(default_factory=set)
@@ -128,7 +128,7 @@ class About(NamedTuple):
     """Whether it names another patient."""
 
 
-def about(resource_type: str, raw: bytes, own: Own, *, base: str | None = None) -> About:
+def about(resource_type: str, raw: bytes, own: KnownAs, *, base: str | None = None) -> About:
     """Finding on a version whose search side is not stored."""
     names: set[Name]
     if resource_type == "Patient":
@@ -141,7 +141,7 @@ def about(resource_type: str, raw: bytes, own: Own, *, base: str | None = None) 
     return whose(names, own)
 
 
-def told(resource_type: str, raw: bytes, keys: Iterable[str], own: Own) -> About:
+def told(resource_type: str, raw: bytes, keys: Iterable[str], own: KnownAs) -> About:
     """Finding on a version whose entries of the `keyed` index are known."""
     said = whose(patients_of(keys), own)
     if resource_type == "Bundle" and said.own and raw:  # Several patients, and not one by several names.
@@ -149,7 +149,7 @@ def told(resource_type: str, raw: bytes, keys: Iterable[str], own: Own) -> About
     return said
 
 
-def _tells_of_others(bundle: dict[str, Any], own: Own) -> bool:
+def _tells_of_others(bundle: dict[str, Any], own: KnownAs) -> bool:
     """Whether a Bundle has a Patient in it who is not ours by any name, or refers to one."""
     for person in people(bundle):
         known = {str(one["reference"]) for one in person.references if "reference" in one}
@@ -165,7 +165,7 @@ def _number(identifier: Any) -> str:  # noqa: ANN401 -- JSON
     return spelled(identifier.get("system", ""), identifier.get("value", ""))
 
 
-def whose(names: Iterable[Name], own: Own) -> About:
+def whose(names: Iterable[Name], own: KnownAs) -> About:
     """Whether patients that something names are our own, and whether another is among them."""
     mine, named = own.names, set(names)
     others = {one.text for one in named - mine if one.kind == KEY and one.text.startswith("Patient/")}
@@ -173,7 +173,7 @@ def whose(names: Iterable[Name], own: Own) -> About:
     return About(not named.isdisjoint(mine), bool(others) and not _only_identified(named, own))
 
 
-def _only_identified(named: set[Name], own: Own) -> bool:
+def _only_identified(named: set[Name], own: KnownAs) -> bool:
     """Ours by the identifier alone: then a reference beside it is to somebody who is not here."""
     by_reference = any(one.kind == KEY and one.text in own.references for one in named)
     by_identifier = any(one.kind == PATIENT and one.text in own.identifiers for one in named)

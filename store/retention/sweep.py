@@ -237,10 +237,10 @@ class Sweep:
             async for stage, step, here in steps(self.stages, tenant, run.as_of, position, limit):
                 yield tenant, stage, step, here
 
-    async def plan(self, tenants: Iterable[Tenant], *, pace: Pace = Pace()) -> Plan:  # noqa: B008 -- frozen
+    async def plan(self, tenants: Iterable[Tenant], *, pace: Pace = Pace()) -> SweepPlan:  # noqa: B008 -- frozen
         """Plan of a run that began now: what it would delete, and what it would pass over."""
         as_of = self.clock()
-        plan = Plan(as_of, Counter(), Counter())
+        plan = SweepPlan(as_of, Counter(), Counter())
         for tenant in sorted(tenants, key=str):
             while await self.settle(tenant):
                 pass  # It deletes nothing, and is what a run would begin with.
@@ -275,7 +275,7 @@ async def steps(
                 break
 
 
-class Plan(NamedTuple):
+class SweepPlan(NamedTuple):
     """Counts of what would be deleted, and of what passed over, as of a moment."""
 
     as_of: datetime

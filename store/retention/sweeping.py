@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
     from store.retention.metrics import RetentionMetrics
     from store.retention.receipts import Link, Receipt
-    from store.retention.sweep import Pace, Plan
+    from store.retention.sweep import Pace, SweepPlan
     from store.tenancy import Tenant
 
 
@@ -63,7 +63,7 @@ class Sweeping(Protocol):
     async def holding(self) -> LeaseHolder | None:
         """Process that is sweeping now."""
 
-    async def plan(self, tenants: Iterable[Tenant]) -> Plan:
+    async def plan(self, tenants: Iterable[Tenant]) -> SweepPlan:
         """Counts that a run would delete now, and that it would pass over."""
 
     async def backlog(self) -> Backlog:

@@ -18,7 +18,7 @@ from store.fhir.issues import Issue
 from store.search.bundled import with_patients
 from store.search.keys import CONTAINED, key, keys_of, names_patient, scoped_key
 from store.search.parameters import TYPES, Parameter, SearchType
-from store.search.readers import Field, Reader, Reading, reader
+from store.search.readers import Field, IndexReading, Reader, reader
 from store.search.values import content, references
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ class _Look:
         ]
 
 
-class _Plan(NamedTuple):
+class _IndexPlan(NamedTuple):
     """The rows of a resource type by the elements that they look at: most of those are not there."""
 
     always: Sequence[_Look]
@@ -91,7 +91,7 @@ class _Plan(NamedTuple):
 
 
 @cache
-def _plan(resource_type: str) -> _Plan:
+def _plan(resource_type: str) -> _IndexPlan:
     """The table's rows for a type, compiled once."""
     alike: dict[object, list[Parameter]] = {}
     for row in TYPES[resource_type].rows:
@@ -109,7 +109,7 @@ def _plan(resource_type: str) -> _Plan:
         else:
             for name in paths:
                 by_element.setdefault(name, []).append(look)
-    return _Plan(always, by_element)
+    return _IndexPlan(always, by_element)
 
 
 def index(
@@ -133,7 +133,7 @@ def index(
     except Malformed as error:
         issues.append(_issue(resource_type, error))
     owner = None if resource_id is None else f"{resource_type}/{resource_id}"
-    reading = Reading(contained, base, owner)
+    reading = IndexReading(contained, base, owner)
     shown = with_patients(resource) if resource_type == "Bundle" else resource
     for look, found in _looks(_plan(resource_type), shown):
         try:
@@ -149,7 +149,7 @@ def index(
     return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)), inside)
 
 
-def _looks(plan: _Plan, resource: JsonObject) -> Iterator[tuple[_Look, Found]]:
+def _looks(plan: _IndexPlan, resource: JsonObject) -> Iterator[tuple[_Look, Found]]:
     """Looks to take, in the order of the resource's elements."""
     for look in plan.always:
         yield look, look.found(resource)

@@ -57,14 +57,14 @@ class _KeyedReference(NamedTuple):
     """Place of those identifiers."""
 
 
-class _Plan(NamedTuple):
+class _KeyPlan(NamedTuple):
     patient: _KeyedReference | None
     """Parameter whose entries come first, and into those that hold the patient too."""
     others: Sequence[_Keyed | _KeyedReference]
 
 
 @cache
-def _plan(resource_type: str) -> _Plan:
+def _plan(resource_type: str) -> _KeyPlan:
     """The table's rows for a type, compiled once."""
     row = TYPES[resource_type]
     patient = row.by_name.get("patient")
@@ -73,7 +73,7 @@ def _plan(resource_type: str) -> _Plan:
         for one in row.keyed
         if one is not patient
     ]
-    return _Plan(None if patient is None else _of_reference(patient), others)
+    return _KeyPlan(None if patient is None else _of_reference(patient), others)
 
 
 def _of(row: Parameter) -> _Keyed:

@@ -29,7 +29,7 @@ from store.search.criteria import (
 from store.search.index import index
 from store.search.looks import SEARCH, looks_of
 from store.search.parameters import TYPES
-from store.search.parsing.context import Context, Limits
+from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def constraint(resource_type: str, pairs: Sequence[Pair]) -> Clause:
     if resource_type not in TYPES:
         raise ValueError("a scope with a query names its resource type")
     try:
-        query = parse(resource_type, pairs, Context(Limits(), None, 0, strict=True)).query
+        query = parse(resource_type, pairs, SearchContext(SearchLimits(), None, 0, strict=True)).query
     except ServiceError as error:
         raise ValueError("; ".join(issue.text for issue in error.issues)) from None
     shaped = replace(query, clauses=()) != replace(_PLAIN, type=resource_type)

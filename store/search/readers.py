@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 Found: TypeAlias = "Sequence[tuple[Sequence[Json], str]]"
 """Values at the paths of a parameter, and the path they were found at."""
-Reader: TypeAlias = "Callable[[Reading, Found], None]"
+Reader: TypeAlias = "Callable[[IndexReading, Found], None]"
 """Puts what was found where it is stored. Raises Malformed with the place."""
 Field: TypeAlias = "list[str] | list[StoredQuantity] | list[Fields] | Interval | str"
 Fields: TypeAlias = "dict[str, Field]"
@@ -30,7 +30,7 @@ Fields: TypeAlias = "dict[str, Field]"
 
 
 @dataclass(slots=True)
-class Reading:
+class IndexReading:
     """Resource while it is indexed."""
 
     contained: Mapping[str, JsonObject]
@@ -61,7 +61,7 @@ def _tokens(parameter: Parameter) -> Reader:
     name, text = parameter.name, f"{parameter.name}:text"
     of_type = f"{name}:of-type" if name == "identifier" else None
 
-    def read(reading: Reading, found: Found) -> None:
+    def read(reading: IndexReading, found: Found) -> None:
         spelled: list[str] = []
         words: list[str] = []
         for values, path in found:
@@ -74,7 +74,7 @@ def _tokens(parameter: Parameter) -> Reader:
         if of_type is not None:
             _put(reading.fields, of_type, [one for values, _ in found for one in tokens.of_type(values)])
 
-    def read_presence(reading: Reading, found: Found) -> None:
+    def read_presence(reading: IndexReading, found: Found) -> None:
         said = [tokens.present(value, path) for values, path in found for value in values]
         reading.fields[name] = ["true" if any(said) else "false"]
 
@@ -90,10 +90,10 @@ def _dates(parameter: Parameter) -> Reader:
         intervals = [dates.index(value, path) for values, path in found for value in values]
         return intervals[0] if len(intervals) == 1 else dates.union(intervals)
 
-    def read(reading: Reading, found: Found) -> None:
+    def read(reading: IndexReading, found: Found) -> None:
         reading.fields[name] = interval(found)
 
-    def read_when(reading: Reading, found: Found) -> None:
+    def read_when(reading: IndexReading, found: Found) -> None:
         reading.when = interval(found)
 
     return read_when if parameter.when else read
@@ -102,7 +102,7 @@ def _dates(parameter: Parameter) -> Reader:
 def _strings(parameter: Parameter) -> Reader:
     name, exact, sort = parameter.name, f"{parameter.name}:exact", f"{parameter.name}:sort"
 
-    def read(reading: Reading, found: Found) -> None:
+    def read(reading: IndexReading, found: Found) -> None:
         said = [text for values, path in found for value in values for text in strings.texts(value, path)]
         _put(reading.fields, name, [word for text in said for word in strings.words(text)])
         _put(reading.fields, exact, [text for text in said if len(text) <= strings.TEXT_MAX])
@@ -112,7 +112,7 @@ def _strings(parameter: Parameter) -> Reader:
 
 
 def _uris(parameter: Parameter) -> Reader:
-    def read(reading: Reading, found: Found) -> None:
+    def read(reading: IndexReading, found: Found) -> None:
         for values, path in found:
             if any(not isinstance(value, str) for value in values):
                 raise Malformed(path, "must be a URI")
@@ -122,7 +122,7 @@ def _uris(parameter: Parameter) -> Reader:
 
 
 def _quantities(parameter: Parameter) -> Reader:
-    def read(reading: Reading, found: Found) -> None:
+    def read(reading: IndexReading, found: Found) -> None:
         numbers = [quantities.index(value, path) for values, path in found for value in values]
         kept = [number for number in numbers if number is not None]
         if kept:
@@ -132,7 +132,7 @@ def _quantities(parameter: Parameter) -> Reader:
 
 
 def _words(parameter: Parameter) -> Reader:
-    def read(reading: Reading, found: Found) -> None:
+    def read(reading: IndexReading, found: Found) -> None:
         for values, path in found:
             for value in values:
                 if not isinstance(value, str):
@@ -148,12 +148,12 @@ def _composites(parameter: Parameter) -> Reader:
     """Each repetition of the element that has all parts, with its parts."""
     parts = [(part.name, part.paths, reader((part,))) for part in parameter.components]
 
-    def read(reading: Reading, found: Found) -> None:
+    def read(reading: IndexReading, found: Found) -> None:
         groups: list[Fields] = []
         for values, path in found:
             for value in values:
                 element = object_of(value, path)
-                inner = Reading(reading.contained, reading.base)
+                inner = IndexReading(reading.contained, reading.base)
                 for _, paths, read_part in parts:
                     held = [(at.values(element), f"{path}.{at.text}") for at in paths]
                     if any(ones for ones, _ in held):
@@ -173,7 +173,7 @@ def _references(parameters: Sequence[Parameter]) -> Reader:
         for parameter in parameters
     ]
 
-    def read(reading: Reading, found: Found) -> None:
+    def read(reading: IndexReading, found: Found) -> None:
         spelled = references.plain(found[0][0]) if len(found) == 1 else None
         if spelled is not None:
             for name, start, _ in compiled:

@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from api.ttl_cache import ShortMemory
+from api.ttl_cache import TtlCache
 
 
 class Oracle:
@@ -25,8 +25,8 @@ class Oracle:
             raise LookupError
         return None if key.isdigit() else key.upper()
 
-    def memory(self, *, size_max: int = 10) -> ShortMemory[str, str]:
-        return ShortMemory(self.ask, seconds=1.0, size_max=size_max, monotonic=lambda: self.now)
+    def memory(self, *, size_max: int = 10) -> TtlCache[str, str]:
+        return TtlCache(self.ask, seconds=1.0, size_max=size_max, monotonic=lambda: self.now)
 
 
 async def test_an_answer_is_remembered_until_it_is_old() -> None:

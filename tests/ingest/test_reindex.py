@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ingest.reindex import Job, Tally, reindex
+from ingest.reindex import Job, ReindexCounts, reindex
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.pages import Outdated, Reindexed
 from store.resource_keys import ResourceKey
@@ -45,7 +45,7 @@ class Told:
 
     def __init__(self, store: MongoResources, **changed: Any) -> None:
         self.failures: list[tuple[str, str]] = []
-        self.tallies: list[Tally] = []
+        self.tallies: list[ReindexCounts] = []
         self.job = Job(
             **{
                 "store": store,
@@ -91,18 +91,18 @@ async def test_not_found_before_and_found_after_as_if_pushed_today(
     await make_old(database)
     assert await answers(store) == [[] for _ in SEARCHES]
     told = Told(store)
-    assert await reindex(told.job, LAB) == Tally(5, 5, 5, 0)
+    assert await reindex(told.job, LAB) == ReindexCounts(5, 5, 5, 0)
     assert await answers(store) == ALL
     assert await documents(database) == pushed
     assert told.failures == []
     assert [tally.examined for tally in told.tallies] == [2, 4, 5]
-    assert await reindex(told.job, LAB) == Tally(5, 0, 0, 0)
+    assert await reindex(told.job, LAB) == ReindexCounts(5, 0, 0, 0)
 
 
 async def test_a_dry_run_counts_and_writes_nothing(store: MongoResources, database: Database) -> None:
     await make_old(database)
     old = await documents(database)
-    assert await reindex(Told(store, dry_run=True).job, LAB) == Tally(5, 5, 5, 0)
+    assert await reindex(Told(store, dry_run=True).job, LAB) == ReindexCounts(5, 5, 5, 0)
     assert await documents(database) == old
 
 
@@ -119,7 +119,7 @@ async def test_history_tombstones_and_other_tenants_are_left_alone(
     others = {"$or": [{"deleted": True}, {"tenant": str(OTHER)}]}
     aside = await database[RESOURCES].find(others).to_list(None)
     assert len(aside) == 2
-    assert await reindex(Told(store).job, LAB) == Tally(6, 5, 5, 0)
+    assert await reindex(Told(store).job, LAB) == ReindexCounts(6, 5, 5, 0)
     assert await documents(database, HISTORY) == kept
     assert await database[RESOURCES].find(others).to_list(None) == aside
 
@@ -134,7 +134,7 @@ async def test_what_can_no_longer_be_indexed_is_named_and_kept(
     await database[RESOURCES].update_one({"id": "o1"}, {"$set": {"raw": b"{"}})
     before = await database[RESOURCES].find_one({"_id": name})
     told = Told(store)
-    assert await reindex(told.job, LAB) == Tally(5, 5, 3, 2)
+    assert await reindex(told.job, LAB) == ReindexCounts(5, 5, 3, 2)
     assert [key for key, _ in told.failures] == ["DiagnosticReport/r1", "Observation/o1"]
     assert "DiagnosticReport.effectiveDateTime" in told.failures[0][1]
     assert "MADE-UP" not in str(told.failures)
@@ -154,7 +154,7 @@ async def test_a_push_meanwhile_wins(
 
     monkeypatch.setattr(store, "reindex", interrupted)
     tally = await reindex(Told(store, batch=100).job, LAB)
-    assert (tally, tally.moved) == (Tally(5, 5, 4, 0), 1)
+    assert (tally, tally.moved) == (ReindexCounts(5, 5, 4, 0), 1)
     assert await found(store, "patient=p9") == ["r1"]
     assert await found(store, "patient=p1") == ["r2"]
     assert stored(await store.get(LAB, ResourceKey("DiagnosticReport", "r1"))).version == 2
@@ -168,13 +168,13 @@ async def test_stopped_in_the_middle_it_goes_on_where_it_was(
     class StoppedError(Exception):
         pass
 
-    def stop(_: Tenant, tally: Tally) -> None:
+    def stop(_: Tenant, tally: ReindexCounts) -> None:
         if tally.examined >= 4:
             raise StoppedError
 
     with pytest.raises(StoppedError):
         await reindex(Told(store, progress=stop).job, LAB)
-    assert await reindex(Told(store).job, LAB) == Tally(5, 1, 1, 0)
+    assert await reindex(Told(store).job, LAB) == ReindexCounts(5, 1, 1, 0)
     assert await answers(store) == ALL
 
 
@@ -183,9 +183,9 @@ async def test_without_the_base_our_own_absolute_references_are_not_guessed(
 ) -> None:
     await make_old(database)
     told = Told(store, base=None)
-    assert await reindex(told.job, LAB) == Tally(5, 5, 4, 1)
+    assert await reindex(told.job, LAB) == ReindexCounts(5, 5, 4, 1)
     assert [key for key, _ in told.failures] == ["DiagnosticReport/r2"]
     assert "base URL" in told.failures[0][1]
     assert await found(store, "patient=p1") == ["r1"]
-    assert await reindex(Told(store).job, LAB) == Tally(5, 1, 1, 0)
+    assert await reindex(Told(store).job, LAB) == ReindexCounts(5, 1, 1, 0)
     assert await found(store, "patient=p1") == ["r2", "r1"]

@@ -20,7 +20,7 @@ from store.errors import ServiceError
 from store.fhir.instants import from_datetime
 from store.resource_keys import ResourceKey
 from store.search.criteria import Total
-from store.search.parsing.context import Context, Limits
+from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.tenancy import Tenant
 from tests.oracle import worlds
@@ -84,7 +84,7 @@ class Ward:
         return sorted({one["meta"]["lastUpdated"] for one in self.world.resources.values()})[:40:4]
 
     def query(self, type: str, pairs: Sequence[Pair]) -> SearchQuery:
-        context = Context(Limits(), worlds.BASE, from_datetime(START).start, strict=True)
+        context = SearchContext(SearchLimits(), worlds.BASE, from_datetime(START).start, strict=True)
         return parse(type, pairs, context).query
 
     async def page(self, query: SearchQuery, size: int, position: Position | None = None) -> Page:

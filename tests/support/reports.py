@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from store.errors import ServiceError
 from store.fhir.instants import ABSENT, Interval, from_datetime
 from store.search.index import index
-from store.search.parsing.context import Context, Limits
+from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.search.planning.plan import document_id
 
@@ -36,9 +36,9 @@ def report(**more: Any) -> dict[str, Any]:
     }
 
 
-def context(*, strict: bool = False, limits: Limits | None = None) -> Context:
+def context(*, strict: bool = False, limits: SearchLimits | None = None) -> SearchContext:
     """What parsing needs beside the text."""
-    return Context(limits or Limits(), BASE, NOW_MICROSECONDS, strict)
+    return SearchContext(limits or SearchLimits(), BASE, NOW_MICROSECONDS, strict)
 
 
 def query_of(*pairs: tuple[str, str], type: str = "DiagnosticReport", strict: bool = True) -> SearchQuery:

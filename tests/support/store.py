@@ -17,7 +17,7 @@ from store.mongo.retention.policy_rollout import Settling
 from store.mongo.rules.policies import Policies
 from store.resource_keys import ResourceKey
 from store.search.criteria import Total
-from store.search.parsing.context import Context, Limits
+from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.settings import StoreSettings
 from store.tenancy import Tenant
@@ -97,7 +97,7 @@ def asked(
 ) -> SearchQuery:
     """The query of `name=value&…`; no percent-encoding."""
     pairs = [(name, value) for name, _, value in (part.partition("=") for part in text.split("&")) if name]
-    context = Context(Limits(), BASE, from_datetime(now).start, strict=True)
+    context = SearchContext(SearchLimits(), BASE, from_datetime(now).start, strict=True)
     query = parse(type, pairs, context).query
     return replace(query, count=query.count if count is None else count, total=total, position=position)
 

@@ -32,7 +32,7 @@ from store.files import references_to_files
 from store.near import unknown_type
 from store.retention.subjects import read_subject
 from store.search.parameters import TYPES
-from store.search.parsing.context import Context
+from store.search.parsing.context import SearchContext
 from store.search.reach import Everything
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ _LINE: Final = "application/fhir+ndjson"
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class ExportRequest:
     """The options of the command line."""
 
     tenant: Tenant
@@ -82,12 +82,12 @@ class Sink(Protocol):
 
 
 async def export(
-    stores: Stores, settings: Settings, request: Request, *, now: datetime, warn: Callable[[str], None]
+    stores: Stores, settings: Settings, request: ExportRequest, *, now: datetime, warn: Callable[[str], None]
 ) -> None:
     """Write all that the request asks for. Raises ServiceError or StartupError when it is refused."""
     await existing_tenant(stores.access, request.tenant)
     base = base_under(origin_of(settings), str(request.tenant))
-    context = Context(limits_of(settings), base, from_datetime(now).start, strict=True)
+    context = SearchContext(limits_of(settings), base, from_datetime(now).start, strict=True)
     asker = Asker(stores.resources, request.tenant, base, b"", Everything())
     searches = {one: _pairs(request, one) for one in _types(request)}
     for resource_type, pairs in searches.items():  # Every refusal before the first line is written.
@@ -132,7 +132,7 @@ async def _on_record(stores: Stores, request: Request, now: datetime) -> None:
 
 
 async def _entries(
-    asker: Asker, resource_type: str, pairs: Sequence[Pair], context: Context
+    asker: Asker, resource_type: str, pairs: Sequence[Pair], context: SearchContext
 ) -> AsyncIterator[Entry]:
     search: Search | None = begin(resource_type, pairs, context, link_seconds=1)
     while search is not None:
@@ -145,7 +145,7 @@ async def _entries(
 # --- what to search for
 
 
-def _types(request: Request) -> list[str]:
+def _types(request: ExportRequest) -> list[str]:
     """The types to export. Raises ServiceError for one that is unknown, or when no type is left."""
     for name in request.types:
         if name not in TYPES:
@@ -160,7 +160,7 @@ def _types(request: Request) -> list[str]:
     return found or ["DiagnosticReport"]
 
 
-def _pairs(request: Request, resource_type: str) -> list[Pair]:
+def _pairs(request: ExportRequest, resource_type: str) -> list[Pair]:
     shaping = [("_count", str(PAGE)), ("_total", "none")]
     about = [] if request.patient is None else [_about(request.patient, resource_type)]
     return [*request.pairs, *about, *shaping]
@@ -177,7 +177,7 @@ def _about(patient: str, resource_type: str) -> Pair:
 # --- where it goes
 
 
-def _sink(request: Request) -> Sink:
+def _sink(request: ExportRequest) -> Sink:
     """The target, open. Raises StartupError when it cannot be written."""
     if request.target == "-":
         return _File(None)

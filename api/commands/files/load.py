@@ -44,7 +44,7 @@ NICE: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class LoadRequest:
     """Order of the command line."""
 
     paths: Sequence[Path]
@@ -61,7 +61,7 @@ class Request:
 async def load_files(
     stores: Stores,
     settings: Settings,
-    request: Request,
+    request: LoadRequest,
     *,
     say: Callable[[str], None],
     warn: Callable[[str], None],
@@ -97,7 +97,9 @@ async def load_files(
     return SIGNALLED + stop.received
 
 
-async def _pusher(stores: Stores, settings: Settings, request: Request, whose: TenantSettings) -> PushContext:
+async def _pusher(
+    stores: Stores, settings: Settings, request: LoadRequest, whose: TenantSettings
+) -> PushContext:
     return PushContext(
         store=stores.resources,
         attachments=stores.attachments,
@@ -135,7 +137,7 @@ def _note_earlier(
 
 def _job(  # noqa: PLR0913 (the parts of one story)
     settings: Settings,
-    request: Request,
+    request: LoadRequest,
     ctx: PushContext,
     journal: Journal | None,
     summary: Summary,
@@ -160,7 +162,11 @@ def _job(  # noqa: PLR0913 (the parts of one story)
 
 
 def _tell(
-    summary: Summary, request: Request, skipped: int, say: Callable[[str], None], warn: Callable[[str], None]
+    summary: Summary,
+    request: LoadRequest,
+    skipped: int,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
 ) -> None:
     for line in summary.refusal_lines():
         warn(line)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject
 
 
-class Reading(NamedTuple):
+class FactContext(NamedTuple):
     """Circumstances in which facts are read: the source, and what counts as no number."""
 
     placeholders: frozenset[str]
@@ -39,7 +39,7 @@ class Reading(NamedTuple):
     now: datetime | None = None
 
 
-PLAIN: Final = Reading(placeholder_words(()))
+PLAIN: Final = FactContext(placeholder_words(()))
 """For what nobody sent as a message."""
 
 
@@ -125,7 +125,7 @@ _CODES: Final[Mapping[str, str]] = {
 """The element that says what a resource is, where it is not `code`."""
 
 
-def facts_of(resource: JsonObject, reading: Reading, *, base: str = "") -> Facts:
+def facts_of(resource: JsonObject, reading: FactContext, *, base: str = "") -> Facts:
     """The facts of a resource whose references are those of the store."""
     resource_type = str(resource.get("resourceType"))
     found = numbers_of(resource, placeholders=reading.placeholders, source=reading.source, now=reading.now)
@@ -148,7 +148,7 @@ def facts_of(resource: JsonObject, reading: Reading, *, base: str = "") -> Facts
     )
 
 
-def patient_of(resource: JsonObject, reading: Reading = PLAIN, *, base: str = "") -> str:
+def patient_of(resource: JsonObject, reading: FactContext = PLAIN, *, base: str = "") -> str:
     """Patient of a resource: `Patient/id`, else the number or the words that it names the patient by."""
     for name in _PATIENTS:
         reference = resource.get(name)
@@ -183,7 +183,7 @@ def _described(patient: Facts) -> str:
     return sure[0] if sure else "#" + " ".join(told)
 
 
-def specimen_names(specimen: JsonObject, reading: Reading) -> tuple[str, ...]:
+def specimen_names(specimen: JsonObject, reading: FactContext) -> tuple[str, ...]:
     """Names by which the specimens of two reports are told apart: `#number`, else `=` and what it is."""
     found: Numbers = numbers_of(
         specimen, placeholders=reading.placeholders, source=reading.source, now=reading.now
@@ -220,7 +220,7 @@ def _names(names: Json) -> Iterator[str]:
                 yield " ".join(sorted(words))
 
 
-def _nobody(name: str, resource_type: str, reading: Reading) -> bool:
+def _nobody(name: str, resource_type: str, reading: FactContext) -> bool:
     """Whether a patient's name stands for "there is none"; two unknown people are two."""
     words = name.split()
     return resource_type == "Patient" and all(is_placeholder(one, reading.placeholders) for one in words)

@@ -13,7 +13,7 @@ from store.fhir.references import RELATIVE
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.pipeline.identity.facts import Reading
+    from ingest.pipeline.identity.facts import FactContext
     from store.fhir.datatypes import JsonObject
     from store.versions import SourceTime
 
@@ -45,7 +45,7 @@ class Entry(NamedTuple):
 class Reader:
     """A message read once: its facts and its references."""
 
-    def __init__(self, entries: Sequence[Entry], reading: Reading, *, base: str) -> None:
+    def __init__(self, entries: Sequence[Entry], reading: FactContext, *, base: str) -> None:
         self.entries = entries
         self.reading = reading
         self.base = base

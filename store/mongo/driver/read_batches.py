@@ -42,7 +42,7 @@ TURN_SECONDS: Final = 0.02
 """After so long a turn begins no more of its jobs while others wait, for these are no quick ones."""
 
 
-class Turns:
+class ReadBatches:
     """A few threads, and the reads that wait for them; each asker has a share of both.
 
     A job is a plain function of the seconds it has left; one that waited too long is not begun, so that a

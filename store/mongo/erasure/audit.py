@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
     from store.mongo.rules.erased_names import ErasedNames
-    from store.retention.erasure import Own, Wanted
+    from store.retention.erasure import KnownAs, Wanted
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -41,7 +41,7 @@ class AuditErasure:
         self._seconds = settings.store_timeout_seconds
 
     async def forget(
-        self, tenant: Tenant, own: Own, wanted: Wanted, heartbeat: Callable[[], Awaitable[None]]
+        self, tenant: Tenant, own: KnownAs, wanted: Wanted, heartbeat: Callable[[], Awaitable[None]]
     ) -> None:
         """Let no record tell who the patient was. Safe to repeat."""
         names = [Name(KEY, one) for one in sorted(own.references)]

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from store.mongo.retention.lease import Lease
     from store.mongo.retention.runs import Runs
     from store.mongo.rules.erased_names import ErasedNames
-    from store.retention.erasure import Demand, Own
+    from store.retention.erasure import Demand, KnownAs
     from store.retention.holds import Holds
     from store.retention.policy import PolicyStore
     from store.retention.runs import Run
@@ -45,7 +45,7 @@ BATCH: Final = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Tools:
+class ErasureTools:
     """Collaborators of all erasures on one database."""
 
     database: Database
@@ -61,7 +61,7 @@ class Tools:
 class ErasureRun:
     """The batches of one run."""
 
-    def __init__(self, tools: Tools, demand: Demand, group: str, lease: Lease, run: Run) -> None:
+    def __init__(self, tools: ErasureTools, demand: Demand, group: str, lease: Lease, run: Run) -> None:
         self._tools = tools
         self._tenant = demand.tenant
         self._subject = demand.subject
@@ -112,7 +112,7 @@ class ErasureRun:
         held = await self._held_among(found)
         await self.skip([everything[one] for one in sorted(held)])
         going = [one for one in everything.values() if one.id not in held]
-        await self._place_tombstones(found, going)
+        await self._place_erased_names(found, going)
         if first:  # What was written before each replica knew of them is found in the next round.
             await asyncio.sleep(self._tools.wait_seconds)
         deleted = 0
@@ -124,7 +124,7 @@ class ErasureRun:
             deleted += await self._delete_items(items)
         return deleted
 
-    async def _place_tombstones(self, found: Belongings, going: Sequence[Item]) -> None:
+    async def _place_erased_names(self, found: Belongings, going: Sequence[Item]) -> None:
         retention = await self._tools.policies.retention(self._tenant)
         self._policy = retention.policy.version
         now = self._tools.clock()
@@ -216,7 +216,7 @@ async def _done(batch: Batch) -> Batch:
     return batch
 
 
-def _together(items: Iterable[Item], own: Own) -> Iterator[list[Item]]:
+def _together(items: Iterable[Item], own: KnownAs) -> Iterator[list[Item]]:
     """All of one resource in one batch; what leads to others goes after them, the Patients last."""
     by_name: dict[str, list[Item]] = {}
     for one in items:

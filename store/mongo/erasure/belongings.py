@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from store.retention.erased_names import is_whole, references
-from store.retention.erasure import Own, is_about_patients
+from store.retention.erasure import KnownAs, is_about_patients
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ class Item:
 class Belongings:
     """All of one patient."""
 
-    own: Own
+    own: KnownAs
     patients: dict[str, Item] = field(default_factory=dict)
     """The Patients themselves, by `_id`; they go last, for all else is found from them."""
     current: dict[str, Item] = field(default_factory=dict)

@@ -1,6 +1,6 @@
 """`Erasing` on MongoDB: one patient, in batches under a lease of its own, with a receipt in the end.
 
-First the tombstones, so that nothing comes back; then what can only be found through something else, then
+First the erased names, so that nothing comes back; then what can only be found through something else, then
 what is found by the patient, the Patient itself last: whatever is broken off is found again, and nobody has
 to write down what a patient is known by.
 """
@@ -18,11 +18,11 @@ from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.erasure.audit import AuditErasure
-from store.mongo.erasure.batches import ErasureRun, Tools, name_of, names_of
+from store.mongo.erasure.batches import ErasureRun, ErasureTools, name_of, names_of
 from store.mongo.erasure.mentions import Mentions
 from store.mongo.erasure.patient_data import PatientData
 from store.mongo.indexes import HOLDS
-from store.retention.erasure import ERASED, Erased, Erasing, Own, Wanted
+from store.retention.erasure import ERASED, Erased, Erasing, KnownAs, Wanted
 from store.retention.runs import LeaseLost, RunKind
 from store.retention.subjects import reason_for, value_of
 
@@ -56,7 +56,7 @@ class MongoErasing(Erasing):
         *,
         settings: StoreSettings,
         metrics: StoreMetrics,
-        tools: Tools,
+        tools: ErasureTools,
         audit: AuditTrail,
         leases: Leases,
     ) -> None:
@@ -113,7 +113,7 @@ class MongoErasing(Erasing):
             carriers = await self._patient_data.carriers(tenant, subject.identifier)
             if len(carriers) > 1 and not await self._patient_data.is_one(tenant, carriers):
                 raise _several(len(carriers))
-        own = Own(
+        own = KnownAs(
             {subject.reference} if subject.reference else set(),
             {subject.identifier} if subject.identifier else set(),
         )
@@ -161,12 +161,12 @@ class MongoErasing(Erasing):
         letters = await self._mentions.letters(tenant, wanted, heartbeat)
         return letters, await self._mentions.answers(tenant, wanted, heartbeat)
 
-    async def _is_wholly_held(self, tenant: Tenant, own: Own) -> bool:
+    async def _is_wholly_held(self, tenant: Tenant, own: KnownAs) -> bool:
         """Whether a hold on the patient, or on the tenant, covers all there is."""
         someone = {"_id": _SUBJECT, "type": "", "id": "", "keys": own.keys}
         return _SUBJECT in await self._tools.holds.held(tenant, [someone], self._tools.clock())
 
-    async def _forget_ended_holds(self, tenant: Tenant, own: Own) -> None:
+    async def _forget_ended_holds(self, tenant: Tenant, own: KnownAs) -> None:
         """Holds that have ended no longer say on whom they were."""
         now = self._tools.clock()
         over = [{"released_at": {"$ne": None}}, {"expires_at": {"$ne": None, "$lte": now}}]

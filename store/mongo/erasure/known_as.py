@@ -8,7 +8,7 @@ from typing_extensions import override
 
 from store.audit.records import PatientNames
 from store.retention.erased_names import KEY, PATIENT, Name
-from store.retention.erasure import Own
+from store.retention.erasure import KnownAs
 
 if TYPE_CHECKING:
     from store.mongo.erasure.known_by import KnownBy
@@ -26,7 +26,7 @@ class MongoPatientNames(PatientNames):
 
     @override
     async def known_as(self, tenant: Tenant, subject: Subject) -> frozenset[str]:
-        own = Own(
+        own = KnownAs(
             {subject.reference} if subject.reference else set(),
             {subject.identifier} if subject.identifier else set(),
         )

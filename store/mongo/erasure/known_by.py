@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from store.mongo.erasure.reads import Reads
-    from store.retention.erasure import Own
+    from store.retention.erasure import KnownAs
     from store.tenancy import Tenant
 
 ROUNDS_MAX: Final = 20
@@ -35,7 +35,7 @@ class KnownBy:
         people = [{name for name in full_names(one["raw"]) if name.born} for one in there]
         return len(identifiers) == 1 or bool(people and set.intersection(*people))
 
-    async def widen(self, tenant: Tenant, own: Own) -> None:
+    async def widen(self, tenant: Tenant, own: KnownAs) -> None:
         """Add to what a patient is known by further identifiers and references that nobody else has."""
         looked: set[str] = set()
         for _ in range(ROUNDS_MAX):
@@ -51,7 +51,7 @@ class KnownBy:
             if before == (len(own.references), len(own.identifiers)):
                 return
 
-    async def _unarrived(self, tenant: Tenant, own: Own) -> set[str]:
+    async def _unarrived(self, tenant: Tenant, own: KnownAs) -> set[str]:
         """References that stand beside our identifiers, to a Patient who is not here and nobody else's."""
         entries = [f"patient.identifier={one}" for one in own.identifiers]
         beside: set[str] = set()

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from store.audit.records import AuditTrail
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Session
-    from store.mongo.erasure.batches import Tools
+    from store.mongo.erasure.batches import ErasureTools
     from store.mongo.retention.lease import Lease, Leases
     from store.retention.holds import HoldStore
     from store.retention.receipts import Receipt
@@ -94,7 +94,7 @@ class MongoOffboarding(Offboarding):
         *,
         settings: StoreSettings,
         metrics: StoreMetrics,
-        tools: Tools,
+        tools: ErasureTools,
         holds: HoldStore,
         audit: AuditTrail,
         leases: Leases,

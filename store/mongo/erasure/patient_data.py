@@ -17,7 +17,7 @@ from store.mongo.erasure.known_by import KnownBy
 from store.mongo.erasure.reads import CURRENT, PAST, SCAN_BATCH, Reads
 from store.mongo.erasure.untold import DEPTH_MAX, Untold
 from store.retention.erased_names import patients_of
-from store.retention.erasure import Own, about, full_names, told, whose
+from store.retention.erasure import KnownAs, about, full_names, told, whose
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -46,7 +46,7 @@ class PatientData:
         """Whether several Patients are one person who came twice: the same identifiers, or name and birth."""
         return await self._known_by.is_one(tenant, carriers)
 
-    async def find(self, tenant: Tenant, own: Own, heartbeat: Heartbeat) -> Belongings:
+    async def find(self, tenant: Tenant, own: KnownAs, heartbeat: Heartbeat) -> Belongings:
         """All that belongs to the patient who is known by these; `own` grows by what else it is known by."""
         found = Belongings(own)
         await self._past_patients(tenant, found, heartbeat)
@@ -148,7 +148,7 @@ class PatientData:
                         found.past[version["_id"]] = replace(item_of(version), past=True)
 
 
-def _of_another(version: Mapping[str, Any], own: Own) -> bool:
+def _of_another(version: Mapping[str, Any], own: KnownAs) -> bool:
     """Whether a past version is about another patient."""
     raw = version.get("raw")
     if version.get("of"):

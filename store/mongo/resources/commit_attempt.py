@@ -16,7 +16,7 @@ from store.errors import ServiceError
 from store.mongo.driver.client import DURABLE, MAJORITY
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources.dependents import Dependents, Touched
-from store.mongo.resources.late_versions import LateVersions, LateWrite, Placement
+from store.mongo.resources.late_versions import LatePlacement, LateVersions, LateWrite
 from store.mongo.resources.superseding import copy_in_server, copy_in_transaction
 from store.mongo.resources.write_decision import (
     RACED,
@@ -158,11 +158,11 @@ class CommitAttempt:
         placed = self.collections.late_versions.keep(late, self.context.now, session=self._plain_session())
         for write in self.writes:
             match placed.get(write.id):
-                case Placement.NOT:
+                case LatePlacement.NOT:
                     self.decisions[write.id] = decision_of(
                         write, self.current[write.id], self.context, arrival=True
                     )
-                case Placement.RACED:
+                case LatePlacement.RACED:
                     self.decisions[write.id] = Decision(RACED)
                 case PutResult() as result:
                     self.decisions[write.id] = Decision(result)

@@ -41,7 +41,7 @@ _RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
 """Types that tell how something came about; a reference from them keeps nothing current."""
 
 
-class Companions(resources.Companions):
+class MongoCompanions(resources.Companions):
     """The verbs of the port that a clean-up needs."""
 
     def __init__(
@@ -72,7 +72,7 @@ class Companions(resources.Companions):
         """Wait for what is being looked up."""
         await self._tombstones.drain()
 
-    def within(self, transaction: OpenTransaction) -> Companions:
+    def within(self, transaction: OpenTransaction) -> MongoCompanions:
         """These verbs as a transaction sees the store, its own writes among it."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind

@@ -35,7 +35,7 @@ KIN_MAX: Final = 1_000
 """Records of one person that are noted; past it something is wrong with the source."""
 
 
-class Identities(resources.Identities):
+class MongoIdentities(resources.Identities):
     """The verbs of the port about who is who."""
 
     def __init__(
@@ -54,7 +54,7 @@ class Identities(resources.Identities):
         self._clock = clock
         self._metrics = metrics
 
-    def within(self, transaction: OpenTransaction) -> Identities:
+    def within(self, transaction: OpenTransaction) -> MongoIdentities:
         """These verbs in a transaction, which sees its own writes."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind

@@ -53,7 +53,7 @@ class LateWrite(NamedTuple):
         return str(self.current["_id"])
 
 
-class Placement(Enum):
+class LatePlacement(Enum):
     """Reason for which a write that seemed late is not in the history."""
 
     NOT = "as old as what is current, and not seen before"
@@ -73,27 +73,27 @@ class LateVersions:
 
     def keep(
         self, late: Mapping[str, LateWrite], now: datetime, *, session: ClientSession | None = None
-    ) -> dict[str, PutResult | Placement]:
+    ) -> dict[str, PutResult | LatePlacement]:
         """Put each into the history, once: content that is there already is answered with its version.
 
         In a driver thread, in plain calls.
         `session` is that of a transaction that is open; otherwise it takes one of its own.
         """
-        done: dict[str, PutResult | Placement] = dict(self._known(late, session))
+        done: dict[str, PutResult | LatePlacement] = dict(self._known(late, session))
         new: dict[str, tuple[LateWrite, dict[str, Any]]] = {}
         for name, one in late.items():
             if name in done:
                 continue
             if one.prepared.sourced == one.current.get("sourced", ""):
-                done[name] = Placement.NOT
+                done[name] = LatePlacement.NOT
             else:
                 new[name] = one, _document(one, now)
         if new and not self._insert(new, session):
-            return done | dict.fromkeys(new, Placement.RACED)
+            return done | dict.fromkeys(new, LatePlacement.RACED)
         for name, (one, document) in new.items():
             stored = Stored(one.prepared.key, document["version"], updated_of(document), document["raw"])
             done[name] = PutResult(Outcome.STALE, stored)
-        self._keep_alone([one for name, one in late.items() if done[name] is not Placement.NOT], session)
+        self._keep_alone([one for name, one in late.items() if done[name] is not LatePlacement.NOT], session)
         return done
 
     async def end(

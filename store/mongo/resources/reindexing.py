@@ -39,7 +39,7 @@ _HEAD: Final = {"type": 1, "index_version": 1, "bytes": {"$binarySize": "$raw"}}
 _FIELDS: Final = {"type": 1, "id": 1, "version": 1, "digest": 1, "index_version": 1, "raw": 1}
 
 
-class Reindexing(resources.Reindexing):
+class MongoReindexing(resources.Reindexing):
     """The reindexing verbs of the port."""
 
     def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:

@@ -12,11 +12,11 @@ from store.mongo.driver.guard import guarded
 from store.mongo.driver.transaction import Interfered, OpenTransaction, run
 from store.mongo.resources.announcements import Announcements
 from store.mongo.resources.answers import Answers
-from store.mongo.resources.companions import Companions
+from store.mongo.resources.companions import MongoCompanions
 from store.mongo.resources.histories import Histories
-from store.mongo.resources.identities import Identities
+from store.mongo.resources.identities import MongoIdentities
 from store.mongo.resources.reading import Reading
-from store.mongo.resources.reindexing import Reindexing
+from store.mongo.resources.reindexing import MongoReindexing
 from store.mongo.resources.write_decision import write_of
 from store.mongo.resources.writing import Writing
 from store.mongo.rules.erased_names import ErasedNames
@@ -84,8 +84,8 @@ class MongoResources(StoreInTransaction):
         self._histories = Histories(
             database, settings=settings, clock=clock, metrics=metrics, policies=policies
         )
-        self._companions = Companions(database, settings=settings, clock=clock, metrics=metrics)
-        self._identities = Identities(database, settings=settings, clock=clock, metrics=metrics)
+        self._companions = MongoCompanions(database, settings=settings, clock=clock, metrics=metrics)
+        self._identities = MongoIdentities(database, settings=settings, clock=clock, metrics=metrics)
         self._answers = Answers(database, settings=settings, clock=clock, metrics=metrics, policies=policies)
         self._announcements = Announcements(
             database,
@@ -96,7 +96,7 @@ class MongoResources(StoreInTransaction):
             erasures=self._erased_names,
             pulse=pulse,
         )
-        self._reindexing = Reindexing(database, settings=settings, metrics=metrics)
+        self._reindexing = MongoReindexing(database, settings=settings, metrics=metrics)
 
     async def drain(self) -> None:
         """Wait for the group commits under way, and begin no more searches."""

@@ -31,7 +31,7 @@ from store.retention.runs import SWEEP_LEASE
 from store.retention.subjects import read_subject
 from store.search.index import key
 from store.search.parameters import TYPES
-from store.search.parsing.context import Context, Limits
+from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.search.planning.plan import document_id, plan
 from store.tenancy import parse_tenant
@@ -255,7 +255,7 @@ def _query(hold: Hold) -> SearchQuery:
         issue = replace(unknown_type(resource_type, TYPES), expression=("--query",))
         raise ServiceError(Category.INCORRECT, issue)
     pairs = [(name, value) for name, _, value in (part.partition("=") for part in text.split("&")) if name]
-    context = Context(Limits(), hold.base, from_datetime(hold.placed_at).start, strict=True)
+    context = SearchContext(SearchLimits(), hold.base, from_datetime(hold.placed_at).start, strict=True)
     query = parse(resource_type, pairs, context).query
     if not query.clauses:
         text = "the query says nothing of what it holds; to hold everything, hold the tenant"

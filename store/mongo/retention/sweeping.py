@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from store.retention.metrics import RetentionMetrics
     from store.retention.receipts import Link, Receipt
     from store.retention.runs import Batch, Run, RunKind
-    from store.retention.sweep import Plan, Stage
+    from store.retention.sweep import Stage, SweepPlan
     from store.retention.sweeping import Backlog, Compacted, LeaseHolder
     from store.settings import StoreSettings
     from store.tenancy import Tenant
@@ -174,7 +174,7 @@ class MongoSweeping(Sweeping):
         return await self.leases.holding(SWEEP_LEASE)
 
     @override
-    async def plan(self, tenants: Iterable[Tenant]) -> Plan:
+    async def plan(self, tenants: Iterable[Tenant]) -> SweepPlan:
         return await self.sweep.plan(tenants, pace=self.pace(budget=False))
 
     @override

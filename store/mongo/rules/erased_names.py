@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from store.versions import Prepared
 
 _AT_ONCE: Final = 10_000
-"""Tombstones placed, or asked for, in one command."""
+"""Erased names placed, or asked for, in one command."""
 _THREAD_BYTES: Final = 64_000
 """Bodies above are read beside the event loop."""
 
@@ -58,7 +58,7 @@ class NamedWrite(Protocol):
 
 
 class ErasedNames:
-    """Places tombstones, and knows what bears the name of one."""
+    """The erased names of all tenants: places them, and knows what bears one."""
 
     def __init__(
         self,
@@ -145,7 +145,7 @@ class ErasedNames:
     # --- erasing
 
     async def digest_of(self, tenant: Tenant, name: Name) -> str:
-        """The tombstone of a name: all that receipts and audit records say of whom."""
+        """Digest of a name: all that receipts and audit records say of whom."""
         with guarded(self._metrics, "erasure_secret", seconds=self._seconds):
             return digest(await self._key(), str(tenant), name)
 
@@ -158,7 +158,7 @@ class ErasedNames:
     async def place(
         self, tenant: Tenant, names: Iterable[Name], *, group: str, now: datetime, until: datetime
     ) -> None:
-        """Tombstones for names; `group` is the digest of the subject that they belong to. Safe to repeat."""
+        """Place erased names; `group` is the digest of the subject that they belong to. Safe to repeat."""
         owner = str(tenant)
         with guarded(self._metrics, "place_tombstones", seconds=self._seconds):
             secret = await self._key()
@@ -184,7 +184,7 @@ class ErasedNames:
             await self._policies.note_erased(tenant)
 
     async def lift(self, tenant: Tenant, name: Name) -> int:
-        """Let come again all that was erased together with this name; how many tombstones went."""
+        """Let come again all that was erased together with this name; how many erased names went."""
         owner = str(tenant)
         with guarded(self._metrics, "lift_tombstones", seconds=self._seconds):
             one = f"{owner}/{digest(await self._key(), owner, name)}"

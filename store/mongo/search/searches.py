@@ -18,7 +18,7 @@ from store.errors import Category, ServiceError
 from store.fair import Asker, Shares
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.pinned_connection import Lane
-from store.mongo.driver.read_batches import Turns
+from store.mongo.driver.read_batches import ReadBatches
 from store.mongo.search import includes
 from store.mongo.search.chains import look_up, resolve
 from store.mongo.search.find_commands import examined, projection
@@ -99,7 +99,7 @@ class Searches(ResourceSearching):
         self._clock = clock
         self._metrics = metrics
         waiting = settings.shares(settings.search_queue_max)
-        self._quick = Turns(
+        self._quick = ReadBatches(
             threads=quick_shares(settings.pool_size),
             waiting=waiting,
             jobs_max=QUICK_TOGETHER,
@@ -109,7 +109,7 @@ class Searches(ResourceSearching):
         )
         # A search without a driving entry may run to its deadline: it holds up only its like.
         scanning = settings.shares(settings.pool_size // 4 or 1)
-        self._slow = Turns(
+        self._slow = ReadBatches(
             threads=scanning, waiting=waiting, jobs_max=1, name="search-scan", waited=metrics.read_waited
         )
         metrics.reads(lambda: len(self._quick) + len(self._slow))

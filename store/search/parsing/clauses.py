@@ -23,7 +23,7 @@ from store.search.criteria import (
 )
 from store.search.parameters import TYPES, Parameter, SearchType
 from store.search.parsing import includes
-from store.search.parsing.context import Context, Refused, Unfit, Unknown, shown
+from store.search.parsing.context import Refused, SearchContext, Unfit, Unknown, shown
 from store.search.parsing.result_parameters import RESULT_PARAMETERS
 from store.search.values import content, dates, quantities, references, strings, tokens
 from store.search.values.escapes import split, unescape
@@ -46,7 +46,7 @@ _SPELLED: Final = (
 )
 
 
-def clause_of(resource_type: str, name: str, text: str, context: Context, steps: int = 1) -> Clause:
+def clause_of(resource_type: str, name: str, text: str, context: SearchContext, steps: int = 1) -> Clause:
     """Clause of one parameter. Raises Unknown or Refused; `steps` counts the references of a chain."""
     if name.partition(":")[0] == "_has":
         return _reverse(resource_type, name, text, context, steps)
@@ -93,7 +93,7 @@ def _bare(name: str) -> str:
     return name.strip("<>!?= ")
 
 
-def _of_type(row: Parameter, modifier: str, values: Sequence[str], context: Context) -> Clause:
+def _of_type(row: Parameter, modifier: str, values: Sequence[str], context: SearchContext) -> Clause:
     match row.type:
         case SearchType.TOKEN:
             return _token(row, modifier, values)
@@ -134,7 +134,7 @@ def _token(row: Parameter, modifier: str, values: Sequence[str]) -> Clause:
     return Tokens(row, tuple(tokens.parse(value, row) for value in values), negated=modifier == "not")
 
 
-def _reference(row: Parameter, modifier: str, values: Sequence[str], context: Context) -> Clause:
+def _reference(row: Parameter, modifier: str, values: Sequence[str], context: SearchContext) -> Clause:
     if modifier == "identifier":
         spelled = tuple(tokens.parse(value, row.logical) for value in values)
         return Tokens(row.logical, spelled)
@@ -145,7 +145,7 @@ def _reference(row: Parameter, modifier: str, values: Sequence[str], context: Co
     return References(row, tuple(dict.fromkeys(found)))
 
 
-def _composite(row: Parameter, values: Sequence[str], context: Context) -> Clause:
+def _composite(row: Parameter, values: Sequence[str], context: SearchContext) -> Clause:
     """`a$b`: both, of the same repetition. https://hl7.org/fhir/R4/search.html#composite"""
     either: list[Clause] = []
     for value in values:
@@ -169,7 +169,7 @@ def _refuse_modifier(row: Parameter, modifier: str, allowed: Sequence[str]) -> N
         raise Unfit(message, "not-supported")
 
 
-def _values(text: str, context: Context) -> list[str]:
+def _values(text: str, context: SearchContext) -> list[str]:
     try:
         values = [value for value in split(text, ",") if value]
     except ValueError as error:
@@ -188,7 +188,7 @@ def _boolean(text: str) -> bool:
 
 
 def _chain(  # noqa: PLR0913 -- one step of a recursion
-    resource_type: str, head: str, rest: str, text: str, context: Context, steps: int
+    resource_type: str, head: str, rest: str, text: str, context: SearchContext, steps: int
 ) -> Clause:
     if steps > CHAIN_STEPS_MAX:
         message = f"a chain may follow at most {CHAIN_STEPS_MAX} references"
@@ -229,7 +229,7 @@ def _chain(  # noqa: PLR0913 -- one step of a recursion
 
 
 def _inner(
-    targets: Sequence[str], rest: str, text: str, context: Context, steps: int
+    targets: Sequence[str], rest: str, text: str, context: SearchContext, steps: int
 ) -> tuple[tuple[str, Clause], ...]:
     """Clauses behind a chain, for each type that fits (`DECISIONS.md#untyped-chains`); at least one."""
     found: list[tuple[str, Clause]] = []
@@ -253,7 +253,7 @@ def _defines(target: str, inner_name: str, rest: str) -> bool:
     return row is not None and target in row.targets
 
 
-def _reverse(resource_type: str, name: str, text: str, context: Context, steps: int) -> Clause:
+def _reverse(resource_type: str, name: str, text: str, context: SearchContext, steps: int) -> Clause:
     """`_has:Type:parameter:inner`. https://hl7.org/fhir/R4/search.html#has"""
     if steps > CHAIN_STEPS_MAX:
         message = f"a chain may follow at most {CHAIN_STEPS_MAX} references"

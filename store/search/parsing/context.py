@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class SearchLimits:
     """Bounds of a search; each is a setting."""
 
     count_default: int = 50
@@ -25,10 +25,10 @@ class Limits:
     values_max: int = 300
 
 
-class Context(NamedTuple):
+class SearchContext(NamedTuple):
     """Circumstances of parsing, beside the text."""
 
-    limits: Limits
+    limits: SearchLimits
     base: str | None
     """The tenant's own base URL: an absolute reference under it is one of ours."""
     now: int

@@ -22,7 +22,7 @@ from store.search.criteria import (
 from store.search.parameters import TYPES
 from store.search.parsing import includes, subsets
 from store.search.parsing.clauses import clause_of
-from store.search.parsing.context import Context, Refused, Unknown, shown
+from store.search.parsing.context import Refused, SearchContext, Unknown, shown
 from store.search.parsing.query_text import Pair
 from store.search.parsing.result_parameters import RESULT_PARAMETERS, Draft, read_include
 
@@ -41,7 +41,7 @@ class Understood:
     ignored: tuple[Issue, ...] = ()
 
 
-def parse(resource_type: str, pairs: Sequence[Pair], context: Context) -> Understood:
+def parse(resource_type: str, pairs: Sequence[Pair], context: SearchContext) -> Understood:
     """Read all parameters of a search on one type. Raises ServiceError `incorrect` with every issue."""
     draft = Draft()
     understood: list[Pair] = []
@@ -94,7 +94,7 @@ def is_known(resource_type: str, name: str) -> bool:
     return listed or (resource_type in TYPES and name in TYPES[resource_type].by_name)
 
 
-def _read(draft: Draft, resource_type: str, name: str, text: str, context: Context) -> None:
+def _read(draft: Draft, resource_type: str, name: str, text: str, context: SearchContext) -> None:
     base, colon, _ = name.partition(":")
     reader = RESULT_PARAMETERS.get(base)
     if reader is not None and colon:

@@ -20,7 +20,7 @@ from ingest.settings import IngestSettings
 from ingest.writes.push_context import PushContext
 from store.errors import Category, ServiceError, StartupError
 from store.resource_keys import ResourceKey
-from store.search.parsing.context import Limits
+from store.search.parsing.context import SearchLimits
 from store.versions import Stored
 from tests.support.fhir import report
 from tests.support.store import BASE, LAB, NOW, mongo_store
@@ -90,7 +90,7 @@ def loading(store: Any, **changed: Any) -> Load:
         secret=b"s",
         clock=lambda: NOW,
         settings=IngestSettings(),
-        limits=Limits(),
+        limits=SearchLimits(),
         metrics=IngestMetrics(CollectorRegistry()),
     )
     job = Load(

@@ -9,7 +9,7 @@ import pytest
 from ingest.ids import stable_id
 from ingest.messages.message import Message, read_message
 from ingest.pipeline.identity.decisions import Candidate
-from ingest.pipeline.identity.facts import PLAIN, Reading, facts_of
+from ingest.pipeline.identity.facts import PLAIN, FactContext, facts_of
 from ingest.pipeline.identity.lookups import wanted
 from ingest.pipeline.identity.plan import plan
 from ingest.pipeline.identity.reader import Reader
@@ -42,7 +42,7 @@ def read(bundle: dict[str, Any]) -> Message:
 
 def reader(bundle: dict[str, Any]) -> Reader:
     told = read(bundle)
-    return Reader(told.entries, Reading(frozenset(), str(told.sender)), base="http://ours")
+    return Reader(told.entries, FactContext(frozenset(), str(told.sender)), base="http://ours")
 
 
 def derive(name: str) -> str:

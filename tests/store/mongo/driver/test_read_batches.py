@@ -13,7 +13,7 @@ import pytest
 
 from store.errors import Category, ServiceError
 from store.fair import Asker, Shares
-from store.mongo.driver.read_batches import TURN_SECONDS, Turns
+from store.mongo.driver.read_batches import TURN_SECONDS, ReadBatches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -25,8 +25,8 @@ MANY = Shares(1_000, 1_000, 1_000)
 
 
 @pytest.fixture
-def turns() -> Iterator[Turns]:
-    made = Turns(threads=ONE, waiting=MANY, jobs_max=3, name="test")
+def turns() -> Iterator[ReadBatches]:
+    made = ReadBatches(threads=ONE, waiting=MANY, jobs_max=3, name="test")
     yield made
     made.close()
 
@@ -53,14 +53,14 @@ def say(number: int, into: list[int]) -> Callable[[float], None]:
     return job
 
 
-async def held(turns: Turns, gate: Gate) -> asyncio.Task[str]:
+async def held(turns: ReadBatches, gate: Gate) -> asyncio.Task[str]:
     """The one thread of the turns, busy with the gate."""
     task = asyncio.create_task(turns.run(LAB, gate.job, seconds=SECONDS))
     await asyncio.to_thread(gate.begun.wait, SECONDS)
     return task
 
 
-async def test_each_gets_its_own_answer(turns: Turns) -> None:
+async def test_each_gets_its_own_answer(turns: ReadBatches) -> None:
     jobs = [partial(_answer, number) for number in range(20)]
     assert await asyncio.gather(*(turns.run(LAB, job, seconds=SECONDS) for job in jobs)) == list(range(20))
 
@@ -69,7 +69,7 @@ def _answer(number: int, _: float) -> int:
     return number
 
 
-async def test_a_failure_reaches_only_its_own_waiter(turns: Turns) -> None:
+async def test_a_failure_reaches_only_its_own_waiter(turns: ReadBatches) -> None:
     def fail(_: float) -> int:
         raise ServiceError(Category.FAULT)
 
@@ -85,7 +85,7 @@ async def test_a_failure_reaches_only_its_own_waiter(turns: Turns) -> None:
     assert isinstance(answers[2], ServiceError)
 
 
-async def test_those_that_wait_are_begun_in_order(turns: Turns) -> None:
+async def test_those_that_wait_are_begun_in_order(turns: ReadBatches) -> None:
     begun: list[int] = []
     gate = Gate()
     first = await held(turns, gate)
@@ -95,7 +95,7 @@ async def test_those_that_wait_are_begun_in_order(turns: Turns) -> None:
     assert begun == list(range(7))
 
 
-async def test_what_waited_past_its_deadline_is_not_begun(turns: Turns) -> None:
+async def test_what_waited_past_its_deadline_is_not_begun(turns: ReadBatches) -> None:
     begun: list[str] = []
     gate = Gate()
     first = await held(turns, gate)
@@ -110,12 +110,12 @@ async def test_what_waited_past_its_deadline_is_not_begun(turns: Turns) -> None:
     assert begun == ["good"]
 
 
-async def test_a_job_knows_how_long_it_has(turns: Turns) -> None:
+async def test_a_job_knows_how_long_it_has(turns: ReadBatches) -> None:
     left = await turns.run(LAB, lambda seconds: seconds, seconds=SECONDS)
     assert 0 < left <= SECONDS
 
 
-async def test_one_that_nobody_waits_for_any_more_is_not_begun(turns: Turns) -> None:
+async def test_one_that_nobody_waits_for_any_more_is_not_begun(turns: ReadBatches) -> None:
     begun: list[str] = []
     gate = Gate()
     first = await held(turns, gate)
@@ -137,7 +137,7 @@ async def test_what_is_around_a_turn_sees_its_jobs_once() -> None:
         yield
         seen.append(([], True))
 
-    turns = Turns(threads=ONE, waiting=MANY, jobs_max=3, name="test", around=around)
+    turns = ReadBatches(threads=ONE, waiting=MANY, jobs_max=3, name="test", around=around)
     gate = Gate()
     first = await held(turns, gate)
     jobs = [partial(_answer, number) for number in range(3)]
@@ -158,7 +158,7 @@ async def test_a_failure_around_a_turn_reaches_all_in_it_and_nobody_else() -> No
             raise ServiceError(Category.FAULT)
         yield
 
-    turns = Turns(threads=ONE, waiting=MANY, jobs_max=3, name="test", around=around)
+    turns = ReadBatches(threads=ONE, waiting=MANY, jobs_max=3, name="test", around=around)
     with pytest.raises(ServiceError):
         await turns.run(LAB, partial(_answer, 1), seconds=SECONDS)
     assert await turns.run(LAB, partial(_answer, 2), seconds=SECONDS) == 2
@@ -166,7 +166,7 @@ async def test_a_failure_around_a_turn_reaches_all_in_it_and_nobody_else() -> No
 
 
 async def test_no_client_and_no_tenant_takes_all_threads() -> None:
-    turns = Turns(threads=Shares(2, 3, 4), waiting=Shares(10, 100, 1_000), jobs_max=2, name="test")
+    turns = ReadBatches(threads=Shares(2, 3, 4), waiting=Shares(10, 100, 1_000), jobs_max=2, name="test")
     gates = [Gate() for _ in range(20)]
     greedy, colleague = Asker("lab", "greedy"), Asker("lab", "colleague")
     try:
@@ -200,7 +200,7 @@ async def test_no_client_and_no_tenant_takes_all_threads() -> None:
 
 
 async def test_a_turn_that_takes_long_lets_others_go_first_and_loses_none() -> None:
-    turns = Turns(threads=ONE, waiting=MANY, jobs_max=8, name="test")
+    turns = ReadBatches(threads=ONE, waiting=MANY, jobs_max=8, name="test")
     begun: list[int] = []
 
     def long(number: int, _: float) -> int:

@@ -23,7 +23,7 @@ from store.search.criteria import (
     Total,
 )
 from store.search.parameters import TYPES
-from store.search.parsing.context import Limits
+from store.search.parsing.context import SearchLimits
 from store.search.parsing.parse import parse
 from store.search.parsing.patient_scope import bounded_by_patient
 from store.search.values.dates import DateValue
@@ -342,18 +342,24 @@ def repeated(count: int) -> Sequence[tuple[str, str]]:
 @pytest.mark.parametrize(
     ("pairs", "limits", "expected"),
     [
-        pytest.param(repeated(3), Limits(clauses_max=3), None, id="parameters at the limit"),
-        pytest.param(repeated(4), Limits(clauses_max=3), "at most 3 parameters", id="parameters past it"),
-        pytest.param([("code", "a,b,c")], Limits(values_max=3), None, id="values at the limit"),
-        pytest.param([("code", "a,b,c,d")], Limits(values_max=3), "at most 3 values", id="values past it"),
-        pytest.param([("code", ",a,,b,c,")], Limits(values_max=3), None, id="empty members do not count"),
-        pytest.param([("code", ",".join("a" * 300))], Limits(), None, id="300 values"),
+        pytest.param(repeated(3), SearchLimits(clauses_max=3), None, id="parameters at the limit"),
         pytest.param(
-            [("code", ",".join("a" * 1_000))], Limits(), "at most 300 values", id="a thousand values"
+            repeated(4), SearchLimits(clauses_max=3), "at most 3 parameters", id="parameters past it"
+        ),
+        pytest.param([("code", "a,b,c")], SearchLimits(values_max=3), None, id="values at the limit"),
+        pytest.param(
+            [("code", "a,b,c,d")], SearchLimits(values_max=3), "at most 3 values", id="values past it"
+        ),
+        pytest.param(
+            [("code", ",a,,b,c,")], SearchLimits(values_max=3), None, id="empty members do not count"
+        ),
+        pytest.param([("code", ",".join("a" * 300))], SearchLimits(), None, id="300 values"),
+        pytest.param(
+            [("code", ",".join("a" * 1_000))], SearchLimits(), "at most 300 values", id="a thousand values"
         ),
     ],
 )
-def test_limits(pairs: list[tuple[str, str]], limits: Limits, expected: str | None) -> None:
+def test_limits(pairs: list[tuple[str, str]], limits: SearchLimits, expected: str | None) -> None:
     if expected is None:
         assert parse(DR, pairs, context(limits=limits)).query.clauses
     else:

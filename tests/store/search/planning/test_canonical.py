@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.search.criteria import Clause
-from store.search.parsing.context import Context, Limits
+from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.search.planning.canonical import FORMS, canonical
 
@@ -19,7 +19,7 @@ BASE = "https://dod.example/fhir/R4/lab/Production"
 
 def form(text: str, type: str = "DiagnosticReport", now: int = 0) -> object:
     pairs = parse_qsl(text, keep_blank_values=True)
-    return canonical(parse(type, pairs, Context(Limits(), BASE, now, strict=True)).query.clauses)
+    return canonical(parse(type, pairs, SearchContext(SearchLimits(), BASE, now, strict=True)).query.clauses)
 
 
 SAME = [
