@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.messages import companions
-from ingest.messages import delivery as delivering
+from ingest.messages import execution as delivering
 from store.errors import Category, ServiceError
 from store.tenancy import SearchScope
 from tests.support.feed import FILLERS, at, delivery, observation, said_of, send, state

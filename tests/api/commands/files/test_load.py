@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Dod = Callable[..., Awaitable["Result"]]
 
 Json = dict[str, Any]
-ROOT = Path(__file__).resolve().parents[3]
+ROOT = Path(__file__).resolve().parents[4]
 SECRET = "sentinel-7391"
 
 
