@@ -27,7 +27,7 @@ from store.pages import Page
 from store.resource_keys import ResourceKey
 from store.search.criteria import Position
 from store.search.parameters import TYPES
-from store.search.parsing.context import Context, shown
+from store.search.parsing.context import SearchContext, shown
 from store.search.parsing.query_text import pairs_of
 
 if TYPE_CHECKING:
@@ -49,7 +49,7 @@ async def everything(request: web.Request) -> web.StreamResponse:
     key = ResourceKey("Patient", request.match_info["id"])
     await seen(caller, await app[RESOURCES].get(tenant, key), base=partial(base_of, request))
     base, state = base_of(request), _state(request, f"{key}/$everything")
-    context = Context(app[LIMITS], base, state.now, strict=True)
+    context = SearchContext(app[LIMITS], base, state.now, strict=True)
     wish = wish_of(state.pairs, count_default=app[LIMITS].count_default, count_max=app[LIMITS].count_max)
     asker = Asker(app[RESOURCES], tenant, base, app[PAGE_SECRET], caller, client=caller.client)
     if AUDITED in request:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from api.search.answer import Asker
     from store.pages import Entry
-    from store.search.parsing.context import Context
+    from store.search.parsing.context import SearchContext
     from store.search.parsing.query_text import Pair
 
 ABOUT_PATIENTS: Final = ("Patient", *sorted(name for name, row in TYPES.items() if "patient" in row.by_name))
@@ -60,7 +60,7 @@ class Part:
     next: Place | None = None
 
 
-async def page(asker: Asker, patient_id: str, wish: Wish, place: Place, context: Context) -> Part:
+async def page(asker: Asker, patient_id: str, wish: Wish, place: Place, context: SearchContext) -> Part:
     """The resources from a place on, as many as a page may have."""
     part = Part()
     types = [name for name in wish.types if reaches(asker.reach, name, INCLUDE)]

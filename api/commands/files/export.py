@@ -115,7 +115,7 @@ async def export(
     warn(f"{counts.total():,} resources of {request.tenant}")
 
 
-async def _on_record(stores: Stores, request: Request, now: datetime) -> None:
+async def _on_record(stores: Stores, request: ExportRequest, now: datetime) -> None:
     """Put the export on record before the first line is written."""
     patients = () if request.patient is None else (read_subject(request.patient).name,)
     query = urlencode(request.pairs).encode()
