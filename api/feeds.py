@@ -89,7 +89,7 @@ def feeds_of(settings: Settings) -> Feeds:
             " DOD_MLLP_TENANT; several sources are declared in a file, DOD_MLLP_SOURCES."
         )
     port = ListeningPort(MLLP, settings.mllp_host, settings.mllp_port, sources)
-    return Feeds(sources, (*declared.ports, port))
+    return Feeds(sources, (*declared.ports, port), declared.destinations)
 
 
 def _tenant(text: str) -> Tenant:

@@ -16,6 +16,7 @@ from api.server.tls_metrics import TlsMetrics
 from api.settings import Settings, variable
 from api.settings_groups import grouped
 from api.workers.metrics import SupervisorMetrics
+from ingest.data_model.page import page as data_model_page
 from ingest.feeds.metrics import FeedMetrics
 from ingest.hl7v2.mapping.listing import DATATYPES, SECTIONS, STATUSES
 from ingest.hl7v2.profile import DEFAULT_PROFILE, SourceProfile
@@ -250,6 +251,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "search-parameters.md": search_page,
     "metrics.md": metrics_page,
     "hl7v2-mapping.md": mapping_page,
+    "data-model.md": data_model_page,
 }
 
 

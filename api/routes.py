@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import Final
 
 from api.auth.scopes import ADMIN, PURGE
-from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, PATCH_BODIES
+from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, JSON_BODIES, PATCH_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.interactions import audit, binary, capability, dead_letters, history, read
+from api.interactions.data_model import push as data_model
 from api.interactions.everything import everything
 from api.interactions.purge import purge
 from api.interactions.token import PATH as TOKEN
@@ -30,6 +31,9 @@ VERSION: Final = f"{ONE}/_history/{{version:[1-9][0-9]{{0,8}}}}"
 BINARIES: Final = f"{BASE}/{{type:Binary}}"
 BINARY: Final = f"{BINARIES}/{ID}"
 BINARY_VERSION: Final = f"{BINARY}/_history/{{version:[1-9][0-9]{{0,8}}}}"
+ENDPOINT: Final = "/endpoint"
+"""Path at which upstream's senders post Data Model messages of any tenant."""
+DATA_MODEL: Final = f"{BASE}/$data-model"
 OF_PATIENT: Final = f"{BASE}/{{compartment:Patient}}/{ID}/{TYPE}"
 SMART: Final = f"{BASE}/.well-known/smart-configuration"
 OPENAPI: Final = f"{BASE}/openapi.json"
@@ -140,9 +144,33 @@ def routes() -> tuple[Route, ...]:
             negotiates=False,
             once_by_itself=True,
         ),
+        Route(
+            "data-model",
+            "POST",
+            DATA_MODEL,
+            data_model.receive,
+            Group.WRITE,
+            "cu",
+            body=JSON_BODIES,
+            negotiates=False,
+            destination=True,
+            data_model=True,
+        ),
+        Route(
+            "endpoint",
+            "POST",
+            ENDPOINT,
+            data_model.receive,
+            Group.WRITE,
+            "cu",
+            body=JSON_BODIES,
+            negotiates=False,
+            by_body=True,
+            data_model=True,
+        ),
         *(
             Route("verify", "GET", path, verify, Group.WRITE, open=True, negotiates=False)
-            for path in (BASE, *MESSAGES)
+            for path in (BASE, *MESSAGES, DATA_MODEL)
         ),
         Route("search-get", "GET", SEARCH, search.search_type, Group.SEARCH, "s"),
         Route("search-compartment", "GET", OF_PATIENT, search.search_compartment, Group.SEARCH, "s"),

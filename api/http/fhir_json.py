@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
 FHIR_BODIES: Final = frozenset({"application/fhir+json", "application/json"})
+JSON_BODIES: Final = frozenset({"application/json"})
 FORM_BODIES: Final = frozenset({"application/x-www-form-urlencoded"})
 PATCH_FORMATS: Final = frozenset({"application/json-patch+json", "application/merge-patch+json"})
 PATCH_BODIES: Final = PATCH_FORMATS | {"application/json"}

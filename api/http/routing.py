@@ -81,6 +81,15 @@ class Route:
     """A plain create, which heeds `Idempotency-Key` by itself."""
     once_by_itself: bool = False
     """Whether what is sent again is known by its content, so that an `Idempotency-Key` adds nothing."""
+    by_body: bool = False
+    """Whether the body names the tenant: there is a PRINCIPAL, and no TENANT before the handler knows it."""
+    data_model: bool = False
+    """Whether refusals are told in upstream's envelope, `Meta.Errors`, and not as an OperationOutcome."""
+
+    @property
+    def is_push(self) -> bool:
+        """Whether it writes what its body says."""
+        return self.group is Group.WRITE and self.method in ("POST", "PUT", "PATCH")
 
     @property
     def takes_pushes(self) -> bool:
@@ -118,8 +127,8 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
 
 def _edge(row: Route) -> Handler:
     """The row's handler behind the refusals that need no look at the content."""
-    pushes = row.group is Group.WRITE and row.method in ("POST", "PUT", "PATCH")
-    is_keyed = pushes and not row.once_by_itself
+    pushes = row.is_push
+    is_keyed = pushes and not row.once_by_itself and not row.by_body
     handler = keyed(row.handler, creates=row.creates) if is_keyed else row.handler
     media_types, negotiates = row.body, row.negotiates
     takes_room = pushes or (row.group is Group.ADMIN and row.body is not None)

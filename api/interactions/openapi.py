@@ -86,6 +86,7 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "batch": {"200": "Bundle"},
     "process-message": {"200": "Bundle"},
     "hl7v2": {"200": "Document", "204": "", "400": "Document", "422": "Document"},
+    "data-model": {"200": "Any"},
     "verify": {"200": "Text"},
     "dead-letters": {"200": "Any"},
     "dead-letter": {"200": "Any"},

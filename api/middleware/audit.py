@@ -22,6 +22,7 @@ from store.tenancy import parse_tenant
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
+    from api.http.routing import Route
     from store.tenancy import Tenant
 
 RESOURCE_MAX: Final = 200
@@ -32,10 +33,23 @@ RESOURCE_MAX: Final = 200
 async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer, with the access on record."""
     row = request.app[ROWS].get(request.match_info.route)
-    trail, mode = request.app.get(AUDIT), request.app[SETTINGS].audit
-    tenant = None if row is None or row.open or trail is None or mode == "off" else _tenant_of(request)
-    if row is None or trail is None or tenant is None:
+    tenant = None if row is None or row.open else _tenant_of(request)
+    access = None if row is None or tenant is None else access_of(request, row, tenant)
+    if access is None:
         return await handler(request)
+    response = await handler(request)
+    try:
+        await access.finish(response.status)
+    except ServiceError as error:
+        return answer_of(request, error)
+    return response
+
+
+def access_of(request: web.Request, row: Route, tenant: Tenant) -> Access | None:
+    """Begin the record of an access to a tenant; None: none is kept."""
+    trail, mode = request.app.get(AUDIT), request.app[SETTINGS].audit
+    if trail is None or mode == "off":
+        return None
     resource = _resource(request, tenant)
     sent = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
     access = request[AUDITED] = Access(
@@ -48,12 +62,7 @@ async def audit(request: web.Request, handler: Handler) -> web.StreamResponse:
     )
     if resource.startswith("Patient/"):
         access.about(["/".join(resource.split("/", 2)[:2])])
-    response = await handler(request)
-    try:
-        await access.finish(response.status)
-    except ServiceError as error:
-        return answer_of(request, error)
-    return response
+    return access
 
 
 def _tenant_of(request: web.Request) -> Tenant | None:

@@ -52,6 +52,10 @@ async def authenticate(request: web.Request, handler: Handler) -> web.StreamResp
     row = request.app[ROWS].get(request.match_info.route)
     if row is None:  # Not routed: the handler raises 404 or 405.
         return await handler(request)
+    if row.by_body:  # Its handler finds the tenant, among those of the token.
+        principal = request[PRINCIPAL] = await _shown(request)
+        _check_scope(row.scope, principal, None)
+        return await handler(request)
     if "organization" not in request.match_info:  # The token endpoint: of no tenant, and open.
         return await handler(request)
     tenant = _tenant_of(request.match_info)
@@ -108,10 +112,7 @@ async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Princi
     doorkeeper, authorization = request.app[DOORKEEPER], request.headers.get(hdrs.AUTHORIZATION)
     presented = request.headers.get(verification.HEADER)
     if presented is None or not row.takes_pushes:
-        certificate = None if authorization else fingerprint_of(request.transport)
-        if certificate is not None:
-            return await doorkeeper.certified(certificate)
-        return await doorkeeper.principal(authorization)
+        return await _shown(request)
     caller = await doorkeeper.principal(authorization) if doorkeeper.is_ours(authorization) else None
     if caller is not None and tenant not in caller.tenants:
         return caller  # Refused for that, and told nothing of the tenant.
@@ -122,6 +123,15 @@ async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Princi
     if verified is None:  # Also where the tenant has none: a stranger is told the same.
         raise _refusal(Category.UNAUTHENTICATED, _NOT_VERIFIED, code="login")
     return caller or verified
+
+
+async def _shown(request: web.Request) -> Principal:
+    """The principal of a bearer token, or of the connection's client certificate."""
+    doorkeeper, authorization = request.app[DOORKEEPER], request.headers.get(hdrs.AUTHORIZATION)
+    certificate = None if authorization else fingerprint_of(request.transport)
+    if certificate is not None:
+        return await doorkeeper.certified(certificate)
+    return await doorkeeper.principal(authorization)
 
 
 async def verify(request: web.Request) -> web.StreamResponse:

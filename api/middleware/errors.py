@@ -11,13 +11,14 @@ from api.http.app_keys import REQUEST_ID
 from api.http.misdirected import OPERATION, not_here, nothing_here
 from api.http.routing import ROWS
 from api.limits.limiter import ThrottledError
+from ingest.data_model.replies import refused
 from ingest.http.outcome import DEFAULT_ISSUE, STATUS, issue_of_status, issues_of, render
 from ingest.http.replies import fhir_json
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from aiohttp.typedefs import Handler
 
@@ -42,10 +43,10 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
     except web.HTTPException as error:
         return _of_http(request, error)
     except web.RequestPayloadError:
-        return fhir_json(render((BROKEN_BODY,)), status=400)
+        return _said(request, (BROKEN_BODY,), 400)
     except Exception:  # The only one: nothing may leave as plain text.
         LOG.exception("unexpected error", extra={"request_id": request.get(REQUEST_ID)})
-        return fhir_json(render((DEFAULT_ISSUE[Category.FAULT],)), status=STATUS[Category.FAULT])
+        return _said(request, (DEFAULT_ISSUE[Category.FAULT],), STATUS[Category.FAULT])
 
 
 def answer_of(request: web.Request, error: ServiceError) -> web.Response:
@@ -57,7 +58,7 @@ def answer_of(request: web.Request, error: ServiceError) -> web.Response:
         LOG.warning("the store failed", exc_info=error, extra=extra)
     issues = issues_of(error.category, error.issues)
     own = error.headers if isinstance(error, ThrottledError) else HEADERS.get(error.category)
-    return fhir_json(render(issues), status=status, headers=own)
+    return _said(request, issues, status, own)
 
 
 def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:
@@ -67,9 +68,20 @@ def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:
         return web.Response(status=error.status, headers=headers)
     if error is request.match_info.http_exception:
         body = _unrouted(request, error.status, error.headers.get(hdrs.ALLOW, ""))
-    else:
-        body = render((issue_of_status(error.status, error.text or error.reason),))
-    return fhir_json(body, status=error.status, headers=headers)
+        return fhir_json(body, status=error.status, headers=headers)
+    issue = issue_of_status(error.status, error.text or error.reason)
+    return _said(request, (issue,), error.status, headers)
+
+
+def _said(
+    request: web.Request, issues: Sequence[Issue], status: int, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A refusal in the words of its route: an OperationOutcome, or upstream's envelope."""
+    row = request.app[ROWS].get(request.match_info.route)
+    if row is None or not row.data_model:
+        return fhir_json(render(issues), status=status, headers=headers)
+    body = refused(request.get(REQUEST_ID, ""), issues)
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 
 def _unrouted(request: web.Request, status: int, allowed: str) -> bytes:

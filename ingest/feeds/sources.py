@@ -9,9 +9,9 @@ import tomllib
 from dataclasses import dataclass
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal
+from typing import TYPE_CHECKING, Annotated, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from ingest.hl7v2.profile import DEFAULT_PROFILE, SourceProfile, load_profile
 from store.errors import StartupError
@@ -53,6 +53,24 @@ class DeclaredSource(_Declared):
     sending_facility: str | None = None
     receiving_application: str | None = None
     receiving_facility: str | None = None
+    data_model: tuple[str, ...] = ()
+    """Values of `Meta.Source.ID` that its Data Model messages have; with them and none of the four above it
+    sends no HL7 v2."""
+
+    @field_validator("tenant")
+    @classmethod
+    def _is_tenant(cls, text: str) -> str:
+        parse_tenant(text)
+        return text
+
+
+class DeclaredDestination(_Declared):
+    """A `[[destination]]` of the file."""
+
+    id: str
+    """The value of `Meta.Destinations[].ID`."""
+    tenant: str
+    """`ORG/ENV` that it stands for."""
 
     @field_validator("tenant")
     @classmethod
@@ -97,8 +115,15 @@ class DeclaredListener(_Declared):
 class DeclaredFeeds(_Declared):
     """The whole file."""
 
-    source: tuple[DeclaredSource, ...] = Field(min_length=1, max_length=SOURCES_MAX)
+    source: tuple[DeclaredSource, ...] = Field(default=(), max_length=SOURCES_MAX)
     listener: tuple[DeclaredListener, ...] = ()
+    destination: tuple[DeclaredDestination, ...] = ()
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.source and not self.destination:
+            raise ValueError("`source`: at least one `[[source]]` or `[[destination]]` is declared")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,9 +135,13 @@ class Source:
     profile: SourceProfile = DEFAULT_PROFILE
     matches: tuple[tuple[str, str], ...] = ()
     """Names of Header's fields, and the value each must have."""
+    data_model: frozenset[str] = frozenset()
+    """Ids that it has as `Meta.Source`."""
 
     def sends(self, header: Header) -> bool:
         """Whether a message with this header is one of its."""
+        if self.data_model and not self.matches:
+            return False
         return all(getattr(header, name) == value for name, value in self.matches)
 
 
@@ -146,6 +175,8 @@ class Feeds:
 
     sources: tuple[Source, ...] = ()
     ports: tuple[ListeningPort, ...] = ()
+    destinations: tuple[tuple[str, Tenant], ...] = ()
+    """Ids of `Meta.Destinations[]`, and the tenants that they stand for."""
 
     def of_tenant(self, tenant: Tenant) -> tuple[Source, ...]:
         """The sources whose messages are stored for a tenant."""
@@ -177,7 +208,8 @@ def load_feeds(path: Path) -> Feeds:
     if twice is not None:
         raise StartupError(f"The sources file {path}: two sources are named `{twice}`.")
     ports = tuple(_port(one, sources, path) for one in declared.listener)
-    return Feeds(sources, ports)
+    destinations = tuple((one.id, parse_tenant(one.tenant)) for one in declared.destination)
+    return Feeds(sources, ports, destinations)
 
 
 def _sentence(error: ValidationError) -> str:
@@ -190,7 +222,14 @@ def _sentence(error: ValidationError) -> str:
 
 
 _KNOWN: Final = frozenset(
-    {*DeclaredSource.model_fields, *DeclaredListener.model_fields, "source", "listener"}
+    {
+        *DeclaredSource.model_fields,
+        *DeclaredListener.model_fields,
+        *DeclaredDestination.model_fields,
+        "source",
+        "listener",
+        "destination",
+    }
 )
 
 
@@ -209,7 +248,8 @@ def _source(declared: DeclaredSource, folder: Path) -> Source:
     if declared.charset is not None:
         profile = profile.model_copy(update={"charset": declared.charset})
     matches = tuple((name, value) for name in _MATCHED if (value := getattr(declared, name)) is not None)
-    return Source(declared.name, parse_tenant(declared.tenant), profile, matches)
+    known = frozenset(declared.data_model)
+    return Source(declared.name, parse_tenant(declared.tenant), profile, matches, known)
 
 
 def _port(declared: DeclaredListener, sources: Sequence[Source], path: Path) -> ListeningPort:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
 from aiohttp import web
 
-from ingest.http.app_keys import PRINCIPAL, TENANT
+from ingest.http.app_keys import asker_of
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -166,7 +166,8 @@ class Admission:
 
     def room_for(self, request: web.Request) -> Room:
         """Room for this request's body, once it is entered."""
-        room = request[ROOM] = Room(self, str(request[TENANT].tenant), request[PRINCIPAL].client)
+        asker = asker_of(request)
+        room = request[ROOM] = Room(self, asker.tenant, asker.client)
         return room
 
     def release(self, room: Room) -> None:

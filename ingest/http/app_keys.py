@@ -71,8 +71,8 @@ AUDITED: Final[web.RequestKey[Access]] = web.RequestKey("audited")
 
 
 def asker_of(request: web.Request) -> Asker:
-    """Asker whose share a request takes."""
-    return Asker(str(request[TENANT].tenant), request[PRINCIPAL].client)
+    """The client that a request counts for; its tenant may be known only by its body."""
+    return Asker(str(request[TENANT].tenant) if TENANT in request else "", request[PRINCIPAL].client)
 
 
 def base_of(request: web.Request) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.http.admission import ROOM
-from ingest.http.app_keys import INGEST_SETTINGS, TENANT, WORKSHOP
+from ingest.http.app_keys import INGEST_SETTINGS, WORKSHOP, asker_of
 from ingest.http.body import body_of, let_go
 from ingest.http.workshop import Job
 from ingest.pipeline.budget import LIGHT_BYTES, check_body, check_resources, weigh
@@ -43,7 +43,7 @@ async def parsed(request: web.Request) -> Parsed:
     Such a body becomes no dead letter: it could not be replayed.
     """
     body, settings = await body_of(request), request.app[INGEST_SETTINGS]
-    tenant = str(request[TENANT].tenant)
+    tenant = asker_of(request).tenant
     job: Work = Job(request.app[WORKSHOP], tenant) if len(body) > LIGHT_BYTES else at_once
     try:
         weight = await job(weigh, body, settings.body_elements_max)

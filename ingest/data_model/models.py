@@ -1,0 +1,380 @@
+"""The shape of Data Model messages, as lenient as their sources are reliable: almost everything may be null.
+
+Numbers and booleans are taken for text, one object for a list of one; what is unknown is kept and reported.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Final
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from store.errors import Category, ServiceError
+from store.fhir.datatypes import Number
+from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+_KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
+_TRUE: Final = frozenset({"true", "yes", "y", "1"})
+_FALSE: Final = frozenset({"false", "no", "n", "0"})
+
+
+def _text(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    if isinstance(value, Number):
+        return value.text
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float):
+        return str(value)
+    if isinstance(value, str):
+        return value if value.strip() else None
+    if value is None:
+        return None
+    raise ValueError("must be a text, a number or null")
+
+
+def _flag(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    said = str(_text(value) or "").lower()
+    if said in _TRUE:
+        return "true"
+    if said in _FALSE:
+        return "false"
+    if not said:
+        return None
+    raise ValueError("must be true, false or null")
+
+
+def _object(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ValueError("must be an object or null")  # noqa: TRY004 -- what pydantic takes for a fault
+    return value
+
+
+def _several(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    if value is None:
+        return []
+    found = value if isinstance(value, list) else [value]
+    return [one for one in found if one is not None and one != ""]
+
+
+def _phones(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    return {"Office": value} if isinstance(value, str | Number) else _object(value)
+
+
+def _email(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    return _text(value.get("Address") if isinstance(value, dict) else value)
+
+
+Word = Annotated[str | None, BeforeValidator(_text)]
+Flag = Annotated[str | None, BeforeValidator(_flag)]
+Texts = Annotated[list[Word], BeforeValidator(_several)]
+Emails = Annotated[list[Annotated[str | None, BeforeValidator(_email)]], BeforeValidator(_several)]
+
+
+class _Shape(BaseModel):
+    model_config = ConfigDict(extra="allow", coerce_numbers_to_str=False)
+
+
+class Named(_Shape):
+    """A source or destination."""
+
+    ID: Word = None
+    Name: Word = None
+
+
+class Meta(_Shape):
+    """Kind of a message, its source and its destinations."""
+
+    DataModel: Word = None
+    EventType: Word = None
+    EventDateTime: Word = None
+    Test: Flag = None
+    Source: Annotated[Named, BeforeValidator(_object)] = Field(default_factory=Named)
+    Destinations: Annotated[list[Named], BeforeValidator(_several)] = []
+    Logs: Any = None
+    Message: Any = None
+    Transmission: Any = None
+
+
+AMeta = Meta
+
+
+class Identifier(_Shape):
+    """A number and its type."""
+
+    ID: Word = None
+    IDType: Word = None
+
+
+class Address(_Shape):
+    """An address."""
+
+    StreetAddress: Word = None
+    City: Word = None
+    State: Word = None
+    ZIP: Word = None
+    County: Word = None
+    Country: Word = None
+
+
+class Phones(_Shape):
+    """Numbers to call."""
+
+    Home: Word = None
+    Office: Word = None
+    Mobile: Word = None
+
+
+AnAddress = Annotated[Address, BeforeValidator(_object)]
+SomePhones = Annotated[Phones, BeforeValidator(_phones)]
+
+
+class Demographics(_Shape):
+    """Name, birth, contact and address of a patient."""
+
+    FirstName: Word = None
+    MiddleName: Word = None
+    LastName: Word = None
+    DOB: Word = None
+    SSN: Word = None
+    Sex: Word = None
+    Race: Word = None
+    IsHispanic: Flag = None
+    MaritalStatus: Word = None
+    IsDeceased: Flag = None
+    DeathDateTime: Word = None
+    PhoneNumber: SomePhones = Field(default_factory=Phones)
+    EmailAddresses: Emails = []
+    Language: Word = None
+    Citizenship: Texts = []
+    Address: AnAddress = Field(default_factory=Address)
+
+
+SomeDemographics = Annotated[Demographics, BeforeValidator(_object)]
+
+
+class Contact(_Shape):
+    """A patient's contact."""
+
+    FirstName: Word = None
+    MiddleName: Word = None
+    LastName: Word = None
+    Address: AnAddress = Field(default_factory=Address)
+    PhoneNumber: SomePhones = Field(default_factory=Phones)
+    RelationToPatient: Word = None
+    EmailAddresses: Emails = []
+    Roles: Texts = []
+
+
+class Patient(_Shape):
+    """A patient."""
+
+    Identifiers: Annotated[list[Identifier], BeforeValidator(_several)] = []
+    Demographics: SomeDemographics = Field(default_factory=Demographics)
+    Notes: Texts = []
+    Contacts: Annotated[list[Contact], BeforeValidator(_several)] = []
+
+
+APatient = Annotated[Patient, BeforeValidator(_object)]
+
+
+class Location(_Shape):
+    """A place in a hospital."""
+
+    Type: Word = None
+    Facility: Word = None
+    Department: Word = None
+    Room: Word = None
+
+
+ALocation = Annotated[Location, BeforeValidator(_object)]
+
+
+class VisitLocation(Location):
+    """The same, down to the bed."""
+
+    Bed: Word = None
+
+
+class Provider(_Shape):
+    """A person who treats, orders, performs or interprets."""
+
+    NPI: Word = None
+    ID: Word = None
+    IDType: Word = None
+    FirstName: Word = None
+    MiddleName: Word = None
+    LastName: Word = None
+    Credentials: Texts = []
+    Address: AnAddress = Field(default_factory=Address)
+    EmailAddresses: Emails = []
+    PhoneNumber: SomePhones = Field(default_factory=Phones)
+    Location: ALocation = Field(default_factory=Location)
+
+
+AProvider = Annotated[Provider, BeforeValidator(_object)]
+SomeProviders = Annotated[list[Provider], BeforeValidator(_several)]
+
+
+class Organization(_Shape):
+    """A laboratory or facility."""
+
+    ID: Word = None
+    IDType: Word = None
+    Name: Word = None
+    Address: AnAddress = Field(default_factory=Address)
+    PhoneNumber: SomePhones = Field(default_factory=Phones)
+
+
+AnOrganization = Annotated[Organization, BeforeValidator(_object)]
+
+
+class Visit(_Shape):
+    """A visit."""
+
+    VisitDateTime: Word = None
+    VisitNumber: Word = None
+    AccountNumber: Word = None
+    PatientClass: Word = None
+    Location: Annotated[VisitLocation, BeforeValidator(_object)] = Field(default_factory=VisitLocation)
+    AttendingProvider: AProvider = Field(default_factory=Provider)
+    ReferringProvider: AProvider = Field(default_factory=Provider)
+
+
+AVisit = Annotated[Visit, BeforeValidator(_object)]
+
+
+class Coded(_Shape):
+    """A code."""
+
+    Code: Word = None
+    Codeset: Word = None
+    Description: Word = None
+
+
+class Specimen(_Shape):
+    """A specimen."""
+
+    Source: Word = None
+    BodySite: Word = None
+    ID: Word = None
+
+
+ASpecimen = Annotated[Specimen, BeforeValidator(_object)]
+
+
+class ReferenceRange(_Shape):
+    """Bounds of what is normal."""
+
+    Low: Word = None
+    High: Word = None
+    Text: Word = None
+
+
+ARange = Annotated[ReferenceRange, BeforeValidator(_object)]
+
+
+class Result(Coded):
+    """Result of an order."""
+
+    RelatedGroupID: Word = None
+    Specimen: ASpecimen = Field(default_factory=Specimen)
+    Value: Word = None
+    ValueType: Word = None
+    CompletionDateTime: Word = None
+    FileType: Word = None
+    Units: Word = None
+    Notes: Texts = []
+    AbnormalFlag: Word = None
+    Status: Word = None
+    PrimaryResultsInterpreter: AProvider = Field(default_factory=Provider)
+    Producer: AnOrganization = Field(default_factory=Organization)
+    Performer: AProvider = Field(default_factory=Provider)
+    ReferenceRange: ARange = Field(default_factory=ReferenceRange)
+    ObservationMethod: Annotated[Coded, BeforeValidator(_object)] = Field(default_factory=Coded)
+
+
+class Order(_Shape):
+    """An order with its results."""
+
+    ID: Word = None
+    ApplicationOrderID: Word = None
+    TransactionDateTime: Word = None
+    CollectionDateTime: Word = None
+    CompletionDateTime: Word = None
+    Notes: Texts = []
+    ResultsStatus: Word = None
+    Procedure: Annotated[Coded, BeforeValidator(_object)] = Field(default_factory=Coded)
+    Provider: AProvider = Field(default_factory=Provider)
+    ResultCopyProviders: SomeProviders = []
+    OrderingFacility: AnOrganization = Field(default_factory=Organization)
+    Specimen: ASpecimen = Field(default_factory=Specimen)
+    Status: Word = None
+    ResponseFlag: Word = None
+    Priority: Word = None
+    Results: Annotated[list[Result], BeforeValidator(_several)] = []
+
+
+class ResultsNew(_Shape):
+    """`Results.New` and `Results.NewUnsolicited`."""
+
+    Meta: AMeta
+    Patient: APatient = Field(default_factory=Patient)
+    Orders: Annotated[list[Order], BeforeValidator(_several)] = []
+    Visit: AVisit = Field(default_factory=Visit)
+
+
+class Envelope(_Shape):
+    """Any message, as far as its way is decided by it."""
+
+    Meta: AMeta
+
+
+def read(shape: type[_Shape], body: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- the shape
+    """A message in its shape. Raises ServiceError with the JSON path and the rule of each fault."""
+    try:
+        return shape.model_validate(body)
+    except ValidationError as error:
+        issues = [
+            fault(_path(one["loc"]), _rule(one["type"], one["msg"]))
+            for one in error.errors(include_url=False, include_context=False, include_input=False)
+        ]
+        raise ServiceError(Category.INCORRECT, *issues) from None
+
+
+def fault(path: str, rule: str, code: str = "structure") -> Issue:
+    """A fault at a JSON path."""
+    return Issue(code, f"`{path}` {rule}", (path,))
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = "$"
+    for one in location:
+        path += f"[{one}]" if isinstance(one, int) else f".{one}" if _KEY.fullmatch(one) else ".…"
+    return path
+
+
+def _rule(kind: str, message: str) -> str:
+    if kind == "missing":
+        return "is missing"
+    return message.removeprefix("Value error, ") if kind == "value_error" else "has the wrong shape"
+
+
+def unknown(message: BaseModel, path: str = "$") -> Iterator[str]:
+    """Paths of what a message says and no model knows."""
+    for key, value in (message.model_extra or {}).items():
+        if value not in (None, "", [], {}):
+            yield f"{path}.{key}" if _KEY.fullmatch(key) else f"{path}.…"
+    for name in type(message).model_fields:
+        below = getattr(message, name)
+        if isinstance(below, BaseModel):
+            yield from unknown(below, f"{path}.{name}")
+        elif isinstance(below, list):
+            for number, one in enumerate(below):
+                if isinstance(one, BaseModel):
+                    yield from unknown(one, f"{path}.{name}[{number}]")

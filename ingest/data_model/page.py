@@ -1,0 +1,132 @@
+"""`docs/data-model.md`, made from the tables of the mapping."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from ingest.data_model import codecs, tables
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+_HEAD: Final = """
+# Upstream's Data Model
+
+For integration engineers. Sources that speak upstream's Data Model JSON push here unchanged.
+
+| request | what it takes |
+|---|---|
+| `POST /endpoint` | `Results.New`, `Results.NewUnsolicited`; the tenant is that of `Meta.Destinations` |
+| `POST {base}/$data-model` | the same for the tenant of the URL; endpoint verification may come here |
+
+A message becomes a FHIR message and goes the way of those: the rules of [identity.md](identity.md) hold,
+older messages (`Meta.EventDateTime`) never replace newer ones, the same again changes nothing. Later
+messages correct by status: `ResultsStatus` `Corrected` or `Canceled`, and `Status` `Deleted` of a result,
+which becomes `entered-in-error`.
+
+The answer is 200 once all of it is journaled on a majority. `Meta.Logs[].ID` is the request's id, as in
+`X-Request-Id` and in our logs; `Meta.Warnings[]` names what the message says and nothing maps. Errors are
+4xx or 5xx, with `Meta.Errors[]`: `Text` is the rule, `Path` the JSON path, `Code` FHIR's issue code;
+never a value. What is refused for its content is a dead letter (`Dead-Letter` names it), and is replayed
+through `{base}/$data-model`. When a part of a message is refused, the answer is 422 with these parts, the
+rest is stored, and the whole message is the letter.
+
+## Destinations and sources
+
+The token says which tenants a message may be for. Of these it is for the one that
+`Meta.Destinations[].ID` names: by the sources file (`DOD_MLLP_SOURCES`, which [hl7v2.md](hl7v2.md)
+describes), or as `ORG/ENV`. Without destinations the declared source decides. A token for one tenant, for
+which no destination is declared, needs no destination. Messages with `Meta.Test` never go into
+`Production`: 403.
+
+```toml
+[[destination]]
+id = "af394f14-b34a-464f-8d24-895f370af4c9" # Meta.Destinations[].ID
+tenant = "acme/Production"
+
+[[source]]
+name = "main-lab"
+tenant = "acme/Production"
+data_model = ["7ce6f387-c33c-417d-8682-81e83628cbd9"] # Meta.Source.ID
+profile = "main-lab.toml"
+sending_application = "LIS" # it sends HL7 v2 too
+```
+
+The profile is that of HL7 v2: `endpoint`, `authorities` (here by IDType), `default_authority` (of record
+numbers: `MR`, `PI`), `default_order_authority` (of `ID` and `ApplicationOrderID`), `identifier_types`,
+`category`. Where it says the same as the FHIR that the source sends, the same result in three formats is
+one report. Without it a number's system is `urn:redox:{organization}:{IDType}`, that of an order
+`urn:redox:{organization}:OrderID` or `…:ApplicationOrderID`.
+
+## Required
+
+`Meta.DataModel`, `Meta.EventType`; an identifier of the patient, or `LastName` and `DOB`; for each order
+`ID` (`New`) or `ApplicationOrderID` (`NewUnsolicited`); for each result `Code` or `Description`.
+Everything else may be null or missing. Numbers are taken for text, one object for a list of one.
+
+## Mapping
+
+What an element cannot hold as it was sent stands beside it in an extension `urn:dod:data-model:{path}`.
+
+"""
+
+
+def page() -> str:
+    """The page."""
+    return "\n".join(["<!-- Made by `make docs`. Do not edit. -->", *_HEAD.splitlines(), "", *_lines()])
+
+
+def _lines() -> Iterator[str]:
+    for table in (
+        tables.PATIENT,
+        tables.CONTACT,
+        tables.VISIT,
+        tables.PLACE,
+        tables.REPORT,
+        tables.REQUEST,
+        tables.RESULT,
+        tables.RANGE,
+        tables.PROVIDER,
+        tables.ORGANIZATION,
+        tables.SPECIMEN,
+    ):
+        yield f"### {table.name} → {table.element}"
+        yield ""
+        rows = ((row.path, row.element, row.codec.name, row.note) for row in table.rows)
+        yield from _table(("Data Model", "FHIR", "type", ""), rows)
+    yield "### Across elements"
+    yield ""
+    yield from _table(("Data Model", "FHIR", ""), tables.BY_HAND)
+    yield "### Values, by ValueType"
+    yield ""
+    yield from _table(("ValueType", "FHIR", ""), tables.VALUES)
+    yield "### Codes"
+    yield ""
+    yield from _table(("of", "codes"), ((name, _words(codec)) for name, codec in _CODES))
+    yield "### Not mapped"
+    yield ""
+    yield from _table(("path", ""), tables.UNMAPPED)
+
+
+_CODES: Final = (
+    ("ResultsStatus", codecs.REPORT_STATUS),
+    ("Results[].Status", codecs.RESULT_STATUS),
+    ("AbnormalFlag", codecs.FLAG),
+    ("Orders[].Status", codecs.ORDER_STATUS),
+    ("Priority", codecs.PRIORITY),
+    ("PatientClass", codecs.CLASS),
+    ("Sex", codecs.SEX),
+    ("MaritalStatus", codecs.MARITAL),
+)
+
+
+def _words(codec: codecs.Codec) -> str:
+    return ", ".join(f"{word} `{code}`" for word, code in codec.table.items())
+
+
+def _table(head: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> Iterator[str]:
+    yield f"| {' | '.join(head)} |"
+    yield "|" + "---|" * len(head)
+    for row in rows:
+        yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in row)} |"
+    yield ""

@@ -1,0 +1,49 @@
+"""Answers in upstream's envelope: `Meta` with `Logs` and `Errors`. Pure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from store.fhir.datatypes import Number
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from store.fhir.issues import Issue
+
+NAME: Final = "data on demand"
+MODULE: Final = "Data Model"
+
+
+def envelope(request_id: str, *, model: str | None = None, event: str | None = None) -> dict[str, Any]:
+    """The `Meta` of an answer; its log's id is that of the request."""
+    named = {"DataModel": model, "EventType": event}
+    return {
+        **{name: value for name, value in named.items() if value},
+        "Source": {"ID": None, "Name": NAME},
+        "Logs": [{"ID": request_id, "AttemptID": request_id}],
+    }
+
+
+def refused(request_id: str, issues: Sequence[Issue]) -> bytes:
+    """The answer to a message that is refused."""
+    return rendered({"Meta": {**envelope(request_id), "Errors": [error_of(one) for one in issues]}})
+
+
+def error_of(issue: Issue) -> dict[str, Any]:
+    """Member of `Meta.Errors[]`: the rule, and the JSON path where one is known."""
+    told: dict[str, Any] = {"Text": issue.text, "Type": "message", "Module": MODULE, "Code": issue.code}
+    return {**told, "Path": issue.expression[0]} if issue.expression else told
+
+
+def rendered(body: Mapping[str, Any]) -> bytes:
+    """The bytes of an answer."""
+    return orjson.dumps(body, default=_digits)
+
+
+def _digits(value: object) -> orjson.Fragment:
+    if isinstance(value, Number):
+        return orjson.Fragment(value.text)
+    raise TypeError

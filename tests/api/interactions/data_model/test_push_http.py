@@ -1,0 +1,168 @@
+"""Results in upstream's Data Model over HTTP: stored, found by FHIR, refused at their place, replayed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from store.tenancy import Tenant, TenantSettings
+from tests.support.data_model import result, results_new, without
+
+if TYPE_CHECKING:
+    from tests.support.service import Answer, Service
+
+Json = dict[str, Any]
+LETTERS = ("system/*.cruds", "dod/admin")
+
+
+async def post(service: Service, message: Any, path: str = "/endpoint", **options: Any) -> Answer:
+    url = str(service.client.make_url(path)) if path.startswith("/") else path
+    return await service.request("POST", url, message, content_type="application/json", **options)
+
+
+async def test_a_message_to_the_endpoint_is_found_by_fhir(service: Service) -> None:
+    answer = await post(service, results_new())
+    assert answer.status == 200, answer.text
+    told = answer.body["Meta"]
+    assert told["Logs"][0]["ID"] == answer.headers["X-Request-Id"]
+    assert "Warnings" not in told
+    for asked in (
+        f"patient.identifier=urn:redox:{service.tenant.organization}:MR|MADEUP-1",
+        f"patient.identifier=MADEUP-1&identifier=urn:redox:{service.tenant.organization}:OrderID|ORD-1",
+        "patient.identifier=MADEUP-1&order=ORD-1&code=http://loinc.org|24323-8&status=final&date=2026-11-20",
+    ):
+        found = await service.search(f"{asked}&_include=DiagnosticReport:result")
+        assert len(found.ids) == 1, found.text
+    [report] = [one["resource"] for one in found.matches]
+    assert report["issued"] == "2026-11-20T09:00:00.000Z"
+    entries = found.digits["entry"]
+    results = [one["resource"] for one in entries if one["resource"]["resourceType"] == "Observation"]
+    first, second = sorted(results, key=lambda one: str(one["code"]))
+    assert first["valueQuantity"] == {"value": "5.10", "unit": "mmol/L"}
+    assert first["interpretation"][0]["coding"][0]["code"] == "HH"
+    assert first["note"] == [{"text": "Made-up note."}]
+    assert second["valueString"] == "Negative"
+
+
+async def test_the_same_again_is_one_report_and_what_is_older_never_replaces_what_is_newer(
+    service: Service,
+) -> None:
+    for at, value in (("10", "5.10"), ("10", "5.10"), ("12", "6.20"), ("11", "5.90")):
+        message = results_new(result(value=value), meta={"EventDateTime": f"2026-11-20T{at}:00:00.000Z"})
+        assert (await post(service, message, f"{service.base}/$data-model")).status == 200
+    found = await service.search("patient.identifier=MADEUP-1&_include=DiagnosticReport:result")
+    assert len(found.ids) == 1
+    [value] = [
+        one["resource"]["valueQuantity"]
+        for one in found.digits["entry"]
+        if "valueQuantity" in one["resource"]
+    ]
+    assert value["value"] == "6.20"
+
+
+@pytest.mark.parametrize("status", [("Corrected", "corrected"), ("Canceled", "cancelled")])
+async def test_a_later_message_changes_the_status_of_the_same_report(
+    service: Service, status: tuple[str, str]
+) -> None:
+    said, kept = status
+    assert (await post(service, results_new())).status == 200
+    later = results_new(
+        result(Status="Deleted"), ResultsStatus=said, meta={"EventDateTime": "2026-11-20T11:00:00Z"}
+    )
+    assert (await post(service, later)).status == 200
+    found = await service.search("patient.identifier=MADEUP-1&_include=DiagnosticReport:result")
+    assert [one["resource"]["status"] for one in found.matches] == [kept]
+    statuses = [
+        one["resource"]["status"] for one in found.body["entry"] if one["search"]["mode"] == "include"
+    ]
+    assert statuses == ["entered-in-error"]
+
+
+UNSOLICITED = {"EventType": "NewUnsolicited"}
+FAULTS: list[tuple[Json, str]] = [
+    (without(results_new(), "Orders.0.ID"), "$.Orders[0].ID"),
+    (
+        without(results_new(meta=UNSOLICITED, ID=None), "Orders.0.ApplicationOrderID"),
+        "$.Orders[0].ApplicationOrderID",
+    ),
+    (results_new(Results=[{"Code": {"SECRET": 1}}]), "$.Orders[0].Results[0].Code"),
+    (results_new(Results=[{"Value": "SECRET"}]), "$.Orders[0].Results[0].Code"),
+    (results_new(meta={"EventDateTime": "SECRET"}), "$.Meta.EventDateTime"),
+    (results_new(meta={"EventType": "SECRET"}), "$.Meta.EventType"),
+    (results_new(meta={"DataModel": "SECRET"}), "$.Meta.DataModel"),
+    ({**results_new(), "Patient": {"Demographics": {"LastName": "SECRET"}}}, "$.Patient.Identifiers"),
+    ({**results_new(), "Patient": "SECRET"}, "$.Patient"),
+    ({**results_new(), "Orders": []}, "$.Orders"),
+]
+
+
+async def test_what_is_wrong_is_refused_at_its_place_and_kept_without_a_value_said(service: Service) -> None:
+    service = await service.with_token(scopes=LETTERS)
+    for message, path in FAULTS:
+        answer = await post(service, message)
+        assert answer.status == 400, answer.text
+        assert [one["Path"] for one in answer.body["Meta"]["Errors"]] == [path]
+        assert answer.body["Meta"]["Logs"][0]["ID"] == answer.headers["X-Request-Id"]
+        assert "SECRET" not in answer.text
+        assert "Dead-Letter" in answer.headers
+    letters = (await service.get("$dead-letters")).body["letters"]
+    assert len(letters) == len(FAULTS)
+    assert {one["operation"] for one in letters} == {"data-model"}
+
+
+async def test_a_letter_is_replayed_once_it_is_mended(service: Service) -> None:
+    service = await service.with_token(scopes=LETTERS)
+    letter = (await post(service, without(results_new(), "Orders.0.ID"))).headers["Dead-Letter"]
+    again = await service.request("POST", f"$dead-letters/{letter}/$replay")
+    assert again.body["state"] == "open"
+    fixed = await service.request(
+        "PUT", f"$dead-letters/{letter}", results_new(), content_type="application/json"
+    )
+    assert fixed.status == 200, fixed.text
+    again = await service.request("POST", f"$dead-letters/{letter}/$replay")
+    assert again.body["state"] == "replayed", again.text
+    assert len((await service.search("patient.identifier=MADEUP-1")).ids) == 1
+
+
+async def test_unsolicited_results_need_no_order_and_what_is_not_mapped_is_named(service: Service) -> None:
+    message = results_new(ID=None, meta=UNSOLICITED, Surprise={"Deep": "value"})
+    answer = await post(service, message)
+    assert answer.status == 200, answer.text
+    assert [one["Path"] for one in answer.body["Meta"]["Warnings"]] == ["$.Orders[0].Surprise"]
+    assert "value" not in answer.text.replace("ID", "")
+    organization = service.tenant.organization
+    asked = f"patient.identifier=MADEUP-1&identifier=urn:redox:{organization}:ApplicationOrderID|FIL-1"
+    assert len((await service.search(asked)).ids) == 1
+
+
+async def test_test_messages_never_go_into_production(service: Service) -> None:
+    tenant = Tenant(service.tenant.organization, "Production")
+    await service.access.put_tenant(TenantSettings(tenant))
+    service.tenant = tenant
+    real = await service.with_token(scopes=LETTERS)
+    for path in ("/endpoint", f"{real.base}/$data-model"):
+        answer = await post(real, results_new(), path)
+        assert answer.status == 403, answer.text
+        assert answer.body["Meta"]["Errors"][0]["Path"] == "$.Meta.Test"
+    assert (await real.search("patient.identifier=MADEUP-1")).ids == []
+    assert (await real.get("$dead-letters")).body["letters"] == []
+    assert (await post(real, results_new(meta={"Test": False}))).status == 200
+
+
+async def test_strangers_and_broken_bodies_are_refused_in_the_envelope(service: Service) -> None:
+    for status, answer in (
+        (401, await post(service, results_new(), headers={"Authorization": "Bearer none"})),
+        (400, await post(service, None, data="{")),
+        (400, await post(service, [])),
+        (
+            415,
+            await service.request(
+                "POST", str(service.client.make_url("/endpoint")), {}, content_type="text/xml"
+            ),
+        ),
+    ):
+        assert answer.status == status, answer.text
+        assert answer.body["Meta"]["Errors"][0]["Text"]
+    reading = await service.with_token(scopes=["system/*.rs"])
+    assert (await post(reading, results_new())).status == 403
