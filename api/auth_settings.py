@@ -45,9 +45,9 @@ class AuthSettings(BaseModel):
     """Searches, reads and histories of one client, in any stretch of this length, such as `10000/5 minute`;
     empty: no limit. Past it 429, until `Retry-After`. Each process counts for itself."""
     rate_push: str = "60000/5 minute"
-    """The same for pushes of single resources and messages."""
+    """Rate of pushes of single resources and messages."""
     rate_backfill: str = "6000/5 minute"
-    """The same for Bundles of type batch and transaction."""
+    """Rate of Bundles of type batch and transaction."""
     rate_login: str = "600/5 minute"
     """Requests for access tokens, and endpoint verifications, of one address; see `trusted_proxies`."""
     rate_address: str = ""

@@ -1,4 +1,4 @@
-"""What is stored, compared with itself: bytes against digest, version and key, and index against the bytes.
+"""Verification of what is stored: bytes against digest, version and key, and index against the bytes.
 
 The fingerprint of a tenant is a sum over its contents: the same in whatever order, and by however many runs,
 they are gone through. Two databases with equal fingerprints hold equal contents.
@@ -30,7 +30,7 @@ NOT_COMPARED: Final = "index not compared"
 
 @dataclass(slots=True)
 class Report:
-    """What was found so far of a tenant."""
+    """Findings on a tenant so far."""
 
     part: str = PARTS[0]
     after: str = ""
@@ -90,7 +90,7 @@ async def _batch(  # noqa: PLR0913 -- all but three keyword-only
     report: Report,
     found: Callable[[str, str], None],
 ) -> bool:
-    """One step; whether there may be another."""
+    """Check a batch; whether there may be another."""
     if part == "files":
         files = await store.files(tenant, after=report.after, limit=batch)
         for file in files:
@@ -122,7 +122,7 @@ def _faults_of_file(file: StoredFile) -> list[str]:
 
 
 def _faults(version: StoredVersion, content: bytes, tenant: Tenant, *, base: str | None) -> list[str]:
-    """What is wrong with a version."""
+    """Faults of a version."""
     if not content:
         return []  # Told already.
     faults = []

@@ -16,7 +16,7 @@ class StoredVersion(NamedTuple):
     """A version of a resource as it is stored."""
 
     place: str
-    """Its `_id`: the next batch begins behind it."""
+    """Document's `_id`: the next batch begins behind it."""
     key: ResourceKey
     version: int
     raw: bytes

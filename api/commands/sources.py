@@ -30,7 +30,7 @@ _DECIMAL: Final = re.compile(r'"\\u0000([^"]*)"')
 
 
 class Checked(NamedTuple):
-    """One message of a sample, as its profile reads it."""
+    """Message of a sample, as its profile reads it."""
 
     verdict: str
     """AA, AE or AR."""

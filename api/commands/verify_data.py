@@ -23,7 +23,7 @@ TELL_EVERY: Final = 50_000
 
 
 class Progress:
-    """How far each tenant has come, in a file: a run that was broken off goes on from there."""
+    """Progress of each tenant, in a file: a run that was broken off goes on from there."""
 
     def __init__(self, path: Path | None) -> None:
         self._path = path
@@ -37,7 +37,7 @@ class Progress:
                 ) from None
 
     def of(self, tenant: Tenant) -> Report:
-        """Where to go on."""
+        """Place to go on from."""
         return Report(**self._reports.get(str(tenant), {}))
 
     def keep(self, tenant: Tenant, report: Report) -> None:

@@ -108,6 +108,6 @@ def _may_come_along(entry: Entry, patient_id: str) -> bool:
 
 
 def without_doubles(part: Part) -> Sequence[Entry]:
-    """What comes along and is not a match on the page."""
+    """Resources that come along and are no match on the page."""
     matches = {str(entry.key) for entry in part.entries}
     return [entry for name, entry in part.included.items() if name not in matches]

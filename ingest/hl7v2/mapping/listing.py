@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 class Line(NamedTuple):
-    """One row of a mapping, in words."""
+    """Row of a mapping, in words."""
 
     field: str
     element: str
