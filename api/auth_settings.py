@@ -56,8 +56,8 @@ class AuthSettings(BaseModel):
     client_requests_max: int = Field(default=128, ge=1)
     """Requests of one client under way at a time; past it 429."""
     throttle_pause_seconds: float = Field(default=1.0, ge=0, le=30)
-    """How long a 429 is held back: a client that asks again at once, on many connections, would keep others
-    waiting with refusals alone."""
+    """Time for which a 429 is held back: a client that asks again at once, on many connections, would keep
+    others waiting with refusals alone."""
 
     @property
     def rates(self) -> Mapping[Class, str]:
