@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from pymongo import MongoClient
 
-from bench import reports, servers, stores
+from bench import feeds, reports, servers, stores
 from bench.answers import all_stored, found, found_of_patient, stored, verify_same
 from bench.requests import BASE, TENANT, bundles, pushes, search, searches
 from bench.rounds import Contender, Target, busiest, compare, rows
@@ -146,6 +146,7 @@ async def run(options: argparse.Namespace, mongod: Embedded, place: Path, on: Co
             *await compare_pushes(stage, service, token, patients),
             *await compare_batches(stage, service, token, patients),
             *await compare_messages(stage, service, token),
+            *await compare_feeds(stage, service, token),
             *(await compare_sizes(stage) if options.large else ()),
         ]
         print(f"\nThe load generator took at most {busiest(everyone):.0%} of a core.")
@@ -267,6 +268,13 @@ async def compare_messages(stage: Stage, service: Server, token: str) -> Sequenc
     title = f"A message of {MESSAGE_RESULTS} Observations, report and patient, beside the same as a batch"
     target = Target(2, at_most=True)
     return await judged(title, pair, target, status=b"200", connections=MESSAGES_AT_ONCE, **stage.times())
+
+
+async def compare_feeds(stage: Stage, service: Server, token: str) -> Sequence[Contender]:
+    """An HL7 v2 result beside the same as a FHIR message."""
+    pair = feeds.contenders(service, BASE.removeprefix("/fhir/R4/"), token)
+    times = stage.times()
+    return await judged(feeds.TITLE, pair, feeds.TARGET, status=b"200", connections=MESSAGES_AT_ONCE, **times)
 
 
 async def compare_sizes(stage: Stage) -> Sequence[Contender]:

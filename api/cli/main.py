@@ -31,6 +31,7 @@ from api.cli.options import (
 )
 from api.cli.policies import policy_app
 from api.cli.purge import purge_app
+from api.cli.remap import remap
 from api.cli.retention import retention_app
 from api.cli.search import search
 from api.cli.sources import source_app
@@ -44,7 +45,17 @@ if TYPE_CHECKING:
 
 _ORDER: Final = (
     *("demo", "serve", "tenant", "token", "client", "apply", "source", "load", "search", "export", "letters"),
-    *("retention", "purge", "audit", "reindex", "collect-files", "verify-data", "settings", "version"),
+    *(
+        "retention",
+        "purge",
+        "audit",
+        "reindex",
+        "remap",
+        "collect-files",
+        "verify-data",
+        "settings",
+        "version",
+    ),
 )
 
 
@@ -83,6 +94,7 @@ app.command()(search)
 app.command()(load)
 app.command()(export)
 app.command("verify-data")(verify_data)
+app.command()(remap)
 
 Port = Annotated[int | None, typer.Option(help="Port of the FHIR endpoint [8080]; 0 takes a free one.")]
 AdminPort = Annotated[int | None, typer.Option(help="Port of /livez, /readyz, /metrics [9090].")]

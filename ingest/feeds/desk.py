@@ -164,7 +164,7 @@ class Desk:
         answer, at = received.answer, self._clock()
         return [
             ack.build(received.header, code, answer.faults, at=at, number=unique_id())
-            for code in ack.codes(received.header, answer.verdict, both=port.both)
+            for code in ack.codes(received.header, answer.verdict, both=port.both, always=port.always)
         ]
 
     def end(self) -> None:

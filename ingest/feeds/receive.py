@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ingest.feeds import kept
 from ingest.hl7v2.ack import Answer, Verdict
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from ingest.messages.delivery import Delivered
     from ingest.writes.push_context import PushContext
     from store.fhir.issues import Severity
+    from store.resource_keys import ResourceKey
 
 LOG: Final = logging.getLogger("ingest.feeds")
 REFUSED: Final = frozenset(
@@ -69,11 +70,24 @@ class Received:
     """Whether the same message was accepted before."""
     letter: str | None = None
     """Id of the dead letter that it became."""
+    made: tuple[ResourceKey, ...] = ()
+    """Resources that it was stored as."""
 
     @property
     def event(self) -> str:
         """MSH-9, as `ORU^R01`; for metrics and logs only if a table has it."""
         return "^".join(self.header.type) if self.header else ""
+
+
+class _Arrival(NamedTuple):
+    """A message on its way into the store."""
+
+    id: str
+    message: bytes
+    source: Source
+    keep: Keeper
+    anew: bool
+    """Whether it was kept before, and is mapped again."""
 
 
 async def receive(
@@ -97,7 +111,8 @@ async def receive(
             return Received(Answer(Verdict.REJECT, translation.faults), read_.header)
         if translation.refused:
             return await refused(message, source, read_.header, translation.faults, keep)
-        return await _stored(ctx, message_id, message, source, read_, translation, keep)
+        arrival = _Arrival(message_id, message, source, keep, anew)
+        return await _stored(ctx, arrival, read_, translation)
     except ServiceError:
         raise
     except Exception:
@@ -106,15 +121,8 @@ async def receive(
         return await refused(message, source, read_.header, (BROKEN,), keep)
 
 
-async def _stored(  # noqa: PLR0913 -- all that a message has become
-    ctx: PushContext,
-    message_id: str,
-    message: bytes,
-    source: Source,
-    read_: Message,
-    translation: Translation,
-    keep: Keeper,
-) -> Received:
+async def _stored(ctx: PushContext, arrival: _Arrival, read_: Message, translation: Translation) -> Received:
+    message_id, message, source, keep, anew = arrival
     header = read_.header
     if translation.bundle is None:
         return Received(Answer(Verdict.ACCEPT, translation.faults), header)
@@ -129,9 +137,11 @@ async def _stored(  # noqa: PLR0913 -- all that a message has become
         if error.category not in REFUSED:
             raise
         return await refused(message, source, header, tuple(_faults(error.issues)), keep, error)
-    made = [one.result.stored.key for one in done if not isinstance(one, ServiceError)]
-    await kept.keep(ctx, message_id, message, header=header, source=source.name, made=made)
-    return Received(Answer(Verdict.ACCEPT, (*translation.faults, *_warnings(done))), header)
+    made = tuple(one.result.stored.key for one in done if not isinstance(one, ServiceError))
+    if not anew:
+        await kept.keep(ctx, message_id, message, header=header, source=source.name, made=made)
+    told = Answer(Verdict.ACCEPT, (*translation.faults, *_warnings(done)))
+    return Received(told, header, made=made)
 
 
 def _may_hold_documents(ctx: PushContext, message: bytes) -> bool:

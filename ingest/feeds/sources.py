@@ -100,7 +100,7 @@ class DeclaredListener(_Declared):
     """Common or alternative names of which a client certificate has one; empty: any of the authorities'."""
     networks: tuple[str, ...] = ()
     """Addresses or networks, such as `10.0.0.0/8`, of the senders that are let in; empty: all."""
-    acknowledge: Literal["one", "both"] = "one"
+    acknowledge: Literal["one", "both", "always"] = "one"
     """In enhanced mode, for a sender that asks for commit and application acknowledgment: the application
     acknowledgment alone, or both."""
 
@@ -159,6 +159,7 @@ class ListeningPort:
     client_names: frozenset[str] = frozenset()
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     both: bool = False
+    always: bool = False
 
     def admits(self, address: str, names: Iterable[str]) -> bool:
         """Whether a client at this address, with these names in its certificate, is let in."""
@@ -280,4 +281,5 @@ def _port(declared: DeclaredListener, sources: Sequence[Source], path: Path) -> 
         frozenset(declared.client_names),
         tuple(ip_network(one) for one in declared.networks),
         declared.acknowledge == "both",
+        declared.acknowledge == "always",
     )

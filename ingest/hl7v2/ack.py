@@ -74,13 +74,15 @@ class Answer(NamedTuple):
     faults: tuple[Fault, ...] = ()
 
 
-def codes(header: Header | None, verdict: Verdict, *, both: bool = False) -> tuple[str, ...]:
+def codes(
+    header: Header | None, verdict: Verdict, *, both: bool = False, always: bool = False
+) -> tuple[str, ...]:
     """The values of MSA-1 that a message asks to be answered with, in order: AA, AE, AR; CA, CE, CR; or none.
 
     Original mode, MSH-15 and MSH-16 empty, asks for AA. In enhanced mode the message is committed and
     processed at one stroke, so that an application acknowledgment says all that a commit acknowledgment does:
     a sender that asks for both gets that alone, since it waits for one answer to each message; with `both` it
-    gets both.
+    gets both. `always`: whoever asks for none is answered all the same.
     """
     accept = header.accept_acknowledgment.upper() if header else ""
     application = header.application_acknowledgment.upper() if header else ""
@@ -88,7 +90,8 @@ def codes(header: Header | None, verdict: Verdict, *, both: bool = False) -> tup
         return (f"A{verdict}",)
     commit = (f"C{verdict}",) if _is_wanted(accept, verdict) else ()
     applied = (f"A{verdict}",) if _is_wanted(application, verdict) else ()
-    return (*commit, *applied) if both else applied or commit
+    found = (*commit, *applied) if both else applied or commit
+    return found or ((f"A{verdict}",) if always else ())
 
 
 def _is_wanted(condition: str, verdict: Verdict) -> bool:
@@ -162,7 +165,8 @@ class _Writing:
             12: self._sent(12) or "2.5.1",
             18: self._sent(18),
         }
-        encoding = self._sent(2) or f"{by.component}{by.repetition}{by.escape}{by.subcomponent}"
+        # Without a fifth one, for truncation: nothing is cut here, and readers before v2.7 refuse it.
+        encoding = f"{by.component}{by.repetition}{by.escape}{by.subcomponent}"
         # MSH-1 is the field separator itself, so that MSH-3 comes behind the first separator of the rest.
         return self._line(f"MSH{by.field}{encoding}", {n - 2: text for n, text in fields.items()})
 

@@ -56,6 +56,7 @@ def test_a_message_is_answered_as_it_asks(
     sent = header(modes=modes)
     assert ack.codes(sent, verdict) == codes
     assert ack.codes(sent, verdict, both=True) == both
+    assert ack.codes(sent, verdict, always=True) == (codes or (f"A{verdict}",))
 
 
 def test_what_has_no_header_is_answered_all_the_same() -> None:
@@ -124,6 +125,8 @@ def test_other_delimiters_and_charsets_are_kept() -> None:
     answer = ack.build(sent, "AE", (FAULT,), at=AT, number="n")
     assert answer.startswith(b"MSH|$%?*|DOD|CITY|")
     assert b"|OBX$3$5$1$2|102$Data type error$HL70357|E|" in answer
+    cut = ack.build(header(msh="MSH|^~\\&#"), "AA", (), at=AT, number="n")
+    assert cut.startswith(b"MSH|^~\\&|DOD|")
     latin = read_header("MSH|^~\\&|Ä|B|C|D|||ORU^R01|1|P|2.5||||||8859/1\r".encode("latin-1"))
     assert b"|C|D|\xc4|B|" in ack.build(latin, "AA", (), at=AT, number="n")
 

@@ -1,0 +1,181 @@
+"""The work of `dod remap`: kept HL7 v2 messages mapped anew, by the profiles and the release of today.
+
+The newest message of each report is mapped, the newest first: what older ones said is past. A resource that
+comes out as it is stored makes no new version. A report that turns out to be another, because its patient's
+number has another system now, takes the place of the one before.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final
+
+from prometheus_client import CollectorRegistry
+
+from api.app import limits_of, utc_now
+from api.commands.access import existing_tenant
+from api.feeds import declared_feeds
+from api.search.answer import Asker, ask, begin, following
+from ingest.feeds import kept
+from ingest.feeds.receive import receive
+from ingest.feeds.sources import Source, load_source_profile
+from ingest.hl7v2.ack import Verdict
+from ingest.http.app_keys import base_under
+from ingest.load.bodies import Operator
+from ingest.load.results import LoadCounts
+from ingest.messages.companions import settle
+from ingest.metrics import IngestMetrics
+from ingest.pipeline.decode import decode
+from ingest.writes.push_context import PushContext
+from store.fhir.instants import from_datetime
+from store.resource_keys import ResourceKey
+from store.search.parsing.context import SearchContext
+from store.search.reach import Everything
+from store.versions import Stored
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
+    from api.search.answer import Search
+    from api.settings import Settings
+    from ingest.feeds.receive import Received
+    from store.errors import ServiceError
+    from store.stores import Stores
+    from store.tenancy import Tenant, TenantSettings
+
+PAGE: Final = 200
+"""Provenances read at once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The options of the command line."""
+
+    tenant: Tenant
+    source: str | None = None
+    """Name of the source whose messages are mapped; None: of all."""
+    origin: str | None = None
+    """Public origin of the service; None: a local one."""
+
+
+async def remap(
+    stores: Stores,
+    settings: Settings,
+    request: Request,
+    *,
+    say: Callable[[str], None],
+    warn: Callable[[str], None],
+) -> int:
+    """Map anew; the exit code: 1 when a message is refused now."""
+    whose = await existing_tenant(stores.access, request.tenant)
+    ctx = await _context(stores, settings, request, whose)
+    declared = {one.name: one for one in declared_feeds(settings).of_tenant(whose.tenant)}
+    otherwise = Source("otherwise", whose.tenant, load_source_profile(settings.mllp_profile))
+    counts: Counter[str] = Counter()
+    seen: set[str] = set()
+    async for provenance in _provenances(ctx, settings, request.source):
+        targets = {str(one.get("reference")) for one in provenance["target"]}
+        reports = {one for one in targets if one.startswith("DiagnosticReport/")} or targets
+        if reports <= seen:
+            counts["superseded"] += 1
+            continue
+        seen |= reports
+        source = declared.get(_source_of(provenance), otherwise)
+        outcome, rules = await _mapped(ctx, source, provenance)
+        counts[outcome] += 1
+        if rules:
+            warn(f"Provenance/{provenance['id']}: {'; '.join(rules)}")
+    told = (f"{counts[name]:,} {name}" for name in ("changed", "unchanged", "superseded", "refused", "gone"))
+    say(f"{counts.total():,} messages: {', '.join(told)}")
+    return int(counts["refused"] > 0)
+
+
+async def _context(
+    stores: Stores, settings: Settings, request: Request, whose: TenantSettings
+) -> PushContext:
+    return PushContext(
+        store=stores.resources,
+        attachments=stores.attachments,
+        tenant=whose.tenant,
+        caller=Operator(),
+        base=base_under(request.origin or "http://localhost", str(whose.tenant)),
+        secret=await stores.access.secret("identities"),
+        clock=utc_now,
+        settings=settings,
+        limits=limits_of(settings),
+        metrics=IngestMetrics(CollectorRegistry()),
+        strict=(whose.handling or settings.validation) == "strict",
+        stable_sources=whose.stable_sources,
+        audit=stores.privacy.audit,
+    )
+
+
+async def _provenances(
+    ctx: PushContext, settings: Settings, source: str | None
+) -> AsyncIterator[dict[str, Any]]:
+    """The records of kept messages, the newest first."""
+    context = SearchContext(limits_of(settings), ctx.base, from_datetime(ctx.clock()).start, strict=True)
+    asker = Asker(ctx.store, ctx.tenant, ctx.base, b"", Everything())
+    pairs = [
+        ("_tag", f"{kept.TAG_SYSTEM}|{source or ''}"),
+        ("_sort", "-recorded"),
+        ("_count", str(PAGE)),
+        ("_total", "none"),
+    ]
+    search: Search | None = begin("Provenance", pairs, context, link_seconds=1)
+    while search is not None:
+        answer = await ask(asker, search)
+        for entry in answer.page.entries:
+            yield dict(decode(entry.raw))
+        search = following(answer)
+
+
+def _source_of(provenance: dict[str, Any]) -> str:
+    tags = provenance.get("meta", {}).get("tag", ())
+    return next((str(one.get("code")) for one in tags if one.get("system") == kept.TAG_SYSTEM), "")
+
+
+async def _mapped(ctx: PushContext, source: Source, provenance: dict[str, Any]) -> tuple[str, list[str]]:
+    """The outcome of one message, and the rules that refuse it now."""
+    message_id = str(provenance["id"])
+    found = await ctx.store.get(ctx.tenant, ResourceKey("Binary", message_id))
+    content = await kept.content_of(ctx, decode(found.raw)) if isinstance(found, Stored) else None
+    if content is None:
+        return "gone", []
+    tally = LoadCounts()
+
+    async def keep(message: bytes, source: Source, error: ServiceError) -> None:
+        """Keep no dead letter: the message is kept already."""
+
+    received = await receive(ctx._replace(metrics=tally), content, source, keep=keep, anew=True)
+    if received.answer.verdict is not Verdict.ACCEPT:
+        return "refused", [
+            f"{one.place}: {one.rule}" for one in received.answer.faults if one.severity == "E"
+        ]
+    name = _source_of(provenance)
+    if await _moved(ctx, provenance, received) and received.header is not None:
+        made = received.made
+        await kept.keep(ctx, message_id, content, header=received.header, source=name, made=made)
+    changed = tally.counts["created"] + tally.counts["replaced"]
+    return ("changed" if changed else "unchanged"), []
+
+
+async def _moved(ctx: PushContext, provenance: dict[str, Any], received: Received) -> bool:
+    """Whether the message is stored as other resources now; the reports that it was before are deleted.
+
+    A report that somebody else has changed since stays.
+    """
+    before = {str(one.get("reference")) for one in provenance["target"]}
+    now = {str(key) for key in received.made}
+    recorded = datetime.fromisoformat(str(provenance["recorded"]))
+    gone = []
+    for name in sorted(before - now):
+        key = ResourceKey(*name.split("/", 1))
+        there = await ctx.store.get(ctx.tenant, key) if key.type == "DiagnosticReport" else None
+        if isinstance(there, Stored) and there.last_updated <= recorded:
+            deleted = await ctx.store.delete(ctx.tenant, key)
+            gone += [deleted] if deleted is not None else []
+    await settle(ctx, (), {}, sourced="", gone=gone)
+    return not before <= now
