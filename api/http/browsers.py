@@ -21,7 +21,8 @@ _SENT: Final = (
 """Headers that a page may send."""
 _READ: Final = (
     "ETag, Location, Last-Modified, Retry-After, Content-Range, X-Request-Id, Dod-Tolerances, Dead-Letter,"
-    " Idempotent-Replayed"
+    " Idempotent-Replayed, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy,"
+    " X-RateLimit-Limit"
 )
 """Headers that a page may read beside those that all may."""
 _KEPT_SECONDS: Final = "600"

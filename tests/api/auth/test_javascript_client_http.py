@@ -9,10 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from api.app import utc_now
 from tests.support.fhir import patient, report
 from tests.support.oauth import key
-from tests.support.service import Clock, opened_service
+from tests.support.service import RunningClock, opened_service
 
 ROOT = Path(__file__).parents[3]
 CLIENT = ROOT / "tests" / "js" / "backend_services.mjs"
@@ -24,7 +23,7 @@ NODE = shutil.which("node")
 @pytest.mark.parametrize(("kind", "algorithm"), [("rsa", "RS384"), ("ec", "ES384")])
 async def test_jose_gets_a_token_and_searches(mongodb: str, kind: str, algorithm: str) -> None:
     signer = key(kind)
-    async with opened_service(mongodb, clock=Clock(utc_now())) as service:
+    async with opened_service(mongodb, clock=RunningClock()) as service:
         await service.load(patient("p1"), report("r1", "p1"))
         client = await service.register(signer, scopes=("system/*.rs",))
         ran = await asyncio.create_subprocess_exec(

@@ -204,6 +204,19 @@ async def test_reads_versions_and_histories(narrow: Service) -> None:
     assert sorted(e["resource"]["id"] for e in whole.body["entry"]) == ["came", "lab", "left", "of-lab"]
 
 
+async def test_everything_about_a_patient(narrow: Service) -> None:
+    answer = await narrow.get("Patient/p1/$everything")
+    assert answer.status == 200
+    assert OUTSIDE not in answer.text
+    ids = {entry["resource"]["id"] for entry in answer.body["entry"]}
+    assert {"p1", "r1", "lab", "came", "of-lab", "s1"} <= ids
+    assert not ids & {"vital", "left", "r2", "gone"}
+    assert (await narrow.get("Patient/p2/$everything")).status == 404
+    wide = await narrow.with_token(scopes=["system/*.rs"])
+    link = (await wide.get("Patient/p1/$everything?_count=1")).links["next"]
+    assert (await narrow.get(link)).status == 404
+
+
 async def test_documents(narrow: Service) -> None:
     wide = await narrow.with_token(scopes=["system/*.rs"])
     url = (await wide.get("DiagnosticReport/r2")).body["presentedForm"][0]["url"]

@@ -79,6 +79,7 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "search": (Row("GET", "Observation?patient=p1", 403, 403, 200, 200, scope="s"),),
     "search-get": (Row("GET", "Observation/_search?patient=p1", 403, 403, 200, 200, scope="s"),),
     "search-compartment": (Row("GET", "Patient/p1/Observation", 403, 403, 200, 200, scope="s"),),
+    "everything": (Row("GET", "Patient/p1/$everything", 403, 403, 403, 200, scope="r"),),
     "read": (Row("GET", "Observation/lab", 403, 403, 200, 200, scope="r"),),
     "vread": (Row("GET", "Observation/lab/_history/1", 403, 403, 200, 200, scope="r"),),
     "history-instance": (Row("GET", "Observation/lab/_history", 403, 403, 200, 200, scope="r"),),
@@ -322,6 +323,7 @@ async def test_one_tenants_credential_tells_nothing_of_another_tenant(  # noqa: 
         "DiagnosticReport?_id=r1&_include=DiagnosticReport:result",
         "DiagnosticReport?_id=r1&_include=*&_include:iterate=*",
         "Patient?_id=p1&_revinclude=DiagnosticReport:patient",
+        "Patient/p1/$everything",
     ):
         answer = await service.get(path)
         assert [e["search"]["mode"] for e in answer.body["entry"]] == ["match"], path

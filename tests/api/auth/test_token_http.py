@@ -20,7 +20,6 @@ from authlib.oauth2.rfc7523 import PrivateKeyJWT
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from api.app import utc_now
 from api.auth import assertions
 from api.auth.public_keys import keys_of_jwks
 from api.auth.verification import HEADER, SECRET, keyed_digest, new_verification_token
@@ -31,7 +30,7 @@ from store.access import VerificationToken
 from store.tenancy import Tenant
 from tests.support.fhir import patient, report
 from tests.support.oauth import SigningKey, assertion, claims, form, key, public
-from tests.support.service import FORM, Answer, Clock, Service, opened_service
+from tests.support.service import FORM, Answer, RunningClock, Service, opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -93,7 +92,7 @@ async def test_a_token_is_given_and_searches(service: Service, signer: SigningKe
 @pytest.mark.parametrize(("signer", "algorithm"), [(RSA, "RS384"), (EC, "ES384")], ids=["RS384", "ES384"])
 async def test_authlib_gets_a_token_and_searches(mongodb: str, signer: SigningKey, algorithm: str) -> None:
     """The stock client's own clock counts, so the service goes by it too."""
-    clock = Clock(utc_now())
+    clock = RunningClock()
     async with opened_service(mongodb, clock=clock) as service:
         await service.load(patient("p1"), report("r1", "p1"))
         client = await service.register(signer, scopes=SCOPES)
