@@ -31,6 +31,10 @@ _LINES: Final[Mapping[str, str]] = {
 _COMMAND: Final = re.compile(r"(\.[a-z]{2}|[HN])\s*([+-]?\d{0,4})", re.IGNORECASE)
 _REPEATED: Final = frozenset({".sp", ".sk"})
 _REPEATS_MAX: Final = 200
+_KNOWN_MAX: Final = 256
+"""Commands whose text is remembered; a longer list would be an attack."""
+_COMMAND_MAX: Final = 16
+"""Characters of a command that is remembered: a longer one is text of somebody."""
 _HEX: Final = re.compile(r"X((?:[0-9A-Fa-f]{2})+)")
 _TEXT_BYTES: Final = frozenset({0x09, 0x0A, 0x0D, *range(0x20, 0x7F)})
 
@@ -41,8 +45,7 @@ def unescaper(delimiters: Delimiters, encoding: str = "utf-8") -> Callable[[str]
     mark = delimiters.escape
     if not mark:
         return str
-    pattern = re.compile(f"{re.escape(mark)}([^{re.escape(mark)}]*){re.escape(mark)}", re.DOTALL)
-    characters = {
+    known = {
         "F": delimiters.field,
         "S": delimiters.component,
         "T": delimiters.subcomponent,
@@ -51,18 +54,29 @@ def unescaper(delimiters: Delimiters, encoding: str = "utf-8") -> Callable[[str]
         "P": delimiters.truncation or "#",
     }
 
-    def plain(match: re.Match[str]) -> str:
-        command = match[1]
-        character = characters.get(command)
-        if character is not None:
-            return character
-        known = _formatted(command)
-        if known is None and command[:1] == "X":
-            known = _from_hex(command, encoding)
-        return match[0] if known is None else known
+    def plain(command: str) -> str:
+        found = known.get(command)
+        if found is None:
+            found = _formatted(command)
+            if found is None and command[:1] == "X":
+                found = _from_hex(command, encoding)
+            if found is None:
+                found = f"{mark}{command}{mark}"
+            if len(known) < _KNOWN_MAX and len(command) < _COMMAND_MAX:
+                known[command] = found
+        return found
 
     def unescape(text: str) -> str:
-        return pattern.sub(plain, text) if mark in text else text
+        if mark not in text:
+            return text
+        # Between two marks is a command, then text up to the next one; a mark without another stays.
+        parts = text.split(mark)
+        end = len(parts) - 1
+        for at in range(1, end, 2):
+            parts[at] = plain(parts[at])
+        if end % 2:
+            parts[end] = mark + parts[end]
+        return "".join(parts)
 
     return unescape
 

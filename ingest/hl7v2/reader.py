@@ -23,7 +23,6 @@ __all__ = ["Delimiters", "Header", "Message", "Segment", "Unreadable", "read", "
 
 _START: Final = b"\x0b"
 _END: Final = b"\x1c"
-_LINE_ENDS: Final = re.compile(r"\r\n|[\r\n]")
 _LINE_ENDS_OF_BYTES: Final = re.compile(rb"\r\n|[\r\n]")
 _SEGMENT: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 _BATCH: Final = (b"FHS", b"BHS", b"BTS", b"FTS")
@@ -128,7 +127,8 @@ def read(data: bytes, default_charset: str | None = None) -> Message:
         raise Unreadable([Fault("MSH", 1, 18, 0, DATA_TYPE, str(error))], header) from None
     lines = _lines(decoded.text, header.delimiters)
     first, *rest = lines
-    header = _header(first, header.delimiters, decoded.encoding)
+    if decoded.encoding != header.encoding:
+        header = _header(first, header.delimiters, decoded.encoding)
     faults = list(_faults_of(header))
     if decoded.guessed:
         rule = "the charset is not named, and the bytes are no UTF-8: they were read as Windows-1252"
@@ -155,29 +155,50 @@ def _lines(text: str, delimiters: Delimiters) -> list[str]:
     """
     lines: list[str] = []
     mark = delimiters.field
-    for line in _LINE_ENDS.split(text):
-        if not lines:
-            lines.append(line.lstrip(_SPACE))
-        elif line[3:4] in ("", mark) and _SEGMENT.fullmatch(line[:3]):
-            lines.append(line)
-        elif not line.strip(_SPACE):
+    more: list[str] = []
+    """Lines of text that go on with the last segment."""
+    if "\n" in text:
+        text = text.replace("\n", "\r")  # An empty line says nothing, so CRLF is one end.
+    for line in text.split("\r"):
+        if lines and not line.strip(_SPACE):
             continue
-        elif (bare := line.lstrip(_SPACE))[3:4] == mark and bare[:3].upper() in _KNOWN:
-            lines.append(bare[:3].upper() + bare[3:])
-        elif lines[-1][:3] in _TEXTS and (place := _text_end(lines[-1], mark)):
-            lines[-1] = f"{lines[-1][:place]}\n{line}"
+        segment = line.lstrip(_SPACE) if not lines else _segment(line, mark)
+        if segment is not None:
+            _close(lines, more)
+            lines.append(segment)
+        elif _is_open(lines[-1], more, mark):
+            more.append(line)
         else:
             before = lines[-1][:3]
             count = sum(one[:3] == before for one in lines)
             rule = "the line behind this segment is no segment: three capitals or digits, then the delimiter"
             raise Unreadable([Fault(before, count, 0, 0, SEQUENCE, rule)])
+    _close(lines, more)
     return lines
 
 
-def _text_end(line: str, mark: str) -> int:
-    """End of a text: the end of a line that is not beyond its text's field; 0: nowhere."""
+def _segment(line: str, mark: str) -> str | None:
+    """The segment of a line; None: it is none."""
+    if line[3:4] in ("", mark) and (line[:3] in _KNOWN or _SEGMENT.fullmatch(line[:3])):
+        return line
+    bare = line.lstrip(_SPACE)
+    known = bare[3:4] == mark and bare[:3].upper() in _KNOWN
+    return bare[:3].upper() + bare[3:] if known else None
+
+
+def _close(lines: list[str], more: list[str]) -> None:
+    """Put together a segment and the lines of text behind it."""
+    if more:
+        lines[-1] = "\n".join([lines[-1], *more])
+        more.clear()
+
+
+def _is_open(line: str, more: list[str], mark: str) -> bool:
+    """Whether a text may go on: of OBX and NTE, and nothing is beyond the text's field."""
     wanted = 5 if line.startswith("OBX") else 3
-    return len(line) if line.count(mark) == wanted else 0
+    if line[:3] not in _TEXTS or (more and mark in more[-1]):
+        return False
+    return bool(more) or line.count(mark) == wanted
 
 
 def read_header(data: bytes) -> Header:

@@ -78,9 +78,7 @@ class Parts:
         for at in (1, 4):
             raw = merged.fields[at] if len(merged.fields) > at else ""
             context.field = at
-            found += [
-                made for one in raw.split(context.repetition) if one and (made := convert(context, one))
-            ]
+            found += [made for one in context.repetitions(raw) if one and (made := convert(context, one))]
         if not found:
             context.field = 1
             context.fault(REQUIRED, "MRG-1 names the numbers that were merged", "E")
@@ -186,11 +184,13 @@ class Parts:
             parent=self._parent(sent),
             mark=self.mark,
         )
-        found = self._observations(sent.results, around)
+        presented = documents.documents(context, sent.results)
+        results = [one for one in sent.results if one.obx.sequence not in presented.rest]
+        found = self._observations(results, around)
         if found:
             made["result"] = [{"reference": url} for url, _ in found]
         reports.set_status(context, sent, made, [one["status"] for _, one in found])
-        self._presented(sent, made, [one for _, one in found])
+        self._presented(sent, made, presented.attachments, [one for _, one in found])
         self._noted(group, sent, made)
         url = context.add(made)
         self.focus.append(url)
@@ -209,8 +209,7 @@ class Parts:
                 self.partials.append((url, frozenset(context.deleted), False))
         return found
 
-    def _presented(self, sent: Order, made: Element, found: list[Element]) -> None:
-        presented = documents.attachments(self.context, sent.results)
+    def _presented(self, sent: Order, made: Element, presented: list[Element], found: list[Element]) -> None:
         if text := narrative(self.context, sent.results, found):
             presented.append(text)
         if presented:
@@ -276,7 +275,7 @@ class Parts:
         for sent in group.orders:
             context.add(orders.order(context, sent, subject, encounter))
         pages = group.pages
-        contents = documents.attachments(context, pages)
+        contents = documents.documents(context, pages).attachments
         text = narrative(context, pages, [], always=True)
         if text:
             contents.append(text)

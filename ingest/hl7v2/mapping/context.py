@@ -12,6 +12,8 @@ from ingest.hl7v2.faults import DATA_TYPE, Fault
 from store.fhir.datatypes import Number
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ingest.hl7v2.faults import Severity
     from ingest.hl7v2.profile import SourceProfile
     from ingest.hl7v2.reader import Header, Segment
@@ -20,6 +22,8 @@ Element: TypeAlias = dict[str, Any]
 """A FHIR element or resource that is being made."""
 URN: Final = "urn:dod:hl7v2:"
 """Before names of systems and extensions that nobody else has defined."""
+REPETITIONS_MAX: Final = 500
+"""Repetitions of a field that are looked at; the message is kept with all of them."""
 NULL: Final = '""'
 """HL7's null: the value is to be deleted. An empty field says nothing."""
 AS_SENT: Final = f"{URN}text"
@@ -104,6 +108,17 @@ class Context:
         if self.component in text:
             text = text.partition(self.component)[0]
         return "" if text == NULL else self.plain(text).strip()
+
+    def repetitions(self, raw: str) -> Sequence[str]:
+        """Repetitions of a field as sent, as many as are looked at."""
+        if self.repetition not in raw:
+            return (raw,)
+        found = raw.split(self.repetition)
+        if len(found) > REPETITIONS_MAX:
+            rule = f"of more than {REPETITIONS_MAX} repetitions the first ones are looked at"
+            self.fault(DATA_TYPE, rule)
+            return found[:REPETITIONS_MAX]
+        return found
 
     def parts(self, raw: str) -> list[str]:
         """Components of a repetition, as sent; HL7's null is an empty one."""

@@ -85,34 +85,44 @@ class _Piece(NamedTuple):
     data: str
 
 
-def attachments(context: Context, results: Sequence[Result]) -> list[Element]:
+class Documents(NamedTuple):
+    """The documents of a report."""
+
+    attachments: list[Element]
+    rest: frozenset[int]
+    """OBX, by their place in the message, that only go on with the document of one before."""
+
+
+def documents(context: Context, results: Sequence[Result]) -> Documents:
     """The documents of a report, in the order sent."""
     made: list[Element] = []
-    open_pieces: list[_Piece] = []
+    rest: set[int] = set()
+    pieces: list[_Piece] = []
     first: Result | None = None
     for result in results:
         fields = result.obx.fields
         kind = context.first(fields[2]).upper() if len(fields) > 5 else ""  # noqa: PLR2004 -- OBX-5
         context.segment, context.field = result.obx, 5
         if kind == "RP":
-            made += [
-                one for raw in fields[5].split(context.repetition) if (one := _pointer(context, result, raw))
-            ]
+            sent = fields[5].split(context.repetition)
+            made += [one for raw in sent if (one := _pointer(context, result, raw))]
         if kind != "ED":
             continue
+        begins = False
         for raw in fields[5].split(context.repetition):
             piece = _piece(context, fields[3], raw)
             if piece is None:
                 continue
-            if open_pieces and first is not None and not _goes_on(open_pieces[0], piece):
-                made += _joined(context, first, open_pieces)
-                open_pieces = []
-            if not open_pieces:
-                first = result
-            open_pieces.append(piece)
-    if open_pieces and first is not None:
-        made += _joined(context, first, open_pieces)
-    return made
+            if first is None or not _goes_on(pieces[0], piece):
+                if first is not None:
+                    made += _joined(context, first, pieces)
+                first, pieces, begins = result, [], True
+            pieces.append(piece)
+        if not begins and pieces and first is not result:
+            rest.add(result.obx.sequence)
+    if first is not None:
+        made += _joined(context, first, pieces)
+    return Documents(made, frozenset(rest))
 
 
 def _piece(context: Context, code: str, raw: str) -> _Piece | None:

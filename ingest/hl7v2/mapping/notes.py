@@ -38,7 +38,7 @@ PLACES: Final = (
 
 def comments(context: Context, notes: Sequence[Segment]) -> list[Element]:
     """Comments in the order sent; lines of one author and time are one comment."""
-    made: list[Element] = []
+    made: list[tuple[Element, list[str]]] = []
     for segment in notes:
         fields = segment.fields
         context.segment, context.field = segment, 3
@@ -50,12 +50,11 @@ def comments(context: Context, notes: Sequence[Segment]) -> list[Element]:
         context.field = 6
         if len(fields) > 6 and fields[6] and (when := context.times(fields[6])):  # noqa: PLR2004 -- NTE-6
             about["time"] = when
-        last = made[-1] if made else None
-        if last is not None and {name: value for name, value in last.items() if name != "text"} == about:
-            last["text"] += f"\n{text}"
-        else:
-            made.append({**about, "text": text})
-    return [one for one in made if one["text"].strip()]
+        if not made or made[-1][0] != about:
+            made.append((about, []))
+        made[-1][1].append(text)
+    whole = [(about, "\n".join(lines)) for about, lines in made]
+    return [{**about, "text": text} for about, text in whole if text.strip()]
 
 
 def as_sent(segments: Sequence[Segment], mark: str) -> list[Element]:

@@ -93,7 +93,7 @@ def many(element: str, convert: Convert, limit: int | None = None) -> Put:
     """An element with a list of values: a repetition each."""
 
     def put(context: Context, raw: str, resource: Element) -> None:
-        for text in raw.split(context.repetition)[:limit] if context.repetition in raw else (raw,):
+        for text in context.repetitions(raw)[:limit]:
             value = convert(context, text)
             if value is not None:
                 found = resource.setdefault(element, [])
@@ -107,7 +107,7 @@ def extended(url: str, kind: str, convert: Convert) -> Put:
     """An extension of the resource, a repetition each."""
 
     def put(context: Context, raw: str, resource: Element) -> None:
-        for text in raw.split(context.repetition):
+        for text in context.repetitions(raw):
             value = convert(context, text)
             if value is not None:
                 resource.setdefault("extension", []).append(extension(url, kind, value))

@@ -273,7 +273,7 @@ def put_value(context: Context, kind: str, raw: str, measured: Element, resource
 
 
 def _components(context: Context, convert: Value, raw: str, measured: Element, resource: Element) -> None:
-    told = [found for one in raw.split(context.repetition) if (found := convert(context, one, measured))]
+    told = [found for one in context.repetitions(raw) if (found := convert(context, one, measured))]
     if len(told) == 1:
         resource[told[0][0]] = told[0][1]
     elif told:

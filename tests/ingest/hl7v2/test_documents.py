@@ -61,6 +61,8 @@ def test_several_segments_of_one_document_are_joined(size: int) -> None:
     whole = ENCODED
     cut = [whole[at : at + size * 4] for at in range(0, len(whole), size * 4)]
     assert forms(*map(ed, cut)) == [("application/pdf", PDF)]
+    # It is one result too.
+    assert len(resources(translated(PID, obr(), *map(ed, cut)), "Observation")) == 1
     encoded = [b64encode(PDF[at : at + size * 4]).decode() for at in range(0, len(PDF), size * 4)]
     assert forms(*map(ed, encoded)) == [("application/pdf", PDF)]
     assert forms(obx(CODE, "~".join(f"LAB^AP^PDF^Base64^{one}" for one in cut), kind="ED")) == [

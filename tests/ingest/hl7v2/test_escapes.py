@@ -31,6 +31,9 @@ TABLE = [
     (r"\X00\ stays", r"\X00\ stays"),
     (r"\XZZ\ stays", r"\XZZ\ stays"),
     (r"C:\temp stays", r"C:\temp stays"),
+    (r"a\T\b\S\c\F", r"a&b^c\F"),
+    (r"\\\\", r"\\\\"),
+    (r"\\T\\", r"\\T\\"),
     ("no escapes", "no escapes"),
     ("", ""),
 ]

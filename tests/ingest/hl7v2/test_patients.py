@@ -177,3 +177,9 @@ def test_a_visit() -> None:
     statuses = [("ADT^A01", "in-progress"), ("ADT^A04", "planned"), ("ADT^A08", "unknown")]
     for event, status in statuses:
         assert resources(translated(PID, "PV1|1|O", event=event), "Encounter")[0]["status"] == status
+
+
+def test_repetitions_without_end_are_cut_and_said() -> None:
+    found = translated(f"PID|1||{'~'.join(f'{n}^^^HOSP^MR' for n in range(50_000))}", event="ADT^A08")
+    assert len(resources(found, "Patient")[0]["identifier"]) == 500
+    assert places(found) == ["PID[1]-3"]
