@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("api.jobs")
 LOOK_SECONDS: Final = 30.0
-"""Between two looks whether it is time for one of us: one read of a small document."""
+"""Pause between two looks whether it is time for one of us: one read of a small document."""
 MEASURE_SECONDS: Final = 60.0
 JITTER_SHARE: Final = 0.2
 COLLECT_LEASE: Final = "collect-files"

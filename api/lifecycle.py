@@ -109,7 +109,7 @@ async def doorkeeper(app: web.Application) -> AsyncIterator[None]:
 
 
 OPEN_LETTERS_SECONDS: Final = 30.0
-"""Between two counts of the open dead letters; what is scraped is at most so old."""
+"""Pause between two counts of the open dead letters; what is scraped is at most so old."""
 OPEN_LETTERS_MAX: Final = 100_000
 """Counted no further: by then somebody should have looked."""
 

@@ -184,7 +184,7 @@ async def _create(request: web.Request, ctx: PushContext, resource: JsonObject) 
 
 
 async def _create_once(request: web.Request, ctx: PushContext, resource: JsonObject) -> web.StreamResponse:
-    """With an `Idempotency-Key`."""
+    """Create once, with an `Idempotency-Key`."""
     slot, prefer = request[SLOT], _prefer(request)
 
     def answer(done: Pushed) -> Remembered:

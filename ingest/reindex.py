@@ -52,9 +52,9 @@ class Job:
     batch: int
     dry_run: bool
     failed: Callable[[Tenant, ResourceKey, str], None]
-    """Told of each resource that is left as it was, and why."""
+    """Callback for each resource that is left as it was, with the reason."""
     progress: Callable[[Tenant, ReindexCounts], None]
-    """Told after each batch."""
+    """Callback after each batch."""
 
 
 async def reindex(job: Job, tenant: Tenant) -> ReindexCounts:

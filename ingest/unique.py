@@ -15,7 +15,7 @@ for it, the event loop then stands still. Measured: a quarter of a search's time
 _SECRETS: Final[deque[str]] = deque()
 """Random bytes of the system's, in hexadecimal; each is used once."""
 _SECRETS_BYTES: Final = 4_096
-"""Asked for at once, for the same reason."""
+"""Secrets taken at once, for the same reason."""
 
 
 def unique_id() -> str:

@@ -45,6 +45,8 @@ class Remembered:
     until: datetime
     """Moment from which it may be forgotten."""
     creates: ResourceKey | None = None
-    """Kept before it was done: the request creates this one, under an id that nothing else ever has."""
+    """Key of the resource that the request creates, under an id that nothing else ever has; kept before it is
+    done.
+    """
     done: bool = True
     """Whether what the answer says is known to have happened."""

@@ -159,7 +159,7 @@ class FairQueue(Generic[Item]):
 
 
 class Gate:
-    """So many places at a time; who finds none waits for a fair turn, within its deadline."""
+    """Gate with so many places; a caller that finds none waits for a fair turn, within its deadline."""
 
     def __init__(self, *, places: Shares, waiting: Shares, seconds: float) -> None:
         self._free = places.all

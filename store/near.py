@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 _CLOSE: Final = 0.7
 _BEGUN_MIN: Final = 3
 _LENGTH_MAX: Final = 64
-"""Longer words are no slip of the pen, and comparing them takes time."""
+"""Length of words past which there is no slip of the pen, and comparing them takes time."""
 
 
 def near(word: str, names: Iterable[str]) -> str:

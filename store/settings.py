@@ -62,7 +62,7 @@ class StoreSettings(BaseModel):
     resource_bytes_max: int = Field(default=14_000_000, ge=1_000, le=15_000_000)
     """Largest single resource; MongoDB's document limit is 16 MB."""
     count_max: int = Field(default=10_000, ge=0)
-    """Up to how many matches `Bundle.total` is counted when there is more than one page."""
+    """Matches up to which `Bundle.total` is counted when there is more than one page."""
     chain_matches_max: int = Field(default=1_000, ge=1, le=10_000)
     """Resources that one step of a chain may lead through; past it 400 `too-costly`."""
     includes_max: int = Field(default=1_000, ge=1, le=10_000)

@@ -22,7 +22,7 @@ class SearchScope(StrEnum):
     PATIENT = "patient"
     """Each search is bounded by a patient or by `_id`."""
     ANY = "any"
-    """For trusted clients that poll by `_lastUpdated` or search across patients."""
+    """Any search, for trusted clients that poll by `_lastUpdated` or search across patients."""
 
 
 class Handling(StrEnum):

@@ -105,7 +105,8 @@ LABELS: Final = ("tag", "security", "profile")
 
 
 LABELS_LEFT_OUT: Final = Issue("conflict", "the update leaves out labels of the resource; try again")
-"""For whoever prepares updates: take over what is there, and put that in the place of this version."""
+"""Refusal for whoever prepares updates: take over what is there, and put that in the place of this version.
+"""
 
 
 class Outcome(StrEnum):

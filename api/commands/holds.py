@@ -44,7 +44,7 @@ class HoldRequest(NamedTuple):
     reason: str
     days: int | None
     absent: bool = False
-    """Also when nothing is stored that the hold names."""
+    """Whether to hold when nothing is stored that the hold names."""
 
 
 async def place(stores: Stores, settings: Settings, request: HoldRequest) -> str:

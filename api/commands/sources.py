@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _KEPT: Final = "kept in the message alone"
 _WIDTH: Final = 60
 _MARK: Final = "\x00"
-"""Before a decimal while it is a text; no text of FHIR has this character."""
+"""Mark before a decimal while it is a text; no text of FHIR has this character."""
 _DECIMAL: Final = re.compile(r'"\\u0000([^"]*)"')
 
 

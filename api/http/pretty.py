@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import parse_qsl
 
 BYTES_MAX: Final = 8_000_000
-"""Nobody reads more, and it would take seconds: longer answers stay on their line."""
+"""Bytes past which nobody reads, and indenting would take seconds: longer answers stay on their line."""
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s"{}\[\],:]+', re.DOTALL)
 _EMPTY: Final = {b"{": b"}", b"[": b"]"}
 

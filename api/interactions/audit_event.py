@@ -83,7 +83,7 @@ PATTERNS: Final[Mapping[str, Pattern]] = {
     "delete-conditional": _DELETE,
     "batch": Pattern("batch", "E"),
 }
-"""By the name of the route; a route that is not here is an operation."""
+"""Patterns by the name of the route; a route that is not here is an operation."""
 
 _SECURITY: Final = (_DICOM, "110131", "Security Configuration")
 _USERS: Final = (_DICOM, "110137", "User Security Attributes Changed")

@@ -9,7 +9,7 @@ _RANGE: Final = re.compile(r"bytes\s*=\s*(\d{0,18})\s*-\s*(\d{0,18})", re.IGNORE
 
 
 class ByteRange(NamedTuple):
-    """From `start` up to, not including, `end`."""
+    """Range from `start` up to, not including, `end`."""
 
     start: int
     end: int

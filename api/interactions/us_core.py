@@ -54,7 +54,7 @@ _ASKED: Final[Mapping[str, Asked]] = {
     "ServiceRequest": Asked("servicerequest", "_id patient category code authored"),
     "Specimen": Asked("specimen", "_id"),
 }
-"""By type. Not DocumentReference: it takes the operation `$docref`."""
+"""Searches by type. Not DocumentReference: it takes the operation `$docref`."""
 
 
 def profiles_of(row: ResourceType) -> list[str]:

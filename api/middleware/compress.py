@@ -58,7 +58,7 @@ def _found() -> Iterator[tuple[str, Compressor]]:
 
 
 COMPRESSORS: Final[Mapping[str, Compressor]] = dict(_found())
-"""By content coding, in the order in which they are chosen when a client takes several alike."""
+"""Compressors by content coding, in the order in which they are chosen when a client takes several alike."""
 
 
 @web.middleware

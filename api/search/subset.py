@@ -65,9 +65,9 @@ def _row(summary: str, **parts: str) -> _Elements:
 
 
 _ATTACHMENT: Final = "contentType language url size hash title creation"
-"""Not its `data`."""
+"""Parts of an Attachment but its `data`."""
 _SAMPLED: Final = "origin period factor lowerLimit upperLimit dimensions"
-"""Not its `data` either."""
+"""Parts of SampledData but its `data`."""
 
 ELEMENTS: Final[Mapping[str, _Elements]] = {
     "AllergyIntolerance": _row(

@@ -56,7 +56,7 @@ def _cut(text: str, width: int) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what would steer the terminal."""
+    """Text without what would steer the terminal."""
     return "".join(one if one.isprintable() else " " for one in text) or NOTHING
 
 

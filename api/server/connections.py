@@ -34,11 +34,11 @@ class Limits:
     per_address: int = 0
     """Connections of one client address; 0: as many as there may be at all."""
     head_seconds: float = 10.0
-    """From the first byte of a request to the end of its header fields."""
+    """Time from the first byte of a request to the end of its header fields."""
     idle_seconds: float = 75.0
-    """Between two requests."""
+    """Time between two requests."""
     stall_seconds: float = 30.0
-    """While nothing is taken of what was sent."""
+    """Time in which nothing is taken of what was sent."""
 
 
 def limits_of(settings: Settings, *, files: int) -> Limits:

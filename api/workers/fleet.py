@@ -28,7 +28,7 @@ STEADY_SECONDS: Final = 10.0
 PAUSE_SECONDS: Final = (0.1, 10.0)
 """Shortest and longest pause before a worker is replaced; it doubles from one to the next."""
 LOOK_SECONDS: Final = 5.0
-"""Between two looks whether each worker answers."""
+"""Pause between two looks whether each worker answers."""
 SILENT_SECONDS: Final = 30.0
 """Time for which a worker may answer nothing before it is killed and replaced."""
 

@@ -59,7 +59,7 @@ class BatchReads(NamedTuple):
     search: Search | None = None
     """None: it answers none."""
     places: Gate | None = None
-    """For its searches and reads, which others need too."""
+    """Places for its searches and reads, which others need too."""
     hold: Callable[[int], None] = lambda _: None
     """Takes room for what was read; raises ServiceError when there is none. Searches do so themselves."""
 
@@ -274,7 +274,7 @@ async def _interact_where(ctx: PushContext, asked: Interaction, criteria: str) -
 
 
 def _told(done: Pushed, asked: Interaction) -> Pushed:
-    """With what was tolerated in the entry itself."""
+    """Answer with what was tolerated in the entry itself."""
     return done._replace(tolerances=(*asked.tolerances, *done.tolerances)) if asked.tolerances else done
 
 

@@ -167,7 +167,7 @@ async def _derived(ctx: PushContext, outside: ResourceStore, asked: Criteria) ->
 async def _patched(
     ctx: PushContext, unit: StoreInTransaction, asked: Sequence[Asked], found: Found
 ) -> list[Asked]:
-    """With each patch as the update that it comes to, of what is there within the transaction."""
+    """Entries with each patch as the update that it comes to, of what is there within the transaction."""
     keys = patched_keys(asked, found)
     done: list[Asked] = []
     for one in asked:

@@ -47,7 +47,7 @@ class Put:
     resource: JsonObject
     fresh: bool = False
     only_absent: bool = False
-    """Asked for with `If-None-Match: *`."""
+    """Whether `If-None-Match: *` was asked for."""
     only_unmatched: bool = False
     """The id comes from a condition that nothing fulfilled: when it is there, twins were faster."""
     if_match: str | None = None
@@ -79,7 +79,7 @@ class Read:
     number: int
     key: ResourceKey
     version: int | None = None
-    """Not the current one but this."""
+    """Version that is asked for; None: the current one."""
     if_none_match: str | None = None
     if_modified_since: str | None = None
 

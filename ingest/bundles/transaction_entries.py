@@ -93,7 +93,7 @@ def conditions(asked: Iterable[Asked], base: str | None = None) -> set[Condition
 
 
 def entry_url(text: str) -> str:
-    """Without version and fragment, which mean nothing for an entry's name."""
+    """URL without version and fragment, which mean nothing for an entry's name."""
     return text.partition("#")[0].partition("/_history/")[0]
 
 

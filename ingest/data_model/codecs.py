@@ -19,7 +19,7 @@ Json: TypeAlias = Any
 
 
 class Codec(NamedTuple):
-    """Two ways between a text and a FHIR value; None: the other side has no value for it."""
+    """Pair of ways between a text and a FHIR value; None: the other side has no value for it."""
 
     name: str
     """FHIR's name of the type."""

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 Told: TypeAlias = dict[str, Any]
 """An object of the Data Model: texts, objects and lists."""
 URN: Final = "urn:dod:data-model:"
-"""Before names of systems and extensions that nobody else has defined."""
+"""Prefix of systems and extensions that nobody else has defined."""
 
 
 class Row(NamedTuple):

@@ -88,7 +88,7 @@ VALUES: Final[Mapping[str, Callable[[str, str | None], Made | None]]] = {
     "DateTime": _moment,
     "Time": _clock,
 }
-"""By ValueType; of any other the value is a text."""
+"""Values by ValueType; of any other the value is a text."""
 
 
 def made_of(valued: Valued) -> Made | None:

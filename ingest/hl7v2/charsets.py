@@ -66,7 +66,7 @@ class Decoded(NamedTuple):
     encoding: str
     """Python's name of the charset that the bytes were read with."""
     guessed: bool = False
-    """Nobody said what the bytes are, and they are no UTF-8."""
+    """Whether nobody said what the bytes are, and they are no UTF-8."""
 
 
 class UnknownCharset(ValueError):  # noqa: N818 -- says what the charset is

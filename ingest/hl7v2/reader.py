@@ -89,7 +89,7 @@ class Segment:
     sequence: int
     """The occurrence within the message, counted from 1 per name."""
     fields: Sequence[str]
-    """By number: `fields[3]` is PID-3; MSH-1 and MSH-2 are fields too."""
+    """Fields by number: `fields[3]` is PID-3; MSH-1 and MSH-2 are fields too."""
 
     def text(self, delimiters: Delimiters) -> str:
         """The segment as it was sent."""

@@ -75,7 +75,7 @@ class Translation:
     faults: tuple[Fault, ...] = ()
     """The reader's faults and the mapping's; of severity `E`: the message is refused, AE."""
     merges: tuple[Merge, ...] = ()
-    """For the audit: the Bundle says the same, so that the pipeline links the records."""
+    """Merges, for the audit: the Bundle says the same, so that the pipeline links the records."""
     unsupported: bool = False
     """The type or event is not for this service: AR."""
     partials: tuple[Partial, ...] = ()

@@ -22,7 +22,7 @@ from store.fhir.issues import Issue
 
 BODY: Final[web.RequestKey[bytearray]] = web.RequestKey("body")
 EXPECTS: Final[web.RequestKey[bool]] = web.RequestKey("expects")
-"""There when the client waits for `100 Continue` before it sends the body."""
+"""Key that is there when the client waits for `100 Continue` before it sends the body."""
 ENCODINGS: Final = frozenset({"identity", *CODINGS})
 """Codings of bodies that are decoded; any other one is 415."""
 CONTINUE: Final = b"HTTP/1.1 100 Continue\r\n\r\n"

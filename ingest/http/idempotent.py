@@ -57,7 +57,7 @@ SLOT: Final[web.RequestKey[Slot]] = web.RequestKey("slot")
 """Slot of a create that heeds its key by itself."""
 FINGERPRINT: Final[web.RequestKey[bytes]] = web.RequestKey("fingerprint")
 THREAD_BYTES: Final = 1_000_000
-"""Bodies above are hashed beside the event loop."""
+"""Size above which bodies are hashed beside the event loop."""
 
 
 def store_of(request: web.Request) -> ResourceStore:

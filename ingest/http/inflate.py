@@ -47,7 +47,7 @@ class Inflater:
         return bool(self._given) or self._is_full
 
     def take(self, most: int) -> bytes:
-        """At most so many bytes; Brotli's library rounds up to 32 KiB. Raises BrokenError."""
+        """Inflate at most so many bytes; Brotli's library rounds up to 32 KiB. Raises BrokenError."""
         try:
             taken = self._taken(most)
         except BrokenError:
@@ -78,7 +78,7 @@ class Inflater:
 
 
 def _step(stream: Any, given: bytes, most: int) -> tuple[bytes, bytes]:  # noqa: ANN401 -- of several libraries
-    """At most so many bytes, and what is left of those given."""
+    """Inflate at most so many bytes; the rest of those given."""
     taken: bytes = stream.decompress(given, most)
     return taken, getattr(stream, "unconsumed_tail", b"")
 

@@ -40,7 +40,7 @@ REFUSALS: Final[web.AppKey[Refusals]] = web.AppKey("refusals")
 DEAD_LETTER: Final[web.RequestKey[str]] = web.RequestKey("dead_letter")
 """Id of the letter that this refused push became."""
 REPLAY: Final[web.RequestKey[Replay]] = web.RequestKey("replay")
-"""There when the request is a dead letter, pushed again."""
+"""Key that is there when the request is a dead letter, pushed again."""
 
 
 LOG: Final = logging.getLogger("ingest.refusals")
@@ -64,7 +64,7 @@ HEADERS: Final = (
 WAIT_SECONDS: Final = 1.0
 """Longest that an answer waits for its letter; a write takes some milliseconds."""
 WAITING_BYTES_MAX: Final = 128_000_000
-"""Bodies that wait to be kept, all together; past it they are not: memory is for pushes that are right."""
+"""Bytes of bodies that wait to be kept; past it they are not: memory is for pushes that are right."""
 _ENTRY_HEADERS: Final[Mapping[str, str]] = {
     "ifNoneExist": "If-None-Exist",
     "ifMatch": hdrs.IF_MATCH,

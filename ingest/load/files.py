@@ -60,7 +60,7 @@ class Source(NamedTuple):
     kind: FileKind
     size: int
     changed: int
-    """In nanoseconds."""
+    """Change of the file, in nanoseconds."""
 
 
 class Place(NamedTuple):
@@ -90,7 +90,7 @@ class Piece(NamedTuple):
     member: str
     """Name of the member of an archive; else empty."""
     line: int
-    """From 1 in NDJSON; 0: the whole file."""
+    """Line from 1 in NDJSON; 0: the whole file."""
     start: int
     """Offset in the expanded bytes of its member; `end` is where the next one starts."""
     end: int

@@ -151,7 +151,7 @@ class _Delivery:
 async def _letters(
     ctx: PushContext, placed: Sequence[Placement], taken: Sequence[Ready | ServiceError]
 ) -> list[Ready | ServiceError]:
-    """With companions that were refused kept as dead letters: updates, under the ids they would have."""
+    """Entries as taken, with companions that were refused kept as dead letters: updates, under their ids."""
     refused = {n: one for n, one in enumerate(taken) if isinstance(one, ServiceError)}
     if not refused or ctx.refused is None:
         return list(taken)

@@ -22,7 +22,7 @@ class Operation(NamedTuple):
     """Demands of an operation on the message that is posted to it."""
 
     type: str
-    """There must be one of this type."""
+    """Type of which there must be one."""
     events: tuple[str, ...]
     """Events that the header may name, when the event is one of upstream's."""
 

@@ -46,7 +46,7 @@ class Seen(NamedTuple):
     """Candidates of a message's first plan, and the entries of the index under which they were found."""
 
     asked: Mapping[str, frozenset[str]]
-    """By resource type; they do not depend on what is stored."""
+    """Keys by resource type; they do not depend on what is stored."""
     candidates: Sequence[Candidate]
 
     def is_all_of(self, candidates: Sequence[Candidate], mine: frozenset[str]) -> bool:

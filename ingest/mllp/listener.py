@@ -43,11 +43,11 @@ class Limits:
     message_bytes: int
     connections: int
     idle_seconds: float
-    """Between two messages."""
+    """Time between two messages."""
     stall_seconds: float
-    """Between two pieces of a message, and while an answer is not taken."""
+    """Time between two pieces of a message, and while an answer is not taken."""
     message_seconds: float
-    """From the first byte of a message to its last."""
+    """Time from the first byte of a message to its last."""
 
 
 class Peer(NamedTuple):

@@ -39,7 +39,7 @@ class Weight(NamedTuple):
 
     size: int
     elements: int
-    """At least as many as it has."""
+    """Number of elements, or more."""
 
     @property
     def is_light(self) -> bool:

@@ -106,7 +106,7 @@ class BundleReferences:
 
 
 UNKNOWN_ROOT: Final = "urn:dod:unresolved:"
-"""Before a relative reference of which nobody knows whose it is."""
+"""Prefix of a relative reference of which nobody knows whose it is."""
 
 
 def references_in(resource: JsonObject) -> dict[str, bool]:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject
 
 _INTEGER_DIGITS_MAX: Final = 15
-"""Longer ones, and `-0`, are kept as text: a double would lose digits."""
+"""Digits past which an integer, as `-0`, is kept as text: a double would lose digits."""
 
 
 _ELEMENT: Final = re.compile(r"_?[a-z][A-Za-z0-9]{0,63}", re.ASCII)

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 FILE_EXTENSION: Final = "urn:data-on-demand:file"
-"""On `Binary.data`: where the bytes are."""
+"""Extension of `Binary.data` that says where the bytes are."""
 SOURCE_URL_EXTENSION: Final = "urn:data-on-demand:source-url"
-"""On `Attachment.url`: what the source had there, beside the data that it sent as well."""
+"""Extension of `Attachment.url` with the source's own, beside the data that it sent as well."""
 SIZE: Final = "attachment-size"
 HASH: Final = "attachment-hash"
 """Tolerances: what the source says of its own data is not so; what is so is kept."""

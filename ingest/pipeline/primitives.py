@@ -134,4 +134,4 @@ CHECKS: Final[Mapping[str, Check]] = {
     "unsignedInt": _integer(0),
     "uuid": _like(_UUID),
 }
-"""By datatype. Base64 is decoded where it is kept."""
+"""Checks by datatype. Base64 is decoded where it is kept."""

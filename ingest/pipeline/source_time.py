@@ -29,7 +29,7 @@ RESULTS: Final = frozenset({"DiagnosticReport", "Observation"})
 SETTLED: Final = frozenset({"final", "amended", "corrected", "appended", "cancelled", "entered-in-error"})
 """Statuses behind which a result does not go back to a preliminary one; among them any may follow any."""
 _STAGES: Final = ("!0", "!1")
-"""Not settled, settled. Below every digit: more evidence of the time counts for more."""
+"""Ranks of not settled and settled. Below every digit: more evidence of the time counts for more."""
 
 
 def message_time(bundle: JsonObject, header: JsonObject | None) -> Json:

@@ -46,7 +46,7 @@ def _without_null(resource: JsonObject) -> JsonObject:
 
 
 def without_blanks(resource: JsonObject) -> JsonObject:
-    """Without the empty strings and nulls anywhere inside, and without what had nothing else.
+    """Resource without the empty strings and nulls anywhere inside, and without what had nothing else.
 
     In a list, null and text keep their place: a sibling list may belong to them.
     """

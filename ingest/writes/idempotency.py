@@ -37,7 +37,7 @@ _VERSION: Final = re.compile(
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _KEPT: Final = frozenset({"location", "etag", "last-modified", "dod-tolerances", "content-type"})
 _OURS: Final = frozenset({"Bundle", "OperationOutcome"})
-"""Bodies that this service made, in contrast to resources it shows."""
+"""Types of bodies that this service made, in contrast to resources it shows."""
 
 
 class RequestIdentity(NamedTuple):

@@ -45,7 +45,7 @@ class PushContext(NamedTuple):
     limits: SearchLimits
     metrics: IngestMetrics
     new_id: Callable[[], str] = secret_id
-    """For creates. The replay of a dead letter brings its own, so that it makes no twins."""
+    """Maker of ids for creates. The replay of a dead letter brings its own, so that it makes no twins."""
     refused: Callable[[Sequence[RefusedEntry]], Awaitable[list[str | None]]] | None = None
     """Keeps refused entries of a Bundle as dead letters; gives each one's letter, where there is one."""
     strict: bool = False

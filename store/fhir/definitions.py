@@ -53,7 +53,7 @@ class Definition:
         """Empty as yet."""
         self.name = name
         self.elements: dict[str, Element] = {}
-        """By the name that JSON has, so that a choice has one for each of its types."""
+        """Elements by the name that JSON has, so that a choice has one for each of its types."""
         self.required: list[tuple[str, tuple[str, ...]]] = []
         """R4's name of each required element, and the names that it has in JSON."""
 

@@ -80,7 +80,7 @@ class Walked(NamedTuple):
     """Findings of a walk."""
 
     faults: tuple[Fault, ...]
-    """At most `FAULTS_MAX`."""
+    """Faults, at most `FAULTS_MAX`."""
     said: Sequence[str]
     """Texts for people, in order."""
 

@@ -13,7 +13,7 @@ class Issue:
     """Fault and its place; `text` names parameters, elements and rules, never a patient's value."""
 
     code: str
-    """From http://hl7.org/fhir/issue-type: `invalid`, `required`, `not-supported` …"""
+    """Code from http://hl7.org/fhir/issue-type: `invalid`, `required`, `not-supported` …"""
     text: str
     expression: tuple[str, ...] = ()
     """FHIRPath of the element in a body, or the name of the parameter."""

@@ -37,7 +37,7 @@ class Target(NamedTuple):
     """A reference taken apart; `type` is None when the text does not tell it."""
 
     spelling: str
-    """Without version; relative when it is ours: two references to one thing are equal here."""
+    """Spelling without version; relative when it is ours: two references to one thing are equal here."""
     type: str | None
     version: str | None = None
 

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 _CHUNKS_AT_ONCE: Final = 4
-"""In one command: some 4 MB in memory, twice that while the driver encodes them."""
+"""Chunks in one command: some 4 MB in memory, twice that while the driver encodes them."""
 _REFERRING_MAX: Final = 100
 """Resources that are asked whom a file is about."""
 _LOST: Final = Issue("transient", "storing the attachment took too long; send it again")

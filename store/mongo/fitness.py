@@ -44,11 +44,11 @@ LOG: Final = logging.getLogger("store.fitness")
 PING_SECONDS: Final = 2.0
 """Longest time for a sign of life; past it MongoDB counts as away."""
 RIGHTS_SECONDS: Final = 60.0
-"""Between two trials of the rights, while they are there."""
+"""Pause between two trials of the rights, while they are there."""
 RIGHTS_AGAIN_SECONDS: Final = 5.0
-"""Between two trials of the rights, while one is missing."""
+"""Pause between two trials of the rights, while one is missing."""
 PAUSE_SECONDS: Final = 0.5
-"""Between two looks at a database that is waited for at the start."""
+"""Pause between two looks at a database that is waited for at the start."""
 _UNAUTHORIZED: Final = 13
 _AUTHENTICATION_FAILED: Final = 18
 _REASON_MAX: Final = 160

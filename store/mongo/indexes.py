@@ -73,7 +73,7 @@ COLLECTIONS: Final = (
 
 
 PAUSE_SECONDS: Final = 0.5
-"""Between two looks whether another process has made the indexes."""
+"""Pause between two looks whether another process has made the indexes."""
 _NOT_THERE: Final = (26, 27)
 """NamespaceNotFound, IndexNotFound."""
 
@@ -92,7 +92,8 @@ class IndexSpec(NamedTuple):
 _REFERRING: Final[Mapping[str, Any]] = {"files": {"$exists": True}}
 _EXPIRES: Final[Mapping[str, Any]] = {"expires_at": {"$lt": NEVER}}
 _BY_AGE: Final = (("tenant", 1), ("expires_at", 1), ("_id", 1))
-"""With the `_id`, so that the sweep can go on behind what it passed over, among others of one moment."""
+"""Order by age and `_id`, so that the sweep can go on behind what it passed over, among others of one moment.
+"""
 _NEWEST: Final = (("tenant", 1), ("at", -1), ("_id", -1))
 INDEXES: Final = (
     IndexSpec(
@@ -258,7 +259,7 @@ INDEXES: Final = (
     IndexSpec(RUN_COUNTS, "run", (("run", 1),), "what a run deleted so far"),
     IndexSpec(RECEIPTS, "kind", (("kind", 1), ("_id", -1)), "the newest receipt of a kind"),
 )
-"""At most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
+"""Indexes, with at most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
 
 
 RETIRED: Final = (

@@ -24,7 +24,7 @@ CATEGORIES: Final[Mapping[str, frozenset[str]]] = {
     "http://loinc.org": frozenset("LP29684-5 LP29708-2 LP7839-6 LP7801-6 LP173421-1".split()),
     "http://hl7.org/fhir/us/core/CodeSystem/us-core-documentreference-category": frozenset({"clinical-note"}),
 }
-"""By code system."""
+"""Categories by code system."""
 STATUSES: Final[Mapping[str, frozenset[str]]] = {
     # https://hl7.org/fhir/R4/valueset-diagnostic-report-status.html
     "DiagnosticReport": frozenset(
@@ -36,7 +36,7 @@ STATUSES: Final[Mapping[str, frozenset[str]]] = {
         "registered preliminary final amended corrected cancelled entered-in-error unknown".split()
     ),
 }
-"""By type; those of other types are not looked into."""
+"""Statuses by type; those of other types are not looked into."""
 
 
 def is_category(text: str) -> bool:

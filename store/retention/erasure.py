@@ -37,9 +37,9 @@ class Demand(NamedTuple):
     reason: str
     by: str
     every: bool = False
-    """Also when several Patients carry the identifier: all of them."""
+    """Whether to erase all Patients when several carry the identifier."""
     absent: bool = False
-    """Also when nothing is stored: what comes later is refused."""
+    """Whether to erase when nothing is stored: what comes later is refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +48,9 @@ class Erased:
 
     receipt: Receipt
     shared: int = 0
-    """Kept, because it is about another patient too."""
+    """Count of what is kept, because it is about another patient too."""
     again: bool = False
-    """Nothing was left of an erasure before."""
+    """Whether it was erased before, and nothing was left."""
 
 
 class Erasing(Protocol):

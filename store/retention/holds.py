@@ -35,7 +35,7 @@ class HoldKind(StrEnum):
 
     TENANT = "tenant"
     PATIENT = "patient"
-    """By `system|value` or `Patient/id`: the patient and all that is about them."""
+    """Patient by `system|value` or `Patient/id`, and all that is about them."""
     RESOURCE = "resource"
     """`Type/id`, with its past versions."""
     QUERY = "query"

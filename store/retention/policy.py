@@ -142,9 +142,9 @@ class Ends(NamedTuple):
     """Ends of a resource: the moments that decide when it expires."""
 
     own: datetime
-    """By its own rule, when nothing needs it."""
+    """End by its own rule, when nothing needs it."""
     least: datetime | None = None
-    """Not before: a rule names its type, whatever else needs it or does not."""
+    """Least end: a rule names its type, whatever else needs it or does not."""
     needed: datetime | None = None
     """The end of the last resource that needs it; None: none ever did."""
 
@@ -198,7 +198,7 @@ def _since(counted: CountedFrom, fields: Mapping[str, Any], when: Interval, rece
 
 @lru_cache(maxsize=256)
 def after(since: datetime, days: int | None) -> datetime:
-    """So many days later, in milliseconds as MongoDB keeps them; NEVER for None and past the calendar."""
+    """Moment so many days later, in milliseconds as MongoDB keeps them; NEVER for None and too far off."""
     if days is None or since >= NEVER - timedelta(days=days):
         return NEVER
     end = since + timedelta(days=days)

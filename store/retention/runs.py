@@ -48,9 +48,9 @@ class Reason(StrEnum):
     ERASURE = "erasure"
     OFF_BOARDING = "off-boarding"
     HELD = "held"
-    """Kept: a hold covers it, or something that needs it."""
+    """A hold covers it, or something that needs it: kept."""
     NEEDED = "needed"
-    """Kept: something that has not expired needs it."""
+    """Something that has not expired needs it: kept."""
 
 
 class Row(NamedTuple):

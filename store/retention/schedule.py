@@ -34,7 +34,7 @@ class Schedule:
 
     def __init__(self, jobs: Sequence[Job]) -> None:
         self.stopping = False
-        """Asked for by long work between its steps."""
+        """Whether the process ends: long work asks between its steps."""
         self._jobs = jobs
         self._under_way: set[asyncio.Task[None]] = set()
         self._scheduler = AsyncIOScheduler(

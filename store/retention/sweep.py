@@ -41,7 +41,7 @@ class SweepStep:
     """Findings of a look at a stage."""
 
     going: Sequence[Mapping[str, Any]] = ()
-    """To be deleted."""
+    """Documents to be deleted."""
     skipped: Sequence[Found] = ()
     """Expired, and kept nevertheless."""
     next: Mapping[str, Any] | None = None
@@ -102,7 +102,7 @@ class HoldPlaced(Exception):  # noqa: N818 -- no error: the reason to look again
     def __init__(self, position: Mapping[str, Any] | None = None) -> None:
         super().__init__()
         self.position = position
-        """Up to here everything was done."""
+        """Position up to which everything was done."""
 
 
 class Pace(NamedTuple):
@@ -111,7 +111,7 @@ class Pace(NamedTuple):
     batch: int = 100
     """Looked at in one step, and deleted in one transaction."""
     rest: float = 2.0
-    """After each batch, as a multiple of what it took: searches go on meanwhile."""
+    """Rest after each batch, as a multiple of what it took: searches go on meanwhile."""
     budget_seconds: float | None = None
     """A run ends after so long; None: when it is through."""
     stopping: Callable[[], bool] = lambda: False
@@ -119,7 +119,7 @@ class Pace(NamedTuple):
 
 
 async def nothing_to_settle(tenant: Tenant) -> bool:  # noqa: ARG001 -- of the port
-    """For a store whose policies never change."""
+    """Answer for a store whose policies never change."""
     return False
 
 
@@ -176,7 +176,7 @@ class Sweep:
         report: Callable[[Mapping[Row, int]], None],
         ends: datetime | None,
     ) -> bool:
-        """From the run's position to its end; False: there was no time. Raises HoldPlaced."""
+        """Go on from the run's position to its end; False: there was no time. Raises HoldPlaced."""
         done, holds = run.position, await runs.holds()
         async for tenant, stage, step, position in self._walk(runs, run, pace.batch):
             if pace.stopping():

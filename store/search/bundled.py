@@ -25,7 +25,7 @@ class Person(NamedTuple):
     """A patient as one place of a Bundle tells of them."""
 
     references: tuple[JsonObject, ...]
-    """By reference, by identifier."""
+    """Names by reference and by identifier."""
     inside: bool
     """The Patient is in the Bundle."""
 

@@ -94,7 +94,7 @@ class Chain:
     inner: tuple[tuple[str, Clause], ...]
     """(type, clause) pairs; an untyped chain tries every target type (`DECISIONS.md#untyped-chains`)."""
     identifiers: tuple[str, ...] = ()
-    """For `.identifier`: spellings that match in the reference too (`DECISIONS.md#patient-identifier`)."""
+    """Spellings of `.identifier` that match in the reference too (`DECISIONS.md#patient-identifier`)."""
     only: str = ""
     """Target type that counts; a reference to another type does not (`performer:Organization.identifier`)."""
 
@@ -112,7 +112,7 @@ class Has:
 
 @dataclass(frozen=True, slots=True)
 class AnyOf:
-    """At least one holds."""
+    """Clause: at least one of these holds."""
 
     clauses: tuple[Clause, ...]
 
@@ -193,11 +193,11 @@ class Include:
     parameter: Parameter | None = None
     """The reference; None: each one there is."""
     target: str | None = None
-    """Only targets of this type."""
+    """Type that targets must have."""
     reverse: bool = False
-    """From the targets to those that refer to them (`_revinclude`)."""
+    """Whether it leads from the targets to those that refer to them (`_revinclude`)."""
     iterate: bool = False
-    """Also from what was included."""
+    """Whether it is followed from what was included too."""
 
 
 class Position(NamedTuple):

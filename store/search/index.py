@@ -49,7 +49,7 @@ class Indexed:
     """The search side of one resource."""
 
     fields: Mapping[str, Field]
-    """By parameter name; lists are never empty, dates always there."""
+    """Values by parameter name; lists are never empty, dates always there."""
     keys: tuple[str, ...]
     when: Interval = ABSENT
     """The clinical date, which orders the type."""
@@ -64,7 +64,7 @@ class _Look:
     """Look at a resource: parameters of one type and expression, compiled."""
 
     paths: Mapping[str, Sequence[Path]]
-    """By the element that they begin with."""
+    """Paths by the element that they begin with."""
     only: Path | None
     """The path, when there is but one."""
     read: Reader

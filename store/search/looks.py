@@ -46,7 +46,7 @@ class Look(NamedTuple):
     parameter: str
     """The parameter that reads it, as a client would spell it; without its value."""
     known: bool = False
-    """Only an identifier or an id is compared, which the asker knows."""
+    """Whether only an identifier or an id is compared, which the asker knows."""
 
 
 def looks(query: SearchQuery) -> Iterator[Look]:

@@ -106,7 +106,7 @@ def _all(clauses: Sequence[Clause]) -> Clause:
 
 
 def any_of(clauses: Sequence[Clause]) -> Clause:
-    """At least one of these holds."""
+    """Clause that at least one of these holds."""
     return clauses[0] if len(clauses) == 1 else AnyOf(tuple(clauses))
 
 
@@ -145,7 +145,7 @@ def narrowed(query: SearchQuery, reach: Reach) -> SearchQuery:
 
 
 def _with_visible(query: SearchQuery, reach: Reach) -> SearchQuery:
-    """With the types, and the parts of types, that includes may bring along and lead through."""
+    """Query with the types, and the parts of types, that includes may bring along and lead through."""
     if reach.may("*", INCLUDE):
         return query
     whole = {name for name in TYPES if reach.may(name, INCLUDE)}

@@ -26,7 +26,7 @@ Reader: TypeAlias = "Callable[[IndexReading, Found], None]"
 """Puts what was found where it is stored. Raises Malformed with the place."""
 Field: TypeAlias = "list[str] | list[StoredQuantity] | list[Fields] | Interval | str"
 Fields: TypeAlias = "dict[str, Field]"
-"""By parameter name."""
+"""Fields by parameter name."""
 
 
 @dataclass(slots=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 TELL_SECONDS: Final = 10.0
-"""Between two lines of progress where there is no terminal."""
+"""Pause between two lines of progress where there is no terminal."""
 
 
 class Progress:

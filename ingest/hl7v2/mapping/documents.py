@@ -24,7 +24,7 @@ CONTENT_TYPES: Final = codes(
     "BASIC=audio/basic SGML=text/sgml DOC=application/msword JSON=application/json SVG=image/svg+xml "
     "MP4=video/mp4 DOCX=application/vnd.openxmlformats-officedocument.wordprocessingml.document"
 )
-"""By ED.3, else ED.2: HL7 tables 0291 and 0191, and what senders write."""
+"""Content types by ED.3, else ED.2: HL7 tables 0291 and 0191, and what senders write."""
 _MAGIC: Final = (
     (b"%PDF", "application/pdf"),
     (b"{\\rtf", "application/rtf"),

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ingest.hl7v2.mapping.context import Context
 
 V2: Final = "http://terminology.hl7.org/CodeSystem/v2-"
-"""Before the number of a table of HL7 v2."""
+"""Prefix of the number of a table of HL7 v2."""
 V3: Final = "http://terminology.hl7.org/CodeSystem/v3-"
 UCUM: Final = "http://unitsofmeasure.org"
 LOINC: Final = "http://loinc.org"

@@ -215,7 +215,7 @@ VALUES: Final[Mapping[str, Value]] = {
     )
     for kind in kinds.split()
 }
-"""By OBX-2. Documents, ED and RP, are in `documents`; of any other type the text is kept."""
+"""Converters by OBX-2. Documents, ED and RP, are in `documents`; of any other type the text is kept."""
 ELEMENTS: Final = (
     ("NM, SI", "valueQuantity", "with a comparator where one is sent; what is no number is valueString"),
     ("SN", "valueQuantity, valueRange (`-`), valueRatio (`:`, `/`)", "else valueString"),

@@ -40,7 +40,7 @@ class FactContext(NamedTuple):
 
 
 PLAIN: Final = FactContext(placeholder_words(()))
-"""For what nobody sent as a message."""
+"""Context for what nobody sent as a message."""
 
 
 class Facts(NamedTuple):
@@ -69,7 +69,7 @@ class Facts(NamedTuple):
     """Names of its specimens: their numbers, else what they are."""
     status: str = ""
     apart: bool = False
-    """Told apart from a twin of one message by its own id alone."""
+    """Whether it is told apart from a twin of one message by its own id alone."""
     within: tuple[str, ...] = ()
     """Ids of the reports that an observation lies within; empty: it was pushed by itself."""
     kin: tuple[str, ...] = ()

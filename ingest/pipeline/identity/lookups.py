@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 def wanted(
     read: Reader, derive: Callable[[str], str], candidates: Sequence[Candidate] = ()
 ) -> dict[str, frozenset[str]]:
-    """By resource type, the entries of the index under which candidates are.
+    """Entries of the index under which candidates are, by resource type.
 
     An observation's hold its patient, who is decided on by what is known so far.
     """

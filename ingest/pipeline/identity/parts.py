@@ -208,7 +208,7 @@ def _is_same(one: Facts, other: Facts) -> bool:
 def owners_of(
     leads_to: Mapping[int, Sequence[int]], reports: Sequence[int], through: Collection[int]
 ) -> dict[int, tuple[int, ...]]:
-    """For each entry that a report leads to, directly or through others, the reports that do.
+    """Reports that lead to each entry, directly or through others.
 
     `through` are the entries that a walk goes on from: not from a patient, who leads to everything.
     """

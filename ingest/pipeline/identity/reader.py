@@ -33,7 +33,7 @@ class Entry(NamedTuple):
     resource: JsonObject
     full_url: str | None
     content: bytes
-    """Without the id: equal content under one id is one resource sent twice."""
+    """Content without the id: equal content under one id is one resource sent twice."""
     sourced: SourceTime = ""
 
     @property

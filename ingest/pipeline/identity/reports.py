@@ -46,7 +46,7 @@ class Incoming(NamedTuple):
 
 
 class Pair(NamedTuple):
-    """Two reports under one number, the newer one first."""
+    """Pair of reports under one number, the newer one first."""
 
     newer: Facts
     older: Facts

@@ -46,7 +46,7 @@ if TYPE_CHECKING:
 GROUP_MAX: Final = 256
 """Records of one write."""
 _PAUSE_SECONDS: Final = 0.1
-"""Between two attempts at one write."""
+"""Pause between two attempts at a write."""
 _THERE: Final = 11_000
 """Error code of a document that is there: an attempt before this one wrote it."""
 _CONCERN: Final = {"w": "majority", "j": True}
@@ -168,7 +168,7 @@ class MongoAuditTrail(AuditTrail):
                 document.pop(name, None)
 
     def _write_now(self, writes: Sequence[_Write]) -> None:
-        """In the thread: the plain commands, tried again for as long as the deadline leaves."""
+        """Write the plain commands, tried again for as long as the deadline leaves. In the thread."""
         until = monotonic() + self._seconds
         while True:
             with guarded(self._metrics, "audit_write", seconds=max(until - monotonic(), 0)):

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 LOG: Final = logging.getLogger("store.pulse")
 WATCH_SECONDS: Final = 1.0
-"""Between two pings while all is well."""
+"""Pause between two pings while all is well."""
 PROBE_SECONDS: Final = 0.25
-"""Between two pings while MongoDB is away."""
+"""Pause between two pings while MongoDB is away."""
 LOST: Final = frozenset({Category.UNAVAILABLE, Category.TIMEOUT})
 """The failures that say something of MongoDB and not of what was asked."""
 AWAY: Final = "away"
@@ -83,7 +83,7 @@ class Pulse:
         return inf if self._answered_at is None else self._now() - self._answered_at
 
     def failed(self, error: BaseException) -> None:
-        """Told of a failure: when it is one of MongoDB, refuse from now on until a ping is answered."""
+        """Hear of a failure: when it is one of MongoDB, refuse from now on until a ping is answered."""
         if not isinstance(error, ServiceError) or error.category not in LOST:
             return
         if self._probing is None and not self._stopped:

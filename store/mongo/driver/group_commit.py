@@ -57,7 +57,7 @@ class _Waiting(NamedTuple, Generic[Work, Done]):
     submission: _Submission[Done]
     place: int
     until: float
-    """On the monotonic clock: past it, it is not begun."""
+    """Moment, on the monotonic clock, past which the work is not begun."""
 
 
 class GroupCommit(Generic[Work, Done]):

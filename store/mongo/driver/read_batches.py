@@ -33,13 +33,13 @@ class _Waiting(NamedTuple):
     asker: Asker
     job: Callable[[float], object]
     since: float
-    """On the monotonic clock."""
+    """Moment, on the monotonic clock, from which it waits."""
     until: float
     future: asyncio.Future[object]
 
 
 TURN_SECONDS: Final = 0.02
-"""After so long a turn begins no more of its jobs while others wait, for these are no quick ones."""
+"""Time after which a turn begins no more of its jobs while others wait, for these are no quick ones."""
 
 
 class ReadBatches:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from store.mongo.driver.client import Collection
 
 PAUSE_SECONDS: Final = 0.05
-"""Between two looks while the secret of another process is not on a majority yet."""
+"""Pause between two looks while the secret of another process is not on a majority yet."""
 
 
 async def shared_secret(collection: Collection, name: str) -> bytes:

@@ -94,7 +94,7 @@ class CommitInTransaction(Generic[Work, Done]):
         return answers
 
     async def drain(self) -> None:
-        """Nothing is under way here but within the transaction."""
+        """Do nothing: all that is under way is within the transaction."""
 
 
 async def run(

@@ -61,7 +61,7 @@ class Home:
 
     @property
     def owner_lock(self) -> Path:
-        """Held by whoever may run a mongod."""
+        """Lock that whoever may run a mongod holds."""
         return self.root / "owner.lock"
 
     @property

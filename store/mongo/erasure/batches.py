@@ -55,7 +55,7 @@ class ErasureTools:
     runs: Runs
     clock: Callable[[], datetime]
     wait_seconds: float
-    """Until every replica knows that a tenant forgets."""
+    """Time until every replica knows that a tenant forgets."""
 
 
 class ErasureRun:

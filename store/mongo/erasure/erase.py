@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 ROUNDS_MAX: Final = 5
 """Extra passes, for pushes accepted before every replica knew the erased names."""
 RENEW_SECONDS: Final = 10.0
-"""Between two renewals of the lease while much is read; batches renew it as well."""
+"""Pause between two renewals of the lease while much is read; batches renew it as well."""
 _SUBJECT: Final = "subject"
 _UNDER_WAY: Final = Issue("conflict", "this patient is being erased already; try again shortly")
 _NOBODY: Final = Issue("not-found", "nothing is stored of this patient, and nothing was erased before")

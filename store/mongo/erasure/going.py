@@ -40,7 +40,7 @@ class Undecided:
     telling: Mapping[str, Telling]
     """Resources that tell of the patient, or refer to what may go."""
     needing: Mapping[str, AbstractSet[str]]
-    """For each candidate the resources that refer to it; `ANOTHERS` for another patient's."""
+    """Resources that refer to each candidate; `ANOTHERS` for another patient's."""
 
     @property
     def indirect(self) -> set[str]:

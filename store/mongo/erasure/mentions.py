@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _LETTERS: Final = 20
 """Letters read at once: their bodies come along."""
 _READ_SECONDS: Final = 300.0
-"""For one batch: what is read here is read from disk, and nobody waits at a screen."""
+"""Deadline of a batch: it is read from disk, and nobody waits at a screen."""
 
 
 class Mentions:

@@ -150,7 +150,7 @@ class MongoOffboarding(Offboarding):
             raise ServiceError(Category.CONFLICT, Issue("conflict", text))
 
     async def _shut(self, tenant: Tenant) -> None:
-        """From now on it is unknown to clients; tokens that reach nothing else are gone."""
+        """Make a tenant unknown to clients from now on; tokens that reach nothing else are gone."""
         name, now = str(tenant), self._tools.clock()
         with guarded(self._metrics, "close_tenant", seconds=self._seconds):
             await self._tenants.update_one(

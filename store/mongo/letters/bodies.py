@@ -27,7 +27,7 @@ PIECE_BYTES: Final = 8_000_000
 
 
 THREAD_BYTES: Final = 64_000
-"""Bodies above are compressed beside the event loop: a megabyte takes about 15 ms."""
+"""Size above which bodies are compressed beside the event loop: a megabyte takes about 15 ms."""
 
 
 COMPRESSION: Final = 1

@@ -29,7 +29,7 @@ class KeptRefusal(NamedTuple):
 
     @property
     def name(self) -> str:
-        """Two of one name are one letter, and go one after the other."""
+        """Name of the letter: two refusals of one name are one letter, and go one after the other."""
         return f"{self.same['tenant']} {self.same['digest']}"
 
     @property

@@ -48,7 +48,7 @@ class Touched:
     """Effects of one tenant's writes on other resources; by `Type/id`."""
 
     kept: dict[str, datetime] = field(default_factory=dict)
-    """Until when something needs them at least."""
+    """Moments until which something needs them at least."""
     looked: set[str] = field(default_factory=set)
     """Resources all of whose needers must be looked at."""
 
@@ -175,7 +175,7 @@ class _Move(NamedTuple):
         return known is not None and now is not None and now < known
 
     def write(self) -> UpdateOne:
-        """In vain when others change it meanwhile; one that is needed for longer stays longer anyway.
+        """Write, in vain when others change it meanwhile; one needed for longer stays longer anyway.
 
         By `_id` alone a write costs MongoDB half of one with more conditions. Should the resource be deleted
         meanwhile, what is left of it stays longer.

@@ -92,7 +92,7 @@ class WriteContext(NamedTuple):
     """Retention of each tenant, by name."""
 
     def policy(self, tenant: Tenant) -> Policy:
-        """By which its data stay."""
+        """Policy by which the data of a tenant stay."""
         return self.retention[str(tenant)].policy
 
     def ends_of_past(self) -> dict[str, datetime]:
@@ -208,7 +208,7 @@ def _moment(current: Mapping[str, Any] | None, now: datetime) -> datetime:
 
 
 def held(decision: Decision, current: Mapping[str, Any] | None, now: datetime) -> Decision:
-    """Within a transaction an unchanged companion is written all the same.
+    """Decision for a transaction, in which an unchanged companion is written all the same.
 
     Who retires it meanwhile then meets a write conflict, for the transaction cannot see it.
     """

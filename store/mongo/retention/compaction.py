@@ -40,7 +40,7 @@ COLLECTIONS: Final = (
 )
 """Collections that documents are deleted from, the large ones first."""
 SECONDS_MAX: Final = 6 * 3_600
-"""For one collection."""
+"""Deadline for one collection."""
 
 
 async def compact(database: Database, *, metrics: StoreMetrics) -> AsyncIterator[Compacted]:

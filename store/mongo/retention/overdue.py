@@ -76,7 +76,7 @@ def _with_resources(tenant: Tenant, past: Documents, current: Documents) -> list
 
 
 def rows(found: Iterable[Found]) -> Counter[Row]:
-    """Without the months."""
+    """Counts without the months."""
     return Counter(one.row for one in found)
 
 

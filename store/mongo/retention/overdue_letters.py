@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 LETTERS_MAX: Final = 100
-"""In one step: their bodies may be large."""
+"""Letters in one step: their bodies may be large."""
 
 
 class Aged(Stage):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 CATCH_UP: Final = timedelta(minutes=10)
-"""After a change; longer than any push is under way and any policy remembered."""
+"""Time after a change; longer than any push is under way and any policy remembered."""
 _SLACK: Final = timedelta(minutes=1)
 """Difference that the clocks of replicas may have."""
 _ATTEMPTS_MAX: Final = 20
@@ -234,7 +234,7 @@ class Settling:
 
 
 def _later(since: str, days: int | None) -> Any:  # noqa: ANN401 -- an expression
-    """So many days after a field; without end for None."""
+    """Expression for so many days after a field; without end for None."""
     return NEVER if days is None else {"$dateAdd": {"startDate": since, "unit": "day", "amount": days}}
 
 

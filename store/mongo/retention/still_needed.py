@@ -30,7 +30,7 @@ _NEEDER: Final = {**HELD_FIELDS, "needs": 1, "expires_at": 1}
 
 
 class Needing:
-    """Asked by every stage that deletes resources."""
+    """Rules of what is still needed, asked by every stage that deletes resources."""
 
     def __init__(
         self,

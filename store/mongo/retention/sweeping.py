@@ -46,7 +46,7 @@ def stages(
     metrics: StoreMetrics,
     seconds: float,
 ) -> Sequence[Stage]:
-    """In their order: what goes with something else comes behind it."""
+    """Stages in their order: what goes with something else comes behind it."""
     kwargs: dict[str, Any] = {"metrics": metrics, "seconds": seconds}
     needing = Needing(database, holds, clock=clock, **kwargs)
     files = OverdueFiles(database, needing, **kwargs)

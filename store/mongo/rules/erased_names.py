@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 _AT_ONCE: Final = 10_000
 """Erased names placed, or asked for, in one command."""
 _THREAD_BYTES: Final = 64_000
-"""Bodies above are read beside the event loop."""
+"""Size above which bodies are read beside the event loop."""
 
 
 class NamedWrite(Protocol):
@@ -80,7 +80,7 @@ class ErasedNames:
     # --- pushes
 
     async def refuse(self, writes: Sequence[NamedWrite]) -> dict[str, ServiceError]:
-        """By `id`, those that would bring back what was erased: one find, and none where nothing ever was.
+        """Refusals by `id` of writes that would bring back what was erased: one find, none where nothing was.
 
         Raises the driver's errors.
         """

@@ -112,7 +112,7 @@ class Policies(PolicyStore):
         return made
 
     async def note_erasure(self, tenant: Tenant) -> None:
-        """From now on pushes are asked whether they bring something back. Raises the driver's errors."""
+        """Let pushes be asked from now on whether they bring something back. Raises the driver's errors."""
         await self._retention.update_one({"_id": str(tenant)}, {"$set": {"forgets": True}}, upsert=True)
         self._known.pop(str(tenant), None)
 

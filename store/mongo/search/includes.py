@@ -53,7 +53,7 @@ class Included(NamedTuple):
     matches: int
     """Number of the matches that they belong to: the others are for the next page."""
     complete: bool
-    """Else one match alone brings along more than fits, and the rest is left out."""
+    """Whether all fits; else one match alone brings along more, and the rest is left out."""
 
 
 def follow(  # noqa: PLR0913 -- what a search is made of

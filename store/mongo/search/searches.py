@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 QUICK_THREADS: Final = 4
-"""For searches that an index entry drives. More threads only fight for the interpreter."""
+"""Threads for searches that an index entry drives. More threads only fight for the interpreter."""
 _OF_POOL: Final = 8
 """Share of the threads for quick searches: one thread is always there for others. Fewer for one client would
 as many searches in a turn as one that has all."""
@@ -161,7 +161,7 @@ class Searches(ResourceSearching):
     def _look_up(
         self, lane: Lane, tenant: Tenant, asked: Sequence[tuple[_Search, Chain]], left: float
     ) -> None:
-        """Without an answer, each search follows its chain itself, and fails itself."""
+        """Look up chains together; without an answer, each search follows its own chain."""
         if left <= 0:
             return
         view = View(self._database, None, lane=lane)
@@ -172,7 +172,7 @@ class Searches(ResourceSearching):
                 search.moment, search.targets = view.moment, led
 
     def take(self, search: _Search, seconds: float) -> Page:
-        """In its turn: the page."""
+        """Page of a search, in its turn."""
         tenant, query = search.tenant, search.query
         with guarded(self._metrics, "search", seconds=seconds):
             try:

@@ -91,7 +91,7 @@ def _among(spellings: Sequence[str], *, negated: bool = False) -> Filter:
 
 
 def any_of(filters: Sequence[Filter]) -> Filter:
-    """At least one of them."""
+    """Filter that at least one of them fulfils."""
     return filters[0] if len(filters) == 1 else {"$or": list(filters)}
 
 

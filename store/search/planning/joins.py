@@ -43,7 +43,9 @@ class Join:
     targets: Filter
     """Filter for the targets that the chain leads through."""
     templates: Mapping[str, tuple[tuple[str, str], ...]]
-    """By the target's type: what stands before and behind its id in the entries of what refers to it."""
+    """Templates by the target's type: what stands before and behind its id in the entries of what refers to
+    it.
+    """
     entries: tuple[str, ...]
     """Entries that hang on no target."""
     tested: bool

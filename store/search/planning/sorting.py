@@ -1,4 +1,4 @@
-"""In which order a search answers: by stored scalars, else by scalars computed from what is indexed.
+"""Order of a search: by stored scalars, else by scalars computed from what is indexed.
 
 Of several values the first in the direction counts. What has no value sorts below everything, and stays
 on the pages. https://hl7.org/fhir/R4/search.html#sort
@@ -27,7 +27,7 @@ _BARE: Final = r"^(?:[^|\\]|\\.)*$"
 """A spelling without system; see `store.search.values.tokens`."""
 
 COMPUTED: Final = "sort:"
-"""Before the names of sort fields that are not stored."""
+"""Prefix of sort fields that are not stored."""
 
 
 class Order(NamedTuple):

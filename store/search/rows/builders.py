@@ -113,7 +113,7 @@ def patient(expression: str = "subject", shared: str = "clinical-patient") -> Pa
 
 
 def subject(targets: str | tuple[str, ...] = "Patient Group", expression: str = "subject") -> Parameter:
-    """Beside a `patient` over the same element, which has the keys of the patients."""
+    """Row for a subject, beside a `patient` over the same element, which has the keys of the patients."""
     return reference("subject", expression, targets, narrower="patient", keyed=6)
 
 

@@ -137,4 +137,4 @@ BUNDLE: Final = ResourceType(
         ),
     ),
 )
-"""Kept whole. What R4 calls `composition` and `message` is inside, and found nowhere else."""
+"""Bundles, kept whole. What R4 calls `composition` and `message` is inside, and found nowhere else."""

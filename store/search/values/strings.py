@@ -32,7 +32,7 @@ _ASCII_FOLDED: Final = bytes(
     ord(letter.lower()) if letter.isascii() and letter.isalnum() else ord(" ")
     for letter in map(chr, range(256))
 )
-"""For each byte its lower case, or a blank."""
+"""Lower case, or a blank, for each byte."""
 REMEMBERED: Final = 200
 """Characters of the longest text whose folded form is remembered, so that the memory for it has a bound."""
 
@@ -52,7 +52,7 @@ class Match(StrEnum):
 
 
 def fold(text: str) -> str:
-    """Without case, accents, punctuation and repeated white space."""
+    """Text without case, accents, punctuation and repeated white space."""
     return _fold(text) if len(text) <= REMEMBERED else " ".join(folded_words(text))
 
 
