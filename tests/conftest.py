@@ -85,6 +85,10 @@ async def mongodb(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
         return
     folder = tmp_path_factory.mktemp("mongodb")
     async with embedded(folder, role="serve") as mongod:
+        # Tests have a clock of their own, by which what MongoDB would take for expired is not.
+        client = connect(mongod.uri, StoreSettings())
+        await client.admin.command({"setParameter": 1, "ttlMonitorEnabled": False})
+        client.close()
         yield mongod.uri
     # Also when tests have failed: it may lie in memory. The log stays then.
     shutil.rmtree(folder / "db")

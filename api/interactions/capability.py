@@ -34,7 +34,6 @@ if TYPE_CHECKING:
 
     from store.search.parameters import Parameter, ResourceType
 
-_OAUTH_URIS: Final = "http://fhir-registry.smarthealthit.org/StructureDefinition/oauth-uris"
 RELEASED: Final = "2026-11-29"
 """Date at which what the statement says last changed."""
 _INTERACTIONS: Final = (
@@ -88,22 +87,18 @@ def statement(base: str) -> bytes:
             "fhirVersion": "4.0.1",
             "format": ["application/fhir+json", "json"],
             "patchFormat": sorted(PATCH_FORMATS),
-            "rest": [_rest(base)],
+            "rest": [_rest()],
         }
     )
 
 
-def _rest(base: str) -> dict[str, Any]:
+def _rest() -> dict[str, Any]:
+    # Without SMART's extension `oauth-uris`: it promises the launch of an app by a user, and a client that
+    # finds it (fhirclient) no longer works with a token that it was given.
     return {
         "mode": "server",
         "documentation": _NOTES,
         "security": {
-            "extension": [
-                {
-                    "url": _OAUTH_URIS,
-                    "extension": [{"url": "token", "valueUri": base.partition("/fhir/R4/")[0] + TOKEN}],
-                }
-            ],
             "service": [
                 {
                     "coding": [

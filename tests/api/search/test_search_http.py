@@ -403,7 +403,7 @@ async def test_limits_of_one_search(mongodb: str) -> None:
         assert capped.links["self"].endswith("?patient=p1&_count=2")  # What was used, not what was asked.
     many = "&".join(f"a{n}=1" for n in range(501))
     async with opened_service(mongodb) as usual:
-        is_refused(await usual.search(many), "invalid", "500")
+        is_refused(await usual.search(many), "too-costly", "500")
 
 
 # --- the same search by each road

@@ -53,6 +53,7 @@ class Running:
     async def counted(self) -> dict[str, float]:
         async with self.client.get(self.admin + "/metrics") as response:
             text = await response.text()
+            assert response.status == 200, text
         return {name: float(number) for name, number in re.findall(r"^([^# ]\S*) (\S+)$", text, re.MULTILINE)}
 
     async def state(self) -> dict[str, Any]:
