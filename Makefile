@@ -102,7 +102,7 @@ files: $(DEV) ## Check YAML, Kubernetes manifests, Dockerfile and shell
 	@$(call where-installed,yamllint,$(BIN)/yamllint --strict .)
 	@$(call where-installed,kubernetes-validate,$(BIN)/python k8s/check.py)
 	@$(call where-installed,hadolint,$(BIN)/hadolint Dockerfile)
-	@$(call where-installed,shellcheck,$(BIN)/shellcheck .ci/run k8s/mongodb/drill.sh)
+	@$(call where-installed,shellcheck,$(BIN)/shellcheck .ci/run .ci/release k8s/mongodb/drill.sh)
 
 # Its dependencies are pinned against ours, so it has an environment of its own. Of dev, a trial: images by tag,
 # and the user of MongoDB's image.
@@ -198,6 +198,10 @@ constraints: ## Resolve all dependencies anew into constraints.txt (OLDEST=, OTH
 	done
 	@mv build/constraints/constraints.txt constraints.txt
 	@rm -rf build/constraints
+
+.PHONY: release
+release: ## Build wheel and sdist from a clean folder into dist/, with SBOM, licences and checksums
+	@PYTHON=$(PYTHON) .ci/release
 
 .PHONY: clean
 clean: ## Remove what make and the tools have made (data in .dod stays)
