@@ -12,6 +12,7 @@ from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, JSON_BODIES, PATCH_BODI
 from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.interactions import audit, binary, capability, dead_letters, history, read
 from api.interactions.data_model import push as data_model
+from api.interactions.data_model import query as data_model_query
 from api.interactions.everything import everything
 from api.interactions.purge import purge
 from api.interactions.token import PATH as TOKEN
@@ -163,6 +164,17 @@ def routes() -> tuple[Route, ...]:
             data_model.receive,
             Group.WRITE,
             "cu",
+            body=JSON_BODIES,
+            negotiates=False,
+            by_body=True,
+            data_model=True,
+        ),
+        Route(
+            "query",
+            "POST",
+            "/query",
+            data_model_query.query,
+            Group.SEARCH,
             body=JSON_BODIES,
             negotiates=False,
             by_body=True,

@@ -132,6 +132,8 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, BaseSe
     """Bytes of resources on one page of a search with its includes, on one page of a history, and in the
     answer to one batch or transaction. A page ends early with a `next` link; one match or version is shown
     however large. A batch refuses the searches and reads that no longer fit, each in its own entry."""
+    query_orders_max: int = Field(default=200, ge=1, le=1_000)
+    """Most orders in the answer to one `Results.Query` of the Data Model; past it `Meta.IsIncomplete`."""
     clauses_max: int = Field(default=50, ge=1)
     """Most parameters of one search; each one costs the planner and the database."""
     values_max: int = Field(default=300, ge=1)

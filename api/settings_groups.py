@@ -75,7 +75,14 @@ _GROUPS: Final = (
     SettingsGroup(
         "Limits of searches",
         (
-            *("page_size_default", "page_size_max", "page_token_seconds", "clauses_max", "values_max"),
+            *(
+                "page_size_default",
+                "page_size_max",
+                "page_token_seconds",
+                "clauses_max",
+                "values_max",
+                "query_orders_max",
+            ),
             *("count_max", "chain_matches_max", "includes_max", "search_timeout_seconds"),
             *("page_bytes_max", "search_queue_max", "tenant_share", "client_share", "reads_max"),
             *("answers_bytes_max", "answer_stall_seconds", "answer_rate_min"),

@@ -111,7 +111,7 @@ async def _searchset(
     if search is None:
         strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
         search = _first(request, resource_type, pairs, SearchContext(limits, base, now, strict))
-    _refuse_unbounded(request[TENANT], search)
+    refuse_unbounded(request[TENANT], search)
     caller = request[PRINCIPAL]
     unseen = refusals(search.query, partial(reaches, caller))
     if unseen:
@@ -179,7 +179,7 @@ def _known(resource_type: str) -> ResourceType:
     return row
 
 
-def _refuse_unbounded(settings: TenantSettings, search: Search) -> None:
+def refuse_unbounded(settings: TenantSettings, search: Search) -> None:
     """The patient scope rule: a misspelt parameter must never widen a search to everyone.
 
     `DECISIONS.md#patient-scope`

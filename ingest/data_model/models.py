@@ -22,7 +22,8 @@ _TRUE: Final = frozenset({"true", "yes", "y", "1"})
 _FALSE: Final = frozenset({"false", "no", "n", "0"})
 
 
-def _text(value: Any) -> Any:  # noqa: ANN401 -- JSON
+def some_text(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    """A text, of whatever a scalar is written as. Raises ValueError."""
     if isinstance(value, Number):
         return value.text
     if isinstance(value, bool):
@@ -37,7 +38,7 @@ def _text(value: Any) -> Any:  # noqa: ANN401 -- JSON
 
 
 def _flag(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    said = str(_text(value) or "").lower()
+    said = str(some_text(value) or "").lower()
     if said in _TRUE:
         return "true"
     if said in _FALSE:
@@ -47,7 +48,8 @@ def _flag(value: Any) -> Any:  # noqa: ANN401 -- JSON
     raise ValueError("must be true, false or null")
 
 
-def _object(value: Any) -> Any:  # noqa: ANN401 -- JSON
+def an_object(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    """An object; null is an empty one. Raises ValueError."""
     if value is None:
         return {}
     if not isinstance(value, dict):
@@ -55,7 +57,8 @@ def _object(value: Any) -> Any:  # noqa: ANN401 -- JSON
     return value
 
 
-def _several(value: Any) -> Any:  # noqa: ANN401 -- JSON
+def several(value: Any) -> Any:  # noqa: ANN401 -- JSON
+    """A list; null is an empty one, and an object a list of one."""
     if value is None:
         return []
     found = value if isinstance(value, list) else [value]
@@ -63,39 +66,41 @@ def _several(value: Any) -> Any:  # noqa: ANN401 -- JSON
 
 
 def _phones(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    return {"Office": value} if isinstance(value, str | Number) else _object(value)
+    return {"Office": value} if isinstance(value, str | Number) else an_object(value)
 
 
 def _email(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    return _text(value.get("Address") if isinstance(value, dict) else value)
+    return some_text(value.get("Address") if isinstance(value, dict) else value)
 
 
-Word = Annotated[str | None, BeforeValidator(_text)]
+Word = Annotated[str | None, BeforeValidator(some_text)]
 Flag = Annotated[str | None, BeforeValidator(_flag)]
-Texts = Annotated[list[Word], BeforeValidator(_several)]
-Emails = Annotated[list[Annotated[str | None, BeforeValidator(_email)]], BeforeValidator(_several)]
+Texts = Annotated[list[Word], BeforeValidator(several)]
+Emails = Annotated[list[Annotated[str | None, BeforeValidator(_email)]], BeforeValidator(several)]
 
 
-class _Shape(BaseModel):
+class Shape(BaseModel):
+    """An object of the Data Model; what it says beyond its fields is kept."""
+
     model_config = ConfigDict(extra="allow", coerce_numbers_to_str=False)
 
 
-class Named(_Shape):
+class Named(Shape):
     """A source or destination."""
 
     ID: Word = None
     Name: Word = None
 
 
-class Meta(_Shape):
+class Meta(Shape):
     """Kind of a message, its source and its destinations."""
 
     DataModel: Word = None
     EventType: Word = None
     EventDateTime: Word = None
     Test: Flag = None
-    Source: Annotated[Named, BeforeValidator(_object)] = Field(default_factory=Named)
-    Destinations: Annotated[list[Named], BeforeValidator(_several)] = []
+    Source: Annotated[Named, BeforeValidator(an_object)] = Field(default_factory=Named)
+    Destinations: Annotated[list[Named], BeforeValidator(several)] = []
     Logs: Any = None
     Message: Any = None
     Transmission: Any = None
@@ -104,14 +109,14 @@ class Meta(_Shape):
 AMeta = Meta
 
 
-class Identifier(_Shape):
+class Identifier(Shape):
     """A number and its type."""
 
     ID: Word = None
     IDType: Word = None
 
 
-class Address(_Shape):
+class Address(Shape):
     """An address."""
 
     StreetAddress: Word = None
@@ -122,7 +127,7 @@ class Address(_Shape):
     Country: Word = None
 
 
-class Phones(_Shape):
+class Phones(Shape):
     """Numbers to call."""
 
     Home: Word = None
@@ -130,11 +135,11 @@ class Phones(_Shape):
     Mobile: Word = None
 
 
-AnAddress = Annotated[Address, BeforeValidator(_object)]
+AnAddress = Annotated[Address, BeforeValidator(an_object)]
 SomePhones = Annotated[Phones, BeforeValidator(_phones)]
 
 
-class Demographics(_Shape):
+class Demographics(Shape):
     """Name, birth, contact and address of a patient."""
 
     FirstName: Word = None
@@ -155,10 +160,10 @@ class Demographics(_Shape):
     Address: AnAddress = Field(default_factory=Address)
 
 
-SomeDemographics = Annotated[Demographics, BeforeValidator(_object)]
+SomeDemographics = Annotated[Demographics, BeforeValidator(an_object)]
 
 
-class Contact(_Shape):
+class Contact(Shape):
     """A patient's contact."""
 
     FirstName: Word = None
@@ -171,19 +176,19 @@ class Contact(_Shape):
     Roles: Texts = []
 
 
-class Patient(_Shape):
+class Patient(Shape):
     """A patient."""
 
-    Identifiers: Annotated[list[Identifier], BeforeValidator(_several)] = []
+    Identifiers: Annotated[list[Identifier], BeforeValidator(several)] = []
     Demographics: SomeDemographics = Field(default_factory=Demographics)
     Notes: Texts = []
-    Contacts: Annotated[list[Contact], BeforeValidator(_several)] = []
+    Contacts: Annotated[list[Contact], BeforeValidator(several)] = []
 
 
-APatient = Annotated[Patient, BeforeValidator(_object)]
+APatient = Annotated[Patient, BeforeValidator(an_object)]
 
 
-class Location(_Shape):
+class Location(Shape):
     """A place in a hospital."""
 
     Type: Word = None
@@ -192,7 +197,7 @@ class Location(_Shape):
     Room: Word = None
 
 
-ALocation = Annotated[Location, BeforeValidator(_object)]
+ALocation = Annotated[Location, BeforeValidator(an_object)]
 
 
 class VisitLocation(Location):
@@ -201,7 +206,7 @@ class VisitLocation(Location):
     Bed: Word = None
 
 
-class Provider(_Shape):
+class Provider(Shape):
     """A person who treats, orders, performs or interprets."""
 
     NPI: Word = None
@@ -217,11 +222,11 @@ class Provider(_Shape):
     Location: ALocation = Field(default_factory=Location)
 
 
-AProvider = Annotated[Provider, BeforeValidator(_object)]
-SomeProviders = Annotated[list[Provider], BeforeValidator(_several)]
+AProvider = Annotated[Provider, BeforeValidator(an_object)]
+SomeProviders = Annotated[list[Provider], BeforeValidator(several)]
 
 
-class Organization(_Shape):
+class Organization(Shape):
     """A laboratory or facility."""
 
     ID: Word = None
@@ -231,25 +236,25 @@ class Organization(_Shape):
     PhoneNumber: SomePhones = Field(default_factory=Phones)
 
 
-AnOrganization = Annotated[Organization, BeforeValidator(_object)]
+AnOrganization = Annotated[Organization, BeforeValidator(an_object)]
 
 
-class Visit(_Shape):
+class Visit(Shape):
     """A visit."""
 
     VisitDateTime: Word = None
     VisitNumber: Word = None
     AccountNumber: Word = None
     PatientClass: Word = None
-    Location: Annotated[VisitLocation, BeforeValidator(_object)] = Field(default_factory=VisitLocation)
+    Location: Annotated[VisitLocation, BeforeValidator(an_object)] = Field(default_factory=VisitLocation)
     AttendingProvider: AProvider = Field(default_factory=Provider)
     ReferringProvider: AProvider = Field(default_factory=Provider)
 
 
-AVisit = Annotated[Visit, BeforeValidator(_object)]
+AVisit = Annotated[Visit, BeforeValidator(an_object)]
 
 
-class Coded(_Shape):
+class Coded(Shape):
     """A code."""
 
     Code: Word = None
@@ -257,7 +262,7 @@ class Coded(_Shape):
     Description: Word = None
 
 
-class Specimen(_Shape):
+class Specimen(Shape):
     """A specimen."""
 
     Source: Word = None
@@ -265,10 +270,10 @@ class Specimen(_Shape):
     ID: Word = None
 
 
-ASpecimen = Annotated[Specimen, BeforeValidator(_object)]
+ASpecimen = Annotated[Specimen, BeforeValidator(an_object)]
 
 
-class ReferenceRange(_Shape):
+class ReferenceRange(Shape):
     """Bounds of what is normal."""
 
     Low: Word = None
@@ -276,7 +281,7 @@ class ReferenceRange(_Shape):
     Text: Word = None
 
 
-ARange = Annotated[ReferenceRange, BeforeValidator(_object)]
+ARange = Annotated[ReferenceRange, BeforeValidator(an_object)]
 
 
 class Result(Coded):
@@ -296,10 +301,10 @@ class Result(Coded):
     Producer: AnOrganization = Field(default_factory=Organization)
     Performer: AProvider = Field(default_factory=Provider)
     ReferenceRange: ARange = Field(default_factory=ReferenceRange)
-    ObservationMethod: Annotated[Coded, BeforeValidator(_object)] = Field(default_factory=Coded)
+    ObservationMethod: Annotated[Coded, BeforeValidator(an_object)] = Field(default_factory=Coded)
 
 
-class Order(_Shape):
+class Order(Shape):
     """An order with its results."""
 
     ID: Word = None
@@ -309,7 +314,7 @@ class Order(_Shape):
     CompletionDateTime: Word = None
     Notes: Texts = []
     ResultsStatus: Word = None
-    Procedure: Annotated[Coded, BeforeValidator(_object)] = Field(default_factory=Coded)
+    Procedure: Annotated[Coded, BeforeValidator(an_object)] = Field(default_factory=Coded)
     Provider: AProvider = Field(default_factory=Provider)
     ResultCopyProviders: SomeProviders = []
     OrderingFacility: AnOrganization = Field(default_factory=Organization)
@@ -317,25 +322,25 @@ class Order(_Shape):
     Status: Word = None
     ResponseFlag: Word = None
     Priority: Word = None
-    Results: Annotated[list[Result], BeforeValidator(_several)] = []
+    Results: Annotated[list[Result], BeforeValidator(several)] = []
 
 
-class ResultsNew(_Shape):
+class ResultsNew(Shape):
     """`Results.New` and `Results.NewUnsolicited`."""
 
     Meta: AMeta
     Patient: APatient = Field(default_factory=Patient)
-    Orders: Annotated[list[Order], BeforeValidator(_several)] = []
+    Orders: Annotated[list[Order], BeforeValidator(several)] = []
     Visit: AVisit = Field(default_factory=Visit)
 
 
-class Envelope(_Shape):
+class Envelope(Shape):
     """Any message, as far as its way is decided by it."""
 
     Meta: AMeta
 
 
-def read(shape: type[_Shape], body: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- the shape
+def read(shape: type[Shape], body: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- the shape
     """A message in its shape. Raises ServiceError with the JSON path and the rule of each fault."""
     try:
         return shape.model_validate(body)

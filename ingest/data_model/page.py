@@ -17,6 +17,7 @@ For integration engineers. Sources that speak upstream's Data Model JSON push he
 | request | what it takes |
 |---|---|
 | `POST /endpoint` | `Results.New`, `Results.NewUnsolicited`; the tenant is that of `Meta.Destinations` |
+| `POST /query` | `Results.Query`, `PatientSearch.Query`; the tenant is that of `Meta.Destinations` |
 | `POST {base}/$data-model` | the same for the tenant of the URL; endpoint verification may come here |
 
 A message becomes a FHIR message and goes the way of those: the rules of [identity.md](identity.md) hold,
@@ -58,6 +59,22 @@ numbers: `MR`, `PI`), `default_order_authority` (of `ID` and `ApplicationOrderID
 one report. Without it a number's system is `urn:redox:{organization}:{IDType}`, that of an order
 `urn:redox:{organization}:OrderID` or `…:ApplicationOrderID`.
 
+## Queries
+
+`Results.Query` takes `Patients[].Identifiers[]` (of one patient all must agree), `OrderIDs`,
+`ResultStatuses`, `Procedures` (codes, or objects with `Code`) and `Completion`; all that is given holds
+at once. The answer, `QueryResponse`, has `Orders[]`, each with its `Patient` and `Visit`, of reports that
+came as Data Model, HL7 v2 or FHIR. `Meta.IsIncomplete` says that there are more than
+`DOD_QUERY_ORDERS_MAX`, or than a page may hold: ask again for less. It takes a token with `rs` on
+DiagnosticReport and Patient, and shows of other types what the token may read. An identifier is found in
+whatever system it is stored, if its type agrees with `IDType`.
+
+`PatientSearch.Query` finds who has all that `Patient` says: identifiers as they are, the rest whatever
+its case. It needs an identifier, an SSN, or `LastName` with `DOB`, phone number or e-mail address.
+`Response` has the one as `Patient`, several as `PotentialMatches`.
+
+A large document is its URL, a Binary, in `Value`.
+
 ## Required
 
 `Meta.DataModel`, `Meta.EventType`; an identifier of the patient, or `LastName` and `DOB`; for each order
@@ -67,6 +84,7 @@ Everything else may be null or missing. Numbers are taken for text, one object f
 ## Mapping
 
 What an element cannot hold as it was sent stands beside it in an extension `urn:dod:data-model:{path}`.
+
 
 """
 

@@ -112,7 +112,7 @@ ORGANIZATION: Final = Table(
     "Organization",
     Row("Name", "name"),
     *under("Address", ADDRESS, "address[0]"),
-    Row("PhoneNumber.Office", "telecom[system=phone,use=work].value"),
+    *PHONES,
 )
 SPECIMEN: Final = Table(
     "Specimen",

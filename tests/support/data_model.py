@@ -76,6 +76,15 @@ def order(*results: Json, **changed: Any) -> Json:
     }
 
 
+def results_query(*patients: str, **changed: Any) -> Json:
+    """`Results.Query` for patients by `MR`."""
+    return {
+        "Meta": {"DataModel": "Results", "EventType": "Query", "Test": True},
+        "Patients": [{"Identifiers": [{"ID": one, "IDType": "MR"}]} for one in patients],
+        **changed,
+    }
+
+
 def without(message: Json, path: str) -> Json:
     """A copy without what stands at a path such as `Orders.0.ID`."""
     copy = deepcopy(message)

@@ -15,7 +15,7 @@ from api.http.app_keys import REGISTRY
 from api.routes import MESSAGES, routes
 from store.tenancy import Tenant
 from tests.api.auth.test_token_http import bearer_of
-from tests.support.data_model import results_new
+from tests.support.data_model import results_new, results_query
 from tests.support.fhir import batch, coded, message, patient, refers, report, resource
 from tests.support.oauth import key
 from tests.support.service import FHIR, FORM, Service
@@ -150,6 +150,9 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
             scope="cu",
         ),
     ),
+    "query": (
+        Row("POST", "/query", 403, 403, 403, 200, results_query("none"), content_type="application/json"),
+    ),
     "verify": (Row("GET", "", 400, 400, 400, 400, is_open=True),),
     "dead-letters": (Row("GET", "$dead-letters", 403, 403, 403, 403, scope=ADMIN),),
     "dead-letter": (Row("GET", f"$dead-letters/{LETTER}", 403, 403, 403, 403, scope=ADMIN),),
@@ -181,7 +184,14 @@ def test_the_table_says_what_each_route_needs() -> None:
     needs = {row.name: (row.scope, row.open) for row in routes()}
     assert needs == {name: (rows[0].scope, rows[0].is_open) for name, rows in ROWS.items()}
     checked_by_handlers = {name for name, (scope, is_open) in needs.items() if not scope and not is_open}
-    assert checked_by_handlers == {"batch", "read-binary", "vread-binary", "audit-search", "audit-read"}
+    assert checked_by_handlers == {
+        "query",
+        "batch",
+        "read-binary",
+        "vread-binary",
+        "audit-search",
+        "audit-read",
+    }
     for row in routes():
         assert row.scope in OWN or set(row.scope) <= set("cruds")
 

@@ -1,0 +1,162 @@
+"""Queries in upstream's Data Model: `POST /query` with `Results.Query` or `PatientSearch.Query`.
+
+Reports of any origin are found by the searches of FHIR, under the same rules, and read by the tables.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from typing import TYPE_CHECKING, Any, Final
+
+from api.http.app_keys import REQUEST_ID, SETTINGS
+from api.interactions.data_model.entered import in_tenant
+from api.interactions.data_model.finding import Found, find, find_named
+from api.interactions.data_model.push import json
+from api.interactions.data_model.tenants import enter_tenant, meta_of, refuse_test
+from ingest.data_model import queries, replies
+from ingest.data_model.from_fhir import Reader, outgoing
+from ingest.data_model.models import fault, read
+from ingest.data_model.people import read_patient
+from ingest.http.app_keys import AUDITED, PRINCIPAL, TENANT
+from ingest.http.body import body_of
+from ingest.http.parsing import parsed
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.search.reach import reaches
+from store.tenancy import SearchScope
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
+
+    from aiohttp import web
+
+    from ingest.data_model.models import Meta
+    from ingest.data_model.places import Element
+    from store.fhir.datatypes import JsonObject
+
+BODY_BYTES_MAX: Final = 1_000_000
+_NAME: Final = re.compile(
+    r"(?:^|/)((?:Practitioner|Organization|Specimen)/[A-Za-z0-9.-]{1,64})(?:/_history/\d+)?$"
+)
+"""References to what a report's own resources lead to, and no include brings along."""
+_RELATIVE: Final = re.compile(r"([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/\d+)?$")
+
+
+async def query(request: web.Request) -> web.StreamResponse:
+    """POST /query."""
+    body = await body_of(request, most=BODY_BYTES_MAX)
+    found = await parsed(request)
+    meta = meta_of(found.resource)
+    await enter_tenant(request, meta)
+
+    async def answer() -> web.StreamResponse:
+        if AUDITED in request:
+            request[AUDITED].asks(bytes(body))
+        refuse_test(request, meta)
+        handler = _HANDLERS.get((meta.DataModel or "", meta.EventType or ""))
+        if handler is None:
+            names = ", ".join(f"`{model}.{event}`" for model, event in _HANDLERS)
+            issue = fault(
+                "$.Meta.EventType", f"with `DataModel` must be one of {names} here", "not-supported"
+            )
+            raise ServiceError(Category.INCORRECT, issue)
+        return json(await handler(request, meta, found.resource))
+
+    return await in_tenant(request, answer)
+
+
+async def _results(request: web.Request, meta: Meta, body: JsonObject) -> dict[str, Any]:
+    """The answer to `Results.Query`."""
+    asked: queries.ResultsQuery = read(queries.ResultsQuery, body)
+    issues = [*queries.faults(asked)]
+    if not asked.Patients and request[TENANT].search_scope is SearchScope.PATIENT:
+        rule = "is missing: a query names its patients"
+        issues.append(fault("$.Patients", rule, "required"))
+    if issues:
+        raise ServiceError(Category.INCORRECT, *issues)
+    if not reaches(request[PRINCIPAL], "Patient", "rs"):
+        text = "An answer shows patients: the token needs `rs` on Patient, such as `system/Patient.rs`."
+        raise ServiceError(Category.FORBIDDEN, Issue("forbidden", text))
+    found = await _reports(request, asked)
+    orders = await _orders(request, found)
+    told = replies.envelope(request[REQUEST_ID], model=meta.DataModel, event="QueryResponse")
+    return {"Meta": {**told, "IsIncomplete": found.incomplete}, "Orders": orders}
+
+
+async def _reports(request: web.Request, asked: queries.ResultsQuery) -> Found:
+    most = str(request.app[SETTINGS].query_orders_max)
+    pairs = [*queries.report_pairs(asked), ("_count", most)]
+    groups: list[list[tuple[str, str]]] = [[]]
+    if asked.Patients:
+        numbers = {one.ID or "" for each in asked.Patients for one in each.Identifiers}
+        spelled = ",".join(queries.escaped(one) for one in sorted(numbers))
+        people = (await find(request, "Patient", [("identifier", spelled)])).matches
+        known = [one for each in people.values() for one in each.get("identifier", ())]
+        groups = queries.patient_groups(asked, known, request[TENANT].tenant.organization)
+    pages = [await find(request, "DiagnosticReport", [*group, *pairs]) for group in groups]
+    matches = {name: one for page in pages for name, one in page.matches.items()}
+    included = {name: one for page in pages for name, one in page.included.items()}
+    return Found(matches, included, any(page.incomplete for page in pages))
+
+
+async def _orders(request: web.Request, found: Found) -> list[Any]:
+    known = {**found.included, **found.matches}
+    further = [name for one in known.values() for name in _named(one) if name not in known]
+    known |= await find_named(request, further)
+    return await asyncio.to_thread(_read_orders, found.matches.values(), known)
+
+
+def _named(value: Any) -> Iterator[str]:  # noqa: ANN401 -- JSON
+    """Names of people, organizations and specimens that a resource refers to."""
+    if isinstance(value, dict):
+        for name, below in value.items():
+            match = _NAME.search(below) if name == "reference" and isinstance(below, str) else None
+            if match is not None:
+                yield match[1]
+            else:
+                yield from _named(below)
+    elif isinstance(value, list):
+        for below in value:
+            yield from _named(below)
+
+
+def _read_orders(reports: Iterable[Element], known: Mapping[str, Element]) -> list[Any]:
+    return [outgoing(Reader(_Resolver(one, known)).order(one)) for one in reports]
+
+
+class _Resolver:
+    """Finds what a report refers to: contained, or among what came along."""
+
+    def __init__(self, report: Element, known: Mapping[str, Element]) -> None:
+        self._contained = {f"#{one.get('id')}": one for one in report.get("contained", ())}
+        self._known = known
+
+    def __call__(self, reference: str) -> Element | None:
+        """The resource; None: it is not there, or not to be seen."""
+        if reference.startswith("#"):
+            return self._contained.get(reference)
+        match = _RELATIVE.search(reference)
+        return self._known.get(match[1]) if match else None
+
+
+async def _people(request: web.Request, meta: Meta, body: JsonObject) -> dict[str, Any]:
+    """The answer to `PatientSearch.Query`: who has all that is said, alone or as one of several."""
+    asked: queries.PatientQuery = read(queries.PatientQuery, body)
+    found = await find(request, "Patient", queries.person_pairs(asked))
+    said = asked.Patient.model_dump()
+    people = [
+        outgoing(told)
+        for one in found.matches.values()
+        if queries.is_the_person(said, told := read_patient(one), one)
+    ]
+    told = replies.envelope(request[REQUEST_ID], model=meta.DataModel, event="Response")
+    alone = people[0] if len(people) == 1 else None
+    return {
+        "Meta": {**told, "IsIncomplete": found.incomplete},
+        "Patient": alone,
+        "PotentialMatches": [] if alone else people,
+    }
+
+
+_HANDLERS: Final = {("Results", "Query"): _results, ("PatientSearch", "Query"): _people}
