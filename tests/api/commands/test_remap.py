@@ -45,6 +45,7 @@ async def test_a_changed_profile_is_applied_to_what_came_before(
     profile.write_text('name = "lab"\n[authorities]\nHOSP = "urn:hospital"\n')
     async with fed_service(mongodb) as (service, port), connected(port) as sender:
         await sender.send(oru())
+        service.clock.move(seconds=1)
         await sender.send(oru("M-2", value="6.0", status="C", time="20261122113000"))
         await sender.send(oru("M-3", patient="P-2", filler="F-2"))
         words = ("remap", "--tenant", str(service.tenant))
