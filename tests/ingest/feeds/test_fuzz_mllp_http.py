@@ -1,0 +1,91 @@
+"""Odd frames and messages: each is answered or its connection closed, and who comes behind is served."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ingest.mllp.framing import framed
+from tests.support.mllp import Sender, connected, fed_service, msa, oru
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+ROUNDS = int(os.environ.get("FUZZ_EXAMPLES", "60"))
+SPECIAL = (
+    b"\x0b",
+    b"\x1c",
+    b"\x1c\r",
+    b"\r",
+    b"\n",
+    b"|",
+    b"^",
+    b"~",
+    b"\\",
+    b"&",
+    b"\x00",
+    b"\xff",
+    b"MSH|",
+    b"PID|",
+)
+
+
+def cut(message: bytes, chance: random.Random) -> bytes:
+    return message[: chance.randrange(len(message))]
+
+
+def inserted(message: bytes, chance: random.Random) -> bytes:
+    at = chance.randrange(len(message))
+    return message[:at] + chance.choice(SPECIAL) * chance.choice((1, 2, 50)) + message[at:]
+
+
+def swapped(message: bytes, chance: random.Random) -> bytes:
+    lines = message.split(b"\r")
+    chance.shuffle(lines)
+    return b"\r".join(lines)
+
+
+def noise(message: bytes, chance: random.Random) -> bytes:
+    return message + chance.randbytes(chance.choice((1, 100, 5_000)))
+
+
+def field(message: bytes, chance: random.Random) -> bytes:
+    fields = message.split(b"|")
+    fields[chance.randrange(len(fields))] = chance.choice(
+        (b"", b'""', b"x" * 3_000, b"^" * 300, b"99991399", b"\xc3\x28")
+    )
+    return b"|".join(fields)
+
+
+MUTATIONS: tuple[Callable[[bytes, random.Random], bytes], ...] = (cut, inserted, swapped, noise, field)
+
+
+async def heard(sender: Sender, sent: bytes) -> list[str] | None:
+    """MSA of the answer; None: the connection was closed, or nothing has to be said."""
+    with suppress(OSError, TimeoutError):
+        await sender.write(sent)
+        async with asyncio.timeout(1):
+            return msa(await sender.answer()) or None
+    return None
+
+
+async def test_whatever_comes_those_behind_it_are_served(mongodb: str) -> None:
+    chance = random.Random(os.environ.get("FUZZ_SEED", "7"))
+    async with fed_service(mongodb, mllp_stall_seconds=0.5) as (service, port):
+        for number in range(ROUNDS):
+            message = oru(f"M-{number}", filler=f"F-{number}")
+            for _ in range(chance.randrange(1, 4)):
+                message = chance.choice(MUTATIONS)(message, chance) or b"x"
+            sent = framed(message) if chance.random() < 0.8 else message
+            async with connected(port) as sender:
+                told = await heard(sender, sent)
+                assert told is None or told[1] in ("AA", "AE", "AR", "CA", "CE", "CR"), (sent, told)
+                answer = await service.request(
+                    "POST", "$hl7v2", data=message, content_type="application/hl7-v2"
+                )
+                assert answer.status in (200, 204, 400, 422), (message, answer.text)
+        async with connected(port) as sender:
+            assert await sender.send(oru("M-last", filler="F-last")) == ["MSA", "AA", "M-last"]
