@@ -16,12 +16,11 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ingest.feeds import kept
-from ingest.feeds.intake import count, header_of, take_in
+from ingest.feeds.intake import count, header_of, messages_in, take_in
 from ingest.feeds.receive import BROKEN, STATUS, Received, receive, refused
 from ingest.hl7v2 import ack
 from ingest.hl7v2.ack import Answer, Verdict
 from ingest.hl7v2.faults import APPLICATION, Fault
-from ingest.hl7v2.reader import split
 from ingest.mllp.framing import Frame
 from ingest.mllp.listener import Unanswered, Unframed
 from ingest.unique import unique_id
@@ -95,7 +94,7 @@ class Desk:
 
     async def _frame(self, port: ListeningPort, body: bytes, peer: Peer) -> list[bytes]:
         """Answer to a frame: of several messages in it, a batch of acknowledgments."""
-        messages = list(split(body)) or [body]
+        messages = messages_in(body)
         answers = [one for message in messages for one in await self._message(port, message, peer)]
         if answers and (len(messages) > 1 or body.startswith((b"FHS", b"BHS"))):
             return [ack.batched(answers, body)]

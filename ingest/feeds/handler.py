@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from aiohttp import hdrs, web
 
-from ingest.feeds.intake import count, take_in
+from ingest.feeds.intake import count, messages_in, take_in
 from ingest.feeds.kept import ER7
 from ingest.feeds.metrics import FeedMetrics
 from ingest.feeds.receive import STATUS, receive
@@ -16,7 +16,6 @@ from ingest.feeds.sources import Feeds, Source
 from ingest.handlers import push_context
 from ingest.hl7v2 import ack
 from ingest.hl7v2.ack import Verdict
-from ingest.hl7v2.reader import split
 from ingest.http.app_keys import CLOCK, TENANT
 from ingest.http.body import body_of
 from ingest.http.letter_keeper import DEAD_LETTER, REPLAY, keep_message
@@ -63,7 +62,7 @@ async def receive_messages(request: web.Request) -> web.StreamResponse:
         return await receive(ctx, message, source, keep=keep)
 
     outcomes: list[Received] = []
-    for message in list(split(body)) or [body]:
+    for message in messages_in(body):
         begun = monotonic()
         taken = await take_in(message, sources, store, otherwise=otherwise)
         if taken is not None:

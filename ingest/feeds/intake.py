@@ -12,7 +12,7 @@ from ingest.feeds.sources import Source, first_match
 from ingest.hl7v2.ack import Answer, Verdict
 from ingest.hl7v2.faults import Fault
 from ingest.hl7v2.patients import REPEATED, by_patient, within_whole
-from ingest.hl7v2.reader import Unreadable, read_header
+from ingest.hl7v2.reader import Unreadable, read_header, split
 
 if TYPE_CHECKING:
     from ingest.feeds.metrics import FeedMetrics
@@ -39,6 +39,14 @@ class Taken(NamedTuple):
 
     received: Received
     source: str
+
+
+def messages_in(body: bytes) -> list[bytes]:
+    """The messages of a body; of one without any, the body itself."""
+    begins = body.lstrip(b"\x0b\r\n")[:3]
+    if begins == b"MSH" and b"\rMSH" not in body and b"\nMSH" not in body:
+        return [body]  # Nearly always; taking 30 MB apart to find one message would hold up all others.
+    return list(split(body)) or [body]
 
 
 def header_of(message: bytes) -> Header | None:

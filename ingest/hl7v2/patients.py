@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 REPEATED: Final = frozenset({"ORU", "ADT"})
 """Types in which each PID begins another patient. In orders one may stand within prior results."""
 _LINES: Final = re.compile(rb"\r\n|\r|\n")
-_PID: Final = re.compile(rb"(?:^|[\r\n])PID")
 
 
 def by_patient(message: bytes) -> tuple[bytes, ...]:
     """The message for each of its patients, in order; itself when there is one or none."""
-    if len(_PID.findall(message)) < 2:  # noqa: PLR2004 -- one patient
+    # An expression takes a second of a message of 30 MB, and lets nobody else run.
+    if message.count(b"\rPID") + message.count(b"\nPID") < 2:  # noqa: PLR2004 -- one patient
         return (message,)
     lines = _LINES.split(message)
     starts = [n for n, line in enumerate(lines) if line.startswith(b"PID")]
