@@ -13,6 +13,8 @@ from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.interactions import audit, binary, capability, dead_letters, history, read
 from api.interactions.data_model import push as data_model
 from api.interactions.data_model import query as data_model_query
+from api.interactions.data_model.schema import PATH as SCHEMA
+from api.interactions.data_model.schema import schema
 from api.interactions.everything import everything
 from api.interactions.purge import purge
 from api.interactions.token import PATH as TOKEN
@@ -223,6 +225,7 @@ def routes() -> tuple[Route, ...]:
         Route("history-instance", "GET", f"{ONE}/_history", history.of_instance, Group.READ, "r"),
         Route("history-type", "GET", f"{ALL}/_history", history.of_type, Group.READ, "rs"),
         Route("token", "POST", TOKEN, token, Group.META, open=True, negotiates=False),
+        Route("data-model-schema", "GET", SCHEMA, schema, Group.META, open=True, negotiates=False),
         Route("metadata", "GET", f"{BASE}/metadata", capability.metadata, Group.META, open=True),
         Route("openapi", "GET", OPENAPI, capability.openapi, Group.META, open=True, negotiates=False),
         Route("smart", "GET", SMART, capability.smart_configuration, Group.META, open=True, negotiates=False),

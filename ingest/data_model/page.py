@@ -18,6 +18,7 @@ For integration engineers. Sources that speak upstream's Data Model JSON push he
 |---|---|
 | `POST /endpoint` | `Results.New`, `Results.NewUnsolicited`; the tenant is that of `Meta.Destinations` |
 | `POST /query` | `Results.Query`, `PatientSearch.Query`; the tenant is that of `Meta.Destinations` |
+| `GET /data-model/schema` | nothing, no token either: it is the shape of these messages, as JSON Schema |
 | `POST {base}/$data-model` | the same for the tenant of the URL; endpoint verification may come here |
 
 A message becomes a FHIR message and goes the way of those: the rules of [identity.md](identity.md) hold,

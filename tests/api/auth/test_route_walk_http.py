@@ -150,6 +150,7 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
             scope="cu",
         ),
     ),
+    "data-model-schema": (Row("GET", "/data-model/schema", 200, 200, 200, 200, is_open=True),),
     "query": (
         Row("POST", "/query", 403, 403, 403, 200, results_query("none"), content_type="application/json"),
     ),
