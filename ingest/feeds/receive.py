@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ingest.feeds import kept
 from ingest.hl7v2.ack import Answer, Verdict
-from ingest.hl7v2.faults import APPLICATION, Fault
+from ingest.hl7v2.faults import ACCEPTED, APPLICATION, Fault
 from ingest.hl7v2.reader import Unreadable, read
 from ingest.hl7v2.translate import translate
 from ingest.messages import delivery
+from ingest.pipeline.identity.decisions import TEXTS, Finding
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -175,8 +176,15 @@ def _faults(issues: Iterable[Issue]) -> Iterator[Fault]:
 
 
 def _warnings(done: Iterable[Delivered]) -> Iterator[Fault]:
-    """Parts of an accepted message that could not be stored, each a dead letter of its own."""
+    """Parts of an accepted message that became dead letters, and doubts about who is who."""
+    said: set[str] = set()
     for one in done:
         if isinstance(one, ServiceError):
             for fault in _faults(one.issues):
                 yield fault._replace(severity="W")
+        else:
+            said.update(one.notes)
+    for finding, text in TEXTS.items():
+        if text in said:
+            severity: FaultSeverity = "I" if finding is Finding.PATIENTS_LINKED else "W"
+            yield Fault("", 1, 0, 0, ACCEPTED, text, severity)

@@ -10,6 +10,8 @@ from typing import Final, Literal, NamedTuple, TypeAlias
 Severity: TypeAlias = Literal["E", "W", "I"]
 """HL7 table 0516: an error refuses the message, a warning and an information do not."""
 
+ACCEPTED: Final = "0"
+"""The message was accepted; something about it is worth knowing."""
 SEQUENCE: Final = "100"
 """Segments are missing, or in a wrong order."""
 REQUIRED: Final = "101"

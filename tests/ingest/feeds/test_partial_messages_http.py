@@ -174,3 +174,18 @@ async def test_a_cancelled_report_and_a_preliminary_one_that_becomes_final(servi
     late = message(PID, obr(status="F"), obx(K, "9.9"), number="M-9", time=at(0))
     await send(service, late)
     assert (await one(service, "DiagnosticReport", "patient.identifier=P-1"))["status"] == "cancelled"
+
+
+async def test_a_doubt_about_who_is_who_is_told_in_the_acknowledgment(service: Service) -> None:
+    first = await send(service, message(PID, obr("F-1"), obx(K, "4.0")))
+    assert "ERR" not in first.text
+    other = "PID|1||P-7^^^HOSP^MR||OTHER^BOB||19900101|M"
+    doubted = await send(service, message(other, obr("F-1"), obx(K, "5.0"), number="M-2"))
+    assert "ERR|||0^Message accepted^HL70357|W||||A stored report shares the number" in doubted.text
+    changed = PID.replace("MADEUP^ANNA||19700101", "ELSE^EVE||19880808")
+    odd = await send(service, message(changed, obr("F-2"), obx(K, "5.0"), number="M-3", time=at(3)))
+    assert "|W||||Name and birth date changed at once" in odd.text
+    moved = await send(
+        service, message(other, obr("F-2", status="C"), obx(K, "5.0"), number="M-4", time=at(4))
+    )
+    assert "|W||||The report moved here from another patient" in moved.text
