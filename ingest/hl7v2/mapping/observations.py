@@ -18,7 +18,7 @@ from ingest.hl7v2.mapping.people import (
 )
 from ingest.hl7v2.mapping.systems import V2
 from ingest.hl7v2.mapping.table import Row, Table, extended, many, one
-from ingest.hl7v2.mapping.values import put_value, reference_range, unit
+from ingest.hl7v2.mapping.values import is_whole, put_value, reference_range, unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -210,7 +210,8 @@ def observation(context: Context, result: Result, around: Surroundings) -> Eleme
     if count > 5 and fields[5]:  # noqa: PLR2004 -- OBX-5
         context.field = 5
         put_value(context, _type(context, fields), fields[5], measured, made)
-    if measured and "valueQuantity" not in made and "valueRange" not in made and "unit" in measured:
+    is_told = ("valueQuantity" in made or "valueRange" in made) and is_whole(context, fields[6], measured)
+    if "unit" in measured and not is_told:
         told = extension(f"{URN}OBX-6", "CodeableConcept", concept(context, fields[6]))
         made.setdefault("extension", []).append(told)
     if count > 7 and fields[7]:  # noqa: PLR2004 -- OBX-7

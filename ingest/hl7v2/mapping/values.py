@@ -47,7 +47,7 @@ def unit(context: Context, raw: str) -> Element:
 def _unit(context: Context, raw: str) -> Element:
     parts = [context.plain(part).strip() for part in context.parts(raw)]
     parts += [""] * (9 - len(parts))
-    words = parts[1] or parts[0] or parts[8] or parts[4]
+    words = parts[1] or parts[0] or parts[8] or parts[4] or parts[3]
     made: Element = {"unit": words} if words else {}
     for code_at, system_at in ((0, 2), (3, 5)):
         code, system = parts[code_at], parts[system_at]
@@ -58,6 +58,17 @@ def _unit(context: Context, raw: str) -> Element:
             if made["system"] == UCUM:
                 break
     return made
+
+
+def is_whole(context: Context, raw: str, measured: Element) -> bool:
+    """Whether a Quantity says all of OBX-6: its codes and texts, the alternate ones too."""
+    parts = [context.plain(part).strip() for part in context.parts(raw.partition(context.repetition)[0])]
+    told = [part for at, part in enumerate(parts) if at in _UNIT_WORDS and part]
+    return not set(told) - set(measured.values())
+
+
+_UNIT_WORDS: Final = frozenset({0, 1, 3, 4})
+"""Codes and texts of a CWE, counted from 0."""
 
 
 def _nm(context: Context, raw: str, measured: Element) -> Valued:

@@ -229,3 +229,18 @@ def test_who_performed_is_there_once_for_all_results() -> None:
     assert len(resources(found, "Practitioner")) == 2
     assert len(resources(found, "PractitionerRole")) == 1
     assert all(len(one["performer"]) == 3 for one in resources(found, "Observation"))
+
+
+@pytest.mark.parametrize(
+    ("sent", "words", "is_whole"),
+    [
+        ("mg/dL^milligram^UCUM", "milligram", True),
+        ("CD:289^mg/dL", "mg/dL", False),
+        ("^^^mm Hg^^L", "mm Hg", True),
+        ("[IU]/mL^units^UCUM^IU/ml^^L", "units", False),
+    ],
+)
+def test_what_a_quantity_cannot_say_of_its_unit_is_kept(sent: str, words: str, is_whole: bool) -> None:
+    found = result(obx(CODE, "1", f6=sent))
+    assert found["valueQuantity"]["unit"] == words
+    assert [one["url"] for one in found.get("extension", ())] == ([] if is_whole else ["urn:dod:hl7v2:OBX-6"])
