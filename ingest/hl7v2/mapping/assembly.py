@@ -56,7 +56,7 @@ class Parts:
         context = self.context
         assert group.pid is not None  # noqa: S101 -- translate has looked
         context.deleted = set()
-        former = [number for one in group.merged for number in self._former(one)]
+        former = [number for one in group.merged for number in self._former(one, group.pid)]
         made = patients.patient(context, group.pid, group.pd1, group.kin, former)
         loose = not group.orders and group.notes
         told = as_sent([*group.notes, *group.others] if loose else group.others, self.mark)
@@ -69,8 +69,11 @@ class Parts:
         self.partials.append((url, frozenset(context.deleted), False))
         return {"reference": url}
 
-    def _former(self, merged: Segment) -> list[Element]:
-        """The numbers of MRG-1, and of MRG-4 in older versions."""
+    def _former(self, merged: Segment, pid: Segment) -> list[Element]:
+        """The numbers of MRG-1, and of MRG-4 in older versions.
+
+        A number without an authority is of the one that has assigned the numbers of PID-3, if it is one.
+        """
         context = self.context
         context.segment = merged
         convert = cx(context.profile.default_identifier_type)
@@ -82,7 +85,20 @@ class Parts:
         if not found:
             context.field = 1
             context.fault(REQUIRED, "MRG-1 names the numbers that were merged", "E")
-        return [{**one, "use": "old"} for one in found]
+        assigned = self._assigned(pid)
+        return [{**({} if "system" in one else assigned), **one, "use": "old"} for one in found]
+
+    def _assigned(self, pid: Segment) -> Element:
+        """System and type that all numbers of PID-3 have in common."""
+        context = self.context
+        context.segment, context.field = pid, 3
+        convert = cx(context.profile.default_identifier_type)
+        made = [found for one in context.repetitions(_field(pid, 3)) if (found := convert(context, one))]
+        pairs = [(one.get("system"), one.get("type")) for one in made]
+        if not pairs or not pairs[0][0] or any(pair != pairs[0] for pair in pairs):
+            return {}
+        system, kind = pairs[0]
+        return {"system": system, **({"type": kind} if kind else {})}
 
     def _encounter(self, group: PatientGroup, subject: Element) -> Element | None:
         if group.pv1 is None:
@@ -114,9 +130,7 @@ class Parts:
         subject = self._patient(group)
         encounter = self._encounter(group, subject)
         for sent in group.orders:
-            made = orders.order(self.context, sent, subject, encounter)
-            if notes := comments(self.context, [*group.notes, *sent.notes]):
-                made["note"] = notes
+            made = self._order(group, sent, subject, encounter)
             if told := self._samples(sent, subject):
                 made["specimen"] = told
             results = self._loose(sent.results, subject)
@@ -130,11 +144,25 @@ class Parts:
     def _loose(self, results: Sequence[Result], subject: Element) -> list[Element]:
         """Results that are of no report."""
         around = Surroundings(subject=subject, mark=self.mark)
-        return [
-            {"reference": self.context.add(observations.observation(self.context, one, around))}
+        made = [
+            observations.observation(self.context, one, around)
             for one in results
-            if self.context.first(one.obx.fields[2] if len(one.obx.fields) > 2 else "") not in DOCUMENTS  # noqa: PLR2004 -- OBX-2
+            if self.context.first(_field(one.obx, 2)).upper() not in DOCUMENTS
         ]
+        made += [
+            references.loose(attachment, subject)
+            for attachment in documents.documents(self.context, results).attachments
+        ]
+        return [{"reference": self.context.add(one)} for one in made]
+
+    def _order(
+        self, group: PatientGroup, sent: Order, subject: Element, encounter: Element | None
+    ) -> Element:
+        """An order that no report of the message answers to, with its comments."""
+        made = orders.order(self.context, sent, subject, encounter)
+        if notes := comments(self.context, [*group.notes, *sent.notes]):
+            made["note"] = notes
+        return made
 
     def _samples(self, sent: Order, subject: Element) -> list[Element]:
         context = self.context
@@ -161,7 +189,7 @@ class Parts:
         self._loose(group.loose, subject)
         for sent in group.orders:
             if sent.obr is None:
-                self.context.add(orders.order(self.context, sent, subject, encounter))
+                self.context.add(self._order(group, sent, subject, encounter))
             else:
                 self._report(group, sent, subject, encounter)
 
@@ -273,7 +301,7 @@ class Parts:
         subject = self._patient(group)
         encounter = self._encounter(group, subject)
         for sent in group.orders:
-            context.add(orders.order(context, sent, subject, encounter))
+            context.add(self._order(group, sent, subject, encounter))
         pages = group.pages
         contents = documents.documents(context, pages).attachments
         text = narrative(context, pages, [], always=True)

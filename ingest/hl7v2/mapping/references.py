@@ -51,6 +51,16 @@ def _related(code: str) -> Put:
     return put
 
 
+def loose(attachment: Element, subject: Element) -> Element:
+    """A document in OBX that belongs to no report."""
+    return {
+        "resourceType": "DocumentReference",
+        "status": "current",
+        "subject": subject,
+        "content": [{"attachment": attachment}],
+    }
+
+
 TXA: Final = Table(
     "TXA",
     "DocumentReference",

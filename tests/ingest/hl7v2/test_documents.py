@@ -137,3 +137,25 @@ def test_what_becomes_of_documents(event: str, status: str, code: str | None) ->
     assert found["status"] == status
     assert [one["code"] for one in found.get("relatesTo", ())] == ([code] if code else [])
     assert "content" not in found
+
+
+@pytest.mark.parametrize("event", ["ORM^O01", "OML^O21", "ORU^R01"])
+def test_a_document_of_no_report_is_kept_by_itself(event: str) -> None:
+    segments = (ed(ENCODED), obr()) if event == "ORU^R01" else ("ORC|NW|O-1", obr(), ed(ENCODED))
+    found = translated(PID, *segments, event=event)
+    [made] = resources(found, "DocumentReference")
+    assert b64decode(made["content"][0]["attachment"]["data"]) == PDF
+    for order in resources(found, "ServiceRequest") if event != "ORU^R01" else ():
+        assert len(order["supportingInfo"]) == 1
+
+
+def test_comments_of_an_order_that_no_report_answers_to_are_the_order_s() -> None:
+    orders = ("ORC|RE|O-1", obr(), "NTE|1||Fasting", "TXA|1|DI|TX")
+    for segments, event in (
+        (orders, "MDM^T02"),
+        (("ORC|SC|O-1", "NTE|1||Fasting", "ORC|RE|O-2", obr()), "ORU^R01"),
+    ):
+        notes = [
+            one.get("note") for one in resources(translated(PID, *segments, event=event), "ServiceRequest")
+        ]
+        assert [{"text": "Fasting"}] in notes

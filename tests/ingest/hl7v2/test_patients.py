@@ -183,3 +183,23 @@ def test_repetitions_without_end_are_cut_and_said() -> None:
     found = translated(f"PID|1||{'~'.join(f'{n}^^^HOSP^MR' for n in range(50_000))}", event="ADT^A08")
     assert len(resources(found, "Patient")[0]["identifier"]) == 500
     assert places(found) == ["PID[1]-3"]
+
+
+@pytest.mark.parametrize(
+    ("numbers", "merged", "system"),
+    [
+        ("P-1^^^HOSP^MR", "P-0", "urn:dod:hl7v2:authority:HOSP"),
+        ("P-1^^^HOSP^MR~P-2^^^HOSP^MR", "P-0^^^^MR", "urn:dod:hl7v2:authority:HOSP"),
+        ("P-1^^^HOSP^MR", "P-0^^^OTHER^MR", "urn:dod:hl7v2:authority:OTHER"),
+        ("P-1^^^HOSP^MR~7^^^CITY^MR", "P-0", None),
+        ("P-1^^^HOSP^MR~7^^^HOSP^SS", "P-0", None),
+        ("P-1", "P-0", None),
+    ],
+)
+def test_a_merged_number_without_an_authority_is_of_the_only_one_that_assigned_those_of_pid_3(
+    numbers: str, merged: str, system: str | None
+) -> None:
+    found = translated(PID.replace("P-1^^^HOSP^MR", numbers), f"MRG|{merged}", event="ADT^A40")
+    [made] = resources(found, "Patient")
+    [retired] = [one for one in made["identifier"] if one.get("use") == "old"]
+    assert retired.get("system") == system
