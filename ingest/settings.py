@@ -61,6 +61,8 @@ class IngestSettings(BaseModel):
         "UNKNOWN",
         "PENDING",
         "TEST",
+        "TEMP",
+        "TEMPORARY",
         "TBD",
         "MISSING",
         "UNASSIGNED",

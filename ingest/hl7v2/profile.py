@@ -154,9 +154,10 @@ class SourceProfile(BaseModel):
     result_statuses: dict[str, ResultStatus] = Field(
         default_factory=dict, description="The source's own codes in OBX-11."
     )
-    processing: tuple[Literal["P", "T", "D"], ...] = Field(
-        ("P", "T", "D"),
-        description="Processing ids (MSH-11) that are taken: production, training, debugging.",
+    processing: tuple[Literal["P", "T", "D", "N", "V"], ...] = Field(
+        ("P", "T", "D", "N", "V"),
+        description="Processing ids (MSH-11, HL7 table 0103) that are taken: production, training, debugging,"
+        " non-production testing, validation.",
     )
 
 

@@ -220,7 +220,7 @@ def read_header(data: bytes) -> Header:
 
 def _delimiters(text: str) -> Delimiters | None:
     field = text[3]
-    characters = text[4:].partition(field)[0].rstrip()
+    characters = text[4:].partition(field)[0].rstrip().replace("\\\\", "\\")
     told = [*characters, *STANDARD[1 + len(characters) : 5]] if characters else []
     if len(told) not in _ENCODING_CHARACTERS or len({field, *told}) != len(told) + 1:
         return None

@@ -94,7 +94,7 @@ def translate(message: Message, profile: SourceProfile) -> Translation:
     if subject is None:
         return Translation(None, (*message.faults, _unsupported(header)), unsupported=True)
     if header.processing_id and header.processing_id not in profile.processing:
-        rule = "MSH-11 is a processing id that this source's profile does not take: P, T or D"
+        rule = "MSH-11 is a processing id that this source's profile does not take: P, T, D, N or V"
         fault = Fault("MSH", 1, 11, 1, UNSUPPORTED_PROCESSING, rule)
         return Translation(None, (*message.faults, fault), unsupported=True)
     if subject is Subject.NOTHING:

@@ -69,6 +69,7 @@ def test_framing_and_byte_order_marks_are_not_of_the_message() -> None:
         (r"#@%!$", ("#", "@", "%", "!", "$", "")),
         (r"|^~\ ".strip(), ("|", "^", "~", "\\", "&", "")),
         (r"|^", ("|", "^", "~", "\\", "&", "")),
+        (r"|^~\\&", ("|", "^", "~", "\\", "&", "")),
     ],
 )
 def test_the_delimiters_are_those_of_msh(marks: str, expected: tuple[str, ...]) -> None:

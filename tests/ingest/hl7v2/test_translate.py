@@ -98,6 +98,9 @@ def test_messages_that_are_not_for_us_and_those_that_do_no_harm() -> None:
         read(message(PID, obr()).replace(b"|P|2.5.1", b"|T|2.5.1")), profile_of({"processing": ["P"]})
     )
     assert (test.unsupported, test.faults[0].place, test.faults[0].code) == (True, "MSH[1]-11.1", "202")
+    for sent in (b"T", b"D", b"N", b"V", b"N^T"):
+        told = message(PID, obr()).replace(b"|P|2.5.1", b"|%b|2.5.1" % sent)
+        assert not translate(read(told), DEFAULT_PROFILE).unsupported
 
 
 _LINE = st.builds(

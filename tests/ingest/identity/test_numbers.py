@@ -80,7 +80,7 @@ def test_whether_a_number_is_evidence_now(more: dict[str, Any], current: bool, f
 
 @pytest.mark.parametrize(
     "value",
-    "0 000 000-00-0000 999999999 N/A n/a NA unknown Unknown NONE pending TEST null - . XXX ???".split(),
+    "0 000 000-00-0000 999999999 N/A n/a NA unknown Unknown NONE pending TEST temp null - . XXX ???".split(),
 )
 def test_a_placeholder_is_no_evidence(value: str) -> None:
     assert read("Patient", number(value, "MR")) == Numbers()
