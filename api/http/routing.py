@@ -128,7 +128,7 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
 def _edge(row: Route) -> Handler:
     """The row's handler behind the refusals that need no look at the content."""
     pushes = row.is_push
-    is_keyed = pushes and not row.once_by_itself and not row.by_body
+    is_keyed = pushes and not row.once_by_itself
     handler = keyed(row.handler, creates=row.creates) if is_keyed else row.handler
     media_types, negotiates = row.body, row.negotiates
     takes_room = pushes or (row.group is Group.ADMIN and row.body is not None)

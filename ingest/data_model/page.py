@@ -33,6 +33,9 @@ never a value. What is refused for its content is a dead letter (`Dead-Letter` n
 through `{base}/$data-model`. When a part of a message is refused, the answer is 422 with these parts, the
 rest is stored, and the whole message is the letter.
 
+The content of a message says what is the same: it may be sent again at any time, and an `Idempotency-Key`
+adds nothing. Files are embedded, or named by a URL; upstream's `POST /upload` is not offered.
+
 ## Destinations and sources
 
 The token says which tenants a message may be for. Of these it is for the one that

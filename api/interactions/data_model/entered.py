@@ -1,4 +1,4 @@
-"""A request that has entered its tenant behind its body: on record as one of the tenant's, once at a time."""
+"""A request that has entered its tenant behind its body: on record as one of the tenant's."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from aiohttp import web
 from api.http.routing import ROWS
 from api.middleware.audit import access_of
 from ingest.http.app_keys import AUDITED, TENANT
-from ingest.http.idempotent import UNIT, keyed
 from ingest.http.outcome import STATUS
 from store.errors import ServiceError
 
@@ -20,13 +19,13 @@ if TYPE_CHECKING:
 async def in_tenant(
     request: web.Request, answer: Callable[[], Awaitable[web.StreamResponse]]
 ) -> web.StreamResponse:
-    """The answer, with the access on record and `Idempotency-Key` heeded."""
+    """The answer, with the access on record."""
     row = request.app[ROWS][request.match_info.route]
     if not row.by_body:  # The middlewares have seen to it.
         return await answer()
     access = access_of(request, row, request[TENANT].tenant)
     try:
-        response = await _once(request, answer) if row.is_push else await answer()
+        response = await answer()
     except ServiceError as error:
         await _finish(request, STATUS[error.category])
         raise
@@ -36,15 +35,6 @@ async def in_tenant(
     if access is not None:
         await access.finish(response.status)
     return response
-
-
-async def _once(
-    request: web.Request, answer: Callable[[], Awaitable[web.StreamResponse]]
-) -> web.StreamResponse:
-    async def handler(_: web.Request) -> web.StreamResponse:
-        return await answer()
-
-    return await answer() if UNIT in request else await keyed(handler)(request)
 
 
 async def _finish(request: web.Request, status: int) -> None:
