@@ -77,17 +77,17 @@ def declared_feeds(settings: Settings) -> Feeds:
 def feeds_of(settings: Settings) -> Feeds:
     """The sources and ports that the settings declare. Raises StartupError."""
     declared = declared_feeds(settings)
-    if settings.mllp_port is None:
-        return declared
     sources = declared.sources
     if settings.mllp_tenant is not None:
         profile = load_source_profile(settings.mllp_profile)
         sources = (*sources, Source(MLLP, _tenant(settings.mllp_tenant), profile))
-    elif not sources:
+    elif not sources and settings.mllp_port is not None:
         raise StartupError(
             "`--mllp-port` needs the tenant whose messages come in there: `--mllp-tenant ORG/ENV` or"
             " DOD_MLLP_TENANT; several sources are declared in a file, DOD_MLLP_SOURCES."
         )
+    if settings.mllp_port is None:  # A process that replays letters knows the source all the same.
+        return Feeds(sources, declared.ports, declared.destinations)
     port = ListeningPort(MLLP, settings.mllp_host, settings.mllp_port, sources)
     return Feeds(sources, (*declared.ports, port), declared.destinations)
 
