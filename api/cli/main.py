@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from store.stores import Stores
 
 _ORDER: Final = (
-    *("demo", "serve", "tenant", "token", "client", "apply", "source", "load", "search", "export", "letters"),
+    *("demo", "serve", "tenant", "token", "client", "apply", "load", "search", "export", "letters", "source"),
     *(
         "retention",
         "purge",
