@@ -381,8 +381,9 @@ async def test_discovery_says_where_tokens_are_and_how_to_ask_for_them(service: 
     assert "system/DiagnosticReport.rs" in told["scopes_supported"]
     assert told["code_challenge_methods_supported"] == ["S256"]
     statement = (await service.get("metadata")).body
-    [extension] = statement["rest"][0]["security"]["extension"]
-    assert extension["extension"] == [{"url": "token", "valueUri": url_of(service)}]
+    security = statement["rest"][0]["security"]
+    assert security["service"][0]["coding"][0]["code"] == "SMART-on-FHIR"
+    assert "extension" not in security  # `oauth-uris` would promise the launch of an app.
 
 
 def store_calls(service: Service) -> Counter[str]:

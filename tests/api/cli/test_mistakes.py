@@ -70,7 +70,7 @@ MISTAKES = (
     Sent("no `_`", 404, path="Patient/a_b"),
     Sent("`_history`", 404, path=f"{R1}/history"),
     Sent("A version is a whole number", 404, path=f"{R1}/_history/latest"),
-    Sent("`$process-message`, ", 404, path="Patient/p1/$everything"),
+    Sent("`$process-message`, ", 404, path="Patient/p1/$lastn"),
     Sent("did you mean `$process-message`?", 404, "POST", "$process-mesage"),
     Sent("`Allow` lists those that are: ", 405, "POST", R1, report("r1"), {"Content-Type": FHIR}),
     Sent("A search is `{base}/{Type}?…`", 400, path=""),
@@ -155,7 +155,7 @@ async def test_a_mistake_over_http_is_answered_with_what_to_do(service: Service)
 
 
 TYPED: tuple[tuple[str, int, str], ...] = (
-    ("srve", 2, "Did you mean 'serve'?"),
+    ("srve", 2, "Did you mean 'serve'"),
     ("serve --prot 1", 2, "--port"),
     ("serve --port 99999", 1, "less than or equal to 65535"),
     ("serve --role al", 1, "'all', 'query', 'ingest' or 'jobs'"),

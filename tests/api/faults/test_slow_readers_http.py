@@ -23,6 +23,7 @@ MEGABYTE = 1_000_000
 LARGE = 12
 """Megabytes of the answer that is not read: more than the kernel buffers on both sides."""
 SECONDS = 30.0
+STEADY = 50
 
 
 @asynccontextmanager
@@ -70,8 +71,11 @@ async def rest_of(sock: socket.socket) -> int:
 
 
 async def until(service: Service, *, held: bool) -> None:
+    """Wait for it to be so, and to stay so: between two pipelined answers none is held for a moment."""
+    looks = 0
     async with asyncio.timeout(SECONDS):
-        while (room_of(service).bytes > 0) != held:  # noqa: ASYNC110 -- nobody tells
+        while looks < (1 if held else STEADY):
+            looks = looks + 1 if (room_of(service).bytes > 0) == held else 0
             await asyncio.sleep(0.01)
 
 
