@@ -12,21 +12,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from prometheus_client import CollectorRegistry
-
-from api.app import limits_of, utc_now
+from api.app import limits_of
 from api.commands.access import existing_tenant
+from api.commands.files.operator import operator_context
 from api.feeds import declared_feeds
 from api.search.answer import Asker, ask, begin, following
 from ingest.feeds import kept
 from ingest.feeds.receive import receive
 from ingest.feeds.sources import Source, load_source_profile
 from ingest.hl7v2.ack import Verdict
-from ingest.http.app_keys import base_under
-from ingest.load.bodies import Operator
 from ingest.load.results import LoadCounts
 from ingest.messages.companions import settle
-from ingest.metrics import IngestMetrics
 from ingest.pipeline.decode import decode
 from ingest.writes.push_context import PushContext
 from store.fhir.instants import from_datetime
@@ -41,9 +37,10 @@ if TYPE_CHECKING:
     from api.search.answer import Search
     from api.settings import Settings
     from ingest.feeds.receive import Received
+    from ingest.writes.push_context import PushContext
     from store.errors import ServiceError
     from store.stores import Stores
-    from store.tenancy import Tenant, TenantSettings
+    from store.tenancy import Tenant
 
 PAGE: Final = 200
 """Provenances read at once."""
@@ -70,7 +67,7 @@ async def remap(
 ) -> int:
     """Map anew; the exit code: 1 when a message is refused now."""
     whose = await existing_tenant(stores.access, request.tenant)
-    ctx = await _context(stores, settings, request, whose)
+    ctx = await operator_context(stores, settings, whose, origin=request.origin)
     declared = {one.name: one for one in declared_feeds(settings).of_tenant(whose.tenant)}
     otherwise = Source("otherwise", whose.tenant, load_source_profile(settings.mllp_profile))
     counts: Counter[str] = Counter()
@@ -90,26 +87,6 @@ async def remap(
     told = (f"{counts[name]:,} {name}" for name in ("changed", "unchanged", "superseded", "refused", "gone"))
     say(f"{counts.total():,} messages: {', '.join(told)}")
     return int(counts["refused"] > 0)
-
-
-async def _context(
-    stores: Stores, settings: Settings, request: Request, whose: TenantSettings
-) -> PushContext:
-    return PushContext(
-        store=stores.resources,
-        attachments=stores.attachments,
-        tenant=whose.tenant,
-        caller=Operator(),
-        base=base_under(request.origin or "http://localhost", str(whose.tenant)),
-        secret=await stores.access.secret("identities"),
-        clock=utc_now,
-        settings=settings,
-        limits=limits_of(settings),
-        metrics=IngestMetrics(CollectorRegistry()),
-        strict=(whose.handling or settings.validation) == "strict",
-        stable_sources=whose.stable_sources,
-        audit=stores.privacy.audit,
-    )
 
 
 async def _provenances(

@@ -9,20 +9,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal
 
-from prometheus_client import CollectorRegistry
-
-from api.app import limits_of, utc_now
 from api.commands.access import columns, existing_tenant
 from api.commands.files.load_progress import Progress
 from api.commands.files.load_summary import Summary
+from api.commands.files.operator import operator_context
 from api.commands.files.stopping import SIGNALLED, StopSignals
 from api.feeds import declared_feeds
-from ingest.http.app_keys import base_under
-from ingest.load.bodies import Operator
 from ingest.load.files import Bounds, sources
 from ingest.load.journal import Journal
 from ingest.load.load import Load
-from ingest.metrics import IngestMetrics
 from ingest.writes.push_context import PushContext
 from store.errors import StartupError
 
@@ -32,7 +27,7 @@ if TYPE_CHECKING:
     from api.settings import Settings
     from ingest.load.files import Source
     from store.stores import Stores
-    from store.tenancy import Tenant, TenantSettings
+    from store.tenancy import Tenant
 
 Mode = Literal["normal", "backfill"]
 CONCURRENCY: Final[Mapping[Mode, int]] = {"normal": 64, "backfill": 8}
@@ -71,7 +66,7 @@ async def load_files(
     tenant = whose.tenant
     skipped: list[Path] = []
     files = list(dict.fromkeys(sources(request.paths, skipped=skipped.append)))
-    ctx = await _pusher(stores, settings, request, whose)
+    ctx = await operator_context(stores, settings, whose, origin=request.origin)
     with ExitStack() as stack:
         journal = None
         if not request.dry_run:
@@ -95,26 +90,6 @@ async def load_files(
     goes_on = "" if request.dry_run else "; the same command goes on from here"
     warn(f"Stopped by {stop.received.name} before the end{goes_on}.")
     return SIGNALLED + stop.received
-
-
-async def _pusher(
-    stores: Stores, settings: Settings, request: LoadRequest, whose: TenantSettings
-) -> PushContext:
-    return PushContext(
-        store=stores.resources,
-        attachments=stores.attachments,
-        tenant=whose.tenant,
-        caller=Operator(),
-        base=base_under(request.origin or "http://localhost", str(whose.tenant)),
-        secret=await stores.access.secret("identities"),
-        clock=utc_now,
-        settings=settings,
-        limits=limits_of(settings),
-        metrics=IngestMetrics(CollectorRegistry()),
-        strict=(whose.handling or settings.validation) == "strict",
-        stable_sources=whose.stable_sources,
-        audit=stores.privacy.audit,
-    )
 
 
 def _opened(path: Path) -> IO[str]:

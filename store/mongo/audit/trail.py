@@ -272,33 +272,21 @@ def _object_id(text: str) -> ObjectId | None:
 
 def to_document(record: AuditRecord) -> dict[str, Any]:
     """A record as it is stored, but for its end."""
+    told = {name: value for name in _OPTIONAL if (value := getattr(record, name))}
     document: dict[str, Any] = {
         "_id": ObjectId(),
         "tenant": str(record.tenant),
         "at": record.at,
         "by": record.by,
         "did": record.did,
+        **told,
     }
     if record.patients:
         document["patients"] = list(record.patients)
     elif record.query:
         document["unnamed"] = True
-    if record.status:
-        document["status"] = record.status
-    if record.resource:
-        document["resource"] = record.resource
-    if record.query:
-        document["query"] = record.query
-    if record.token:
-        document["token"] = record.token
-    if record.address:
-        document["address"] = record.address
     if record.request_id:
         document["request"] = record.request_id
-    if record.reason:
-        document["reason"] = record.reason
-    if record.of:
-        document["of"] = record.of
     return document
 
 
