@@ -1,4 +1,4 @@
-"""Who may import whom: each contract holds, and refuses a violation planted into the graph of imports."""
+"""Import contracts: each holds, and refuses a violation planted into the graph of imports."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ async def test_jobs_do_their_work_with_their_rights(locked: Mongod, root: Servic
 
 
 def deleted(app: web.Application) -> float:
-    """How many documents the sweep has deleted."""
+    """Number of documents that the sweep has deleted."""
     return sum(
         sample.value
         for metric in app[REGISTRY].collect()

@@ -12,7 +12,7 @@ SLOWLY = 30
 
 
 class Case(NamedTuple):
-    """One alert's fault and its end."""
+    """An alert's fault and its end."""
 
     alert: str
     series: dict[str, str]

@@ -26,7 +26,7 @@ _OPTIONS = (
 
 
 class Page:
-    """One tab."""
+    """A tab."""
 
     def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
         self._socket = socket

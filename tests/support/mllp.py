@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 SECONDS = 30.0
-"""How long an answer is waited for."""
+"""Longest wait for an answer."""
 
 
 def oru(
@@ -46,7 +46,7 @@ def oru(
 
 @dataclass(slots=True)
 class Sender:
-    """One connection."""
+    """A connection to the listener."""
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter

@@ -1,4 +1,4 @@
-"""What was answered is on record, also when the service is killed the moment after."""
+"""Every answered request is on record, also when the service is killed the moment after."""
 
 from __future__ import annotations
 

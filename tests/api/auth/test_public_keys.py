@@ -1,4 +1,4 @@
-"""Which public keys are taken, and what is said of the others."""
+"""Public keys: those that are taken, and the sentences about the others."""
 
 from __future__ import annotations
 

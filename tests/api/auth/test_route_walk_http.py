@@ -63,7 +63,7 @@ class Row(NamedTuple):
     data: str | bytes | None = None
     content_type: str = FHIR
     scope: str = ""
-    """What the table says that the route needs."""
+    """Scope that a route needs, by the table."""
     is_open: bool = False
 
 
@@ -173,7 +173,7 @@ WITH_OWN: Final = {
     PURGE: {"purge": 400},
     AUDIT: {"audit-search": 400, "audit-read": 404},
 }
-"""What a token gets that has one of the service's own scopes, and no other."""
+"""Status for a token that has one of the service's own scopes, and no other."""
 
 
 async def ask(service: Service, row: Row) -> Answer:
@@ -247,7 +247,7 @@ async def test_every_route_with_every_credential(service: Service) -> None:
 
 
 def operations(service: Service) -> Counter[str]:
-    """How often the store was asked for what; signs of life, and the record of accesses, left out."""
+    """Number of store calls by operation; signs of life and the record of accesses are left out."""
     return Counter(
         {
             sample.labels["operation"]: int(sample.value)

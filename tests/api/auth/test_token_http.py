@@ -387,7 +387,7 @@ async def test_discovery_says_where_tokens_are_and_how_to_ask_for_them(service: 
 
 
 def store_calls(service: Service) -> Counter[str]:
-    """How often the store was asked for what, but for signs of life and the record of accesses."""
+    """Number of store calls by operation; signs of life and the record of accesses are left out."""
     return Counter(
         {
             sample.labels["operation"]: int(sample.value)

@@ -28,7 +28,7 @@ from tests.support.service import START
 
 ROOT = Path(__file__).resolve().parents[3]
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "1"))
-"""How long the senders have to themselves between two blows."""
+"""Pause between two blows, in which senders are left alone."""
 SENDERS = 8
 REPORTS = 3
 TENANT = "acme/Development"

@@ -42,7 +42,7 @@ QUICK = {"DOD_STORE_TIMEOUT_SECONDS": "2", "DOD_SEARCH_TIMEOUT_SECONDS": "2", "D
 
 
 class Heard:
-    """What a client gets to see beside the resources it asked for."""
+    """Header fields, error texts and links: all that a client sees beside the resources it asked for."""
 
     def __init__(self) -> None:
         self.told: list[tuple[str, str]] = []

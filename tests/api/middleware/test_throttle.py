@@ -1,4 +1,4 @@
-"""Whoever asks too often is refused, and nobody else."""
+"""Clients that ask too often are refused, and nobody else."""
 
 from __future__ import annotations
 

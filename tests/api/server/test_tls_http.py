@@ -46,7 +46,7 @@ class Secured:
     metrics: TlsMetrics
 
     def trusting(self, authority: Authority, client: tuple[Path, Path] | None = None) -> ssl.SSLContext:
-        """What a client needs to trust it, and to be known by a certificate of its own."""
+        """Client context that trusts the service, with a client certificate of its own where one is given."""
         context = ssl.create_default_context(cadata=authority.certificate.decode())
         if client is not None:
             context.load_cert_chain(*client)
@@ -75,7 +75,7 @@ async def secured(folder: Path, pair: Pair, client_ca: bytes | None = None) -> A
 
 
 async def s_client(at: Secured, authority: Path, *options: str) -> str:
-    """What `openssl s_client` says."""
+    """Output of `openssl s_client`."""
     command = ["openssl", "s_client", "-connect", f"127.0.0.1:{at.port}", "-CAfile", str(authority)]
     process = await asyncio.create_subprocess_exec(
         *command, *options,

@@ -1,4 +1,4 @@
-"""How many workers there are, what they are told, and how they share what the settings allow."""
+"""Orders to workers: their number, their settings, and their shares of what the settings allow."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a message does not speak of stays: demographics, values that are not sent again, unchanged results."""
+"""Partial messages leave the rest as stored: demographics, values not sent again, unchanged results."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom an access is about: by what is asked, by what is found, by what is stored."""
+"""Patients of an access: by what is asked, by what is found, by what is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One source that sends one result as HL7 v2, as FHIR and in upstream's Data Model has one report."""
+"""A source that sends one result as HL7 v2, as FHIR and in upstream's Data Model has one report."""
 
 from __future__ import annotations
 

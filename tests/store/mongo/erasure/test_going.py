@@ -1,4 +1,4 @@
-"""Which resources go with a patient where no index says whose they are: the decision as a table."""
+"""Resources that go with a patient though no index says whose they are: the decision as a table."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What one write means for what is stored: the decision as a table."""
+"""The effect of a write on the stored resource: the decision as a table."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Case(NamedTuple):
     current: Stored
     result: Outcome | Category | type[Gone] | None
     version: int | None = None
-    """Of the result."""
+    """Version of the result."""
     writes: bool = False
     """A document takes the place of what is stored."""
     touches: tuple[str, ...] = ()
