@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
@@ -74,19 +75,25 @@ def declared_feeds(settings: Settings) -> Feeds:
     return Feeds() if settings.mllp_sources is None else load_feeds(settings.mllp_sources)
 
 
+def known_sources(settings: Settings) -> Feeds:
+    """The sources that the settings declare, in a process that listens nowhere. Raises StartupError."""
+    declared = declared_feeds(settings)
+    if settings.mllp_tenant is None:
+        return replace(declared, ports=())
+    profile = load_source_profile(settings.mllp_profile)
+    single = Source(MLLP, _tenant(settings.mllp_tenant), profile)
+    return replace(declared, sources=(*declared.sources, single), ports=())
+
+
 def feeds_of(settings: Settings) -> Feeds:
     """The sources and ports that the settings declare. Raises StartupError."""
-    declared = declared_feeds(settings)
-    sources = declared.sources
-    if settings.mllp_tenant is not None:
-        profile = load_source_profile(settings.mllp_profile)
-        sources = (*sources, Source(MLLP, _tenant(settings.mllp_tenant), profile))
-    elif not sources and settings.mllp_port is not None:
+    declared, sources = declared_feeds(settings), known_sources(settings).sources
+    if not sources and settings.mllp_port is not None:
         raise StartupError(
             "`--mllp-port` needs the tenant whose messages come in there: `--mllp-tenant ORG/ENV` or"
             " DOD_MLLP_TENANT; several sources are declared in a file, DOD_MLLP_SOURCES."
         )
-    if settings.mllp_port is None:  # A process that replays letters knows the source all the same.
+    if settings.mllp_port is None:
         return Feeds(sources, declared.ports, declared.destinations)
     port = ListeningPort(MLLP, settings.mllp_host, settings.mllp_port, sources)
     return Feeds(sources, (*declared.ports, port), declared.destinations)

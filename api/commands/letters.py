@@ -21,9 +21,12 @@ from api.auth.scopes import ADMIN
 from api.auth.tokens import new_grant, new_token
 from api.commands.access import columns, existing_tenant
 from api.commands.terminal import user
+from api.feeds import known_sources
 from api.interactions.dead_letters import details, payload
+from api.limits.limiter import Class
 from api.routes import routes
 from api.server.runner import FhirRunner
+from ingest.feeds.handler import FEEDS
 from store.audit.records import AuditRecord, Deed
 from store.dead_letters import Event, Letter, State
 from store.errors import StartupError
@@ -170,7 +173,11 @@ async def _speaking(
     async def already(_: StoreMetrics) -> AsyncIterator[Stores]:
         yield stores
 
-    app = create_app(settings.model_copy(update={"role": "all"}), routes=routes(), open_stores=already)
+    # Beside a service it takes no port, does no job on a timer, and holds an operator to no client's limits.
+    unlimited = {f"rate_{kind.value}": "" for kind in Class}
+    chosen = settings.model_copy(update={"role": "all", "mllp_port": None, **unlimited})
+    app = create_app(chosen, routes=routes(), open_stores=already, is_timekeeper=False)
+    app[FEEDS] = known_sources(settings)
     runner = FhirRunner(app, access_log=None)
     token = new_token()
     grant = new_grant(token=token, client=BY, tenants=tenants, scopes=[ADMIN], now=utc_now(), days=1)

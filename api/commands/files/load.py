@@ -14,7 +14,7 @@ from api.commands.files.load_progress import Progress
 from api.commands.files.load_summary import Summary
 from api.commands.files.operator import operator_context
 from api.commands.files.stopping import SIGNALLED, StopSignals
-from api.feeds import declared_feeds
+from api.feeds import known_sources
 from ingest.load.files import Bounds, sources
 from ingest.load.journal import Journal
 from ingest.load.load import Load
@@ -130,7 +130,7 @@ def _job(  # noqa: PLR0913 (the parts of one story)
         watcher=summary,
         backfill=request.mode == "backfill",
         dry_run=request.dry_run,
-        sources=declared_feeds(settings).of_tenant(ctx.tenant),
+        sources=known_sources(settings).of_tenant(ctx.tenant),
         ours=None if request.origin else f"/fhir/R4/{ctx.tenant}/".encode(),
         stop=stop.event,
     )

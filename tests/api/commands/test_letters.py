@@ -16,6 +16,7 @@ from store.metrics import StoreMetrics
 from store.mongo.stores import opened
 from tests.support.commands import command
 from tests.support.fhir import MRN, Json, identified, message, patient, report
+from tests.support.mllp import connected, fed_service, oru
 from tests.support.service import Service, opened_service, settings
 
 if TYPE_CHECKING:
@@ -114,6 +115,26 @@ async def test_all_and_by_reason(here: Service, dod: Dod) -> None:
     assert (await dod("letters", "discard", "--all", "--tenant", tenant)).out.count("discarded") == 2
     nothing = await dod("letters", "replay", "--all", "--tenant", tenant)
     assert (nothing.code, nothing.out) == (0, "no letters to replay\n")
+
+
+async def test_a_message_of_a_port_is_replayed_beside_the_service_that_listens_there(
+    mongodb: str, dod: Dod, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    changed = {"mongodb_database": "dod_letters"}
+    async with fed_service(mongodb, **changed) as (service, port), connected(port) as sender:
+        service.clock.now = utc_now()
+        assert (await sender.send(oru(status="Z")))[1] == "AE"
+        row = (await dod("letters", "list", "--tenant", str(service.tenant))).out.splitlines()[1]
+        letter = row.split()[0]
+        good = tmp_path / "good.hl7"
+        good.write_bytes(oru())
+        await dod("letters", "fix", letter, str(good))
+        monkeypatch.setenv("DOD_MLLP_PORT", str(port))
+        monkeypatch.setenv("DOD_MLLP_TENANT", str(service.tenant))
+        monkeypatch.setenv("DOD_RATE_PUSH", "1/hour")
+        done = await dod("letters", "replay", letter)
+        assert (done.code, done.out) == (0, f"{letter} replayed\n"), done
+        assert len((await service.search("patient.identifier=P-1")).ids) == 1
 
 
 @pytest.mark.parametrize(
