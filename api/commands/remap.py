@@ -8,14 +8,18 @@ number has another system now, takes the place of the one before.
 from __future__ import annotations
 
 from collections import Counter
+from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from api.app import limits_of
 from api.commands.access import existing_tenant
 from api.commands.files.operator import operator_context
-from api.feeds import declared_feeds
+from api.commands.files.stopping import SIGNALLED, StopSignals
+from api.commands.remap_journal import RemapJournal, digest_of
+from api.feeds import known_sources
 from api.search.answer import Asker, ask, begin, following
 from ingest.feeds import kept
 from ingest.feeds.receive import receive
@@ -32,7 +36,7 @@ from store.search.reach import Everything
 from store.versions import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Callable, Mapping
 
     from api.search.answer import Search
     from api.settings import Settings
@@ -55,6 +59,10 @@ class Request:
     """Name of the source whose messages are mapped; None: of all."""
     origin: str | None = None
     """Public origin of the service; None: a local one."""
+    fresh: bool = False
+    """Whether what an earlier run, which was stopped, has mapped is mapped again."""
+    journal: Path | None = None
+    """File with what is mapped so far; None: in the data directory."""
 
 
 async def remap(
@@ -65,28 +73,65 @@ async def remap(
     say: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> int:
-    """Map anew; the exit code: 1 when a message is refused now."""
+    """Map anew, or until a signal; the exit code: 1 when a message is refused now."""
     whose = await existing_tenant(stores.access, request.tenant)
     ctx = await operator_context(stores, settings, whose, origin=request.origin)
-    declared = {one.name: one for one in declared_feeds(settings).of_tenant(whose.tenant)}
-    otherwise = Source("otherwise", whose.tenant, load_source_profile(settings.mllp_profile))
+    declared = {one.name: one for one in known_sources(settings).of_tenant(whose.tenant)}
+    # A single port's profile says nothing of the messages of another tenant.
+    single = settings.mllp_profile if settings.mllp_tenant in (None, str(whose.tenant)) else None
+    otherwise = Source("otherwise", whose.tenant, load_source_profile(single))
+    secret = await stores.access.secret("remap journal")
+    digest = digest_of(secret, whose.tenant, request.source, [*declared.values(), otherwise])
+    where = request.journal or settings.data_dir / "remap.journal"
     counts: Counter[str] = Counter()
-    seen: set[str] = set()
-    async for provenance in _provenances(ctx, settings, request.source):
-        targets = {str(one.get("reference")) for one in provenance["target"]}
-        reports = {one for one in targets if one.startswith("DiagnosticReport/")} or targets
-        if reports <= seen:
-            counts["superseded"] += 1
-            continue
-        seen |= reports
-        source = declared.get(_source_of(provenance), otherwise)
-        outcome, rules = await _mapped(ctx, source, provenance)
-        counts[outcome] += 1
-        if rules:
-            warn(f"Provenance/{provenance['id']}: {'; '.join(rules)}")
-    told = (f"{counts[name]:,} {name}" for name in ("changed", "unchanged", "superseded", "refused", "gone"))
-    say(f"{counts.total():,} messages: {', '.join(told)}")
+    with (
+        closing(RemapJournal.opened(where, digest, fresh=request.fresh)) as journal,
+        StopSignals(warn) as stop,
+    ):
+        async for provenance in _provenances(ctx, settings, request.source):
+            if stop.event.is_set():
+                break
+            outcome, rules = await _outcome(ctx, declared, otherwise, provenance, journal)
+            counts[outcome] += 1
+            if rules:
+                warn(f"Provenance/{provenance['id']}: {'; '.join(rules)}")
+        else:
+            journal.end()
+    say(_sentence(counts))
+    if stop.event.is_set() and stop.received is not None:
+        warn(f"Stopped by {stop.received.name} before the end; the same command goes on from here.")
+        return SIGNALLED + stop.received
     return int(counts["refused"] > 0)
+
+
+def _sentence(counts: Counter[str]) -> str:
+    told = [f"{counts[name]:,} {name}" for name in ("changed", "unchanged", "superseded", "refused", "gone")]
+    before = f", {counts['before']:,} mapped by an earlier run" if counts["before"] else ""
+    return f"{counts.total():,} messages: {', '.join(told)}{before}"
+
+
+async def _outcome(
+    ctx: PushContext,
+    declared: Mapping[str, Source],
+    otherwise: Source,
+    provenance: dict[str, Any],
+    journal: RemapJournal,
+) -> tuple[str, list[str]]:
+    """Outcome of a kept message, and the rules that refuse it now."""
+    message_id = str(provenance["id"])
+    if message_id in journal.done:
+        return "before", []
+    targets = {str(one.get("reference")) for one in provenance["target"]}
+    reports = {one for one in targets if one.startswith("DiagnosticReport/")} or targets
+    if reports <= journal.reports:
+        return "superseded", []
+    source = declared.get(_source_of(provenance), otherwise)
+    outcome, rules = await _mapped(ctx, source, provenance)
+    if outcome != "refused":
+        journal.add(message_id, reports)
+    else:
+        journal.reports.update(reports)
+    return outcome, rules
 
 
 async def _provenances(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.cli import main as cli
+from api.commands.remap_journal import RemapJournal
 from tests.support.mllp import connected, fed_service, oru
 from tests.support.service import DATABASE
 
@@ -39,7 +40,7 @@ def dod(
 
 
 async def test_a_changed_profile_is_applied_to_what_came_before(
-    mongodb: str, dod: Callable[..., str], tmp_path: Path
+    mongodb: str, dod: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     profile = tmp_path / "lab.toml"
     profile.write_text('name = "lab"\n[authorities]\nHOSP = "urn:hospital"\n')
@@ -61,5 +62,23 @@ async def test_a_changed_profile_is_applied_to_what_came_before(
         assert newest["resource"]["valueQuantity"]["value"] == 6.0
         again = await asyncio.to_thread(dod, *words, profile=profile)
         assert again.startswith("0 3 messages: 0 changed, 2 unchanged")
+        # A run that is stopped goes on where it was; a torn line, or another profile, is no evidence.
+        journal = tmp_path / "dod" / "remap.journal"
+        assert not journal.exists()
+        lines: list[str] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(RemapJournal, "end", lambda _: lines.extend(journal.read_text().splitlines(True)))
+            await asyncio.to_thread(dod, *words, profile=profile)
+        assert [len(line.split()) for line in lines] == [1, 2, 2]
+        journal.write_text("".join(lines[:2]) + lines[2][:-9])
+        go_on = await asyncio.to_thread(dod, *words, profile=profile)
+        assert go_on == (
+            "0 3 messages: 0 changed, 1 unchanged, 1 superseded, 0 refused, 0 gone,"
+            " 1 mapped by an earlier run\n"
+        )
+        for more in ((), ("--fresh",)):
+            journal.write_text("".join(lines[:2]) if more else "another\n" + lines[1])
+            anew = await asyncio.to_thread(dod, *words, *more, profile=profile)
+            assert anew.startswith("0 3 messages: 0 changed, 2 unchanged"), more
         other = await asyncio.to_thread(dod, *words, "--source", "other")
         assert other.startswith("0 0 messages")
