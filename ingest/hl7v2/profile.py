@@ -140,6 +140,11 @@ class SourceProfile(BaseModel):
     category: str | None = Field(
         None, description="Category (HL7 table 0074) of reports without OBR-24, such as `LAB`."
     )
+    unreadable_documents: Literal["keep", "refuse"] = Field(
+        "keep",
+        description="A document (ED) that is not what ED.4 says, beside results or other documents. `keep`:"
+        " the rest is stored, with a warning. `refuse`: an error.",
+    )
     missing_report_status: ReportStatus | Literal["from-results", "refuse"] = Field(
         "unknown",
         description="Status of a report without OBR-25. `from-results`: `final` where all its results are"

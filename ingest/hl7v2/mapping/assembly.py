@@ -149,10 +149,9 @@ class Parts:
             for one in results
             if self.context.first(_field(one.obx, 2)).upper() not in DOCUMENTS
         ]
-        made += [
-            references.loose(attachment, subject)
-            for attachment in documents.documents(self.context, results).attachments
-        ]
+        found = documents.documents(self.context, results)
+        found.tell(self.context, beside=True)
+        made += [references.loose(one, subject) for one in found.attachments if "_data" not in one]
         return [{"reference": self.context.add(one)} for one in made]
 
     def _order(
@@ -218,6 +217,8 @@ class Parts:
         if found:
             made["result"] = [{"reference": url} for url, _ in found]
         reports.set_status(context, sent, made, [one["status"] for _, one in found])
+        valued = any(name.startswith("value") or name == "component" for _, one in found for name in one)
+        presented.tell(context, beside=presented.has_content or valued)
         self._presented(sent, made, presented.attachments, [one for _, one in found])
         self._noted(group, sent, made)
         url = context.add(made)
@@ -303,8 +304,10 @@ class Parts:
         for sent in group.orders:
             context.add(self._order(group, sent, subject, encounter))
         pages = group.pages
-        contents = documents.documents(context, pages).attachments
+        presented = documents.documents(context, pages)
+        contents = presented.attachments
         text = narrative(context, pages, [], always=True)
+        presented.tell(context, beside=presented.has_content or bool(text))
         if text:
             contents.append(text)
         rest = [one for one in joined(context, pages) if not _is_document(context, one)]

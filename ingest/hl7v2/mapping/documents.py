@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.hl7v2.faults import DATA_TYPE, REQUIRED
 from ingest.hl7v2.mapping.concepts import concept
-from ingest.hl7v2.mapping.context import codes
+from ingest.hl7v2.mapping.context import codes, extension
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.hl7v2.mapping.context import Context, Element
     from ingest.hl7v2.mapping.structure import Result
+    from ingest.hl7v2.reader import Segment
 
 CONTENT_TYPES: Final = codes(
     "PDF=application/pdf RTF=application/rtf HTML=text/html HTM=text/html XML=text/xml "
@@ -40,6 +41,9 @@ _MAGIC: Final = (
 _MEDIA_TYPE: Final = re.compile(r"[A-Za-z]+/[A-Za-z0-9.+-]+")
 _TOP_LEVEL: Final = frozenset("application audio image message multipart text video model font".split())
 _UNKNOWN: Final = "application/octet-stream"
+_ABSENT: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
+_NO_HEX: Final = "ED.5 is not hexadecimal, as ED.4 says"
+_NO_BASE64: Final = "ED.5 is not Base64, as ED.4 says: it could never be read"
 _SPACE: Final = re.compile(r"\s+")
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
 _BREAKS: Final = re.compile(r"\.br|X(?:0[DAda])+")
@@ -65,7 +69,11 @@ ROWS: Final = (
         "presentedForm.contentType",
         "HL7 tables 0191 and 0291, a MIME type, else by the content itself",
     ),
-    ("ED.4", "", "A (plain), Hex or Base64; without it Base64 where the data is that"),
+    (
+        "ED.4",
+        "",
+        "A (plain), Hex or Base64; without it Base64 where the data is that; what it is not has no data",
+    ),
     (
         "ED.5",
         "presentedForm.data",
@@ -85,17 +93,41 @@ class _Piece(NamedTuple):
     data: str
 
 
+class Unread(NamedTuple):
+    """A document that is not what ED.4 says, so that nobody could ever read it."""
+
+    obx: Segment
+    rule: str
+
+
 class Documents(NamedTuple):
     """The documents of a report."""
 
     attachments: list[Element]
     rest: frozenset[int]
     """OBX, by their place in the message, that only go on with the document of one before."""
+    unread: tuple[Unread, ...] = ()
+
+    def tell(self, context: Context, *, beside: bool) -> None:
+        """Note documents that cannot be read: `beside` other content they are left out of it with a warning,
+        alone they refuse the message, which would say nothing.
+        """
+        is_kept = beside and context.profile.unreadable_documents == "keep"
+        for one in self.unread:
+            context.segment, context.field = one.obx, 5
+            rule = f"{one.rule}; the rest of the message is stored" if is_kept else one.rule
+            context.fault(DATA_TYPE, rule, "W" if is_kept else "E", component=5)
+
+    @property
+    def has_content(self) -> bool:
+        """Whether a document among them can be read."""
+        return len(self.attachments) > len(self.unread)
 
 
 def documents(context: Context, results: Sequence[Result]) -> Documents:
     """The documents of a report, in the order sent."""
     made: list[Element] = []
+    unread: list[Unread] = []
     rest: set[int] = set()
     pieces: list[_Piece] = []
     first: Result | None = None
@@ -115,14 +147,14 @@ def documents(context: Context, results: Sequence[Result]) -> Documents:
                 continue
             if first is None or not _goes_on(pieces[0], piece):
                 if first is not None:
-                    made += _joined(context, first, pieces)
+                    made.append(_joined(context, first, pieces, unread))
                 first, pieces, begins = result, [], True
             pieces.append(piece)
         if not begins and pieces and first is not result:
             rest.add(result.obx.sequence)
     if first is not None:
-        made += _joined(context, first, pieces)
-    return Documents(made, frozenset(rest))
+        made.append(_joined(context, first, pieces, unread))
+    return Documents(made, frozenset(rest), tuple(unread))
 
 
 def _piece(context: Context, code: str, raw: str) -> _Piece | None:
@@ -180,17 +212,20 @@ def _sniffed(head: bytes) -> str:
     return next((kind for mark, kind in _MAGIC if head.lstrip().startswith(mark)), "")
 
 
-def _joined(context: Context, first: Result, pieces: Sequence[_Piece]) -> list[Element]:
-    data = _decoded(context, first, pieces)
-    if data is None:
-        return []
-    encoded, head = data
+def _joined(context: Context, first: Result, pieces: Sequence[_Piece], unread: list[Unread]) -> Element:
+    try:
+        encoded, head = _decoded(context, first, pieces)
+    except ValueError as error:
+        unread.append(Unread(first.obx, str(error)))
+        # Whoever reads the report sees that there was a document.
+        absent = {"extension": [extension(_ABSENT, "Code", "error")]}
+        return {"contentType": pieces[0].content_type or _UNKNOWN, "_data": absent} | _about(context, first)
     made: Element = {"contentType": pieces[0].content_type or _sniffed(head) or _UNKNOWN, "data": encoded}
-    return [made | _about(context, first)]
+    return made | _about(context, first)
 
 
-def _decoded(context: Context, first: Result, pieces: Sequence[_Piece]) -> tuple[str, bytes] | None:
-    """The document as Base64, and its first bytes; None, with a fault: it is not what ED.4 says."""
+def _decoded(context: Context, first: Result, pieces: Sequence[_Piece]) -> tuple[str, bytes]:
+    """The document as Base64, and its first bytes. Raises ValueError: it is not what ED.4 says."""
     context.segment, context.field = first.obx, 5
     encoding = pieces[0].encoding or (
         "base64" if all(_is_base64(_bare(context, one.data)) for one in pieces) else "plain"
@@ -203,8 +238,7 @@ def _decoded(context: Context, first: Result, pieces: Sequence[_Piece]) -> tuple
         try:
             found = bytes.fromhex("".join(bare))
         except ValueError:
-            context.fault(DATA_TYPE, "ED.5 is not hexadecimal, as ED.4 says", "E", component=5)
-            return None
+            raise ValueError(_NO_HEX) from None
         return b64encode(found).decode(), found[:16]
     if len(bare) == 1:
         joined = _padded(bare[0])
@@ -213,8 +247,7 @@ def _decoded(context: Context, first: Result, pieces: Sequence[_Piece]) -> tuple
     else:
         joined = _padded("".join(bare))
     if not joined or not _is_base64(joined):
-        context.fault(DATA_TYPE, "ED.5 is not Base64, as ED.4 says: it could never be read", "E", component=5)
-        return None
+        raise ValueError(_NO_BASE64)
     return joined, b64decode(joined[:32])
 
 

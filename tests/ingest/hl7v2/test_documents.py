@@ -14,6 +14,7 @@ JPEG = b"\xff\xd8\xff\xe0jpeg"
 PDF = b"%PDF-1.4\n" + bytes(range(256)) * 3
 ENCODED = b64encode(PDF).decode()
 CODE = "11502-2^Report^LN"
+TXA = "TXA|1|PN^Note^L|AP|20261122100000+0000"
 
 
 def ed(data: str, *, kind: str = "AP", subtype: str = "PDF", encoding: str = "Base64", **told: str) -> str:
@@ -87,11 +88,25 @@ def test_documents_that_begin_anew_are_documents_of_their_own() -> None:
         (ed("0g", encoding="Hex"), "hexadecimal"),
     ],
 )
-def test_a_document_that_could_never_be_read_is_refused(sent: str, rule: str) -> None:
-    found = translated(PID, obr(), sent)
-    assert found.bundle is None
-    assert places(found, "E") == ["OBX[1]-5.5"]
-    assert rule in found.faults[0].rule
+def test_a_document_that_could_never_be_read_is_told_and_the_rest_is_stored(sent: str, rule: str) -> None:
+    for alone in (
+        translated(PID, obr(), sent),
+        translated(PID, TXA, sent, event="MDM^T02"),
+        translated(PID, obr(), obx("2823-3", "4"), sent, profile={"unreadable_documents": "refuse"}),
+    ):
+        assert alone.bundle is None
+        assert [place.partition("]")[2] for place in places(alone, "E")] == ["-5.5"]
+        assert rule in alone.faults[0].rule
+    beside = translated(PID, obr(), obx("2823-3", "4"), sent)
+    assert (places(beside, "E"), places(beside)) == ([], ["OBX[2]-5.5"])
+    assert rule in beside.faults[0].rule
+    [made] = resources(beside, "DiagnosticReport")
+    assert len(made["result"]) == 2
+    [document] = made["presentedForm"]
+    assert "data" not in document
+    assert document["_data"]["extension"][0]["valueCode"] == "error"
+    two = translated(PID, obr(), sent, ed("JVBERi0xLjQ=", subtype="PNG"))
+    assert (places(two, "E"), places(two)) == ([], ["OBX[1]-5.5"])
 
 
 def test_pointers() -> None:
