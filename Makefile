@@ -66,7 +66,8 @@ soak-order: $(DEV) ## Compare many random feeds, in any order and by many sender
 .PHONY: soak-identity
 soak-identity: $(DEV) ## Compare what many random hospitals are served with the truth (ROUNDS=5000 SEED=1)
 	@IDENTITY_ROUNDS=$(or $(ROUNDS),5000) IDENTITY_SEED=$(or $(SEED),1) IDENTITY_SENDERS=8 \
-		$(BIN)/python -m pytest tests/ingest/identity/test_worlds_http.py -n 2 $(ARGS)
+		$(BIN)/python -m pytest tests/ingest/identity/test_worlds_http.py \
+		tests/ingest/identity/test_worlds_hl7v2_http.py -n 2 $(ARGS)
 
 .PHONY: chaos
 chaos: $(DEV) ## Freeze, step down, cut off and kill the database under load (SECONDS=20 for each)

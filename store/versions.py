@@ -30,6 +30,8 @@ class Known(NamedTuple):
 
 ANY_VERSION: Final = -1
 """Value of `only_version` for any version, but there must be one (`If-Match: *`)."""
+NO_VERSION: Final = -2
+"""Value of `only_version` where there must be none."""
 
 
 SourceTime: TypeAlias = str
@@ -40,6 +42,8 @@ not say."""
 
 def version_matches(wanted: int | None, current: int | None) -> bool:
     """Whether an `only_version` holds for the version that is current; None: there is none."""
+    if wanted == NO_VERSION:
+        return current is None
     return wanted is None or (current is not None and wanted in (ANY_VERSION, current))
 
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.pipeline.completion import complete
+from ingest.pipeline.completion import complete, with_former_numbers
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.facts import facts_of
-from store.versions import Stored
+from store.versions import NO_VERSION, Outcome, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -16,12 +16,14 @@ if TYPE_CHECKING:
     from ingest.pipeline.completion import Partial
     from ingest.pipeline.identity.facts import FactContext
     from ingest.pipeline.identity.placements import Placement, Planned
-    from ingest.pipeline.identity.reader import Entry
+    from ingest.pipeline.identity.reader import Reader
     from ingest.writes.push_context import PushContext
+    from store.fhir.datatypes import JsonObject
     from store.resource_keys import ResourceKey
+    from store.versions import PutResult
 
 _FOUND: Final = frozenset({"Patient", "Encounter", "DiagnosticReport"})
-"""Types of which a plan knows whether they are stored; others are looked for under their id."""
+"""Types of which a plan knows by their numbers whether they are stored; others are looked for by id."""
 
 
 class Completed(NamedTuple):
@@ -30,35 +32,68 @@ class Completed(NamedTuple):
     planned: Planned
     versions: Mapping[ResourceKey, int]
     """Versions that were completed: each is replaced, or the entry is completed again."""
+    timeless: frozenset[ResourceKey] = frozenset()
+    """Newer resources that take a merge from this message: their time stays."""
 
 
 async def completed(
     ctx: PushContext,
     planned: Planned,
-    entries: Sequence[Entry],
+    read: Reader,
     partials: Sequence[Partial],
-    reading: FactContext,
+    *,
+    trusting: bool = True,
 ) -> Completed:
-    """A plan with what its entries do not speak of. What is older than what is stored stays as it is."""
+    """A plan with what its entries do not speak of. What is older than what is stored changes nothing, but
+    for the numbers of merged records.
+
+    What the plan found nowhere must not be there: of two messages at once one completes the other.
+    `trusting`: what has a number and was not found is not looked for under its id.
+    """
+    entries, reading = read.entries, read.reading
     told = {one.full_url: one for one in partials}
     placements = list(planned.placements)
     versions: dict[ResourceKey, int] = {}
+    timeless: set[ResourceKey] = set()
     for number, placed in enumerate(planned.placements):
         partial = told.get(entries[number].full_url or "")
         known = placed.choice.known
-        if partial is None or (known is None and placed.key.type in _FOUND):
+        if partial is None:
             continue
-        if known is not None and known.sourced > entries[number].sourced:
+        is_new = known is None and placed.key.type in _FOUND
+        if trusting and is_new and placed.facts.numbers:
+            versions[placed.key] = NO_VERSION
+            continue
+        late = known is not None and known.sourced > entries[number].sourced
+        if late and not placed.facts.former:
             continue
         stored = await ctx.store.get(ctx.tenant, placed.key)
-        if isinstance(stored, Stored):
-            placements[number] = await ctx.work(_whole, placed, stored, partial, reading)
+        if not isinstance(stored, Stored):
+            versions |= {placed.key: NO_VERSION} if is_new else {}
+            continue
+        whole = await ctx.work(_merged if late else _whole, placed, stored, partial, reading)
+        if whole is not None:
+            placements[number] = whole
             versions[placed.key] = stored.version
-    return Completed(replace(planned, placements=tuple(placements)), versions)
+            timeless |= {placed.key} if late else set()
+    return Completed(replace(planned, placements=tuple(placements)), versions, frozenset(timeless))
+
+
+def is_lost_merge(placed: Placement, result: PutResult | None) -> bool:
+    """Whether a merge went to the history alone: something newer came while it was decided upon."""
+    return bool(placed.facts.former) and result is not None and result.outcome is Outcome.STALE
+
+
+def _merged(placed: Placement, stored: Stored, _: Partial, reading: FactContext) -> Placement | None:
+    resource = with_former_numbers(decode(stored.raw), placed.resource)
+    return None if resource is None else _as(placed, resource, reading)
 
 
 def _whole(placed: Placement, stored: Stored, partial: Partial, reading: FactContext) -> Placement:
-    resource = complete(placed.resource, decode(stored.raw), partial)
+    return _as(placed, complete(placed.resource, decode(stored.raw), partial), reading)
+
+
+def _as(placed: Placement, resource: JsonObject, reading: FactContext) -> Placement:
     if placed.key.type != "Patient":
         return placed._replace(resource=resource)
     facts = facts_of(resource, reading)

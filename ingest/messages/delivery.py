@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
-from ingest.messages.completion import Completed, completed
+from ingest.messages.completion import Completed, completed, is_lost_merge
 from ingest.messages.execution import Executed, execute, is_open, link_again, made_by, withdraw
 from ingest.messages.message import read_message
 from ingest.messages.planning import UNRESOLVED, faults, planner
@@ -81,6 +81,9 @@ async def message(
         await ctx.store.admit(ctx.tenant, await ctx.work(reports_of_nobody, ctx, planned))
     write = _Delivery(ctx, read, planning, partials, strict)
     planned, done = await write.carry_out(planned, filed.files, issues)
+    if write.lost_merges(planned, done):
+        planned, seen = await planning.plan()
+        planned, done = await write.carry_out(planned, (), (), before=done)
     if not is_open(planned, done):
         await link_again(ctx, planning, done, seen)
     for _ in range(_DECISIONS_MAX):
@@ -122,21 +125,30 @@ class _Delivery:
         """Write what a plan says, completed by what is stored, as often as others write at the same time."""
         for attempt in range(_COMPLETIONS_MAX if self.partials else 1):
             await pause_before(attempt)
-            whole = await self._completed(planned)
+            if attempt:
+                planned, _ = await self.planning.plan()
+            whole = await self._completed(planned, trusting=not attempt)
             taken = await self.ctx.work(self._taken, whole, issues)
             try:
-                return whole.planned, await execute(self.ctx, whole.planned, taken, files, before=before)
+                done = await execute(self.ctx, whole.planned, taken, files, before=before)
             except ServiceError as error:
                 if not whole.versions or error.category is not Category.PRECONDITION:
                     raise
+            else:
+                return whole.planned, replace(done, raced=attempt > 0)
         text = "what the message leaves unsaid kept changing in the store; send it again"
         raise ServiceError(Category.CONFLICT, Issue("conflict", text))
 
-    async def _completed(self, planned: Planned) -> Completed:
+    def lost_merges(self, planned: Planned, done: Executed) -> bool:
+        """Whether something newer came between the plan and the write of a merge, which it must take."""
+        placed = planned.placements if self.partials else ()
+        return any(is_lost_merge(one, done.results.get(one.key)) for one in placed)
+
+    async def _completed(self, planned: Planned, *, trusting: bool) -> Completed:
         if not self.partials:
             return Completed(planned, {})
         read = self.planning.read
-        return await completed(self.ctx, planned, read.entries, self.partials, read.reading)
+        return await completed(self.ctx, planned, read, self.partials, trusting=trusting)
 
     def _taken(self, whole: Completed, issues: Sequence[Issue]) -> PreparedEntries:
         entries = self.planning.read.entries
@@ -144,7 +156,8 @@ class _Delivery:
             self.ctx, self.read, entries, whole.planned, issues=issues, strict=self.strict
         )
         for key in taken.unique.keys() & whole.versions.keys():
-            taken.unique[key] = replace(taken.unique[key], only_version=whole.versions[key])
+            one = replace(taken.unique[key], only_version=whole.versions[key])
+            taken.unique[key] = replace(one, sourced="") if key in whole.timeless else one
         return taken
 
 

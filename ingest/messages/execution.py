@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ingest.messages.companions import settle
+from ingest.messages.linking import link
 from ingest.messages.message import MAIN
 from ingest.messages.prepared_entries import PreparedEntries
 from ingest.pipeline.identity.reader import PATIENT
@@ -41,6 +42,8 @@ class Executed:
     results: Mapping[ResourceKey, PutResult]
     retired: Counter[ResourceKey]
     """Companions that left the current data, by the entry that let go of them."""
+    raced: bool = False
+    """Whether others wrote between the plan and an attempt before, of which a part may be stored."""
 
 
 def made_by(done: Executed) -> frozenset[str]:
@@ -50,7 +53,7 @@ def made_by(done: Executed) -> frozenset[str]:
 
 def is_open(planned: Planned, done: Executed) -> bool:
     """Whether somebody else may have decided otherwise at the same time: something was made."""
-    return any(
+    return done.raced or any(
         one.key.type in _DECIDED
         and (one.facts.numbers or one.key.type == MAIN[0])
         and one.key in done.results
@@ -63,8 +66,8 @@ async def link_again(ctx: PushContext, planning: Planner, done: Executed, seen: 
     """Link again the records of one person that a patient's update may have missed, or put apart."""
     if any(key.type == PATIENT and one.outcome in _NEWS for key, one in done.results.items()):
         again = await planning.plan_again(seen, frozenset())
-        for group in again.kin if again else ():
-            await ctx.store.relate(ctx.tenant, group)
+        gone = await link(ctx, again.kin if again else ())
+        await settle(ctx, (), {}, sourced="", gone=gone)
 
 
 async def execute(
@@ -84,9 +87,7 @@ async def execute(
     ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
     await _note_moves(ctx, planned)
     results = {result.stored.key: result for result in await filing.put(ctx, ordered, files)}
-    for group in planned.kin:
-        await ctx.store.relate(ctx.tenant, group)
-    gone = await _unite(ctx, planned)
+    gone = [*await link(ctx, planned.kin), *await _unite(ctx, planned)]
     latest = max((one.sourced for one in taken.unique.values()), default="")
     settled = await settle(ctx, ordered, results, sourced=latest, gone=gone)
     results |= settled.back

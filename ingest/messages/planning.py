@@ -106,8 +106,15 @@ class Planner:
         return found
 
     async def _look_up(self, keys: Mapping[str, frozenset[str]]) -> list[Candidate]:
-        known = await self.ctx.store.candidates(self.ctx.tenant, keys, limit=CANDIDATES_MAX)
-        return [_candidate(one) for one in known]
+        return await candidates_under(self.ctx, keys, limit=CANDIDATES_MAX)
+
+
+async def candidates_under(
+    ctx: PushContext, keys: Mapping[str, frozenset[str]], *, limit: int
+) -> list[Candidate]:
+    """Stored resources under these entries of the index; more than `limit`: there are more."""
+    known = await ctx.store.candidates(ctx.tenant, keys, limit=limit)
+    return [_candidate(one) for one in known]
 
 
 def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Planner:

@@ -62,6 +62,23 @@ def complete(resource: JsonObject, stored: JsonObject, partial: Partial) -> Json
     return made
 
 
+def with_former_numbers(stored: JsonObject, resource: JsonObject) -> JsonObject | None:
+    """The stored patient with the numbers of merged records that an older message names; None: it has them.
+
+    A merge stays true however late it comes.
+    """
+    there = listed(stored.get("identifier"))
+    known = {(one.get("system"), one.get("value")) for one in there if isinstance(one, dict)}
+    missing = [
+        one
+        for one in listed(resource.get("identifier"))
+        if isinstance(one, dict)
+        and one.get("use") == "old"
+        and (one.get("system"), one.get("value")) not in known
+    ]
+    return {**stored, "identifier": [*there, *missing]} if missing else None
+
+
 def _base(name: str) -> str:
     """An element's name without its type and the mark of its extensions."""
     bare = name.removeprefix("_")

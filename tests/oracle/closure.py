@@ -118,10 +118,11 @@ def faults(messages: Sequence[Sent], served: Served) -> Iterator[str]:
     for told in truth.lonely:
         if _flat(told.said.body) not in [_flat(one) for one in contents]:
             yield f"{told.said.thing}: sent by itself, and not current"
-    yield from _misfound(truth, served, ids)
+    yield from misfound(truth, served, ids)
 
 
-def _misfound(truth: Truth, served: Served, ids: Mapping[str, str]) -> Iterator[str]:
+def misfound(truth: Truth, served: Served, ids: Mapping[str, str]) -> Iterator[str]:
+    """Reports, by their ids, that a patient's number finds and should not, or does not and should."""
     for number, found in served.by_number.items():
         for name, report in truth.reports.items():
             must, may = truth.numbers(report)

@@ -10,6 +10,7 @@ from tests.oracle.reports import Companions, observed
 from tests.oracle.scenarios import Draft, Teller
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
 
     from tests.oracle.hospital import Person
@@ -23,7 +24,9 @@ LAST: Final = 100
 """Messages of a world have minutes before this one."""
 
 
-def world(rng: Random, *, story: str | None = None, ids: Ids | None = None) -> list[Sent]:
+def world(
+    rng: Random, *, story: str | None = None, ids: Ids | None = None, stories: Sequence[str] = STORIES
+) -> list[Sent]:
     """The messages of one world in the order of their source time, each with a minute of its own."""
     register, teller = Register(rng), Teller(rng)
     sources = _sources(rng, ids)
@@ -31,7 +34,7 @@ def world(rng: Random, *, story: str | None = None, ids: Ids | None = None) -> l
     free = set(range(1, LAST))
     sent: list[Sent] = []
     for _ in range(rng.choice((1, 2, 2, 3))):
-        name = story or rng.choice(STORIES)
+        name = story or rng.choice(stories)
         source = rng.choice(sources)
         if name == "recoded" and source.ids not in (Ids.STABLE, Ids.FROZEN):
             source = source._replace(name="stable", endpoint="urn:made-up:stable", ids=Ids.STABLE)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from store.tenancy import SearchScope
@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 Json = dict[str, Any]
+T = TypeVar("T")
+"""A delivery, in whatever format."""
 Load = "Callable[[Service, Sequence[Json]], Awaitable[None]]"
 
 AGAIN = (409, 503)
@@ -131,7 +133,7 @@ def story(copies: Sequence[Copy]) -> str:
     return "\n".join(f"{one.sent.kind}, minute {one.sent.minute}: {json.dumps(one.bundle)}" for one in copies)
 
 
-async def smallest(copies: list[Copy], fails: Callable[[list[Copy]], Awaitable[bool]]) -> list[Copy]:
+async def smallest(copies: list[T], fails: Callable[[list[T]], Awaitable[bool]]) -> list[T]:
     """As few deliveries as fail still, dropped one after the other."""
     n = 0
     while n < len(copies):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import Facts
+from ingest.pipeline.identity.likeness import is_uuid
 from ingest.pipeline.identity.numbers import LINKS
 from ingest.pipeline.identity.reader import PATIENT, REPORT
 from store.resource_keys import ResourceKey
@@ -18,15 +19,22 @@ if TYPE_CHECKING:
 
 
 def name_without_number(read: Reader, number: int) -> str:
-    """Name of a patient without any number: who it is said to be, else within what came with it."""
+    """Name of a patient without any number: who it is said to be, else within what came with it.
+
+    A name without a birth date is that of many, and so is a local id such as `Patient/1`: then another
+    message is about another patient, unless it carries a report of the same number.
+    """
     facts = read.facts[number]
     told = f"{read.reading.source} {' / '.join(facts.names)} {facts.born} {facts.sex}"
     if facts.names and facts.born:
         return told
     about = [n for n in read.by_type[REPORT] if number in read.leads_to(n)]
     anchors = [one.name for n in about for one in read.facts[n].numbers[:1]]
-    content = sha256(read.entries[number].content).hexdigest()
-    return f"{told} {' '.join(sorted(anchors)) or f'{facts.own} {content}'}"
+    if anchors:
+        return f"{told} {' '.join(sorted(anchors))}"
+    own = facts.own if facts.names or is_uuid(facts) else ""
+    said = [read.entries[number].content] if own else sorted(one.content for one in read.entries)
+    return f"{told} {own} {sha256(b''.join(said)).hexdigest()}"
 
 
 def link_records(read: Reader, choices: dict[int, Choice]) -> None:

@@ -6,6 +6,7 @@ time, and by the source's own id where that says more than a place in the messag
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
@@ -227,6 +228,32 @@ def _new(
 def _is_surely(one: Facts, other: Facts) -> bool:
     return same_own(one, other) or (
         alike_in_time_or_specimen(one, other) and not (other_own(one, other) and (one.apart or other.apart))
+    )
+
+
+def superseded(candidates: Iterable[Candidate]) -> list[Candidate]:
+    """Stored reports that others supersede once the records of their patients are known as one person's."""
+    newest = sorted(candidates, key=lambda one: (_reversed(one.sourced), one.key.id))
+    staying: defaultdict[str, list[Candidate]] = defaultdict(list)
+    leaving = []
+    for one in newest:
+        names = [number.name for number in one.facts.numbers]
+        if any(_supersedes(newer, one) for name in names for newer in staying[name]):
+            leaving.append(one)
+            continue
+        for name in names:
+            staying[name].append(one)
+    return leaving
+
+
+def _supersedes(newer: Candidate, older: Candidate) -> bool:
+    """Whether a report of one record is the same, and newer, as that of the other record."""
+    pair = Pair(newer.facts, older.facts, linked=True, alone=False)
+    return (
+        newer.facts.patient != older.facts.patient
+        and not _siblings(newer, older)
+        and is_same_report(pair)
+        and _is_surely(newer.facts, older.facts)
     )
 
 

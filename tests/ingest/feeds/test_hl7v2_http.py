@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from store.tenancy import SearchScope
 from tests.support.mllp import errors, msa, oru
 from tests.support.service import Answer, opened_service
 
@@ -59,6 +60,65 @@ async def test_each_verdict_has_its_status(service: Service) -> None:
     assert (silent.status, silent.text) == (204, "")
     assert (await push(service, oru(), kind="application/xml")).status == 415
     assert (await push(service, b"")).status in (400, 422)
+
+
+async def test_a_document_that_cannot_be_read_keeps_nobody_from_the_results(service: Service) -> None:
+    letter = b"OBX|2|ED|11502-2^Letter^LN||LAB^AP^PDF^Base64^<no data>||||||F\r"
+    answer = await push(service, oru() + letter)
+    assert (answer.status, told(answer)[1]) == (200, "AA")
+    [error] = errors(answer.text.encode())
+    assert (error[2], error[4]) == ("OBX^2^5^1^5", "W")
+    [found] = (await service.search("patient.identifier=P-1")).matches
+    report = found["resource"]
+    assert len(report["result"]) == 2
+    [form] = report["presentedForm"]
+    assert (form["title"], "data" in form) == ("Letter", False)
+    assert form["_data"]["extension"][0]["valueCode"] == "error"
+
+
+ANNA = "||MADEUP^ANNA||19700101|F"
+NAMED = "||MADEUP^ANNA|||F"
+
+
+@pytest.mark.parametrize("fillers", [("F-1", "F-2"), ("", "")], ids=["numbers", "no numbers"])
+@pytest.mark.parametrize(
+    ("first", "second", "patients"),
+    [
+        (ANNA, ANNA, 1),
+        (ANNA, ANNA.replace("F", "M"), 2),
+        (ANNA, ANNA.replace("0101", "0102"), 2),
+        (NAMED, NAMED, 2),
+        ("||||19700101|F", "||||19700101|F", 2),
+        ("||UNKNOWN^UNKNOWN||19700101|F", "||UNKNOWN^UNKNOWN||19700101|F", 2),
+        ("|||||", "|||||", 2),
+        (f"0{NAMED}", f"0{NAMED}", 2),
+        (f"^^^HOSP^MR{NAMED}", f"^^^HOSP^MR{NAMED}", 2),
+    ],
+)
+async def test_a_patient_without_a_number_is_known_by_name_birth_date_and_sex_together_or_not_at_all(
+    service: Service, first: str, second: str, patients: int, fillers: tuple[str, str]
+) -> None:
+    tenant = await service.new_tenant(search_scope=SearchScope.ANY)
+    for number, (who, filler) in enumerate(zip((first, second), fillers, strict=True), 1):
+        lines = oru(f"M-{number}", filler=filler, value=f"{number}.0").split(b"\r")
+        lines[1] = f"PID|1||{who}".encode()
+        if not filler:
+            lines[2] = lines[2].replace(b"O-|^LAB", b"|")
+        assert told(await push(tenant, b"\r".join(lines)))[1] == "AA"
+    assert (await tenant.search("_total=accurate", type="Patient")).body["total"] == patients
+    reports = (await tenant.search("_total=accurate")).matches
+    assert len({one["resource"]["subject"]["reference"] for one in reports}) == patients
+
+
+async def test_a_report_of_nobody_known_is_corrected_by_its_number(service: Service) -> None:
+    tenant = await service.new_tenant(search_scope=SearchScope.ANY)
+    for number, value in enumerate(("1.0", "2.0"), 1):
+        body = oru(f"M-{number}", value=value, time=f"2026112210300{number}", status="PC"[number - 1])
+        lines = body.split(b"\r")
+        lines[1] = f"PID|1||{NAMED}".encode()
+        assert told(await push(tenant, b"\r".join(lines)))[1] == "AA"
+    [found] = (await tenant.search("")).matches
+    assert found["resource"]["status"] == "corrected"
 
 
 async def test_several_messages_are_answered_by_a_batch_and_kept_apart(service: Service) -> None:

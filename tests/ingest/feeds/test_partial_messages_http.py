@@ -130,6 +130,53 @@ async def test_a_merge_leads_from_the_old_number_to_the_survivor(service: Servic
     assert {"old"} == {each.get("use") for each in patient["identifier"] if each["value"] == "P-1"}
 
 
+async def test_a_merge_that_comes_late_changes_nothing_but_the_numbers(service: Service) -> None:
+    survivor = PID.replace("P-1", "P-2")
+    later = survivor.replace("MADEUP^ANNA", "LATER^ANNA")
+    await send(service, message(later, obr("F-2"), obx(K, "5.0"), number="M-2", time=at(5)))
+    merge = message(survivor, "MRG|P-1^^^HOSP^MR", event="ADT^A40", number="M-3", time=at(3))
+    for number in ("M-3", "M-4"):
+        await send(service, merge.replace(b"M-3", number.encode()))
+    # Reports under the old number, which was never seen before, are the survivor's too.
+    await send(service, message(PID, obr("F-1"), obx(K, "4.0"), number="M-1", time=at(1)))
+    for number in ("P-1", "P-2"):
+        assert len((await service.search(f"patient.identifier={number}")).ids) == 2
+    found = await service.search("identifier=P-2", type="Patient")
+    patient = (await service.get(f"Patient/{found.ids[0]}")).body
+    assert patient["name"][0]["family"] == "LATER"
+    assert patient["meta"]["versionId"] == "2"
+    # The time is that of the newer message still: an older name does not come back.
+    await send(service, message(survivor, event="ADT^A08", number="M-5", time=at(4)))
+    assert (await service.get(f"Patient/{found.ids[0]}")).body["name"][0]["family"] == "LATER"
+
+
+async def test_a_merge_and_news_of_the_survivor_at_once_keep_the_old_number(service: Service) -> None:
+    for turn in range(8):
+        survivor, old = PID.replace("P-1", f"N-{turn}"), f"P-{turn}"
+        merge = message(survivor, f"MRG|{old}^^^HOSP^MR", event="ADT^A40", number=f"A-{turn}", time=at(3))
+        news = message(survivor, obr(f"F-{turn}"), obx(K, "5.0"), number=f"B-{turn}", time=at(5))
+        await asyncio.gather(send(service, merge), send(service, news))
+        for number in (old, f"N-{turn}"):
+            assert len((await service.search(f"patient.identifier={number}")).ids) == 1, turn
+
+
+async def test_a_report_under_both_numbers_is_one_once_the_merge_is_told(service: Service) -> None:
+    survivor = PID.replace("P-1", "P-2")
+    # Preliminary under the old number, final under the new one, and a result that each record has alone.
+    await send(service, message(PID, obr("F-1", status="P"), obx(K, "4.0"), number="M-1", time=at(1)))
+    await send(service, message(PID, obr("F-8"), obx(NA, "141"), number="M-8", time=at(1)))
+    await send(service, message(survivor, obr("F-1"), obx(K, "4.4"), number="M-2", time=at(4)))
+    await send(service, message(survivor, obr("F-9"), obx(NA, "139"), number="M-9", time=at(4)))
+    assert len((await service.search("patient.identifier=P-1")).ids) == 2
+    merge = message(survivor, "MRG|P-1^^^HOSP^MR", event="ADT^A40", number="M-3", time=at(3))
+    await send(service, merge)
+    for number in ("P-1", "P-2"):
+        assert len((await service.search(f"patient.identifier={number}")).ids) == 3
+    found = await results(service, "patient.identifier=P-2&identifier=F-1")
+    assert told(found) == [("Potassium", "4.4", "final")]
+    assert len((await service.search("code=2823-3&patient.identifier=P-1", type="Observation")).ids) == 1
+
+
 async def test_a_document_of_a_later_notification_keeps_its_content(service: Service) -> None:
     txa = "TXA|1|PN^Progress note^L|TX|20261122100000+0000||||||||DOC-1^HOSP|||||DO||AV"
     await send(service, message(PID, txa, obx("N^Note^L", "all is well", kind="TX"), event="MDM^T02"))
