@@ -10,6 +10,7 @@ from aiohttp import web
 
 from api import feeds, lifecycle
 from api.http.app_keys import (
+    CHANGE_METRICS,
     LIMITER,
     METRICS,
     READINESS,
@@ -49,6 +50,7 @@ from ingest.http.app_keys import (
 from ingest.http.forwarded import networks
 from ingest.http.letter_keeper import say_letter
 from ingest.metrics import IngestMetrics, RefusalMetrics
+from store.changes.metrics import ChangeMetrics
 from store.fair import Gate
 from store.retention.metrics import RetentionMetrics
 from store.search.parsing.context import SearchLimits
@@ -120,6 +122,7 @@ def create_app(
     app[INGEST_METRICS] = IngestMetrics(app[REGISTRY])
     app[REFUSAL_METRICS] = RefusalMetrics(app[REGISTRY])
     app[RETENTION_METRICS] = RetentionMetrics(app[REGISTRY])
+    app[CHANGE_METRICS] = ChangeMetrics(app[REGISTRY])
     app[LIMITS] = limits_of(settings)
     app[SEARCH] = search_entry
     app[ANSWER_ROOM] = AnswerRoom(settings.shares(settings.answers_bytes_max))
@@ -149,4 +152,6 @@ def create_app(
         app.cleanup_ctx.append(feeds.feeds)
     if is_timekeeper and settings.role in ("all", "jobs"):
         app.cleanup_ctx.append(lifecycle.jobs)
+        if settings.changes_look_seconds:
+            app.cleanup_ctx.append(lifecycle.following)
     return app

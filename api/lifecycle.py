@@ -11,8 +11,11 @@ from api.auth.access_tokens import SECRET, signing_key
 from api.auth.doorkeeper import Doorkeeper
 from api.auth.external import ExternalIssuer, IssuerSettings, keys_of_issuer
 from api.auth.key_sets import KeySets
+from api.following import Following
 from api.http.app_keys import (
     ACCESS,
+    CHANGE_METRICS,
+    CHANGES,
     CLIENTS,
     DEAD_LETTERS,
     DOORKEEPER,
@@ -72,6 +75,7 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
             app[WORKSHOP] = workshop
             app[STORES] = opened
             app[RESOURCES] = opened.resources
+            app[CHANGES] = opened.changes
             app[ACCESS] = opened.access
             app[CLIENTS] = opened.clients
             app[DEAD_LETTERS] = opened.dead_letters
@@ -152,3 +156,13 @@ async def jobs(app: web.Application) -> AsyncIterator[None]:
         yield
     finally:
         await work.schedule.stop()
+
+
+async def following(app: web.Application) -> AsyncIterator[None]:
+    """Follow the log of MongoDB for the change feed, when no other process does; needs the stores."""
+    work = Following(app[STORES].follower, app[CHANGE_METRICS], seconds=app[SETTINGS].changes_look_seconds)
+    work.start()
+    try:
+        yield
+    finally:
+        await work.stop()

@@ -21,6 +21,7 @@ from ingest.feeds.metrics import FeedMetrics
 from ingest.hl7v2.mapping.listing import DATATYPES, SECTIONS, STATUSES
 from ingest.hl7v2.profile import DEFAULT_PROFILE, SourceProfile
 from ingest.metrics import IngestMetrics, RefusalMetrics
+from store.changes.metrics import ChangeMetrics
 from store.metrics import StoreMetrics
 from store.retention.metrics import RetentionMetrics
 from store.search.parameters import COMMON, TYPES, SearchType
@@ -164,7 +165,7 @@ def all_metrics() -> CollectorRegistry:
 
 METRICS: Final[Sequence[Callable[[CollectorRegistry], object]]] = (
     *(ApiMetrics, IngestMetrics, RefusalMetrics, RetentionMetrics, StoreMetrics, LoopMetrics),
-    *(TlsMetrics, SupervisorMetrics, FeedMetrics),
+    *(TlsMetrics, SupervisorMetrics, FeedMetrics, ChangeMetrics),
 )
 """All that registers metrics. A test finds what is missing here."""
 

@@ -65,6 +65,13 @@ _GROUPS: Final = (
         ),
     ),
     SettingsGroup(
+        "Telling of changes",
+        (
+            *("changes_days", "changes_look_seconds", "changes_wait_seconds", "changes_listeners_max"),
+            "changes_stream_seconds",
+        ),
+    ),
+    SettingsGroup(
         "HL7 v2",
         (
             *("mllp_port", "mllp_host", "mllp_tenant", "mllp_profile", "mllp_sources"),

@@ -99,6 +99,8 @@ class StoreSettings(BaseModel):
     lease_seconds: int = Field(default=60, ge=2, le=3_600)
     """Time for which a replica that stands still keeps others from taking over its job; each batch renews it.
     """
+    changes_days: int = Field(default=7, ge=1, le=90)
+    """Days for which a change can be read at `$changes`; who was away for longer reads everything anew."""
 
     @field_validator("mongodb_uri")
     @classmethod

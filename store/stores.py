@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from store.access import AccessStore
     from store.audit.records import AuditTrail, PatientNames
+    from store.changes.changes import ChangeFollower, Changes
     from store.clients import ClientStore
     from store.dead_letters import DeadLetters
     from store.files import AttachmentStore
@@ -47,6 +48,8 @@ class Stores:
     leases: JobLeases
     clients: ClientStore
     verifying: Verifying
+    changes: Changes
+    follower: ChangeFollower
     check: Callable[[], None] = lambda: None
     """Raises ServiceError `unavailable` while a write would be refused at once."""
     check_read: Callable[[], None] = lambda: None

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from api.settings import Settings
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
+    from store.changes.changes import Changes
+    from store.changes.metrics import ChangeMetrics
     from store.clients import ClientStore
     from store.dead_letters import DeadLetters
     from store.retention.metrics import RetentionMetrics
@@ -55,6 +57,9 @@ PRIVACY: Final[web.AppKey[Privacy]] = web.AppKey("privacy")
 """Holds, the record of what officers did, erasures."""
 PURGES: Final[web.AppKey[Purges]] = web.AppKey("purges")
 """Erasures under way behind requests."""
+
+CHANGES: Final[web.AppKey[Changes]] = web.AppKey("changes")
+CHANGE_METRICS: Final[web.AppKey[ChangeMetrics]] = web.AppKey("change_metrics")
 
 PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")
 """Shared by all replicas: page links are sealed with it."""

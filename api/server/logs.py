@@ -39,6 +39,7 @@ FIELDS: Final = frozenset(
         "role",
         "route",
         "signal",
+        "since",
         "status",
         "tenant",
         "version",

@@ -29,7 +29,10 @@ const ROLES = {
     {"resource": {"db": "DATABASE", "collection": "holds"}, "actions": ["find", "listIndexes"]},
     {"resource": {"db": "DATABASE", "collection": "erasures"}, "actions": ["find", "listIndexes"]},
     {"resource": {"db": "DATABASE", "collection": "forgotten_files"}, "actions": ["find", "listIndexes"]},
-    {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update"]}
+    {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update"]},
+    {"resource": {"db": "DATABASE", "collection": "changes"}, "actions": ["find", "listIndexes"]},
+    {"resource": {"db": "DATABASE", "collection": "change_state"}, "actions": ["find", "listIndexes"]},
+    {"resource": {"db": "DATABASE", "collection": "departures"}, "actions": ["find", "listIndexes"]}
   ],
   "dod-ingest": [
     {"resource": {"db": "DATABASE", "collection": "resources"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
@@ -54,10 +57,13 @@ const ROLES = {
     {"resource": {"db": "DATABASE", "collection": "holds"}, "actions": ["find", "listIndexes", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "erasures"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "forgotten_files"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
-    {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update", "createIndex", "dropIndex"]}
+    {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "changes"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "change_state"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "departures"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]}
   ],
   "dod-jobs": [
-    {"resource": {"db": "DATABASE", "collection": "resources"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "resources"}, "actions": ["find", "listIndexes", "changeStream", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "history"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "tenants"}, "actions": ["find", "listIndexes", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "tokens"}, "actions": ["find", "listIndexes", "createIndex", "dropIndex"]},
@@ -79,7 +85,10 @@ const ROLES = {
     {"resource": {"db": "DATABASE", "collection": "holds"}, "actions": ["find", "listIndexes", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "erasures"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "forgotten_files"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
-    {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]}
+    {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "changes"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "change_state"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "departures"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]}
   ]
 }
 

@@ -12,40 +12,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
+from store.changes.kinds import GOING, Kind
 from store.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
 
+    from store.changes.metrics import ChangeMetrics
     from store.tenancy import Tenant
-
-
-class Kind(StrEnum):
-    """Kinds of changes."""
-
-    CREATED = "created"
-    """First version of a resource, or the first since it was deleted."""
-    UPDATED = "updated"
-    """Another version."""
-    CORRECTED = "corrected"
-    """Another version whose status says that it amends or corrects what was there."""
-    CANCELLED = "cancelled"
-    """Version whose status says that it is cancelled, the first one or another."""
-    ENTERED_IN_ERROR = "entered-in-error"
-    """Version whose status says that it never should have been, the first one or another."""
-    DELETED = "deleted"
-    """Deleted by a request, or left out by a newer version of its report: its history stays."""
-    ERASED = "erased"
-    """Erased for good with its history, for its patient's sake. Nothing may be kept of it."""
-    EXPIRED = "expired"
-    """Deleted for good with its history, for its tenant's retention is over."""
-
-
-GOING: Final = frozenset({Kind.DELETED, Kind.ERASED, Kind.EXPIRED})
-"""Kinds after which the resource is not there."""
 
 
 class Change(NamedTuple):
@@ -59,6 +35,9 @@ class Change(NamedTuple):
     kind: Kind
     at: datetime
     """Moment of the version (`meta.lastUpdated`), or of the deletion."""
+    scanned: bool = False
+    """Whether a scan found it, because MongoDB's log no longer reached back far enough: it may have been told
+    before, and versions between that one and this may not."""
 
 
 class Position(NamedTuple):
@@ -115,12 +94,20 @@ class Changes(Protocol):
         """
 
 
+def may_be_told(change: Change, readable: Collection[ResourceKey]) -> bool:
+    """Whether a change may be told, by the keys that are readable now (`Changes.readable`)."""
+    return change.kind in GOING or change.key in readable
+
+
 class ChangeFollower(Protocol):
     """The process that follows MongoDB's log and numbers what it finds: one of all replicas, by lease."""
 
-    async def follow(self, stopping: Callable[[], bool]) -> None:
+    async def follow(self, stopping: Callable[[], bool], told: ChangeMetrics) -> bool:
         """Follow the log, if no other process does, until `stopping` or until another took over.
 
-        Returns at once when another process follows it. Raises ServiceError when the database is away: call
+        False, at once, when another process follows it. Raises ServiceError when the database is away: call
         again.
         """
+
+    async def behind(self) -> float:
+        """Seconds since the moment up to which the feed is complete, whoever follows the log."""

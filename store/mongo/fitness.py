@@ -158,11 +158,15 @@ class Fitness:
     # --- in a thread: some ninety commands, which cost the event loop more than the server
 
     def _lacking_rights(self) -> tuple[str, ...]:
-        sentences = []
+        sentences: list[str] = []
+        unreadable: list[str] = []
         with guarded(self._metrics, "rights", seconds=self._settings.store_timeout_seconds):
             for right in RIGHTS:
-                wanted = needed(self._role, right.action)
+                # Who may not read a collection may not follow it either, and is told so once.
+                wanted = [name for name in needed(self._role, right.action) if name not in unreadable]
                 lacking = [name for name in wanted if not self._has(right, name)]
+                if right.action == "find":
+                    unreadable = lacking
                 if lacking:
                     sentences.append(self._missing(right, lacking))
             making = MAKING if self._role in MAKES else ()

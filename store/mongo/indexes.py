@@ -40,6 +40,9 @@ HOLDS: Final = "holds"
 ERASURES: Final = "erasures"
 FORGOTTEN_FILES: Final = "forgotten_files"
 AUDIT: Final = "audit"
+CHANGES: Final = "changes"
+CHANGE_STATE: Final = "change_state"
+DEPARTURES: Final = "departures"
 COLLECTIONS: Final = (
     *(
         RESOURCES,
@@ -67,7 +70,7 @@ COLLECTIONS: Final = (
         ERASURES,
         FORGOTTEN_FILES,
     ),
-    AUDIT,
+    *(AUDIT, CHANGES, CHANGE_STATE, DEPARTURES),
 )
 """All collections of the service."""
 
@@ -258,6 +261,15 @@ INDEXES: Final = (
     ),
     IndexSpec(RUN_COUNTS, "run", (("run", 1),), "what a run deleted so far"),
     IndexSpec(RECEIPTS, "kind", (("kind", 1), ("_id", -1)), "the newest receipt of a kind"),
+    IndexSpec(CHANGES, "numbers", (("tenant", 1), ("last", 1)), "the changes of a tenant behind a position"),
+    IndexSpec(CHANGES, "forgotten", (("expires_at", 1),), "forgets changes", {"expireAfterSeconds": 0}),
+    IndexSpec(
+        DEPARTURES,
+        "moments",
+        (("tenant", 1), ("at", 1), ("_id", 1)),
+        "who was deleted for good since a moment",
+    ),
+    IndexSpec(DEPARTURES, "forgotten", (("expires_at", 1),), "forgets departures", {"expireAfterSeconds": 0}),
 )
 """Indexes, with at most one array (`keys`) in each; the tenant first, so that the collections shard by it."""
 

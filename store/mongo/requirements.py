@@ -72,12 +72,15 @@ class Right(NamedTuple):
 
 _NOBODY: Final = "\x00 nobody"
 """An `_id` that no document has."""
+_NOWHERE: Final = {"$changeStream": {"resumeAfter": {"_data": "00"}}}
 RIGHTS: Final = (
     Right("find", {"find": None, "filter": {"_id": _NOBODY}, "limit": 1}),
     # An `_id` may not be an array: refused, but only for who may insert.
     Right("insert", {"insert": None, "documents": [{"_id": [_NOBODY]}]}),
     Right("update", {"update": None, "updates": [{"q": {"_id": _NOBODY}, "u": {"$set": {"nothing": 1}}}]}),
     Right("remove", {"delete": None, "deletes": [{"q": {"_id": _NOBODY}, "limit": 1}]}),
+    # A place that no log has: refused, but only for who may follow it.
+    Right("changeStream", {"aggregate": None, "pipeline": [_NOWHERE], "cursor": {}}),
 )
 """Tried on each collection."""
 MAKING: Final = (

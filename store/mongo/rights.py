@@ -13,10 +13,13 @@ from typing import Final, Literal
 from store.mongo.indexes import (
     ASSERTIONS,
     AUDIT,
+    CHANGE_STATE,
+    CHANGES,
     CHUNKS,
     COLLECTIONS,
     DEAD_LETTER_BODIES,
     DEAD_LETTERS,
+    DEPARTURES,
     ERASURES,
     FILES,
     FORGOTTEN_FILES,
@@ -35,10 +38,13 @@ from store.mongo.indexes import (
 Role = Literal["all", "query", "ingest", "jobs"]
 MAKING: Final = ("createIndex", "dropIndex")
 READING: Final = ("find", "listIndexes")
+FOLLOWING: Final = "changeStream"
+"""Action that reads MongoDB's log of a collection."""
 _ALL: Final = ("insert", "update", "remove")
 _DATA: Final = (
     *(RESOURCES, HISTORY, FILES, CHUNKS, FORGOTTEN_FILES, DEAD_LETTERS, DEAD_LETTER_BODIES, IDEMPOTENCY),
     *(RETENTION, LEASES, RUNS, RUN_COUNTS, ERASURES),
+    *(CHANGES, CHANGE_STATE, DEPARTURES),
 )
 """Collections of what is pushed, and of what forgetting it takes."""
 _EVERYONE: Final[Mapping[str, tuple[str, ...]]] = {
@@ -65,6 +71,8 @@ WRITES: Final[Mapping[Role, Mapping[str, tuple[str, ...]]]] = {
 """Actions on collections, by role. `all` is that of `dod` commands too: tenants, tokens, holds are theirs."""
 MAKES: Final[frozenset[Role]] = frozenset({"all", "ingest", "jobs"})
 """Roles that make indexes, and drop those of an older release."""
+FOLLOWS: Final[frozenset[Role]] = frozenset({"all", "jobs"})
+"""Roles that may have to follow the log of `resources`."""
 
 
 def needed(role: Role, action: str) -> list[str]:
@@ -73,12 +81,14 @@ def needed(role: Role, action: str) -> list[str]:
         return list(COLLECTIONS)
     if action in MAKING:
         return list(COLLECTIONS) if role in MAKES else []
+    if action == FOLLOWING:
+        return [RESOURCES] if role in FOLLOWS else []
     return [name for name in COLLECTIONS if action in WRITES[role].get(name, ())]
 
 
 def privileges(role: Role, database: str) -> list[dict[str, object]]:
     """The rights of a role, as MongoDB's command `createRole` takes them."""
-    actions = (*READING, *_ALL, *MAKING)
+    actions = (*READING, FOLLOWING, *_ALL, *MAKING)
     return [
         {
             "resource": {"db": database, "collection": name},

@@ -10,6 +10,9 @@ import pymongo
 
 from store.mongo.access import MongoAccess
 from store.mongo.audit.trail import MongoAuditTrail
+from store.mongo.changes.following import MongoChangeFollower
+from store.mongo.changes.place import begin
+from store.mongo.changes.reading import MongoChanges
 from store.mongo.clients import MongoClients
 from store.mongo.driver.circuit_breaker import WATCH_SECONDS, Pulse, refusal
 from store.mongo.driver.client import connect
@@ -97,14 +100,12 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
     trail = MongoAuditTrail(
         database, settings=settings, metrics=metrics, policies=policies, erasures=erasures, pulse=pulse
     )
+    changes = MongoChanges(database, settings=settings, clock=clock, metrics=metrics)
     try:
         patience = settings.store_timeout_seconds if wait_seconds is None else wait_seconds
         await fitness.wait(patience)
         with guarded(metrics, "ensure_indexes", seconds=INDEX_SECONDS):
-            if role in MAKES:
-                await ensure_indexes(database)
-            else:
-                await await_indexes(database, patience)
+            await _made_ready(database, role, now=clock(), seconds=patience)
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
         attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
@@ -137,15 +138,29 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             sweeping=sweeping,
             leases=MongoJobLeases(sweeping.leases),
             clients=MongoClients(database, settings=settings, metrics=metrics),
+            changes=changes,
+            follower=MongoChangeFollower(
+                database, settings=settings, clock=clock, metrics=metrics, tenants=tenants
+            ),
         )
     finally:
         await resources.drain()
         await letters.drain()
         await trail.drain()
+        await changes.stop()
         await pulse.stop()
         # Without a database to end the sessions with, closing would wait for it, and block the loop.
         with pymongo.timeout(CLOSE_SECONDS):
             client.close()
+
+
+async def _made_ready(database: Database, role: Role, *, now: datetime, seconds: float) -> None:
+    """Make the indexes and begin the change feed, or wait until another process has."""
+    if role in MAKES:
+        await ensure_indexes(database)
+        await begin(database, now=now)
+    else:
+        await await_indexes(database, seconds)
 
 
 def _privacy(  # noqa: PLR0913 -- all but three keyword-only

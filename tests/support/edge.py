@@ -111,6 +111,8 @@ def edge_stores(
         leases=nothing,
         clients=clients or MemoryClients(),
         verifying=nothing,
+        changes=nothing,
+        follower=nothing,
     )
 
 

@@ -284,10 +284,9 @@ def named(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def settings(**changed: Any) -> Settings:
-    """What the tests run with: a database name of their own, and no short memory of tenants."""
-    return Settings(
-        **{"mongodb_database": DATABASE, "access_cache_seconds": 0, "policy_cache_seconds": 0, **changed}
-    )
+    """What the tests run with: a database name of their own, no short memory of tenants, no change feed."""
+    ours = {"mongodb_database": DATABASE, "access_cache_seconds": 0, "policy_cache_seconds": 0}
+    return Settings(**{**ours, "changes_look_seconds": 0, **changed})
 
 
 @asynccontextmanager

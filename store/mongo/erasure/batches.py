@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
+from store.changes.kinds import Kind
 from store.mongo.indexes import (
     CHUNKS,
     DEAD_LETTER_BODIES,
@@ -21,6 +22,7 @@ from store.mongo.indexes import (
     IDEMPOTENCY,
     RESOURCES,
 )
+from store.mongo.retention.departures import Departure, note
 from store.retention.erased_names import KEY, OWN, PATIENT, Name
 from store.retention.policy import after
 from store.retention.runs import Batch, Reason, Row
@@ -146,6 +148,14 @@ class ErasureRun:
                 same = {"$or": [{"_id": one.id, "version": one.version} for one in those]}
                 done = await self._tools.database[collection].delete_many(same, session=session)
                 counts[self._row(resource_type, reason)] += done.deleted_count
+            await note(
+                self._tools.database,
+                str(self._tenant),
+                [_departure(one) for one in items if not one.past],
+                Kind.ERASED,
+                now=self._tools.clock(),
+                session=session,
+            )
             return Batch(counts, {}, self._position())
 
         return await self._batch(work)
@@ -210,6 +220,10 @@ class ErasureRun:
     def _position(self) -> dict[str, Any]:
         held = self._counted_held or bool(self._held)
         return {"files": sorted(self._files), "since": self._since, "held": held}
+
+
+def _departure(item: Item) -> Departure:
+    return Departure(item.id, item.type, item.name.partition("/")[2], item.version)
 
 
 async def _done(batch: Batch) -> Batch:

@@ -18,10 +18,13 @@ from store.fhir.issues import Issue
 from store.mongo.driver.client import MAJORITY, durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import (
+    CHANGE_STATE,
+    CHANGES,
     CHUNKS,
     CLIENTS,
     DEAD_LETTER_BODIES,
     DEAD_LETTERS,
+    DEPARTURES,
     ERASURES,
     FILES,
     FORGOTTEN_FILES,
@@ -73,6 +76,9 @@ _PARTS: Final = (
     _Part(DEAD_LETTER_BODIES, batch=20, counted="part of a dead letter"),
     _Part(RESOURCES),
     _Part(HISTORY),
+    _Part(DEPARTURES, counted="note of a deletion"),
+    _Part(CHANGES, counted="block of changes"),
+    _Part(CHANGE_STATE, by_id=True, counted="number of changes"),
     # Chunks first: while the document is there, another run finds what is left of them.
     _Part(CHUNKS, batch=50, counted="part of a file"),
     _Part(FILES, counted="file"),

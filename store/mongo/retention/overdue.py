@@ -11,16 +11,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
 
+from store.changes.kinds import Kind
 from store.fhir.instants import to_datetime
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
+from store.mongo.retention.departures import Departure, note
 from store.mongo.retention.still_needed import HELD_FIELDS
 from store.retention.runs import Reason, Row
 from store.retention.sweep import Deleted, Found, Stage, SweepStep
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
 
 VERSIONS_MAX: Final = 2_000
 """Past versions that one transaction deletes; a resource with more goes in several."""
-COUNTED: Final = {"type": 1, "was": 1, "id": 1, "policy": 1, "updated": 1, "deleted": 1, "files": 1}
+COUNTED: Final = dict.fromkeys(("type", "was", "id", "version", "policy", "updated", "deleted", "files"), 1)
 """Fields of a document that are needed to count it, and its files."""
 _LOOKED_AT: Final = {**COUNTED, **HELD_FIELDS, "expires_at": 1}
 
@@ -85,15 +87,18 @@ class OverdueResources(Stage):
 
     name = "resources"
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- half of them keyword-only
         self,
         database: Database,
         needing: Needing,
         files: OverdueFiles,
         *,
+        clock: Callable[[], datetime],
         metrics: StoreMetrics,
         seconds: float,
     ) -> None:
+        self._database = database
+        self._clock = clock
         self._plain = database[RESOURCES]
         self._plain_history = database[HISTORY]
         self._resources = majority(database, RESOURCES)
@@ -139,6 +144,8 @@ class OverdueResources(Stage):
         if current and not more:
             ids = [one["_id"] for one in current]
             await self._plain.delete_many({"_id": {"$in": ids}}, session=session)
+            going = [_departure(one) for one in current if not one.get("deleted")]
+            await note(self._database, str(tenant), going, Kind.EXPIRED, now=self._clock(), session=session)
             found += [counted(tenant, one, _reason(one)) for one in current]
         gone = past if more else [*current, *past]
         await self._files.note(tenant, gone, session)
@@ -159,6 +166,10 @@ async def _past(history: Collection, tenant: Tenant, current: Documents, session
             seen += 1
             if seen == most:
                 return
+
+
+def _departure(document: Mapping[str, Any]) -> Departure:
+    return Departure(document["_id"], document["type"], document["id"], document["version"])
 
 
 def _reason(document: Mapping[str, Any]) -> Reason:

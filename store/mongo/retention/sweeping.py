@@ -51,7 +51,7 @@ def stages(
     needing = Needing(database, holds, clock=clock, **kwargs)
     files = OverdueFiles(database, needing, **kwargs)
     return (
-        OverdueResources(database, needing, files, **kwargs),
+        OverdueResources(database, needing, files, clock=clock, **kwargs),
         OverduePast(database, needing, files, **kwargs),
         letters(database, needing, **kwargs),
         LostPieces(database, needing, **kwargs),

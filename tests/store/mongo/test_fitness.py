@@ -22,6 +22,7 @@ from store.mongo.requirements import (
     WRONG_CREDENTIALS,
     faults_of,
 )
+from store.mongo.rights import FOLLOWING
 from store.mongo.stores import opened
 from store.settings import StoreSettings
 from tests.support.mongods import SET, Client, as_user, free_port, guarded_set, standalone
@@ -183,7 +184,8 @@ async def test_each_right_that_is_missing_is_one_sentence(locked: Mongod, lackin
     await allow(locked, *(one for one in ACTIONS if one != lacking))
     said = await refusal(as_user(locked, "dod", "dod"), wait_seconds=0)
     assert said.count("\n") == 0, said
-    assert f"lacks the right `{lacking}` on its collections in the database dod" in said
+    where = "the collection(s) resources" if lacking == FOLLOWING else "its collections"
+    assert f"lacks the right `{lacking}` on {where} in the database dod" in said
 
 
 async def test_all_that_is_missing_is_told_at_once(locked: Mongod) -> None:

@@ -1,0 +1,57 @@
+"""The change feed's follower in this process: it looks whether it is needed, and follows while it is."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from typing import TYPE_CHECKING, Final
+
+from store.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from store.changes.changes import ChangeFollower
+    from store.changes.metrics import ChangeMetrics
+
+LOG: Final = logging.getLogger("api.following")
+MEASURE_SECONDS: Final = 10.0
+"""Pause between two measurements of how far the feed is behind."""
+
+
+class Following:
+    """The tasks of this process, from `start` to `stop`."""
+
+    def __init__(self, follower: ChangeFollower, metrics: ChangeMetrics, *, seconds: float) -> None:
+        self._follower = follower
+        self._metrics = metrics
+        self._seconds = seconds
+        self._stopping = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start(self) -> None:
+        """Begin to look."""
+        looks = ((self._follow, self._seconds), (self._measure, MEASURE_SECONDS))
+        self._tasks = [asyncio.create_task(self._again(*look)) for look in looks]
+
+    async def stop(self) -> None:
+        """Look no more; return when what was under way is over, and another process can take over."""
+        self._stopping.set()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
+
+    async def _again(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
+        while not self._stopping.is_set():
+            try:
+                await work()
+            except ServiceError as error:
+                LOG.warning("the change feed waits", extra={"category": error.category.value})
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._stopping.wait(), seconds)
+
+    async def _follow(self) -> None:
+        await self._follower.follow(self._stopping.is_set, self._metrics)
+
+    async def _measure(self) -> None:
+        self._metrics.behind(await self._follower.behind())

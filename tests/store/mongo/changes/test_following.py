@@ -1,0 +1,257 @@
+"""The follower: every change once, in order, numbers without a gap, whoever follows and whatever breaks."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from store.changes.changes import START, Position, PositionLost
+from store.changes.kinds import Kind
+from store.changes.metrics import ChangeMetrics
+from store.errors import Category, ServiceError
+from store.mongo.changes.place import begin
+from store.mongo.driver.transaction import OpenTransaction, run
+from store.mongo.indexes import CHANGE_STATE, CHANGES
+from store.mongo.retention.departures import Departure, note
+from store.resource_keys import ResourceKey
+from store.versions import Deletion
+from tests.support.changes import changes_of, follower_of, following, heard, told
+from tests.support.service import Clock
+from tests.support.store import LAB, NOW, OTHER, REPORT, metrics, mongo_store, prepared, put
+
+if TYPE_CHECKING:
+    from store.mongo.driver.client import Database
+
+
+def report(resource_id: str = "r1", status: str = "final", **more: Any) -> dict[str, Any]:
+    return {
+        "resourceType": "DiagnosticReport",
+        "id": resource_id,
+        "status": status,
+        "code": {"text": "made up"},
+        "subject": {"reference": "Patient/p1"},
+        **more,
+    }
+
+
+async def _erased(database: Database, resource_id: str) -> None:
+    """Delete a resource as an erasure does."""
+    [found] = await database["resources"].find({"id": resource_id}).to_list(None)
+    going = [Departure(found["_id"], found["type"], found["id"], found["version"])]
+
+    async def work(transaction: OpenTransaction) -> None:
+        await database["resources"].delete_one({"_id": found["_id"]}, session=transaction.session)
+        await note(database, str(LAB), going, Kind.ERASED, now=NOW, session=transaction.session)
+
+    await run(database.client, work, metrics=metrics(), seconds=10)
+
+
+@pytest.fixture
+async def begun(database: Database) -> Database:
+    await begin(database, now=NOW)
+    return database
+
+
+async def test_each_kind_is_told_once_and_in_order(begun: Database) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    await put(store, report(status="registered"))
+    await put(store, report(status="registered"))  # Identical: no version, no change.
+    for status in ("final", "corrected", "cancelled", "entered-in-error"):
+        await put(store, report(status=status))
+    await store.delete(LAB, REPORT)
+    await store.delete(LAB, REPORT)
+    await put(store, report(status="amended"))
+    await put(store, {"resourceType": "Patient", "id": "p1"}, tenant=OTHER)
+    async with following(follower_of(begun)):
+        found = await heard(changes, 7)
+        [other] = await heard(changes, 1, tenant=OTHER)
+    assert told(found) == [
+        (kind, "DiagnosticReport/r1", number)
+        for number, kind in enumerate(
+            ("created", "updated", "corrected", "cancelled", "entered-in-error", "deleted", "created"), 1
+        )
+    ]
+    assert [one.number for one in found] == list(range(1, 8))
+    assert (other.number, other.key) == (1, ResourceKey("Patient", "p1"))
+    assert not any(one.scanned for one in found)
+    current = await store.get(LAB, REPORT)
+    assert current is not None
+    assert found[-1].at == current.last_updated
+
+
+async def test_a_change_of_what_is_known_about_a_version_is_none(begun: Database) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    await put(store, report())
+    await begun["resources"].update_many({}, {"$set": {"held_at": NOW}})
+    await put(store, report("r2"))
+    async with following(follower_of(begun)):
+        found = await heard(changes, 2)
+    assert told(found) == [("created", "DiagnosticReport/r1", 1), ("created", "DiagnosticReport/r2", 1)]
+
+
+async def test_a_transaction_is_told_whole(begun: Database) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    await put(store, report())
+
+    async def work(within: Any) -> None:
+        await within.write_many(LAB, [prepared(report("r2")), Deletion(REPORT)])
+
+    await store.atomically(work)
+    async with following(follower_of(begun)):
+        found = await heard(changes, 3)
+    assert sorted(told(found)[1:]) == [("created", "DiagnosticReport/r2", 1), ("deleted", str(REPORT), 2)]
+
+
+async def test_one_follows_and_the_next_goes_on_where_it_was(begun: Database) -> None:
+    store, changes, clock = mongo_store(begun), changes_of(begun), Clock(NOW)
+    async with following(follower_of(begun, clock)):
+        await put(store, report("r1"))
+        await heard(changes, 1)
+        async with following(follower_of(begun, clock)) as second:
+            assert await second is False
+    await put(store, report("r2"))
+    async with following(follower_of(begun, clock)):
+        found = await heard(changes, 2)
+    assert [one.number for one in found] == [1, 2]
+
+
+async def test_a_frozen_follower_writes_nothing_more(begun: Database) -> None:
+    store, changes, clock = mongo_store(begun), changes_of(begun), Clock(NOW)
+    first = follower_of(begun, clock)
+    async with following(first) as task:
+        await put(store, report("r1"))
+        await heard(changes, 1)
+        clock.move(seconds=60)
+        async with following(follower_of(begun, clock)):
+            for number in range(2, 12):
+                await put(store, report(f"r{number}"))
+            found = await heard(changes, 11)
+            await asyncio.wait([task], timeout=30)
+            assert task.done()
+    assert [one.number for one in found] == list(range(1, 12))
+    assert len({one.key for one in found}) == 11
+
+
+async def test_a_crash_between_batches_loses_and_doubles_nothing(
+    begun: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    follower, crashed = follower_of(begun), asyncio.Event()
+    number = follower._numbering._number
+
+    async def failing(*arguments: Any, **more: Any) -> Any:
+        await number(*arguments, **more)
+        crashed.set()
+        raise RuntimeError("made up")
+
+    await put(store, report("r1"))
+    async with following(follower):
+        await heard(changes, 1)
+    monkeypatch.setattr(follower._numbering, "_number", failing)
+    await put(store, report("r2"), report("r3"))
+    with pytest.raises(RuntimeError):
+        await follower.follow(crashed.is_set, ChangeMetrics(CollectorRegistry()))
+    assert await begun[CHANGES].count_documents({}) == 1
+    async with following(follower_of(begun)):
+        found = await heard(changes, 3)
+    assert [one.number for one in found] == [1, 2, 3]
+    assert len({one.key for one in found}) == 3
+
+
+async def test_the_database_away_for_a_moment_loses_and_doubles_nothing(
+    begun: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, changes, follower = mongo_store(begun), changes_of(begun), follower_of(begun)
+    keep, failures = follower._keep, [True, True]
+
+    async def failing(*arguments: Any, **more: Any) -> None:
+        if arguments[1] and failures:
+            failures.pop()
+            raise ServiceError(Category.UNAVAILABLE)
+        await keep(*arguments, **more)
+
+    monkeypatch.setattr(follower, "_keep", failing)
+    async with following(follower):
+        for number in range(1, 6):
+            await put(store, report(f"r{number}"))
+        found = await heard(changes, 5)
+    assert not failures
+    assert [one.number for one in found] == [1, 2, 3, 4, 5]
+    assert [one.key.id for one in found] == ["r1", "r2", "r3", "r4", "r5"]
+
+
+async def test_a_log_that_rolled_over_is_made_up_for_by_a_scan(
+    begun: Database, caplog: pytest.LogCaptureFixture
+) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    await put(store, report("r1"), report("r2"))
+    async with following(follower_of(begun)):
+        await heard(changes, 2)
+    await put(store, report("r1", "corrected"))
+    await put(store, report("r3"))
+    await store.delete(LAB, ResourceKey("DiagnosticReport", "r2"))
+    await _erased(begun, "r3")
+    nowhere = {"_data": "82" + "00" * 12}
+    await begun[CHANGE_STATE].update_one({"_id": "log"}, {"$set": {"token": nowhere}})
+    async with following(follower_of(begun)):
+        await heard(changes, 5)
+        await put(store, report("r4"))
+        found = await heard(changes, 6)
+    assert [one.number for one in found] == [1, 2, 3, 4, 5, 6]
+    assert set(told(found)[2:5]) == {
+        ("corrected", "DiagnosticReport/r1", 2),
+        ("erased", "DiagnosticReport/r3", 1),
+        ("deleted", "DiagnosticReport/r2", 2),
+    }
+    assert [one.scanned for one in found] == [False, False, True, True, True, False]
+    assert "no longer reaches back" in caplog.text
+
+
+async def test_positions_that_cannot_be_gone_on_from(begun: Database) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    assert await changes.head(LAB) == START
+    async with following(follower_of(begun)):
+        for number in range(4):
+            await put(store, report(f"r{number}"))
+            await heard(changes, number + 1)
+    head = await changes.head(LAB)
+    page = await changes.read(LAB, START, limit=2)
+    assert [one.number for one in page.changes] == [1, 2]
+    page = await changes.read(LAB, page.position, limit=1_000)
+    assert [one.number for one in page.changes] == [3, 4]
+    assert page.position == head
+    assert await changes.read(LAB, head, limit=1) == page.__class__((), head)
+    for position in (Position(head.number + 1), Position(head.number, head.mark % 1_000 + 1), Position(2, 1)):
+        with pytest.raises(PositionLost):
+            await changes.read(LAB, position, limit=10)
+    await begun[CHANGES].delete_many({"last": {"$lte": 2}})
+    for position in (START, Position(1)):
+        with pytest.raises(PositionLost):
+            await changes.read(LAB, position, limit=10)
+    assert [one.number for one in (await changes.read(LAB, Position(2), limit=10)).changes] == [3, 4]
+    await begun[CHANGES].delete_many({})
+    with pytest.raises(PositionLost):
+        await changes.read(LAB, Position(3), limit=10)
+    assert (await changes.read(LAB, head, limit=10)).changes == ()
+
+
+async def test_what_is_gone_is_not_readable(begun: Database) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    await put(store, report("r1"), report("r2"), report("r3"))
+    await store.delete(LAB, ResourceKey("DiagnosticReport", "r2"))
+    await begun["resources"].update_one({"id": "r3"}, {"$set": {"expires_at": NOW}})
+    keys = {ResourceKey("DiagnosticReport", name) for name in ("r1", "r2", "r3", "never")}
+    assert await changes.readable(LAB, keys) == {REPORT}
+    assert await changes.readable(OTHER, keys) == frozenset()
+
+
+async def test_many_changes_of_one_moment_share_documents(begun: Database) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    await put(store, *(report(f"r{number}") for number in range(600)))
+    async with following(follower_of(begun)):
+        found = await heard(changes, 600)
+    assert [one.number for one in found] == list(range(1, 601))
+    assert await begun[CHANGES].count_documents({}) < 10
