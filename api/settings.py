@@ -25,6 +25,7 @@ from pydantic_settings import (
 from typing_extensions import override
 
 from api.auth_settings import AuthSettings
+from api.change_settings import ChangeSettings
 from ingest.feeds.settings import FeedSettings
 from ingest.http.forwarded import networks
 from ingest.settings import IngestSettings
@@ -41,7 +42,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=3_600)]
 
 
-class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, BaseSettings):
+class Settings(StoreSettings, IngestSettings, AuthSettings, ChangeSettings, FeedSettings, BaseSettings):
     """Settings of `dod serve` and the other commands; every field is `DOD_<NAME>` as well."""
 
     model_config = SettingsConfigDict(
@@ -147,15 +148,6 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, BaseSe
     """Bytes a second at which a large answer must be taken on the whole, beyond `answer_stall_seconds`."""
     page_token_seconds: int = Field(default=86_400, ge=1)
     """Time for which a page link works; past it 410, and the client starts over."""
-    changes_look_seconds: float = Field(default=1.0, ge=0, le=60)
-    """Interval at which a process of role `all` or `jobs` looks whether another follows the log of MongoDB for
-    the change feed, and does it when none does; 0: never this process."""
-    changes_wait_seconds: float = Field(default=25.0, ge=0, le=300)
-    """Longest wait of `$changes` for a change, when it does not stream; clients may ask for less."""
-    changes_listeners_max: int = Field(default=200, ge=1, le=10_000)
-    """Requests to `$changes` under way at once; past it 503, past a share of it (`client_share`) 429."""
-    changes_stream_seconds: float = Field(default=3_600, ge=1, le=86_400)
-    """Time after which a stream of `$changes` ends, for its client to come again where it was."""
 
     @field_validator("trusted_proxies")
     @classmethod
