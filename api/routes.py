@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Final
 
 from api.auth.scopes import ADMIN, PURGE
+from api.explorer import pages as explorer
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, JSON_BODIES, PATCH_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.interactions import audit, binary, capability, dead_letters, history, read
@@ -230,5 +231,18 @@ def routes() -> tuple[Route, ...]:
         Route("data-model-schema", "GET", SCHEMA, schema, Group.META, open=True, negotiates=False),
         Route("metadata", "GET", f"{BASE}/metadata", capability.metadata, Group.META, open=True),
         Route("openapi", "GET", OPENAPI, capability.openapi, Group.META, open=True, negotiates=False),
+        Route("explorer", "GET", explorer.PATH, explorer.page, Group.META, open=True, negotiates=False),
+        Route(
+            "explorer-file", "GET", explorer.STATIC, explorer.static, Group.META, open=True, negotiates=False
+        ),
+        Route(
+            "explorer-library",
+            "GET",
+            explorer.LIBRARY,
+            explorer.library_file,
+            Group.META,
+            open=True,
+            negotiates=False,
+        ),
         Route("smart", "GET", SMART, capability.smart_configuration, Group.META, open=True, negotiates=False),
     )

@@ -86,6 +86,8 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, ChangeSettings, Feed
     """Interval at which the TLS files are looked at for a change."""
     cors_origins: str = ""
     """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any."""
+    explorer: bool = True
+    """Whether `/explorer` shows reports in a browser, to visitors with a token of their own."""
     compress_bytes_min: int | None = Field(default=16_384, ge=0)
     """JSON answers from so many bytes on are compressed (zstd, br or gzip) for clients that take them so."""
     role: Literal["all", "query", "ingest", "jobs"] = "all"

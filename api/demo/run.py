@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from importlib.resources import files
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 import typer
@@ -14,11 +14,13 @@ from aiohttp import ClientSession, ClientTimeout
 from api.app import utc_now
 from api.commands.access import create_tenant, issue_token
 from api.database import command_stores
+from api.demo import years
 from api.serve import running
 from store.errors import StartupError
 from store.tenancy import Tenant
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping
     from importlib.resources.abc import Traversable
 
     from api.settings import Settings
@@ -67,6 +69,7 @@ async def demo(settings: Settings, *, once: bool) -> None:
         async with ClientSession(headers=headers, timeout=ClientTimeout(total=30)) as client:
             for sample in SAMPLES:
                 await _push(client, base, sample)
+            await _push_years(client, base)
             await _search(client, base)
         _say(_try_yourself(base, token, service.admin_url))
         if not once:
@@ -126,6 +129,43 @@ async def _push(client: ClientSession, base: str, sample: Sample) -> None:
         _say(f"Pushed {sample.what}: {answer.status}.")
 
 
+async def _push_years(client: ClientSession, base: str) -> None:
+    """Eight years of one patient, as Bundles of a source that catches up."""
+    count = 0
+    for step in bundles(years.steps(utc_now())):
+        async with client.post(base, data=step.body, headers=FHIR) as answer:
+            entries = orjson.loads(await answer.read()).get("entry", [])
+            count += step.entries
+            if not all(entry["response"]["status"].startswith("2") for entry in entries):
+                raise StartupError("The demo's push of eight years was refused in part.")
+    _say(f"Pushed eight years of a made-up patient: {count} resources.")
+
+
+class Step(NamedTuple):
+    """A batch to be pushed."""
+
+    entries: int
+    body: bytes
+
+
+def bundles(steps: Iterable[list[dict[str, Any]]], entries_max: int = 100) -> Iterator[Step]:
+    """Batches of PUTs; of a resource that comes twice, the second is in a later batch."""
+    waiting: dict[str, dict[str, Any]] = {}
+    for step in steps:
+        urls = {f"{one['resourceType']}/{one['id']}": one for one in step}
+        if waiting and (waiting.keys() & urls.keys() or len(waiting) + len(urls) > entries_max):
+            yield _batch(waiting)
+            waiting = {}
+        waiting |= urls
+    yield _batch(waiting)
+
+
+def _batch(resources: Mapping[str, dict[str, Any]]) -> Step:
+    entries = [{"resource": one, "request": {"method": "PUT", "url": url}} for url, one in resources.items()]
+    bundle = {"resourceType": "Bundle", "type": "batch", "entry": entries}
+    return Step(len(entries), years.to_json(bundle).encode())
+
+
 async def _search(client: ClientSession, base: str) -> None:
     """The product page's own request."""
     url = f"{base}/DiagnosticReport/_search"
@@ -140,6 +180,7 @@ async def _search(client: ClientSession, base: str) -> None:
 
 
 def _try_yourself(base: str, token: str, admin_url: str) -> str:
+    origin = base.partition("/fhir/")[0]
     return f"""
 Try it yourself:
 
@@ -151,6 +192,10 @@ Try it yourself:
   curl -H "Authorization: Bearer $TOKEN" {base}/DiagnosticReport/{REPORT}
   curl {base}/metadata
   curl {admin_url}/metrics
+
+Or look at it in a browser; the link signs in, and the token leaves the address at once:
+
+  {origin}/explorer#tenant={TENANT}&token={token}
 """
 
 

@@ -150,6 +150,9 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
             scope="cu",
         ),
     ),
+    "explorer": (Row("GET", "/explorer", 200, 200, 200, 200, is_open=True),),
+    "explorer-file": (Row("GET", "/explorer/static/app.js", 200, 200, 200, 200, is_open=True),),
+    "explorer-library": (Row("GET", "/explorer/library/uplot.js", 200, 200, 200, 200, is_open=True),),
     "data-model-schema": (Row("GET", "/data-model/schema", 200, 200, 200, 200, is_open=True),),
     "query": (
         Row("POST", "/query", 403, 403, 403, 200, results_query("none"), content_type="application/json"),

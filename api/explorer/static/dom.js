@@ -1,0 +1,100 @@
+// Nodes from plain values. All text becomes text nodes: nothing here, or anywhere, parses data as markup.
+
+import { T } from "./texts.js";
+
+export function h(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  set(node, attributes);
+  append(node, children);
+  return node;
+}
+
+export function svg(tag, attributes = {}, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  set(node, attributes);
+  append(node, children);
+  return node;
+}
+
+function set(node, attributes) {
+  for (const [name, value] of Object.entries(attributes)) {
+    if (value === null || value === undefined || (value === false && !name.startsWith("aria-"))) continue;
+    if (name.startsWith("aria-")) node.setAttribute(name, String(value));
+    else if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
+    else if (name === "class") node.setAttribute("class", [value].flat().filter(Boolean).join(" "));
+    else if (name === "value" && "value" in node) node.value = value;
+    else node.setAttribute(name, value === true ? "" : String(value));
+  }
+}
+
+export function append(node, children) {
+  for (const child of children.flat(Infinity)) {
+    if (child === null || child === undefined || child === false || child === "") continue;
+    node.append(child instanceof Node ? child : document.createTextNode(String(child)));
+  }
+  return node;
+}
+
+export function replace(node, ...children) {
+  node.replaceChildren();
+  return append(node, children);
+}
+
+const SHORT = 600;
+const STEP = 50_000;
+
+// Text of a stranger's: set apart from what stands around it, whatever its direction. Long text comes in parts.
+export function data(text, className) {
+  const whole = String(text ?? "");
+  if (whole.length <= SHORT) return h("bdi", { class: className }, whole);
+  return longText(whole, className);
+}
+
+export function longText(whole, className) {
+  let shown = SHORT;
+  const text = document.createTextNode(whole.slice(0, shown));
+  const more = h("button", { type: "button", class: "link", onclick: grow });
+  const label = () => T.moreText(whole.length - shown);
+  function grow() {
+    shown = Math.min(whole.length, shown + STEP);
+    text.data = whole.slice(0, shown);
+    if (shown === whole.length) more.remove();
+    else more.textContent = label();
+  }
+  if (whole.length > shown) more.textContent = label();
+  return h("span", { class: "long" }, h("bdi", { class: className }, text), whole.length > shown && [" ", more]);
+}
+
+let last = 0;
+export const uid = (before) => `${before}-${(last += 1)}`;
+
+export function field(label, input, hint) {
+  input.id ||= uid("field");
+  const hinted = hint && h("small", { id: `${input.id}-hint` }, hint);
+  if (hinted) input.setAttribute("aria-describedby", hinted.id);
+  return h("div", { class: "field" }, h("label", { for: input.id }, label), input, hinted);
+}
+
+export function button(label, onclick, className = "", attributes = {}) {
+  return h("button", { type: "button", class: className, onclick, ...attributes }, label);
+}
+
+export function copyButton(text, label) {
+  const node = button(label, async () => {
+    await navigator.clipboard.writeText(typeof text === "function" ? await text() : text);
+    node.textContent = T.copied;
+    setTimeout(() => (node.textContent = label), 1500);
+  }, "small");
+  return node;
+}
+
+export function openDialog(title, ...content) {
+  const close = button(T.close, () => dialog.close(), "small");
+  const id = uid("title");
+  const dialog = h("dialog", { "aria-labelledby": id, class: "sheet-dialog" },
+    h("header", {}, h("h2", { id }, title), close), h("div", { class: "dialog-body", tabindex: "0" }, content));
+  dialog.addEventListener("close", () => dialog.remove());
+  document.body.append(dialog);
+  dialog.showModal();
+  return dialog;
+}

@@ -1,0 +1,147 @@
+// The client of the FHIR API: the visitor's own token, the tenant's own base, and nowhere else.
+import { parse } from "./json.js";
+import { T } from "./texts.js";
+
+const WAIT_MS = 60_000;
+const FORM = "application/x-www-form-urlencoded";
+
+// A request that did not do what was wanted: sentences for the reader, and what may be tried.
+export class Problem extends Error {
+  constructor(title, sentences = [], { status = 0, retryAfter = 0, requestId = "" } = {}) {
+    super(title);
+    Object.assign(this, { title, sentences, status, retryAfter, requestId });
+  }
+}
+
+export class Fhir {
+  #token;
+  #renew;
+  #renewing = null;
+
+  constructor({ tenant, token, renew }) {
+    this.tenant = tenant;
+    this.base = new URL(`fhir/R4/${tenant.split("/").map(encodeURIComponent).join("/")}`, location.href).href;
+    this.#token = token;
+    this.#renew = renew;
+  }
+
+  // The address of a path, a page link or a reference of ours; anything else has none.
+  url(path) {
+    if (!/^[a-z][a-z0-9+.-]*:/i.test(path)) return `${this.base}${path.startsWith("?") ? "" : "/"}${path}`;
+    const marker = `/fhir/R4/${this.tenant}/`;
+    const at = path.indexOf(marker);
+    if (at < 0) throw new Problem(T.errors.elsewhere);
+    return `${this.base}/${path.slice(at + marker.length)}`;
+  }
+
+  isOurs(path) {
+    return !/^[a-z][a-z0-9+.-]*:/i.test(path) || path.includes(`/fhir/R4/${this.tenant}/`);
+  }
+
+  async request(path, { method = "GET", body, headers = {}, signal } = {}) {
+    const url = this.url(path);
+    const asked = this.#token;
+    let answer;
+    try {
+      answer = await fetch(url, {
+        method, body, credentials: "omit", cache: "no-store", referrerPolicy: "no-referrer",
+        headers: { Accept: "application/fhir+json", ...headers, Authorization: `Bearer ${asked}` },
+        signal: AbortSignal.any([AbortSignal.timeout(WAIT_MS), signal].filter(Boolean)),
+      });
+    } catch (error) {
+      if (signal?.aborted) throw error;
+      throw error.name === "TimeoutError" ? new Problem(T.errors.slow) : new Problem(T.errors.away, [T.errors.awayHint]);
+    }
+    if (answer.status === 401) {
+      await this.renewed(asked);
+      return this.request(path, { method, body, headers, signal });
+    }
+    if (!answer.ok) throw await problemOf(answer);
+    return answer;
+  }
+
+  // One question to the visitor, however many requests were refused meanwhile.
+  async renewed(asked) {
+    if (asked !== this.#token) return;
+    this.#renewing ||= this.#renew().then((token) => (this.#token = token)).finally(() => (this.#renewing = null));
+    await this.#renewing;
+  }
+
+  async json(path, options) {
+    return this.read(await this.request(path, options));
+  }
+
+  async read(answer) {
+    try {
+      return parse(await answer.text());
+    } catch {
+      throw new Problem(T.errors.broken);
+    }
+  }
+
+  // Values go in the body, never in an address.
+  async search(type, pairs, { signal, headers = {} } = {}) {
+    return this.json(`${type}/_search`, {
+      method: "POST", body: new URLSearchParams(pairs).toString(), signal,
+      headers: { "Content-Type": FORM, ...headers },
+    });
+  }
+
+  async text(path, options) {
+    return (await this.request(path, options)).text();
+  }
+
+  async bytes(path, options) {
+    return new Uint8Array(await (await this.request(path, { ...options, headers: { Accept: "*/*" } })).arrayBuffer());
+  }
+
+  // All pages of a search, up to a bound, each as it comes.
+  async *pages(type, pairs, { signal } = {}) {
+    let page = await this.search(type, pairs, { signal });
+    for (;;) {
+      yield page;
+      const next = linkOf(page, "next");
+      if (!next) return;
+      page = await this.json(next, { signal });
+    }
+  }
+
+  get token() {
+    return this.#token;
+  }
+}
+
+async function problemOf(answer) {
+  const about = {
+    status: answer.status,
+    retryAfter: Number(answer.headers.get("Retry-After")) || 0,
+    requestId: answer.headers.get("X-Request-Id") || "",
+  };
+  let sentences = [];
+  try {
+    const outcome = JSON.parse(await answer.text());
+    sentences = (outcome.issue || []).map((issue) => issue.details?.text || issue.diagnostics || issue.code);
+  } catch {
+    // Not ours: what a proxy says is of no use here.
+  }
+  return new Problem(T.errors.byStatus[answer.status] || T.errors.refused(answer.status), sentences, about);
+}
+
+export const linkOf = (bundle, relation) => bundle.link?.find((link) => link.relation === relation)?.url;
+
+export function matches(bundle) {
+  return (bundle.entry || []).filter((entry) => entry.search?.mode === "match").map((entry) => entry.resource);
+}
+
+export function companions(bundle) {
+  const found = new Map();
+  for (const { resource, search } of bundle.entry || []) {
+    if (search?.mode !== "outcome") found.set(`${resource.resourceType}/${resource.id}`, resource);
+  }
+  return found;
+}
+
+export function notes(bundle) {
+  return (bundle.entry || []).filter((entry) => entry.search?.mode === "outcome")
+    .flatMap((entry) => entry.resource.issue || []).map((issue) => issue.details?.text || issue.diagnostics || "");
+}

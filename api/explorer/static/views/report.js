@@ -1,0 +1,148 @@
+// A report as a laboratory prints it, with its history.
+import { button, copyButton, data, h, openDialog, replace } from "../dom.js";
+import { companions, matches } from "../fhir.js";
+import { load } from "../shell.js";
+import { T } from "../texts.js";
+import { categoryOf, concept, identifierText, instant, list, referenceText, targetOf, whenOf, date, specimenText } from "../values.js";
+import { documentsOf } from "./documents.js";
+import { personLines } from "./find.js";
+import { narrative } from "./narrative.js";
+import { originOf } from "./origin.js";
+import { resultTable } from "./results.js";
+import { statusPill } from "./rows.js";
+import { changesBetween, historyOf, observationsAt } from "./versions.js";
+
+const R = T.report;
+const ALONG = ["result", "subject", "specimen", "performer", "results-interpreter", "based-on", "encounter", "media"];
+
+export function reportPage(app, { id }) {
+  const place = h("div");
+  load(place, async (signal) => sheet(app, await fetched(app, id, signal), place));
+  return h("div", { class: "page report" }, place);
+}
+
+// The report with all that it refers to, or with as much as the token may read.
+async function fetched(app, id, signal) {
+  const includes = [...ALONG.map((name) => ["_include", `DiagnosticReport:${name}`]), ["_include:iterate", "Observation:has-member"],
+    ["_include", "DiagnosticReport:specimen"]];
+  const tries = [[...includes, ["_revinclude", "Provenance:target"]], [["_include", "DiagnosticReport:result"]], []];
+  for (const [index, more] of tries.entries()) {
+    try {
+      const bundle = await app.fhir.search("DiagnosticReport", [["_id", id], ...more], { signal });
+      const [report] = matches(bundle);
+      return { report: report || (await app.fhir.json(`DiagnosticReport/${id}`, { signal })), targets: companions(bundle) };
+    } catch (error) {
+      if (error.status !== 403 || index === tries.length - 1) throw error;
+    }
+  }
+  return null;
+}
+
+async function sheet(app, found, place) {
+  const { report, targets } = found;
+  const body = h("article", { class: "sheet" });
+  const versions = h("div", { class: "versions" });
+  const now = Number(report.meta?.versionId);
+  replace(body, content(app, report, targets));
+  const changed = [...targets.values()].filter((one) => one.resourceType === "Observation" && Number(one.meta?.versionId) > 1);
+  if (now > 1 || changed.length) {
+    load(versions, async (signal) => {
+      const history = await historyOf(app, report, changed, signal);
+      return history.versions.length > 1 ? strip(app, found, history, body) : [];
+    });
+  }
+  const actions = h("div", { class: "actions" }, button(T.print, () => print()), button(R.raw, () => rawOf(app, report)));
+  return [h("div", { class: "report-head" }, versions, actions), body];
+}
+
+// The versions in order; choosing one shows it as it was then, with what it changed.
+function strip(app, found, history, body) {
+  const { versions } = history;
+  const show = (index) => {
+    const version = versions[index];
+    const before = versions[index - 1];
+    buttons.forEach((one, at) => one.setAttribute("aria-pressed", at === index));
+    const targets = observationsAt(found.targets, history, index);
+    const changes = before?.resource && version.resource
+      ? changesBetween({ report: before.resource, targets: observationsAt(found.targets, history, index - 1) }, { report: version.resource, targets })
+      : null;
+    const older = index < versions.length - 1;
+    replace(body, older && h("p", { class: "notice" }, R.olderNote(version.number, versions.at(-1).number), " ", button(R.toCurrent, () => show(versions.length - 1), "link")),
+      version.resource ? content(app, version.resource, targets, changes) : h("p", {}, R.deletedVersion));
+  };
+  const buttons = versions.map((version, index) => button(
+    [h("b", {}, String(version.number)), " ", data(version.resource?.status || R.deletedVersion), h("small", {}, instant(version.at))],
+    () => show(index), "version", { "aria-pressed": index === versions.length - 1 }));
+  show(versions.length - 1);
+  return h("div", { class: "version-strip", role: "group", "aria-label": R.history }, buttons);
+}
+
+function content(app, report, targets, changes) {
+  const patient = targetOf(report.subject, targets, report);
+  const documents = documentsOf(app, report, targets);
+  const text = [
+    section(R.results, resultTable(app, report, targets, changes)),
+    conclusionOf(report, changes),
+    report.text?.div && section(R.narrative, h("details", {}, h("summary", {}, T.show), narrative(report.text.div))),
+  ];
+  return [
+    report.status === "entered-in-error" && h("p", { class: "notice bad" }, R.entered),
+    h("header", { class: "sheet-head" },
+      h("div", { class: "title-line" }, h("p", { class: "eyebrow" }, data(categoryOf(report))), statusPill(report.status)),
+      h("h1", {}, data(concept(report.code) || R.results)),
+      person(app, report, patient),
+      factsOf(report, targets)),
+    changes && changedNote(changes),
+    documents ? h("div", { class: ["with-documents", list(report.result).length > 0 && "beside"] }, h("div", {}, text), h("div", { class: "documents" }, h("h2", {}, R.documents), documents)) : text,
+    section(R.source, originOf(report, targets)),
+  ];
+}
+
+const section = (title, ...inside) => inside.flat(Infinity).some(Boolean) && h("section", {}, h("h2", {}, title), inside);
+
+function person(app, report, patient) {
+  const open = () => app.open("patient", { patient, reference: report.subject });
+  if (patient?.resourceType === "Patient") return h("button", { type: "button", class: "person in-sheet", onclick: open }, personLines(patient));
+  const text = referenceText(report.subject, new Map(), report);
+  return text && h("button", { type: "button", class: "person in-sheet", onclick: open }, h("span", { class: "who-is" }, h("strong", {}, data(text)), h("span", { class: "muted" }, T.patient.notHere)));
+}
+
+function factsOf(report, targets) {
+  const refs = (values) => list(values).map((one) => referenceText(one, targets, report)).filter(Boolean);
+  const specimens = list(report.specimen).map((one) => {
+    const target = targetOf(one, targets, report);
+    return target ? specimenText(target) : referenceText(one, targets, report);
+  }).filter(Boolean);
+  const facts = [
+    [R.collected, [whenOf(report)]], [R.issued, [date(report.issued)]], [R.received, [instant(report.meta?.lastUpdated)]],
+    [R.performer, refs(report.performer)], [R.interpreter, refs(report.resultsInterpreter)], [R.specimen, specimens],
+    [R.order, refs(report.basedOn)], [R.number, list(report.identifier).map(identifierText)], [R.encounter, refs([report.encounter])],
+  ].filter(([, values]) => values.some(Boolean));
+  return h("dl", { class: "facts" }, facts.map(([label, values]) => h("div", {}, h("dt", {}, label), values.filter(Boolean).slice(0, 12).map((one) => h("dd", {}, data(one))))));
+}
+
+function conclusionOf(report, changes) {
+  const codes = list(report.conclusionCode).map(concept).filter(Boolean);
+  if (!report.conclusion && !codes.length) return null;
+  const was = changes?.conclusion;
+  return section(R.conclusion,
+    report.conclusion && h("p", { class: ["conclusion", was !== undefined && "changed"] }, data(report.conclusion)),
+    was !== undefined && h("p", { class: "was" }, R.was(was || "–")),
+    codes.length > 0 && h("ul", { class: "codes" }, codes.map((one) => h("li", {}, data(one)))));
+}
+
+function changedNote(changes) {
+  const lines = changes.lines.length ? h("ul", {}, changes.lines.map((one) => h("li", {}, data(one)))) : h("p", {}, R.same);
+  return h("section", { class: "changes" }, h("h2", {}, R.changed), lines);
+}
+
+async function rawOf(app, report) {
+  const place = h("div");
+  openDialog(R.rawTitle, place);
+  const version = report.meta?.versionId ? `/_history/${report.meta.versionId}` : "";
+  load(place, async (signal) => {
+    const text = await app.fhir.text(`DiagnosticReport/${report.id}${version}?_pretty=true`, { signal });
+    const shown = text.length > 300_000 ? `${text.slice(0, 300_000)}\n…` : text;
+    return [h("p", {}, copyButton(text, T.copy)), h("pre", { class: "code tall" }, shown)];
+  });
+}

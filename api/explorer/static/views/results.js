@@ -1,0 +1,73 @@
+// Results as a laboratory prints them: name, value, unit, reference range as a bar, flag, comments.
+import { button, data, h } from "../dom.js";
+import { T } from "../texts.js";
+import { codeKey, concept, flagsOf, list, rangeOf, rangeText, referenceText, targetOf, valueOf } from "../values.js";
+import { rangeBar } from "./bar.js";
+
+const R = T.report;
+const DEPTH_MAX = 6;
+const ROWS_MAX = 2_000;
+
+export function resultTable(app, report, targets, changes) {
+  const rows = [];
+  const missing = [];
+  const seen = new Set();
+  const subject = report.subject;
+  const walk = (reference, owner, depth) => {
+    const target = targetOf(reference, targets, owner);
+    if (!target) return missing.push(reference);
+    if (seen.has(target) || depth > DEPTH_MAX || rows.length > ROWS_MAX) return null;
+    seen.add(target);
+    const members = list(target.hasMember);
+    const parts = list(target.component).filter((one) => one && typeof one === "object");
+    const value = valueOf(target);
+    const isGroup = (members.length || parts.length) && !value.text;
+    rows.push(isGroup ? groupRow(target, depth) : resultRow(app, target, target, subject, depth, changes?.results.get(reference.reference)));
+    parts.forEach((part) => rows.push(resultRow(app, part, target, subject, depth + 1)));
+    members.forEach((one) => walk(one, target, depth + 1));
+    return null;
+  };
+  list(report.result).forEach((reference) => walk(reference, report, 0));
+  const lost = missing.length > 0 && h("p", { class: "muted" }, R.missing(missing.length), " ", h("small", {}, data(missing.slice(0, 8).map((one) => referenceText(one, new Map())).join(", "))));
+  if (!rows.length) return lost || (!report.conclusion && !report.presentedForm && h("p", { class: "muted" }, R.noResults));
+  return [h("div", { class: "table-frame" }, h("table", { class: "results" },
+    h("thead", {}, h("tr", {}, [R.test, R.result, R.flag, R.range].map((text) => h("th", { scope: "col" }, text)))),
+    h("tbody", {}, rows))), lost];
+}
+
+function groupRow(one, depth) {
+  return h("tr", { class: ["group", `depth-${depth}`] }, h("th", { scope: "rowgroup", colspan: 4 }, data(concept(one.code)), notesOf(one)));
+}
+
+// A result or a component; `owner` is the observation that it belongs to.
+function resultRow(app, one, owner, subject, depth, change) {
+  const value = valueOf(one);
+  const range = rangeOf(one);
+  const flags = flagsOf(one);
+  const title = concept(one.code) || "–";
+  const key = codeKey(one.code);
+  const draws = key && !Number.isNaN(value.number);
+  const trend = draws && button(R.trend, () => app.open("trend", { subject, code: key, title, part: one !== owner }), "small quiet", { "aria-label": R.trendOf(title) });
+  const early = one === owner && owner.status && !["final", "amended", "corrected"].includes(owner.status) && h("span", { class: "tag" }, data(owner.status));
+  const changedStatus = one === owner && ["corrected", "amended"].includes(owner.status) && h("span", { class: "tag changed" }, data(owner.status));
+  const kind = flags.find((flag) => flag.kind !== "normal")?.kind;
+  return h("tr", { class: [kind && `is-${kind}`, `depth-${depth}`, change && "changed", value.absent && "is-absent"] },
+    h("th", { scope: "row" }, data(title), early, changedStatus, change?.isNew && h("span", { class: "tag changed" }, R.added), notesOf(one, owner)),
+    h("td", { class: ["value", value.text.length > 40 && "wordy"] },
+      h("span", { class: "figure" }, data(value.text || "–")), value.unit && [" ", h("span", { class: "unit" }, data(value.unit))],
+      change?.was !== undefined && h("span", { class: "was" }, R.was(change.was || "–")), trend),
+    h("td", { class: "flag" }, flags.map((flag) => h("span", { class: ["flag-mark", flag.kind], title: flag.label }, h("abbr", { title: flag.label }, data(flag.code)), h("span", { class: "flag-label" }, data(flag.label))))),
+    h("td", { class: "range" }, range && [rangeBar(value.number, range), h("span", { class: "range-text" }, data(rangeText(range.range)))],
+      range?.others.length > 0 && h("details", { class: "others" }, h("summary", {}, R.otherRanges), h("ul", {}, range.others.slice(0, 20).map((other) => h("li", {}, data([list(other.appliesTo).map(concept).join(", ") || concept(other.type), rangeText(other)].filter(Boolean).join(": "))))))));
+}
+
+function notesOf(one, owner = one) {
+  const texts = list(one.note).map((note) => note?.text).filter(Boolean);
+  const about = owner === one ? [
+    one.method && `${R.method}: ${concept(one.method)}`, one.bodySite && `${R.bodySite}: ${concept(one.bodySite)}`,
+    one.valueString === undefined && one.device?.display && `${R.device}: ${one.device.display}`,
+  ].filter(Boolean) : [];
+  if (!texts.length && !about.length) return null;
+  return h("div", { class: "notes" }, about.map((text) => h("p", { class: "about" }, data(text))), texts.map((text) => h("p", {}, data(text))));
+}
+

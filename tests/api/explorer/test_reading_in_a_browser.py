@@ -1,0 +1,159 @@
+"""Somebody looks at reports: the explorer in a real Chromium, at a live service with the data of the demo."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import orjson
+import pytest
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import expect
+
+from api.demo import years
+from api.demo.run import bundles
+from tests.support.browser import CHROMIUM
+from tests.support.explorer import chromium, link, watched
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Browser, Page
+
+    from tests.support.explorer import Watched
+    from tests.support.service import Service
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.mongo,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium: Debian's package chromium"),
+]
+TODAY = datetime(2026, 6, 1, 9, 20, tzinfo=UTC)
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as made:
+        yield made
+
+
+@pytest.fixture
+async def demo(service: Service) -> Service:
+    """Two years of the demo's patient."""
+    for step in bundles(years.steps(TODAY, visits=8)):
+        answer = await service.request("POST", "", data=step.body)
+        assert all(entry["response"]["status"][0] == "2" for entry in answer.body["entry"]), answer.text
+    return service
+
+
+async def find_patient(page: Page) -> None:
+    await page.get_by_label("Identifier").fill(years.NUMBER)
+    await page.get_by_role("button", name="Search", exact=True).first.click()
+    await page.locator(".people .person").click()
+
+
+async def accessible(tab: Watched) -> None:
+    """No finding of axe's that is serious."""
+    found = await Axe().run(tab.page)
+    serious = [
+        (one["id"], [node["html"][:200] for node in one["nodes"]])
+        for one in found.response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []
+
+
+async def test_from_the_link_to_a_trend(demo: Service, browser: Browser) -> None:
+    async with watched(browser, demo) as tab:
+        page = tab.page
+        await page.goto(link(demo))
+        await find_patient(page)
+        assert page.url == f"{tab.origin}/explorer"  # The token has left the address.
+        await expect(page.locator(".lanes circle.event").first).to_be_attached()
+        await accessible(tab)
+        await page.get_by_role("tab", name="Results").click()
+        await expect(page.locator(".multiple")).to_have_count(22)
+        await accessible(tab)
+        await page.locator(".multiple", has_text="Hemoglobin A1c").click()
+        await expect(page.locator(".chart canvas")).to_be_visible()
+        await expect(page.locator(".rows tbody tr")).to_have_count(8)
+        await accessible(tab)
+        await page.locator(".rows tbody tr").first.get_by_role("button").click()
+        await expect(page.locator(".sheet h1")).to_have_text("Hemoglobin A1c")
+        await page.go_back()
+        await expect(page.locator(".chart canvas")).to_be_visible()
+        token = demo.headers["Authorization"].removeprefix("Bearer ")
+        assert not [url for url in tab.asked if token in url or years.NUMBER in url or "Muster" in url]
+        await tab.is_clean()
+
+
+async def test_a_report_with_its_history(demo: Service, browser: Browser) -> None:
+    async with watched(browser, demo) as tab:
+        page = tab.page
+        await page.goto(link(demo))
+        await find_patient(page)
+        await page.locator(".year li button").first.click()
+        await expect(page.locator("button.version")).to_have_count(3)
+        row = page.locator("table.results tr", has_text="Potassium")
+        await expect(row.locator(".figure")).to_have_text("4.4")
+        await expect(row).to_contain_text("was 6.2 mmol/L")
+        await expect(row.locator(".range")).to_contain_text("3.5 – 5.1")
+        await expect(page.locator("table.results tr", has_text="Albumin").locator(".range")).to_contain_text(
+            "5.0"
+        )
+        await expect(page.locator("iframe.pdf")).to_be_visible()
+        await expect(page.locator(".origin")).to_contain_text("Correction after a repeated measurement")
+        await accessible(tab)
+        await page.locator("button.version").nth(1).click()
+        await expect(row.locator(".figure")).to_have_text("6.2")
+        await expect(row.locator(".flag")).to_contain_text("Critically high")
+        await page.locator("button.version").first.click()
+        await expect(row.locator(".tag")).to_have_text("preliminary")
+        await page.get_by_role("button", name="JSON").click()
+        stored = orjson.loads(await page.locator("dialog pre").inner_text())
+        assert stored["id"] == years.CORRECTED
+        await page.keyboard.press("Escape")
+        await expect(page.locator("dialog")).to_have_count(0)
+        await tab.is_clean()
+
+
+async def test_any_question_and_its_request(demo: Service, browser: Browser) -> None:
+    async with watched(browser, demo) as tab:
+        page = tab.page
+        await page.goto(link(demo))
+        await page.get_by_role("tab", name="Reports").click()
+        await page.get_by_label("Value").fill(years.NUMBER)
+        await page.get_by_role("button", name="Add a parameter").click()
+        row = page.locator(".query-row").nth(1)
+        await row.get_by_label("Value").fill("ge2026")
+        await page.get_by_label("Per page").select_option("10")
+        await page.get_by_text("As a request").click()
+        await expect(page.locator(".request pre")).to_contain_text("patient.identifier=MADE-UP-1961")
+        await accessible(tab)
+        await page.get_by_role("button", name="Search", exact=True).last.click()
+        await expect(page.locator(".rows tbody tr")).to_have_count(5)
+        await page.get_by_label("Strict").check()
+        await row.get_by_label("Value").fill("yesterday")
+        await page.get_by_role("button", name="Search", exact=True).last.click()
+        await expect(page.locator(".problem")).to_contain_text("date")
+        assert await row.get_by_label("Value").input_value() == "yesterday"
+        tab.console = [one for one in tab.console if "status of 400" not in one]
+        await tab.is_clean()
+
+
+async def test_on_a_phone_by_keyboard(demo: Service, browser: Browser) -> None:
+    phone: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
+    async with watched(browser, demo, **phone) as tab:
+        page = tab.page
+        await page.goto(link(demo))
+        await page.get_by_label("Identifier").focus()
+        await page.keyboard.type(years.NUMBER)
+        await page.keyboard.press("Enter")
+        await page.locator(".people .person").focus()
+        await page.keyboard.press("Enter")
+        await page.locator(".year li button").first.focus()
+        await page.keyboard.press("Enter")
+        await expect(page.locator("table.results")).to_be_visible()
+        await accessible(tab)
+        assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        await tab.is_clean()
