@@ -12,6 +12,7 @@ import typer
 from aiohttp import ClientSession, ClientTimeout
 
 from api.app import utc_now
+from api.auth.scopes import ADMIN
 from api.commands.access import create_tenant, issue_token
 from api.database import command_stores
 from api.demo import years
@@ -70,6 +71,7 @@ async def demo(settings: Settings, *, once: bool) -> None:
             for sample in SAMPLES:
                 await _push(client, base, sample)
             await _push_years(client, base)
+            await _push_refused(client, base)
             await _search(client, base)
         _say(_try_yourself(base, token, service.admin_url))
         if not once:
@@ -108,7 +110,7 @@ async def _let_in(settings: Settings) -> str:
         return await issue_token(
             stores.access,
             tenants=[TENANT],
-            scopes=["system/*.cruds"],
+            scopes=["system/*.cruds", ADMIN],
             days=1,
             client="demo",
             now=utc_now(),
@@ -139,6 +141,15 @@ async def _push_years(client: ClientSession, base: str) -> None:
             if not all(entry["response"]["status"].startswith("2") for entry in entries):
                 raise StartupError("The demo's push of eight years was refused in part.")
     _say(f"Pushed eight years of a made-up patient: {count} resources.")
+
+
+async def _push_refused(client: ClientSession, base: str) -> None:
+    """A report that is refused, so that there is a letter to look at."""
+    body = years.to_json(years.without_status(utc_now())).encode()
+    async with client.post(f"{base}/DiagnosticReport", data=body, headers=FHIR) as answer:
+        if "Dead-Letter" not in answer.headers:
+            raise StartupError(f"The demo's faulty report was answered {answer.status}.")
+        _say(f"Pushed a report without a status: {answer.status}, kept as a dead letter.")
 
 
 class Step(NamedTuple):

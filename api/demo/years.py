@@ -66,6 +66,14 @@ def steps(today: datetime, *, visits: int = VISITS, seed: int = 7) -> Iterator[l
     yield from _corrected((today - timedelta(days=2)).replace(hour=8, minute=20), random)
 
 
+def without_status(today: datetime) -> Json:
+    """A report that R4 does not allow, as a source with a fault in its mapping sends it."""
+    made = _report(
+        "ada-refused", today, _loinc("24323-8", "Comprehensive metabolic panel"), PANELS[0].category
+    )
+    return {name: value for name, value in made.items() if name not in ("id", "status")}
+
+
 # --- who and where
 
 

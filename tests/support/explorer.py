@@ -57,9 +57,10 @@ class Watched:
 
     async def is_clean(self) -> None:
         """Assert that nothing odd went on."""
-        assert self.console == []
-        assert self.elsewhere == []
-        assert await self.violations() == []
+        assert self.console == [], self.console
+        assert self.elsewhere == [], self.elsewhere
+        violated = await self.violations()
+        assert violated == [], violated
 
 
 @asynccontextmanager

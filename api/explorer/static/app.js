@@ -3,15 +3,18 @@ import { button, h, replace } from "./dom.js";
 import { fromAddress, signInPage } from "./session.js";
 import { Pages } from "./shell.js";
 import { T } from "./texts.js";
+import { apiPage } from "./views/api.js";
 import { findPage } from "./views/find.js";
+import { lettersPage } from "./views/letters.js";
+import { livePage } from "./views/live.js";
 import { patientPage } from "./views/patient.js";
 import { reportPage } from "./views/report.js";
 import { trendPage } from "./views/trend.js";
 
 const VIEWS = {
-  find: findPage, patient: patientPage, report: reportPage, trend: trendPage,
+  find: findPage, patient: patientPage, report: reportPage, trend: trendPage, live: livePage, letters: lettersPage, api: apiPage,
 };
-const MENU = ["find"];
+const MENU = ["find", "live", "letters", "api"];
 
 const given = fromAddress();
 const main = h("main", { id: "content", tabindex: "-1" });
@@ -28,9 +31,15 @@ function brand(children = []) {
 }
 
 function enter(fhir) {
-  const pages = new Pages(main);
-  const open = (view, args = {}) => pages.open(T[view]?.title || T.explorer, VIEWS[view]({ fhir, open }, args));
-  const menu = h("nav", { "aria-label": T.explorer }, MENU.map((view) => button(T.nav[view], () => open(view), "tab")));
+  const pages = new Pages(main, mark);
+  const open = (view, args = {}) => pages.open(view, T[view]?.title || T.explorer, VIEWS[view]({ fhir, open }, args));
+  const items = MENU.map((view) => [view, button(T.nav[view], () => open(view), "tab")]);
+  const menu = h("nav", { "aria-label": T.explorer }, items.map(([, item]) => item));
+  // Everything but the pages of the menu was found.
+  function mark(shown) {
+    const current = MENU.includes(shown) ? shown : "find";
+    items.forEach(([view, item]) => (view === current ? item.setAttribute("aria-current", "page") : item.removeAttribute("aria-current")));
+  }
   // Leaving forgets the token: nothing of it is kept anywhere.
   const out = button(T.signOut, () => location.reload(), "link");
   brand([menu, h("span", { class: "who" }, h("bdi", {}, fhir.tenant), out)]);

@@ -65,6 +65,11 @@ export function longText(whole, className) {
   return h("span", { class: "long" }, h("bdi", { class: className }, text), whole.length > shown && [" ", more]);
 }
 
+// A sentence of the service's, with its `names` set as code.
+export function prose(text) {
+  return h("bdi", {}, String(text ?? "").slice(0, 2_000).split(/`([^`]+)`/).map((part, index) => (index % 2 ? h("code", {}, part) : part)));
+}
+
 let last = 0;
 export const uid = (before) => `${before}-${(last += 1)}`;
 

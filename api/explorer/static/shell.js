@@ -1,5 +1,5 @@
 // What every view stands in: the pages that were opened, and waiting, failing and trying again.
-import { button, h, replace } from "./dom.js";
+import { button, h, prose, replace } from "./dom.js";
 import { Problem } from "./fhir.js";
 import { T } from "./texts.js";
 
@@ -11,16 +11,18 @@ export class Pages {
   #opened = [];
   #at = -1;
   #place;
+  #shown;
 
-  constructor(place) {
+  constructor(place, shown) {
     this.#place = place;
+    this.#shown = shown;
     addEventListener("popstate", (event) => this.#show(event.state?.at ?? 0));
   }
 
-  open(title, node) {
+  open(view, title, node) {
     if (this.#at >= 0) this.#opened[this.#at].scroll = scrollY;
     this.#opened.length = this.#at + 1;
-    this.#opened.push({ title, node, scroll: 0 });
+    this.#opened.push({ view, title, node, scroll: 0 });
     const at = this.#opened.length - 1;
     history[at ? "pushState" : "replaceState"]({ at }, "");
     if (at >= KEPT) this.#opened[at - KEPT].node.replaceChildren(button(T.again, () => history.forward()));
@@ -36,6 +38,7 @@ export class Pages {
     this.#place.replaceChildren(page.node);
     scrollTo(0, page.scroll);
     this.#place.focus({ preventScroll: true });
+    this.#shown(page.view);
     page.node.dispatchEvent(new CustomEvent("shown"));
   }
 }
@@ -76,7 +79,7 @@ export function problem(error, again) {
   const title = known ? error.title : T.errors.unexpected;
   return h("section", { class: "problem", role: "alert" },
     h("h3", {}, title),
-    known && error.sentences.map((sentence) => h("p", {}, h("bdi", {}, String(sentence).slice(0, 2000)))),
+    known && error.sentences.map((sentence) => h("p", {}, prose(sentence))),
     known && error.retryAfter > 0 && h("p", {}, T.errors.retry(error.retryAfter)),
     h("p", { class: "problem-foot" }, again && button(T.again, again, "small"),
       known && error.requestId && h("small", {}, T.errors.request(error.requestId))));

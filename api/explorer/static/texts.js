@@ -263,6 +263,7 @@ export const T = {
     unavailable: "This service has no change feed.",
     lost: "The feed broke off; it is taken up again where it was.",
     all: "All kinds",
+    refused: "refused",
   },
 
   letters: {
@@ -281,6 +282,7 @@ export const T = {
     showBody: "Show the body (this is noted in the letter)",
     body: "Body",
     noBody: "The body was too large to keep, or is gone.",
+    edit: "Edit",
     save: "Save this body",
     replay: "Replay",
     replayHint: "Push it again, as its sender",
@@ -296,8 +298,7 @@ export const T = {
   api: {
     title: "API",
     lead: "Every request that this service takes, from its own description.",
-    document: "OpenAPI document",
-    capability: "CapabilityStatement",
+    documents: "The same as documents: openapi.json and metadata below the base; neither needs a token.",
     parameters: "Parameters",
     bodies: "Body",
     answers: "Answers",

@@ -141,6 +141,45 @@ async def test_any_question_and_its_request(demo: Service, browser: Browser) -> 
         await tab.is_clean()
 
 
+async def test_many_reports_come_page_by_page(service: Service, browser: Browser) -> None:
+    for step in bundles(years.steps(TODAY, visits=60)):
+        assert (await service.request("POST", "", data=step.body)).status == 200
+    async with watched(browser, service) as tab:
+        page = tab.page
+        await page.goto(link(service))
+        await find_patient(page)
+        rows = page.locator(".year li")
+        await expect(rows).to_have_count(200)
+        await expect(page.locator(".patient")).to_contain_text("200 newest of 233 reports")
+        await page.get_by_role("button", name="Load older reports").click()
+        await expect(rows).to_have_count(233)
+        await expect(page.get_by_role("button", name="Load older reports")).to_have_count(0)
+        await page.get_by_role("button", name="Microbiology", exact=True).click()
+        await expect(rows).to_have_count(1)
+        await page.get_by_role("tab", name="Results").click()
+        await expect(page.locator(".multiple")).to_have_count(22)
+        await page.get_by_role("button", name="Look further back").click()
+        await expect(page.locator(".multiple", has_text="Potassium")).to_contain_text("values")
+        await page.locator(".multiple", has_text="Potassium").click()
+        await expect(page.locator(".chart")).to_have_attribute(
+            "aria-label", "Chart of Potassium: 61 values in mmol/L. The table below has the same."
+        )
+        await tab.is_clean()
+
+
+async def test_the_api_by_its_own_description(service: Service, browser: Browser) -> None:
+    async with watched(browser, service) as tab:
+        page = tab.page
+        await page.goto(link(service))
+        await page.get_by_role("button", name="API").click()
+        await page.get_by_label("Filter").fill("get $everything")
+        await expect(page.locator(".operation")).to_have_count(1)
+        await page.locator(".operation summary").click()
+        await expect(page.locator(".operation")).to_contain_text("_since")
+        await accessible(tab)
+        await tab.is_clean()
+
+
 async def test_on_a_phone_by_keyboard(demo: Service, browser: Browser) -> None:
     phone: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "color_scheme": "dark"}
     async with watched(browser, demo, **phone) as tab:

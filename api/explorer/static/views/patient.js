@@ -10,7 +10,7 @@ import { multiples } from "./multiples.js";
 
 const P = T.patient;
 const FIRST = "200";
-const REST = "500";
+const PAGES = 5;
 // What a row of the timeline needs; everything else is asked for when a report is opened.
 const ELEMENTS = "category,code,status,effective,effectiveDateTime,effectivePeriod,issued";
 
@@ -73,12 +73,10 @@ function draw(app, state, place) {
 
 // The next pages, as many as a reader will want at a time.
 async function older(app, state, place, signal) {
-  const next = new URL(app.fhir.url(state.next));
-  for (let pages = 0; pages < 10 && state.next; pages += 1) {
-    const page = await app.fhir.json(pages ? state.next : next.href, { signal });
+  for (let pages = 0; pages < PAGES && state.next; pages += 1) {
+    const page = await app.fhir.json(state.next, { signal });
     state.found.push(...matches(page));
     state.next = linkOf(page, "next");
-    if (state.found.length % Number(REST) === 0) break;
   }
   draw(app, state, place);
 }

@@ -1,5 +1,5 @@
 // Reports as rows, and pages of them.
-import { button, data, h } from "../dom.js";
+import { button, data, h, prose } from "../dom.js";
 import { companions, linkOf, matches, notes } from "../fhir.js";
 import { load } from "../shell.js";
 import { T } from "../texts.js";
@@ -44,7 +44,7 @@ export function bundlePage(app, bundle, rows, place) {
       load(place, async (signal) => bundlePage(app, await app.fhir.json(linkOf(bundle, relation), { signal }), rows, place)));
   return h("div", { class: "result-page" },
     h("p", { class: "muted total" }, bundle.total !== undefined && T.query.total(Number(bundle.total))),
-    notes(bundle).map((text) => h("p", { class: "notice" }, data(text))),
+    notes(bundle).map((text) => h("p", { class: "notice" }, prose(text))),
     rows(app, found, companions(bundle)),
     h("nav", { class: "pager", "aria-label": T.pages }, follow("previous"), follow("next")));
 }

@@ -1,0 +1,163 @@
+// Pushes as they come: from the change feed, and for operators what was refused.
+import { button, data, h, prose, replace } from "../dom.js";
+import { matches, companions } from "../fhir.js";
+import { empty, problem } from "../shell.js";
+import { T } from "../texts.js";
+import { concept, list, referenceText } from "../values.js";
+import { statusPill } from "./rows.js";
+
+const L = T.live;
+const KEPT = 300;
+const WAIT_SECONDS = 25;
+const PAUSE_MS = 2_000;
+const LOOK_MS = 5_000;
+
+export function livePage(app) {
+  const feed = h("ol", { class: "feed" });
+  const state = h("span", { class: "live-state", role: "status" }, h("i"), L.connecting);
+  const nothing = empty(L.empty);
+  const trouble = h("div");
+  const types = new Set();
+  const filter = h("select", { "aria-label": L.all, onchange: () => narrow() }, h("option", { value: "" }, L.all));
+  const pause = button(L.pause, () => (listening.on ? listening.stop() : listening.start()));
+  const page = h("div", { class: "page live" },
+    h("h1", {}, L.title), h("p", { class: "lead" }, L.lead),
+    h("p", { class: "actions" }, state, pause, filter), trouble, nothing, feed);
+  const narrow = () => [...feed.children].forEach((one) => (one.hidden = Boolean(filter.value) && one.dataset.type !== filter.value));
+  const say = (text, on) => {
+    replace(state, h("i"), text);
+    state.classList.toggle("on", on);
+    pause.textContent = on || text === L.connecting ? L.pause : L.resume;
+  };
+  const add = (row) => {
+    nothing.hidden = true;
+    if (!types.has(row.dataset.type)) {
+      types.add(row.dataset.type);
+      filter.append(h("option", { value: row.dataset.type }, row.dataset.type));
+    }
+    feed.prepend(row);
+    while (feed.children.length > KEPT) feed.lastChild.remove();
+    narrow();
+  };
+  const listening = new Listening(app, { say, add, fail: (error) => replace(trouble, error && problem(error, () => listening.start())) });
+  // Nobody listens for a page that is not looked at.
+  page.addEventListener("shown", () => listening.start());
+  const watcher = setInterval(() => {
+    if (page.isConnected) return;
+    listening.stop();
+    if (!listening.wanted) clearInterval(watcher);
+  }, PAUSE_MS);
+  return page;
+}
+
+class Listening {
+  on = false;
+  wanted = true;
+  #since = null;
+  #aborting = null;
+
+  constructor(app, { say, add, fail }) {
+    Object.assign(this, { app, say, add, fail });
+  }
+
+  stop() {
+    this.on = false;
+    this.#aborting?.abort();
+    this.say(L.paused, false);
+  }
+
+  async start() {
+    if (this.on) return;
+    this.on = true;
+    this.fail(null);
+    this.#aborting = new AbortController();
+    const { signal } = this.#aborting;
+    this.say(L.connecting, false);
+    this.#refusals(signal);
+    while (this.on && !signal.aborted) {
+      try {
+        await this.#turn(signal);
+      } catch (error) {
+        if (signal.aborted) return;
+        if (![0, 429, 503, 504].includes(error.status ?? 0)) {
+          this.stop();
+          this.fail(error.status === 404 ? Object.assign(error, { title: L.unavailable }) : error);
+          return;
+        }
+        this.say(L.lost, false);
+        await new Promise((resolve) => setTimeout(resolve, PAUSE_MS));
+      }
+    }
+  }
+
+  async #turn(signal) {
+    const query = this.#since ? `?since=${encodeURIComponent(this.#since)}&_wait=${WAIT_SECONDS}` : "";
+    let heard;
+    try {
+      heard = await this.app.fhir.json(`$changes${query}`, { signal, headers: { Accept: "application/json" } });
+    } catch (error) {
+      if (error.status !== 410) throw error;
+      this.#since = null; // Too long away: the feed goes on from now.
+      return;
+    }
+    this.#since = heard.next;
+    this.say(L.on, true);
+    if (heard.changes.length) await this.#show(heard.changes, signal);
+  }
+
+  // Reports with what they are about; of everything else the name is enough.
+  async #show(changes, signal) {
+    const ids = [...new Set(changes.filter((one) => one.type === "DiagnosticReport").map((one) => one.id))].slice(-100);
+    let reports = new Map();
+    let targets = new Map();
+    if (ids.length) {
+      try {
+        const found = await this.app.fhir.search("DiagnosticReport", [["_id", ids.join(",")], ["_count", "100"], ["_include", "DiagnosticReport:patient"], ["_include", "DiagnosticReport:performer"]], { signal });
+        reports = new Map(matches(found).map((one) => [one.id, one]));
+        targets = companions(found);
+      } catch (error) {
+        if (signal.aborted) throw error; // Without the details the change is still told.
+      }
+    }
+    for (const change of changes) this.add(this.#row(change, reports.get(change.id), targets));
+  }
+
+  #row(change, report, targets) {
+    const known = change.type === "DiagnosticReport" && report;
+    const title = known ? button(data(concept(report.code) || change.id), () => this.app.open("report", { id: change.id }), "link strong")
+      : h("span", {}, change.type, " ", h("span", { class: "mono muted" }, data(change.id)));
+    const about = known && [referenceText(report.subject, targets, report), referenceText(list(report.performer)[0], targets, report)].filter(Boolean).join(" · ");
+    return h("li", { "data-type": change.type },
+      h("time", { datetime: change.at }, clock(change.at)),
+      h("span", {}, title, about && [" ", h("span", { class: "muted" }, data(about))]),
+      h("span", {}, known && statusPill(report.status), " ", h("span", { class: "muted" }, `${change.kind}, ${T.report.version(change.version).toLowerCase()}`)));
+  }
+
+  // Who may not see refused pushes is not told of them.
+  async #refusals(signal) {
+    const seen = new Map();
+    let first = true;
+    while (this.on && !signal.aborted) {
+      try {
+        const { letters } = await this.app.fhir.json("$dead-letters?count=20", { signal, headers: { Accept: "application/json" } });
+        for (const one of [...letters].reverse()) {
+          if (!first && String(seen.get(one.id)) !== String(one.times)) this.add(this.#refused(one));
+          seen.set(one.id, one.times);
+        }
+        first = false;
+      } catch (error) {
+        if (error.status === 403 || error.status === 404 || signal.aborted) return;
+      }
+      await new Promise((resolve) => setTimeout(resolve, LOOK_MS));
+    }
+  }
+
+  #refused(letter) {
+    return h("li", { "data-type": L.refused, class: "refused" },
+      h("time", { datetime: letter.lastTime }, clock(letter.lastTime)),
+      h("span", {}, button(prose(letter.reason.text || letter.reason.code), () => this.app.open("letters", { id: letter.id }), "link strong"), " ", h("span", { class: "muted" }, data(`${letter.client} · ${letter.operation}`))),
+      h("span", { class: "pill void" }, L.refused));
+  }
+}
+
+const clock = (text) => new Date(text).toLocaleTimeString("en-GB");

@@ -1,0 +1,139 @@
+"""When things go wrong: a token ends, a service is away, an answer takes long. Nothing typed is lost."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from playwright.async_api import expect
+
+from api.auth.scopes import ADMIN
+from api.auth.tokens import digest
+from tests.support.browser import CHROMIUM
+from tests.support.explorer import chromium, link, watched
+from tests.support.fhir import report, resource
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from playwright.async_api import Browser, Route
+
+    from tests.support.service import Service
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.mongo,
+    pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium: Debian's package chromium"),
+]
+PERSON = resource(
+    "Patient", "p1", name=[{"family": "Muster"}], identifier=[{"system": "urn:x", "value": "NUMBER-1"}]
+)
+
+
+@pytest.fixture(scope="module")
+async def browser() -> AsyncIterator[Browser]:
+    async with chromium() as made:
+        yield made
+
+
+async def test_a_token_that_ends_while_reading(service: Service, browser: Browser) -> None:
+    await service.load(PERSON, report("r1"))
+    short = await service.with_token(scopes=["system/*.rs"])
+    async with watched(browser, short) as tab:
+        page = tab.page
+        await page.goto(link(short))
+        await page.get_by_label("Identifier").fill("NUMBER-1")
+        await service.access.revoke(digest(short.headers["Authorization"].removeprefix("Bearer ")))
+        await page.get_by_role("button", name="Search", exact=True).first.click()
+        dialog = page.locator("dialog")
+        await expect(dialog).to_contain_text("no longer valid")
+        await page.keyboard.press("Escape")  # No way around it, but nothing is lost.
+        await expect(page.locator(".problem")).to_contain_text("no longer valid")
+        await page.get_by_role("button", name="Try again").click()
+        await dialog.get_by_label("Access token").fill(
+            service.headers["Authorization"].removeprefix("Bearer ")
+        )
+        await dialog.get_by_role("button", name="Go on").click()
+        await expect(page.locator(".people .person")).to_have_count(1)
+        assert await page.get_by_label("Identifier").input_value() == "NUMBER-1"
+        await tab.is_clean()
+
+
+async def test_a_wrong_token_is_told_at_the_door(service: Service, browser: Browser) -> None:
+    async with watched(browser, service) as tab:
+        page = tab.page
+        await page.goto(f"{tab.origin}/explorer")
+        await page.get_by_label("Tenant").fill("acme")
+        await page.get_by_label("Access token").fill("dod_wrong")
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.locator(".notice")).to_contain_text("organization/environment")
+        await page.get_by_label("Tenant").fill(str(service.tenant))
+        await page.get_by_role("button", name="Sign in").click()
+        await expect(page.locator(".problem")).to_contain_text("no longer valid")
+        assert await page.get_by_label("Access token").input_value() == "dod_wrong"
+        await tab.is_clean()
+
+
+async def test_a_service_that_is_away_or_slow(service: Service, browser: Browser) -> None:
+    await service.load(PERSON)
+    async with watched(browser, service) as tab:
+        page = tab.page
+        await page.goto(link(service))
+        await page.get_by_label("Identifier").fill("NUMBER-1")
+        await page.route("**/_search", lambda route: route.abort("connectionrefused"))
+        await page.get_by_role("button", name="Search", exact=True).first.click()
+        await expect(page.locator(".problem")).to_contain_text("cannot be reached")
+        await page.unroute("**/_search")
+        held: list[Route] = []
+        await page.route("**/Patient/_search", lambda route: held.append(route))  # noqa: PLW0108 -- Playwright wants a function
+        await page.get_by_role("button", name="Try again").click()
+        await expect(page.locator(".waiting")).to_contain_text("Still waiting")
+        await page.get_by_role("button", name="Cancel").click()
+        await expect(page.locator(".notice")).to_contain_text("Cancelled")
+        await page.unroute("**/Patient/_search")
+        await page.get_by_role("button", name="Try again").click()
+        await expect(page.locator(".people .person")).to_have_count(1)
+        await tab.is_clean()
+
+
+async def test_a_token_with_few_rights(service: Service, browser: Browser) -> None:
+    await service.load(PERSON, report("r1", subject={"reference": "Patient/p1"}))
+    few = await service.with_token(scopes=["system/DiagnosticReport.rs"])
+    async with watched(browser, few) as tab:
+        page = tab.page
+        await page.goto(link(few))
+        await page.get_by_role("tab", name="Reports").click()
+        await page.get_by_label("Chain").fill("")
+        await page.get_by_label("Value").fill("Patient/p1")
+        await page.get_by_role("button", name="Search", exact=True).last.click()
+        await page.locator(".rows th button").click()
+        await expect(page.locator(".sheet h1")).to_be_visible()  # Without what it refers to.
+        await page.get_by_role("button", name="Refused pushes").click()
+        await expect(page.locator(".empty")).to_contain_text("dod/admin")
+        await tab.is_clean()
+
+
+async def test_a_refused_push_is_mended_and_replayed(service: Service, browser: Browser) -> None:
+    await service.load(PERSON)
+    wrong = report("r9", subject={"reference": "Patient/p1"})
+    del wrong["status"]
+    assert (await service.put(wrong)).status == 422
+    admin = await service.with_token(scopes=["system/*.cruds", ADMIN])
+    async with watched(browser, admin) as tab:
+        page = tab.page
+        await page.goto(link(admin))
+        await page.get_by_role("button", name="Refused pushes").click()
+        await page.locator(".feed li button").click()
+        await page.get_by_role("button", name="Show the body").click()
+        await expect(page.locator(".why")).to_contain_text("DiagnosticReport.status")
+        await page.get_by_role("button", name="Edit").click()
+        body = page.locator("textarea.body")
+        await body.fill((await body.input_value()).replace('"code"', '"status": "final", "code"', 1))
+        await page.get_by_role("button", name="Save this body").click()
+        await expect(page.locator("dialog")).to_contain_text("Saved")
+        await page.get_by_role("button", name="Replay", exact=True).click()
+        await expect(page.locator("dialog")).to_contain_text("Stored")
+        assert (await service.get("DiagnosticReport/r9")).body["status"] == "final"
+        await page.keyboard.press("Escape")
+        await expect(page.locator(".empty")).to_contain_text("No refused push")
+        await tab.is_clean()
