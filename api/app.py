@@ -139,6 +139,7 @@ def create_app(
     app.on_response_prepare.append(echo_request_id)
     app.on_response_prepare.append(say_letter)
     app.on_response_prepare.append(allow_pages)
+    app.on_shutdown.append(lifecycle.end_listening)
     app.cleanup_ctx.extend(
         [
             lifecycle.loop_lag,

@@ -32,6 +32,7 @@ from api.http.app_keys import (
     STORES,
     TOKEN_KEY,
 )
+from api.http.listeners import LISTENERS, Listeners
 from api.jobs import Jobs
 from api.purges import Purges
 from api.server.loop_lag import LoopMetrics, watched
@@ -67,15 +68,14 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
     async def context(app: web.Application) -> AsyncIterator[None]:
         metrics = StoreMetrics(app[REGISTRY])
         async with open_stores(metrics) as opened:
-            app[ADMISSION] = Admission(
-                shares_of(app[SETTINGS]), check=opened.check, rejected=metrics.rejected
-            )
             settings = app[SETTINGS]
+            app[ADMISSION] = Admission(shares_of(settings), check=opened.check, rejected=metrics.rejected)
             workshop = Workshop(seconds=settings.prepare_seconds, wait_seconds=settings.body_seconds)
             app[WORKSHOP] = workshop
             app[STORES] = opened
             app[RESOURCES] = opened.resources
             app[CHANGES] = opened.changes
+            app[LISTENERS] = Listeners(settings.shares(settings.changes_listeners_max), app[CHANGE_METRICS])
             app[ACCESS] = opened.access
             app[CLIENTS] = opened.clients
             app[DEAD_LETTERS] = opened.dead_letters
@@ -156,6 +156,12 @@ async def jobs(app: web.Application) -> AsyncIterator[None]:
         yield
     finally:
         await work.schedule.stop()
+
+
+async def end_listening(app: web.Application) -> None:
+    """Let all who listen to changes go: the process ends. An `on_shutdown` of the application."""
+    app[LISTENERS].ending = True
+    app[CHANGES].wake()
 
 
 async def following(app: web.Application) -> AsyncIterator[None]:

@@ -149,6 +149,7 @@ _METRIC_GROUPS: Final = (
     ("HTTP", ("dod_http", "dod_search", "dod_verifications", "dod_token_requests", "dod_source")),
     ("Pushes", ("dod_ingest", "dod_dead_letters")),
     ("The store", ("dod_store",)),
+    ("The change feed", ("dod_changes",)),
     ("Forgetting", ("dod_retention",)),
     ("The process and what else there is", ("",)),
 )

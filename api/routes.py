@@ -12,6 +12,7 @@ from api.explorer import pages as explorer
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, JSON_BODIES, PATCH_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.interactions import audit, binary, capability, dead_letters, history, read
+from api.interactions.changes import changes
 from api.interactions.data_model import push as data_model
 from api.interactions.data_model import query as data_model_query
 from api.interactions.data_model.schema import PATH as SCHEMA
@@ -192,6 +193,7 @@ def routes() -> tuple[Route, ...]:
         Route("search-get", "GET", SEARCH, search.search_type, Group.SEARCH, "s"),
         Route("search-compartment", "GET", OF_PATIENT, search.search_compartment, Group.SEARCH, "s"),
         Route("vread", "GET", VERSION, read.vread, Group.READ, "r"),
+        Route("changes", "GET", f"{BASE}/$changes", changes, Group.READ, negotiates=False),
         Route(
             "dead-letters", "GET", LETTERS, dead_letters.list_letters, Group.ADMIN, ADMIN, negotiates=False
         ),

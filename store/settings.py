@@ -109,6 +109,13 @@ class StoreSettings(BaseModel):
             raise ValueError("a connection string begins with `mongodb://` or `mongodb+srv://`")
         return uri
 
+    @property
+    def horizon_seconds(self) -> float:
+        """Longest time from the `lastUpdated` of a version to the moment when searches see it, by the clocks
+        of any two replicas: one operation, and what either clock may differ from MongoDB's.
+        """
+        return self.store_timeout_seconds + 2 * self.clock_skew_seconds
+
     def shares(self, most: int) -> Shares:
         """Shares of one client and of one tenant in so many."""
         return Shares(max(1, int(most * self.client_share)), max(1, int(most * self.tenant_share)), most)

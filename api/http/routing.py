@@ -33,8 +33,8 @@ SLASH: Final = "{slash:/?}"
 Role = Literal["all", "query", "ingest", "jobs"]
 
 
-STREAMED: Final = frozenset({"read-binary", "vread-binary"})
-"""Rows whose answers are sent while they are read."""
+STREAMED: Final = frozenset({"read-binary", "vread-binary", "changes"})
+"""Rows whose answers are sent while they are read, or come when there is something to say."""
 
 
 class Group(StrEnum):

@@ -64,6 +64,8 @@ _NOTES: Final = (
     " condition holds for nothing creates, under the body's id unless that is taken (409). A JSON Patch that"
     " does not fit the resource is 409, `test` too. Histories take `_since`, `_at` and `_count`; that of a"
     " type needs a scope to read, search and update it where searches must name a patient."
+    " `GET [base]/$changes?since=…` tells what was created, updated, corrected, cancelled, deleted or erased"
+    " since a position, as a long poll or as Server-Sent Events."
 )
 _DOCUMENTATION: Final[Mapping[str, str]] = {
     "_lastUpdated": "When the current version was stored; identical content sent again is no change.",

@@ -49,7 +49,7 @@ _STALE: Final = Issue(
 _UNBOUNDED: Final = Issue(
     "forbidden",
     "the history of a type tells of every patient: where searches must name theirs (the tenant's search"
-    " scope), it needs a token that may also update the type (`rsu`)",
+    " scope), it needs a token that may also update the type (`rus`)",
 )
 
 

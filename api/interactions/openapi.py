@@ -88,6 +88,7 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "hl7v2": {"200": "Document", "204": "", "400": "Document", "422": "Document"},
     "data-model": {"200": "Any"},
     "verify": {"200": "Text"},
+    "changes": {"200": "Changes"},
     "dead-letters": {"200": "Any"},
     "dead-letter": {"200": "Any"},
     "dead-letter-fix": {"200": "Any"},
@@ -126,6 +127,13 @@ _EVERYTHING: Final[Mapping[str, Json]] = {
     "_count": {"type": "integer", "minimum": 0},
 }
 """Parameters of `$everything`."""
+_CHANGES: Final[Mapping[str, Json]] = {
+    "since": {"type": "string"},
+    "_type": {"type": "string"},
+    "_count": {"type": "integer", "minimum": 0},
+    "_wait": {"type": "integer", "minimum": 0},
+}
+"""Parameters of `$changes`."""
 _PATCH: Final[Json] = {
     "type": "array",
     "items": {
@@ -140,12 +148,22 @@ _PATCH: Final[Json] = {
     },
 }
 """https://www.rfc-editor.org/rfc/rfc6902"""
-_MEDIA: Final[Mapping[str, str]] = {"Any": "application/json", "Document": "*/*", "Text": "text/plain"}
+_MEDIA: Final[Mapping[str, str]] = {
+    "Any": "application/json",
+    "Changes": "application/json",
+    "Document": "*/*",
+    "Text": "text/plain",
+}
 """Media type of a body that is not FHIR's, by its schema."""
 _DOCUMENTS: Final = frozenset({"create-binary", "update-binary"})
 """Rows that take any document as their body, beside FHIR JSON."""
 _SCHEMAS: Final[Mapping[str, Json]] = {
     "Any": {"type": "object"},
+    "Changes": {
+        "type": "object",
+        "required": ["changes", "next"],
+        "properties": {"changes": {"type": "array", "items": {"type": "object"}}, "next": {"type": "string"}},
+    },
     "Document": {},
     "Text": {"type": "string"},
     "Patch": _PATCH,
@@ -259,6 +277,8 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
         parameters += [{"$ref": f"#/components/parameters/{name}"} for name in [*names, *_RESULT]]
     if row.name == "everything":
         parameters += [{"name": name, "in": "query", "schema": _EVERYTHING[name]} for name in _EVERYTHING]
+    if row.name == "changes":
+        parameters += [{"name": name, "in": "query", "schema": _CHANGES[name]} for name in _CHANGES]
     if row.name == "audit-search":
         names = [name for name in PARAMETERS if name not in _RESULT]
         parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]

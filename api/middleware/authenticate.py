@@ -134,6 +134,17 @@ async def _shown(request: web.Request) -> Principal:
     return await doorkeeper.principal(authorization)
 
 
+async def admitted_again(request: web.Request) -> None:
+    """Look again whether the credential of a long request still admits it. Raises ServiceError."""
+    principal, tenant = await _shown(request), request[TENANT].tenant
+    if tenant not in principal.tenants:
+        raise _refusal(Category.FORBIDDEN, _NOT_FOR_TENANT)
+    settings = await request.app[DOORKEEPER].tenant(tenant)
+    if settings is None:
+        raise _refusal(Category.NOT_FOUND, "This tenant was closed.")
+    request[PRINCIPAL], request[TENANT] = principal, settings
+
+
 async def verify(request: web.Request) -> web.StreamResponse:
     """GET of a destination: upstream's endpoint verification with token and challenge in the query."""
     query, tenant = request.rel_url.query, _tenant_of(request.match_info)

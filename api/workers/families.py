@@ -36,6 +36,9 @@ def added(one: float, other: float) -> float:
 
 GAUGES: Final[Mapping[str, Join]] = {
     "dod_audit_queue": added,
+    "dod_changes_behind_seconds": max,
+    "dod_changes_following": added,
+    "dod_changes_listeners": added,
     "dod_dead_letters_open": max,
     "dod_http_requests_in_flight": added,
     "dod_hl7v2_last_message_timestamp_seconds": max,

@@ -20,6 +20,7 @@ FAMILIES: Final = "/families"
 """Path of a worker's metrics on its own admin endpoint, as JSON rows."""
 DIVIDED: Final[Mapping[str, int]] = {
     "answers_bytes_max": 32_000_000,
+    "changes_listeners_max": 1,
     "client_requests_max": 4,
     "commit_queue_bytes_max": 1_000_000,
     "commit_queue_max": 1,

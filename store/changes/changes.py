@@ -35,9 +35,16 @@ class Change(NamedTuple):
     kind: Kind
     at: datetime
     """Moment of the version (`meta.lastUpdated`), or of the deletion."""
+    mark: int = 0
+    """Mark of its block."""
     scanned: bool = False
     """Whether a scan found it, because MongoDB's log no longer reached back far enough: it may have been told
     before, and versions between that one and this may not."""
+
+    @property
+    def position(self) -> Position:
+        """Position behind this change."""
+        return Position(self.number, self.mark)
 
 
 class Position(NamedTuple):
@@ -86,8 +93,12 @@ class Changes(Protocol):
         Cheap for many waiters: a process asks the database once for all of them.
         """
 
+    def wake(self) -> None:
+        """Let all who wait go, with nothing: the process ends."""
+
     async def readable(self, tenant: Tenant, keys: Collection[ResourceKey]) -> frozenset[ResourceKey]:
-        """Keys whose resources are there now: neither deleted nor expired, erased or unknown.
+        """Keys whose resources are there now: neither expired, erased nor unknown. Deleted ones are there,
+        for their history is.
 
         Of all others only changes of `GOING` kinds may be told: nothing of an erased patient leaves the house
         once its erasure is durable, however late somebody reads.

@@ -82,10 +82,10 @@ def position_in(head: Mapping[str, Any] | None) -> Position:
 
 def changes_in(block: Mapping[str, Any]) -> Iterator[Change]:
     """Changes of a block, in order."""
-    scanned = bool(block.get("scanned"))
+    mark, scanned = block["mark"], bool(block.get("scanned"))
     for number, (of_type, resource_id, version, kind, at) in enumerate(block["changes"], block["first"]):
         key = ResourceKey(of_type, resource_id)
-        yield Change(number, key, version, Kind(kind), to_datetime(at), scanned)
+        yield Change(number, key, version, Kind(kind), to_datetime(at), mark, scanned)
 
 
 def by_tenant(entries: Iterable[Entry]) -> dict[str, list[Entry]]:

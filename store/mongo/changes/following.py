@@ -60,10 +60,6 @@ PACE_SECONDS: Final = 0.1
 """Shortest time from one batch to the next: what comes meanwhile shares a transaction."""
 BATCH: Final = 1_000
 """Most events of one batch."""
-LATE_SECONDS: Final = 90.0
-"""Time by which a scan begins earlier than the feed was complete: a write is committed after the moment that
-it is given, and clocks differ.
-"""
 _CUT: Final = frozenset({43, 237, 11601})
 """CursorNotFound, CursorKilled, Interrupted: the stream was ended, and can be opened again."""
 _CUT_OFF: Final = Issue("transient", "the database ended a stream; try again")
@@ -87,6 +83,7 @@ class MongoChangeFollower(ChangeFollower):
         self._metrics = metrics
         self._tenants = tenants
         self._seconds = settings.store_timeout_seconds
+        self._horizon = timedelta(seconds=settings.horizon_seconds)
         self._leases = Leases(
             database,
             clock=clock,
@@ -225,7 +222,7 @@ class MongoChangeFollower(ChangeFollower):
 
     async def _lost(self, following: _Following, place: Place) -> Place:
         """Begin a scan: first note where the log goes on, so that nothing can fall between the two."""
-        since = place.at - timedelta(seconds=LATE_SECONDS)
+        since = place.at - self._horizon
         LOGGER.warning(
             "the log of MongoDB no longer reaches back to where the change feed was: all resources are"
             " scanned for what changed since; versions in between are not told",

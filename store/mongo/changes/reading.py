@@ -79,7 +79,6 @@ class MongoChanges(Changes):
         with guarded(self._metrics, "changes", seconds=self._seconds):
             cursor = self._blocks.find(wanted, sort=[("last", 1)], limit=most, hint="numbers")
             blocks = await cursor.to_list(None)
-        position = after
         changes: list[Change] = []
         for block in blocks:
             if block["first"] <= after.number and _differ(behind(block), after):
@@ -88,23 +87,18 @@ class MongoChanges(Changes):
                 if change.number <= after.number or len(changes) == limit:
                     continue
                 changes.append(change)
-                position = Position(change.number, block["mark"])
         if not changes:
             return None
         if changes[0].number != after.number + 1:
             raise PositionLost
-        return ChangePage(tuple(changes), position)
+        return ChangePage(tuple(changes), changes[-1].position)
 
     @override
     async def readable(self, tenant: Tenant, keys: Collection[ResourceKey]) -> frozenset[ResourceKey]:
         names = {document_id(str(tenant), *key): key for key in keys}
         if not names:
             return frozenset()
-        wanted = {
-            "_id": {"$in": list(names)},
-            "expires_at": {"$gt": self._clock()},
-            "deleted": None,
-        }
+        wanted = {"_id": {"$in": list(names)}, "expires_at": {"$gt": self._clock()}}
         with guarded(self._metrics, "readable", seconds=self._seconds):
             found = await self._resources.find(wanted, {"_id": 1}).to_list(None)
         return frozenset(names[one["_id"]] for one in found)
@@ -144,6 +138,12 @@ class MongoChanges(Changes):
             )
             if moved and not future.done():
                 future.set_result(moved)
+
+    @override
+    def wake(self) -> None:
+        for future in self._waiting:
+            if not future.done():
+                future.set_result(frozenset())
 
     async def stop(self) -> None:
         """Wait for nothing any more."""

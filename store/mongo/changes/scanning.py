@@ -6,7 +6,7 @@ Only the last version of each resource is found; whatever changes meanwhile is i
 
 from __future__ import annotations
 
-from datetime import UTC, timedelta
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store.changes.kinds import Kind, kind_of
@@ -81,8 +81,7 @@ class Scan:
                     wanted = {"tenant": str(tenant), place.field: resource_type}
                     async for some in self._pages(wanted, place.name, start):
                         yield [entry_of(one) for one in some]
-            # A note is written with a clock, the deletion becomes visible a little later.
-            async for some in self._notes(tenant, since - timedelta(seconds=self._seconds)):
+            async for some in self._notes(tenant, since):
                 yield [departed(one) for one in some]
 
     async def _pages(

@@ -84,6 +84,7 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "vread": (Row("GET", "Observation/lab/_history/1", 403, 403, 200, 200, scope="r"),),
     "history-instance": (Row("GET", "Observation/lab/_history", 403, 403, 200, 200, scope="r"),),
     "history-type": (Row("GET", "Observation/_history", 403, 403, 403, 200, scope="rs"),),
+    "changes": (Row("GET", "$changes?_type=Observation&_wait=0", 403, 403, 403, 200),),
     "audit-search": (Row("GET", "AuditEvent?_id=none", 403, 403, 403, 200),),
     "audit-read": (Row("GET", "AuditEvent/none", 403, 403, 403, 404),),
     "read-binary": (Row("GET", "Binary/none", 403, 403, 403, 404),),
@@ -195,6 +196,7 @@ def test_the_table_says_what_each_route_needs() -> None:
         "vread-binary",
         "audit-search",
         "audit-read",
+        "changes",
     }
     for row in routes():
         assert row.scope in OWN or set(row.scope) <= set("cruds")
