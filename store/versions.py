@@ -66,8 +66,7 @@ def instant(moment: datetime) -> bytes:
     return moment.isoformat(timespec="milliseconds")[:23].encode() + b"Z"
 
 
-@dataclass(frozen=True, slots=True)
-class Prepared:
+class Prepared(NamedTuple):
     """Resource as the pure line of `ingest` prepares it for the store."""
 
     key: ResourceKey

@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import nullcontext
-from dataclasses import replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.bundles.answer_budget import AnswerBudget
+from ingest.bundles.batch_puts import id_of, is_forgotten, put_together, refused
 from ingest.bundles.transaction import LETTERS
 from ingest.http import replies
 from ingest.http.reach import check_reading, seen
-from ingest.ids import stable_id
 from ingest.pipeline import json_patch as patch
 from ingest.pipeline.bundle_entries import READING, interaction
 from ingest.pipeline.preconditions import has_it, if_match, if_none_match, since
@@ -24,19 +22,17 @@ from store.audit.patients import answered_with
 from store.errors import Category, ServiceError
 from store.fair import Asker
 from store.fhir.issues import Issue
-from store.files import references_to_files
 from store.resource_keys import ResourceKey
 from store.versions import Outcome
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Sequence
+    from collections.abc import Awaitable, Callable, Sequence
 
     from ingest.pipeline.bundle_entries import BundleEntry, Interaction
-    from ingest.pipeline.prepare import Ready
     from ingest.writes.push import Pushed
     from ingest.writes.push_context import PushContext
     from store.fair import Gate
-    from store.versions import PutResult, Stored
+    from store.versions import Stored
 
     Search = Callable[[str, str, int], Awaitable[bytes]]
     """Answers a search of a batch: (resource type, query, bytes that its page may have)."""
@@ -49,8 +45,6 @@ _UNNAMED: Final = Issue("value", "`request.url` must name one resource", ("Bundl
 _PUTTING: Final = frozenset({"POST", "PUT"})
 _READ_TOGETHER: Final = 8
 """Searches and reads of one batch under way at once: as many may turn out not to fit."""
-_IN_A_ROW: Final = 8
-"""Entries made ready before others get a turn of the event loop: about a millisecond."""
 
 
 class BatchReads(NamedTuple):
@@ -78,16 +72,16 @@ async def answers(
             if number not in done and phase in (None, method_of(entry))
         ]
         if phase in _PUTTING:
-            done |= await _put(ctx, entries, mine, name)
+            done |= await put_together(ctx, entries, mine, name)
         rest = [number for number in mine if number not in done]
         answered = await asyncio.gather(*(_answer(ctx, entries[n], f"{name} {n}", within) for n in rest))
         done |= dict(zip(rest, answered, strict=True))
-    refused = {number: one for number, one in done.items() if isinstance(one, ServiceError)}
+    errors = {number: one for number, one in done.items() if isinstance(one, ServiceError)}
     letters: dict[int, str | None] = {}
-    if refused and ctx.refused is not None:
-        kept = await ctx.refused([(entries[number], error) for number, error in refused.items()])
-        letters = dict(zip(refused, kept, strict=True))
-    said = {n: replies.entry_of_error(error, letter=letters.get(n)) for n, error in refused.items()}
+    if errors and ctx.refused is not None:
+        kept = await ctx.refused([(entries[number], error) for number, error in errors.items()])
+        letters = dict(zip(errors, kept, strict=True))
+    said = {n: replies.entry_of_error(error, letter=letters.get(n)) for n, error in errors.items()}
     whole = {**done, **said}
     return [one for n in range(len(entries)) if not isinstance(one := whole[n], ServiceError)]
 
@@ -95,80 +89,6 @@ async def answers(
 def method_of(entry: BundleEntry) -> object:
     """The method an entry asks for, as it came."""
     return entry.request.get("method") if entry.request else None
-
-
-# --- together
-
-
-async def _put(
-    ctx: PushContext, entries: Sequence[BundleEntry], numbers: Iterable[int], name: str
-) -> dict[int, Answer]:
-    """The answers to those that are a resource to put and no more; the others are left out."""
-    readies: dict[int, Ready] = {}
-    done: dict[int, Answer] = {}
-    for turn, number in enumerate(numbers):
-        if turn % _IN_A_ROW == _IN_A_ROW - 1:
-            await asyncio.sleep(0)
-        try:
-            ready = await ctx.work(_ready, ctx, entries[number], f"{name} {number}")
-        except ServiceError as error:
-            done[number] = _refused(ctx, error)
-        else:
-            if ready is not None:
-                readies[number] = ready
-    if ctx.access is not None:
-        ctx.access.stores([ready.prepared for ready in readies.values()])
-    results = await ctx.store.put_each(ctx.tenant, [ready.prepared for ready in readies.values()])
-    for (number, ready), result in zip(readies.items(), results, strict=True):
-        if push.leaves_labels_out(result):
-            continue  # Alone, it takes over what is there.
-        try:
-            if not _is_repeated(ctx, ready, result):
-                done[number] = replies.entry_of(push.pushed(ctx, ready, result), base=ctx.base)
-        except ServiceError as error:
-            done[number] = _refused(ctx, error)
-    return done
-
-
-def _ready(ctx: PushContext, entry: BundleEntry, name: str) -> Ready | None:
-    """The resource that an entry puts, made ready; None when there is more to do for it than that."""
-    asked = interaction(entry, base=ctx.base, strict=ctx.strict)
-    resource = asked.resource
-    if resource is None or asked.query is not None or asked.if_none_exist is not None:
-        return None
-    if (asked.method == "POST") != (asked.id is None) or ctx.holds_documents(resource):
-        return None
-    push.check_scope(ctx.caller, asked.type, LETTERS[asked.method])
-    if asked.id is None:
-        push.check_type(resource, asked.type)
-        ready = push.ready_to_create(ctx, resource, as_id=_id_of(ctx, name))
-    else:
-        key = ResourceKey(asked.type, asked.id)
-        version, absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
-        ready = push.ready_to_update(ctx, key, resource, only_version=version, only_absent=absent)
-        ready = ready._replace(prepared=replace(ready.prepared, keeps_labels=True))
-    ready = ready._replace(tolerances=(*asked.tolerances, *ready.tolerances))
-    return None if references_to_files(ready.prepared.body.tail) else ready
-
-
-def _is_repeated(ctx: PushContext, ready: Ready, result: PutResult | ServiceError) -> bool:
-    """Whether a create met what the same batch made so long ago that it is another one by now."""
-    if isinstance(result, ServiceError) or not ready.prepared.posted:
-        return False
-    return result.outcome is Outcome.EXISTS and _is_forgotten(ctx, result)
-
-
-def _is_forgotten(ctx: PushContext, result: PutResult) -> bool:
-    window = timedelta(days=ctx.settings.idempotency_days)
-    return result.stored.last_updated <= ctx.clock() - window
-
-
-def _id_of(ctx: PushContext, name: str) -> str:
-    """The id under which an entry creates: the same when its batch is sent again."""
-    return stable_id(ctx.tenant, f"entry {name}", ctx.secret)
-
-
-# --- one at a time
 
 
 class _Within(NamedTuple):
@@ -188,12 +108,7 @@ async def _answer(ctx: PushContext, entry: BundleEntry, name: str, within: _With
             return await _read_or_search(ctx, entry, within)
     except ServiceError as error:
         # Its traceback would keep what was read for the entry until the batch is answered.
-        return _refused(ctx, error.with_traceback(None))
-
-
-def _refused(ctx: PushContext, error: ServiceError) -> ServiceError:
-    ctx.metrics.count("refused")
-    return error
+        return refused(ctx, error.with_traceback(None))
 
 
 async def _read_or_search(ctx: PushContext, entry: BundleEntry, within: _Within) -> dict[str, Any]:
@@ -287,8 +202,8 @@ async def _create(ctx: PushContext, asked: Interaction, name: str) -> Pushed:
     resource = asked.resource or {}
     if asked.if_none_exist is not None:
         return await push.create(ctx, asked.type, resource, if_none_exist=asked.if_none_exist)
-    done = await push.create(ctx, asked.type, resource, as_id=_id_of(ctx, name))
-    if done.result.outcome is Outcome.EXISTS and _is_forgotten(ctx, done.result):
+    done = await push.create(ctx, asked.type, resource, as_id=id_of(ctx, name))
+    if done.result.outcome is Outcome.EXISTS and is_forgotten(ctx, done.result):
         return await push.create(ctx, asked.type, resource)
     return done
 

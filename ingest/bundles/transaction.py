@@ -249,8 +249,7 @@ async def _write(
     writes: dict[int, Prepared | Deletion] = {}
     for action in actions:
         if isinstance(action, Put):
-            writes[action.number] = replace(
-                readies[action.number].prepared,
+            writes[action.number] = readies[action.number].prepared._replace(
                 only_version=if_match(action.if_match),
                 only_absent=action.only_absent or action.only_unmatched,
                 keeps_labels=whole is not None and action.number not in whole,

@@ -8,7 +8,7 @@ to one looks afterwards whether somebody has taken it away: of two at the same t
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ingest.pipeline.decode import decode, glance
@@ -141,7 +141,7 @@ async def _revive(
 
 def _as_it_was(ctx: PushContext, one: Released, *, companion: bool) -> Prepared:
     ready = prepare(decode(one.raw), one.key.id, base=ctx.base, companion=True)
-    return replace(ready.prepared, sourced=one.sourced, companion=companion, revives=one.number)
+    return ready.prepared._replace(sourced=one.sourced, companion=companion, revives=one.number)
 
 
 def companions(stored: Stored, base: str) -> frozenset[ResourceKey]:

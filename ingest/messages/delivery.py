@@ -156,8 +156,8 @@ class _Delivery:
             self.ctx, self.read, entries, whole.planned, issues=issues, strict=self.strict
         )
         for key in taken.unique.keys() & whole.versions.keys():
-            one = replace(taken.unique[key], only_version=whole.versions[key])
-            taken.unique[key] = replace(one, sourced="") if key in whole.timeless else one
+            one = taken.unique[key]._replace(only_version=whole.versions[key])
+            taken.unique[key] = one._replace(sourced="") if key in whole.timeless else one
         return taken
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ingest.messages.companions import COMPANION_TYPES
@@ -75,8 +75,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
                     facts=_as_copy(one, resource_id),
                     entries_max=ctx.settings.index_entries_max,
                 )
-                prepared = replace(
-                    ready.prepared,
+                prepared = ready.prepared._replace(
                     sourced=entries[number].sourced,
                     companion=companion,
                     derived_from=ctx.derived_from if one.key.type in DERIVED else (),

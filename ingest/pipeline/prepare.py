@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.budget import ENTRIES_MAX, too_many_entries
@@ -90,10 +89,16 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     body = unstamped(mended, key)
     if facts is None:
         facts = facts_of(mended, PLAIN, base=base)
-    prepared = Prepared(key, body, digest(body), indexed, fresh)
-    if is_kept(key.type, facts):
-        keys = tuple(keys_of(key.type, facts))
-        prepared = replace(prepared, identity=facts.stored(), identity_keys=keys)
+    known = is_kept(key.type, facts)
+    prepared = Prepared(
+        key,
+        body,
+        digest(body),
+        indexed,
+        fresh,
+        identity=facts.stored() if known else None,
+        identity_keys=tuple(keys_of(key.type, facts)) if known else (),
+    )
     kept = _each_place_once((*(found if companion else ()), *looked.issues))[:KEPT_MAX]
     return Ready(prepared, names, kept)
 

@@ -7,7 +7,6 @@ Each step is one of a group, so that a create with a key costs little more than 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.writes import filing, push
@@ -76,4 +75,4 @@ async def create_once(
 
 def _ready(ctx: PushContext, taken: Taken, chosen: str) -> Ready:
     ready = push.ready_to_create(ctx, taken.resource, as_id=chosen)
-    return ready._replace(prepared=replace(ready.prepared, only_once=True))
+    return ready._replace(prepared=ready.prepared._replace(only_once=True))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.decode import decode
@@ -81,7 +80,7 @@ def ready_to_create(ctx: PushContext, resource: JsonObject, *, as_id: str | None
     # An id of an earlier attempt is hardly ever there: that shows when it is written.
     fresh = as_id is not None or ctx.new_id is secret_id
     ready = ready_of(ctx, resource, as_id or ctx.new_id(), fresh=fresh)
-    return ready._replace(prepared=replace(ready.prepared, posted=True, only_absent=as_id is not None))
+    return ready._replace(prepared=ready.prepared._replace(posted=True, only_absent=as_id is not None))
 
 
 async def _create_if_none(ctx: PushContext, resource_type: str, taken: Taken, text: str) -> Pushed:
@@ -95,7 +94,7 @@ async def _create_if_none(ctx: PushContext, resource_type: str, taken: Taken, te
         ready = await ctx.work(ready_of, ctx, taken.resource, derived)
         if criteria.surely_misses(asked, ready.prepared):
             break
-        prepared = replace(ready.prepared, only_absent=True, posted=True)
+        prepared = ready.prepared._replace(only_absent=True, posted=True)
         [result] = await filing.put(ctx, [prepared], taken.files)
         if result.outcome is not Outcome.EXISTS:
             return _counted(ctx, Pushed(result, (*taken.tolerances, *ready.tolerances), kept=ready.kept))
@@ -134,7 +133,7 @@ async def update(  # noqa: PLR0913 -- the conditions are keyword-only
             ready_to_update, ctx, key, body, only_version=only_version, only_absent=only_absent
         )
         keeps = not (whole or sourced)
-        ready = ready._replace(prepared=replace(ready.prepared, sourced=sourced, keeps_labels=keeps))
+        ready = ready._replace(prepared=ready.prepared._replace(sourced=sourced, keeps_labels=keeps))
         try:
             [result] = await filing.put(ctx, [ready.prepared], taken.files)
         except ServiceError as error:
@@ -171,7 +170,7 @@ def ready_to_update(
     if only_version is None and not only_absent:
         return ready
     return ready._replace(
-        prepared=replace(ready.prepared, only_version=only_version, only_absent=only_absent)
+        prepared=ready.prepared._replace(only_version=only_version, only_absent=only_absent)
     )
 
 

@@ -74,7 +74,7 @@ async def let(database: Database, policy: Policy, *, tenant: Tenant = LAB) -> Po
 
 def prepared(resource: dict[str, Any], **conditions: Any) -> Prepared:
     """The resource as ingest hands it to the store."""
-    return replace(prepare(resource, resource["id"], base=BASE).prepared, **conditions)
+    return prepare(resource, resource["id"], base=BASE).prepared._replace(**conditions)
 
 
 async def put(store: ResourceStore, *resources: dict[str, Any], tenant: Tenant = LAB) -> list[PutResult]:

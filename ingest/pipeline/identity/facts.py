@@ -77,18 +77,23 @@ class Facts(NamedTuple):
 
     def stored(self) -> dict[str, Any]:
         """The facts as they are kept, without what is empty."""
-        told: dict[str, Any] = self._asdict()
-        told["numbers"] = [[int(one.rank), one.system, one.value] for one in self.numbers]
-        told["former"] = [[int(one.rank), one.system, one.value] for one in self.former]
-        told["time"] = list(self.time) if self.time != ABSENT else None
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in told.items() if v}
+        told: dict[str, Any] = {}
+        values: tuple[Any, ...] = self
+        for name, value in zip(_FIELDS, values, strict=True):
+            if not value or (name == "time" and value == ABSENT):
+                continue
+            if name in _NUMBERS:
+                told[name] = [[int(one.rank), one.system, one.value] for one in value]
+            else:
+                told[name] = list(value) if isinstance(value, tuple) else value
+        return told
 
 
 def from_stored(told: Mapping[str, Any]) -> Facts:
     """The facts that were kept; unknown names are those of a newer release and left out."""
     known: dict[str, Any] = {}
     for name, value in told.items():
-        if name in ("numbers", "former"):
+        if name in _NUMBERS:
             known[name] = tuple(Number(Rank(rank), system, number) for rank, system, number in value)
         elif name == "time":
             known[name] = Interval(*value)
@@ -97,7 +102,10 @@ def from_stored(told: Mapping[str, Any]) -> Facts:
     return Facts(**known)
 
 
-_NAMES: Final = frozenset(Facts._fields)
+_FIELDS: Final = Facts._fields
+_NAMES: Final = frozenset(_FIELDS)
+_NUMBERS: Final = frozenset({"numbers", "former"})
+"""Fields that hold numbers, which are stored as lists of their parts."""
 _PATIENTS: Final = ("subject", "patient", "beneficiary", "individual")
 """Elements that say whom a resource is about."""
 _TIMES: Final = (

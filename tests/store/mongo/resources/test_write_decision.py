@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -174,7 +173,7 @@ def test_a_retired_companion_says_so_and_is_found_by_its_identity() -> None:
 
 def test_what_is_too_large_fails_by_itself() -> None:
     large = prepared(report("r1"))
-    body = replace(large, body=large.body._replace(tail=b" " * 17_000_000))
+    body = large._replace(body=large.body._replace(tail=b" " * 17_000_000))
     assert told(decision_of(write_of(LAB, body), None, CONTEXT)) == (Category.TOO_LARGE, None)
 
 
