@@ -6,6 +6,7 @@ the reply, strict handling refuses. Profiles and terminology are nobody's busine
 
 from __future__ import annotations
 
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.pipeline.bundle_entries import is_kept_whole
@@ -27,6 +28,7 @@ from store.fhir.issues import Issue
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from ingest.pipeline.primitives import Check
     from store.fhir.datatypes import Json
     from store.fhir.definitions import Definition, Element
 
@@ -84,12 +86,50 @@ class _Walk:
             self.found.append((where, kind))
 
 
+class _Place:
+    """Element of a type as the walk wants it: its check, or the shape of what it holds."""
+
+    __slots__ = ("check", "many", "shape")
+
+    def __init__(self, element: Element) -> None:
+        self.check: Check | None = CHECKS.get(element.type)
+        self.many = element.many
+        self.shape: _Shape | None = None
+        """None: it is a primitive, or a resource of any type."""
+
+
+class _Shape:
+    """Definition of a type, ready to be compared with: each push walks through some twenty of them."""
+
+    __slots__ = ("is_period", "name", "places", "required")
+
+    def __init__(self, definition: Definition) -> None:
+        self.name = definition.name
+        self.is_period = definition.name == "Period"
+        self.places = {name: _Place(element) for name, element in definition.elements.items()}
+        self.required = [
+            (name, (*spellings, *(f"_{one}" for one in spellings))) for name, spellings in definition.required
+        ]
+        """R4's name of each required element, and the names that tell that it is there."""
+
+
+@cache
+def _shapes() -> dict[str, _Shape]:
+    """Shapes of all types by name."""
+    made = {name: _Shape(definition) for name, definition in definitions().items()}
+    for name, definition in definitions().items():
+        for spelling, element in definition.elements.items():
+            if element.definition is not None:
+                made[name].places[spelling].shape = made[element.definition.name]
+    return made
+
+
 def look(resource: JsonObject) -> Looked:
     """Compare a resource with R4's definitions. Of a type that has none nothing is said."""
-    on, definition = _Walk(), definitions().get(str(resource.get("resourceType")))
-    if definition is None:
+    on, shape = _Walk(), _shapes().get(str(resource.get("resourceType")))
+    if shape is None:
         return _NOTHING
-    _object(resource, definition, (None, definition.name), 0, on)
+    _object(resource, shape, (None, shape.name), 0, on)
     if not on.found:
         return _NOTHING
     issues = [_issue(spelled(where), kind) for where, kind in on.found]
@@ -104,30 +144,41 @@ def _issue(path: str, kind: str) -> Issue:
     return Issue(code, f"`{path}` {text}", (path,))
 
 
-def _object(element: JsonObject, definition: Definition, where: Where, depth: int, on: _Walk) -> None:
+def _object(element: JsonObject, shape: _Shape, where: Where, depth: int, on: _Walk) -> None:
     """Walk an object and all that is in it."""
-    elements = definition.elements
+    places = shape.places
     for name, value in element.items():
-        known = elements.get(name)
-        if known is None:
-            if not _is_beside(name, elements):
+        place = places.get(name)
+        if place is None:
+            if not (name.startswith("_") and _is_beside(name, places)):
                 on.tell((where, name), UNKNOWN)
         elif isinstance(value, list):
-            _members(value, known, (where, name), depth + 1, on)
+            _members(value, place, (where, name), depth + 1, on)
         elif value is None:
             continue  # Told of by `structure`, as empty strings are.
         else:
-            if known.many:
+            if place.many:
                 on.tell((where, name), LONE)
-            _value(value, known, (where, name), depth, on)
-    for name, spellings in definition.required:
-        if not any(one in element or f"_{one}" in element for one in spellings):
+            check = place.check
+            if check is None:
+                _value(value, place, (where, name), depth, on)
+            elif (kind := check(value)) is not None:
+                on.tell((where, name), kind)
+    for name, spellings in shape.required:
+        if not _has_one(element, spellings):
             on.tell((where, name), MISSING)
-    if definition.name == "Period" and _is_reversed(element):
+    if shape.is_period and _is_reversed(element):
         on.tell(where, REVERSED)
 
 
-def _members(values: Sequence[Json], known: Element, where: Where, depth: int, on: _Walk) -> None:
+def _has_one(element: JsonObject, names: Sequence[str]) -> bool:
+    for name in names:  # noqa: SIM110 -- compiled, it is three times as fast as `any`
+        if name in element:
+            return True
+    return False
+
+
+def _members(values: Sequence[Json], known: _Place, where: Where, depth: int, on: _Walk) -> None:
     """Walk the members of an element that is a list."""
     if not known.many:
         alone = _is_of_one(values)
@@ -143,15 +194,15 @@ def _is_of_one(values: Sequence[Json]) -> bool:
     return len(values) == 1 and values[0] is not None and not isinstance(values[0], list)
 
 
-def _is_beside(name: str, elements: Mapping[str, Element]) -> bool:
-    """Whether it is the sibling of a primitive, which holds that one's id and extensions."""
-    beside = elements.get(name[1:]) if name.startswith("_") else None
-    return beside is not None and beside.definition is None
+def _is_beside(name: str, places: Mapping[str, _Place]) -> bool:
+    """Whether `_name` is the sibling of a primitive, which holds that one's id and extensions."""
+    beside = places.get(name[1:])
+    return beside is not None and beside.shape is None
 
 
-def _value(value: Json, known: Element, where: Where, depth: int, on: _Walk) -> None:
+def _value(value: Json, known: _Place, where: Where, depth: int, on: _Walk) -> None:
     """Walk the value of an element, or one member of its list."""
-    check = CHECKS.get(known.type)
+    check = known.check
     if check is not None:
         kind = None if value is None else check(value)  # A null in a list keeps a place beside its sibling.
         if kind is not None:
@@ -161,11 +212,11 @@ def _value(value: Json, known: Element, where: Where, depth: int, on: _Walk) -> 
     elif not isinstance(value, dict):
         on.tell(where, WRONG)
     elif depth < DEPTH_MAX:
-        definition = known.definition
-        if definition is None:
-            definition = definitions().get(str(value.get("resourceType"))) if _is_open(where) else None
-        if definition is not None:
-            _object(value, definition, where, depth + 1, on)
+        shape = known.shape
+        if shape is None:
+            shape = _shapes().get(str(value.get("resourceType"))) if _is_open(where) else None
+        if shape is not None:
+            _object(value, shape, where, depth + 1, on)
 
 
 def _is_open(where: Where) -> bool:
@@ -203,11 +254,15 @@ def _straight(element: JsonObject, definition: Definition, depth: int) -> JsonOb
         known = definition.elements.get(name)
         if known is not None:
             done[name] = _straight_value(value, known, depth)
-        elif _is_beside(name, definition.elements):  # A list where its primitive is one.
+        elif name.startswith("_") and _is_primitive(definition.elements.get(name[1:])):  # A list as that one.
             done[name] = _as_listed(value, many=definition.elements[name[1:]].many)
         else:
             done[name] = value
     return done
+
+
+def _is_primitive(element: Element | None) -> bool:
+    return element is not None and element.definition is None
 
 
 def _straight_value(value: Json, known: Element, depth: int) -> Json:
