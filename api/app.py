@@ -151,8 +151,8 @@ def create_app(
     )
     if settings.role in ("all", "ingest"):
         app.cleanup_ctx.append(feeds.feeds)
-    if is_timekeeper and settings.role in ("all", "jobs"):
+    keeps_time = is_timekeeper and settings.role in ("all", "jobs")
+    app.cleanup_ctx.append(lifecycle.following(follows=keeps_time))
+    if keeps_time:
         app.cleanup_ctx.append(lifecycle.jobs)
-        if settings.changes_look_seconds:
-            app.cleanup_ctx.append(lifecycle.following)
     return app

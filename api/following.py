@@ -24,6 +24,7 @@ class Following:
     """The tasks of this process, from `start` to `stop`."""
 
     def __init__(self, follower: ChangeFollower, metrics: ChangeMetrics, *, seconds: float) -> None:
+        """With 0 seconds this process never follows: it measures how far the feed is behind, as all do."""
         self._follower = follower
         self._metrics = metrics
         self._seconds = seconds
@@ -33,7 +34,7 @@ class Following:
     def start(self) -> None:
         """Begin to look."""
         looks = ((self._follow, self._seconds), (self._measure, MEASURE_SECONDS))
-        self._tasks = [asyncio.create_task(self._again(*look)) for look in looks]
+        self._tasks = [asyncio.create_task(self._again(work, pause)) for work, pause in looks if pause]
 
     async def stop(self) -> None:
         """Look no more; return when what was under way is over, and another process can take over."""
@@ -47,6 +48,8 @@ class Following:
                 await work()
             except ServiceError as error:
                 LOG.warning("the change feed waits", extra={"category": error.category.value})
+            except Exception:
+                LOG.exception("the change feed failed; it is tried again")
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), seconds)
 

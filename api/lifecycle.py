@@ -164,11 +164,18 @@ async def end_listening(app: web.Application) -> None:
     app[CHANGES].wake()
 
 
-async def following(app: web.Application) -> AsyncIterator[None]:
-    """Follow the log of MongoDB for the change feed, when no other process does; needs the stores."""
-    work = Following(app[STORES].follower, app[CHANGE_METRICS], seconds=app[SETTINGS].changes_look_seconds)
-    work.start()
-    try:
-        yield
-    finally:
-        await work.stop()
+def following(*, follows: bool) -> Callable[[web.Application], AsyncIterator[None]]:
+    """Look how far the change feed is behind; a process that `follows` reads MongoDB's log for it, when no
+    other one does. Needs the stores.
+    """
+
+    async def context(app: web.Application) -> AsyncIterator[None]:
+        seconds = app[SETTINGS].changes_look_seconds if follows else 0.0
+        work = Following(app[STORES].follower, app[CHANGE_METRICS], seconds=seconds)
+        work.start()
+        try:
+            yield
+        finally:
+            await work.stop()
+
+    return context

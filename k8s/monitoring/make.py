@@ -110,6 +110,12 @@ ROWS: dict[str, list[Panel]] = {
         Panel("Log lines lost", "ops", {"lines": "sum(rate(dod_log_lines_lost_total[$__rate_interval]))"}),
         Panel("Versions", "short", {"{{version}}": "count by (version) (dod_build_info)"}),
     ],
+    "The change feed": [
+        Panel("Changes by kind", "ops", rate("dod_changes_total", "kind")),
+        Panel("Behind", "s", {"age": "max(dod_changes_behind_seconds)"}),
+        Panel("From commit to feed", "s", quantiles("dod_changes_lag_seconds")),
+        Panel("Listeners", "short", {"listeners": "sum(dod_changes_listeners)"}),
+    ],
     "Forgetting": [
         Panel("Deleted by reason", "ops", rate("dod_retention_deleted_total", "reason")),
         Panel("Overdue", "short", {"documents": "max(dod_retention_overdue)"}),

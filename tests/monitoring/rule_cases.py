@@ -184,6 +184,8 @@ CASES = (
         "110m",
         "9h",
     ),
+    Case("DodChangesBehind", {"dod_changes_behind_seconds": "2x10 60+60x10 2x10"}, "10m", "18m", "25m"),
+    Case("DodChangesScanned", {"dod_changes_scans_total": "0x10 1x120"}, "10m", "15m", "90m"),
     Case(
         "DodReplicationLag",
         {

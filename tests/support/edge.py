@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from store.access import AccessStore
+    from store.changes.metrics import ChangeMetrics
     from store.clients import ClientStore
     from store.metrics import StoreMetrics
 
@@ -94,11 +95,25 @@ def memory_access() -> MemoryAccess:
     return access
 
 
+class NoChanges:
+    """Stands where the change feed is written and read: what the application does of itself."""
+
+    def wake(self) -> None:
+        """Nobody waits."""
+
+    async def follow(self, stopping: Callable[[], bool], told: ChangeMetrics) -> bool:
+        return False
+
+    async def behind(self) -> float:
+        return 0.0
+
+
 def edge_stores(
     access: AccessStore, ping: Callable[[], Awaitable[None]], clients: ClientStore | None = None
 ) -> Stores:
     """Stores of tests of the edge: nothing asks for what needs a database."""
     nothing: Any = None
+    silent: Any = NoChanges()
     return Stores(
         resources=nothing,
         access=access,
@@ -111,8 +126,8 @@ def edge_stores(
         leases=nothing,
         clients=clients or MemoryClients(),
         verifying=nothing,
-        changes=nothing,
-        follower=nothing,
+        changes=silent,
+        follower=silent,
     )
 
 

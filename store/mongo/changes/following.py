@@ -187,7 +187,9 @@ class MongoChangeFollower(ChangeFollower):
 
     @override
     async def behind(self) -> float:
-        return (self._clock() - (await self._place()).at).total_seconds()
+        with guarded(self._metrics, "change_place", seconds=self._seconds):
+            found = await self._state.find_one({"_id": LOG}, {"at": 1})
+        return 0.0 if found is None else (self._clock() - found["at"]).total_seconds()
 
     # --- events
 
