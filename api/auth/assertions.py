@@ -87,12 +87,13 @@ def read(content_type: str, form: Mapping[str, str]) -> Asked:
         raise Refusal("invalid_request", NO_GRANT_TYPE)
     if grant != GRANT_TYPE:
         raise Refusal("unsupported_grant_type", WRONG_GRANT_TYPE)
+    # RFC 6749, 5.2: no client authentication, or an unsupported method, is `invalid_client`.
     if not kind:
-        raise Refusal("invalid_request", NO_ASSERTION_TYPE)
+        raise Refusal("invalid_client", NO_ASSERTION_TYPE)
     if kind != ASSERTION_TYPE:
-        raise Refusal("invalid_request", WRONG_ASSERTION_TYPE)
+        raise Refusal("invalid_client", WRONG_ASSERTION_TYPE)
     if not assertion:
-        raise Refusal("invalid_request", NO_ASSERTION)
+        raise Refusal("invalid_client", NO_ASSERTION)
     return Asked(assertion, form.get("scope"), form.get("client_id"))
 
 

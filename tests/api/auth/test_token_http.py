@@ -125,9 +125,9 @@ async def test_each_wrong_request_is_refused_as_upstream_refuses_it(service: Ser
     for told, expected in (
         (form(made(), grant_type=None), (400, "invalid_request", assertions.NO_GRANT_TYPE)),
         (form(made(), grant_type="x"), (400, "unsupported_grant_type", assertions.WRONG_GRANT_TYPE)),
-        (form(made(), client_assertion_type=None), (400, "invalid_request", assertions.NO_ASSERTION_TYPE)),
-        (form(made(), client_assertion_type="x"), (400, "invalid_request", assertions.WRONG_ASSERTION_TYPE)),
-        (form(made(), client_assertion=None), (400, "invalid_request", assertions.NO_ASSERTION)),
+        (form(made(), client_assertion_type=None), (401, "invalid_client", assertions.NO_ASSERTION_TYPE)),
+        (form(made(), client_assertion_type="x"), (401, "invalid_client", assertions.WRONG_ASSERTION_TYPE)),
+        (form(made(), client_assertion=None), (401, "invalid_client", assertions.NO_ASSERTION)),
         (form(made(kid=None)), (401, "invalid_client", assertions.NO_KID)),
         (form(made(kid="nobody's")), no_key),
         (form(made(key("rsa", 1), kid=key("rsa", 1).kid)), no_key),
