@@ -15,6 +15,7 @@ from api.interactions import audit, binary, capability, dead_letters, history, r
 from api.interactions.changes import changes
 from api.interactions.data_model import push as data_model
 from api.interactions.data_model import query as data_model_query
+from api.interactions.data_model import upload as uploads
 from api.interactions.data_model.schema import PATH as SCHEMA
 from api.interactions.data_model.schema import schema
 from api.interactions.everything import everything
@@ -38,6 +39,8 @@ BINARY: Final = f"{BINARIES}/{ID}"
 BINARY_VERSION: Final = f"{BINARY}/_history/{{version:[1-9][0-9]{{0,8}}}}"
 ENDPOINT: Final = "/endpoint"
 """Path at which upstream's senders post Data Model messages of any tenant."""
+UPLOAD: Final = "/upload"
+"""Path at which upstream's senders upload files that a Data Model message refers to."""
 DATA_MODEL: Final = f"{BASE}/$data-model"
 OF_PATIENT: Final = f"{BASE}/{{compartment:Patient}}/{ID}/{TYPE}"
 SMART: Final = f"{BASE}/.well-known/smart-configuration"
@@ -174,6 +177,22 @@ def routes() -> tuple[Route, ...]:
             negotiates=False,
             by_body=True,
             data_model=True,
+        ),
+        *(
+            Route(
+                name,
+                "POST",
+                path,
+                uploads.upload,
+                Group.WRITE,
+                "cu",
+                body=uploads.MULTIPART,
+                once_by_itself=True,
+                negotiates=False,
+                by_body=path == UPLOAD,
+                data_model=True,
+            )
+            for name, path in (("upload", UPLOAD), ("upload-tenant", f"{BASE}/$upload"))
         ),
         Route(
             "query",

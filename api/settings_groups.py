@@ -109,7 +109,7 @@ _GROUPS: Final = (
             *("push_tenant_share", "push_client_share", "body_elements_max", "resource_elements_max"),
             *("index_entries_max", "prepare_seconds", "identity_placeholders"),
             *("attachment_inline_bytes_max", "bundle_entries_max", "transaction_entries_max"),
-            *("transaction_bytes_max", "load_expanded_bytes_max"),
+            *("transaction_bytes_max", "load_expanded_bytes_max", "upload_bytes_max", "upload_seconds"),
         ),
     ),
 )

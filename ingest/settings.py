@@ -25,6 +25,10 @@ class IngestSettings(BaseModel):
     """
     attachment_inline_bytes_max: int = Field(default=65_536, ge=1_024, le=4_000_000)
     """Longest document, in base64, that stays inside its resource; a longer one is kept as a file."""
+    upload_bytes_max: int = Field(default=30_000_000, ge=1_000, le=1_000_000_000)
+    """Largest file of `POST /upload`; a larger one is 413. `body_bytes_max` bounds it too."""
+    upload_seconds: int = Field(default=86_400, ge=60, le=2_592_000)
+    """Time for which a message may refer to an uploaded file; then the file is deleted, unless one did."""
     load_expanded_bytes_max: int = Field(default=20_000_000_000, ge=1_000_000)
     """Bytes that `dod load` lets one .gz or .zip expand to; past it the rest of it is refused."""
     push_bytes_max: int = Field(default=128_000_000, ge=1_000_000)

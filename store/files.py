@@ -80,6 +80,12 @@ class AttachmentStore(Protocol):
     async def keep(self, tenant: Tenant, ids: Sequence[str]) -> None:
         """Make files that somebody is about to refer to safe from `collect`, as far as they are there."""
 
+    async def hold(self, tenant: Tenant, ids: Sequence[str], *, until: datetime) -> None:
+        """Make files that nobody refers to safe from `collect` until then."""
+
+    async def release(self, tenant: Tenant, ids: Sequence[str]) -> None:
+        """Have files that were held be safe for `GRACE_SECONDS` from now on, as all others are."""
+
     async def find(self, tenant: Tenant, file_id: str) -> File | None:
         """The file with this id."""
 

@@ -17,7 +17,7 @@ from api.auth.public_keys import ALGORITHMS
 from api.auth.scopes import OWN
 from api.http.app_keys import SETTINGS
 from api.http.fhir_json import PATCH_FORMATS
-from api.http.routing import BASE, ROLES, ROWS
+from api.http.routing import ROLES, ROWS
 from api.interactions import us_core
 from api.interactions.openapi import document
 from api.interactions.token import PATH as TOKEN
@@ -182,8 +182,7 @@ async def metadata(request: web.Request) -> web.StreamResponse:
 async def openapi(request: web.Request) -> web.StreamResponse:
     """GET {base}/openapi.json; needs no token. Says what this process serves: some roles serve less."""
     served = ROLES[request.app[SETTINGS].role]
-    listed = (row for row in request.app[ROWS].values() if row.group in served)
-    rows = tuple(dict.fromkeys(row for row in listed if row.path.startswith(BASE)))
+    rows = tuple(dict.fromkeys(row for row in request.app[ROWS].values() if row.group in served))
     return _kept(request, document(base_of(request), rows), "application/json")
 
 

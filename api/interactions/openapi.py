@@ -15,6 +15,15 @@ import orjson
 from api.http.fhir_json import FORM_BODIES, PATCH_BODIES
 from api.http.routing import BASE, TYPE
 from api.interactions.audit import PARAMETERS
+from api.interactions.openapi_forms import (
+    ERRORS,
+    FILE,
+    FORMS,
+    TOKEN_ANSWER,
+    TOKEN_ERROR,
+    TOKEN_REQUEST,
+    UPLOADED,
+)
 from api.version import VERSION
 from ingest.feeds.handler import V2_BODIES
 from store.search.parameters import COMMON, TYPES, SearchType
@@ -28,6 +37,7 @@ from store.search.parameters import Parameter, ResourceType
 Json = dict[str, Any]
 
 _FHIR: Final = "application/fhir+json"
+_JSON: Final = "application/json"
 _VARIABLE: Final = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
 """A variable of aiohttp's path, with the expression that it must match."""
 _FIXED: Final = re.compile(r"\{\w+:(\w+)\}")
@@ -87,6 +97,12 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "process-message": {"200": "Bundle"},
     "hl7v2": {"200": "Document", "204": "", "400": "Document", "422": "Document"},
     "data-model": {"200": "Any"},
+    "endpoint": {"200": "Any"},
+    "query": {"200": "Any"},
+    "upload": {"201": "Uploaded"},
+    "upload-tenant": {"201": "Uploaded"},
+    "data-model-schema": {"200": "Any"},
+    "token": {"200": "Token"},
     "verify": {"200": "Text"},
     "changes": {"200": "Changes"},
     "dead-letters": {"200": "Any"},
@@ -99,7 +115,7 @@ _ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "smart": {"200": "Any"},
     "openapi": {"200": "Any", "304": ""},
 }
-"""Name of a row → status → schema of the body; every other status is an OperationOutcome."""
+"""Name of a row → status → schema of the body; every other status is a refusal in the row's own form."""
 _STATUS: Final[Mapping[str, str]] = {
     "200": "OK",
     "201": "Created",
@@ -149,8 +165,7 @@ _PATCH: Final[Json] = {
 }
 """https://www.rfc-editor.org/rfc/rfc6902"""
 _MEDIA: Final[Mapping[str, str]] = {
-    "Any": "application/json",
-    "Changes": "application/json",
+    **dict.fromkeys(("Any", "Changes", "Token", "Uploaded"), "application/json"),
     "Document": "*/*",
     "Text": "text/plain",
 }
@@ -165,6 +180,12 @@ _SCHEMAS: Final[Mapping[str, Json]] = {
         "properties": {"changes": {"type": "array", "items": {"type": "object"}}, "next": {"type": "string"}},
     },
     "Document": {},
+    "Token": TOKEN_ANSWER,
+    "TokenRequest": TOKEN_REQUEST,
+    "TokenError": TOKEN_ERROR,
+    "Uploaded": UPLOADED,
+    "File": FILE,
+    "Errors": ERRORS,
     "Text": {"type": "string"},
     "Patch": _PATCH,
     "MergePatch": {"type": "object"},
@@ -229,29 +250,37 @@ def document(base: str, rows: tuple[Route, ...]) -> bytes:
             "info": {"title": "data on demand", "version": VERSION, "description": _DESCRIPTION},
             "servers": [{"url": base}],
             "security": [{"bearer": []}],
-            "paths": _paths(rows),
+            "paths": _paths(rows, base.partition(BASE.partition("{")[0])[0]),
             "components": {
                 "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
                 "schemas": {**_SCHEMAS, "Type": {"type": "string", "enum": sorted(TYPES)}},
                 "parameters": dict(_components()),
                 "responses": {
-                    "Refused": {
-                        "description": "An OperationOutcome says why",
-                        "content": _content(_FHIR, "OperationOutcome"),
-                    }
+                    "Refused": _refusal("An OperationOutcome says why", _FHIR, "OperationOutcome"),
+                    "DataModelRefused": _refusal("`Meta.Errors` say why", _JSON, "Errors"),
+                    "TokenRefused": _refusal("RFC 6749, 5.2", _JSON, "TokenError"),
                 },
             },
         }
     )
 
 
-def _paths(rows: Sequence[Route]) -> Json:
+def _refusal(text: str, media_type: str, schema: str) -> Json:
+    return {"description": text, "content": _content(media_type, schema)}
+
+
+def _paths(rows: Sequence[Route], origin: str) -> Json:
+    """All paths but those that serve pages to people."""
     paths: Json = {}
+    rows = [row for row in rows if row.path.startswith(BASE) or row.name in _ANSWERS]
     own = sorted({name for row in rows for name in _OF_TYPE.findall(row.path)})
     for row in rows:
         for path, resource_type in _instances(_FIXED.sub(r"\1", row.path.removeprefix(BASE)), own):
             operations = paths.setdefault(_VARIABLE.sub(r"{\1}", path) or "/", {})
-            operations.setdefault(row.method.lower(), _operation(row, path, resource_type))
+            described = _operation(row, path, resource_type)
+            if not row.path.startswith(BASE):  # Of all tenants: not below the base of one.
+                described["servers"] = [{"url": origin}]
+            operations.setdefault(row.method.lower(), described)
     return paths
 
 
@@ -293,19 +322,18 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
         described["requestBody"] = _body(row.body, resource_type)
     if row.name in _DOCUMENTS:
         described["requestBody"] = {"content": {**_content(_FHIR, "Resource"), **_content("*/*", "Document")}}
+    if row.name in FORMS:
+        described["requestBody"] = FORMS[row.name]
     if row.open:
         described["security"] = []
     answers = {
         status: {"description": _STATUS[status]}
-        | ({"content": _content(_media_type(row, schema), schema)} if schema else {})
+        | ({"content": _content(_MEDIA.get(schema, _FHIR), schema)} if schema else {})
         for status, schema in _ANSWERS[row.name].items()
     }
-    described["responses"] = {**answers, "default": {"$ref": "#/components/responses/Refused"}}
+    refusal = "TokenRefused" if row.name == "token" else "DataModelRefused" if row.data_model else "Refused"
+    described["responses"] = {**answers, "default": {"$ref": f"#/components/responses/{refusal}"}}
     return described
-
-
-def _media_type(row: Route, schema: str) -> str:
-    return _MEDIA.get(schema, _FHIR if row.negotiates else "application/json")
 
 
 def _path_parameter(name: str, pattern: str) -> Json:

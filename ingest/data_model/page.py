@@ -18,6 +18,7 @@ For integration engineers. Sources that speak upstream's Data Model JSON push he
 |---|---|
 | `POST /endpoint` | `Results.New`, `Results.NewUnsolicited`; the tenant is that of `Meta.Destinations` |
 | `POST /query` | `Results.Query`, `PatientSearch.Query`; the tenant is that of `Meta.Destinations` |
+| `POST /upload` | a file as `multipart/form-data`: below; `POST {base}/$upload` for the tenant of the URL |
 | `GET /data-model/schema` | nothing, no token either: it is the shape of these messages, as JSON Schema |
 | `POST {base}/$data-model` | the same for the tenant of the URL; endpoint verification may come here |
 
@@ -34,7 +35,23 @@ through `{base}/$data-model`. When a part of a message is refused, the answer is
 rest is stored, and the whole message is the letter.
 
 The content of a message says what is the same: it may be sent again at any time, and an `Idempotency-Key`
-adds nothing. Files are embedded, or named by a URL; upstream's `POST /upload` is not offered.
+adds nothing.
+
+## Files
+
+A file is embedded as base64, named by a URL of the source's own, or uploaded first:
+
+```sh
+curl -X POST http://127.0.0.1:8080/upload -H "Authorization: Bearer $TOKEN" \\
+  -F 'file=@samples/results-new.txt;type=text/plain'
+```
+
+201, with `{"URI": "…/blob/…"}`, which goes into `Value` of a result with `ValueType` `Encapsulated Data`.
+The report then has the file itself, with the type of `FileType`, else of the upload. The URI is good for
+the client and the tenant of the upload, and for `DOD_UPLOAD_SECONDS`, a day; any other is refused with its
+place. A token for several tenants says which: `?destination=` has an id as in `Meta.Destinations`, or
+`ORG/ENV`. A file may have `DOD_UPLOAD_BYTES_MAX`, 30 MB; a larger one is 413. It is read by nobody until a
+message refers to it, and is deleted when none does in time.
 
 ## Destinations and sources
 

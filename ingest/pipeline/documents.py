@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from store.fhir.datatypes import Json, JsonObject
+    from store.files import File
     from store.tenancy import Tenant
 
 FILE_EXTENSION: Final = "urn:data-on-demand:file"
@@ -197,7 +198,13 @@ def _wrongs(element: JsonObject, file: NewFile) -> Iterator[str]:
         yield HASH
 
 
-def _hash(file: NewFile) -> str:
+def attachment_of(file: File) -> JsonObject:
+    """The Attachment that a file is which is kept already."""
+    kind: JsonObject = {"contentType": file.content_type} if file.content_type else {}
+    return {**kind, "url": f"Binary/{file.id}", "size": file.size, "hash": _hash(file)}
+
+
+def _hash(file: NewFile | File) -> str:
     """SHA-1 as base64, as R4 has it."""
     return b64encode(file.sha1).decode()
 

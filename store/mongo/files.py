@@ -11,6 +11,7 @@ states, nor deadlines, and sends up to 48 MB at once.
 
 from __future__ import annotations
 
+from datetime import timedelta
 from itertools import chain
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,7 +22,7 @@ from typing_extensions import override
 from store.audit.patients import of_keys
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.files import CHUNK_BYTES, AttachmentStore, Collected, File
+from store.files import CHUNK_BYTES, GRACE_SECONDS, AttachmentStore, Collected, File
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHUNKS, FILES, HISTORY, RESOURCES
@@ -30,7 +31,7 @@ from store.search.planning.conditions import condition
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-    from datetime import datetime, timedelta
+    from datetime import datetime
 
     from store.files import NewFile
     from store.metrics import StoreMetrics
@@ -79,11 +80,23 @@ class MongoAttachments(AttachmentStore):
         if ids:
             await self._touch(tenant, ids)
 
-    async def _touch(self, tenant: Tenant, ids: Sequence[str]) -> int:
+    @override
+    async def hold(self, tenant: Tenant, ids: Sequence[str], *, until: datetime) -> None:
+        await self._touch(tenant, ids, {"$max": {"touched": until - timedelta(seconds=GRACE_SECONDS)}})
+
+    @override
+    async def release(self, tenant: Tenant, ids: Sequence[str]) -> None:
+        if ids:
+            await self._touch(tenant, ids, {"$min": {"touched": self._clock()}})
+
+    async def _touch(
+        self, tenant: Tenant, ids: Sequence[str], change: Mapping[str, Any] | None = None
+    ) -> int:
         """Mark these files as young again, durably. Returns how many of them are there."""
         wanted = {"tenant": str(tenant), "id": {"$in": list(ids)}}
+        young = change or {"$max": {"touched": self._clock()}}
         with guarded(self._metrics, "touch_file", seconds=self._seconds):
-            done = await self._files.update_many(wanted, {"$max": {"touched": self._clock()}}, hint="files")
+            done = await self._files.update_many(wanted, young, hint="files")
         return done.matched_count
 
     async def _upload(self, tenant: Tenant, file: NewFile) -> None:

@@ -12,9 +12,11 @@ from aiohttp import web
 from api.http.app_keys import REQUEST_ID
 from api.interactions.data_model.entered import in_tenant
 from api.interactions.data_model.tenants import enter_tenant, meta_of, refuse_test, source_of
+from api.interactions.data_model.upload import release, uploaded
 from ingest.data_model import replies
 from ingest.data_model.models import ResultsNew, fault, read
 from ingest.data_model.to_fhir import EVENTS, translate
+from ingest.data_model.uploads import refer
 from ingest.handlers import push_context
 from ingest.http.app_keys import INGEST_SETTINGS, TENANT
 from ingest.http.body import body_of
@@ -66,6 +68,8 @@ async def _stored(request: web.Request, found: Parsed, meta: Meta) -> tuple[str,
     source, organization = source_of(request, meta), request[TENANT].tenant.organization
     message = await found.work(read, ResultsNew, found.resource)
     translation = await found.work(translate, message, source.profile, organization)
+    files = await uploaded(push_context(request), message)
+    refer(translation.bundle, files)
     size = len(await body_of(request))
     documents = size > request.app[INGEST_SETTINGS].attachment_inline_bytes_max
     ctx = push_context(request, documents=documents, work=found.work)
@@ -74,6 +78,7 @@ async def _stored(request: web.Request, found: Parsed, meta: Meta) -> tuple[str,
     except ServiceError as error:
         placed = [translation.at_origin(one) for one in error.issues]
         raise ServiceError(error.category, *placed) from error
+    await release(ctx, files)
     refused = [one for one in done if isinstance(one, ServiceError)]
     if refused:  # The rest is stored; the same again, once it is right, changes only what was wrong.
         placed = [translation.at_origin(issue) for one in refused for issue in one.issues]

@@ -30,6 +30,8 @@ PATCH: Final = "application/json-patch+json"
 REQUEST: Final = re.compile(r'"(?:Attempt)?ID":"[0-9a-f-]{36}"')
 """The request's id in the envelope of the Data Model."""
 ORU: Final = (Path(__file__).parents[3] / "samples" / "report.hl7").read_bytes()
+UPLOAD_TYPE: Final = "multipart/form-data; boundary=b"
+UPLOAD: Final = b'--b\r\nContent-Disposition: form-data; name="file"\r\n\r\nmade up\r\n--b--\r\n'
 LETTER: Final = "00000000-0000-0000-0000-000000000000"
 
 
@@ -154,6 +156,10 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "explorer": (Row("GET", "/explorer", 200, 200, 200, 200, is_open=True),),
     "explorer-file": (Row("GET", "/explorer/static/app.js", 200, 200, 200, 200, is_open=True),),
     "explorer-library": (Row("GET", "/explorer/library/uplot.js", 200, 200, 200, 200, is_open=True),),
+    **{
+        name: (Row("POST", path, 403, 201, 403, 201, data=UPLOAD, content_type=UPLOAD_TYPE, scope="cu"),)
+        for name, path in (("upload", "/upload"), ("upload-tenant", "$upload"))
+    },
     "data-model-schema": (Row("GET", "/data-model/schema", 200, 200, 200, 200, is_open=True),),
     "query": (
         Row("POST", "/query", 403, 403, 403, 200, results_query("none"), content_type="application/json"),
