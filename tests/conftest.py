@@ -1,4 +1,4 @@
-"""One mongod for each worker of a run, and a database or a service of its own for each test that asks.
+"""Fixtures: a mongod for each worker of a run, a database or a service of its own for each test that asks.
 
 A test that leads to a mongod has the marker `mongo`; without it, none can be started.
 """

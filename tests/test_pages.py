@@ -55,7 +55,7 @@ def free_port() -> str:
 
 
 def scratch(folder: Path, dod: Path) -> Path:
-    """What a checkout has after `make demo`: `.venv` with `dod`, and the samples."""
+    """Content of a checkout after `make demo`: `.venv` with `dod`, and the samples."""
     binaries = folder / ".venv" / "bin"
     binaries.mkdir(parents=True)
     command = binaries / "dod"
@@ -112,7 +112,7 @@ def told(folder: Path, dod: Path) -> tuple[int, str]:
 @pytest.mark.slow
 @pytest.mark.mongo
 def test_every_command_line_does_what_the_page_says(tmp_path: Path) -> None:
-    """They end well, none says that it could not, and each page ends up with what it promises."""
+    """All commands end well, none says that it could not, and each page ends up with what it promises."""
     with quick_dod(tmp_path / "dod.sock") as dod:
         code, output = told(tmp_path / "checkout", dod)
     _, *steps = output.split(f"{STEP} ")

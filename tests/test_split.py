@@ -1,4 +1,4 @@
-"""What `make test-fast` leaves out: all tests that lead to a mongod, and none else can start one."""
+"""Tests that `make test-fast` leaves out: all that lead to a mongod; no other can start one."""
 
 from __future__ import annotations
 

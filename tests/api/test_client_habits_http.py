@@ -205,7 +205,7 @@ SUBSETTED = {"system": "http://terminology.hl7.org/CodeSystem/v3-ObservationValu
 
 
 async def test_a_part_of_a_resource_does_not_overwrite_the_whole(service: Service) -> None:
-    """Who searches with `_elements` and puts back what came would lose the rest."""
+    """A client that searches with `_elements` and puts back what came would lose the rest."""
     mrn = [identified(MRN, "S1")]
     await service.load(report("r1", identifier=mrn, conclusion="long"))
     [found] = (await service.search("_id=r1&_elements=identifier")).matches

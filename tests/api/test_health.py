@@ -1,4 +1,4 @@
-"""What probes and Prometheus are told."""
+"""Answers to probes and Prometheus."""
 
 from __future__ import annotations
 

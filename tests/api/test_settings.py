@@ -1,4 +1,4 @@
-"""Where settings come from, and that a misspelt one is refused by name and without its value."""
+"""Sources of settings; a misspelt one is refused by name and without its value."""
 
 from __future__ import annotations
 

@@ -128,7 +128,7 @@ BUNDLE: list[Json] = [
 
 
 async def test_answers_parse_in_strict_models(service: Service) -> None:
-    """Of each kind of answer one, in fhir.resources, which refuses what R4 does not know."""
+    """An answer of each kind, parsed by fhir.resources, which refuses what R4 does not know."""
     from fhir.resources.R4B import get_fhir_model_class  # noqa: PLC0415
 
     def parsed(body: Json) -> Any:

@@ -1,4 +1,4 @@
-"""What a comparison of the benchmark concludes from its legs."""
+"""Conclusions that a comparison of the benchmark draws from its legs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What an older release indexed is brought up to date, on a real MongoDB."""
+"""Reindexing: entries of an older release are brought up to date, on a real MongoDB."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ CHART = (
 
 
 class Told:
-    """Whom the job tells."""
+    """Listener of the job's progress."""
 
     def __init__(self, store: MongoResources, **changed: Any) -> None:
         self.failures: list[tuple[str, str]] = []

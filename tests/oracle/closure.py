@@ -1,4 +1,4 @@
-"""What must be served once all of a world's messages were acknowledged, and whether it is.
+"""Truth that must be served once all of a world's messages were acknowledged, and the comparison with it.
 
 **Closure**: for every report that is served, what it leads to says, up to ids and up to the newest news
 about that very thing, what the newest message that carried the report said.
@@ -27,7 +27,7 @@ class Told(NamedTuple):
 
 
 class Served(NamedTuple):
-    """What a tenant serves."""
+    """Resources that a tenant serves."""
 
     reports: Sequence[Json]
     resources: Mapping[str, Json]
@@ -38,7 +38,7 @@ class Served(NamedTuple):
 
 
 class Truth:
-    """What the world knows: of each thing its statements, the newest last."""
+    """Knowledge of the world: the statements about each thing, the newest last."""
 
     def __init__(self, messages: Sequence[Sent]) -> None:
         self._told: defaultdict[str, list[Told]] = defaultdict(list)
@@ -63,7 +63,7 @@ class Truth:
         return [one for one in newest if one.said.type == "Observation" and not one.sent.reports]
 
     def options(self, thing: str, sent: Sent) -> list[Told]:
-        """What a report whose newest message this is may show of a thing that the message carried."""
+        """Contents that a report of this newest message may show of a thing that the message carried."""
         told = self._told[thing]
         [own] = [one for one in told if one.sent is sent]
         match own.said.hold:
@@ -99,7 +99,7 @@ def patient_numbers(messages: Sequence[Sent]) -> set[str]:
 
 
 def faults(messages: Sequence[Sent], served: Served) -> Iterator[str]:
-    """What is served and is not true; nothing when all is right."""
+    """Untruths that are served; none when all is right."""
     truth = Truth(messages)
     found: defaultdict[str, list[Json]] = defaultdict(list)
     for report in served.reports:
@@ -142,7 +142,7 @@ class Comparison:
         self._under_way: set[tuple[str, str]] = set()
 
     def differs(self, stored: Json, told: Told) -> str | None:
-        """Where they differ, or None: a reference is right when what it leads to is."""
+        """Place where they differ, or None: a reference is right when what it leads to is."""
         return self._unlike(_content(stored), told.said.body, told, told.said.type)
 
     def _unlike(self, stored: Any, said: Any, told: Told, path: str) -> str | None:

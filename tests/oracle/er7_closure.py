@@ -1,4 +1,4 @@
-"""What must be served once a world was told in HL7 v2, and whether it is.
+"""Truth that must be served once a world was told in HL7 v2, and the comparison with it.
 
 The same rule as `tests/oracle/closure.py`, of what HL7 v2 can say: a report, its status, code and
 time, its results with their values, its patient, specimen, order, interpreter and visit.
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 View = dict[str, Any]
-"""What a report says, in words that both sides have: by name, without ids and references."""
+"""Content of a report, in words that both sides have: by name, without ids and references."""
 
 NOTE: Final = "http://hl7.org/fhir/5.0/StructureDefinition/extension-DiagnosticReport.note"
 _DATES: Final = ("effectiveDateTime", "effectivePeriod")
 
 
 def faults(messages: Sequence[Sent], served: Served) -> Iterator[str]:
-    """What is served and is not true; nothing when all is right."""
+    """Untruths that are served; none when all is right."""
     truth = Truth(messages)
     found: defaultdict[str, list[Json]] = defaultdict(list)
     for report in served.reports:
@@ -90,7 +90,7 @@ def _placers(report: Json, resources: Mapping[str, Json]) -> set[str]:
 def _strangers(
     element: str, report: Json, resources: Mapping[str, Json], patients: Sequence[tuple[Any, ...]]
 ) -> Iterator[str]:
-    """What a report leads to is about the report's own patient, of whom there may be two records."""
+    """Companions of a report are about its own patient, of whom there may be two records."""
     value = report.get(element, [])
     for one in value if isinstance(value, list) else [value]:
         target = resources.get(one["reference"])

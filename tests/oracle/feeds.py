@@ -24,7 +24,7 @@ PANEL = "panel"
 
 
 class Said(NamedTuple):
-    """What a message says of one observation."""
+    """Statement of a message about one observation."""
 
     name: str
     value: str
@@ -32,7 +32,7 @@ class Said(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """One message."""
+    """Message of a source."""
 
     minute: int
     observations: tuple[Said, ...]
@@ -91,7 +91,7 @@ def _sent(rng: Random, minute: int) -> Sent:
 
 
 def faults(found: Mapping[str, Content], messages: Sequence[Sent]) -> Iterator[str]:
-    """What may not be whichever of two of one time counts."""
+    """Contradictions, whichever of two of one time counts."""
     told: defaultdict[str, list[tuple[int, Content]]] = defaultdict(list)
     for one in messages:
         if one.report is not None:
@@ -124,7 +124,7 @@ def _reached(roots: Iterable[str], members: Mapping[str, Sequence[str]]) -> set[
 
 
 def current(messages: Iterable[Sent]) -> dict[str, Content]:
-    """What there must be in the end: of each its text, and what it refers to."""
+    """Resources that there must be in the end: the text of each, and its references."""
     reports: dict[str, Sent] = {}
     said: dict[str, Said] = {}
     alone: set[str] = set()

@@ -1,4 +1,4 @@
-"""How a source writes a message down: ids, `fullUrl`s, references, roots; as a message or a document."""
+"""Habits of a source that writes a message: ids, `fullUrl`s, references, roots; a message or a document."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ START: Final = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 class Hold(StrEnum):
-    """How far newer news about a thing may change what a report leads to."""
+    """Reach of newer news about a thing into what a report leads to."""
 
     EXACT = "exact"
     """The thing lies within its report, or is what it says: exactly what the report's message said."""
@@ -59,7 +59,7 @@ class Source(NamedTuple):
 
 
 class Said(NamedTuple):
-    """What a message says of one thing."""
+    """Statement of a message about one thing."""
 
     thing: str
     body: Json
@@ -77,7 +77,7 @@ class Said(NamedTuple):
 
 
 class Sent(NamedTuple):
-    """One message."""
+    """Message of a source."""
 
     minute: int
     source: Source
@@ -128,7 +128,7 @@ class Person(NamedTuple):
         return f"Patient {self.name}"
 
     def at(self, minute: int, *, group: int = 0, **more: Any) -> Said:
-        """What a message of this minute says of the person."""
+        """Statement about the person in a message of this minute."""
         body = [state for since, state in self.states if since <= minute][-1]
         merged = self.replaces[1] if self.replaces and self.replaces[0] <= minute else None
         return Said(self.thing, {**body, **more}, self.hold, group, "patient", merged)

@@ -63,7 +63,7 @@ def _people(
 
 
 def _sources(rng: Random, ids: Ids | None) -> list[Source]:
-    """One or two senders; without an endpoint all that is known of them is the token, which they share."""
+    """Senders, one or two; without an endpoint all that is known of them is the token, which they share."""
     endless = rng.random() < 0.3
     found = []
     for name in ("lab", "clinic")[: rng.randint(1, 2)]:

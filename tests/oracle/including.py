@@ -1,4 +1,4 @@
-"""What a page brings along, by brute force. https://hl7.org/fhir/R4/search.html#include"""
+"""Includes of a page, by brute force. https://hl7.org/fhir/R4/search.html#include"""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ INCLUDED_ROUNDS: Final = 4
 
 
 def included(world: World, matches: Sequence[Json], pairs: Iterable[Pair]) -> frozenset[str]:
-    """What one page brings along."""
+    """Includes of one page."""
     asked = [(name, text) for name, text in pairs if "include" in name]
     seen = {key_of(one): one for one in matches}
     frontier = list(matches)

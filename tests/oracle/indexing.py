@@ -20,7 +20,7 @@ Found = list[tuple[Any, str]]
 
 
 class Plain(NamedTuple):
-    """What is stored for a resource, and the elements that cannot be."""
+    """Entries stored for a resource, and the elements that cannot be indexed."""
 
     fields: Json
     keys: list[str]
@@ -69,7 +69,7 @@ def _paths(row: Parameter) -> list[Path]:
 
 
 def _stored(row: Parameter, found: Found, contained: Json, base: str | None) -> Json:
-    """Under the parameter's name, and beside it."""
+    """Entries under the parameter's name, and beside it."""
     name = row.name
     if row.type is SearchType.DATE:
         return {name: dates.union([dates.index(value, path) for value, path in found])}

@@ -31,7 +31,7 @@ RESULT: Final = ("_sort", "_include", "_include:iterate", "_revinclude", "_revin
 
 @dataclass
 class World:
-    """What is stored now."""
+    """Resources stored now."""
 
     base: str
     now: int
@@ -42,7 +42,7 @@ class World:
         return [one for (kind, _), one in self.resources.items() if kind == type]
 
     def matches(self, type: str, pairs: Iterable[Pair]) -> list[Json]:
-        """Those for which every parameter holds."""
+        """Resources for which every parameter holds."""
         asked = [(name, text) for name, text in pairs if name not in RESULT and text.strip(",")]
         return [one for one in self.of(type) if all(holds(self, one, n, t, one) for n, t in asked)]
 
@@ -78,7 +78,7 @@ def elements(value: Any, path: Sequence[str]) -> Iterator[Any]:
 
 
 def at(resource: Json, row: Row) -> list[Any]:
-    """What stands there; `.` is the resource itself."""
+    """Values at a path; `.` is the resource itself."""
     found = [
         one for path in row.paths.split() for one in elements(resource, list(filter(None, path.split("."))))
     ]
@@ -454,7 +454,7 @@ def contained(root: Json, text: str) -> Json | None:
 
 
 def type_of(reference: Json, root: Json) -> str | None:
-    """What it says it points at, the target not consulted."""
+    """Targets that a reference names, not looked up."""
     text = reference.get("reference", "")
     if text.startswith("#"):
         return (contained(root, text) or {}).get("resourceType") or reference.get("type")
@@ -552,7 +552,7 @@ def ordered(world: World, found: Iterable[Json], keys: Sequence[str]) -> list[Js
 
 
 def sort_key(world: World, resource: Json, name: str, *, descending: bool) -> tuple[Any, ...]:
-    """Of several values the first in the direction counts."""
+    """Sort value: of several values the first in the direction counts."""
     row = row_of(resource["resourceType"], name)
     assert row is not None
     if row.kind == "date":  # By the lower end, in both directions.

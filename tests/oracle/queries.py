@@ -47,7 +47,7 @@ REFERRING: Final = (
     *("DiagnosticReport:patient", "DiagnosticReport:encounter", "DiagnosticReport:based-on"),
     *("Observation:specimen", "Observation:based-on", "Observation:patient", "ServiceRequest:encounter"),
 )
-"""What `_revinclude` follows by an index of its own."""
+"""References that `_revinclude` follows by an index of its own."""
 CODES_OF: Final = {
     "gender": ("male", "female", "FEMALE"),
     "address-use": ("home", "work"),
@@ -56,7 +56,7 @@ CODES_OF: Final = {
     "priority": ("stat", "routine"),
     "relation": ("replaces", "transforms"),
 }
-"""Of parameters that are codes and no status."""
+"""Codes of parameters that are no status."""
 TEXTS_OF: Final = {
     "address": (*worlds.CITIES, "1 Köln-Straße", "12345", "DE", "ny"),
     "description": worlds.DISPLAYS,
@@ -74,7 +74,7 @@ class Asker:
     def __init__(self, random: Random, moments: Sequence[str]) -> None:
         self.random = random
         self.moments = moments
-        """When things were stored."""
+        """Moments at which things were stored."""
 
     def one(self, choices: Sequence[str]) -> str:
         return self.random.choice(choices)
@@ -95,7 +95,7 @@ class Asker:
         return type, pairs
 
     def sort(self, type: str) -> str:
-        """One to three keys of all there are; every second time the usual ones."""
+        """Sort keys, one to three of all there are; every second time the usual ones."""
         rows = {**ROWS[type], **COMMON}
         names = [name for name, row in rows.items() if row.kind not in UNSORTED]
         if self.chance(0.5):
@@ -222,7 +222,7 @@ class Asker:
         return name, self.listed(both)
 
     def part(self, row: Row) -> str:
-        """One value of its kind."""
+        """Value of its kind."""
         if row.kind == "reference":
             return self.target(row.targets)
         if row.paths == "code":

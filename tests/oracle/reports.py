@@ -1,4 +1,4 @@
-"""What a message says of one report and of all that it leads to."""
+"""Statements of a message about one report and all that it leads to."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Result(NamedTuple):
 
 
 class Version(NamedTuple):
-    """What is said of a report at one time."""
+    """Statement about a report at one time."""
 
     name: str
-    """Its name in the world: it stays when number, code or patient are corrected."""
+    """Name in the world: it stays when number, code or patient are corrected."""
     edition: int
     code: str
     status: str

@@ -21,12 +21,12 @@ ABOVE = {
     "Patient": (),
     "Organization": (),
 }
-"""Which types keep which alive."""
+"""Types, and those that they keep alive."""
 FOREVER = datetime.max.replace(tzinfo=UTC)
 
 
 class Kept(NamedTuple):
-    """One line of a policy."""
+    """Line of a policy."""
 
     days: int | None
     since: str = "received"
@@ -58,7 +58,7 @@ class Version:
     number: int
     since: datetime
     subject: str | None = None
-    """Whom it was about: a hold on that patient holds it, whomever the resource is about now."""
+    """Patients it was ever about: a hold on one of them holds it, whomever the resource is about now."""
     ended: datetime = FOREVER
 
 
@@ -101,7 +101,7 @@ def references(content: Json) -> set[str]:
 
 
 class Model:
-    """One tenant."""
+    """Tenant with its model."""
 
     def __init__(self) -> None:
         self.all: dict[str, One] = {}
@@ -256,7 +256,7 @@ class Model:
         return any(self.stays(needer, as_of, now, seen | {key}) for needer in above)
 
     def swept(self, there: set[str], past: set[str], as_of: datetime, now: datetime, *, whole: bool) -> None:
-        """What is left after a sweep, whole or broken off; nothing may be gone that may not go."""
+        """Check of what is left after a sweep, whole or broken off: nothing may be gone that may not go."""
         taken = {key: self.stays(key, as_of, now) for key in self.all}
         for key, stays in taken.items():
             one, kind = self.all[key], key.partition("/")[0]

@@ -1,4 +1,4 @@
-"""What R4's registry says of each parameter, in as few words as brute force needs.
+"""Rows of R4's registry of parameters, in as few words as brute force needs.
 
 Names, paths and targets are the registry's; none is taken from `store.search` by import. https://hl7.org/fhir/R4/searchparameter-registry.html
 """
@@ -15,11 +15,11 @@ class Row(NamedTuple):
     paths: str
     targets: tuple[str, ...] = ()
     system: str = ""
-    """Of codes: that of their binding. Of ContactPoints: the only kind that counts."""
+    """System of codes: that of their binding. Of ContactPoints: the only kind that counts."""
     only: str = ""
     """References to this type alone, as `resolve() is …` says."""
     parts: tuple[Row, ...] = ()
-    """Of a composite: what each part is, beneath the element at `paths`, or the resource."""
+    """Parts of a composite, beneath the element at `paths`, or the resource."""
 
 
 def ref(paths: str, targets: str) -> Row:

@@ -49,7 +49,7 @@ class Teller:
         self._reports = self._values = self._numbers = 0
 
     def one(self, source: Source, people: tuple[Person, ...]) -> list[Draft]:
-        """One report, several times: results change, come and go; the number may be no key at all."""
+        """Report sent several times: results change, come and go; the number may be no key at all."""
         rng = self.rng
         stable = source.ids in STABLE
         keyless = rng.random() < 0.25
@@ -72,7 +72,7 @@ class Teller:
         return self._dealt(bases, corrected=source.ids is not Ids.LOCAL)
 
     def tolerance(self, source: Source, people: tuple[Person, ...]) -> list[Draft]:
-        """One number and code at 0, 60 and 120 minutes: "each later message finds its own"."""
+        """Reports of one number and code at 0, 60 and 120 minutes: "each later message finds its own"."""
         numbers, start = self._numbered(), self._moment()
         code = self.rng.choice(tuple(PANELS))
         bases = [
@@ -151,7 +151,7 @@ class Teller:
         return sorted(drafts, key=lambda draft: places[id(draft)])
 
     def shared(self, source: Source, people: tuple[Person, ...]) -> list[Draft]:
-        """One observation in two reports: "with other content each report keeps its own"."""
+        """Observation in two reports: "with other content each report keeps its own"."""
         first = self._version(people[0], self._numbered(), code="58410-2")
         second = self._version(people[0], self._numbered(), code="24323-8")
         own = number("results", self._next_number())

@@ -21,7 +21,7 @@ IDENTIFIER_SYSTEMS: Final = ("urn:ids", "urn:IDS", "urn:ids:more", None)
 IDENTIFIER_VALUES: Final = ("A1", "a1", "A", "1", "A,1", "A|1", "urn:ids|A1", "A\\1", "A$1", "p1", "ö 1")
 CODE_SYSTEMS: Final = (LOINC, "urn:codes", *V2, None)
 FEW_CODES: Final = ("LAB", "lab", "58410-2")
-"""Of what is observed: a composite asks for a code together with a value."""
+"""Codes of what is observed: a composite asks for a code together with a value."""
 CODES: Final = ("LAB", "lab", "58410-2", "8410-2", "a,b", "a|b", "a\\b", "a$b", "\\")
 DISPLAYS: Final = ("Blood count", "blood  Count, automated", "Zählung", "O'Count", "Lab, count")
 FAMILIES: Final = ("Müller", "Muller", "mull", "O'Brien", "Carreño Quiñones", "Smith-Jones", "Smith, J")
@@ -67,7 +67,7 @@ IDS: Final[dict[str, Sequence[str]]] = {
     "Provenance": ("v1", "v2", "v3", "v4"),
     "DiagnosticReport": tuple(f"r{n}" for n in range(1, 26)),
 }
-"""Of what may be stored; a reference may also name what never arrives."""
+"""Ids of what may be stored; a reference may also name what never arrives."""
 REFERRED: Final = {
     **{type: (*ids, "absent") for type, ids in IDS.items()},
     "Group": ("x1",),
@@ -166,7 +166,7 @@ class Maker:
         return dict(self.one((bounds, events, bounds | events)))
 
     def _when(self, name: str, *kinds: str) -> Json:
-        """One of the kinds of a choice, or nothing."""
+        """Value of one of the kinds of a choice, or nothing."""
         made: dict[str, Callable[[], Any]] = {
             "DateTime": lambda: self.one(DATES),
             "Instant": lambda: self.one(INSTANTS),
@@ -478,7 +478,7 @@ class Maker:
         return self._containing(made) if self.chance(0.15) else made
 
     def _containing(self, report: Json) -> Json:
-        """Its subject, or an order, within the report itself."""
+        """A subject, or an order, within the report itself."""
         inner = {"resourceType": "Patient", "id": "c1", **self._Patient()}
         order = {"resourceType": "ServiceRequest", "id": "c2", **self._ServiceRequest()}
         more = self.maybe(0.3, basedOn=lambda: [{"reference": "#c2"}])
@@ -486,7 +486,7 @@ class Maker:
 
 
 def first(random: Random) -> list[Json]:
-    """What is pushed to begin with; some of the targets come later, or never."""
+    """Resources pushed to begin with; some of the targets come later, or never."""
     maker = Maker(random)
     made = [
         maker.resource(type, id)

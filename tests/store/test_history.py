@@ -46,7 +46,7 @@ def shown(page: HistoryPage) -> list[str]:
 
 
 async def all_pages(store: MongoResources, query: HistoryQuery) -> list[str]:
-    """What the pages of a query show, one after the other."""
+    """Content of the pages of a query, one after the other."""
     found: list[str] = []
     while True:
         page = await store.history(LAB, query)

@@ -1,4 +1,4 @@
-"""What any `ResourceStore` must do, tried on the real one."""
+"""Contract of any `ResourceStore`, tried on the real one."""
 
 from __future__ import annotations
 
@@ -139,7 +139,7 @@ async def test_a_deletion_of_a_microsecond_is_read_as_it_was_answered(database: 
 
 
 async def test_a_deletion_by_its_source_s_time(store: MongoResources) -> None:
-    """What is newer by the source's own time stays; the tombstone says when it was deleted."""
+    """A content that is newer by the source's own time stays; the tombstone says when it was deleted."""
     early, late = "2026-05-01T00:00:00.000000Z", "2026-05-02T00:00:00.000000Z"
     await put_one(store, report(), sourced=f"{late} {early}")
     assert await store.delete(LAB, REPORT, sourced=early) is None

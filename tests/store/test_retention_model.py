@@ -63,7 +63,7 @@ class Crash(Exception):  # noqa: N818 -- not an error of ours
 
 
 class World:
-    """One tenant, its model, and what happens to both."""
+    """Tenant, its model, and what happens to both."""
 
     def __init__(self, database: Database, seed: int) -> None:
         self.chance = Random(seed)

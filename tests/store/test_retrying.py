@@ -1,4 +1,4 @@
-"""Whatever is tried again has a pause and an end."""
+"""Retries: each has a pause and an end."""
 
 from __future__ import annotations
 

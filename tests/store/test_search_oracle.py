@@ -92,7 +92,7 @@ class Ward:
         return await self.store.search(self.tenant, asked)
 
     async def difference(self, type: str, pairs: Sequence[Pair], sizes: Sequence[int] | None) -> str | None:
-        """What is wrong with the answer, if anything; None for `sizes` is each from 1 to one too many."""
+        """Fault of the answer, if any; None for `sizes` is each from 1 to one too many."""
         wanted = self.world.search(type, pairs)
         try:
             query = self.query(type, pairs)
@@ -253,7 +253,7 @@ async def write(ward: Ward, random: Random, number: int) -> set[str]:
 async def test_pages_while_writes_go_on(
     database: Database, seed: int, *, forwards: bool, remembered: bool
 ) -> None:
-    """What did not change appears once and in order, whatever arrives, changes or goes between two pages.
+    """Unchanged resources appear once and in order, whatever arrives, changes or goes between two pages.
 
     While the database remembers the moment of the first page, the others show it to the letter.
     """

@@ -91,7 +91,7 @@ class Case(NamedTuple):
     found: Mapping[str, Sequence[str]]
     """By patient's number (`mr|A`: the system without its prefix) or by query: a line for each report."""
     patients: int | None = None
-    """How many are current."""
+    """Number of current resources."""
     doubt: int | None = None
     """Number of the message whose reply must say that a doubt made two, or that something moved."""
 
@@ -159,7 +159,7 @@ def text(resource: Json) -> str:
 
 
 async def read(service: Service, reference: Json) -> Json:
-    """What a reference leads to; a name for it when it leads nowhere."""
+    """Target of a reference; a name for it when it leads nowhere."""
     where = reference.get("reference")
     if where is None:
         return {"resourceType": f"by {reference.get('identifier', {}).get('value', 'display')}"}
@@ -182,7 +182,7 @@ async def told(service: Service, case: Case) -> list[Answer]:
 
 
 def outcomes(answer: Answer) -> list[str]:
-    """What the reply says beyond the statuses of its entries."""
+    """Parts of the reply beyond the statuses of its entries."""
     found = [entry["response"].get("outcome") for entry in answer.body["entry"]]
     return [issue["details"]["text"] for one in found if one is not None for issue in one.get("issue", ())]
 

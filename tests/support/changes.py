@@ -31,7 +31,7 @@ def changes_of(database: Database, clock: Callable[[], datetime] = lambda: NOW) 
 
 
 def follower_of(database: Database, clock: Callable[[], datetime] = lambda: NOW) -> MongoChangeFollower:
-    """Of a replica of its own."""
+    """Change feed of a replica of its own."""
     chosen = StoreSettings(mongodb_database=database.name)
     return MongoChangeFollower(database, settings=chosen, clock=clock, metrics=metrics(), tenants=both)
 

@@ -51,7 +51,7 @@ async def answer(request: web.Request) -> web.StreamResponse:
 
 
 def edge_routes(handler: Handler = answer) -> tuple[Route, ...]:
-    """One row of each kind."""
+    """Row of each kind."""
     one = f"{BASE}/{TYPE}/{ID}"
     return (
         Route("search-post", "POST", f"{BASE}/{TYPE}/_search", handler, Group.SEARCH, "s", body=FORM_BODIES),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 FORESEEN = ("status of 401", "status of 403", "ERR_CONNECTION_REFUSED")
-"""What Chromium itself writes to the console of answers that a test brings about."""
+"""Lines that Chromium itself writes to the console for answers that a test brings about."""
 _VIOLATIONS = """
 window.violations = [];
 document.addEventListener('securitypolicyviolation', (event) =>

@@ -1,4 +1,4 @@
-"""What an extra run is told by environment variables: where more data and more search cases are.
+"""Environment variables of an extra run: places of more data and more search cases.
 
 Not `DOD_*`: the service refuses such names when it does not know them.
 """

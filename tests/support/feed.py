@@ -69,7 +69,7 @@ async def send(service: Service, bundle: Json, path: str = "$process-message", *
 
 
 def said_of(answer: Answer, entry: int = 1) -> str:
-    """What the reply says of one entry; the report is the second."""
+    """Part of the reply about one entry; the report is the second."""
     assert answer.status == 200, answer.text
     return json.dumps(answer.body["entry"][entry]["response"])
 

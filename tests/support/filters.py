@@ -86,7 +86,7 @@ _OPERATORS: Final[Mapping[str, Callable[[Sequence[Any], Any], bool]]] = {
 
 
 def find(documents: Iterable[Document], plan: FindPlan) -> list[Document]:
-    """What `find` with this plan gives back."""
+    """Documents that `find` with this plan gives back."""
     found = [document for document in documents if matches(document, plan.filter)]
     for name, direction in reversed(plan.sort):
         found.sort(key=lambda document: _scalar(document, name), reverse=direction < 0)

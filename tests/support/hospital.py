@@ -31,7 +31,7 @@ ATTEMPTS = 5
 
 
 class Copy(NamedTuple):
-    """One delivery of a message: byte for byte the same as another one, or not."""
+    """Delivery of a message: byte for byte the same as another one, or not."""
 
     sent: Sent
     bundle: Json

@@ -1,4 +1,4 @@
-"""What the log would show."""
+"""Lines that the log would show."""
 
 from __future__ import annotations
 

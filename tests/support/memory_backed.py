@@ -1,4 +1,4 @@
-"""Where files of a test run lie in memory: a commit of MongoDB waits for its journal, and a disk is slow."""
+"""Folder in memory for a test run: a commit of MongoDB waits for its journal, and a disk is slow."""
 
 from __future__ import annotations
 

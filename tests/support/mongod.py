@@ -1,4 +1,4 @@
-"""What can happen to a MongoDB: it stands still, its connections are cut, it steps down."""
+"""Mishaps of a MongoDB: it stands still, its connections are cut, it steps down."""
 
 from __future__ import annotations
 

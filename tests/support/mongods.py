@@ -43,7 +43,7 @@ class Mongod:
 
     @property
     def uri(self) -> str:
-        """This one alone, whatever it is a member of."""
+        """URI of this one alone, whatever it is a member of."""
         return f"mongodb://{self.address}/?directConnection=true"
 
     async def start(self) -> None:

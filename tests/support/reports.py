@@ -37,7 +37,7 @@ def report(**more: Any) -> dict[str, Any]:
 
 
 def context(*, strict: bool = False, limits: SearchLimits | None = None) -> SearchContext:
-    """What parsing needs beside the text."""
+    """Context that parsing needs beside the text."""
     return SearchContext(limits or SearchLimits(), BASE, NOW_MICROSECONDS, strict)
 
 
@@ -85,7 +85,7 @@ def refusal(call: Callable[[], object]) -> ServiceError:
 
 
 def attempt(call: Callable[[], T]) -> T | ServiceError:
-    """What a call gives back, or its refusal; any other exception fails the test."""
+    """Result of a call, or its refusal; any other exception fails the test."""
     try:
         return call()
     except ServiceError as error:

@@ -19,7 +19,7 @@ LEASE_SECONDS = 60
 
 
 def leases_of(database: Database, clock: Callable[[], datetime]) -> Leases:
-    """Of a replica of its own."""
+    """Leases of a replica of its own."""
     return Leases(database, clock=clock, metrics=metrics(), timeout_seconds=10, lease_seconds=LEASE_SECONDS)
 
 

@@ -92,7 +92,7 @@ class Answer:
 
     @property
     def ids(self) -> list[str]:
-        """Of the matches of a searchset, in order."""
+        """Ids of the matches of a searchset, in order."""
         return [entry["resource"]["id"] for entry in self.matches]
 
     @property
@@ -210,7 +210,7 @@ class Service:
         data: bytes | str | None = None,
         content_type: str = FHIR,
     ) -> Answer:
-        """One request; `path` is under the base, or a whole URL of ours."""
+        """Request; `path` is under the base, or a whole URL of ours."""
         url = path if path.startswith("http") else f"{self.root}/{path}".rstrip("/")
         sent = data if body is None else json.dumps(body)
         typed = {} if sent is None else {"Content-Type": content_type}
@@ -284,7 +284,7 @@ def named(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def settings(**changed: Any) -> Settings:
-    """What the tests run with: a database name of their own, no short memory of tenants, no change feed."""
+    """Settings of the tests: a database name of their own, no short memory of tenants, no change feed."""
     ours = {"mongodb_database": DATABASE, "access_cache_seconds": 0, "policy_cache_seconds": 0}
     return Settings(**{**ours, "changes_look_seconds": 0, **changed})
 

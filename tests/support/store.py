@@ -60,7 +60,7 @@ def mongo_policies(database: Database) -> Policies:
 
 
 def mongo_settling(database: Database, *, clock: Callable[[], datetime] = lambda: NOW) -> Settling:
-    """What brings stored documents up to a changed policy."""
+    """Job that brings stored documents up to a changed policy."""
     chosen, policies = StoreSettings(mongodb_database=database.name), mongo_policies(database)
     return Settling(database, policies=policies, settings=chosen, clock=clock, metrics=metrics())
 
@@ -124,7 +124,7 @@ def ids(entries: tuple[Entry, ...]) -> list[str]:
 
 
 def stored(found: object) -> Stored:
-    """It is there."""
+    """The resource is there."""
     assert isinstance(found, Stored)
     return found
 

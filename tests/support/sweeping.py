@@ -62,7 +62,7 @@ async def both() -> Sequence[Tenant]:
 def sweeping_of(
     database: Database, clock: Callable[[], datetime], *, holds: Holds = NO_HOLDS, **settings: Any
 ) -> MongoSweeping:
-    """Of a replica of its own."""
+    """Sweeping of a replica of its own."""
     chosen = StoreSettings(mongodb_database=database.name, **{"retention_batch": 3, **settings})
     made = MongoSweeping(database, settings=chosen, clock=clock, metrics=metrics(), holds=holds, tenants=both)
     made.sweep = replace(made.sweep, sleep=at_once)

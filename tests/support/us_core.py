@@ -1,4 +1,4 @@
-"""What a US Core client expects of a DiagnosticReport search, computed from the resources themselves.
+"""Expectations of a US Core client of a DiagnosticReport search, computed from the resources themselves.
 
 An oracle beside the service: it shares no code with it. Values are drawn from the resources, as the US Core
 server tests draw them; a search is right when it finds exactly those reports that hold the values.
@@ -50,7 +50,7 @@ def span(text: str) -> Span:
 
 
 def effective(report: Json) -> Span | None:
-    """When the report's facts were true, as its date parameter sees it."""
+    """Time at which the report's facts were true, as its date parameter sees it."""
     if "effectiveDateTime" in report:
         return span(report["effectiveDateTime"])
     period = report.get("effectivePeriod", {})
@@ -101,7 +101,7 @@ def _is(coding: Json, value: str) -> bool:
 
 
 def _system(uri: str | None) -> str | None:
-    """One name for the code system of report categories, which R4 renamed."""
+    """Name for the code system of report categories, which R4 renamed."""
     old = uri in ("http://hl7.org/fhir/v2/0074", "http://hl7.org/fhir/ValueSet/v2-0074")
     return "http://terminology.hl7.org/CodeSystem/v2-0074" if old else uri
 

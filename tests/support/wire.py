@@ -24,7 +24,7 @@ class Reply(NamedTuple):
 
 
 class Wire:
-    """One connection."""
+    """Connection of a client."""
 
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader

@@ -1,4 +1,4 @@
-"""What a principal may."""
+"""Rights of a principal, as tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How tokens are made and what is kept of them."""
+"""Making of tokens, and the part of them that is kept."""
 
 from __future__ import annotations
 

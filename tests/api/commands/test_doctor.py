@@ -33,7 +33,7 @@ def environment(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 async def reasons(**options: Any) -> dict[str, list[str]]:
-    """What is wrong, by check."""
+    """Findings, by check."""
     return {check: list(found) for check, found in await examine(**options) if found}
 
 

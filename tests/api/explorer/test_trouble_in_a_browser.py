@@ -1,4 +1,4 @@
-"""When things go wrong: a token ends, a service is away, an answer takes long. Nothing typed is lost."""
+"""Trouble: a token ends, a service is away, an answer takes long. Nothing typed is lost."""
 
 from __future__ import annotations
 

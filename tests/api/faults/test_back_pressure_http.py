@@ -54,7 +54,7 @@ def admission_of(service: Service) -> Admission:
 
 
 async def versions(service: Service, path: str) -> int:
-    """How many versions were made of it."""
+    """Number of versions that were made of it."""
     return int((await service.get(path)).headers["ETag"].strip('W/"'))
 
 
@@ -122,7 +122,7 @@ async def test_a_primary_that_steps_down_costs_a_while_and_nothing_else(tmp_path
 
 
 async def test_bodies_under_way_are_bounded_by_their_bytes(tmp_path: Path) -> None:
-    """Those that a frozen database holds up: what is more finds no room, before it is read."""
+    """Pushes held up by a frozen database: more of them find no room, before they are read."""
     large: dict[str, Any] = {"conclusion": "x" * 400_000}
     whole = {"push_bytes_max": 1_000_000, "push_tenant_share": 1, "push_client_share": 1}
     wanted = {**SHORT, "store_timeout_seconds": 3.0, **whole}

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "0.5"))
-"""How long each blow lasts."""
+"""Duration of each blow, in seconds."""
 SENDERS = 12
 BACK_SECONDS = 5 if "CHAOS_SECONDS" in os.environ else 60
 """`make chaos` has the machine for itself; among other tests it is enough to come back at all."""

@@ -62,7 +62,7 @@ class Load:
                 return
 
     async def search(self) -> None:
-        """What was acknowledged before by one replica is found by the other."""
+        """Reports that one replica acknowledged before are found by the other."""
         for turn in count():
             known = sorted(self.acknowledged)[-1:]
             answer = await self.replicas[turn % 2].search(f"_id={known[0]}" if known else "_count=1")

@@ -238,7 +238,7 @@ headers_of = st.dictionaries(st.sampled_from(sorted(HEADERS)), st.integers(0, 9)
 
 
 def check(answer: Answer, lines: list[bytes]) -> None:
-    """What holds of every answer."""
+    """Rules that hold for every answer."""
     assert answer.status < 500, answer.text
     assert CANARY.lower() not in repr(dict(answer.headers)).lower()
     assert "X-Injected" not in answer.headers
@@ -283,7 +283,7 @@ def check_searchset(answer: Answer, row: Row) -> None:
 
 @pytest.fixture(scope="module")
 async def live(mongodb: str) -> AsyncIterator[Service]:
-    """One service for all examples, with something in it to find."""
+    """Service for all examples, with something in it to find."""
     async with opened_service(mongodb, search_scope=SearchScope.ANY) as service:
         subject = {"reference": "Patient/p1"}
         code = {"coding": [{"system": "http://loinc.test", "code": "58410-2", "display": "made up"}]}

@@ -118,7 +118,7 @@ BODIES: Final[tuple[Callable[[Random], bytes], ...]] = (
 
 
 def _request(draw: Random, service: Service) -> bytes:
-    """One request, or something like it."""
+    """Request, or something like it."""
     if draw.random() < 0.1:
         return draw.randbytes(draw.randrange(1, 2_000))
     body = draw.choice(BODIES)(draw)

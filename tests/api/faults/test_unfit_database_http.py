@@ -48,7 +48,7 @@ async def until(holds: Callable[[], Any]) -> Any:
 
 
 def asked(service: Service) -> float:
-    """How often the database was asked for what a search or a read needs."""
+    """Number of times that the database was asked for what a search or a read needs."""
     assert service.client.app is not None
     registry = service.client.app[REGISTRY]
     return sum(

@@ -1,4 +1,4 @@
-"""What a client may ask for, and what bodies it may send."""
+"""Formats that a client may ask for, and bodies that it may send."""
 
 from __future__ import annotations
 

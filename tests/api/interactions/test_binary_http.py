@@ -73,7 +73,7 @@ async def get(service: Service, path: str, *, method: str = "GET", **headers: st
 
 
 async def url_of(service: Service, resource: Json | None = None) -> str:
-    """Where the document of a report went."""
+    """Place where the document of a report went."""
     answer = await service.put(resource or with_form())
     assert answer.status in (200, 201), answer.text
     [stored] = answer.body["presentedForm"]
@@ -96,7 +96,7 @@ def stores_of(service: Service) -> Stores:
 
 
 async def orphans(service: Service) -> int:
-    """How many files go, an hour and more from now."""
+    """Number of files that go, an hour and more from now."""
     later = service.clock() + timedelta(hours=2)
     return (await collect_tenant(stores_of(service), service.tenant, now=later))[1]
 

@@ -1,4 +1,4 @@
-"""One patient erased: nothing of them is left anywhere, nothing comes back, and nothing else is missing."""
+"""Erasure of one patient: nothing of them is left anywhere, nothing comes back, nothing else is missing."""
 
 from __future__ import annotations
 
@@ -296,7 +296,7 @@ async def test_nothing_is_left_and_nothing_else_is_missing(world: World) -> None
 
 
 def _is_anothers(name: str) -> bool:
-    """Of the message's head nothing is left but who sent it: it names no report and no patient."""
+    """The message's head keeps only who sent it: it names no report and no patient."""
     names = {f"{one['resourceType']}/{one['id']}" for one in BERTS}
     own = "/".join(name.split("/")[2:4])
     return own in names or (own.startswith("MessageHeader/") and own != "MessageHeader/ma")
@@ -610,7 +610,7 @@ async def test_killed_between_two_batches_it_goes_on(
 
 
 async def undisturbed_total(world: World) -> int:
-    """What an erasure counts that nobody broke off."""
+    """Counts of an erasure that nobody broke off."""
     subject = read_subject(f"{MRN}|ANNA-4711")
     await world.privacy.erasing.lift(world.service.tenant, subject, reason="once more", by="tests")
     await world.database["idempotency"].delete_many({})

@@ -1,4 +1,4 @@
-"""What has expired is not served over HTTP in any way, while it is still stored."""
+"""Expired resources are not served over HTTP in any way, while they are still stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who is let in, and what the others are told, in that order."""
+"""Admission of callers, and the refusals of the others, in that order."""
 
 from __future__ import annotations
 

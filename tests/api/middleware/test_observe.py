@@ -1,4 +1,4 @@
-"""One line and one count per request, and nothing of a patient in either."""
+"""A line and a count for each request, and nothing of a patient in either."""
 
 from __future__ import annotations
 

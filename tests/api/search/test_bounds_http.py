@@ -1,4 +1,4 @@
-"""What a search may not be, and how much of it there may be, over HTTP on a real MongoDB.
+"""Bounds of a search, over HTTP on a real MongoDB.
 
 A refusal names the parameter and never repeats what was asked, neither in the answer nor in the log.
 """

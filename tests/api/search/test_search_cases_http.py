@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 NPI: Final = "http://hl7.org/fhir/sid/us-npi"
 UCUM: Final = "http://unitsofmeasure.org"
 AS_IT_STANDS: Final = "%=&:/|,$\\.#+'*"
-"""Of a query; only what no URL can hold is encoded."""
+"""Parameters of a query; only what no URL can hold is encoded."""
 VISITS: Final = "urn:example:visits"
 PLACERS: Final = "urn:example:placers"
 
 
 class Case(NamedTuple):
-    """One row: the query, and the ids of its matches in any order; a number is the refusal's status."""
+    """Row: the query, and the ids of its matches in any order; a number is the refusal's status."""
 
     query: str
     found: str | int
     include: str | None = None
-    """What comes along, when it matters."""
+    """Resources that come along, when it matters."""
     prefer: str | None = None
 
 

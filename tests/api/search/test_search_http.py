@@ -672,7 +672,7 @@ async def test_page_links_carry_the_moment_of_the_first_page(service: Service) -
 
 
 def state_of(service: Service, page: Answer) -> PageState:
-    """What the link to the next page stands for."""
+    """Content of the link to the next page."""
     token = page.links["next"].partition("_page=")[2]
     return unseal(token, tenant=str(service.tenant), secret=secret_of(service), now_seconds=0)
 

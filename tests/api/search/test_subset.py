@@ -55,7 +55,7 @@ def entry(resource: dict[str, Any] | bytes, type: str = "DiagnosticReport") -> E
 
 
 def shown(resource: dict[str, Any], summary: Summary, *elements: str) -> dict[str, Any]:
-    """What is left of it, without the tag."""
+    """Rest of the resource, without the tag."""
     found: dict[str, Any] = orjson.loads(
         cut(entry(resource, resource["resourceType"]), summary, elements).raw
     )

@@ -295,4 +295,4 @@ SHALL: Final = {
     "ServiceRequest": ["_id", "patient", "category", "code", "authored"],
     "Specimen": ["_id"],
 }
-"""What US Core 6.1 says a server SHALL search by, alone or in its combinations."""
+"""Parameters by which US Core 6.1 says a server SHALL search, alone or in its combinations."""

@@ -1,4 +1,4 @@
-"""How many connections there may be, how long each may wait, and who gives way."""
+"""Bounds of connections: their number, how long each may wait, and who gives way."""
 
 from __future__ import annotations
 

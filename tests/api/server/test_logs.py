@@ -1,4 +1,4 @@
-"""What a line of the log shows, and what it never does."""
+"""Content of a line of the log, and what never stands in it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is not HTTP is refused as FHIR says it, and nothing of it is shown."""
+"""Input that is not HTTP is refused as FHIR says it, and nothing of it is shown."""
 
 from __future__ import annotations
 

@@ -66,7 +66,7 @@ async def test_it_is_a_resource_like_any_other(service: Service) -> None:
 
 
 async def test_a_long_document_inside_stays_inside(service: Service) -> None:
-    """It may be signed, as a whole."""
+    """A Bundle may be signed, as a whole."""
     data = base64.b64encode(b"made-up " * 40_000).decode()
     sent = bundle()
     sent["entry"][1]["resource"]["presentedForm"] = [{"contentType": "text/plain", "data": data}]
@@ -178,7 +178,7 @@ async def test_a_search_names_its_patient(service: Service) -> None:
 
 
 async def test_a_report_in_it_is_searched_for_no_more_than_before(service: Service) -> None:
-    """It is a document, not an import: what is to be found is pushed as itself."""
+    """A kept Bundle is a document, not an import: what is to be found is pushed as itself."""
     await service.load(
         {"resourceType": "Bundle", "id": "b2", "type": "collection", "entry": [{"resource": report()}]}
     )

@@ -111,7 +111,7 @@ async def test_another_server_is_refused_in_clear_words(service: Service, url: s
 
 
 async def test_a_refused_entry_is_kept_as_the_push_it_stands_for(service: Service) -> None:
-    """Under our own base as a push of its own, for another server as a batch, whose URL can be fixed."""
+    """An entry of our own base is a push of its own, one of another server a batch with a URL to fix."""
     officer = await service.with_token(scopes=["system/*.cruds", "dod/admin"])
     broken = report("r1", status="no-status")
     answer = await send(

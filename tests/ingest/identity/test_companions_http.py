@@ -1,4 +1,4 @@
-"""What a report leads to stays what its own message said, whatever other messages call their things."""
+"""Companions of a report stay what its own message said, whatever other messages call their things."""
 
 from __future__ import annotations
 

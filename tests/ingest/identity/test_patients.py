@@ -1,4 +1,4 @@
-"""Who a patient is, by the table of docs/identity.md."""
+"""Identity of patients, by the table of docs/identity.md."""
 
 from __future__ import annotations
 

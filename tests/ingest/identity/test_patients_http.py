@@ -1,4 +1,4 @@
-"""Who is who among patients: one case for each row of the table of identity, and its brothers."""
+"""Identity of patients over HTTP: a case for each row of the table of identity, and its brothers."""
 
 from __future__ import annotations
 

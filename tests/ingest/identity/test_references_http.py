@@ -1,4 +1,4 @@
-"""Where a reference of a message or document leads, and what a Bundle that comes again does."""
+"""Targets of the references of a message or document, and the effect of a Bundle that comes again."""
 
 from __future__ import annotations
 
@@ -172,7 +172,7 @@ STRANGERS: Final = ("Patient/123", f"{ROOT}/Patient/123", f"{A}/Patient/123", "P
 async def test_a_report_whose_patient_cannot_be_told_is_a_dead_letter(
     lab: Service, reference: str, strict: bool
 ) -> None:
-    """What is not in the message is never taken for a stored resource of ours."""
+    """A target that is not in the message is never taken for a stored resource of ours."""
     await lab.load({**pat("123", mr("OURS")), "name": [{"text": "Somebody else"}]})
     headers = {"prefer": "handling=strict"} if strict else {}
     answer = await send(lab, msg(report(reference), minute=1), **headers)

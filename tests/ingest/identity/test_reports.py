@@ -1,4 +1,4 @@
-"""Who a report is, by the table of docs/identity.md: each row in both orders of arrival."""
+"""Identity of reports, by the table of docs/identity.md: each row in both orders of arrival."""
 
 from __future__ import annotations
 

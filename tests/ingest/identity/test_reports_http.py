@@ -1,4 +1,4 @@
-"""Which report is which: one case for each row of the table of identity, and its brothers, in any order."""
+"""Identity of reports over HTTP: a case for each row of the table, and its brothers, in any order."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ async def test_panels_in_one_message_in_either_order_of_entries(lab: Service) ->
 
 
 def dose(n: int, status: str = "final", **more: Any) -> Json:
-    """One report of a tolerance test."""
+    """Report of a tolerance test."""
     return panel(more.pop("id", f"gtt{n}"), "GTT", status=status, **more)
 
 
@@ -82,7 +82,7 @@ def timed(n: int, status: str = "final", **more: Any) -> Json:
 
 
 def drawn(n: int, status: str = "final", **more: Any) -> tuple[Json, Json]:
-    """One set of a blood culture, and its specimen."""
+    """Set of a blood culture, and its specimen."""
     own = number("specimen", f"S-{n}")
     specimen = {"resourceType": "Specimen", "id": f"s{n}", "identifier": [own], "type": {"text": f"set {n}"}}
     return dose(n, status, specimen=[{"reference": f"Specimen/s{n}"}], **more), specimen

@@ -38,7 +38,7 @@ ER7: Final = "x-application/hl7-v2+er7"
 
 
 class Copy(NamedTuple):
-    """One delivery of a message: byte for byte the same as another one, or under another MSH-10."""
+    """Delivery of a message: byte for byte the same as another one, or under another MSH-10."""
 
     sent: Sent
     body: bytes
@@ -62,7 +62,7 @@ def deliveries(messages: Sequence[Sent], rng: Random) -> list[Copy]:
 
 
 async def wrong(replicas: tuple[Service, Service], copies: Sequence[Copy], *, senders: int) -> list[str]:
-    """What is served and not true after these deliveries to a new tenant."""
+    """Untruths that are served after these deliveries to a new tenant."""
     tenant = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
     there = tenant, replace(replicas[1], tenant=tenant.tenant, headers=tenant.headers)
     queue = [one.body for one in copies]

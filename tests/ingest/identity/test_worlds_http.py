@@ -41,7 +41,7 @@ async def replicas(mongodb: str) -> AsyncIterator[tuple[Service, Service]]:
 async def wrong(
     replicas: tuple[Service, Service], copies: Sequence[Copy], load: Any, *, senders: int
 ) -> list[str]:
-    """What is served and not true after these deliveries."""
+    """Untruths that are served after these deliveries."""
     messages = list({one.sent.minute: one.sent for one in copies}.values())
     try:
         tenant = await tell(replicas, copies, load, senders=senders)

@@ -1,4 +1,4 @@
-"""What a load remembers: ranges, over a kill and a compaction, for one file, tenant and database."""
+"""Memory of a load: ranges, over a kill and a compaction, for one file, tenant and database."""
 
 from __future__ import annotations
 

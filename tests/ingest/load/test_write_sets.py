@@ -1,4 +1,4 @@
-"""What bodies of a load write, and which of two may not overtake the other."""
+"""Write sets of the bodies of a load, and which of two may not overtake the other."""
 
 from __future__ import annotations
 

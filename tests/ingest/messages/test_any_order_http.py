@@ -64,11 +64,11 @@ async def tell(there: tuple[Service, Service], messages: Sequence[Sent], *, send
 
 
 class Versions(NamedTuple):
-    """What became of one resource, in the order of the numbers; None is a deletion."""
+    """Versions of one resource, in the order of the numbers; None is a deletion."""
 
     current: list[Json | None]
     late: list[Json | None]
-    """Those that never were current."""
+    """Contents that never were current."""
 
 
 async def histories(service: Service) -> dict[str, Versions]:
@@ -86,7 +86,7 @@ async def histories(service: Service) -> dict[str, Versions]:
 
 
 async def check(service: Service, messages: Sequence[Sent]) -> dict[str, Versions]:
-    """What is current is right, and a version was made only where the content changed."""
+    """Check that the current content is right, and that a version was made only where the content changed."""
     assert shown(await state(service)) == current(messages)
     found = await histories(service)
     for path, versions in found.items():

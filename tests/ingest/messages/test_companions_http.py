@@ -1,4 +1,4 @@
-"""What only an earlier version of a report refers to leaves the current data, and nothing else does."""
+"""Companions of an earlier version of a report alone leave the current data, and nothing else does."""
 
 from __future__ import annotations
 

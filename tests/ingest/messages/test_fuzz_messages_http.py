@@ -57,7 +57,7 @@ LITERALS: Final = (
     '"2026-13-45"',
     '"9999-12-31T23:59:60Z"',
 )
-"""What is put in the place of a value: JSON, or nearly."""
+"""Replacements for a value: JSON, or nearly."""
 
 
 @pytest.fixture(scope="module")

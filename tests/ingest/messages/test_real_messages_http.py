@@ -1,4 +1,4 @@
-"""What real senders write: kept where it can be and named in the reply; one bad entry is one refusal."""
+"""Messages of real senders: kept where they can be and named in the reply; one bad entry is one refusal."""
 
 from __future__ import annotations
 

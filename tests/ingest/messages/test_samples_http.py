@@ -35,7 +35,7 @@ def files() -> list[Any]:
 
 
 def comparable(resource: Any, *, references: bool) -> Any:
-    """What must come back unchanged: all but what the service gives, and rewritten references."""
+    """Content that must come back unchanged: all but what the service gives, and rewritten references."""
     meta = {
         name: value
         for name, value in resource.get("meta", {}).items()

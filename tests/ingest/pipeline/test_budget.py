@@ -1,4 +1,4 @@
-"""How many values a body has, told before it is parsed; and what is refused for it."""
+"""Number of values of a body, told before it is parsed, and the refusals for it."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def count(value: Any) -> int:
 
 @given(value=VALUES, blanks=st.sampled_from([None, 1]), size=st.integers(1, 40))
 def test_no_value_is_overlooked_and_texts_are_no_values(value: Any, blanks: int | None, size: int) -> None:
-    """Where it matters: an empty object or list is counted as one that holds something."""
+    """Number of values as the budget counts: an empty object or list counts as one that holds something."""
     body = json.dumps(value, indent=blanks, ensure_ascii=False).encode()
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(budget, "PIECE_BYTES", size)

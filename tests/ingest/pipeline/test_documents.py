@@ -1,4 +1,4 @@
-"""What is taken out of a resource, what stays, and what stands in its place."""
+"""Documents taken out of a resource: what stays, and what stands in their place."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def attachment(**elements: Any) -> Json:
 
 
 def moved(resource: Json) -> Json:
-    """What is left, once everything long is out."""
+    """Rest of a resource, once everything long is out."""
     left = take_out(resource, NAMING, longer_than=LONG).resource
     assert isinstance(left, dict)
     return left

@@ -1,4 +1,4 @@
-"""When a source says that a content is from, and which of two contents is newer by that."""
+"""Time that a source gives for a content, and which of two contents is newer by it."""
 
 from __future__ import annotations
 

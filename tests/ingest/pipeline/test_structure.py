@@ -1,4 +1,4 @@
-"""What R4's datatypes ask: each rule with its place, no value told; no shape breaks the walk."""
+"""Rules of R4's datatypes: each with its place, no value told; no shape breaks the walk."""
 
 from __future__ import annotations
 

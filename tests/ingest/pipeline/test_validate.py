@@ -1,4 +1,4 @@
-"""What a resource must fulfil: every issue, with its FHIRPath, and no value."""
+"""Rules for a resource: every issue, with its FHIRPath, and no value."""
 
 from __future__ import annotations
 

@@ -332,7 +332,7 @@ async def test_another_tenant_s_is_not_found(service: Service) -> None:
 
 @pytest.fixture
 async def twins(mongodb: str) -> AsyncIterator[tuple[Service, Service]]:
-    """One tenant, seen through two services on one database."""
+    """Tenant, seen through two services on one database."""
     async with opened_service(mongodb) as one, opened_service(mongodb) as two:
         yield one, Service(two.client, two.clock, one.tenant, one.headers)
 
@@ -369,7 +369,7 @@ async def test_spellings_of_one_condition_meet(service: Service) -> None:
 
 
 def spelled(service: Service, number: int, turn: int) -> str:
-    """One condition in as many ways as a sender may come to spell it."""
+    """Condition in as many ways as a sender may come to spell it."""
     order = quote(f"{ORDERS}|A-{number}", safe="" if turn % 2 else "|:")
     subject = ("p1", "Patient/p1", "Patient%2Fp1", f"{service.base}/Patient/p1")[turn % 4]
     parts = [

@@ -268,7 +268,7 @@ async def test_another_request_while_the_first_is_only_announced(service: Servic
 
 
 async def test_two_requests_with_one_key_at_once(service: Service, mongodb: str) -> None:
-    """One of them is done, whichever; the others hear that the key was used for something else."""
+    """A single one of them is done, whichever; the others hear that the key was used for something else."""
     async with opened_service(mongodb) as second:
         there = Service(second.client, second.clock, service.tenant, service.headers)
         for n in range(10):

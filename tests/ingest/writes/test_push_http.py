@@ -522,7 +522,7 @@ async def test_a_batch_answers_each_entry_on_its_own(service: Service) -> None:
 
 
 def commits(service: Service) -> Counter[str]:
-    """How many group commits there were, and of how many operations."""
+    """Number of group commits, and of their operations."""
     registry = service._app[REGISTRY]
     values = {name: registry.get_sample_value(f"dod_store_commit_size_{name}") for name in ("count", "sum")}
     return Counter({name: int(value or 0) for name, value in values.items()})

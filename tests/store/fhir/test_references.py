@@ -1,4 +1,4 @@
-"""What a reference points at."""
+"""Targets of references."""
 
 from __future__ import annotations
 

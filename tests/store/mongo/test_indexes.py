@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 PATIENTS = 20
 REPORTS = 15
-"""Of each patient."""
+"""Number of reports of each patient."""
 
 
 def hospital() -> list[dict[str, Any]]:
@@ -226,7 +226,7 @@ async def test_the_profiler_sees_a_sort_in_memory(profiled: Database, store: Mon
 
 
 async def profile_of(database: Database, store: MongoResources, text: str) -> Sequence[Mapping[str, Any]]:
-    """What the profiler says of each command of a search."""
+    """Entries of the profiler for each command of a search."""
     await store.search(LAB, asked(text, total=Total.NONE))
     kept = await database["system.profile"].find({"ns": f"{database.name}.{RESOURCES}"}).to_list(None)
     assert kept

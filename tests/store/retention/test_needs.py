@@ -1,4 +1,4 @@
-"""What keeps what: one order of types, and nothing keeps itself alive in a circle."""
+"""Order of types in which one keeps another alive; nothing keeps itself alive in a circle."""
 
 from __future__ import annotations
 

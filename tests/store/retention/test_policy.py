@@ -1,4 +1,4 @@
-"""When a resource ends by a policy, as tables."""
+"""End of a resource by a policy, as tables."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whom a Bundle is about: by what it holds and by what it refers to."""
+"""Patients that a Bundle is about: by what it holds and by what it refers to."""
 
 from __future__ import annotations
 

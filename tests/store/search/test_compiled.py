@@ -50,7 +50,7 @@ _VALUES: Final[tuple[Any, ...]] = (
     {},
     [[{}]],
 )
-"""Of every shape that a search type reads, and of some that none does."""
+"""Values of every shape that a search type reads, and of some that none does."""
 
 
 def same(resource: Json, resource_type: str) -> None:

@@ -1,4 +1,4 @@
-"""What is stored beside a resource so that it can be found."""
+"""Entries stored beside a resource so that it can be found."""
 
 from __future__ import annotations
 

@@ -56,7 +56,7 @@ SHARED: Final = frozenset(
     " individual-family individual-gender individual-given individual-phone individual-telecom"
     " medications-encounter medications-medication medications-status".split()
 )
-"""What R4 registers once for several types."""
+"""Parameters that R4 registers once for several types."""
 SHARED_IDENTIFIER: Final = frozenset(
     "AllergyIntolerance CarePlan CareTeam Composition Condition DiagnosticReport DocumentReference Encounter"
     " ImagingStudy Immunization List MedicationRequest Observation Procedure ServiceRequest".split()
@@ -65,7 +65,7 @@ SHARED_IDENTIFIER: Final = frozenset(
 
 
 OURS: Final = {("Bundle", "patient")}
-"""What R4 has no search parameter for."""
+"""Elements for which R4 has no search parameter."""
 
 
 def test_a_diagnostic_report_has_all_parameters_of_r4() -> None:

@@ -215,7 +215,7 @@ def unmade(day: int, url: str) -> Json:
 
 
 def a_history() -> Json:
-    """Of a report that changed twice, one that was deleted, one that came back, and their patient."""
+    """Versions of reports, one changed twice, one deleted, one that came back, and of their patient."""
     url = "https://src.example/fhir/Patient/p1"
     return bundle(
         "history",
@@ -270,7 +270,7 @@ async def test_a_history_loaded_again_changes_nothing(dod: Dod, database: Databa
 
 
 async def test_an_older_history_after_a_newer_one(dod: Dod, database: Database, tmp_path: Path) -> None:
-    """Its versions go to the history, its deletion deletes nothing."""
+    """Versions of it go to the history, its deletion deletes nothing."""
     newer = bundle("history", made(9, report("r1", conclusion="9")))
     older = bundle("history", unmade(3, "DiagnosticReport/r1"), made(2, report("r1", conclusion="2")))
     await dod(put_down(tmp_path / "newer", a__json=newer))

@@ -1,4 +1,4 @@
-"""What becomes of the driver's exceptions: the category, and that no word of them leaves."""
+"""Translation of the driver's exceptions: the category; no word of them leaves."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection for several commands, on a real MongoDB."""
+"""Connection kept for several commands, on a real MongoDB."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def lane(database: Database) -> Iterator[Lane]:
 
 
 def connection(lane: Lane) -> Any:
-    """What MongoDB calls the connection that a command comes by."""
+    """Name that MongoDB gives the connection by which a command comes."""
     return lane.command({"hello": 1})["connectionId"]
 
 

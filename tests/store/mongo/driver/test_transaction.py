@@ -258,7 +258,7 @@ async def test_a_commit_of_unknown_outcome_is_asked_for_again_within_bounds(
 
 
 async def test_no_failure_is_its_own_cause(failing: Database, tmp_path: Path) -> None:
-    """Whoever follows causes without looking would never end."""
+    """A reader who follows causes without looking would never end."""
 
     async def write(unit: StoreInTransaction) -> None:
         await unit.put_many(LAB, [prepared(report("r1"))])

@@ -1,4 +1,4 @@
-"""How much of the memory the embedded mongod takes for its cache."""
+"""Share of the memory that the embedded mongod takes for its cache."""
 
 from __future__ import annotations
 

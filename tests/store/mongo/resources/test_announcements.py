@@ -155,7 +155,7 @@ async def test_what_would_be_refused_uses_up_no_key(
 
 
 async def test_a_transaction_and_an_announcement_of_one_key(database: Database, clock: Clock) -> None:
-    """Whoever comes first has it, and the other one hears what it was used for."""
+    """The first to come has it, and the other one hears what it was used for."""
     stores = [mongo_store(database, clock=clock) for _ in range(2)]
     for number in range(20):
         slot = SLOT._replace(name=f"key {number}")

@@ -1,4 +1,4 @@
-"""How long what is stored is served: by the policy of its tenant, and with what needs it."""
+"""Time for which resources are served: by the policy of their tenant, and with what needs them."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def results(*ids: str) -> list[dict[str, str]]:
 
 
 async def ends(database: Database) -> dict[str, datetime]:
-    """When each current resource ends, by `Type/id`."""
+    """End of each current resource, by `Type/id`."""
     wanted = {"tenant": str(LAB), "type": {"$exists": True}}
     fields = {"type": 1, "id": 1, "expires_at": 1}
     return {f"{d['type']}/{d['id']}": d["expires_at"] async for d in database[RESOURCES].find(wanted, fields)}
@@ -298,7 +298,7 @@ async def test_what_needed_it_for_longer_and_is_gone_counts_no_more(
 
 
 async def test_new_ones_that_need_one_another(database: Database, store: MongoResources) -> None:
-    """Under ids that nobody can know yet, so nothing is looked for that needs them."""
+    """Fresh ids are known to nobody yet, so nothing is looked for that needs them."""
     await let(database, Policy(keep_days=100, rules=(Rule(10, type="DiagnosticReport"),)))
     new = [patient(), observation("o"), report(result=results("o"))]
     await store.put_many(LAB, [prepared(one, fresh=True, posted=True) for one in new])

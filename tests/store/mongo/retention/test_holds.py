@@ -1,4 +1,4 @@
-"""What a hold names, and that nothing else is held."""
+"""Resources that a hold names; nothing else is held."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One works at a time; who was frozen and wakes up does nothing."""
+"""A single worker at a time; one that was frozen and wakes up does nothing."""
 
 from __future__ import annotations
 

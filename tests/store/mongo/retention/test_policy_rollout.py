@@ -54,7 +54,7 @@ async def settle(database: Database, clock: Clock, *, limit: int = 500) -> int:
 
 
 async def lasting(database: Database, tenant: str = str(LAB)) -> dict[str, dict[str, Any]]:
-    """Why each document ends when it does, by `Type/id`."""
+    """Rule by which each document ends, by `Type/id`."""
     documents = await database[RESOURCES].find({"tenant": tenant}).to_list(None)
     return {d["_id"].removeprefix(f"{tenant}/"): {k: d[k] for k in KEYS if k in d} for d in documents}
 

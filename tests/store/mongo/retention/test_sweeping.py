@@ -1,4 +1,4 @@
-"""What has expired goes, all of it, once and counted; what is held or needed stays."""
+"""Expired resources go, all of them, once and counted; those that are held or needed stay."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ def refused(clock: Clock, body: bytes = b"{}") -> Refused:
 
 
 async def fill(database: Database, store: MongoResources, clock: Clock, tenant: Tenant = LAB) -> None:
-    """Of everything something: in ten days from now all of it has expired."""
+    """Resources of every kind: in ten days from now all of them have expired."""
     settings = StoreSettings(mongodb_database=database.name, dead_letter_days=9)
     files = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics())
     letters = MongoDeadLetters(

@@ -95,7 +95,7 @@ async def put(database: Database, made: World) -> None:
 
 
 def expected(made: World) -> dict[str, set[str]]:
-    """What is left, by the words of the design."""
+    """Resources that are left, by the words of the design."""
     stays = {n for n, one in made.current.items() if one["expires_at"] > NOW or n in made.held}
     while True:
         needed = {f"{LAB}/{need}" for n in stays for need in made.current[n].get("needs", ())}

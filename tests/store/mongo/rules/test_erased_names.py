@@ -1,4 +1,4 @@
-"""What was erased does not come back, by whatever name, and what only resembles it is stored."""
+"""Erased resources do not come back, by whatever name, and what only resembles them is stored."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a page brings along, followed on a real MongoDB."""
+"""Includes of a page, followed on a real MongoDB."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How much of each resource is asked for, as text → the query."""
+"""Part of each resource that is asked for, as text → the query."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which chains are followed within one command, and what the command is told."""
+"""Chains that are followed within one command, and what the command is told."""
 
 from __future__ import annotations
 
