@@ -23,7 +23,7 @@ PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
 # Each worker gets a stretch of neighbours, which share fixtures; who is done early takes some of another's.
 WORKERS := -n auto --maxprocesses 8 --dist worksteal
 # Only folders that hold Python; mypy refuses an empty one.
-TYPED := $(shell for d in store ingest api tests bench; do \
+TYPED := $(shell for d in store ingest api tests bench docs; do \
 	[ -n "$$(find $$d -name '*.py' 2>/dev/null | head -n 1)" ] && echo $$d; done)
 
 .PHONY: help
@@ -128,6 +128,10 @@ fmt: $(DEV) ## Format the code and mend what ruff can mend
 docs: $(RUNTIME) ## Write the reference pages under docs/ from the code's tables
 	@$(BIN)/python -m api.reference docs
 	@PYTHONPATH=. $(BIN)/python k8s/mongodb/make.py
+
+.PHONY: screenshots
+screenshots: $(DEV) ## Take the pictures of README and docs/ anew, with a Chromium
+	@PYTHONPATH=. $(BIN)/python docs/screenshots.py
 
 .PHONY: monitoring
 monitoring: $(DEV) ## Write the PrometheusRule and the dashboard from k8s/monitoring

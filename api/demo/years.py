@@ -27,6 +27,8 @@ SYSTEM: Final = "urn:redox:redox-fhir-sandbox:MR"
 CORRECTED: Final = "ada-corrected"
 """Id of the report with a history: preliminary, final, corrected."""
 VISITS: Final = 32
+DAYS: Final = 91.3
+"""Time from a visit to the next."""
 _LOINC: Final = "http://loinc.org"
 _FLAGS: Final = "http://terminology.hl7.org/CodeSystem/v3-ObservationInterpretation"
 _SECTIONS: Final = "http://terminology.hl7.org/CodeSystem/v2-0074"
@@ -50,12 +52,14 @@ def to_json(value: object) -> str:
     return json.dumps(value)
 
 
-def steps(today: datetime, *, visits: int = VISITS, seed: int = 7) -> Iterator[list[Json]]:
+def steps(
+    today: datetime, *, visits: int = VISITS, days: float = DAYS, seed: int = 7
+) -> Iterator[list[Json]]:
     """Resources to be put one step after another; a later step has newer versions of earlier ones."""
     random = Random(seed)  # noqa: S311 -- made-up values, the same each time.
     yield [_patient(), *_people()]
     for visit in range(visits):
-        at = (today - timedelta(days=91.3 * (visits - visit))).replace(hour=8, minute=10 + visit % 40)
+        at = (today - timedelta(days=days * (visits - visit))).replace(hour=8, minute=10 + visit % 40)
         share = visit / max(1, visits - 1)
         for panel in PANELS:
             if visit % panel.every == 0:

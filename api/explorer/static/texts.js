@@ -145,6 +145,8 @@ export const T = {
     results: "Results",
     loading: "Loading reports …",
     older: "Load older reports",
+    until: "Reports until",
+    andOthers: (n) => plural(n, "other"),
     shown: (n, total) => (total === undefined || n >= total ? plural(n, "report") : `${n.toLocaleString("en")} newest of ${plural(total, "report")}`),
     none: "No report of this patient.",
     noneHint: "As soon as a source pushes one, it is here.",

@@ -33,7 +33,12 @@ export function name(value) {
 }
 
 const DAY = { year: "numeric", month: "short", day: "numeric" };
-const MINUTE = { ...DAY, hour: "2-digit", minute: "2-digit" };
+// Made once: each costs as much as a thousand uses of it.
+const SHOWN = {
+  day: new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone: "UTC" }),
+  month: new Intl.DateTimeFormat("en-GB", { year: "numeric", month: "short", timeZone: "UTC" }),
+  minute: new Intl.DateTimeFormat("en-GB", { ...DAY, hour: "2-digit", minute: "2-digit" }),
+};
 
 // A date as exact as it was said: a year stays a year. The time is shown with the zone that it came in.
 export function date(text) {
@@ -42,13 +47,15 @@ export function date(text) {
   const [, year, month, day, hour, minute, zone] = found;
   if (!month) return year;
   const noon = new Date(Date.UTC(Number(year), Number(month) - 1, Number(day || 1), 12));
-  const shape = day ? DAY : { year: "numeric", month: "short" };
-  const shown = noon.toLocaleDateString("en-GB", { ...shape, timeZone: "UTC" });
+  const shown = Number.isNaN(noon.getTime()) ? text : SHOWN[day ? "day" : "month"].format(noon);
   if (!hour) return shown;
   return `${shown}, ${hour}:${minute}${zone ? (zone === "Z" ? " UTC" : ` (${zone})`) : ""}`;
 }
 
-export const instant = (text) => (text ? new Date(text).toLocaleString("en-GB", MINUTE) : "");
+export function instant(text) {
+  const at = new Date(text ?? NaN);
+  return Number.isNaN(at.getTime()) ? "" : SHOWN.minute.format(at);
+}
 
 export function period(value) {
   if (!value || typeof value !== "object") return "";

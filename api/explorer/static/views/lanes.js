@@ -8,14 +8,13 @@ const LEFT = 160;
 const LANE = 30;
 const TOP = 8;
 const LANES_MAX = 8;
-const EVENTS_MAX = 2_000;
+const NEAR = 5;
 
 export function lanes(reports, open) {
-  const dated = reports.map((report) => ({ report, at: time(whenText(report)) })).filter((one) => !Number.isNaN(one.at));
+  const dated = reports.map((report) => ({ report, at: time(whenText(report)), category: categoryOf(report) })).filter((one) => !Number.isNaN(one.at));
   if (dated.length < 2) return null;
-  const names = [...new Set(dated.map((one) => categoryOf(one.report)))].slice(0, LANES_MAX);
-  const times = dated.map((one) => one.at);
-  const [from, to] = span(Math.min(...times), Math.max(...times));
+  const names = [...new Set(dated.map((one) => one.category))].slice(0, LANES_MAX);
+  const [from, to] = span(dated.reduce((least, one) => Math.min(least, one.at), Infinity), dated.reduce((most, one) => Math.max(most, one.at), -Infinity));
   const narrow = innerWidth < 700;
   const left = narrow ? 4 : LEFT;
   const width = narrow ? 420 : WIDTH;
@@ -31,10 +30,11 @@ export function lanes(reports, open) {
     const y = TOP + index * lane + (narrow ? lane - 12 : lane / 2);
     picture.append(svg("line", { class: "lane-line", x1: left, x2: width, y1: y, y2: y }),
       svg("text", { class: "lane-name", x: 0, y: narrow ? y - 16 : y + 4 }, name.slice(0, 24)));
-    dated.filter((one) => categoryOf(one.report) === name).slice(0, EVENTS_MAX).forEach(({ report, at }) => {
-      const title = `${date(whenText(report).slice(0, 10))}: ${concept(report.code)} (${report.status})`;
+    for (const [first, count] of together(dated.filter((one) => one.category === name), x)) {
+      const { report, at } = first;
+      const title = `${date(whenText(report).slice(0, 10))}: ${concept(report.code)} (${report.status})${count > 1 ? `, ${T.patient.andOthers(count - 1)}` : ""}`;
       picture.append(svg("circle", { class: ["event", STATUS_KIND[report.status] || "early"], cx: x(at).toFixed(1), cy: y, r: 6, onclick: () => open(report) }, svg("title", {}, title)));
-    });
+    }
   });
   return h("div", { class: "lanes" }, picture);
 }
@@ -51,4 +51,16 @@ function yearsBetween(from, to) {
   const made = [];
   for (let year = first; year <= last; year += step) made.push({ at: Date.UTC(year, 0, 1), label: String(year) });
   return made;
+}
+
+// Reports that would lie on each other are one mark: the newest, with their number.
+function together(reports, x) {
+  const marks = new Map();
+  for (const one of reports) {
+    const at = Math.round(x(one.at) / NEAR);
+    const known = marks.get(at);
+    if (known) known[1] += 1;
+    else marks.set(at, [one, 1]);
+  }
+  return marks.values();
 }

@@ -11,7 +11,7 @@ const COUNT = "400";
 const ELEMENTS = "code,status,effective,effectiveDateTime,effectivePeriod,effectiveInstant,value,valueQuantity,valueInteger,interpretation,referenceRange,component";
 
 export async function multiples(app, about, who, signal) {
-  const first = await app.fhir.search("Observation", [...about, ["_sort", "-date"], ["_count", COUNT], ["_elements", ELEMENTS]], { signal });
+  const first = await app.fhir.search("Observation", [...about, ["_sort", "-date"], ["_count", COUNT], ["_elements", ELEMENTS], ["_total", "none"]], { signal });
   const state = { seen: matches(first).length, next: linkOf(first, "next"), analytes: gather(new Map(), matches(first)), words: "" };
   if (!state.analytes.size && !state.next) return empty(P.noResults);
   const list = h("ul", { class: "multiples" });

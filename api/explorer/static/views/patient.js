@@ -1,5 +1,5 @@
 // A patient: reports over time, and results at a glance.
-import { button, data, h, replace } from "../dom.js";
+import { append, button, data, field, h, replace } from "../dom.js";
 import { linkOf, matches } from "../fhir.js";
 import { empty, load } from "../shell.js";
 import { T } from "../texts.js";
@@ -9,7 +9,7 @@ import { lanes } from "./lanes.js";
 import { multiples } from "./multiples.js";
 
 const P = T.patient;
-const FIRST = "200";
+const PAGE = "100";
 const PAGES = 5;
 // What a row of the timeline needs; everything else is asked for when a report is opened.
 const ELEMENTS = "category,code,status,effective,effectiveDateTime,effectivePeriod,issued";
@@ -44,59 +44,107 @@ function headOf(patient) {
 }
 
 async function reports(app, about, signal) {
-  const first = await app.fhir.search("DiagnosticReport", [...about, ["_sort", "-date"], ["_count", FIRST], ["_elements", ELEMENTS]], { signal });
-  const found = matches(first);
-  if (!found.length) return empty(P.none, P.noneHint);
-  const state = { found, total: first.total?.valueOf(), next: linkOf(first, "next"), category: "" };
   const place = h("div");
-  draw(app, state, place);
-  return place;
+  const until = h("input", { type: "date", onchange: () => load(under, (next) => timeline(app, about, until.value, next)) });
+  const under = h("div", {}, await timeline(app, about, "", signal));
+  return append(place, [h("div", { class: "until" }, field(P.until, until)), under]);
 }
 
-function draw(app, state, place) {
-  const categories = [...new Set(state.found.map(categoryOf))];
-  const shown = state.found.filter((one) => !state.category || categoryOf(one) === state.category);
-  const choose = (category) => {
-    state.category = category;
-    draw(app, state, place);
-  };
-  const chip = (category, label) => button(data(label), () => choose(category), "tab", { "aria-pressed": state.category === category });
-  const more = h("div");
-  const open = (report) => app.open("report", { id: report.id });
-  replace(place,
-    lanes(shown, open),
-    h("div", { class: "chips" }, chip("", P.allCategories), categories.length > 1 && categories.map((one) => chip(one, one))),
-    h("p", { class: "muted" }, P.shown(state.found.length, state.total)),
-    years(shown, open),
-    state.next && h("p", { class: "actions" }, button(P.older, () => load(more, (signal) => older(app, state, place, signal)))), more);
+async function timeline(app, about, until, signal) {
+  const bound = until ? [["date", `le${until}`]] : [];
+  const first = await app.fhir.search("DiagnosticReport", [...about, ...bound, ["_sort", "-date"], ["_count", PAGE], ["_elements", ELEMENTS], ["_total", "none"]], { signal });
+  if (!matches(first).length) return empty(P.none, P.noneHint);
+  const shown = new Timeline(app);
+  shown.add(first);
+  if (linkOf(first, "next")) counted(app, [...about, ...bound], shown);
+  return shown.node;
 }
 
-// The next pages, as many as a reader will want at a time.
-async function older(app, state, place, signal) {
-  for (let pages = 0; pages < PAGES && state.next; pages += 1) {
-    const page = await app.fhir.json(state.next, { signal });
-    state.found.push(...matches(page));
-    state.next = linkOf(page, "next");
+// The page does not wait for the number of all reports; without it, it is not told.
+async function counted(app, pairs, shown) {
+  try {
+    const { total } = await app.fhir.search("DiagnosticReport", [...pairs, ["_summary", "count"]]);
+    shown.of(total?.valueOf());
+  } catch {
+    // The reports are there all the same.
   }
-  draw(app, state, place);
 }
 
-function years(reports, open) {
-  const byYear = new Map();
-  for (const one of reports) {
-    const year = whenText(one).slice(0, 4) || P.noDate;
-    if (!byYear.has(year)) byYear.set(year, []);
-    byYear.get(year).push(one);
+// Reports by year, page after page; what is there is never drawn again.
+class Timeline {
+  #found = [];
+  #years = new Map();
+  #category = "";
+  #total;
+  #next;
+  #parts = { lanes: h("div"), chips: h("div", { class: "chips" }), said: h("p", { class: "muted", role: "status" }), years: h("div", { class: "years" }), more: h("div") };
+
+  constructor(app) {
+    this.open = (report) => app.open("report", { id: report.id });
+    this.older = button(P.older, () => load(this.#parts.more, async (signal) => {
+      for (let pages = 0; pages < PAGES && this.#next; pages += 1) this.#take(await app.fhir.json(this.#next, { signal }));
+      this.#around();
+      return [];
+    }));
+    const { lanes: picture, chips, said, years, more } = this.#parts;
+    this.node = h("div", {}, picture, chips, said, years, h("p", { class: "actions" }, this.older), more);
   }
-  return h("div", { class: "years" }, [...byYear].map(([year, all]) => h("section", { class: "year" }, h("h2", {}, year),
-    h("ol", {}, all.map((one) => h("li", {}, row(one, open)))))));
+
+  add(page) {
+    this.#take(page);
+    this.#around();
+  }
+
+  #take(page) {
+    const reports = matches(page);
+    this.#next = linkOf(page, "next");
+    this.#found.push(...reports);
+    this.older.hidden = !this.#next;
+    this.#rows(reports);
+  }
+
+  of(total) {
+    this.#total = total;
+    this.#parts.said.textContent = P.shown(this.#found.length, this.#next ? total : undefined);
+  }
+
+  #around() {
+    const categories = [...new Set(this.#found.map(categoryOf))];
+    const chip = (category, label) => button(data(label), () => this.#choose(category), "tab", { "aria-pressed": this.#category === category });
+    replace(this.#parts.chips, chip("", P.allCategories), categories.length > 1 && categories.map((one) => chip(one, one)));
+    replace(this.#parts.lanes, lanes(this.#found.filter((one) => this.#fits(one)), this.open));
+    this.of(this.#total);
+  }
+
+  #fits(report) {
+    return !this.#category || categoryOf(report) === this.#category;
+  }
+
+  #choose(category) {
+    this.#category = category;
+    this.#years.clear();
+    replace(this.#parts.years);
+    this.#rows(this.#found);
+    this.#around();
+  }
+
+  #rows(reports) {
+    for (const one of reports) {
+      if (!this.#fits(one)) continue;
+      const year = whenText(one).slice(0, 4) || P.noDate;
+      if (!this.#years.has(year)) {
+        const made = h("ol");
+        this.#years.set(year, made);
+        this.#parts.years.append(h("section", { class: "year" }, h("h2", {}, year), made));
+      }
+      this.#years.get(year).append(h("li", {}, row(one, this.open)));
+    }
+  }
 }
 
 function row(one, open) {
-  const when = whenText(one);
   return h("button", { type: "button", onclick: () => open(one) },
-    h("time", {}, date(when.slice(0, 10)) || "–"),
+    h("time", {}, date(whenText(one).slice(0, 10)) || "–"),
     h("span", {}, h("strong", {}, data(concept(one.code) || one.id)), h("span", { class: "kind" }, data(categoryOf(one)))),
     h("span", { class: ["pill", STATUS_KIND[one.status] || "early"] }, data(one.status || "")));
 }
-

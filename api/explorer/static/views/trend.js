@@ -23,7 +23,7 @@ export function trendPage(app, { subject, patient, code, title, part }) {
 
 // All values, the newest first; a component is asked for by the parameter that looks into components.
 async function trend(app, subject, code, title, part, signal) {
-  const pairs = [...pairsOf(subject), [part ? "combo-code" : "code", code.replace(/[,$]/g, "\\$&")], ["_sort", "-date"], ["_count", "1000"], ["_elements", ELEMENTS]];
+  const pairs = [...pairsOf(subject), [part ? "combo-code" : "code", code.replace(/[,$]/g, "\\$&")], ["_sort", "-date"], ["_count", "1000"], ["_elements", ELEMENTS], ["_total", "none"]];
   const found = [];
   let left = 0;
   let more = false;
