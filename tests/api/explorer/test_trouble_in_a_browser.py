@@ -12,6 +12,7 @@ from api.auth.tokens import digest
 from tests.support.browser import CHROMIUM
 from tests.support.explorer import chromium, link, watched
 from tests.support.fhir import report, resource
+from tests.support.service import opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -137,3 +138,26 @@ async def test_a_refused_push_is_mended_and_replayed(service: Service, browser: 
         await page.keyboard.press("Escape")
         await expect(page.locator(".empty")).to_contain_text("No refused push")
         await tab.is_clean()
+
+
+async def test_what_is_pushed_appears(mongodb: str, browser: Browser) -> None:
+    async with opened_service(mongodb, changes_look_seconds=0.02) as service:
+        await service.load(PERSON)
+        admin = await service.with_token(scopes=["system/*.cruds", ADMIN])
+        async with watched(browser, admin) as tab:
+            page = tab.page
+            await page.goto(link(admin))
+            await page.get_by_role("button", name="Live").click()
+            await expect(page.locator(".live-state")).to_have_text("Listening")
+            made = report("r1", subject={"reference": "Patient/p1"}, code={"text": "Pushed just now"})
+            await service.load(made)
+            row = page.locator(".feed li", has_text="Pushed just now")
+            await expect(row).to_contain_text("Muster")
+            await expect(row).to_contain_text("created")
+            await service.load(made | {"status": "corrected"})
+            await expect(page.locator(".feed li", has_text="Pushed just now")).to_have_count(2)
+            await page.get_by_role("button", name="Pause").click()
+            await expect(page.locator(".live-state")).to_have_text("Paused")
+            await row.first.get_by_role("button").click()
+            await expect(page.locator(".sheet h1")).to_have_text("Pushed just now")
+            await tab.is_clean()

@@ -33,14 +33,19 @@ function card(app, attachment, first) {
   const place = h("div", { class: "document-view" });
   const reach = attachment.data !== undefined || (attachment.url && app.fhir.isOurs(String(attachment.url)));
   const shows = type in MAGIC || TEXTS.has(type) || type === "image/svg+xml";
-  const show = () => load(place, async (signal) => view(title, type, await bytesOf(app, attachment, signal)));
+  const showing = button(D.show, () => show(), "small");
+  const show = () => load(place, async (signal) => {
+    const seen = view(title, type, await bytesOf(app, attachment, signal));
+    showing.hidden = true;
+    return seen;
+  });
   const save = () => load(place, async (signal) => {
     download(title, type, await bytesOf(app, attachment, signal));
     return [];
   }, { keep: true });
   const node = h("figure", { class: "document" },
     h("figcaption", {}, h("strong", {}, data(String(title).slice(0, 300))), h("span", { class: "muted" }, data(about)),
-      reach && h("span", { class: "actions" }, shows && button(D.show, show, "small"), button(D.download, save, "small quiet"))),
+      reach && h("span", { class: "actions" }, shows && showing, button(D.download, save, "small quiet"))),
     !reach && h("p", { class: "muted" }, attachment.url ? [D.elsewhere, " ", data(String(attachment.url))] : D.noContent),
     reach && !shows && h("p", { class: "muted" }, D.onlyDownload),
     place);
