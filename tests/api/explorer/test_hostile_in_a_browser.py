@@ -140,10 +140,8 @@ async def test_nothing_runs_and_nothing_breaks(  # noqa: PLR0915 -- a walk past 
         assert attributes == []
         cards = page.locator("figure.document")
         await expect(cards).to_have_count(7)
-        shown = cards.get_by_role("button", name="Show here")
-        while await shown.count():
-            await shown.first.click()
-            await page.wait_for_load_state("networkidle")
+        for index in range(1, 5):  # The first is shown by itself.
+            await cards.nth(index).get_by_role("button", name="Show here").click()
         await expect(cards.nth(0)).to_contain_text("not what its type says")
         await expect(cards.nth(1).locator("img")).to_be_visible()
         await expect(cards.nth(2)).to_contain_text("not what its type says")
