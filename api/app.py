@@ -36,6 +36,7 @@ from api.middleware.request_id import echo_request_id
 from api.middleware.throttle import throttle_addresses, throttle_clients
 from api.readiness import Readiness
 from api.search.handlers import search_entry
+from api.subscriptions import life
 from ingest.http.answer_room import ANSWER_ROOM, AnswerRoom
 from ingest.http.app_keys import (
     BASE_URL,
@@ -147,6 +148,7 @@ def create_app(
             lifecycle.doorkeeper,
             lifecycle.dead_letters,
             lifecycle.purges,
+            life.subscriptions,
         ]
     )
     if settings.role in ("all", "ingest"):
@@ -155,4 +157,6 @@ def create_app(
     app.cleanup_ctx.append(lifecycle.following(follows=keeps_time))
     if keeps_time:
         app.cleanup_ctx.append(lifecycle.jobs)
+        if settings.changes_look_seconds:
+            app.cleanup_ctx.append(life.worker)
     return app

@@ -15,6 +15,7 @@ from api.server.loop_lag import LoopMetrics
 from api.server.tls_metrics import TlsMetrics
 from api.settings import Settings, variable
 from api.settings_groups import grouped
+from api.subscriptions.metrics import SubscriptionMetrics
 from api.workers.metrics import SupervisorMetrics
 from ingest.data_model.page import page as data_model_page
 from ingest.feeds.metrics import FeedMetrics
@@ -151,6 +152,7 @@ _METRIC_GROUPS: Final = (
     ("The store", ("dod_store",)),
     ("The change feed", ("dod_changes",)),
     ("Forgetting", ("dod_retention",)),
+    ("Subscriptions", ("dod_subscription",)),
     ("The process and what else there is", ("",)),
 )
 """Titles, and how the names of their metrics begin; the first that fits."""
@@ -166,7 +168,7 @@ def all_metrics() -> CollectorRegistry:
 
 METRICS: Final[Sequence[Callable[[CollectorRegistry], object]]] = (
     *(ApiMetrics, IngestMetrics, RefusalMetrics, RetentionMetrics, StoreMetrics, LoopMetrics),
-    *(TlsMetrics, SupervisorMetrics, FeedMetrics, ChangeMetrics),
+    *(TlsMetrics, SupervisorMetrics, FeedMetrics, ChangeMetrics, SubscriptionMetrics),
 )
 """All that registers metrics. A test finds what is missing here."""
 

@@ -24,6 +24,7 @@ from api.interactions.token import PATH as TOKEN
 from api.interactions.token import token
 from api.middleware.authenticate import verify
 from api.search import handlers as search
+from api.subscriptions.routes import subscription_routes
 from ingest import handlers as ingest
 from ingest.feeds.handler import V2_BODIES, receive_messages
 from ingest.http.idempotent import remembered
@@ -62,6 +63,7 @@ LETTER: Final = f"{LETTERS}/{{id:[0-9a-f-]{{36}}}}"
 def routes() -> tuple[Route, ...]:
     """All rows, whatever the role. Without a scope the handler asks `Principal.may` for each entry."""
     return (
+        *subscription_routes(),
         # No id is `_search`.
         Route("search-post", "POST", SEARCH, search.search_type_post, Group.SEARCH, "s", body=FORM_BODIES),
         # Before the rows of all types: a Binary is read and written in its own content type, too.

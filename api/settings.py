@@ -25,7 +25,7 @@ from pydantic_settings import (
 from typing_extensions import override
 
 from api.auth_settings import AuthSettings
-from api.change_settings import ChangeSettings
+from api.change_settings import SubscriptionSettings
 from ingest.feeds.settings import FeedSettings
 from ingest.http.forwarded import networks
 from ingest.settings import IngestSettings
@@ -42,7 +42,7 @@ Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=3_600)]
 
 
-class Settings(StoreSettings, IngestSettings, AuthSettings, ChangeSettings, FeedSettings, BaseSettings):
+class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, SubscriptionSettings, BaseSettings):
     """Settings of `dod serve` and the other commands; every field is `DOD_<NAME>` as well."""
 
     model_config = SettingsConfigDict(

@@ -87,6 +87,15 @@ _GROUPS: Final = (
         ),
     ),
     SettingsGroup(
+        "Subscriptions",
+        (
+            *("subscriptions_max", "subscription_networks", "subscription_timeout_seconds"),
+            *("subscription_batch_max", "subscription_bytes_max", "subscription_linger_seconds"),
+            *("subscription_queue_max", "subscription_give_up_hours", "subscription_days"),
+            "subscription_lease_seconds",
+        ),
+    ),
+    SettingsGroup(
         "Limits of searches",
         (
             *(

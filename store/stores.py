@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from store.retention.holds import HoldStore
     from store.retention.policy import PolicyStore
     from store.retention.sweeping import JobLeases, Sweeping
+    from store.subscriptions.events import Outbox
+    from store.subscriptions.matching import IndexSides
+    from store.subscriptions.records import SubscriptionStore
     from store.verifying import Verifying
 
 
@@ -31,6 +34,15 @@ class Privacy:
     names: PatientNames
     erasing: Erasing
     offboarding: Offboarding
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribing:
+    """Ports of whoever keeps and delivers subscriptions."""
+
+    subscriptions: SubscriptionStore
+    outbox: Outbox
+    sides: IndexSides
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +62,7 @@ class Stores:
     verifying: Verifying
     changes: Changes
     follower: ChangeFollower
+    subscribing: Subscribing
     check: Callable[[], None] = lambda: None
     """Raises ServiceError `unavailable` while a write would be refused at once."""
     check_read: Callable[[], None] = lambda: None

@@ -25,9 +25,10 @@ from api.interactions.us_core import profiles_of
 from api.version import VERSION
 from ingest.http.app_keys import base_of, origin_of
 from ingest.http.replies import FHIR_JSON
-from ingest.pipeline.validate import UNKEPT
 from store.search.parameters import TYPES
 from store.search.parsing.includes import references_of, reversible_of
+from store.subscriptions.records import SEARCHED
+from store.subscriptions.topics import TOPICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -47,11 +48,35 @@ _INTERACTIONS: Final = (
     "delete",
     "search-type",
 )
-_KEEPING: Final = frozenset({"create", "update", "patch"})
 _SYSTEM: Final = ("batch", "transaction")
 _OPERATIONS: Final[Mapping[str, str]] = {
     "process-message": "http://hl7.org/fhir/OperationDefinition/MessageHeader-process-message",
 }
+SUBSCRIPTION: Final = "Subscription"
+_GUIDE: Final = "http://hl7.org/fhir/uv/subscriptions-backport/"
+_TOPIC: Final = f"{_GUIDE}StructureDefinition/capabilitystatement-subscriptiontopic-canonical"
+_SUBSCRIPTIONS: Final[Mapping[str, Any]] = {
+    "extension": [{"url": _TOPIC, "valueCanonical": canonical} for canonical in TOPICS],
+    "type": SUBSCRIPTION,
+    "supportedProfile": [f"{_GUIDE}StructureDefinition/backport-subscription"],
+    "interaction": [{"code": code} for code in ("create", "read", "update", "delete", "search-type")],
+    "versioning": "versioned",
+    "readHistory": False,
+    "updateCreate": True,
+    "conditionalCreate": False,
+    "conditionalUpdate": False,
+    "conditionalDelete": "not-supported",
+    "searchParam": [{"name": name, "type": kind} for name, kind in SEARCHED.items()],
+    "operation": [
+        {"name": "status", "definition": f"{_GUIDE}OperationDefinition/backport-subscription-status"},
+        {"name": "events", "definition": f"{_GUIDE}OperationDefinition/backport-subscription-events"},
+        {
+            "name": "topic-list",
+            "definition": f"{_GUIDE}OperationDefinition/backport-subscriptiontopic-list",
+        },
+    ],
+}
+"""The entry of Subscriptions, which are not kept as other resources are."""
 _OF_PATIENTS: Final = [
     {"name": "everything", "definition": "http://hl7.org/fhir/OperationDefinition/Patient-everything"}
 ]
@@ -122,19 +147,20 @@ def _rest() -> dict[str, Any]:
     }
 
 
-def _resource(row: ResourceType) -> dict[str, Any]:
-    kept = row.name not in UNKEPT
+def _resource(row: ResourceType) -> Mapping[str, Any]:
+    if row.name == SUBSCRIPTION:
+        return _SUBSCRIPTIONS
     profiles = profiles_of(row)
     return {
         "type": row.name,
         **({"supportedProfile": profiles} if profiles else {}),
-        "interaction": [{"code": code} for code in _INTERACTIONS if kept or code not in _KEEPING],
+        "interaction": [{"code": code} for code in _INTERACTIONS],
         **({"operation": _OF_PATIENTS} if row.name == "Patient" else {}),
         "versioning": "versioned-update",
         "readHistory": True,
-        "updateCreate": kept,
-        "conditionalCreate": kept,
-        "conditionalUpdate": kept,
+        "updateCreate": True,
+        "conditionalCreate": True,
+        "conditionalUpdate": True,
         "conditionalDelete": "single",
         "conditionalRead": "full-support",
         "searchParam": [entry for parameter in row.rows for entry in _search_params(parameter)],

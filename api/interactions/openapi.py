@@ -15,6 +15,7 @@ import orjson
 from api.http.fhir_json import FORM_BODIES, PATCH_BODIES
 from api.http.routing import BASE, TYPE
 from api.interactions.audit import PARAMETERS
+from api.interactions.openapi_answers import ANSWERS, STATUSES
 from api.interactions.openapi_forms import (
     ERRORS,
     FILE,
@@ -27,6 +28,7 @@ from api.interactions.openapi_forms import (
 from api.version import VERSION
 from ingest.feeds.handler import V2_BODIES
 from store.search.parameters import COMMON, TYPES, SearchType
+from store.subscriptions.records import SEARCHED
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -70,63 +72,9 @@ _RESULT: Final[Mapping[str, Json]] = {
     "_revinclude": {"type": "array", "items": {"type": "string"}},
 }
 """Parameters that shape the result of any search."""
-_ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
-    "search": {"200": "Bundle"},
-    "search-get": {"200": "Bundle"},
-    "search-post": {"200": "Bundle"},
-    "search-compartment": {"200": "Bundle"},
-    "create-binary": {"200": "Resource", "201": "Resource"},
-    "read-binary": {"200": "Document", "206": "Document", "304": ""},
-    "update-binary": {"200": "Resource", "201": "Resource"},
-    "vread-binary": {"200": "Document", "206": "Document", "304": ""},
-    "create": {"200": "Resource", "201": "Resource"},
-    "read": {"200": "Resource", "304": ""},
-    "vread": {"200": "Resource"},
-    "update": {"200": "Resource", "201": "Resource"},
-    "delete": {"200": "OperationOutcome", "204": ""},
-    "patch": {"200": "Resource"},
-    "update-conditional": {"200": "Resource", "201": "Resource"},
-    "delete-conditional": {"200": "OperationOutcome", "204": ""},
-    "patch-conditional": {"200": "Resource"},
-    "history-instance": {"200": "Bundle"},
-    "history-type": {"200": "Bundle"},
-    "everything": {"200": "Bundle"},
-    "audit-search": {"200": "Bundle"},
-    "audit-read": {"200": "Resource"},
-    "batch": {"200": "Bundle"},
-    "process-message": {"200": "Bundle"},
-    "hl7v2": {"200": "Document", "204": "", "400": "Document", "422": "Document"},
-    "data-model": {"200": "Any"},
-    "endpoint": {"200": "Any"},
-    "query": {"200": "Any"},
-    "upload": {"201": "Uploaded"},
-    "upload-tenant": {"201": "Uploaded"},
-    "data-model-schema": {"200": "Any"},
-    "token": {"200": "Token"},
-    "verify": {"200": "Text"},
-    "changes": {"200": "Changes"},
-    "dead-letters": {"200": "Any"},
-    "dead-letter": {"200": "Any"},
-    "dead-letter-fix": {"200": "Any"},
-    "dead-letter-discard": {"200": "Any"},
-    "dead-letter-replay": {"200": "Any"},
-    "purge": {"200": "Resource", "202": "Resource"},
-    "metadata": {"200": "Resource", "304": ""},
-    "smart": {"200": "Any"},
-    "openapi": {"200": "Any", "304": ""},
-}
-"""Name of a row → status → schema of the body; every other status is a refusal in the row's own form."""
-_STATUS: Final[Mapping[str, str]] = {
-    "200": "OK",
-    "201": "Created",
-    "202": "It goes on; the same request again tells what came of it",
-    "206": "The bytes that `Range` asks for",
-    "204": "Deleted, or there was nothing to delete; to a message, that it asks for no answer",
-    "400": "Rejected (AR), or not understood at all",
-    "422": "Refused for its content (AE)",
-    "304": "The client has it already",
-}
 _SEARCHES: Final = frozenset({"search", "search-get", "search-post", "search-compartment", "audit-search"})
+_SUBSCRIPTIONS: Final = "subscription-search"
+"""Beginning of the names of rows that search Subscriptions."""
 _CONDITIONAL: Final = frozenset({"update-conditional", "delete-conditional", "patch-conditional"})
 _HISTORIES: Final = frozenset({"history-instance", "history-type"})
 _VERSIONS: Final[Mapping[str, Json]] = {
@@ -272,7 +220,7 @@ def _refusal(text: str, media_type: str, schema: str) -> Json:
 def _paths(rows: Sequence[Route], origin: str) -> Json:
     """All paths but those that serve pages to people."""
     paths: Json = {}
-    rows = [row for row in rows if row.path.startswith(BASE) or row.name in _ANSWERS]
+    rows = [row for row in rows if row.path.startswith(BASE) or row.name in ANSWERS]
     own = sorted({name for row in rows for name in _OF_TYPE.findall(row.path)})
     for row in rows:
         for path, resource_type in _instances(_FIXED.sub(r"\1", row.path.removeprefix(BASE)), own):
@@ -301,9 +249,35 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
     words = [row.name, *re.findall(r"/\$?([\w-]+)", _VARIABLE.sub("", path))]
     described: Json = {"operationId": "-".join(words), "tags": [row.group.value]}
     parameters = [_path_parameter(name, pattern) for name, pattern in _VARIABLE.findall(path)]
+    parameters += _query_parameters(row, resource_type)
+    if parameters:
+        described["parameters"] = parameters
+    if row.body is not None:
+        described["requestBody"] = _body(row, row.body, resource_type)
+    if row.name in _DOCUMENTS:
+        described["requestBody"] = {"content": {**_content(_FHIR, "Resource"), **_content("*/*", "Document")}}
+    if row.name in FORMS:
+        described["requestBody"] = FORMS[row.name]
+    if row.open:
+        described["security"] = []
+    answers = {
+        status: {"description": STATUSES[status]}
+        | ({"content": _content(_MEDIA.get(schema, _FHIR), schema)} if schema else {})
+        for status, schema in ANSWERS[row.name].items()
+    }
+    refusal = "TokenRefused" if row.name == "token" else "DataModelRefused" if row.data_model else "Refused"
+    described["responses"] = {**answers, "default": {"$ref": f"#/components/responses/{refusal}"}}
+    return described
+
+
+def _query_parameters(row: Route, resource_type: ResourceType | None) -> list[Json]:
+    parameters: list[Json] = []
     if row.name in _SEARCHES:
         names = [_component(resource_type, name) for name in _names(resource_type)]
         parameters += [{"$ref": f"#/components/parameters/{name}"} for name in [*names, *_RESULT]]
+    if row.name.startswith(_SUBSCRIPTIONS):
+        refs = [f"#/components/parameters/{_subscription_component(name)}" for name in SEARCHED]
+        parameters += [{"$ref": one} for one in refs]
     if row.name == "everything":
         parameters += [{"name": name, "in": "query", "schema": _EVERYTHING[name]} for name in _EVERYTHING]
     if row.name == "changes":
@@ -316,24 +290,7 @@ def _operation(row: Route, path: str, resource_type: ResourceType | None) -> Jso
         parameters += [{"$ref": f"#/components/parameters/{name}"} for name in names]
     if row.name in _HISTORIES:
         parameters += [{"name": name, "in": "query", "schema": schema} for name, schema in _VERSIONS.items()]
-    if parameters:
-        described["parameters"] = parameters
-    if row.body is not None:
-        described["requestBody"] = _body(row.body, resource_type)
-    if row.name in _DOCUMENTS:
-        described["requestBody"] = {"content": {**_content(_FHIR, "Resource"), **_content("*/*", "Document")}}
-    if row.name in FORMS:
-        described["requestBody"] = FORMS[row.name]
-    if row.open:
-        described["security"] = []
-    answers = {
-        status: {"description": _STATUS[status]}
-        | ({"content": _content(_MEDIA.get(schema, _FHIR), schema)} if schema else {})
-        for status, schema in _ANSWERS[row.name].items()
-    }
-    refusal = "TokenRefused" if row.name == "token" else "DataModelRefused" if row.data_model else "Refused"
-    described["responses"] = {**answers, "default": {"$ref": f"#/components/responses/{refusal}"}}
-    return described
+    return parameters
 
 
 def _path_parameter(name: str, pattern: str) -> Json:
@@ -343,10 +300,11 @@ def _path_parameter(name: str, pattern: str) -> Json:
     return {"name": name, "in": "path", "required": True, "schema": schema}
 
 
-def _body(media_types: frozenset[str], resource_type: ResourceType | None) -> Json:
+def _body(row: Route, media_types: frozenset[str], resource_type: ResourceType | None) -> Json:
     if media_types == FORM_BODIES:
         text = {"type": "array", "items": {"type": "string"}}
-        schema: Json = {"type": "object", "properties": dict.fromkeys(_names(resource_type), text)}
+        names = list(SEARCHED) if row.name.startswith(_SUBSCRIPTIONS) else _names(resource_type)
+        schema: Json = {"type": "object", "properties": dict.fromkeys(names, text)}
         return {"content": {media: {"schema": schema} for media in sorted(FORM_BODIES)}}
     if media_types > V2_BODIES:  # A letter's new body: what it may be besides FHIR is as for `$hl7v2`.
         media_types -= V2_BODIES
@@ -376,7 +334,15 @@ def _component(resource_type: ResourceType | None, name: str) -> str:
     return name if resource_type is None or name in _names(None) else f"{resource_type.name}.{name}"
 
 
+def _subscription_component(name: str) -> str:
+    return name if name in _names(None) else f"Subscription.by-{name}"
+
+
 def _components() -> Iterator[tuple[str, Json]]:
+    schema: Json
+    for name in SEARCHED:
+        schema = {"type": "array", "items": {"type": "string"}}
+        yield _subscription_component(name), {"name": name, "in": "query", "schema": schema}
     for name, schema in _RESULT.items():
         yield name, {"name": name, "in": "query", "schema": schema}
     for row in COMMON:

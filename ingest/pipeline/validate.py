@@ -48,10 +48,10 @@ _SUBSET_SYSTEMS: Final = frozenset(
 )
 """R4's name of the code system, and STU3's."""
 UNKEPT: Final[Mapping[str, str]] = {
-    "Subscription": "subscriptions are not carried out here: kept, one would promise notifications that never"
-    " come; poll with `_lastUpdated`, or `_history` with `_since`",
+    "Subscription": "a Subscription is made by itself, by `POST {base}/Subscription` or `PUT"
+    " {base}/Subscription/{id}`: within a Bundle, a message or a file it would be kept and never carried out",
 }
-"""Types that ask for something that is not done yet."""
+"""Types that are kept by interactions of their own alone, each with the reason that a push of one is told."""
 _BUNDLES: Final = frozenset(
     {"document", "collection", "searchset", "history", "batch-response", "transaction-response"}
 )

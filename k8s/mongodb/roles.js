@@ -32,7 +32,9 @@ const ROLES = {
     {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update"]},
     {"resource": {"db": "DATABASE", "collection": "changes"}, "actions": ["find", "listIndexes"]},
     {"resource": {"db": "DATABASE", "collection": "change_state"}, "actions": ["find", "listIndexes"]},
-    {"resource": {"db": "DATABASE", "collection": "departures"}, "actions": ["find", "listIndexes"]}
+    {"resource": {"db": "DATABASE", "collection": "departures"}, "actions": ["find", "listIndexes"]},
+    {"resource": {"db": "DATABASE", "collection": "subscriptions"}, "actions": ["find", "listIndexes"]},
+    {"resource": {"db": "DATABASE", "collection": "outbox"}, "actions": ["find", "listIndexes"]}
   ],
   "dod-ingest": [
     {"resource": {"db": "DATABASE", "collection": "resources"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
@@ -60,7 +62,9 @@ const ROLES = {
     {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "changes"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "change_state"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
-    {"resource": {"db": "DATABASE", "collection": "departures"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]}
+    {"resource": {"db": "DATABASE", "collection": "departures"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "subscriptions"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "outbox"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]}
   ],
   "dod-jobs": [
     {"resource": {"db": "DATABASE", "collection": "resources"}, "actions": ["find", "listIndexes", "changeStream", "insert", "update", "remove", "createIndex", "dropIndex"]},
@@ -88,7 +92,9 @@ const ROLES = {
     {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "changes"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "change_state"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
-    {"resource": {"db": "DATABASE", "collection": "departures"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]}
+    {"resource": {"db": "DATABASE", "collection": "departures"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "subscriptions"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "outbox"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]}
   ]
 }
 

@@ -43,6 +43,8 @@ AUDIT: Final = "audit"
 CHANGES: Final = "changes"
 CHANGE_STATE: Final = "change_state"
 DEPARTURES: Final = "departures"
+SUBSCRIPTIONS: Final = "subscriptions"
+OUTBOX: Final = "outbox"
 COLLECTIONS: Final = (
     *(
         RESOURCES,
@@ -70,7 +72,7 @@ COLLECTIONS: Final = (
         ERASURES,
         FORGOTTEN_FILES,
     ),
-    *(AUDIT, CHANGES, CHANGE_STATE, DEPARTURES),
+    *(AUDIT, CHANGES, CHANGE_STATE, DEPARTURES, SUBSCRIPTIONS, OUTBOX),
 )
 """All collections of the service."""
 
@@ -260,6 +262,24 @@ INDEXES: Final = (
         {"unique": True, "partialFilterExpression": {"state": "open"}},
     ),
     IndexSpec(RUN_COUNTS, "run", (("run", 1),), "what a run deleted so far"),
+    IndexSpec(SUBSCRIPTIONS, "tenant", (("tenant", 1), ("_id", 1)), "subscriptions of a tenant"),
+    IndexSpec(
+        OUTBOX,
+        "numbered",
+        (("tenant", 1), ("subscription", 1), ("last", 1)),
+        "events of a subscription from a number on, in order; deleting them",
+        {"partialFilterExpression": {"subscription": {"$exists": True}}},
+    ),
+    IndexSpec(
+        OUTBOX, "told", (("tenant", 1), ("keys", 1)), "who was told of a resource; forgetting its name"
+    ),
+    IndexSpec(
+        OUTBOX,
+        "forgotten",
+        (("expires_at", 1),),
+        "forgets events once they have been kept long enough",
+        {"expireAfterSeconds": 0},
+    ),
     IndexSpec(RECEIPTS, "kind", (("kind", 1), ("_id", -1)), "the newest receipt of a kind"),
     IndexSpec(CHANGES, "numbers", (("tenant", 1), ("last", 1)), "the changes of a tenant behind a position"),
     IndexSpec(CHANGES, "forgotten", (("expires_at", 1),), "forgets changes", {"expireAfterSeconds": 0}),

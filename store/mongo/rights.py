@@ -26,6 +26,7 @@ from store.mongo.indexes import (
     HISTORY,
     IDEMPOTENCY,
     LEASES,
+    OUTBOX,
     POLICIES,
     RECEIPTS,
     RESOURCES,
@@ -33,6 +34,7 @@ from store.mongo.indexes import (
     RUN_COUNTS,
     RUNS,
     SECRETS,
+    SUBSCRIPTIONS,
 )
 
 Role = Literal["all", "query", "ingest", "jobs"]
@@ -44,7 +46,7 @@ _ALL: Final = ("insert", "update", "remove")
 _DATA: Final = (
     *(RESOURCES, HISTORY, FILES, CHUNKS, FORGOTTEN_FILES, DEAD_LETTERS, DEAD_LETTER_BODIES, IDEMPOTENCY),
     *(RETENTION, LEASES, RUNS, RUN_COUNTS, ERASURES),
-    *(CHANGES, CHANGE_STATE, DEPARTURES),
+    *(CHANGES, CHANGE_STATE, DEPARTURES, SUBSCRIPTIONS, OUTBOX),
 )
 """Collections of what is pushed, and of what forgetting it takes."""
 _EVERYONE: Final[Mapping[str, tuple[str, ...]]] = {

@@ -37,8 +37,11 @@ from store.mongo.retention.sweeping import MongoSweeping
 from store.mongo.rights import MAKES
 from store.mongo.rules.erased_names import ErasedNames
 from store.mongo.rules.policies import Policies
+from store.mongo.subscriptions.index_sides import MongoIndexSides
+from store.mongo.subscriptions.outbox import MongoOutbox
+from store.mongo.subscriptions.subscriptions import MongoSubscriptions
 from store.mongo.verifying import MongoVerifying
-from store.stores import Privacy, Stores
+from store.stores import Privacy, Stores, Subscribing
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
@@ -141,6 +144,11 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             changes=changes,
             follower=MongoChangeFollower(
                 database, settings=settings, clock=clock, metrics=metrics, tenants=tenants
+            ),
+            subscribing=Subscribing(
+                MongoSubscriptions(database, settings=settings, metrics=metrics),
+                MongoOutbox(database, settings=settings, clock=clock, metrics=metrics),
+                MongoIndexSides(database, settings=settings, clock=clock, metrics=metrics),
             ),
         )
     finally:

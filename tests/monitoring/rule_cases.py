@@ -187,6 +187,17 @@ CASES = (
     Case("DodChangesBehind", {"dod_changes_behind_seconds": "2x10 60+60x10 2x10"}, "10m", "18m", "25m"),
     Case("DodChangesScanned", {"dod_changes_scans_total": "0x10 1x120"}, "10m", "15m", "90m"),
     Case(
+        "DodSubscriptionsBehind",
+        {"dod_subscription_oldest_waiting_seconds": "0x10 0+60x30 0x30"},
+        "20m",
+        "36m",
+        "45m",
+    ),
+    Case(
+        "DodSubscriptionsFailed", {'dod_subscriptions{status="error"}': "0x10 1x30 0x30"}, "15m", "25m", "45m"
+    ),
+    Case("DodSubscriptionsStopped", {"dod_subscription_worker": "1x10 0x20 1x30"}, "12m", "20m", "35m"),
+    Case(
         "DodReplicationLag",
         {
             f'{OPTIME}{{member_state="PRIMARY"}}': "0+60000x60",

@@ -18,7 +18,7 @@ from api.settings import Settings
 from ingest.http.app_keys import PRINCIPAL
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
-from store.stores import Privacy, Stores
+from store.stores import Privacy, Stores, Subscribing
 from store.tenancy import Tenant, TenantSettings
 from tests.support.access import MemoryAccess, MemoryClients
 from tests.support.server import Server
@@ -107,6 +107,9 @@ class NoChanges:
     async def behind(self) -> float:
         return 0.0
 
+    async def take(self) -> None:
+        """Nobody delivers."""
+
 
 def edge_stores(
     access: AccessStore, ping: Callable[[], Awaitable[None]], clients: ClientStore | None = None
@@ -128,6 +131,7 @@ def edge_stores(
         verifying=nothing,
         changes=silent,
         follower=silent,
+        subscribing=Subscribing(nothing, silent, nothing),
     )
 
 

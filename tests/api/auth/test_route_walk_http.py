@@ -19,6 +19,7 @@ from tests.support.data_model import results_new, results_query
 from tests.support.fhir import batch, coded, message, patient, refers, report, resource
 from tests.support.oauth import key
 from tests.support.service import FHIR, FORM, Service
+from tests.support.subscriptions import asked
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,6 +72,8 @@ class Row(NamedTuple):
 
 PATCHED: Final = json.dumps([{"op": "add", "path": "/valueString", "value": "new"}])
 BY_NUMBER: Final = "Observation?identifier=urn:a|7"
+PATIENTS_REPORTS: Final = asked("patient=Patient/p1")
+"""Subscription, which takes more than the right to push: to hear is to read."""
 NUMBERED: Final[dict[str, Any]] = {"identifier": [{"system": "urn:a", "value": "7"}]}
 ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "search-post": (
@@ -160,6 +163,31 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
         name: (Row("POST", path, 403, 201, 403, 201, data=UPLOAD, content_type=UPLOAD_TYPE, scope="cu"),)
         for name, path in (("upload", "/upload"), ("upload-tenant", "$upload"))
     },
+    "subscription-search": (Row("GET", "Subscription", 403, 403, 403, 200, scope="s"),),
+    "subscription-search-get": (Row("GET", "Subscription/_search", 403, 403, 403, 200, scope="s"),),
+    "subscription-search-post": (
+        Row("POST", "Subscription/_search", 403, 403, 403, 200, data="", content_type=FORM, scope="s"),
+    ),
+    "subscription-topics": (Row("GET", "Subscription/$topic-list", 403, 403, 403, 200, scope="r"),),
+    "subscriptions-status": (Row("GET", "Subscription/$status", 403, 403, 403, 200, scope="r"),),
+    "subscriptions-status-post": (Row("POST", "Subscription/$status", 403, 403, 403, 200, {}, scope="r"),),
+    "subscription-status": (Row("GET", "Subscription/none/$status", 403, 403, 403, 404, scope="r"),),
+    "subscription-status-post": (
+        Row("POST", "Subscription/none/$status", 403, 403, 403, 404, {}, scope="r"),
+    ),
+    "subscription-events": (Row("GET", "Subscription/none/$events", 403, 403, 403, 404, scope="r"),),
+    "subscription-events-post": (
+        Row("POST", "Subscription/none/$events", 403, 403, 403, 404, {}, scope="r"),
+    ),
+    "subscription-secret": (
+        Row("POST", "Subscription/none/$signing-secret", 403, 403, 403, 404, {}, scope="ru"),
+    ),
+    "subscription-create": (Row("POST", "Subscription", 403, 403, 403, 201, PATIENTS_REPORTS, scope="c"),),
+    "subscription-read": (Row("GET", "Subscription/none", 403, 403, 403, 404, scope="r"),),
+    "subscription-update": (
+        Row("PUT", "Subscription/s1", 403, 403, 403, 201, {**PATIENTS_REPORTS, "id": "s1"}, scope="u"),
+    ),
+    "subscription-delete": (Row("DELETE", "Subscription/none", 403, 403, 403, 204, scope="d"),),
     "data-model-schema": (Row("GET", "/data-model/schema", 200, 200, 200, 200, is_open=True),),
     "query": (
         Row("POST", "/query", 403, 403, 403, 200, results_query("none"), content_type="application/json"),

@@ -1,0 +1,81 @@
+"""Answers of each row of the route table, as `/openapi.json` describes them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
+    "search": {"200": "Bundle"},
+    "search-get": {"200": "Bundle"},
+    "search-post": {"200": "Bundle"},
+    "search-compartment": {"200": "Bundle"},
+    "create-binary": {"200": "Resource", "201": "Resource"},
+    "read-binary": {"200": "Document", "206": "Document", "304": ""},
+    "update-binary": {"200": "Resource", "201": "Resource"},
+    "vread-binary": {"200": "Document", "206": "Document", "304": ""},
+    "create": {"200": "Resource", "201": "Resource"},
+    "read": {"200": "Resource", "304": ""},
+    "vread": {"200": "Resource"},
+    "update": {"200": "Resource", "201": "Resource"},
+    "delete": {"200": "OperationOutcome", "204": ""},
+    "patch": {"200": "Resource"},
+    "update-conditional": {"200": "Resource", "201": "Resource"},
+    "delete-conditional": {"200": "OperationOutcome", "204": ""},
+    "patch-conditional": {"200": "Resource"},
+    "history-instance": {"200": "Bundle"},
+    "history-type": {"200": "Bundle"},
+    "everything": {"200": "Bundle"},
+    "audit-search": {"200": "Bundle"},
+    "audit-read": {"200": "Resource"},
+    "subscription-search": {"200": "Bundle"},
+    "subscription-search-get": {"200": "Bundle"},
+    "subscription-search-post": {"200": "Bundle"},
+    "subscription-topics": {"200": "Resource"},
+    "subscriptions-status": {"200": "Bundle"},
+    "subscriptions-status-post": {"200": "Bundle"},
+    "subscription-status": {"200": "Bundle"},
+    "subscription-status-post": {"200": "Bundle"},
+    "subscription-events": {"200": "Bundle"},
+    "subscription-events-post": {"200": "Bundle"},
+    "subscription-secret": {"200": "Resource"},
+    "subscription-create": {"201": "Resource"},
+    "subscription-read": {"200": "Resource"},
+    "subscription-update": {"200": "Resource", "201": "Resource"},
+    "subscription-delete": {"204": ""},
+    "batch": {"200": "Bundle"},
+    "process-message": {"200": "Bundle"},
+    "hl7v2": {"200": "Document", "204": "", "400": "Document", "422": "Document"},
+    "data-model": {"200": "Any"},
+    "endpoint": {"200": "Any"},
+    "query": {"200": "Any"},
+    "upload": {"201": "Uploaded"},
+    "upload-tenant": {"201": "Uploaded"},
+    "data-model-schema": {"200": "Any"},
+    "token": {"200": "Token"},
+    "verify": {"200": "Text"},
+    "changes": {"200": "Changes"},
+    "dead-letters": {"200": "Any"},
+    "dead-letter": {"200": "Any"},
+    "dead-letter-fix": {"200": "Any"},
+    "dead-letter-discard": {"200": "Any"},
+    "dead-letter-replay": {"200": "Any"},
+    "purge": {"200": "Resource", "202": "Resource"},
+    "metadata": {"200": "Resource", "304": ""},
+    "smart": {"200": "Any"},
+    "openapi": {"200": "Any", "304": ""},
+}
+"""Name of a row → status → schema of the body; every other status is a refusal in the row's own form."""
+STATUSES: Final[Mapping[str, str]] = {
+    "200": "OK",
+    "201": "Created",
+    "202": "It goes on; the same request again tells what came of it",
+    "206": "The bytes that `Range` asks for",
+    "204": "Deleted, or there was nothing to delete; to a message, that it asks for no answer",
+    "400": "Rejected (AR), or not understood at all",
+    "422": "Refused for its content (AE)",
+    "304": "The client has it already",
+}
+"""Meaning of each status."""

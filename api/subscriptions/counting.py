@@ -1,0 +1,227 @@
+"""Counting: changes of a tenant → events of its subscriptions, numbered and kept before anything is sent.
+
+A change is matched on the index side of what is current: by the clauses of the search that the filters are,
+decided here where spellings alone decide, by that search where they do not.
+"""
+
+from __future__ import annotations
+
+import logging
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from api.subscriptions.reading import matching, query_of
+from store.changes.changes import PositionLost
+from store.changes.kinds import GOING as FEED_GOING
+from store.changes.kinds import Kind
+from store.errors import ServiceError
+from store.fhir.instants import from_datetime
+from store.subscriptions.events import GOING, UNMATCHED, Addition, Occurrence
+from store.subscriptions.matching import decided
+from store.subscriptions.records import Status
+from store.subscriptions.topics import topic_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from datetime import datetime
+
+    from api.subscriptions.holders import Holders
+    from api.subscriptions.metrics import SubscriptionMetrics
+    from api.subscriptions.reading import Sources
+    from store.changes.changes import Change, Position
+    from store.search.criteria import SearchQuery
+    from store.subscriptions.events import Delivering, Outbox
+    from store.subscriptions.matching import IndexSide, IndexSides
+    from store.subscriptions.records import Subscription, SubscriptionStore
+    from store.tenancy import Tenant
+
+LOG: Final = logging.getLogger("api.subscriptions")
+BATCH: Final = 500
+"""Changes that are matched at once."""
+FORGOTTEN: Final = frozenset({Kind.ERASED, Kind.EXPIRED})
+"""Changes after which the name of a resource is taken out of all earlier events."""
+FULL: Final = (
+    "its queue is full: more events wait than may; read what changed by `_lastUpdated`, then ask anew"
+)
+GAP: Final = "changes were lost before they were matched; read what changed by `_lastUpdated`, then ask anew"
+
+
+class Asking(NamedTuple):
+    """A subscription with the search that it is; None: its holder hears nothing now."""
+
+    subscription: Subscription
+    query: SearchQuery | None
+
+
+class Counting:
+    """Matches the changes of tenants, a page at a time."""
+
+    def __init__(  # noqa: PLR0913 -- all keyword-only
+        self,
+        *,
+        store: SubscriptionStore,
+        outbox: Outbox,
+        sides: IndexSides,
+        sources: Sources,
+        holders: Holders,
+        metrics: SubscriptionMetrics,
+        clock: Callable[[], datetime],
+        queue_max: int,
+    ) -> None:
+        self._store = store
+        self._outbox = outbox
+        self._sides = sides
+        self._sources = sources
+        self._holders = holders
+        self._metrics = metrics
+        self._clock = clock
+        self._queue_max = queue_max
+
+    async def page(
+        self, delivering: Delivering, tenant: Tenant, subscriptions: Sequence[Subscription], after: Position
+    ) -> tuple[Position, dict[str, int]]:
+        """Count one page of changes; the position behind it, and how many events each subscription got.
+
+        Raises LeaseLost, Overtaken, ServiceError: then nothing was counted.
+        """
+        try:
+            page = await self._sources.changes.read(tenant, after, limit=BATCH)
+        except PositionLost:
+            return await self._lost(delivering, tenant, subscriptions), {}
+        if not page.changes:
+            return page.position, {}
+        additions = await self._additions(tenant, subscriptions, page.changes)
+        gone = frozenset(str(one.key) for one in page.changes if one.kind in FORGOTTEN)
+        await delivering.add(tenant, additions, position=page.position, forget=gone)
+        counts = {one.subscription.name: len(one.occurrences) for one in additions}
+        newest = max(one.at for one in page.changes)
+        lag = (self._clock() - newest).total_seconds()
+        self._metrics.counted(sum(counts.values()), lag_seconds=lag)
+        return page.position, counts
+
+    async def _lost(
+        self, delivering: Delivering, tenant: Tenant, subscriptions: Sequence[Subscription]
+    ) -> Position:
+        """Go on from the present, and say so to all whose changes may be missing."""
+        head = await self._sources.changes.head(tenant)
+        LOG.error("changes were lost before they were matched", extra={"tenant": str(tenant)})
+        for one in subscriptions:
+            if one.counts:
+                await self._store.settle(one, Status.ERROR, reason=GAP)
+        await delivering.add(tenant, (), position=head, forget=frozenset())
+        return head
+
+    async def _additions(
+        self, tenant: Tenant, subscriptions: Sequence[Subscription], changes: Sequence[Change]
+    ) -> list[Addition]:
+        asking = [await self._asking(one) for one in subscriptions if one.counts]
+        types = {one.query.type for one in asking if one.query is not None}
+        changes = [one for one in changes if one.key.type in types]
+        if not changes:
+            return []
+        there = {one.key for one in changes if one.kind not in FEED_GOING}
+        sides = await self._sides.sides(tenant, there) if there else {}
+        earlier = [str(one.key) for one in changes if not _is_new(one)]
+        known = await self._outbox.knowing(tenant, earlier) if earlier else {}
+        made: list[Addition] = []
+        for one in asking:
+            if one.query is None:
+                continue
+            some = await self._occurrences(one, changes, sides, known)
+            if some and not await self._is_full(one.subscription, len(some)):
+                made.append(Addition(one.subscription, tuple(some)))
+        return made
+
+    async def _asking(self, one: Subscription) -> Asking:
+        reach = await self._holders.reach(one)
+        if reach is None:
+            return Asking(one, None)
+        try:
+            return Asking(one, query_of(one, reach, self._sources.limits, from_datetime(self._clock()).start))
+        except ServiceError:
+            return Asking(one, None)
+
+    async def _is_full(self, one: Subscription, some: int) -> bool:
+        if one.progress.waiting + some <= self._queue_max:
+            return False
+        await self._store.settle(one, Status.OFF, reason=FULL)
+        LOG.error(
+            "the queue of a subscription is full", extra={"subscription": one.id, "tenant": str(one.tenant)}
+        )
+        return True
+
+    async def _occurrences(
+        self,
+        asking: Asking,
+        changes: Sequence[Change],
+        sides: Mapping[str, IndexSide],
+        known: Mapping[str, Mapping[str, str]],
+    ) -> list[Occurrence]:
+        one, query = asking
+        topic = topic_of(one.topic)
+        if query is None or topic is None:
+            return []
+        # What came before the subscription is none of its events, however late it is matched.
+        own = [
+            change
+            for change in changes
+            if change.key.type == query.type
+            and change.number > one.start.number
+            and (_is_new(change) or not topic.new_only)
+        ]
+        fitting = await self._fitting(one.tenant, query, own, sides)
+        last = {key: told[one.id] for key, told in known.items() if one.id in told}
+        found: list[Occurrence] = []
+        for change in own:
+            kind = _told(change, fitting, last.get(str(change.key)), everything=not query.clauses)
+            if kind is not None:
+                found.append(Occurrence(str(change.key), kind, change.version, change.at))
+                last[str(change.key)] = kind
+        return found
+
+    async def _fitting(
+        self,
+        tenant: Tenant,
+        query: SearchQuery,
+        changes: Sequence[Change],
+        sides: Mapping[str, IndexSide],
+    ) -> frozenset[str]:
+        """Keys of these whose resources match the query now; all of them, where it asks for everything."""
+        if not query.clauses:
+            return frozenset(str(change.key) for change in changes)
+        fitting: set[str] = set()
+        undecided: dict[str, str] = {}
+        for change in changes:
+            key = str(change.key)
+            side = sides.get(key)
+            said = False if side is None else decided(query.clauses, side)
+            if said:
+                fitting.add(key)
+            elif said is None:
+                undecided[change.key.id] = key
+        if undecided:
+            found = await matching(self._sources.resources, tenant, query, undecided)
+            fitting |= {undecided[id] for id in found}
+        return frozenset(fitting)
+
+
+def _is_new(change: Change) -> bool:
+    return change.kind is Kind.CREATED or (change.version == 1 and change.kind not in FEED_GOING)
+
+
+def _told(change: Change, fitting: frozenset[str], last: str | None, *, everything: bool) -> str | None:
+    """Tell what a subscriber hears of a change; None: nothing.
+
+    `last` is what it was told of the resource before. That a resource went is told to those who knew of it,
+    and to whoever hears of everything; that it no longer fits, once.
+    """
+    knows = last is not None and last not in GOING
+    if change.kind in FEED_GOING:
+        return change.kind.value if knows or (everything and last is None) or _follows(change, last) else None
+    if str(change.key) in fitting:
+        return change.kind.value
+    return UNMATCHED if knows else None
+
+
+def _follows(change: Change, last: str | None) -> bool:
+    """Whether an erasure is told after a deletion that was told: the history is gone now, too."""
+    return last == Kind.DELETED.value and change.kind in FORGOTTEN

@@ -1,0 +1,254 @@
+"""Delivery of one subscription, step by step: the handshake, its events in order, a heartbeat in silence.
+
+A step makes at most one request. Its outcome is on record before the next step, so that whoever takes over
+goes on there: an event is sent again when nobody noted that it arrived, and none is left out.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final, NamedTuple
+from urllib.parse import urlsplit
+
+from api.subscriptions import light
+from api.subscriptions.holders import LOST
+from api.subscriptions.notification import EVENTS, HANDSHAKE, HEARTBEAT, notification
+from api.subscriptions.outgoing import Outcome, Reply
+from api.subscriptions.reading import message_of, query_of, readable
+from api.subscriptions.retries import pause_after
+from api.subscriptions.secrets import keys_of, signed, unseal
+from ingest.unique import unique_id
+from store.fhir.instants import from_datetime
+from store.subscriptions.records import Form, Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from datetime import datetime
+
+    from api.subscriptions.access_tokens import AccessTokens
+    from api.subscriptions.holders import Holders
+    from api.subscriptions.metrics import SubscriptionMetrics
+    from api.subscriptions.outgoing import Outgoing
+    from api.subscriptions.reading import Sources
+    from api.subscriptions.retries import Circuits
+    from store.search.criteria import SearchQuery
+    from store.subscriptions.events import Event, Outbox
+    from store.subscriptions.records import Subscription, SubscriptionStore
+
+LOG: Final = logging.getLogger("api.subscriptions")
+HANDSHAKES_MAX: Final = 8
+"""Attempts at a handshake: some five minutes."""
+RETRY_AFTER_MAX: Final = 3_600.0
+"""Longest pause that a receiver may ask for, in seconds."""
+JSON: Final = "application/fhir+json"
+GONE: Final = "the receiver answered 410 Gone: it wants to hear nothing more"
+OVER: Final = "its `end` is over"
+NO_HANDSHAKE: Final = "the receiver did not answer the handshake with 2xx"
+GIVEN_UP: Final = (
+    "the receiver has acknowledged nothing for too long; delivery goes on when it is asked for anew"
+)
+UNREADABLE: Final = "its secrets or filters can no longer be read"
+
+
+class Ports(NamedTuple):
+    """All that a delivery asks and tells."""
+
+    store: SubscriptionStore
+    outbox: Outbox
+    sources: Sources
+    holders: Holders
+    out: Outgoing
+    tokens: AccessTokens
+    circuits: Circuits
+    metrics: SubscriptionMetrics
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """Bounds of deliveries, from the settings."""
+
+    batch_max: int
+    timeout_seconds: float
+    give_up: timedelta
+
+
+class Step(NamedTuple):
+    """Next step of a subscription."""
+
+    at: datetime | None
+    """Moment at which it is due; None: when there is something new."""
+    sent: bool = False
+
+
+IDLE: Final = Step(None)
+
+
+class Delivery:
+    """Steps of all subscriptions of this process."""
+
+    def __init__(self, ports: Ports, pace: Pace, *, root: bytes, clock: Callable[[], datetime]) -> None:
+        self._ports = ports
+        self._pace = pace
+        self._root = root
+        self._clock = clock
+
+    async def step(self, one: Subscription) -> Step:
+        """Do what is due for a subscription. Raises ServiceError when the database is away."""
+        now = self._clock()
+        if one.paused or one.status in (Status.OFF, Status.ERROR):
+            return IDLE
+        if one.ends is not None and now >= one.ends:
+            await self._ports.store.settle(one, Status.OFF, reason=OVER)
+            return IDLE
+        reach = await self._ports.holders.reach(one)
+        moment = from_datetime(now).start
+        query = None if reach is None else query_of(one, reach, self._ports.sources.limits, moment)
+        if query is None:
+            await self._end(one, Status.ERROR, LOST)
+            return IDLE
+        waits = self._waits(one, now)
+        if waits is not None:
+            return Step(waits)
+        if one.status is Status.REQUESTED:
+            return await self._handshake(one, now)
+        if one.progress.waiting > 0:
+            return await self._events(one, query, now)
+        return await self._heartbeat(one, now)
+
+    def _waits(self, one: Subscription, now: datetime) -> datetime | None:
+        """Moment before which nothing is sent, for its own pause or the circuit of its endpoint."""
+        next_at = one.progress.next_at
+        if next_at is not None and now < next_at:
+            return next_at
+        return self._ports.circuits.waits(one.channel.endpoint, now)
+
+    async def _handshake(self, one: Subscription, now: datetime) -> Step:
+        if one.channel.form is Form.TOPIC:
+            body = notification(one, HANDSHAKE, id=unique_id(), now=now)
+            reply = await self._send(one, body, f"{one.id}.handshake.{one.version}")
+            done = reply.outcome is Outcome.DELIVERED
+        else:
+            challenge = light.new_challenge()
+            body = light.handshake(self._verification(one), challenge)
+            reply = await self._send(
+                one, body, f"{one.id}.handshake.{one.version}", media_type="application/json"
+            )
+            done = reply.outcome is Outcome.DELIVERED and challenge.encode() in reply.body
+        if done:
+            if await self._ports.store.settle(one, Status.ACTIVE):
+                await self._ports.store.acknowledged(one, one.progress.delivered, at=now)
+            return Step(now, sent=True)
+        outcome = Outcome.REFUSED if reply.outcome is Outcome.DELIVERED else reply.outcome
+        return await self._failed(one, reply._replace(outcome=outcome), now)
+
+    def _verification(self, one: Subscription) -> str:
+        headers = dict(unseal(self._root, one.name, one.sealed).headers)
+        return headers.get(light.TOKEN_HEADER, "")
+
+    async def _events(self, one: Subscription, query: SearchQuery, now: datetime) -> Step:
+        most = min(one.channel.max_count or self._pace.batch_max, self._pace.batch_max)
+        limit = most if one.channel.form is Form.TOPIC else 1
+        found = await self._ports.outbox.events(one.tenant, one.id, after=one.progress.delivered, limit=limit)
+        if not found:  # No longer kept: what is behind them goes on.
+            await self._ports.store.acknowledged(one, one.progress.last, at=one.progress.heard_at or now)
+            return Step(now)
+        self._ports.metrics.waiting(one.name, found[0].at)
+        body, some = await self._body(one, found, query, now)
+        reply = await self._send(one, body, f"{one.id}.{some[0].number}.{some[-1].number}")
+        if reply.outcome is not Outcome.DELIVERED:
+            return await self._failed(one, reply, now)
+        heard = self._clock()
+        await self._ports.store.acknowledged(one, some[-1].number, at=heard)
+        self._ports.metrics.delivered(one.name, [(heard - event.at).total_seconds() for event in some])
+        return Step(heard, sent=True)
+
+    async def _body(
+        self, one: Subscription, found: Sequence[Event], query: SearchQuery, now: datetime
+    ) -> tuple[bytes, Sequence[Event]]:
+        """The notification of these events, and those that fit into it."""
+        sources = self._ports.sources
+        if one.channel.form is not Form.TOPIC:
+            [event] = found
+            detailed = one.channel.form is Form.DETAILED
+            told = await message_of(sources, one, event, query=query, detailed=detailed)
+            return light.message(one, event, told, detailed=detailed), found
+        content = one.channel.content
+        shown = await readable(sources, one, found, query=query, content=content)
+        some = found[: shown.events]
+        body = notification(one, EVENTS, id=unique_id(), now=now, events=some, resources=shown.resources)
+        return body, some
+
+    async def _heartbeat(self, one: Subscription, now: datetime) -> Step:
+        seconds = one.channel.heartbeat_seconds
+        self._ports.metrics.waiting(one.name, None)
+        if seconds is None:
+            return Step(one.ends)
+        due = (one.progress.heard_at or one.updated) + timedelta(seconds=seconds)
+        if now < due:
+            return Step(due if one.ends is None else min(due, one.ends))
+        body = notification(one, HEARTBEAT, id=unique_id(), now=now)
+        reply = await self._send(one, body, f"{one.id}.heartbeat.{int(now.timestamp())}")
+        if reply.outcome is not Outcome.DELIVERED:
+            return await self._failed(one, reply, now)
+        await self._ports.store.acknowledged(one, one.progress.delivered, at=now)
+        return Step(now + timedelta(seconds=seconds), sent=True)
+
+    async def _send(self, one: Subscription, body: bytes, id: str, *, media_type: str = JSON) -> Reply:
+        """Post a notification, signed, with what the receiver wants to be shown."""
+        try:
+            shown = unseal(self._root, one.name, one.sealed)
+        except ValueError:
+            return Reply(Outcome.BLOCKED)
+        seconds = min(one.channel.timeout_seconds or self._pace.timeout_seconds, self._pace.timeout_seconds)
+        now = self._clock()
+        headers = dict(shown.headers)
+        if shown.oauth is not None:
+            token = await self._ports.tokens.token(shown.oauth, seconds=seconds)
+            if token is None:
+                self._ports.metrics.attempted(Outcome.UNREACHABLE)
+                return Reply(Outcome.UNREACHABLE)
+            headers["authorization"] = f"Bearer {token}"
+        headers |= signed(id, int(now.timestamp()), body, keys_of(self._root, one, now))
+        headers["content-type"] = media_type
+        reply = await self._ports.out.post(one.channel.endpoint, body, headers, seconds=seconds)
+        if reply.status == 401 and shown.oauth is not None:  # noqa: PLR2004 -- HTTP's Unauthorized
+            self._ports.tokens.forget(shown.oauth)
+        self._ports.metrics.attempted(reply.outcome)
+        if reply.outcome is Outcome.DELIVERED:
+            self._ports.circuits.succeeded(one.channel.endpoint)
+        return reply
+
+    async def _failed(self, one: Subscription, reply: Reply, began: datetime) -> Step:
+        """Note a failure, and when the next attempt is due; or that there is none."""
+        now, store = self._clock(), self._ports.store
+        self._ports.circuits.failed(one.channel.endpoint, now)
+        if reply.outcome is Outcome.GONE:
+            await self._end(one, Status.OFF, GONE)
+            return IDLE
+        failures = one.progress.failures + 1
+        since = one.progress.failing_since or began
+        if one.status is Status.REQUESTED and failures >= HANDSHAKES_MAX:
+            await self._end(one, Status.ERROR, f"{NO_HANDSHAKE} ({told(reply)})")
+            return IDLE
+        if now - since >= self._pace.give_up:
+            await self._end(one, Status.ERROR, f"{GIVEN_UP} ({told(reply)})")
+            return IDLE
+        asked = timedelta(seconds=min(reply.retry_after or 0.0, RETRY_AFTER_MAX))
+        next_at = now + max(pause_after(failures), asked)
+        await store.failed(one, at=began, next_at=next_at)
+        return Step(next_at, sent=True)
+
+    async def _end(self, one: Subscription, status: Status, reason: str) -> None:
+        if await self._ports.store.settle(one, status, reason=reason):
+            where = urlsplit(one.channel.endpoint).hostname
+            LOG.warning(
+                "a subscription ended",
+                extra={"subscription": one.id, "tenant": str(one.tenant), "host": where, "reason": reason},
+            )
+
+
+def told(reply: Reply) -> str:
+    """The outcome of an attempt, for people."""
+    return f"{reply.outcome.value}, status {reply.status}" if reply.status else reply.outcome.value

@@ -1,0 +1,104 @@
+"""Contexts of subscriptions, for as long as the application runs: what handlers need, and the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import replace
+from datetime import timedelta
+from time import monotonic
+from typing import TYPE_CHECKING
+
+from api.http.app_keys import ACCESS, CLIENTS, REGISTRY, SETTINGS, STORES
+from api.subscriptions.access_tokens import AccessTokens
+from api.subscriptions.app_keys import (
+    HOLDERS,
+    OUTBOX,
+    RECEIVER_NETWORKS,
+    ROOT_SECRET,
+    SOURCES,
+    SUBSCRIPTIONS,
+)
+from api.subscriptions.counting import Counting
+from api.subscriptions.delivery import Delivery, Pace, Ports
+from api.subscriptions.holders import Holders
+from api.subscriptions.metrics import SubscriptionMetrics
+from api.subscriptions.outgoing import outgoing
+from api.subscriptions.reading import Sources
+from api.subscriptions.retries import Circuits
+from api.subscriptions.secrets import SECRET
+from api.subscriptions.worker import Worker
+from ingest.http.app_keys import CLOCK, LIMITS
+from ingest.http.forwarded import networks
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from aiohttp import web
+
+    from api.subscriptions.outgoing import Outgoing
+
+
+async def subscriptions(app: web.Application) -> AsyncIterator[None]:
+    """Fill the keys of the handlers; needs the stores."""
+    stores, settings = app[STORES], app[SETTINGS]
+    app[SUBSCRIPTIONS] = stores.subscribing.subscriptions
+    app[OUTBOX] = stores.subscribing.outbox
+    app[RECEIVER_NETWORKS] = networks(settings.subscription_networks)
+    app[ROOT_SECRET] = await app[ACCESS].secret(SECRET)
+    app[HOLDERS] = Holders(app[ACCESS], app[CLIENTS], clock=app[CLOCK], seconds=settings.access_cache_seconds)
+    limits = replace(
+        app[LIMITS],
+        bytes_max=settings.subscription_bytes_max,
+        count_max=max(app[LIMITS].count_max, settings.subscription_batch_max),
+    )
+    app[SOURCES] = Sources(stores.resources, stores.changes, limits)
+    yield
+
+
+async def worker(app: web.Application) -> AsyncIterator[None]:
+    """Match and deliver, while no other process does; needs the contexts before it."""
+    async with outgoing(app[RECEIVER_NETWORKS]) as out:
+        working = worker_of(app, out)
+        task = asyncio.ensure_future(working.run())
+        yield
+        working.stop()
+        await task
+
+
+def worker_of(app: web.Application, out: Outgoing) -> Worker:
+    """The worker of an application."""
+    settings, clock, subscribing = app[SETTINGS], app[CLOCK], app[STORES].subscribing
+    metrics = SubscriptionMetrics(app[REGISTRY])
+    ports = Ports(
+        app[SUBSCRIPTIONS],
+        app[OUTBOX],
+        app[SOURCES],
+        app[HOLDERS],
+        out,
+        AccessTokens(out, monotonic=monotonic),
+        Circuits(),
+        metrics,
+    )
+    counting = Counting(
+        store=app[SUBSCRIPTIONS],
+        outbox=app[OUTBOX],
+        sides=subscribing.sides,
+        sources=app[SOURCES],
+        holders=app[HOLDERS],
+        metrics=metrics,
+        clock=clock,
+        queue_max=settings.subscription_queue_max,
+    )
+    pace = Pace(
+        settings.subscription_batch_max,
+        settings.subscription_timeout_seconds,
+        timedelta(hours=settings.subscription_give_up_hours),
+    )
+    return Worker(
+        ports,
+        counting,
+        Delivery(ports, pace, root=app[ROOT_SECRET], clock=clock),
+        clock=clock,
+        lease_seconds=settings.subscription_lease_seconds,
+        linger_seconds=settings.subscription_linger_seconds,
+    )

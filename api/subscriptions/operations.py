@@ -1,0 +1,153 @@
+"""Operations on Subscriptions: `$status`, `$events`, `$signing-secret`, `$topic-list`.
+
+https://hl7.org/fhir/uv/subscriptions-backport/STU1.1/artifacts.html#operation-definitions
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+
+import orjson
+
+from api.http.app_keys import SETTINGS
+from api.subscriptions.app_keys import HOLDERS, OUTBOX, ROOT_SECRET, SOURCES, SUBSCRIPTIONS
+from api.subscriptions.handlers import CHANGED, owned, seen
+from api.subscriptions.holders import LOST
+from api.subscriptions.notification import QUERY_EVENT, notification, status_searchset
+from api.subscriptions.reading import query_of, readable
+from api.subscriptions.secrets import rotated, signing_secret
+from ingest.http.app_keys import CLOCK
+from ingest.http.body import body_of
+from ingest.http.replies import fhir_json
+from ingest.pipeline.decode import decode
+from ingest.unique import unique_id
+from store.errors import Category, ServiceError
+from store.fhir.datatypes import listed
+from store.fhir.instants import from_datetime
+from store.fhir.issues import Issue
+from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
+from store.subscriptions.records import Content
+from store.subscriptions.topics import TOPICS
+
+if TYPE_CHECKING:
+    from aiohttp import web
+
+    from store.search.parsing.query_text import Pair
+
+OVERLAP_MAX_HOURS: Final = 24 * 30
+DIGITS_MAX: Final = 16
+_NUMBER: Final = "is the number of an event: `0` or more"
+
+
+async def status(request: web.Request) -> web.StreamResponse:
+    """GET or POST {base}/Subscription/{id}/$status, and {base}/Subscription/$status?id=…&status=…"""
+    if "id" in request.match_info:
+        return fhir_json(status_searchset([await owned(request)], id=unique_id()))
+    pairs = await parameters(request)
+    ids, statuses = _values(pairs, "id"), _values(pairs, "status")
+    found = [
+        one
+        for one in await seen(request)
+        if (not ids or one.id in ids) and (not statuses or one.status.value in statuses)
+    ]
+    return fhir_json(status_searchset(found, id=unique_id()))
+
+
+async def events(request: web.Request) -> web.StreamResponse:
+    """GET or POST {base}/Subscription/{id}/$events?eventsSinceNumber=…&eventsUntilNumber=…&content=…
+
+    The numbers are inclusive. What is told of each event is what the subscriber may read now.
+    """
+    app, one = request.app, await owned(request)
+    pairs = await parameters(request)
+    since, until = (
+        _number(pairs, "eventsSinceNumber", 1),
+        _number(pairs, "eventsUntilNumber", one.progress.last),
+    )
+    content = _content(pairs, one.channel.content)
+    sources = app[SOURCES]
+    reach = await app[HOLDERS].reach(one)
+    query = None if reach is None else query_of(one, reach, sources.limits, from_datetime(app[CLOCK]()).start)
+    if query is None:
+        raise ServiceError(Category.FORBIDDEN, Issue("forbidden", LOST))
+    after = max(since, 1) - 1
+    limit = max(0, min(app[SETTINGS].subscription_batch_max, until - after))
+    found = await app[OUTBOX].events(one.tenant, one.id, after=after, limit=limit) if limit else ()
+    shown = await readable(sources, one, found, query=query, content=content)
+    bundle = notification(
+        one,
+        QUERY_EVENT,
+        id=unique_id(),
+        now=app[CLOCK](),
+        content=content,
+        events=found[: shown.events],
+        resources=shown.resources,
+    )
+    return fhir_json(bundle)
+
+
+async def secret(request: web.Request) -> web.StreamResponse:
+    """POST {base}/Subscription/{id}/$signing-secret?rotate=true&overlap-hours=24: the secret that signs.
+
+    With `rotate` there is a new one, and for the overlap each notification is signed with both.
+    """
+    app, one = request.app, await owned(request)
+    pairs = await parameters(request)
+    if _values(pairs, "rotate") == ["true"]:
+        hours = _number(pairs, "overlap-hours", 24)
+        if hours > OVERLAP_MAX_HOURS:
+            text = f"`overlap-hours`: is at most {OVERLAP_MAX_HOURS}"
+            raise ServiceError(Category.INCORRECT, Issue("value", text, ("overlap-hours",)))
+        after = rotated(one, now=app[CLOCK](), overlap=timedelta(hours=hours))
+        if not await app[SUBSCRIPTIONS].replace(after, instead_of=one.version):
+            raise ServiceError(Category.CONFLICT, CHANGED)
+        one = after
+    text = signing_secret(app[ROOT_SECRET], one.name, one.generation)
+    parameter = [{"name": "secret", "valueString": text}]
+    return fhir_json(orjson.dumps({"resourceType": "Parameters", "parameter": parameter}))
+
+
+async def topics(request: web.Request) -> web.StreamResponse:  # noqa: ARG001 -- the shape of a handler
+    """GET {base}/Subscription/$topic-list: canonical URLs of all topics."""
+    parameter = [{"name": "subscription-topic-canonical", "valueCanonical": one} for one in TOPICS]
+    return fhir_json(orjson.dumps({"resourceType": "Parameters", "parameter": parameter}))
+
+
+async def parameters(request: web.Request) -> list[Pair]:
+    """Parameters of an operation: in the URL, and in a posted Parameters resource or form."""
+    pairs = pairs_of(request.rel_url.raw_query_string)
+    if request.method != "POST":
+        return pairs
+    sent = await body_of(request, most=TEXT_MAX)
+    if not sent:
+        return pairs
+    if request.content_type == "application/x-www-form-urlencoded":
+        return [*pairs, *pairs_of_form(sent)]
+    for one in listed(decode(sent).get("parameter")):
+        if isinstance(one, dict) and isinstance(one.get("name"), str):
+            value = next((value for name, value in one.items() if name.startswith("value")), "")
+            text = str(value).lower() if isinstance(value, bool) else str(value)
+            pairs.append((one["name"], text))
+    return pairs
+
+
+def _values(pairs: list[Pair], name: str) -> list[str]:
+    return [part for one, text in pairs if one == name for part in text.split(",")]
+
+
+def _number(pairs: list[Pair], name: str, default: int) -> int:
+    texts = _values(pairs, name)
+    if not texts:
+        return default
+    if len(texts) > 1 or not (texts[0].isascii() and texts[0].isdigit() and len(texts[0]) < DIGITS_MAX):
+        raise ServiceError(Category.INCORRECT, Issue("value", f"`{name}`: {_NUMBER}", (name,)))
+    return int(texts[0])
+
+
+def _content(pairs: list[Pair], least: Content) -> Content:
+    """Content asked for, no more than the subscription's own."""
+    texts = _values(pairs, "content")
+    known = list(Content)
+    asked = next((one for one in known if [one.value] == texts), least)
+    return known[min(known.index(asked), known.index(least))]

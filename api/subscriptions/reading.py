@@ -1,0 +1,143 @@
+"""Content of notifications, read when it is sent: what the subscriber may read by then, and nothing else."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from api.subscriptions.filters import standing_query
+from api.subscriptions.light import Told
+from store.resource_keys import ResourceKey
+from store.search.criteria import Include, Tokens, Total
+from store.search.parameters import TYPES
+from store.search.parsing.context import SearchContext
+from store.search.reach import narrowed, reaches
+from store.subscriptions.events import GOING
+from store.subscriptions.records import Content
+from store.subscriptions.topics import topic_of
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+    from store.changes.changes import Changes
+    from store.resources import ResourceStore
+    from store.search.criteria import SearchQuery
+    from store.search.parsing.context import SearchLimits
+    from store.search.reach import Reach
+    from store.subscriptions.events import Event
+    from store.subscriptions.records import Subscription
+    from store.tenancy import Tenant
+
+IDS_MAX: Final = 300
+"""Most resources that one search asks for by id."""
+NOTHING: Final[dict[str, bytes]] = {}
+
+
+class Sources(NamedTuple):
+    """Ports that tell what may be read."""
+
+    resources: ResourceStore
+    changes: Changes
+    limits: SearchLimits
+    """Bounds of a search; `bytes_max` is that of one notification."""
+
+
+class Readable(NamedTuple):
+    """Resources of a notification."""
+
+    events: int
+    """Number of events, from the first on, that fit into one notification."""
+    resources: dict[str, bytes]
+    """Content by `Type/id`; empty where the notification holds references alone."""
+
+
+def query_of(subscription: Subscription, reach: Reach, limits: SearchLimits, now: int) -> SearchQuery | None:
+    """Search for all that a subscriber may hear of now; None: its reach has nothing of the topic's type."""
+    topic = topic_of(subscription.topic)
+    if topic is None or not reaches(reach, topic.type, "rs"):
+        return None
+    context = SearchContext(limits, subscription.base, now, strict=True)
+    return narrowed(standing_query(topic, subscription.filters, context), reach)
+
+
+def of_ids(query: SearchQuery, ids: Sequence[str]) -> SearchQuery:
+    """The search, of the resources with these ids alone."""
+    own = Tokens(TYPES[query.type].by_name["_id"], tuple(ids))
+    return replace(
+        query, clauses=(own, *query.clauses), count=max(len(ids), 1), total=Total.NONE, sort=(), includes=()
+    )
+
+
+async def matching(
+    resources: ResourceStore, tenant: Tenant, query: SearchQuery, ids: Collection[str]
+) -> frozenset[str]:
+    """Ids of these that the search finds."""
+    found: set[str] = set()
+    wanted = sorted(ids)
+    while wanted:
+        some, wanted = wanted[:IDS_MAX], wanted[IDS_MAX:]
+        position = None
+        while True:
+            page = await resources.search(tenant, replace(of_ids(query, some), position=position))
+            found |= {entry.key.id for entry in page.entries}
+            position = page.next
+            if position is None:
+                break
+    return frozenset(found)
+
+
+async def readable(
+    sources: Sources,
+    subscription: Subscription,
+    events: Sequence[Event],
+    *,
+    query: SearchQuery,
+    content: Content,
+) -> Readable:
+    """Resources of these events that the subscriber may read now, as far as one notification holds them."""
+    if content is Content.EMPTY:
+        return Readable(len(events), {})
+    keys = _keys(events)
+    if content is Content.ID_ONLY:
+        there = await sources.changes.readable(subscription.tenant, keys)
+        return Readable(len(events), {str(key): b"" for key in there})
+    size = len(events)
+    while True:
+        some = _keys(events[:size])[:IDS_MAX]
+        if not some:
+            return Readable(size, {})
+        asked = replace(of_ids(query, [key.id for key in some]), bytes_max=sources.limits.bytes_max)
+        page = await sources.resources.search(subscription.tenant, asked)
+        if page.next is None or size == 1:
+            return Readable(size, {str(entry.key): entry.raw for entry in page.entries})
+        size = max(1, size // 2)
+
+
+def _keys(events: Sequence[Event]) -> list[ResourceKey]:
+    named = dict.fromkeys(one.key for one in events if one.key and one.change not in GOING)
+    return [ResourceKey(*key.split("/", 1)) for key in named]
+
+
+REPORT_INCLUDES: Final = ("result", "specimen", "based-on", "performer")
+"""References of a report that a detailed message brings along."""
+
+
+async def message_of(
+    sources: Sources, subscription: Subscription, event: Event, *, query: SearchQuery, detailed: bool
+) -> Told:
+    """Resources of upstream's message: the one that changed, its patient, in detail those it refers to."""
+    keys = _keys([event])
+    if not keys:
+        return Told()
+    by_name = TYPES[query.type].by_name
+    wanted = [name for name in ("patient", "subject") if name in by_name][:1]
+    if detailed:
+        wanted += [name for name in REPORT_INCLUDES if name in by_name]
+    includes = tuple(Include(query.type, by_name[name]) for name in wanted)
+    asked = replace(of_ids(query, [keys[0].id]), includes=includes, bytes_max=sources.limits.bytes_max)
+    page = await sources.resources.search(subscription.tenant, asked)
+    if not page.entries:
+        return Told()
+    patient = next((one.raw for one in page.included if one.key.type == "Patient"), None)
+    others = [(str(one.key), one.raw) for one in page.included if one.key.type != "Patient"]
+    return Told(page.entries[0].raw, patient, others)

@@ -1,0 +1,70 @@
+"""Schedule of attempts, and circuits of receivers. Pure: the time is passed in."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import timedelta
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from datetime import datetime
+
+PAUSES: Final = (0, 10, 10, 20, 30, 50, 80, 120)
+"""Seconds before each attempt, upstream's schedule; the last one again and again."""
+OPENS_AFTER: Final = 3
+"""Failures in a row of one endpoint, of whatever subscription, after which its circuit opens."""
+
+
+def pause_after(failures: int) -> timedelta:
+    """Pause between the last of so many failed attempts and the next one."""
+    return timedelta(seconds=PAUSES[min(failures, len(PAUSES) - 1)])
+
+
+def moments(attempts: int) -> Iterator[int]:
+    """Seconds since the first attempt at which each of so many is due, if all fail at once."""
+    pauses = (PAUSES[min(number, len(PAUSES) - 1)] for number in range(attempts))
+    return accumulate(pauses)
+
+
+@dataclass(slots=True)
+class _Circuit:
+    failures: int = 0
+    closed_at: datetime | None = None
+    """End of the pause; from then on one attempt is let through, which decides."""
+
+
+@dataclass(slots=True)
+class Circuits:
+    """Circuits of endpoints: one that fails is asked by one subscription at a time."""
+
+    _known: dict[str, _Circuit] = field(default_factory=dict)
+
+    def waits(self, endpoint: str, now: datetime) -> datetime | None:
+        """Moment until which nothing is sent to an endpoint; None: it may be asked.
+
+        Who is let through by an open circuit probes it: others wait for the outcome.
+        """
+        known = self._known.get(endpoint)
+        if known is None or known.closed_at is None:
+            return None
+        if now < known.closed_at:
+            return known.closed_at
+        known.closed_at = now + pause_after(known.failures)
+        return None
+
+    def succeeded(self, endpoint: str) -> None:
+        """Close the circuit."""
+        self._known.pop(endpoint, None)
+
+    def failed(self, endpoint: str, now: datetime) -> None:
+        """Count a failure; several in a row open the circuit."""
+        known = self._known.setdefault(endpoint, _Circuit())
+        known.failures += 1
+        if known.failures >= OPENS_AFTER:
+            known.closed_at = now + pause_after(known.failures)
+
+    def open(self) -> int:
+        """Number of endpoints whose circuit is open."""
+        return sum(one.closed_at is not None for one in self._known.values())

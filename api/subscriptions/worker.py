@@ -1,0 +1,248 @@
+"""The worker: one process of all matches changes and delivers, by lease; the next one goes on where it was.
+
+Two things go on side by side under the lease: changes are counted, tenant by tenant, and each subscription is
+tended by a task of its own, so that a slow receiver delays nobody.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from time import monotonic
+from typing import TYPE_CHECKING, Final
+
+from store.errors import ServiceError
+from store.retention.runs import LeaseLost
+from store.subscriptions.events import Overtaken
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from api.subscriptions.counting import Counting
+    from api.subscriptions.delivery import Delivery, Ports
+    from store.changes.changes import Position
+    from store.subscriptions.events import Delivering
+    from store.subscriptions.records import Subscription
+    from store.tenancy import Tenant
+
+LOG: Final = logging.getLogger("api.subscriptions")
+LOOK_SECONDS: Final = 1.0
+"""Longest time after which subscriptions that were made or changed are noticed."""
+FAULT_SECONDS: Final = 1.0
+"""Pause after the database was away."""
+RENEWALS: Final = 4
+"""Renewals of the lease within its time."""
+
+
+@dataclass(slots=True)
+class _Tended:
+    """A subscription that has a task of its own."""
+
+    subscription: Subscription
+    task: asyncio.Task[None] | None = None
+    wake: asyncio.Event = field(default_factory=asyncio.Event)
+
+
+class Worker:
+    """Matches and delivers, while it has the lease."""
+
+    def __init__(  # noqa: PLR0913 -- all but three keyword-only
+        self,
+        ports: Ports,
+        counting: Counting,
+        delivery: Delivery,
+        *,
+        clock: Callable[[], datetime],
+        lease_seconds: float,
+        linger_seconds: float,
+    ) -> None:
+        self._ports = ports
+        self._counting = counting
+        self._delivery = delivery
+        self._clock = clock
+        self._lease_seconds = lease_seconds
+        self._linger = linger_seconds
+        self._tended: dict[str, _Tended] = {}
+        self._positions: dict[Tenant, Position] = {}
+        self._renewed = 0.0
+        self._stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Work, whenever no other process does, until `stop`."""
+        while not self._stopping.is_set():
+            try:
+                delivering = await self._ports.outbox.take()
+                if delivering is not None:
+                    await self._work(delivering)
+            except ServiceError as error:
+                LOG.warning("subscriptions wait", extra={"category": error.category.value})
+                await self._rest(FAULT_SECONDS)
+            except Exception:
+                LOG.exception("subscriptions cannot be worked on")  # Our own defect: others may not have it.
+                await self._rest(60 * FAULT_SECONDS)
+            else:
+                await self._rest(self._lease_seconds / RENEWALS)
+
+    def stop(self) -> None:
+        """End the work; another process may take over at once."""
+        self._stopping.set()
+
+    async def _work(self, delivering: Delivering) -> None:
+        self._renewed = monotonic()
+        self._ports.metrics.works(works=True)
+        try:
+            await self._under_lease(delivering)
+        finally:
+            await self._let_go()
+            self._ports.metrics.works(works=False)
+            with suppress(ServiceError):
+                await delivering.release()
+
+    async def _under_lease(self, delivering: Delivering) -> None:
+        """Count, tend and renew until one of them ends."""
+        self._positions = dict(await self._ports.outbox.positions())
+        tasks = [
+            asyncio.ensure_future(work)
+            for work in (self._renew(delivering), self._count(delivering), self._stopping.wait())
+        ]
+        try:
+            done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+            for one in done:
+                with suppress(LeaseLost):
+                    one.result()
+        finally:
+            for one in tasks:
+                one.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _renew(self, delivering: Delivering) -> None:
+        while True:
+            await asyncio.sleep(self._lease_seconds / RENEWALS)
+            asked = monotonic()
+            with suppress(ServiceError):  # Until the lease is over, the next one may do.
+                await delivering.renew()
+                self._renewed = asked
+            if not self._holds():
+                raise LeaseLost
+
+    def _holds(self) -> bool:
+        """Whether no other process can have taken over yet."""
+        return monotonic() - self._renewed < self._lease_seconds
+
+    # --- counting
+
+    async def _count(self, delivering: Delivering) -> None:
+        looked = -LOOK_SECONDS
+        while True:
+            if monotonic() - looked >= LOOK_SECONDS:
+                await self._look()
+                looked = monotonic()
+            tenants = self._by_tenant()
+            if not tenants:
+                await asyncio.sleep(LOOK_SECONDS)
+                continue
+            positions = {tenant: self._position(tenant, some) for tenant, some in tenants.items()}
+            for tenant in await self._ports.sources.changes.wait(positions, seconds=LOOK_SECONDS):
+                await self._page(delivering, tenant, tenants[tenant], positions[tenant])
+
+    async def _page(
+        self, delivering: Delivering, tenant: Tenant, subscriptions: list[Subscription], before: Position
+    ) -> None:
+        try:
+            after, counts = await self._counting.page(delivering, tenant, subscriptions, before)
+        except Overtaken:
+            await self._look()
+            return
+        self._positions[tenant] = after
+        for name, some in counts.items():
+            tended = self._tended.get(name)
+            if tended is not None:
+                one = tended.subscription
+                progress = replace(one.progress, last=one.progress.last + some)
+                tended.subscription = replace(one, progress=progress)
+                tended.wake.set()
+
+    def _position(self, tenant: Tenant, subscriptions: list[Subscription]) -> Position:
+        """Place behind what was counted; where nobody listened meanwhile, that of the first who does now."""
+        begin = min((one.start for one in subscriptions), key=lambda position: position.number)
+        known = self._positions.get(tenant)
+        return begin if known is None or known.number < begin.number else known
+
+    def _by_tenant(self) -> Mapping[Tenant, list[Subscription]]:
+        found: dict[Tenant, list[Subscription]] = {}
+        for one in self._tended.values():
+            if one.subscription.counts:
+                found.setdefault(one.subscription.tenant, []).append(one.subscription)
+        return found
+
+    # --- tending
+
+    async def _look(self) -> None:
+        """Read all subscriptions: begin to tend new ones, wake those that changed, let go of deleted ones."""
+        found = {one.name: one for one in await self._ports.store.every()}
+        for name in self._tended.keys() - found.keys():
+            task = self._tended.pop(name).task
+            if task is not None:
+                task.cancel()
+        for name, one in found.items():
+            tended = self._tended.get(name)
+            if tended is None:
+                tended = self._tended[name] = _Tended(one)
+                tended.task = asyncio.ensure_future(self._tend(tended))
+            else:
+                changed = _state(tended.subscription) != _state(one)
+                tended.subscription = one
+                if changed:
+                    tended.wake.set()
+        self._ports.metrics.measured(found.values(), self._clock(), circuits=self._ports.circuits.open())
+
+    async def _tend(self, tended: _Tended) -> None:
+        """Take one step after the other, each when it is due."""
+        while True:
+            tended.wake.clear()
+            one = tended.subscription
+            due: float | None = FAULT_SECONDS
+            try:
+                fresh = await self._ports.store.get(one.tenant, one.id)
+                if fresh is None:
+                    return
+                if self._holds():
+                    step = await self._delivery.step(fresh)
+                    due = None if step.at is None else (step.at - self._clock()).total_seconds()
+                    if step.sent:
+                        due = max(due or 0.0, self._linger)
+            except ServiceError:
+                pass  # The guard has counted it; the next step will do.
+            except Exception:
+                LOG.exception("a subscription could not be tended", extra={"subscription": one.id})
+                due = 60 * FAULT_SECONDS
+            await _until(tended.wake, due, least=self._linger if due == self._linger else 0.0)
+
+    async def _let_go(self) -> None:
+        tasks = [one.task for one in self._tended.values() if one.task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tended.clear()
+
+    async def _rest(self, seconds: float) -> None:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._stopping.wait(), seconds)
+
+
+def _state(one: Subscription) -> tuple[object, ...]:
+    """All that makes a step due."""
+    progress = one.progress
+    return one.version, one.status, one.paused, progress.delivered, progress.next_at
+
+
+async def _until(wake: asyncio.Event, seconds: float | None, *, least: float) -> None:
+    """Wait until woken, or until it is due; at least for so long."""
+    if least > 0:
+        await asyncio.sleep(least)
+        return
+    with suppress(TimeoutError):
+        await asyncio.wait_for(wake.wait(), None if seconds is None else max(seconds, 0.0))

@@ -1,0 +1,152 @@
+"""The stored shape of subscriptions and of their events.
+
+subscriptions  _id "org/env/id", tenant, version, status, progress {last, delivered …}, channel, holder …
+outbox         _id "org/env/id/000000000017": a piece of a subscription's events, its first number;
+               tenant, subscription, first, last,
+               keys [Type/id…], events [[key, change, version, at]…], expires_at
+               _id "position org/env", tenant: place in the feed behind what was counted for the tenant
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from store.changes.changes import Position
+from store.subscriptions.events import Event
+from store.subscriptions.records import Channel, Content, Form, Holder, Progress, Status, Subscription
+from store.tenancy import parse_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from datetime import datetime
+
+    from store.subscriptions.events import Occurrence
+    from store.tenancy import Tenant
+
+POSITION: Final = "position "
+"""Beginning of the `_id` of a tenant's place in the feed."""
+DIGITS: Final = 12
+
+
+def to_document(subscription: Subscription) -> dict[str, Any]:
+    """The document of a subscription, without its progress."""
+    channel, holder = subscription.channel, subscription.holder
+    return {
+        "tenant": str(subscription.tenant),
+        "id": subscription.id,
+        "version": subscription.version,
+        "created": subscription.created,
+        "updated": subscription.updated,
+        "status": subscription.status.value,
+        "topic": subscription.topic,
+        "filters": list(subscription.filters),
+        "channel": {
+            "endpoint": channel.endpoint,
+            "content": channel.content.value,
+            "form": channel.form.value,
+            "max_count": channel.max_count,
+            "timeout_seconds": channel.timeout_seconds,
+            "heartbeat_seconds": channel.heartbeat_seconds,
+        },
+        "start": {"number": subscription.start.number, "mark": subscription.start.mark},
+        "base": subscription.base,
+        "resource": subscription.resource,
+        "holder": None
+        if holder is None
+        else {
+            "client": holder.client,
+            "token_id": holder.token_id,
+            "scopes": list(holder.scopes),
+            "since": holder.since,
+        },
+        "sealed": subscription.sealed,
+        "generation": subscription.generation,
+        "previous_until": subscription.previous_until,
+        "ends": subscription.ends,
+        "reason": subscription.reason,
+        "paused": subscription.paused,
+    }
+
+
+def progress_document(progress: Progress) -> dict[str, Any]:
+    """The progress of a subscription."""
+    return {
+        "last": progress.last,
+        "delivered": progress.delivered,
+        "failures": progress.failures,
+        "failing_since": progress.failing_since,
+        "next_at": progress.next_at,
+        "heard_at": progress.heard_at,
+    }
+
+
+def from_document(document: Mapping[str, Any]) -> Subscription:
+    """The subscription of a document."""
+    channel, holder = document["channel"], document["holder"]
+    return Subscription(
+        tenant=parse_tenant(document["tenant"]),
+        id=document["id"],
+        version=document["version"],
+        created=document["created"],
+        updated=document["updated"],
+        status=Status(document["status"]),
+        topic=document["topic"],
+        filters=tuple(document["filters"]),
+        channel=Channel(
+            channel["endpoint"],
+            Content(channel["content"]),
+            Form(channel["form"]),
+            channel["max_count"],
+            channel["timeout_seconds"],
+            channel["heartbeat_seconds"],
+        ),
+        start=position_of(document["start"]),
+        base=document["base"],
+        resource=bytes(document["resource"]),
+        holder=None
+        if holder is None
+        else Holder(holder["client"], holder["token_id"], tuple(holder["scopes"]), holder["since"]),
+        sealed=bytes(document["sealed"]),
+        generation=document["generation"],
+        previous_until=document["previous_until"],
+        ends=document["ends"],
+        reason=document["reason"],
+        paused=document["paused"],
+        progress=Progress(**document["progress"]),
+    )
+
+
+def piece(
+    subscription: Subscription, first: int, some: Sequence[Occurrence], expires_at: datetime
+) -> dict[str, Any]:
+    """The document of events that follow each other; the first has this number."""
+    return {
+        "_id": f"{subscription.name}/{first:0{DIGITS}}",
+        "tenant": str(subscription.tenant),
+        "subscription": subscription.name,
+        "first": first,
+        "last": first + len(some) - 1,
+        "keys": list(dict.fromkeys(one.key for one in some)),
+        "events": [list(one) for one in some],
+        "expires_at": expires_at,
+    }
+
+
+def events_of(documents: Iterable[Mapping[str, Any]], after: int) -> list[Event]:
+    """The events of pieces that have a higher number, in order."""
+    return [
+        Event(number, *event)
+        for document in documents
+        for number, event in enumerate(document["events"], document["first"])
+        if number > after
+    ]
+
+
+def position_id(tenant: Tenant) -> str:
+    """The `_id` of a tenant's place in the feed."""
+    return f"{POSITION}{tenant}"
+
+
+def position_of(document: Mapping[str, Any]) -> Position:
+    """The place in the feed that a document says."""
+    return Position(document["number"], document["mark"])

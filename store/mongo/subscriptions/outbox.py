@@ -1,0 +1,200 @@
+"""`Outbox` on MongoDB: events numbered and kept in one transaction with the place in the feed behind them.
+
+Each transaction first updates its lease under holder and fence: a process that was frozen adds nothing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from pymongo import UpdateOne
+from typing_extensions import override
+
+from store.mongo.driver import transaction
+from store.mongo.driver.client import durable
+from store.mongo.driver.guard import guarded
+from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
+from store.mongo.retention.lease import Leases
+from store.mongo.subscriptions.documents import POSITION, events_of, piece, position_id, position_of
+from store.subscriptions.events import Delivering, Outbox, Overtaken
+from store.tenancy import parse_tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from datetime import datetime
+
+    from store.changes.changes import Position
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database, Session
+    from store.mongo.driver.transaction import OpenTransaction
+    from store.mongo.retention.lease import Lease
+    from store.settings import StoreSettings
+    from store.subscriptions.events import Addition, Event
+    from store.subscriptions.records import Subscription
+    from store.tenancy import Tenant
+
+LEASE: Final = "subscriptions"
+PIECE_MAX: Final = 500
+"""Most events of one document."""
+
+
+class MongoOutbox(Outbox):
+    """The port's verbs on one database."""
+
+    def __init__(
+        self,
+        database: Database,
+        *,
+        settings: StoreSettings,
+        clock: Callable[[], datetime],
+        metrics: StoreMetrics,
+    ) -> None:
+        self._database = database
+        self._seconds = settings.store_timeout_seconds
+        self._keeping = timedelta(days=settings.subscription_days)
+        self._clock = clock
+        self._metrics = metrics
+        self._leases = Leases(
+            database,
+            clock=clock,
+            metrics=metrics,
+            timeout_seconds=settings.store_timeout_seconds,
+            lease_seconds=settings.subscription_lease_seconds,
+        )
+        self._outbox: Collection = durable(database, OUTBOX)
+
+    @override
+    async def take(self) -> Delivering | None:
+        lease = await self._leases.take(LEASE)
+        return None if lease is None else _MongoDelivering(self, self._leases, lease)
+
+    @override
+    async def positions(self) -> Mapping[Tenant, Position]:
+        with guarded(self._metrics, "outbox_positions", seconds=self._seconds):
+            wanted = {"_id": {"$gte": POSITION, "$lt": POSITION[:-1] + "!"}}
+            found = await self._outbox.find(wanted).to_list(None)
+        return {parse_tenant(one["_id"].removeprefix(POSITION)): position_of(one) for one in found}
+
+    @override
+    async def events(self, tenant: Tenant, id: str, *, after: int, limit: int) -> tuple[Event, ...]:
+        wanted = {"tenant": str(tenant), "subscription": f"{tenant}/{id}", "last": {"$gt": after}}
+        with guarded(self._metrics, "outbox_events", seconds=self._seconds):
+            # Each document has an event at least that is wanted.
+            cursor = self._outbox.find(wanted, {"first": 1, "events": 1}, sort=[("last", 1)], limit=limit)
+            found: list[Event] = []
+            async for document in cursor:
+                found += events_of([document], after)
+                if len(found) >= limit:
+                    break
+            await cursor.close()
+        return tuple(found[:limit])
+
+    @override
+    async def knowing(self, tenant: Tenant, keys: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        wanted = set(keys)
+        known: dict[str, dict[str, str]] = {}
+        with guarded(self._metrics, "outbox_knowing", seconds=self._seconds):
+            asked = {"tenant": str(tenant), "keys": {"$in": sorted(wanted)}}
+            shown = {"subscription": 1, "first": 1, "events": 1}
+            found = await self._outbox.find(asked, shown).to_list(None)
+        for document in sorted(found, key=lambda one: int(one["first"])):
+            name = document["subscription"].rpartition("/")[2]
+            for event in events_of([document], 0):
+                if event.key in wanted:
+                    known.setdefault(event.key, {})[name] = event.change
+        return known
+
+    async def write(
+        self,
+        lease: Lease,
+        tenant: Tenant,
+        additions: Sequence[Addition],
+        position: Position,
+        forget: AbstractSet[str],
+    ) -> None:
+        """Number and keep the events within a transaction under the lease."""
+
+        async def work(opened: OpenTransaction) -> None:
+            async def write(session: Session) -> None:
+                await self._leases.confirm(lease, session)
+                await self._forget(tenant, forget, session)
+                await self._count(additions, session)
+                place = {"tenant": str(tenant), "number": position.number, "mark": position.mark}
+                change = {"$set": place}
+                outbox = self._database[OUTBOX]
+                await outbox.update_one({"_id": position_id(tenant)}, change, upsert=True, session=session)
+
+            await opened.run(write)
+
+        await transaction.run(
+            self._database.client, work, metrics=self._metrics, seconds=self._seconds, session=lease.session
+        )
+
+    async def _forget(self, tenant: Tenant, keys: AbstractSet[str], session: Session) -> None:
+        if not keys:
+            return
+        gone = sorted(keys)
+        await self._database[OUTBOX].update_many(
+            {"tenant": str(tenant), "keys": {"$in": gone}},
+            {"$set": {"events.$[gone].0": ""}, "$pull": {"keys": {"$in": gone}}},
+            array_filters=[{"gone.0": {"$in": gone}}],
+            session=session,
+        )
+
+    async def _count(self, additions: Sequence[Addition], session: Session) -> None:
+        """Give numbers, and keep the pieces. Raises Overtaken."""
+        if not additions:
+            return
+        counted = [_counting(one.subscription, len(one.occurrences)) for one in additions]
+        done = await self._database[SUBSCRIPTIONS].bulk_write(counted, session=session, ordered=False)
+        if done.matched_count != len(additions):
+            raise Overtaken
+        expires_at = self._clock() + self._keeping
+        await self._database[OUTBOX].insert_many(
+            [one for addition in additions for one in _pieces(addition, expires_at)],
+            ordered=False,
+            session=session,
+        )
+
+
+def _counting(subscription: Subscription, some: int) -> UpdateOne:
+    wanted = {
+        "_id": subscription.name,
+        "status": {"$ne": "off"},
+        "progress.last": subscription.progress.last,
+    }
+    return UpdateOne(wanted, {"$inc": {"progress.last": some}})
+
+
+def _pieces(addition: Addition, expires_at: datetime) -> list[dict[str, Any]]:
+    first = addition.subscription.progress.last + 1
+    return [
+        piece(
+            addition.subscription, first + start, addition.occurrences[start : start + PIECE_MAX], expires_at
+        )
+        for start in range(0, len(addition.occurrences), PIECE_MAX)
+    ]
+
+
+@dataclass(frozen=True, slots=True)
+class _MongoDelivering(Delivering):
+    outbox: MongoOutbox
+    leases: Leases
+    lease: Lease
+
+    @override
+    async def renew(self) -> None:
+        await self.leases.renew(self.lease)
+
+    @override
+    async def release(self) -> None:
+        await self.leases.release(self.lease, done=True)
+
+    @override
+    async def add(
+        self, tenant: Tenant, additions: Sequence[Addition], *, position: Position, forget: AbstractSet[str]
+    ) -> None:
+        await self.outbox.write(self.lease, tenant, additions, position, forget)

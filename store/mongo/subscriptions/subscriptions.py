@@ -1,0 +1,138 @@
+"""`SubscriptionStore` on MongoDB."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pymongo.errors import DuplicateKeyError
+from typing_extensions import override
+
+from store.mongo.driver.client import durable
+from store.mongo.driver.guard import guarded
+from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
+from store.mongo.subscriptions.documents import from_document, progress_document, to_document
+from store.subscriptions.records import SubscriptionStore
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Collection, Database
+    from store.settings import StoreSettings
+    from store.subscriptions.records import Status, Subscription
+    from store.tenancy import Tenant
+
+
+class MongoSubscriptions(SubscriptionStore):
+    """The port's verbs on one database."""
+
+    def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
+        self._seconds = settings.store_timeout_seconds
+        self._metrics = metrics
+        self._subscriptions: Collection = durable(database, SUBSCRIPTIONS)
+        self._outbox: Collection = durable(database, OUTBOX)
+
+    @override
+    async def create(self, subscription: Subscription) -> bool:
+        document = {
+            "_id": subscription.name,
+            **to_document(subscription),
+            "progress": progress_document(subscription.progress),
+        }
+        with guarded(self._metrics, "create_subscription", seconds=self._seconds):
+            try:
+                await self._subscriptions.insert_one(document)
+            except DuplicateKeyError:
+                return False
+        return True
+
+    @override
+    async def replace(self, subscription: Subscription, *, instead_of: int) -> bool:
+        wanted = {"_id": subscription.name, "version": instead_of}
+        # What failed so far was a failure of what the subscription was before.
+        afresh = {"progress.failures": 0, "progress.failing_since": None, "progress.next_at": None}
+        with guarded(self._metrics, "replace_subscription", seconds=self._seconds):
+            done = await self._subscriptions.update_one(wanted, {"$set": to_document(subscription) | afresh})
+        return bool(done.matched_count)
+
+    @override
+    async def get(self, tenant: Tenant, id: str) -> Subscription | None:
+        with guarded(self._metrics, "subscription", seconds=self._seconds):
+            found = await self._subscriptions.find_one({"_id": f"{tenant}/{id}"})
+        return None if found is None else from_document(found)
+
+    @override
+    async def of_tenant(self, tenant: Tenant) -> tuple[Subscription, ...]:
+        with guarded(self._metrics, "subscriptions", seconds=self._seconds):
+            found = await self._subscriptions.find({"tenant": str(tenant)}, sort=[("_id", 1)]).to_list(None)
+        return tuple(map(from_document, found))
+
+    @override
+    async def every(self) -> tuple[Subscription, ...]:
+        with guarded(self._metrics, "subscriptions", seconds=self._seconds):
+            found = await self._subscriptions.find(sort=[("_id", 1)]).to_list(None)
+        return tuple(map(from_document, found))
+
+    @override
+    async def delete(self, tenant: Tenant, id: str) -> bool:
+        name = f"{tenant}/{id}"
+        with guarded(self._metrics, "delete_subscription", seconds=self._seconds):
+            # The events last: who adds some to it meanwhile finds it gone, and adds none.
+            done = await self._subscriptions.delete_one({"_id": name})
+            await self._outbox.delete_many({"tenant": str(tenant), "subscription": name})
+        return bool(done.deleted_count)
+
+    @override
+    async def settle(self, subscription: Subscription, status: Status, *, reason: str = "") -> bool:
+        wanted = {"_id": subscription.name, "version": subscription.version}
+        change = {"$set": {"status": status.value, "reason": reason}}
+        with guarded(self._metrics, "settle_subscription", seconds=self._seconds):
+            done = await self._subscriptions.update_one(wanted, change)
+        return bool(done.matched_count)
+
+    @override
+    async def pause(self, tenant: Tenant, id: str, *, paused: bool) -> bool:
+        change: dict[str, Any] = {"paused": paused, "progress.next_at": None}
+        if not paused:
+            change |= {"progress.failures": 0, "progress.failing_since": None}
+        with guarded(self._metrics, "pause_subscription", seconds=self._seconds):
+            done = await self._subscriptions.update_one({"_id": f"{tenant}/{id}"}, {"$set": change})
+        return bool(done.matched_count)
+
+    @override
+    async def failed(self, subscription: Subscription, *, at: datetime, next_at: datetime) -> None:
+        wanted = {"_id": subscription.name, "version": subscription.version}
+        since = subscription.progress.failing_since or at
+        change = {
+            "$inc": {"progress.failures": 1},
+            "$set": {"progress.failing_since": since, "progress.next_at": next_at},
+        }
+        with guarded(self._metrics, "fail_subscription", seconds=self._seconds):
+            await self._subscriptions.update_one(wanted, change)
+
+    @override
+    async def acknowledged(self, subscription: Subscription, number: int, *, at: datetime) -> None:
+        calm = {
+            "progress.failures": 0,
+            "progress.failing_since": None,
+            "progress.next_at": None,
+            "progress.heard_at": at,
+        }
+        with guarded(self._metrics, "acknowledge_subscription", seconds=self._seconds):
+            # Not raised past what a replay has rewound meanwhile.
+            before = {"_id": subscription.name, "progress.delivered": subscription.progress.delivered}
+            change = {"$set": {**calm, "progress.delivered": number}}
+            await self._subscriptions.update_one(before, change)
+
+    @override
+    async def rewind(self, tenant: Tenant, id: str, number: int) -> bool:
+        change = {
+            "progress.delivered": number,
+            "progress.failures": 0,
+            "progress.failing_since": None,
+            "progress.next_at": None,
+        }
+        wanted = {"_id": f"{tenant}/{id}", "progress.last": {"$gte": number}}
+        with guarded(self._metrics, "rewind_subscription", seconds=self._seconds):
+            done = await self._subscriptions.update_one(wanted, {"$set": change})
+        return bool(done.matched_count)

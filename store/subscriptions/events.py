@@ -1,0 +1,92 @@
+"""Events of subscriptions: what was told to whom, by number, without content; and the port that keeps them.
+
+An event is the name of a resource and what became of it. Its content is read when it is sent.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+
+from store.changes.kinds import GOING as FEED_GOING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+
+    from store.changes.changes import Position
+    from store.subscriptions.records import Subscription
+    from store.tenancy import Tenant
+
+
+UNMATCHED: Final = "unmatched"
+"""Change that is none of the feed's: a resource that was told of before no longer fits the filters."""
+GOING: Final = frozenset({*(kind.value for kind in FEED_GOING), UNMATCHED})
+"""Changes after which the subscriber has nothing to read; told to those alone who knew of the resource."""
+
+
+class Occurrence(NamedTuple):
+    """A change that a subscriber is to be told of."""
+
+    key: str
+    """`Type/id`; empty: the resource was erased since."""
+    change: str
+    """Kind of the change, of `store.changes`, or `UNMATCHED`."""
+    version: int
+    at: datetime
+
+
+class Event(NamedTuple):
+    """An occurrence with its number."""
+
+    number: int
+    key: str
+    change: str
+    version: int
+    at: datetime
+
+
+class Addition(NamedTuple):
+    """Occurrences to be counted for a subscription, in order."""
+
+    subscription: Subscription
+    occurrences: tuple[Occurrence, ...]
+
+
+class Overtaken(Exception):  # noqa: N818 -- the reason to look again, no error
+    """A subscription was changed or deleted while events were added to it."""
+
+
+class Delivering(Protocol):
+    """Right of this process to count and deliver, until another one takes over."""
+
+    async def renew(self) -> None:
+        """Keep the right. Raises LeaseLost."""
+
+    async def release(self) -> None:
+        """Give it back, for anybody to go on at once."""
+
+    async def add(
+        self, tenant: Tenant, additions: Sequence[Addition], *, position: Position, forget: AbstractSet[str]
+    ) -> None:
+        """Number and keep all of these together with the place in the feed behind them, or nothing.
+
+        The names of resources that are to be forgotten are taken out of all events before; the numbers stay.
+        Raises LeaseLost; Overtaken when a subscription is not as it was given.
+        """
+
+
+class Outbox(Protocol):
+    """Events by subscription and number."""
+
+    async def take(self) -> Delivering | None:
+        """The right to count and deliver; None: another process has it."""
+
+    async def positions(self) -> Mapping[Tenant, Position]:
+        """Places in the feed behind what was counted, of the tenants that have one."""
+
+    async def events(self, tenant: Tenant, id: str, *, after: int, limit: int) -> tuple[Event, ...]:
+        """Events of a subscription with higher numbers, in order."""
+
+    async def knowing(self, tenant: Tenant, keys: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
+        """For each resource the ids of the subscriptions that were told of it, with the last change told."""

@@ -1,0 +1,196 @@
+"""Subscriptions as they are kept, and the port of their store. `store.mongo.subscriptions` implements it.
+
+A record is who is told (channel), about what (topic, filters), on whose authority (holder), and how far it
+got (progress). Secrets of the receiver are sealed; signing secrets are derived and stored nowhere.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Final, Protocol
+
+from store.changes.changes import Position
+from store.tenancy import Tenant
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+SEARCHED: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "_id": "token",
+        "criteria": "string",
+        "payload": "token",
+        "status": "token",
+        "topic": "string",
+        "type": "token",
+        "url": "uri",
+    }
+)
+"""Parameters by which subscriptions are found, with their types in R4's words."""
+
+
+class Status(StrEnum):
+    """Status of a Subscription. http://hl7.org/fhir/subscription-status"""
+
+    REQUESTED = "requested"
+    """The receiver has not answered the handshake yet."""
+    ACTIVE = "active"
+    ERROR = "error"
+    """Delivery was given up; changes are still counted, until the queue is full."""
+    OFF = "off"
+    """Nothing is counted or sent any more."""
+
+
+class Content(StrEnum):
+    """Content of a notification: nothing, references, or whole resources."""
+
+    EMPTY = "empty"
+    ID_ONLY = "id-only"
+    FULL_RESOURCE = "full-resource"
+
+
+class Form(StrEnum):
+    """Form of a notification."""
+
+    TOPIC = "topic"
+    """Bundle of the Subscriptions R5 Backport guide."""
+    LIGHT = "light"
+    """Upstream's message: the patient's identifiers, the time, references."""
+    DETAILED = "detailed"
+    """Upstream's message with the resources."""
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """Receiver of the notifications, and the manner of telling it."""
+
+    endpoint: str
+    content: Content
+    form: Form = Form.TOPIC
+    max_count: int | None = None
+    """Most events in one notification; None: as many as the settings allow."""
+    timeout_seconds: float | None = None
+    """Deadline of one attempt; None: as the settings say."""
+    heartbeat_seconds: int | None = None
+    """Longest silence; None: nothing is sent without an event."""
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Credential that a subscriber showed: it hears of what this credential may read, while it may."""
+
+    client: str
+    token_id: str
+    scopes: tuple[str, ...]
+    since: datetime
+    """Moment at which the credential was shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Events of a subscription so far."""
+
+    last: int = 0
+    """Number of the newest event."""
+    delivered: int = 0
+    """Number of the last event that the receiver acknowledged."""
+    failures: int = 0
+    """Attempts that failed since the last one that did not."""
+    failing_since: datetime | None = None
+    next_at: datetime | None = None
+    """Moment of the next attempt; None: at once."""
+    heard_at: datetime | None = None
+    """Last moment at which the receiver acknowledged anything."""
+
+    @property
+    def waiting(self) -> int:
+        """Number of events that are not delivered yet."""
+        return self.last - self.delivered
+
+
+@dataclass(frozen=True, slots=True)
+class Subscription:
+    """A subscription of a tenant."""
+
+    tenant: Tenant
+    id: str
+    version: int
+    created: datetime
+    updated: datetime
+    status: Status
+    topic: str
+    """Canonical URL of the topic."""
+    filters: tuple[str, ...]
+    """Queries on the topic's type, all of which hold."""
+    channel: Channel
+    start: Position
+    """Place in the feed behind which its events begin."""
+    base: str
+    """The tenant's base URL as the subscriber knows it."""
+    resource: bytes
+    """JSON of the Subscription without its secrets; empty where the operator set it up."""
+    holder: Holder | None = None
+    """None: the operator, who reaches everything."""
+    sealed: bytes = b""
+    """Secrets of the receiver, sealed."""
+    generation: int = 1
+    """Counts the signing secrets."""
+    previous_until: datetime | None = None
+    """End of the signing secret before."""
+    ends: datetime | None = None
+    reason: str = ""
+    """Reason for an error, or for being off."""
+    paused: bool = False
+    """Whether an operator holds back its notifications."""
+    progress: Progress = Progress()
+
+    @property
+    def name(self) -> str:
+        """Key of the document: tenant and id."""
+        return f"{self.tenant}/{self.id}"
+
+    @property
+    def counts(self) -> bool:
+        """Whether events are still counted for it."""
+        return self.status is not Status.OFF
+
+
+class SubscriptionStore(Protocol):
+    """Subscriptions of all tenants; few, and read as a whole by whoever delivers."""
+
+    async def create(self, subscription: Subscription) -> bool:
+        """Keep a new subscription; False: there is one of this id."""
+
+    async def replace(self, subscription: Subscription, *, instead_of: int) -> bool:
+        """Put it in the place of a version, its progress left as it is; False: somebody was faster."""
+
+    async def get(self, tenant: Tenant, id: str) -> Subscription | None:
+        """The subscription of this id, whatever its status."""
+
+    async def of_tenant(self, tenant: Tenant) -> tuple[Subscription, ...]:
+        """All of a tenant, by id."""
+
+    async def every(self) -> tuple[Subscription, ...]:
+        """All of all tenants."""
+
+    async def delete(self, tenant: Tenant, id: str) -> bool:
+        """Forget a subscription with its events; False: there is none."""
+
+    async def settle(self, subscription: Subscription, status: Status, *, reason: str = "") -> bool:
+        """Change the status of this version; False: it was changed by somebody else."""
+
+    async def pause(self, tenant: Tenant, id: str, *, paused: bool) -> bool:
+        """Hold back its notifications, or let them go, at once; False: there is none."""
+
+    async def failed(self, subscription: Subscription, *, at: datetime, next_at: datetime) -> None:
+        """Count an attempt that failed, and note when the next one is due."""
+
+    async def acknowledged(self, subscription: Subscription, number: int, *, at: datetime) -> None:
+        """Note that the receiver has all events up to this number."""
+
+    async def rewind(self, tenant: Tenant, id: str, number: int) -> bool:
+        """Deliver again all events after this number; False: there is no such subscription."""
