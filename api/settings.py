@@ -85,7 +85,8 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
     tls_reload_seconds: float = Field(default=2.0, gt=0, le=3_600)
     """Interval at which the TLS files are looked at for a change."""
     cors_origins: str = ""
-    """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any."""
+    """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any.
+    A tenant may have its own in place of these."""
     explorer: bool = True
     """Whether `/explorer` shows reports in a browser, to visitors with a token of their own."""
     compress_bytes_min: int | None = Field(default=16_384, ge=0)

@@ -5,15 +5,21 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
 from store.near import near
 
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
 ENVIRONMENTS: Final = ("Development", "Staging", "Production")
 ORGANIZATION: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 """A URL segment, as upstream's destination slugs are. Case-sensitive."""
+ORIGIN: Final = re.compile(r"https?://(?:[a-z0-9.-]+|\[[0-9a-f:]+\])(?::[0-9]{1,5})?")
+"""An origin as browsers send it: lower case, without a path."""
+ANY_ORIGIN: Final = "*"
 
 
 class SearchScope(StrEnum):
@@ -56,6 +62,18 @@ class TenantSettings:
     """Handling of its pushes when a request does not say; None: as the deployment's settings say."""
     stable_sources: frozenset[str] = frozenset()
     """Sources (`MessageHeader.source.endpoint`) that never use an id of theirs for another thing."""
+    cors_origins: frozenset[str] = frozenset()
+    """Origins whose pages may ask in browsers, in place of the deployment's; `*`: any."""
+
+
+def parse_origins(texts: Iterable[str]) -> frozenset[str]:
+    """Origins of pages. Raises ValueError with the rule that is broken."""
+    found = frozenset(texts)
+    wrong = sorted(one for one in found if one != ANY_ORIGIN and not ORIGIN.fullmatch(one))
+    if wrong:
+        message = f"`{wrong[0]}` is no origin: `https://app.example`, with a port where it has one, or `*`"
+        raise ValueError(message)
+    return found
 
 
 def parse_tenant(text: str) -> Tenant:

@@ -49,6 +49,14 @@ def tenant_create(
             " references to what it sent before are found. May be repeated; an empty one takes all back.",
         ),
     ] = None,
+    cors_origin: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ORIGIN",
+            help="Pages of this origin (`https://app.example`, `*`) may ask in browsers, in place of those of"
+            " DOD_CORS_ORIGINS. May be repeated; an empty one takes all back.",
+        ),
+    ] = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
     config: Config = None,
@@ -70,6 +78,7 @@ def tenant_create(
                 handling=handling,
                 retain_days=retain_days,
                 stable_sources=stable_source or (),
+                cors_origins=cors_origin or (),
             )
             for tenant in tenants
         ]

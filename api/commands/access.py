@@ -10,7 +10,7 @@ from api.auth.tokens import new_grant, new_token
 from api.server.tls import fingerprint_in
 from store.errors import StartupError
 from store.near import near
-from store.tenancy import Handling, TenantSettings
+from store.tenancy import Handling, TenantSettings, parse_origins
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -35,6 +35,7 @@ async def create_tenant(  # noqa: PLR0913 (all but the first keyword-only, one p
     handling: Handling | None = None,
     retain_days: int | None = None,
     stable_sources: Sequence[str] = (),
+    cors_origins: Sequence[str] = (),
 ) -> str:
     """Create the tenant, or change what is given; says what was done. Safe to repeat."""
     before = await access.tenant(tenant)
@@ -46,12 +47,21 @@ async def create_tenant(  # noqa: PLR0913 (all but the first keyword-only, one p
     if stable_sources:
         named = frozenset(stable_sources) - {""}
         after = replace(after, stable_sources=named)
+    if cors_origins:
+        after = replace(after, cors_origins=_origins(cors_origins))
     # Before the tenant is there: nothing is ever pushed to it that would stay without end.
     retained = retain_days is not None and await _retain(policies, tenant, retain_days, now)
     if after == before:
         return f"{tenant} changed" if retained else f"{tenant} is there already"
     await access.put_tenant(after)
     return f"{tenant} created" if before is None else f"{tenant} changed"
+
+
+def _origins(texts: Sequence[str]) -> frozenset[str]:
+    try:
+        return parse_origins(one for one in texts if one)
+    except ValueError as error:
+        raise StartupError(f"{error}.") from None
 
 
 async def _retain(policies: PolicyStore, tenant: Tenant, days: int, now: datetime) -> bool:

@@ -29,7 +29,7 @@ from api.commands.policies import put_policy
 from store.errors import StartupError
 from store.retention.declared import PolicyError
 from store.retention.declared import declared as declared_policy
-from store.tenancy import Handling, SearchScope, TenantSettings, parse_tenant
+from store.tenancy import Handling, SearchScope, TenantSettings, parse_origins, parse_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -53,6 +53,7 @@ class _Tenant(_Strict):
     search_scope: SearchScope = SearchScope.PATIENT
     handling: Handling | None = None
     stable_sources: _Names = []
+    cors_origins: _Names = []
     policy: dict[str, Any] | None = None
 
 
@@ -140,6 +141,7 @@ def _tenant(one: _Tenant) -> DeclaredTenant:
         one.search_scope,
         one.handling,
         stable_sources=frozenset(one.stable_sources),
+        cors_origins=parse_origins(one.cors_origins),
     )
     try:
         policy = None if one.policy is None else declared_policy(one.policy)
@@ -212,7 +214,7 @@ async def _tenant_steps(stores: Stores, wanted: DeclaredTenant, now: datetime) -
 
 
 def _changes(before: TenantSettings, after: TenantSettings) -> Iterator[str]:
-    for field in ("search_scope", "handling", "stable_sources"):
+    for field in ("search_scope", "handling", "stable_sources", "cors_origins"):
         old, new = getattr(before, field), getattr(after, field)
         if old != new:
             yield f"{field} {_said(old)} → {_said(new)}"

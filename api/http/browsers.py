@@ -1,6 +1,7 @@
 """Preliminary requests of browsers and tools: `OPTIONS`, and whether other origins may ask (CORS).
 
-No token is needed for either, and nothing of a tenant is told. https://fetch.spec.whatwg.org/#http-cors-protocol
+No token is needed for either, and nothing of a tenant is told but to a page of an origin that it allows: that
+it does. https://fetch.spec.whatwg.org/#http-cors-protocol
 """
 
 from __future__ import annotations
@@ -9,10 +10,16 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
-from api.http.app_keys import SETTINGS
+from api.http.app_keys import DOORKEEPER, SETTINGS
+from ingest.http.app_keys import TENANT
+from store.errors import ServiceError
+from store.tenancy import ANY_ORIGIN, parse_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
+
+    from store.tenancy import TenantSettings
 
 _SENT: Final = (
     "Authorization, Content-Type, Content-Encoding, Accept, Prefer, If-Match, If-None-Match, If-None-Exist,"
@@ -35,12 +42,12 @@ async def options(request: web.Request) -> web.StreamResponse:
         _, methods = await resource.resolve(request)
         allowed |= methods
     listed = ", ".join(sorted(allowed))
-    return web.Response(status=204, headers={hdrs.ALLOW: listed, **_preflight(request, listed)})
+    return web.Response(status=204, headers={hdrs.ALLOW: listed, **await _preflight(request, listed)})
 
 
-def _preflight(request: web.Request, methods: str) -> Mapping[str, str]:
+async def _preflight(request: web.Request, methods: str) -> Mapping[str, str]:
     asked = hdrs.ACCESS_CONTROL_REQUEST_METHOD in request.headers
-    if not asked or not _may(request):
+    if not asked or not _may(request, await _origins(request)):
         return {}
     return {
         hdrs.ACCESS_CONTROL_ALLOW_METHODS: methods,
@@ -51,16 +58,37 @@ def _preflight(request: web.Request, methods: str) -> Mapping[str, str]:
 
 async def allow_pages(request: web.Request, response: web.StreamResponse) -> None:
     """Say which origin may read the answer; the application's `on_response_prepare`."""
-    if not request.app[SETTINGS].cors_origins:
+    origins = await _origins(request)
+    if not origins:
         return
     named = response.headers.get(hdrs.VARY)
     response.headers[hdrs.VARY] = f"{named}, {hdrs.ORIGIN}" if named else hdrs.ORIGIN
-    if _may(request):
+    if _may(request, origins):
         response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _READ
 
 
-def _may(request: web.Request) -> bool:
+async def _origins(request: web.Request) -> AbstractSet[str]:
+    """The origins that a path allows: those of its tenant, else those of the deployment."""
+    tenant = request[TENANT] if TENANT in request else await _tenant(request)
+    if tenant is not None and tenant.cors_origins:
+        return tenant.cors_origins
+    return frozenset(request.app[SETTINGS].cors_origins.replace(" ", "").split(",")) - {""}
+
+
+async def _tenant(request: web.Request) -> TenantSettings | None:
+    """The tenant of a request that has entered none, where a page asks."""
+    match = request.match_info
+    if hdrs.ORIGIN not in request.headers or "organization" not in match:
+        return None
+    try:
+        named = parse_tenant(f"{match['organization']}/{match['environment']}")
+        return await request.app[DOORKEEPER].tenant(named)
+    except (ValueError, ServiceError):  # No such tenant, or nobody can tell now.
+        return None
+
+
+def _may(request: web.Request, origins: AbstractSet[str]) -> bool:
     """Whether the page that asks is let. Tokens are sent by the page itself, never in cookies."""
-    origins, origin = request.app[SETTINGS].cors_origins, request.headers.get(hdrs.ORIGIN)
-    return origin is not None and bool({origin, "*"} & {*origins.replace(" ", "").split(",")})
+    origin = request.headers.get(hdrs.ORIGIN)
+    return origin is not None and not origins.isdisjoint((origin, ANY_ORIGIN))

@@ -21,7 +21,7 @@ from api.auth.key_sets import UnreadableError
 from api.auth.refusal import Refusal
 from api.auth.scopes import granted
 from api.http.app_keys import CLIENTS, KEY_SETS, METRICS, REQUEST_ID, SETTINGS, TOKEN_KEY
-from ingest.http.app_keys import AUDIT, CLOCK, origin_of
+from ingest.http.app_keys import AUDIT, CLOCK, address_of, origin_of
 from ingest.http.body import body_of
 from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
@@ -77,7 +77,7 @@ async def _on_record(request: web.Request, client: Client, kid: str) -> None:
     trail = request.app.get(AUDIT)
     if trail is None:
         return
-    now, address = request.app[CLOCK](), request.remote or ""
+    now, address = request.app[CLOCK](), address_of(request)
     records = [
         AuditRecord(
             tenant,

@@ -15,7 +15,7 @@ from api.http.app_keys import REQUEST_ID, SETTINGS
 from api.http.routing import ROWS, Group
 from api.middleware.errors import answer_of
 from ingest.access import Access, Visit
-from ingest.http.app_keys import AUDIT, AUDITED, CLOCK, PRINCIPAL
+from ingest.http.app_keys import AUDIT, AUDITED, CLOCK, PRINCIPAL, address_of
 from store.errors import ServiceError
 from store.tenancy import parse_tenant
 
@@ -54,7 +54,7 @@ def access_of(request: web.Request, row: Route, tenant: Tenant) -> Access | None
     sent = request.raw_path.partition("?")[2].encode("utf-8", "surrogateescape")
     access = request[AUDITED] = Access(
         trail,
-        Visit(tenant, request.app[CLOCK](), row.name, request[REQUEST_ID], request.remote or ""),
+        Visit(tenant, request.app[CLOCK](), row.name, request[REQUEST_ID], address_of(request)),
         partial(request.get, PRINCIPAL),
         required=mode == "required" and row.group is not Group.WRITE,
         query=sent,

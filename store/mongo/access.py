@@ -47,6 +47,7 @@ class MongoAccess(AccessStore):
             "search_scope": settings.search_scope.value,
             "handling": handling,
             "stable_sources": sorted(settings.stable_sources),
+            "cors_origins": sorted(settings.cors_origins),
         }
         name = str(settings.tenant)
         with guarded(self._metrics, "put_tenant", seconds=self._seconds):
@@ -140,6 +141,7 @@ def _tenant(document: Mapping[str, Any]) -> TenantSettings:
         SearchScope(document["search_scope"]),
         None if handling is None else Handling(handling),
         stable_sources=frozenset(document.get("stable_sources", ())),
+        cors_origins=frozenset(document.get("cors_origins", ())),
     )
 
 

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api.http.app_keys import PRIVACY, REGISTRY
-from store.audit.records import AuditQuery, AuditRecord
+from store.audit.records import AuditQuery, AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.mongo.audit.trail import MongoAuditTrail
 from tests.support.fhir import MRN, batch, identified, message, patient, report
+from tests.support.oauth import assertion, claims, form, key
 from tests.support.service import opened_service
 
 if TYPE_CHECKING:
@@ -114,6 +115,23 @@ async def test_a_record_of_every_kind_of_request(service: Service) -> None:  # n
         assert record.address == "127.0.0.1"
     assert (await service.get("metadata")).status == 200
     assert len(await records(service)) == len(asked)  # What stands open is nobody's.
+
+
+async def test_behind_proxies_the_client_s_own_address_is_on_record(mongodb: str) -> None:
+    sent = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
+    for trusted, address in (("127.0.0.0/8", "203.0.113.7"), ("10.0.0.0/8", "127.0.0.1")):
+        async with opened_service(mongodb, trusted_proxies=trusted) as service:
+            await service.request("GET", "Patient/none", headers=sent)
+            client = await service.register(key("ec"))
+            url = str(service.client.make_url("/v2/auth/token"))
+            told = claims(service.clock().timestamp(), url, iss=client.id, sub=client.id)
+            asked = form(assertion(told, key("ec")))
+            async with service.client.session.post(url, data=asked, headers=sent) as response:
+                assert response.status == 200, await response.text()
+            assert {one.did: one.address for one in await records(service)} == {
+                "read": address,
+                Deed.TOKEN_GRANTED.value: address,
+            }
 
 
 async def test_the_query_is_kept_as_it_was_sent(service: Service) -> None:

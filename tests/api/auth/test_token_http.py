@@ -33,7 +33,7 @@ from tests.support.oauth import SigningKey, assertion, claims, form, key, public
 from tests.support.service import FORM, Answer, RunningClock, Service, opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Sequence
 
     from store.clients import Client
 
@@ -234,6 +234,64 @@ async def test_keys_are_rotated_with_an_overlap_and_stolen_ones_end_at_once(serv
     assert (await stolen.search("patient=p1")).status == 401
     assert refused(await ask(service, client, EC))[2] == assertions.NO_KEY
     assert (await ask(service, client, key("ec", 1))).status == 200
+
+
+async def test_keys_are_rotated_under_load_and_no_request_with_a_good_key_is_refused(
+    service: Service, mongodb: str
+) -> None:
+    audience = "https://dod.example/v2/auth/token"
+    rotations, done = 3, asyncio.Event()
+    answers: Counter[tuple[str, int]] = Counter()
+
+    async def vendor(
+        client: Client, in_use: list[SigningKey], turns: asyncio.Queue[int], replicas: Sequence[Service]
+    ) -> None:
+        """A client that signs with its newest key, or the one before, and searches with what it gets."""
+        turn = 0
+        while not done.is_set() or turn < 2:
+            turn += 1
+            signer = in_use[-1 - turn % 2 % len(in_use)]
+            told = claims(service.clock().timestamp(), audience, iss=client.id, sub=client.id)
+            granted = await post(replicas[turn % 2], form(assertion(told, signer)))
+            answers["token", granted.status] += 1
+            assert granted.status == 200, (signer.kid, granted.text)
+            bearer = {"Authorization": f"Bearer {granted.body['access_token']}"}
+            there = replicas[(turn + 1) % 2]
+            found = await replace(there, tenant=service.tenant, headers=bearer).search("patient=p1")
+            answers["search", found.status] += 1
+            assert found.status == 200, found.text
+            turns.put_nowait(turn)
+
+    async def rotating(
+        client: Client, number: int, in_use: list[SigningKey], turns: asyncio.Queue[int]
+    ) -> None:
+        """Several times another key, the one before being good for a day."""
+        for turn in range(1, rotations + 1):
+            new = key(("rsa", "ec")[turn % 2], 10 * number + turn)
+            kept = await service.clients.client(client.id)
+            assert kept is not None
+            keys = Credential(keys=keys_of_jwks(orjson.dumps(public(new))))
+            overlap = timedelta(days=1)
+            assert await service.clients.put(rotated(kept, keys, now=service.clock(), overlap=overlap))
+            in_use.append(new)
+            for _ in range(3):
+                await turns.get()
+
+    async with (
+        opened_service(mongodb, token_audiences=audience) as here,
+        opened_service(mongodb, token_audiences=audience) as there,
+    ):
+        clients = [await service.register(key("ec", 10 * n), scopes=SCOPES) for n in range(4)]
+        in_use = [[key("ec", 10 * n)] for n in range(4)]
+        turns = [asyncio.Queue[int]() for _ in clients]
+        async with asyncio.TaskGroup() as group:
+            for n, client in enumerate(clients):
+                group.create_task(vendor(client, in_use[n], turns[n], (here, there)))
+            async with asyncio.TaskGroup() as turning:
+                for n, client in enumerate(clients):
+                    turning.create_task(rotating(client, n, in_use[n], turns[n]))
+            done.set()
+    assert answers.keys() == {("token", 200), ("search", 200)}
 
 
 async def test_a_token_ends_and_is_bound_to_its_tenants(service: Service) -> None:

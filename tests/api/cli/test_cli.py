@@ -90,6 +90,19 @@ def test_tenants_are_made_once_and_changed_as_told(access: MemoryAccess, dod: Ca
     assert dod("tenant", "create", "lab/Production", "--retain-days", "31").out == "lab/Production changed\n"
 
 
+def test_a_tenant_names_the_pages_that_may_ask(access: MemoryAccess, dod: Callable[..., Result]) -> None:
+    pages = ("--cors-origin", "https://app.example", "--cors-origin", "http://localhost:3000")
+    dod("tenant", "create", "lab/Production", *pages)
+    assert access.settings[LAB].cors_origins == {"https://app.example", "http://localhost:3000"}
+    dod("tenant", "create", "lab/Production", "--search-scope", "any")
+    assert len(access.settings[LAB].cors_origins) == 2
+    for wrong in ("app.example", "https://app.example/", "https://app.example/x", "null"):
+        refused = dod("tenant", "create", "lab/Production", "--cors-origin", wrong)
+        assert (refused.code, "is no origin" in refused.err) == (1, True)
+    dod("tenant", "create", "lab/Production", "--cors-origin", "")
+    assert access.settings[LAB].cors_origins == frozenset()
+
+
 def test_a_token_stands_alone_on_stdout_and_is_kept_as_a_digest(
     access: MemoryAccess, dod: Callable[..., Result]
 ) -> None:

@@ -110,6 +110,7 @@ FILE = """
 [[tenant]]
 name = "{org}/Production"
 search_scope = "any"
+cors_origins = ["https://app.example"]
 policy = {{ keep_days = 30 }}
 
 [[tenant]]
@@ -148,6 +149,7 @@ async def test_a_file_is_applied_once_and_then_as_far_as_it_changes(
     kept = await service.access.tenant(production)
     assert kept is not None
     assert kept.search_scope is SearchScope.ANY
+    assert kept.cors_origins == {"https://app.example"}
     assert (await known(service, f"{org}-vendor")).scopes == (
         "system/DiagnosticReport.rs",
         "system/Observation.rs?category=laboratory",
@@ -158,11 +160,14 @@ async def test_a_file_is_applied_once_and_then_as_far_as_it_changes(
     text = text.replace("jwks_url = ", "disabled = true\njwks_url = ").replace(
         "keep_days = 30", "keep_days = 60"
     )
-    file.write_text(text.replace('search_scope = "any"\n', ""))
+    file.write_text(text.replace('search_scope = "any"\n', "").replace("app.example", "other.example"))
     (tmp_path / "vendor.json").write_bytes(orjson.dumps(public(key("rsa", 1))))
     changed = await dod("apply", str(file))
     assert changed.out.splitlines() == [
-        f"~ tenant {org}/Production: search_scope any → patient",
+        (
+            f"~ tenant {org}/Production: search_scope any → patient,"
+            " cors_origins https://app.example → https://other.example"
+        ),
         f"~ tenant {org}/Production: another retention policy",
         f"~ client {org}-vendor: scopes +system/Patient.rs -system/DiagnosticReport.rs, keys +rsa-1 -rsa-0",
         f"~ client {org}-feed: disabled",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import zlib
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import brotli
@@ -18,6 +19,7 @@ from api.middleware.compress import chosen
 from api.settings import Settings
 from ingest.http.forwarded import Forwarded, is_trusted, networks, read
 from store.errors import StartupError
+from store.tenancy import Tenant, TenantSettings
 from tests.support.fhir import report
 from tests.support.service import opened_service
 
@@ -159,6 +161,37 @@ async def test_pages_of_origins_that_are_let(mongodb: str) -> None:
             assert "Access-Control-Allow-Origin" not in (await service.get(path, origin=stranger)).headers
         refused = await service.request("OPTIONS", "Patient/1", headers={**asked, "Origin": stranger})
         assert not any(name.startswith("Access-Control") for name in refused.headers)
+
+
+async def test_a_tenant_says_itself_which_pages_may_ask(mongodb: str) -> None:
+    page, everywhere = "https://app.example", "https://everywhere.example"
+    async with opened_service(mongodb, cors_origins=everywhere) as service:
+        other = await service.new_tenant()
+        own = TenantSettings(service.tenant, cors_origins=frozenset({page}))
+        await service.access.put_tenant(own)
+        service.clock.move(seconds=60)
+        nowhere = replace(service, tenant=Tenant("nowhere", "Production"))
+        for tenant, origin, allowed in (
+            (service, page, True),
+            (service, everywhere, False),
+            (other, page, False),
+            (other, everywhere, True),
+            (nowhere, page, False),
+            (nowhere, everywhere, True),
+        ):
+            preflight = {"Origin": origin, "Access-Control-Request-Method": "GET", "Authorization": ""}
+            nobody = replace(tenant, headers={})
+            for answer in (
+                await tenant.request("OPTIONS", "Patient/1", headers=preflight),
+                await tenant.get("Patient/1", origin=origin),
+                await nobody.get("Patient/1", origin=origin),
+                await nobody.get("metadata", origin=origin),
+            ):
+                found = answer.headers.get("Access-Control-Allow-Origin")
+                assert found == (origin if allowed else None), (tenant.tenant, origin)
+                assert "Origin" in answer.headers["Vary"]
+        # Without a page the answer says still that it depends on one.
+        assert "Origin" in (await service.get("Patient/1")).headers["Vary"]
 
 
 # --- proxies
