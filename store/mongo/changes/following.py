@@ -50,11 +50,10 @@ if TYPE_CHECKING:
 
 LOGGER: Final = logging.getLogger("store.changes")
 LEASE: Final = "changes"
-LEASE_SECONDS: Final = 5.0
-"""Time for which a follower that stands still keeps others from taking over: with their looks, under ten
-seconds.
+LEASE_SECONDS: Final = 3.5
+"""Time for which a follower that stands still keeps others from taking over: with their looks, five seconds.
 """
-KEEP_SECONDS: Final = 1.5
+KEEP_SECONDS: Final = 1.0
 """Pause between two notes of the place, while nothing happens; each renews the lease."""
 PACE_SECONDS: Final = 0.1
 """Shortest time from one batch to the next: what comes meanwhile shares a transaction."""

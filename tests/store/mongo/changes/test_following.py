@@ -21,6 +21,7 @@ from store.versions import Deletion
 from tests.support.changes import changes_of, follower_of, following, heard, told
 from tests.support.service import Clock
 from tests.support.store import LAB, NOW, OTHER, REPORT, metrics, mongo_store, prepared, put
+from tests.support.sweeping import sweep, sweeping_of
 
 if TYPE_CHECKING:
     from store.mongo.driver.client import Database
@@ -255,3 +256,49 @@ async def test_many_changes_of_one_moment_share_documents(begun: Database) -> No
         found = await heard(changes, 600)
     assert [one.number for one in found] == list(range(1, 601))
     assert await begun[CHANGES].count_documents({}) < 10
+
+
+async def test_a_tenant_that_was_closed_hears_of_nothing_more(begun: Database) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    await put(store, report("r1"))
+    await put(store, report("r1"), tenant=OTHER)
+    await begun["tenants"].insert_one({"_id": str(LAB), "closed_at": NOW})
+    async with following(follower_of(begun)):
+        await heard(changes, 1, tenant=OTHER)
+    assert await changes.head(LAB) == START
+
+
+async def test_what_expired_is_told_when_it_is_swept(begun: Database) -> None:
+    clock = Clock(NOW)
+    store, changes = mongo_store(begun), changes_of(begun, clock)
+    await put(store, report("r1"), report("r2"))
+    await store.delete(LAB, ResourceKey("DiagnosticReport", "r2"))
+    await begun["resources"].update_many({}, {"$set": {"expires_at": NOW}})
+    await sweep(sweeping_of(begun, clock))
+    async with following(follower_of(begun, clock)):
+        found = await heard(changes, 4)
+    # The tombstone of what was deleted goes without a word.
+    assert told(found)[2:] == [("deleted", "DiagnosticReport/r2", 2), ("expired", "DiagnosticReport/r1", 1)]
+
+
+async def test_each_query_has_an_index(begun: Database) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    async with following(follower_of(begun)):
+        await put(store, report("r1"))
+        await heard(changes, 1)
+    await begun.command({"profile": 2})
+    await put(store, report("r2"))
+    await _erased(begun, "r1")
+    async with following(follower_of(begun)):
+        found = await heard(changes, 3)
+        await changes.readable(LAB, {one.key for one in found})
+    nowhere = {"_data": "82" + "00" * 12}
+    await begun[CHANGE_STATE].update_one({"_id": "log"}, {"$set": {"token": nowhere}})
+    async with following(follower_of(begun)):
+        await heard(changes, 5)
+    await begun.command({"profile": 0})
+    seen = await begun["system.profile"].find({"planSummary": {"$exists": True}}).to_list(None)
+    scanned = [one for one in seen if "COLLSCAN" in one["planSummary"]]
+    # A change stream reads the log itself.
+    assert {one["ns"] for one in scanned} <= {"local.oplog.rs", f"{begun.name}.system.profile"}
+    assert {one["ns"].partition(".")[2] for one in seen} >= {CHANGES, CHANGE_STATE, "departures", "resources"}
