@@ -239,13 +239,14 @@ class MongoChangeFollower(ChangeFollower):
     async def _scanned(self, following: _Following, place: Place, stopping: Callable[[], bool]) -> Place:
         """Scan to the end; a scan that is broken off begins again."""
         assert place.since is not None  # noqa: S101 -- asked before
-        number = 0
+        number, began = 0, self._clock()
         async for entries in self._scan.entries(await self._tenants(), place.since):
-            await self._keep(following, entries, place, scanned=True)
+            if entries or monotonic() - following.kept >= KEEP_SECONDS:  # A long look keeps the lease, too.
+                await self._keep(following, entries, place, scanned=True)
             number += len(entries)
             if stopping():
                 return place
-        place = place._replace(since=None)
+        place = place._replace(since=None, at=began)
         await self._keep(following, (), place)
         LOGGER.warning("the scan for the change feed is over", extra={"count": number})
         return place

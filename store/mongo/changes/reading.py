@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
-BLOCKS_MAX: Final = 100
-"""Most blocks that one read takes."""
+AT_ONCE: Final = 16
+"""Blocks that come together: there are few changes in each while little happens, and many in a flood."""
 LOOK_SECONDS: Final = 0.2
 """Pause between two looks whether there is something new, while somebody waits for it."""
 
@@ -75,22 +75,21 @@ class MongoChanges(Changes):
         """Changes behind a position; None: there are none. Raises PositionLost."""
         # The block of the position comes along: its mark tells whether it is the same history.
         wanted = {"tenant": str(tenant), "last": {"$gte": after.number}}
-        most = min(limit + 1, BLOCKS_MAX)
         with guarded(self._metrics, "changes", seconds=self._seconds):
-            cursor = self._blocks.find(wanted, sort=[("last", 1)], limit=most, hint="numbers")
-            blocks = await cursor.to_list(None)
-        changes: list[Change] = []
-        for block in blocks:
-            if block["first"] <= after.number and _differ(behind(block), after):
-                raise PositionLost
-            for change in changes_in(block):
-                if change.number <= after.number or len(changes) == limit:
-                    continue
-                changes.append(change)
+            cursor = self._blocks.find(wanted, sort=[("last", 1)], limit=limit + 1, hint="numbers")
+            changes: list[Change] = []
+            async for block in cursor.batch_size(AT_ONCE):
+                if block["first"] <= after.number and _differ(behind(block), after):
+                    raise PositionLost
+                changes += [one for one in changes_in(block) if one.number > after.number]
+                if len(changes) >= limit:
+                    break
+            await cursor.close()
         if not changes:
             return None
         if changes[0].number != after.number + 1:
             raise PositionLost
+        del changes[limit:]
         return ChangePage(tuple(changes), changes[-1].position)
 
     @override

@@ -73,7 +73,9 @@ class Scan:
         self._seconds = seconds
 
     async def entries(self, tenants: Iterable[Tenant], since: datetime) -> AsyncIterator[list[Entry]]:
-        """Changes of these tenants, in batches; those of one type in order."""
+        """Changes of these tenants, in batches; those of one type in order. A batch may be empty: there is
+        something to do for whoever keeps a lease meanwhile.
+        """
         start = from_datetime(since).start
         for tenant in tenants:
             for place in _PLACES:
@@ -81,6 +83,7 @@ class Scan:
                     wanted = {"tenant": str(tenant), place.field: resource_type}
                     async for some in self._pages(wanted, place.name, start):
                         yield [entry_of(one) for one in some]
+                    yield []
             async for some in self._notes(tenant, since):
                 yield [departed(one) for one in some]
 
