@@ -7,9 +7,12 @@ FROM ${PYTHON_IMAGE} AS build
 ENV PIP_DISABLE_PIP_VERSION_CHECK=1 PIP_NO_CACHE_DIR=1
 WORKDIR /src
 COPY pyproject.toml constraints.txt ./
+# Extras of pyproject.toml, such as `explorer`, with spaces between them.
+ARG EXTRAS=""
 # The dependencies first: this layer stays as long as these two files do.
 RUN python -m venv /opt/dod \
-    && python -c "import tomllib; print(*tomllib.load(open('pyproject.toml', 'rb'))['project']['dependencies'], sep='\n')" \
+    && python -c "import os, tomllib; project = tomllib.load(open('pyproject.toml', 'rb'))['project']; print(*project['dependencies'], \
+        *(one for name in os.environ['EXTRAS'].split() for one in project['optional-dependencies'][name]), sep='\n')" \
         > /tmp/requirements.txt \
     && /opt/dod/bin/python -m pip install -c constraints.txt -r /tmp/requirements.txt
 COPY README.md LICENSE ./

@@ -80,7 +80,7 @@ erasure: $(DEV) ## Erase one patient of many, look for what is left, send everyt
 		-k one_of_many $(ARGS)
 
 .PHONY: check
-check: lint types layers files ## Run every check but the tests
+check: lint types layers files site ## Run every check but the tests
 
 .PHONY: lint
 lint: $(DEV) ## Check style and format with ruff
@@ -101,6 +101,7 @@ where-installed = if [ -x $(BIN)/$(1) ]; then $(2); else echo "skipped: $(1) doe
 .PHONY: files
 files: $(DEV) ## Check YAML, Kubernetes manifests, Dockerfile and shell
 	@$(call where-installed,yamllint,$(BIN)/yamllint --strict .)
+	@$(BIN)/check-jsonschema --builtin-schema vendor.compose-spec --quiet compose.yaml
 	@$(call where-installed,kubernetes-validate,$(BIN)/python k8s/check.py)
 	@$(call where-installed,hadolint,$(BIN)/hadolint Dockerfile)
 	@$(call where-installed,shellcheck,$(BIN)/shellcheck .ci/run .ci/release k8s/mongodb/drill.sh)
@@ -128,6 +129,11 @@ fmt: $(DEV) ## Format the code and mend what ruff can mend
 docs: $(RUNTIME) ## Write the reference pages under docs/ from the code's tables
 	@$(BIN)/python -m api.reference docs
 	@PYTHONPATH=. $(BIN)/python k8s/mongodb/make.py
+
+.PHONY: site
+site: $(DEV) ## Build the site of docs/ into build/site; a link to nowhere fails
+	@# Not with --quiet: strict would hear no warning.
+	@out=$$(NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict 2>&1) || { echo "$$out"; exit 1; }
 
 .PHONY: screenshots
 screenshots: $(DEV) ## Take the pictures of README and docs/ anew, with a Chromium
