@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter as Tally
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -67,8 +68,8 @@ class ChangeMetrics:
 
     def told(self, kinds: Iterable[Kind], *, lag_seconds: float | None) -> None:
         """Count the changes of a batch; without a lag they come from a scan."""
-        for kind in kinds:
-            self._told.labels(kind.value).inc()
+        for kind, number in Tally(kinds).items():
+            self._told.labels(kind.value).inc(number)
         if lag_seconds is not None:
             self._lag.observe(max(lag_seconds, 0.0))
 

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from store.changes.kinds import Kind
     from store.mongo.driver.client import Database, Session
 
-DAYS: Final = timedelta(days=90)
+DAYS: Final = timedelta(days=14)
 """Time for which a note is kept: a feed that stood still for longer cannot tell who has gone."""
 
 

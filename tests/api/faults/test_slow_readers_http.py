@@ -8,16 +8,24 @@ from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from prometheus_client import generate_latest
 
+from api.http.app_keys import REGISTRY
 from api.server.connections import Limits
 from ingest.http.answer_room import ANSWER_ROOM
+from store.changes.changes import START
+from store.changes.kinds import Kind
+from store.mongo.changes.blocks import Entry, blocks_of
+from store.mongo.indexes import CHANGE_STATE, CHANGES
+from store.resource_keys import ResourceKey
 from tests.support.fhir import report
-from tests.support.service import Service, opened_service
+from tests.support.service import DATABASE, Service, opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from ingest.http.answer_room import AnswerRoom
+    from store.mongo.driver.client import Client
 
 MEGABYTE = 1_000_000
 LARGE = 12
@@ -46,7 +54,7 @@ def room_of(service: Service) -> AnswerRoom:
     return app[ANSWER_ROOM]
 
 
-async def asked(service: Service, *paths: str) -> socket.socket:
+async def asked(service: Service, *paths: str, accept: str = "*/*") -> socket.socket:
     """A connection on which these were asked for, pipelined, and nothing is read."""
     server = service.client.server
     sock = socket.socket()
@@ -55,6 +63,7 @@ async def asked(service: Service, *paths: str) -> socket.socket:
     loop = asyncio.get_running_loop()
     await loop.sock_connect(sock, (str(server.host), int(server.port or 0)))
     fields = f"Host: {server.host}:{server.port}\r\nAuthorization: {service.headers['Authorization']}\r\n"
+    fields += f"Accept: {accept}\r\n"
     for path in paths:
         await loop.sock_sendall(sock, f"GET {service.root}/{path} HTTP/1.1\r\n{fields}\r\n".encode())
     return sock
@@ -171,3 +180,24 @@ async def test_a_large_answer_is_what_a_small_one_would_be(mongodb: str) -> None
         assert len(short.ids) == LARGE
         assert "conclusion" not in short.text
         assert room_of(service).bytes == 0
+
+
+async def test_a_listener_who_reads_nothing_is_cut(mongodb: str, mongo_client: Client) -> None:
+    limits = Limits(stall_seconds=0.3)
+    async with opened_service(mongodb, limits=limits, answer_stall_seconds=0.3) as service:
+        since = (await service.get("$changes")).body["next"]
+        # More than the kernel buffers on both sides.
+        gone = [Entry(str(service.tenant), ResourceKey("Patient", "x" * 60), 1, Kind.EXPIRED, 0)] * 40_000
+        when = service.clock()
+        blocks = blocks_of(str(service.tenant), gone, START, now=when, until=when, scanned=False)
+        await mongo_client[DATABASE][CHANGES].insert_many(blocks)
+        head = {"number": blocks[-1]["last"], "mark": blocks[-1]["mark"]}
+        await mongo_client[DATABASE][CHANGE_STATE].insert_one({"_id": str(service.tenant), **head})
+        sock = await asked(service, f"$changes?since={since}", accept="text/event-stream")
+        app = service.client.app
+        assert app is not None
+        async with asyncio.timeout(SECONDS):
+            while "dod_changes_listeners_cut_total 1.0" not in generate_latest(app[REGISTRY]).decode():  # noqa: ASYNC110
+                await asyncio.sleep(0.01)
+        await rest_of(sock)
+        assert "dod_changes_listeners 0.0" in generate_latest(app[REGISTRY]).decode()
