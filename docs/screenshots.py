@@ -68,7 +68,7 @@ async def walk(page: Page, link: str, name: str) -> None:
         await page.wait_for_timeout(1_500)  # The PDF is drawn by a process of its own.
         await page.screenshot(path=IMAGES / f"{what}{name}.png")
 
-    await page.goto(link)
+    await page.goto(link.partition("&patient=")[0])
     await page.get_by_label("Identifier").fill(NUMBER)
     await page.get_by_role("button", name="Search", exact=True).first.click()
     await page.locator(".people .person").click()

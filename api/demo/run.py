@@ -206,7 +206,7 @@ Try it yourself:
 
 Or look at it in a browser; the link signs in, and the token leaves the address at once:
 
-  {origin}/explorer#tenant={TENANT}&token={token}
+  {origin}/explorer#tenant={TENANT}&token={token}&patient={years.PATIENT}
 """
 
 

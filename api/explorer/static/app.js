@@ -1,7 +1,7 @@
 // The start: sign in, then pages in one frame.
 import { button, h, replace } from "./dom.js";
 import { fromAddress, signInPage } from "./session.js";
-import { Pages } from "./shell.js";
+import { Pages, problem } from "./shell.js";
 import { T } from "./texts.js";
 import { apiPage } from "./views/api.js";
 import { findPage } from "./views/find.js";
@@ -44,6 +44,16 @@ function enter(fhir) {
   const out = button(T.signOut, () => location.reload(), "link");
   brand([menu, h("span", { class: "who" }, h("bdi", {}, fhir.tenant), out)]);
   open("find");
+  if (given.patient) first(fhir, open);
+}
+
+// The patient that the link names, with the results at a glance.
+async function first(fhir, open) {
+  try {
+    open("patient", { patient: await fhir.json(`Patient/${encodeURIComponent(given.patient)}`), tab: 1 });
+  } catch (error) {
+    main.firstElementChild.prepend(problem(error));
+  }
 }
 
 brand();

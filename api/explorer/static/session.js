@@ -10,7 +10,7 @@ const TENANT = /^[^/\s]+\/[^/\s]+$/;
 export function fromAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   if (location.hash) history.replaceState(null, "", location.pathname);
-  return { tenant: given.get("tenant") || "", token: given.get("token") || "" };
+  return { tenant: given.get("tenant") || "", token: given.get("token") || "", patient: given.get("patient") || "" };
 }
 
 const tokenInput = () => h("input", {

@@ -219,6 +219,7 @@ export const T = {
 
   documents: {
     untitled: "Document",
+    neverCame: "The document is named here, but never came.",
     noContent: "The source named a document without sending it.",
     elsewhere: "Kept at the source, not here:",
     show: "Show here",

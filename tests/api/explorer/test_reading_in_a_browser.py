@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +15,7 @@ from api.demo import years
 from api.demo.run import bundles
 from tests.support.browser import CHROMIUM
 from tests.support.explorer import chromium, link, watched
+from tests.support.fhir import report
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -84,6 +86,38 @@ async def test_from_the_link_to_a_trend(demo: Service, browser: Browser) -> None
         await expect(page.locator(".chart canvas")).to_be_visible()
         token = demo.headers["Authorization"].removeprefix("Bearer ")
         assert not [url for url in tab.asked if token in url or years.NUMBER in url or "Muster" in url]
+        await tab.is_clean()
+
+
+async def test_the_link_of_the_demo_leads_to_results_at_once(demo: Service, browser: Browser) -> None:
+    async with watched(browser, demo) as tab:
+        page = tab.page
+        await page.goto(f"{link(demo)}&patient={years.PATIENT}")
+        await expect(page.locator(".multiple", has_text="Hemoglobin A1c").locator(".spark")).to_be_visible()
+        assert page.url == f"{tab.origin}/explorer"
+        await page.go_back()
+        await expect(page.get_by_label("Identifier")).to_be_visible()
+        await tab.is_clean()
+
+
+async def test_a_long_document_is_read_from_its_file(service: Service, browser: Browser) -> None:
+    text = base64.b64encode(b"A letter. " * 60_000).decode()
+    form = {"contentType": "text/plain", "title": "Letter", "data": text}
+    await service.load(report("r1", presentedForm=[form]))
+    kept = await service.get("DiagnosticReport/r1")
+    assert "Binary/" in kept.body["presentedForm"][0]["url"]
+    async with watched(browser, service) as tab:
+        page = tab.page
+        await page.goto(link(service))
+        await page.get_by_role("tab", name="Reports").click()
+        await page.get_by_label("Parameter").select_option("_id")
+        await page.get_by_label("Value").fill("r1")
+        await page.get_by_role("button", name="Search", exact=True).last.click()
+        await page.locator(".rows th button").click()
+        await expect(page.locator(".document-text")).to_contain_text("A letter. A letter.")
+        await expect(page.locator(".document-text")).to_contain_text("characters left")
+        await page.emulate_media(media="print")
+        await expect(page.locator(".bar")).to_be_hidden()
         await tab.is_clean()
 
 

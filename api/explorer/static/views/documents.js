@@ -63,7 +63,12 @@ async function bytesOf(app, attachment, signal) {
   if (typeof attachment.data === "string") {
     return Uint8Array.from(atob(attachment.data.replace(/\s+/g, "")), (character) => character.charCodeAt(0));
   }
-  return app.fhir.bytes(String(attachment.url), { signal });
+  try {
+    return await app.fhir.bytes(String(attachment.url), { signal });
+  } catch (error) {
+    if (error.status === 404) error.title = D.neverCame;
+    throw error;
+  }
 }
 
 function view(title, type, bytes) {

@@ -15,7 +15,7 @@ const PAGES = 5;
 const ELEMENTS = "category,code,status,effective,effectiveDateTime,effectivePeriod,issued";
 
 // The patient of a search, as a record or as a reference that a report made.
-export function patientPage(app, { patient, reference }) {
+export function patientPage(app, { patient, reference, tab = 0 }) {
   const about = patient ? [["patient", `Patient/${patient.id}`]] : pairsOf(reference);
   const head = h("header", { class: "patient-head" }, patient ? headOf(patient) : h("div", {}, h("h1", {}, data(referenceText(reference, new Map()) || P.unknown)), h("p", { class: "muted" }, P.notHereHint)));
   const timeline = h("div");
@@ -27,7 +27,7 @@ export function patientPage(app, { patient, reference }) {
     asked = true;
     load(results, (signal) => multiples(app, about, { patient, reference }, signal));
   };
-  return h("div", { class: "page patient" }, head, tabs([[P.timeline, timeline], [P.results, results]], onShow));
+  return h("div", { class: "page patient" }, head, tabs([[P.timeline, timeline], [P.results, results]], onShow, tab));
 }
 
 // How searches name this patient.

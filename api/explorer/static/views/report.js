@@ -101,10 +101,16 @@ function content(app, report, targets, changes) {
 const section = (title, ...inside) => inside.flat(Infinity).some(Boolean) && h("section", {}, h("h2", {}, title), inside);
 
 function person(app, report, patient) {
-  const open = () => app.open("patient", { patient, reference: report.subject });
-  if (patient?.resourceType === "Patient") return h("button", { type: "button", class: "person in-sheet", onclick: open }, personLines(patient));
+  const contained = String(report.subject?.reference || "").startsWith("#");
+  // A contained patient is no record of its own: its reports are found by its number, if it has one.
+  const reference = contained ? { identifier: list(patient?.identifier).find((one) => one?.value) } : report.subject;
+  const open = () => app.open("patient", contained ? { reference } : { patient, reference });
+  const leads = reference?.identifier?.value || (!contained && reference?.reference);
+  if (patient?.resourceType === "Patient") {
+    return leads ? h("button", { type: "button", class: "person in-sheet", onclick: open }, personLines(patient)) : h("div", { class: "person in-sheet" }, personLines(patient));
+  }
   const text = referenceText(report.subject, new Map(), report);
-  return text && h("button", { type: "button", class: "person in-sheet", onclick: open }, h("span", { class: "who-is" }, h("strong", {}, data(text)), h("span", { class: "muted" }, T.patient.notHere)));
+  return text && leads && h("button", { type: "button", class: "person in-sheet", onclick: open }, h("span", { class: "who-is" }, h("strong", {}, data(text)), h("span", { class: "muted" }, T.patient.notHere)));
 }
 
 function factsOf(report, targets) {

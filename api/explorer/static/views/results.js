@@ -12,7 +12,8 @@ export function resultTable(app, report, targets, changes) {
   const rows = [];
   const missing = [];
   const seen = new Set();
-  const subject = report.subject;
+  const contained = targetOf(report.subject, new Map(), report);
+  const subject = contained ? { identifier: list(contained.identifier).find((one) => one?.value) } : report.subject;
   const walk = (reference, owner, depth) => {
     const target = targetOf(reference, targets, owner);
     if (!target) return missing.push(reference);
@@ -46,7 +47,7 @@ function resultRow(app, one, owner, subject, depth, change) {
   const flags = flagsOf(one);
   const title = concept(one.code) || "–";
   const key = codeKey(one.code);
-  const draws = key && !Number.isNaN(value.number);
+  const draws = key && (subject?.reference || subject?.identifier?.value) && !Number.isNaN(value.number);
   const trend = draws && button(R.trend, () => app.open("trend", { subject, code: key, title, part: one !== owner }), "small quiet", { "aria-label": R.trendOf(title) });
   const early = one === owner && owner.status && !["final", "amended", "corrected"].includes(owner.status) && h("span", { class: "tag" }, data(owner.status));
   const changedStatus = one === owner && ["corrected", "amended"].includes(owner.status) && h("span", { class: "tag changed" }, data(owner.status));
