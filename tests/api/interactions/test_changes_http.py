@@ -211,6 +211,15 @@ def _reason() -> dict[str, Any]:
     return {"resourceType": "Parameters", "parameter": [{"name": "reason", "valueString": "asked for"}]}
 
 
+async def test_polls_and_streams_are_on_record(told: Service) -> None:
+    since = await now(told)
+    async with listening(told, f"since={since}") as stream:
+        await stream.positioned()
+        officer = await told.with_token(scopes=["dod/audit"], client="officer")
+        entries = (await officer.get("AuditEvent?_count=10")).body["entry"]
+    assert sum("$changes" in str(entry) for entry in entries) == 2
+
+
 # --- streams
 
 
