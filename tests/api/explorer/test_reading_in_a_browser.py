@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
+import os
+import sys
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -46,6 +49,20 @@ async def demo(service: Service) -> Service:
         answer = await service.request("POST", "", data=step.body)
         assert all(entry["response"]["status"][0] == "2" for entry in answer.body["entry"]), answer.text
     return service
+
+
+PROGRAMS = {"curl": ("bash", "-c"), "Python": (sys.executable, "-c")}
+"""Requests to copy that a program can run; the token is in its environment."""
+
+
+async def printed(service: Service, *command: str) -> str:
+    token = service.headers["Authorization"].removeprefix("Bearer ")
+    process = await asyncio.create_subprocess_exec(
+        *command, env={**os.environ, "TOKEN": token}, stdout=asyncio.subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert process.returncode == 0
+    return output.decode()
 
 
 async def find_patient(page: Page) -> None:
@@ -166,6 +183,10 @@ async def test_any_question_and_its_request(demo: Service, browser: Browser) -> 
         await accessible(tab)
         await page.get_by_role("button", name="Search", exact=True).last.click()
         await expect(page.locator(".rows tbody tr")).to_have_count(5)
+        for name, program in PROGRAMS.items():
+            await page.get_by_role("button", name=name, exact=True).click()
+            text = await page.locator(".request pre").inner_text()
+            assert years.CORRECTED in await printed(demo, *program, text), name
         await page.get_by_label("Strict").check()
         await row.get_by_label("Value").fill("yesterday")
         await page.get_by_role("button", name="Search", exact=True).last.click()
