@@ -22,6 +22,11 @@ const TOKEN = /"(?:[^"\\]|\\.)*"|-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?/g;
 
 export function parse(text) {
   if (sees) return JSON.parse(text, (_, value, context) => (typeof value === "number" ? new Num(context.source) : value));
+  return parseMarked(text);
+}
+
+// For browsers that do not tell a number's text: numbers are made strings with a mark before them.
+export function parseMarked(text) {
   const marked = text.replace(TOKEN, (token) => (token[0] === '"' ? token : `"\\u0001${token}"`));
   return JSON.parse(marked, (_, value) =>
     typeof value === "string" && value[0] === MARK ? new Num(value.slice(1)) : value);
