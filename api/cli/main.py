@@ -35,6 +35,7 @@ from api.cli.remap import remap
 from api.cli.retention import retention_app
 from api.cli.search import search
 from api.cli.sources import source_app
+from api.cli.subscriptions import subscription_app
 from api.cli.tenants import tenant_app
 from api.cli.tokens import token_app
 from api.cli.verify_data import verify_data
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
 _ORDER: Final = (
     *("demo", "serve", "tenant", "token", "client", "apply", "load", "search", "export", "letters", "source"),
     *(
+        "subscription",
         "retention",
         "purge",
         "audit",
@@ -86,6 +88,7 @@ retention_app.add_typer(policy_app)
 retention_app.add_typer(hold_app, name="hold")
 app.add_typer(letters_app, name="letters")
 app.add_typer(source_app, name="source")
+app.add_typer(subscription_app, name="subscription")
 app.add_typer(retention_app, name="retention")
 app.add_typer(purge_app, name="purge")
 app.command()(audit)

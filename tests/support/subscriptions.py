@@ -49,6 +49,7 @@ BASE = "https://dod.example/fhir/R4/lab/Production"
 GUIDE = "http://hl7.org/fhir/uv/subscriptions-backport/StructureDefinition/"
 REPORTS = "urn:data-on-demand:topic:DiagnosticReport"
 ENDPOINT = "https://app.example/hook"
+LOOPBACK = networks("127.0.0.0/8")
 
 
 def extension(name: str, **value: Any) -> Json:
@@ -218,7 +219,7 @@ async def bench(database: Database, **changed: Any) -> AsyncIterator[Bench]:
     holders = Holders(access, clients, clock=clock, seconds=0)
     sources = Sources(resources, changes, SearchLimits(bytes_max=changed.pop("bytes_max", 2_000_000)))
     counted = SubscriptionMetrics(registry)
-    async with outgoing(networks("127.0.0.0/8")) as out:
+    async with outgoing(LOOPBACK) as out:
         tokens = AccessTokens(out, monotonic=lambda: clock().timestamp())
         ports = Ports(store, outbox, sources, holders, out, tokens, Circuits(), counted)
         counting = Counting(

@@ -22,6 +22,7 @@ from store.mongo.erasure.batches import ErasureRun, ErasureTools, name_of, names
 from store.mongo.erasure.mentions import Mentions
 from store.mongo.erasure.patient_data import PatientData
 from store.mongo.indexes import HOLDS
+from store.mongo.subscriptions.forgetting import forget_named
 from store.retention.erasure import ERASED, Erased, Erasing, KnownAs, Wanted
 from store.retention.runs import LeaseLost, RunKind
 from store.retention.subjects import reason_for, value_of
@@ -62,6 +63,7 @@ class MongoErasing(Erasing):
     ) -> None:
         self._patient_data = PatientData(database, settings=settings, metrics=metrics)
         self._mentions = Mentions(database, settings=settings, metrics=metrics)
+        self._database = database
         self._tools = tools
         self._audit = audit
         self._audit_records = AuditErasure(database, tools.erasures, settings=settings, metrics=metrics)
@@ -144,6 +146,14 @@ class MongoErasing(Erasing):
             await self._forget_ended_holds(tenant, own)
             wanted = Wanted(frozenset(names_of(found)), tuple(dict.fromkeys(found.names)))
             await self._audit_records.forget(tenant, own, wanted, heartbeat)
+            await forget_named(
+                self._database,
+                tenant,
+                wanted.in_query,
+                now=self._tools.clock(),
+                metrics=self._metrics,
+                seconds=self._seconds,
+            )
         receipt = await self._tools.runs.close(lease, run)
         by, now = demand.by, self._tools.clock()
         await self._audit.note(AuditRecord(tenant, now, by, Deed.PATIENT_ERASED, demand.reason, group))

@@ -16,6 +16,7 @@ import pytest
 from aiohttp import ClientSession, web
 from standardwebhooks import Webhook
 
+from api.subscriptions.app_keys import SUBSCRIPTIONS
 from store.tenancy import SearchScope
 from tests.support.fhir import identified, patient, report
 from tests.support.receiver import receiver
@@ -339,3 +340,28 @@ def listens(port: int) -> bool:
 async def post(url: str, body: bytes, headers: dict[str, str]) -> int:
     async with ClientSession() as session, session.post(url, data=body, headers=headers) as response:
         return response.status
+
+
+async def test_an_erasure_reaches_subscriptions_that_name_the_patient(tenant: Service) -> None:
+    """Subscribers that knew of a report hear that it was erased; then nothing of the patient is left."""
+    async with receiver() as at:
+        number = f"SECRET-{uuid4().hex[:6]}"
+        asked_for = asked(f"patient.identifier=urn:mr%7C{number}", endpoint=at.url, reason=f"for {number}")
+        assert (await tenant.put({**asked_for, "id": "named"})).status == 201
+        await made(tenant, "status=final", endpoint=at.url)
+        await active(at, 2)
+        await tenant.load(patient("p1", identified("urn:mr", number)), report("r1", "p1"))
+        await at.until(lambda: len(at.told) == 2)
+        officer = await tenant.with_token(scopes=("dod/purge",), client="officer")
+        purged = await officer.request("POST", "Patient/p1/$purge", {"reason": "asked for by letter"})
+        assert purged.status in (200, 202), purged.text
+        await at.until(lambda: len(at.told) == 4)
+        assert {change for _, _, change in at.told[2:]} == {"erased"}
+        read = await tenant.get("Subscription/named")
+        while number in read.text:
+            read = await tenant.get("Subscription/named")
+        assert "erased" in read.body["error"]
+        assert read.body["status"] == "active"
+        stored = await tenant._app[SUBSCRIPTIONS].get(tenant.tenant, "named")
+        assert stored is not None
+        assert number not in str(stored)

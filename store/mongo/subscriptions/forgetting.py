@@ -1,0 +1,74 @@
+"""Subscriptions that name an erased patient: their filters name nobody any more, and a day later they end.
+
+What was counted before is still told: that the resources they knew of were erased.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+import orjson
+
+from store.mongo.driver.client import durable
+from store.mongo.driver.guard import guarded
+from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from datetime import datetime
+
+    from store.metrics import StoreMetrics
+    from store.mongo.driver.client import Database
+    from store.tenancy import Tenant
+
+LASTING: Final = timedelta(days=1)
+NOBODY: Final = ("_id=-",)
+"""Filters that nothing fits."""
+ERASED: Final = "its filters named a patient who was erased"
+
+
+async def forget_named(  # noqa: PLR0913 -- all but three keyword-only
+    database: Database,
+    tenant: Tenant,
+    is_named: Callable[[bytes], bool],
+    *,
+    now: datetime,
+    metrics: StoreMetrics,
+    seconds: float,
+) -> int:
+    """Take the names of a patient out of the subscriptions of a tenant; how many had one."""
+    subscriptions = durable(database, SUBSCRIPTIONS)
+    with guarded(metrics, "subscriptions", seconds=seconds):
+        found = await subscriptions.find({"tenant": str(tenant)}).to_list(None)
+    naming = [one for one in found if any(map(is_named, _texts(one)))]
+    for one in naming:
+        with guarded(metrics, "forget_subscription", seconds=seconds):
+            if is_named(one["channel"]["endpoint"].encode()):
+                await subscriptions.delete_one({"_id": one["_id"]})
+                outbox = durable(database, OUTBOX)
+                await outbox.delete_many({"tenant": str(tenant), "subscription": one["_id"]})
+            else:
+                await subscriptions.update_one({"_id": one["_id"]}, _without(one, now))
+    return len(naming)
+
+
+def _texts(document: Mapping[str, Any]) -> list[bytes]:
+    filters = [text.encode() for text in document["filters"]]
+    return [*filters, document["channel"]["endpoint"].encode(), bytes(document["resource"])]
+
+
+def _without(document: Mapping[str, Any], now: datetime) -> dict[str, Any]:
+    """Change that leaves a subscription without what its client wrote about whom it is for."""
+    ends = now + LASTING
+    told: dict[str, Any] = orjson.loads(document["resource"] or b"{}")
+    kept = {name: told[name] for name in ("resourceType", "criteria", "channel") if name in told}
+    return {
+        "$set": {
+            "filters": list(NOBODY),
+            "resource": orjson.dumps({**kept, "reason": ERASED}) if told else b"",
+            "reason": ERASED,
+            "ends": ends if document["ends"] is None else min(ends, document["ends"]),
+        },
+        "$inc": {"version": 1},
+    }
