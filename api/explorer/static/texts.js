@@ -213,6 +213,8 @@ export const T = {
     source: "Named source",
     tags: "Labels",
     provenance: "Provenance",
+    message: "Show the message",
+    messageTitle: "The message as it came",
     none: "The source said nothing more about where this came from.",
     profile: "Profile",
   },

@@ -7,6 +7,7 @@ import base64
 import os
 import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import orjson
@@ -114,6 +115,27 @@ async def test_the_link_of_the_demo_leads_to_results_at_once(demo: Service, brow
         assert page.url == f"{tab.origin}/explorer"
         await page.go_back()
         await expect(page.get_by_label("Identifier")).to_be_visible()
+        await tab.is_clean()
+
+
+async def test_a_report_from_hl7v2_shows_its_message(service: Service, browser: Browser) -> None:
+    message = (Path(__file__).parents[3] / "samples" / "report.hl7").read_bytes()
+    sent = await service.request("POST", "$hl7v2", data=message, content_type="application/hl7-v2")
+    assert sent.status == 200, sent.text
+    async with watched(browser, service) as tab:
+        page = tab.page
+        await page.goto(link(service))
+        await page.get_by_label("Identifier").fill("MADE-UP-8")
+        await page.get_by_role("button", name="Search", exact=True).first.click()
+        await page.locator(".rows th button").click()
+        await expect(page.locator(".origin")).to_contain_text("LAB HOSPITAL")
+        await expect(page.locator("table.results tr", has_text="Potassium").locator(".figure")).to_have_text(
+            "4.20"
+        )
+        await expect(page.locator(".notes").last).to_contain_text("haemolysed")
+        await page.get_by_role("button", name="Show the message").click()
+        await expect(page.locator("dialog pre")).to_contain_text("OBX|1|NM|2823-3^Potassium^LN||4.20")
+        await accessible(tab)
         await tab.is_clean()
 
 

@@ -5,6 +5,7 @@ import { T } from "../texts.js";
 import { date, list, targetOf } from "../values.js";
 
 const D = T.documents;
+const BINARY = /(?:^|\/)(Binary\/[A-Za-z0-9.-]{1,64}(?:\/_history\/\d+)?)$/;
 const SHOWN_BYTES_MAX = 40_000_000;
 const TEXT_MAX = 5_000_000;
 // Beginnings of files by type. What begins otherwise is not shown, whatever it is called.
@@ -31,7 +32,7 @@ function card(app, attachment, first) {
   const title = attachment.title || D.untitled;
   const about = [type, size(attachment), attachment.creation && date(attachment.creation)].filter(Boolean).join(" · ");
   const place = h("div", { class: "document-view" });
-  const reach = attachment.data !== undefined || (attachment.url && app.fhir.isOurs(String(attachment.url)));
+  const reach = attachment.data !== undefined || (BINARY.test(attachment.url || "") && app.fhir.isOurs(String(attachment.url)));
   const shows = type in MAGIC || TEXTS.has(type) || type === "image/svg+xml";
   const showing = button(D.show, () => show(), "small");
   const show = () => load(place, async (signal) => {
@@ -63,8 +64,9 @@ async function bytesOf(app, attachment, signal) {
   if (typeof attachment.data === "string") {
     return Uint8Array.from(atob(attachment.data.replace(/\s+/g, "")), (character) => character.charCodeAt(0));
   }
+  const [, path] = BINARY.exec(attachment.url);
   try {
-    return await app.fhir.bytes(String(attachment.url), { signal });
+    return await app.fhir.bytes(path, { signal });
   } catch (error) {
     if (error.status === 404) error.title = D.neverCame;
     throw error;

@@ -94,7 +94,7 @@ function content(app, report, targets, changes) {
       factsOf(report, targets)),
     changes && changedNote(changes),
     documents ? h("div", { class: ["with-documents", list(report.result).length > 0 && "beside"] }, h("div", {}, text), h("div", { class: "documents" }, h("h2", {}, R.documents), documents)) : text,
-    section(R.source, originOf(report, targets)),
+    section(R.source, originOf(app, report, targets)),
   ];
 }
 
