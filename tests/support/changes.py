@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 
@@ -30,9 +30,11 @@ def changes_of(database: Database, clock: Callable[[], datetime] = lambda: NOW) 
     return MongoChanges(database, settings=chosen, clock=clock, metrics=metrics())
 
 
-def follower_of(database: Database, clock: Callable[[], datetime] = lambda: NOW) -> MongoChangeFollower:
-    """Change feed of a replica of its own."""
-    chosen = StoreSettings(mongodb_database=database.name)
+def follower_of(
+    database: Database, clock: Callable[[], datetime] = lambda: NOW, **settings: Any
+) -> MongoChangeFollower:
+    """Follower of a replica of its own."""
+    chosen = StoreSettings(mongodb_database=database.name, **settings)
     return MongoChangeFollower(database, settings=chosen, clock=clock, metrics=metrics(), tenants=both)
 
 

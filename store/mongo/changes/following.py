@@ -168,6 +168,7 @@ class MongoChangeFollower(ChangeFollower):
             # The deadline is not the driver's: that would be the server's wait for events.
             return await asyncio.wait_for(asyncio.shield(reading), WAIT_MILLISECONDS / 1000 + self._seconds)
         except TimeoutError:
+            reading.add_done_callback(_forgotten)
             following.leave(Log(self._database))
             raise ServiceError(Category.TIMEOUT, _HANGING) from None
         except PyMongoError as error:
@@ -271,6 +272,12 @@ class _Following:
         """Leave a thread that hangs to itself, and take another log."""
         self.threads.shutdown(wait=False)
         self.log, self.threads = log, _thread()
+
+
+def _forgotten(reading: asyncio.Future[LogBatch]) -> None:
+    """Look at what became of a read that nobody waits for any more, so that nobody is told of it."""
+    if not reading.cancelled():
+        reading.exception()
 
 
 def _thread() -> ThreadPoolExecutor:

@@ -15,7 +15,7 @@ from store.mongo.indexes import ensure_indexes
 from store.settings import StoreSettings
 from tests.support.changes import changes_of, follower_of, following, heard, told
 from tests.support.fhir import report
-from tests.support.mongod import step_down
+from tests.support.mongod import frozen, step_down
 from tests.support.mongods import primary_of, replica_set, uri_of
 from tests.support.store import mongo_store, put
 
@@ -83,6 +83,19 @@ async def test_a_primary_that_steps_down_loses_and_doubles_nothing(own: Database
         await heard(changes, 1)
         await step_down(member.uri, 1)
         await primary_of([member])
+        await put(store, report("r2"))
+        found = await heard(changes, 2)
+    assert [(one.number, one.key.id) for one in found] == [(1, "r1"), (2, "r2")]
+
+
+async def test_a_database_that_stands_still_is_followed_again(own: Database, member: Mongod) -> None:
+    store, changes = mongo_store(own, clock=utc_now), changes_of(own, utc_now)
+    assert member.process is not None
+    async with following(follower_of(own, utc_now, store_timeout_seconds=0.2)):
+        await put(store, report("r1"))
+        await heard(changes, 1)
+        with frozen(member.process.pid):
+            await asyncio.sleep(2)  # Longer than a read waits for events and for an answer.
         await put(store, report("r2"))
         found = await heard(changes, 2)
     assert [(one.number, one.key.id) for one in found] == [(1, "r1"), (2, "r2")]
