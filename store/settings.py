@@ -78,7 +78,7 @@ class StoreSettings(BaseModel):
     """Days for which a dead letter is kept after it last came."""
     subscription_days: int = Field(default=7, ge=1, le=90)
     """Days for which events of subscriptions are kept for `$events`, delivered or not, without content."""
-    subscription_lease_seconds: float = Field(default=6.0, ge=1, le=300)
+    subscription_lease_seconds: float = Field(default=3.5, ge=1, le=300)
     """Time after which another process takes over the subscriptions of one that died."""
     audit_days: int | None = Field(default=2_192, ge=1, le=36_500)
     """Days for which an audit record is kept where a tenant's policy does not say (`audit_days`): six years.
