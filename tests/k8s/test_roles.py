@@ -18,6 +18,7 @@ from api.app import create_app
 from api.http.app_keys import READINESS, REGISTRY, RETENTION_METRICS, STORES
 from api.jobs import Jobs
 from api.routes import routes
+from store.changes.changes import START
 from store.errors import StartupError
 from store.mongo.indexes import (
     AUDIT,
@@ -33,6 +34,7 @@ from store.mongo.indexes import (
 from store.mongo.rights import WRITES, Role
 from store.mongo.stores import opened
 from store.retention.policy import Policy
+from tests.support.changes import following
 from tests.support.fhir import batch, message, patient, report
 from tests.support.mongods import as_user, guarded_set
 from tests.support.server import Server
@@ -124,6 +126,7 @@ async def test_query_does_its_work_with_its_rights(locked: Mongod, root: Service
             "DiagnosticReport/r1",
             "DiagnosticReport/r1/_history",
             "metadata",
+            "$changes",
             "DiagnosticReport/r1/_history/1",
         ):
             assert (await service.get(path)).status == 200, path
@@ -173,6 +176,9 @@ async def test_jobs_do_their_work_with_their_rights(locked: Mongod, root: Servic
         await jobs.sweep()
         await jobs.measure()
         await jobs.collect_files()
+        stores = app[STORES]
+        async with following(stores.follower):
+            assert await stores.changes.wait({root.tenant: START}, seconds=30)
     assert (await root.search("patient=Patient/j1", type="DiagnosticReport")).ids == []
     assert deleted(app) > 0
     root.clock.move(days=-40)

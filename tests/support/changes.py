@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from datetime import datetime
 
-    from store.changes.changes import Change, Position
+    from store.changes.changes import Change, ChangeFollower, Position
     from store.mongo.driver.client import Database
     from store.tenancy import Tenant
 
@@ -40,7 +40,7 @@ def follower_of(
 
 @asynccontextmanager
 async def following(
-    follower: MongoChangeFollower, told: ChangeMetrics | None = None
+    follower: ChangeFollower, told: ChangeMetrics | None = None
 ) -> AsyncIterator[asyncio.Task[bool]]:
     """A follower at work; on the way out it stops as a process does."""
     stopping = asyncio.Event()
