@@ -31,6 +31,9 @@ class StoreSettings(BaseModel):
     answers under way that one tenant may take; the others always find the rest."""
     client_share: float = Field(default=0.5, gt=0, le=1)
     """Share of one client of a tenant."""
+    search_slow_seconds: float = Field(default=0.2, gt=0, le=600)
+    """Mean time of a client's last ten searches past which they share an eighth of the threads with their
+    like, and hold up nobody else."""
     reads_max: int = Field(default=16, ge=2, le=1_000)
     """Reads, versions and histories under way at once; the next ones wait, each client for its turn."""
     startup_seconds: float = Field(default=30.0, ge=0, le=3_600)

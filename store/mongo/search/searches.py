@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
@@ -22,6 +23,7 @@ from store.mongo.driver.read_batches import ReadBatches
 from store.mongo.search import includes
 from store.mongo.search.chains import look_up, resolve
 from store.mongo.search.find_commands import examined, projection
+from store.mongo.search.pace import Pace
 from store.mongo.search.snapshot import Batch, MomentForgottenError, View
 from store.pages import Entry, Page
 from store.resource_keys import ResourceKey
@@ -66,6 +68,7 @@ class _Search:
     searches: Searches
     tenant: Tenant
     query: SearchQuery
+    asker: Asker
     lane: Lane | None = None
     moment: Moment | None = None
     """Moment of the look-up."""
@@ -112,21 +115,27 @@ class Searches(ResourceSearching):
         self._slow = ReadBatches(
             threads=scanning, waiting=waiting, jobs_max=1, name="search-scan", waited=metrics.read_waited
         )
-        metrics.reads(lambda: len(self._quick) + len(self._slow))
+        # One that has an index and is slow nevertheless would hold up others in the same turn.
+        heavy = settings.shares(settings.pool_size // 8 or 1)
+        self._heavy = ReadBatches(
+            threads=heavy, waiting=waiting, jobs_max=1, name="search-slow", waited=metrics.read_waited
+        )
+        self._pace = Pace(slow_seconds=settings.search_slow_seconds)
+        metrics.reads(lambda: len(self._quick) + len(self._slow) + len(self._heavy))
 
     def close(self) -> None:
         """Begin no more searches."""
-        self._quick.close()
-        self._slow.close()
+        for turns in (self._quick, self._slow, self._heavy):
+            turns.close()
 
     @override
     async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:
         self._check()
         # Each round of includes is more finds: those that go on hold up only their like too.
         quick = drives(query) and not any(one.iterate for one in query.includes)
-        turns = self._quick if quick else self._slow
-        seconds = self._settings.search_timeout_seconds
-        return await turns.run(Asker(str(tenant), client), _Search(self, tenant, query), seconds=seconds)
+        asker, seconds = Asker(str(tenant), client), self._settings.search_timeout_seconds
+        turns = self._slow if not quick else self._heavy if self._pace.is_slow(asker) else self._quick
+        return await turns.run(asker, _Search(self, tenant, query, asker), seconds=seconds)
 
     @override
     async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Explanation:
@@ -173,14 +182,17 @@ class Searches(ResourceSearching):
 
     def take(self, search: _Search, seconds: float) -> Page:
         """Page of a search, in its turn."""
-        tenant, query = search.tenant, search.query
-        with guarded(self._metrics, "search", seconds=seconds):
-            try:
-                view = View(self._database, query.as_of or search.moment, lane=search.lane)
-                return self._at(view, tenant, query, seconds, search.targets)
-            except MomentForgottenError:
-                # Pages go on from where they were, through what is there now.
-                return self._at(View(self._database, None, latest=True), tenant, query, seconds, {})
+        tenant, query, begun = search.tenant, search.query, monotonic()
+        try:
+            with guarded(self._metrics, "search", seconds=seconds):
+                try:
+                    view = View(self._database, query.as_of or search.moment, lane=search.lane)
+                    return self._at(view, tenant, query, seconds, search.targets)
+                except MomentForgottenError:
+                    # Pages go on from where they were, through what is there now.
+                    return self._at(View(self._database, None, latest=True), tenant, query, seconds, {})
+        finally:
+            self._pace.took(search.asker, monotonic() - begun)
 
     def _at(
         self,
@@ -212,7 +224,7 @@ class Searches(ResourceSearching):
     def _explain(self, tenant: Tenant, query: SearchQuery, seconds: float) -> Explanation:
         with guarded(self._metrics, "explain", seconds=seconds):
             view = View(self._database, None, latest=True)
-            chain = _Search(self, tenant, query).chain
+            chain = _Search(self, tenant, query, Asker(str(tenant), "")).chain
             led = {} if chain is None else look_up(view, tenant, [chain], now=self._clock())
             find = self._plan(view, tenant, query, led)
             explained = view.explain(find, projection(find))

@@ -1,0 +1,64 @@
+"""Clients with slow searches, by the mean of their last ones."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+from store.fair import Asker
+from store.mongo.search.pace import REMEMBERED_MAX, Pace
+from store.mongo.search.searches import Searches
+from tests.support.fhir import report
+from tests.support.service import opened_service
+
+if TYPE_CHECKING:
+    import pytest
+
+NOISY, CALM = Asker("a", "noisy"), Asker("b", "calm")
+
+
+def test_a_client_is_slow_by_the_mean_of_its_searches() -> None:
+    pace = Pace(slow_seconds=0.2)
+    for _ in range(20):
+        pace.took(CALM, 0.01)
+        pace.took(NOISY, 0.5)
+    assert (pace.is_slow(NOISY), pace.is_slow(CALM)) == (True, False)
+    # A database that stands still once makes nobody slow.
+    pace.took(CALM, 1.0)
+    assert not pace.is_slow(CALM)
+    for _ in range(15):
+        pace.took(NOISY, 0.01)
+    assert not pace.is_slow(NOISY)
+
+
+def test_as_many_are_remembered_as_there_is_room_for() -> None:
+    pace = Pace(slow_seconds=0.2)
+    for number in range(REMEMBERED_MAX + 1):
+        pace.took(Asker("t", str(number)), 5.0)
+    assert not pace.is_slow(Asker("t", "0"))
+    assert pace.is_slow(Asker("t", "1"))
+    assert pace.is_slow(Asker("t", str(REMEMBERED_MAX)))
+
+
+async def test_searches_of_a_slow_client_share_no_turn_with_others(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads: dict[str, str] = {}
+    take = Searches.take
+
+    def taken(self: Searches, search: object, seconds: float) -> object:
+        name = threading.current_thread().name.rpartition("_")[0]
+        threads[search.asker.client.partition(" ")[0]] = name  # type: ignore[attr-defined]
+        return take(self, search, seconds)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Searches, "take", taken)
+    async with opened_service(mongodb, search_slow_seconds=0.000_001) as service:
+        await service.load(report("r1"))
+        for _ in range(2):
+            assert (await service.search("patient=p1")).ids == ["r1"]
+    assert set(threads.values()) == {"search-slow"}
+    async with opened_service(mongodb) as service:
+        await service.load(report("r1"))
+        for _ in range(2):
+            assert (await service.search("patient=p1")).ids == ["r1"]
+    assert set(threads.values()) == {"search"}
