@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512")
 """Signatures with a private key alone: a shared secret would have to be kept here."""
+LATEST: Final = 32_503_680_000
+"""The year 3000, in seconds since 1970: no token is good for longer, and dates end some time."""
 _CLIENT_CLAIMS: Final = ("client_id", "azp", "sub")
 _UNREADABLE: Final = Issue("transient", "The keys of the token's issuer cannot be read; try again.")
 
@@ -78,6 +80,8 @@ class ExternalIssuer:
             return None
         begins = claims.get("nbf", 0)
         if not isinstance(ends, int | float) or not isinstance(issued, int | float):
+            return None
+        if not 0 < ends < LATEST:
             return None
         if not isinstance(begins, int | float) or max(issued, begins) > latest:
             return None

@@ -19,6 +19,7 @@ from api.auth import assertions
 from api.auth.access_tokens import AccessToken, sign
 from api.auth.key_sets import UnreadableError
 from api.auth.refusal import Refusal
+from api.auth.refusal import body_of as refusal_body
 from api.auth.scopes import granted
 from api.http.app_keys import CLIENTS, KEY_SETS, METRICS, REQUEST_ID, SETTINGS, TOKEN_KEY
 from ingest.http.app_keys import AUDIT, CLOCK, address_of, origin_of
@@ -44,7 +45,6 @@ REPEATED: Final = "A parameter is there twice"
 _REMEMBERED: Final = timedelta(minutes=2)
 """Time for which the `jti` of an assertion is remembered longer than it is good: clocks differ."""
 _HEADERS: Final = {hdrs.CACHE_CONTROL: "no-store", hdrs.PRAGMA: "no-cache"}
-_OF_STATUS: Final = {429: "temporarily_unavailable", 503: "temporarily_unavailable"}
 
 
 async def token(request: web.Request) -> web.StreamResponse:
@@ -186,7 +186,5 @@ def _refused(refusal: Refusal) -> web.Response:
     headers = dict(_HEADERS)
     if refusal.status == web.HTTPUnauthorized.status_code:
         headers[hdrs.WWW_AUTHENTICATE] = 'Bearer realm="dod", error="invalid_client"'
-    body = {"error": refusal.error, "error_description": refusal.description}
-    return web.Response(
-        body=orjson.dumps(body), status=refusal.status, content_type="application/json", headers=headers
-    )
+    body = refusal_body(refusal.error, refusal.description)
+    return web.Response(body=body, status=refusal.status, content_type="application/json", headers=headers)

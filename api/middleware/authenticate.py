@@ -14,6 +14,7 @@ from api.auth import verification
 from api.auth.scopes import OWN
 from api.http.app_keys import DOORKEEPER, METRICS, SETTINGS
 from api.http.routing import ROLES, ROWS
+from api.middleware.throttle import count_guess
 from api.server.tls import fingerprint_of
 from ingest.http.app_keys import PRINCIPAL, TENANT
 from store.errors import Category, ServiceError
@@ -121,6 +122,7 @@ async def _principal(request: web.Request, row: Route, tenant: Tenant) -> Princi
         return caller
     request.app[METRICS].verification("push", accepted=verified is not None)
     if verified is None:  # Also where the tenant has none: a stranger is told the same.
+        await count_guess(request)
         raise _refusal(Category.UNAUTHENTICATED, _NOT_VERIFIED, code="login")
     return caller or verified
 
@@ -163,6 +165,7 @@ async def _answer(request: web.Request, asked: verification.Challenge, tenant: T
     verified = await request.app[DOORKEEPER].verified(asked.token, tenant)
     request.app[METRICS].verification("challenge", accepted=verified is not None)
     if verified is None:
+        await count_guess(request)
         raise _refusal(Category.UNAUTHENTICATED, _NOT_VERIFIED, code="login")
     if not verification.CHALLENGE.fullmatch(asked.challenge):
         text = "A `challenge` is 1 to 200 letters, digits or `._~-`."

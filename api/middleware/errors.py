@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
+from api.auth.refusal import body_of, error_of_status
 from api.http.app_keys import REQUEST_ID
 from api.http.misdirected import OPERATION, not_here, nothing_here
 from api.http.routing import ROWS
@@ -29,6 +30,8 @@ HEADERS: Final[Mapping[Category, Mapping[str, str]]] = {
     Category.THROTTLED: {hdrs.RETRY_AFTER: "1"},
 }
 """Header fields of a category, beside its status."""
+TOKEN: Final = "token"  # noqa: S105 (the name of a row)
+"""Name of the token endpoint's row."""
 BODY_HEADERS: Final = frozenset({"content-type", "content-length"})
 BROKEN_BODY: Final = Issue("structure", "The body broke off or cannot be decoded.")
 
@@ -76,11 +79,15 @@ def _of_http(request: web.Request, error: web.HTTPException) -> web.Response:
 def _said(
     request: web.Request, issues: Sequence[Issue], status: int, headers: Mapping[str, str] | None = None
 ) -> web.Response:
-    """A refusal in the words of its route: an OperationOutcome, or upstream's envelope."""
+    """A refusal in the words of its route: an OperationOutcome, upstream's envelope, or OAuth's."""
     row = request.app[ROWS].get(request.match_info.route)
-    if row is None or not row.data_model:
+    if row is not None and row.name == TOKEN:
+        body = body_of(error_of_status(status), " ".join(issue.text for issue in issues))
+        headers = {**(headers or {}), hdrs.CACHE_CONTROL: "no-store"}
+    elif row is not None and row.data_model:
+        body = refused(request.get(REQUEST_ID, ""), issues)
+    else:
         return fhir_json(render(issues), status=status, headers=headers)
-    body = refused(request.get(REQUEST_ID, ""), issues)
     return web.Response(body=body, status=status, headers=headers, content_type="application/json")
 
 

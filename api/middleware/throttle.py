@@ -60,6 +60,15 @@ async def throttle_addresses(request: web.Request, handler: Handler) -> web.Stre
     return await handler(request)
 
 
+async def count_guess(request: web.Request) -> None:
+    """Count a wrong verification token as a login of its address. Raises ThrottledError past the limit."""
+    try:
+        request.app[LIMITER].hit(Class.LOGIN, _counted(address_of(request)))
+    except ThrottledError:
+        await _pause(request)
+        raise
+
+
 @web.middleware
 async def throttle_clients(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse a client that asks too often, or too much at a time."""

@@ -236,6 +236,26 @@ async def test_keys_are_rotated_with_an_overlap_and_stolen_ones_end_at_once(serv
     assert (await ask(service, client, key("ec", 1))).status == 200
 
 
+async def test_too_many_requests_are_refused_in_oauth_s_form_and_guesses_count(mongodb: str) -> None:
+    changed: dict[str, Any] = {"rate_login": "2/minute", "throttle_pause_seconds": 0}
+    async with opened_service(mongodb, **changed) as service:
+        client = await service.register(RSA)
+        for expected in (200, 200, 429):
+            answer = await ask(service, client)
+            assert answer.status == expected
+        assert refused(answer)[:2] == (429, "temporarily_unavailable")
+        assert answer.headers["Retry-After"]
+        assert answer.headers["Cache-Control"] == "no-store"
+    async with opened_service(mongodb, **changed) as service:
+        nobody = replace(service, headers={})
+        guess, challenge = {HEADER: "dodv_guess"}, {"verification-token": "x", "challenge": "y"}
+        statuses = [
+            (await nobody.request("POST", "$process-message", body, headers=told)).status
+            for body, told in ((report(), guess), (challenge, {}), (report(), guess), (challenge, {}))
+        ]
+        assert statuses == [401, 401, 429, 429]
+
+
 async def test_keys_are_rotated_under_load_and_no_request_with_a_good_key_is_refused(
     service: Service, mongodb: str
 ) -> None:
