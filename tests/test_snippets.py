@@ -41,7 +41,7 @@ async def demo(service: Service) -> Service:
 
 
 async def said(service: Service, *command: str) -> str:
-    """What a program prints, given base, token and number."""
+    """Output of a program, given base, token and number."""
     told = {
         "BASE": service.base,
         "TOKEN": service.headers["Authorization"].removeprefix("Bearer "),

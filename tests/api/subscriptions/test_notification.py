@@ -41,7 +41,7 @@ ALL = (
     Event(6, "DiagnosticReport/r6", Kind.UPDATED.value, 2, NOW),
     Event(7, "", Kind.CREATED.value, 1, NOW),
 )
-"""One of each kind; the sixth may not be read, and the name of the seventh is forgotten."""
+"""Events of each kind; the sixth may not be read, and the name of the seventh is forgotten."""
 READABLE = {f"DiagnosticReport/r{n}": orjson.dumps(report(f"r{n}", conclusion="1.00")) for n in (1, 2)}
 
 
