@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from playwright.async_api import async_playwright
+from axe_playwright_python.async_playwright import Axe
+from playwright.async_api import async_playwright, expect
 
 from tests.support.browser import CHROMIUM
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
     from tests.support.service import Service
 
+MILLISECONDS = 60_000
+"""Longest wait for anything; no test depends on how long it takes."""
+expect.set_options(timeout=MILLISECONDS)
 FORESEEN = ("status of 401", "status of 403", "ERR_CONNECTION_REFUSED")
 """Lines that Chromium itself writes to the console for answers that a test brings about."""
 _VIOLATIONS = """
@@ -79,7 +83,7 @@ async def watched(browser: Browser, service: Service, **context: Any) -> AsyncIt
     made: BrowserContext = await browser.new_context(
         **{"viewport": {"width": 1440, "height": 900}, **context}
     )
-    made.set_default_timeout(30_000)
+    made.set_default_timeout(MILLISECONDS)
     await made.add_init_script(_VIOLATIONS)
     page = await made.new_page()
     origin = str(service.client.make_url("/")).rstrip("/")
@@ -97,3 +101,14 @@ def link(service: Service) -> str:
     """The address that signs in, as the demo prints it."""
     token = service.headers["Authorization"].removeprefix("Bearer ")
     return f"{service.client.make_url('/explorer')}#tenant={service.tenant}&token={token}"
+
+
+async def accessible(tab: Watched) -> None:
+    """No finding of axe's that is serious."""
+    found = await Axe().run(tab.page)
+    serious = [
+        (one["id"], [node["html"][:200] for node in one["nodes"]])
+        for one in found.response["violations"]
+        if one["impact"] in ("serious", "critical")
+    ]
+    assert serious == []

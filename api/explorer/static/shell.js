@@ -78,7 +78,7 @@ export function problem(error, again) {
   if (!known) console.warn(error);
   const title = known ? error.title : T.errors.unexpected;
   return h("section", { class: "problem", role: "alert" },
-    h("h3", {}, title),
+    h("p", {}, h("b", {}, title)),
     known && error.sentences.map((sentence) => h("p", {}, prose(sentence))),
     known && error.retryAfter > 0 && h("p", {}, T.errors.retry(error.retryAfter)),
     h("p", { class: "problem-foot" }, again && button(T.again, again, "small"),
@@ -87,4 +87,4 @@ export function problem(error, again) {
 
 const skeleton = () => h("div", { class: "skeleton", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
 
-export const empty = (title, hint) => h("div", { class: "empty" }, h("h3", {}, title), hint && h("p", {}, hint));
+export const empty = (title, hint) => h("div", { class: "empty" }, h("p", {}, h("b", {}, title)), hint && h("p", {}, hint));

@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 import orjson
 import pytest
-from axe_playwright_python.async_playwright import Axe
 from playwright.async_api import expect
 
 from api.demo import years
 from api.demo.run import bundles
 from tests.support.browser import CHROMIUM
-from tests.support.explorer import chromium, link, watched
+from tests.support.explorer import accessible, chromium, link, watched
 from tests.support.fhir import report
 
 if TYPE_CHECKING:
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 
     from playwright.async_api import Browser, Page
 
-    from tests.support.explorer import Watched
     from tests.support.service import Service
 
 pytestmark = [
@@ -70,17 +68,6 @@ async def find_patient(page: Page) -> None:
     await page.get_by_label("Identifier").fill(years.NUMBER)
     await page.get_by_role("button", name="Search", exact=True).first.click()
     await page.locator(".people .person").click()
-
-
-async def accessible(tab: Watched) -> None:
-    """No finding of axe's that is serious."""
-    found = await Axe().run(tab.page)
-    serious = [
-        (one["id"], [node["html"][:200] for node in one["nodes"]])
-        for one in found.response["violations"]
-        if one["impact"] in ("serious", "critical")
-    ]
-    assert serious == []
 
 
 async def test_from_the_link_to_a_trend(demo: Service, browser: Browser) -> None:

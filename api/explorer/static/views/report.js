@@ -149,6 +149,6 @@ async function rawOf(app, report) {
   load(place, async (signal) => {
     const text = await app.fhir.text(`DiagnosticReport/${report.id}${version}?_pretty=true`, { signal });
     const shown = text.length > 300_000 ? `${text.slice(0, 300_000)}\n…` : text;
-    return [h("p", {}, copyButton(text, T.copy)), h("pre", { class: "code tall" }, shown)];
+    return [h("p", {}, copyButton(text, T.copy)), h("pre", { class: "code tall", tabindex: "0" }, shown)];
   });
 }
