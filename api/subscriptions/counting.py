@@ -16,12 +16,12 @@ from store.changes.kinds import Kind
 from store.errors import ServiceError
 from store.fhir.instants import from_datetime
 from store.subscriptions.events import GOING, UNMATCHED, Addition, Occurrence
-from store.subscriptions.matching import decided
+from store.subscriptions.matching import Dispatch, decided
 from store.subscriptions.records import Status
 from store.subscriptions.topics import topic_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from api.subscriptions.holders import Holders
@@ -46,10 +46,18 @@ GAP: Final = "changes were lost before they were matched; read what changed by `
 
 
 class Asking(NamedTuple):
-    """A subscription with the search that it is; None: its holder hears nothing now."""
+    """A subscription with the search that it is."""
 
     subscription: Subscription
-    query: SearchQuery | None
+    query: SearchQuery
+    new_only: bool
+
+
+class Row(NamedTuple):
+    """A change with its key as text."""
+
+    change: Change
+    key: str
 
 
 class Counting:
@@ -113,32 +121,33 @@ class Counting:
     async def _additions(
         self, tenant: Tenant, subscriptions: Sequence[Subscription], changes: Sequence[Change]
     ) -> list[Addition]:
-        asking = [await self._asking(one) for one in subscriptions if one.counts]
-        types = {one.query.type for one in asking if one.query is not None}
-        changes = [one for one in changes if one.key.type in types]
-        if not changes:
+        asked = [await self._asking(one) for one in subscriptions if one.counts]
+        asking = [one for one in asked if one is not None]
+        types = {one.query.type for one in asking}
+        rows = [Row(one, str(one.key)) for one in changes if one.key.type in types]
+        if not rows:
             return []
-        there = {one.key for one in changes if one.kind not in FEED_GOING}
+        there = {row.change.key for row in rows if row.change.kind not in FEED_GOING}
         sides = await self._sides.sides(tenant, there) if there else {}
-        earlier = [str(one.key) for one in changes if not _is_new(one)]
+        earlier = {row.key for row in rows if not _is_new(row.change)}
         known = await self._outbox.knowing(tenant, earlier) if earlier else {}
         made: list[Addition] = []
-        for one in asking:
-            if one.query is None:
-                continue
-            some = await self._occurrences(one, changes, sides, known)
+        for one, own in _concerned(asking, rows, sides, known):
+            some = await self._occurrences(one, own, sides, known)
             if some and not await self._is_full(one.subscription, len(some)):
                 made.append(Addition(one.subscription, tuple(some)))
         return made
 
-    async def _asking(self, one: Subscription) -> Asking:
-        reach = await self._holders.reach(one)
-        if reach is None:
-            return Asking(one, None)
+    async def _asking(self, one: Subscription) -> Asking | None:
+        """The subscription with its search; None: its holder hears nothing now."""
+        reach, topic = await self._holders.reach(one), topic_of(one.topic)
+        if reach is None or topic is None:
+            return None
         try:
-            return Asking(one, query_of(one, reach, self._sources.limits, from_datetime(self._clock()).start))
+            query = query_of(one, reach, self._sources.limits, from_datetime(self._clock()).start)
         except ServiceError:
-            return Asking(one, None)
+            return None
+        return None if query is None else Asking(one, query, topic.new_only)
 
     async def _is_full(self, one: Subscription, some: int) -> bool:
         if one.progress.waiting + some <= self._queue_max:
@@ -152,63 +161,82 @@ class Counting:
     async def _occurrences(
         self,
         asking: Asking,
-        changes: Sequence[Change],
+        rows: Sequence[Row],
         sides: Mapping[str, IndexSide],
         known: Mapping[str, Mapping[str, str]],
     ) -> list[Occurrence]:
-        one, query = asking
-        topic = topic_of(one.topic)
-        if query is None or topic is None:
-            return []
+        one, query, new_only = asking
         # What came before the subscription is none of its events, however late it is matched.
         own = [
-            change
-            for change in changes
-            if change.key.type == query.type
-            and change.number > one.start.number
-            and (_is_new(change) or not topic.new_only)
+            row
+            for row in rows
+            if row.change.number > one.start.number and (not new_only or _is_new(row.change))
         ]
         fitting = await self._fitting(one.tenant, query, own, sides)
-        last = {key: told[one.id] for key, told in known.items() if one.id in told}
+        last = {row.key: known[row.key][one.id] for row in own if one.id in known.get(row.key, ())}
         found: list[Occurrence] = []
-        for change in own:
-            kind = _told(change, fitting, last.get(str(change.key)), everything=not query.clauses)
+        for change, key in own:
+            kind = _told(change, key in fitting, last.get(key), everything=not query.clauses)
             if kind is not None:
-                found.append(Occurrence(str(change.key), kind, change.version, change.at))
-                last[str(change.key)] = kind
+                found.append(Occurrence(key, kind, change.version, change.at))
+                last[key] = kind
         return found
 
     async def _fitting(
-        self,
-        tenant: Tenant,
-        query: SearchQuery,
-        changes: Sequence[Change],
-        sides: Mapping[str, IndexSide],
+        self, tenant: Tenant, query: SearchQuery, rows: Sequence[Row], sides: Mapping[str, IndexSide]
     ) -> frozenset[str]:
         """Keys of these whose resources match the query now; all of them, where it asks for everything."""
         if not query.clauses:
-            return frozenset(str(change.key) for change in changes)
+            return frozenset(row.key for row in rows)
         fitting: set[str] = set()
         undecided: dict[str, str] = {}
-        for change in changes:
-            key = str(change.key)
+        for key in dict.fromkeys(row.key for row in rows):
             side = sides.get(key)
             said = False if side is None else decided(query.clauses, side)
             if said:
                 fitting.add(key)
-            elif said is None:
-                undecided[change.key.id] = key
+            elif side is not None and said is None:
+                undecided[side.id] = key
         if undecided:
             found = await matching(self._sources.resources, tenant, query, undecided)
             fitting |= {undecided[id] for id in found}
         return frozenset(fitting)
 
 
+def _concerned(
+    asking: Sequence[Asking],
+    rows: Sequence[Row],
+    sides: Mapping[str, IndexSide],
+    known: Mapping[str, Mapping[str, str]],
+) -> Iterator[tuple[Asking, list[Row]]]:
+    """Changes that each subscription may have to hear of: those that may fit, or that it knew of."""
+    by_type: dict[str, list[int]] = {}
+    for number, one in enumerate(asking):
+        by_type.setdefault(one.query.type, []).append(number)
+    dispatches = {
+        name: Dispatch([asking[number].query.clauses for number in numbers])
+        for name, numbers in by_type.items()
+    }
+    named = {one.subscription.id: number for number, one in enumerate(asking)}
+    own: dict[int, list[Row]] = {}
+    candidates: dict[str, set[int]] = {}
+    for row in rows:
+        found = candidates.get(row.key)
+        if found is None:
+            numbers = by_type[row.change.key.type]
+            may_fit = dispatches[row.change.key.type].candidates(sides.get(row.key))
+            knowing = (named[id] for id in known.get(row.key, ()) if id in named)
+            found = candidates[row.key] = {*(numbers[one] for one in may_fit), *knowing}
+        for number in found:
+            own.setdefault(number, []).append(row)
+    return ((asking[number], some) for number, some in own.items())
+
+
 def _is_new(change: Change) -> bool:
     return change.kind is Kind.CREATED or (change.version == 1 and change.kind not in FEED_GOING)
 
 
-def _told(change: Change, fitting: frozenset[str], last: str | None, *, everything: bool) -> str | None:
+def _told(change: Change, fits: bool, last: str | None, *, everything: bool) -> str | None:  # noqa: FBT001
     """Tell what a subscriber hears of a change; None: nothing.
 
     `last` is what it was told of the resource before. That a resource went is told to those who knew of it,
@@ -217,7 +245,7 @@ def _told(change: Change, fitting: frozenset[str], last: str | None, *, everythi
     knows = last is not None and last not in GOING
     if change.kind in FEED_GOING:
         return change.kind.value if knows or (everything and last is None) or _follows(change, last) else None
-    if str(change.key) in fitting:
+    if fits:
         return change.kind.value
     return UNMATCHED if knows else None
 

@@ -5,7 +5,7 @@ A clause of another kind is not decided here: then the store is asked, by the se
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple, Protocol, assert_never
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, assert_never
 
 from store.search.criteria import (
     All,
@@ -20,6 +20,7 @@ from store.search.criteria import (
     Together,
     Tokens,
     Words,
+    flat,
 )
 
 if TYPE_CHECKING:
@@ -44,6 +45,48 @@ class IndexSide(NamedTuple):
             return (self.id if field == "id" else self.type,)
         found = self.fields.get(field.removeprefix("index."), ())
         return found if isinstance(found, list | tuple) else (found,)
+
+
+class Dispatch:
+    """Queries by a spelling that each asks for, so that few of many are tried on a resource.
+
+    A query of which no token or reference has to be there is tried on each.
+    """
+
+    def __init__(self, queries: Iterable[Sequence[Clause]]) -> None:
+        self._by_field: dict[str, dict[object, list[int]]] = {}
+        self._always: list[int] = []
+        for number, clauses in enumerate(queries):
+            leading = min(filter(_leads, flat(clauses)), key=_rank, default=None)
+            if isinstance(leading, Tokens | References):
+                spellings = self._by_field.setdefault(leading.parameter.field, {})
+                for spelling in leading.spellings:
+                    spellings.setdefault(spelling, []).append(number)
+            else:
+                self._always.append(number)
+
+    def candidates(self, side: IndexSide | None) -> set[int]:
+        """Numbers of the queries that may hold for a resource; None: it is not there."""
+        found = set(self._always)
+        if side is not None:
+            for field, spellings in self._by_field.items():
+                for value in side.values(field):
+                    found.update(spellings.get(value, ()))
+        return found
+
+
+def _leads(clause: Clause) -> bool:
+    return isinstance(clause, References) or (isinstance(clause, Tokens) and not clause.negated)
+
+
+def _rank(clause: Clause) -> int:
+    """Order of clauses by how few resources they hold for: a reference, an identifier, any other token."""
+    if isinstance(clause, References):
+        return 0
+    return 1 if isinstance(clause, Tokens) and clause.parameter.field in _TELLING else 2
+
+
+_TELLING: Final = frozenset({"id", "index.identifier"})
 
 
 class IndexSides(Protocol):
