@@ -84,10 +84,11 @@ class Table:
                 put(told, step.path, [one for one in found if one is not None])
                 continue
             held, sent = step.element.get(element), step.sent.get(element)
-            if isinstance(sent, str) and step.codec.to_fhir(sent) == held:
-                put(told, step.path, sent)
-            else:
-                put(told, step.path, None if held is None else step.codec.to_model(held))
+            shown = None if held is None else step.codec.to_model(held)
+            made = step.codec.to_fhir(sent) if isinstance(sent, str) else None
+            # Of a word that FHIR has not, the element says at most that it is unknown.
+            believed = isinstance(sent, str) and (made == held or (made is None and shown is None))
+            put(told, step.path, sent if believed else shown)
         return told
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import binascii
 import re
+from collections import deque
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
@@ -18,6 +20,7 @@ from ingest.data_model.values import DOCUMENTS, Valued, write_value
 from ingest.hl7v2.mapping.context import extension
 from ingest.hl7v2.mapping.documents import CONTENT_TYPES
 from ingest.hl7v2.mapping.systems import V2, V3
+from ingest.pipeline.documents import pieces
 from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
@@ -43,6 +46,7 @@ FILE_TYPE: Final = f"{URN}FileType"
 TIMED: Final = "TransactionDateTime"
 CATEGORY: Final = "LAB"
 PROCESSING: Final = "In Process"
+EMBEDDED: Final = "Encapsulated Data"
 CANCEL: Final = "Cancel"
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
 _ENTRY: Final = re.compile(r"Bundle\.entry\[(\d+)\](?:\.resource)?\.?")
@@ -121,6 +125,20 @@ def faults(message: ResultsNew) -> Iterator[Issue]:
             if result.Code is None and result.Description is None:
                 rule = "is missing: without it nobody could tell what was observed"
                 yield fault(f"$.Orders[{number}].Results[{at}].Code", rule, "required")
+            if result.ValueType == EMBEDDED and result.Value and not _is_document(result.Value.strip()):
+                rule = "must be Base64, or a URI: the document could never be read"
+                yield fault(f"$.Orders[{number}].Results[{at}].Value", rule, "value")
+
+
+def _is_document(value: str) -> bool:
+    """Whether a value is the URI of a document, or the document in Base64."""
+    if _URL.fullmatch(value):
+        return True
+    try:
+        deque(pieces(value), maxlen=0)
+    except (binascii.Error, ValueError):
+        return False
+    return True
 
 
 def _header(context: Context, meta: Mapping[str, Any], focus: list[str]) -> Element:
@@ -311,7 +329,7 @@ def _document(told: Mapping[str, Any], report: Element) -> Element | None:
         made["extension"] = [extension(FILE_TYPE, "String", kind)]
     if _URL.fullmatch(value):
         made["url"] = value
-    elif told["ValueType"] == "Encapsulated Data":
+    elif told["ValueType"] == EMBEDDED:
         made["data"] = value
         made.setdefault("contentType", "application/octet-stream")
     else:
