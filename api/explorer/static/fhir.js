@@ -17,6 +17,7 @@ export class Fhir {
   #token;
   #renew;
   #renewing = null;
+  #declined = 0;
 
   constructor({ tenant, token, renew }) {
     this.tenant = tenant;
@@ -41,6 +42,7 @@ export class Fhir {
   async request(path, { method = "GET", body, headers = {}, signal } = {}) {
     const url = this.url(path);
     const asked = this.#token;
+    const since = performance.now();
     let answer;
     try {
       answer = await fetch(url, {
@@ -53,18 +55,24 @@ export class Fhir {
       throw error.name === "TimeoutError" ? new Problem(T.errors.slow) : new Problem(T.errors.away, [T.errors.awayHint]);
     }
     if (answer.status === 401) {
-      await this.renewed(asked);
+      await this.renewed(asked, since);
       return this.request(path, { method, body, headers, signal });
     }
     if (!answer.ok) throw await problemOf(answer);
     return answer;
   }
 
-  // One question to the visitor, however many requests were refused meanwhile.
-  async renewed(asked) {
+  // One question to the visitor, however many requests were under way; who declines is not asked for these again.
+  async renewed(asked, since) {
     if (asked !== this.#token) return;
+    if (since < this.#declined) throw new Problem(T.signIn.expired);
     this.#renewing ||= this.#renew().then((token) => (this.#token = token)).finally(() => (this.#renewing = null));
-    await this.#renewing;
+    try {
+      await this.#renewing;
+    } catch (error) {
+      this.#declined = performance.now();
+      throw error;
+    }
   }
 
   async json(path, options) {
