@@ -20,7 +20,7 @@ from store.mongo.indexes import AUDIT, DEAD_LETTERS, INDEXES, ensure_indexes
 from store.mongo.retention import policy_rollout as settling
 from store.settings import StoreSettings
 from tests.support.memory_backed import memory_backed
-from tests.support.service import Service, opened_service
+from tests.support.service import START, Service, opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -161,8 +161,15 @@ def few_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(settling, "_TYPES", tuple(one for one in settling._TYPES if one in COMMON_TYPES))
 
 
-@pytest.fixture
-async def service(mongodb: str) -> AsyncIterator[Service]:
-    """The whole application, for a tenant that is new: tests share the database and see nothing of it."""
+@pytest.fixture(scope="session")
+async def running_service(mongodb: str) -> AsyncIterator[Service]:
+    """The application that tests share which need no settings of their own."""
     async with opened_service(mongodb) as opened:
         yield opened
+
+
+@pytest.fixture
+async def service(running_service: Service) -> Service:
+    """The whole application, for a tenant that is new: tests share it and see nothing of one another."""
+    running_service.clock.now = START
+    return await running_service.new_tenant()
