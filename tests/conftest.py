@@ -173,3 +173,10 @@ async def service(running_service: Service) -> Service:
     """The whole application, for a tenant that is new: tests share it and see nothing of one another."""
     running_service.clock.now = START
     return await running_service.new_tenant()
+
+
+@pytest.fixture
+async def own_service(mongodb: str) -> AsyncIterator[Service]:
+    """An application that no other test has seen: nothing is counted yet, and it may be changed."""
+    async with opened_service(mongodb) as opened:
+        yield opened

@@ -32,6 +32,12 @@ DESTINATIONS = (
 )
 
 
+@pytest.fixture
+def service(own_service: Service) -> Service:
+    """A service of its own: its counts start at nothing."""
+    return own_service
+
+
 async def given(service: Service, token: str = TOKEN, *, overlap: timedelta | None = None) -> Service:
     """The tenant gets this token; the service as seen without any credential."""
     await put_token(service.access, service.tenant, given=token, now=service.clock(), overlap=overlap)

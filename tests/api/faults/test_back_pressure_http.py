@@ -29,6 +29,12 @@ SHORT: dict[str, Any] = {"access_cache_seconds": 60, "store_timeout_seconds": 0.
 """The absence of the database shows soon, and the token is remembered."""
 
 
+@pytest.fixture
+def service(own_service: Service) -> Service:
+    """A service of its own: its room is changed."""
+    return own_service
+
+
 def is_busy(answer: Answer) -> None:
     assert (answer.status, answer.issues) == (503, [("error", "transient")]), answer.text
     assert int(answer.headers["Retry-After"]) >= 1

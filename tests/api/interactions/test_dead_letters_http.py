@@ -23,6 +23,12 @@ ADMIN = ("dod/admin",)
 MRNS = f"Patient?identifier={MRN}|{SENTINEL}"
 
 
+@pytest.fixture
+def service(own_service: Service) -> Service:
+    """A service of its own: its counts start at nothing."""
+    return own_service
+
+
 def wrong(id: str = "r1", **elements: Any) -> Json:
     """A report without the status that R4 demands."""
     faulty = report(id, conclusion=SENTINEL, **elements)
