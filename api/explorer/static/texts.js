@@ -191,6 +191,7 @@ export const T = {
     changed: "Changed in this version",
     was: (text) => `was ${text}`,
     added: "new",
+    another: "names another patient",
     removed: "no longer in the report",
     olderNote: (n, now) => `You see version ${n}. The current one is version ${now}.`,
     toCurrent: "Show the current version",

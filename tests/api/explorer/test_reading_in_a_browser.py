@@ -18,7 +18,7 @@ from api.demo import years
 from api.demo.run import bundles
 from tests.support.browser import CHROMIUM
 from tests.support.explorer import accessible, chromium, link, watched
-from tests.support.fhir import report
+from tests.support.fhir import coded, report, resource
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -116,13 +116,39 @@ async def test_a_report_from_hl7v2_shows_its_message(service: Service, browser: 
         await page.get_by_role("button", name="Search", exact=True).first.click()
         await page.locator(".rows th button").click()
         await expect(page.locator(".origin")).to_contain_text("LAB HOSPITAL")
-        await expect(page.locator("table.results tr", has_text="Potassium").locator(".figure")).to_have_text(
-            "4.20"
-        )
+        potassium = page.locator("table.results tr", has_text="Potassium")
+        await expect(potassium.locator(".figure")).to_have_text("4.20")
         await expect(page.locator(".notes").last).to_contain_text("haemolysed")
+        await potassium.hover()
+        await potassium.get_by_role("button", name="Trend of").click()
+        await expect(page.locator(".person")).to_contain_text("Beispiel, Ada")
+        await expect(page.locator(".chart canvas")).to_be_visible()
+        await page.go_back()
         await page.get_by_role("button", name="Show the message").click()
         await expect(page.locator("dialog pre")).to_contain_text("OBX|1|NM|2823-3^Potassium^LN||4.20")
         await accessible(tab)
+        await tab.is_clean()
+
+
+async def test_a_result_that_names_another_patient_is_marked(service: Service, browser: Browser) -> None:
+    mine, other = ({"reference": f"Patient/{id}"} for id in ("p1", "p2"))
+    names = [resource("Patient", id, name=[{"family": f"Family-{id}"}]) for id in ("p1", "p2")]
+    more = {"status": "final", "valueQuantity": {"value": 5, "unit": "mmol/L"}}
+    results = [
+        resource("Observation", "o1", code=coded("2823-3"), subject=mine, **more),
+        resource("Observation", "o2", code=coded("2951-2"), subject=other, **more),
+    ]
+    links = [{"reference": "Observation/o1"}, {"reference": "Observation/o2"}]
+    await service.load(*names, *results, report("r1", subject=mine, result=links))
+    async with watched(browser, service) as tab:
+        page = tab.page
+        await page.goto(f"{link(service)}&patient=p1")
+        await page.get_by_role("tab", name="Timeline").click()
+        await page.locator(".year li button").click()
+        rows = page.locator("table.results tbody tr")
+        await expect(rows.nth(1)).to_contain_text("another patient")
+        await expect(rows.nth(0)).not_to_contain_text("another patient")
+        await expect(rows.nth(1).get_by_role("button")).to_have_count(0)  # No trend under this name.
         await tab.is_clean()
 
 

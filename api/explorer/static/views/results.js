@@ -13,7 +13,11 @@ export function resultTable(app, report, targets, changes) {
   const missing = [];
   const seen = new Set();
   const contained = targetOf(report.subject, new Map(), report);
-  const subject = contained ? { identifier: list(contained.identifier).find((one) => one?.value) } : report.subject;
+  const person = targetOf(report.subject, targets, report);
+  const about = {
+    subject: contained ? { identifier: list(contained.identifier).find((one) => one?.value) } : report.subject,
+    patient: person?.resourceType === "Patient" ? person : undefined, stored: !contained,
+  };
   const walk = (reference, owner, depth) => {
     const target = targetOf(reference, targets, owner);
     if (!target) return missing.push(reference);
@@ -23,8 +27,8 @@ export function resultTable(app, report, targets, changes) {
     const parts = list(target.component).filter((one) => one && typeof one === "object");
     const value = valueOf(target);
     const isGroup = (members.length || parts.length) && !value.text;
-    rows.push(isGroup ? groupRow(target, depth) : resultRow(app, target, target, subject, depth, changes?.results.get(reference.reference)));
-    parts.forEach((part) => rows.push(resultRow(app, part, target, subject, depth + 1)));
+    rows.push(isGroup ? groupRow(target, depth) : resultRow(app, target, target, about, depth, changes?.results.get(reference.reference)));
+    parts.forEach((part) => rows.push(resultRow(app, part, target, about, depth + 1)));
     members.forEach((one) => walk(one, target, depth + 1));
     return null;
   };
@@ -41,25 +45,33 @@ function groupRow(one, depth) {
 }
 
 // A result or a component; `owner` is the observation that it belongs to.
-function resultRow(app, one, owner, subject, depth, change) {
+function resultRow(app, one, owner, about, depth, change) {
+  const { subject } = about;
+  const isOther = namesAnother(owner.subject, subject);
   const value = valueOf(one);
   const range = rangeOf(one);
   const flags = flagsOf(one);
   const title = concept(one.code) || "–";
   const key = codeKey(one.code);
-  const draws = key && (subject?.reference || subject?.identifier?.value) && !Number.isNaN(value.number);
-  const trend = draws && button(R.trend, () => app.open("trend", { subject, code: key, title, part: one !== owner }), "small quiet", { "aria-label": R.trendOf(title) });
+  const draws = key && !isOther && (subject?.reference || subject?.identifier?.value) && !Number.isNaN(value.number);
+  const trend = draws && button(R.trend, () => app.open("trend", { ...about, code: key, title, part: one !== owner }), "small quiet", { "aria-label": R.trendOf(title) });
   const early = one === owner && owner.status && !["final", "amended", "corrected"].includes(owner.status) && h("span", { class: "tag" }, data(owner.status));
   const changedStatus = one === owner && ["corrected", "amended"].includes(owner.status) && h("span", { class: "tag changed" }, data(owner.status));
   const kind = flags.find((flag) => flag.kind !== "normal")?.kind;
   return h("tr", { class: [kind && `is-${kind}`, `depth-${depth}`, change && "changed", value.absent && "is-absent"] },
-    h("th", { scope: "row" }, data(title), early, changedStatus, change?.isNew && h("span", { class: "tag changed" }, R.added), notesOf(one, owner)),
+    h("th", { scope: "row" }, data(title), isOther && h("span", { class: "tag other" }, R.another), early, changedStatus, change?.isNew && h("span", { class: "tag changed" }, R.added), notesOf(one, owner)),
     h("td", { class: ["value", value.text.length > 40 && "wordy"] },
       h("span", { class: "figure" }, data(value.text || "–")), value.unit && [" ", h("span", { class: "unit" }, data(value.unit))],
       change?.was !== undefined && h("span", { class: "was" }, R.was(change.was || "–")), trend),
     h("td", { class: "flag" }, flags.map((flag) => h("span", { class: ["flag-mark", flag.kind], title: flag.label }, h("abbr", { title: flag.label }, data(flag.code)), h("span", { class: "flag-label" }, data(flag.label))))),
     h("td", { class: "range" }, range && [rangeBar(value.number, range), h("span", { class: "range-text" }, data(rangeText(range.range)))],
       range?.others.length > 0 && h("details", { class: "others" }, h("summary", {}, R.otherRanges), h("ul", {}, range.others.slice(0, 20).map((other) => h("li", {}, data([list(other.appliesTo).map(concept).join(", ") || concept(other.type), rangeText(other)].filter(Boolean).join(": "))))))));
+}
+
+// A result of somebody else's in this report: a fault of its source, never to be read as this patient's.
+function namesAnother(one, other) {
+  const [mine, theirs] = [one, other].map((subject) => /(?:^|\/)(Patient\/[A-Za-z0-9.-]+)(?:\/_history\/\d+)?$/.exec(subject?.reference || "")?.[1]);
+  return Boolean(mine && theirs && mine !== theirs);
 }
 
 function notesOf(one, owner = one) {

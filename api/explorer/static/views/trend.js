@@ -3,7 +3,7 @@ import { button, data, h, replace } from "../dom.js";
 import { linkOf, matches } from "../fhir.js";
 import { empty, load } from "../shell.js";
 import { T } from "../texts.js";
-import { date } from "../values.js";
+import { date, referenceText } from "../values.js";
 import { draw } from "./chart.js";
 import { pairsOf } from "./patient.js";
 import { byUnit, kindOf, pointsOf, unitLabel } from "./points.js";
@@ -13,12 +13,19 @@ const R = T.trend;
 const PAGES_MAX = 10;
 const ELEMENTS = "code,status,effective,effectiveDateTime,effectivePeriod,effectiveInstant,value,valueQuantity,valueInteger,interpretation,referenceRange,component";
 
-export function trendPage(app, { subject, patient, code, title, part }) {
+export function trendPage(app, { subject, patient, stored = true, code, title, part }) {
   const place = h("div");
   load(place, (signal) => trend(app, subject, code, title, part, signal));
   return h("div", { class: "page trend" },
-    patient && h("button", { type: "button", class: "person in-sheet", onclick: () => app.open("patient", { patient }) }, personLines(patient)),
+    whose(app, subject, patient, stored),
     h("h1", {}, data(title)), h("p", { class: "muted mono" }, data(code)), place);
+}
+
+// Whose values these are: never a chart without a name.
+function whose(app, subject, patient, stored) {
+  if (!patient) return h("div", { class: "person in-sheet" }, h("strong", {}, data(referenceText(subject, new Map()))));
+  const open = () => app.open("patient", stored ? { patient } : { reference: subject });
+  return h("button", { type: "button", class: "person in-sheet", onclick: open }, personLines(patient));
 }
 
 // All values, the newest first; a component is asked for by the parameter that looks into components.

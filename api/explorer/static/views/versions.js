@@ -2,7 +2,7 @@
 import { linkOf } from "../fhir.js";
 import { same } from "../json.js";
 import { T } from "../texts.js";
-import { concept, list, rangeOf, rangeText, targetOf, valueOf, whenOf } from "../values.js";
+import { concept, list, rangeOf, rangeText, referenceText, targetOf, valueOf, whenOf } from "../values.js";
 
 const VERSIONS_MAX = 100;
 const RESULTS_MAX = 60;
@@ -52,6 +52,7 @@ export function changesBetween(before, after) {
   const R = T.report;
   const say = (label, one, other) => one !== other && lines.push(`${label}: ${one || "–"} → ${other || "–"}`);
   say(R.status, before.report.status, after.report.status);
+  say(T.query.columns.patient, ...[before, after].map((one) => referenceText(one.report.subject, one.targets, one.report)));
   say(R.name, concept(before.report.code), concept(after.report.code));
   say(R.collected, whenOf(before.report), whenOf(after.report));
   const was = new Set(list(before.report.result).map((one) => one.reference));
