@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from api.subscriptions.access_tokens import AccessTokens
+    from api.subscriptions.disclosures import Disclosures
     from api.subscriptions.holders import Holders
     from api.subscriptions.metrics import SubscriptionMetrics
-    from api.subscriptions.outgoing import Outgoing
+    from api.subscriptions.outgoing import AccessTokens, Outgoing
     from api.subscriptions.reading import Sources
     from api.subscriptions.retries import Circuits
     from store.search.criteria import SearchQuery
@@ -63,6 +63,7 @@ class Ports(NamedTuple):
     tokens: AccessTokens
     circuits: Circuits
     metrics: SubscriptionMetrics
+    disclosures: Disclosures
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,9 +174,11 @@ class Delivery:
             [event] = found
             detailed = one.channel.form is Form.DETAILED
             told = await message_of(sources, one, event, query=query, detailed=detailed)
+            await self._ports.disclosures.note(one, told.named(event.key))
             return light.message(one, event, told, detailed=detailed), found
         content = one.channel.content
         shown = await readable(sources, one, found, query=query, content=content)
+        await self._ports.disclosures.note(one, shown.resources.items())
         some = found[: shown.events]
         body = notification(one, EVENTS, id=unique_id(), now=now, events=some, resources=shown.resources)
         return body, some

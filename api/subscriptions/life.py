@@ -8,8 +8,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
-from api.http.app_keys import ACCESS, CLIENTS, REGISTRY, SETTINGS, STORES
-from api.subscriptions.access_tokens import AccessTokens
+from api.http.app_keys import ACCESS, CLIENTS, PRIVACY, REGISTRY, SETTINGS, STORES
 from api.subscriptions.app_keys import (
     HOLDERS,
     OUTBOX,
@@ -20,9 +19,10 @@ from api.subscriptions.app_keys import (
 )
 from api.subscriptions.counting import Counting
 from api.subscriptions.delivery import Delivery, Pace, Ports
+from api.subscriptions.disclosures import Disclosures
 from api.subscriptions.holders import Holders
 from api.subscriptions.metrics import SubscriptionMetrics
-from api.subscriptions.outgoing import outgoing
+from api.subscriptions.outgoing import AccessTokens, outgoing
 from api.subscriptions.reading import Sources
 from api.subscriptions.retries import Circuits
 from api.subscriptions.secrets import SECRET
@@ -78,6 +78,7 @@ def worker_of(app: web.Application, out: Outgoing) -> Worker:
         AccessTokens(out, monotonic=monotonic),
         Circuits(),
         metrics,
+        Disclosures(app[PRIVACY].audit, settings.audit, clock=clock),
     )
     counting = Counting(
         store=app[SUBSCRIPTIONS],

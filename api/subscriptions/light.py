@@ -16,7 +16,7 @@ from api.subscriptions.requested import utc
 from store.subscriptions.events import GOING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from store.subscriptions.events import Event
     from store.subscriptions.records import Subscription
@@ -34,6 +34,14 @@ class Told(NamedTuple):
     patient: bytes | None = None
     others: Sequence[tuple[str, bytes]] = ()
     """`Type/id` and content of the rest; the detailed variant has them."""
+
+    def named(self, key: str) -> Iterator[tuple[str, bytes]]:
+        """All resources with their names; `key` is that of the one that changed."""
+        if self.focus is not None:
+            yield key, self.focus
+        if self.patient is not None:
+            yield f"Patient/{orjson.loads(self.patient)['id']}", self.patient
+        yield from self.others
 
 
 def new_challenge() -> str:

@@ -17,7 +17,7 @@ from api.subscriptions.holders import LOST
 from api.subscriptions.notification import QUERY_EVENT, notification, status_searchset
 from api.subscriptions.reading import query_of, readable
 from api.subscriptions.secrets import rotated, signing_secret
-from ingest.http.app_keys import CLOCK
+from ingest.http.app_keys import AUDITED, CLOCK
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
 from ingest.pipeline.decode import decode
@@ -26,6 +26,7 @@ from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
+from store.resource_keys import ResourceKey
 from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
 from store.subscriptions.records import Content
 from store.subscriptions.topics import TOPICS
@@ -75,6 +76,9 @@ async def events(request: web.Request) -> web.StreamResponse:
     limit = max(0, min(app[SETTINGS].subscription_batch_max, until - after))
     found = await app[OUTBOX].events(one.tenant, one.id, after=after, limit=limit) if limit else ()
     shown = await readable(sources, one, found, query=query, content=content)
+    if AUDITED in request:
+        for key, raw in shown.resources.items():
+            request[AUDITED].answers(ResourceKey(*key.split("/", 1)), raw)
     bundle = notification(
         one,
         QUERY_EVENT,

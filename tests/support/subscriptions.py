@@ -5,22 +5,23 @@ from __future__ import annotations
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from prometheus_client import CollectorRegistry
 
-from api.subscriptions.access_tokens import AccessTokens
 from api.subscriptions.counting import Counting
 from api.subscriptions.delivery import Delivery, Pace, Ports
+from api.subscriptions.disclosures import Disclosures
 from api.subscriptions.holders import Holders
 from api.subscriptions.metrics import SubscriptionMetrics
-from api.subscriptions.outgoing import outgoing
+from api.subscriptions.outgoing import AccessTokens, outgoing
 from api.subscriptions.reading import Sources
 from api.subscriptions.retries import Circuits
 from ingest.http.forwarded import networks
 from store.access import Grant
 from store.changes.changes import Change, ChangePage, Position, PositionLost
 from store.changes.kinds import Kind
+from store.errors import Category, ServiceError
 from store.mongo.subscriptions.index_sides import MongoIndexSides
 from store.mongo.subscriptions.outbox import MongoOutbox
 from store.mongo.subscriptions.subscriptions import MongoSubscriptions
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
 
     from api.subscriptions.delivery import Step
+    from store.audit.records import AuditRecord
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
     from store.resources import ResourceStore
@@ -147,6 +149,23 @@ class MemoryChanges:
         """Do nothing: nobody waits."""
 
 
+class MemoryTrail:
+    """Keeps records; refuses them when a test says so."""
+
+    def __init__(self) -> None:
+        self.records: list[AuditRecord] = []
+        self.fails = False
+
+    def begin(self, record: AuditRecord) -> MemoryTrail:
+        if self.fails:
+            raise ServiceError(Category.UNAVAILABLE)
+        self.records.append(record)
+        return self
+
+    async def kept(self) -> None:
+        """Nothing is missing."""
+
+
 @dataclass(slots=True)
 class Bench:
     """Counting and delivery on a real MongoDB, with a clock, a feed and a receiver that a test moves."""
@@ -163,6 +182,7 @@ class Bench:
     access: MemoryAccess
     clients: MemoryClients
     registry: CollectorRegistry
+    trail: MemoryTrail
     positions: dict[Tenant, Position] = field(default_factory=dict)
 
     async def count(self, tenant: Tenant = LAB, *, delivering: Delivering | None = None) -> None:
@@ -221,7 +241,9 @@ async def bench(database: Database, **changed: Any) -> AsyncIterator[Bench]:
     counted = SubscriptionMetrics(registry)
     async with outgoing(LOOPBACK) as out:
         tokens = AccessTokens(out, monotonic=lambda: clock().timestamp())
-        ports = Ports(store, outbox, sources, holders, out, tokens, Circuits(), counted)
+        trail = MemoryTrail()
+        disclosures: Any = Disclosures(cast("Any", trail), "required", clock=clock)
+        ports = Ports(store, outbox, sources, holders, out, tokens, Circuits(), counted, disclosures)
         counting = Counting(
             store=store,
             outbox=outbox,
@@ -251,5 +273,6 @@ async def bench(database: Database, **changed: Any) -> AsyncIterator[Bench]:
             access,
             clients,
             registry,
+            trail,
         )
         await resources.drain()

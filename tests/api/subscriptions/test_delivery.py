@@ -22,6 +22,7 @@ from api.subscriptions.secrets import OAuthClient, Sealed, seal
 from store.changes.changes import Position
 from store.changes.kinds import Kind
 from store.clients import Client
+from store.errors import ServiceError
 from store.resource_keys import ResourceKey
 from store.retention.runs import LeaseLost
 from store.subscriptions.records import Content, Form, Holder, Status
@@ -402,6 +403,41 @@ async def test_the_end_of_a_subscription_and_a_pause(database: Database) -> None
         on.clock.move(hours=1)
         await on.settle()
         assert ((await on.get()).status, (await on.get()).reason) == (Status.OFF, OVER)
+
+
+async def test_content_is_on_record_before_it_leaves_and_references_need_no_record(
+    database: Database,
+) -> None:
+    async with told(database, kept("full", content=Content.FULL_RESOURCE), kept("ids")) as (on, at):
+        await on.change(report("r1"), Kind.CREATED)
+        await on.count()
+        on.trail.fails = True
+        with pytest.raises(ServiceError):
+            await on.step("full")
+        assert at.came == []
+        on.trail.fails = False
+        await on.settle("full")
+        await on.settle("ids")
+        [record] = on.trail.records
+        assert (record.did, record.by, record.resource) == ("notification", "tests", "Subscription/full")
+        assert record.patients == ("Patient/p1",)
+
+
+async def test_what_is_held_past_its_end_is_not_told(database: Database) -> None:
+    """A hold keeps it from being deleted; it is not served for that."""
+    async with told(database, kept("full", content=Content.FULL_RESOURCE, filters=("status=final",))) as (
+        on,
+        at,
+    ):
+        await on.change(report("r1", conclusion="held"), Kind.CREATED)
+        await on.count()
+        await on.change(report("r2", conclusion="held"), Kind.CREATED)
+        over = {"$set": {"expires_at": on.clock.now}}
+        await database["resources"].update_many({"type": "DiagnosticReport"}, over)
+        await on.count()
+        await on.settle("full")
+        assert at.told == [(1, "", "")]
+        assert all(b"held" not in one.body for one in at.came)
 
 
 # --- bounds
