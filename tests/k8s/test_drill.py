@@ -7,15 +7,15 @@ import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
 
 from tests.support.fhir import patient, report
-from tests.support.service import DATABASE
+from tests.support.service import opened_service
 
 if TYPE_CHECKING:
     from store.mongo.driver.client import Client
-    from tests.support.service import Service
 
 ROOT = Path(__file__).parents[2]
 pytestmark = [pytest.mark.mongo, pytest.mark.slow]
@@ -61,7 +61,7 @@ def tools(folder: Path, harm: str) -> None:
         tool.chmod(0o755)
 
 
-async def drilled(mongodb: str, folder: Path, *, harm: str) -> tuple[int, str]:
+async def drilled(mongodb: str, database: str, folder: Path, *, harm: str) -> tuple[int, str]:
     tools(folder, harm)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("DOD_")}
     environment |= {
@@ -71,7 +71,7 @@ async def drilled(mongodb: str, folder: Path, *, harm: str) -> tuple[int, str]:
         "SUFFIX": "_restored",
     }
     process = await asyncio.create_subprocess_exec(
-        *(str(ROOT / "k8s" / "mongodb" / "drill.sh"), mongodb, mongodb, DATABASE),
+        *(str(ROOT / "k8s" / "mongodb" / "drill.sh"), mongodb, mongodb, database),
         env=environment,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
@@ -81,19 +81,23 @@ async def drilled(mongodb: str, folder: Path, *, harm: str) -> tuple[int, str]:
 
 
 async def test_a_whole_restore_is_the_same_and_a_broken_one_is_told(
-    service: Service, mongodb: str, mongo_client: Client, tmp_path: Path
+    mongodb: str, mongo_client: Client, tmp_path: Path
 ) -> None:
-    tenant = await service.new_tenant()
-    await tenant.load(patient("p1"), report("r1", patient="p1"), report("r1", patient="p1", conclusion="x"))
+    name = f"drill_{uuid4().hex[:8]}"  # All of a database is dumped.
+    async with opened_service(mongodb, mongodb_database=name) as tenant:
+        await tenant.load(
+            patient("p1"), report("r1", patient="p1"), report("r1", patient="p1", conclusion="x")
+        )
     try:
-        code, said = await drilled(mongodb, tmp_path / "whole", harm="pass")
+        code, said = await drilled(mongodb, name, tmp_path / "whole", harm="pass")
         assert code == 0, said
         assert "the same in both" in said
         harm = (
             'document.update(raw=document["raw"].replace(b"final", b"FINAL")) if "raw" in document else None'
         )
-        code, said = await drilled(mongodb, tmp_path / "broken", harm=harm)
+        code, said = await drilled(mongodb, name, tmp_path / "broken", harm=harm)
         assert code == 1, said
         assert "not what its digest says" in said
     finally:
-        await mongo_client.drop_database(DATABASE + "_restored")
+        await mongo_client.drop_database(name)
+        await mongo_client.drop_database(name + "_restored")
