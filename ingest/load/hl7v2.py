@@ -10,9 +10,9 @@ from collections import Counter
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from ingest.feeds.intake import Taken, take_in
+from ingest.feeds.intake import Taken, header_of, take_in
 from ingest.feeds.receive import receive
-from ingest.feeds.sources import Source
+from ingest.feeds.sources import Source, first_match
 from ingest.hl7v2.ack import Verdict
 from ingest.hl7v2.profile import DEFAULT_PROFILE
 from ingest.hl7v2.reader import Unreadable, read, split
@@ -78,14 +78,17 @@ def _refusal(place: Place, faults: Sequence[Fault]) -> Refusal:
     return Refusal(place, tuple(told))
 
 
-def rehearsed_messages(place: Place, body: bytes) -> Result:
-    """Refusals that the messages of a body would meet by the default profile; the store is not asked."""
+def rehearsed_messages(place: Place, body: bytes, sources: Sequence[Source]) -> Result:
+    """Refusals that the messages of a body would meet, by their sources' profiles; the store is not asked."""
     counts: Counter[str] = Counter()
     refusals = []
     for message in split(body):
         faults: tuple[Fault, ...] = ()
         try:
-            translation = translate(read(message), DEFAULT_PROFILE)
+            header = header_of(message)
+            source = first_match(sources, header) if header is not None else None
+            profile = source.profile if source is not None else DEFAULT_PROFILE
+            translation = translate(read(message, profile.charset), profile)
             if translation.refused or translation.unsupported:
                 faults = translation.faults
         except Unreadable as error:

@@ -220,7 +220,7 @@ class Load:
             error = ServiceError(Category.UNPROCESSABLE, _NO_BASE)
             return Result(Counter(refused=1), (refusal(piece.place, error),))
         if self.dry_run:
-            return rehearsed(self.ctx, piece.place, body)
+            return rehearsed(self.ctx, piece.place, body, self.sources)
         started = monotonic()
         try:
             result = await pushed(self.ctx, piece.place, body, self.sources)

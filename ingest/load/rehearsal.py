@@ -16,17 +16,18 @@ from ingest.pipeline.prepare import prepare
 from store.errors import ServiceError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
+    from ingest.feeds.sources import Source
     from ingest.load.files import Place
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
 
 
-def rehearsed(ctx: PushContext, place: Place, body: bytes) -> Result:
+def rehearsed(ctx: PushContext, place: Place, body: bytes, sources: Sequence[Source] = ()) -> Result:
     """Refusals that a push would give by itself; nothing is asked of the store."""
     if is_hl7v2(body):
-        return rehearsed_messages(place, body)
+        return rehearsed_messages(place, body, sources)
     counts: Counter[str] = Counter()
     refusals: list[Refusal] = []
     try:

@@ -530,3 +530,20 @@ async def test_messages_of_hl7_v2_are_loaded_in_files_and_archives(
     assert await database[RESOURCES].count_documents({"type": "DiagnosticReport"}) == 4
     dry = await dod(place, "--dry-run", "--fresh")
     assert "OBR[1]-25" in dry.err
+
+
+async def test_files_of_hl7_v2_are_mapped_as_what_comes_in_by_the_tenant_s_port(
+    dod: Dod, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = tmp_path / "lab.toml"
+    profile.write_text('[authorities]\nHOSP = "urn:hospital"\n[report_statuses]\nZ = "final"\n')
+    place = put_down(tmp_path / "files", one__hl7=oru(status="Z"))
+    assert (await dod(place, "--dry-run")).code == 1
+    monkeypatch.setenv("DOD_MLLP_TENANT", str(LAB))
+    monkeypatch.setenv("DOD_MLLP_PROFILE", str(profile))
+    monkeypatch.setenv("DOD_MLLP_PORT", "2575")  # A load listens nowhere.
+    assert (await dod(place, "--dry-run")).code == 0
+    assert (await dod(place)).code == 0
+    found = await database[RESOURCES].find_one({"type": "Patient"})
+    assert found is not None
+    assert b"urn:hospital" in found["raw"]
