@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from api.subscriptions.holders import Holders
+    from api.subscriptions.holders import Holders, Known
     from api.subscriptions.metrics import SubscriptionMetrics
     from api.subscriptions.reading import Sources
     from store.changes.changes import Change, Position
@@ -121,7 +121,8 @@ class Counting:
     async def _additions(
         self, tenant: Tenant, subscriptions: Sequence[Subscription], changes: Sequence[Change]
     ) -> list[Addition]:
-        asked = [await self._asking(one) for one in subscriptions if one.counts]
+        memory: dict[str, Known] = {}
+        asked = [await self._asking(one, memory) for one in subscriptions if one.counts]
         asking = [one for one in asked if one is not None]
         types = {one.query.type for one in asking}
         rows = [Row(one, str(one.key)) for one in changes if one.key.type in types]
@@ -138,9 +139,9 @@ class Counting:
                 made.append(Addition(one.subscription, tuple(some)))
         return made
 
-    async def _asking(self, one: Subscription) -> Asking | None:
+    async def _asking(self, one: Subscription, memory: dict[str, Known]) -> Asking | None:
         """The subscription with its search; None: its holder hears nothing now."""
-        reach, topic = await self._holders.reach(one), topic_of(one.topic)
+        reach, topic = await self._holders.reach(one, memory), topic_of(one.topic)
         if reach is None or topic is None:
             return None
         try:

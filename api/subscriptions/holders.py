@@ -103,19 +103,39 @@ class Holders:
     ) -> None:
         self._access = access
         self._clock = clock
+        self._ask_client = clients.client
         self._clients: TtlCache[str, Client] = TtlCache(clients.client, seconds=seconds)
         self._grants: TtlCache[str, tuple[Grant, ...]] = TtlCache(self._all_grants, seconds=seconds)
 
-    async def reach(self, subscription: Subscription) -> Reach | None:
-        """The reach of a subscription's holder now; None: it hears nothing more."""
+    async def reach(self, subscription: Subscription, memory: dict[str, Known] | None = None) -> Reach | None:
+        """The reach of a subscription's holder now; None: it hears nothing more.
+
+        `memory` has what was asked for others at the same moment.
+        """
         holder = subscription.holder
         if holder is None:
             return OPERATOR
-        if holder.token_id.startswith(REGISTERED):
-            known = Known(await self._clients.get(holder.client), ())
-        else:
-            known = Known(None, await self._grants.get("") or ())
-        return reach_of(holder, known, subscription.tenant, self._clock())
+        name = holder.client if holder.token_id.startswith(REGISTERED) else ""
+        known = None if memory is None else memory.get(name)
+        if known is None:
+            known = await self._known(name)
+            if memory is not None:
+                memory[name] = known
+        reach = reach_of(holder, known, subscription.tenant, self._clock())
+        if reach is None:  # What is remembered may be older than a token that was issued a moment ago.
+            reach = reach_of(holder, await self._fresh(name), subscription.tenant, self._clock())
+        return reach
+
+    async def _fresh(self, client: str) -> Known:
+        if client:
+            return Known(await self._ask_client(client), ())
+        return Known(None, await self._access.grants())
+
+    async def _known(self, client: str) -> Known:
+        """A registered client; without a name all grants."""
+        if client:
+            return Known(await self._clients.get(client), ())
+        return Known(None, await self._grants.get("") or ())
 
     async def _all_grants(self, _: str) -> tuple[Grant, ...]:
         return await self._access.grants()

@@ -17,7 +17,7 @@ from aiohttp import web
 
 from api.subscriptions.counting import FULL, GAP
 from api.subscriptions.delivery import GIVEN_UP, GONE, OVER
-from api.subscriptions.holders import LOST
+from api.subscriptions.holders import LOST, Holders
 from api.subscriptions.secrets import OAuthClient, Sealed, seal
 from store.changes.changes import Position
 from store.changes.kinds import Kind
@@ -384,6 +384,20 @@ async def test_a_credential_that_lost_the_tenant_hears_nothing_more(database: Da
         for id in ("token", "client"):
             await on.settle(id)
             assert ((await on.get(id)).status, (await on.get(id)).reason) == (Status.ERROR, LOST)
+        assert at.came == []
+
+
+async def test_a_token_that_was_issued_a_moment_ago_is_known(database: Database) -> None:
+    """Grants are remembered for a moment; one that is not among them is looked for anew."""
+    async with told(database, kept("old")) as (on, at):
+        holders = Holders(on.access, on.clients, clock=on.clock, seconds=60)
+        assert await holders.reach(await on.get("old")) is not None
+        on.access.kept["new"] = replace(on.access.kept["abc"], digest="new", client="app")
+        fresh = kept("new", holder=Holder("app", "new", ("system/*.rs",), NOW))
+        assert await holders.reach(fresh) is not None
+        on.clients.kept["late"] = Client("late", "", (LAB,), ("system/*.rs",), NOW, NOW - timedelta(days=1))
+        late = kept("late", holder=Holder("late", "key k1", ("system/*.rs",), NOW))
+        assert await holders.reach(late) is not None
         assert at.came == []
 
 
