@@ -40,7 +40,7 @@ class SubscriptionSettings(ChangeSettings):
     subscription_bytes_max: int = Field(default=2_000_000, ge=1_000, le=16_000_000)
     """Bytes of the resources in one notification; past it the next one has the rest. One resource is sent
     however large. Each subscription has one notification in memory at a time."""
-    subscription_linger_seconds: float = Field(default=0.4, ge=0, le=60)
+    subscription_linger_seconds: float = Field(default=0.3, ge=0, le=60)
     """Shortest time between two notifications of one subscription; events meanwhile share the next one."""
     subscription_queue_max: int = Field(default=100_000, ge=1)
     """Most events of one subscription that wait; past it the subscription is turned off, and says so."""
