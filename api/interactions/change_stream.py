@@ -47,6 +47,7 @@ async def stream(
     ear: Ear,
 ) -> web.StreamResponse:
     """Tell of changes until the client goes, its time is up, or the process ends."""
+    began = ear.position
     heard = await ear.next()  # What is refused is refused before the stream begins.
     if AUDITED in request:
         await request[AUDITED].finish(200)
@@ -55,7 +56,7 @@ async def stream(
     if request.method == hdrs.METH_HEAD:
         return response
     try:
-        await _send(request, response, b"retry: %d\n%b" % (RETRY_MILLISECONDS, _moved(ear.position)))
+        await _send(request, response, b"retry: %d\n%b" % (RETRY_MILLISECONDS, _moved(began)))
         await _tell(request, response, ear, heard)
         await response.write_eof()
     except ConnectionError:

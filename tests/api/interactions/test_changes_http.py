@@ -241,6 +241,15 @@ async def test_a_stream_tells_each_change_with_its_position(told: Service) -> No
     assert again == events[1]
 
 
+async def test_a_stream_that_is_cut_before_its_first_change_goes_on_with_that_change(told: Service) -> None:
+    since = await now(told)
+    await told.load(report("r1"))
+    missed = await heard(told, since, 1)
+    async with listening(told, f"since={since}") as stream:
+        cut = await stream.positioned()
+    assert await heard(told, cut, 1) == missed
+
+
 async def test_two_replicas_tell_the_same_from_the_same_position(told: Service, mongodb: str) -> None:
     since = await now(told)
     async with opened_service(mongodb) as second:
