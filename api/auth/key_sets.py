@@ -43,6 +43,8 @@ AGAIN_SECONDS: Final = 5.0
 """Pause between two fetches of one URL, whatever is asked for: an unknown `kid` must not make many."""
 URLS_MAX: Final = 1_000
 _NAT64: Final = ip_network("64:ff9b::/96")
+_UNICAST: Final = ip_network("2000::/3")
+"""IPv6 addresses that are given out for the public internet; others lead inside, or to IPv4."""
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?(\d{1,9})")
 _UNKEPT: Final = re.compile(r"(?:^|[\s,])no-(?:store|cache)(?:$|[\s,=])")
 
@@ -83,6 +85,8 @@ def may_be_reached(address: str, allowed: Networks) -> bool:
         known = _within(known) or known
     if any(known in network for network in allowed):
         return True
+    if isinstance(known, IPv6Address) and known not in _UNICAST:
+        return False
     return known.is_global and not known.is_multicast
 
 

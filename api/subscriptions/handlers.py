@@ -87,7 +87,8 @@ async def update(request: web.Request) -> web.StreamResponse:
         raise not_held(only_version)
     root = request.app[ROOT_SECRET]
     kept = NO_SECRETS if before is None else unseal(root, before.name, before.sealed)
-    told = await _requested(request, id=id, before=kept)
+    receiver = "" if before is None else before.channel.endpoint
+    told = await _requested(request, id=id, before=kept, receiver=receiver)
     made = await _made(request, id, told)
     if before is None:
         if not await request.app[SUBSCRIPTIONS].create(made):
@@ -135,7 +136,7 @@ def _may_see(request: web.Request, found: Subscription) -> bool:
 
 
 async def _requested(
-    request: web.Request, *, id: str | None = None, before: Sealed = NO_SECRETS
+    request: web.Request, *, id: str | None = None, before: Sealed = NO_SECRETS, receiver: str = ""
 ) -> Requested:
     """The Subscription in the body, checked against the terms and the caller's reach. Raises ServiceError."""
     resource = (await parsed(request)).resource
@@ -145,7 +146,7 @@ async def _requested(
     if id is not None and resource.get("id") != id:
         issue = Issue("invalid", "`Subscription.id` must be the id in the URL", ("Subscription.id",))
         raise ServiceError(Category.INCORRECT, issue)
-    told = requested(resource, terms_of(request), before=before)
+    told = requested(resource, terms_of(request), before=before, receiver=receiver)
     caller = request[PRINCIPAL]
     refuse_unless(caller, told.topic.type, READS)
     unseen = refusals(told.query, partial(reaches, caller))

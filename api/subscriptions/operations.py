@@ -6,18 +6,20 @@ https://hl7.org/fhir/uv/subscriptions-backport/STU1.1/artifacts.html#operation-d
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from functools import partial
+from typing import TYPE_CHECKING, Final, cast
 
 import orjson
 
 from api.http.app_keys import SETTINGS
+from api.middleware.authenticate import refuse_unless
 from api.subscriptions.app_keys import HOLDERS, OUTBOX, ROOT_SECRET, SOURCES, SUBSCRIPTIONS
-from api.subscriptions.handlers import CHANGED, owned, seen
+from api.subscriptions.handlers import CHANGED, READS, owned, seen
 from api.subscriptions.holders import LOST
 from api.subscriptions.notification import QUERY_EVENT, notification, status_searchset
 from api.subscriptions.reading import query_of, readable
 from api.subscriptions.secrets import rotated, signing_secret
-from ingest.http.app_keys import AUDITED, CLOCK
+from ingest.http.app_keys import AUDITED, CLOCK, PRINCIPAL
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
 from ingest.pipeline.decode import decode
@@ -27,17 +29,27 @@ from store.fhir.datatypes import listed
 from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
 from store.resource_keys import ResourceKey
+from store.search.looks import refusals
 from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
+from store.search.reach import narrowed, reaches
 from store.subscriptions.records import Content
 from store.subscriptions.topics import TOPICS
 
 if TYPE_CHECKING:
     from aiohttp import web
 
+    from api.auth.principal import Principal
+    from store.search.criteria import SearchQuery
     from store.search.parsing.query_text import Pair
+    from store.search.reach import Reach
 
 OVERLAP_MAX_HOURS: Final = 24 * 30
 DIGITS_MAX: Final = 16
+_LESS: Final = Issue(
+    "forbidden",
+    "the token reads another part of this type than the one that asked for the Subscription: use one with the"
+    " same scopes, or one for the whole type",
+)
 _NUMBER: Final = "is the number of an event: `0` or more"
 
 
@@ -58,7 +70,7 @@ async def status(request: web.Request) -> web.StreamResponse:
 async def events(request: web.Request) -> web.StreamResponse:
     """GET or POST {base}/Subscription/{id}/$events?eventsSinceNumber=…&eventsUntilNumber=…&content=…
 
-    The numbers are inclusive. What is told of each event is what the subscriber may read now.
+    The numbers are inclusive. Events tell what the subscriber may read now, to a caller who may read it, too.
     """
     app, one = request.app, await owned(request)
     pairs = await parameters(request)
@@ -72,6 +84,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     query = None if reach is None else query_of(one, reach, sources.limits, from_datetime(app[CLOCK]()).start)
     if query is None:
         raise ServiceError(Category.FORBIDDEN, Issue("forbidden", LOST))
+    query = _for_caller(cast("Principal", request[PRINCIPAL]), query, reach)
     after = max(since, 1) - 1
     limit = max(0, min(app[SETTINGS].subscription_batch_max, until - after))
     found = await app[OUTBOX].events(one.tenant, one.id, after=after, limit=limit) if limit else ()
@@ -89,6 +102,21 @@ async def events(request: web.Request) -> web.StreamResponse:
         resources=shown.resources,
     )
     return fhir_json(bundle)
+
+
+def _for_caller(caller: Principal, query: SearchQuery, reach: Reach | None) -> SearchQuery:
+    """The search of a subscriber, for a caller who reaches no less of it. Raises ServiceError `forbidden`.
+
+    Tokens of one client may differ in scopes, and `dod/admin` alone reads no resource.
+    """
+    refuse_unless(caller, query.type, READS)
+    unseen = refusals(query, partial(reaches, caller))
+    if unseen:
+        raise ServiceError(Category.FORBIDDEN, *unseen)
+    part = caller.within(query.type, READS)
+    if part is not None and (reach is None or part != reach.within(query.type, READS)):
+        raise ServiceError(Category.FORBIDDEN, _LESS)
+    return narrowed(query, caller)
 
 
 async def secret(request: web.Request) -> web.StreamResponse:

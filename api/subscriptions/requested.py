@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
+from yarl import URL
 
 from api.subscriptions.filters import query_of
 from api.subscriptions.secrets import NO_SECRETS, OAuthClient, Sealed
@@ -90,10 +91,13 @@ class _Reading:
         self.issues.append(Issue(code, f"`{path}`: {text}", (path,)))
 
 
-def requested(resource: JsonObject, terms: Terms, *, before: Sealed = NO_SECRETS) -> Requested:
+def requested(
+    resource: JsonObject, terms: Terms, *, before: Sealed = NO_SECRETS, receiver: str = ""
+) -> Requested:
     """All that a Subscription asks for. Raises ServiceError `unprocessable` with every reason against it.
 
-    `before` are the secrets that it had: they stay where it says `***`.
+    `before` are the secrets that it had for its `receiver`: they stay where it says `***`, and go to no other
+    host.
     """
     on = _Reading(look(resource).issues)
     if on.issues:
@@ -106,7 +110,8 @@ def requested(resource: JsonObject, terms: Terms, *, before: Sealed = NO_SECRETS
     query = None if topic is None else query_of(topic, filters, terms.context, on.refuse)
     ends = _ends(told, terms.now, on)
     channel = _channel(told["channel"], terms, on)
-    sealed = _sealed(told["channel"], before, terms, on)
+    known = before if _same_origin(told["channel"].get("endpoint"), receiver) else NO_SECRETS
+    sealed = _sealed(told["channel"], known, terms, on)
     if on.issues or topic is None or query is None or channel is None:
         raise ServiceError(Category.UNPROCESSABLE, *on.issues)
     return Requested(topic, filters, query, channel, sealed, wanted, ends, _shown(told))
@@ -203,6 +208,14 @@ def _number(told: Mapping[str, Any], url: str) -> int | None:
     return None
 
 
+def _same_origin(endpoint: object, receiver: str) -> bool:
+    """Whether both URLs lead to the same scheme, host and port."""
+    try:
+        return isinstance(endpoint, str) and URL(endpoint).origin() == URL(receiver).origin()
+    except ValueError:
+        return False
+
+
 def _sealed(told: Mapping[str, Any], before: Sealed, terms: Terms, on: _Reading) -> Sealed:
     path = "Subscription.channel.header"
     headers: list[tuple[str, str]] = []
@@ -218,7 +231,9 @@ def _sealed(told: Mapping[str, Any], before: Sealed, terms: Terms, on: _Reading)
         if name.lower() in _OURS:
             on.refuse(f"{path}[{number}]", "is a header that the service sets itself")
         if value == HIDDEN and name.lower() not in known:
-            on.refuse(f"{path}[{number}]", f"`{HIDDEN}` stands for a value that is not known here")
+            on.refuse(
+                f"{path}[{number}]", f"`{HIDDEN}` stands for a value not known for this `endpoint`: send it"
+            )
         headers.append((name, known.get(name.lower(), value) if value == HIDDEN else value))
     return Sealed(tuple(headers), _oauth(told, before, terms, on))
 
@@ -240,7 +255,10 @@ def _oauth(told: Mapping[str, Any], before: Sealed, terms: Terms, on: _Reading) 
         if secret == HIDDEN:
             kept = before.oauth
             if kept is None or kept.token_url != parts["token_url"]:
-                on.refuse(path, f"`{HIDDEN}` stands for a secret that is not known here")
+                text = (
+                    f"`{HIDDEN}` stands for a secret not known for this `endpoint` and `token_url`: send it"
+                )
+                on.refuse(path, text)
                 return None
             secret = kept.client_secret
         return OAuthClient(parts["token_url"], parts["client_id"], secret, parts.get("scope", ""))

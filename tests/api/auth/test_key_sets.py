@@ -171,6 +171,12 @@ async def test_the_own_network_is_not_reached_by_address_or_by_name(host: str) -
         ("::ffff:10.0.0.1", False),
         ("64:ff9b::7f00:1", False),
         ("2002:7f00:1::", False),
+        ("::127.0.0.1", False),
+        ("::ffff:0:127.0.0.1", False),
+        ("64:ff9b:1::7f00:1", False),
+        ("fec0::1", False),
+        ("5f00::1", False),
+        ("64:ff9b::5db8:d822", True),
         ("no address", False),
     ],
 )

@@ -75,13 +75,32 @@ def test_a_subscription_is_understood() -> None:
 def test_what_was_read_may_be_sent_again_and_its_secrets_stay() -> None:
     before = requested(asked(headers=("Authorization: Bearer abc",), extensions=(oauth("s3cret"),)), TERMS)
     read = {**orjson.loads(before.resource), "status": "active"}
-    assert requested(read, TERMS, before=before.sealed).sealed == before.sealed
+    at = before.channel.endpoint
+    assert requested(read, TERMS, before=before.sealed, receiver=at).sealed == before.sealed
+    elsewhere = {**read, "channel": {**read["channel"], "endpoint": f"{at}/another-path"}}
+    assert requested(elsewhere, TERMS, before=before.sealed, receiver=at).sealed == before.sealed
     with pytest.raises(ServiceError) as refused:
         requested(read, TERMS)
     assert len(refused.value.issues) == 2
     moved = asked(extensions=(oauth("***", token_url="https://thief.example/token"),))
     with pytest.raises(ServiceError):
-        requested(moved, TERMS, before=before.sealed)
+        requested(moved, TERMS, before=before.sealed, receiver=at)
+
+
+@pytest.mark.parametrize(
+    "endpoint",
+    ["https://thief.example/hook", "https://app.example:444/hook", "https://app.example.thief/hook"],
+)
+def test_secrets_of_one_receiver_go_to_no_other(endpoint: str) -> None:
+    before = requested(asked(headers=("Authorization: Bearer abc",), extensions=(oauth("s3cret"),)), TERMS)
+    read = orjson.loads(before.resource)
+    moved = {**read, "status": "requested", "channel": {**read["channel"], "endpoint": endpoint}}
+    with pytest.raises(ServiceError) as refused:
+        requested(moved, TERMS, before=before.sealed, receiver=before.channel.endpoint)
+    assert len(refused.value.issues) == 2
+
+
+def test_a_subscription_is_turned_off_and_keeps_no_secret_that_it_does_not_name() -> None:
     assert requested(asked(status="off"), TERMS).wanted is Status.OFF
     assert requested(asked(), TERMS, before=Sealed((("X", "y"),))).sealed == Sealed()
 

@@ -142,6 +142,32 @@ async def test_missed_notifications_can_be_had_by_number(tenant: Service) -> Non
         assert len((await tenant.get(f"Subscription/{id}/$events?eventsSinceNumber=9")).body["entry"]) == 1
 
 
+async def test_missed_notifications_tell_a_caller_what_that_caller_may_read(tenant: Service) -> None:
+    """Tokens of one client with other scopes, and an admin who reads no report."""
+    subscribes, part = "system/Subscription.cruds", "system/DiagnosticReport.rs?code=urn:x|1"
+    async with receiver() as at:
+        first = await tenant.with_token(scopes=(subscribes, "system/DiagnosticReport.rs"), client="one")
+        whole = await made(first, "patient=Patient/1", endpoint=at.url, content="full-resource")
+        named = "patient.identifier=urn:mr|7"
+        narrow = await tenant.with_token(scopes=(subscribes, part), client="one")
+        some = await made(narrow, named, endpoint=at.url, content="full-resource")
+        family = await made(tenant, "patient.family=Smith", endpoint=at.url)
+        for id, scopes, client, status in (
+            (whole, (subscribes, "system/DiagnosticReport.rs"), "one", 200),
+            (some, (subscribes, "system/DiagnosticReport.rs"), "one", 200),
+            (some, (subscribes, part), "one", 200),
+            (whole, (subscribes, part), "one", 403),
+            (some, (subscribes, "system/DiagnosticReport.rs?code=urn:x|2"), "one", 403),
+            (whole, (subscribes,), "one", 403),
+            (whole, (subscribes, "dod/admin"), "admin", 403),
+            (family, (subscribes, "system/DiagnosticReport.rs", "dod/admin"), "admin", 403),
+        ):
+            other = await tenant.with_token(scopes=scopes, client=client)
+            for content in ("full-resource", "id-only"):
+                answer = await other.get(f"Subscription/{id}/$events?content={content}")
+                assert answer.status == status, (id, scopes, answer.text)
+
+
 async def test_a_subscription_is_read_searched_changed_and_deleted(tenant: Service) -> None:
     async with receiver() as at:
         id = await made(tenant, "patient=Patient/p1", endpoint=at.url)
