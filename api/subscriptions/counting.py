@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from api.subscriptions.holders import LOST
 from api.subscriptions.reading import matching, query_of
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
@@ -140,15 +141,18 @@ class Counting:
         return made
 
     async def _asking(self, one: Subscription, memory: dict[str, Known]) -> Asking | None:
-        """The subscription with its search; None: its holder hears nothing now."""
+        """The subscription with its search; None: its holder hears nothing, and it ends."""
         reach, topic = await self._holders.reach(one, memory), topic_of(one.topic)
-        if reach is None or topic is None:
-            return None
         try:
-            query = query_of(one, reach, self._sources.limits, from_datetime(self._clock()).start)
+            moment = from_datetime(self._clock()).start
+            query = None if reach is None else query_of(one, reach, self._sources.limits, moment)
         except ServiceError:
             return None
-        return None if query is None else Asking(one, query, topic.new_only)
+        if query is None or topic is None:
+            # Nothing else wakes a subscription that has nothing to deliver.
+            await self._store.settle(one, Status.ERROR, reason=LOST)
+            return None
+        return Asking(one, query, topic.new_only)
 
     async def _is_full(self, one: Subscription, some: int) -> bool:
         if one.progress.waiting + some <= self._queue_max:

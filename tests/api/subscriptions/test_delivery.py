@@ -357,6 +357,21 @@ async def test_content_is_what_the_subscriber_may_read_when_it_is_sent(database:
         assert len(at.came) == 1
 
 
+async def test_a_credential_that_was_lost_in_silence_ends_its_subscription_at_the_next_change(
+    database: Database,
+) -> None:
+    client = Client("app", "", (LAB,), ("system/Patient.rs",), NOW, NOW - timedelta(days=1), revision=1)
+    cut = kept("cut", holder=Holder("app", "key k1", ("system/DiagnosticReport.rs",), NOW))
+    async with told(database, kept("revoked"), cut) as (on, at):
+        on.clients.kept["app"] = client
+        on.access.kept.clear()
+        await on.change(report("r1"), Kind.CREATED)
+        await on.count()
+        for id in ("revoked", "cut"):
+            assert ((await on.get(id)).status, (await on.get(id)).reason) == (Status.ERROR, LOST)
+        assert at.came == []
+
+
 @pytest.mark.parametrize("how", ["revoked", "expired", "moved", "rotated", "cut"])
 async def test_a_credential_that_lost_the_tenant_hears_nothing_more(database: Database, how: str) -> None:
     client = Client("app", "", (LAB,), ("system/*.rs",), NOW, NOW - timedelta(days=1), revision=1)
