@@ -55,8 +55,8 @@ LEASE_SECONDS: Final = 3.5
 """
 KEEP_SECONDS: Final = 1.0
 """Pause between two notes of the place, while nothing happens; each renews the lease."""
-PACE_SECONDS: Final = 0.1
-"""Shortest time from one batch to the next: what comes meanwhile shares a transaction."""
+PACE_SECONDS: Final = 0.2
+"""Time from one read to the next: what comes meanwhile shares a transaction."""
 BATCH: Final = 1_000
 """Most events of one batch."""
 _CUT: Final = frozenset({43, 237, 11601})
@@ -149,14 +149,14 @@ class MongoChangeFollower(ChangeFollower):
         except LogLost:
             return await self._lost(following, place)
         place = place._replace(token=batch.token, at=asked)
-        if not batch.events:
-            if monotonic() - following.kept >= KEEP_SECONDS:
-                await self._keep(following, (), place)
-            return place
-        await self._keep(following, await self._entries(batch.events), place)
-        lag = self._clock() - batch.events[0]["wallTime"]
-        following.told.told((), lag_seconds=lag.total_seconds())
-        await asyncio.sleep(max(0.0, began + PACE_SECONDS - monotonic()))
+        if batch.events:
+            await self._keep(following, await self._entries(batch.events), place)
+            lag = self._clock() - batch.events[0]["wallTime"]
+            following.told.told((), lag_seconds=lag.total_seconds())
+        elif monotonic() - following.kept >= KEEP_SECONDS:
+            await self._keep(following, (), place)
+        if len(batch.events) < BATCH:  # Else there is more to catch up with.
+            await asyncio.sleep(max(0.0, began + PACE_SECONDS - monotonic()))
         return place
 
     async def _read(self, following: _Following, place: Place) -> LogBatch:

@@ -21,8 +21,10 @@ if TYPE_CHECKING:
 
     from store.mongo.driver.client import Database
 
-WAIT_MILLISECONDS: Final = 500
-"""Longest wait of the server for an event; also the longest a stop waits for."""
+WAIT_MILLISECONDS: Final = 1
+"""Longest wait of the server for an event. A read that waits is woken by every write to the log, records of
+the audit among them: a search cost a tenth more. The follower waits between two reads instead.
+"""
 _ZONED: Final[CodecOptions[dict[str, Any]]] = CodecOptions(tz_aware=True)
 _LOST: Final = frozenset({136, 260, 280, 286, 50811, 50795})
 """CappedPositionLost, InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost, and tokens that
