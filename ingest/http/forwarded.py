@@ -9,7 +9,9 @@ from __future__ import annotations
 import re
 from functools import lru_cache
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
-from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Final, NamedTuple, TypeAlias
+
+from pydantic import AfterValidator
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +38,19 @@ class Forwarded(NamedTuple):
 def networks(text: str) -> Networks:
     """Addresses and networks of a setting, separated by commas. Raises ValueError."""
     return tuple(ip_network(part.strip(), strict=False) for part in text.split(",") if part.strip())
+
+
+def _readable(text: str) -> str:
+    try:
+        networks(text)
+    except ValueError:
+        message = "must be addresses or networks, separated by commas, such as `10.0.0.0/8, 127.0.0.1`"
+        raise ValueError(message) from None
+    return text
+
+
+NetworksText: TypeAlias = Annotated[str, AfterValidator(_readable)]
+"""Setting that `networks` can read; another text is refused with the rule."""
 
 
 def is_trusted(address: str, trusted: Networks) -> bool:
