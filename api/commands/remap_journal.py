@@ -6,7 +6,6 @@ a message that is done, and the reports that it speaks for. It holds ids of the 
 
 from __future__ import annotations
 
-import fcntl
 import hmac
 import json
 import os
@@ -14,7 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
 from api.version import VERSION
-from store.errors import StartupError
+from ingest.load.journal_file import opened
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -45,20 +44,14 @@ class RemapJournal:
     @classmethod
     def opened(cls, path: Path, digest: str, *, fresh: bool) -> Self:
         """Go on where the same remapping stopped, else begin. Raises StartupError while another has it."""
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StartupError(f"The journal {path} cannot be written: {error.strerror}.") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(file)
-            text = f"Another `dod remap` uses the journal {path}; `--journal` names another one."
-            raise StartupError(text) from None
+        file = opened(path, command="dod remap")
         journal = cls(file, path)
-        if fresh or not journal._read(digest):
-            journal._begin(digest)
+        try:
+            if fresh or not journal._read(digest):
+                journal._begin(digest)
+        except BaseException:
+            journal.close()
+            raise
         return journal
 
     def _read(self, digest: str) -> bool:

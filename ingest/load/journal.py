@@ -17,6 +17,7 @@ from collections import Counter
 from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
+from ingest.load.journal_file import opened
 from store.errors import StartupError
 
 if TYPE_CHECKING:
@@ -73,17 +74,7 @@ class Journal:
 
         `secret` is the database's own, so that in another database nothing counts as stored.
         """
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            file = os.open(path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
-        except OSError as error:
-            raise StartupError(f"The journal {path} cannot be written: {error.strerror}.") from None
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(file)
-            text = f"Another `dod load` uses the journal {path}; `--journal` names another one."
-            raise StartupError(text) from None
+        file = opened(path, command="dod load")
         journal = cls(file, path, secret)
         try:
             journal._read()
