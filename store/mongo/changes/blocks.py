@@ -6,7 +6,7 @@ change_state  _id "org/env": number and mark, those of the tenant's newest chang
               _id "log": token or start, the place up to which MongoDB's log was read; at, the moment when the
               feed was complete; since, from which moment on a scan looks while it is not over
 
-A thousand changes a second are some ten documents, so that numbering them costs pushes next to nothing.
+A thousand changes a second are some ten documents: no push waits until it has a number.
 """
 
 from __future__ import annotations

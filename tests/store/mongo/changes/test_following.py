@@ -12,6 +12,7 @@ from store.changes.changes import START, Position, PositionLost
 from store.changes.kinds import Kind
 from store.changes.metrics import ChangeMetrics
 from store.errors import Category, ServiceError
+from store.mongo.changes import following as module
 from store.mongo.changes.place import begin
 from store.mongo.driver.transaction import OpenTransaction, run
 from store.mongo.indexes import CHANGE_STATE, CHANGES
@@ -104,6 +105,23 @@ async def test_a_transaction_is_told_whole(begun: Database) -> None:
     async with following(follower_of(begun)):
         found = await heard(changes, 3)
     assert sorted(told(found)[1:]) == [("created", "DiagnosticReport/r2", 1), ("deleted", str(REPORT), 2)]
+
+
+async def test_where_there_is_more_the_follower_does_not_rest(
+    begun: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 1)
+    monkeypatch.setattr(module, "PACE_SECONDS", 3_600)
+    store, changes = mongo_store(begun), changes_of(begun)
+    for number in range(3):
+        await put(store, report(f"r{number}"))
+    task = asyncio.create_task(follower_of(begun).follow(lambda: False, ChangeMetrics(CollectorRegistry())))
+    try:
+        found = await heard(changes, 3)
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+    assert [one.key.id for one in found] == ["r0", "r1", "r2"]
 
 
 async def test_one_follows_and_the_next_goes_on_where_it_was(begun: Database) -> None:
