@@ -1,4 +1,4 @@
-"""What the site of `docs/` needs beside MkDocs: pages of the repository's other folders, and links that fit.
+"""Hooks of MkDocs for the site of `docs/`: pages of the repository's other folders, and links that fit.
 
 Links are written for whoever reads the repository: `../README.md` from a page here, `docs/audit.md` from
 there. The site has all pages below one root. A link to a file that is no page of it (a sample, a manifest)

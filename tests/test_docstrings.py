@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 ROOT = Path(__file__).parent.parent
-FOLDERS = ("store", "ingest", "api", "bench", "k8s", "tests")
+FOLDERS = ("store", "ingest", "api", "bench", "docs", "k8s", "tests")
 OPENINGS = "How It Its Of One That They Those Under What Whatever When Where Which Who Whoever Whom Whose Why"
 REFUSED = frozenset(OPENINGS.split())
 

@@ -28,6 +28,7 @@ from store.versions import Outcome
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
+    from ingest.bundles.batch_puts import Answer
     from ingest.pipeline.bundle_entries import BundleEntry, Interaction
     from ingest.writes.push import Pushed
     from ingest.writes.push_context import PushContext
@@ -36,8 +37,6 @@ if TYPE_CHECKING:
 
     Search = Callable[[str, str, int], Awaitable[bytes]]
     """Answers a search of a batch: (resource type, query, bytes that its page may have)."""
-    Answer = dict[str, Any] | ServiceError
-    """Answer to an entry."""
 
 _PHASES: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
