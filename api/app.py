@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
     from api.http.routing import Route
     from api.lifecycle import OpenStores
-    from api.settings import Settings
+    from api.settings.service import Settings
 
 
 def utc_now() -> datetime:

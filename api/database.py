@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import asyncio
     from collections.abc import AsyncIterator, Callable
 
-    from api.settings import Settings
+    from api.settings.service import Settings
     from store.stores import Stores
 
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
     from collections.abc import Set as AbstractSet
 
-    from api.settings import Settings
+    from api.settings.service import Settings
     from ingest.feeds.receive import Keeper
     from ingest.mllp.listener import Peer
     from store.tenancy import Tenant, TenantSettings

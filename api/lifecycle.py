@@ -11,7 +11,9 @@ from api.auth.access_tokens import SECRET, signing_key
 from api.auth.doorkeeper import Doorkeeper
 from api.auth.external import ExternalIssuer, IssuerSettings, keys_of_issuer
 from api.auth.key_sets import KeySets
-from api.following import Following
+from api.background.following import Following
+from api.background.jobs import Jobs
+from api.background.purges import Purges
 from api.http.app_keys import (
     ACCESS,
     CHANGE_METRICS,
@@ -33,8 +35,6 @@ from api.http.app_keys import (
     TOKEN_KEY,
 )
 from api.http.listeners import LISTENERS, Listeners
-from api.jobs import Jobs
-from api.purges import Purges
 from api.server.loop_lag import LoopMetrics, watched
 from ingest.http.admission import ADMISSION, Admission, shares_of
 from ingest.http.app_keys import ATTACHMENTS, AUDIT, CLOCK, IDENTITY_SECRET, RESOURCES, WORKSHOP

@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Final
 from api.metrics import ApiMetrics, new_registry
 from api.server.loop_lag import LoopMetrics
 from api.server.tls_metrics import TlsMetrics
-from api.settings import Settings, variable
-from api.settings_groups import grouped
+from api.settings.groups import grouped
+from api.settings.service import Settings, variable
 from api.subscriptions.metrics import SubscriptionMetrics
 from api.workers.metrics import SupervisorMetrics
 from ingest.data_model.page import page as data_model_page
@@ -32,7 +32,7 @@ from store.search.rows.builders import ANY
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from api.settings_groups import SettingsGroup
+    from api.settings.groups import SettingsGroup
     from ingest.hl7v2.mapping.listing import Section
     from store.search.parameters import Parameter, ResourceType
 

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from api.database import Database
     from api.server.connections import Limits
     from api.server.tls import ReloadingContext
-    from api.settings import Settings
+    from api.settings.service import Settings
 
 LOG: Final = logging.getLogger("api.serve")
 SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)

@@ -1,4 +1,4 @@
-"""Settings of ingest; `api.settings` joins them with the others and reads them from `DOD_*`."""
+"""Settings of ingest; `api.settings.service` joins them with the others and reads them from `DOD_*`."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ DRIVER = "driver: only store.mongo imports motor, pymongo, bson or gridfs"
 PURE = "pure: no web, driver, scheduler or metrics, not even indirectly"
 PLANTED = [
     ("api over ingest over store", "store.tenancy", "ingest.ids"),
-    ("api over ingest over store", "ingest.settings", "api.settings"),
+    ("api over ingest over store", "ingest.settings", "api.settings.service"),
     (
         "inside store: schedule over mongo over sweep over ports over search over fhir",
         "store.fhir.references",

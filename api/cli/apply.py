@@ -26,7 +26,7 @@ def apply(
     """Make tenants, policies and clients what a file declares. Safe to repeat."""
     from api.app import utc_now
     from api.commands.apply import carry_out, plan, read
-    from api.settings import load_settings
+    from api.settings.service import load_settings
     from ingest.http.forwarded import networks
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}

@@ -33,7 +33,7 @@ def audit(
 ) -> None:
     """Show who did what with whose data, the newest first. It tells of patients: mind who looks on."""
     from api.commands.audit import AuditRequest, as_event, as_line, records, rows
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places)

@@ -55,7 +55,7 @@ def client_create(
     """Register a client, and print its `client_id`, alone, on stdout."""
     from api.app import utc_now
     from api.commands.clients import Registration, create_client, refuse_broken
-    from api.settings import load_settings
+    from api.settings.service import load_settings
     from ingest.http.forwarded import networks
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
@@ -127,7 +127,7 @@ def client_rotate(
     from api.app import utc_now
     from api.auth.key_sets import refuse_url
     from api.commands.clients import change, rotated
-    from api.settings import load_settings
+    from api.settings.service import load_settings
     from ingest.http.forwarded import networks
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}

@@ -48,7 +48,7 @@ def export(
     from api.commands.files.export import ExportRequest
     from api.commands.files.export import export as run_export
     from api.commands.search import read_query
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     try:
         pairs = read_query(query) if query else []

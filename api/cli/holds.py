@@ -34,7 +34,7 @@ def hold_add(
 ) -> None:
     """Hold a patient, a resource, what a query finds, or a whole tenant; prints the id of the hold."""
     from api.commands.holds import HoldRequest, place
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places, base_url=base_url)

@@ -98,7 +98,7 @@ def letters_replay(
 ) -> None:
     """Push letters again, as their senders did; exit 1 when one is refused again."""
     from api.commands.letters import replay
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     selection = _selection(letters, every=every, reason=reason, tenant=tenant)
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}

@@ -48,7 +48,7 @@ def load(
 ) -> None:
     """Push files, whether or not the service runs. Started again after a kill it goes on where it was."""
     from api.commands.files.load import LoadRequest, load_files
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places, base_url=base_url)

@@ -141,7 +141,7 @@ def serve(
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C. With workers, SIGHUP replaces them one after another."""
     from api.serve import serve as run_service
-    from api.settings import load_settings
+    from api.settings.service import load_settings
     from api.workers.order import count_of
 
     options = {
@@ -184,7 +184,7 @@ def reindex(
 ) -> None:
     """Index anew what an older release indexed. Safe to repeat, and while the service runs."""
     from api.commands.reindex import reindex_tenants
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     origin = load_settings(**places, base_url=base_url).base_url
@@ -238,7 +238,7 @@ def demo(
 ) -> None:
     """Show the main job: start, push sample reports, search them, keep serving."""
     from api.demo.run import demo as run_demo
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     settings = load_settings(port=port, admin_port=admin_port, data_dir=data_dir)
     asyncio.run(run_demo(settings, once=once))

@@ -30,7 +30,7 @@ TENANT_HELP: Final = "ENV is Development, Staging or Production."
 def with_stores(work: Callable[[Stores], Awaitable[T]], **places: Path | str | None) -> T:
     """The result of the work on all stores."""
     from api.database import command_stores
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     async def run() -> T:
         async with command_stores(load_settings(**places)) as stores:

@@ -83,7 +83,7 @@ def purge_tenant(
     Safe to repeat; broken off, the same command goes on where it was.
     """
     from api.commands.purge import close_tenant
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     owner = tenant_of(name)
     if yes != name:

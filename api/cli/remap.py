@@ -35,7 +35,7 @@ def remap(
     """
     from api.commands.remap import Request
     from api.commands.remap import remap as run_remap
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places, base_url=base_url)

@@ -46,7 +46,7 @@ def run(
 ) -> None:
     """Delete what has expired, now: the same as the service does every hour. Safe to stop and to repeat."""
     from api.commands.retention import run as run_sweep
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     owner = None if tenant is None else tenant_of(tenant)
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}

@@ -36,7 +36,7 @@ def search(
     from api.app import utc_now
     from api.commands.search import SearchRequest, read_query
     from api.commands.search import search as run_search
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     if explain and all_pages:
         raise typer.BadParameter("explains one page, so it goes without `--all`", param_hint="--explain")

@@ -165,7 +165,7 @@ def subscription_notify(
     """Send upstream's notifications of reports to a destination, once it has answered a challenge."""
     from api.app import utc_now
     from api.commands.subscriptions import Destination, notified
-    from api.settings import load_settings
+    from api.settings.service import load_settings
     from ingest.http.app_keys import base_under
     from ingest.http.forwarded import networks
 

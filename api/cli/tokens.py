@@ -35,7 +35,7 @@ def token_issue(
     """Print a new bearer token, alone, on stdout. It cannot be shown again."""
     from api.app import utc_now
     from api.commands.access import certify, issue_token
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     tenants = [tenant_of(name) for name in tenant]
     _check_scopes(scope)

@@ -33,7 +33,7 @@ def verify_data(
 ) -> None:
     """Compare stored bytes with digests and indexes, files with their hashes; a fingerprint per tenant."""
     from api.commands.verify_data import verify_tenants
-    from api.settings import load_settings
+    from api.settings.service import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     origin = load_settings(**places, base_url=base_url).base_url

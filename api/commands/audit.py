@@ -21,7 +21,7 @@ from store.retention.subjects import read_subject
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Sequence
 
-    from api.settings import Settings
+    from api.settings.service import Settings
     from store.stores import Stores
     from store.tenancy import Tenant
 

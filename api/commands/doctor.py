@@ -25,7 +25,7 @@ from prometheus_client import CollectorRegistry
 from api.database import database
 from api.server.connections import limits_of
 from api.server.tls import Files, load
-from api.settings import PREFIX, Settings, load_settings
+from api.settings.service import PREFIX, Settings, load_settings
 from store.errors import StartupError
 from store.metrics import StoreMetrics
 from store.mongo.embedded import find_mongod

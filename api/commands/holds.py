@@ -22,7 +22,7 @@ from store.retention.subjects import reason_for
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api.settings import Settings
+    from api.settings.service import Settings
     from store.stores import Stores
     from store.tenancy import Tenant
 

@@ -34,7 +34,7 @@ from store.errors import StartupError
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Sequence
 
-    from api.settings import Settings
+    from api.settings.service import Settings
     from store.metrics import StoreMetrics
     from store.stores import Stores
     from store.tenancy import Tenant

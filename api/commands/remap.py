@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
 
     from api.search.answer import Search
-    from api.settings import Settings
+    from api.settings.service import Settings
     from ingest.feeds.receive import Received
     from ingest.writes.push_context import PushContext
     from store.errors import ServiceError

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections import Counter
     from collections.abc import Callable, Mapping, Sequence
 
-    from api.settings import Settings
+    from api.settings.service import Settings
     from store.retention.receipts import Counted, Receipt
     from store.retention.sweep import Found, SweepPlan
     from store.stores import Stores

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from api.search.answer import Answer, Search
-    from api.settings import Settings
+    from api.settings.service import Settings
     from store.search.parsing.query_text import Pair
     from store.stores import Stores
     from store.tenancy import Tenant

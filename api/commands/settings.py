@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 from typing import TYPE_CHECKING
 
-from api.settings import Settings, load_settings, secret_names, variable
-from api.settings_groups import grouped
+from api.settings.groups import grouped
+from api.settings.service import Settings, load_settings, secret_names, variable
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from api.settings_groups import SettingsGroup
+    from api.settings.groups import SettingsGroup
 
 
 def describe_settings(**options: Path | str | None) -> str:

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
     from importlib.resources.abc import Traversable
 
-    from api.settings import Settings
+    from api.settings.service import Settings
 
 TENANT: Final = Tenant("redox-fhir-sandbox", "Development")
 PATIENT: Final = "Patient/81c2f5eb-f99f-40c4-b504-59483e6148d7"

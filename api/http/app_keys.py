@@ -15,11 +15,11 @@ if TYPE_CHECKING:
 
     from api.auth.doorkeeper import Doorkeeper
     from api.auth.key_sets import KeySets
+    from api.background.purges import Purges
     from api.limits.limiter import Limiter
     from api.metrics import ApiMetrics
-    from api.purges import Purges
     from api.readiness import Readiness
-    from api.settings import Settings
+    from api.settings.service import Settings
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
     from store.changes.changes import Changes

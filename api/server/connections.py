@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, Protocol
 from store.errors import StartupError
 
 if TYPE_CHECKING:
-    from api.settings import Settings
+    from api.settings.service import Settings
 
 FILES_MAX: Final = 65_536
 """Open files asked for, where the hard limit allows as many."""

@@ -14,7 +14,7 @@ import orjson
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from api.settings import Settings
+    from api.settings.service import Settings
 
 FAMILIES: Final = "/families"
 """Path of a worker's metrics on its own admin endpoint, as JSON rows."""

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
 
     from api.database import Database
-    from api.settings import Settings
+    from api.settings.service import Settings
 
 LOG: Final = logging.getLogger("api.workers")
 END_SECONDS: Final = 15.0

@@ -23,7 +23,7 @@ from api.http.app_keys import REGISTRY
 from api.serve import Sites, Stop, let_wait, serving
 from api.server.connections import limits_of, raise_files
 from api.server.logs import configure_logging
-from api.settings import load_settings
+from api.settings.service import load_settings
 from api.workers.families import rows_of
 from api.workers.order import FAMILIES, WorkOrder, divided
 from store.errors import StartupError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from api.server.tls import ReloadingContext
-    from api.settings import Settings
+    from api.settings.service import Settings
 
 ACCEPTED_AT_ONCE: Final = 1
 """Connections accepted before others get a turn of the loop: a busy worker leaves them to the rest."""

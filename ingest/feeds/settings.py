@@ -1,4 +1,4 @@
-"""Settings of HL7 v2 feeds; `api.settings` joins them with the others and reads them from `DOD_*`."""
+"""Settings of HL7 v2 feeds; `api.settings.service` joins them with the others and reads them from `DOD_*`."""
 
 from __future__ import annotations
 

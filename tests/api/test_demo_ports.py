@@ -9,7 +9,7 @@ import pytest
 
 from api.demo import run
 from api.serve import port_hint
-from api.settings import Settings
+from api.settings.service import Settings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

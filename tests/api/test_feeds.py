@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from api.feeds import feeds_of, known_sources
-from api.settings import Settings
+from api.settings.service import Settings
 
 
 @pytest.mark.parametrize("port", [None, 0])

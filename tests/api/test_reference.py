@@ -12,7 +12,7 @@ from api.app import create_app
 from api.http.app_keys import REGISTRY
 from api.reference import PAGES, all_metrics
 from api.routes import routes
-from api.settings import Settings, load_settings
+from api.settings.service import Settings, load_settings
 from store.errors import StartupError
 from store.metrics import StoreMetrics
 

@@ -14,7 +14,7 @@ from aiohttp import web
 
 from api import serve
 from api.database import Database
-from api.settings import Settings
+from api.settings.service import Settings
 from store.errors import StartupError
 from store.stores import Stores
 from tests.support.edge import LAB, bearer, edge_routes, edge_stores, memory_access

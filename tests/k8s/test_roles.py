@@ -15,8 +15,8 @@ from pymongo import AsyncMongoClient
 from pymongo.errors import OperationFailure
 
 from api.app import create_app
+from api.background.jobs import Jobs
 from api.http.app_keys import READINESS, REGISTRY, RETENTION_METRICS, STORES
-from api.jobs import Jobs
 from api.routes import routes
 from store.changes.changes import START
 from store.errors import StartupError

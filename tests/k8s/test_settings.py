@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from api.settings import Settings, load_settings
+from api.settings.service import Settings, load_settings
 
 if TYPE_CHECKING:
     import pytest

@@ -14,7 +14,7 @@ from api.auth.tokens import new_grant, new_token
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.server.connections import Limits
-from api.settings import Settings
+from api.settings.service import Settings
 from ingest.http.app_keys import PRINCIPAL
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json

@@ -22,7 +22,7 @@ from api.auth.tokens import new_grant, new_token
 from api.commands.clients import Credential, Registration, registered
 from api.http.app_keys import ACCESS, CLIENTS, POLICIES, READINESS
 from api.routes import routes
-from api.settings import Settings
+from api.settings.service import Settings
 from ingest.http.app_keys import RESOURCES
 from store.mongo.stores import opened
 from store.tenancy import SearchScope, Tenant, TenantSettings

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from api.background.file_collection import collect_tenant
 from api.commands.access import existing_tenant
-from api.file_collection import collect_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

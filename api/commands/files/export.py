@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from api.search.answer import Search
-    from api.settings import Settings
+    from api.settings.service import Settings
     from store.pages import Entry
     from store.search.parsing.query_text import Pair
     from store.stores import Stores

@@ -24,7 +24,7 @@ from store.errors import StartupError
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from api.settings import Settings
+    from api.settings.service import Settings
     from ingest.load.files import Source
     from store.stores import Stores
     from store.tenancy import Tenant

@@ -13,7 +13,7 @@ from ingest.metrics import IngestMetrics
 from ingest.writes.push_context import PushContext
 
 if TYPE_CHECKING:
-    from api.settings import Settings
+    from api.settings.service import Settings
     from store.stores import Stores
     from store.tenancy import TenantSettings
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.settings import Settings
+from api.settings.service import Settings
 from ingest.http import body
 from ingest.http.inflate import Inflater
 from tests.support.edge import LAB_BASE, OTHER, bearer, memory_access, serving

@@ -17,7 +17,7 @@ from pydantic import SecretStr
 from api import serve
 from api.health import create_admin_app
 from api.http.app_keys import READINESS, REGISTRY
-from api.settings import Settings
+from api.settings.service import Settings
 from store.errors import StartupError
 from store.mongo.embedded import embedded
 from store.mongo.requirements import STANDALONE

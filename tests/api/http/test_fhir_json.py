@@ -7,7 +7,7 @@ import gzip
 import pytest
 
 from api.http.fhir_json import accepts_json
-from api.settings import Settings
+from api.settings.service import Settings
 from tests.support.edge import LAB_BASE, bearer, memory_access, serving
 
 REPORTS = f"{LAB_BASE}/DiagnosticReport"

@@ -6,7 +6,7 @@ import pytest
 from aiohttp import web
 
 from api.http.routing import BASE, ID, TYPE, Group, Role, Route
-from api.settings import Settings
+from api.settings.service import Settings
 from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from aiohttp import ClientError
 
+from api.background.file_collection import collect_tenant
 from api.commands.files.collect_files import collect_files
-from api.file_collection import collect_tenant
 from api.http.app_keys import DEAD_LETTERS, POLICIES
 from ingest.http.app_keys import ATTACHMENTS, RESOURCES
 from store.errors import Category, ServiceError

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from api.http.pretty import indented
 from api.middleware.compress import chosen
-from api.settings import Settings
+from api.settings.service import Settings
 from ingest.http.forwarded import Forwarded, is_trusted, networks, read
 from store.errors import StartupError
 from store.tenancy import Tenant, TenantSettings

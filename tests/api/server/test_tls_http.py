@@ -19,7 +19,7 @@ from api.auth.tokens import new_grant
 from api.serve import listen
 from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
 from api.server.tls_metrics import TlsMetrics
-from api.settings import Settings
+from api.settings.service import Settings
 from store.errors import StartupError
 from tests.support.certificates import Authority, Pair
 from tests.support.edge import LAB, LAB_BASE, NOW, bearer, memory_access, serving

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from api.settings import Settings
+from api.settings.service import Settings
 from api.workers.order import DIVIDED, WorkOrder, cores, divided
 
 

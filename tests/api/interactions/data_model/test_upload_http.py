@@ -11,7 +11,7 @@ import pytest
 from aiohttp import FormData
 
 from api.auth.tokens import new_grant, new_token
-from api.file_collection import collect_tenant
+from api.background.file_collection import collect_tenant
 from api.http.app_keys import STORES
 from tests.support.data_model import result, results_new
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.commands.settings import describe_settings
-from api.settings import Settings, load_settings, variable
-from api.settings_groups import grouped
+from api.settings.groups import grouped
+from api.settings.service import Settings, load_settings, variable
 from store.errors import StartupError
 
 if TYPE_CHECKING:

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from api import following
-from api.following import Following
+from api.background import following
+from api.background.following import Following
 from store.changes.metrics import ChangeMetrics
 from store.errors import Category, ServiceError
 

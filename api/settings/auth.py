@@ -1,4 +1,4 @@
-"""Settings of who may come in; `api.settings` joins them with the others and reads them from `DOD_*`."""
+"""Settings of who may come in."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Settings of the change feed, and of who is told: listeners and subscriptions. `api.settings` joins them."""
+"""Settings of the change feed, and of who is told: listeners and subscriptions."""
 
 from __future__ import annotations
 

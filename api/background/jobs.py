@@ -6,7 +6,7 @@ import logging
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
-from api.file_collection import collect_tenant
+from api.background.file_collection import collect_tenant
 from store.errors import ServiceError
 from store.retention.runs import LeaseLost
 from store.retention.schedule import Job, Schedule
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
     from datetime import datetime
 
-    from api.settings import Settings
+    from api.settings.service import Settings
     from store.retention.metrics import RetentionMetrics
     from store.stores import Stores
 

@@ -24,8 +24,8 @@ from pydantic_settings import (
 )
 from typing_extensions import override
 
-from api.auth_settings import AuthSettings
-from api.change_settings import SubscriptionSettings
+from api.settings.auth import AuthSettings
+from api.settings.changes import SubscriptionSettings
 from ingest.feeds.settings import FeedSettings
 from ingest.http.forwarded import NetworksText
 from ingest.settings import IngestSettings
