@@ -53,7 +53,7 @@ PLANTED = [
     (PURE, "store.search.rows.care", "pymongo"),
     (PURE, "store.retention.policy", "store.mongo.documents"),
     (PURE, "store.retention.needs", "store.metrics"),
-    (DRIVER, "api.commands.purge", "pymongo"),
+    (DRIVER, "api.commands.retention.purge", "pymongo"),
     (DRIVER, "store.files", "bson"),
     ("web: store has never heard of HTTP", "store.mongo.stores", "aiohttp"),
 ]

@@ -14,12 +14,15 @@ import typer
 from typer.core import TyperGroup
 from typing_extensions import override
 
+from api.cli.access.clients import client_app
+from api.cli.access.tenants import tenant_app
+from api.cli.access.tokens import token_app
 from api.cli.apply import apply
 from api.cli.audit import audit
-from api.cli.clients import client_app
 from api.cli.doctor import doctor
 from api.cli.export import export
-from api.cli.holds import hold_app
+from api.cli.feeds.remap import remap
+from api.cli.feeds.sources import source_app
 from api.cli.letters import letters_app
 from api.cli.load import load
 from api.cli.options import (
@@ -29,15 +32,12 @@ from api.cli.options import (
     tenant_of,
     with_stores,
 )
-from api.cli.policies import policy_app
-from api.cli.purge import purge_app
-from api.cli.remap import remap
-from api.cli.retention import retention_app
+from api.cli.retention.holds import hold_app
+from api.cli.retention.policies import policy_app
+from api.cli.retention.purge import purge_app
+from api.cli.retention.runs import retention_app
 from api.cli.search import search
-from api.cli.sources import source_app
 from api.cli.subscriptions import subscription_app
-from api.cli.tenants import tenant_app
-from api.cli.tokens import token_app
 from api.cli.verify_data import verify_data
 from store.errors import ServiceError, StartupError
 

@@ -65,7 +65,7 @@ def tenant_of(name: str) -> Tenant:
 
 def print_table(rows: list[tuple[str, ...]]) -> None:
     """Rows with their head, aligned."""
-    from api.commands.access import columns
+    from api.commands.access.tenants import columns
 
     typer.echo(columns(rows))
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, NamedTuple
 from pydantic import BaseModel, ConfigDict, Field, StrictBool, StrictStr, ValidationError
 
 from api.auth.public_keys import keys_of_jwks
-from api.commands.clients import (
+from api.commands.access.clients import (
     Credential,
     Registration,
     change,
@@ -25,7 +25,7 @@ from api.commands.clients import (
     registered,
     rotated,
 )
-from api.commands.policies import put_policy
+from api.commands.retention.policies import put_policy
 from store.errors import StartupError
 from store.retention.declared import PolicyError
 from store.retention.declared import declared as declared_policy

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import orjson
 
 from api.app import utc_now
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from api.commands.search import origin_of
 from api.commands.terminal import user
 from api.interactions.audit import bounded

@@ -19,7 +19,7 @@ from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
 from api.app import create_app, utc_now
 from api.auth.scopes import ADMIN
 from api.auth.tokens import new_grant, new_token
-from api.commands.access import columns, existing_tenant
+from api.commands.access.tenants import columns, existing_tenant
 from api.commands.terminal import user
 from api.feeds import known_sources
 from api.interactions.dead_letters import details, payload

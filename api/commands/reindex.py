@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from ingest.http.app_keys import base_under
 from ingest.reindex import Job, ReindexCounts, reindex
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
 from api.app import limits_of
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from api.commands.terminal import user
 from api.search.answer import Asker, ask, begin, bundle, following
 from api.search.explanation import facts

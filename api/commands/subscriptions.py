@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from api.subscriptions.light import TOKEN_HEADER
 from api.subscriptions.outgoing import refuse_url
 from api.subscriptions.secrets import SECRET, Sealed, rotated, seal, signing_secret

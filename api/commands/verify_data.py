@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from api.commands.access import columns, existing_tenant
+from api.commands.access.tenants import columns, existing_tenant
 from ingest.http.app_keys import base_under
 from ingest.verify import PARTS, Report, verify
 from store.errors import StartupError

@@ -13,7 +13,7 @@ from aiohttp import ClientSession, ClientTimeout
 
 from api.app import utc_now
 from api.auth.scopes import ADMIN
-from api.commands.access import create_tenant, issue_token
+from api.commands.access.tenants import create_tenant, issue_token
 from api.database import command_stores
 from api.demo import years
 from api.serve import running

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from prometheus_client import generate_latest
 
-from api.commands.verification import put_token, remove_tokens, state_rows
+from api.commands.access.verification import put_token, remove_tokens, state_rows
 from api.http.app_keys import REGISTRY
 from store.errors import StartupError
 from store.tenancy import Tenant

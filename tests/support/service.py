@@ -19,7 +19,7 @@ from yarl import URL
 from api.app import create_app
 from api.auth.public_keys import keys_of_jwks
 from api.auth.tokens import new_grant, new_token
-from api.commands.clients import Credential, Registration, registered
+from api.commands.access.clients import Credential, Registration, registered
 from api.http.app_keys import ACCESS, CLIENTS, POLICIES, READINESS
 from api.routes import routes
 from api.settings.service import Settings

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.background.file_collection import collect_tenant
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -18,7 +18,7 @@ from urllib.parse import urlencode
 import orjson
 
 from api.app import limits_of
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from api.commands.files.zipped import Zip
 from api.commands.search import origin_of
 from api.commands.terminal import user

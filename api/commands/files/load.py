@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Literal
 
-from api.commands.access import columns, existing_tenant
+from api.commands.access.tenants import columns, existing_tenant
 from api.commands.files.load_progress import Progress
 from api.commands.files.load_summary import Summary
 from api.commands.files.operator import operator_context

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from api.auth.scopes import ADMIN, AUDIT, OWN, PURGE
-from api.commands.clients import disabled
+from api.commands.access.clients import disabled
 from api.http.app_keys import REGISTRY
 from api.routes import MESSAGES, routes
 from store.tenancy import Tenant

@@ -23,7 +23,7 @@ from joserfc.jwk import OctKey
 from api.auth import assertions
 from api.auth.public_keys import keys_of_jwks
 from api.auth.verification import HEADER, SECRET, keyed_digest, new_verification_token
-from api.commands.clients import Credential, disabled, enabled, rotated
+from api.commands.access.clients import Credential, disabled, enabled, rotated
 from api.http.app_keys import REGISTRY
 from api.interactions.token import NO_SCOPE
 from store.access import VerificationToken

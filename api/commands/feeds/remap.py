@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from api.app import limits_of
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
+from api.commands.feeds.remap_journal import RemapJournal, digest_of
 from api.commands.files.operator import operator_context
 from api.commands.files.stopping import SIGNALLED, StopSignals
-from api.commands.remap_journal import RemapJournal, digest_of
 from api.feeds import known_sources
 from api.search.answer import Asker, ask, begin, following
 from ingest.feeds import kept

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from api.commands.terminal import user
 from store.audit.records import AuditRecord, Deed
 from store.errors import StartupError

@@ -41,7 +41,7 @@ def set_policy(
 ) -> None:
     """Set how long a tenant's data stays. The whole policy at once: what is not said stays without end."""
     from api.app import utc_now
-    from api.commands.policies import put_policy, read_policy
+    from api.commands.retention.policies import put_policy, read_policy
 
     owner = tenant_of(name)
     options = {
@@ -73,7 +73,7 @@ def show(
     config: Config = None,
 ) -> None:
     """Show the policy of a tenant, as a file that sets it again."""
-    from api.commands.policies import shown_policy
+    from api.commands.retention.policies import shown_policy
 
     owner = tenant_of(name)
 

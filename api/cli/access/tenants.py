@@ -66,7 +66,7 @@ def tenant_create(
 
     async def create(stores: Stores) -> list[str]:
         from api.app import utc_now
-        from api.commands.access import create_tenant
+        from api.commands.access.tenants import create_tenant
 
         return [
             await create_tenant(
@@ -92,7 +92,7 @@ def tenant_list(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config
     """Show all tenants."""
 
     async def rows(stores: Stores) -> list[tuple[str, ...]]:
-        from api.commands.access import tenant_rows
+        from api.commands.access.tenants import tenant_rows
 
         return await tenant_rows(stores.access, stores.policies)
 
@@ -117,7 +117,7 @@ def tenant_verification(
     from datetime import timedelta
 
     from api.app import utc_now
-    from api.commands.verification import Action, put_token, remove_tokens, state_rows
+    from api.commands.access.verification import Action, put_token, remove_tokens, state_rows
 
     tenant = tenant_of(name)
     if action not in list(Action):
@@ -127,7 +127,7 @@ def tenant_verification(
 
     async def work(access: AccessStore) -> str:
         if action == Action.SHOW_STATE:
-            from api.commands.access import columns
+            from api.commands.access.tenants import columns
 
             return columns(await state_rows(access, tenant, now=utc_now()))
         if action == Action.REMOVE:

@@ -33,8 +33,8 @@ def remap(
     The newest message of each report is mapped; what comes out as it is stored makes no new version. Exit
     code 1: a message is refused now.
     """
-    from api.commands.remap import Request
-    from api.commands.remap import remap as run_remap
+    from api.commands.feeds.remap import Request
+    from api.commands.feeds.remap import remap as run_remap
     from api.settings.service import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}

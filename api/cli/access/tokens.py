@@ -34,7 +34,7 @@ def token_issue(
 ) -> None:
     """Print a new bearer token, alone, on stdout. It cannot be shown again."""
     from api.app import utc_now
-    from api.commands.access import certify, issue_token
+    from api.commands.access.tenants import certify, issue_token
     from api.settings.service import load_settings
 
     tenants = [tenant_of(name) for name in tenant]
@@ -63,7 +63,7 @@ def token_list(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config:
 
     async def rows(access: AccessStore) -> list[tuple[str, ...]]:
         from api.app import utc_now
-        from api.commands.access import grant_rows
+        from api.commands.access.tenants import grant_rows
 
         return grant_rows(await access.grants(), now=utc_now())
 
@@ -82,7 +82,7 @@ def token_revoke(
         raise typer.BadParameter("8 to 64 hexadecimal digits of a digest", param_hint="PREFIX")
 
     async def revoke(access: AccessStore) -> str:
-        from api.commands.access import revoke_token
+        from api.commands.access.tenants import revoke_token
 
         grant = await revoke_token(access, prefix)
         return f"revoked the token of {grant.client}"

@@ -9,7 +9,7 @@ from uuid import uuid4
 import orjson
 
 from api.app import utc_now
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from api.commands.search import origin_of
 from api.commands.terminal import user
 from ingest.http.app_keys import base_under

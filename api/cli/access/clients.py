@@ -11,7 +11,7 @@ import typer
 from api.cli.options import Config, DataDir, MongodbUri, print_table, read_file, tenant_of, with_stores
 
 if TYPE_CHECKING:
-    from api.commands.clients import Credential
+    from api.commands.access.clients import Credential
     from store.stores import Stores
 
 client_app = typer.Typer(
@@ -54,7 +54,7 @@ def client_create(
 ) -> None:
     """Register a client, and print its `client_id`, alone, on stdout."""
     from api.app import utc_now
-    from api.commands.clients import Registration, create_client, refuse_broken
+    from api.commands.access.clients import Registration, create_client, refuse_broken
     from api.settings.service import load_settings
     from ingest.http.forwarded import networks
 
@@ -79,7 +79,7 @@ def client_list(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config
     """Show all clients; there is nothing secret in it."""
 
     async def rows(stores: Stores) -> list[tuple[str, ...]]:
-        from api.commands.clients import client_rows
+        from api.commands.access.clients import client_rows
 
         return client_rows(await stores.clients.clients())
 
@@ -94,7 +94,7 @@ def client_show(
 
     async def show(stores: Stores) -> str:
         from api.app import utc_now
-        from api.commands.clients import existing_client, shown
+        from api.commands.access.clients import existing_client, shown
 
         return shown(await existing_client(stores.clients, client_id), now=utc_now())
 
@@ -126,7 +126,7 @@ def client_rotate(
 
     from api.app import utc_now
     from api.auth.key_sets import refuse_url
-    from api.commands.clients import change, rotated
+    from api.commands.access.clients import change, rotated
     from api.settings.service import load_settings
     from ingest.http.forwarded import networks
 
@@ -166,7 +166,7 @@ def client_enable(
 
 def _stop(client_id: str, *, stopped: bool, **places: Path | str | None) -> None:
     from api.app import utc_now
-    from api.commands.clients import change, disabled, enabled
+    from api.commands.access.clients import change, disabled, enabled
 
     now = utc_now()
 
@@ -189,7 +189,7 @@ def _credential(
 ) -> Credential:
     """The credential that the options name. Raises BadParameter unless it is one."""
     from api.auth.public_keys import key_of_pem, keys_of_jwks, new_key_pair
-    from api.commands.clients import Credential
+    from api.commands.access.clients import Credential
 
     if sum((bool(jwks), bool(jwks_url), bool(public_key), bool(new_key), external)) != 1:
         raise typer.BadParameter("one of --jwks, --jwks-url, --public-key, --new-key, --external is needed")

@@ -10,7 +10,7 @@ import typer
 from api.cli.options import read_file
 
 if TYPE_CHECKING:
-    from api.commands.sources import Checked
+    from api.commands.feeds.sources import Checked
 
 source_app = typer.Typer(help="Profiles of HL7 v2 sources.", no_args_is_help=True)
 
@@ -31,7 +31,7 @@ def source_check(
 
     The output holds what the sample holds. Exit code 1: the profile is wrong, or a message would be refused.
     """
-    from api.commands.sources import check, profile_of
+    from api.commands.feeds.sources import check, profile_of
 
     profile = profile_of(file)
     if sample is None:

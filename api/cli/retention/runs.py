@@ -25,7 +25,7 @@ def plan(
     config: Config = None,
 ) -> None:
     """Count what the next run will delete, by tenant, type, reason and month of receipt. Deletes nothing."""
-    from api.commands.retention import plan as make_plan
+    from api.commands.retention.runs import plan as make_plan
 
     owner = None if tenant is None else tenant_of(tenant)
 
@@ -45,7 +45,7 @@ def run(
     config: Config = None,
 ) -> None:
     """Delete what has expired, now: the same as the service does every hour. Safe to stop and to repeat."""
-    from api.commands.retention import run as run_sweep
+    from api.commands.retention.runs import run as run_sweep
     from api.settings.service import load_settings
 
     owner = None if tenant is None else tenant_of(tenant)
@@ -68,7 +68,7 @@ def receipts(
     config: Config = None,
 ) -> None:
     """Show what was deleted so far: one receipt for each run."""
-    from api.commands.retention import show_receipts
+    from api.commands.retention.runs import show_receipts
 
     owner = None if tenant is None else tenant_of(tenant)
 
@@ -81,7 +81,7 @@ def receipts(
 @retention_app.command("verify")
 def verify(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Config = None) -> None:
     """Check that no receipt was changed or taken out; prints the newest hash, to be kept elsewhere."""
-    from api.commands.retention import verify as verify_receipts
+    from api.commands.retention.runs import verify as verify_receipts
 
     async def work(stores: Stores) -> bool:
         return await verify_receipts(stores, say=typer.echo)
@@ -93,7 +93,7 @@ def verify(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Con
 @retention_app.command("compact")
 def compact(data_dir: DataDir = None, mongodb_uri: MongodbUri = None, config: Config = None) -> None:
     """Give the disk back that deleted data took, on the member of the replica set that this reaches."""
-    from api.commands.retention import compact as compact_all
+    from api.commands.retention.runs import compact as compact_all
 
     async def work(stores: Stores) -> None:
         await compact_all(stores, say=typer.echo)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.cli import main as cli
-from api.commands.sources import check, profile_of
+from api.commands.feeds.sources import check, profile_of
 from ingest.hl7v2.profile import DEFAULT_PROFILE, SourceProfile
 from store.errors import StartupError
 from tests.support.hl7v2 import PID, message, obr, obx
@@ -17,7 +17,7 @@ from tests.support.hl7v2 import PID, message, obr, obx
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-SAMPLES = Path(__file__).parents[3] / "samples"
+SAMPLES = Path(__file__).parents[4] / "samples"
 CODE = "2823-3^Potassium^LN"
 
 

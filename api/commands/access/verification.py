@@ -7,7 +7,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final
 
 from api.auth.verification import SECRET, SHAPE, keyed_digest, new_verification_token
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from store.access import VerificationToken
 from store.errors import StartupError
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from api.commands.terminal import user
 from store.retention.erasure import Demand
 from store.retention.subjects import read_subject

@@ -33,7 +33,7 @@ def hold_add(
     config: Config = None,
 ) -> None:
     """Hold a patient, a resource, what a query finds, or a whole tenant; prints the id of the hold."""
-    from api.commands.holds import HoldRequest, place
+    from api.commands.retention.holds import HoldRequest, place
     from api.settings.service import load_settings
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
@@ -56,7 +56,7 @@ def hold_list(
     config: Config = None,
 ) -> None:
     """Show the holds. What they name may be what a patient is known by: mind who looks on."""
-    from api.commands.holds import as_lines, listed, rows
+    from api.commands.retention.holds import as_lines, listed, rows
 
     owner = None if tenant is None else tenant_of(tenant)
 
@@ -80,7 +80,7 @@ def hold_release(
     config: Config = None,
 ) -> None:
     """End a hold: what it held goes by the policies again."""
-    from api.commands.holds import release
+    from api.commands.retention.holds import release
 
     async def work(stores: Stores) -> str:
         return await release(stores, hold, reason=reason)

@@ -38,7 +38,7 @@ def purge_patient(
 
     Safe to repeat; broken off, the same command goes on where it was.
     """
-    from api.commands.purge import erase
+    from api.commands.retention.purge import erase
 
     owner = tenant_of(name)
 
@@ -59,7 +59,7 @@ def purge_lift(
     config: Config = None,
 ) -> None:
     """Let an erased patient's data come again. What was deleted stays deleted."""
-    from api.commands.purge import lift
+    from api.commands.retention.purge import lift
 
     owner = tenant_of(name)
 
@@ -82,7 +82,7 @@ def purge_tenant(
 
     Safe to repeat; broken off, the same command goes on where it was.
     """
-    from api.commands.purge import close_tenant
+    from api.commands.retention.purge import close_tenant
     from api.settings.service import load_settings
 
     owner = tenant_of(name)

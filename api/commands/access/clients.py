@@ -11,7 +11,7 @@ import orjson
 
 from api.auth.key_sets import refuse_url
 from api.auth.scopes import checked
-from api.commands.access import existing_tenant
+from api.commands.access.tenants import existing_tenant
 from store.clients import CLIENT_ID, Client, PublicKey
 from store.errors import StartupError
 from store.near import near

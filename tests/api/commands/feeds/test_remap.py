@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.cli import main as cli
-from api.commands.remap_journal import RemapJournal
+from api.commands.feeds.remap_journal import RemapJournal
 from tests.support.mllp import connected, fed_service, oru
 from tests.support.service import DATABASE
 

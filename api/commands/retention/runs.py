@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from prometheus_client import CollectorRegistry
 
-from api.commands.access import columns, existing_tenant
+from api.commands.access.tenants import columns, existing_tenant
 from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
 from store.retention.metrics import RetentionMetrics
