@@ -24,7 +24,7 @@ from api.interactions.token import PATH as TOKEN
 from api.interactions.token import token
 from api.middleware.authenticate import verify
 from api.search import handlers as search
-from api.subscriptions.routes import subscription_routes
+from api.subscriptions.interactions.routes import subscription_routes
 from ingest import handlers as ingest
 from ingest.feeds.handler import V2_BODIES, receive_messages
 from ingest.http.idempotent import remembered

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from api.commands.access.tenants import existing_tenant
-from api.subscriptions.light import TOKEN_HEADER
 from api.subscriptions.outgoing import refuse_url
 from api.subscriptions.secrets import SECRET, Sealed, rotated, seal, signing_secret
+from api.subscriptions.sending.light import TOKEN_HEADER
 from store.errors import StartupError
 from store.subscriptions.records import Channel, Content, Form, Status, Subscription
 from store.subscriptions.topics import TOPICS, topic_of

@@ -8,7 +8,7 @@ from aiohttp import web
 
 if TYPE_CHECKING:
     from api.subscriptions.holders import Holders
-    from api.subscriptions.reading import Sources
+    from api.subscriptions.sending.reading import Sources
     from ingest.http.forwarded import Networks
     from store.subscriptions.events import Outbox
     from store.subscriptions.records import SubscriptionStore

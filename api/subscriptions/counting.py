@@ -10,7 +10,7 @@ import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.subscriptions.holders import LOST
-from api.subscriptions.reading import matching, query_of
+from api.subscriptions.sending.reading import matching, query_of
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
 from store.changes.kinds import Kind
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from api.subscriptions.holders import Holders, Known
     from api.subscriptions.metrics import SubscriptionMetrics
-    from api.subscriptions.reading import Sources
+    from api.subscriptions.sending.reading import Sources
     from store.changes.changes import Change, Position
     from store.search.criteria import SearchQuery
     from store.subscriptions.events import Delivering, Outbox

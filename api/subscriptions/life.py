@@ -18,14 +18,14 @@ from api.subscriptions.app_keys import (
     SUBSCRIPTIONS,
 )
 from api.subscriptions.counting import Counting
-from api.subscriptions.delivery import Delivery, Pace, Ports
-from api.subscriptions.disclosures import Disclosures
 from api.subscriptions.holders import Holders
 from api.subscriptions.metrics import SubscriptionMetrics
 from api.subscriptions.outgoing import AccessTokens, outgoing
-from api.subscriptions.reading import Sources
-from api.subscriptions.retries import Circuits
 from api.subscriptions.secrets import SECRET
+from api.subscriptions.sending.delivery import Delivery, Pace, Ports
+from api.subscriptions.sending.disclosures import Disclosures
+from api.subscriptions.sending.reading import Sources
+from api.subscriptions.sending.retries import Circuits
 from api.subscriptions.worker import Worker
 from ingest.http.app_keys import CLOCK, LIMITS
 from ingest.http.forwarded import networks

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from api.subscriptions.counting import Counting
-    from api.subscriptions.delivery import Delivery, Ports
+    from api.subscriptions.sending.delivery import Delivery, Ports
     from store.changes.changes import Position
     from store.subscriptions.events import Delivering
     from store.subscriptions.records import Subscription

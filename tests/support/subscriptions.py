@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, cast
 from prometheus_client import CollectorRegistry
 
 from api.subscriptions.counting import Counting
-from api.subscriptions.delivery import Delivery, Pace, Ports
-from api.subscriptions.disclosures import Disclosures
 from api.subscriptions.holders import Holders
 from api.subscriptions.metrics import SubscriptionMetrics
 from api.subscriptions.outgoing import AccessTokens, outgoing
-from api.subscriptions.reading import Sources
-from api.subscriptions.retries import Circuits
+from api.subscriptions.sending.delivery import Delivery, Pace, Ports
+from api.subscriptions.sending.disclosures import Disclosures
+from api.subscriptions.sending.reading import Sources
+from api.subscriptions.sending.retries import Circuits
 from ingest.http.forwarded import networks
 from store.access import Grant
 from store.changes.changes import Change, ChangePage, Position, PositionLost
@@ -37,7 +37,7 @@ from tests.support.store import OTHER, metrics, mongo_store, put
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
 
-    from api.subscriptions.delivery import Step
+    from api.subscriptions.sending.delivery import Step
     from store.audit.records import AuditRecord
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources

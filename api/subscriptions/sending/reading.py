@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.subscriptions.filters import standing_query
-from api.subscriptions.light import Told
+from api.subscriptions.sending.light import Told
 from store.resource_keys import ResourceKey
 from store.search.criteria import Include, Tokens, Total
 from store.search.parameters import TYPES

@@ -14,11 +14,11 @@ import orjson
 from api.http.app_keys import SETTINGS
 from api.middleware.authenticate import refuse_unless
 from api.subscriptions.app_keys import HOLDERS, OUTBOX, ROOT_SECRET, SOURCES, SUBSCRIPTIONS
-from api.subscriptions.handlers import CHANGED, READS, owned, seen
 from api.subscriptions.holders import LOST
-from api.subscriptions.notification import QUERY_EVENT, notification, status_searchset
-from api.subscriptions.reading import query_of, readable
+from api.subscriptions.interactions.handlers import CHANGED, READS, owned, seen
 from api.subscriptions.secrets import rotated, signing_secret
+from api.subscriptions.sending.notification import QUERY_EVENT, notification, status_searchset
+from api.subscriptions.sending.reading import query_of, readable
 from ingest.http.app_keys import AUDITED, CLOCK, PRINCIPAL
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json

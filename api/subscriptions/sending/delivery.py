@@ -12,13 +12,13 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from api.subscriptions import light
 from api.subscriptions.holders import LOST
-from api.subscriptions.notification import EVENTS, HANDSHAKE, HEARTBEAT, notification
 from api.subscriptions.outgoing import Outcome, Reply
-from api.subscriptions.reading import message_of, query_of, readable
-from api.subscriptions.retries import pause_after
 from api.subscriptions.secrets import keys_of, signed, unseal
+from api.subscriptions.sending import light
+from api.subscriptions.sending.notification import EVENTS, HANDSHAKE, HEARTBEAT, notification
+from api.subscriptions.sending.reading import message_of, query_of, readable
+from api.subscriptions.sending.retries import pause_after
 from ingest.unique import unique_id
 from store.fhir.instants import from_datetime
 from store.subscriptions.records import Form, Status
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from api.subscriptions.disclosures import Disclosures
     from api.subscriptions.holders import Holders
     from api.subscriptions.metrics import SubscriptionMetrics
     from api.subscriptions.outgoing import AccessTokens, Outgoing
-    from api.subscriptions.reading import Sources
-    from api.subscriptions.retries import Circuits
+    from api.subscriptions.sending.disclosures import Disclosures
+    from api.subscriptions.sending.reading import Sources
+    from api.subscriptions.sending.retries import Circuits
     from store.search.criteria import SearchQuery
     from store.subscriptions.events import Event, Outbox
     from store.subscriptions.records import Subscription, SubscriptionStore

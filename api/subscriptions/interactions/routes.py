@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES
 from api.http.routing import BASE, ID, Group, Route
-from api.subscriptions import handlers, operations
+from api.subscriptions.interactions import handlers, operations
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from api.subscriptions.retries import OPENS_AFTER, Circuits, moments, pause_after
+from api.subscriptions.sending.retries import OPENS_AFTER, Circuits, moments, pause_after
 from tests.support.subscriptions import ENDPOINT, NOW
 
 OTHER = "https://other.example/hook"

@@ -16,9 +16,9 @@ import pytest
 from aiohttp import web
 
 from api.subscriptions.counting import FULL, GAP
-from api.subscriptions.delivery import GIVEN_UP, GONE, OVER
 from api.subscriptions.holders import LOST, Holders
 from api.subscriptions.secrets import OAuthClient, Sealed, seal
+from api.subscriptions.sending.delivery import GIVEN_UP, GONE, OVER
 from store.changes.changes import Position
 from store.changes.kinds import Kind
 from store.clients import Client

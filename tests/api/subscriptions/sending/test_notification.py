@@ -9,8 +9,9 @@ import orjson
 import pytest
 from fhir.resources.R4B.bundle import Bundle
 
-from api.subscriptions import light
-from api.subscriptions.notification import (
+from api.subscriptions.requested import requested
+from api.subscriptions.sending import light
+from api.subscriptions.sending.notification import (
     BUNDLE,
     EVENTS,
     HANDSHAKE,
@@ -20,7 +21,6 @@ from api.subscriptions.notification import (
     notification,
     status_searchset,
 )
-from api.subscriptions.requested import requested
 from ingest.pipeline.conformance import look
 from store.changes.kinds import Kind
 from store.subscriptions.events import UNMATCHED, Event

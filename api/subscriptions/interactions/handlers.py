@@ -14,9 +14,9 @@ from aiohttp import hdrs, web
 
 from api.http.app_keys import SETTINGS
 from api.middleware.authenticate import refuse_unless
-from api.subscriptions import rendering
 from api.subscriptions.app_keys import RECEIVER_NETWORKS, ROOT_SECRET, SOURCES, SUBSCRIPTIONS
 from api.subscriptions.holders import holder_of
+from api.subscriptions.interactions import rendering
 from api.subscriptions.outgoing import refuse_url
 from api.subscriptions.requested import Requested, Terms, requested
 from api.subscriptions.secrets import NO_SECRETS, Sealed, seal, unseal
