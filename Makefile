@@ -45,7 +45,7 @@ test-fast: $(DEV) ## Run the tests that need no database, which takes seconds
 .PHONY: fuzz
 fuzz: FUZZ_EXAMPLES ?= 3000
 fuzz: $(DEV) ## Send thousands of odd requests, other ones each time (FUZZ_EXAMPLES=)
-	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(ARGS) tests/api/faults/test_fuzz_http.py tests/api/interactions/test_openapi_http.py \
+	@FUZZ_EXAMPLES=$(FUZZ_EXAMPLES) $(BIN)/python -m pytest $(ARGS) tests/api/faults/test_fuzz_http.py tests/api/interactions/capabilities/test_openapi_http.py \
 		tests/api/faults/test_fuzz_wire_http.py
 
 .PHONY: soak

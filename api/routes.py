@@ -11,8 +11,9 @@ from api.auth.scopes import ADMIN, PURGE
 from api.explorer import pages as explorer
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, JSON_BODIES, PATCH_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
-from api.interactions import audit, binary, capability, dead_letters, history, read
-from api.interactions.changes import changes
+from api.interactions import audit, binary, dead_letters, history, read
+from api.interactions.capabilities import capability
+from api.interactions.changes.changes import changes
 from api.interactions.data_model import push as data_model
 from api.interactions.data_model import query as data_model_query
 from api.interactions.data_model import upload as uploads

@@ -15,7 +15,7 @@ from aiohttp import hdrs, web
 
 from api.http.app_keys import REQUEST_ID, SETTINGS
 from api.http.listeners import LISTENERS
-from api.interactions.listening import render
+from api.interactions.changes.listening import render
 from api.middleware.authenticate import admitted_again
 from ingest.http.app_keys import AUDITED
 from ingest.http.outcome import issues_of, outcome
@@ -25,7 +25,7 @@ from store.errors import Category, ServiceError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from api.interactions.listening import Ear, Heard
+    from api.interactions.changes.listening import Ear, Heard
     from store.changes.changes import Change, Position
 
 LOG: Final = logging.getLogger("api.changes")

@@ -15,8 +15,8 @@ import orjson
 from api.http.fhir_json import FORM_BODIES, PATCH_BODIES
 from api.http.routing import BASE, TYPE
 from api.interactions.audit import PARAMETERS
-from api.interactions.openapi_answers import ANSWERS, STATUSES
-from api.interactions.openapi_forms import (
+from api.interactions.capabilities.openapi_answers import ANSWERS, STATUSES
+from api.interactions.capabilities.openapi_forms import (
     ERRORS,
     FILE,
     FORMS,

@@ -262,7 +262,7 @@ async def test_two_replicas_tell_the_same_from_the_same_position(told: Service, 
 
 
 async def test_a_stream_ends_with_its_token(told: Service, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("api.interactions.change_stream.HEARTBEAT_SECONDS", 0.05)
+    monkeypatch.setattr("api.interactions.changes.change_stream.HEARTBEAT_SECONDS", 0.05)
     guest = await told.with_token(scopes=["system/*.cruds"], client="guest")
     async with listening(guest) as stream:
         await stream.positioned()

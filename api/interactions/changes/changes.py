@@ -14,8 +14,8 @@ from aiohttp import hdrs, web
 
 from api.http.app_keys import CHANGES, SETTINGS
 from api.http.listeners import LISTENERS
-from api.interactions.change_stream import stream, wants_stream
-from api.interactions.listening import NOTHING_TO_HEAR, Asked, Ear, render
+from api.interactions.changes.change_stream import stream, wants_stream
+from api.interactions.changes.listening import NOTHING_TO_HEAR, Asked, Ear, render
 from ingest.http.app_keys import AUDITED, PRINCIPAL, TENANT, asker_of
 from store.changes.hearing import hears
 from store.changes.positions import position_of, token_of

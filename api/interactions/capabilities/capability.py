@@ -18,10 +18,10 @@ from api.auth.scopes import OWN
 from api.http.app_keys import SETTINGS
 from api.http.fhir_json import PATCH_FORMATS
 from api.http.routing import ROLES, ROWS
-from api.interactions import us_core
-from api.interactions.openapi import document
+from api.interactions.capabilities import us_core
+from api.interactions.capabilities.openapi import document
+from api.interactions.capabilities.us_core import profiles_of
 from api.interactions.token import PATH as TOKEN
-from api.interactions.us_core import profiles_of
 from api.version import VERSION
 from ingest.http.app_keys import base_of, origin_of
 from ingest.http.replies import FHIR_JSON
