@@ -19,7 +19,7 @@ from ingest.data_model.to_fhir import (
     TIMED,
 )
 from ingest.data_model.values import read_value
-from ingest.hl7v2.mapping.documents import CONTENT_TYPES
+from ingest.hl7v2.mapping.datatypes.documents import CONTENT_TYPES
 from ingest.hl7v2.mapping.systems import V3
 
 if TYPE_CHECKING:

@@ -18,7 +18,7 @@ from ingest.data_model.table import URN, is_empty
 from ingest.data_model.tables import PLACE, RANGE, REPORT, REQUEST, RESULT, VISIT
 from ingest.data_model.values import DOCUMENTS, Valued, write_value
 from ingest.hl7v2.mapping.context import extension
-from ingest.hl7v2.mapping.documents import CONTENT_TYPES
+from ingest.hl7v2.mapping.datatypes.documents import CONTENT_TYPES
 from ingest.hl7v2.mapping.systems import V2, V3
 from ingest.pipeline.documents import pieces
 from store.errors import Category, ServiceError

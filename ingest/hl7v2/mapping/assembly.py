@@ -6,8 +6,11 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
 from ingest.hl7v2.faults import REQUIRED
-from ingest.hl7v2.mapping import (
-    documents,
+from ingest.hl7v2.mapping.context import NULL, URN, extension
+from ingest.hl7v2.mapping.datatypes import documents
+from ingest.hl7v2.mapping.datatypes.identifiers import cx, ei
+from ingest.hl7v2.mapping.datatypes.values import DOCUMENTS
+from ingest.hl7v2.mapping.segments import (
     observations,
     orders,
     patients,
@@ -16,12 +19,9 @@ from ingest.hl7v2.mapping import (
     specimens,
     visits,
 )
-from ingest.hl7v2.mapping.context import NULL, URN, extension
-from ingest.hl7v2.mapping.identifiers import cx, ei
-from ingest.hl7v2.mapping.narratives import joined, narrative
-from ingest.hl7v2.mapping.notes import REPORT_NOTE, as_sent, comments
-from ingest.hl7v2.mapping.observations import NUMBER, Surroundings, result_number
-from ingest.hl7v2.mapping.values import DOCUMENTS
+from ingest.hl7v2.mapping.segments.narratives import joined, narrative
+from ingest.hl7v2.mapping.segments.notes import REPORT_NOTE, as_sent, comments
+from ingest.hl7v2.mapping.segments.observations import NUMBER, Surroundings, result_number
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,19 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.hl7v2.mapping import (
-    concepts,
-    documents,
-    identifiers,
+from ingest.hl7v2.mapping.datatypes import concepts, documents, identifiers, people, values
+from ingest.hl7v2.mapping.segments import (
     notes,
     observations,
     orders,
     patients,
-    people,
     references,
     reports,
     specimens,
-    values,
     visits,
 )
 

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.hl7v2.mapping.context import codes
-from ingest.hl7v2.mapping.identifiers import kind
+from ingest.hl7v2.mapping.datatypes.identifiers import kind
 from ingest.hl7v2.mapping.systems import NPI, authority
 
 if TYPE_CHECKING:

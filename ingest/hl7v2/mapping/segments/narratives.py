@@ -5,8 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
+from ingest.hl7v2.mapping.datatypes.values import is_text
 from ingest.hl7v2.mapping.structure import Result
-from ingest.hl7v2.mapping.values import is_text
 from ingest.hl7v2.reader import Segment
 
 if TYPE_CHECKING:

@@ -7,8 +7,8 @@ from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.hl7v2.faults import DATA_TYPE, REQUIRED
-from ingest.hl7v2.mapping.concepts import concept
 from ingest.hl7v2.mapping.context import codes, extension
+from ingest.hl7v2.mapping.datatypes.concepts import concept
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingest.hl7v2.mapping.concepts import concept, of_table
 from ingest.hl7v2.mapping.context import URN, number_of
-from ingest.hl7v2.mapping.identifiers import cx, eip
-from ingest.hl7v2.mapping.notes import as_sent, comments
+from ingest.hl7v2.mapping.datatypes.concepts import concept, of_table
+from ingest.hl7v2.mapping.datatypes.identifiers import cx, eip
+from ingest.hl7v2.mapping.datatypes.values import unit
+from ingest.hl7v2.mapping.segments.notes import as_sent, comments
 from ingest.hl7v2.mapping.table import Row, Table, extended, inside, many, moment, one
-from ingest.hl7v2.mapping.values import unit
 
 if TYPE_CHECKING:
     from ingest.hl7v2.mapping.context import Context, Element

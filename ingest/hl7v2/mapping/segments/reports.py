@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.hl7v2.faults import NOT_IN_TABLE, REQUIRED
-from ingest.hl7v2.mapping.concepts import concept
 from ingest.hl7v2.mapping.context import AS_SENT, URN, codes, extension
-from ingest.hl7v2.mapping.identifiers import ei, kind
-from ingest.hl7v2.mapping.people import ndl
+from ingest.hl7v2.mapping.datatypes.concepts import concept
+from ingest.hl7v2.mapping.datatypes.identifiers import ei, kind
+from ingest.hl7v2.mapping.datatypes.people import ndl
 from ingest.hl7v2.mapping.systems import V2, V3, coding_system
 from ingest.hl7v2.mapping.table import Row, Table, extended, many, one
 

@@ -5,20 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.hl7v2.faults import NOT_IN_TABLE, REQUIRED
-from ingest.hl7v2.mapping.concepts import concept, interpretation, of_table
 from ingest.hl7v2.mapping.context import URN, codes, extension
-from ingest.hl7v2.mapping.identifiers import ei, eip
-from ingest.hl7v2.mapping.notes import as_sent, comments
-from ingest.hl7v2.mapping.people import (
+from ingest.hl7v2.mapping.datatypes.concepts import concept, interpretation, of_table
+from ingest.hl7v2.mapping.datatypes.identifiers import ei, eip
+from ingest.hl7v2.mapping.datatypes.people import (
     address,
     organization,
     person,
     producer,
     reference,
 )
+from ingest.hl7v2.mapping.datatypes.values import is_whole, put_value, reference_range, unit
+from ingest.hl7v2.mapping.segments.notes import as_sent, comments
 from ingest.hl7v2.mapping.systems import V2
 from ingest.hl7v2.mapping.table import Row, Table, extended, many, one
-from ingest.hl7v2.mapping.values import is_whole, put_value, reference_range, unit
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ingest.hl7v2.dates import fhir_time
 from ingest.hl7v2.faults import DATA_TYPE
-from ingest.hl7v2.mapping.concepts import concept
 from ingest.hl7v2.mapping.context import URN, extension, number_of
-from ingest.hl7v2.mapping.people import address, call, name
+from ingest.hl7v2.mapping.datatypes.concepts import concept
+from ingest.hl7v2.mapping.datatypes.people import address, call, name
 from ingest.hl7v2.mapping.systems import UCUM, coding_system
 
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.hl7v2.dates import fhir_date
 from ingest.hl7v2.faults import DATA_TYPE
-from ingest.hl7v2.mapping.concepts import concept, in_system, of_table
 from ingest.hl7v2.mapping.context import NULL, URN, Context, Element, codes, extension
-from ingest.hl7v2.mapping.identifiers import cx, kind
-from ingest.hl7v2.mapping.people import (
+from ingest.hl7v2.mapping.datatypes.concepts import concept, in_system, of_table
+from ingest.hl7v2.mapping.datatypes.identifiers import cx, kind
+from ingest.hl7v2.mapping.datatypes.people import (
     address,
     call,
     name,

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingest.hl7v2.mapping.concepts import of_table
 from ingest.hl7v2.mapping.context import codes, extension
-from ingest.hl7v2.mapping.identifiers import ei
-from ingest.hl7v2.mapping.people import reference
+from ingest.hl7v2.mapping.datatypes.concepts import of_table
+from ingest.hl7v2.mapping.datatypes.identifiers import ei
+from ingest.hl7v2.mapping.datatypes.people import reference
 from ingest.hl7v2.mapping.table import Row, Table, many, one, text
 
 if TYPE_CHECKING:

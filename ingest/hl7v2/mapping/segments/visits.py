@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingest.hl7v2.mapping.concepts import concept, of_table
-from ingest.hl7v2.mapping.identifiers import cx
-from ingest.hl7v2.mapping.people import reference
+from ingest.hl7v2.mapping.datatypes.concepts import concept, of_table
+from ingest.hl7v2.mapping.datatypes.identifiers import cx
+from ingest.hl7v2.mapping.datatypes.people import reference
 from ingest.hl7v2.mapping.systems import V2, V3, coding_system
 from ingest.hl7v2.mapping.table import Row, Table, inside, many, one
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ingest.hl7v2.mapping.context import URN, extension
-from ingest.hl7v2.mapping.people import reference
+from ingest.hl7v2.mapping.datatypes.people import reference
 from ingest.hl7v2.mapping.table import Row
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingest.hl7v2.mapping.concepts import concept
 from ingest.hl7v2.mapping.context import URN, codes, extension
-from ingest.hl7v2.mapping.identifiers import ei, eip
-from ingest.hl7v2.mapping.people import call, reference
+from ingest.hl7v2.mapping.datatypes.concepts import concept
+from ingest.hl7v2.mapping.datatypes.identifiers import ei, eip
+from ingest.hl7v2.mapping.datatypes.people import call, reference
 from ingest.hl7v2.mapping.table import Row, Table, many, moment, one, whole_text
 
 if TYPE_CHECKING:
