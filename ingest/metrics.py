@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from prometheus_client import Counter, Gauge, Histogram
 
 from ingest.pipeline.identity.decisions import Finding
-from ingest.pipeline.tolerances import KEPT, TOLERANCES
+from ingest.pipeline.validation.tolerances import KEPT, TOLERANCES
 from store.errors import Category
 from store.versions import Outcome
 

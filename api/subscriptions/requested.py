@@ -14,7 +14,7 @@ from yarl import URL
 
 from api.subscriptions.filters import query_of
 from api.subscriptions.secrets import NO_SECRETS, OAuthClient, Sealed
-from ingest.pipeline.conformance import look
+from ingest.pipeline.validation.conformance import look
 from store.errors import Category, ServiceError
 from store.fhir.instants import parse as parse_instant
 from store.fhir.instants import to_datetime

@@ -19,7 +19,7 @@ from ingest.pipeline.bundle_entries import READING, at_entry
 from ingest.pipeline.decode import decode
 from ingest.pipeline.preconditions import current, has_it, if_match, not_held, since
 from ingest.pipeline.prepare import prepare
-from ingest.pipeline.validate import refuse_subset
+from ingest.pipeline.validation.validate import refuse_subset
 from ingest.unique import secret_id
 from ingest.writes import criteria, filing
 from ingest.writes.conditional import check_tests

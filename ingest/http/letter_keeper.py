@@ -20,7 +20,7 @@ from ingest.http.outcome import STATUS, issues_of
 from ingest.pipeline import json_patch as patch
 from ingest.pipeline.bundle_entries import at_entry, relative, url_of
 from ingest.pipeline.stamp import dump
-from ingest.pipeline.structure import ISSUES_MAX
+from ingest.pipeline.validation.structure import ISSUES_MAX
 from store.dead_letters import Refused
 from store.errors import Category, ServiceError
 

@@ -16,7 +16,7 @@ from aiohttp import hdrs, web
 
 from ingest.http.outcome import STATUS, issues_of, outcome, render
 from ingest.http.preferences import returned
-from ingest.pipeline.tolerances import MENDED
+from ingest.pipeline.validation.tolerances import MENDED
 from ingest.unique import unique_id
 from store.fhir.issues import Issue
 from store.versions import Gone, Outcome, Stored, instant

@@ -12,7 +12,7 @@ from ingest.messages.planning import refuse_lost_patient
 from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.prepare import Ready, prepare
 from ingest.pipeline.source_time import message_time, source_time
-from ingest.pipeline.validate import refuse_subset
+from ingest.pipeline.validation.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resource_keys import ResourceKey

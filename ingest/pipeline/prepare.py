@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.budget import ENTRIES_MAX, too_many_entries
-from ingest.pipeline.conformance import look, straightened
 from ingest.pipeline.identity.facts import PLAIN, facts_of
 from ingest.pipeline.identity.lookups import is_kept, keys_of
 from ingest.pipeline.stamp import digest, unstamped
-from ingest.pipeline.structure import survey
-from ingest.pipeline.tolerances import mend, without_blanks
-from ingest.pipeline.validate import validate
+from ingest.pipeline.validation.conformance import look, straightened
+from ingest.pipeline.validation.structure import survey
+from ingest.pipeline.validation.tolerances import mend, without_blanks
+from ingest.pipeline.validation.validate import validate
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.resource_keys import ResourceKey

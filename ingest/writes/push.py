@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest.pipeline.decode import decode
 from ingest.pipeline.documents import refuse_file_id
 from ingest.pipeline.prepare import Ready, prepare
-from ingest.pipeline.validate import refuse_subset
+from ingest.pipeline.validation.validate import refuse_subset
 from ingest.unique import secret_id
 from ingest.writes import criteria, filing
 from store.errors import Category, ServiceError

@@ -98,7 +98,7 @@ def index(value: Json, path: str) -> Interval:
         start, end = text_of(element, "start", path), text_of(element, "end", path)
         return ABSENT if start is None and end is None else instants.period(start, end)
     except instants.ReversedError:
-        return ABSENT  # Kept, and found by no date: `ingest.pipeline.conformance` tells of it.
+        return ABSENT  # Kept, and found by no date: `ingest.pipeline.validation.conformance` tells of it.
     except ValueError as error:
         raise Malformed(path, str(error)) from None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from ingest.pipeline.decode import decode
-from ingest.pipeline.tolerances import mend
+from ingest.pipeline.validation.tolerances import mend
 from tests.support.extra import DATA, push
 from tests.support.service import FHIR
 

@@ -21,7 +21,7 @@ from api.subscriptions.sending.notification import (
     notification,
     status_searchset,
 )
-from ingest.pipeline.conformance import look
+from ingest.pipeline.validation.conformance import look
 from store.changes.kinds import Kind
 from store.subscriptions.events import UNMATCHED, Event
 from store.subscriptions.records import Content, Form, Progress, Status

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from ingest.pipeline.decode import decode
 from ingest.pipeline.prepare import prepare
-from ingest.pipeline.structure import ISSUES_MAX, faults
-from ingest.pipeline.tolerances import KEPT, TOLERANCES, without_blanks
+from ingest.pipeline.validation.structure import ISSUES_MAX, faults
+from ingest.pipeline.validation.tolerances import KEPT, TOLERANCES, without_blanks
 from store.errors import Category, ServiceError
 from tests.support.reports import attempt, refusal, report, said
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ingest.pipeline.bundle_entries import CARRIED_OUT
-from ingest.pipeline.structure import decoded_length
+from ingest.pipeline.validation.structure import decoded_length
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.pipeline.tolerances import TOLERANCES, mend
+from ingest.pipeline.validation.tolerances import TOLERANCES, mend
 from tests.support.reports import report
 
 CODING = {"coding": [{"code": "LAB"}]}

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from ingest.pipeline.validate import REPORT_STATUSES, validate
+from ingest.pipeline.validation.validate import REPORT_STATUSES, validate
 from store.fhir.issues import Issue
 from tests.support.reports import report
 

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.pipeline.conformance import MENDABLE, look, straightened
 from ingest.pipeline.prepare import prepare
-from ingest.pipeline.tolerances import KEPT, MENDED, TOLERANCES
+from ingest.pipeline.validation.conformance import MENDABLE, look, straightened
+from ingest.pipeline.validation.tolerances import KEPT, MENDED, TOLERANCES
 from store.errors import ServiceError
 from store.fhir.datatypes import Number
 from store.fhir.definitions import definitions

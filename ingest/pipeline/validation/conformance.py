@@ -10,7 +10,7 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.pipeline.bundle_entries import is_kept_whole
-from ingest.pipeline.primitives import (
+from ingest.pipeline.validation.primitives import (
     CHECKS,
     CONDITIONAL,
     DEAD,
@@ -28,7 +28,7 @@ from store.fhir.issues import Issue
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ingest.pipeline.primitives import Check
+    from ingest.pipeline.validation.primitives import Check
     from store.fhir.datatypes import Json
     from store.fhir.definitions import Definition, Element
 
