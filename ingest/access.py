@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
     from ingest.caller import Caller
     from store.audit.records import AuditTrail, Pending
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.versions import Prepared
     from store.tenancy import Tenant
-    from store.versions import Prepared
 
 _REFUSED: Final = 400
 _FAILED: Final = 500

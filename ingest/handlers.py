@@ -58,8 +58,8 @@ from ingest.writes.create_once import Answered, create_once
 from ingest.writes.push_context import PushContext
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resource_keys import ResourceKey
-from store.versions import Outcome
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -69,9 +69,9 @@ if TYPE_CHECKING:
     from ingest.settings import IngestSettings
     from ingest.work import Work
     from ingest.writes.push import Pushed
-    from store.answers import Remembered
     from store.fhir.datatypes import JsonObject
-    from store.resources import StoreInTransaction
+    from store.resources.answers import Remembered
+    from store.resources.resources import StoreInTransaction
 
 _WRITING: Final = frozenset({"DELETE", "POST", "PUT", "PATCH"})
 _ENTRIES_MAX: Final[Mapping[str, Callable[[IngestSettings], int]]] = {

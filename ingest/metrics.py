@@ -9,7 +9,7 @@ from prometheus_client import Counter, Gauge, Histogram
 from ingest.pipeline.identity.decisions import Finding
 from ingest.pipeline.validation.tolerances import KEPT, TOLERANCES
 from store.errors import Category
-from store.versions import Outcome
+from store.resources.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable

@@ -18,9 +18,9 @@ from store.search.parameters import TYPES
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.pages import Outdated
-    from store.resource_keys import ResourceKey
-    from store.resources import ResourceStore
+    from store.resources.pages import Outdated
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.resources import ResourceStore
     from store.search.index import Indexed
     from store.tenancy import Tenant
 

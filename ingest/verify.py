@@ -14,7 +14,7 @@ from ingest.pipeline.decode import decode
 from ingest.pipeline.stamp import digest, unstamped
 from ingest.reindex import indexed
 from store.errors import ServiceError
-from store.pages import Outdated
+from store.resources.pages import Outdated
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from store.clients import ClientStore
     from store.dead_letters import DeadLetters
     from store.files import AttachmentStore
-    from store.resources import ResourceStore
+    from store.resources.resources import ResourceStore
     from store.retention.erasure import Erasing, Offboarding
     from store.retention.holds import HoldStore
     from store.retention.policy import PolicyStore

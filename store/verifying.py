@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple, Protocol
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
     from store.search.index import Indexed
     from store.tenancy import Tenant
 

@@ -11,7 +11,7 @@ from ingest.reindex import Job, ReindexCounts, reindex
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
     from store.stores import Stores
     from store.tenancy import Tenant
 

@@ -25,7 +25,7 @@ from store.audit.records import AuditQuery
 from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime, parse, to_datetime
 from store.fhir.issues import Issue
-from store.pages import Page
+from store.resources.pages import Page
 from store.retention.subjects import Subject, read_subject
 from store.search.criteria import Position
 from store.search.parsing.query_text import pairs_of

@@ -9,8 +9,8 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store.audit.records import Deed
+from store.resources.versions import instant
 from store.search.values.escapes import split, unescape
-from store.versions import instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -43,9 +43,9 @@ from ingest.writes.push import check_scope
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.files import FILE_ID
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Stored, instant
 from store.search.parameters import TYPES
-from store.versions import Stored, instant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator

@@ -23,8 +23,8 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime, parse
 from store.fhir.issues import Issue
 from store.near import unknown_type
-from store.pages import Page
-from store.resource_keys import ResourceKey
+from store.resources.pages import Page
+from store.resources.resource_keys import ResourceKey
 from store.search.criteria import Position
 from store.search.parameters import TYPES
 from store.search.parsing.context import SearchContext, shown

@@ -21,20 +21,20 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime, parse
 from store.fhir.issues import Issue
 from store.near import unknown_type
-from store.pages import HistoryQuery, Page
-from store.resource_keys import ResourceKey
+from store.resources.pages import HistoryQuery, Page
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Gone, Stored, instant
 from store.search.parameters import TYPES
 from store.search.parsing.context import shown
 from store.search.parsing.query_text import pairs_of
 from store.tenancy import SearchScope
-from store.versions import Gone, Stored, instant
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from aiohttp import web
 
-    from store.pages import HistoryEntry, HistoryPage
+    from store.resources.pages import HistoryEntry, HistoryPage
     from store.search.parsing.context import SearchLimits
 
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)

@@ -16,12 +16,12 @@ from ingest.http.app_keys import AUDITED, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.reach import seen
 from ingest.http.replies import fhir_json, version_headers
 from ingest.pipeline.preconditions import has_it
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from store.versions import Stored
+    from store.resources.versions import Stored
 
 
 async def read(request: web.Request) -> web.StreamResponse:

@@ -19,8 +19,8 @@ from store.search.reach import narrowed
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from store.pages import Page
-    from store.resources import ResourceStore
+    from store.resources.pages import Page
+    from store.resources.resources import ResourceStore
     from store.search.criteria import SearchQuery
     from store.search.parsing.context import SearchContext
     from store.search.parsing.query_text import Pair

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from api.search.links import Link
     from store.fhir.issues import Issue
-    from store.pages import Page
-    from store.resource_keys import ResourceKey
+    from store.resources.pages import Page
+    from store.resources.resource_keys import ResourceKey
 
 
 def render(page: Page, *, base: str, links: Iterable[Link], issues: Sequence[Issue] = ()) -> bytes:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from api.search.answer import Asker
-    from store.pages import Entry
+    from store.resources.pages import Entry
     from store.search.parsing.context import SearchContext
     from store.search.parsing.query_text import Pair
 

@@ -15,7 +15,7 @@ from api.search.page_token import PageState, seal
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from store.pages import Page
+    from store.resources.pages import Page
 
 
 class Link(NamedTuple):

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from api.search.answer import Search
     from ingest.access import Access
-    from store.pages import Page
+    from store.resources.pages import Page
 
 
 def begin(access: Access, search: Search) -> bool:

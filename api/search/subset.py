@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from store.fhir.datatypes import Json, JsonObject
-    from store.pages import Entry, Page
+    from store.resources.pages import Entry, Page
     from store.search.criteria import SearchQuery
 
 SUBSETTED: Final[Mapping[str, str]] = {

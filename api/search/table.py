@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     from store.fhir.datatypes import Json, JsonObject
-    from store.pages import Entry
+    from store.resources.pages import Entry
 
     Row = tuple[str, ...]
 

@@ -22,8 +22,8 @@ from store.audit.patients import answered_with
 from store.errors import Category, ServiceError
 from store.fair import Asker
 from store.fhir.issues import Issue
-from store.resource_keys import ResourceKey
-from store.versions import Outcome
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from ingest.writes.push import Pushed
     from ingest.writes.push_context import PushContext
     from store.fair import Gate
-    from store.versions import Stored
+    from store.resources.versions import Stored
 
     Search = Callable[[str, str, int], Awaitable[bytes]]
     """Answers a search of a batch: (resource type, query, bytes that its page may have)."""

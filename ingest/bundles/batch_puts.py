@@ -16,8 +16,8 @@ from ingest.pipeline.preconditions import if_match, if_none_match
 from ingest.writes import push
 from store.errors import ServiceError
 from store.files import references_to_files
-from store.resource_keys import ResourceKey
-from store.versions import Outcome
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ingest.pipeline.bundle_entries import BundleEntry
     from ingest.pipeline.prepare import Ready
     from ingest.writes.push_context import PushContext
-    from store.versions import PutResult
+    from store.resources.versions import PutResult
 
     Answer = dict[str, Any] | ServiceError
     """Answer to an entry."""

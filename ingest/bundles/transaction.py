@@ -27,8 +27,8 @@ from ingest.writes.push import Pushed, check_scope, existing, labelled, leaves_l
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
-from store.resource_keys import ResourceKey
-from store.versions import Deletion, Gone, Outcome, PutResult, Stored
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Deletion, Gone, Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
     from ingest.writes.criteria import Criteria
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import Json, JsonObject
-    from store.resources import ResourceStore, StoreInTransaction
-    from store.versions import Prepared
+    from store.resources.resources import ResourceStore, StoreInTransaction
+    from store.resources.versions import Prepared
 
     Searches = Callable[[str, str, int], Awaitable[bytes]]
     """Answers a search: (type, query string, most bytes) → searchset."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.pipeline.bundle_entries import READING, Interaction
 from store.fhir.references import Conditional
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from store.fhir.datatypes import JsonObject

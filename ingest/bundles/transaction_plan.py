@@ -27,8 +27,8 @@ from ingest.pipeline.bundle_entries import READING
 from ingest.pipeline.preconditions import if_match, not_held
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resource_keys import ResourceKey
-from store.versions import ANY_VERSION
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import ANY_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

@@ -16,8 +16,8 @@ from ingest.ids import stable_id
 from ingest.pipeline.documents import file_of_binary
 from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
-from store.resource_keys import ResourceKey
-from store.versions import Stored, instant
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Stored, instant
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

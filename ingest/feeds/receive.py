@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from ingest.messages.delivery import Delivered
     from ingest.writes.push_context import PushContext
     from store.fhir.issues import Severity
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
 
 LOG: Final = logging.getLogger("ingest.feeds")
 REFUSED: Final = frozenset(

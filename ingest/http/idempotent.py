@@ -35,9 +35,9 @@ from ingest.writes.idempotency import (
     to_remember,
     whole,
 )
-from store.answers import Remembered, Shown
 from store.errors import ServiceError
-from store.versions import Stored
+from store.resources.answers import Remembered, Shown
+from store.resources.versions import Stored
 
 if TYPE_CHECKING:
     from datetime import datetime
@@ -45,11 +45,11 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from ingest.http.replies import Reply
-    from store.answers import Slot
-    from store.resource_keys import ResourceKey
-    from store.resources import ResourceStore, StoreInTransaction
+    from store.resources.answers import Slot
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.resources import ResourceStore, StoreInTransaction
+    from store.resources.versions import Gone
     from store.tenancy import Tenant
-    from store.versions import Gone
 
 UNIT: Final[web.RequestKey[StoreInTransaction]] = web.RequestKey("unit")
 """The transaction in which this request is handled."""

@@ -9,15 +9,15 @@ from ingest.pipeline.budget import LIGHT_BYTES
 from ingest.pipeline.decode import decode
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.resources.versions import Stored, present
 from store.search.reach import holds, reaches
-from store.versions import Stored, present
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from store.resources.versions import Gone
     from store.search.criteria import Clause
     from store.search.reach import Reach
-    from store.versions import Gone
 
 READ: Final = "r"
 _NO_SUCH: Final = Issue("not-found", "there is no such resource")

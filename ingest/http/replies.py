@@ -19,7 +19,7 @@ from ingest.http.preferences import returned
 from ingest.pipeline.validation.tolerances import MENDED
 from ingest.unique import unique_id
 from store.fhir.issues import Issue
-from store.versions import Gone, Outcome, Stored, instant
+from store.resources.versions import Gone, Outcome, Stored, instant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

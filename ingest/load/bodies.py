@@ -26,7 +26,7 @@ from ingest.writes import push
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import ID
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.search.reach import Everything
 
 if TYPE_CHECKING:

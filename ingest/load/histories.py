@@ -11,7 +11,7 @@ from ingest.pipeline.source_time import source_time
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE, parse
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline.bundle_entries import BundleEntry
     from store.fhir.datatypes import JsonObject
-    from store.versions import SourceTime
+    from store.resources.versions import SourceTime
 
 _DELETE: Final = "DELETE"
 

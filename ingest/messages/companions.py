@@ -16,15 +16,15 @@ from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
 from store.fhir.datatypes import Path
 from store.fhir.references import parse
-from store.resource_keys import ResourceKey
-from store.versions import Outcome, Stored
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Outcome, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from ingest.writes.push_context import PushContext
-    from store.versions import Gone, Prepared, PutResult, Released, SourceTime
+    from store.resources.versions import Gone, Prepared, PutResult, Released, SourceTime
 
 COMPANION_TYPES: Final = frozenset({"Observation", "Media"})
 _POINTERS: Final[Mapping[str, tuple[Path, ...]]] = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest.pipeline.completion import complete, with_former_numbers
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.facts import facts_of
-from store.versions import NO_VERSION, Outcome, Stored
+from store.resources.versions import NO_VERSION, Outcome, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.reader import Reader
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
-    from store.resource_keys import ResourceKey
-    from store.versions import PutResult
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.versions import PutResult
 
 _FOUND: Final = frozenset({"Patient", "Encounter", "DiagnosticReport"})
 """Types of which a plan knows by their numbers whether they are stored; others are looked for by id."""

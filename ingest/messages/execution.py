@@ -15,8 +15,8 @@ from ingest.pipeline.identity.reader import PATIENT
 from ingest.writes import filing
 from store.audit.records import AuditRecord, Deed
 from store.fhir.references import RELATIVE
-from store.resource_keys import ResourceKey
-from store.versions import Outcome
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Outcome
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.placements import Planned
     from ingest.writes.push_context import PushContext
     from store.files import NewFile
-    from store.versions import Gone, PutResult
+    from store.resources.versions import Gone, PutResult
 
 _DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
 """Types of which a race may make two: who they are is decided by what is stored."""

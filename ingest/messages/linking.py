@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from ingest.writes.push_context import PushContext
-    from store.versions import Gone
+    from store.resources.versions import Gone
 
 REPORTS_MAX: Final = 2_000
 """Reports of one person that are compared when her records are linked."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.placements import Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
-    from store.versions import Known
+    from store.resources.versions import Known
 
 CANDIDATES_MAX: Final = 500
 """Stored resources that one look-up for a message may find; past it only sure numbers are looked up."""

@@ -15,7 +15,7 @@ from ingest.pipeline.source_time import message_time, source_time
 from ingest.pipeline.validation.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
-    from store.versions import Prepared
+    from store.resources.versions import Prepared
 
 
 DERIVED: Final = frozenset({"DiagnosticReport", "DocumentReference"})

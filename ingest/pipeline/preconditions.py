@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Final
 from store.errors import Category, ServiceError
 from store.fhir.instants import parse, to_datetime
 from store.fhir.issues import Issue
-from store.versions import ANY_VERSION, Stored, present, version_matches
+from store.resources.versions import ANY_VERSION, Stored, present, version_matches
 
 if TYPE_CHECKING:
     from datetime import datetime
 
-    from store.versions import Gone
+    from store.resources.versions import Gone
 
 _INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 _VERSION: Final = re.compile(r'(?:W/)?"(\d{1,9})"')

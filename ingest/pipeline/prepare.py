@@ -14,10 +14,10 @@ from ingest.pipeline.validation.tolerances import mend, without_blanks
 from ingest.pipeline.validation.validate import validate
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Prepared
 from store.search.index import index
 from store.search.parameters import TYPES
-from store.versions import Prepared
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from store.fhir.datatypes import Json, JsonObject
-    from store.versions import SourceTime
+    from store.resources.versions import SourceTime
 
 AHEAD_MAX: Final = timedelta(days=1)
 """Time by which a source's clock may be ahead of ours, wrong zones included."""

@@ -14,8 +14,8 @@ import orjson
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import Number
 from store.fhir.issues import Issue
-from store.resource_keys import ResourceKey
-from store.versions import Unstamped
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Unstamped
 
 if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject

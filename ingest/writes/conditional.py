@@ -16,9 +16,9 @@ from ingest.writes import criteria, push
 from ingest.writes.push import Pushed
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import ANY_VERSION, Gone, Outcome, Stored
 from store.retrying import pause_before
-from store.versions import ANY_VERSION, Gone, Outcome, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -13,7 +13,7 @@ from ingest.writes import filing, push
 from ingest.writes.idempotency import check
 from ingest.writes.push import Pushed
 from store.errors import Category, ServiceError
-from store.versions import Outcome, PutResult, Stored
+from store.resources.versions import Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from ingest.pipeline.documents import Taken
     from ingest.pipeline.prepare import Ready
     from ingest.writes.push_context import PushContext
-    from store.answers import Remembered, Slot
     from store.fhir.datatypes import JsonObject
+    from store.resources.answers import Remembered, Slot
 
 
 class Answered(NamedTuple):

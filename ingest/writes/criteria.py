@@ -17,6 +17,7 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime, parse, to_datetime
 from store.fhir.issues import Issue
 from store.near import unknown_type
+from store.resources.versions import Stored
 from store.search.criteria import Tokens, Total
 from store.search.looks import refusals
 from store.search.parameters import TYPES
@@ -25,15 +26,14 @@ from store.search.parsing.parse import is_known
 from store.search.parsing.parse import parse as parse_search
 from store.search.parsing.query_text import pairs_of
 from store.search.planning.canonical import canonical
-from store.versions import Stored
 
 if TYPE_CHECKING:
     from ingest.writes.push_context import PushContext
-    from store.pages import Entry
-    from store.resource_keys import ResourceKey
+    from store.resources.pages import Entry
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.versions import Prepared
     from store.search.criteria import SearchQuery
     from store.search.parsing.query_text import Pair
-    from store.versions import Prepared
 
 QUERY: Final = "request.url"
 """Place of the condition of an update, deletion or patch, and at times of a create."""

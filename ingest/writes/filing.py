@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile
-    from store.versions import Prepared, PutResult
+    from store.resources.versions import Prepared, PutResult
 
 
 async def taken_out(ctx: PushContext, resource: JsonObject) -> Taken:

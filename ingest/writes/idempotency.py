@@ -14,11 +14,11 @@ import orjson
 from ingest.pipeline.bundle_entries import relative
 from ingest.pipeline.decode import decode, glance
 from ingest.pipeline.stamp import dump
-from store.answers import Remembered, Shown, Slot
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
-from store.resource_keys import ResourceKey
+from store.resources.answers import Remembered, Shown, Slot
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

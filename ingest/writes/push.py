@@ -14,8 +14,8 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.resource_types import RESOURCE_TYPES
 from store.near import near
-from store.resource_keys import ResourceKey
-from store.versions import LABELS, LABELS_LEFT_OUT, Outcome, PutResult, Stored
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import LABELS, LABELS_LEFT_OUT, Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
     from ingest.access import Access
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ingest.pipeline.documents import Taken
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
-    from store.versions import Gone, SourceTime
+    from store.resources.versions import Gone, SourceTime
 
 
 TURNS_MAX: Final = 20

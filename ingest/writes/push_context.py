@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from store.errors import ServiceError
     from store.fhir.datatypes import JsonObject
     from store.files import AttachmentStore
-    from store.resources import ResourceStore
+    from store.resources.resources import ResourceStore
     from store.search.parsing.context import SearchLimits
     from store.tenancy import Tenant
 

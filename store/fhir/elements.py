@@ -1,6 +1,6 @@
 """The one walk through all elements of a resource: which break a rule, and what they say to people.
 
-`ingest.pipeline.validation.structure` brings the rules, `search.values.content` takes the texts; whoever wants
+`ingest.pipeline.validation.structure` has the rules, `search.values.content` takes the texts; whoever wants
 those alone gives no rules. https://hl7.org/fhir/R4/json.html
 """
 

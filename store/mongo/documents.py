@@ -24,22 +24,22 @@ from typing import TYPE_CHECKING, Any, Final
 
 from store.fhir.instants import ABSENT, Interval, from_datetime, to_datetime
 from store.files import references_to_files
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Gone, Stored
 from store.retention.needs import needs_of
 from store.retention.policy import NEVER, UNLIMITED, Ends, ends
 from store.search.index import INDEX_VERSION
 from store.search.parameters import TYPES
 from store.search.planning.plan import document_id
-from store.versions import Gone, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime
 
+    from store.resources.versions import Prepared
     from store.retention.policy import Policy
     from store.search.index import Indexed, Inside
     from store.tenancy import Tenant
-    from store.versions import Prepared
 
 DOCUMENT_BYTES_MAX: Final = 16 * 1024 * 1024 - 16_384
 """MongoDB's limit, less what a command around the document may take."""

@@ -14,7 +14,7 @@ from store.mongo.documents import search_side
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHUNKS, FILES, HISTORY, RESOURCES
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.search.index import INDEX_VERSION
 from store.verifying import StoredFile, StoredVersion
 

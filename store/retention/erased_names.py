@@ -23,7 +23,7 @@ from store.search.parameters import TYPES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
     from store.search.readers import Field
 
 SECRET: Final = "erasures"  # noqa: S105 -- the name of one

@@ -26,7 +26,7 @@ from store.search.criteria import (
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
 
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
     from store.search.criteria import Clause
     from store.tenancy import Tenant
 

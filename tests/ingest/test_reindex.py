@@ -8,8 +8,8 @@ import pytest
 
 from ingest.reindex import Job, ReindexCounts, reindex
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.pages import Outdated, Reindexed
-from store.resource_keys import ResourceKey
+from store.resources.pages import Outdated, Reindexed
+from store.resources.resource_keys import ResourceKey
 from store.search.index import Indexed
 from store.tenancy import Tenant
 from tests.support.fhir import LOINC, MRN, coded, identified, patient, refers, report, resource

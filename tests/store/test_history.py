@@ -10,9 +10,9 @@ import pytest
 
 from store.fhir.instants import Interval, from_datetime, parse
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.pages import HistoryQuery
-from store.resource_keys import ResourceKey
-from store.versions import Gone, Stored
+from store.resources.pages import HistoryQuery
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Gone, Stored
 from tests.support.fhir import patient, report
 from tests.support.service import Clock
 from tests.support.store import LAB, NOW, OTHER, REPORT, content, mongo_store, put, put_one
@@ -20,7 +20,7 @@ from tests.support.store import LAB, NOW, OTHER, REPORT, content, mongo_store, p
 if TYPE_CHECKING:
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
-    from store.pages import HistoryPage
+    from store.resources.pages import HistoryPage
 
 MINUTE = timedelta(minutes=1)
 TYPE = "DiagnosticReport"

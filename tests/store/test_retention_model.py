@@ -20,13 +20,13 @@ import pytest
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.retention.holds import MongoHolds
 from store.mongo.retention.sweeping import MongoSweeping
-from store.pages import HistoryQuery
-from store.resource_keys import ResourceKey
+from store.resources.pages import HistoryQuery
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Gone, Stored
 from store.retention.holds import Hold, HoldKind
 from store.retention.policy import CountedFrom, Policy, Rule
 from store.settings import StoreSettings
 from store.tenancy import Tenant
-from store.versions import Gone, Stored
 from tests.oracle.retention import Held, Kept, Model, Rules
 from tests.support.fhir import coded, refers
 from tests.support.service import Clock

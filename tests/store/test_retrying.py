@@ -9,7 +9,7 @@ import pytest
 from ingest.writes import conditional
 from store.errors import Category, ServiceError
 from store.mongo.resources.dependents import Dependents, Touched
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.retention.sweep import HoldPlaced, Pace, Sweep
 from store.retrying import PAUSE_SECONDS, PAUSE_SECONDS_MAX, pause_before, pause_behind
 

@@ -18,7 +18,7 @@ import pytest
 
 from store.errors import ServiceError
 from store.fhir.instants import from_datetime
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.search.criteria import Total
 from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
-    from store.pages import Page
+    from store.resources.pages import Page
     from store.search.criteria import Position, SearchQuery
 
 Json = dict[str, Any]

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from api.server.connections import Limits
     from store.access import AccessStore
     from store.clients import Client, ClientStore
-    from store.resources import ResourceStore
+    from store.resources.resources import ResourceStore
     from store.retention.policy import Policy
     from tests.support.oauth import SigningKey
 

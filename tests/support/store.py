@@ -15,23 +15,23 @@ from store.metrics import StoreMetrics
 from store.mongo.resources.resources import MongoResources
 from store.mongo.retention.policy_rollout import Settling
 from store.mongo.rules.policies import Policies
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Outcome, Stored
 from store.search.criteria import Total
 from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.settings import StoreSettings
 from store.tenancy import Tenant
-from store.versions import Outcome, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from store.mongo.driver.client import Database
-    from store.pages import Entry, Page
-    from store.resources import ResourceStore
+    from store.resources.pages import Entry, Page
+    from store.resources.resources import ResourceStore
+    from store.resources.versions import Prepared, PutResult
     from store.retention.policy import Policy
     from store.search.criteria import Position, SearchQuery
-    from store.versions import Prepared, PutResult
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
 LAB = Tenant("lab", "Production")

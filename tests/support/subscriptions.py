@@ -25,7 +25,7 @@ from store.errors import Category, ServiceError
 from store.mongo.subscriptions.index_sides import MongoIndexSides
 from store.mongo.subscriptions.outbox import MongoOutbox
 from store.mongo.subscriptions.subscriptions import MongoSubscriptions
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.search.parsing.context import SearchLimits
 from store.settings import StoreSettings
 from store.subscriptions.records import Channel, Content, Holder, Status, Subscription
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from store.audit.records import AuditRecord
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
-    from store.resources import ResourceStore
+    from store.resources.resources import ResourceStore
     from store.subscriptions.events import Delivering
     from tests.support.fhir import Json
 

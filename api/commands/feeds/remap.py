@@ -30,10 +30,10 @@ from ingest.messages.companions import settle
 from ingest.pipeline.decode import decode
 from ingest.writes.push_context import PushContext
 from store.fhir.instants import from_datetime
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Stored
 from store.search.parsing.context import SearchContext
 from store.search.reach import Everything
-from store.versions import Stored
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping

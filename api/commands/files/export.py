@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
     from api.search.answer import Search
     from api.settings.service import Settings
-    from store.pages import Entry
+    from store.resources.pages import Entry
     from store.search.parsing.query_text import Pair
     from store.stores import Stores
     from store.tenancy import Tenant

@@ -14,14 +14,14 @@ from store.changes.kinds import GOING
 from store.changes.positions import token_of
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.versions import Stored, instant
+from store.resources.versions import Stored, instant
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
 
     from aiohttp import web
 
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
     from store.tenancy import Tenant
 
 NARROW_COUNT: Final = 50

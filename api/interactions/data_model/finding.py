@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from ingest.data_model.places import Element
-    from store.pages import Entry, Page
+    from store.resources.pages import Entry, Page
 
 IDS_MAX: Final = 200
 """Ids of one search by `_id`."""

@@ -28,7 +28,7 @@ from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.search.looks import refusals
 from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
 from store.search.reach import narrowed, reaches

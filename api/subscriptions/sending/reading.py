@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.subscriptions.filters import standing_query
 from api.subscriptions.sending.light import Told
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.search.criteria import Include, Tokens, Total
 from store.search.parameters import TYPES
 from store.search.parsing.context import SearchContext
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
     from store.changes.changes import Changes
-    from store.resources import ResourceStore
+    from store.resources.resources import ResourceStore
     from store.search.criteria import SearchQuery
     from store.search.parsing.context import SearchLimits
     from store.search.reach import Reach

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from ingest.pipeline.identity.facts import Facts
-    from store.versions import SourceTime
+    from store.resources.versions import SourceTime
 
 
 class Finding(StrEnum):

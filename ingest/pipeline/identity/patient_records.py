@@ -10,7 +10,7 @@ from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.likeness import is_uuid
 from ingest.pipeline.identity.numbers import LINKS
 from ingest.pipeline.identity.reader import PATIENT, REPORT
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.pipeline.identity.decisions import Choice
 from ingest.pipeline.identity.facts import Facts
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from store.fhir.datatypes import JsonObject

@@ -31,7 +31,7 @@ from ingest.pipeline.identity.placements import Placement, Planned, Race
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
 from ingest.pipeline.identity.reports import Incoming, choose_reports
 from ingest.pipeline.stamp import dump
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

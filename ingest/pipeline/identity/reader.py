@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from ingest.pipeline.identity.facts import FactContext
     from store.fhir.datatypes import JsonObject
-    from store.versions import SourceTime
+    from store.resources.versions import SourceTime
 
 
 PATIENT: Final = "Patient"

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ingest.pipeline.identity.facts import Facts
-    from store.versions import SourceTime
+    from store.resources.versions import SourceTime
 
 CORRECTING: Final = frozenset({"corrected", "amended", "appended", "cancelled", "entered-in-error"})
 """Statuses with which a laboratory mends what it said."""

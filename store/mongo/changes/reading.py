@@ -14,7 +14,7 @@ from store.mongo.changes.blocks import behind, changes_in, position_in
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHANGE_STATE, CHANGES, RESOURCES
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from store.mongo.changes.blocks import Entry
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import DEPARTURES, RESOURCES
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable, Mapping

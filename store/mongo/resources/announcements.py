@@ -25,23 +25,23 @@ from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
 from store.mongo.resources.answers import document_of, id_of, remembered
 from store.mongo.resources.write_decision import DUPLICATE_KEY, write_of
-from store.resources import AnnouncedCreates
+from store.resources.resources import AnnouncedCreates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from store.answers import Remembered, Slot
     from store.metrics import StoreMetrics
     from store.mongo.driver.circuit_breaker import Pulse
     from store.mongo.driver.client import Collection, Database
     from store.mongo.resources.write_decision import Write
     from store.mongo.rules.erased_names import ErasedNames
     from store.mongo.rules.policies import Policies
+    from store.resources.answers import Remembered, Slot
+    from store.resources.versions import Prepared
     from store.retention.policy import Policy
     from store.settings import StoreSettings
     from store.tenancy import Tenant
-    from store.versions import Prepared
 
 _ATTEMPTS_MAX: Final = 20
 _PAUSE_SECONDS: Final = 0.01

@@ -15,22 +15,22 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
-from store.answers import Remembered, Shown
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
-from store.resource_keys import ResourceKey
-from store.resources import RequestAnswers
+from store.resources.answers import Remembered, Shown
+from store.resources.resource_keys import ResourceKey
+from store.resources.resources import RequestAnswers
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from datetime import datetime
 
-    from store.answers import Slot
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Document
     from store.mongo.driver.transaction import OpenTransaction
     from store.mongo.rules.policies import Policies
+    from store.resources.answers import Slot
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 

@@ -31,8 +31,8 @@ from store.mongo.resources.write_decision import (
     operation_of,
     superseding_among,
 )
+from store.resources.versions import Gone, PutResult
 from store.retention.policy import NEVER
-from store.versions import Gone, PutResult
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -13,17 +13,17 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from typing_extensions import override
 
-from store import resources
 from store.mongo.documents import READ, from_document, patients_among
 from store.mongo.driver.client import durable, majority
 from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources.late_versions import next_version
-from store.resource_keys import ResourceKey
+from store.resources import resources
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Released, Stored
 from store.search.planning.plan import document_id
 from store.search.referring import referring
-from store.versions import Released, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence

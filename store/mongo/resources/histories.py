@@ -13,8 +13,8 @@ from store.mongo.documents import READ, from_document
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.pages import HistoryEntry, HistoryPage
-from store.resource_keys import ResourceKey
+from store.resources.pages import HistoryEntry, HistoryPage
+from store.resources.resource_keys import ResourceKey
 from store.search.criteria import Position
 from store.search.planning.plan import document_id
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
     from store.mongo.rules.policies import Policies
-    from store.pages import HistoryQuery
+    from store.resources.pages import HistoryQuery
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 

@@ -9,13 +9,13 @@ from pymongo import UpdateOne
 from pymongo.read_concern import ReadConcern
 from typing_extensions import override
 
-from store import resources
 from store.mongo.driver.client import DURABLE
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
-from store.resource_keys import ResourceKey
+from store.resources import resources
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Known
 from store.search.planning.plan import document_id
-from store.versions import Known
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -19,7 +19,7 @@ from store.fhir.instants import to_datetime
 from store.mongo.documents import PAST, READ, from_document, patients_among, to_document, updated_of
 from store.mongo.driver.client import DURABLE, MAJORITY
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.versions import Outcome, PutResult, Stored
+from store.resources.versions import Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection as Plain
 
     from store.mongo.driver.client import Collection, Database, Document, Session
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.versions import Prepared, SourceTime
     from store.retention.policy import Policy
     from store.tenancy import Tenant
-    from store.versions import Prepared, SourceTime
 
 EXTRAS: Final = ("sourced", "last", "companion")
 """Fields of a document that are there only when there is something to say."""

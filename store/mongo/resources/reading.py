@@ -11,7 +11,7 @@ from store.mongo.documents import READ, from_document
 from store.mongo.driver.client import durable, majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.resources import ResourceReading
+from store.resources.resources import ResourceReading
 from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
@@ -21,10 +21,10 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Document
     from store.mongo.driver.transaction import OpenTransaction
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.versions import Gone, Stored
     from store.settings import StoreSettings
     from store.tenancy import Tenant
-    from store.versions import Gone, Stored
 
 
 class Reading(ResourceReading):

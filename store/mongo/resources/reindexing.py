@@ -13,13 +13,13 @@ import bson
 from pymongo import UpdateOne
 from typing_extensions import override
 
-from store import resources
 from store.mongo.documents import DOCUMENT_BYTES_MAX, search_side
 from store.mongo.driver.client import DURABLE, majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
-from store.pages import Outdated, OutdatedBatch, Reindexed
-from store.resource_keys import ResourceKey
+from store.resources import resources
+from store.resources.pages import Outdated, OutdatedBatch, Reindexed
+from store.resources.resource_keys import ResourceKey
 from store.search.index import INDEX_VERSION
 from store.search.planning.plan import document_id
 

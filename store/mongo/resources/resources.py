@@ -21,29 +21,29 @@ from store.mongo.resources.write_decision import write_of
 from store.mongo.resources.writing import Writing
 from store.mongo.rules.erased_names import ErasedNames
 from store.mongo.search.searches import Searches
-from store.resources import StoreInTransaction
+from store.resources.resources import StoreInTransaction
+from store.resources.versions import Deletion, Gone, PutResult
 from store.search.criteria import Moment
-from store.versions import Deletion, Gone, PutResult
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from store.answers import Remembered, Slot
     from store.errors import ServiceError
     from store.metrics import StoreMetrics
     from store.mongo.driver.circuit_breaker import Pulse
     from store.mongo.driver.client import Database
     from store.mongo.rules.policies import Policies
-    from store.pages import HistoryPage, HistoryQuery, Outdated, OutdatedBatch, Page, Reindexed
-    from store.resource_keys import ResourceKey
+    from store.resources.answers import Remembered, Slot
+    from store.resources.pages import HistoryPage, HistoryQuery, Outdated, OutdatedBatch, Page, Reindexed
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.versions import Known, Prepared, Released, SourceTime, Stored
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
     from store.search.planning.plan import Explanation
     from store.settings import StoreSettings
     from store.tenancy import Tenant
-    from store.versions import Known, Prepared, Released, SourceTime, Stored
 
 T = TypeVar("T")
 _FORGOTTEN: Final = Moment(1, 1)

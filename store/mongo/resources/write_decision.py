@@ -24,9 +24,8 @@ from store.mongo.resources.late_versions import (
     next_version,
     standing,
 )
-from store.resource_keys import ResourceKey
-from store.search.planning.plan import document_id
-from store.versions import (
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import (
     ANY_VERSION,
     LABELS,
     LABELS_LEFT_OUT,
@@ -37,14 +36,15 @@ from store.versions import (
     Stored,
     version_matches,
 )
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
+    from store.resources.versions import Prepared, SourceTime
     from store.retention.policy import Policy, TenantRetention
     from store.tenancy import Tenant
-    from store.versions import Prepared, SourceTime
 
 STANDING: Final = dict.fromkeys(
     (

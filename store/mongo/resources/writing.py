@@ -16,8 +16,8 @@ from store.mongo.driver.guard import guarded
 from store.mongo.driver.transaction import CommitInTransaction, Interfered, OpenTransaction
 from store.mongo.resources.commit_attempt import CommitAttempt, WrittenCollections
 from store.mongo.resources.write_decision import RACED, Write, WriteContext, write_of
+from store.resources.versions import Deletion, Gone, PutResult
 from store.retrying import pause_behind
-from store.versions import Deletion, Gone, PutResult
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -28,9 +28,9 @@ if TYPE_CHECKING:
     from store.mongo.driver.client import Database, Session
     from store.mongo.rules.erased_names import ErasedNames
     from store.mongo.rules.policies import Policies
+    from store.resources.versions import Prepared
     from store.settings import StoreSettings
     from store.tenancy import Tenant
-    from store.versions import Prepared
 
 ATTEMPTS_MAX: Final = 20
 """Attempts at one write while others change the same resource."""

@@ -25,11 +25,11 @@ if TYPE_CHECKING:
     from store.errors import ServiceError
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.versions import Prepared
     from store.retention.erased_names import Name, Names
     from store.settings import StoreSettings
     from store.tenancy import Tenant
-    from store.versions import Prepared
 
 _AT_ONCE: Final = 10_000
 """Erased names placed, or asked for, in one command."""

@@ -11,8 +11,8 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store.fhir.references import RELATIVE
-from store.pages import Entry
-from store.resource_keys import ResourceKey
+from store.resources.pages import Entry
+from store.resources.resource_keys import ResourceKey
 from store.search.criteria import References, SearchQuery
 from store.search.parameters import TYPES
 from store.search.parsing.includes import references_of

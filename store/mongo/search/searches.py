@@ -25,9 +25,9 @@ from store.mongo.search.chains import look_up, resolve
 from store.mongo.search.find_commands import examined, projection
 from store.mongo.search.pace import Pace
 from store.mongo.search.snapshot import Batch, MomentForgottenError, View
-from store.pages import Entry, Page
-from store.resource_keys import ResourceKey
-from store.resources import ResourceSearching
+from store.resources.pages import Entry, Page
+from store.resources.resource_keys import ResourceKey
+from store.resources.resources import ResourceSearching
 from store.search.criteria import Chain, Position, Total, flat, steps
 from store.search.planning.joins import joinable, shareable
 from store.search.planning.leading_clause import drives

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection as MongoCollection
     from store.mongo.driver.client import Database
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import pytest
 
     from store.mongo.search.searches import _Search
-    from store.pages import Page
+    from store.resources.pages import Page
 
 SECONDS = 30.0
 

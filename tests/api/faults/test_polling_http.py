@@ -10,8 +10,8 @@ import os
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
+from store.resources.versions import instant
 from store.tenancy import SearchScope
-from store.versions import instant
 from tests.support.fhir import report
 from tests.support.service import RunningClock, opened_service
 

@@ -17,7 +17,7 @@ from store.changes.changes import START
 from store.changes.kinds import Kind
 from store.mongo.changes.blocks import Entry, blocks_of
 from store.mongo.indexes import CHANGE_STATE, CHANGES
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from tests.support.fhir import report
 from tests.support.service import DATABASE, Service, opened_service
 

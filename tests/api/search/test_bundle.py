@@ -10,8 +10,8 @@ import pytest
 from api.search.bundle import render
 from api.search.links import Link
 from store.fhir.issues import Issue
-from store.pages import Entry, Page
-from store.resource_keys import ResourceKey
+from store.resources.pages import Entry, Page
+from store.resources.resource_keys import ResourceKey
 from tests.support.reports import BASE
 
 RAW = b'{"resourceType":"DiagnosticReport","id":"r-1","value":1.00,"text":"\xc3\xa9\\u00e9"}'

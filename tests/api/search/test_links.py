@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from api.search.links import links
 from api.search.page_token import PageState, unseal
-from store.pages import Page
+from store.resources.pages import Page
 from store.search.criteria import Position
 from store.search.parsing.query_text import pairs_of
 from tests.support.reports import BASE

@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from api.search.subset import ELEMENTS, SUBSETTED, cut, trim
-from store.pages import Entry, Page
-from store.resource_keys import ResourceKey
+from store.resources.pages import Entry, Page
+from store.resources.resource_keys import ResourceKey
 from store.search.criteria import SearchQuery, Summary
 from store.search.parameters import TYPES
 

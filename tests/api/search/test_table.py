@@ -8,8 +8,8 @@ import orjson
 import pytest
 
 from api.search.table import HEAD, lines, row_of
-from store.pages import Entry
-from store.resource_keys import ResourceKey
+from store.resources.pages import Entry
+from store.resources.resource_keys import ResourceKey
 from tests.support.fhir import coded, patient, refers, report, resource
 
 LONG = "A very long made-up name of a panel that goes on and on"

@@ -10,7 +10,7 @@ from ingest.bundles.transaction_actions import Condition, Delete, Existing, Put,
 from ingest.bundles.transaction_entries import conditions, read_transaction
 from ingest.bundles.transaction_plan import place
 from store.errors import Category
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from tests.support.reports import refusal, said
 
 Json = dict[str, Any]

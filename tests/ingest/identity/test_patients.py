@@ -9,7 +9,7 @@ import pytest
 from ingest.pipeline.identity.decisions import Candidate, Finding
 from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
 from ingest.pipeline.identity.patients import choose_patient
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 
 def patient(name: str = "", born: str = "", **numbers: str) -> Facts:

@@ -9,7 +9,7 @@ import pytest
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
 from ingest.pipeline.identity.reports import Incoming, choose_reports, report_name
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 
 CBC, CMP = "58410-2", "24323-8"
 EARLY, LATE = "2026-01-01T10:00:00.000000Z", "2026-01-01T11:00:00.000000Z"

@@ -9,7 +9,7 @@ import pytest
 
 from ingest.load.histories import Unread, Version, read_history
 from ingest.pipeline.bundle_entries import entries_of
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from tests.support.fhir import Json, patient, report
 
 NOW = datetime(2026, 11, 22, tzinfo=UTC)

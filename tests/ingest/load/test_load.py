@@ -19,9 +19,9 @@ from ingest.metrics import IngestMetrics
 from ingest.settings import IngestSettings
 from ingest.writes.push_context import PushContext
 from store.errors import Category, ServiceError, StartupError
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Stored
 from store.search.parsing.context import SearchLimits
-from store.versions import Stored
 from tests.support.fhir import report
 from tests.support.store import BASE, LAB, NOW, mongo_store
 
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
     from ingest.load.results import Result
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
+    from store.resources.versions import Prepared, PutResult
     from store.tenancy import Tenant
-    from store.versions import Prepared, PutResult
 
 
 @dataclass

@@ -18,7 +18,7 @@ from tests.support.fhir import MRN, Json, coded, identified, message, patient, r
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
     from tests.support.service import Answer, Service
 
 AMEND = "DiagnosticReport/$diagnosticreport-amend"

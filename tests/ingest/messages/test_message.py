@@ -15,7 +15,7 @@ from ingest.pipeline.identity.plan import plan
 from ingest.pipeline.identity.reader import Reader
 from store.errors import Category
 from store.fhir.datatypes import Number
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.tenancy import Tenant
 from tests.support.reports import refusal, report, said
 

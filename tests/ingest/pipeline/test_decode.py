@@ -13,7 +13,7 @@ from ingest.pipeline.decode import decode
 from ingest.pipeline.stamp import dump, unstamped
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import Number
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from tests.support.reports import NOW, attempt, refusal, said
 
 KEY = ResourceKey("Basic", "b-1")

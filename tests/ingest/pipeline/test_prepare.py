@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from ingest.pipeline.prepare import prepare
 from ingest.pipeline.stamp import digest
 from store.errors import Category, ServiceError
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.search.index import index
 from tests.support.reports import BASE, attempt, refusal, report, said
 

@@ -9,7 +9,7 @@ import pytest
 
 from ingest.pipeline.stamp import digest, unstamped
 from store.errors import Category
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from tests.support.reports import refusal
 
 KEY = ResourceKey("Patient", "p-1")

@@ -15,7 +15,7 @@ from store.errors import Category, ServiceError
 from store.files import CHUNK_BYTES, Collected, NewFile
 from store.mongo.files import MongoAttachments
 from store.mongo.indexes import CHUNKS, FILES
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.settings import StoreSettings
 from tests.support.fhir import report
 from tests.support.service import Clock

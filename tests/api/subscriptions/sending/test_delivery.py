@@ -23,7 +23,7 @@ from store.changes.changes import Position
 from store.changes.kinds import Kind
 from store.clients import Client
 from store.errors import ServiceError
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.retention.runs import LeaseLost
 from store.subscriptions.records import Content, Form, Holder, Status
 from tests.support.fhir import patient, refers, report, resource

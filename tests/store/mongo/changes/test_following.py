@@ -17,8 +17,8 @@ from store.mongo.changes.place import begin
 from store.mongo.driver.transaction import OpenTransaction, run
 from store.mongo.indexes import CHANGE_STATE, CHANGES
 from store.mongo.retention.departures import Departure, note
-from store.resource_keys import ResourceKey
-from store.versions import Deletion
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Deletion
 from tests.support.changes import changes_of, follower_of, following, heard, told
 from tests.support.service import Clock
 from tests.support.store import LAB, NOW, OTHER, REPORT, metrics, mongo_store, prepared, put

@@ -8,8 +8,8 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from store.mongo.resources.commit_attempt import CommitAttempt
+from store.resources.versions import instant
 from store.settings import StoreSettings
-from store.versions import instant
 from tests.support.fhir import report
 from tests.support.service import Clock
 from tests.support.store import LAB, asked, ids, mongo_store, put
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pytest
 
     from store.mongo.driver.client import Database
-    from store.resources import ResourceStore
+    from store.resources.resources import ResourceStore
 
 HORIZON = timedelta(seconds=StoreSettings().horizon_seconds)
 

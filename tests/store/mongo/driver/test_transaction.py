@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from store.answers import Remembered, Slot
 from store.errors import Category, ServiceError
 from store.mongo.driver.client import connect
 from store.mongo.indexes import HISTORY, IDEMPOTENCY, ensure_indexes
 from store.mongo.resources.resources import MongoResources
-from store.resource_keys import ResourceKey
+from store.resources.answers import Remembered, Slot
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Deletion, Gone, Outcome, PutResult, Stored
 from store.settings import StoreSettings
-from store.versions import Deletion, Gone, Outcome, PutResult, Stored
 from tests.support.fhir import report
 from tests.support.mongods import FAIL_POINTS, replica_set, standalone
 from tests.support.store import LAB, NOW, OTHER, REPORT, content, mongo_store, prepared, put_one, stored
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.mongo.driver.client import Database
-    from store.resources import StoreInTransaction
-    from store.versions import Prepared
+    from store.resources.resources import StoreInTransaction
+    from store.resources.versions import Prepared
 
 SECOND = ResourceKey("DiagnosticReport", "r2")
 SLOT = Slot("lab", "key 1", b"asked")

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from store.answers import Remembered, Shown, Slot
 from store.errors import Category, ServiceError
 from store.mongo.indexes import IDEMPOTENCY
 from store.mongo.rules.erased_names import ErasedNames
-from store.resource_keys import ResourceKey
+from store.resources.answers import Remembered, Shown, Slot
+from store.resources.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, Name
 from store.retention.policy import Policy
 from store.settings import StoreSettings

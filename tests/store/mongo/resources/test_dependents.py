@@ -11,10 +11,10 @@ import pytest
 
 from store.mongo.indexes import RESOURCES
 from store.mongo.resources.dependents import needed
-from store.pages import HistoryQuery
-from store.resource_keys import ResourceKey
+from store.resources.pages import HistoryQuery
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Gone, Outcome, Stored
 from store.retention.policy import NEVER, CountedFrom, Policy, Rule
-from store.versions import Gone, Outcome, Stored
 from tests.support.fhir import coded, patient, refers, report, resource
 from tests.support.service import Clock
 from tests.support.store import LAB, NOW, OTHER, found, let, mongo_store, prepared, put, put_one

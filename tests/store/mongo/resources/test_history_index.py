@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.mongo.resources.histories import finds, sources
-from store.pages import HistoryQuery
-from store.resource_keys import ResourceKey
+from store.resources.pages import HistoryQuery
+from store.resources.resource_keys import ResourceKey
 from store.search.criteria import Position
 from tests.support.fhir import report, resource
 from tests.support.service import Clock

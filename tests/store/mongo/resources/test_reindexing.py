@@ -8,8 +8,8 @@ import pytest
 
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources import reindexing
-from store.pages import Outdated, OutdatedBatch, Reindexed
-from store.resource_keys import ResourceKey
+from store.resources.pages import Outdated, OutdatedBatch, Reindexed
+from store.resources.resource_keys import ResourceKey
 from store.search.index import INDEX_VERSION, Indexed
 from tests.support.fhir import report
 from tests.support.store import LAB, OTHER, mongo_store, prepared, put

@@ -10,9 +10,9 @@ import pytest
 from store.errors import Category, ServiceError
 from store.mongo.documents import to_document, to_tombstone
 from store.mongo.resources.write_decision import Decision, Write, WriteContext, decision_of, held, write_of
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import ANY_VERSION, Deletion, Gone, Outcome, Prepared, PutResult
 from store.retention.policy import TenantRetention
-from store.versions import ANY_VERSION, Deletion, Gone, Outcome, Prepared, PutResult
 from tests.support.fhir import report
 from tests.support.store import LAB, NOW, prepared
 

@@ -11,7 +11,7 @@ import pytest
 from store.errors import Category, ServiceError
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.retention.holds import MongoHolds
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.retention.holds import Hold, HoldKind
 from store.settings import StoreSettings
 from tests.support.fhir import MRN, identified, patient, refers, report, resource

@@ -14,8 +14,8 @@ from store.mongo.audit.trail import MongoAuditTrail
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.letters.dead_letters import MongoDeadLetters
 from store.mongo.rules.erased_names import ErasedNames
-from store.pages import HistoryQuery
-from store.resource_keys import ResourceKey
+from store.resources.pages import HistoryQuery
+from store.resources.resource_keys import ResourceKey
 from store.retention.policy import NEVER, CountedFrom, Policy, Rule
 from store.settings import StoreSettings
 from tests.store.mongo.letters.test_dead_letters import refused

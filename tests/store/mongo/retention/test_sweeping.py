@@ -16,7 +16,7 @@ from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS, HISTORY, RESOU
 from store.mongo.letters.dead_letters import MongoDeadLetters
 from store.mongo.retention import overdue
 from store.mongo.retention.holds import MongoHolds
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.retention.holds import Hold, HoldKind
 from store.retention.policy import Policy
 from store.retention.runs import LeaseLost

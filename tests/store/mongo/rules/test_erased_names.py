@@ -10,7 +10,7 @@ import pytest
 from store.errors import Category, ServiceError
 from store.mongo.indexes import ERASURES, RESOURCES, RETENTION
 from store.mongo.rules.erased_names import ErasedNames
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, PATIENT, Name
 from store.settings import StoreSettings
 from tests.support.fhir import MRN, Json, identified, patient, refers, report, resource

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.mongo.indexes import RESOURCES
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
 from store.search.planning.leading_clause import DRIVING_KEYS_MAX
 from tests.support.fhir import patient, refers, report, resource
 from tests.support.store import LAB, NOW, OTHER, asked, ids, mongo_store, put
@@ -16,7 +16,7 @@ from tests.support.store import LAB, NOW, OTHER, asked, ids, mongo_store, put
 if TYPE_CHECKING:
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
-    from store.pages import Page
+    from store.resources.pages import Page
     from store.tenancy import Tenant
 
 MATCHES = "patient=p1"

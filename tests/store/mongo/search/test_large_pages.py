@@ -9,7 +9,7 @@ from motor.motor_asyncio import AsyncIOMotorClient
 from pymongo.monitoring import CommandListener
 from typing_extensions import override
 
-from store.pages import HistoryQuery
+from store.resources.pages import HistoryQuery
 from tests.support.fhir import refers, report, resource
 from tests.support.store import LAB, asked, every_page, ids, mongo_store, put
 

@@ -13,11 +13,11 @@ import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.indexes import RESOURCES, ensure_indexes
-from store.resource_keys import ResourceKey
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import Gone, Outcome, Stored
 from store.retention.policy import Policy
 from store.search.criteria import Position, Total
 from store.tenancy import Tenant
-from store.versions import Gone, Outcome, Stored
 from tests.support.fhir import (
     CATEGORY,
     LOINC,

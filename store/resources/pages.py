@@ -5,12 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
+from store.resources.versions import Gone, Stored
 from store.search.criteria import PAGE_BYTES_MAX
-from store.versions import Gone, Stored
 
 if TYPE_CHECKING:
     from store.fhir.instants import Interval
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
     from store.search.criteria import Moment, Position
 
 

@@ -13,7 +13,7 @@ from store.fhir.issues import Issue
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
     from store.search.index import Indexed
 
 

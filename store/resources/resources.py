@@ -14,15 +14,24 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from store.answers import Remembered, Slot
     from store.errors import ServiceError
-    from store.pages import HistoryPage, HistoryQuery, Outdated, OutdatedBatch, Page, Reindexed
-    from store.resource_keys import ResourceKey
+    from store.resources.answers import Remembered, Slot
+    from store.resources.pages import HistoryPage, HistoryQuery, Outdated, OutdatedBatch, Page, Reindexed
+    from store.resources.resource_keys import ResourceKey
+    from store.resources.versions import (
+        Deletion,
+        Gone,
+        Known,
+        Prepared,
+        PutResult,
+        Released,
+        SourceTime,
+        Stored,
+    )
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
     from store.search.planning.plan import Explanation
     from store.tenancy import Tenant
-    from store.versions import Deletion, Gone, Known, Prepared, PutResult, Released, SourceTime, Stored
 
 T = TypeVar("T")
 

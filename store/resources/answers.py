@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING, NamedTuple
 
 if TYPE_CHECKING:
-    from store.resource_keys import ResourceKey
+    from store.resources.resource_keys import ResourceKey
 
 
 class Slot(NamedTuple):
