@@ -9,6 +9,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Generic, TypeVar
 
+from store.detached import detached
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Hashable
 
@@ -42,7 +44,7 @@ class TtlCache(Generic[K, V]):
             return known[1]
         asking = self._asking.get(key)
         if asking is None:
-            asking = self._asking[key] = asyncio.ensure_future(self._learn(key))
+            asking = self._asking[key] = detached(self._learn(key))
         return await asyncio.shield(asking)  # One caller going away must not fail the others.
 
     async def _learn(self, key: K) -> V | None:

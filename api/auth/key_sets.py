@@ -22,6 +22,7 @@ from typing_extensions import override
 from yarl import URL
 
 from api.auth.public_keys import signing_keys_of_jwks
+from store.detached import detached
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -169,7 +170,7 @@ class KeySets:
         """The key set of a URL, fetched once for all who ask at the same time."""
         task = self._fetching.get(url)
         if task is None:
-            task = self._fetching[url] = asyncio.ensure_future(self._fetch(url))
+            task = self._fetching[url] = detached(self._fetch(url))
             task.add_done_callback(lambda _: self._fetching.pop(url, None))
         return await asyncio.shield(task)
 

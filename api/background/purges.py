@@ -6,6 +6,7 @@ import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from store.detached import detached
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -45,7 +46,7 @@ class Purges:
         task = self._tasks.get(key)
         if task is None:
             self._forget_oldest()
-            task = self._tasks[key] = asyncio.ensure_future(self._erase(demand))
+            task = self._tasks[key] = detached(self._erase(demand))
         done, _ = await asyncio.wait({task}, timeout=self._wait_seconds)
         if not done:
             return None

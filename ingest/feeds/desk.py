@@ -24,6 +24,7 @@ from ingest.hl7v2.faults import APPLICATION, Fault
 from ingest.mllp.framing import Frame
 from ingest.mllp.listener import Unanswered, Unframed
 from ingest.unique import unique_id
+from store.detached import detached
 from store.errors import Category, ServiceError
 from store.retrying import pause_behind
 from store.tenancy import Tenant
@@ -114,7 +115,7 @@ class Desk:
         name = source.tenant, kept.name_of(message)
         task = self._under_way.get(name)
         if task is None:
-            task = asyncio.ensure_future(self._patiently(source, message, address))
+            task = detached(self._patiently(source, message, address))
             self._under_way[name] = task
             task.add_done_callback(lambda _: self._under_way.pop(name, None))
         return await asyncio.shield(task)

@@ -22,6 +22,7 @@ from ingest.pipeline.bundle_entries import at_entry, relative, url_of
 from ingest.pipeline.stamp import dump
 from ingest.pipeline.validation.structure import ISSUES_MAX
 from store.dead_letters import Refused
+from store.detached import detached
 from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
@@ -89,7 +90,7 @@ class Refusals:
             self._metrics.lost("busy")
             return None
         self._waiting += size
-        task = asyncio.ensure_future(self._keep(tenant, refused))
+        task = detached(self._keep(tenant, refused))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         done, _ = await asyncio.wait({task}, timeout=WAIT_SECONDS)

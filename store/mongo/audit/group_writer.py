@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, TypeVar
 
+from store.detached import detached
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -146,7 +147,7 @@ class GroupWriter(Generic[Item]):
             self._timer = None
         if self._running is None and self._waiting:
             group = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._group_max))]
-            self._running = asyncio.ensure_future(self._one(group))
+            self._running = detached(self._one(group))
 
     async def _one(self, group: Sequence[Submission[Item]]) -> None:
         error: Exception | None = None

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 from typing_extensions import override
 
 from store.changes.changes import Change, ChangePage, Changes, Position, PositionLost
+from store.detached import detached
 from store.errors import ServiceError
 from store.mongo.changes.blocks import behind, changes_in, position_in
 from store.mongo.driver.client import majority
@@ -109,7 +110,7 @@ class MongoChanges(Changes):
         future: asyncio.Future[frozenset[Tenant]] = asyncio.get_running_loop().create_future()
         self._waiting[future] = dict(after)
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look())
+            self._looking = detached(self._look())
         try:
             return await asyncio.wait_for(future, seconds)
         except TimeoutError:

@@ -13,6 +13,7 @@ from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from store.detached import detached
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -92,7 +93,7 @@ class Pulse:
             )
             self._metrics.available(available=False)
             self._lost_at = self._now()
-            self._probing = asyncio.create_task(self._probe())
+            self._probing = detached(self._probe())
             self.on_lost()
 
     def watch(self) -> None:

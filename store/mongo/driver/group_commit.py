@@ -12,6 +12,7 @@ from itertools import count, repeat
 from time import monotonic
 from typing import TYPE_CHECKING, Final, Generic, NamedTuple, TypeVar
 
+from store.detached import detached
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.circuit_breaker import refusal
@@ -145,7 +146,7 @@ class GroupCommit(Generic[Work, Done]):
             group = self._take()
             if not group:
                 return  # Its resource is being written: the group that ends starts the next one.
-            task = asyncio.create_task(self._run(group))
+            task = detached(self._run(group))
             self._under_way[task] = frozenset([one.name for one in group])
             task.add_done_callback(self._finished)
 

@@ -7,6 +7,7 @@ from datetime import datetime
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
+from store.detached import detached
 from store.errors import ServiceError
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
@@ -76,7 +77,7 @@ class Trimming:
         )
         if due and tenant not in self._trims:
             self._untrimmed[tenant] = (0, 0)
-            self._trims[tenant] = asyncio.ensure_future(self._trim_quietly(tenant))
+            self._trims[tenant] = detached(self._trim_quietly(tenant))
 
     async def _trim_quietly(self, tenant: Tenant) -> None:
         try:

@@ -17,6 +17,7 @@ from pymongo.errors import BulkWriteError, DuplicateKeyError
 from pymongo.write_concern import WriteConcern
 from typing_extensions import override
 
+from store.detached import detached
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
@@ -114,7 +115,7 @@ class Announcements(AnnouncedCreates):
     def fulfil(self, tenant: Tenant, slot: Slot) -> None:
         self._fulfilled.add(id_of(tenant, slot))
         if self._marking is None:
-            self._marking = asyncio.create_task(self._mark())
+            self._marking = detached(self._mark())
 
     @override
     async def withdraw(self, tenant: Tenant, slot: Slot) -> None:
