@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from api.commands.access.tenants import existing_tenant
-from api.subscriptions.outgoing import refuse_url
+from api.subscriptions.receivers import refuse_receiver
 from api.subscriptions.secrets import SECRET, Sealed, rotated, seal, signing_secret
 from api.subscriptions.sending.light import TOKEN_HEADER
 from store.errors import StartupError
@@ -163,7 +163,7 @@ async def notified(stores: Stores, told: Destination, *, now: datetime, allowed:
     if told.topic not in TOPICS:
         raise StartupError("The topic is none of this service: `{base}/Subscription/$topic-list` has all.")
     try:
-        refuse_url(told.url, allowed)
+        refuse_receiver(told.url, allowed)
     except ValueError as error:
         raise StartupError(f"The URL of the destination {error}.") from None
     id = str(uuid4())

@@ -20,11 +20,12 @@ from api.subscriptions.app_keys import (
 from api.subscriptions.counting import Counting
 from api.subscriptions.holders import Holders
 from api.subscriptions.metrics import SubscriptionMetrics
-from api.subscriptions.outgoing import AccessTokens, outgoing
+from api.subscriptions.receivers import receivers
 from api.subscriptions.secrets import SECRET
 from api.subscriptions.sending.delivery import Delivery, Pace, Ports
 from api.subscriptions.sending.disclosures import Disclosures
 from api.subscriptions.sending.reading import Sources
+from api.subscriptions.sending.receiver_tokens import ReceiverTokens
 from api.subscriptions.sending.retries import Circuits
 from api.subscriptions.worker import Worker
 from ingest.http.app_keys import CLOCK, LIMITS
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
-    from api.subscriptions.outgoing import Outgoing
+    from api.subscriptions.receivers import Receivers
 
 
 async def subscriptions(app: web.Application) -> AsyncIterator[None]:
@@ -57,15 +58,15 @@ async def subscriptions(app: web.Application) -> AsyncIterator[None]:
 
 async def worker(app: web.Application) -> AsyncIterator[None]:
     """Match and deliver, while no other process does; needs the contexts before it."""
-    async with outgoing(app[RECEIVER_NETWORKS]) as out:
-        working = worker_of(app, out)
+    async with receivers(app[RECEIVER_NETWORKS]) as reached:
+        working = worker_of(app, reached)
         task = asyncio.ensure_future(working.run())
         yield
         working.stop()
         await task
 
 
-def worker_of(app: web.Application, out: Outgoing) -> Worker:
+def worker_of(app: web.Application, reached: Receivers) -> Worker:
     """The worker of an application."""
     settings, clock, subscribing = app[SETTINGS], app[CLOCK], app[STORES].subscribing
     metrics = SubscriptionMetrics(app[REGISTRY])
@@ -74,8 +75,8 @@ def worker_of(app: web.Application, out: Outgoing) -> Worker:
         app[OUTBOX],
         app[SOURCES],
         app[HOLDERS],
-        out,
-        AccessTokens(out, monotonic=monotonic),
+        reached,
+        ReceiverTokens(reached, monotonic=monotonic),
         Circuits(),
         metrics,
         Disclosures(app[PRIVACY].audit, settings.audit, clock=clock),

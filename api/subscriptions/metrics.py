@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Gauge, Histogram
 
-from api.subscriptions.outgoing import Outcome
+from api.subscriptions.receivers import Outcome
 from store.subscriptions.records import Status
 
 if TYPE_CHECKING:

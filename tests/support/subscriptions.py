@@ -12,10 +12,11 @@ from prometheus_client import CollectorRegistry
 from api.subscriptions.counting import Counting
 from api.subscriptions.holders import Holders
 from api.subscriptions.metrics import SubscriptionMetrics
-from api.subscriptions.outgoing import AccessTokens, outgoing
+from api.subscriptions.receivers import receivers
 from api.subscriptions.sending.delivery import Delivery, Pace, Ports
 from api.subscriptions.sending.disclosures import Disclosures
 from api.subscriptions.sending.reading import Sources
+from api.subscriptions.sending.receiver_tokens import ReceiverTokens
 from api.subscriptions.sending.retries import Circuits
 from ingest.http.forwarded import networks
 from store.access import Grant
@@ -239,11 +240,11 @@ async def bench(database: Database, **changed: Any) -> AsyncIterator[Bench]:
     holders = Holders(access, clients, clock=clock, seconds=0)
     sources = Sources(resources, changes, SearchLimits(bytes_max=changed.pop("bytes_max", 2_000_000)))
     counted = SubscriptionMetrics(registry)
-    async with outgoing(LOOPBACK) as out:
-        tokens = AccessTokens(out, monotonic=lambda: clock().timestamp())
+    async with receivers(LOOPBACK) as reached:
+        tokens = ReceiverTokens(reached, monotonic=lambda: clock().timestamp())
         trail = MemoryTrail()
         disclosures: Any = Disclosures(cast("Any", trail), "required", clock=clock)
-        ports = Ports(store, outbox, sources, holders, out, tokens, Circuits(), counted, disclosures)
+        ports = Ports(store, outbox, sources, holders, reached, tokens, Circuits(), counted, disclosures)
         counting = Counting(
             store=store,
             outbox=outbox,

@@ -125,7 +125,7 @@ def client_rotate(
     from datetime import timedelta
 
     from api.app import utc_now
-    from api.auth.key_sets import refuse_url
+    from api.auth.key_sets import refuse_jwks_url
     from api.commands.access.clients import change, rotated
     from api.settings.service import load_settings
     from ingest.http.forwarded import networks
@@ -136,7 +136,7 @@ def client_rotate(
 
     async def rotate(stores: Stores) -> str:
         if credential.jwks_url is not None:
-            refuse_url(credential.jwks_url, networks(load_settings(**places).jwks_networks))
+            refuse_jwks_url(credential.jwks_url, networks(load_settings(**places).jwks_networks))
         client = await change(
             stores.clients, client_id, lambda one: rotated(one, credential, now=now, overlap=overlap)
         )

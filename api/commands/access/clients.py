@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import orjson
 
-from api.auth.key_sets import refuse_url
+from api.auth.key_sets import refuse_jwks_url
 from api.auth.scopes import checked
 from api.commands.access.tenants import existing_tenant
 from store.clients import CLIENT_ID, Client, PublicKey
@@ -70,7 +70,7 @@ def refuse_broken(told: Registration, *, allowed: Networks) -> None:
     if sum(given) != 1:
         raise ValueError("a client has its public keys, or a JWKS URL, or the external issuer: one of these")
     if told.credential.jwks_url is not None:
-        refuse_url(told.credential.jwks_url, allowed)
+        refuse_jwks_url(told.credential.jwks_url, allowed)
 
 
 def registered(told: Registration, *, now: datetime) -> Client:

@@ -17,7 +17,7 @@ from api.middleware.authenticate import refuse_unless
 from api.subscriptions.app_keys import RECEIVER_NETWORKS, ROOT_SECRET, SOURCES, SUBSCRIPTIONS
 from api.subscriptions.holders import holder_of
 from api.subscriptions.interactions import rendering
-from api.subscriptions.outgoing import refuse_url
+from api.subscriptions.receivers import refuse_receiver
 from api.subscriptions.requested import Requested, Terms, requested
 from api.subscriptions.secrets import NO_SECRETS, Sealed, seal, unseal
 from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, TENANT, base_of
@@ -164,7 +164,7 @@ def terms_of(request: web.Request) -> Terms:
         SearchContext(app[LIMITS], base_of(request), from_datetime(now).start, strict=True),
         now,
         app[SETTINGS].subscription_timeout_seconds,
-        partial(refuse_url, allowed=app[RECEIVER_NETWORKS]),
+        partial(refuse_receiver, allowed=app[RECEIVER_NETWORKS]),
     )
 
 

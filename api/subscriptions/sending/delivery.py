@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from api.subscriptions.holders import LOST
-from api.subscriptions.outgoing import Outcome, Reply
+from api.subscriptions.receivers import Outcome, Reply
 from api.subscriptions.secrets import keys_of, signed, unseal
 from api.subscriptions.sending import light
 from api.subscriptions.sending.notification import EVENTS, HANDSHAKE, HEARTBEAT, notification
@@ -29,9 +29,10 @@ if TYPE_CHECKING:
 
     from api.subscriptions.holders import Holders
     from api.subscriptions.metrics import SubscriptionMetrics
-    from api.subscriptions.outgoing import AccessTokens, Outgoing
+    from api.subscriptions.receivers import Receivers
     from api.subscriptions.sending.disclosures import Disclosures
     from api.subscriptions.sending.reading import Sources
+    from api.subscriptions.sending.receiver_tokens import ReceiverTokens
     from api.subscriptions.sending.retries import Circuits
     from store.search.criteria import SearchQuery
     from store.subscriptions.events import Event, Outbox
@@ -59,8 +60,8 @@ class Ports(NamedTuple):
     outbox: Outbox
     sources: Sources
     holders: Holders
-    out: Outgoing
-    tokens: AccessTokens
+    receivers: Receivers
+    tokens: ReceiverTokens
     circuits: Circuits
     metrics: SubscriptionMetrics
     disclosures: Disclosures
@@ -215,7 +216,7 @@ class Delivery:
             headers["authorization"] = f"Bearer {token}"
         headers |= signed(id, int(now.timestamp()), body, keys_of(self._root, one, now))
         headers["content-type"] = media_type
-        reply = await self._ports.out.post(one.channel.endpoint, body, headers, seconds=seconds)
+        reply = await self._ports.receivers.post(one.channel.endpoint, body, headers, seconds=seconds)
         if reply.status == 401 and shown.oauth is not None:  # noqa: PLR2004 -- HTTP's Unauthorized
             self._ports.tokens.forget(shown.oauth)
         self._ports.metrics.attempted(reply.outcome)

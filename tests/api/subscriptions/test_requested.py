@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import orjson
 import pytest
 
-from api.subscriptions.outgoing import refuse_url
+from api.subscriptions.receivers import refuse_receiver
 from api.subscriptions.requested import OAUTH, Terms, requested
 from api.subscriptions.secrets import OAuthClient, Sealed
 from store.errors import ServiceError
@@ -24,7 +24,7 @@ TERMS = Terms(
     SearchContext(SearchLimits(), BASE, from_datetime(NOW).start, strict=True),
     NOW,
     30.0,
-    partial(refuse_url, allowed=()),
+    partial(refuse_receiver, allowed=()),
 )
 
 
@@ -142,6 +142,8 @@ REFUSED: tuple[tuple[str, Json, str, str], ...] = (
     ("loopback", asked(endpoint="https://127.0.0.1/hook"), "endpoint", "loopback"),
     ("loopback in IPv6", asked(endpoint="https://[::1]/hook"), "endpoint", "loopback"),
     ("loopback within IPv6", asked(endpoint="https://[::ffff:127.0.0.1]/hook"), "endpoint", "loopback"),
+    ("localhost", asked(endpoint="https://localhost/hook"), "endpoint", "loopback"),
+    ("a short IPv4 address", asked(endpoint="https://127.1/hook"), "endpoint", "four decimal numbers"),
     ("link-local", asked(endpoint="https://169.254.169.254/latest"), "endpoint", "private"),
     ("another scheme", asked(endpoint="ftp://app.example/hook"), "endpoint", "https"),
     ("XML", channel(payload="application/fhir+xml"), "channel.payload", "fhir+json"),

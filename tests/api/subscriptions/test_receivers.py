@@ -1,4 +1,4 @@
-"""The way out refuses addresses inside, whatever led there, follows no redirect, and waits no longer."""
+"""Requests to receivers reach no address inside, whatever led there, and follow no redirect."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aiohttp import web
-from aiohttp.resolver import DefaultResolver
 from yarl import URL
 
-from api.subscriptions.outgoing import ANSWER_BYTES_MAX, Outcome, outgoing, refuse_url
+from api.subscriptions.receivers import ANSWER_BYTES_MAX, Outcome, receivers, refuse_receiver
 from tests.support.receiver import receiver
+from tests.support.resolving import resolves
 
 if TYPE_CHECKING:
     from tests.support.receiver import Came
@@ -37,28 +37,15 @@ def answers(status: int) -> Any:
     return lambda _: web.Response(status=status, headers={"Retry-After": "7"})
 
 
-def resolves(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
-    """Let names lead to these addresses, one after the other; the last one again and again."""
-    asked: list[str] = []
-
-    async def resolve(_: Any, host: str, port: int = 0, family: int = 0) -> list[dict[str, Any]]:
-        address = answers[min(len(asked), len(answers) - 1)]
-        asked.append(host)
-        return [{"hostname": host, "host": address, "port": port, "family": 2, "proto": 0, "flags": 0}]
-
-    monkeypatch.setattr(DefaultResolver, "resolve", resolve)
-    return asked
-
-
 @pytest.mark.parametrize("url", URLS)
 async def test_addresses_inside_are_never_connected_to(url: str) -> None:
-    async with outgoing(()) as out:
+    async with receivers(()) as out:
         reply = await out.post(url, b"{}", {}, seconds=5)
     assert reply.outcome is Outcome.BLOCKED
 
 
 async def test_an_address_written_as_one_number_leads_nowhere() -> None:
-    async with outgoing(()) as out:
+    async with receivers(()) as out:
         reply = await out.post("https://2130706433/hook", b"{}", {}, seconds=5)
     assert reply.outcome in (Outcome.BLOCKED, Outcome.UNREACHABLE)
 
@@ -70,7 +57,7 @@ async def test_a_name_that_leads_inside_is_refused_when_the_connection_is_made(
     async with receiver() as inside:
         port = URL(inside.url).port
         asked = resolves(monkeypatch, "127.0.0.1")
-        async with outgoing(()) as out:
+        async with receivers(()) as out:
             for _ in range(2):
                 reply = await out.post(f"https://rebinds.example:{port}/hook", b"{}", {}, seconds=5)
                 assert reply.outcome is Outcome.BLOCKED
@@ -78,7 +65,7 @@ async def test_a_name_that_leads_inside_is_refused_when_the_connection_is_made(
 
 
 async def test_redirects_are_not_followed_and_networks_of_the_settings_may_be_reached() -> None:
-    async with receiver() as inside, outgoing(LOOPBACK) as out:
+    async with receiver() as inside, receivers(LOOPBACK) as out:
         assert (await out.post(inside.url, b"{}", {"x-a": "b"}, seconds=5)).outcome is Outcome.DELIVERED
         assert inside.came[0].headers["x-a"] == "b"
 
@@ -91,7 +78,7 @@ async def test_redirects_are_not_followed_and_networks_of_the_settings_may_be_re
 
 
 async def test_each_end_of_an_attempt_has_its_outcome() -> None:
-    async with receiver() as inside, outgoing(LOOPBACK) as out:
+    async with receiver() as inside, receivers(LOOPBACK) as out:
         for status, outcome in (
             (200, Outcome.DELIVERED),
             (204, Outcome.DELIVERED),
@@ -109,28 +96,28 @@ async def test_each_end_of_an_attempt_has_its_outcome() -> None:
         inside.answer = lambda _: None
         assert (await out.post(inside.url, b"{}", {}, seconds=0.05)).outcome is Outcome.TIMEOUT
         url = inside.url
-    async with outgoing(LOOPBACK) as out:
+    async with receivers(LOOPBACK) as out:
         assert (await out.post(url, b"{}", {}, seconds=5)).outcome is Outcome.UNREACHABLE
 
 
 async def test_a_certificate_that_cannot_be_verified_ends_the_attempt() -> None:
-    async with receiver() as plain, outgoing(LOOPBACK) as out:
+    async with receiver() as plain, receivers(LOOPBACK) as out:
         url = plain.url.replace("http://", "https://")
         assert (await out.post(url, b"{}", {}, seconds=5)).outcome is Outcome.UNREACHABLE
         assert plain.came == []
 
 
 def test_without_tls_only_networks_of_the_settings_are_reached() -> None:
-    refuse_url("http://10.0.0.1/hook", (ip_network("10.0.0.0/8"),))
+    refuse_receiver("http://10.0.0.1/hook", (ip_network("10.0.0.0/8"),))
     for url, allowed in (("http://app.example/hook", ()), ("https://10.0.0.1/", ()), ("https://", LOOPBACK)):
         with pytest.raises(ValueError, match=r"https|private"):
-            refuse_url(url, allowed)
+            refuse_receiver(url, allowed)
 
 
 async def test_http_to_a_public_address_is_blocked_though_some_networks_are_allowed(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     resolves(monkeypatch, "93.184.215.14")
-    async with outgoing(LOOPBACK) as out:
+    async with receivers(LOOPBACK) as out:
         reply = await out.post("http://public.example/hook", b"{}", {}, seconds=5)
     assert reply.outcome is Outcome.BLOCKED
