@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 
     OpenStores = Callable[[StoreMetrics], AbstractAsyncContextManager[Stores]]
     """Opens the database; tests open a fake."""
+
+
+LOG: Final = logging.getLogger("api.lifecycle")
 
 
 async def loop_lag(app: web.Application) -> AsyncIterator[None]:
@@ -134,8 +138,12 @@ async def dead_letters(app: web.Application) -> AsyncIterator[None]:
 async def _count_open(app: web.Application) -> None:
     while True:
         await asyncio.sleep(OPEN_LETTERS_SECONDS)
-        with suppress(ServiceError):  # The guard has counted it; the next time will do.
+        try:
             app[REFUSAL_METRICS].open(await app[DEAD_LETTERS].count_open(limit=OPEN_LETTERS_MAX))
+        except ServiceError:
+            pass  # The guard has counted it; the next time will do.
+        except Exception:
+            LOG.exception("the open dead letters could not be counted; it is tried again")
 
 
 async def purges(app: web.Application) -> AsyncIterator[None]:

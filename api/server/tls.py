@@ -185,8 +185,8 @@ def renewed(
         return state
     try:
         loaded = load(files)
-    except StartupError as error:
-        # Tried again each time: half of a pair may have been replaced so far.
+    except (StartupError, OSError) as error:
+        # Tried again each time: half of a pair may have been replaced so far, or no file can be opened.
         LOG.warning("the TLS files have changed and cannot be used: %s", error)
         if metrics is not None:
             metrics.refused()

@@ -31,6 +31,8 @@ LOST: Final = frozenset({Category.UNAVAILABLE, Category.TIMEOUT})
 """The failures that say something of MongoDB and not of what was asked."""
 AWAY: Final = "away"
 _AWAY: Final = Issue("transient", "the database cannot be reached; nothing was stored, try again shortly")
+_UNASKED: Final = "the database could not be asked; it is tried again"
+"""No thread left, say. Without its task the circuit would stay as it is until the process ends."""
 _UNREAD: Final = Issue("transient", "the database cannot be reached; try again shortly")
 
 
@@ -123,6 +125,9 @@ class Pulse:
             await self._ping()
         except ServiceError:
             return False
+        except Exception:
+            LOG.exception(_UNASKED)
+            return False
         self._answered_at = self._now()
         return True
 
@@ -135,6 +140,8 @@ class Pulse:
                     self._answered_at = self._now()
                 except ServiceError as error:
                     self.failed(error)
+                except Exception:
+                    LOG.exception(_UNASKED)
 
 
 def refusal() -> ServiceError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
@@ -130,6 +131,23 @@ async def test_a_certificate_is_swapped_under_load_without_a_failed_request(
         await asyncio.gather(*asking)
         await until(answers.qsize())
         assert await asyncio.to_thread(served, at) == serial(second)
+
+
+def test_a_certificate_that_cannot_be_read_for_want_of_files_is_tried_again(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def none_left(_: str) -> int:
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    made = authority.server()
+    files = Files(tmp_path / "tls.crt", tmp_path / "tls.key")
+    files.certificate.write_bytes(made.certificate)
+    files.key.write_bytes(made.key)
+    context, before = ReloadingContext(load(files)), (0,)
+    with monkeypatch.context() as patched:
+        patched.setattr("os.memfd_create", none_left)
+        assert renewed(context, files, before) == before
+    assert renewed(context, files, before) == files.state()
 
 
 def served(at: Secured) -> int:

@@ -20,6 +20,7 @@ class Database:
         self.pings = self.at_once = self.most_at_once = 0
         self.pauses: list[float] = []
         self.tick = asyncio.Semaphore(0)
+        self.fails: Exception = ServiceError(Category.TIMEOUT)
         self.registry = CollectorRegistry()
         self.pulse = Pulse(self.ping, metrics=StoreMetrics(self.registry), pause=self.pause)
 
@@ -30,7 +31,7 @@ class Database:
         await asyncio.sleep(0)
         self.at_once -= 1
         if not self.up:
-            raise ServiceError(Category.TIMEOUT)
+            raise self.fails
 
     async def pause(self, seconds: float) -> None:
         self.pauses.append(seconds)
@@ -109,6 +110,25 @@ async def test_the_watch_finds_out_before_a_push_does() -> None:
         lost.append(database.pulse.lost)
     assert lost == [False, True, False]
     assert set(database.pauses) == {WATCH_SECONDS, PROBE_SECONDS}
+    await database.pulse.stop()
+
+
+async def test_a_ping_that_fails_in_a_way_of_its_own_ends_neither_the_probe_nor_the_watch() -> None:
+    database = Database()
+    database.pulse.watch()
+    database.up, database.fails = False, RuntimeError("can't start new thread")
+    await database.passes(2)
+    lost = [database.pulse.lost]  # It says nothing of the database.
+    database.pulse.failed(ServiceError(Category.TIMEOUT))
+    await database.passes(4)
+    lost.append(database.pulse.lost)
+    database.up = True
+    await database.passes(4)
+    lost.append(database.pulse.lost)
+    assert lost == [False, True, False]
+    pings = database.pings
+    await database.passes(2)
+    assert database.pings > pings, "the watch goes on"
     await database.pulse.stop()
 
 
