@@ -194,7 +194,7 @@ constraints: ## Resolve all dependencies anew into constraints.txt (OLDEST=, OTH
 	@$(OLDEST) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' || { \
 		echo "make constraints resolves on Python 3.11, the oldest supported: set OLDEST."; exit 1; }
 	@$(OLDEST) -m venv build/constraints/oldest
-	@build/constraints/oldest/bin/python -m pip install -q --disable-pip-version-check -e '.[embedded,explorer,dev]'
+	@build/constraints/oldest/bin/python -m pip install -q --disable-pip-version-check -e '.[embedded,explorer,traces,dev]'
 	@{ echo '# Made by `make constraints`; good for Python 3.11, 3.12 and 3.13. Do not edit.'; \
 		build/constraints/oldest/bin/python -m pip freeze --disable-pip-version-check --exclude-editable; \
 		} > build/constraints/constraints.txt
@@ -205,7 +205,7 @@ constraints: ## Resolve all dependencies anew into constraints.txt (OLDEST=, OTH
 		echo "trying $$python"; rm -rf build/constraints/other; \
 		$$python -m venv build/constraints/other && \
 		build/constraints/other/bin/python -m pip install -q --disable-pip-version-check \
-			-c build/constraints/constraints.txt -e '.[embedded,explorer,dev]' && \
+			-c build/constraints/constraints.txt -e '.[embedded,explorer,traces,dev]' && \
 		build/constraints/other/bin/python -m pip check --disable-pip-version-check || exit 1; \
 	done
 	@mv build/constraints/constraints.txt constraints.txt
@@ -234,7 +234,7 @@ $(RUNTIME): pyproject.toml constraints.txt | $(BIN)/python
 
 $(DEV): pyproject.toml constraints.txt | $(BIN)/python
 	@echo "Installing into $(VENV), with the development tools …"
-	@$(PIP_INSTALL) -c constraints.txt -e '.[embedded,explorer,dev]'
+	@$(PIP_INSTALL) -c constraints.txt -e '.[embedded,explorer,traces,dev]'
 	@# A stock JavaScript client for a test, where there is npm; without it the test is skipped.
 	@! command -v npm >/dev/null || npm install --silent --no-audit --no-fund --prefix $(VENV)/js $(JOSE) >/dev/null \
 		|| echo "skipped: jose, which npm could not install"

@@ -18,6 +18,7 @@ from api.http.app_keys import (
     REGISTRY,
     RETENTION_METRICS,
     SETTINGS,
+    TRACES,
 )
 from api.http.browsers import allow_pages
 from api.http.routing import counted, install
@@ -34,8 +35,10 @@ from api.middleware.observe import observe
 from api.middleware.reachable import while_reachable
 from api.middleware.request_id import echo_request_id
 from api.middleware.throttle import throttle_addresses, throttle_clients
+from api.middleware.trace import trace
 from api.readiness import Readiness
 from api.search.handlers import search_entry
+from api.server.traces import Traces
 from api.subscriptions import life
 from ingest.http.answer_room import ANSWER_ROOM, AnswerRoom
 from ingest.http.app_keys import (
@@ -57,7 +60,7 @@ from store.retention.metrics import RetentionMetrics
 from store.search.parsing.context import SearchLimits
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from api.http.routing import Route
     from api.lifecycle import OpenStores
@@ -94,6 +97,7 @@ def create_app(
     """
     app = web.Application(
         middlewares=[
+            *([trace] if settings.otlp_endpoint else []),
             observe,
             send_in_parts,
             compress,
@@ -110,20 +114,13 @@ def create_app(
     )
     app[SETTINGS] = settings
     app[CLOCK] = clock
-    app[REGISTRY] = new_registry()
     table = tuple(routes)
-    app[METRICS] = ApiMetrics(
-        app[REGISTRY], routes=counted(table, role=settings.role), sources=settings.sources
-    )
+    _observe(app, settings, table)
     app[READINESS] = Readiness()
     app[LIMITER] = Limiter(settings.rates, at_once=settings.client_requests_max, monotonic=time.monotonic)
     app[BASE_URL] = settings.base_url
     app[TRUSTED_PROXIES] = networks(settings.trusted_proxies)
     app[INGEST_SETTINGS] = settings
-    app[INGEST_METRICS] = IngestMetrics(app[REGISTRY])
-    app[REFUSAL_METRICS] = RefusalMetrics(app[REGISTRY])
-    app[RETENTION_METRICS] = RetentionMetrics(app[REGISTRY])
-    app[CHANGE_METRICS] = ChangeMetrics(app[REGISTRY])
     app[LIMITS] = limits_of(settings)
     app[SEARCH] = search_entry
     app[ANSWER_ROOM] = AnswerRoom(settings.shares(settings.answers_bytes_max))
@@ -160,3 +157,16 @@ def create_app(
         if settings.changes_look_seconds:
             app.cleanup_ctx.append(life.worker)
     return app
+
+
+def _observe(app: web.Application, settings: Settings, table: Sequence[Route]) -> None:
+    """Put the metrics into the application, and the tracer if one is wanted."""
+    registry = app[REGISTRY] = new_registry()
+    app[METRICS] = ApiMetrics(registry, routes=counted(table, role=settings.role), sources=settings.sources)
+    app[INGEST_METRICS] = IngestMetrics(registry)
+    app[REFUSAL_METRICS] = RefusalMetrics(registry)
+    app[RETENTION_METRICS] = RetentionMetrics(registry)
+    app[CHANGE_METRICS] = ChangeMetrics(registry)
+    if settings.otlp_endpoint is not None:
+        app[TRACES] = Traces(settings.otlp_endpoint, share=settings.trace_share)
+        app.cleanup_ctx.append(lifecycle.traces)

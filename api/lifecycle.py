@@ -34,9 +34,11 @@ from api.http.app_keys import (
     SETTINGS,
     STORES,
     TOKEN_KEY,
+    TRACES,
 )
 from api.http.listeners import LISTENERS, Listeners
 from api.server.loop_lag import LoopMetrics, watched
+from api.server.traces import closed_at_end
 from ingest.http.admission import ADMISSION, Admission, shares_of
 from ingest.http.app_keys import ATTACHMENTS, AUDIT, CLOCK, IDENTITY_SECRET, RESOURCES, WORKSHOP
 from ingest.http.forwarded import networks
@@ -63,6 +65,12 @@ LOG: Final = logging.getLogger("api.lifecycle")
 async def loop_lag(app: web.Application) -> AsyncIterator[None]:
     """Look how late the event loop is."""
     async with watched(LoopMetrics(app[REGISTRY])):
+        yield
+
+
+async def traces(app: web.Application) -> AsyncIterator[None]:
+    """Send what is left of the traces at the end."""
+    async with closed_at_end(app[TRACES]):
         yield
 
 

@@ -24,6 +24,7 @@ from typing_extensions import override
 
 from api.server.log_handler import JsonHandler
 from api.version import VERSION
+from store.spans import spent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -133,11 +134,16 @@ class ApiMetrics:
             {"version": VERSION, "python": platform.python_version()}
         )
 
-    def observe(self, route: str, method: str, code: int, seconds: float) -> None:
-        """Count one request. Route and method come from fixed sets, so the children stay few."""
+    def observe(
+        self, route: str, method: str, code: int, seconds: float, *, trace_id: str | None = None
+    ) -> None:
+        """Count one request; a trace of it stands beside its bucket, as an exemplar.
+
+        Route and method come from fixed sets, so the children stay few.
+        """
         requests, duration = self._children.get((route, method, code)) or self._of(route, method, code)
         requests.inc()
-        duration.observe(seconds)
+        duration.observe(seconds, None if trace_id is None else {"trace_id": trace_id})
 
     def _of(self, route: str, method: str, code: int) -> tuple[Counter, Histogram]:
         """The counters of a kind of request. Kept: `labels()` costs more than counting."""
@@ -154,6 +160,7 @@ class ApiMetrics:
     def searched(self, phase: str, seconds: float) -> None:
         """Count the time that one of PHASES took."""
         self._phase[phase].observe(seconds)
+        spent(phase, seconds)
 
     def token(self, outcome: str) -> None:
         """Count a request for an access token: `granted` or `refused`."""

@@ -10,6 +10,7 @@ from ingest.pipeline.identity.decisions import Finding
 from ingest.pipeline.validation.tolerances import KEPT, TOLERANCES
 from store.errors import Category
 from store.resources.versions import Outcome
+from store.spans import spent
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -66,6 +67,7 @@ class IngestMetrics:
     def phase(self, phase: str, seconds: float) -> None:
         """Count the time that one of PHASES took."""
         self._phase[phase].observe(seconds)
+        spent(phase, seconds)
 
     def count(self, outcome: str, tolerances: Iterable[str] = ()) -> None:
         """Count one resource. Both labels come from fixed small sets."""

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from api.limits.limiter import Limiter
     from api.metrics import ApiMetrics
     from api.readiness import Readiness
+    from api.server.traces import Traces
     from api.settings.service import Settings
     from ingest.metrics import RefusalMetrics
     from store.access import AccessStore
@@ -36,6 +37,8 @@ REGISTRY: Final[web.AppKey[CollectorRegistry]] = web.AppKey("registry")
 """All metrics of this application; one per application, so that two can live in one test run."""
 METRICS: Final[web.AppKey[ApiMetrics]] = web.AppKey("metrics")
 READINESS: Final[web.AppKey[Readiness]] = web.AppKey("readiness")
+TRACES: Final[web.AppKey[Traces]] = web.AppKey("traces")
+"""The tracer; only where one is wanted."""
 ACCESS: Final[web.AppKey[AccessStore]] = web.AppKey("access")
 """The port itself: for secrets and commands. Requests ask the doorkeeper, which remembers."""
 CLIENTS: Final[web.AppKey[ClientStore]] = web.AppKey("clients")
@@ -66,3 +69,5 @@ PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")
 
 # The request's. Who asks and whose data are `ingest.http.app_keys`.
 REQUEST_ID: Final[web.RequestKey[str]] = web.RequestKey("request_id")
+TRACE_ID: Final[web.RequestKey[str]] = web.RequestKey("trace_id")
+"""Id of its trace; only of requests that are traced."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
 
-from api.http.app_keys import METRICS, REQUEST_ID
+from api.http.app_keys import METRICS, REQUEST_ID, TRACE_ID
 from api.http.routing import ROWS, Group
 from api.middleware.request_id import take_request_id
 from api.server.logs import log_fields
@@ -46,7 +46,7 @@ async def observe(request: web.Request, handler: Handler) -> web.StreamResponse:
         row = request.app[ROWS].get(request.match_info.route)
         route = row.name if row is not None else NO_ROUTE
         method = request.method if request.method in hdrs.METH_ALL else "other"
-        metrics.observe(route, method, status, seconds)
+        metrics.observe(route, method, status, seconds, trace_id=request.get(TRACE_ID))
         if row is not None and row.group is Group.WRITE and status < FIRST_REFUSAL and PRINCIPAL in request:
             metrics.pushed(request[PRINCIPAL].client)
         log_fields(LOG, "request", _fields(request, route, method, status, seconds, bytes_out))
@@ -59,6 +59,7 @@ def _fields(  # noqa: PLR0913 (as many as the line has parts)
     principal, tenant = request.get(PRINCIPAL), request.get(TENANT)
     return {
         "request_id": request[REQUEST_ID],
+        **({"trace_id": request[TRACE_ID]} if TRACE_ID in request else {}),
         "route": route,
         "method": method,
         "tenant": None if tenant is None else str(tenant.tenant),

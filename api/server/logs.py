@@ -42,6 +42,7 @@ FIELDS: Final = frozenset(
         "since",
         "status",
         "tenant",
+        "trace_id",
         "version",
         "worker",
     }

@@ -39,6 +39,8 @@ _GROUPS: Final = (
                 "workers",
                 "log_level",
                 "metric_sources",
+                "otlp_endpoint",
+                "trace_share",
             ),
             *(
                 "drain_seconds",

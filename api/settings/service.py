@@ -87,6 +87,11 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
     cors_origins: str = ""
     """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any.
     A tenant may have its own in place of these."""
+    otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
+    """Address of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://collector:4318`.
+    Unset: no traces. Needs the extra `traces`."""
+    trace_share: float = Field(default=0.1, ge=0, le=1)
+    """Share of requests that are traced, of those whose caller's `traceparent` does not decide it."""
     explorer: bool = True
     """Whether `/explorer` shows reports in a browser, to visitors with a token of their own."""
     compress_bytes_min: int | None = Field(default=16_384, ge=0)

@@ -16,6 +16,7 @@ from store.detached import detached
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.circuit_breaker import refusal
+from store.spans import spent
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
@@ -114,12 +115,14 @@ class GroupCommit(Generic[Work, Done]):
         size = sum(sizes)
         self._check_room(len(works), size)
         submission: _Submission[Done] = _Submission(len(works))
-        until = monotonic() + self._settings.store_timeout_seconds
+        begun = monotonic()
+        until = begun + self._settings.store_timeout_seconds
         names = map(self._same, works)
         self._waiting.extend(map(_Waiting, works, names, sizes, repeat(submission), count(), repeat(until)))
         self._bytes += size
         self._start()
         await submission.future
+        spent("commit", monotonic() - begun, writes=len(works))
         return [submission.answers[place] for place in range(len(works))]
 
     def _check_room(self, works: int, size: int) -> None:

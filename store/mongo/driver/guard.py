@@ -25,6 +25,7 @@ from pymongo.errors import (
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.spans import spent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -78,7 +79,9 @@ class guarded:  # noqa: N801 -- a verb; as a generator it costs a quarter more
         self._deadline.__exit__(kind, error, None)
         translated = translate(error) if isinstance(error, PyMongoError) else None
         outcome = "ok" if translated is None else translated.category.value
-        self._metrics.observe(self._operation, outcome, perf_counter() - self._started)
+        seconds = perf_counter() - self._started
+        self._metrics.observe(self._operation, outcome, seconds)
+        spent(f"store.{self._operation}", seconds, outcome=outcome)
         if translated is not None:
             raise translated from error
 

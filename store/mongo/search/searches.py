@@ -32,6 +32,7 @@ from store.search.criteria import Chain, Position, Total, flat, steps
 from store.search.planning.joins import joinable, shareable
 from store.search.planning.leading_clause import drives
 from store.search.planning.plan import Explanation, joined, plan
+from store.spans import is_traced, spent
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -73,6 +74,10 @@ class _Search:
     moment: Moment | None = None
     """Moment of the look-up."""
     targets: Resolved = field(default_factory=dict)
+    find: FindPlan | None = None
+    """Plan of its page, once it is made."""
+    seconds: float = 0.0
+    """Time it took in its turn."""
 
     def __call__(self, left: float) -> Page:
         return self.searches.take(self, left)
@@ -135,7 +140,11 @@ class Searches(ResourceSearching):
         quick = drives(query) and not any(one.iterate for one in query.includes)
         asker, seconds = Asker(str(tenant), client), self._settings.search_timeout_seconds
         turns = self._slow if not quick else self._heavy if self._pace.is_slow(asker) else self._quick
-        return await turns.run(asker, _Search(self, tenant, query, asker), seconds=seconds)
+        search = _Search(self, tenant, query, asker)
+        page = await turns.run(asker, search, seconds=seconds)
+        if search.find is not None and is_traced():
+            spent("find", search.seconds, shape=search.find.shape, index=str(search.find.hint))
+        return page
 
     @override
     async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Explanation:
@@ -182,27 +191,22 @@ class Searches(ResourceSearching):
 
     def take(self, search: _Search, seconds: float) -> Page:
         """Page of a search, in its turn."""
-        tenant, query, begun = search.tenant, search.query, monotonic()
+        query, begun = search.query, monotonic()
         try:
             with guarded(self._metrics, "search", seconds=seconds):
                 try:
                     view = View(self._database, query.as_of or search.moment, lane=search.lane)
-                    return self._at(view, tenant, query, seconds, search.targets)
+                    return self._at(search, view, seconds, search.targets)
                 except MomentForgottenError:
                     # Pages go on from where they were, through what is there now.
-                    return self._at(View(self._database, None, latest=True), tenant, query, seconds, {})
+                    return self._at(search, View(self._database, None, latest=True), seconds, {})
         finally:
-            self._pace.took(search.asker, monotonic() - begun)
+            search.seconds = monotonic() - begun
+            self._pace.took(search.asker, search.seconds)
 
-    def _at(
-        self,
-        view: View,
-        tenant: Tenant,
-        query: SearchQuery,
-        seconds: float,
-        targets: Resolved,
-    ) -> Page:
-        find = self._plan(view, tenant, query, targets)
+    def _at(self, search: _Search, view: View, seconds: float, targets: Resolved) -> Page:
+        tenant, query = search.tenant, search.query
+        search.find = find = self._plan(view, tenant, query, targets)
         fields = {**projection(find), **includes.projection(query.includes)}
         matches = _fitting(query, view.first(find, fields)) if query.count else Batch([], more=False)
         included: Included | None = None
