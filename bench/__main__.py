@@ -10,7 +10,6 @@ import asyncio
 import os
 import platform
 import re
-import tempfile
 import time
 from contextlib import ExitStack
 from pathlib import Path
@@ -22,7 +21,6 @@ from bench import feeds, reports, servers, stores
 from bench.answers import all_stored, found, found_of_patient, stored, verify_same
 from bench.requests import BASE, TENANT, bundles, pushes, search, searches
 from bench.rounds import Contender, Target, busiest, compare, rows
-from store.mongo.embedded import embedded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -74,9 +72,7 @@ class Stage(NamedTuple):
 
     def token(self, database: str) -> str:
         """A tenant in this database, and a token for all of it."""
-        where = {"uri": self.mongod.uri, "DOD_MONGODB_DATABASE": database}
-        servers.dod("tenant", "create", TENANT, **where)
-        return servers.dod("token", "issue", "--tenant", TENANT, "--scope", "system/*.cruds", **where)
+        return servers.token(TENANT, uri=self.mongod.uri, DOD_MONGODB_DATABASE=database)
 
     def times(self, share: float = 1) -> dict[str, Any]:
         """Duration and number of rounds."""
@@ -116,13 +112,8 @@ async def main() -> None:
     """Start everything, measure, print, end everything."""
     options = arguments()
     started = time.monotonic()
-    on = servers.cores(pin=not options.no_pin)
-    if on.others:
-        os.sched_setaffinity(0, on.others)  # mongod inherits it.
-    with tempfile.TemporaryDirectory(prefix="dod-bench-") as directory:
-        place = Path(directory)
-        async with embedded(place / "data", role="serve", cache_gigabytes=options.cache) as mongod:
-            await run(options, mongod, place, on)
+    async with servers.database(pin=not options.no_pin, cache_gigabytes=options.cache) as (mongod, place, on):
+        await run(options, mongod, place, on)
     print(f"\n{time.monotonic() - started:.0f} s in all")
 
 

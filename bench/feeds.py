@@ -6,13 +6,8 @@ costs more is reading, mapping and the kept message. Part of `make bench`.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import os
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import orjson
@@ -21,14 +16,14 @@ from bench import servers
 from bench.answers import content
 from bench.load import post
 from bench.requests import FHIR
-from bench.rounds import Contender, Target, compare, rows
+from bench.rounds import Contender, Target, compare, of_comparisons, rows
 from ingest.hl7v2.profile import DEFAULT_PROFILE
 from ingest.hl7v2.reader import read
 from ingest.hl7v2.translate import translate
 from ingest.pipeline.stamp import dump
-from store.mongo.embedded import embedded
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
     from bench.servers import Server
@@ -98,36 +93,20 @@ def contenders(service: Server, tenant: str, token: str) -> tuple[Contender, Con
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.feeds", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of the comparison [5]")
-    parser.add_argument("--seconds", type=float, default=2.0, help="duration of one leg [2]")
+    parser = of_comparisons("bench.feeds", __doc__)
     parser.add_argument("--senders", type=int, default=8, help="messages in flight [8]")
-    parser.add_argument("--no-pin", action="store_true", help="leave processes where the kernel puts them")
     return parser.parse_args()
 
 
 async def main() -> None:
     """Start, push, print, end."""
     options = arguments()
-    on = servers.cores(pin=not options.no_pin)
-    if on.others:
-        os.sched_setaffinity(0, on.others)
-    with tempfile.TemporaryDirectory(prefix="dod-bench-") as directory, ExitStack() as stack:
-        place = Path(directory)
-        async with embedded(place / "data", role="serve") as mongod:
-            servers.dod("tenant", "create", TENANT, uri=mongod.uri)
-            token = servers.dod(
-                "token", "issue", "--tenant", TENANT, "--scope", "system/*.cruds", uri=mongod.uri
-            )
-            server = stack.enter_context(servers.service(mongod, place / "log", on))
+    async with servers.database(pin=not options.no_pin) as (mongod, place, on):
+        token = servers.token(TENANT, uri=mongod.uri)
+        with servers.service(mongod, place / "log", on) as server:
             pair = contenders(server, TENANT, token)
-            await compare(
-                pair,
-                status=b"200",
-                connections=options.senders,
-                seconds=options.seconds,
-                rounds=options.rounds,
-            )
+            times = {"seconds": options.seconds, "rounds": options.rounds}
+            await compare(pair, status=b"200", connections=options.senders, **times)
             print("\n" + "\n".join(rows(TITLE, pair, TARGET)), flush=True)
 
 

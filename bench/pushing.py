@@ -6,23 +6,18 @@ of the tenant's patients; what it refers to otherwise is not there.
 
 from __future__ import annotations
 
-import argparse
 import asyncio
 import itertools
-import os
-import tempfile
-from contextlib import ExitStack
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from bench import reports, servers
 from bench.answers import stored
 from bench.load import ask_once, post
 from bench.requests import FHIR
-from bench.rounds import Contender, Target, compare, rows
-from store.mongo.embedded import embedded
+from bench.rounds import Contender, Target, compare, of_comparisons, rows
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable
 
 PLAIN: Final = "Bench/Production"
@@ -33,26 +28,19 @@ PATIENTS: Final = 1_000
 
 def arguments() -> argparse.Namespace:
     """The command line."""
-    parser = argparse.ArgumentParser(prog="python -m bench.pushing", description=__doc__)
-    parser.add_argument("--rounds", type=int, default=5, help="of each comparison [5]")
-    parser.add_argument("--seconds", type=float, default=2.0, help="duration of one leg [2]")
+    parser = of_comparisons("bench.pushing", __doc__)
     parser.add_argument("--pushers", type=int, default=64, help="pushes in flight [64]")
-    parser.add_argument("--no-pin", action="store_true", help="leave processes where the kernel puts them")
     return parser.parse_args()
 
 
 async def main() -> None:
     """Start, push, print, end."""
     options = arguments()
-    on = servers.cores(pin=not options.no_pin)
-    if on.others:
-        os.sched_setaffinity(0, on.others)
-    with tempfile.TemporaryDirectory(prefix="dod-bench-") as directory, ExitStack() as stack:
-        place = Path(directory)
-        async with embedded(place / "data", role="serve") as mongod:
-            token = _tenants(mongod.uri)
-            quiet = {"DOD_RETENTION_INTERVAL_MINUTES": "0"}
-            server = stack.enter_context(servers.service(mongod, place / "log", on, **quiet))
+    async with servers.database(pin=not options.no_pin) as (mongod, place, on):
+        token = servers.token(PLAIN, KEEPING, uri=mongod.uri)
+        servers.dod("retention", "set", KEEPING, "--keep-days", "1095", uri=mongod.uri)
+        quiet = {"DOD_RETENTION_INTERVAL_MINUTES": "0"}
+        with servers.service(mongod, place / "log", on, **quiet) as server:
             for tenant in (PLAIN, KEEPING):
                 body = reports.batch([reports.patient(number) for number in range(PATIENTS)])
                 sent = post(f"/fhir/R4/{tenant}", body, media_type=FHIR, token=token)
@@ -70,14 +58,6 @@ async def main() -> None:
                 await compare(pair, status=b"201", connections=options.pushers, **times)
                 title = f"Pushes {label}, {options.pushers} in flight"
                 print("\n" + "\n".join(rows(title, pair, Target(None, at_most=True))), flush=True)
-
-
-def _tenants(uri: str) -> str:
-    """A token for both."""
-    servers.dod("tenant", "create", PLAIN, KEEPING, uri=uri)
-    servers.dod("retention", "set", KEEPING, "--keep-days", "1095", uri=uri)
-    both = ("--tenant", PLAIN, "--tenant", KEEPING)
-    return servers.dod("token", "issue", *both, "--scope", "system/*.cruds", uri=uri)
 
 
 _PREFIXES: Final = itertools.count(1)

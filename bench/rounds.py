@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Final
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from bench.servers import Server
 
 WARM_UP_SECONDS: Final = 1.0
+
+
+def of_comparisons(module: str, about: str | None) -> argparse.ArgumentParser:
+    """The command line that all comparisons share, for each to add its own."""
+    parser = argparse.ArgumentParser(prog=f"python -m {module}", description=about)
+    parser.add_argument("--rounds", type=int, default=5, help="of each comparison [5]")
+    parser.add_argument("--seconds", type=float, default=2.0, help="duration of one leg [2]")
+    parser.add_argument("--no-pin", action="store_true", help="leave processes where the kernel puts them")
+    return parser
 
 
 @dataclass(slots=True)

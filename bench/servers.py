@@ -6,14 +6,18 @@ import json
 import os
 import subprocess
 import sys
+import tempfile
 import time
-from contextlib import contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
+from store.mongo.embedded import embedded
+from store.mongo.embedded.mongod import CACHE_GIGABYTES
+
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import AsyncIterator, Iterator, Sequence
 
     from store.mongo.embedded import Embedded
 
@@ -63,6 +67,26 @@ def cores(*, pin: bool) -> Cores:
     return Cores(frozenset(available[:1]), frozenset(available[1:]))
 
 
+class Database(NamedTuple):
+    """Database of a run, with a folder for the logs of what runs on it and cores for it."""
+
+    mongod: Embedded
+    place: Path
+    on: Cores
+
+
+@asynccontextmanager
+async def database(*, pin: bool = False, cache_gigabytes: float = CACHE_GIGABYTES) -> AsyncIterator[Database]:
+    """A mongod in a folder of its own, beside the core of the servers; both end with the run."""
+    on = cores(pin=pin)
+    if on.others:
+        os.sched_setaffinity(0, on.others)  # mongod inherits it.
+    with tempfile.TemporaryDirectory(prefix="dod-bench-") as directory:
+        place = Path(directory)
+        async with embedded(place / "data", role="serve", cache_gigabytes=cache_gigabytes) as mongod:
+            yield Database(mongod, place, on)
+
+
 def environment(**more: str) -> dict[str, str]:
     """Ours without any setting of the service: it is measured with its defaults."""
     ours = {name: value for name, value in os.environ.items() if not name.startswith("DOD_")}
@@ -75,6 +99,13 @@ def dod(*arguments: str, uri: str, **settings: str) -> str:
     env = environment(DOD_MONGODB_URI=uri, **settings)
     done = subprocess.run(command, env=env, cwd=SERVED, check=True, capture_output=True, text=True)
     return done.stdout.strip()
+
+
+def token(*tenants: str, uri: str, **settings: str) -> str:
+    """A token for all of these tenants, which it makes."""
+    dod("tenant", "create", *tenants, uri=uri, **settings)
+    named = [part for tenant in tenants for part in ("--tenant", tenant)]
+    return dod("token", "issue", *named, "--scope", "system/*.cruds", uri=uri, **settings)
 
 
 def is_compiled() -> bool:

@@ -29,7 +29,11 @@ from api.cli.options import (
     Config,
     DataDir,
     MongodbUri,
+    OnlyTenant,
+    PushedUnder,
+    only_tenant,
     tenant_of,
+    warn,
     with_stores,
 )
 from api.cli.retention.holds import hold_app
@@ -170,14 +174,12 @@ def serve(
 
 @app.command("reindex")
 def reindex(
-    tenant: Annotated[str | None, typer.Option(metavar="ORG/ENV", help="Of this tenant only.")] = None,
+    tenant: OnlyTenant = None,
     batch: Annotated[
         int, typer.Option(min=1, max=10_000, help="Resources looked at in one step.")
     ] = REINDEX_BATCH,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
-    base_url: Annotated[
-        str | None, typer.Option(help="Public base under which the service was pushed to.")
-    ] = None,
+    base_url: PushedUnder = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
     config: Config = None,
@@ -188,10 +190,7 @@ def reindex(
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     origin = load_settings(**places, base_url=base_url).base_url
-    only = None if tenant is None else tenant_of(tenant)
-
-    def warn(line: str) -> None:
-        typer.echo(line, err=True)
+    only = only_tenant(tenant)
 
     async def run(stores: Stores) -> int:
         return await reindex_tenants(

@@ -24,6 +24,10 @@ DataDir = Annotated[Path | None, typer.Option("--data-dir", help="Data of the em
 MongodbUri = Annotated[
     str | None, typer.Option("--mongodb-uri", help="A replica set, instead of the embedded MongoDB.")
 ]
+OnlyTenant = Annotated[str | None, typer.Option("--tenant", metavar="ORG/ENV", help="Of this tenant only.")]
+PushedUnder = Annotated[
+    str | None, typer.Option("--base-url", help="Public base under which the service was pushed to.")
+]
 TENANT_HELP: Final = "ENV is Development, Staging or Production."
 
 
@@ -61,6 +65,16 @@ def tenant_of(name: str) -> Tenant:
         return parse_tenant(name)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="ORG/ENV") from None
+
+
+def only_tenant(name: str | None) -> Tenant | None:
+    """The tenant of `--tenant`; None: all tenants."""
+    return None if name is None else tenant_of(name)
+
+
+def warn(line: str) -> None:
+    """Print a line on stderr, beside what a command has to say."""
+    typer.echo(line, err=True)
 
 
 def print_table(rows: list[tuple[str, ...]]) -> None:

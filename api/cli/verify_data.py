@@ -7,7 +7,16 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from api.cli.options import Config, DataDir, MongodbUri, tenant_of, with_stores
+from api.cli.options import (
+    Config,
+    DataDir,
+    MongodbUri,
+    OnlyTenant,
+    PushedUnder,
+    only_tenant,
+    warn,
+    with_stores,
+)
 
 if TYPE_CHECKING:
     from store.stores import Stores
@@ -17,16 +26,14 @@ VERIFY_BATCH = 200
 
 
 def verify_data(
-    tenant: Annotated[str | None, typer.Option(metavar="ORG/ENV", help="Of this tenant only.")] = None,
+    tenant: OnlyTenant = None,
     progress: Annotated[
         Path | None,
         typer.Option(help="File that keeps how far it has come."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     batch: Annotated[int, typer.Option(min=1, max=10_000, help="Resources read in one step.")] = VERIFY_BATCH,
-    base_url: Annotated[
-        str | None, typer.Option(help="Public base under which the service was pushed to.")
-    ] = None,
+    base_url: PushedUnder = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
     config: Config = None,
@@ -37,10 +44,7 @@ def verify_data(
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     origin = load_settings(**places, base_url=base_url).base_url
-    only = None if tenant is None else tenant_of(tenant)
-
-    def warn(line: str) -> None:
-        typer.echo(line, err=True)
+    only = only_tenant(tenant)
 
     async def run(stores: Stores) -> int:
         return await verify_tenants(

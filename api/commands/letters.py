@@ -19,7 +19,7 @@ from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
 from api.app import create_app, utc_now
 from api.auth.scopes import ADMIN
 from api.auth.tokens import new_grant, new_token
-from api.commands.access.tenants import columns, existing_tenant
+from api.commands.access.tenants import columns, tenants_of
 from api.commands.terminal import user
 from api.feeds import known_sources
 from api.interactions.dead_letters import details, payload
@@ -52,7 +52,7 @@ async def list_letters(
     rows: list[tuple[str, ...]] = [
         ("ID", "TIME", "TIMES", "TENANT", "OPERATION", "STATE", "SIZE", "CODE", "FIRST REASON")
     ]
-    for owner in await _tenants(stores, tenant):
+    for owner in await tenants_of(stores.access, tenant):
         page = await stores.dead_letters.listed(owner, state=state, reason=reason, limit=limit)
         rows += [_row(owner, letter) for letter in page.letters]
         if page.next is not None:
@@ -201,14 +201,8 @@ async def _speaking(
 # --- which letters
 
 
-async def _tenants(stores: Stores, tenant: Tenant | None) -> list[Tenant]:
-    if tenant is not None:
-        return [(await existing_tenant(stores.access, tenant)).tenant]
-    return [settings.tenant for settings in await stores.access.tenants()]
-
-
 async def _letter(stores: Stores, letter_id: str, tenant: Tenant | None) -> tuple[Tenant, Letter]:
-    for owner in await _tenants(stores, tenant):
+    for owner in await tenants_of(stores.access, tenant):
         letter = await stores.dead_letters.get(owner, letter_id)
         if letter is not None:
             return owner, letter
@@ -228,7 +222,7 @@ async def _chosen(stores: Stores, selection: Selection) -> list[tuple[Tenant, Le
     if not selection.every and reason is None:
         return [await _open_letter(stores, letter_id, tenant) for letter_id in selection.ids]
     found: list[tuple[Tenant, Letter]] = []
-    for owner in await _tenants(stores, tenant):
+    for owner in await tenants_of(stores.access, tenant):
         after: str | None = None
         while True:
             page = await stores.dead_letters.listed(owner, reason=reason, after=after, limit=PAGE)

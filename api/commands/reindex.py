@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from api.commands.access.tenants import existing_tenant
+from api.commands.access.tenants import tenants_of
 from ingest.http.app_keys import base_under
 from ingest.reindex import Job, ReindexCounts, reindex
 
@@ -30,10 +30,7 @@ async def reindex_tenants(  # noqa: PLR0913 (all keyword-only, one per option)
     warn: Callable[[str], None],
 ) -> int:
     """Bring up one tenant or all; how many resources could not be. `say` the summary, `warn` the rest."""
-    if tenant is not None:
-        tenants = [(await existing_tenant(stores.access, tenant)).tenant]
-    else:
-        tenants = [settings.tenant for settings in await stores.access.tenants()]
+    tenants = await tenants_of(stores.access, tenant)
 
     def failed(owner: Tenant, key: ResourceKey, why: str) -> None:
         warn(f"{owner} {key} is left as it was: {why}")

@@ -6,7 +6,7 @@ import json
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
-from api.commands.access.tenants import columns, existing_tenant
+from api.commands.access.tenants import columns, tenants_of
 from ingest.http.app_keys import base_under
 from ingest.verify import PARTS, Report, verify
 from store.errors import StartupError
@@ -63,10 +63,7 @@ async def verify_tenants(  # noqa: PLR0913 -- all keyword-only, one per option
     warn: Callable[[str], None],
 ) -> int:
     """Verify one tenant or all; the number of faults. `say` the summary, `warn` the rest."""
-    if tenant is not None:
-        tenants = [(await existing_tenant(stores.access, tenant)).tenant]
-    else:
-        tenants = [settings.tenant for settings in await stores.access.tenants()]
+    tenants = await tenants_of(stores.access, tenant)
     kept = Progress(progress)
     reports: dict[str, Report] = {}
     for owner in tenants:

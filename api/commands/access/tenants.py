@@ -83,6 +83,13 @@ async def existing_tenant(access: AccessStore, tenant: Tenant) -> TenantSettings
     return settings
 
 
+async def tenants_of(access: AccessStore, tenant: Tenant | None) -> list[Tenant]:
+    """The tenant that a command names, or all tenants. Raises StartupError when it was never created."""
+    if tenant is not None:
+        return [(await existing_tenant(access, tenant)).tenant]
+    return [settings.tenant for settings in await access.tenants()]
+
+
 async def issue_token(  # noqa: PLR0913 (all keyword-only, one per option)
     access: AccessStore,
     *,

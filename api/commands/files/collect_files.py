@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from api.background.file_collection import collect_tenant
-from api.commands.access.tenants import existing_tenant
+from api.commands.access.tenants import tenants_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -19,10 +19,6 @@ async def collect_files(
     stores: Stores, *, tenant: Tenant | None, now: datetime, say: Callable[[str], None]
 ) -> None:
     """Delete the files that nothing refers to any more, of one tenant or of all. Safe to repeat."""
-    if tenant is not None:
-        tenants = [(await existing_tenant(stores.access, tenant)).tenant]
-    else:
-        tenants = [settings.tenant for settings in await stores.access.tenants()]
-    for owner in tenants:
+    for owner in await tenants_of(stores.access, tenant):
         examined, deleted, freed = await collect_tenant(stores, owner, now=now)
         say(f"{owner}: {examined:,} examined, {deleted:,} deleted, {freed:,} bytes freed")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import orjson
 from prometheus_client import CollectorRegistry
 
-from api.commands.access.tenants import columns, existing_tenant
+from api.commands.access.tenants import columns, existing_tenant, tenants_of
 from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
 from store.retention.metrics import RetentionMetrics
@@ -33,11 +33,7 @@ _HEAD: Final = ("TENANT", "POLICY", "TYPE", "REASON", "MONTH", "COUNT")
 
 async def plan(stores: Stores, *, tenant: Tenant | None, json: bool, say: Say) -> None:
     """Say what a run would delete now."""
-    if tenant is not None:
-        tenants = [(await existing_tenant(stores.access, tenant)).tenant]
-    else:
-        tenants = [one.tenant for one in await stores.access.tenants()]
-    made = await stores.sweeping.plan(tenants)
+    made = await stores.sweeping.plan(await tenants_of(stores.access, tenant))
     if json:
         say(orjson.dumps(_plan_json(made), option=orjson.OPT_INDENT_2).decode())
         return

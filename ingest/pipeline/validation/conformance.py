@@ -20,7 +20,7 @@ from ingest.pipeline.validation.primitives import (
     WRONG,
 )
 from store.fhir.datatypes import JsonObject
-from store.fhir.definitions import RESOURCE, definitions
+from store.fhir.definitions import definitions
 from store.fhir.elements import DEPTH_MAX, FAULTS_MAX, spelled
 from store.fhir.instants import parse
 from store.fhir.issues import Issue
@@ -93,6 +93,7 @@ class _Place:
 
     def __init__(self, element: Element) -> None:
         self.check: Check | None = CHECKS.get(element.type)
+        """None: it is no primitive."""
         self.many = element.many
         self.shape: _Shape | None = None
         """None: it is a primitive, or a resource of any type."""
@@ -240,37 +241,33 @@ def _is_reversed(period: JsonObject) -> bool:
 
 def straightened(resource: JsonObject) -> JsonObject:
     """The resource with lists where R4 has lists and none where it has none."""
-    definition = definitions().get(str(resource.get("resourceType")))
-    if definition is None or is_kept_whole(resource):
+    shape = _shapes().get(str(resource.get("resourceType")))
+    if shape is None or is_kept_whole(resource):
         return resource
-    return _straight(resource, definition, 0)
+    return _straight(resource, shape, 0)
 
 
-def _straight(element: JsonObject, definition: Definition, depth: int) -> JsonObject:
+def _straight(element: JsonObject, shape: _Shape, depth: int) -> JsonObject:
     if depth > DEPTH_MAX:
         return element
     done: dict[str, Json] = {}
+    places = shape.places
     for name, value in element.items():
-        known = definition.elements.get(name)
+        known = places.get(name)
         if known is not None:
             done[name] = _straight_value(value, known, depth)
-        elif name.startswith("_") and _is_primitive(definition.elements.get(name[1:])):  # A list as that one.
-            done[name] = _as_listed(value, many=definition.elements[name[1:]].many)
+        elif name.startswith("_") and _is_beside(name, places):  # A list as that one.
+            done[name] = _as_listed(value, many=places[name[1:]].many)
         else:
             done[name] = value
     return done
 
 
-def _is_primitive(element: Element | None) -> bool:
-    return element is not None and element.definition is None
-
-
-def _straight_value(value: Json, known: Element, depth: int) -> Json:
+def _straight_value(value: Json, known: _Place, depth: int) -> Json:
     value = _as_listed(value, many=known.many)
     if not isinstance(value, list):
         return _within(value, known, depth)
-    is_primitive = known.definition is None and known.type != RESOURCE
-    keeps_nulls = is_primitive or not known.many
+    keeps_nulls = known.check is not None or not known.many
     return [_within(one, known, depth) for one in value if keeps_nulls or one is not None]
 
 
@@ -283,10 +280,8 @@ def _as_listed(value: Json, *, many: bool) -> Json:
     return value
 
 
-def _within(value: Json, known: Element, depth: int) -> Json:
+def _within(value: Json, known: _Place, depth: int) -> Json:
     if not isinstance(value, dict):
         return value
-    definition = known.definition
-    if definition is None:
-        definition = definitions().get(str(value.get("resourceType")))
-    return value if definition is None else _straight(value, definition, depth + 1)
+    shape = known.shape or _shapes().get(str(value.get("resourceType")))
+    return value if shape is None else _straight(value, shape, depth + 1)
