@@ -83,6 +83,20 @@ REGISTERED: Final = ("key ", "external")
 """Beginnings of the `token_id` of registered clients: their tokens are many, and count together."""
 
 
+UNNAMED: Final = "client"
+"""Name of the client of a token that was issued without one; many have it, who need not know each other."""
+
+
+def owner_of(client: str, token_id: str) -> tuple[str, ...]:
+    """The owner of what a credential made: a registered client, tokens of one name, or one unnamed token.
+
+    DECISIONS.md#unnamed-tokens
+    """
+    if token_id.startswith(REGISTERED):
+        return ("registered", client)
+    return ("token", token_id) if client == UNNAMED else ("named", client)
+
+
 def holder_of(caller: Caller) -> str:
     """The name under which requests are counted: a registered client's, else that of one credential."""
     registered = caller.token_id.startswith(REGISTERED)

@@ -98,8 +98,13 @@ def fingerprint(request: RequestIdentity) -> bytes:
 def check(known: Remembered, slot: Slot) -> None:
     """Raise ServiceError `unprocessable` when the key was used for something else."""
     if known.fingerprint != slot.fingerprint:
-        text = f"this `{HEADER}` was used before, with another request"
-        raise ServiceError(Category.UNPROCESSABLE, Issue("conflict", text, (HEADER,)))
+        raise used_otherwise()
+
+
+def used_otherwise() -> ServiceError:
+    """The refusal of a key that came with another request before."""
+    text = f"this `{HEADER}` was used before, with another request"
+    return ServiceError(Category.UNPROCESSABLE, Issue("conflict", text, (HEADER,)))
 
 
 def to_remember(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
+from api.auth.principal import UNNAMED
 from api.cli.options import Config, DataDir, MongodbUri, print_table, tenant_of, with_access
 
 if TYPE_CHECKING:
@@ -23,7 +24,9 @@ def token_issue(
     tenant: Annotated[list[str], typer.Option(metavar="ORG/ENV", help="May be given several times.")],
     scope: Annotated[list[str], typer.Option(help="Such as `system/*.cruds`; may be given several times.")],
     days: Annotated[int | None, typer.Option(min=1, max=3650, help="Until it expires [30].")] = None,
-    client: Annotated[str, typer.Option(help="A name for people and logs.")] = "client",
+    client: Annotated[
+        str, typer.Option(help="A name for people and logs. Tokens of one name share subscriptions.")
+    ] = UNNAMED,
     certificate: Annotated[
         Path | None,
         typer.Option(help="A client certificate, PEM, that stands for the client in place of a token."),

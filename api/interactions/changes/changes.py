@@ -25,12 +25,21 @@ from store.near import unknown_type
 from store.search.parameters import TYPES
 from store.search.parsing.context import shown
 from store.search.parsing.query_text import pairs_of
+from store.subscriptions.topics import UNTOLD
 
 if TYPE_CHECKING:
     from collections.abc import Collection
 
 COUNT: Final = 500
 """Changes of one answer unless a client asks for fewer, and the most of one."""
+TOLD: Final = tuple(one for one in TYPES if one not in UNTOLD)
+"""Types whose changes are told."""
+UNTOLD_TYPE: Final = (
+    f"`_type`: no change is told of {', '.join(sorted(UNTOLD))}; `{{base}}/Subscription/$status` says how"
+    " each stands"
+)
+DIGITS_MAX: Final = 9
+"""Digits of a number in a query."""
 _LAST: Final = "Last-Event-ID"
 _NAMES: Final = ("since", "_type", "_count", "_wait")
 
@@ -87,7 +96,7 @@ def _asked(request: web.Request) -> Asked:
     except ValueError as error:
         issues.append(Issue("invalid", f"`since`: {error}", ("since",)))
     try:
-        count = max(1, min(_whole(given.get("_count", str(COUNT))), COUNT))
+        count = min(_whole(given.get("_count", str(COUNT)), least=1), COUNT)
     except ValueError as error:
         issues.append(Issue("invalid", f"`_count`: {error}", ("_count",)))
     try:
@@ -95,7 +104,8 @@ def _asked(request: web.Request) -> Asked:
     except ValueError as error:
         issues.append(Issue("invalid", f"`_wait`: {error}", ("_wait",)))
     named = [one for one in given.get("_type", "").split(",") if one]
-    issues += [unknown_type(one, TYPES) for one in named if one not in TYPES]
+    issues += [unknown_type(one, TOLD) for one in named if one not in TYPES]
+    issues += [Issue("not-supported", UNTOLD_TYPE, ("_type",)) for one in named if one in UNTOLD]
     if issues:
         raise ServiceError(Category.INCORRECT, *issues)
     return Asked(since, _types(request, named), count, wait)
@@ -104,15 +114,16 @@ def _asked(request: web.Request) -> Asked:
 def _types(request: web.Request, named: Collection[str]) -> frozenset[str]:
     """Types that the caller wants and may hear of. Raises ServiceError `forbidden`."""
     caller, scope = request[PRINCIPAL], request[TENANT].search_scope
-    heard = frozenset(one for one in named or TYPES if hears(caller, one, scope))
+    heard = frozenset(one for one in named or TOLD if hears(caller, one, scope))
     if not heard or (named and len(heard) < len(set(named))):
         raise ServiceError(Category.FORBIDDEN, NOTHING_TO_HEAR)
     return heard
 
 
-def _whole(text: str) -> int:
-    if not text.isascii() or not text.isdigit() or len(text) > 9:  # noqa: PLR2004 -- digits of a number in use
-        raise ValueError("must be a whole number, 0 or more")
+def _whole(text: str, least: int = 0) -> int:
+    digits = text.isascii() and text.isdigit() and len(text) <= DIGITS_MAX
+    if not digits or int(text) < least:
+        raise ValueError(f"must be a whole number, {least} or more")
     return int(text)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 import orjson
 from aiohttp import hdrs, web
 
+from api.auth.principal import owner_of
 from api.http.app_keys import SETTINGS
 from api.middleware.authenticate import refuse_unless
 from api.subscriptions.app_keys import RECEIVER_NETWORKS, ROOT_SECRET, SOURCES, SUBSCRIPTIONS
@@ -26,7 +27,7 @@ from ingest.http.replies import etag, fhir_json, http_date
 from ingest.ids import stable_id
 from ingest.pipeline.preconditions import if_match, not_held
 from ingest.unique import secret_id
-from ingest.writes.idempotency import HEADER, REPLAYED
+from ingest.writes.idempotency import HEADER, REPLAYED, slot_of_key, used_otherwise
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
@@ -39,6 +40,8 @@ from store.tenancy import SearchScope
 
 if TYPE_CHECKING:
     from api.auth.principal import Principal
+    from ingest.caller import Caller
+    from store.subscriptions.records import Holder
 
 READS: Final = "rs"
 """Letters of `cruds` that a subscriber needs on the topic's type."""
@@ -60,11 +63,10 @@ async def create(request: web.Request) -> web.StreamResponse:
     told = await _requested(request)
     new_id = secret_id()
     if key is not None:
-        caller = request[PRINCIPAL].client
-        new_id = stable_id(request[TENANT].tenant, f"subscription {caller} {key}", request.app[ROOT_SECRET])
+        new_id = _id_of_key(request, key)
         there = await request.app[SUBSCRIPTIONS].get(request[TENANT].tenant, new_id)
         if there is not None:
-            return _replayed(request, there)
+            return _replayed(request, there, told)
     made = await _made(request, new_id, told)
     if not await request.app[SUBSCRIPTIONS].create(made):
         raise ServiceError(Category.CONFLICT, CHANGED)
@@ -132,7 +134,11 @@ async def owned(request: web.Request) -> Subscription:
 
 def _may_see(request: web.Request, found: Subscription) -> bool:
     caller = request[PRINCIPAL]
-    return caller.is_admin or (found.holder is not None and found.holder.client == caller.client)
+    return caller.is_admin or (found.holder is not None and _owner(caller) == _owner(found.holder))
+
+
+def _owner(of: Caller | Holder) -> tuple[str, ...]:
+    return owner_of(of.client, of.token_id)
 
 
 async def _requested(
@@ -214,7 +220,16 @@ def _after(before: Subscription, made: Subscription) -> Subscription:
     )
 
 
-def _replayed(request: web.Request, there: Subscription) -> web.Response:
+def _id_of_key(request: web.Request, key: str) -> str:
+    """The id of what is made with this key by this caller. Raises ServiceError for a key that is none."""
+    owner = "\0".join(_owner(request[PRINCIPAL]))
+    name = slot_of_key(key, owner, b"").name
+    return stable_id(request[TENANT].tenant, f"subscription {owner}\0{name}", request.app[ROOT_SECRET])
+
+
+def _replayed(request: web.Request, there: Subscription, told: Requested) -> web.Response:
+    if there.version == 1 and there.resource != told.resource:  # Later ones say nothing of what was sent.
+        raise used_otherwise()
     response = _shown(request, there, created=True)
     response.headers[REPLAYED] = "true"
     return response

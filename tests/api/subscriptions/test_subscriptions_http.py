@@ -215,6 +215,19 @@ async def test_a_subscription_is_made_once_for_a_key(tenant: Service) -> None:
         assert len({answer.body["id"] for answer in answers}) == 1
         assert answers[1].headers["Idempotent-Replayed"] == "true"
         assert (await tenant.get("Subscription")).body["total"] == 1
+        other = asked(endpoint=at.url, content="empty")
+        for sent, key, status in ((other, "one", 422), (other, "a b", 400), (other, "\xe9", 400)):
+            assert (await tenant.create(sent, idempotency_key=key)).status == status, key
+
+
+async def test_tokens_that_were_issued_without_a_client_own_nothing_of_each_other(tenant: Service) -> None:
+    async with receiver() as at:
+        one, other = [await tenant.with_token(scopes=("system/*.cruds",), client="client") for _ in range(2)]
+        id = str((await one.create(asked(endpoint=at.url), idempotency_key="key")).body["id"])
+        assert [(await who.get(f"Subscription/{id}")).status for who in (one, other)] == [200, 404]
+        twin = await other.create(asked(endpoint=at.url), idempotency_key="key")
+        assert (twin.status, twin.body["id"] != id) == (201, True)
+        assert [(await who.get("Subscription")).body["total"] for who in (one, other)] == [1, 1]
 
 
 async def test_who_may_subscribe_to_what_and_see_whose_subscriptions(service: Service) -> None:

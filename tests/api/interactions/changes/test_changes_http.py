@@ -119,6 +119,8 @@ async def test_types_and_counts_are_asked_for(told: Service) -> None:
         ("since=abc", 400, "`since`: is no token that this server gave"),
         ("since=%C3%A4", 400, "`since`: is no token"),
         ("_count=x", 400, "`_count`: must be a whole number"),
+        ("_count=0", 400, "`_count`: must be a whole number, 1 or more"),
+        ("_type=Subscription", 400, "no change is told of Subscription"),
         ("_wait=-1", 400, "`_wait`: must be a whole number"),
         ("_type=Raport", 400, "there is no such resource type here"),
         (
@@ -167,6 +169,8 @@ async def test_a_credential_hears_of_types_that_it_may_read(told: Service) -> No
         assert refused.status == 403, scopes
     # What is about no patient needs no right to update it.
     assert (await (await told.with_token(scopes=["system/*.rs"])).get("$changes")).status == 200
+    # Of subscriptions no change is told: who may read nothing else has nothing to hear.
+    assert (await (await told.with_token(scopes=["system/Subscription.cruds"])).get("$changes")).status == 403
     other = await told.new_tenant()
     foreign = await other.request("GET", told.base + "/$changes")
     assert foreign.status == 403
