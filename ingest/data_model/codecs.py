@@ -184,7 +184,9 @@ MARITAL: Final = concept(
         "Unmarried": "U",
     },
 )
-SEX: Final = coded({"Male": "male", "Female": "female", "Other": "other", "Unknown": "unknown"})
+SEX: Final = coded(
+    {"Male": "male", "Female": "female", "Other": "other", "Nonbinary": "other", "Unknown": "unknown"}
+)
 ETHNICITY: Final = coded({"true": "Hispanic or Latino", "false": "Not Hispanic or Latino"})
 REPORT_STATUS: Final = coded(
     {

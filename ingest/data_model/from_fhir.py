@@ -16,6 +16,7 @@ from ingest.data_model.to_fhir import (
     FILE_TYPE,
     INTERPRETER,
     RESULT_OF,
+    SPECIMEN,
     TIMED,
 )
 from ingest.data_model.values import read_value
@@ -149,7 +150,8 @@ class Reader:
 
     def _specimen(self, report: Element, of_results: list[str | None]) -> Told:
         """The specimen of the order itself: one that none of its results names, else none."""
-        own = [one for one in report.get("specimen", ()) if one.get("reference") not in of_results]
+        own = _extensions(report, SPECIMEN, "Reference")
+        own = own or [one for one in report.get("specimen", ()) if one.get("reference") not in of_results]
         return people.read_specimen(self._first(own, "Specimen"))
 
 

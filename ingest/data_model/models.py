@@ -1,6 +1,6 @@
 """The shape of Data Model messages, as lenient as their sources are reliable: almost everything may be null.
 
-Numbers and booleans are taken for text, one object for a list of one; what is unknown is kept and reported.
+What is unknown is kept and reported; `lenient` says what is taken for what.
 """
 
 from __future__ import annotations
@@ -10,73 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
+from ingest.data_model.lenient import Emails, Flag, Texts, Word, an_object, phones, several
 from store.errors import Category, ServiceError
-from store.fhir.datatypes import Number
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
-_TRUE: Final = frozenset({"true", "yes", "y", "1"})
-_FALSE: Final = frozenset({"false", "no", "n", "0"})
-
-
-def some_text(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    """A text, of whatever a scalar is written as. Raises ValueError."""
-    if isinstance(value, Number):
-        return value.text
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    if isinstance(value, int | float):
-        return str(value)
-    if isinstance(value, str):
-        return value if value.strip() else None
-    if value is None:
-        return None
-    raise ValueError("must be a text, a number or null")
-
-
-def _flag(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    said = str(some_text(value) or "").lower()
-    if said in _TRUE:
-        return "true"
-    if said in _FALSE:
-        return "false"
-    if not said:
-        return None
-    raise ValueError("must be true, false or null")
-
-
-def an_object(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    """An object; null is an empty one. Raises ValueError."""
-    if value is None:
-        return {}
-    if not isinstance(value, dict):
-        raise ValueError("must be an object or null")  # noqa: TRY004 -- what pydantic takes for a fault
-    return value
-
-
-def several(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    """A list; null is an empty one, and an object a list of one."""
-    if value is None:
-        return []
-    found = value if isinstance(value, list) else [value]
-    return [one for one in found if one is not None and one != ""]
-
-
-def _phones(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    return {"Office": value} if isinstance(value, str | Number) else an_object(value)
-
-
-def _email(value: Any) -> Any:  # noqa: ANN401 -- JSON
-    return some_text(value.get("Address") if isinstance(value, dict) else value)
-
-
-Word = Annotated[str | None, BeforeValidator(some_text)]
-Flag = Annotated[str | None, BeforeValidator(_flag)]
-Texts = Annotated[list[Word], BeforeValidator(several)]
-Emails = Annotated[list[Annotated[str | None, BeforeValidator(_email)]], BeforeValidator(several)]
 
 
 class Shape(BaseModel):
@@ -136,7 +77,7 @@ class Phones(Shape):
 
 
 AnAddress = Annotated[Address, BeforeValidator(an_object)]
-SomePhones = Annotated[Phones, BeforeValidator(_phones)]
+SomePhones = Annotated[Phones, BeforeValidator(phones)]
 
 
 class Demographics(Shape):
@@ -367,6 +308,8 @@ def _path(location: tuple[int | str, ...]) -> str:
 def _rule(kind: str, message: str) -> str:
     if kind == "missing":
         return "is missing"
+    if kind == "model_type":
+        return "must be an object"
     return message.removeprefix("Value error, ") if kind == "value_error" else "has the wrong shape"
 
 
@@ -375,7 +318,10 @@ def unknown(message: BaseModel, path: str = "$") -> Iterator[str]:
     for key, value in (message.model_extra or {}).items():
         if value not in (None, "", [], {}):
             yield f"{path}.{key}" if _KEY.fullmatch(key) else f"{path}.…"
-    for name in type(message).model_fields:
+    fields = type(message).model_fields
+    if "IDType" in fields and getattr(message, "ID", None) is None and getattr(message, "IDType", None):
+        yield f"{path}.IDType"  # Of a number that is not there nothing is kept.
+    for name in fields:
         below = getattr(message, name)
         if isinstance(below, BaseModel):
             yield from unknown(below, f"{path}.{name}")

@@ -51,7 +51,11 @@ The report then has the file itself, with the type of `FileType`, else of the up
 the client and the tenant of the upload, and for `DOD_UPLOAD_SECONDS`, a day; any other is refused with its
 place. A token for several tenants says which: `?destination=` has an id as in `Meta.Destinations`, or
 `ORG/ENV`. A file may have `DOD_UPLOAD_BYTES_MAX`, 30 MB; a larger one is 413. It is read by nobody until a
-message refers to it, and is deleted when none does in time.
+message refers to it, and is deleted when none does in time. An embedded one has the same bound.
+
+Nobody knows whom such a file is about. When a patient of the tenant is erased, the files that wait have one
+more hour: a message that names one by then keeps it, the others are deleted with the next collection, and a
+later message that names one is refused with its place: upload it again.
 
 ## Destinations and sources
 
@@ -100,7 +104,9 @@ A large document is its URL, a Binary, in `Value`.
 
 `Meta.DataModel`, `Meta.EventType`; an identifier of the patient, or `LastName` and `DOB`; for each order
 `ID` (`New`) or `ApplicationOrderID` (`NewUnsolicited`); for each result `Code` or `Description`.
-Everything else may be null or missing. Numbers are taken for text, one object for a list of one.
+Everything else may be null or missing. Numbers are taken for text, empty texts for null, one object for a
+list of one, and a list of one for what is in it. An `IDType` without `ID` is not kept, and named in
+`Meta.Warnings[]`; a result without `ValueType` comes back as `String`.
 
 ## Mapping
 

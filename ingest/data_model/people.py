@@ -122,7 +122,7 @@ def provider(context: Context, told: Mapping[str, Any]) -> Element | None:
         made["identifier"] = numbers
     PROVIDER.write(told, made)
     _keep_middle(made.get("name", ()), told)
-    return context.shared(made)
+    return context.shared(made) if len(made) > 1 else None
 
 
 def read_provider(resource: Element | None) -> Told:
@@ -149,7 +149,8 @@ def organization(context: Context, told: Mapping[str, Any]) -> Element | None:
     made: Element = {"resourceType": "Organization"}
     if told["ID"]:
         made["identifier"] = [context.other_number(told["ID"], told["IDType"])]
-    return context.shared(ORGANIZATION.write(told, made))
+    ORGANIZATION.write(told, made)
+    return context.shared(made) if len(made) > 1 else None
 
 
 def read_organization(resource: Element | None) -> Told:

@@ -7,18 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 from pydantic import BeforeValidator, Field
 
 from ingest.data_model.codecs import DATETIME
-from ingest.data_model.models import (
-    AMeta,
-    APatient,
-    Patient,
-    Shape,
-    Texts,
-    Word,
-    an_object,
-    fault,
-    several,
-    some_text,
-)
+from ingest.data_model.lenient import Texts, Word, an_object, several, some_text
+from ingest.data_model.models import AMeta, APatient, Patient, Shape, fault
 from ingest.data_model.people import kind_in_words
 from ingest.data_model.places import kind_of
 from ingest.data_model.table import at

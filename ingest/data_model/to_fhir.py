@@ -38,6 +38,8 @@ _DATA_ABSENT: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reaso
 INTERPRETER: Final = f"{URN}PrimaryResultsInterpreter"
 COPIES: Final = f"{URN}ResultCopyProviders"
 FACILITY: Final = f"{URN}OrderingFacility"
+SPECIMEN: Final = f"{URN}Specimen"
+"""Extension of a report with the order's own specimen, where a result has the same."""
 RESULT_OF: Final = f"{URN}Result"
 """Extension of a presented document with the result that it was sent as."""
 EFFECTIVE: Final = f"{URN}effective"
@@ -224,13 +226,16 @@ class _Orders:
         report["basedOn"] = [{"reference": context.add(request)}]
         self._set_time(told, report, request)
         self._tell_apart(report)
-        samples = [people.specimen(context, told["Specimen"], report["subject"])]
+        own = people.specimen(context, told["Specimen"], report["subject"])
+        samples = [own]
         for number, result in enumerate(told["Results"]):
             context.place = f"{place}.Results[{number}]"
             samples.append(self._result(result, report))
         context.place = place
         if found := _unique(samples):
             report["specimen"] = found
+        if own in samples[1:] and own:  # Else it is the one that no result names.
+            report.setdefault("extension", []).append(extension(SPECIMEN, "Reference", own))
         self.focus.append(context.add(report))
 
     def _set_status(self, told: Mapping[str, Any], report: Element) -> None:

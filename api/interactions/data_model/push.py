@@ -12,7 +12,7 @@ from aiohttp import web
 from api.http.app_keys import REQUEST_ID
 from api.interactions.data_model.entered import in_tenant
 from api.interactions.data_model.tenants import enter_tenant, meta_of, refuse_test, source_of
-from api.interactions.data_model.upload import release, uploaded
+from api.interactions.data_model.upload import refuse_larger, release, uploaded
 from ingest.data_model import replies
 from ingest.data_model.models import ResultsNew, fault, read
 from ingest.data_model.to_fhir import EVENTS, translate
@@ -67,6 +67,7 @@ async def _stored(request: web.Request, found: Parsed, meta: Meta) -> tuple[str,
     _refuse_event(meta)
     source, organization = source_of(request, meta), request[TENANT].tenant.organization
     message = await found.work(read, ResultsNew, found.resource)
+    refuse_larger(message, request.app[INGEST_SETTINGS].upload_bytes_max)
     translation = await found.work(translate, message, source.profile, organization)
     files = await uploaded(push_context(request), message)
     refer(translation.bundle, files)

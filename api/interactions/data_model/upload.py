@@ -19,6 +19,7 @@ from api.interactions.data_model.entered import in_tenant
 from api.interactions.data_model.tenants import enter_tenant, meta_of
 from ingest.data_model import replies
 from ingest.data_model.models import fault
+from ingest.data_model.to_fhir import EMBEDDED
 from ingest.data_model.uploads import PATH, Owner
 from ingest.handlers import push_context
 from ingest.http.app_keys import INGEST_SETTINGS, origin_of
@@ -86,6 +87,27 @@ async def _part(request: web.Request, most: int) -> Part:
     if not part.content:
         raise ServiceError(Category.INCORRECT, fault("$", "The file is empty.", "required"))
     return part
+
+
+def refuse_larger(message: ResultsNew, most: int) -> None:
+    """Refuse embedded documents that no upload may have the size of. Raises ServiceError with each."""
+    rule = (
+        f"is a document of more than {most:,} bytes (`DOD_UPLOAD_BYTES_MAX`): send a smaller one, or several"
+    )
+    issues = [
+        fault(f"$.Orders[{n}].Results[{m}].Value", rule, "too-long")
+        for n, order in enumerate(message.Orders)
+        for m, result in enumerate(order.Results)
+        if result.ValueType == EMBEDDED and result.Value and _bytes_of(result.Value, most) > most
+    ]
+    if issues:
+        raise ServiceError(Category.TOO_LARGE, *issues)
+
+
+def _bytes_of(base64: str, most: int) -> int:
+    """Bytes that a Base64 text stands for; its blanks are looked for where it could be too long."""
+    size = len(base64) * 3 // 4
+    return size if size <= most else (len(base64) - sum(map(base64.count, "\r\n\t ="))) * 3 // 4
 
 
 def _too_large(most: int) -> ServiceError:
