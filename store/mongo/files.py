@@ -1,6 +1,7 @@
 """`AttachmentStore` in GridFS: `attachments.files` and `attachments.chunks`, in GridFS's own layout.
 
-files   _id, length, chunkSize, uploadDate, filename, contentType, sha1, tenant, touched; once it is whole: id
+files   _id, length, chunkSize, uploadDate, filename, contentType, sha1, tenant, touched; once whole: id.
+        held: until when an upload waits for a resource to refer to it
 chunks  _id, files_id, n, data, tenant
 
 A copy under way, and one condemned by the collector, has no `id`: nobody finds it, no other upload meets it,
@@ -82,12 +83,13 @@ class MongoAttachments(AttachmentStore):
 
     @override
     async def hold(self, tenant: Tenant, ids: Sequence[str], *, until: datetime) -> None:
-        await self._touch(tenant, ids, {"$max": {"touched": until - timedelta(seconds=GRACE_SECONDS)}})
+        held = {"touched": until - timedelta(seconds=GRACE_SECONDS), "held": until}
+        await self._touch(tenant, ids, {"$max": held})
 
     @override
     async def release(self, tenant: Tenant, ids: Sequence[str]) -> None:
         if ids:
-            await self._touch(tenant, ids, {"$min": {"touched": self._clock()}})
+            await self._touch(tenant, ids, {"$min": {"touched": self._clock()}, "$unset": {"held": ""}})
 
     async def _touch(
         self, tenant: Tenant, ids: Sequence[str], change: Mapping[str, Any] | None = None

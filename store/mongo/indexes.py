@@ -252,6 +252,13 @@ INDEXES: Final = (
     IndexSpec(HOLDS, "held", (("tenant", 1), ("released_at", 1)), "what of a tenant must not be deleted"),
     IndexSpec(FILES, "uploads", (("tenant", 1), ("_id", 1)), "all files of a tenant, in batches"),
     IndexSpec(
+        FILES,
+        "waiting",
+        (("tenant", 1), ("held", 1)),
+        "uploads that no resource refers to yet",
+        {"partialFilterExpression": {"held": {"$exists": True}}},
+    ),
+    IndexSpec(
         CHUNKS, "chunks", (("tenant", 1), ("files_id", 1), ("n", 1)), "a file's pieces", {"unique": True}
     ),
     IndexSpec(

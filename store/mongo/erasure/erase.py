@@ -21,7 +21,7 @@ from store.mongo.erasure.audit import AuditErasure
 from store.mongo.erasure.batches import ErasureRun, ErasureTools, name_of, names_of
 from store.mongo.erasure.mentions import Mentions
 from store.mongo.erasure.patient_data import PatientData
-from store.mongo.indexes import HOLDS
+from store.mongo.indexes import FILES, HOLDS
 from store.mongo.subscriptions.forgetting import forget_named
 from store.retention.erasure import ERASED, Erased, Erasing, KnownAs, Wanted
 from store.retention.runs import LeaseLost, RunKind
@@ -71,6 +71,7 @@ class MongoErasing(Erasing):
         self._metrics = metrics
         self._seconds = settings.store_timeout_seconds
         self._holds: Collection = durable(database, HOLDS)
+        self._files: Collection = durable(database, FILES)
 
     @override
     async def erase(self, demand: Demand) -> Erased:
@@ -143,7 +144,7 @@ class MongoErasing(Erasing):
                     break
             await work.delete_files()
             await self._tools.erasures.finished(tenant)
-            await self._forget_ended_holds(tenant, own)
+            await self._forget_beside(tenant, own)
             wanted = Wanted(frozenset(names_of(found)), tuple(dict.fromkeys(found.names)))
             await self._audit_records.forget(tenant, own, wanted, heartbeat)
             await forget_named(
@@ -175,6 +176,22 @@ class MongoErasing(Erasing):
         """Whether a hold on the patient, or on the tenant, covers all there is."""
         someone = {"_id": _SUBJECT, "type": "", "id": "", "keys": own.keys}
         return _SUBJECT in await self._tools.holds.held(tenant, [someone], self._tools.clock())
+
+    async def _forget_beside(self, tenant: Tenant, own: KnownAs) -> None:
+        """Forget what may tell of the patient beside resources: uploads that wait, holds that have ended."""
+        await self._release_uploads(tenant)
+        await self._forget_ended_holds(tenant, own)
+
+    async def _release_uploads(self, tenant: Tenant) -> None:
+        """Let the collector have uploads that nothing refers to yet: nobody knows whom they are about.
+
+        A message that names one in the hour that is left keeps it.
+        """
+        now = self._tools.clock()
+        waiting = {"tenant": str(tenant), "held": {"$gt": now}}
+        change = {"$min": {"touched": now}, "$unset": {"held": ""}}
+        with guarded(self._metrics, "release_uploads", seconds=self._seconds):
+            await self._files.update_many(waiting, change, hint="waiting")
 
     async def _forget_ended_holds(self, tenant: Tenant, own: KnownAs) -> None:
         """Holds that have ended no longer say on whom they were."""

@@ -16,6 +16,7 @@ from api.http.app_keys import STORES
 from tests.support.data_model import result, results_new
 
 if TYPE_CHECKING:
+    from store.tenancy import Tenant
     from tests.support.service import Answer, Service
 
 PDF = b"%PDF-1.4 made up\r\n\r\n--no boundary"
@@ -138,3 +139,35 @@ async def test_a_token_for_several_tenants_says_which(service: Service) -> None:
     uri = (await upload(both, path=f"/upload?destination={other.tenant}"))["URI"]
     assert (await send(both, uri)).status == 422
     assert (await send(replace(both, tenant=other.tenant), uri)).status == 200
+
+
+async def test_an_erasure_lets_uploads_that_nothing_names_go_within_an_hour(service: Service) -> None:
+    app = service.client.app
+    assert app is not None
+    reader = await service.with_token(scopes=["system/*.cruds", "dod/purge"])
+    other = await service.new_tenant()
+    named, left, late = [(await upload(service, PDF + mark))["URI"] for mark in (b"1", b"2", b"3")]
+    elsewhere = (await upload(other))["URI"]
+    assert (await send(service, named)).status == 200
+    [match] = (await service.search("patient.identifier=MADEUP-1")).matches
+    patient = match["resource"]["subject"]["reference"]
+    purged = await reader.request("POST", f"{patient}/$purge", {"reason": "asked for by letter"})
+    assert purged.status == 200, purged.text
+
+    async def deleted(tenant: Tenant) -> int:
+        return (await collect_tenant(app[STORES], tenant, now=service.clock()))[1]
+
+    service.clock.move(seconds=3_000)
+    assert await deleted(service.tenant) == 0
+    message = results_new(result("PDF", late, ValueType="Encapsulated Data", FileType="PDF", Units=None))
+    message["Patient"] = {"Identifiers": [{"ID": "MADEUP-2", "IDType": "MR"}]}
+    told = await service.request("POST", "$data-model", message, content_type="application/json")
+    assert told.status == 200, told.text
+    service.clock.move(seconds=DAY - 6_000)
+    assert await deleted(service.tenant) == 1
+    assert await deleted(other.tenant) == 0
+    assert (await send(other, elsewhere)).status == 200
+    message["Orders"][0]["Results"][0]["Value"] = left
+    told = await service.request("POST", "$data-model", message, content_type="application/json")
+    assert told.status == 422
+    assert "upload it again" in told.body["Meta"]["Errors"][0]["Text"]
