@@ -55,7 +55,7 @@ def _row(one: Subscription, now: datetime) -> tuple[str, ...]:
     due = "" if progress.next_at is None or progress.next_at <= now else _moment(progress.next_at)
     host = urlsplit(one.channel.endpoint).hostname or ""
     numbers = (str(progress.last), str(progress.waiting), str(progress.failures))
-    return (str(one.tenant), one.id, _status(one), host, *numbers, due, one.reason)
+    return (str(one.tenant), one.id, _status(one), host, *numbers, due, one.problem)
 
 
 def _status(one: Subscription) -> str:
@@ -93,7 +93,8 @@ async def shown(stores: Stores, tenant: Tenant, id: str) -> str:
         f"heard      {_moment(progress.heard_at) if progress.heard_at else 'never'}",
     ]
     if progress.failing_since is not None:
-        lines.append(f"failing    {progress.failures} times since {_moment(progress.failing_since)}")
+        since = _moment(progress.failing_since)
+        lines.append(f"failing    {progress.failures} times since {since}: {progress.failure}")
     lines += [f"waits      {_waiting(event.number, event.change, event.at)}" for event in waiting]
     return "\n".join(lines)
 

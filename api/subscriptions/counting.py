@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from api.subscriptions.holders import LOST
+from api.subscriptions.holders import LOST, UNREADABLE
 from api.subscriptions.sending.reading import matching, query_of
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
@@ -141,16 +141,21 @@ class Counting:
         return made
 
     async def _asking(self, one: Subscription, memory: dict[str, Known]) -> Asking | None:
-        """The subscription with its search; None: its holder hears nothing, and it ends."""
+        """The subscription with its search; None: its holder hears nothing, and it ends.
+
+        Raises ServiceError when the database is away.
+        """
         reach, topic = await self._holders.reach(one, memory), topic_of(one.topic)
-        try:
-            moment = from_datetime(self._clock()).start
-            query = None if reach is None else query_of(one, reach, self._sources.limits, moment)
-        except ServiceError:
-            return None
+        query, reason = None, LOST
+        if reach is not None:
+            try:
+                query = query_of(one, reach, self._sources.limits, from_datetime(self._clock()).start)
+            except ServiceError:  # Of a filter that was understood once: no search would take it now.
+                reason = UNREADABLE
         if query is None or topic is None:
             # Nothing else wakes a subscription that has nothing to deliver.
-            await self._store.settle(one, Status.ERROR, reason=LOST)
+            if one.status is not Status.ERROR or one.reason != reason:
+                await self._store.settle(one, Status.ERROR, reason=reason)
             return None
         return Asking(one, query, topic.new_only)
 

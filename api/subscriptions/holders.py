@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 LOST: Final = "the credential that asked for it was revoked, has expired, or no longer reaches the tenant"
+UNREADABLE: Final = "its secrets or filters can no longer be read: `PUT` it anew"
 OPERATOR: Final = Everything()
 
 

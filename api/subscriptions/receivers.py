@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
+from email.utils import parsedate_to_datetime
 from enum import StrEnum
+from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
@@ -13,7 +15,7 @@ from api.outgoing.addresses import refuse_url
 from api.outgoing.client import beginning, guarded_client, is_blocked
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from api.outgoing.client import GuardedClient
     from ingest.http.forwarded import Networks
@@ -40,6 +42,13 @@ class Outcome(StrEnum):
     """No connection, or one without a certificate that can be verified."""
     BLOCKED = "blocked"
     """The address is none that may be connected to."""
+    NO_TOKEN = "no_token"  # noqa: S105 -- the name of an outcome
+    """The receiver's token endpoint gave no access token to show."""
+
+    @property
+    def is_the_endpoints(self) -> bool:
+        """Whether all who send to the endpoint would fail so, whatever they send and show."""
+        return self in (Outcome.FAILED, Outcome.TIMEOUT, Outcome.UNREACHABLE)
 
 
 class Reply(NamedTuple):
@@ -50,6 +59,19 @@ class Reply(NamedTuple):
     body: bytes = b""
     retry_after: float | None = None
     """Seconds that the receiver asks to wait."""
+    detail: str = ""
+    """Reason of an outcome without a status, for people."""
+
+    @property
+    def text(self) -> str:
+        """The outcome for people, without anything that was sent or answered."""
+        told = self.outcome.value.replace("_", " ")
+        if self.status:
+            return f"{told}, status {self.status}"
+        return f"{told}: {self.detail}" if self.detail else told
+
+
+BLOCKED: Final = Reply(Outcome.BLOCKED, detail=f"its address is not public, and in no network of `{SETTING}`")
 
 
 def refuse_receiver(url: str, allowed: Networks) -> None:
@@ -69,17 +91,17 @@ class Receivers:
         try:
             refuse_receiver(url, self._allowed)
         except ValueError:
-            return Reply(Outcome.BLOCKED)
+            return BLOCKED
         try:
             async with self._client.request(
                 "POST", url, body=body, headers=headers, seconds=seconds
             ) as response:
-                content = await beginning(response.content, ANSWER_BYTES_MAX)
+                content = await _content(response)
                 return _reply(response.status, content, response.headers.get(hdrs.RETRY_AFTER, ""))
         except TimeoutError:
             return Reply(Outcome.TIMEOUT)
         except (aiohttp.ClientError, OSError, ValueError) as error:
-            return Reply(Outcome.BLOCKED if is_blocked(error) else Outcome.UNREACHABLE)
+            return BLOCKED if is_blocked(error) else Reply(Outcome.UNREACHABLE, detail=_reason(error))
 
 
 @asynccontextmanager
@@ -89,8 +111,41 @@ async def receivers(allowed: Networks) -> AsyncIterator[Receivers]:
         yield Receivers(client, allowed)
 
 
+async def _content(response: aiohttp.ClientResponse) -> bytes:
+    """The beginning of the body; empty where it breaks off. The status is the answer."""
+    try:
+        return await beginning(response.content, ANSWER_BYTES_MAX)
+    except (TimeoutError, aiohttp.ClientError, OSError, ValueError):
+        return b""
+
+
+_REASONS: Final[Sequence[tuple[type[Exception], str]]] = (
+    (aiohttp.ClientConnectorCertificateError, "its certificate cannot be verified"),
+    (aiohttp.ClientSSLError, "no TLS connection"),
+    (aiohttp.ClientConnectorDNSError, "its name is unknown"),
+    (aiohttp.ClientConnectorError, "no connection"),
+    (aiohttp.ServerDisconnectedError, "the connection ended without an answer"),
+    (aiohttp.ClientResponseError, "its answer is not HTTP"),
+)
+
+
+def _reason(error: Exception) -> str:
+    """Reason of an error in a word, without the address or anything that was sent."""
+    return next((text for kind, text in _REASONS if isinstance(error, kind)), "the connection broke")
+
+
+def seconds_of(retry_after: str, now: float) -> float | None:
+    """Seconds that a `Retry-After` says, which is a number or a date; None for anything else."""
+    if retry_after.isascii() and retry_after.isdigit():
+        return float(retry_after)
+    try:
+        return max(parsedate_to_datetime(retry_after).timestamp() - now, 0.0)
+    except (ValueError, TypeError, OverflowError, IndexError):
+        return None
+
+
 def _reply(status: int, body: bytes, retry_after: str) -> Reply:
-    wait = float(retry_after) if retry_after.isascii() and retry_after.isdigit() else None
+    wait = seconds_of(retry_after, time())
     match status // 100:
         case 2:
             return Reply(Outcome.DELIVERED, status, body)

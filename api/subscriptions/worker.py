@@ -197,7 +197,8 @@ class Worker:
                 tended.subscription = one
                 if changed:
                     tended.wake.set()
-        self._ports.metrics.measured(found.values(), self._clock(), circuits=self._ports.circuits.open())
+        circuits = self._ports.circuits.open(one for one in found.values() if one.sends)
+        self._ports.metrics.measured(found.values(), self._clock(), circuits=circuits)
 
     async def _tend(self, tended: _Tended) -> None:
         """Take one step after the other, each when it is due."""

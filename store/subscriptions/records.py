@@ -103,6 +103,8 @@ class Progress:
     failing_since: datetime | None = None
     next_at: datetime | None = None
     """Moment of the next attempt; None: at once."""
+    failure: str = ""
+    """Outcome of the last attempt, when it failed."""
     heard_at: datetime | None = None
     """Last moment at which the receiver acknowledged anything."""
 
@@ -154,9 +156,20 @@ class Subscription:
         return f"{self.tenant}/{self.id}"
 
     @property
+    def problem(self) -> str:
+        """Reason why it ended, or why its last notification did not arrive; empty when all is well."""
+        failure = self.progress.failure
+        return self.reason or (f"the last attempt failed: {failure}" if failure else "")
+
+    @property
     def counts(self) -> bool:
         """Whether events are still counted for it."""
         return self.status is not Status.OFF
+
+    @property
+    def sends(self) -> bool:
+        """Whether notifications are sent for it."""
+        return self.status in (Status.REQUESTED, Status.ACTIVE) and not self.paused
 
 
 class SubscriptionStore(Protocol):
@@ -186,8 +199,10 @@ class SubscriptionStore(Protocol):
     async def pause(self, tenant: Tenant, id: str, *, paused: bool) -> bool:
         """Hold back its notifications, or let them go, at once; False: there is none."""
 
-    async def failed(self, subscription: Subscription, *, at: datetime, next_at: datetime) -> None:
-        """Count an attempt that failed, and note when the next one is due."""
+    async def failed(
+        self, subscription: Subscription, failure: str, *, at: datetime, next_at: datetime
+    ) -> None:
+        """Count an attempt that failed, with its outcome, and note when the next one is due."""
 
     async def acknowledged(self, subscription: Subscription, number: int, *, at: datetime) -> None:
         """Note that the receiver has all events up to this number."""

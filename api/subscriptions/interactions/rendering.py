@@ -26,7 +26,7 @@ def resource(one: Subscription) -> dict[str, Any]:
     """The Subscription as a client reads it: with its status, and without its secrets."""
     kept: dict[str, Any] = orjson.loads(one.resource)
     meta = {**kept.get("meta", {}), "versionId": str(one.version), "lastUpdated": utc(one.updated)}
-    error = {"error": one.reason} if one.reason else {}
+    error = {"error": one.problem} if one.problem else {}
     first = {"resourceType": "Subscription", "id": one.id, "meta": meta, "status": one.status.value}
     return {**first, **{name: value for name, value in kept.items() if name not in first}, **error}
 

@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from api.subscriptions.holders import LOST
+from api.subscriptions.holders import LOST, UNREADABLE
 from api.subscriptions.receivers import Outcome, Reply
 from api.subscriptions.secrets import keys_of, signed, unseal
 from api.subscriptions.sending import light
@@ -20,6 +20,7 @@ from api.subscriptions.sending.notification import EVENTS, HANDSHAKE, HEARTBEAT,
 from api.subscriptions.sending.reading import message_of, query_of, readable
 from api.subscriptions.sending.retries import pause_after
 from ingest.unique import unique_id
+from store.errors import ServiceError
 from store.fhir.instants import from_datetime
 from store.subscriptions.records import Form, Status
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from api.subscriptions.holders import Holders
     from api.subscriptions.metrics import SubscriptionMetrics
     from api.subscriptions.receivers import Receivers
+    from api.subscriptions.secrets import Sealed
     from api.subscriptions.sending.disclosures import Disclosures
     from api.subscriptions.sending.reading import Sources
     from api.subscriptions.sending.receiver_tokens import ReceiverTokens
@@ -46,11 +48,11 @@ RETRY_AFTER_MAX: Final = 3_600.0
 JSON: Final = "application/fhir+json"
 GONE: Final = "the receiver answered 410 Gone: it wants to hear nothing more"
 OVER: Final = "its `end` is over"
+NO_CHALLENGE: Final = "its answer to the handshake does not hold the challenge"
 NO_HANDSHAKE: Final = "the receiver did not answer the handshake with 2xx"
 GIVEN_UP: Final = (
     "the receiver has acknowledged nothing for too long; delivery goes on when it is asked for anew"
 )
-UNREADABLE: Final = "its secrets or filters can no longer be read"
 
 
 class Ports(NamedTuple):
@@ -99,57 +101,79 @@ class Delivery:
     async def step(self, one: Subscription) -> Step:
         """Do what is due for a subscription. Raises ServiceError when the database is away."""
         now = self._clock()
-        if one.paused or one.status in (Status.OFF, Status.ERROR):
+        if one.status in (Status.OFF, Status.ERROR):
             return IDLE
         if one.ends is not None and now >= one.ends:
             await self._ports.store.settle(one, Status.OFF, reason=OVER)
             return IDLE
-        reach = await self._ports.holders.reach(one)
-        moment = from_datetime(now).start
-        query = None if reach is None else query_of(one, reach, self._ports.sources.limits, moment)
+        if one.paused:
+            return Step(one.ends)
+        try:
+            query = await self._query(one, now)
+            shown = unseal(self._root, one.name, one.sealed)
+        except ValueError:
+            await self._end(one, Status.ERROR, UNREADABLE)
+            return IDLE
         if query is None:
             await self._end(one, Status.ERROR, LOST)
             return IDLE
-        waits = self._waits(one, now)
-        if waits is not None:
-            return Step(waits)
+        due = self._due(one, now)
+        if due is not None and due <= now:
+            due = self._ports.circuits.waits(one, now)
+            if due is None:
+                return await self._notify(one, query, shown, now)
+        return Step(due)
+
+    async def _notify(self, one: Subscription, query: SearchQuery, shown: Sealed, now: datetime) -> Step:
         if one.status is Status.REQUESTED:
-            return await self._handshake(one, now)
+            return await self._handshake(one, shown, now)
         if one.progress.waiting > 0:
-            return await self._events(one, query, now)
-        return await self._heartbeat(one, now)
+            return await self._events(one, query, shown, now)
+        return await self._heartbeat(one, shown, now)
 
-    def _waits(self, one: Subscription, now: datetime) -> datetime | None:
-        """Moment before which nothing is sent, for its own pause or the circuit of its endpoint."""
-        next_at = one.progress.next_at
-        if next_at is not None and now < next_at:
-            return next_at
-        return self._ports.circuits.waits(one.channel.endpoint, now)
+    async def _query(self, one: Subscription, now: datetime) -> SearchQuery | None:
+        """Search for all that it may hear of; None: nothing. Raises ValueError for what none would take."""
+        reach = await self._ports.holders.reach(one)
+        if reach is None:
+            return None
+        try:
+            return query_of(one, reach, self._ports.sources.limits, from_datetime(now).start)
+        except ServiceError as error:  # Of what is pure: another time would not help.
+            raise ValueError from error
 
-    async def _handshake(self, one: Subscription, now: datetime) -> Step:
+    def _due(self, one: Subscription, now: datetime) -> datetime | None:
+        """Moment of the next notification, as far as is known; None: with the next event."""
+        if one.progress.next_at is not None and now < one.progress.next_at:
+            return one.progress.next_at
+        if one.status is Status.REQUESTED or one.progress.waiting > 0:
+            return now
+        self._ports.metrics.waiting(one.name, None)
+        seconds = one.channel.heartbeat_seconds
+        if seconds is None:
+            return one.ends
+        due = (one.progress.heard_at or one.updated) + timedelta(seconds=seconds)
+        return due if one.ends is None else min(due, one.ends)
+
+    async def _handshake(self, one: Subscription, shown: Sealed, now: datetime) -> Step:
         if one.channel.form is Form.TOPIC:
             body = notification(one, HANDSHAKE, id=unique_id(), now=now)
-            reply = await self._send(one, body, f"{one.id}.handshake.{one.version}")
+            reply = await self._send(one, shown, body, f"{one.id}.handshake.{one.version}")
             done = reply.outcome is Outcome.DELIVERED
         else:
             challenge = light.new_challenge()
-            body = light.handshake(self._verification(one), challenge)
-            reply = await self._send(
-                one, body, f"{one.id}.handshake.{one.version}", media_type="application/json"
-            )
+            body = light.handshake(dict(shown.headers).get(light.TOKEN_HEADER, ""), challenge)
+            id = f"{one.id}.handshake.{one.version}"
+            reply = await self._send(one, shown, body, id, media_type="application/json")
             done = reply.outcome is Outcome.DELIVERED and challenge.encode() in reply.body
         if done:
             if await self._ports.store.settle(one, Status.ACTIVE):
                 await self._ports.store.acknowledged(one, one.progress.delivered, at=now)
             return Step(now, sent=True)
-        outcome = Outcome.REFUSED if reply.outcome is Outcome.DELIVERED else reply.outcome
-        return await self._failed(one, reply._replace(outcome=outcome), now)
+        if reply.outcome is Outcome.DELIVERED:
+            reply = Reply(Outcome.REFUSED, detail=NO_CHALLENGE)
+        return await self._failed(one, reply, now)
 
-    def _verification(self, one: Subscription) -> str:
-        headers = dict(unseal(self._root, one.name, one.sealed).headers)
-        return headers.get(light.TOKEN_HEADER, "")
-
-    async def _events(self, one: Subscription, query: SearchQuery, now: datetime) -> Step:
+    async def _events(self, one: Subscription, query: SearchQuery, shown: Sealed, now: datetime) -> Step:
         most = min(one.channel.max_count or self._pace.batch_max, self._pace.batch_max)
         limit = most if one.channel.form is Form.TOPIC else 1
         found = await self._ports.outbox.events(one.tenant, one.id, after=one.progress.delivered, limit=limit)
@@ -158,7 +182,7 @@ class Delivery:
             return Step(now)
         self._ports.metrics.waiting(one.name, found[0].at)
         body, some = await self._body(one, found, query, now)
-        reply = await self._send(one, body, f"{one.id}.{some[0].number}.{some[-1].number}")
+        reply = await self._send(one, shown, body, f"{one.id}.{some[0].number}.{some[-1].number}")
         if reply.outcome is not Outcome.DELIVERED:
             return await self._failed(one, reply, now)
         heard = self._clock()
@@ -184,35 +208,26 @@ class Delivery:
         body = notification(one, EVENTS, id=unique_id(), now=now, events=some, resources=shown.resources)
         return body, some
 
-    async def _heartbeat(self, one: Subscription, now: datetime) -> Step:
-        seconds = one.channel.heartbeat_seconds
-        self._ports.metrics.waiting(one.name, None)
-        if seconds is None:
-            return Step(one.ends)
-        due = (one.progress.heard_at or one.updated) + timedelta(seconds=seconds)
-        if now < due:
-            return Step(due if one.ends is None else min(due, one.ends))
+    async def _heartbeat(self, one: Subscription, shown: Sealed, now: datetime) -> Step:
         body = notification(one, HEARTBEAT, id=unique_id(), now=now)
-        reply = await self._send(one, body, f"{one.id}.heartbeat.{int(now.timestamp())}")
+        reply = await self._send(one, shown, body, f"{one.id}.heartbeat.{int(now.timestamp())}")
         if reply.outcome is not Outcome.DELIVERED:
             return await self._failed(one, reply, now)
         await self._ports.store.acknowledged(one, one.progress.delivered, at=now)
-        return Step(now + timedelta(seconds=seconds), sent=True)
+        return Step(now + timedelta(seconds=one.channel.heartbeat_seconds or 0), sent=True)
 
-    async def _send(self, one: Subscription, body: bytes, id: str, *, media_type: str = JSON) -> Reply:
+    async def _send(
+        self, one: Subscription, shown: Sealed, body: bytes, id: str, *, media_type: str = JSON
+    ) -> Reply:
         """Post a notification, signed, with what the receiver wants to be shown."""
-        try:
-            shown = unseal(self._root, one.name, one.sealed)
-        except ValueError:
-            return Reply(Outcome.BLOCKED)
         seconds = min(one.channel.timeout_seconds or self._pace.timeout_seconds, self._pace.timeout_seconds)
         now = self._clock()
         headers = dict(shown.headers)
         if shown.oauth is not None:
             token = await self._ports.tokens.token(shown.oauth, seconds=seconds)
-            if token is None:
-                self._ports.metrics.attempted(Outcome.UNREACHABLE)
-                return Reply(Outcome.UNREACHABLE)
+            if isinstance(token, Reply):
+                self._ports.metrics.attempted(token.outcome)
+                return token
             headers["authorization"] = f"Bearer {token}"
         headers |= signed(id, int(now.timestamp()), body, keys_of(self._root, one, now))
         headers["content-type"] = media_type
@@ -221,27 +236,28 @@ class Delivery:
             self._ports.tokens.forget(shown.oauth)
         self._ports.metrics.attempted(reply.outcome)
         if reply.outcome is Outcome.DELIVERED:
-            self._ports.circuits.succeeded(one.channel.endpoint)
+            self._ports.circuits.succeeded(one)
         return reply
 
     async def _failed(self, one: Subscription, reply: Reply, began: datetime) -> Step:
         """Note a failure, and when the next attempt is due; or that there is none."""
         now, store = self._clock(), self._ports.store
-        self._ports.circuits.failed(one.channel.endpoint, now)
+        if reply.outcome.is_the_endpoints:
+            self._ports.circuits.failed(one, now)
         if reply.outcome is Outcome.GONE:
             await self._end(one, Status.OFF, GONE)
             return IDLE
         failures = one.progress.failures + 1
         since = one.progress.failing_since or began
         if one.status is Status.REQUESTED and failures >= HANDSHAKES_MAX:
-            await self._end(one, Status.ERROR, f"{NO_HANDSHAKE} ({told(reply)})")
+            await self._end(one, Status.ERROR, f"{NO_HANDSHAKE} ({reply.text})")
             return IDLE
         if now - since >= self._pace.give_up:
-            await self._end(one, Status.ERROR, f"{GIVEN_UP} ({told(reply)})")
+            await self._end(one, Status.ERROR, f"{GIVEN_UP} ({reply.text})")
             return IDLE
         asked = timedelta(seconds=min(reply.retry_after or 0.0, RETRY_AFTER_MAX))
         next_at = now + max(pause_after(failures), asked)
-        await store.failed(one, at=began, next_at=next_at)
+        await store.failed(one, reply.text, at=began, next_at=next_at)
         return Step(next_at, sent=True)
 
     async def _end(self, one: Subscription, status: Status, reason: str) -> None:
@@ -251,8 +267,3 @@ class Delivery:
                 "a subscription ended",
                 extra={"subscription": one.id, "tenant": str(one.tenant), "host": where, "reason": reason},
             )
-
-
-def told(reply: Reply) -> str:
-    """The outcome of an attempt, for people."""
-    return f"{reply.outcome.value}, status {reply.status}" if reply.status else reply.outcome.value

@@ -53,8 +53,9 @@ def status(
         {"name": "events-since-subscription-start", "valueString": str(subscription.progress.last)},
         *(_event(one, subscription.base, shown) for one in events),
     ]
-    if subscription.reason:
-        parameters.append({"name": "error", "valueCodeableConcept": {"text": subscription.reason}})
+    error = subscription.problem if kind == QUERY_STATUS else subscription.reason
+    if error:
+        parameters.append({"name": "error", "valueCodeableConcept": {"text": error}})
     return {
         "resourceType": "Parameters",
         "meta": {"profile": [STATUS]},

@@ -5,13 +5,14 @@ https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
 
 import orjson
 from aiohttp import encode_basic_auth
 
-from api.subscriptions.receivers import Outcome
+from api.subscriptions.receivers import Outcome, Reply
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,6 +27,7 @@ LIFE_MAX: Final = 3_600.0
 EARLY: Final = 0.8
 """Part of its life for which a token is shown."""
 KEPT_MAX: Final = 1_000
+NO_TOKEN: Final = Reply(Outcome.NO_TOKEN, detail="its answer has no `access_token` that can be shown")
 
 
 class ReceiverTokens:
@@ -36,8 +38,8 @@ class ReceiverTokens:
         self._monotonic = monotonic
         self._kept: dict[OAuthClient, tuple[str, float]] = {}
 
-    async def token(self, client: OAuthClient, *, seconds: float) -> str | None:
-        """A token that is good now; None: there is none to be had."""
+    async def token(self, client: OAuthClient, *, seconds: float) -> str | Reply:
+        """A token that is good now; or how the attempt to have one ended."""
         known = self._kept.get(client)
         if known is not None and self._monotonic() < known[1]:
             return known[0]
@@ -53,8 +55,8 @@ class ReceiverTokens:
             client.token_url, urlencode(form).encode(), headers, seconds=seconds
         )
         if reply.outcome is not Outcome.DELIVERED:
-            return None
-        return self._keep(client, reply.body, asked_at)
+            return Reply(Outcome.NO_TOKEN, retry_after=reply.retry_after, detail=reply.text)
+        return self._keep(client, reply.body, asked_at) or NO_TOKEN
 
     def forget(self, client: OAuthClient) -> None:
         """Fetch another one the next time: the receiver did not take this one."""
@@ -64,9 +66,9 @@ class ReceiverTokens:
         try:
             told = orjson.loads(body)
             token, life = str(told["access_token"]), float(told.get("expires_in", LIFE_DEFAULT))
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, AttributeError):
             return None
-        if not token.isprintable() or not token.isascii():
+        if not token.isprintable() or not token.isascii() or not isfinite(life):
             return None
         while len(self._kept) >= KEPT_MAX:
             del self._kept[next(iter(self._kept))]

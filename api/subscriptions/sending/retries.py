@@ -8,13 +8,18 @@ from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
     from datetime import datetime
+
+    from store.subscriptions.records import Subscription
 
 PAUSES: Final = (0, 10, 10, 20, 30, 50, 80, 120)
 """Seconds before each attempt, upstream's schedule; the last one again and again."""
 OPENS_AFTER: Final = 3
-"""Failures in a row of one endpoint, of whatever subscription, after which its circuit opens."""
+"""Failures in a row of one receiver, of whatever subscription, after which its circuit opens."""
+
+Receiver = tuple[str, str]
+"""Tenant and endpoint."""
 
 
 def pause_after(failures: int) -> timedelta:
@@ -37,16 +42,19 @@ class _Circuit:
 
 @dataclass(slots=True)
 class Circuits:
-    """Circuits of endpoints: one that fails is asked by one subscription at a time."""
+    """Circuits of receivers: one that fails is asked by one subscription at a time.
 
-    _known: dict[str, _Circuit] = field(default_factory=dict)
+    A receiver is an endpoint of one tenant: what another tenant sends there holds nobody up.
+    """
 
-    def waits(self, endpoint: str, now: datetime) -> datetime | None:
-        """Moment until which nothing is sent to an endpoint; None: it may be asked.
+    _known: dict[Receiver, _Circuit] = field(default_factory=dict)
+
+    def waits(self, one: Subscription, now: datetime) -> datetime | None:
+        """Moment until which nothing is sent to its receiver; None: it may be asked.
 
         Who is let through by an open circuit probes it: others wait for the outcome.
         """
-        known = self._known.get(endpoint)
+        known = self._known.get(_receiver(one))
         if known is None or known.closed_at is None:
             return None
         if now < known.closed_at:
@@ -54,17 +62,24 @@ class Circuits:
         known.closed_at = now + pause_after(known.failures)
         return None
 
-    def succeeded(self, endpoint: str) -> None:
+    def succeeded(self, one: Subscription) -> None:
         """Close the circuit."""
-        self._known.pop(endpoint, None)
+        self._known.pop(_receiver(one), None)
 
-    def failed(self, endpoint: str, now: datetime) -> None:
+    def failed(self, one: Subscription, now: datetime) -> None:
         """Count a failure; several in a row open the circuit."""
-        known = self._known.setdefault(endpoint, _Circuit())
+        known = self._known.setdefault(_receiver(one), _Circuit())
         known.failures += 1
         if known.failures >= OPENS_AFTER:
             known.closed_at = now + pause_after(known.failures)
 
-    def open(self) -> int:
-        """Number of endpoints whose circuit is open."""
+    def open(self, sending: Iterable[Subscription]) -> int:
+        """Number of receivers whose circuit is open, of those that are sent to; all others are forgotten."""
+        told = {_receiver(one) for one in sending}
+        for receiver in self._known.keys() - told:
+            del self._known[receiver]
         return sum(one.closed_at is not None for one in self._known.values())
+
+
+def _receiver(one: Subscription) -> Receiver:
+    return str(one.tenant), one.channel.endpoint

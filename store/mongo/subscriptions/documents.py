@@ -75,6 +75,7 @@ def progress_document(progress: Progress) -> dict[str, Any]:
         "delivered": progress.delivered,
         "failures": progress.failures,
         "failing_since": progress.failing_since,
+        "failure": progress.failure,
         "next_at": progress.next_at,
         "heard_at": progress.heard_at,
     }

@@ -67,7 +67,7 @@ def _without(document: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "$set": {
             "filters": list(NOBODY),
             "resource": orjson.dumps({**kept, "reason": ERASED}) if told else b"",
-            "reason": ERASED,
+            "reason": "; ".join(filter(None, (document["reason"], ERASED))),
             "ends": ends if document["ends"] is None else min(ends, document["ends"]),
         },
         "$inc": {"version": 1},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
@@ -14,6 +14,7 @@ from store.mongo.subscriptions.documents import from_document, progress_document
 from store.subscriptions.records import SubscriptionStore
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from store.metrics import StoreMetrics
@@ -21,6 +22,15 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
     from store.subscriptions.records import Status, Subscription
     from store.tenancy import Tenant
+
+
+CALM: Final[Mapping[str, Any]] = {
+    "progress.failures": 0,
+    "progress.failing_since": None,
+    "progress.failure": "",
+    "progress.next_at": None,
+}
+"""Progress without failures."""
 
 
 class MongoSubscriptions(SubscriptionStore):
@@ -50,9 +60,10 @@ class MongoSubscriptions(SubscriptionStore):
     async def replace(self, subscription: Subscription, *, instead_of: int) -> bool:
         wanted = {"_id": subscription.name, "version": instead_of}
         # What failed so far was a failure of what the subscription was before.
-        afresh = {"progress.failures": 0, "progress.failing_since": None, "progress.next_at": None}
         with guarded(self._metrics, "replace_subscription", seconds=self._seconds):
-            done = await self._subscriptions.update_one(wanted, {"$set": to_document(subscription) | afresh})
+            done = await self._subscriptions.update_one(
+                wanted, {"$set": {**to_document(subscription), **CALM}}
+            )
         return bool(done.matched_count)
 
     @override
@@ -94,44 +105,39 @@ class MongoSubscriptions(SubscriptionStore):
     async def pause(self, tenant: Tenant, id: str, *, paused: bool) -> bool:
         change: dict[str, Any] = {"paused": paused, "progress.next_at": None}
         if not paused:
-            change |= {"progress.failures": 0, "progress.failing_since": None}
+            change |= CALM
         with guarded(self._metrics, "pause_subscription", seconds=self._seconds):
             done = await self._subscriptions.update_one({"_id": f"{tenant}/{id}"}, {"$set": change})
         return bool(done.matched_count)
 
     @override
-    async def failed(self, subscription: Subscription, *, at: datetime, next_at: datetime) -> None:
+    async def failed(
+        self, subscription: Subscription, failure: str, *, at: datetime, next_at: datetime
+    ) -> None:
         wanted = {"_id": subscription.name, "version": subscription.version}
         since = subscription.progress.failing_since or at
         change = {
             "$inc": {"progress.failures": 1},
-            "$set": {"progress.failing_since": since, "progress.next_at": next_at},
+            "$set": {
+                "progress.failing_since": since,
+                "progress.failure": failure,
+                "progress.next_at": next_at,
+            },
         }
         with guarded(self._metrics, "fail_subscription", seconds=self._seconds):
             await self._subscriptions.update_one(wanted, change)
 
     @override
     async def acknowledged(self, subscription: Subscription, number: int, *, at: datetime) -> None:
-        calm = {
-            "progress.failures": 0,
-            "progress.failing_since": None,
-            "progress.next_at": None,
-            "progress.heard_at": at,
-        }
         with guarded(self._metrics, "acknowledge_subscription", seconds=self._seconds):
             # Not raised past what a replay has rewound meanwhile.
             before = {"_id": subscription.name, "progress.delivered": subscription.progress.delivered}
-            change = {"$set": {**calm, "progress.delivered": number}}
+            change = {"$set": {**CALM, "progress.heard_at": at, "progress.delivered": number}}
             await self._subscriptions.update_one(before, change)
 
     @override
     async def rewind(self, tenant: Tenant, id: str, number: int) -> bool:
-        change = {
-            "progress.delivered": number,
-            "progress.failures": 0,
-            "progress.failing_since": None,
-            "progress.next_at": None,
-        }
+        change = {**CALM, "progress.delivered": number}
         wanted = {"_id": f"{tenant}/{id}", "progress.last": {"$gte": number}}
         with guarded(self._metrics, "rewind_subscription", seconds=self._seconds):
             done = await self._subscriptions.update_one(wanted, {"$set": change})

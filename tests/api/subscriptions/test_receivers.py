@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import UTC, datetime
 from ipaddress import ip_network
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +11,13 @@ import pytest
 from aiohttp import web
 from yarl import URL
 
-from api.subscriptions.receivers import ANSWER_BYTES_MAX, Outcome, receivers, refuse_receiver
+from api.subscriptions.receivers import (
+    ANSWER_BYTES_MAX,
+    Outcome,
+    receivers,
+    refuse_receiver,
+    seconds_of,
+)
 from tests.support.receiver import receiver
 from tests.support.resolving import resolves
 
@@ -121,3 +129,59 @@ async def test_http_to_a_public_address_is_blocked_though_some_networks_are_allo
     async with receivers(LOOPBACK) as out:
         reply = await out.post("http://public.example/hook", b"{}", {}, seconds=5)
     assert reply.outcome is Outcome.BLOCKED
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome", "said"),
+    [
+        (b"HTTP/1.0 200 OK\r\n\r\n", Outcome.DELIVERED, ""),
+        (b"HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\nhalf", Outcome.DELIVERED, ""),
+        (b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nhalf", Outcome.DELIVERED, ""),
+        (b"HTTP/1.1 500 No\r\nContent-Length: 99\r\n\r\nhalf", Outcome.FAILED, "status 500"),
+        (b"", Outcome.UNREACHABLE, "ended without an answer"),
+        (b"SSH-2.0-OpenSSH\r\n", Outcome.UNREACHABLE, "not HTTP"),
+        (b"HTTP/1.1 2000000 OK\r\n\r\n", Outcome.UNREACHABLE, "not HTTP"),
+        (b"HTTP/1.1 200 OK\r\nx: " + b"y" * 100_000 + b"\r\n\r\n", Outcome.UNREACHABLE, "not HTTP"),
+    ],
+)
+async def test_a_status_is_an_answer_whatever_follows_it(answer: bytes, outcome: Outcome, said: str) -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(answer)
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server, receivers(LOOPBACK) as out:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+        reply = await out.post(url, b"{}", {}, seconds=5)
+    assert (reply.outcome, said in reply.text) == (outcome, True), reply.text
+
+
+async def test_a_body_that_never_ends_takes_nothing_back() -> None:
+    async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n{}")
+        writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhalf")
+        await reader.read()
+        writer.close()
+
+    server = await asyncio.start_server(talk, "127.0.0.1", 0)
+    async with server, receivers(LOOPBACK) as out:
+        url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
+        assert (await out.post(url, b"{}", {}, seconds=0.3)).outcome is Outcome.DELIVERED
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [
+        ("7", 7.0),
+        ("Mon, 30 Nov 2026 00:01:00 GMT", 60.0),
+        ("Sun, 29 Nov 2026 00:00:00 GMT", 0.0),
+        ("Mon, 30 Nov 99999 00:01:00 GMT", None),
+        ("soon", None),
+        ("", None),
+        ("-1", None),
+    ],
+)
+def test_how_long_a_receiver_asks_to_wait(text: str, seconds: float | None) -> None:
+    now = datetime(2026, 11, 30, tzinfo=UTC).timestamp()
+    assert seconds_of(text, now) == seconds

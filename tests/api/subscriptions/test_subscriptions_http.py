@@ -17,6 +17,7 @@ from aiohttp import ClientSession, web
 from standardwebhooks import Webhook
 
 from api.subscriptions.app_keys import SUBSCRIPTIONS
+from store.subscriptions.records import Status
 from store.tenancy import SearchScope
 from tests.support.fhir import identified, patient, report
 from tests.support.receiver import receiver
@@ -386,7 +387,12 @@ async def test_an_erasure_reaches_subscriptions_that_name_the_patient(tenant: Se
     async with receiver() as at:
         number = f"SECRET-{uuid4().hex[:6]}"
         asked_for = asked(f"patient.identifier=urn:mr%7C{number}", endpoint=at.url, reason=f"for {number}")
-        assert (await tenant.put({**asked_for, "id": "named"})).status == 201
+        for id, status in (("named", "requested"), ("ended", "off")):
+            assert (await tenant.put({**asked_for, "id": id, "status": status})).status == 201
+        store = tenant._app[SUBSCRIPTIONS]
+        ended = await store.get(tenant.tenant, "ended")
+        assert ended is not None
+        assert await store.settle(ended, Status.OFF, reason="it failed for a day")
         await made(tenant, "status=final", endpoint=at.url)
         await active(at, 2)
         await tenant.load(patient("p1", identified("urn:mr", number)), report("r1", "p1"))
@@ -401,6 +407,10 @@ async def test_an_erasure_reaches_subscriptions_that_name_the_patient(tenant: Se
             read = await tenant.get("Subscription/named")
         assert "erased" in read.body["error"]
         assert read.body["status"] == "active"
-        stored = await tenant._app[SUBSCRIPTIONS].get(tenant.tenant, "named")
+        stored = await store.get(tenant.tenant, "named")
         assert stored is not None
         assert number not in str(stored)
+        stopped = await store.get(tenant.tenant, "ended")
+        assert stopped is not None
+        assert number not in str(stopped)
+        assert stopped.reason.startswith("it failed for a day; its filters named")

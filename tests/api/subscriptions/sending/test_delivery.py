@@ -16,18 +16,21 @@ import pytest
 from aiohttp import web
 
 from api.subscriptions.counting import FULL, GAP
-from api.subscriptions.holders import LOST, Holders
+from api.subscriptions.holders import LOST, UNREADABLE, Holders
+from api.subscriptions.interactions import rendering
 from api.subscriptions.secrets import OAuthClient, Sealed, seal
-from api.subscriptions.sending.delivery import GIVEN_UP, GONE, OVER
+from api.subscriptions.sending.delivery import GIVEN_UP, GONE, OVER, Step
+from api.subscriptions.sending.notification import status_searchset
 from store.changes.changes import Position
 from store.changes.kinds import Kind
 from store.clients import Client
-from store.errors import ServiceError
+from store.errors import Category, ServiceError
 from store.resources.resource_keys import ResourceKey
 from store.retention.runs import LeaseLost
 from store.subscriptions.records import Content, Form, Holder, Status
 from tests.support.fhir import patient, refers, report, resource
 from tests.support.receiver import receiver
+from tests.support.store import OTHER
 from tests.support.subscriptions import LAB, NOW, ROOT, bench, kept
 
 if TYPE_CHECKING:
@@ -52,6 +55,10 @@ async def told(
 
 def status(number: int) -> Any:
     return lambda _: web.Response(status=number)
+
+
+def answers(**told: Any) -> Any:
+    return lambda _: web.Response(**told)
 
 
 def asks_to_wait(text: str) -> Any:
@@ -138,7 +145,7 @@ async def test_a_receiver_that_does_not_take_it_is_asked_again_then_given_up(
         await on.count()
         again = replace(one, version=2, status=Status.REQUESTED, reason="")
         assert await on.store.replace(again, instead_of=1)
-        on.ports.circuits.succeeded(one.channel.endpoint)
+        on.ports.circuits.succeeded(one)
         await on.settle()
         assert at.of("event-notification")[-1].events == [
             (1, "DiagnosticReport/r1", "created"),
@@ -227,6 +234,96 @@ async def test_a_failing_receiver_holds_up_no_other_and_its_circuit_serves_all_o
         await on.settle("s2")
         await on.settle("s1")
         assert [one.status["notification-event"][0]["event-number"] for one in at.came[3:]] == ["1", "1"]
+
+
+async def test_what_one_sends_wrongly_or_sends_of_another_tenant_holds_up_nobody(database: Database) -> None:
+    async with told(database, kept("s1"), kept("s2"), kept("s1", tenant=OTHER)) as (on, at):
+        for tenant in (LAB, OTHER):
+            await on.change(report("r1"), Kind.CREATED, tenant=tenant)
+            await on.count(tenant)
+        for answer, tenant, waits in ((401, LAB, False), (503, OTHER, False), (503, LAB, True)):
+            at.answer = status(answer)
+            for _ in range(3):
+                on.clock.now = (await on.step("s1", tenant)).at or on.clock.now
+            await on.step("s1", tenant)
+            came = len(at.came)
+            await on.step("s2")
+            assert (len(at.came) == came) is waits, (answer, tenant)
+            on.clock.move(seconds=120)
+        every = [await on.get(id) for id in ("s1", "s2")]
+        assert on.ports.circuits.open(every) == 1
+        assert on.ports.circuits.open([]) == 0, "nobody is sent to"
+
+
+async def test_a_subscription_with_nothing_to_say_does_not_probe_an_open_circuit(database: Database) -> None:
+    async with told(database, kept("s1"), kept("s2", filters=("status=partial",))) as (on, at):
+        at.answer = status(500)
+        await on.change(report("r1"), Kind.CREATED)
+        await on.count()
+        for _ in range(3):
+            step = await on.step("s1")
+            assert step.at is not None
+            on.clock.now = step.at
+        assert await on.step("s2") == Step(None)
+        at.answer = status(200)
+        assert (await on.step("s1")).sent
+
+
+async def test_why_the_last_attempt_failed_is_told_until_one_does_not(database: Database) -> None:
+    async with told(database, kept()) as (on, at):
+        at.answer = status(503)
+        blocked = kept("inside", endpoint="https://10.0.0.1/hook")
+        new = kept("new", endpoint="https://10.0.0.1/hook", status=Status.REQUESTED)
+        await on.store.create(blocked)
+        await on.store.create(new)
+        await on.change(report("r1"), Kind.CREATED)
+        await on.count()
+        for id in ("s1", "inside", "new"):
+            await on.step(id)
+        failure = "the last attempt failed: "
+        assert (await on.get()).problem == f"{failure}failed, status 503"
+        assert "blocked: its address is not public" in (await on.get("inside")).problem
+        [entry] = orjson.loads(status_searchset([await on.get("inside")], id="x"))["entry"]
+        assert "blocked" in entry["resource"]["parameter"][-1]["valueCodeableConcept"]["text"]
+        assert "blocked" in str(rendering.resource(await on.get("inside"))["error"])
+        while (step := await on.step("new")).at is not None:
+            on.clock.now = step.at
+        assert ((await on.get("new")).status, "blocked" in (await on.get("new")).reason) == (
+            Status.ERROR,
+            True,
+        )
+        at.answer = status(200)
+        await on.settle()
+        assert (await on.get()).problem == ""
+
+
+@pytest.mark.parametrize("changed", [{"filters": ("colour=red",)}, {"sealed": b"x" * 40}])
+async def test_what_can_no_longer_be_read_ends_the_subscription(
+    database: Database, changed: dict[str, Any]
+) -> None:
+    async with told(database, kept(**changed)) as (on, _):
+        await on.change(report("r1"), Kind.CREATED)
+        await on.count()
+        assert await on.step() == Step(None)
+        assert ((await on.get()).status, (await on.get()).reason) == (Status.ERROR, UNREADABLE)
+
+
+async def test_no_event_is_left_out_while_the_database_cannot_say_who_may_hear_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away() -> Any:
+        raise ServiceError(Category.UNAVAILABLE)
+
+    async with told(database, kept()) as (on, at):
+        await on.change(report("r1"), Kind.CREATED)
+        with monkeypatch.context() as frozen:
+            frozen.setattr(on.access, "grants", away)
+            with pytest.raises(ServiceError):
+                await on.count()
+        on.clock.move(seconds=10)
+        await on.count()
+        await on.settle()
+        assert at.told == [(1, "DiagnosticReport/r1", "created")]
 
 
 # --- who hears of what
@@ -429,6 +526,8 @@ async def test_the_end_of_a_subscription_and_a_pause(database: Database) -> None
         await on.store.rewind(LAB, "s1", 0)
         await on.settle()
         assert [number for number, _, _ in at.told] == [1, 1]
+        await on.store.pause(LAB, "s1", paused=True)
+        assert await on.step() == Step(NOW + timedelta(hours=1))
         on.clock.move(hours=1)
         await on.settle()
         assert ((await on.get()).status, (await on.get()).reason) == (Status.OFF, OVER)
@@ -548,6 +647,19 @@ async def test_a_receiver_is_shown_its_headers_and_a_token_of_its_own_server(dat
         assert at.came[3].headers["authorization"] == "Bearer second"
         assert at.came[3].headers["x-route"] == "one"
         assert (await on.get()).progress.delivered == 1
+        await on.store.rewind(LAB, "s1", 0)
+        for answered, said in (
+            ({"status": 400}, "no token: refused, status 400"),
+            ({"text": "[]"}, "no token: its answer has no `access_token`"),
+            ({"text": '{"access_token": "x", "expires_in": "nan"}'}, "no token: its answer"),
+        ):
+            at.answer = answers(**answered)
+            on.clock.move(hours=1)
+            came = len(at.came)
+            await on.step()
+            assert [one.path for one in at.came[came:]] == ["/token"]
+            assert said in (await on.get()).problem
+        assert on.ports.circuits.open([await on.get()]) == 0, "the receiver itself was not asked"
 
 
 # --- upstream's messages

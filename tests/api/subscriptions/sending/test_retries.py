@@ -5,9 +5,9 @@ from __future__ import annotations
 from datetime import timedelta
 
 from api.subscriptions.sending.retries import OPENS_AFTER, Circuits, moments, pause_after
-from tests.support.subscriptions import ENDPOINT, NOW
+from tests.support.subscriptions import NOW, kept
 
-OTHER = "https://other.example/hook"
+HERE, ELSEWHERE = kept(), kept(endpoint="https://other.example/hook")
 
 
 def test_attempts_follow_upstreams_schedule() -> None:
@@ -19,18 +19,18 @@ def test_attempts_follow_upstreams_schedule() -> None:
 def test_a_circuit_opens_after_some_failures_lets_one_through_and_closes_by_its_success() -> None:
     circuits, now = Circuits(), NOW
     for _ in range(OPENS_AFTER - 1):
-        circuits.failed(ENDPOINT, now)
-        assert circuits.waits(ENDPOINT, now) is None
-    circuits.failed(ENDPOINT, now)
-    until = circuits.waits(ENDPOINT, now)
+        circuits.failed(HERE, now)
+        assert circuits.waits(HERE, now) is None
+    circuits.failed(HERE, now)
+    until = circuits.waits(HERE, now)
     assert until == now + pause_after(OPENS_AFTER)
-    assert circuits.waits(OTHER, now) is None
-    assert circuits.open() == 1
+    assert circuits.waits(ELSEWHERE, now) is None
+    assert circuits.open((HERE,)) == 1
     now = until
-    assert circuits.waits(ENDPOINT, now) is None, "the probe"
-    assert circuits.waits(ENDPOINT, now) is not None, "all others wait for it"
-    circuits.failed(ENDPOINT, now)
-    assert circuits.waits(ENDPOINT, now + timedelta(seconds=1)) == now + pause_after(OPENS_AFTER + 1)
-    circuits.succeeded(ENDPOINT)
-    assert circuits.waits(ENDPOINT, now) is None
-    assert circuits.open() == 0
+    assert circuits.waits(HERE, now) is None, "the probe"
+    assert circuits.waits(HERE, now) is not None, "all others wait for it"
+    circuits.failed(HERE, now)
+    assert circuits.waits(HERE, now + timedelta(seconds=1)) == now + pause_after(OPENS_AFTER + 1)
+    circuits.succeeded(HERE)
+    assert circuits.waits(HERE, now) is None
+    assert circuits.open((HERE,)) == 0

@@ -109,7 +109,7 @@ async def test_who_changes_a_subscription_first_wins_and_progress_is_left_alone(
     async with bench(database) as on:
         one = kept()
         await on.store.create(one)
-        await on.store.failed(one, at=NOW, next_at=NOW + timedelta(seconds=10))
+        await on.store.failed(one, "timeout", at=NOW, next_at=NOW + timedelta(seconds=10))
         changed = replace(one, version=2, filters=("status=final",))
         assert await on.store.replace(changed, instead_of=1)
         assert not await on.store.replace(replace(changed, version=3), instead_of=1)
