@@ -11,7 +11,7 @@ from api.auth.scopes import ADMIN, PURGE
 from api.explorer import pages as explorer
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, JSON_BODIES, PATCH_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
-from api.interactions import audit, binary, dead_letters, history, read
+from api.interactions import administration, audit, binary, dead_letters, history, read
 from api.interactions.capabilities import capability
 from api.interactions.changes.changes import changes
 from api.interactions.data_model import push as data_model
@@ -247,6 +247,15 @@ def routes() -> tuple[Route, ...]:
             Group.ADMIN,
             ADMIN,
             negotiates=False,
+        ),
+        *(
+            Route(name, "GET", f"{BASE}/${name}", handler, Group.ADMIN, ADMIN, negotiates=False)
+            for name, handler in (
+                ("retention", administration.retention),
+                ("retention-plan", administration.retention_plan),
+                ("tenants", administration.tenants),
+                ("clients", administration.clients),
+            )
         ),
         Route("purge", "POST", ERASE, purge, Group.ADMIN, PURGE, body=FHIR_BODIES),
         Route("history-instance", "GET", f"{ONE}/_history", history.of_instance, Group.READ, "r"),

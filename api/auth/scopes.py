@@ -33,7 +33,8 @@ AUDIT: Final = "dod/audit"
 OWN: Final[Mapping[str, str]] = MappingProxyType(
     {
         PUSH: "create and update resources of every type, by message, Bundle or one by one; nothing else",
-        ADMIN: "see and deal with dead letters, and the plan of a search (`__explain=true`)",
+        ADMIN: "see and deal with dead letters; see retention, tenants and clients, and the plan of a search"
+        " (`__explain=true`)",
         PURGE: "erase a patient (`$purge`)",
         AUDIT: "read the record of who looked at whom",
     }

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING, Any, Final
 
-import orjson
 from aiohttp import StreamReader, hdrs, web
 from aiohttp.http import RawRequestMessage
 from multidict import CIMultiDict, CIMultiDictProxy
@@ -22,6 +21,7 @@ from yarl import URL
 
 from api.auth.principal import Principal
 from api.http.app_keys import DEAD_LETTERS, REFUSAL_METRICS, REQUEST_ID
+from api.http.plain_json import count_of, plain_json
 from api.http.routing import ROWS, Group
 from ingest.http.app_keys import CLOCK, IDENTITY_SECRET, PRINCIPAL, TENANT
 from ingest.http.body import body_of
@@ -38,9 +38,6 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 LOG: Final = logging.getLogger("api.dead_letters")
-JSON: Final = "application/json"
-PAGE_DEFAULT: Final = 50
-PAGE_MAX: Final = 500
 NOWHERE: Final = 404
 
 
@@ -52,14 +49,14 @@ async def list_letters(request: web.Request) -> web.StreamResponse:
         state=_state(query.get("state", State.OPEN.value)),
         reason=query.get("reason"),
         after=query.get("after"),
-        limit=_count(query.get("count")),
+        limit=count_of(request),
     )
     _log(request, "dead letters listed", count=len(page.letters))
     listed: dict[str, Any] = {"letters": [summary(letter) for letter in page.letters]}
     if page.next is not None:
         url = request.rel_url.update_query(after=page.next)
         listed["next"] = url.raw_query_string
-    return _json(listed)
+    return plain_json(listed)
 
 
 async def show(request: web.Request) -> web.StreamResponse:
@@ -71,7 +68,7 @@ async def show(request: web.Request) -> web.StreamResponse:
         await request.app[DEAD_LETTERS].seen(tenant, letter, _event(request, "body shown"))
         shown |= payload(letter, body)
     _log(request, "dead letter shown", letter=letter)
-    return _json(shown)
+    return plain_json(shown)
 
 
 async def fix(request: web.Request) -> web.StreamResponse:
@@ -283,7 +280,7 @@ def payload(letter: Letter, body: bytes | None) -> dict[str, Any]:
 async def _as_it_is(request: web.Request, tenant: Tenant, letter: Letter) -> web.Response:
     """The letter as it is now."""
     now = await request.app[DEAD_LETTERS].get(tenant, letter.id)
-    return _json(details(now or letter))
+    return plain_json(details(now or letter))
 
 
 async def _letter(request: web.Request) -> tuple[Tenant, Letter]:
@@ -313,14 +310,6 @@ def _state(text: str) -> State | None:
         raise _refusal(Category.INCORRECT, "value", f"`state` is one of {names}", "state") from None
 
 
-def _count(text: str | None) -> int:
-    if text is None:
-        return PAGE_DEFAULT
-    if not text.isascii() or not text.isdigit() or not 0 < len(text) < 10 or int(text) < 1:  # noqa: PLR2004
-        raise _refusal(Category.INCORRECT, "value", "`count` is a number from 1", "count")
-    return min(int(text), PAGE_MAX)
-
-
 def _event(request: web.Request, did: str) -> Event:
     caller = request[PRINCIPAL]
     return Event(request.app[CLOCK](), f"{caller.client} ({caller.token_id})", did)
@@ -335,8 +324,3 @@ def _log(request: web.Request, message: str, *, letter: Letter | None = None, **
 
 def _refusal(category: Category, code: str, text: str, *expression: str) -> ServiceError:
     return ServiceError(category, Issue(code, text, expression))
-
-
-def _json(content: dict[str, Any]) -> web.Response:
-    body = orjson.dumps(content, option=orjson.OPT_UTC_Z)
-    return web.Response(body=body, content_type=JSON, headers={"Cache-Control": "no-store"})

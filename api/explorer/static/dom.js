@@ -41,7 +41,15 @@ export function replace(node, ...children) {
 }
 
 const SHORT = 600;
+const BRIEF = 160;
 const STEP = 50_000;
+
+// A stranger's text where there is no room for all of it: in a button, a title, a cell of a list.
+export function brief(text, className) {
+  const whole = String(text ?? "");
+  if (whole.length <= BRIEF) return h("bdi", { class: className }, whole);
+  return h("bdi", { class: className }, `${whole.slice(0, BRIEF).replace(/[\ud800-\udbff]$/, "").trimEnd()}…`);
+}
 
 // Text of a stranger's: set apart from what stands around it, whatever its direction. Long text comes in parts.
 export function data(text, className) {
@@ -84,13 +92,33 @@ export function button(label, onclick, className = "", attributes = {}) {
   return h("button", { type: "button", class: className, onclick, ...attributes }, label);
 }
 
-export function copyButton(text, label) {
+export function copyButton(text, label, attributes = {}) {
   const node = button(label, async () => {
-    await navigator.clipboard.writeText(typeof text === "function" ? await text() : text);
-    node.textContent = T.copied;
+    node.textContent = (await copied(typeof text === "function" ? text() : text, node)) ? T.copied : T.notCopied;
     setTimeout(() => (node.textContent = label), 1500);
-  }, "small");
+  }, "small", attributes);
   return node;
+}
+
+// Without https a browser has no clipboard for pages, but still the command of old.
+async function copied(text, beside) {
+  try {
+    await navigator.clipboard.writeText(text);
+    return true;
+  } catch {
+    const selected = h("textarea", { value: text, "aria-hidden": "true" });
+    beside.after(selected);
+    selected.select();
+    const done = document.execCommand("copy");
+    selected.remove();
+    beside.focus();
+    return done;
+  }
+}
+
+// The first of many, and how many there are besides.
+export function some(values, most, made) {
+  return [...values.slice(0, most).map(made), values.length > most && made(T.andMore(values.length - most))];
 }
 
 export function openDialog(title, ...content) {

@@ -22,21 +22,31 @@ export class Fhir {
   constructor({ tenant, token, renew }) {
     this.tenant = tenant;
     this.base = new URL(`fhir/R4/${tenant.split("/").map(encodeURIComponent).join("/")}`, location.href).href;
+    // The base that the service names itself by, which a proxy may make another one than the page's.
+    this.named = this.base;
     this.#token = token;
     this.#renew = renew;
   }
 
-  // The address of a path, a page link or a reference of ours; anything else has none.
-  url(path) {
-    if (!/^[a-z][a-z0-9+.-]*:/i.test(path)) return `${this.base}${path.startsWith("?") ? "" : "/"}${path}`;
-    const marker = `/fhir/R4/${this.tenant}/`;
-    const at = path.indexOf(marker);
-    if (at < 0) throw new Problem(T.errors.elsewhere);
-    return `${this.base}/${path.slice(at + marker.length)}`;
+  // The path below our base of a path, a page link or a reference; null for what is elsewhere.
+  pathOf(address) {
+    const text = String(address ?? "");
+    const base = [this.base, this.named].find((one) => text.startsWith(`${one}/`) || text.startsWith(`${one}?`));
+    if (base) return text.slice(base.length).replace(/^\//, "");
+    return /^(?:[a-z][a-z0-9+.-]*:|\/)/i.test(text) ? null : text;
   }
 
-  isOurs(path) {
-    return !/^[a-z][a-z0-9+.-]*:/i.test(path) || path.includes(`/fhir/R4/${this.tenant}/`);
+  url(address) {
+    const path = this.pathOf(address);
+    if (path === null) throw new Problem(T.errors.elsewhere);
+    return `${this.base}${path.startsWith("?") ? "" : "/"}${path}`;
+  }
+
+  // The token is good for this tenant when a question that finds nothing is answered.
+  async tried() {
+    const found = await this.search("DiagnosticReport", [["_id", "none"], ["_count", "0"]]);
+    this.named = linkOf(found, "self")?.replace(/\/DiagnosticReport(?:[/?].*)?$/, "") || this.base;
+    return this;
   }
 
   async request(path, { method = "GET", body, headers = {}, signal } = {}) {
@@ -85,6 +95,11 @@ export class Fhir {
     } catch {
       throw new Problem(T.errors.broken);
     }
+  }
+
+  // An operation for operators, which speaks plain JSON.
+  async plain(path, { headers = {}, ...options } = {}) {
+    return this.json(path, { ...options, headers: { Accept: "application/json", ...headers } });
   }
 
   // Values go in the body, never in an address.
@@ -141,12 +156,24 @@ export function matches(bundle) {
   return (bundle.entry || []).filter((entry) => entry.search?.mode === "match").map((entry) => entry.resource);
 }
 
-export function companions(bundle) {
-  const found = new Map();
-  for (const { resource, search } of bundle.entry || []) {
-    if (search?.mode !== "outcome") found.set(`${resource.resourceType}/${resource.id}`, resource);
+// Resources that came with an answer, by the references that lead to them.
+export class Companions extends Map {
+  constructor(given = [], bases = given.bases || []) {
+    super(given);
+    this.bases = bases;
   }
-  return found;
+
+  // A reference to a version leads to what there is; one to another server leads nowhere.
+  get(reference) {
+    const text = String(reference ?? "").replace(/\/_history\/[^/]+$/, "");
+    const base = this.bases.find((one) => text.startsWith(`${one}/`));
+    return super.get(base ? text.slice(base.length + 1) : text);
+  }
+}
+
+export function companions(fhir, ...bundles) {
+  const resources = bundles.flatMap((bundle) => bundle.entry || []).filter(({ search }) => search?.mode !== "outcome").map(({ resource }) => resource);
+  return new Companions(resources.map((one) => [`${one.resourceType}/${one.id}`, one]), [fhir.base, fhir.named]);
 }
 
 export function notes(bundle) {

@@ -1,16 +1,19 @@
 // Who looks: a tenant and a token, in memory alone.
-import { field, h, openDialog, replace } from "./dom.js";
+import { field, h, openDialog, prose, replace } from "./dom.js";
 import { Fhir, Problem } from "./fhir.js";
-import { problem } from "./shell.js";
+import { load, problem } from "./shell.js";
 import { T } from "./texts.js";
 
+const ID = /^[A-Za-z0-9.-]{1,64}$/;
 const TENANT = /^[^/\s]+\/[^/\s]+$/;
 
-// What the link of the demo brings, taken out of the address before anything else is done.
+// What a link brings, taken out of the address before anything else is done.
 export function fromAddress() {
   const given = new URLSearchParams(location.hash.slice(1));
   if (location.hash) history.replaceState(null, "", location.pathname);
-  return { tenant: given.get("tenant") || "", token: given.get("token") || "", patient: given.get("patient") || "" };
+  const told = (name) => given.get(name) || "";
+  const id = (name) => (ID.test(told(name)) ? told(name) : "");
+  return { tenant: told("tenant"), token: told("token"), patient: id("patient"), report: id("report"), page: told("page") };
 }
 
 const tokenInput = () => h("input", {
@@ -42,35 +45,38 @@ export function signInPage(given, enter) {
     h("div", { class: "mark", "aria-hidden": "true" }),
     h("h1", {}, S.title), h("p", { class: "lead" }, S.lead),
     h("form", { onsubmit: submit }, field(S.tenant, tenant, S.tenantHint), field(S.token, token, S.tokenHint), said, go),
-    h("p", { class: "muted" }, S.how));
+    h("p", { class: "muted" }, prose(S.how)));
   if (given.token && given.tenant) submit();
   return page;
 }
 
-// A client that has been let in: the token is tried with a question that finds nothing.
+const refused = () => Promise.reject(new Problem(T.signIn.refused, [T.signIn.refusedHint]));
+
+// A client that has been let in.
 async function opened(tenant, token) {
   let entered = false;
-  const fhir = new Fhir({
-    tenant, token,
-    renew: () => (entered ? askAgain() : Promise.reject(new Problem(T.signIn.expired))),
-  });
-  await fhir.search("DiagnosticReport", [["_id", "none"], ["_count", "0"]]);
+  const fhir = await new Fhir({ tenant, token, renew: () => (entered ? askAgain(tenant) : refused()) }).tried();
   entered = true;
   return fhir;
 }
 
-// A new token, asked for over whatever is shown.
-function askAgain() {
+// A new token, asked for over whatever is shown until one is good for the tenant.
+function askAgain(tenant) {
   return new Promise((resolve, reject) => {
     const token = tokenInput();
-    const form = h("form", {}, h("p", {}, T.signIn.expiredLead), field(T.signIn.token, token, T.signIn.tokenHint),
+    const said = h("div", { "aria-live": "polite" });
+    const form = h("form", {}, h("p", {}, T.signIn.expiredLead), field(T.signIn.token, token, T.signIn.tokenHint), said,
       h("button", { type: "submit", class: "primary" }, T.signIn.goOn));
     const dialog = openDialog(T.signIn.expired, form);
     dialog.classList.add("narrow");
     form.addEventListener("submit", (event) => {
       event.preventDefault();
-      resolve(token.value.trim());
-      dialog.close();
+      const given = token.value.trim();
+      load(said, async () => {
+        await new Fhir({ tenant, token: given, renew: refused }).tried();
+        resolve(given);
+        dialog.close();
+      });
     });
     dialog.addEventListener("close", () => reject(new Problem(T.signIn.expired)));
     token.focus();

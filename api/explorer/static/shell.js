@@ -19,38 +19,59 @@ export class Pages {
     addEventListener("popstate", (event) => this.#show(event.state?.at ?? 0));
   }
 
-  open(view, title, node) {
-    if (this.#at >= 0) this.#opened[this.#at].scroll = scrollY;
+  // `make()` gives the page's node; the oldest pages are made anew when somebody comes back to them.
+  open(view, title, make) {
+    this.#leave();
     this.#opened.length = this.#at + 1;
-    this.#opened.push({ view, title, node, scroll: 0 });
+    this.#opened.push({ view, title, make, node: null, scroll: 0, focus: null });
     const at = this.#opened.length - 1;
     history[at ? "pushState" : "replaceState"]({ at }, "");
-    if (at >= KEPT) this.#opened[at - KEPT].node.replaceChildren(button(T.again, () => history.forward()));
-    this.#show(at, true);
+    if (at >= KEPT) Object.assign(this.#opened[at - KEPT], { node: null, focus: null });
+    this.#enter(at);
   }
 
-  #show(at, fresh = false) {
-    const page = this.#opened[at];
+  #show(at) {
+    if (!this.#opened[at]) return;
+    this.#leave();
+    this.#enter(at);
+  }
+
+  #leave() {
+    const page = this.#opened[this.#at];
     if (!page) return;
-    if (!fresh && this.#at >= 0) this.#opened[this.#at].scroll = scrollY;
+    page.scroll = scrollY;
+    page.focus = page.node.contains(document.activeElement) ? document.activeElement : null;
+    page.node.dispatchEvent(new CustomEvent("left"));
+  }
+
+  // Who comes back finds the focus where it was.
+  #enter(at) {
+    const page = this.#opened[at];
     this.#at = at;
     document.title = `${page.title} · ${T.name}`;
+    page.node ||= page.make();
     this.#place.replaceChildren(page.node);
     scrollTo(0, page.scroll);
-    this.#place.focus({ preventScroll: true });
+    (page.focus?.isConnected ? page.focus : this.#place).focus({ preventScroll: true });
     this.#shown(page.view);
     page.node.dispatchEvent(new CustomEvent("shown"));
   }
 }
 
+const loading = new WeakMap();
+
 // Do `work(signal)` and put what it gives into `place`; say so when it takes long, and let it be tried again.
+// Of several for one place the last one counts: an answer to an older question is never shown under a newer one.
 export async function load(place, work, { keep = false } = {}) {
   const aborting = new AbortController();
   const { signal } = aborting;
+  loading.get(place)?.abort();
+  loading.set(place, aborting);
+  const stale = () => loading.get(place) !== aborting;
   if (!keep) replace(place, skeleton());
   place.setAttribute("aria-busy", "true");
   const late = setTimeout(() => {
-    place.append(h("p", { class: "waiting", role: "status" }, T.wait, " ", button(T.cancel, () => aborting.abort(), "link")));
+    if (!stale()) place.append(h("p", { class: "waiting", role: "status" }, T.wait, " ", button(T.cancel, () => aborting.abort(), "link")));
   }, PATIENCE_MS);
   const over = () => {
     clearTimeout(late);
@@ -59,9 +80,11 @@ export async function load(place, work, { keep = false } = {}) {
   };
   try {
     const made = await work(signal);
+    if (stale()) return;
     over();
     if (made !== undefined) replace(place, made);
   } catch (error) {
+    if (stale()) return;
     over();
     const again = () => {
       panel.remove();
@@ -72,6 +95,16 @@ export async function load(place, work, { keep = false } = {}) {
     else replace(place, panel);
   }
 }
+
+// Work that needs the scope of operators: who has it not is told how to get it.
+export const forOperators = (title, work) => async (signal) => {
+  try {
+    return await work(signal);
+  } catch (error) {
+    if (error.status !== 403) throw error;
+    return empty(title, T.needsAdmin);
+  }
+};
 
 export function problem(error, again) {
   const known = error instanceof Problem;
@@ -87,4 +120,4 @@ export function problem(error, again) {
 
 const skeleton = () => h("div", { class: "skeleton", "aria-hidden": "true" }, h("i"), h("i"), h("i"));
 
-export const empty = (title, hint) => h("div", { class: "empty" }, h("p", {}, h("b", {}, title)), hint && h("p", {}, hint));
+export const empty = (title, hint) => h("div", { class: "empty" }, h("p", {}, h("b", {}, title)), hint && h("p", {}, prose(hint)));

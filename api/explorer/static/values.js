@@ -37,7 +37,7 @@ const DAY = { year: "numeric", month: "short", day: "numeric" };
 const SHOWN = {
   day: new Intl.DateTimeFormat("en-GB", { ...DAY, timeZone: "UTC" }),
   month: new Intl.DateTimeFormat("en-GB", { year: "numeric", month: "short", timeZone: "UTC" }),
-  minute: new Intl.DateTimeFormat("en-GB", { ...DAY, hour: "2-digit", minute: "2-digit" }),
+  minute: new Intl.DateTimeFormat("en-GB", { ...DAY, hour: "2-digit", minute: "2-digit", timeZoneName: "short" }),
 };
 
 // A date as exact as it was said: a year stays a year. The time is shown with the zone that it came in.
@@ -52,6 +52,7 @@ export function date(text) {
   return `${shown}, ${hour}:${minute}${zone ? (zone === "Z" ? " UTC" : ` (${zone})`) : ""}`;
 }
 
+// A moment of the service's, in the reader's time, with its zone.
 export function instant(text) {
   const at = new Date(text ?? NaN);
   return Number.isNaN(at.getTime()) ? "" : SHOWN.minute.format(at);
@@ -99,12 +100,7 @@ export function valueOf(one) {
     const number = q.value instanceof Num ? Number(q.value) : NaN;
     return { text: quantity(q), unit: unitOf(q), number, quantity: q };
   }
-  const kinds = [
-    ["valueString", String], ["valueCodeableConcept", concept], ["valueBoolean", (v) => (v === true ? "yes" : "no")],
-    ["valueInteger", String], ["valueDateTime", date], ["valueTime", String], ["valuePeriod", period],
-    ["valueRange", (v) => rangeText(v)], ["valueRatio", ratio], ["valueSampledData", sampled],
-  ];
-  for (const [key, shown] of kinds) if (one[key] !== undefined) {
+  for (const [key, shown] of KINDS) if (one[key] !== undefined) {
     const number = one[key] instanceof Num ? Number(one[key]) : NaN;
     return { text: shown(one[key]), unit: "", number };
   }
@@ -112,12 +108,20 @@ export function valueOf(one) {
   return { text: "", unit: "", number: NaN };
 }
 
+const KINDS = [
+  ["valueString", String], ["valueCodeableConcept", (v) => concept(v)], ["valueBoolean", (v) => (v === true ? T.values.yes : T.values.no)],
+  ["valueInteger", String], ["valueDateTime", (v) => date(v)], ["valueTime", String], ["valuePeriod", (v) => period(v)],
+  ["valueRange", (v) => rangeText(v)], ["valueRatio", (v) => ratio(v)], ["valueSampledData", (v) => sampled(v)],
+];
+// Elements that a value may be in.
+export const VALUES = ["valueQuantity", ...KINDS.map(([key]) => key)];
+
 function ratio(value) {
   const below = withUnit(value?.denominator);
   return below && below !== "1" ? `${withUnit(value?.numerator)} : ${below}` : withUnit(value?.numerator);
 }
 
-const sampled = (value) => `${list(String(value?.data ?? "").split(" ")).length.toLocaleString("en")} samples`;
+const sampled = (value) => T.values.samples(String(value?.data ?? "").split(" ").length);
 
 export function rangeText(range) {
   if (!range || typeof range !== "object") return "";
@@ -173,7 +177,7 @@ export function referenceText(reference, targets, owner) {
 export function targetOf(reference, targets, owner) {
   const text = String(reference?.reference || "");
   if (text.startsWith("#")) return list(owner?.contained).find((one) => one?.id === text.slice(1));
-  return targets?.get(text) || targets?.get(text.split("/").slice(-2).join("/"));
+  return targets?.get(text);
 }
 
 export function titleOf(resource) {
@@ -190,7 +194,7 @@ export function specimenText(specimen) {
   const collected = specimen.collection?.collectedDateTime;
   const parts = [concept(specimen.type), concept(specimen.collection?.bodySite), concept(specimen.collection?.method)];
   const number = list(specimen.identifier)[0]?.value || specimen.accessionIdentifier?.value;
-  return [parts.filter(Boolean).join(", "), number && `no. ${number}`, collected && `collected ${date(collected)}`].filter(Boolean).join(" · ");
+  return [parts.filter(Boolean).join(", "), number && T.values.number(number), collected && T.values.collected(date(collected))].filter(Boolean).join(" · ");
 }
 
 export const STATUS_KIND = {
@@ -198,15 +202,8 @@ export const STATUS_KIND = {
   corrected: "changed", appended: "changed", cancelled: "void", "entered-in-error": "void", unknown: "early",
 };
 
-const CATEGORIES = {
-  LAB: "Laboratory", RAD: "Radiology", MB: "Microbiology", HM: "Hematology", CH: "Chemistry", PAT: "Pathology",
-  SP: "Surgical pathology", CG: "Cytogenetics", GE: "Genetics", IMM: "Immunology", NMR: "Magnetic resonance", CT: "CT",
-  RUS: "Ultrasound", CUS: "Cardiac ultrasound", EC: "Electrocardiac", OTH: "Other", "LP29684-5": "Radiology", "LP29708-2": "Cardiology",
-  "LP7839-6": "Pathology", imaging: "Imaging", laboratory: "Laboratory",
-};
-
 export function categoryOf(resource) {
   const value = list(resource.category)[0];
   const coded = codings(value)[0];
-  return concept(value && value.text ? value : null) || coded?.display || CATEGORIES[coded?.code] || coded?.code || T.unsorted;
+  return concept(value && value.text ? value : null) || coded?.display || T.categories[coded?.code] || coded?.code || T.unsorted;
 }

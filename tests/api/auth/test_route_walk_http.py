@@ -200,6 +200,10 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     ),
     "dead-letter-discard": (Row("DELETE", f"$dead-letters/{LETTER}", 403, 403, 403, 403, scope=ADMIN),),
     "dead-letter-replay": (Row("POST", f"$dead-letters/{LETTER}/$replay", 403, 403, 403, 403, scope=ADMIN),),
+    **{
+        name: (Row("GET", f"${name}", 403, 403, 403, 403, scope=ADMIN),)
+        for name in ("retention", "retention-plan", "tenants", "clients")
+    },
     "purge": (Row("POST", "Patient/p1/$purge", 403, 403, 403, 403, {}, scope=PURGE),),
     "metadata": (Row("GET", "metadata", 200, 200, 200, 200, is_open=True),),
     "openapi": (Row("GET", "openapi.json", 200, 200, 200, 200, is_open=True),),
@@ -207,7 +211,13 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "token": (Row("POST", "/v2/auth/token", 400, 400, 400, 400, is_open=True),),
 }
 WITH_OWN: Final = {
-    ADMIN: {"dead-letters": 200, "dead-letter": 404, "dead-letter-discard": 404, "dead-letter-replay": 404},
+    ADMIN: {
+        "dead-letters": 200,
+        "dead-letter": 404,
+        "dead-letter-discard": 404,
+        "dead-letter-replay": 404,
+        **dict.fromkeys(("retention", "retention-plan", "tenants", "clients"), 200),
+    },
     PURGE: {"purge": 400},
     AUDIT: {"audit-search": 400, "audit-read": 404},
 }

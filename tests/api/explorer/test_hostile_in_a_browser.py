@@ -9,12 +9,10 @@ import pytest
 from playwright.async_api import expect
 
 from tests.support.browser import CHROMIUM
-from tests.support.explorer import chromium, link, watched
+from tests.support.explorer import link, watched
 from tests.support.fhir import report, resource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from playwright.async_api import Browser, Route
 
     from tests.support.service import Service
@@ -95,12 +93,6 @@ PERSON = resource(
     birthDate="1970-01-01",
     identifier=[{"system": "urn:x", "value": "EVIL-1"}],
 )
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as made:
-        yield made
 
 
 async def let_through(route: Route) -> None:

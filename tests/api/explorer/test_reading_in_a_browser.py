@@ -17,12 +17,10 @@ from playwright.async_api import expect
 from api.demo import years
 from api.demo.run import bundles
 from tests.support.browser import CHROMIUM
-from tests.support.explorer import accessible, chromium, link, watched
+from tests.support.explorer import accessible, link, watched
 from tests.support.fhir import coded, report, resource
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from playwright.async_api import Browser, Page
 
     from tests.support.service import Service
@@ -33,12 +31,6 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="needs a Chromium: Debian's package chromium"),
 ]
 TODAY = datetime(2026, 6, 1, 9, 20, tzinfo=UTC)
-
-
-@pytest.fixture(scope="module")
-async def browser() -> AsyncIterator[Browser]:
-    async with chromium() as made:
-        yield made
 
 
 @pytest.fixture
@@ -79,7 +71,7 @@ async def test_from_the_link_to_a_trend(demo: Service, browser: Browser) -> None
         await expect(page.locator(".lanes circle.event").first).to_be_attached()
         await accessible(tab)
         await page.get_by_role("tab", name="Results").click()
-        await expect(page.locator(".multiple")).to_have_count(22)
+        await expect(page.locator(".multiple")).to_have_count(29)
         await accessible(tab)
         await page.locator(".multiple", has_text="Hemoglobin A1c").click()
         await expect(page.locator(".chart canvas")).to_be_visible()
@@ -247,7 +239,7 @@ async def test_many_reports_come_page_by_page(service: Service, browser: Browser
         await page.get_by_role("button", name="Microbiology", exact=True).click()
         await expect(rows).to_have_count(1)
         await page.get_by_role("tab", name="Results").click()
-        await expect(page.locator(".multiple")).to_have_count(22)
+        await expect(page.locator(".multiple")).to_have_count(29)
         await page.get_by_role("button", name="Look further back").click()
         await expect(page.locator(".multiple", has_text="Potassium")).to_contain_text("values")
         await page.locator(".multiple", has_text="Potassium").click()

@@ -8,7 +8,7 @@ const METHODS = ["get", "post", "put", "patch", "delete"];
 
 export function apiPage(app) {
   const place = h("div");
-  load(place, async (signal) => reference(await app.fhir.json("openapi.json", { signal, headers: { Accept: "application/json" } })));
+  load(place, async (signal) => reference(await app.fhir.plain("openapi.json", { signal })));
   return h("div", { class: "page api" }, h("h1", {}, A.title), h("p", { class: "lead" }, A.lead),
     h("p", { class: "mono" }, data(app.fhir.base)), h("p", { class: "muted" }, A.documents), place);
 }

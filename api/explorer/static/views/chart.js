@@ -24,6 +24,8 @@ export async function draw(place, points) {
   const tip = h("div", { class: "tip", hidden: true });
   const options = {
     width: place.clientWidth || 600, height: Math.max(320, Math.min(420, innerHeight * 0.45)),
+    // As in the table: dates are drawn where they are in UTC, wherever the reader is.
+    tzDate: (seconds) => UPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
     legend: { show: false },
     cursor: { points: { show: false }, y: false, drag: { x: true, y: false } },
     scales: { x: { time: true }, y: { range: (_, from, to) => padded(from, to, points) } },

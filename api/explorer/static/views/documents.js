@@ -1,11 +1,13 @@
 // Documents of a report: shown when their bytes are what they say, else handed over as files.
-import { button, data, h, longText } from "../dom.js";
+import { brief, button, data, h, longText } from "../dom.js";
+import { Problem } from "../fhir.js";
 import { load } from "../shell.js";
 import { T } from "../texts.js";
 import { date, list, targetOf } from "../values.js";
 
 const D = T.documents;
-const BINARY = /(?:^|\/)(Binary\/[A-Za-z0-9.-]{1,64}(?:\/_history\/\d+)?)$/;
+const BINARY = /^Binary\/[A-Za-z0-9.-]{1,64}(?:\/_history\/\d+)?$/;
+const CARDS_MAX = 50;
 const SHOWN_BYTES_MAX = 40_000_000;
 const TEXT_MAX = 5_000_000;
 // Beginnings of files by type. What begins otherwise is not shown, whatever it is called.
@@ -22,7 +24,14 @@ const ENDS = {
 export function documentsOf(app, report, targets) {
   const images = list(report.media).map((one) => targetOf(one?.link, targets, report)?.content || null);
   const all = [...list(report.presentedForm), ...images].filter((one) => one && typeof one === "object");
-  return all.length > 0 && all.slice(0, 50).map((one, index) => card(app, one, index === 0));
+  if (!all.length) return null;
+  return [all.slice(0, CARDS_MAX).map((one, index) => card(app, one, index === 0)), all.length > CARDS_MAX && h("p", { class: "notice" }, D.more(all.length - CARDS_MAX))];
+}
+
+// The path of a document that is kept here; null for one that is elsewhere.
+function pathOf(app, attachment) {
+  const path = attachment.url && app.fhir.pathOf(attachment.url);
+  return path && BINARY.test(path) ? path : null;
 }
 
 const typeOf = (attachment) => String(attachment.contentType || "").split(";")[0].trim().toLowerCase();
@@ -32,7 +41,7 @@ function card(app, attachment, first) {
   const title = attachment.title || D.untitled;
   const about = [type, size(attachment), attachment.creation && date(attachment.creation)].filter(Boolean).join(" · ");
   const place = h("div", { class: "document-view" });
-  const reach = attachment.data !== undefined || (BINARY.test(attachment.url || "") && app.fhir.isOurs(String(attachment.url)));
+  const reach = typeof attachment.data === "string" || pathOf(app, attachment) !== null;
   const shows = type in MAGIC || TEXTS.has(type) || type === "image/svg+xml";
   const showing = button(D.show, () => show(), "small");
   const show = () => load(place, async (signal) => {
@@ -45,7 +54,7 @@ function card(app, attachment, first) {
     return [];
   }, { keep: true });
   const node = h("figure", { class: "document" },
-    h("figcaption", {}, h("strong", {}, data(String(title).slice(0, 300))), h("span", { class: "muted" }, data(about)),
+    h("figcaption", {}, h("strong", {}, brief(title)), h("span", { class: "muted" }, data(about)),
       reach && h("span", { class: "actions" }, shows && showing, button(D.download, save, "small quiet"))),
     !reach && h("p", { class: "muted" }, attachment.url ? [D.elsewhere, " ", data(String(attachment.url))] : D.noContent),
     reach && !shows && h("p", { class: "muted" }, D.onlyDownload),
@@ -62,11 +71,14 @@ function size(attachment) {
 
 async function bytesOf(app, attachment, signal) {
   if (typeof attachment.data === "string") {
-    return Uint8Array.from(atob(attachment.data.replace(/\s+/g, "")), (character) => character.charCodeAt(0));
+    try {
+      return Uint8Array.from(atob(attachment.data.replace(/\s+/g, "")), (character) => character.charCodeAt(0));
+    } catch {
+      throw new Problem(D.damaged);
+    }
   }
-  const [, path] = BINARY.exec(attachment.url);
   try {
-    return await app.fhir.bytes(path, { signal });
+    return await app.fhir.bytes(pathOf(app, attachment), { signal });
   } catch (error) {
     if (error.status === 404) error.title = D.neverCame;
     throw error;

@@ -1,5 +1,5 @@
 // Find a patient, or reports by any parameter.
-import { data, field, h, uid } from "../dom.js";
+import { brief, data, field, h, some, uid } from "../dom.js";
 import { linkOf, matches } from "../fhir.js";
 import { empty, load } from "../shell.js";
 import { T } from "../texts.js";
@@ -41,8 +41,10 @@ export function tabs(panels, onShow = () => {}, chosen = 0) {
   made.forEach((tab, index) => {
     tab.addEventListener("click", () => choose(index));
     tab.addEventListener("keydown", (event) => {
-      const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
-      if (step) choose((index + step + made.length) % made.length, true);
+      const to = { ArrowRight: index + 1, ArrowLeft: index - 1 + made.length, Home: 0, End: made.length - 1 }[event.key];
+      if (to === undefined) return;
+      event.preventDefault();
+      choose(to % made.length, true);
     });
   });
   const all = h("div", { class: "tabs" }, h("div", { role: "tablist" }, made), panels.map(([, panel]) => panel));
@@ -88,7 +90,7 @@ async function found(app, pairs, number, signal) {
   return [
     patients.length ? h("ul", { class: "people" }, patients.map((one) => h("li", {}, personCard(app, one)))) : empty(F.nobody, F.nobodyHint),
     linkOf(people, "next") && h("p", { class: "muted" }, T.count.patients(people.total?.valueOf() ?? patients.length)),
-    rest.length > 0 && [h("h2", { class: "section" }, F.reportsOnly), reportRows(app, rest, new Map())],
+    rest.length > 0 && [h("h2", { class: "section" }, F.reportsOnly), reportRows(app, rest)],
   ];
 }
 
@@ -97,14 +99,17 @@ export function personCard(app, patient) {
 }
 
 export function personLines(patient) {
-  const years = patient.deceasedDateTime || patient.deceasedBoolean ? null : age(patient.birthDate);
+  const died = patient.deceasedDateTime || patient.deceasedBoolean === true;
+  const years = died ? null : age(patient.birthDate);
   const about = [
-    patient.birthDate && `${T.patient.born} ${date(patient.birthDate)}`, years !== null && T.patient.age(years), patient.gender,
+    patient.birthDate && `${T.patient.born} ${date(patient.birthDate)}`, died && T.patient.died(date(patient.deceasedDateTime)),
+    years !== null && T.patient.age(years), patient.gender,
   ].filter(Boolean).join(" · ");
-  const numbers = list(patient.identifier).slice(0, 4).map((one) => data([one?.type && kindOf(one.type), one?.value].filter(Boolean).join(" "), "number"));
+  const known = list(patient.identifier).map((one) => [one?.type && kindOf(one.type), one?.value].filter(Boolean).join(" ")).filter(Boolean);
+  const numbers = some(known, 4, (one) => brief(one, "number"));
   return [
     h("span", { class: "avatar", "aria-hidden": "true" }, initials(patient)),
-    h("span", { class: "who-is" }, h("strong", {}, data(name(patient.name) || T.patient.unknown)), h("span", { class: "muted" }, about), h("span", { class: "numbers" }, numbers)),
+    h("span", { class: "who-is" }, h("strong", {}, brief(name(patient.name) || T.patient.unknown)), h("span", { class: "muted" }, brief(about)), h("span", { class: "numbers" }, numbers)),
   ];
 }
 

@@ -1,18 +1,20 @@
 // Refused pushes: why, where in the body, and what can be done.
 import { button, data, h, openDialog, prose, replace } from "../dom.js";
-import { empty, load } from "../shell.js";
+import { empty, forOperators, load } from "../shell.js";
 import { T } from "../texts.js";
 import { instant } from "../values.js";
 import { layout, nearest } from "./layout.js";
 
 const L = T.letters;
-const JSON_HEADERS = { Accept: "application/json" };
+const LINES_MAX = 5_000;
+// Bodies that somebody began to mend: closing the letter loses nothing.
+const drafts = new Map();
 
 export function lettersPage(app, { id } = {}) {
   const place = h("div");
   const choose = (state) => {
     buttons.forEach(([name, one]) => one.setAttribute("aria-pressed", name === state));
-    load(place, (signal) => listed(app, state, signal));
+    load(place, forOperators(L.title, (signal) => listed(app, state, signal)));
   };
   const buttons = Object.entries(L.states).map(([state, label]) => [state, button(label, () => choose(state), "tab", { "aria-pressed": state === "open" })]);
   choose("open");
@@ -22,13 +24,7 @@ export function lettersPage(app, { id } = {}) {
 }
 
 async function listed(app, state, signal, after = "") {
-  let answer;
-  try {
-    answer = await app.fhir.json(`$dead-letters?state=${state}&count=50${after}`, { signal, headers: JSON_HEADERS });
-  } catch (error) {
-    if (error.status !== 403) throw error;
-    return empty(L.title, L.admin);
-  }
+  const answer = await app.fhir.plain(`$dead-letters?state=${state}&count=50${after}`, { signal });
   if (!answer.letters.length) return empty(state === "open" ? L.none : L.noneAny);
   const rows = h("ul", { class: "feed" });
   const place = h("div");
@@ -48,14 +44,14 @@ function openLetter(app, id, changed) {
   const dialog = openDialog(L.title, place);
   dialog.addEventListener("close", changed);
   const path = `$dead-letters/${encodeURIComponent(id)}`;
-  load(place, async (signal) => letterOf(app, path, await app.fhir.json(path, { signal, headers: JSON_HEADERS }), place));
+  load(place, async (signal) => letterOf(app, path, await app.fhir.plain(path, { signal }), place));
 }
 
 function letterOf(app, path, letter, place) {
   const body = h("div");
   const said = h("div", { role: "status" });
   const ask = (method, more, done) => load(said, async (signal) => {
-    const now = await app.fhir.json(`${path}${more}`, { method, signal, headers: JSON_HEADERS });
+    const now = await app.fhir.plain(`${path}${more}`, { method, signal });
     replace(place, letterOf(app, path, now, place));
     place.prepend(h("p", { class: "notice", role: "status" }, done(now)));
   });
@@ -81,18 +77,30 @@ function confirmed(question, label, act) {
   dialog.classList.add("narrow");
 }
 
+// What is no JSON is shown as it came: laid out anew it would lose what is wrong with it.
+function isJson(text) {
+  try {
+    JSON.parse(text);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 async function bodyOf(app, path, letter, place, signal) {
-  const { body } = await app.fhir.json(`${path}?body=true`, { signal, headers: JSON_HEADERS });
+  const { body } = await app.fhir.plain(`${path}?body=true`, { signal });
   if (typeof body !== "string") return h("p", { class: "muted" }, L.noBody);
   const v2 = /hl7-v2/.test(letter.contentType || "");
-  const lines = v2 ? body.split(/\r\n?|\n/).map((text) => ({ text, path: "" })) : layout(body);
+  const lines = v2 || !isJson(body) ? body.split(/\r\n?|\n/).map((text) => ({ text, path: "" })) : layout(body);
   const wrong = new Map(letter.issues.flatMap((issue) => issue.expression.map((one) => [nearest(lines, one), issue.text])));
-  const shown = h("pre", { class: "code tall", tabindex: "0" }, lines.slice(0, 5_000).map((line, index) => [wrong.has(index) ? [h("mark", { class: "spot" }, line.text), h("span", { class: "why" }, "  ← ", prose(wrong.get(index)))] : line.text, "\n"]));
+  const shown = h("pre", { class: "code tall", tabindex: "0" }, lines.slice(0, LINES_MAX).map((line, index) => [wrong.has(index) ? [h("mark", { class: "spot" }, line.text), h("span", { class: "why" }, "  ← ", prose(wrong.get(index)))] : line.text, "\n"]),
+    lines.length > LINES_MAX && T.andMore(lines.length - LINES_MAX));
   if (letter.state !== "open") return [h("h3", {}, L.body), shown];
-  const text = h("textarea", { class: "body", spellcheck: "false", "aria-label": L.body, value: lines.map((line) => line.text).join("\n"), hidden: true });
+  const text = h("textarea", { class: "body", spellcheck: "false", "aria-label": L.body, value: drafts.get(letter.id) ?? lines.map((line) => line.text).join("\n"), hidden: true, oninput: () => drafts.set(letter.id, text.value) });
   const save = button(L.save, () => load(said, async (next) => {
     const content = v2 ? text.value.replaceAll("\n", "\r") : text.value;
-    await app.fhir.request(path, { method: "PUT", body: content, signal: next, headers: { ...JSON_HEADERS, "Content-Type": letter.contentType || "application/fhir+json" } });
+    await app.fhir.plain(path, { method: "PUT", body: content, signal: next, headers: { "Content-Type": letter.contentType || "application/fhir+json" } });
+    drafts.delete(letter.id);
     return h("p", { class: "notice" }, L.saved);
   }), "primary", { hidden: true });
   const said = h("div", { role: "status" });
@@ -101,5 +109,6 @@ async function bodyOf(app, path, letter, place, signal) {
     text.hidden = save.hidden = false;
     text.focus();
   });
+  if (drafts.has(letter.id)) queueMicrotask(() => edit.click());
   return [h("h3", {}, L.body), shown, text, h("p", { class: "actions" }, edit, save), said];
 }

@@ -1,5 +1,5 @@
 // Pushes as they come: from the change feed, and for operators what was refused.
-import { button, data, h, prose, replace } from "../dom.js";
+import { brief, button, data, h, prose, replace } from "../dom.js";
 import { matches, companions } from "../fhir.js";
 import { empty, problem } from "../shell.js";
 import { T } from "../texts.js";
@@ -19,7 +19,11 @@ export function livePage(app) {
   const trouble = h("div");
   const types = new Set();
   const filter = h("select", { "aria-label": L.all, onchange: () => narrow() }, h("option", { value: "" }, L.all));
-  const pause = button(L.pause, () => (listening.on ? listening.stop() : listening.start()));
+  let paused = false;
+  const pause = button(L.pause, () => {
+    paused = listening.on;
+    return paused ? listening.stop() : listening.start();
+  });
   const page = h("div", { class: "page live" },
     h("h1", {}, L.title), h("p", { class: "lead" }, L.lead),
     h("p", { class: "actions" }, state, pause, filter), trouble, nothing, feed);
@@ -40,19 +44,14 @@ export function livePage(app) {
     narrow();
   };
   const listening = new Listening(app, { say, add, fail: (error) => replace(trouble, error && problem(error, () => listening.start())) });
-  // Nobody listens for a page that is not looked at.
-  page.addEventListener("shown", () => listening.start());
-  const watcher = setInterval(() => {
-    if (page.isConnected) return;
-    listening.stop();
-    if (!listening.wanted) clearInterval(watcher);
-  }, PAUSE_MS);
+  // Nobody listens for a page that is not looked at; who paused it finds it paused.
+  page.addEventListener("shown", () => paused || listening.start());
+  page.addEventListener("left", () => listening.stop());
   return page;
 }
 
 class Listening {
   on = false;
-  wanted = true;
   #since = null;
   #aborting = null;
 
@@ -94,7 +93,7 @@ class Listening {
     const query = this.#since ? `?since=${encodeURIComponent(this.#since)}&_wait=${WAIT_SECONDS}` : "";
     let heard;
     try {
-      heard = await this.app.fhir.json(`$changes${query}`, { signal, headers: { Accept: "application/json" } });
+      heard = await this.app.fhir.plain(`$changes${query}`, { signal });
     } catch (error) {
       if (error.status !== 410) throw error;
       this.#since = null; // Too long away: the feed goes on from now.
@@ -109,12 +108,12 @@ class Listening {
   async #show(changes, signal) {
     const ids = [...new Set(changes.filter((one) => one.type === "DiagnosticReport").map((one) => one.id))].slice(-100);
     let reports = new Map();
-    let targets = new Map();
+    let targets;
     if (ids.length) {
       try {
         const found = await this.app.fhir.search("DiagnosticReport", [["_id", ids.join(",")], ["_count", "100"], ["_include", "DiagnosticReport:patient"], ["_include", "DiagnosticReport:performer"]], { signal });
         reports = new Map(matches(found).map((one) => [one.id, one]));
-        targets = companions(found);
+        targets = companions(this.app.fhir, found);
       } catch (error) {
         if (signal.aborted) throw error; // Without the details the change is still told.
       }
@@ -124,7 +123,7 @@ class Listening {
 
   #row(change, report, targets) {
     const known = change.type === "DiagnosticReport" && report;
-    const title = known ? button(data(concept(report.code) || change.id), () => this.app.open("report", { id: change.id }), "link strong")
+    const title = known ? button(brief(concept(report.code) || change.id), () => this.app.open("report", { id: change.id }), "link strong")
       : h("span", {}, change.type, " ", h("span", { class: "mono muted" }, data(change.id)));
     const about = known && [referenceText(report.subject, targets, report), referenceText(list(report.performer)[0], targets, report)].filter(Boolean).join(" · ");
     return h("li", { "data-type": change.type },
@@ -139,7 +138,7 @@ class Listening {
     let first = true;
     while (this.on && !signal.aborted) {
       try {
-        const { letters } = await this.app.fhir.json("$dead-letters?count=20", { signal, headers: { Accept: "application/json" } });
+        const { letters } = await this.app.fhir.plain("$dead-letters?count=20", { signal });
         for (const one of [...letters].reverse()) {
           if (!first && String(seen.get(one.id)) !== String(one.times)) this.add(this.#refused(one));
           seen.set(one.id, one.times);

@@ -1,34 +1,30 @@
 // Results at a glance: for each analyte the latest value and its course, small.
-import { button, data, field, h, replace, svg } from "../dom.js";
+import { brief, button, field, h, replace, svg } from "../dom.js";
 import { linkOf, matches } from "../fhir.js";
-import { empty } from "../shell.js";
+import { empty, load } from "../shell.js";
 import { T } from "../texts.js";
 import { date } from "../values.js";
-import { kindOf, pointsOf } from "./points.js";
+import { ELEMENTS, drawable, isVoid, kindOf, pointsOf } from "./points.js";
 
 const P = T.patient;
 const COUNT = "400";
-const ELEMENTS = "code,status,effective,effectiveDateTime,effectivePeriod,effectiveInstant,value,valueQuantity,valueInteger,interpretation,referenceRange,component";
 
 export async function multiples(app, about, who, signal) {
   const first = await app.fhir.search("Observation", [...about, ["_sort", "-date"], ["_count", COUNT], ["_elements", ELEMENTS], ["_total", "none"]], { signal });
-  const state = { seen: matches(first).length, next: linkOf(first, "next"), analytes: gather(new Map(), matches(first)), words: "" };
+  const state = { seen: matches(first).length, next: linkOf(first, "next"), analytes: gather(new Map(), matches(first)) };
   if (!state.analytes.size && !state.next) return empty(P.noResults);
   const list = h("ul", { class: "multiples" });
   const looked = h("p", { class: "muted", "aria-live": "polite" });
   const filter = h("input", { type: "search", autocomplete: "off", oninput: () => draw() });
-  const further = button(P.further, async () => {
-    further.disabled = true;
-    try {
-      const page = await app.fhir.json(state.next);
-      state.seen += matches(page).length;
-      state.next = linkOf(page, "next");
-      gather(state.analytes, matches(page));
-    } finally {
-      further.disabled = false;
-      draw();
-    }
-  });
+  const said = h("div");
+  const further = button(P.further, () => load(said, async (signal) => {
+    const page = await app.fhir.json(state.next, { signal });
+    state.seen += matches(page).length;
+    state.next = linkOf(page, "next");
+    gather(state.analytes, matches(page));
+    draw();
+    return [];
+  }));
   function draw() {
     const words = filter.value.toLowerCase().split(/\s+/).filter(Boolean);
     const shown = [...state.analytes.values()].filter((one) => words.every((word) => `${one.title} ${one.key}`.toLowerCase().includes(word)));
@@ -37,16 +33,16 @@ export async function multiples(app, about, who, signal) {
     further.hidden = !state.next;
   }
   draw();
-  return [field(P.filter, filter, P.filterHint), list, looked, further];
+  return [field(P.filter, filter, P.filterHint), list, looked, further, said];
 }
 
 // Points come the newest first.
 function gather(analytes, observations) {
   for (const observation of observations) {
-    if (["entered-in-error", "cancelled"].includes(observation.status)) continue;
+    if (isVoid(observation)) continue;
     for (const one of pointsOf(observation)) {
       const id = `${one.key} ${one.unitKey}`;
-      if (!analytes.has(id)) analytes.set(id, { key: one.key, title: one.title, points: [], part: !observation.valueQuantity && observation.component });
+      if (!analytes.has(id)) analytes.set(id, { key: one.key, title: one.title, points: [], part: one.isPart });
       analytes.get(id).points.push(one);
     }
   }
@@ -58,9 +54,9 @@ function card(app, analyte, { patient, reference }) {
   const kind = kindOf(latest);
   const flag = latest.flags.find((one) => one.kind !== "normal");
   const subject = patient ? { reference: `Patient/${patient.id}` } : reference;
-  return h("button", { type: "button", class: ["card", "multiple", `is-${kind}`], onclick: () => app.open("trend", { subject, patient, code: analyte.key, title: analyte.title, part: Boolean(analyte.part) }) },
-    h("strong", {}, data(analyte.title)),
-    h("span", { class: "latest" }, h("span", { class: "figure" }, data(latest.text)), " ", h("small", {}, data(latest.unit)), flag && [" ", h("span", { class: ["flag-mark", flag.kind] }, h("abbr", { title: flag.label }, data(flag.code)))]),
+  return h("button", { type: "button", class: ["card", "multiple", `is-${kind}`], onclick: () => app.open("trend", { subject, patient, code: analyte.key, title: analyte.title, part: analyte.part }) },
+    h("strong", {}, brief(analyte.title)),
+    h("span", { class: ["latest", Number.isNaN(latest.number) && "in-words"] }, h("span", { class: "figure" }, brief(latest.text)), " ", h("small", {}, brief(latest.unit)), flag && [" ", h("span", { class: ["flag-mark", flag.kind] }, h("abbr", { title: flag.label }, brief(flag.code)))]),
     h("small", {}, `${date(latest.when.slice(0, 10))} · ${T.trend.of(analyte.points.length)}`),
     spark(analyte.points));
 }
@@ -69,9 +65,9 @@ const WIDTH = 240;
 const HEIGHT = 44;
 
 function spark(newestFirst) {
-  const points = [...newestFirst].reverse();
+  const points = drawable(newestFirst).reverse();
   if (points.length < 2) return null;
-  const { low, high } = newestFirst[0];
+  const { low, high } = points.at(-1);
   const numbers = [...points.map((one) => one.number), low, high].filter((one) => !Number.isNaN(one));
   const [bottom, top] = [Math.min(...numbers), Math.max(...numbers)];
   const [from, to] = [points[0].at, points.at(-1).at];

@@ -5,7 +5,7 @@ import { T } from "../texts.js";
 import { concept, instant, list, referenceText } from "../values.js";
 
 const O = T.origin;
-const BINARY = /(?:^|\/)(Binary\/[A-Za-z0-9.-]{1,64})(?:\/_history\/\d+)?$/;
+const BINARY = /^Binary\/[A-Za-z0-9.-]{1,64}/;
 const SHOWN_MAX = 500_000;
 
 export function originOf(app, report, targets) {
@@ -18,18 +18,18 @@ export function originOf(app, report, targets) {
   return h("div", { class: "origin" },
     h("p", {}, O.stored(String(meta.versionId ?? "–"), instant(meta.lastUpdated) || "–")),
     lines.length > 0 && h("dl", { class: "facts" }, lines.map(([label, text]) => h("div", {}, h("dt", {}, label), h("dd", {}, data(text))))),
-    provenances.slice(0, 20).map((one) => provenanceOf(app, one, targets)),
+    provenances.map((one) => provenanceOf(app, one, targets)),
     !lines.length && !provenances.length && h("p", { class: "muted" }, O.none));
 }
 
 function provenanceOf(app, one, targets) {
   const agents = list(one.agent).map((agent) => [concept(agent?.type), referenceText(agent?.who, targets, one)].filter(Boolean).join(": "));
   const sources = list(one.meta?.tag).map((tag) => tag?.display || tag?.code).filter(Boolean);
-  const messages = list(one.entity).map((entity) => BINARY.exec(entity?.what?.reference || "")?.[1]).filter(Boolean);
+  const messages = list(one.entity).map((entity) => BINARY.exec(app.fhir.pathOf(entity?.what?.reference) || "")?.[0]).filter(Boolean);
   const names = list(one.entity).map((entity) => entity?.what?.display || entity?.what?.identifier?.value).filter(Boolean);
   return h("p", {}, h("b", {}, O.provenance), " ",
     data([concept(one.activity), instant(one.recorded), ...agents, ...sources, ...names].filter(Boolean).join(" · ")),
-    messages.slice(0, 5).map((path) => [" ", button(O.message, () => messageOf(app, path), "small")]));
+    messages.map((path) => [" ", button(O.message, () => messageOf(app, path), "small")]));
 }
 
 // The message as it came; segments of HL7 v2 on lines of their own.

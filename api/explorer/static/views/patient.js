@@ -1,5 +1,5 @@
 // A patient: reports over time, and results at a glance.
-import { append, button, data, field, h, replace } from "../dom.js";
+import { append, brief, button, data, field, h, replace } from "../dom.js";
 import { linkOf, matches } from "../fhir.js";
 import { empty, load } from "../shell.js";
 import { T } from "../texts.js";
@@ -17,7 +17,7 @@ const ELEMENTS = "category,code,status,effective,effectiveDateTime,effectivePeri
 // The patient of a search, as a record or as a reference that a report made.
 export function patientPage(app, { patient, reference, tab = 0 }) {
   const about = patient ? [["patient", `Patient/${patient.id}`]] : pairsOf(reference);
-  const head = h("header", { class: "patient-head" }, patient ? headOf(patient) : h("div", {}, h("h1", {}, data(referenceText(reference, new Map()) || P.unknown)), h("p", { class: "muted" }, P.notHereHint)));
+  const head = h("header", { class: "patient-head" }, patient ? headOf(patient) : h("div", {}, h("h1", {}, data(referenceText(reference) || P.unknown)), h("p", { class: "muted" }, P.notHereHint)));
   const timeline = h("div");
   const results = h("div");
   load(timeline, (signal) => reports(app, about, signal));
@@ -32,7 +32,8 @@ export function patientPage(app, { patient, reference, tab = 0 }) {
 
 // How searches name this patient.
 export function pairsOf(reference) {
-  if (reference?.reference && !reference.reference.startsWith("#")) return [["subject", reference.reference]];
+  const named = String(reference?.reference || "").replace(/\/_history\/[^/]+$/, "");
+  if (named && !named.startsWith("#")) return [["subject", named]];
   const { system, value } = reference?.identifier || {};
   return [["patient.identifier", `${system ? `${system}|` : ""}${String(value ?? "").replace(/[\\,$|]/g, "\\$&")}`]];
 }
@@ -82,8 +83,11 @@ class Timeline {
   constructor(app) {
     this.open = (report) => app.open("report", { id: report.id });
     this.older = button(P.older, () => load(this.#parts.more, async (signal) => {
-      for (let pages = 0; pages < PAGES && this.#next; pages += 1) this.#take(await app.fhir.json(this.#next, { signal }));
-      this.#around();
+      try {
+        for (let pages = 0; pages < PAGES && this.#next; pages += 1) this.#take(await app.fhir.json(this.#next, { signal }));
+      } finally {
+        this.#around();
+      }
       return [];
     }));
     const { lanes: picture, chips, said, years, more } = this.#parts;
@@ -110,7 +114,7 @@ class Timeline {
 
   #around() {
     const categories = [...new Set(this.#found.map(categoryOf))];
-    const chip = (category, label) => button(data(label), () => this.#choose(category), "tab", { "aria-pressed": this.#category === category });
+    const chip = (category, label) => button(brief(label), () => this.#choose(category), "tab", { "aria-pressed": this.#category === category });
     replace(this.#parts.chips, chip("", P.allCategories), categories.length > 1 && categories.map((one) => chip(one, one)));
     replace(this.#parts.lanes, lanes(this.#found.filter((one) => this.#fits(one)), this.open));
     this.of(this.#total);
@@ -139,12 +143,14 @@ class Timeline {
       }
       this.#years.get(year).append(h("li", {}, row(one, this.open)));
     }
+    // Years out of sight are as high as they will be: what is being clicked does not move away.
+    for (const made of this.#years.values()) made.parentNode.style.setProperty("--rows", made.children.length);
   }
 }
 
 function row(one, open) {
   return h("button", { type: "button", onclick: () => open(one) },
     h("time", {}, date(whenText(one).slice(0, 10)) || "–"),
-    h("span", {}, h("strong", {}, data(concept(one.code) || one.id)), h("span", { class: "kind" }, data(categoryOf(one)))),
-    h("span", { class: ["pill", STATUS_KIND[one.status] || "early"] }, data(one.status || "")));
+    h("span", {}, h("strong", {}, brief(concept(one.code) || one.id)), h("span", { class: "kind" }, brief(categoryOf(one)))),
+    h("span", { class: ["pill", STATUS_KIND[one.status] || "early"] }, brief(one.status)));
 }

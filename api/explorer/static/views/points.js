@@ -1,22 +1,30 @@
-// Observations as points of an analyte: time, number, unit, range, flags. Pure.
-import { T } from "../texts.js";
-import { codeKey, concept, flagsOf, list, rangeOf, rangeText, time, unitOf, valueOf, whenText } from "../values.js";
+// Observations as points of an analyte: time, value, unit, range, flags. Pure.
+import { VALUES, codeKey, concept, flagsOf, list, rangeOf, rangeText, time, unitOf, valueOf, whenText } from "../values.js";
 
-// The parts of an observation that have a code and a number of their own.
+// Elements of an observation that a point is made of.
+export const ELEMENTS = `code,status,effective,effectiveDateTime,effectivePeriod,effectiveInstant,effectiveTiming,interpretation,referenceRange,component,value,${
+  VALUES.join()}`;
+
+// The parts of an observation that have a code and a value of their own; its number is NaN when that is in words.
 export function pointsOf(observation) {
   const parts = [observation, ...list(observation.component).filter((one) => one && typeof one === "object")];
-  return parts.map((part) => point(part, observation)).filter((one) => one.key && !Number.isNaN(one.number) && !Number.isNaN(one.at));
+  return parts.map((part) => point(part, observation)).filter((one) => one.key && one.text && !Number.isNaN(one.at));
 }
+
+const VOID = new Set(["entered-in-error", "cancelled"]);
+export const isVoid = (observation) => VOID.has(observation.status);
+
+export const drawable = (points) => points.filter((one) => !Number.isNaN(one.number));
 
 function point(part, observation) {
   const value = valueOf(part);
   const range = rangeOf(part);
   const when = whenText(observation);
   return {
-    key: codeKey(part.code), title: concept(part.code), at: time(when), when, number: value.number, text: value.text, unit: value.unit,
+    key: codeKey(part.code), title: concept(part.code), at: time(when), when, number: value.number, text: value.absent ? "" : value.text, unit: value.unit,
     unitKey: part.valueQuantity ? part.valueQuantity.code || unitOf(part.valueQuantity) : "", comparator: part.valueQuantity?.comparator || "",
     low: range ? range.low : NaN, high: range ? range.high : NaN, rangeText: range ? rangeText(range.range) : "",
-    flags: flagsOf(part), status: observation.status || "", id: observation.id,
+    flags: flagsOf(part), status: observation.status || "", id: observation.id, isPart: part !== observation,
   };
 }
 
@@ -36,4 +44,4 @@ export function readable(one) {
   return [one.text, one.unit].filter(Boolean).join(" ") + (one.flags.length ? ` (${one.flags.map((flag) => flag.label).join(", ")})` : "");
 }
 
-export const unitLabel = (points) => points.find((one) => one.unit)?.unit || T.trend.noUnit || "";
+export const unitLabel = (points) => points.find((one) => one.unit)?.unit || "";

@@ -1,5 +1,5 @@
 // A report as a laboratory prints it, with its history.
-import { button, copyButton, data, h, openDialog, replace } from "../dom.js";
+import { brief, button, copyButton, data, h, replace, some } from "../dom.js";
 import { companions, matches } from "../fhir.js";
 import { load } from "../shell.js";
 import { T } from "../texts.js";
@@ -8,29 +8,34 @@ import { documentsOf } from "./documents.js";
 import { personLines } from "./find.js";
 import { narrative } from "./narrative.js";
 import { originOf } from "./origin.js";
+import { rawOf } from "./raw.js";
 import { resultTable } from "./results.js";
 import { statusPill } from "./rows.js";
-import { changesBetween, historyOf, observationsAt } from "./versions.js";
+import { changesBetween, historyOf, observationsAt, resultIds } from "./versions.js";
 
 const R = T.report;
-const ALONG = ["result", "subject", "specimen", "performer", "results-interpreter", "based-on", "encounter", "media"];
+// Results asked for at a time, and at most, when they did not come along.
+const MORE = 200;
+const MORE_MAX = 2_000;
+const ALONG = ["subject", "result", "specimen", "performer", "results-interpreter", "based-on", "encounter", "media"];
 
 export function reportPage(app, { id }) {
   const place = h("div");
-  load(place, async (signal) => sheet(app, await fetched(app, id, signal), place));
+  load(place, async (signal) => sheet(app, await fetched(app, id, signal)));
   return h("div", { class: "page report" }, place);
 }
 
 // The report with all that it refers to, or with as much as the token may read.
 async function fetched(app, id, signal) {
-  const includes = [...ALONG.map((name) => ["_include", `DiagnosticReport:${name}`]), ["_include:iterate", "Observation:has-member"],
-    ["_include", "DiagnosticReport:specimen"]];
+  const includes = [...ALONG.map((name) => ["_include", `DiagnosticReport:${name}`]), ["_include:iterate", "Observation:has-member"]];
   const tries = [[...includes, ["_revinclude", "Provenance:target"]], [["_include", "DiagnosticReport:result"]], []];
   for (const [index, more] of tries.entries()) {
     try {
       const bundle = await app.fhir.search("DiagnosticReport", [["_id", id], ...more], { signal });
-      const [report] = matches(bundle);
-      return { report: report || (await app.fhir.json(`DiagnosticReport/${id}`, { signal })), targets: companions(bundle) };
+      // What is not found is told as a read tells it: deleted, or never there.
+      const report = matches(bundle)[0] || (await app.fhir.json(`DiagnosticReport/${id}`, { signal }));
+      const targets = companions(app.fhir, bundle);
+      return { report, targets: more.length ? await completed(app, report, targets, signal) : targets };
     } catch (error) {
       if (error.status !== 403 || index === tries.length - 1) throw error;
     }
@@ -38,20 +43,42 @@ async function fetched(app, id, signal) {
   return null;
 }
 
-async function sheet(app, found, place) {
+// An answer has room for so many included resources; what is beyond it is asked for by its id.
+async function completed(app, report, targets, signal) {
+  const person = /^Patient\/([A-Za-z0-9.-]{1,64})/.exec(app.fhir.pathOf(report.subject?.reference) || "")?.[1];
+  const wanted = [...(person ? [["Patient", person]] : []), ...resultIds(app, report).map((id) => ["Observation", id])];
+  for (const type of ["Patient", "Observation"]) {
+    const missing = wanted.filter(([one, id]) => one === type && !targets.get(`${type}/${id}`)).map(([, id]) => id);
+    await gather(app, type, missing.slice(0, MORE_MAX), targets, signal);
+  }
+  return targets;
+}
+
+// What the token may not read stays missing.
+async function gather(app, type, ids, targets, signal) {
+  try {
+    for (let at = 0; at < ids.length; at += MORE) {
+      const bundle = await app.fhir.search(type, [["_id", ids.slice(at, at + MORE).join(",")], ["_count", String(MORE)]], { signal });
+      matches(bundle).forEach((one) => targets.set(`${type}/${one.id}`, one));
+    }
+  } catch (error) {
+    if (error.status !== 403) throw error;
+  }
+}
+
+async function sheet(app, found) {
   const { report, targets } = found;
   const body = h("article", { class: "sheet" });
   const versions = h("div", { class: "versions" });
   const now = Number(report.meta?.versionId);
   replace(body, content(app, report, targets));
-  const changed = [...targets.values()].filter((one) => one.resourceType === "Observation" && Number(one.meta?.versionId) > 1);
-  if (now > 1 || changed.length) {
+  if (now > 1) {
     load(versions, async (signal) => {
-      const history = await historyOf(app, report, changed, signal);
+      const history = await historyOf(app, report, targets, signal);
       return history.versions.length > 1 ? strip(app, found, history, body) : [];
     });
   }
-  const actions = h("div", { class: "actions" }, button(T.print, () => print()), button(R.raw, () => rawOf(app, report)));
+  const actions = h("div", { class: "actions" }, button(T.print, () => print()), copyButton(() => app.link({ report: report.id }), T.link, { title: T.linkHint }), button(R.raw, () => rawOf(app, report)));
   return [h("div", { class: "report-head" }, versions, actions), body];
 }
 
@@ -109,8 +136,8 @@ function person(app, report, patient) {
   if (patient?.resourceType === "Patient") {
     return leads ? h("button", { type: "button", class: "person in-sheet", onclick: open }, personLines(patient)) : h("div", { class: "person in-sheet" }, personLines(patient));
   }
-  const text = referenceText(report.subject, new Map(), report);
-  return text && leads && h("button", { type: "button", class: "person in-sheet", onclick: open }, h("span", { class: "who-is" }, h("strong", {}, data(text)), h("span", { class: "muted" }, T.patient.notHere)));
+  const text = referenceText(report.subject);
+  return text && leads && h("button", { type: "button", class: "person in-sheet", onclick: open }, h("span", { class: "who-is" }, h("strong", {}, brief(text)), h("span", { class: "muted" }, T.patient.notHere)));
 }
 
 function factsOf(report, targets) {
@@ -124,7 +151,7 @@ function factsOf(report, targets) {
     [R.performer, refs(report.performer)], [R.interpreter, refs(report.resultsInterpreter)], [R.specimen, specimens],
     [R.order, refs(report.basedOn)], [R.number, list(report.identifier).map(identifierText)], [R.encounter, refs([report.encounter])],
   ].filter(([, values]) => values.some(Boolean));
-  return h("dl", { class: "facts" }, facts.map(([label, values]) => h("div", {}, h("dt", {}, label), values.filter(Boolean).slice(0, 12).map((one) => h("dd", {}, data(one))))));
+  return h("dl", { class: "facts" }, facts.map(([label, values]) => h("div", {}, h("dt", {}, label), some(values.filter(Boolean), 12, (one) => h("dd", {}, data(one))))));
 }
 
 function conclusionOf(report, changes) {
@@ -140,15 +167,4 @@ function conclusionOf(report, changes) {
 function changedNote(changes) {
   const lines = changes.lines.length ? h("ul", {}, changes.lines.map((one) => h("li", {}, data(one)))) : h("p", {}, R.same);
   return h("section", { class: "changes" }, h("h2", {}, R.changed), lines);
-}
-
-async function rawOf(app, report) {
-  const place = h("div");
-  openDialog(R.rawTitle, place);
-  const version = report.meta?.versionId ? `/_history/${report.meta.versionId}` : "";
-  load(place, async (signal) => {
-    const text = await app.fhir.text(`DiagnosticReport/${report.id}${version}?_pretty=true`, { signal });
-    const shown = text.length > 300_000 ? `${text.slice(0, 300_000)}\n…` : text;
-    return [h("p", {}, copyButton(text, T.copy)), h("pre", { class: "code tall", tabindex: "0" }, shown)];
-  });
 }

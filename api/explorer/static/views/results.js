@@ -1,5 +1,5 @@
 // Results as a laboratory prints them: name, value, unit, reference range as a bar, flag, comments.
-import { button, data, h } from "../dom.js";
+import { brief, button, data, h, some } from "../dom.js";
 import { T } from "../texts.js";
 import { codeKey, concept, flagsOf, list, rangeOf, rangeText, referenceText, targetOf, valueOf } from "../values.js";
 import { rangeBar } from "./bar.js";
@@ -12,32 +12,36 @@ export function resultTable(app, report, targets, changes) {
   const rows = [];
   const missing = [];
   const seen = new Set();
-  const contained = targetOf(report.subject, new Map(), report);
+  const contained = targetOf(report.subject, null, report);
   const person = targetOf(report.subject, targets, report);
   const about = {
     subject: contained ? { identifier: list(contained.identifier).find((one) => one?.value) } : report.subject,
     patient: person?.resourceType === "Patient" ? person : undefined, stored: !contained,
   };
+  let further = 0;
+  // What a contained result leads to is contained beside it.
   const walk = (reference, owner, depth) => {
     const target = targetOf(reference, targets, owner);
     if (!target) return missing.push(reference);
-    if (seen.has(target) || depth > DEPTH_MAX || rows.length > ROWS_MAX) return null;
+    if (seen.has(target)) return null;
+    if (depth > DEPTH_MAX || rows.length >= ROWS_MAX) return (further += 1);
     seen.add(target);
+    const home = String(reference.reference).startsWith("#") ? owner : target;
     const members = list(target.hasMember);
     const parts = list(target.component).filter((one) => one && typeof one === "object");
     const value = valueOf(target);
     const isGroup = (members.length || parts.length) && !value.text;
     rows.push(isGroup ? groupRow(target, depth) : resultRow(app, target, target, about, depth, changes?.results.get(reference.reference)));
     parts.forEach((part) => rows.push(resultRow(app, part, target, about, depth + 1)));
-    members.forEach((one) => walk(one, target, depth + 1));
+    members.forEach((one) => walk(one, home, depth + 1));
     return null;
   };
   list(report.result).forEach((reference) => walk(reference, report, 0));
-  const lost = missing.length > 0 && h("p", { class: "muted" }, R.missing(missing.length), " ", h("small", {}, data(missing.slice(0, 8).map((one) => referenceText(one, new Map())).join(", "))));
+  const lost = missing.length > 0 && h("p", { class: "muted" }, R.missing(missing.length), " ", h("small", {}, some(missing, 8, (one) => [data(typeof one === "string" ? one : referenceText(one)), " "])));
   if (!rows.length) return lost || (!report.conclusion && !report.presentedForm && h("p", { class: "muted" }, R.noResults));
   return [h("div", { class: "table-frame" }, h("table", { class: "results" },
     h("thead", {}, h("tr", {}, [R.test, R.result, R.flag, R.range].map((text) => h("th", { scope: "col" }, text)))),
-    h("tbody", {}, rows))), lost];
+    h("tbody", {}, rows))), further > 0 && h("p", { class: "notice" }, R.tooMany(further)), lost];
 }
 
 function groupRow(one, depth) {
@@ -53,8 +57,8 @@ function resultRow(app, one, owner, about, depth, change) {
   const flags = flagsOf(one);
   const title = concept(one.code) || "–";
   const key = codeKey(one.code);
-  const draws = key && !isOther && (subject?.reference || subject?.identifier?.value) && !Number.isNaN(value.number);
-  const trend = draws && button(R.trend, () => app.open("trend", { ...about, code: key, title, part: one !== owner }), "small quiet", { "aria-label": R.trendOf(title) });
+  const draws = key && !isOther && (subject?.reference || subject?.identifier?.value) && value.text && !value.absent;
+  const trend = draws && button(R.trend, () => app.open("trend", { ...about, code: key, title, part: one !== owner }), "small quiet", { "aria-label": R.trendOf(title.slice(0, 160)) });
   const early = one === owner && owner.status && !["final", "amended", "corrected"].includes(owner.status) && h("span", { class: "tag" }, data(owner.status));
   const changedStatus = one === owner && ["corrected", "amended"].includes(owner.status) && h("span", { class: "tag changed" }, data(owner.status));
   const kind = flags.find((flag) => flag.kind !== "normal")?.kind;
@@ -63,10 +67,13 @@ function resultRow(app, one, owner, about, depth, change) {
     h("td", { class: ["value", value.text.length > 40 && "wordy"] },
       h("span", { class: "figure" }, data(value.text || "–")), value.unit && [" ", h("span", { class: "unit" }, data(value.unit))],
       change?.was !== undefined && h("span", { class: "was" }, R.was(change.was || "–")), trend),
-    h("td", { class: "flag" }, flags.map((flag) => h("span", { class: ["flag-mark", flag.kind], title: flag.label }, h("abbr", { title: flag.label }, data(flag.code)), h("span", { class: "flag-label" }, data(flag.label))))),
+    h("td", { class: "flag" }, flagMarks(flags)),
     h("td", { class: "range" }, range && [rangeBar(value.number, range), h("span", { class: "range-text" }, data(rangeText(range.range)))],
-      range?.others.length > 0 && h("details", { class: "others" }, h("summary", {}, R.otherRanges), h("ul", {}, range.others.slice(0, 20).map((other) => h("li", {}, data([list(other.appliesTo).map(concept).join(", ") || concept(other.type), rangeText(other)].filter(Boolean).join(": "))))))));
+      range?.others.length > 0 && h("details", { class: "others" }, h("summary", {}, R.otherRanges), h("ul", {}, range.others.map((other) => h("li", {}, data([list(other.appliesTo).map(concept).join(", ") || concept(other.type), rangeText(other)].filter(Boolean).join(": "))))))));
 }
+
+export const flagMarks = (flags) => flags.map((flag) => h("span", { class: ["flag-mark", flag.kind] },
+  h("abbr", { title: flag.label }, brief(flag.code)), h("span", { class: "flag-label" }, brief(flag.label === flag.code ? "" : flag.label))));
 
 // A result of somebody else's in this report: a fault of its source, never to be read as this patient's.
 function namesAnother(one, other) {

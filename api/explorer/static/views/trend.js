@@ -1,17 +1,18 @@
 // One analyte over time: a chart for each unit, and all values as a table.
-import { button, data, h, replace } from "../dom.js";
+import { brief, button, data, h, replace } from "../dom.js";
 import { linkOf, matches } from "../fhir.js";
 import { empty, load } from "../shell.js";
 import { T } from "../texts.js";
 import { date, referenceText } from "../values.js";
 import { draw } from "./chart.js";
 import { pairsOf } from "./patient.js";
-import { byUnit, kindOf, pointsOf, unitLabel } from "./points.js";
+import { ELEMENTS, byUnit, drawable, isVoid, kindOf, pointsOf, unitLabel } from "./points.js";
 import { personLines } from "./find.js";
+import { flagMarks } from "./results.js";
+import { tableOf } from "./rows.js";
 
 const R = T.trend;
 const PAGES_MAX = 10;
-const ELEMENTS = "code,status,effective,effectiveDateTime,effectivePeriod,effectiveInstant,value,valueQuantity,valueInteger,interpretation,referenceRange,component";
 
 export function trendPage(app, { subject, patient, stored = true, code, title, part }) {
   const place = h("div");
@@ -23,34 +24,36 @@ export function trendPage(app, { subject, patient, stored = true, code, title, p
 
 // Whose values these are: never a chart without a name.
 function whose(app, subject, patient, stored) {
-  if (!patient) return h("div", { class: "person in-sheet" }, h("strong", {}, data(referenceText(subject, new Map()))));
+  if (!patient) return h("div", { class: "person in-sheet" }, h("strong", {}, data(referenceText(subject))));
   const open = () => app.open("patient", stored ? { patient } : { reference: subject });
   return h("button", { type: "button", class: "person in-sheet", onclick: open }, personLines(patient));
 }
 
 // All values, the newest first; a component is asked for by the parameter that looks into components.
 async function trend(app, subject, code, title, part, signal) {
-  const pairs = [...pairsOf(subject), [part ? "combo-code" : "code", code.replace(/[,$]/g, "\\$&")], ["_sort", "-date"], ["_count", "1000"], ["_elements", ELEMENTS], ["_total", "none"]];
+  const pairs = [...pairsOf(subject), [part ? "combo-code" : "code", code.replace(/[\\,$]/g, "\\$&")], ["_sort", "-date"], ["_count", "1000"], ["_elements", ELEMENTS], ["_total", "none"]];
   const found = [];
   let left = 0;
   let more = false;
   let pages = 0;
   for await (const page of app.fhir.pages("Observation", pairs, { signal })) {
     for (const one of matches(page)) {
-      if (one.status === "entered-in-error") left += 1;
+      if (isVoid(one)) left += 1;
       else found.push(...pointsOf(one).filter((point) => point.key === code));
     }
     pages += 1;
     more = Boolean(linkOf(page, "next"));
     if (pages >= PAGES_MAX) break;
   }
-  if (!found.length) return empty(R.noNumbers);
+  if (!found.length) return [left > 0 && h("p", { class: "muted" }, R.left(left)), empty(R.nothing)];
   const points = found.sort((a, b) => a.at - b.at);
-  const units = byUnit(points);
+  const units = byUnit(drawable(points));
+  const words = units.length ? points.length - drawable(points).length : 0;
   return [
     units.length > 1 && h("p", { class: "notice" }, R.perUnit),
     more && h("p", { class: "notice" }, R.more(points.length)),
     left > 0 && h("p", { class: "muted" }, R.left(left)),
+    words > 0 && h("p", { class: "muted" }, R.words(words)),
     units.map((one) => chartOf(one, title)),
     table(app, subject, points),
   ];
@@ -84,34 +87,34 @@ const ROWS = 200;
 
 function table(app, subject, points) {
   const newest = [...points].reverse();
-  const body = h("tbody");
+  const C = R.columns;
+  const { node, add } = tableOf([C.date, C.value, C.flag, C.range, C.status, R.open], []);
   let shown = 0;
-  const more = button(T.patient.older, () => grow(), "small");
+  const more = button("", () => grow(), "small");
   const grow = () => {
-    newest.slice(shown, shown + ROWS).forEach((one) => body.append(h("tr", {},
-      h("td", { class: "date" }, date(one.when)), h("th", { scope: "row", class: `is-${kindOf(one)}` }, h("span", { class: "figure" }, data(one.text)), " ", h("span", { class: "muted" }, data(one.unit))),
-      h("td", {}, one.flags.map((flag) => h("span", { class: ["flag-mark", flag.kind] }, h("abbr", { title: flag.label }, data(flag.code)), h("span", { class: "flag-label" }, data(flag.label))))),
-      h("td", {}, data(one.rangeText)), h("td", {}, data(one.status)),
-      h("td", {}, button(R.open, (event) => openReport(app, subject, one.id, event.currentTarget), "small quiet")))));
+    add(newest.slice(shown, shown + ROWS).map((one) => [
+      date(one.when),
+      h("span", { class: `is-${kindOf(one)}` }, h("span", { class: "figure" }, data(one.text)), " ", h("span", { class: "muted" }, brief(one.unit))),
+      flagMarks(one.flags), brief(one.rangeText), brief(one.status), reportButton(app, subject, one.id),
+    ]));
     shown += ROWS;
     more.hidden = shown >= newest.length;
     more.textContent = R.rest(newest.length - shown);
   };
   grow();
-  const C = R.columns;
-  return h("section", {}, h("h2", { class: "section" }, R.table), h("div", { class: "table-frame" }, h("table", { class: "rows" },
-    h("thead", {}, h("tr", {}, [C.date, C.value, C.flag, C.range, C.status, R.open].map((text) => h("th", { scope: "col" }, text)))), body)), h("p", {}, more));
+  return h("section", {}, h("h2", { class: "section" }, R.table), node, h("p", {}, more));
 }
 
-async function openReport(app, subject, id, where) {
+// The report of a value is looked for when somebody asks for it, and opened if they are still here.
+function reportButton(app, subject, id) {
   const said = h("span", { role: "status" });
-  where.after(said);
-  await load(said, async (signal) => {
+  const open = () => load(said, async (signal) => {
     const bundle = await app.fhir.search("DiagnosticReport", [...pairsOf(subject), ["result", `Observation/${id}`], ["_count", "1"]], { signal });
     const [report] = matches(bundle);
     if (!report) return h("small", {}, R.noReport);
-    app.open("report", { id: report.id });
+    if (said.isConnected) app.open("report", { id: report.id });
     return [];
   });
+  return [button(R.open, open, "small quiet"), said];
 }
 

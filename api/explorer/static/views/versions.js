@@ -1,20 +1,40 @@
 // What was known when, and what changed between two versions of a report.
-import { linkOf } from "../fhir.js";
+import { Companions, linkOf } from "../fhir.js";
 import { same } from "../json.js";
 import { T } from "../texts.js";
 import { concept, list, rangeOf, rangeText, referenceText, targetOf, valueOf, whenOf } from "../values.js";
 
 const VERSIONS_MAX = 100;
-const RESULTS_MAX = 60;
+const AT_ONCE = 6;
 
-// All versions of the report, the oldest first, and those of its results that ever changed.
-export async function historyOf(app, report, changed, signal) {
+// Ids of the results that a report names and that are kept here.
+export function resultIds(app, report) {
+  const paths = list(report.result).map((one) => app.fhir.pathOf(one?.reference) || "");
+  return paths.map((path) => /^Observation\/([A-Za-z0-9.-]{1,64})(?:\/_history\/[^/]+)?$/.exec(path)?.[1]).filter(Boolean);
+}
+
+// All versions of the report, the oldest first, with those of its results that changed, or that left it.
+export async function historyOf(app, report, targets, signal) {
   const versions = await versionsOf(app, "DiagnosticReport", report.id, signal);
+  const named = versions.flatMap((one) => (one.resource ? resultIds(app, one.resource) : []));
+  const members = [...targets.values()].filter((one) => one.resourceType === "Observation").map((one) => one.id);
+  const asked = [...new Set([...named, ...members])].filter((id) => Number(targets.get(`Observation/${id}`)?.meta?.versionId) !== 1);
   const results = new Map();
-  await Promise.all(changed.slice(0, RESULTS_MAX).map(async (one) => {
-    results.set(`Observation/${one.id}`, await versionsOf(app, "Observation", one.id, signal));
-  }));
+  const take = async () => {
+    for (let id = asked.pop(); id !== undefined; id = asked.pop()) results.set(`Observation/${id}`, await pastOf(app, id, signal));
+  };
+  if (versions.length > 1) await Promise.all(Array.from({ length: AT_ONCE }, take));
   return { versions, results };
+}
+
+// A result that is gone for good has no past any more.
+async function pastOf(app, id, signal) {
+  try {
+    return await versionsOf(app, "Observation", id, signal);
+  } catch (error) {
+    if (![403, 404, 410].includes(error.status)) throw error;
+    return [];
+  }
 }
 
 async function versionsOf(app, type, id, signal) {
@@ -36,7 +56,7 @@ async function versionsOf(app, type, id, signal) {
 export function observationsAt(targets, { versions, results }, index) {
   if (index === versions.length - 1) return targets;
   const then = Date.parse(versions[index].at);
-  const at = new Map(targets);
+  const at = new Companions(targets);
   for (const [key, all] of results) {
     const known = all.filter((one) => one.resource);
     const past = known.filter((one) => Date.parse(one.at) <= then).at(-1) || known[0];
