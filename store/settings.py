@@ -103,6 +103,8 @@ class StoreSettings(BaseModel):
     """Rest of the sweep after each batch, as a multiple of what that took: room for searches."""
     retention_budget_seconds: int = Field(default=3_000, ge=1)
     """Time that one run of the scheduled sweep may take; the next one does the rest."""
+    retention_plan_seconds: float = Field(default=30.0, gt=0, le=600)
+    """Time that the plan of a tenant may take over HTTP; the command has no limit."""
     lease_seconds: int = Field(default=60, ge=2, le=3_600)
     """Time for which a replica that stands still keeps others from taking over its job; each batch renews it.
     """

@@ -49,13 +49,14 @@ async def retention(request: web.Request) -> web.StreamResponse:
 
 async def retention_plan(request: web.Request) -> web.StreamResponse:
     """GET {base}/$retention-plan: counts of what a run would delete now, and pass over."""
-    tenant, seconds = request[TENANT].tenant, request.app[SETTINGS].search_timeout_seconds
+    tenant, seconds = request[TENANT].tenant, request.app[SETTINGS].retention_plan_seconds
     async with request.app[READS].turn(asker_of(request)):
         try:
             async with asyncio.timeout(seconds):
                 made = await request.app[STORES].sweeping.plan([tenant])
         except TimeoutError:
-            text = f"the plan takes longer than {seconds:g} s; `dod retention plan --tenant {tenant}` may"
+            command = f"`dod retention plan --tenant {tenant}`"
+            text = f"the plan takes longer than {seconds:g} s; {command} has no limit"
             raise ServiceError(Category.TIMEOUT, Issue("timeout", text)) from None
     return plain_json(
         {

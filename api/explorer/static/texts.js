@@ -347,6 +347,7 @@ export const T = {
     whole: "Its hash, over all of it and the hash of the receipt before (`dod retention verify` checks the chain):",
     part: "The run was about other tenants too, of which nothing is shown here. Its hash is over all of it:",
     reasons: {
+      __proto__: null,
       retention: "past its time", deleted: "deleted by a client", superseded: "replaced version past its time", "with-resource": "version of what went",
       "dead-letter": "refused push past its time", audit: "record past its time", file: "file that nothing needs", erasure: "erasure", "off-boarding": "off-boarding",
       held: "held", needed: "needed by what stays",
@@ -388,6 +389,7 @@ export const T = {
   },
 
   flags: {
+    __proto__: null,
     HH: ["Critically high", "critical"], LL: ["Critically low", "critical"], AA: ["Critically abnormal", "critical"],
     HU: ["Very high", "critical"], LU: ["Very low", "critical"], ">": ["Above the scale", "high"], "<": ["Below the scale", "low"],
     H: ["High", "high"], L: ["Low", "low"], A: ["Abnormal", "abnormal"], N: ["Normal", "normal"],
@@ -404,6 +406,7 @@ export const T = {
     collected: (when) => `collected ${when}`,
   },
   categories: {
+    __proto__: null,
     LAB: "Laboratory", RAD: "Radiology", MB: "Microbiology", HM: "Hematology", CH: "Chemistry", PAT: "Pathology",
     SP: "Surgical pathology", CG: "Cytogenetics", GE: "Genetics", IMM: "Immunology", NMR: "Magnetic resonance", CT: "CT",
     RUS: "Ultrasound", CUS: "Cardiac ultrasound", EC: "Electrocardiac", OTH: "Other", "LP29684-5": "Radiology", "LP29708-2": "Cardiology",

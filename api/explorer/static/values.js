@@ -82,7 +82,7 @@ export function time(text) {
   return Date.parse(clock ? `${year}${month}${day}${clock}${zone}` : `${year}${month}${day}`);
 }
 
-const MARKS = { "<": "<", "<=": "≤", ">": ">", ">=": "≥" };
+const MARKS = { __proto__: null, "<": "<", "<=": "≤", ">": ">", ">=": "≥" };
 
 export function quantity(value) {
   if (!value || typeof value !== "object") return "";
@@ -197,7 +197,9 @@ export function specimenText(specimen) {
   return [parts.filter(Boolean).join(", "), number && T.values.number(number), collected && T.values.collected(date(collected))].filter(Boolean).join(" · ");
 }
 
+// Tables have no prototype: a status called `constructor` is none of theirs.
 export const STATUS_KIND = {
+  __proto__: null,
   registered: "early", partial: "early", preliminary: "early", final: "done", amended: "changed",
   corrected: "changed", appended: "changed", cancelled: "void", "entered-in-error": "void", unknown: "early",
 };

@@ -12,11 +12,13 @@ const SHOWN_BYTES_MAX = 40_000_000;
 const TEXT_MAX = 5_000_000;
 // Beginnings of files by type. What begins otherwise is not shown, whatever it is called.
 const MAGIC = {
+  __proto__: null,
   "application/pdf": ["25504446"], "image/png": ["89504e47"], "image/jpeg": ["ffd8ff"], "image/gif": ["47494638"],
   "image/webp": ["52494646"], "image/bmp": ["424d"],
 };
 const TEXTS = new Set(["text/plain", "text/csv", "text/xml", "application/xml", "application/json", "text/html", "text/markdown"]);
 const ENDS = {
+  __proto__: null,
   "application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp", "image/bmp": "bmp",
   "image/svg+xml": "svg", "text/plain": "txt", "text/rtf": "rtf", "application/rtf": "rtf", "text/html": "html", "application/json": "json",
 };

@@ -13,7 +13,7 @@ export function originOf(app, report, targets) {
   const provenances = [...targets.values()].filter((one) => one.resourceType === "Provenance");
   const lines = [
     [O.source, meta.source], [O.profile, list(meta.profile).join(", ")],
-    [O.tags, [...list(meta.tag), ...list(meta.security)].map((one) => one.display || one.code).filter(Boolean).join(", ")],
+    [O.tags, [...list(meta.tag), ...list(meta.security)].map((one) => one?.display || one?.code).filter(Boolean).join(", ")],
   ].filter(([, text]) => text);
   return h("div", { class: "origin" },
     h("p", {}, O.stored(String(meta.versionId ?? "–"), instant(meta.lastUpdated) || "–")),
