@@ -116,7 +116,8 @@ async def resumed(stores: Stores, tenant: Tenant, id: str, *, now: datetime) -> 
     store = stores.subscribing.subscriptions
     await store.pause(tenant, id, paused=False)
     if one.status in (Status.ERROR, Status.OFF):
-        start = await stores.changes.head(tenant) if one.status is Status.OFF else one.start
+        off = one.status is Status.OFF
+        start = await stores.changes.head(tenant) if off else one.start
         again = replace(
             one,
             version=one.version + 1,
@@ -126,7 +127,7 @@ async def resumed(stores: Stores, tenant: Tenant, id: str, *, now: datetime) -> 
             reason="",
             paused=False,
         )
-        if not await store.replace(again, instead_of=one.version):
+        if not await store.replace(again, instead_of=one.version, anew=off):
             raise StartupError("Somebody else changed the subscription at the same time; try again.")
     return f"{id} goes on"
 

@@ -107,6 +107,29 @@ class Counting:
         self._metrics.counted(sum(counts.values()), lag_seconds=lag)
         return page.position, counts
 
+    async def join(self, delivering: Delivering, one: Subscription, place: Position) -> None:
+        """Count for a new subscription what came since its beginning, up to the place of the others.
+
+        Raises LeaseLost, Overtaken, ServiceError: then nothing was counted.
+        """
+        changes: list[Change] = []
+        after = one.start
+        while after.number < place.number:
+            most = min(BATCH, place.number - after.number)
+            try:
+                page = await self._sources.changes.read(one.tenant, after, limit=most)
+            except PositionLost:
+                await self._store.settle(one, Status.ERROR, reason=GAP)
+                break
+            if not page.changes:
+                break
+            changes += page.changes
+            after = page.position
+        missed = [
+            row for made in await self._additions(one.tenant, [one], changes) for row in made.occurrences
+        ]
+        await delivering.join(Addition(one, tuple(missed)))
+
     async def _lost(
         self, delivering: Delivering, tenant: Tenant, subscriptions: Sequence[Subscription]
     ) -> Position:

@@ -145,8 +145,31 @@ class Worker:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
             positions = {tenant: self._position(tenant, some) for tenant, some in tenants.items()}
+            if await self._joined(delivering, tenants, positions):
+                continue
             for tenant in await self._ports.sources.changes.wait(positions, seconds=LOOK_SECONDS):
                 await self._page(delivering, tenant, tenants[tenant], positions[tenant])
+
+    async def _joined(
+        self,
+        delivering: Delivering,
+        tenants: Mapping[Tenant, list[Subscription]],
+        positions: Mapping[Tenant, Position],
+    ) -> bool:
+        """Bring new subscriptions up to the others of their tenants; whether there were any.
+
+        A subscription is noticed some time after it was made: what was counted meanwhile it has missed.
+        """
+        new = [one for some in tenants.values() for one in some if not one.progress.joined]
+        for one in new:
+            with suppress(Overtaken):
+                await self._counting.join(delivering, one, positions[one.tenant])
+        if new:
+            await self._look()
+            for one in new:
+                if one.name in self._tended:
+                    self._tended[one.name].wake.set()
+        return bool(new)
 
     async def _page(
         self, delivering: Delivering, tenant: Tenant, subscriptions: list[Subscription], before: Position
@@ -189,7 +212,8 @@ class Worker:
                 task.cancel()
         for name, one in found.items():
             tended = self._tended.get(name)
-            if tended is None:
+            # One that ends for want of its subscription may find another made under the same id.
+            if tended is None or tended.task is None or tended.task.done():
                 tended = self._tended[name] = _Tended(one)
                 tended.task = asyncio.ensure_future(self._tend(tended))
             else:
@@ -237,7 +261,7 @@ class Worker:
 def _state(one: Subscription) -> tuple[object, ...]:
     """All that makes a step due."""
     progress = one.progress
-    return one.version, one.status, one.paused, progress.delivered, progress.next_at
+    return one.created, one.version, one.status, one.paused, progress.delivered, progress.next_at
 
 
 async def _until(wake: asyncio.Event, seconds: float | None, *, least: float) -> None:

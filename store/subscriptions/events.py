@@ -75,6 +75,12 @@ class Delivering(Protocol):
         Raises LeaseLost; Overtaken when a subscription is not as it was given.
         """
 
+    async def join(self, addition: Addition) -> None:
+        """Number and keep what a new subscription missed so far; from then on it is counted with the others.
+
+        Raises LeaseLost; Overtaken when it is not as it was given, or has joined.
+        """
+
 
 class Outbox(Protocol):
     """Events by subscription and number."""

@@ -107,6 +107,9 @@ class Progress:
     """Outcome of the last attempt, when it failed."""
     heard_at: datetime | None = None
     """Last moment at which the receiver acknowledged anything."""
+    joined: bool = False
+    """Whether its changes are counted together with those of the tenant's other subscriptions. Before, what
+    came since its beginning is counted for it alone."""
 
     @property
     def waiting(self) -> int:
@@ -178,8 +181,11 @@ class SubscriptionStore(Protocol):
     async def create(self, subscription: Subscription) -> bool:
         """Keep a new subscription; False: there is one of this id."""
 
-    async def replace(self, subscription: Subscription, *, instead_of: int) -> bool:
-        """Put it in the place of a version, its progress left as it is; False: somebody was faster."""
+    async def replace(self, subscription: Subscription, *, instead_of: int, anew: bool = False) -> bool:
+        """Put it in the place of a version, its progress left as it is; False: somebody was faster.
+
+        `anew`: it was off, and its events begin behind another place.
+        """
 
     async def get(self, tenant: Tenant, id: str) -> Subscription | None:
         """The subscription of this id, whatever its status."""

@@ -97,7 +97,9 @@ async def update(request: web.Request) -> web.StreamResponse:
             raise ServiceError(Category.CONFLICT, CHANGED)
         return _shown(request, made, created=True)
     after = _after(before, made)
-    if not await request.app[SUBSCRIPTIONS].replace(after, instead_of=before.version):
+    # Of what happened while it was off it hears nothing.
+    off = before.status is Status.OFF
+    if not await request.app[SUBSCRIPTIONS].replace(after, instead_of=before.version, anew=off):
         raise ServiceError(Category.CONFLICT, CHANGED)
     return _shown(request, after)
 
@@ -211,7 +213,6 @@ def _after(before: Subscription, made: Subscription) -> Subscription:
         version=before.version + 1,
         created=before.created,
         status=status,
-        # Of what happened while it was off it hears nothing.
         start=made.start if before.status is Status.OFF else before.start,
         generation=before.generation,
         previous_until=before.previous_until,

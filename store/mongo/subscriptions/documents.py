@@ -1,6 +1,6 @@
 """The stored shape of subscriptions and of their events.
 
-subscriptions  _id "org/env/id", tenant, version, status, progress {last, delivered …}, channel, holder …
+subscriptions  _id "org/env/id", tenant, version, status, progress {last, joined …}, channel, holder …
 outbox         _id "org/env/id/000000000017": a piece of a subscription's events, its first number;
                tenant, subscription, first, last,
                keys [Type/id…], events [[key, change, version, at]…], expires_at
@@ -78,6 +78,7 @@ def progress_document(progress: Progress) -> dict[str, Any]:
         "failure": progress.failure,
         "next_at": progress.next_at,
         "heard_at": progress.heard_at,
+        "joined": progress.joined,
     }
 
 
@@ -113,7 +114,8 @@ def from_document(document: Mapping[str, Any]) -> Subscription:
         ends=document["ends"],
         reason=document["reason"],
         paused=document["paused"],
-        progress=Progress(**document["progress"]),
+        # Those from before the field have joined long ago.
+        progress=Progress(**{"joined": True, **document["progress"]}),
     )
 
 

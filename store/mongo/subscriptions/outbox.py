@@ -22,7 +22,7 @@ from store.subscriptions.events import Delivering, Outbox, Overtaken
 from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -129,6 +129,27 @@ class MongoOutbox(Outbox):
 
             await opened.run(write)
 
+        await self._in_transaction(lease, work)
+
+    async def join(self, lease: Lease, addition: Addition) -> None:
+        """Number and keep what a new subscription missed, once, within a transaction under the lease."""
+        same = {"_id": addition.subscription.name, "created": addition.subscription.created}
+
+        async def work(opened: OpenTransaction) -> None:
+            async def write(session: Session) -> None:
+                await self._leases.confirm(lease, session)
+                joined = await self._database[SUBSCRIPTIONS].update_one(
+                    {**same, "progress.joined": False}, {"$set": {"progress.joined": True}}, session=session
+                )
+                if not joined.matched_count:
+                    raise Overtaken
+                await self._count([addition] if addition.occurrences else [], session)
+
+            await opened.run(write)
+
+        await self._in_transaction(lease, work)
+
+    async def _in_transaction(self, lease: Lease, work: Callable[[OpenTransaction], Awaitable[None]]) -> None:
         await transaction.run(
             self._database.client, work, metrics=self._metrics, seconds=self._seconds, session=lease.session
         )
@@ -163,6 +184,7 @@ class MongoOutbox(Outbox):
 def _counting(subscription: Subscription, some: int) -> UpdateOne:
     wanted = {
         "_id": subscription.name,
+        "created": subscription.created,
         "status": {"$ne": "off"},
         "progress.last": subscription.progress.last,
     }
@@ -198,3 +220,7 @@ class _MongoDelivering(Delivering):
         self, tenant: Tenant, additions: Sequence[Addition], *, position: Position, forget: AbstractSet[str]
     ) -> None:
         await self.outbox.write(self.lease, tenant, additions, position, forget)
+
+    @override
+    async def join(self, addition: Addition) -> None:
+        await self.outbox.join(self.lease, addition)

@@ -57,12 +57,13 @@ class MongoSubscriptions(SubscriptionStore):
         return True
 
     @override
-    async def replace(self, subscription: Subscription, *, instead_of: int) -> bool:
+    async def replace(self, subscription: Subscription, *, instead_of: int, anew: bool = False) -> bool:
         wanted = {"_id": subscription.name, "version": instead_of}
         # What failed so far was a failure of what the subscription was before.
+        begun: dict[str, Any] = {"progress.joined": False} if anew else {}
         with guarded(self._metrics, "replace_subscription", seconds=self._seconds):
             done = await self._subscriptions.update_one(
-                wanted, {"$set": {**to_document(subscription), **CALM}}
+                wanted, {"$set": {**to_document(subscription), **CALM, **begun}}
             )
         return bool(done.matched_count)
 
@@ -95,7 +96,7 @@ class MongoSubscriptions(SubscriptionStore):
 
     @override
     async def settle(self, subscription: Subscription, status: Status, *, reason: str = "") -> bool:
-        wanted = {"_id": subscription.name, "version": subscription.version}
+        wanted = {**_same(subscription), "version": subscription.version}
         change = {"$set": {"status": status.value, "reason": reason}}
         with guarded(self._metrics, "settle_subscription", seconds=self._seconds):
             done = await self._subscriptions.update_one(wanted, change)
@@ -114,7 +115,7 @@ class MongoSubscriptions(SubscriptionStore):
     async def failed(
         self, subscription: Subscription, failure: str, *, at: datetime, next_at: datetime
     ) -> None:
-        wanted = {"_id": subscription.name, "version": subscription.version}
+        wanted = {**_same(subscription), "version": subscription.version}
         since = subscription.progress.failing_since or at
         change = {
             "$inc": {"progress.failures": 1},
@@ -131,7 +132,7 @@ class MongoSubscriptions(SubscriptionStore):
     async def acknowledged(self, subscription: Subscription, number: int, *, at: datetime) -> None:
         with guarded(self._metrics, "acknowledge_subscription", seconds=self._seconds):
             # Not raised past what a replay has rewound meanwhile.
-            before = {"_id": subscription.name, "progress.delivered": subscription.progress.delivered}
+            before = {**_same(subscription), "progress.delivered": subscription.progress.delivered}
             change = {"$set": {**CALM, "progress.heard_at": at, "progress.delivered": number}}
             await self._subscriptions.update_one(before, change)
 
@@ -142,3 +143,8 @@ class MongoSubscriptions(SubscriptionStore):
         with guarded(self._metrics, "rewind_subscription", seconds=self._seconds):
             done = await self._subscriptions.update_one(wanted, {"$set": change})
         return bool(done.matched_count)
+
+
+def _same(subscription: Subscription) -> dict[str, Any]:
+    """Filter that a subscription meets, and none that was made under its id since."""
+    return {"_id": subscription.name, "created": subscription.created}

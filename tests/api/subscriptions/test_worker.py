@@ -1,0 +1,156 @@
+"""The worker: which subscriptions it counts for and tends, when they come and go beside it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from api.subscriptions import worker as module
+from api.subscriptions.sending.delivery import Step
+from api.subscriptions.worker import Worker
+from store.changes.changes import Position
+from store.changes.kinds import Kind
+from store.subscriptions.records import Status
+from tests.support.fhir import report
+from tests.support.subscriptions import LAB, NOW, Bench, bench, kept
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from store.mongo.driver.client import Database
+    from store.subscriptions.records import Subscription
+    from store.tenancy import Tenant
+
+
+class Turns:
+    """Waits of the worker for changes: each ends when the test says so."""
+
+    def __init__(self) -> None:
+        self._begun, self._go = asyncio.Semaphore(0), asyncio.Semaphore(0)
+
+    async def wait(self, after: Mapping[Tenant, Position], *, seconds: float) -> frozenset[Tenant]:
+        self._begun.release()
+        await self._go.acquire()
+        return frozenset(after)
+
+    async def begun(self) -> None:
+        """The worker waits."""
+        await self._begun.acquire()
+
+    async def over(self) -> None:
+        """End the wait, and return in the next one."""
+        self._go.release()
+        await self.begun()
+
+
+class Steps:
+    """Deliveries that are noted and not made."""
+
+    def __init__(self, *, busy: bool) -> None:
+        self.taken: list[Subscription] = []
+        self.another = asyncio.Event()
+        self.busy = busy
+
+    async def step(self, one: Subscription) -> Step:
+        self.taken.append(one)
+        self.another.set()
+        return Step(NOW if self.busy else None)
+
+    async def of(self, one: Subscription) -> None:
+        """Return once a step of this very subscription was taken."""
+        while all(taken.created != one.created for taken in self.taken):
+            self.another.clear()
+            await self.another.wait()
+
+
+@asynccontextmanager
+async def working(
+    on: Bench, monkeypatch: pytest.MonkeyPatch, *, busy: bool = False
+) -> AsyncIterator[tuple[Turns, Steps]]:
+    """A worker that looks for subscriptions each time that it has waited, and once more when it begins."""
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    turns, steps = Turns(), Steps(busy=busy)
+    monkeypatch.setattr(on.changes, "wait", turns.wait)
+    worker = Worker(
+        on.ports, on.counting, cast("Any", steps), clock=on.clock, lease_seconds=60, linger_seconds=0
+    )
+    task = asyncio.ensure_future(worker.run())
+    try:
+        yield turns, steps
+    finally:
+        worker.stop()
+        await task
+
+
+async def numbers(on: Bench, id: str) -> list[tuple[int, str]]:
+    events = await on.outbox.events(LAB, id, after=0, limit=100)
+    return [(event.number, event.key) for event in events]
+
+
+@pytest.mark.parametrize("anew", [False, True])
+async def test_a_subscription_misses_nothing_before_it_is_noticed(
+    database: Database, monkeypatch: pytest.MonkeyPatch, *, anew: bool
+) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept("s1"))
+        if anew:
+            await on.store.create(kept("s2", status=Status.OFF))
+        async with working(on, monkeypatch) as (turns, _):
+            await turns.begun()
+            await on.change(report("r1"), Kind.CREATED)
+            await turns.over()
+            made = kept("s2", start=await on.changes.head(LAB), version=2 if anew else 1)
+            if anew:
+                assert await on.store.replace(made, instead_of=1, anew=True)
+            else:
+                assert await on.store.create(made)
+            # The worker waits, and counts this for those alone that it knows of.
+            await on.change(report("r2"), Kind.CREATED)
+            await on.change(report("r3"), Kind.CREATED)
+            await turns.over()
+            await on.change(report("r4"), Kind.CREATED)
+            await turns.over()
+            await turns.over()
+            assert await numbers(on, "s1") == [(n, f"DiagnosticReport/r{n}") for n in range(1, 5)]
+            assert await numbers(on, "s2") == [(n, f"DiagnosticReport/r{n + 1}") for n in range(1, 4)]
+            two = await on.get("s2")
+            assert (two.progress.last, two.progress.joined) == (3, True)
+
+
+async def test_one_made_under_the_id_of_one_that_went_is_tended(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(database) as on:
+        first, second = kept(), kept(created=NOW + timedelta(seconds=1))
+        await on.store.create(first)
+        async with working(on, monkeypatch, busy=True) as (turns, steps):
+            await turns.begun()
+            await steps.of(first)
+            tasks = {task for task in asyncio.all_tasks() if "Worker._tend" in repr(task)}
+            await on.store.delete(LAB, first.id)
+            await asyncio.wait(tasks)
+            await on.store.create(second)
+            await turns.over()
+            async with asyncio.timeout(10):
+                await steps.of(second)
+
+
+async def test_an_end_of_what_was_begun_says_nothing_of_one_made_under_its_id_since(
+    database: Database,
+) -> None:
+    async with bench(database) as on:
+        first = kept()
+        await on.store.create(first)
+        first = await on.get()
+        await on.store.delete(LAB, first.id)
+        second = replace(first, created=NOW + timedelta(seconds=1))
+        await on.store.create(second)
+        assert not await on.store.settle(first, Status.OFF)
+        await on.store.acknowledged(first, 5, at=NOW)
+        await on.store.failed(first, "unreachable", at=NOW, next_at=NOW)
+        assert await on.get() == second
