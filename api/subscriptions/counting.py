@@ -100,7 +100,7 @@ class Counting:
             return page.position, {}
         additions = await self._additions(tenant, subscriptions, page.changes)
         gone = frozenset(str(one.key) for one in page.changes if one.kind in FORGOTTEN)
-        await delivering.add(tenant, additions, position=page.position, forget=gone)
+        await delivering.add(tenant, additions, position=page.position, forget=gone, after=after)
         counts = {one.subscription.name: len(one.occurrences) for one in additions}
         newest = max(one.at for one in page.changes)
         lag = (self._clock() - newest).total_seconds()

@@ -177,6 +177,8 @@ class Worker:
         try:
             after, counts = await self._counting.page(delivering, tenant, subscriptions, before)
         except Overtaken:
+            # Read too early, both may have been: before a commit that was not answered.
+            self._positions = dict(await self._ports.outbox.positions())
             await self._look()
             return
         self._positions[tenant] = after

@@ -54,7 +54,7 @@ class Addition(NamedTuple):
 
 
 class Overtaken(Exception):  # noqa: N818 -- the reason to look again, no error
-    """A subscription was changed or deleted while events were added to it."""
+    """A subscription was changed or deleted while events were added to it, or they have been added."""
 
 
 class Delivering(Protocol):
@@ -67,12 +67,19 @@ class Delivering(Protocol):
         """Give it back, for anybody to go on at once."""
 
     async def add(
-        self, tenant: Tenant, additions: Sequence[Addition], *, position: Position, forget: AbstractSet[str]
+        self,
+        tenant: Tenant,
+        additions: Sequence[Addition],
+        *,
+        position: Position,
+        forget: AbstractSet[str],
+        after: Position | None = None,
     ) -> None:
         """Number and keep all of these together with the place in the feed behind them, or nothing.
 
         The names of resources that are to be forgotten are taken out of all events before; the numbers stay.
-        Raises LeaseLost; Overtaken when a subscription is not as it was given.
+        Raises LeaseLost; Overtaken when a subscription is not as it was given, or the changes behind `after`
+        were counted already, by a commit that was not answered.
         """
 
     async def join(self, addition: Addition) -> None:

@@ -128,7 +128,7 @@ class MongoChangeFollower(ChangeFollower):
         while not stopping():
             try:
                 if place is None:
-                    place = await self._place()
+                    place = following.before = await self._place()
                 place = await self._step(following, place, stopping)
                 failures = count()
             except ServiceError as error:
@@ -216,8 +216,9 @@ class MongoChangeFollower(ChangeFollower):
         self, following: _Following, entries: Sequence[Entry], place: Place, *, scanned: bool = False
     ) -> None:
         """Write changes with their numbers, and the place behind them; all or nothing. Raises LeaseLost."""
-        kinds = await self._numbering.keep(following.lease, entries, place, scanned=scanned)
-        following.kept = monotonic()
+        assert following.before is not None  # noqa: S101 -- read before anything is kept
+        kinds = await self._numbering.keep(following.lease, entries, following.before, place, scanned=scanned)
+        following.kept, following.before = monotonic(), place
         following.told.told(kinds, lag_seconds=None)
 
     # --- without the log
@@ -263,6 +264,8 @@ class _Following:
         self.threads = _thread()
         self.kept = monotonic()
         """Moment of the last note, on the monotonic clock."""
+        self.before: Place | None = None
+        """Place that was noted last, or read."""
 
     def close_log(self) -> None:
         """Let the next read open the log anew."""

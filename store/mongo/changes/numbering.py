@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from pymongo import UpdateOne
 
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
 from store.mongo.changes.blocks import LOG, blocks_of, by_tenant, position_in
 from store.mongo.driver.transaction import run as transaction
 from store.mongo.indexes import CHANGE_STATE, CHANGES, TENANTS
@@ -21,6 +23,8 @@ if TYPE_CHECKING:
     from store.mongo.driver.client import Database, Session
     from store.mongo.driver.transaction import OpenTransaction
     from store.mongo.retention.lease import Lease, Leases
+
+_MOVED: Final = Issue("transient", "the place in the log has moved on; it is read again")
 
 
 class Numbering:
@@ -44,9 +48,13 @@ class Numbering:
         self._lasting = lasting
 
     async def keep(
-        self, lease: Lease, entries: Sequence[Entry], place: Place, *, scanned: bool
+        self, lease: Lease, entries: Sequence[Entry], before: Place, place: Place, *, scanned: bool
     ) -> list[Kind]:
-        """Write changes with their numbers, and the place behind them; all or nothing. Raises LeaseLost."""
+        """Write changes with their numbers, and the place behind them; all or nothing.
+
+        Raises LeaseLost; ServiceError `unavailable` when the place before them is not the one that was read:
+        they may have their numbers already, by a commit that was not answered.
+        """
         found, now = by_tenant(entries), self._clock()
 
         async def work(session: Session) -> list[Kind]:
@@ -54,7 +62,7 @@ class Numbering:
 
         async def attempt(transaction: OpenTransaction) -> list[Kind]:
             await transaction.run(lambda session: self._leases.confirm(lease, session))
-            await transaction.run(lambda session: self._move(place, session))
+            await transaction.run(lambda session: self._move(before, place, session))
             return await transaction.run(work) if found else []
 
         return await transaction(
@@ -65,9 +73,12 @@ class Numbering:
             session=lease.session,
         )
 
-    async def _move(self, place: Place, session: Session) -> None:
+    async def _move(self, before: Place, place: Place, session: Session) -> None:
+        there = {"_id": LOG, "token": before.token, "start": before.start}
         moved = {"$set": place._asdict()}
-        await self._database[CHANGE_STATE].update_one({"_id": LOG}, moved, session=session)
+        done = await self._database[CHANGE_STATE].update_one(there, moved, session=session)
+        if not done.matched_count:
+            raise ServiceError(Category.UNAVAILABLE, _MOVED)
 
     async def _number(
         self, found: Mapping[str, Sequence[Entry]], now: datetime, session: Session, *, scanned: bool

@@ -107,19 +107,21 @@ class MongoOutbox(Outbox):
                     known.setdefault(event.key, {})[name] = event.change
         return known
 
-    async def write(
+    async def write(  # noqa: PLR0913 -- the port's, and the lease
         self,
         lease: Lease,
         tenant: Tenant,
         additions: Sequence[Addition],
         position: Position,
         forget: AbstractSet[str],
+        after: Position | None,
     ) -> None:
         """Number and keep the events within a transaction under the lease."""
 
         async def work(opened: OpenTransaction) -> None:
             async def write(session: Session) -> None:
                 await self._leases.confirm(lease, session)
+                await self._check(tenant, after, session)
                 await self._forget(tenant, forget, session)
                 await self._count(additions, session)
                 place = {"tenant": str(tenant), "number": position.number, "mark": position.mark}
@@ -153,6 +155,13 @@ class MongoOutbox(Outbox):
         await transaction.run(
             self._database.client, work, metrics=self._metrics, seconds=self._seconds, session=lease.session
         )
+
+    async def _check(self, tenant: Tenant, after: Position | None, session: Session) -> None:
+        """Raise Overtaken when the changes behind this place were counted already."""
+        if after is not None:
+            there = await self._database[OUTBOX].find_one({"_id": position_id(tenant)}, session=session)
+            if there is not None and there["number"] > after.number:
+                raise Overtaken
 
     async def _forget(self, tenant: Tenant, keys: AbstractSet[str], session: Session) -> None:
         if not keys:
@@ -217,9 +226,15 @@ class _MongoDelivering(Delivering):
 
     @override
     async def add(
-        self, tenant: Tenant, additions: Sequence[Addition], *, position: Position, forget: AbstractSet[str]
+        self,
+        tenant: Tenant,
+        additions: Sequence[Addition],
+        *,
+        position: Position,
+        forget: AbstractSet[str],
+        after: Position | None = None,
     ) -> None:
-        await self.outbox.write(self.lease, tenant, additions, position, forget)
+        await self.outbox.write(self.lease, tenant, additions, position, forget, after)
 
     @override
     async def join(self, addition: Addition) -> None:

@@ -13,7 +13,7 @@ from store.changes.kinds import Kind
 from store.changes.metrics import ChangeMetrics
 from store.errors import Category, ServiceError
 from store.mongo.changes import following as module
-from store.mongo.changes.place import begin
+from store.mongo.changes.place import Place, begin
 from store.mongo.driver.transaction import OpenTransaction, run
 from store.mongo.indexes import CHANGE_STATE, CHANGES
 from store.mongo.retention.departures import Departure, note
@@ -200,6 +200,29 @@ async def test_the_database_away_for_a_moment_loses_and_doubles_nothing(
     assert not failures
     assert [one.number for one in found] == [1, 2, 3, 4, 5]
     assert [one.key.id for one in found] == ["r1", "r2", "r3", "r4", "r5"]
+
+
+async def test_a_place_that_is_known_too_late_numbers_nothing_twice(
+    begun: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, changes = mongo_store(begun), changes_of(begun)
+    follower = follower_of(begun)
+    earlier = [await follower._place()]
+    await put(store, report("r1"), report("r2"))
+    async with following(follower):
+        await heard(changes, 2)
+    place = follower._place
+
+    async def late() -> Place:
+        # A commit without an answer, on a primary whose majority is behind: reads do not show it yet.
+        return earlier.pop() if earlier else await place()
+
+    monkeypatch.setattr(follower, "_place", late)
+    async with following(follower):
+        await put(store, report("r3"))
+        found = await heard(changes, 3)
+    assert not earlier
+    assert [(one.number, one.key.id) for one in found] == [(1, "r1"), (2, "r2"), (3, "r3")]
 
 
 async def test_a_log_that_rolled_over_is_made_up_for_by_a_scan(

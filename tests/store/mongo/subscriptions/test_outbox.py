@@ -66,6 +66,27 @@ async def test_events_are_numbered_without_a_gap_whoever_adds_them(database: Dat
         await third.release()
 
 
+async def test_changes_that_were_counted_are_not_counted_again(database: Database) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept())
+        own = await on.outbox.take()
+        assert own is not None
+        for number in (1, 2):
+            named = [addition(await on.get(), f"A/{number}")]
+            await own.add(
+                LAB, named, position=Position(number, 7), forget=NONE, after=Position(number - 1, 7)
+            )
+        with pytest.raises(Overtaken):
+            await own.add(
+                LAB, [addition(await on.get(), "A/2")], position=Position(2), forget=NONE, after=Position(1)
+            )
+        assert (await on.get()).progress.last == 2
+        # Of a tenant whose history is another one, as a restored backup brings it back.
+        await own.add(LAB, (), position=Position(1, 9), forget=NONE)
+        assert await on.outbox.positions() == {LAB: Position(1, 9)}
+        await own.release()
+
+
 async def test_a_subscription_that_is_off_or_gone_is_not_counted_for(database: Database) -> None:
     async with bench(database) as on:
         one = kept()
