@@ -47,9 +47,13 @@ async def database(settings: Settings, *, role: Literal["serve", "command"]) -> 
 @asynccontextmanager
 async def command_stores(settings: Settings) -> AsyncIterator[Stores]:
     """The stores, for a command that ends by itself."""
+    async with database(settings, role="command") as mongodb, stores_at(mongodb.uri, settings) as stores:
+        yield stores
+
+
+@asynccontextmanager
+async def stores_at(uri: str, settings: Settings) -> AsyncIterator[Stores]:
+    """The stores of a database that somebody else looks after, for a command."""
     metrics = StoreMetrics(CollectorRegistry())
-    async with (
-        database(settings, role="command") as mongodb,
-        opened(settings, uri=mongodb.uri, clock=utc_now, metrics=metrics) as stores,
-    ):
+    async with opened(settings, uri=uri, clock=utc_now, metrics=metrics) as stores:
         yield stores

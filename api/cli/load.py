@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
-from api.cli.options import TENANT_HELP, Config, DataDir, MongodbUri, tenant_of, with_stores
-
-if TYPE_CHECKING:
-    from store.stores import Stores
+from api.cli.options import TENANT_HELP, Config, DataDir, MongodbUri, on_record, tenant_of
 
 
 class LoadMode(StrEnum):
@@ -30,8 +29,11 @@ def load(
     ],
     tenant: Annotated[str, typer.Option(metavar="ORG/ENV", help=TENANT_HELP)],
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Bodies under way at once [64; backfill 8].")
+        int | None, typer.Option(min=1, max=1000, help="Bodies under way at once [64 a worker; backfill 8].")
     ] = None,
+    workers: Annotated[
+        str, typer.Option(metavar="N|auto", help="Processes that push; auto: all processors.")
+    ] = "1",
     mode: Annotated[LoadMode, typer.Option(help="`backfill` steps aside for live pushes.")] = LoadMode.NORMAL,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be refused.")] = False,
     fresh: Annotated[
@@ -48,10 +50,13 @@ def load(
 ) -> None:
     """Push files, whether or not the service runs. Started again after a kill it goes on where it was."""
     from api.commands.files.load import LoadRequest, load_files
+    from api.database import database, stores_at
     from api.settings.service import load_settings
+    from api.workers.order import count_of
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
-    settings = load_settings(**places, base_url=base_url)
+    options = {"workers": workers, "base_url": base_url, **places}
+    settings = load_settings(**options)
     request = LoadRequest(
         paths,
         tenant_of(tenant),
@@ -62,13 +67,20 @@ def load(
         journal=journal,
         report=report,
         origin=settings.base_url,
+        workers=count_of(settings),
+        options={name: value for name, value in options.items() if value is not None},
     )
 
     def warn(line: str) -> None:
         typer.echo(line, err=True)
 
-    async def run(stores: Stores) -> int:
-        return await load_files(stores, settings, request, say=typer.echo, warn=warn)
+    async def run() -> int:
+        async with (
+            database(settings, role="command") as mongodb,
+            stores_at(mongodb.uri, settings) as stores,
+        ):
+            order = replace(request, uri=mongodb.uri)
+            return await load_files(on_record(stores), settings, order, say=typer.echo, warn=warn)
 
-    if code := with_stores(run, **places):
+    if code := asyncio.run(run()):
         raise typer.Exit(code)

@@ -10,7 +10,6 @@ from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from ingest.load.bodies import pushed
 from ingest.load.files import pieces
 from ingest.load.hl7v2 import claims_of, is_hl7v2
 from ingest.load.rehearsal import rehearsed
@@ -25,6 +24,7 @@ if TYPE_CHECKING:
     from ingest.feeds.sources import Source as FeedSource
     from ingest.load.files import Bounds, Piece, Source
     from ingest.load.journal import Journal
+    from ingest.load.pushers import Pusher
     from ingest.writes.push_context import PushContext
 
 PAUSE_SECONDS: Final = 0.5
@@ -70,6 +70,7 @@ class Load:
     """Order of a load: what, how, and whom to tell."""
 
     ctx: PushContext
+    pusher: Pusher
     bounds: Bounds
     concurrency: int
     bytes_max: int
@@ -89,6 +90,8 @@ class Load:
     _under_way: dict[asyncio.Task[None], Claims] = field(default_factory=dict)
     _bytes: int = 0
     _retrying: asyncio.Lock = field(default_factory=asyncio.Lock)
+    _is_away: bool = False
+    """Whether the last body that was pushed again, or was to be, did not get in."""
     _quickest: float = float("inf")
     _early: list[Work] = field(default_factory=list)
     """Refused for want of what may be in a file that is still to come, and what must not overtake those."""
@@ -223,10 +226,11 @@ class Load:
             return rehearsed(self.ctx, piece.place, body, self.sources)
         started = monotonic()
         try:
-            result = await pushed(self.ctx, piece.place, body, self.sources)
+            result = await self.pusher.push(piece.place, body)
         except ServiceError as error:
             if error.category not in AGAIN:
                 raise
+            self._is_away = True
             result = await self._again(piece, body)
         if self.backfill:
             took = monotonic() - started
@@ -240,12 +244,17 @@ class Load:
         until = monotonic() + PATIENCE_SECONDS
         async with self._retrying:
             while monotonic() < until:
-                await self.pause(PAUSE_SECONDS)
+                if self._is_away:  # Else one that waited before this one got in.
+                    await self.pause(PAUSE_SECONDS)
                 try:
-                    return await pushed(self.ctx, piece.place, body, self.sources)
+                    result = await self.pusher.push(piece.place, body)
                 except ServiceError as error:
                     if error.category not in AGAIN:
                         raise
+                    self._is_away = True
+                else:
+                    self._is_away = False
+                    return result
         text = "The database stays away; when it is back, the same command goes on from here."
         raise StartupError(text)
 

@@ -4,34 +4,39 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from contextlib import ExitStack, closing, suppress
-from dataclasses import dataclass
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, closing, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from api.commands.access.tenants import columns, existing_tenant
+from api.commands.files.load_frames import LoadOrder
 from api.commands.files.load_progress import Progress
 from api.commands.files.load_summary import Summary
+from api.commands.files.load_workers import LoadWorkers
 from api.commands.files.operator import operator_context
 from api.commands.files.stopping import SIGNALLED, StopSignals
 from api.feeds import known_sources
 from ingest.load.files import Bounds, sources
 from ingest.load.journal import Journal
 from ingest.load.load import Load
+from ingest.load.pushers import Here
 from ingest.writes.push_context import PushContext
 from store.errors import StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Sequence
 
     from api.settings.service import Settings
     from ingest.load.files import Source
+    from ingest.load.pushers import Pusher
     from store.stores import Stores
     from store.tenancy import Tenant
 
 Mode = Literal["normal", "backfill"]
 CONCURRENCY: Final[Mapping[Mode, int]] = {"normal": 64, "backfill": 8}
-"""Bodies under way at once."""
+"""Bodies under way at once, for each process that pushes."""
 BYTES_MAX: Final = 32_000_000
 """Bytes of bodies under way at once; one alone may be larger."""
 NICE: Final = 10
@@ -51,6 +56,17 @@ class LoadRequest:
     journal: Path | None = None
     report: Path | None = None
     origin: str | None = None
+    workers: int = 1
+    """Processes that push; 1: this one."""
+    options: Mapping[str, Any] = field(default_factory=dict)
+    """Options that name settings, for the workers."""
+    uri: str = ""
+    """Address at which workers find the database."""
+
+    @property
+    def at_once(self) -> int:
+        """Bodies under way at once."""
+        return self.concurrency or CONCURRENCY[self.mode] * self.workers
 
 
 async def load_files(
@@ -67,7 +83,10 @@ async def load_files(
     skipped: list[Path] = []
     files = list(dict.fromkeys(sources(request.paths, skipped=skipped.append)))
     ctx = await operator_context(stores, settings, whose, origin=request.origin)
-    with ExitStack() as stack:
+    if request.mode == "backfill":
+        with suppress(OSError):  # Not everywhere allowed, and only a courtesy.
+            os.nice(NICE)
+    async with AsyncExitStack() as stack:
         journal = None
         if not request.dry_run:
             where = request.journal or settings.data_dir / "load.journal"
@@ -77,7 +96,11 @@ async def load_files(
         stop = stack.enter_context(StopSignals(warn))
         show = stack.enter_context(Progress(sum(one.size for one in files), warn))
         summary = Summary(Counter(one.kind.value for one in files), show.update, report)
-        job = _job(settings, request, ctx, journal, summary, stop)
+        pusher: Pusher = Here(ctx, known_sources(settings).of_tenant(tenant))
+        if request.workers > 1 and not request.dry_run:
+            order = LoadOrder(request.options, request.uri, str(tenant), request.origin)
+            pusher = await stack.enter_async_context(LoadWorkers(order, workers=request.workers))
+        job = _job(settings, request, ctx, pusher, journal, summary, stop)
         if journal is not None:
             _note_earlier(journal, files, summary, str(tenant), fresh=request.fresh)
         try:
@@ -114,17 +137,16 @@ def _job(  # noqa: PLR0913 (the parts of one story)
     settings: Settings,
     request: LoadRequest,
     ctx: PushContext,
+    pusher: Pusher,
     journal: Journal | None,
     summary: Summary,
     stop: StopSignals,
 ) -> Load:
-    if request.mode == "backfill":
-        with suppress(OSError):  # Not everywhere allowed, and only a courtesy.
-            os.nice(NICE)
     return Load(
         ctx=ctx,
+        pusher=pusher,
         bounds=Bounds(settings.body_bytes_max, settings.load_expanded_bytes_max),
-        concurrency=request.concurrency or CONCURRENCY[request.mode],
+        concurrency=request.at_once,
         bytes_max=BYTES_MAX,
         journal=journal,
         watcher=summary,

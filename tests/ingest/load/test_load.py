@@ -15,6 +15,7 @@ from ingest.load import load
 from ingest.load.bodies import Operator
 from ingest.load.files import Bounds, sources
 from ingest.load.load import Load, rest
+from ingest.load.pushers import Here
 from ingest.metrics import IngestMetrics
 from ingest.settings import IngestSettings
 from ingest.writes.push_context import PushContext
@@ -95,6 +96,7 @@ def loading(store: Any, **changed: Any) -> Load:
     )
     job = Load(
         ctx=ctx,
+        pusher=Here(ctx),
         bounds=Bounds(1_000_000, 10_000_000),
         concurrency=8,
         bytes_max=1_000_000,
@@ -170,7 +172,8 @@ async def test_a_later_line_wins_though_a_document_before_it_takes_its_time(
     lines = [report("r", conclusion="earlier", presentedForm=[document]), report("r", conclusion="later")]
     store = mongo_store(database)
     job = loading(store)
-    await replace(job, ctx=job.ctx._replace(attachments=SLOWLY)).run(file_of(tmp_path, *lines))
+    ctx = job.ctx._replace(attachments=SLOWLY)
+    await replace(job, ctx=ctx, pusher=Here(ctx)).run(file_of(tmp_path, *lines))
     kept = await store.get(LAB, ResourceKey("DiagnosticReport", "r"))
     assert isinstance(kept, Stored)
     assert b'"conclusion":"later"' in kept.raw

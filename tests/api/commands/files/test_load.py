@@ -511,6 +511,49 @@ async def test_killed_and_started_again_it_goes_on_where_it_was(
     assert (len(there), set(there.values())) == (count, {1})
 
 
+@pytest.mark.parametrize("killed", [False, True])
+async def test_workers_store_the_same_whichever_of_them_goes(
+    dod: Dod, database: Database, tmp_path: Path, killed: bool
+) -> None:
+    """The last line of a resource wins, refusals have their places, and each body is stored once."""
+    count = 300
+    body = lines(
+        *(report(f"a{n % 100}", conclusion=str(n)) for n in range(count)),
+        {"resourceType": "Nonsense", "id": "b"},
+        bundle(
+            "transaction",
+            {"resource": report("t1"), "request": {"method": "PUT", "url": "DiagnosticReport/t1"}},
+        ),
+    )
+    folder, journal = put_down(tmp_path / "in", a__ndjson=body), tmp_path / "journal"
+    command = [sys.executable, "-c", "from api.cli.main import main; main()", "load", str(folder)]
+    command += ["--tenant", str(LAB), "--journal", str(journal), "--workers", "2"]
+
+    def children(pid: int) -> list[int]:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+        return [int(one) for one in listed.split()]
+
+    def run() -> Result:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe) as process:
+            while killed and process.poll() is None:
+                if journal.exists() and journal.stat().st_size > 1_000:
+                    os.kill(children(process.pid)[0], signal.SIGKILL)
+                    break
+            out, err = process.communicate()
+        return Result(process.returncode, out.decode(), err.decode())
+
+    result = await asyncio.to_thread(run)
+    assert (result.code, result.table["all"][-1]) == (1, "1")
+    assert "a.ndjson: line 301" in result.err
+    there = await stored(database)
+    assert len(there) == 101
+    for n in range(100):
+        assert (await raw(database, f"DiagnosticReport/a{n}"))["conclusion"] == str(200 + n)
+    assert killed or set(there.values()) == {1, 3}
+
+
 async def test_messages_of_hl7_v2_are_loaded_in_files_and_archives(
     dod: Dod, database: Database, tmp_path: Path
 ) -> None:
