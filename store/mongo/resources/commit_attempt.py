@@ -81,14 +81,12 @@ class CommitAttempt:
             write.id: decision_of(write, self.current.get(write.id), self.context) for write in self.writes
         }
         self._place_late()
+        self._end_past()
         self.failed = self._apply()
         self._keep_dependents()
 
-    def write_in_transaction(self) -> bool:
-        """Make all writes in the transaction, or none when one is refused; whether any changed something.
-
-        In a driver thread.
-        """
+    def write_in_transaction(self) -> None:
+        """Make all writes in the transaction, or none when one is refused. In a driver thread."""
         now = self.context.now
         self.current = self._look_up([write.id for write in self.writes])
         read = {write.id: self.current.get(write.id) for write in self.writes}
@@ -99,7 +97,8 @@ class CommitAttempt:
         self._place_late()
         changing = changing_among(self.decisions)
         if not changing or any(isinstance(one.result, ServiceError) for one in self.decisions.values()):
-            return False
+            return
+        self._end_past()
         resources, history = self.collections.resources, self.collections.history
         superseded = superseding_among(changing)
         if superseded:
@@ -108,23 +107,10 @@ class CommitAttempt:
         operations = [operation_of(name, decision) for name, decision in changing.items()]
         resources.bulk_write(operations, ordered=False, session=self._plain_session())
         self._keep_dependents()
-        return True
 
     def results(self) -> dict[str, PutResult | Gone | ServiceError | None]:
         """Answer to each write, by `_id`; `RACED` for a write to try again."""
         return {name: self.failed.get(name, decision.result) for name, decision in self.decisions.items()}
-
-    async def end_past(self) -> None:
-        """End the past versions of resources that come back after their own end."""
-        for write in self.writes:
-            if write.id in self.failed or self.decisions[write.id].document is None:
-                continue
-            before = self.current.get(write.id, {})
-            expired = before.get("expires_at", NEVER) <= self.context.now and not before.get("deleted")
-            if expired and self.context.policy(write.tenant).version:
-                await self.collections.late_versions.end(
-                    write.tenant, write.key, before["expires_at"], session=self.session
-                )
 
     def _may_be_there(self, write: Write) -> bool:
         return self.again or write.prepared is None or not write.prepared.fresh
@@ -143,6 +129,21 @@ class CommitAttempt:
             {"_id": {"$in": ids}}, STANDING, batch_size=len(ids) + 1, session=self._plain_session()
         )
         return {document["_id"]: document for document in cursor}
+
+    def _end_past(self) -> None:
+        """End the past versions of resources that come back after their own end.
+
+        Before they do: a crash in between would show what has expired, and nobody would look again.
+        """
+        back = []
+        for write in self.writes:
+            before = self.current.get(write.id, {})
+            expired = before.get("expires_at", NEVER) <= self.context.now and not before.get("deleted")
+            comes = self.decisions[write.id].document is not None
+            if expired and comes and self.context.policy(write.tenant).version:
+                back.append((write.tenant, write.key, before))
+        if back:
+            self.collections.late_versions.end(back, session=self._plain_session())
 
     def _place_late(self) -> None:
         """Decide on late writes: into the history, or in place of a version that is as old."""

@@ -11,7 +11,7 @@ from datetime import timedelta
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pymongo import UpdateOne
+from pymongo import UpdateMany, UpdateOne
 from pymongo.errors import OperationFailure
 from pymongo.read_concern import ReadConcern
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pymongo.client_session import ClientSession
     from pymongo.collection import Collection as Plain
 
-    from store.mongo.driver.client import Collection, Database, Document, Session
+    from store.mongo.driver.client import Database, Document
     from store.resources.resource_keys import ResourceKey
     from store.resources.versions import Prepared, SourceTime
     from store.retention.policy import Policy
@@ -68,8 +68,6 @@ class LateVersions:
         self._resources = database[RESOURCES].delegate
         self._history = database[HISTORY].delegate
         self._seen = self._history.with_options(read_concern=MAJORITY)
-        self._past: Collection = database[HISTORY]
-        self._lasting: Collection = self._past.with_options(write_concern=DURABLE)
 
     def keep(
         self, late: Mapping[str, LateWrite], now: datetime, *, session: ClientSession | None = None
@@ -96,14 +94,21 @@ class LateVersions:
         self._keep_alone([one for name, one in late.items() if done[name] is not LatePlacement.NOT], session)
         return done
 
-    async def end(
-        self, tenant: Tenant, key: ResourceKey, at: datetime, *, session: Session | None = None
+    def end(
+        self,
+        back: Iterable[tuple[Tenant, ResourceKey, Mapping[str, Any]]],
+        *,
+        session: ClientSession | None = None,
     ) -> None:
-        """All versions so far expire at this moment: the resource did, and comes back as another."""
-        wanted = {"tenant": str(tenant), "type": key.type, "id": key.id}
-        history = self._lasting if session is None else self._past
-        ended = {"$min": {"expires_at": at, "ended_at": at}}
-        await history.update_many(wanted, ended, hint="versions", session=session)
+        """All versions so far of these end with what is current: that did, and comes back as another."""
+        ends = []
+        for tenant, key, current in back:
+            at = current["expires_at"]
+            past = {"tenant": str(tenant), "type": key.type, "id": key.id}
+            # Not those of the next life, should somebody else have been faster.
+            wanted = {**past, "version": {"$lt": next_version(current)}}
+            ends.append(UpdateMany(wanted, {"$min": {"expires_at": at, "ended_at": at}}, hint="versions"))
+        self._writing(self._history, session).bulk_write(ends, ordered=False, session=session)
 
     def _known(self, late: Mapping[str, LateWrite], session: ClientSession | None) -> dict[str, PutResult]:
         seen = self._seen if session is None else self._history

@@ -135,7 +135,6 @@ class Writing:
                     self._collections, pending, await self._context(pending), again=number > 0
                 )
                 await _in_thread(self._committing, attempt.write_together)
-                await attempt.end_past()
                 results |= attempt.results()
                 pending = [write for write in pending if results[write.id] is RACED]
                 if not pending:
@@ -152,12 +151,10 @@ class Writing:
         if refused:
             return [refused.get(write.id) for write in writes]
         attempt = CommitAttempt(self._collections, writes, await self._context(writes), session=session)
-        changed = await _in_thread(self._transacting, attempt.write_in_transaction)
+        await _in_thread(self._transacting, attempt.write_in_transaction)
         results = attempt.results()
         if any(result is RACED for result in results.values()):
             raise Interfered
-        if changed:
-            await attempt.end_past()
         return [results[write.id] for write in writes]
 
     async def _context(self, writes: Sequence[Write]) -> WriteContext:

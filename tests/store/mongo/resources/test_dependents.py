@@ -6,11 +6,13 @@ import asyncio
 import random
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
 from store.mongo.indexes import RESOURCES
-from store.mongo.resources.dependents import needed
+from store.mongo.resources.dependents import Dependents, needed
+from store.mongo.resources.late_versions import LateVersions
 from store.resources.pages import HistoryQuery
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Gone, Outcome, Stored
@@ -355,3 +357,27 @@ async def test_what_needs_a_patient_for_longest_is_found_without_reading_the_oth
     assert lookup["indexesUsed"] == ["needing"]
     assert (lookup["totalDocsExamined"], lookup["collectionScans"]) == (0, 0)
     assert lookup["totalKeysExamined"] == 1
+
+
+@pytest.mark.parametrize(("at", "step"), [(LateVersions, "end"), (Dependents, "tie")])
+async def test_past_versions_of_what_expired_stay_away_wherever_a_write_breaks_off(
+    database: Database, store: MongoResources, clock: Clock, at: type, step: str
+) -> None:
+    await let(database, Policy(keep_days=10))
+    key = ResourceKey("DiagnosticReport", "r1")
+    for text in ("first", "second"):
+        await put(store, report(conclusion=text))
+    clock.now += 11 * DAY
+    assert await store.get_version(LAB, key, 1) is None
+
+    with (
+        patch.object(at, step, side_effect=RuntimeError("made up")) as broken,
+        pytest.raises(RuntimeError, match="made up"),
+    ):
+        await put(store, report(conclusion="third"))
+    assert broken.called
+    assert [await store.get_version(LAB, key, number) for number in (1, 2)] == [None, None]
+    await put(store, report(conclusion="third"))
+    assert [await store.get_version(LAB, key, number) for number in (1, 2)] == [None, None]
+    page = await store.history(LAB, HistoryQuery("DiagnosticReport", count=10))
+    assert [one.version.version for one in page.entries] == [3]
