@@ -36,14 +36,16 @@ class Served:
 
 
 @asynccontextmanager
-async def served(folder: Path, uri: str, database: str, **settings: str) -> AsyncIterator[Served]:
-    """The service on a database; what it logs goes to a file."""
+async def served(
+    folder: Path, uri: str, database: str, *, changed: str = "", **settings: str
+) -> AsyncIterator[Served]:
+    """The service on a database, logging to a file; `changed` is Python that runs before it starts."""
     log = folder / "served.log"
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DOD_")}
     given = {"DOD_MONGODB_URI": uri, "DOD_MONGODB_DATABASE": database, "DOD_DRAIN_SECONDS": "0", **settings}
     with log.open("wb") as output:
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", COMMAND, "serve", "--port", "0", "--admin-port", "0"),
+            *(sys.executable, "-c", f"{changed}\n{COMMAND}", "serve", "--port", "0", "--admin-port", "0"),
             cwd=ROOT,
             env={**clean, **given},
             stdin=asyncio.subprocess.DEVNULL,

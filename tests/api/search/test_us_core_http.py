@@ -14,6 +14,7 @@ import pytest
 from tests.support.extra import DATA, push
 from tests.support.fhir import CATEGORY, LOINC, ORDERS, coded, identified, patient, refers, report, resource
 from tests.support.service import exactly
+from tests.support.together import together
 from tests.support.us_core import LAB, NOTES, holds, references, searches
 
 if TYPE_CHECKING:
@@ -121,13 +122,14 @@ async def battery(service: Service, stored: dict[str, Json]) -> int:
         if not subject.startswith("Patient/"):
             continue
         mine = [one for one in reports if one.get("subject", {}).get("reference") == subject]
-        for pairs in searches(subject.removeprefix("Patient/"), mine):
-            expected = {one["id"] for one in mine if all(holds(one, *pair) for pair in pairs)}
-            await check_search(service, pairs, expected)
-            asked += 1
+        wanted = [
+            (pairs, {one["id"] for one in mine if all(holds(one, *pair) for pair in pairs)})
+            for pairs in searches(subject.removeprefix("Patient/"), mine)
+        ]
+        await together(check_search(service, pairs, expected) for pairs, expected in wanted)
+        asked += len(wanted)
         await check_provenance(service, subject, mine, stored)
-        for one in mine:
-            await check_reads(service, one, stored)
+        await together(check_reads(service, one, stored) for one in mine)
     return asked
 
 

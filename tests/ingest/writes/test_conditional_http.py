@@ -12,6 +12,7 @@ import pytest
 
 from tests.support.fhir import MRN, ORDERS, Json, identified, message, patient, refers, report
 from tests.support.service import FHIR, FHIR_UTF8, Answer, Service, named, opened_service
+from tests.support.together import together
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -338,7 +339,8 @@ async def twins(mongodb: str) -> AsyncIterator[tuple[Service, Service]]:
 
 
 async def test_twenty_creates_on_two_services_make_one(twins: tuple[Service, Service]) -> None:
-    for turn in range(50):
+
+    async def round_of(turn: int) -> None:
         condition = f"identifier={ORDERS}|A-{turn}"
         answers = await asyncio.gather(
             *(
@@ -349,6 +351,8 @@ async def test_twenty_creates_on_two_services_make_one(twins: tuple[Service, Ser
         assert Counter(answer.status for answer in answers) == {201: 1, 200: 19}
         assert len({answer.headers["Location"].partition("/fhir/")[2] for answer in answers}) == 1
         assert await count(twins[0], f"A-{turn}") == 1
+
+    await together((round_of(turn) for turn in range(50)), at_once=5)
 
 
 SPELLINGS = [
@@ -385,7 +389,8 @@ def spelled(service: Service, number: int, turn: int) -> str:
 
 @pytest.mark.slow
 async def test_twenty_spellings_on_two_services_make_one(twins: tuple[Service, Service]) -> None:
-    for turn in range(50):
+
+    async def round_of(turn: int) -> None:
         body = numbered(
             f"A-{turn}",
             code={"coding": [{"code": "x"}], "text": "Blood count"},
@@ -399,6 +404,8 @@ async def test_twenty_spellings_on_two_services_make_one(twins: tuple[Service, S
         )
         assert Counter(answer.status for answer in answers) == {201: 1, 200: 19}
         assert await count(twins[0], f"A-{turn}") == 1
+
+    await together((round_of(turn) for turn in range(50)), at_once=5)
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from store.mongo.resources.resources import MongoResources
 from store.retention.policy import CountedFrom, Policy
 from tests.support.fhir import MRN, Json, batch, identified, message, patient, refers, report
 from tests.support.service import DATABASE, Answer, Service, opened_service
+from tests.support.together import together
 
 if TYPE_CHECKING:
     from store.mongo.driver.client import Client
@@ -153,7 +154,8 @@ async def test_twenty_creates_with_one_key_in_fifty_rounds_on_two_services(
 ) -> None:
     async with opened_service(mongodb) as second:
         there = Service(second.client, second.clock, service.tenant, service.headers)
-        for n in range(50):
+
+        async def round_of(n: int) -> None:
             sent = report(patient=f"p{n}")
             answers = await asyncio.gather(
                 *((service, there)[m % 2].create(sent, idempotency_key=f"key-{n}") for m in range(20))
@@ -161,6 +163,8 @@ async def test_twenty_creates_with_one_key_in_fifty_rounds_on_two_services(
             assert Counter((a.status, marked(a)) for a in answers) == {(201, False): 1, (201, True): 19}
             assert len({(a.text, a.headers["Location"]) for a in answers}) == 1
             assert (await service.search(f"patient=p{n}")).body["total"] == 1
+
+        await together((round_of(n) for n in range(50)), at_once=5)
 
 
 @pytest.mark.parametrize("method", ["PUT", "POST"])
