@@ -1,4 +1,4 @@
-"""How long data stays and who may come in, over HTTP, for tokens with the scope `dod/admin`.
+"""Retention, tenants and clients over HTTP, for tokens with the scope `dod/admin`.
 
 Plain JSON, and read-only: the command line changes them. An answer speaks of the tenants that the token is
 for, and of no other; there are no secrets and no patient's values in it.

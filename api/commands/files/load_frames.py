@@ -51,7 +51,7 @@ def frame(*said: object) -> bytes:
 
 
 async def next_frame(reader: asyncio.StreamReader) -> tuple[Any, ...] | None:
-    """What the next frame says; None at the end."""
+    """Content of the next frame; None at the end."""
     try:
         length = int.from_bytes(await reader.readexactly(_LENGTH_BYTES), "big")
         body = await reader.readexactly(length)

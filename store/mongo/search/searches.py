@@ -11,7 +11,7 @@ from collections import defaultdict
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from typing_extensions import override
 
@@ -24,18 +24,18 @@ from store.mongo.search import includes
 from store.mongo.search.chains import look_up, resolve
 from store.mongo.search.find_commands import examined, projection
 from store.mongo.search.pace import Pace
+from store.mongo.search.pages import fitting, page_of
 from store.mongo.search.snapshot import Batch, MomentForgottenError, View
-from store.resources.pages import Entry, Page
-from store.resources.resource_keys import ResourceKey
+from store.resources.pages import Page
 from store.resources.resources import ResourceSearching
-from store.search.criteria import Chain, Position, Total, flat, steps
+from store.search.criteria import Chain, Total, flat, steps
 from store.search.planning.joins import joinable, shareable
 from store.search.planning.leading_clause import drives
 from store.search.planning.plan import Explanation, joined, plan
 from store.spans import is_traced, spent
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
@@ -208,7 +208,7 @@ class Searches(ResourceSearching):
         tenant, query = search.tenant, search.query
         search.find = find = self._plan(view, tenant, query, targets)
         fields = {**projection(find), **includes.projection(query.includes)}
-        matches = _fitting(query, view.first(find, fields)) if query.count else Batch([], more=False)
+        matches = fitting(query, view.first(find, fields)) if query.count else Batch([], more=False)
         included: Included | None = None
         if query.includes and matches.documents:
             bound = self._settings.includes_max
@@ -217,7 +217,7 @@ class Searches(ResourceSearching):
             )
             kept = matches.documents[: included.matches]
             matches = Batch(kept, more=matches.more or len(kept) < len(matches.documents))
-        page = _page(query, find, matches, view.moment)
+        page = page_of(query, find, matches, view.moment)
         if included is not None:
             page = replace(page, included=included.entries, incomplete=not included.complete)
         if page.total is None and query.total is not Total.NONE:
@@ -260,43 +260,3 @@ class Searches(ResourceSearching):
                 return None
             raise
         return None if bound is not None and count > bound else count
-
-
-def _fitting(query: SearchQuery, found: Batch) -> Batch:
-    """The matches that a page may hold, by count and bytes; one at least."""
-    left = query.bytes_max
-    for number, document in enumerate(found.documents[: query.count]):
-        left -= len(document["raw"])
-        if left < 0 and number:
-            return Batch(found.documents[:number], more=True)
-    more = found.more or len(found.documents) > query.count
-    return Batch(found.documents[: query.count], more)
-
-
-def _page(query: SearchQuery, find: FindPlan, matches: Batch, as_of: Moment | None) -> Page:
-    backwards = query.position is not None and query.position.backwards
-    shown, more = matches
-    if backwards:
-        shown = shown[::-1]
-    entries = tuple([Entry(ResourceKey(query.type, d["id"]), d["raw"]) for d in shown])
-    first_and_all = query.position is None and not more and query.count > 0
-    return Page(
-        entries,
-        total=len(entries) if first_and_all else None,
-        next=_position(find, shown[-1]) if shown and (more or backwards) else None,
-        previous=_position(find, shown[0], backwards=True)
-        if shown and (more if backwards else query.position is not None)
-        else None,
-        as_of=as_of,
-    )
-
-
-def _position(find: FindPlan, document: Mapping[str, Any], *, backwards: bool = False) -> Position:
-    return Position(tuple(_at(document, name) for name, _ in find.sort), backwards)
-
-
-def _at(document: Mapping[str, Any], name: str) -> int | str:
-    value: Any = document
-    for part in name.split("."):
-        value = value[part]
-    return value  # type: ignore[no-any-return]  # a sort scalar is a number or a string

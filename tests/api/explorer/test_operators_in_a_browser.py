@@ -1,4 +1,4 @@
-"""What an operator sees in the explorer: retention, access, and letters that are being mended."""
+"""Pages of an operator in the explorer: retention, access, and letters that are being mended."""
 
 from __future__ import annotations
 

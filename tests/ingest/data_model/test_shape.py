@@ -14,7 +14,7 @@ Json = dict[str, Any]
 
 
 def told(path: str, value: Any) -> Any:
-    """What is read at a path of a message that has a value there."""
+    """Value that is read at a path of a message that has a value there."""
     message = results_new()
     here: Any = message
     *leading, last = path.split(".")
