@@ -250,7 +250,10 @@ class FhirRunner(web.AppRunner):
 
 
 def _patient(made: web.Server) -> Any:  # noqa: ANN401 -- aiohttp's own type is private
-    """A factory of requests that say `100 Continue` when their body is wanted; aiohttp says it at once."""
+    """A factory of requests that say `100 Continue` when their body is wanted; aiohttp says it at once.
+
+    Any other expectation is passed over, as RFC 9110 allows: aiohttp's refusal repeats the header.
+    """
 
     def make(
         message: RawRequestMessage,
@@ -259,13 +262,15 @@ def _patient(made: web.Server) -> Any:  # noqa: ANN401 -- aiohttp's own type is 
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> BaseRequest:
-        if message.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        expected = message.headers.get(hdrs.EXPECT)
+        if expected is None:
             return made.request_factory(message, payload, protocol, writer, task)
         headers = CIMultiDict(message.headers)
         del headers[hdrs.EXPECT]
         waiting = message._replace(headers=CIMultiDictProxy(headers))
         request = made.request_factory(waiting, payload, protocol, writer, task)
-        request[EXPECTS] = True
+        if expected.lower() == "100-continue":
+            request[EXPECTS] = True
         return request
 
     return make

@@ -102,12 +102,18 @@ def render(issues: Sequence[Issue], *, coding: str | None = None) -> bytes:
 
 
 def _issue(issue: Issue) -> dict[str, Any]:
+    text = _sound(issue.text)
     shown: dict[str, Any] = {
         "severity": issue.severity,
         "code": issue.code,
-        "details": {"text": issue.text},
-        "diagnostics": issue.text,  # Some clients show this alone, HAPI's among them.
+        "details": {"text": text},
+        "diagnostics": text,  # Some clients show this alone, HAPI's among them.
     }
     if issue.expression:
-        shown["expression"] = list(issue.expression)
+        shown["expression"] = [_sound(one) for one in issue.expression]
     return shown
+
+
+def _sound(text: str) -> str:
+    """The text without surrogates, which a header that is no UTF-8 brings and JSON cannot hold."""
+    return text if text.isascii() else text.encode(errors="replace").decode()

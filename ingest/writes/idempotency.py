@@ -90,7 +90,7 @@ def fingerprint(request: RequestIdentity) -> bytes:
     """Equal for what asks for the same."""
     told = sha256()
     for part in (request.method, request.path, *request.conditions):
-        told.update(sha256(part.encode()).digest())
+        told.update(sha256(part.encode(errors="surrogateescape")).digest())
     told.update(request.body)
     return told.digest()
 

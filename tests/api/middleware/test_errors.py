@@ -60,6 +60,12 @@ async def test_an_http_refusal_keeps_its_headers_and_text() -> None:
     assert (issue["code"], issue["details"]) == ("throttled", {"text": "Slower."})
 
 
+async def test_a_header_that_is_no_utf8_is_no_fault_of_the_service() -> None:
+    text = "`\udce9` is unknown"
+    status, _, issue = await answer_to(ServiceError(Category.INCORRECT, Issue("value", text, ("\udce9",))))
+    assert (status, issue["details"], issue["expression"]) == (400, {"text": "`?` is unknown"}, ["?"])
+
+
 async def test_anything_else_is_an_internal_error() -> None:
     status, _, issue = await answer_to(RuntimeError("secret"))
     assert status == 500

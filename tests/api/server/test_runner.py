@@ -45,3 +45,24 @@ async def test_not_http(sent: bytes) -> None:
     assert CANARY not in answer
     assert not any(CANARY in line for line in lines.raw)
     assert [line["level"] for line in lines.parsed if line["logger"] == "api.runner"] == ["INFO"]
+
+
+@pytest.mark.parametrize("path", [b"/fhir/R4/lab/Production/metadata", b"/nowhere"])
+@pytest.mark.parametrize("expected", [CANARY, b"\xe9" + CANARY])
+async def test_an_expectation_that_nobody_knows_is_passed_over_and_never_shown(
+    path: bytes, expected: bytes
+) -> None:
+    async with serving(memory_access()) as client:
+        with logged(logging.INFO) as lines:
+            reader, writer = await asyncio.open_connection(client.host, client.port)
+            host = f"{client.host}:{client.port}".encode()
+            writer.write(
+                b"GET %s HTTP/1.1\r\nHost: %s\r\nExpect: %s\r\nConnection: close\r\n\r\n"
+                % (path, host, expected)
+            )
+            answer = await reader.read()
+            writer.close()
+    assert answer.split(b" ")[1] in (b"200", b"401", b"404")
+    assert b"fhir+json" in answer
+    assert CANARY not in answer
+    assert not any(CANARY in line or b"ERROR" in line for line in lines.raw)
