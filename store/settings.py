@@ -79,6 +79,9 @@ class StoreSettings(BaseModel):
     """Largest body that is kept; of a larger one only the reasons are, and it cannot be replayed."""
     dead_letter_days: int = Field(default=30, ge=1, le=3_650)
     """Days for which a dead letter is kept after it last came."""
+    subscription_notify: bool = True
+    """Whether subscribers hear of what this process stores. False: not of what is new to them, only of what
+    becomes of resources that they were told of. `dod load --mode backfill` stores so by itself."""
     subscription_days: int = Field(default=7, ge=1, le=90)
     """Days for which events of subscriptions are kept for `$events`, delivered or not, without content."""
     subscription_lease_seconds: float = Field(default=3.5, ge=1, le=300)

@@ -35,6 +35,10 @@ def load(
         str, typer.Option(metavar="N|auto", help="Processes that push; auto: all processors.")
     ] = "1",
     mode: Annotated[LoadMode, typer.Option(help="`backfill` steps aside for live pushes.")] = LoadMode.NORMAL,
+    notify: Annotated[
+        bool | None,
+        typer.Option("--notify/--no-notify", help="Tell subscribers of new resources [backfill: no]."),
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be refused.")] = False,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Load again what the journal says is stored.")
@@ -55,7 +59,8 @@ def load(
     from api.workers.order import count_of
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
-    options = {"workers": workers, "base_url": base_url, **places}
+    told = False if notify is None and mode is LoadMode.BACKFILL else notify
+    options = {"workers": workers, "base_url": base_url, "subscription_notify": told, **places}
     settings = load_settings(**options)
     request = LoadRequest(
         paths,

@@ -95,7 +95,7 @@ _GROUPS: Final = (
             *("subscriptions_max", "subscription_networks", "subscription_timeout_seconds"),
             *("subscription_batch_max", "subscription_bytes_max", "subscription_linger_seconds"),
             *("subscription_queue_max", "subscription_give_up_hours", "subscription_days"),
-            "subscription_lease_seconds",
+            *("subscription_lease_seconds", "subscription_notify"),
         ),
     ),
     SettingsGroup(

@@ -273,13 +273,14 @@ def _told(change: Change, fits: bool, last: str | None, *, everything: bool) -> 
     """Tell what a subscriber hears of a change; None: nothing.
 
     `last` is what it was told of the resource before. That a resource went is told to those who knew of it,
-    and to whoever hears of everything; that it no longer fits, once.
+    and to whoever hears of everything; that it no longer fits, once. What was stored quietly is told to those
+    alone who knew of the resource.
     """
     knows = last is not None and last not in GOING
     if change.kind in FEED_GOING:
         return change.kind.value if knows or (everything and last is None) or _follows(change, last) else None
     if fits:
-        return change.kind.value
+        return change.kind.value if knows or not change.quiet else None
     return UNMATCHED if knows else None
 
 

@@ -40,6 +40,8 @@ class Change(NamedTuple):
     scanned: bool = False
     """Whether a scan found it, because MongoDB's log no longer reached back far enough: it may have been told
     before, and versions between that one and this may not."""
+    quiet: bool = False
+    """Whether it was stored quietly, as by a backfill: subscribers who did not know of it are not told."""
 
     @property
     def position(self) -> Position:

@@ -8,6 +8,7 @@ resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, w
            derived_from [Type/id…] of the records of the message that it was made of: they stay as long
            inside [{as, type, id, index, when}] for what it contains, when it does
            created_by "POST" | "PUT" in a version that was a creation
+           quiet      true in a version of which no subscriber hears who did not know of the resource
            identity {…} tells who it is (`ingest.pipeline.identity.facts`); its keys […] are among `keys`
            held_at: when a transaction met this companion unchanged (`steps.held`); nothing reads it
            A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search;

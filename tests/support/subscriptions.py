@@ -124,12 +124,19 @@ class MemoryChanges:
         self.lost = False
 
     def tell(
-        self, name: str, kind: Kind, *, version: int = 1, at: datetime = NOW, tenant: Tenant = LAB
+        self,
+        name: str,
+        kind: Kind,
+        *,
+        version: int = 1,
+        at: datetime = NOW,
+        tenant: Tenant = LAB,
+        quiet: bool = False,
     ) -> None:
         """Add a change of the resource `Type/id`."""
         told = self.changes.setdefault(tenant, [])
         key = ResourceKey(*name.split("/"))
-        told.append(Change(len(told) + 1, key, version, kind, at))
+        told.append(Change(len(told) + 1, key, version, kind, at, quiet=quiet))
 
     async def head(self, tenant: Tenant) -> Position:
         return Position(len(self.changes.get(tenant, [])))
@@ -215,11 +222,12 @@ class Bench:
             if step.at is None or step.at > self.clock.now:
                 return
 
-    async def change(self, resource: Json, kind: Kind, *, tenant: Tenant = LAB) -> None:
+    async def change(self, resource: Json, kind: Kind, *, tenant: Tenant = LAB, quiet: bool = False) -> None:
         """Store a resource, and tell the feed."""
         [done] = await put(self.resources, resource, tenant=tenant)
         name = f"{resource['resourceType']}/{resource['id']}"
-        self.changes.tell(name, kind, version=done.stored.version, at=self.clock.now, tenant=tenant)
+        version = done.stored.version
+        self.changes.tell(name, kind, version=version, at=self.clock.now, tenant=tenant, quiet=quiet)
 
 
 ROOT = b"r" * 32

@@ -1,6 +1,7 @@
 """Changes as they are stored: in blocks, each of one tenant, each a document.
 
 changes       _id "org/env/number of its first change", tenant, first, last, mark, at, expires_at, scanned,
+              quiet [number…] of those that are not told to who did not know of their resource,
               changes [[type, id, version, kind, microseconds]…]
 change_state  _id "org/env": number and mark, those of the tenant's newest change
               _id "log": token or start, the place up to which MongoDB's log was read; at, the moment when the
@@ -38,6 +39,8 @@ class Entry(NamedTuple):
     kind: Kind
     at: int
     """Microseconds since 1970, as the store keeps moments."""
+    quiet: bool = False
+    """Whether subscribers who did not know of the resource are not told."""
 
 
 def blocks_of(  # noqa: PLR0913 -- what blocks have in common
@@ -54,6 +57,7 @@ def blocks_of(  # noqa: PLR0913 -- what blocks have in common
     for start in range(0, len(entries), BLOCK_MAX):
         some = entries[start : start + BLOCK_MAX]
         first = behind.number + 1 + start
+        quiet = [number for number, one in enumerate(some, first) if one.quiet]
         blocks.append(
             {
                 "_id": f"{tenant}/{first}",
@@ -64,6 +68,7 @@ def blocks_of(  # noqa: PLR0913 -- what blocks have in common
                 "at": now,
                 "expires_at": until,
                 **({"scanned": True} if scanned else {}),
+                **({"quiet": quiet} if quiet else {}),
                 "changes": [[*one.key, one.version, one.kind.value, one.at] for one in some],
             }
         )
@@ -82,10 +87,10 @@ def position_in(head: Mapping[str, Any] | None) -> Position:
 
 def changes_in(block: Mapping[str, Any]) -> Iterator[Change]:
     """Changes of a block, in order."""
-    mark, scanned = block["mark"], bool(block.get("scanned"))
+    mark, scanned, quiet = block["mark"], bool(block.get("scanned")), frozenset(block.get("quiet", ()))
     for number, (of_type, resource_id, version, kind, at) in enumerate(block["changes"], block["first"]):
         key = ResourceKey(of_type, resource_id)
-        yield Change(number, key, version, Kind(kind), to_datetime(at), mark, scanned)
+        yield Change(number, key, version, Kind(kind), to_datetime(at), mark, scanned, number in quiet)
 
 
 def by_tenant(entries: Iterable[Entry]) -> dict[str, list[Entry]]:

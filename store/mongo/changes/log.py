@@ -34,7 +34,7 @@ _TOLD: Final = ("insert", "replace", "delete", "invalidate")
 """Operations that matter. An update changes what is known about a version, and never makes one."""
 _FIELDS: Final = (
     *("tenant", "type", "was", "id", "version", "updated.lo", "deleted", "created_by"),
-    "index.status",
+    *("quiet", "index.status"),
 )
 _STAGES: Final[Sequence[Mapping[str, Any]]] = (
     {"$match": {"operationType": {"$in": list(_TOLD)}}},

@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 BATCH: Final = 500
 """Documents of one look."""
 FIELDS: Final = {
-    **dict.fromkeys(("tenant", "type", "was", "id", "version", "updated.lo", "deleted", "created_by"), 1),
+    **dict.fromkeys(("tenant", "type", "was", "id", "version", "updated.lo", "deleted"), 1),
+    **dict.fromkeys(("created_by", "quiet"), 1),
     "index.status": 1,
 }
 
@@ -53,7 +54,8 @@ def entry_of(document: Mapping[str, Any]) -> Entry:
     else:
         status = (document.get("index") or {}).get("status", ())
         kind = kind_of(status, creation="created_by" in document)
-    return Entry(document["tenant"], key, document["version"], kind, document["updated"]["lo"])
+    quiet = bool(document.get("quiet"))
+    return Entry(document["tenant"], key, document["version"], kind, document["updated"]["lo"], quiet)
 
 
 def departed(note: Mapping[str, Any]) -> Entry:

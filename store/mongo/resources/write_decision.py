@@ -90,6 +90,13 @@ class WriteContext(NamedTuple):
     now: datetime
     retention: Mapping[str, TenantRetention]
     """Retention of each tenant, by name."""
+    quiet: bool = False
+    """Whether subscribers are not to hear of what is new to them."""
+
+    @property
+    def marks(self) -> dict[str, Any]:
+        """Fields of every version that is written."""
+        return {"quiet": True} if self.quiet else {}
 
     def policy(self, tenant: Tenant) -> Policy:
         """Policy by which the data of a tenant stay."""
@@ -168,7 +175,7 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     # What comes back is as old as it was: its time is not that of what had let it go.
     before_it = current if revives is None else None
     document |= carried(before_it, write.prepared.sourced, companion=write.prepared.companion)
-    document |= kept_kin(document, None if deleted else current)
+    document |= kept_kin(document, None if deleted else current) | context.marks
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
         # Found out by the driver, it would fail the whole group.
         return Decision(ServiceError(Category.TOO_LARGE, _TOO_LARGE))

@@ -159,7 +159,7 @@ class Writing:
 
     async def _context(self, writes: Sequence[Write]) -> WriteContext:
         retention = await self._policies.of(str(write.tenant) for write in writes)
-        return WriteContext(self._clock(), retention)
+        return WriteContext(self._clock(), retention, quiet=not self._settings.subscription_notify)
 
 
 async def _in_thread(threads: ThreadPoolExecutor, job: Callable[[], T]) -> T:

@@ -15,14 +15,16 @@ import typer
 from api import database
 from api.auth.tokens import TOKEN, digest
 from api.cli import main as cli
+from api.settings import service
 from api.version import VERSION
-from store.errors import Category, ServiceError
+from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
 from store.tenancy import SearchScope, Tenant
 from tests.support.access import MemoryAccess, MemoryClients, MemoryPolicies
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
+    from pathlib import Path
 
     from store.access import AccessStore
     from store.audit.records import AuditRecord
@@ -223,3 +225,30 @@ def test_help_begins_with_what_is_needed_first(
         "load",
         "search",
     ]
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        ((), None),
+        (("--no-notify",), False),
+        (("--mode", "backfill"), False),
+        (("--mode", "backfill", "--notify"), True),
+    ],
+)
+def test_a_backfill_tells_subscribers_nothing_new_unless_asked_to(
+    dod: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    options: tuple[str, ...],
+    told: bool | None,
+) -> None:
+    given: dict[str, object] = {}
+
+    def noted(**options: object) -> None:
+        given.update(options)
+        raise StartupError("enough")
+
+    monkeypatch.setattr(service, "load_settings", noted)
+    assert dod("load", str(tmp_path), "--tenant", "lab/Production", *options).code == 1
+    assert given["subscription_notify"] is told

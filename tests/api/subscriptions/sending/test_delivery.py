@@ -379,6 +379,26 @@ async def test_topics_of_new_reports_and_of_completion(database: Database) -> No
             assert [event.change for event in events] == changes
 
 
+async def test_what_a_backfill_stores_is_told_to_those_alone_who_knew_of_it(database: Database) -> None:
+    async with told(database, kept(filters=("status=final,corrected",))) as (on, at):
+        await on.change(report("old"), Kind.CREATED, quiet=True)
+        await on.change(report("known"), Kind.CREATED)
+        await on.count()
+        await on.change(report("known", status="corrected"), Kind.CORRECTED, quiet=True)
+        await on.change(report("old", status="corrected"), Kind.CORRECTED, quiet=True)
+        await on.count()
+        await on.change(report("known", status="entered-in-error"), Kind.ENTERED_IN_ERROR, quiet=True)
+        await on.change(report("old", conclusion="live", status="corrected"), Kind.CORRECTED)
+        await on.count()
+        await on.settle()
+        assert at.told == [
+            (1, "DiagnosticReport/known", "created"),
+            (2, "DiagnosticReport/known", "corrected"),
+            (3, "DiagnosticReport/known", "unmatched"),
+            (4, "DiagnosticReport/old", "corrected"),
+        ]
+
+
 async def test_who_was_told_of_a_report_is_told_that_it_went_or_no_longer_fits(database: Database) -> None:
     async with told(
         database, kept("p1", filters=("patient=Patient/p1",)), kept("p2", filters=("patient=Patient/p2",))

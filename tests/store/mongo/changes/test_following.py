@@ -14,6 +14,7 @@ from store.changes.metrics import ChangeMetrics
 from store.errors import Category, ServiceError
 from store.mongo.changes import following as module
 from store.mongo.changes.place import Place, begin
+from store.mongo.changes.scanning import entry_of
 from store.mongo.driver.transaction import OpenTransaction, run
 from store.mongo.indexes import CHANGE_STATE, CHANGES
 from store.mongo.retention.departures import Departure, note
@@ -82,6 +83,21 @@ async def test_each_kind_is_told_once_and_in_order(begun: Database) -> None:
     current = await store.get(LAB, REPORT)
     assert current is not None
     assert found[-1].at == current.last_updated
+
+
+async def test_what_was_stored_quietly_says_so_from_the_log_and_from_a_scan(begun: Database) -> None:
+    quiet, changes = mongo_store(begun, subscription_notify=False), changes_of(begun)
+    await put(quiet, report("r1"), report("r2"))
+    await put(mongo_store(begun), report("r2", conclusion="more"))
+    async with following(follower_of(begun)):
+        found = await heard(changes, 3)
+    assert [(one.key.id, one.version, one.quiet) for one in found] == [
+        ("r1", 1, True),
+        ("r2", 1, True),
+        ("r2", 2, False),
+    ]
+    stored = await begun["resources"].find(sort=[("id", 1)]).to_list(None)
+    assert [entry_of(one).quiet for one in stored] == [True, False]
 
 
 async def test_a_change_of_what_is_known_about_a_version_is_none(begun: Database) -> None:
