@@ -11,6 +11,7 @@ import os
 import signal
 import socket
 import sys
+from typing import Any
 
 LONGEST = 1_000_000
 
@@ -26,7 +27,7 @@ def served(path: str) -> None:
         found = importlib.import_module(package)
         for module in pkgutil.walk_packages(found.__path__, f"{package}."):
             importlib.import_module(module.name)
-    command_line = sys.modules["api.cli.main"]
+    command_line: Any = sys.modules["api.cli.main"]
     command_line.app = importlib.import_module("typer.main").get_command(command_line.app)
     gc.freeze()
     with socket.socket(socket.AF_UNIX) as listening:
