@@ -112,9 +112,9 @@ def _response(request: web.Request, body: bytes, outcomes: Sequence[Received]) -
     if not answers:
         return web.Response(status=_NO_CONTENT if status == STATUS[Verdict.ACCEPT] else status)
     is_batch = len(outcomes) > 1 or body.lstrip().startswith((b"FHS", b"BHS"))
-    encoding = outcomes[0].header.encoding if outcomes[0].header else "ascii"
     asked = request.content_type if request.content_type in V2_BODIES else ER7
     content = ack.batched(answers, body) if is_batch else b"".join(answers)
+    encoding = ack.charset_of(content, [one.header.encoding for one in outcomes if one.header])
     return web.Response(
         body=content, status=status, headers={hdrs.CONTENT_TYPE: f"{asked}; charset={encoding}"}
     )

@@ -117,6 +117,16 @@ def build(header: Header | None, code: str, faults: Sequence[Fault], *, at: date
     return "".join(f"{line}\r" for line in lines).encode(writing.encoding, errors="replace")
 
 
+def charset_of(content: bytes, told: Sequence[str]) -> str:
+    """The charset of acknowledgments: that of the messages, where it is one that the bytes are of."""
+    wanted = told[0] if len(set(told)) == 1 else "ascii"
+    try:
+        content.decode(wanted)
+    except (LookupError, UnicodeDecodeError):
+        return _BYTES
+    return wanted
+
+
 def batched(answers: Sequence[bytes], asked: bytes) -> bytes:
     """Acknowledgments as one batch, in answer to a batch whose BHS-11 they refer to."""
     begin = next((line for line in _LINES.split(asked[:FIELD_MAX]) if line.startswith(b"BHS")), b"BHS|^~\\&")

@@ -1,11 +1,13 @@
-"""MLLP over TLS, with client certificates by name; and a stock client, python-hl7."""
+"""MLLP over TLS, with client certificates by name; and a stock client, python-hl7 with its mllp_send."""
 
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
+import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from pathlib import Path
 
 import hl7
 from hl7.client import MLLPClient
@@ -16,9 +18,6 @@ from store.tenancy import Tenant, TenantSettings
 from tests.support.certificates import Authority
 from tests.support.mllp import connected, fed_service, msa, oru
 from tests.support.service import opened_service
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 FILE = """
 [[source]]
@@ -84,4 +83,18 @@ async def test_python_hl7_sends_and_reads_the_answer(mongodb: str) -> None:
             ]
 
         assert await asyncio.to_thread(send) == [f"AA M-{n} ACK" for n in range(3)]
+        assert len((await service.search("patient.identifier=P-1")).ids) == 3
+
+
+async def test_mllp_send_takes_several_messages_from_a_file(mongodb: str, tmp_path: Path) -> None:
+    file = tmp_path / "feed.hl7"
+    sent = [oru(f"M-{n}", filler=f"F-{n}") for n in range(3)]
+    file.write_bytes(b"".join(sent).replace(b"\r", b"\n"))
+    program = str(Path(sys.executable).with_name("mllp_send"))
+    async with fed_service(mongodb) as (service, port):
+        arguments = ("--loose", "--file", str(file), "--port", str(port), "127.0.0.1")
+        sender = await asyncio.create_subprocess_exec(program, *arguments, stdout=asyncio.subprocess.PIPE)
+        told, _ = await sender.communicate()
+        assert sender.returncode == 0
+        assert re.findall(r"MSA\|AA\|(M-\d)", told.decode()) == ["M-0", "M-1", "M-2"]
         assert len((await service.search("patient.identifier=P-1")).ids) == 3

@@ -197,6 +197,17 @@ def test_specimens() -> None:
     [made] = resources(old, "Specimen")
     assert made["type"]["coding"][0]["display"] == "Blood"
     assert made["receivedTime"] == "2026-11-22T10:00:00Z"
+    beside = {"f9": "5^mL&&UCUM", "f10": "C1^Coll^Ector", "f39": "C^Hard to draw^L~^Second arm"}
+    old = translated(PID, obr(f15="BLD&Blood&HL70070^^^ARM&Arm", **beside), obx(CODE, "4"))
+    [made] = resources(old, "Specimen")
+    [collector] = resources(old, "Practitioner")
+    assert collector["identifier"][0]["value"] == "C1"
+    assert made["collection"]["collector"]["reference"].startswith("urn:uuid:")
+    assert made["collection"]["bodySite"]["coding"][0]["code"] == "ARM"
+    assert made["collection"]["quantity"]["value"] == 5
+    assert [one["text"] for one in made["note"]] == ["Hard to draw", "Second arm"]
+    # Without a specimen nobody is told who collected it.
+    assert resources(translated(PID, obr(**beside), obx(CODE, "4")), "Specimen") == []
 
 
 def test_specimen_centred_messages() -> None:

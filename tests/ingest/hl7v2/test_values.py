@@ -169,9 +169,14 @@ def test_flags() -> None:
     ],
 )
 def test_the_status_of_a_result(sent: str, status: str, reason: str | None) -> None:
-    found = result(obx(CODE, "1", status=sent))
+    found = result(obx(CODE, "", status=sent))
     assert found["status"] == status
     assert found.get("dataAbsentReason", {}).get("coding", [{}])[0].get("code") == reason
+    # R4's obs-6: a reason stands only where no value does.
+    valued = result(obx(CODE, "not enough", kind="ST", status=sent))
+    assert valued["status"] == status
+    assert valued["valueString"] == "not enough"
+    assert "dataAbsentReason" not in valued
     told = sent.partition("^")[0]
     kept = found.get("_status", {}).get("extension", [{}])[0].get("valueString")
     assert kept == (told if told and told not in ("F", "P", "C", "X") else None)

@@ -150,7 +150,8 @@ WHOLE: Final = (
         "status",
         "ID → code",
         lambda *_: None,
-        "HL7 table 0085; `X` and `N` with dataAbsentReason; without it the profile's `missing_result_status`",
+        "HL7 table 0085; `X`, `N` and `I` without a value: dataAbsentReason; without it the profile's"
+        " `missing_result_status`",
     ),
     Row("OBX-14", "effectiveDateTime", "DTM → dateTime", lambda *_: None, "without it OBR-7 and OBR-8"),
     Row("OBX-23", "performer", "XON → Reference(Organization)", lambda *_: None, "with OBX-24 as address"),
@@ -210,10 +211,10 @@ def observation(context: Context, result: Result, around: Surroundings) -> Eleme
     if count > 5 and fields[5]:  # noqa: PLR2004 -- OBX-5
         context.field = 5
         put_value(context, _type(context, fields), fields[5], measured, made)
-    is_told = ("valueQuantity" in made or "valueRange" in made) and is_whole(context, fields[6], measured)
-    if "unit" in measured and not is_told:
-        told = extension(f"{URN}OBX-6", "CodeableConcept", concept(context, fields[6]))
-        made.setdefault("extension", []).append(told)
+        if any(name.startswith("value") for name in made):
+            made.pop("dataAbsentReason", None)  # R4's obs-6: a text says why, and is a value.
+    if "unit" in measured:
+        _keep_unit(context, fields[6], measured, made)
     if count > 7 and fields[7]:  # noqa: PLR2004 -- OBX-7
         found = reference_range(context, fields[7], measured)
         if found:
@@ -225,6 +226,14 @@ def observation(context: Context, result: Result, around: Surroundings) -> Eleme
         _set_performer(context, fields, made)
     _set_rest(context, result, made, around)
     return made
+
+
+def _keep_unit(context: Context, raw: str, measured: Element, made: Element) -> None:
+    """Keep OBX-6 beside a value that does not say it as a whole."""
+    is_told = ("valueQuantity" in made or "valueRange" in made) and is_whole(context, raw, measured)
+    if not is_told:
+        told = extension(f"{URN}OBX-6", "CodeableConcept", concept(context, raw))
+        made.setdefault("extension", []).append(told)
 
 
 def _type(context: Context, fields: Sequence[str]) -> str:

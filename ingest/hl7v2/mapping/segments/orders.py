@@ -123,6 +123,7 @@ OBR: Final = Table(
         Row("OBR-29", "basedOn.identifier", "EIP → Identifier", _parent, "the parent order"),
         Row("OBR-31", "reasonCode", "CWE → CodeableConcept", many("reasonCode", concept)),
         Row("OBR-46", "orderDetail", "CWE → CodeableConcept", many("orderDetail", concept)),
+        Row("OBR-47", "orderDetail", "CWE → CodeableConcept", many("orderDetail", concept)),
         Row("OBR-53", "identifier", "CX → Identifier", _numbered, "alternate placer number, type `PLAC`"),
         Row("OBR-54", "basedOn.identifier", "EIP → Identifier", _parent, "v2.8: the parent order"),
     ),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from ingest.hl7v2.mapping.context import URN, number_of
 from ingest.hl7v2.mapping.datatypes.concepts import concept, of_table
 from ingest.hl7v2.mapping.datatypes.identifiers import cx, eip
+from ingest.hl7v2.mapping.datatypes.people import reference
 from ingest.hl7v2.mapping.datatypes.values import unit
 from ingest.hl7v2.mapping.segments.notes import as_sent, comments
 from ingest.hl7v2.mapping.table import Row, Table, extended, inside, many, moment, one
@@ -65,6 +66,18 @@ def _additive(context: Context, raw: str, resource: Element) -> None:
 def _described(context: Context, raw: str, resource: Element) -> None:
     if text := context.first(raw):
         resource.setdefault("note", []).append({"text": text})
+
+
+def _received(context: Context, raw: str, resource: Element) -> None:
+    if when := context.times(raw):
+        resource["receivedTime"] = when
+
+
+def _remarked(context: Context, raw: str, resource: Element) -> None:
+    for text in context.repetitions(raw):
+        code, *words = context.parts(text)[:2]
+        if told := context.plain(words[0] if words and words[0] else code).strip():
+            resource.setdefault("note", []).append({"text": told})
 
 
 def _available(context: Context, raw: str, resource: Element) -> None:
@@ -144,10 +157,21 @@ SPM: Final = Table(
         Row("SPM-31", "identifier", "CX → Identifier", many("identifier", cx(patient=False))),
     ),
 )
+_BESIDE: Final = "no SPM, and OBR-15 is valued"
 OLD: Final = (
     Row("OBR-15", "type, collection.bodySite", "SPS → CodeableConcept", lambda *_: None, "no SPM"),
-    Row("OBR-14", "receivedTime", "DTM → dateTime", lambda *_: None, "no SPM, and OBR-15 is valued"),
+    Row("OBR-9", "collection.quantity", "CQ → Quantity", inside("collection", "quantity", _amount), _BESIDE),
+    Row(
+        "OBR-10",
+        "collection.collector",
+        "XCN → Reference(Practitioner)",
+        inside("collection", "collector", reference),
+        _BESIDE,
+    ),
+    Row("OBR-14", "receivedTime", "DTM → dateTime", _received, _BESIDE),
+    Row("OBR-39", "note.text", "CWE → markdown", _remarked, _BESIDE),
 )
+_BESIDE_OLD: Final = Table("OBR", "Specimen", OLD[1:])
 
 
 def specimen(context: Context, sample: Sample, subject: Element, mark: str) -> Element:
@@ -177,8 +201,6 @@ def old_specimen(context: Context, obr: Segment, subject: Element) -> Element | 
         made["collection"] = {"bodySite": site}
     if len(made) == 1:
         return None
-    context.field = 14
-    if when := context.times(fields[14]):
-        made["receivedTime"] = when
+    _BESIDE_OLD.apply(context, obr, made)
     made["subject"] = subject
     return made
