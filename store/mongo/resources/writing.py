@@ -128,9 +128,13 @@ class Writing:
         """Answers to a group of writes; those that lost a race are tried again."""
         results: dict[str, PutResult | Gone | ServiceError | None] = {}
         with guarded(self._metrics, "commit", seconds=self._settings.store_timeout_seconds):
-            results.update(await self._erased_names.refuse(writes))
-            pending = [write for write in writes if write.id not in results]
-            for number in range(ATTEMPTS_MAX if pending else 0):
+            pending = list(writes)
+            for number in range(ATTEMPTS_MAX):
+                # Each time: an erasure does not wait for one that loses race after race.
+                results |= await self._erased_names.refuse(pending)
+                pending = [write for write in pending if results.get(write.id, RACED) is RACED]
+                if not pending:
+                    break
                 attempt = CommitAttempt(
                     self._collections, pending, await self._context(pending), again=number > 0
                 )

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
+from unittest.mock import patch
 
 import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.indexes import ERASURES, RESOURCES, RETENTION
+from store.mongo.resources.commit_attempt import CommitAttempt
+from store.mongo.resources.write_decision import RACED
 from store.mongo.rules.erased_names import ErasedNames
 from store.resources.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, PATIENT, Name
@@ -104,6 +107,31 @@ async def test_of_a_group_only_what_was_erased_is_refused(database: Database, er
         await put(store, patient("b"), report("new", "a"), report("rb", "b"))
     assert await database[RESOURCES].count_documents({}) == 2
     assert await store.delete(LAB, ResourceKey("Patient", "a")) is None
+
+
+async def test_what_loses_a_race_meanwhile_is_refused_as_well(database: Database, clock: Clock) -> None:
+    store = mongo_store(database)
+    erasures = ErasedNames(
+        database, settings=StoreSettings(policy_cache_seconds=0), clock=clock, metrics=metrics()
+    )
+    lost: list[CommitAttempt] = []
+
+    def losing(attempt: CommitAttempt) -> dict[str, Any]:
+        lost.append(attempt)
+        return dict.fromkeys((write.id for write in attempt.writes), RACED)
+
+    async def erasing(_: float) -> None:
+        await erasures.place(LAB, ERASED, group=GROUP, now=clock(), until=clock() + timedelta(days=100))
+
+    with (
+        patch.object(CommitAttempt, "write_together"),
+        patch.object(CommitAttempt, "results", autospec=True, side_effect=losing),
+        patch("store.mongo.resources.writing.asyncio.sleep", erasing),
+        pytest.raises(ServiceError) as refused,
+    ):
+        await put(store, patient("a"))
+    assert refused.value.category is Category.GONE
+    assert len(lost) == 2  # The second one sleeps before the third.
 
 
 async def test_other_tenants_are_not_concerned(database: Database, erasures: ErasedNames) -> None:
