@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Final
@@ -178,5 +177,4 @@ class Desk:
             await asyncio.wait(tasks, timeout=seconds)
         for task in tasks:
             task.cancel()
-            with suppress(asyncio.CancelledError, Unanswered):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
