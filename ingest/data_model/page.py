@@ -31,8 +31,9 @@ The answer is 200 once all of it is journaled on a majority. `Meta.Logs[].ID` is
 `X-Request-Id` and in our logs; `Meta.Warnings[]` names what the message says and nothing maps. Errors are
 4xx or 5xx, with `Meta.Errors[]`: `Text` is the rule, `Path` the JSON path, `Code` FHIR's issue code;
 never a value. What is refused for its content is a dead letter (`Dead-Letter` names it), and is replayed
-through `{base}/$data-model`. When a part of a message is refused, the answer is 422 with these parts, the
-rest is stored, and the whole message is the letter.
+through `{base}/$data-model`; a body that cannot be read is one where the token is for one tenant alone.
+When a part of a message is refused, the answer is 422 with these parts, the rest is stored, and the whole
+message is the letter.
 
 The content of a message says what is the same: it may be sent again at any time, and an `Idempotency-Key`
 adds nothing.
@@ -62,7 +63,8 @@ later message that names one is refused with its place: upload it again.
 The token says which tenants a message may be for. Of these it is for the one that
 `Meta.Destinations[].ID` names: by the sources file (`DOD_MLLP_SOURCES`, which [hl7v2.md](hl7v2.md)
 describes), or as `ORG/ENV`. Without destinations the declared source decides. A token for one tenant, for
-which no destination is declared, needs no destination. Messages with `Meta.Test` never go into
+which no destination is declared, needs no destination. A message with a destination that is a tenant of
+somebody else, declared or as `ORG/ENV`, is 403 as a whole. Messages with `Meta.Test` never go into
 `Production`: 403.
 
 ```toml
@@ -95,7 +97,7 @@ DiagnosticReport and Patient, and shows of other types what the token may read. 
 whatever system it is stored, if its type agrees with `IDType`.
 
 `PatientSearch.Query` finds who has all that `Patient` says: identifiers as they are, the rest whatever
-its case. It needs an identifier, an SSN, or `LastName` with `DOB`, phone number or e-mail address.
+its case. It needs an identifier, an SSN, or a name with `DOB`, phone number or e-mail address.
 `Response` has the one as `Patient`, several as `PotentialMatches`.
 
 A large document is its URL, a Binary, in `Value`.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 from pydantic import BeforeValidator, Field
 
-from ingest.data_model.codecs import DATETIME
+from ingest.data_model.codecs import DATE, DATETIME
 from ingest.data_model.lenient import Texts, Word, an_object, several, some_text
 from ingest.data_model.models import AMeta, APatient, Patient, Shape, fault
 from ingest.data_model.people import kind_in_words
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 
     Pair = tuple[str, str]
 
+_WORD: Final = re.compile(r"\w")
+_BESIDE_NAMES: Final = frozenset({"birthdate", "phone", "email"})
+"""Parameters of which a name needs one beside it."""
 PATIENTS_MAX: Final = 50
 """Patients of one query; one with several identifiers is a search of its own."""
 STATUSES: Final[Mapping[str, str]] = {
@@ -147,7 +151,7 @@ def _code(procedure: Any, number: int) -> str:  # noqa: ANN401 -- JSON
     except ValueError:
         text = None
     if text is None:
-        rule = "is a code, or an object with `Code`"
+        rule = "must be a code, or an object with `Code`"
         raise ServiceError(Category.INCORRECT, fault(f"$.Procedures[{number}]", rule))
     return escaped(text)
 
@@ -174,14 +178,19 @@ def person_pairs(query: PatientQuery) -> list[Pair]:
     if numbers:
         return [("identifier", escaped(one.ID or "")) for one in numbers]
     who = query.Patient.Demographics
+    if who.DOB and DATE.to_fhir(who.DOB) is None:
+        rule = "must be a date: `YYYY-MM-DD`"
+        raise ServiceError(Category.INCORRECT, fault("$.Patient.Demographics.DOB", rule, "value"))
     if who.SSN:
         return [("identifier", f"{SSN}|{escaped(who.SSN)}")]
     pairs = [(name, getattr(who, word)) for word, name in DEMOGRAPHICS if getattr(who, word)]
     pairs += [("phone", one) for one in (who.PhoneNumber.Home, who.PhoneNumber.Mobile) if one]
     pairs += [("email", one) for one in who.EmailAddresses[:1] if one]
-    if not pairs:
+    named = any(_WORD.search(one or "") for one in (who.LastName, who.FirstName))
+    if not (named and any(name in _BESIDE_NAMES for name, _ in pairs)):
         rule = (
-            "names nobody: an identifier with `ID`, or `LastName` with `DOB`, phone number or e-mail address"
+            "names nobody: it has an identifier with `ID`, an `SSN`, or a name with `DOB`, phone number or"
+            " e-mail address"
         )
         raise ServiceError(Category.INCORRECT, fault("$.Patient", rule, "required"))
     return [(name, escaped(text)) for name, text in pairs]

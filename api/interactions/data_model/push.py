@@ -5,6 +5,7 @@ A message becomes a FHIR message, and goes the way of those. Its answer has the 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import web
@@ -14,7 +15,7 @@ from api.interactions.data_model.entered import in_tenant
 from api.interactions.data_model.tenants import enter_tenant, meta_of, refuse_test, source_of
 from api.interactions.data_model.upload import refuse_larger, release, uploaded
 from ingest.data_model import replies
-from ingest.data_model.models import ResultsNew, fault, read
+from ingest.data_model.models import Meta, ResultsNew, fault, read
 from ingest.data_model.to_fhir import EVENTS, translate
 from ingest.data_model.uploads import refer
 from ingest.handlers import push_context
@@ -26,7 +27,6 @@ from ingest.messages import delivery
 from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
-    from ingest.data_model.models import Meta
     from ingest.http.parsing import Parsed
 
 MODEL: Final = "Results"
@@ -34,6 +34,10 @@ OPERATION: Final = "data-model"
 PATH: Final = "$data-model"
 """Path of messages below the tenant's base."""
 JSON: Final = "application/json"
+NOBODY: Final = Meta()
+"""The `Meta` of a body that has none which can be read."""
+WARNINGS_MAX: Final = 100
+"""Fields that an answer names as not kept."""
 
 
 async def receive(request: web.Request) -> web.StreamResponse:
@@ -42,8 +46,7 @@ async def receive(request: web.Request) -> web.StreamResponse:
         found = await parsed(request)
         meta = meta_of(found.resource)
     except ServiceError as error:
-        if TENANT in request:
-            await _keep(request, error)
+        await _keep_unread(request, error)
         raise
     await enter_tenant(request, meta)
     return await in_tenant(request, lambda: _received(request, found, meta))
@@ -58,7 +61,12 @@ async def _received(request: web.Request, found: Parsed, meta: Meta) -> web.Stre
         raise
     told = replies.envelope(request[REQUEST_ID], model=MODEL, event=meta.EventType)
     if unknown:
-        told["Warnings"] = [{"Text": "is not mapped, and not kept", "Path": path} for path in unknown]
+        told["Warnings"] = [
+            {"Text": "is not mapped, and not kept", "Path": path} for path in unknown[:WARNINGS_MAX]
+        ]
+    if len(unknown) > WARNINGS_MAX:
+        rest = f"{len(unknown) - WARNINGS_MAX} more are not mapped, and not kept"
+        told["Warnings"].append({"Text": rest, "Path": "$"})
     return json({"Meta": told})
 
 
@@ -98,6 +106,14 @@ def _refuse_event(meta: Meta) -> None:
         issues.append(fault("$.Meta.EventType", rule, "not-supported"))
     if issues:
         raise ServiceError(Category.INCORRECT, *issues)
+
+
+async def _keep_unread(request: web.Request, error: ServiceError) -> None:
+    """Keep a body that names no tenant, where the URL does, or the token is for one alone."""
+    with suppress(ServiceError):
+        await enter_tenant(request, NOBODY)
+    if TENANT in request:
+        await _keep(request, error)
 
 
 async def _keep(request: web.Request, error: ServiceError) -> None:

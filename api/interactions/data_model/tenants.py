@@ -53,6 +53,8 @@ async def enter_tenant(request: web.Request, meta: Meta) -> None:
 
 def tenant_of(feeds: Feeds, meta: Meta, allowed: frozenset[Tenant]) -> Tenant:
     """The tenant that a message is for, one of those that the token is for. Raises ServiceError."""
+    if any(_is_elsewhere(feeds, one.ID, allowed) for one in meta.Destinations):
+        raise _unknown()
     found = {tenant for one in meta.Destinations if (tenant := _named(feeds, one.ID, one.Name, allowed))}
     if not found and not meta.Destinations:
         found = {
@@ -64,12 +66,27 @@ def tenant_of(feeds: Feeds, meta: Meta, allowed: frozenset[Tenant]) -> Tenant:
         return found.pop()
     if found:
         raise _refusal("name several tenants: send the message to each of them", Category.INCORRECT, "value")
-    raise _refusal(
+    raise _unknown()
+
+
+def _unknown() -> ServiceError:
+    """The refusal of a destination that is not the token's, be it somebody else's or nobody's."""
+    rule = (
         "name no destination of this token: `Meta.Destinations[].ID` is one that the sources file"
-        " (`DOD_MLLP_SOURCES`) declares as `[[destination]]`, or `ORG/ENV` itself",
-        Category.FORBIDDEN,
-        "forbidden",
+        " (`DOD_MLLP_SOURCES`) declares as `[[destination]]`, or `ORG/ENV` itself"
     )
+    return _refusal(rule, Category.FORBIDDEN, "forbidden")
+
+
+def _is_elsewhere(feeds: Feeds, name: str | None, allowed: frozenset[Tenant]) -> bool:
+    """Whether a destination is a tenant, by the sources file or by its name, and none of these."""
+    declared = {tenant for known, tenant in feeds.destinations if known == name}
+    if declared:
+        return declared.isdisjoint(allowed)
+    try:
+        return parse_tenant(name or "") not in allowed
+    except ValueError:
+        return False
 
 
 def _named(feeds: Feeds, name: str | None, text: str | None, allowed: frozenset[Tenant]) -> Tenant | None:
@@ -95,12 +112,9 @@ def _is_free(feeds: Feeds, meta: Meta, tenant: Tenant) -> bool:
 
 
 def _refuse_elsewhere(feeds: Feeds, meta: Meta, tenant: Tenant) -> None:
-    """Refuse a message whose destination is declared as another tenant than that of the URL."""
-    for one in meta.Destinations:
-        declared = {there for name, there in feeds.destinations if name == one.ID}
-        if declared and tenant not in declared:
-            text = "is declared for another tenant than that of the URL"
-            raise _refusal(text, Category.FORBIDDEN, "forbidden")
+    """Refuse a message whose destination is another tenant than that of the URL."""
+    if any(_is_elsewhere(feeds, one.ID, frozenset({tenant})) for one in meta.Destinations):
+        raise _refusal("name another tenant than the URL does", Category.FORBIDDEN, "forbidden")
 
 
 def source_of(request: web.Request, meta: Meta) -> Source:

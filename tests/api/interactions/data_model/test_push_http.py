@@ -169,3 +169,46 @@ async def test_strangers_and_broken_bodies_are_refused_in_the_envelope(service: 
         assert answer.body["Meta"]["Errors"][0]["Text"]
     reading = await service.with_token(scopes=["system/*.rs"])
     assert (await post(reading, results_new())).status == 403
+
+
+async def test_a_body_that_cannot_be_read_is_a_letter_where_its_tenant_is_known(service: Service) -> None:
+    service = await service.with_token(scopes=LETTERS)
+    url = str(service.client.make_url("/endpoint"))
+    for body in (b'{"Meta":', b"[]", b"{}", b'{"Meta": 5}', b'{"Meta": {}, "Meta": {}}', b"\xff"):
+        told = await service.request("POST", url, data=body, content_type="application/json")
+        assert told.status == 400, body
+        assert told.body["Meta"]["Errors"]
+        letter = told.headers["Dead-Letter"]
+        assert (await service.get(f"$dead-letters/{letter}")).body["operation"] == "data-model"
+    told = await service.request("POST", url, data=b"<a/>", content_type="application/xml")
+    assert told.status == 415
+    assert told.body["Meta"]["Errors"]
+
+
+async def test_a_message_for_somebody_else_is_stored_nowhere(service: Service) -> None:
+    other, mine = str((await service.new_tenant()).tenant), str(service.tenant)
+    refused = []
+    for named in (other, "nobody/Production"):
+        for destinations in ([named], [mine, named]):
+            message = results_new(meta={"Destinations": [{"ID": one} for one in destinations]})
+            for path in ("/endpoint", f"{service.base}/$data-model"):
+                answer = await post(service, message, path)
+                assert answer.status == 403, (destinations, path)
+                [error] = answer.body["Meta"]["Errors"]
+                assert error["Path"] == "$.Meta.Destinations"
+                assert named not in answer.text
+                refused.append((path, error["Text"]))
+    assert len(set(refused)) == 2  # In the same words, whether there is such a tenant or not.
+    assert (await service.search("patient.identifier=MADEUP-1")).ids == []
+    message = results_new(
+        meta={"Destinations": [{"ID": "an id of upstream's"}, {"ID": mine}, {"Name": "x/y"}]}
+    )
+    assert (await post(service, message)).status == 200
+
+
+async def test_what_is_not_mapped_is_named_up_to_a_bound(service: Service) -> None:
+    answer = await post(service, results_new(**{f"Surprise{n}": n for n in range(130)}))
+    assert answer.status == 200
+    warnings = answer.body["Meta"]["Warnings"]
+    assert len(warnings) == 101
+    assert warnings[-1] == {"Text": "30 more are not mapped, and not kept", "Path": "$"}

@@ -140,5 +140,19 @@ async def test_a_person_is_found_by_number_or_by_all_that_is_said(service: Servi
         assert answer.body["PotentialMatches"] == []
         if found:
             assert found["Identifiers"][0] == {"ID": "MADEUP-1", "IDType": "MR"}
-    body = {"Meta": {"DataModel": "PatientSearch", "EventType": "Query"}, "Patient": {}}
-    assert (await post(service, body, "/query")).status == 400
+    for demographics, path in (
+        ({}, "$.Patient"),
+        ({"FirstName": "SECRET"}, "$.Patient"),
+        ({"LastName": ".*", "DOB": "1980-02-03"}, "$.Patient"),
+        ({"DOB": "1980-02-03"}, "$.Patient"),
+        ({"LastName": "Madeup", "DOB": "SECRET"}, "$.Patient.Demographics.DOB"),
+        ({"LastName": "Madeup", "DOB": "ge1900"}, "$.Patient.Demographics.DOB"),
+    ):
+        body = {
+            "Meta": {"DataModel": "PatientSearch", "EventType": "Query"},
+            "Patient": {"Demographics": demographics},
+        }
+        answer = await post(service, body, "/query")
+        assert answer.status == 400, demographics
+        assert [one["Path"] for one in answer.body["Meta"]["Errors"]] == [path]
+        assert "SECRET" not in answer.text
