@@ -30,12 +30,15 @@ from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
 from store.resources.resource_keys import ResourceKey
 from store.search.looks import refusals
+from store.search.parsing.context import shown
 from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
 from store.search.reach import narrowed, reaches
 from store.subscriptions.records import Content
 from store.subscriptions.topics import TOPICS
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from aiohttp import web
 
     from api.auth.principal import Principal
@@ -50,15 +53,19 @@ _LESS: Final = Issue(
     "the token reads another part of this type than the one that asked for the Subscription: use one with the"
     " same scopes, or one for the whole type",
 )
+SILENT: Final = frozenset({"_format", "_pretty"})
+"""Parameters of any request, which others read."""
 _NUMBER: Final = "is the number of an event: `0` or more"
 
 
 async def status(request: web.Request) -> web.StreamResponse:
     """GET or POST {base}/Subscription/{id}/$status, and {base}/Subscription/$status?id=…&status=…"""
     if "id" in request.match_info:
+        await parameters(request, ())
         return fhir_json(status_searchset([await owned(request)], id=unique_id()))
-    pairs = await parameters(request)
-    ids, statuses = _values(pairs, "id"), _values(pairs, "status")
+    pairs = await parameters(request, ("id", "status"))
+    ids = _values(pairs, "id")
+    statuses = _values(pairs, "status")
     found = [
         one
         for one in await seen(request)
@@ -73,7 +80,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     The numbers are inclusive. Events tell what the subscriber may read now, to a caller who may read it, too.
     """
     app, one = request.app, await owned(request)
-    pairs = await parameters(request)
+    pairs = await parameters(request, ("eventsSinceNumber", "eventsUntilNumber", "content"))
     since, until = (
         _number(pairs, "eventsSinceNumber", 1),
         _number(pairs, "eventsUntilNumber", one.progress.last),
@@ -88,9 +95,9 @@ async def events(request: web.Request) -> web.StreamResponse:
     after = max(since, 1) - 1
     limit = max(0, min(app[SETTINGS].subscription_batch_max, until - after))
     found = await app[OUTBOX].events(one.tenant, one.id, after=after, limit=limit) if limit else ()
-    shown = await readable(sources, one, found, query=query, content=content)
+    told = await readable(sources, one, found, query=query, content=content)
     if AUDITED in request:
-        for key, raw in shown.resources.items():
+        for key, raw in told.resources.items():
             request[AUDITED].answers(ResourceKey(*key.split("/", 1)), raw)
     bundle = notification(
         one,
@@ -98,8 +105,8 @@ async def events(request: web.Request) -> web.StreamResponse:
         id=unique_id(),
         now=app[CLOCK](),
         content=content,
-        events=found[: shown.events],
-        resources=shown.resources,
+        events=found[: told.events],
+        resources=told.resources,
     )
     return fhir_json(bundle)
 
@@ -125,8 +132,8 @@ async def secret(request: web.Request) -> web.StreamResponse:
     With `rotate` there is a new one, and for the overlap each notification is signed with both.
     """
     app, one = request.app, await owned(request)
-    pairs = await parameters(request)
-    if _values(pairs, "rotate") == ["true"]:
+    pairs = await parameters(request, ("rotate", "overlap-hours"))
+    if _one_of(pairs, "rotate", ("true", "false"), "false") == "true":
         hours = _number(pairs, "overlap-hours", 24)
         if hours > OVERLAP_MAX_HOURS:
             text = f"`overlap-hours`: is at most {OVERLAP_MAX_HOURS}"
@@ -146,17 +153,27 @@ async def topics(request: web.Request) -> web.StreamResponse:  # noqa: ARG001 --
     return fhir_json(orjson.dumps({"resourceType": "Parameters", "parameter": parameter}))
 
 
-async def parameters(request: web.Request) -> list[Pair]:
-    """Parameters of an operation: in the URL, and in a posted Parameters resource or form."""
+async def parameters(request: web.Request, known: Sequence[str]) -> list[Pair]:
+    """Parameters of an operation: in the URL, and in a posted Parameters resource or form.
+
+    Raises ServiceError for one that is not known: what was misspelt would not be heeded.
+    """
     pairs = pairs_of(request.rel_url.raw_query_string)
-    if request.method != "POST":
-        return pairs
-    sent = await body_of(request, most=TEXT_MAX)
-    if not sent:
-        return pairs
+    if request.method == "POST":
+        pairs += _posted(request, await body_of(request, most=TEXT_MAX))
+    unknown = [name for name, _ in pairs if name not in known and name not in SILENT]
+    if unknown:
+        names = ", ".join(f"`{name}`" for name in known) or "none"
+        text = f"`{shown(unknown[0])}` is no parameter of this operation; its parameters: {names}"
+        raise ServiceError(Category.INCORRECT, Issue("invalid", text, (shown(unknown[0]),)))
+    return pairs
+
+
+def _posted(request: web.Request, sent: bytes | bytearray) -> list[Pair]:
     if request.content_type == "application/x-www-form-urlencoded":
-        return [*pairs, *pairs_of_form(sent)]
-    for one in listed(decode(sent).get("parameter")):
+        return pairs_of_form(sent)
+    pairs: list[Pair] = []
+    for one in listed(decode(sent).get("parameter")) if sent else ():
         if isinstance(one, dict) and isinstance(one.get("name"), str):
             value = next((value for name, value in one.items() if name.startswith("value")), "")
             text = str(value).lower() if isinstance(value, bool) else str(value)
@@ -165,7 +182,16 @@ async def parameters(request: web.Request) -> list[Pair]:
 
 
 def _values(pairs: list[Pair], name: str) -> list[str]:
-    return [part for one, text in pairs if one == name for part in text.split(",")]
+    return [part for one, text in pairs if one == name for part in text.split(",") if part]
+
+
+def _one_of(pairs: list[Pair], name: str, known: Sequence[str], default: str) -> str:
+    """The value of a parameter that has a few. Raises ServiceError for any other."""
+    texts = _values(pairs, name) or [default]
+    if len(texts) > 1 or texts[0] not in known:
+        listed_ones = ", ".join(f"`{one}`" for one in known)
+        raise ServiceError(Category.INCORRECT, Issue("value", f"`{name}`: is one of {listed_ones}", (name,)))
+    return texts[0]
 
 
 def _number(pairs: list[Pair], name: str, default: int) -> int:
@@ -179,7 +205,6 @@ def _number(pairs: list[Pair], name: str, default: int) -> int:
 
 def _content(pairs: list[Pair], least: Content) -> Content:
     """Content asked for, no more than the subscription's own."""
-    texts = _values(pairs, "content")
     known = list(Content)
-    asked = next((one for one in known if [one.value] == texts), least)
+    asked = Content(_one_of(pairs, "content", known, least))
     return known[min(known.index(asked), known.index(least))]

@@ -143,6 +143,26 @@ async def test_missed_notifications_can_be_had_by_number(tenant: Service) -> Non
         assert len((await tenant.get(f"Subscription/{id}/$events?eventsSinceNumber=9")).body["entry"]) == 1
 
 
+async def test_misspelt_parameters_of_operations_are_refused(tenant: Service) -> None:
+    async with receiver() as at:
+        id = await made(tenant, endpoint=at.url)
+        for method, path, said in (
+            ("GET", "$events?eventSinceNumber=3", "`eventSinceNumber` is no parameter"),
+            ("GET", "$events?content=full", "`content`: is one of `empty`"),
+            ("GET", "$events?eventsSinceNumber=-1", "is the number of an event"),
+            ("GET", "$status?status=active", "its parameters: none"),
+            ("POST", "$signing-secret?rotate=yes", "`rotate`: is one of `true`, `false`"),
+            ("POST", "$signing-secret?rotate=true&overlap=1", "`overlap` is no parameter"),
+        ):
+            answer = await tenant.request(method, f"Subscription/{id}/{path}")
+            assert (answer.status, said in answer.texts) == (400, True), (path, answer.text)
+        sent = {"resourceType": "Parameters", "parameter": [{"name": "ids", "valueId": id}]}
+        assert (await tenant.request("POST", "Subscription/$status", sent)).status == 400
+        assert (
+            await tenant.request("GET", "Subscription/$status?status=requested&_format=json")
+        ).status == 200
+
+
 async def test_missed_notifications_tell_a_caller_what_that_caller_may_read(tenant: Service) -> None:
     """Tokens of one client with other scopes, and an admin who reads no report."""
     subscribes, part = "system/Subscription.cruds", "system/DiagnosticReport.rs?code=urn:x|1"
