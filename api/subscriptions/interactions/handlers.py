@@ -117,7 +117,7 @@ async def search(request: web.Request) -> web.StreamResponse:
     """GET {base}/Subscription?status=…, and by POST: those of the caller."""
     pairs = await rendering.pairs_in(request)
     found = [one for one in await seen(request) if rendering.matches(one, pairs)]
-    return fhir_json(rendering.searchset(found, base=base_of(request)))
+    return fhir_json(rendering.searchset(found, base=base_of(request), pairs=pairs))
 
 
 async def seen(request: web.Request) -> list[Subscription]:

@@ -15,11 +15,12 @@ from api.http.app_keys import SETTINGS
 from api.middleware.authenticate import refuse_unless
 from api.subscriptions.app_keys import HOLDERS, OUTBOX, ROOT_SECRET, SOURCES, SUBSCRIPTIONS
 from api.subscriptions.holders import LOST
+from api.subscriptions.interactions import rendering
 from api.subscriptions.interactions.handlers import CHANGED, READS, owned, seen
 from api.subscriptions.secrets import rotated, signing_secret
-from api.subscriptions.sending.notification import QUERY_EVENT, notification, status_searchset
+from api.subscriptions.sending.notification import QUERY_EVENT, notification, status_searchset, url_of
 from api.subscriptions.sending.reading import query_of, readable
-from ingest.http.app_keys import AUDITED, CLOCK, PRINCIPAL
+from ingest.http.app_keys import AUDITED, CLOCK, PRINCIPAL, base_of
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
 from ingest.pipeline.decode import decode
@@ -60,18 +61,19 @@ _NUMBER: Final = "is the number of an event: `0` or more"
 
 async def status(request: web.Request) -> web.StreamResponse:
     """GET or POST {base}/Subscription/{id}/$status, and {base}/Subscription/$status?id=…&status=…"""
-    if "id" in request.match_info:
-        await parameters(request, ())
-        return fhir_json(status_searchset([await owned(request)], id=unique_id()))
     pairs = await parameters(request, ("id", "status"))
-    ids = _values(pairs, "id")
-    statuses = _values(pairs, "status")
+    if "id" in request.match_info:  # The guide: the parameters are ignored there.
+        one = await owned(request)
+        url = f"{url_of(one)}/$status"
+        return fhir_json(status_searchset([one], id=unique_id(), url=url))
+    ids, statuses = _values(pairs, "id"), _values(pairs, "status")
     found = [
         one
         for one in await seen(request)
         if (not ids or one.id in ids) and (not statuses or one.status.value in statuses)
     ]
-    return fhir_json(status_searchset(found, id=unique_id()))
+    url = rendering.url_of(f"{base_of(request)}/Subscription/$status", pairs)
+    return fhir_json(status_searchset(found, id=unique_id(), url=url))
 
 
 async def events(request: web.Request) -> web.StreamResponse:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import urlencode
 
 import orjson
 
@@ -31,7 +32,12 @@ def resource(one: Subscription) -> dict[str, Any]:
     return {**first, **{name: value for name, value in kept.items() if name not in first}, **error}
 
 
-def searchset(found: Iterable[Subscription], *, base: str) -> bytes:
+def url_of(path: str, pairs: Sequence[Pair]) -> str:
+    """The URL of a question, as it was understood."""
+    return f"{path}?{urlencode(pairs, safe='$|/:,')}" if pairs else path
+
+
+def searchset(found: Iterable[Subscription], *, base: str, pairs: Sequence[Pair] = ()) -> bytes:
     """The searchset of these subscriptions, all on one page."""
     entries = [
         {
@@ -41,7 +47,14 @@ def searchset(found: Iterable[Subscription], *, base: str) -> bytes:
         }
         for one in found
     ]
-    bundle = {"resourceType": "Bundle", "id": unique_id(), "type": "searchset", "total": len(entries)}
+    link = [{"relation": "self", "url": url_of(f"{base}/Subscription", pairs)}]
+    bundle = {
+        "resourceType": "Bundle",
+        "id": unique_id(),
+        "type": "searchset",
+        "total": len(entries),
+        "link": link,
+    }
     return orjson.dumps({**bundle, "entry": entries} if entries else bundle)
 
 

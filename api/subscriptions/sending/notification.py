@@ -145,15 +145,18 @@ def _entry(event: Event, base: str, resources: Mapping[str, bytes]) -> dict[str,
     }
 
 
-def status_searchset(subscriptions: Iterable[Subscription], *, id: str) -> bytes:
-    """The answer to `$status`: a searchset with a Parameters for each subscription."""
-    entries = [
-        {
-            "fullUrl": f"urn:uuid:{uuid5(NAMESPACE_URL, f'{url_of(one)} {id}')}",
-            "resource": status(one, QUERY_STATUS, content=Content.ID_ONLY),
-            "search": {"mode": "match"},
-        }
-        for one in subscriptions
-    ]
-    bundle = {"resourceType": "Bundle", "id": id, "type": "searchset", "total": len(entries)}
+def status_searchset(subscriptions: Iterable[Subscription], *, id: str, url: str) -> bytes:
+    """The answer to `$status`, asked for at this URL: a searchset with a Parameters for each subscription."""
+    entries = []
+    for one in subscriptions:
+        status_id = str(uuid5(NAMESPACE_URL, f"{url_of(one)} {id}"))
+        entries.append(
+            {
+                "fullUrl": f"urn:uuid:{status_id}",
+                "resource": {"id": status_id, **status(one, QUERY_STATUS, content=Content.ID_ONLY)},
+                "search": {"mode": "match"},
+            }
+        )
+    link = [{"relation": "self", "url": url}]
+    bundle = {"resourceType": "Bundle", "id": id, "type": "searchset", "total": len(entries), "link": link}
     return orjson.dumps({**bundle, "entry": entries} if entries else bundle)

@@ -150,7 +150,6 @@ async def test_misspelt_parameters_of_operations_are_refused(tenant: Service) ->
             ("GET", "$events?eventSinceNumber=3", "`eventSinceNumber` is no parameter"),
             ("GET", "$events?content=full", "`content`: is one of `empty`"),
             ("GET", "$events?eventsSinceNumber=-1", "is the number of an event"),
-            ("GET", "$status?status=active", "its parameters: none"),
             ("POST", "$signing-secret?rotate=yes", "`rotate`: is one of `true`, `false`"),
             ("POST", "$signing-secret?rotate=true&overlap=1", "`overlap` is no parameter"),
         ):
@@ -158,9 +157,12 @@ async def test_misspelt_parameters_of_operations_are_refused(tenant: Service) ->
             assert (answer.status, said in answer.texts) == (400, True), (path, answer.text)
         sent = {"resourceType": "Parameters", "parameter": [{"name": "ids", "valueId": id}]}
         assert (await tenant.request("POST", "Subscription/$status", sent)).status == 400
-        assert (
-            await tenant.request("GET", "Subscription/$status?status=requested&_format=json")
-        ).status == 200
+        for status in ("off", "requested,active"):
+            answer = await tenant.request("GET", f"Subscription/$status?status={status}&_format=json")
+            assert answer.body["link"][0]["url"].endswith(f"/$status?status={status}&_format=json")
+            assert len(answer.body.get("entry", ())) == (status != "off")
+        ignored = (await tenant.request("GET", f"Subscription/{id}/$status?status=off")).body["entry"]
+        assert [f"urn:uuid:{one['resource']['id']}" for one in ignored] == [ignored[0]["fullUrl"]]
 
 
 async def test_missed_notifications_tell_a_caller_what_that_caller_may_read(tenant: Service) -> None:

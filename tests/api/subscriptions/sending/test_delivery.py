@@ -283,7 +283,9 @@ async def test_why_the_last_attempt_failed_is_told_until_one_does_not(database: 
         failure = "the last attempt failed: "
         assert (await on.get()).problem == f"{failure}failed, status 503"
         assert "blocked: its address is not public" in (await on.get("inside")).problem
-        [entry] = orjson.loads(status_searchset([await on.get("inside")], id="x"))["entry"]
+        [entry] = orjson.loads(
+            status_searchset([await on.get("inside")], id="x", url="https://dod.example/$status")
+        )["entry"]
         assert "blocked" in entry["resource"]["parameter"][-1]["valueCodeableConcept"]["text"]
         assert "blocked" in str(rendering.resource(await on.get("inside"))["error"])
         while (step := await on.step("new")).at is not None:

@@ -98,7 +98,9 @@ def test_notifications_are_what_the_guide_says(kind: str, content: Content) -> N
 
 def test_an_error_is_told_with_the_status() -> None:
     one = kept(status=Status.ERROR, reason="given up")
-    bundle = valid(status_searchset([one, replace(one, id="s2", reason="")], id="b1"))
+    bundle = valid(
+        status_searchset([one, replace(one, id="s2", reason="")], id="b1", url="https://dod.example/$status")
+    )
     assert (bundle["type"], bundle["total"]) == ("searchset", 2)
     texts = [
         [
@@ -109,7 +111,7 @@ def test_an_error_is_told_with_the_status() -> None:
         for entry in bundle["entry"]
     ]
     assert texts == [["given up"], []]
-    assert valid(status_searchset([], id="b2"))["total"] == 0
+    assert valid(status_searchset([], id="b2", url="https://dod.example/$status"))["total"] == 0
 
 
 def test_the_example_of_the_guide_is_refused_for_its_topic_alone() -> None:
