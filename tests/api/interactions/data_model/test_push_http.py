@@ -207,7 +207,9 @@ async def test_a_message_for_somebody_else_is_stored_nowhere(service: Service) -
 
 
 async def test_what_is_not_mapped_is_named_up_to_a_bound(service: Service) -> None:
-    answer = await post(service, results_new(**{f"Surprise{n}": n for n in range(130)}))
+    message = results_new()
+    message["Orders"][0] |= {f"Surprise{n}": n for n in range(130)}
+    answer = await post(service, message)
     assert answer.status == 200
     warnings = answer.body["Meta"]["Warnings"]
     assert len(warnings) == 101
