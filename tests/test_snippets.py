@@ -69,6 +69,19 @@ async def newest_first(service: Service) -> list[str]:
     return [entry["resource"]["id"] for entry in answer.body["entry"]]
 
 
+JARS = os.environ.get("HAPI_JARS", "")
+"""Folder with the jars of `hapi-fhir-client` and `hapi-fhir-structures-r4`, and of what they need."""
+
+
+@pytest.mark.skipif(not JARS or shutil.which("javac") is None, reason="HAPI_JARS names no folder, or no JDK")
+async def test_the_java_client_finds_the_same(demo: Service, tmp_path: Path) -> None:
+    source = tmp_path / "Reports.java"
+    source.write_text(snippet("java"))
+    await said(demo, "javac", "-cp", f"{JARS}/*", "-d", str(tmp_path), str(source))
+    printed = await said(demo, "java", "-cp", f"{JARS}/*{os.pathsep}{tmp_path}", "Reports")
+    assert printed.split() == await newest_first(demo)
+
+
 async def test_each_client_finds_the_same(demo: Service, tmp_path: Path) -> None:
     expected = await newest_first(demo)
     assert len(expected) > 4

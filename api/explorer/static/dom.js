@@ -92,11 +92,11 @@ export function button(label, onclick, className = "", attributes = {}) {
   return h("button", { type: "button", class: className, onclick, ...attributes }, label);
 }
 
-export function copyButton(text, label, attributes = {}) {
+export function copyButton(text, label, className = "small", attributes = {}) {
   const node = button(label, async () => {
     node.textContent = (await copied(typeof text === "function" ? text() : text, node)) ? T.copied : T.notCopied;
     setTimeout(() => (node.textContent = label), 1500);
-  }, "small", attributes);
+  }, className, attributes);
   return node;
 }
 

@@ -181,6 +181,7 @@ export const T = {
     range: "Reference range",
     flag: "Flag",
     unit: "Unit",
+    nobody: "This report names no patient.",
     noResults: "This report has no results of its own.",
     tooMany: (n) => `${plural(n, "further result")} ${n === 1 ? "is" : "are"} not shown here; the JSON names all of them.`,
     missing: (n) => `${plural(n, "result")} of this report ${n === 1 ? "is" : "are"} not stored here, or not for this token.`,

@@ -65,8 +65,8 @@ export function period(value) {
 
 // The clinical time of a report or result, as text of FHIR.
 export function whenText(resource) {
-  return resource.effectiveDateTime || resource.effectiveInstant || resource.effectivePeriod?.start
-    || resource.effectivePeriod?.end || list(resource.effectiveTiming?.event)[0] || "";
+  const { effectiveDateTime, effectiveInstant, effectivePeriod: period, effectiveTiming: timing } = resource;
+  return [effectiveDateTime, effectiveInstant, period?.start, period?.end, list(timing?.event)[0]].find((one) => one && typeof one === "string") || "";
 }
 
 export function whenOf(resource) {

@@ -16,7 +16,7 @@ const MAGIC = {
   "application/pdf": ["25504446"], "image/png": ["89504e47"], "image/jpeg": ["ffd8ff"], "image/gif": ["47494638"],
   "image/webp": ["52494646"], "image/bmp": ["424d"],
 };
-const TEXTS = new Set(["text/plain", "text/csv", "text/xml", "application/xml", "application/json", "text/html", "text/markdown"]);
+const TEXTS = new Set(["text/plain", "text/csv", "text/xml", "application/xml", "application/json", "text/html", "application/xhtml+xml", "application/xhtml", "text/markdown"]);
 const ENDS = {
   __proto__: null,
   "application/pdf": "pdf", "image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp", "image/bmp": "bmp",

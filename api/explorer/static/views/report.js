@@ -78,7 +78,7 @@ async function sheet(app, found) {
       return history.versions.length > 1 ? strip(app, found, history, body) : [];
     });
   }
-  const actions = h("div", { class: "actions" }, button(T.print, () => print()), copyButton(() => app.link({ report: report.id }), T.link, { title: T.linkHint }), button(R.raw, () => rawOf(app, report)));
+  const actions = h("div", { class: "actions" }, button(T.print, () => print()), copyButton(() => app.link({ report: report.id }), T.link, "", { title: T.linkHint }), button(R.raw, () => rawOf(app, report)));
   return [h("div", { class: "report-head" }, versions, actions), body];
 }
 
@@ -137,7 +137,8 @@ function person(app, report, patient) {
     return leads ? h("button", { type: "button", class: "person in-sheet", onclick: open }, personLines(patient)) : h("div", { class: "person in-sheet" }, personLines(patient));
   }
   const text = referenceText(report.subject);
-  return text && leads && h("button", { type: "button", class: "person in-sheet", onclick: open }, h("span", { class: "who-is" }, h("strong", {}, brief(text)), h("span", { class: "muted" }, T.patient.notHere)));
+  if (!text) return h("p", { class: "notice bad" }, R.nobody);
+  return leads && h("button", { type: "button", class: "person in-sheet", onclick: open }, h("span", { class: "who-is" }, h("strong", {}, brief(text)), h("span", { class: "muted" }, T.patient.notHere)));
 }
 
 function factsOf(report, targets) {

@@ -31,7 +31,8 @@ export function resultTable(app, report, targets, changes) {
     const parts = list(target.component).filter((one) => one && typeof one === "object");
     const value = valueOf(target);
     const isGroup = (members.length || parts.length) && !value.text;
-    rows.push(isGroup ? groupRow(target, depth) : resultRow(app, target, target, about, depth, changes?.results.get(reference.reference)));
+    const row = isGroup ? groupRow(target, depth) : resultRow(app, target, target, about, depth, changes?.results.get(reference.reference));
+    rows.push(...[row, noteRow(target, isGroup, depth)].filter(Boolean));
     parts.forEach((part) => rows.push(resultRow(app, part, target, about, depth + 1)));
     members.forEach((one) => walk(one, home, depth + 1));
     return null;
@@ -45,7 +46,13 @@ export function resultTable(app, report, targets, changes) {
 }
 
 function groupRow(one, depth) {
-  return h("tr", { class: ["group", `depth-${depth}`] }, h("th", { scope: "rowgroup", colspan: 4 }, data(concept(one.code)), notesOf(one)));
+  return h("tr", { class: ["group", `depth-${depth}`] }, h("th", { scope: "rowgroup", colspan: 4 }, data(concept(one.code)), notesOf(one, one, SHORT)));
+}
+
+// Long comments have the width of the table.
+function noteRow(one, isGroup, depth) {
+  const notes = notesOf(one, one, LONG);
+  return notes && h("tr", { class: ["note-row", `depth-${isGroup ? depth : depth + 1}`] }, h("td", { colspan: 4 }, notes));
 }
 
 // A result or a component; `owner` is the observation that it belongs to.
@@ -63,12 +70,12 @@ function resultRow(app, one, owner, about, depth, change) {
   const changedStatus = one === owner && ["corrected", "amended"].includes(owner.status) && h("span", { class: "tag changed" }, data(owner.status));
   const kind = flags.find((flag) => flag.kind !== "normal")?.kind;
   return h("tr", { class: [kind && `is-${kind}`, `depth-${depth}`, change && "changed", value.absent && "is-absent"] },
-    h("th", { scope: "row" }, data(title), isOther && h("span", { class: "tag other" }, R.another), early, changedStatus, change?.isNew && h("span", { class: "tag changed" }, R.added), notesOf(one, owner)),
+    h("th", { scope: "row" }, data(title), isOther && h("span", { class: "tag other" }, R.another), early, changedStatus, change?.isNew && h("span", { class: "tag changed" }, R.added), notesOf(one, owner, one === owner ? SHORT : ANY)),
     h("td", { class: ["value", value.text.length > 40 && "wordy"] },
       h("span", { class: "figure" }, data(value.text || "–")), value.unit && [" ", h("span", { class: "unit" }, data(value.unit))],
       change?.was !== undefined && h("span", { class: "was" }, R.was(change.was || "–")), trend),
     h("td", { class: "flag" }, flagMarks(flags)),
-    h("td", { class: "range" }, range && [rangeBar(value.number, range), h("span", { class: "range-text" }, data(rangeText(range.range)))],
+    h("td", { class: "range", "data-label": range && R.range }, range && [rangeBar(value.number, range), h("span", { class: "range-text" }, data(rangeText(range.range)))],
       range?.others.length > 0 && h("details", { class: "others" }, h("summary", {}, R.otherRanges), h("ul", {}, range.others.map((other) => h("li", {}, data([list(other.appliesTo).map(concept).join(", ") || concept(other.type), rangeText(other)].filter(Boolean).join(": "))))))));
 }
 
@@ -81,12 +88,17 @@ function namesAnother(one, other) {
   return Boolean(mine && theirs && mine !== theirs);
 }
 
-function notesOf(one, owner = one) {
-  const texts = list(one.note).map((note) => note?.text).filter(Boolean);
+const NOTE_MAX = 60;
+const ANY = () => true;
+const LONG = (text) => String(text).length > NOTE_MAX;
+const SHORT = (text) => !LONG(text);
+
+function notesOf(one, owner, fits) {
+  const texts = list(one.note).map((note) => note?.text).filter(Boolean).filter(fits);
   const about = owner === one ? [
     one.method && `${R.method}: ${concept(one.method)}`, one.bodySite && `${R.bodySite}: ${concept(one.bodySite)}`,
     one.valueString === undefined && one.device?.display && `${R.device}: ${one.device.display}`,
-  ].filter(Boolean) : [];
+  ].filter(Boolean).filter(fits) : [];
   if (!texts.length && !about.length) return null;
   return h("div", { class: "notes" }, about.map((text) => h("p", { class: "about" }, data(text))), texts.map((text) => h("p", {}, data(text))));
 }

@@ -16,9 +16,10 @@ export function resultIds(app, report) {
 // All versions of the report, the oldest first, with those of its results that changed, or that left it.
 export async function historyOf(app, report, targets, signal) {
   const versions = await versionsOf(app, "DiagnosticReport", report.id, signal);
-  const named = versions.flatMap((one) => (one.resource ? resultIds(app, one.resource) : []));
-  const members = [...targets.values()].filter((one) => one.resourceType === "Observation").map((one) => one.id);
-  const asked = [...new Set([...named, ...members])].filter((id) => Number(targets.get(`Observation/${id}`)?.meta?.versionId) !== 1);
+  const changed = [...targets.values()].filter((one) => one.resourceType === "Observation" && Number(one.meta?.versionId) !== 1).map((one) => one.id);
+  const named = versions.map((one) => (one.resource ? resultIds(app, one.resource) : []));
+  const left = named.flat().filter((id) => !named.at(-1).includes(id) && !targets.get(`Observation/${id}`));
+  const asked = [...new Set([...changed, ...left])];
   const results = new Map();
   const take = async () => {
     for (let id = asked.pop(); id !== undefined; id = asked.pop()) results.set(`Observation/${id}`, await pastOf(app, id, signal));
@@ -75,8 +76,9 @@ export function changesBetween(before, after) {
   say(T.query.columns.patient, ...[before, after].map((one) => referenceText(one.report.subject, one.targets, one.report)));
   say(R.name, concept(before.report.code), concept(after.report.code));
   say(R.collected, whenOf(before.report), whenOf(after.report));
-  const was = new Set(list(before.report.result).map((one) => one.reference));
-  const now = list(after.report.result);
+  const referring = (report) => list(report.result).filter((one) => one?.reference);
+  const was = new Set(referring(before.report).map((one) => one.reference));
+  const now = referring(after.report);
   for (const reference of now) {
     const target = targetOf(reference, after.targets, after.report);
     if (!was.delete(reference.reference)) {
