@@ -274,6 +274,7 @@ export const T = {
     unavailable: "This service has no change feed.",
     lost: "The feed broke off; it is taken up again where it was.",
     all: "All kinds",
+    allSources: "All sources",
     refused: "refused",
   },
 

@@ -11,14 +11,15 @@ const KEPT = 300;
 const WAIT_SECONDS = 25;
 const PAUSE_MS = 2_000;
 const LOOK_MS = 5_000;
+const CHOICES_MAX = 100;
 
 export function livePage(app) {
   const feed = h("ol", { class: "feed" });
   const state = h("span", { class: "live-state", role: "status" }, h("i"), L.connecting);
   const nothing = empty(L.empty);
   const trouble = h("div");
-  const types = new Set();
-  const filter = h("select", { "aria-label": L.all, onchange: () => narrow() }, h("option", { value: "" }, L.all));
+  const kinds = choice(L.all, () => narrow());
+  const sources = choice(L.allSources, () => narrow());
   let paused = false;
   const pause = button(L.pause, () => {
     paused = listening.on;
@@ -26,8 +27,8 @@ export function livePage(app) {
   });
   const page = h("div", { class: "page live" },
     h("h1", {}, L.title), h("p", { class: "lead" }, L.lead),
-    h("p", { class: "actions" }, state, pause, filter), trouble, nothing, feed);
-  const narrow = () => [...feed.children].forEach((one) => (one.hidden = Boolean(filter.value) && one.dataset.type !== filter.value));
+    h("p", { class: "actions" }, state, pause, kinds.node, sources.node), trouble, nothing, feed);
+  const narrow = () => [...feed.children].forEach((one) => (one.hidden = !kinds.takes(one.dataset.type) || !sources.takes(one.dataset.source)));
   const say = (text, on) => {
     replace(state, h("i"), text);
     state.classList.toggle("on", on);
@@ -35,10 +36,8 @@ export function livePage(app) {
   };
   const add = (row) => {
     nothing.hidden = true;
-    if (!types.has(row.dataset.type)) {
-      types.add(row.dataset.type);
-      filter.append(h("option", { value: row.dataset.type }, row.dataset.type));
-    }
+    kinds.offer(row.dataset.type);
+    sources.offer(row.dataset.source);
     feed.prepend(row);
     while (feed.children.length > KEPT) feed.lastChild.remove();
     narrow();
@@ -48,6 +47,18 @@ export function livePage(app) {
   page.addEventListener("shown", () => paused || listening.start());
   page.addEventListener("left", () => listening.stop());
   return page;
+}
+
+// A choice among what has been seen so far.
+function choice(all, onchange) {
+  const node = h("select", { "aria-label": all, onchange }, h("option", { value: "" }, all));
+  const known = new Set([undefined]);
+  const offer = (value) => {
+    if (known.has(value) || known.size > CHOICES_MAX) return;
+    known.add(value);
+    node.append(h("option", { value }, value.slice(0, 60)));
+  };
+  return { node, offer, takes: (value) => !node.value || node.value === value };
 }
 
 class Listening {
@@ -125,8 +136,9 @@ class Listening {
     const known = change.type === "DiagnosticReport" && report;
     const title = known ? button(brief(concept(report.code) || change.id), () => this.app.open("report", { id: change.id }), "link strong")
       : h("span", {}, change.type, " ", h("span", { class: "mono muted" }, data(change.id)));
-    const about = known && [referenceText(report.subject, targets, report), referenceText(list(report.performer)[0], targets, report)].filter(Boolean).join(" · ");
-    return h("li", { "data-type": change.type },
+    const source = known ? referenceText(list(report.performer)[0], targets, report) : "";
+    const about = known && [referenceText(report.subject, targets, report), source].filter(Boolean).join(" · ");
+    return h("li", { "data-type": change.type, "data-source": source || null },
       h("time", { datetime: change.at }, clock(change.at)),
       h("span", {}, title, about && [" ", h("span", { class: "muted" }, data(about))]),
       h("span", {}, known && statusPill(report.status), " ", h("span", { class: "muted" }, `${change.kind}, ${T.report.version(change.version).toLowerCase()}`)));
@@ -152,7 +164,7 @@ class Listening {
   }
 
   #refused(letter) {
-    return h("li", { "data-type": L.refused, class: "refused" },
+    return h("li", { "data-type": L.refused, "data-source": letter.client, class: "refused" },
       h("time", { datetime: letter.lastTime }, clock(letter.lastTime)),
       h("span", {}, button(prose(letter.reason.text || letter.reason.code), () => this.app.open("letters", { id: letter.id }), "link strong"), " ", h("span", { class: "muted" }, data(`${letter.client} · ${letter.operation}`))),
       h("span", { class: "pill void" }, L.refused));
