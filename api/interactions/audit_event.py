@@ -9,6 +9,8 @@ from base64 import b64encode
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store.audit.records import Deed
+from store.fhir.references import RELATIVE
+from store.fhir.resource_types import RESOURCE_TYPES
 from store.resources.versions import instant
 from store.search.values.escapes import split, unescape
 
@@ -203,7 +205,7 @@ def _entities(record: AuditRecord, pattern: Pattern, told: Sequence[str]) -> lis
     elif record.resource:
         entities.append(
             {
-                "what": {"reference": record.resource},
+                "what": _what(record.resource),
                 "type": _coding(_ENTITY, "2", "System Object"),
                 "role": _coding(_ROLE, "4", "Domain Resource"),
             }
@@ -224,6 +226,14 @@ def _entities(record: AuditRecord, pattern: Pattern, told: Sequence[str]) -> lis
             }
         )
     return entities
+
+
+def _what(path: str) -> Json:
+    """The resource that a path names: a reference; of a path that names none, as `Patient`, its text."""
+    named = "/".join(path.split("/", 2)[:2])
+    is_one = RELATIVE.fullmatch(named) is not None and named.partition("/")[0] in RESOURCE_TYPES
+    what = {"reference": named} if is_one else {}
+    return what if path == named and is_one else {**what, "display": path}
 
 
 def _patient(name: str) -> Json:

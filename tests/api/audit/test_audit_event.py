@@ -77,6 +77,27 @@ def test_interactions_with_a_profile(did: str, profile: str, action: str, client
     assert "profile" not in refused["meta"]
 
 
+@pytest.mark.parametrize(
+    ("path", "what"),
+    [
+        ("Observation/o1", {"reference": "Observation/o1"}),
+        (
+            "Observation/o1/_history/2",
+            {"reference": "Observation/o1", "display": "Observation/o1/_history/2"},
+        ),
+        ("Patient/p1/$everything", {"reference": "Patient/p1", "display": "Patient/p1/$everything"}),
+        ("AuditEvent", {"display": "AuditEvent"}),
+        ("$changes", {"display": "$changes"}),
+        ("Subscription/$status", {"display": "Subscription/$status"}),
+        ("Nonsense/x", {"display": "Nonsense/x"}),
+        ("Patient/a b", {"display": "Patient/a b"}),
+    ],
+)
+def test_a_reference_names_a_resource_and_nothing_else(path: str, what: dict[str, str]) -> None:
+    [entity] = audit_event(record("changes", resource=path, request_id=""), WHERE)["entity"]
+    assert entity["what"] == what
+
+
 def test_patients_are_told_by_reference_by_identifier_or_as_erased() -> None:
     event = audit_event(
         record("read", patients=("Patient/p1", r"urn:mr|A\|1", "9" * 64), resource="X/1"), WHERE
