@@ -118,7 +118,7 @@ class DeadLetters(Protocol):
         """
 
     async def get(self, tenant: Tenant, letter_id: str) -> Letter | None:
-        """A letter, without its body."""
+        """A letter, without its body; None: there is none of this id."""
 
     async def body(self, tenant: Tenant, letter_id: str) -> bytes | None:
         """Body of a letter, or None when there is none (any more)."""

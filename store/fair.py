@@ -94,7 +94,9 @@ class FairQueue(Generic[Item]):
         client.items.append(item)
 
     def take(self, beside: Collection[Asker] = ()) -> tuple[Asker, Item] | None:
-        """The next one that has a place, or shares one `beside` others of its asker; it is under way then.
+        """The next item that has a place, or shares one `beside` others of its asker; None: none has.
+
+        It is under way then.
 
         `ended` gives its place back, once for each asker that was taken without being `beside`.
         """

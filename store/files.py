@@ -87,7 +87,7 @@ class AttachmentStore(Protocol):
         """Have files that were held be safe for `GRACE_SECONDS` from now on, as all others are."""
 
     async def find(self, tenant: Tenant, file_id: str) -> File | None:
-        """The file with this id."""
+        """The file with this id; None: there is none."""
 
     async def is_referred_to(
         self, tenant: Tenant, file_id: str, *, types: Sequence[str], within: Sequence[tuple[str, Clause]] = ()

@@ -58,3 +58,30 @@ def lift():
     """Lift a hold."""
 '''
     assert [word for _, word in riddles(text)] == ["What", "How", "One", "Of", "Those"]
+
+
+def silent_nones(text: str) -> list[str]:
+    """The public functions that may return None, and whose docstring does not say when."""
+    return [
+        node.name
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and not node.name.startswith("_")
+        if node.returns is not None and ast.unparse(node.returns).endswith("| None")
+        if (said := ast.get_docstring(node)) and "None" not in said and "Whether" not in said
+    ]
+
+
+@pytest.mark.parametrize("folder", ["store", "ingest"])
+def test_a_function_that_may_return_none_says_when(folder: str) -> None:
+    found = {
+        str(module.relative_to(ROOT)): names
+        for module in sorted((ROOT / folder).rglob("*.py"))
+        if (names := silent_nones(module.read_text(encoding="utf-8")))
+    }
+    assert found == {}
+
+
+def test_a_silent_none_is_found() -> None:
+    said = 'def a() -> int | None:\n    """The number."""\n'
+    assert silent_nones(said) == ["a"]
+    assert silent_nones(said.replace("number.", "number; None: there is none.")) == []

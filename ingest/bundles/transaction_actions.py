@@ -31,7 +31,7 @@ class Asked(NamedTuple):
 
     @property
     def condition(self) -> Condition | None:
-        """Condition to look up before it is known which resource the entry is about."""
+        """Condition that says which resource the entry is about; None: its id or a search says it."""
         if self.searches:
             return None
         criteria = self.asks.if_none_exist if self.asks.method == "POST" else self.asks.query

@@ -65,7 +65,10 @@ def read_patient(resource: Element) -> Told:
 
 
 def kind_in_words(number: Element) -> str | None:
-    """The IDType of an identifier: the source's words, the code of its type, or the end of its system."""
+    """The IDType of an identifier: the source's words, the code of its type, or the end of its system.
+
+    None: it has none of these.
+    """
     kind = number.get("type")
     words = kind.get("text") if isinstance(kind, dict) else None
     system = str(number.get("system", ""))

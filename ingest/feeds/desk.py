@@ -81,7 +81,7 @@ class Desk:
         self._is_ending = False
 
     def answering(self, port: ListeningPort) -> Answering:
-        """The answers to what comes in at a port."""
+        """Function that answers each message of a port."""
 
         async def answer(heard: Heard, peer: Peer) -> list[bytes]:
             if isinstance(heard, Frame):

@@ -50,7 +50,7 @@ def messages_in(body: bytes) -> list[bytes]:
 
 
 def header_of(message: bytes) -> Header | None:
-    """MSH, as far as it can be read."""
+    """Header of a message (MSH), as far as it can be read; None: not even its delimiters can."""
     try:
         return read_header(message)
     except Unreadable as error:

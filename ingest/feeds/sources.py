@@ -184,12 +184,12 @@ class Feeds:
         return tuple(one for one in self.sources if one.tenant == tenant)
 
     def named(self, name: str) -> Source | None:
-        """The source of this name."""
+        """The source of this name; None: none has it."""
         return next((one for one in self.sources if one.name == name), None)
 
 
 def first_match(sources: Sequence[Source], header: Header) -> Source | None:
-    """The first source that a message with this header is of."""
+    """The first source whose description fits a message's header; None: none does."""
     return next((one for one in sources if one.sends(header)), None)
 
 

@@ -28,7 +28,7 @@ _OFFSET_MAX: Final = 14 * 60
 
 @lru_cache(maxsize=64)
 def zone_of(name: str | None) -> ZoneInfo | None:
-    """The zone of an IANA name."""
+    """The time zone of an IANA name; None: no name is given."""
     return ZoneInfo(name) if name else None
 
 
@@ -91,7 +91,7 @@ def _minutes(offset: str) -> int | None:
 
 
 def fhir_date(text: str, zone: tzinfo) -> str | None:
-    """A FHIR date: the day as it was sent, whatever the zone."""
+    """A FHIR date: the day as it was sent, whatever the zone; None: the text is no date of HL7."""
     found = fhir_datetime(text, zone)
     return found[:10] if found else None
 

@@ -57,7 +57,7 @@ class Shares(NamedTuple):
     all: int
 
     def part(self, divisor: int) -> Shares:
-        """A part of each."""
+        """Shares of which each bound is divided by this number."""
         return Shares(*(max(1, one // divisor) for one in self))
 
 

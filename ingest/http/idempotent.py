@@ -67,7 +67,7 @@ def store_of(request: web.Request) -> ResourceStore:
 
 
 def if_none_exist(request: web.Request) -> str | None:
-    """The condition of a create, wherever it stands."""
+    """The condition of a create, from `If-None-Exist` or the query; None: it has none."""
     header, query = request.headers.get(IF_NONE_EXIST), request.rel_url.raw_query_string
     return criteria.of_create(request.match_info["type"], header, query)
 

@@ -164,7 +164,10 @@ async def _keep_request(request: web.Request, operation: str, error: ServiceErro
 async def keep_message(
     request: web.Request, operation: str, path: str, message: bytes, error: ServiceError
 ) -> str | None:
-    """Keep one message of a body as a letter: the push of it alone."""
+    """Keep one message of a body as a letter, as if it had been pushed alone.
+
+    Returns the id of the letter; None: none could be kept.
+    """
     kind = request.headers.get(hdrs.CONTENT_TYPE, "text/plain").encode(errors="replace").decode()
     refused = _refused(
         request,

@@ -65,7 +65,7 @@ class Result(NamedTuple):
 
     @property
     def early(self) -> bool:
-        """Whether nothing of it was stored only because what it refers to by a condition is not there yet."""
+        """Whether it was refused for one reason alone: a conditional reference finds nothing yet."""
         issues = [issue for one in self.refusals for issue in one.issues]
         return self.counts.keys() == {"refused"} and all(issue["code"] == "not-found" for issue in issues)
 

@@ -147,7 +147,10 @@ def interaction(entry: BundleEntry, *, base: str, strict: bool = False) -> Inter
 
 
 def url_of(entry: BundleEntry) -> str | None:
-    """The `request.url` of an entry, or the one that its method and resource leave no doubt of."""
+    """The `request.url` of an entry, or the URL that its method and resource imply.
+
+    None: it has none, and nothing implies one.
+    """
     request, resource = entry.request or {}, entry.resource or {}
     url, (kind, own) = request.get("url"), (resource.get("resourceType"), resource.get("id"))
     if url:

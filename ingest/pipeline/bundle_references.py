@@ -63,11 +63,11 @@ class BundleReferences:
         return root, own
 
     def own_id(self, number: int) -> str | None:
-        """The source's id of an entry: that of the resource, else the one in its `fullUrl`."""
+        """The source's id of an entry: that of the resource, else that in its `fullUrl`; None: none."""
         return self._own[number]
 
     def root(self, number: int) -> str | None:
-        """The root below which the relative references of an entry are, with its slash."""
+        """The root below which the relative references of an entry are, with its slash; None: unknown."""
         return self._roots[number]
 
     def resolve(self, number: int, text: str) -> int | None:

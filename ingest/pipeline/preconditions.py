@@ -24,7 +24,10 @@ _VERSION: Final = re.compile(r'(?:W/)?"(\d{1,9})"')
 
 
 def if_match(header: str | None) -> int | None:
-    """The version that must be current, or `ANY_VERSION`. Raises ServiceError `incorrect` for all else."""
+    """The version that must be current, or `ANY_VERSION`; None: there is no header.
+
+    Raises ServiceError `incorrect` for any other text.
+    """
     if header is None:
         return None
     if header.strip() == "*":
@@ -71,7 +74,7 @@ def has_it(stored: Stored, *, none_match: str | None, modified_since: datetime |
 
 
 def since(text: str | None) -> datetime | None:
-    """The moment of an `ifModifiedSince`, which is an instant. Raises ServiceError for all else."""
+    """The moment of an `ifModifiedSince`; None: there is none. Raises ServiceError for what is no instant."""
     if text is None:
         return None
     try:

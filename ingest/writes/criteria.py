@@ -153,7 +153,7 @@ def surely_misses(criteria: Criteria, prepared: Prepared) -> bool:
 
 
 async def one_match(ctx: PushContext, criteria: Criteria) -> Stored | None:
-    """The one resource for which a condition holds, in the version that was found.
+    """The one resource for which a condition holds, in the version that was found; None: it holds for none.
 
     Raises ServiceError `precondition` when several do.
     """

@@ -196,7 +196,10 @@ def pushed(ctx: PushContext, ready: Ready, result: PutResult | ServiceError) -> 
 async def delete(
     ctx: PushContext, key: ResourceKey, *, only_version: int | None = None, sourced: SourceTime = ""
 ) -> Gone | None:
-    """Delete; not an error when there is nothing. https://hl7.org/fhir/R4/http.html#delete"""
+    """Delete a resource, and return its tombstone; None: there was nothing to delete, which is no error.
+
+    https://hl7.org/fhir/R4/http.html#delete
+    """
     if ctx.access is not None:
         await _note_patient(ctx, ctx.access, key)
     gone = await ctx.store.delete(ctx.tenant, key, only_version=only_version, sourced=sourced)

@@ -134,7 +134,7 @@ class AuditTrail(Protocol):
         """Records that meet the conditions, the newest first."""
 
     async def get(self, tenant: Tenant, record_id: str) -> AuditRecord | None:
-        """Record of this id."""
+        """Record of this id; None: there is none."""
 
 
 class PatientNames(Protocol):

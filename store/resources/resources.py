@@ -162,7 +162,7 @@ class RequestAnswers(Protocol):
     """Answers to requests that must take effect once."""
 
     async def recall(self, tenant: Tenant, slot: Slot) -> Remembered | None:
-        """The answer that was given to this request."""
+        """The answer that was given to this request; None: none is remembered."""
 
     async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, *, anew: bool = False) -> None:
         """Keep the answer to a request; the first one stays, unless the request was done `anew`."""

@@ -61,7 +61,7 @@ class Sweeping(Protocol):
         """
 
     async def holding(self) -> LeaseHolder | None:
-        """Process that is sweeping now."""
+        """Process that is sweeping now; None: no process is."""
 
     async def plan(self, tenants: Iterable[Tenant]) -> SweepPlan:
         """Counts that a run would delete now, and that it would pass over."""
@@ -93,4 +93,4 @@ class JobLeases(Protocol):
     """Leases by name: of all replicas one does the job."""
 
     async def take(self, name: str, *, every: timedelta) -> JobLease | None:
-        """Lease of a job, if it is free and was last begun this long ago."""
+        """Lease of a job; None: another process has it, or the job was begun less than this long ago."""

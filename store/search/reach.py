@@ -83,7 +83,7 @@ class Everything:
         return True
 
     def within(self, type: str, letters: str) -> Clause | None:  # noqa: ARG002 -- the shape of a Reach
-        """No part: all of it."""
+        """None: it reaches everything, so nothing narrows it."""
         return None
 
 

@@ -188,7 +188,7 @@ class SubscriptionStore(Protocol):
         """
 
     async def get(self, tenant: Tenant, id: str) -> Subscription | None:
-        """The subscription of this id, whatever its status."""
+        """The subscription of this id, whatever its status; None: there is none."""
 
     async def of_tenant(self, tenant: Tenant) -> tuple[Subscription, ...]:
         """All of a tenant, by id."""

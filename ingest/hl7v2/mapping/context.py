@@ -126,7 +126,7 @@ class Context:
         return ["" if one == NULL else one for one in parts] if NULL in raw else parts
 
     def times(self, raw: str) -> str | None:
-        """A FHIR dateTime, as precise as it was sent; what is none is noted."""
+        """A FHIR dateTime, as precise as it was sent; None: nothing was sent, or no date, which is noted."""
         text = raw.partition(self.component)[0]  # TS.2 is its precision, which the text shows.
         if not text or text == NULL:
             return None

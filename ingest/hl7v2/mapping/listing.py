@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class Line(NamedTuple):
-    """Row of a mapping, in words."""
+    """Row of a mapping table, told in words: field, element, type and condition."""
 
     field: str
     element: str

@@ -77,7 +77,7 @@ def one(element: str, convert: Convert) -> Put:
 
 
 def inside(parent: str, element: str, convert: Convert) -> Put:
-    """An element of an element."""
+    """Put that converts a field to an element inside another one, `parent.element`."""
     below = one(element, convert)
 
     def put(context: Context, raw: str, resource: Element) -> None:
@@ -143,18 +143,18 @@ def coded(element: str, codes: dict[str, str]) -> Put:
 
 
 def text(context: Context, raw: str) -> str | None:
-    """The text of a field's first component."""
+    """The text of a field's first component; None: it is empty."""
     return context.first(raw) or None
 
 
 def whole_text(context: Context, raw: str) -> str | None:
-    """The text of all components, with blanks between."""
+    """The text of all components, with blanks between; None: all are empty."""
     parts = (context.plain(part).strip() for part in context.parts(raw))
     return " ".join(part for part in parts if part) or None
 
 
 def flag(context: Context, raw: str) -> bool | None:
-    """HL7 table 0136: Y and N; senders write them out."""
+    """True or false by HL7 table 0136 (`Y`, `N`, also written out); None: another value, or none."""
     return {"Y": True, "YES": True, "1": True, "N": False, "NO": False, "0": False}.get(
         context.first(raw).upper()
     )

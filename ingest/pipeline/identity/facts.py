@@ -175,7 +175,10 @@ def patient_of(resource: JsonObject, reading: FactContext = PLAIN, *, base: str 
 
 
 def contained_patient(resource: JsonObject) -> JsonObject | None:
-    """The contained resource that a resource is about; its id says nothing beyond the resource."""
+    """The contained Patient that a resource is about; None: it is about another one, or about nobody.
+
+    The id of a contained resource says nothing beyond the resource.
+    """
     told = [one for name in _PATIENTS if isinstance(one := resource.get(name), dict)]
     text = told[0].get("reference") if told else None
     if not isinstance(text, str) or not text.startswith("#"):

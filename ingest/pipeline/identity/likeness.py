@@ -63,7 +63,7 @@ def apart_in_time(one: Facts, other: Facts) -> bool:
 
 
 def apart_in_specimen(one: Facts, other: Facts, *, numbers_only: bool = False) -> bool:
-    """Whether both name their specimens in one way, and none in common."""
+    """Whether both name their specimens by the same kind of number, and have no specimen in common."""
     for mark in "#" if numbers_only else "#=":
         mine = {name for name in one.specimens if name.startswith(mark)}
         theirs = {name for name in other.specimens if name.startswith(mark)}

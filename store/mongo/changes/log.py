@@ -49,7 +49,7 @@ _STAGES: Final[Sequence[Mapping[str, Any]]] = (
 
 
 class LogLost(Exception):  # noqa: N818 -- no error of ours: what follows the place has to be found otherwise
-    """Raised for a place that MongoDB's log does not have, or no longer."""
+    """Raised when MongoDB's log does not have the place to read from, or has it no longer."""
 
 
 class LogBatch(NamedTuple):

@@ -84,7 +84,7 @@ class ReadBatches:
         return len(self._waiting)
 
     def close(self) -> None:
-        """Begin nothing more; threads end when what they do has ended."""
+        """Take no more reads. Threads end with the batch that they are at."""
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:

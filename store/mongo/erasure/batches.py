@@ -81,7 +81,7 @@ class ErasureRun:
     # --- what stays
 
     async def skip(self, items: Sequence[Item]) -> None:
-        """Count what is held, each once."""
+        """Count resources that a hold keeps from this erasure, each once."""
         new = [one for one in items if one.id not in self._held]
         self._held |= {one.id for one in new}
         if not new or self._counted_held:

@@ -60,7 +60,7 @@ class Belongings:
     names: list[FullName] = field(default_factory=list)
 
     def everything(self) -> dict[str, Item]:
-        """Current and past ones, the Patients too."""
+        """All resources that belong to the patient by key, current and past versions, the Patients too."""
         return {**self.current, **self.past, **self.patients}
 
 

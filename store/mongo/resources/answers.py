@@ -63,7 +63,7 @@ class Answers(RequestAnswers):
 
     @override
     async def recall(self, tenant: Tenant, slot: Slot) -> Remembered | None:
-        """The answer that was given, unless it is to be forgotten: MongoDB sweeps once a minute."""
+        """The remembered answer; None: there is none, or its time is over, swept by MongoDB or not."""
         now = self._clock()
         wanted = {"_id": id_of(tenant, slot), "status": {"$exists": True}, "expires_at": {"$gt": now}}
         document: Document | None

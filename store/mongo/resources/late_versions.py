@@ -262,7 +262,7 @@ def confirmed(current: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
 
 
 def awaits(current: Mapping[str, Any] | None, number: int) -> bool:
-    """Whether this is a companion that was retired, and would come back as this version."""
+    """Whether the stored document is a retired companion that would come back as version `number`."""
     if current is None or not (current.get("deleted") and current.get("companion")):
         return False
     return next_version(current) == number

@@ -167,7 +167,7 @@ class Leases:
             await lease.session.end_session()
 
     async def holding(self, name: str) -> LeaseHolder | None:
-        """Process that has a lease now."""
+        """Process that has a lease now; None: nobody has it."""
         with guarded(self._metrics, "lease", seconds=self._seconds):
             found = await self._leases.find_one({"_id": name})
         if found is None or found["until"] <= self._clock():

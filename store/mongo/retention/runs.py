@@ -184,7 +184,7 @@ class Runs:
         return [_receipt(one) for one in reversed(found)]
 
     async def last(self, kind: RunKind, *, complete: bool = True) -> Receipt | None:
-        """The newest of this kind over all tenants."""
+        """The newest receipt of a run of this kind over all tenants; None: there was none."""
         wanted = {"kind": kind.value, "tenant": "", "complete": complete}
         with guarded(self._metrics, "last_receipt", seconds=self._seconds):
             found = await self._kept.find_one(wanted, sort=[("_id", -1)])

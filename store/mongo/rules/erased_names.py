@@ -38,7 +38,7 @@ _THREAD_BYTES: Final = 64_000
 
 
 class NamedWrite(Protocol):
-    """Resource that is asked about: to be put, or (`prepared` is None) to be deleted."""
+    """Write that is checked for erased names: a resource to be put, or to be deleted."""
 
     @property
     def tenant(self) -> Tenant:
@@ -50,7 +50,7 @@ class NamedWrite(Protocol):
 
     @property
     def prepared(self) -> Prepared | None:
-        """Content to put."""
+        """Content to put; None: the resource is to be deleted."""
 
     @property
     def id(self) -> str:

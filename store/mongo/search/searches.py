@@ -84,7 +84,10 @@ class _Search:
 
     @property
     def chain(self) -> Chain | None:
-        """Chain whose targets can be looked up with others. A page link has a moment of its own."""
+        """Chain whose targets can be looked up with those of other searches; None: there is no such chain.
+
+        A page link has a moment of its own, so its chains are looked up alone.
+        """
         chain = joinable(flat(self.query.clauses)) if self.query.as_of is None else None
         return chain if chain is not None and shareable(chain) else None
 

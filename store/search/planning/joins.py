@@ -58,7 +58,7 @@ class Join:
 
 
 def joinable(clauses: Iterable[Clause]) -> Chain | None:
-    """The one chain of a search, when it leads to identifiers.
+    """The only chain of a search, when it leads to identifiers; None: there is no such chain.
 
     Few resources are surely found at its end, and those of contained ones are entries of their owner.
     """

@@ -29,7 +29,10 @@ COMPONENTS: Final = (
 
 
 def concept(context: Context, raw: str) -> Element | None:
-    """A CodeableConcept of CE, CWE, CNE or CF. It is shared within the message: copy it before a change."""
+    """A CodeableConcept of a CE, CWE, CNE or CF; None: the field is empty.
+
+    It is shared within the message: copy it before a change.
+    """
     if raw in context.concepts:
         return context.concepts[raw]
     made = context.concepts[raw] = _concept(context, raw)
@@ -104,7 +107,7 @@ _INTERPRETATIONS: Final = frozenset(
 
 
 def interpretation(context: Context, raw: str) -> Element | None:
-    """A CodeableConcept of OBX-8."""
+    """A CodeableConcept of OBX-8, the flag of a result; None: the field is empty."""
     parts = context.parts(raw)
     code = context.plain(parts[0]).strip()
     if code in _INTERPRETATIONS and (len(parts) < 3 or not parts[2] or parts[2] == "HL70078"):  # noqa: PLR2004 -- CWE.3
@@ -120,6 +123,6 @@ def interpretation(context: Context, raw: str) -> Element | None:
 
 
 def coding(context: Context, raw: str) -> Element | None:
-    """The first Coding of a CWE."""
+    """The first Coding of a CWE; None: it has text alone, or nothing."""
     made = concept(context, raw)
     return made["coding"][0] if made and "coding" in made else None

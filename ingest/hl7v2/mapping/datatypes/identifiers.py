@@ -96,7 +96,7 @@ def _further(context: Context, parts: list[str], made: Element) -> None:
 
 @lru_cache(maxsize=16)
 def ei(code: str | None = None, *, nested: bool = False) -> Made:
-    """An Identifier of an EI; `nested`: its parts are subcomponents."""
+    """Converter of an EI to an Identifier; `nested`: the parts of the EI are subcomponents."""
 
     def convert(context: Context, raw: str) -> Element | None:
         separator = context.subcomponent if nested else context.component

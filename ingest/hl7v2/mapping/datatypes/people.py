@@ -64,7 +64,7 @@ COMPONENTS: Final = (
 
 
 def name(context: Context, raw: str) -> Element | None:
-    """A HumanName of an XPN."""
+    """A HumanName of an XPN; None: it names nobody."""
     parts = context.parts(raw)
     made = _name(context, parts)
     count = len(parts)
@@ -107,7 +107,7 @@ def _period(context: Context, parts: list[str], start: int, end: int) -> Element
 
 
 def address(context: Context, raw: str) -> Element | None:
-    """An Address of an XAD."""
+    """An Address of an XAD; None: it is empty."""
     parts = context.parts(raw)
     plain = context.plain
     told = [plain(part).strip() if part else "" for part in parts]
@@ -132,7 +132,7 @@ def address(context: Context, raw: str) -> Element | None:
 
 
 def call(context: Context, raw: str) -> Element | None:
-    """A ContactPoint of an XTN."""
+    """A ContactPoint of an XTN; None: it has neither number nor address."""
     parts = context.parts(raw)
     told = [context.plain(part).strip() if part else "" for part in parts]
     told += [""] * (12 - len(told))
@@ -156,7 +156,7 @@ def _called(system: str, value: str, use: str) -> Element:
 
 
 def person(context: Context, raw: str) -> Element | None:
-    """A Practitioner of an XCN."""
+    """A Practitioner of an XCN; None: it has neither number nor name."""
     parts = context.parts(raw)
     count = len(parts)
     made: Element = {"resourceType": "Practitioner"}
@@ -192,7 +192,7 @@ def _person_number(context: Context, parts: list[str], value: str) -> Element:
 
 
 def practitioner(context: Context, raw: str) -> str | None:
-    """A reference to the Practitioner of an XCN, an entry of the Bundle."""
+    """Reference to the Practitioner of an XCN, an entry of the Bundle; None: the XCN names nobody."""
     if raw in context.known:
         return context.known[raw]
     made = person(context, raw)
@@ -200,13 +200,13 @@ def practitioner(context: Context, raw: str) -> str | None:
 
 
 def reference(context: Context, raw: str) -> Element | None:
-    """A Reference to the Practitioner of an XCN."""
+    """A Reference to the Practitioner of an XCN; None: the XCN names nobody."""
     url = practitioner(context, raw)
     return {"reference": url} if url else None
 
 
 def ndl(context: Context, raw: str) -> Element | None:
-    """A Reference to the Practitioner of an NDL: its first component is a CNN by subcomponents.
+    """A Reference to the Practitioner of an NDL, whose first component is a CNN; None: it names nobody.
 
     Versions before 2.3 have the person by components, and so have many senders still.
     """
@@ -222,7 +222,7 @@ def ndl(context: Context, raw: str) -> Element | None:
 
 
 def organization(context: Context, raw: str) -> Element | None:
-    """An Organization of an XON."""
+    """An Organization of an XON; None: it has neither number nor name."""
     parts = context.parts(raw)
     told = [context.plain(part.partition(context.subcomponent)[0]).strip() if part else "" for part in parts]
     told += [""] * (10 - len(told))
@@ -241,7 +241,7 @@ def organization(context: Context, raw: str) -> Element | None:
 
 
 def organization_reference(context: Context, raw: str) -> Element | None:
-    """A Reference to the Organization of an XON, an entry of the Bundle."""
+    """A Reference to the Organization of an XON, an entry of the Bundle; None: the XON is empty."""
     key = f"XON {raw}"
     if key in context.known:
         return {"reference": context.known[key]}
@@ -250,7 +250,7 @@ def organization_reference(context: Context, raw: str) -> Element | None:
 
 
 def producer(context: Context, raw: str) -> Element | None:
-    """A Reference to the Organization of a CWE: OBX-15, the producer's id."""
+    """A Reference to the Organization of OBX-15, the producer's id (CWE); None: the field is empty."""
     key = f"CWE {raw}"
     if key in context.known:
         return {"reference": context.known[key]}

@@ -292,7 +292,7 @@ def _components(context: Context, convert: Value, raw: str, measured: Element, r
 
 
 def reference_range(context: Context, raw: str, measured: Element) -> Element | None:
-    """OBX-7: the text as sent, and its bounds where it says them plainly."""
+    """A referenceRange of OBX-7: its text, and bounds where it says them plainly; None: it is empty."""
     text = context.plain(raw).strip()
     if not text or text == '""':
         return None
