@@ -77,7 +77,7 @@ chaos: $(DEV) ## Freeze, step down, cut off and kill the database under load (SE
 
 .PHONY: erasure
 erasure: $(DEV) ## Erase one patient of many, look for what is left, send everything again (PATIENTS=100000)
-	@ERASURE_PATIENTS=$(or $(PATIENTS),100000) $(BIN)/python -m pytest -n0 -s -o faulthandler_timeout=0 tests/api/interactions/test_purge_http.py \
+	@ERASURE_PATIENTS=$(or $(PATIENTS),100000) $(BIN)/python -m pytest -n0 -s -o faulthandler_timeout=0 tests/api/interactions/purge/test_purge_http.py \
 		-k one_of_many $(ARGS)
 
 .PHONY: check

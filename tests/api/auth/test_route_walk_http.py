@@ -14,7 +14,7 @@ from api.commands.access.clients import disabled
 from api.http.app_keys import REGISTRY
 from api.routes import MESSAGES, routes
 from store.tenancy import Tenant
-from tests.api.auth.test_token_http import bearer_of
+from tests.api.auth.asking import bearer_of
 from tests.support.data_model import results_new, results_query
 from tests.support.fhir import batch, coded, message, patient, refers, report, resource
 from tests.support.oauth import key

@@ -1,0 +1,180 @@
+"""`dod load` stopped, killed and started again, with several workers, and of HL7 v2."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from store.mongo.indexes import RESOURCES
+from tests.api.commands.files.loading import Result, bundle, lines, put_down, raw, stored
+from tests.support.fhir import report
+from tests.support.mllp import oru
+from tests.support.store import LAB
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from store.mongo.driver.client import Database
+
+    Dod = Callable[..., Awaitable["Result"]]
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+@pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
+async def test_a_signal_ends_it_with_a_sentence_and_a_summary(
+    dod: Dod, database: Database, tmp_path: Path, sent: signal.Signals
+) -> None:
+    count = 4_000
+    body = lines(*(report(f"a{n}") for n in range(count)))
+    folder, journal = put_down(tmp_path / "in", a__ndjson=body), tmp_path / "journal"
+    command = [sys.executable, "-c", "from api.cli.main import main; main()", "load", str(folder)]
+    command += ["--tenant", str(LAB), "--journal", str(journal), "--concurrency", "2"]
+
+    def stopped() -> Result:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe) as process:
+            while not (journal.exists() and journal.stat().st_size > 5_000) and process.poll() is None:
+                pass
+            process.send_signal(sent)
+            out, err = process.communicate()
+        return Result(process.returncode, out.decode(), err.decode())
+
+    result = await asyncio.to_thread(stopped)
+    assert result.code == 128 + sent
+    first, last = result.err.splitlines()
+    assert first.startswith(f"{sent.name}: stopping")
+    assert last == f"Stopped by {sent.name} before the end; the same command goes on from here."
+    some = int(result.table["all"][0].replace(",", ""))
+    assert 0 < some < count
+    assert len(await stored(database)) == some, "what was under way is finished, and counted"
+    result = await dod(folder, "--journal", journal)
+    assert (result.code, result.table["all"]) == (0, [f"{count:,}", "0", "0"])
+
+
+async def test_killed_and_started_again_it_goes_on_where_it_was(
+    dod: Dod, database: Database, tmp_path: Path
+) -> None:
+    """Nothing is lost or doubled: every resource is there in its one version."""
+    count = 3_000
+    folder = put_down(
+        tmp_path / "in",
+        a__ndjson=lines(*(report(f"a{n}", conclusion="x" * 500) for n in range(count // 2))),
+        b__ndjson__gz=gzip.compress(lines(*(report(f"b{n}") for n in range(count // 2)))),
+    )
+    journal = tmp_path / "journal"
+    command = [sys.executable, "-c", "from api.cli.main import main; main()", "load", str(folder)]
+    command += ["--tenant", str(LAB), "--journal", str(journal)]
+
+    def killed(lines_more: int) -> None:
+        before = len(journal.read_bytes().splitlines()) if journal.exists() else 0
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
+            while process.poll() is None:
+                if journal.exists() and len(journal.read_bytes().splitlines()) >= before + lines_more:
+                    process.send_signal(signal.SIGKILL)
+            assert process.returncode == -signal.SIGKILL
+
+    for _ in range(2):
+        await asyncio.to_thread(killed, 300)
+    there = await stored(database)
+    assert 600 <= len(there) < count
+    result = await dod(folder, "--journal", journal)
+    assert result.code == 0
+    assert int(result.out.split("; ")[1].split()[0].replace(",", "")) >= 600
+    stored_now, unchanged, refused = (int(n.replace(",", "")) for n in result.table["all"])
+    # What was under way at a kill, at most 64 bodies each time, is found to be there already.
+    assert (refused, stored_now + unchanged) == (0, count)
+    assert unchanged <= 2 * 64
+    there = await stored(database)
+    assert (len(there), set(there.values())) == (count, {1})
+
+
+@pytest.mark.parametrize("killed", [False, True])
+async def test_workers_store_the_same_whichever_of_them_goes(
+    dod: Dod, database: Database, tmp_path: Path, killed: bool
+) -> None:
+    """The last line of a resource wins, refusals have their places, and each body is stored once."""
+    count = 300
+    body = lines(
+        *(report(f"a{n % 100}", conclusion=str(n)) for n in range(count)),
+        {"resourceType": "Nonsense", "id": "b"},
+        bundle(
+            "transaction",
+            {"resource": report("t1"), "request": {"method": "PUT", "url": "DiagnosticReport/t1"}},
+        ),
+    )
+    folder, journal = put_down(tmp_path / "in", a__ndjson=body), tmp_path / "journal"
+    command = [sys.executable, "-c", "from api.cli.main import main; main()", "load", str(folder)]
+    command += ["--tenant", str(LAB), "--journal", str(journal), "--workers", "2"]
+
+    def children(pid: int) -> list[int]:
+        listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
+        return [int(one) for one in listed.split()]
+
+    def run() -> Result:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        pipe = subprocess.PIPE
+        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe) as process:
+            while killed and process.poll() is None:
+                if journal.exists() and journal.stat().st_size > 1_000:
+                    os.kill(children(process.pid)[0], signal.SIGKILL)
+                    break
+            out, err = process.communicate()
+        return Result(process.returncode, out.decode(), err.decode())
+
+    result = await asyncio.to_thread(run)
+    assert (result.code, result.table["all"][-1]) == (1, "1")
+    assert "a.ndjson: line 301" in result.err
+    there = await stored(database)
+    assert len(there) == 101
+    for n in range(100):
+        assert (await raw(database, f"DiagnosticReport/a{n}"))["conclusion"] == str(200 + n)
+    assert killed or set(there.values()) == {1, 3}
+
+
+async def test_messages_of_hl7_v2_are_loaded_in_files_and_archives(
+    dod: Dod, database: Database, tmp_path: Path
+) -> None:
+    faulty = oru("M-9", patient="P-9", filler="F-9", status="Z")
+    feed = b"".join(oru(f"M-{n}", patient=f"P-{n % 2}", filler=f"F-{n}") for n in range(4))
+    place = put_down(tmp_path / "files", feed__hl7=b"FHS|^~\\&\r" + feed + b"FTS|4\r", one__hl7=faulty)
+    done = await dod(place)
+    assert done.code == 1
+    assert done.files["hl7"] == "2"
+    assert "one.hl7" in done.err
+    assert "OBR[1]-25" in done.err
+    stored = await database[RESOURCES].count_documents({"type": "DiagnosticReport"})
+    assert stored == 4
+    assert await database[RESOURCES].count_documents({"type": "Provenance"}) == 4
+    again = await dod(place, "--fresh")
+    assert again.code == 1
+    assert await database[RESOURCES].count_documents({"type": "DiagnosticReport"}) == 4
+    dry = await dod(place, "--dry-run", "--fresh")
+    assert "OBR[1]-25" in dry.err
+
+
+async def test_files_of_hl7_v2_are_mapped_as_what_comes_in_by_the_tenant_s_port(
+    dod: Dod, database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    profile = tmp_path / "lab.toml"
+    profile.write_text('[authorities]\nHOSP = "urn:hospital"\n[report_statuses]\nZ = "final"\n')
+    place = put_down(tmp_path / "files", one__hl7=oru(status="Z"))
+    assert (await dod(place, "--dry-run")).code == 1
+    monkeypatch.setenv("DOD_MLLP_TENANT", str(LAB))
+    monkeypatch.setenv("DOD_MLLP_PROFILE", str(profile))
+    monkeypatch.setenv("DOD_MLLP_PORT", "2575")  # A load listens nowhere.
+    assert (await dod(place, "--dry-run")).code == 0
+    assert (await dod(place)).code == 0
+    found = await database[RESOURCES].find_one({"type": "Patient"})
+    assert found is not None
+    assert b"urn:hospital" in found["raw"]

@@ -1,0 +1,157 @@
+"""The erasure of a patient beside holds, after a crash, and lifted again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from store.errors import Category, ServiceError
+from store.mongo.erasure import batches as erasure_run
+from store.mongo.retention.lease import Leases
+from store.mongo.retention.runs import Runs
+from store.retention.holds import Hold, HoldKind
+from store.retention.subjects import read_subject
+from tests.api.interactions.purge.purged import (
+    ANNA,
+    ANNAS,
+    ANNAS_PDF,
+    BERTS,
+    World,
+    filled,
+    observation,
+    verified,
+)
+from tests.support.fhir import MRN, identified, message, patient, refers, report
+
+
+def hold(world: World, kind: HoldKind, subject: str) -> Hold:
+    now = world.service.clock()
+    return Hold("h1", world.service.tenant, kind, subject, "litigation", now, "tests")
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject"),
+    [
+        (HoldKind.PATIENT, f"{MRN}|ANNA-4711"),
+        (HoldKind.PATIENT, "Patient/anna"),
+        (HoldKind.TENANT, ""),
+    ],
+)
+async def test_who_is_held_stays_and_goes_on(world: World, kind: HoldKind, subject: str) -> None:
+    await world.service.load(*BERTS, *ANNAS)
+    await world.privacy.holds.add(hold(world, kind, subject))
+    before = await world.documents()
+    erased = await world.erase()
+    assert erased.receipt.deleted == 0
+    assert sum(one.count for one in erased.receipt.skipped) == len(ANNAS)
+    assert await world.documents() == before
+    assert (await world.service.put(report("new", "anna"))).status == 201
+    await world.privacy.holds.release("h1", now=world.service.clock(), by="tests", reason="settled")
+    assert not (await world.erase()).receipt.skipped
+    assert await world.left() == set()
+
+
+async def test_a_held_report_keeps_what_it_needs(world: World) -> None:
+    await world.service.load(*BERTS, *ANNAS)
+    before = await world.documents()
+    await world.privacy.holds.add(hold(world, HoldKind.RESOURCE, "DiagnosticReport/ra"))
+    erased = await world.erase()
+    kept = {"/".join(name.split("/")[2:]) for name in await world.documents()}
+    annas = {"DiagnosticReport/ra", "Patient/anna", "Observation/oa", "Observation/free", "Specimen/sa"}
+    assert kept == annas | {f"{one['resourceType']}/{one['id']}" for one in BERTS}
+    assert {(one.row.type, one.count) for one in erased.receipt.skipped} == {
+        ("DiagnosticReport", 1),
+        ("Patient", 1),
+        ("Observation", 2),
+        ("Specimen", 1),
+    }
+    after = await world.documents()
+    assert all(after[name] == before[name] for name in after)
+    url = (await world.service.get("DiagnosticReport/ra")).body["presentedForm"][0]["url"]
+    assert (await world.service.get(url)).text == ANNAS_PDF
+    await world.privacy.holds.release("h1", now=world.service.clock(), by="tests", reason="settled")
+    assert not (await world.erase()).receipt.skipped
+    assert await world.left() == set()
+
+
+class Killed(BaseException):
+    """As a kill is: nothing is tidied up on its way."""
+
+
+@pytest.mark.parametrize("at", [1, 2, 5, 6, 7, 8, 9, 10, 11, 15, 21, 25])
+async def test_killed_between_two_batches_it_goes_on(
+    world: World, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    await filled(world)
+    monkeypatch.setattr(erasure_run, "BATCH", 1)
+    batches = 0
+    whole = Runs.batch
+
+    async def dying(self: Runs, *work: Any) -> Any:
+        nonlocal batches
+        batches += 1
+        if batches == at:
+            raise Killed
+        return await whole(self, *work)
+
+    async def lost(*_: object, **__: object) -> None:
+        """A process that is gone gives nothing back."""
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Runs, "batch", dying)
+        patched.setattr(Leases, "release", lost)
+        with pytest.raises(Killed):
+            await world.erase()
+    with pytest.raises(ServiceError) as refused:
+        await world.erase()
+    assert refused.value.category is Category.CONFLICT
+    world.service.clock.move(minutes=2)
+    erased = await world.erase()
+    assert await world.left() == set()
+    assert await verified(world) == erased.receipt.number == 1
+    assert erased.receipt.takeovers == 1
+    assert erased.receipt.deleted == await undisturbed_total(world)
+
+
+async def undisturbed_total(world: World) -> int:
+    """Counts of an erasure that nobody broke off."""
+    subject = read_subject(f"{MRN}|ANNA-4711")
+    await world.privacy.erasing.lift(world.service.tenant, subject, reason="once more", by="tests")
+    await world.database["idempotency"].delete_many({})
+    await filled(world)
+    return (await world.erase()).receipt.deleted
+
+
+async def test_lifted_it_comes_again(world: World) -> None:
+    await filled(world)
+    await world.erase()
+    subject = read_subject(f"{MRN}|ANNA-4711")
+    await world.privacy.erasing.lift(world.service.tenant, subject, reason="came back", by="tests")
+    await world.service.load(*ANNAS)
+    with pytest.raises(ServiceError) as refused:
+        await world.privacy.erasing.lift(world.service.tenant, subject, reason="came back", by="tests")
+    assert refused.value.category is Category.NOT_FOUND
+
+
+async def test_a_retired_observation_leaves_no_number_behind(world: World) -> None:
+    number = identified("urn:example:lab", "RETIRED-4711")
+    sent = observation("o-r", identifier=[number], subject=refers("Patient/src"))
+    filler = [identified("urn:example:filler", "F-R")]
+    told = report("src-r", "src", identifier=filler, result=[refers("Observation/o-r")])
+    first = message(patient("src", ANNA), sent, told)
+    for minute, body in (
+        (1, first),
+        (2, message(patient("src", ANNA), report("src-r", "src", identifier=filler))),
+    ):
+        stamped = {**body, "timestamp": f"2026-11-20T10:{minute:02}:00Z"}
+        assert (await world.service.request("POST", "$process-message", stamped)).status == 200
+    kept = (
+        await world.database["resources"]
+        .find({"identity.numbers": {"$elemMatch": {"$elemMatch": {"$eq": "RETIRED-4711"}}}})
+        .to_list(None)
+    )
+    assert [one.get("deleted") for one in kept] == [True]
+    await world.erase()
+    for name in await world.database.list_collection_names():
+        assert "RETIRED-4711" not in str(await world.database[name].find().to_list(None)), name

@@ -1,0 +1,95 @@
+"""The patient scope rule: which queries name their patient, and which must."""
+
+from __future__ import annotations
+
+import pytest
+
+from store.search.parsing.patient_scope import bounded_by_patient
+from tests.store.search.parsing.clauses import DR
+from tests.support.reports import query_of, refusal, said
+
+# --- the patient scope rule, `DECISIONS.md#patient-scope`
+
+
+@pytest.mark.parametrize(
+    ("type", "name", "text", "bounded"),
+    [
+        pytest.param(DR, "patient", "p", True, id="patient"),
+        pytest.param(DR, "subject", "Patient/p", True, id="subject"),
+        pytest.param(DR, "subject:Patient", "p", True, id="typed subject"),
+        pytest.param(DR, "patient.identifier", "urn:m|1", True, id="patient.identifier"),
+        pytest.param(DR, "subject.identifier", "urn:m|1", True, id="subject.identifier"),
+        pytest.param(DR, "subject:Patient.identifier", "urn:m|1", True, id="subject:Patient.identifier"),
+        pytest.param(DR, "patient:identifier", "urn:m|1", True, id="patient:identifier"),
+        pytest.param(DR, "subject:identifier", "urn:m|1", True, id="subject:identifier"),
+        pytest.param(DR, "subject", "p", True, id="a bare id"),
+        pytest.param(DR, "subject", "Patient/p/_history/1", True, id="a version of a patient"),
+        pytest.param(DR, "subject", "https://elsewhere.example/Patient/p", True, id="a foreign patient"),
+        pytest.param(DR, "subject", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", True, id="a urn"),
+        pytest.param(DR, "subject", "Patient/p,Group/g", True, id="a patient or a group"),
+        pytest.param(DR, "subject", "Location/ward", False, id="a ward"),
+        pytest.param(DR, "subject", "Group/g,Device/d", False, id="a group or a device"),
+        pytest.param(DR, "subject:Group", "g", False, id="a group by the modifier"),
+        pytest.param(DR, "subject", "https://elsewhere.example/Location/1", False, id="a foreign ward"),
+        pytest.param(DR, "subject:Location.identifier", "urn:l|1", False, id="a ward by its identifier"),
+        pytest.param(DR, "patient.identifier", r"a\|", True, id="a value that ends with a bar"),
+        pytest.param(DR, "_id", "r", True, id="_id"),
+        pytest.param(DR, "_id:not", "r", False, id="any other id"),
+        pytest.param(DR, "patient.gender", "male", False, id="half of all"),
+        pytest.param(DR, "patient.identifier:not", "urn:m|1", False, id="all but one"),
+        pytest.param(DR, "patient:missing", "false", False, id="any patient"),
+        pytest.param(DR, "patient.identifier", "urn:m|", False, id="everyone with a number of that kind"),
+        pytest.param(DR, "subject:identifier", "urn:m|", False, id="the same in the reference"),
+        pytest.param(DR, "patient.identifier", "urn:m|1,urn:m|", False, id="one, or everyone"),
+        pytest.param(DR, "code", "a", False, id="code"),
+        pytest.param(DR, "order", "urn:o|1", False, id="order"),
+        pytest.param(DR, "identifier", "urn:o|1", False, id="identifier of a report"),
+        pytest.param("Provenance", "target", "DiagnosticReport/r", True, id="target of a Provenance"),
+        pytest.param(
+            "Provenance", "target:DiagnosticReport.identifier", "urn:r|1", True, id="target by its identifier"
+        ),
+        pytest.param("Patient", "identifier", "urn:m|1", True, id="identifier of a patient"),
+        pytest.param("Patient", "identifier:not", "urn:m|1", False, id="all patients but one"),
+        pytest.param("Patient", "identifier", "urn:m|", False, id="all patients with a number"),
+        pytest.param("Patient", "birthdate", "2020", False, id="patients by date"),
+        pytest.param("Practitioner", "identifier", "urn:n|1", True, id="a type that is not about patients"),
+    ],
+)
+def test_bounded_by_patient(type: str, name: str, text: str, bounded: bool) -> None:
+    assert bounded_by_patient(query_of((name, text), type=type)) is bounded
+
+
+def test_a_search_for_everything_is_not_bounded() -> None:
+    assert not bounded_by_patient(query_of())
+    assert not bounded_by_patient(query_of(type="Patient"))
+
+
+@pytest.mark.parametrize("type", ["AllergyIntolerance", "Immunization", "Person", "Provenance", "Task"])
+def test_a_type_about_patients_is_not_open_for_want_of_a_parameter(type: str) -> None:
+    assert not bounded_by_patient(query_of(type=type))
+
+
+def test_a_provenance_is_bounded_by_the_patient_it_is_about() -> None:
+    assert bounded_by_patient(query_of(("patient", "p1"), type="Provenance"))
+    assert not bounded_by_patient(query_of(("agent", "Device/1"), type="Provenance"))
+
+
+@pytest.mark.parametrize(
+    ("type", "name"),
+    [("Provenance", "target"), ("Observation", "focus"), ("Task", "subject"), ("List", "item")],
+)
+def test_a_chain_through_a_reference_to_anything_names_the_type(type: str, name: str) -> None:
+    error = refusal(lambda: query_of((f"{name}.identifier", "1"), type=type))
+    assert [issue.code for issue in error.issues] == ["too-costly"]
+    assert f"`{name}:Type.…`" in said(error)
+    assert query_of((f"{name}:Patient.identifier", "1"), type=type).clauses
+
+
+@pytest.mark.parametrize("name", ["_query", "_filter", "_list", "_contained", "code:", "patient.identifier:"])
+def test_what_must_not_be_left_out_is_refused(name: str) -> None:
+    error = refusal(lambda: query_of(("patient", "p1"), (name, "x")))
+    assert [issue.expression for issue in error.issues] == [(name,)]
+
+
+def test_that_contained_resources_are_no_matches_may_be_said() -> None:
+    assert query_of(("patient", "p1"), ("_contained", "false")) == query_of(("patient", "p1"))
