@@ -1,4 +1,4 @@
-"""One result by HL7 v2, by FHIR and in the Data Model, in every order, corrected by any road: one report."""
+"""A result by HL7 v2, by FHIR and in the Data Model, in every order, corrected by any road: one report."""
 
 from __future__ import annotations
 
