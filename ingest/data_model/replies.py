@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
+from ingest.pipeline.identity.decisions import TEXTS, Finding
 from store.fhir.datatypes import Number
 
 if TYPE_CHECKING:
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 
 NAME: Final = "data on demand"
 MODULE: Final = "Data Model"
+WARNINGS_MAX: Final = 100
+"""Fields that an answer names as not kept."""
+PLACES: Final[Mapping[Finding, str]] = dict.fromkeys(
+    (Finding.PATIENT_DOUBTED, Finding.PATIENT_CHANGED, Finding.PATIENTS_LINKED), "$.Patient"
+)
 
 
 def envelope(request_id: str, *, model: str | None = None, event: str | None = None) -> dict[str, Any]:
@@ -36,6 +42,19 @@ def error_of(issue: Issue) -> dict[str, Any]:
     """Member of `Meta.Errors[]`: the rule, and the JSON path where one is known."""
     told: dict[str, Any] = {"Text": issue.text, "Type": "message", "Module": MODULE, "Code": issue.code}
     return {**told, "Path": issue.expression[0]} if issue.expression else told
+
+
+def unmapped(paths: Sequence[str]) -> list[dict[str, str]]:
+    """Members of `Meta.Warnings[]` for what a message says and nothing maps."""
+    told = [{"Text": "is not mapped, and not kept", "Path": path} for path in paths[:WARNINGS_MAX]]
+    if (more := len(paths) - WARNINGS_MAX) > 0:
+        told.append({"Text": f"{more} more are not mapped, and not kept", "Path": "$"})
+    return told
+
+
+def doubted(findings: Sequence[Finding]) -> list[dict[str, str]]:
+    """Members of `Meta.Warnings[]` for what was decided about who is who."""
+    return [{"Text": TEXTS[one], "Path": PLACES.get(one, "$.Orders"), "Code": one.value} for one in findings]
 
 
 def rendered(body: Mapping[str, Any]) -> bytes:

@@ -16,7 +16,7 @@ from ingest.hl7v2.faults import ACCEPTED, APPLICATION, Fault
 from ingest.hl7v2.reader import Unreadable, read
 from ingest.hl7v2.translate import translate
 from ingest.messages import delivery
-from ingest.pipeline.identity.decisions import TEXTS, Finding
+from ingest.pipeline.identity.decisions import TEXTS, Finding, findings_of
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -177,14 +177,13 @@ def _faults(issues: Iterable[Issue]) -> Iterator[Fault]:
 
 def _warnings(done: Iterable[Delivered]) -> Iterator[Fault]:
     """Parts of an accepted message that became dead letters, and doubts about who is who."""
-    said: set[str] = set()
+    notes: list[str] = []
     for one in done:
         if isinstance(one, ServiceError):
             for fault in _faults(one.issues):
                 yield fault._replace(severity="W")
         else:
-            said.update(one.notes)
-    for finding, text in TEXTS.items():
-        if text in said:
-            severity: FaultSeverity = "I" if finding is Finding.PATIENTS_LINKED else "W"
-            yield Fault("", 1, 0, 0, ACCEPTED, text, severity)
+            notes += one.notes
+    for finding in findings_of(notes):
+        severity: FaultSeverity = "I" if finding is Finding.PATIENTS_LINKED else "W"
+        yield Fault("", 1, 0, 0, ACCEPTED, TEXTS[finding], severity)

@@ -24,6 +24,7 @@ from ingest.http.body import body_of
 from ingest.http.letter_keeper import CONTENT, DEAD_LETTER, REPLAY, keep_message
 from ingest.http.parsing import parsed
 from ingest.messages import delivery
+from ingest.pipeline.identity.decisions import findings_of
 from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ PATH: Final = "$data-model"
 JSON: Final = "application/json"
 NOBODY: Final = Meta()
 """The `Meta` of a body that has none which can be read."""
-WARNINGS_MAX: Final = 100
-"""Fields that an answer names as not kept."""
 
 
 async def receive(request: web.Request) -> web.StreamResponse:
@@ -55,23 +54,18 @@ async def receive(request: web.Request) -> web.StreamResponse:
 async def _received(request: web.Request, found: Parsed, meta: Meta) -> web.StreamResponse:
     try:
         refuse_test(request, meta)
-        unknown = await _stored(request, found, meta)
+        warnings = await _stored(request, found, meta)
     except ServiceError as error:
         await _keep(request, error)
         raise
     told = replies.envelope(request[REQUEST_ID], model=MODEL, event=meta.EventType)
-    if unknown:
-        told["Warnings"] = [
-            {"Text": "is not mapped, and not kept", "Path": path} for path in unknown[:WARNINGS_MAX]
-        ]
-    if len(unknown) > WARNINGS_MAX:
-        rest = f"{len(unknown) - WARNINGS_MAX} more are not mapped, and not kept"
-        told["Warnings"].append({"Text": rest, "Path": "$"})
+    if warnings:
+        told["Warnings"] = warnings
     return json({"Meta": told})
 
 
-async def _stored(request: web.Request, found: Parsed, meta: Meta) -> tuple[str, ...]:
-    """Store a message; paths of what it says and nobody maps. Raises ServiceError, placed in the message."""
+async def _stored(request: web.Request, found: Parsed, meta: Meta) -> list[dict[str, str]]:
+    """Store a message; what its answer warns of. Raises ServiceError, placed in the message."""
     _refuse_event(meta)
     source, organization = source_of(request, meta), request[TENANT].tenant.organization
     message = await found.work(read, ResultsNew, found.resource)
@@ -89,10 +83,12 @@ async def _stored(request: web.Request, found: Parsed, meta: Meta) -> tuple[str,
         raise ServiceError(error.category, *placed) from error
     await release(ctx, files)
     refused = [one for one in done if isinstance(one, ServiceError)]
+    stored = [one for one in done if not isinstance(one, ServiceError)]
     if refused:  # The rest is stored; the same again, once it is right, changes only what was wrong.
         placed = [translation.at_origin(issue) for one in refused for issue in one.issues]
         raise ServiceError(Category.UNPROCESSABLE, *placed)
-    return translation.unknown
+    doubts = findings_of(note for one in stored for note in one.notes)
+    return [*replies.unmapped(translation.unknown), *replies.doubted(doubts)]
 
 
 def _refuse_event(meta: Meta) -> None:

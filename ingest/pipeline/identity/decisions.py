@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from ingest.pipeline.identity.facts import Facts
     from store.resources.versions import SourceTime
@@ -48,6 +48,14 @@ TEXTS: Final[Mapping[Finding, str]] = {
         "A reference leads to nothing in the message: it was kept as one of the source's and is not resolved."
     ),
 }
+
+
+def findings_of(notes: Iterable[str]) -> list[Finding]:
+    """Findings whose texts are among the notes of what a message made, each once."""
+    said = set(notes)
+    return [finding for finding, text in TEXTS.items() if text in said]
+
+
 """Text of the reply for each finding; never a value."""
 
 

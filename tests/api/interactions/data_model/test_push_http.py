@@ -214,3 +214,26 @@ async def test_what_is_not_mapped_is_named_up_to_a_bound(service: Service) -> No
     warnings = answer.body["Meta"]["Warnings"]
     assert len(warnings) == 101
     assert warnings[-1] == {"Text": "30 more are not mapped, and not kept", "Path": "$"}
+
+
+async def test_a_doubt_about_who_is_who_is_told_in_the_answer(service: Service) -> None:
+    async def warned(message: Json) -> list[tuple[str, str]]:
+        answer = await post(service, message)
+        assert answer.status == 200, answer.text
+        assert "SECRET" not in answer.text
+        return [(one["Path"], one["Code"]) for one in answer.body["Meta"].get("Warnings", [])]
+
+    assert await warned(results_new()) == []
+    changed = results_new(
+        ID="ORD-2", ApplicationOrderID="FIL-2", meta={"EventDateTime": "2026-11-20T11:00:00Z"}
+    )
+    changed["Patient"]["Demographics"] |= {"FirstName": "Eve", "LastName": "SECRET", "DOB": "1999-09-09"}
+    assert await warned(changed) == [("$.Patient", "patient-changed")]
+    other = results_new(meta={"EventDateTime": "2026-11-20T12:00:00Z"})
+    other["Patient"] = {
+        "Identifiers": [{"ID": "MADEUP-7", "IDType": "MR"}],
+        "Demographics": {"FirstName": "Bob", "LastName": "SECRET", "DOB": "1970-01-01"},
+    }
+    assert ("$.Orders", "report-doubted") in await warned(other)
+    assert len((await service.search("patient.identifier=MADEUP-7")).ids) == 1
+    assert len((await service.search("patient.identifier=MADEUP-1")).ids) == 2
