@@ -76,6 +76,12 @@ class Holds(Protocol):
     async def whole_tenant(self, tenant: Tenant, now: datetime) -> bool:
         """Whether all of the tenant is held."""
 
+    async def placed(self, session: Any = None) -> int:  # noqa: ANN401 -- the driver's
+        """Number of holds placed so far, of all tenants.
+
+        With the session of a transaction that deletes: none is placed from then on until that has ended.
+        """
+
 
 class NoHolds(Holds):
     """Nothing is held."""
@@ -92,6 +98,10 @@ class NoHolds(Holds):
     @override
     async def whole_tenant(self, tenant: Tenant, now: datetime) -> bool:
         return False
+
+    @override
+    async def placed(self, session: Any = None) -> int:
+        return 0
 
 
 class HoldStore(Holds, Protocol):

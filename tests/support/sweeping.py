@@ -50,6 +50,9 @@ class HeldIds:
     async def whole_tenant(self, tenant: Tenant, now: datetime) -> bool:
         return tenant in self.tenants
 
+    async def placed(self, session: Any = None) -> int:
+        return 0
+
 
 async def at_once(_: float) -> None:
     """Rest no longer than that."""

@@ -26,6 +26,7 @@ from store.mongo.retention.departures import Departure, note
 from store.retention.erased_names import KEY, OWN, PATIENT, Name
 from store.retention.policy import after
 from store.retention.runs import Batch, Reason, Row
+from store.retention.sweep import HoldPlaced
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
@@ -76,6 +77,10 @@ class ErasureRun:
         self._counted_held: bool = position.get("held", False)
         """An attempt before this one counted what is held."""
         self._held: set[str] = set()
+        self.has_begun = False
+        """Whether something was deleted, or was about to be."""
+        self._placed = 0
+        """Number of holds placed before it was looked what is held."""
         self._policy = 0
 
     # --- what stays
@@ -87,7 +92,9 @@ class ErasureRun:
         if not new or self._counted_held:
             return
         counts = Counter(self._row(one.type, Reason.HELD) for one in new)
-        await self._batch(lambda _: _done(Batch({}, counts, self._position())))
+        await self._tools.runs.batch(
+            self._lease, self._run, lambda _: _done(Batch({}, counts, self._position()))
+        )
 
     async def _held_among(self, found: Belongings) -> set[str]:
         """The `_id`s of what is held, and of current ones that those refer to."""
@@ -107,9 +114,14 @@ class ErasureRun:
     # --- what goes
 
     async def delete(
-        self, found: Belongings, letters: Sequence[str], answers: Sequence[str], *, first: bool
+        self, found: Belongings, letters: Sequence[str], answers: Sequence[str], *, placed: int, first: bool
     ) -> int:
-        """Delete what was found; how many documents went."""
+        """Delete what was found; how many documents went.
+
+        `placed`: number of holds before it was looked whether all is held. Raises HoldPlaced when there are
+        more by now: then it must be found anew.
+        """
+        self._placed, self.has_begun = placed, True
         everything = found.everything()
         held = await self._held_among(found)
         await self.skip([everything[one] for one in sorted(held)])
@@ -211,7 +223,12 @@ class ErasureRun:
         await self._batch(work)
 
     async def _batch(self, work: Callable[[Session], Awaitable[Batch]]) -> int:
-        done = await self._tools.runs.batch(self._lease, self._run, work)
+        async def unless_held(session: Session) -> Batch:
+            if await self._tools.holds.placed(session) != self._placed:
+                raise HoldPlaced
+            return await work(session)
+
+        done = await self._tools.runs.batch(self._lease, self._run, unless_held)
         return sum(done.deleted.values())
 
     def _row(self, resource_type: str, reason: Reason) -> Row:

@@ -26,6 +26,7 @@ from store.mongo.subscriptions.forgetting import forget_named
 from store.retention.erasure import ERASED, Erased, Erasing, KnownAs, Wanted
 from store.retention.runs import LeaseLost, RunKind
 from store.retention.subjects import reason_for, value_of
+from store.retention.sweep import ATTEMPTS_MAX, HoldPlaced
 
 if TYPE_CHECKING:
     from store.audit.records import AuditTrail
@@ -45,6 +46,7 @@ RENEW_SECONDS: Final = 10.0
 """Pause between two renewals of the lease while much is read; batches renew it as well."""
 _SUBJECT: Final = "subject"
 _UNDER_WAY: Final = Issue("conflict", "this patient is being erased already; try again shortly")
+_HOLDS: Final = Issue("conflict", "holds are placed all the while; the same again goes on where it was")
 _NOBODY: Final = Issue("not-found", "nothing is stored of this patient, and nothing was erased before")
 
 
@@ -130,19 +132,8 @@ class MongoErasing(Erasing):
             lease, RunKind.ERASURE, tenant=str(tenant), subject=group, reason=demand.reason
         )
         work = ErasureRun(self._tools, demand, group, lease, run)
-        shared = set(found.shared)
-        if await self._is_wholly_held(tenant, own):
-            await work.skip(list(found.everything().values()))
-        else:
-            for number in range(ROUNDS_MAX):
-                if number:
-                    names, found = found.names, await self._patient_data.find(tenant, own, heartbeat)
-                    found.names += names
-                    told = await self._told(tenant, found, heartbeat)
-                shared |= found.shared
-                if not await work.delete(found, *told, first=not number) and number:
-                    break
-            await work.delete_files()
+        found, shared = await self._delete(work, tenant, found, told, heartbeat)
+        if work.has_begun:
             await self._tools.erasures.finished(tenant)
             await self._forget_beside(tenant, own)
             wanted = Wanted(frozenset(names_of(found)), tuple(dict.fromkeys(found.names)))
@@ -159,6 +150,40 @@ class MongoErasing(Erasing):
         by, now = demand.by, self._tools.clock()
         await self._audit.note(AuditRecord(tenant, now, by, Deed.PATIENT_ERASED, demand.reason, group))
         return Erased(receipt, shared=len(shared), again=again and not receipt.deleted)
+
+    async def _delete(
+        self,
+        work: ErasureRun,
+        tenant: Tenant,
+        found: Belongings,
+        told: tuple[list[str], list[str]],
+        heartbeat: Heartbeat,
+    ) -> tuple[Belongings, set[str]]:
+        """Delete in rounds until there is nothing more; all that was found, and what is another's too.
+
+        A hold that is placed meanwhile makes it look again.
+        """
+        own, shared = found.own, set[str]()
+        rounds = interrupted = 0
+        while interrupted < ATTEMPTS_MAX:
+            if rounds or interrupted:
+                names, found = found.names, await self._patient_data.find(tenant, own, heartbeat)
+                found.names += names
+                told = await self._told(tenant, found, heartbeat)
+            shared |= found.shared
+            placed = await self._tools.holds.placed()
+            if await self._is_wholly_held(tenant, own):
+                await work.skip(list(found.everything().values()))
+                return found, shared
+            try:
+                gone = await work.delete(found, *told, placed=placed, first=not rounds)
+                rounds += 1
+                if rounds == ROUNDS_MAX or (rounds > 1 and not gone):
+                    await work.delete_files()
+                    return found, shared
+            except HoldPlaced:
+                interrupted += 1
+        raise ServiceError(Category.CONFLICT, _HOLDS)
 
     async def _erased_before(self, tenant: Tenant, subject: Subject) -> bool:
         with guarded(self._metrics, "known_erasure", seconds=self._seconds):

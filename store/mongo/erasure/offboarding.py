@@ -43,6 +43,7 @@ from store.mongo.indexes import (
 from store.retention.erasure import Offboarding
 from store.retention.runs import Batch, LeaseLost, Reason, Row, RunKind
 from store.retention.subjects import reason_for
+from store.retention.sweep import HoldPlaced
 
 if TYPE_CHECKING:
     from store.audit.records import AuditTrail
@@ -124,6 +125,7 @@ class MongoOffboarding(Offboarding):
     async def close(self, tenant: Tenant, *, reason: str, by: str, wait_seconds: float) -> Receipt:
         why = reason_for(reason)
         await self._refuse_unknown(tenant)
+        placed = await self._holds.placed()
         await self._refuse_held(tenant)
         lease = await self._leases.take(f"off-boarding:{tenant}")
         if lease is None:
@@ -133,7 +135,9 @@ class MongoOffboarding(Offboarding):
             run = await self._tools.runs.begin(lease, RunKind.OFF_BOARDING, tenant=str(tenant), reason=why)
             await self._shut(tenant)
             await asyncio.sleep(wait_seconds)
-            await self._empty(tenant, lease, run)
+            while not await self._empty(tenant, lease, run, placed):
+                placed = await self._holds.placed()
+                await self._refuse_held(tenant)
             receipt = await self._tools.runs.close(lease, run)
             done = True
         except LeaseLost:
@@ -171,16 +175,21 @@ class MongoOffboarding(Offboarding):
             changed = {"$pull": {"tenants": name}, "$inc": {"revision": 1}}
             await self._clients.update_many({"tenants": name}, changed)
 
-    async def _empty(self, tenant: Tenant, lease: Lease, run: Run) -> None:
-        for _ in range(ROUNDS_MAX):
-            deleted = 0
-            for part in _PARTS:
-                while some := await self._batch(tenant, part, lease, run):
-                    deleted += some
-            if not deleted:
-                return
+    async def _empty(self, tenant: Tenant, lease: Lease, run: Run, placed: int) -> bool:
+        """Delete everything; False: a hold was placed since there were so many."""
+        try:
+            for _ in range(ROUNDS_MAX):
+                deleted = 0
+                for part in _PARTS:
+                    while some := await self._batch(tenant, part, lease, run, placed):
+                        deleted += some
+                if not deleted:
+                    break
+        except HoldPlaced:
+            return False
+        return True
 
-    async def _batch(self, tenant: Tenant, part: _Part, lease: Lease, run: Run) -> int:
+    async def _batch(self, tenant: Tenant, part: _Part, lease: Lease, run: Run, placed: int) -> int:
         owner, collection = str(tenant), self._database[part.collection]
         wanted: dict[str, Any] = {"tenant": owner}
         if part.by_id:
@@ -193,6 +202,8 @@ class MongoOffboarding(Offboarding):
         types = {one["_id"]: part.counted or one.get("type") or one.get("was") or "" for one in found}
 
         async def work(session: Session) -> Batch:
+            if await self._holds.placed(session) != placed:
+                raise HoldPlaced
             counts: Counter[Row] = Counter()
             for name in sorted(set(types.values())):
                 ids = [one for one, of_type in types.items() if of_type == name]

@@ -2,7 +2,7 @@
 
 holds  _id (UUID), tenant, kind, subject, reason, placed_at, by, expires_at | null, released_at | null, base,
        ended {by, reason}, patients ["Patient/id" …] that carried the identifier when it was placed
-leases "trims" is written by who places a hold, and by who deletes in between two sweeps
+leases "trims" is written by who places a hold, and by who deletes in between two sweeps, or erases
 """
 
 from __future__ import annotations
@@ -136,6 +136,22 @@ class MongoHolds(HoldStore):
         raise ServiceError(Category.CONFLICT, Issue("conflict", "the hold was released already"))
 
     # --- asking
+
+    @override
+    async def placed(self, session: Session | None = None) -> int:
+        if session is None:
+            with guarded(self._metrics, "holds", seconds=self._seconds):
+                found = await self._leases.find_one(_TRIMS, {"holds": 1})
+        else:  # Written to, so that a hold that is placed meanwhile waits for the end.
+            found = await self._guards.find_one_and_update(
+                _TRIMS,
+                {"$inc": {"trims": 1}},
+                {"holds": 1},
+                upsert=True,
+                return_document=ReturnDocument.AFTER,
+                session=session,
+            )
+        return 0 if found is None else int(found.get("holds", 0))
 
     @override
     async def whole_tenant(self, tenant: Tenant, now: datetime) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 
@@ -73,6 +74,52 @@ async def test_a_held_report_keeps_what_it_needs(world: World) -> None:
     await world.privacy.holds.release("h1", now=world.service.clock(), by="tests", reason="settled")
     assert not (await world.erase()).receipt.skipped
     assert await world.left() == set()
+
+
+@pytest.mark.parametrize(
+    ("kind", "subject", "kept"),
+    [
+        (HoldKind.PATIENT, f"{MRN}|ANNA-4711", len(ANNAS)),
+        (HoldKind.TENANT, "", len(ANNAS)),
+        (HoldKind.RESOURCE, "DiagnosticReport/ra", 5),
+    ],
+)
+async def test_who_is_held_meanwhile_stays(world: World, kind: HoldKind, subject: str, kept: int) -> None:
+    await world.service.load(*BERTS, *ANNAS)
+    before = await world.documents()
+
+    async def holding(_: float) -> None:
+        if not await world.privacy.holds.listed(None):
+            await world.privacy.holds.add(hold(world, kind, subject))
+
+    with patch("store.mongo.erasure.batches.asyncio.sleep", holding):
+        erased = await world.erase()
+    assert sum(one.count for one in erased.receipt.skipped) == kept
+    after = await world.documents()
+    assert len(after) == len(BERTS) + kept
+    assert all(after[name] == before[name] for name in after)
+
+
+async def test_a_tenant_that_is_held_meanwhile_is_not_emptied(world: World) -> None:
+    await world.service.load(*BERTS, *ANNAS)
+    before = await world.documents()
+    tenant = world.service.tenant
+
+    async def holding(_: float) -> None:
+        if not await world.privacy.holds.listed(None):
+            await world.privacy.holds.add(hold(world, HoldKind.TENANT, ""))
+
+    with (
+        patch("store.mongo.erasure.offboarding.asyncio.sleep", holding),
+        pytest.raises(ServiceError) as refused,
+    ):
+        await world.privacy.offboarding.close(tenant, reason="asked", by="tests", wait_seconds=0)
+    assert refused.value.category is Category.CONFLICT
+    assert await world.documents() == before
+    assert [one.id for one in await world.privacy.holds.listed(tenant)] == ["h1"]
+    await world.privacy.holds.release("h1", now=world.service.clock(), by="tests", reason="settled")
+    await world.privacy.offboarding.close(tenant, reason="asked", by="tests", wait_seconds=0)
+    assert await world.documents() == {}
 
 
 class Killed(BaseException):
