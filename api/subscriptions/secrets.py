@@ -17,6 +17,8 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from store.subscriptions.records import EarlierSecret
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
     from datetime import datetime, timedelta
@@ -29,6 +31,8 @@ PREFIX: Final = "whsec_"
 ID: Final = "webhook-id"
 TIMESTAMP: Final = "webhook-timestamp"
 SIGNATURE: Final = "webhook-signature"
+EARLIER_MAX: Final = 4
+"""Most secrets before the newest that sign; each is a signature more in a header."""
 _NONCE_BYTES: Final = 12
 
 
@@ -61,22 +65,26 @@ def _key(root: bytes, name: str, generation: int) -> bytes:
 
 
 def keys_of(root: bytes, subscription: Subscription, now: datetime) -> list[bytes]:
-    """The keys that sign now: the newest, and while both are good the one before."""
-    generations = [subscription.generation]
-    until = subscription.previous_until
-    if until is not None and now < until:
-        generations.append(subscription.generation - 1)
-    return [_key(root, subscription.name, one) for one in generations]
+    """The keys that sign now: the newest, and those before it that are still good."""
+    good = (one.generation for one in subscription.earlier if now < one.until)
+    return [_key(root, subscription.name, one) for one in (subscription.generation, *good)]
 
 
 def rotated(subscription: Subscription, *, now: datetime, overlap: timedelta) -> Subscription:
-    """The subscription with another signing secret; the one before signs as well for the overlap."""
+    """The subscription with another signing secret; those before sign as well for their overlaps.
+
+    Without an overlap all before end at once: a secret was stolen.
+    """
+    earlier: tuple[EarlierSecret, ...] = ()
+    if overlap:
+        good = (one for one in subscription.earlier if now < one.until)
+        earlier = (EarlierSecret(subscription.generation, now + overlap), *good)[:EARLIER_MAX]
     return replace(
         subscription,
         version=subscription.version + 1,
         updated=now,
         generation=subscription.generation + 1,
-        previous_until=now + overlap,
+        earlier=earlier,
     )
 
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from store.changes.changes import Position
 from store.tenancy import Tenant
@@ -117,6 +117,13 @@ class Progress:
         return self.last - self.delivered
 
 
+class EarlierSecret(NamedTuple):
+    """A signing secret whose place another took, and that signs beside it for a while."""
+
+    generation: int
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True)
 class Subscription:
     """A subscription of a tenant."""
@@ -144,8 +151,8 @@ class Subscription:
     """Secrets of the receiver, sealed."""
     generation: int = 1
     """Counts the signing secrets."""
-    previous_until: datetime | None = None
-    """End of the signing secret before."""
+    earlier: tuple[EarlierSecret, ...] = ()
+    """Signing secrets before that may still be good, the newest first."""
     ends: datetime | None = None
     reason: str = ""
     """Reason for an error, or for being off."""

@@ -215,7 +215,7 @@ def _after(before: Subscription, made: Subscription) -> Subscription:
         status=status,
         start=made.start if before.status is Status.OFF else before.start,
         generation=before.generation,
-        previous_until=before.previous_until,
+        earlier=before.earlier,
         paused=before.paused,
         progress=before.progress,
     )

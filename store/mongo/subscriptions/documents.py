@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Any, Final
 
 from store.changes.changes import Position
 from store.subscriptions.events import Event
-from store.subscriptions.records import Channel, Content, Form, Holder, Progress, Status, Subscription
+from store.subscriptions.records import (
+    Channel,
+    Content,
+    EarlierSecret,
+    Form,
+    Holder,
+    Progress,
+    Status,
+    Subscription,
+)
 from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
@@ -61,7 +70,8 @@ def to_document(subscription: Subscription) -> dict[str, Any]:
         },
         "sealed": subscription.sealed,
         "generation": subscription.generation,
-        "previous_until": subscription.previous_until,
+        "earlier": [list(one) for one in subscription.earlier],
+        "previous_until": None,
         "ends": subscription.ends,
         "reason": subscription.reason,
         "paused": subscription.paused,
@@ -110,13 +120,20 @@ def from_document(document: Mapping[str, Any]) -> Subscription:
         else Holder(holder["client"], holder["token_id"], tuple(holder["scopes"]), holder["since"]),
         sealed=bytes(document["sealed"]),
         generation=document["generation"],
-        previous_until=document["previous_until"],
+        earlier=_earlier(document),
         ends=document["ends"],
         reason=document["reason"],
         paused=document["paused"],
         # Those from before the field have joined long ago.
         progress=Progress(**{"joined": True, **document["progress"]}),
     )
+
+
+def _earlier(document: Mapping[str, Any]) -> tuple[EarlierSecret, ...]:
+    until = document.get("previous_until")  # Of a document from before there could be several.
+    if until is not None:
+        return (EarlierSecret(document["generation"] - 1, until),)
+    return tuple(EarlierSecret(*one) for one in document.get("earlier", ()))
 
 
 def piece(

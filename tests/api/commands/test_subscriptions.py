@@ -110,7 +110,7 @@ async def test_secrets_are_printed_and_rotated(database: Database) -> None:
         assert first == signing_secret(root, f"{LAB}/s1", 1)
         second = await secret(stores, LAB, "s1", now=NOW, overlap=timedelta(hours=1))
         assert second == signing_secret(root, f"{LAB}/s1", 2) != first
-        assert (await on.get()).previous_until == NOW + timedelta(hours=1)
+        assert (await on.get()).earlier == ((1, NOW + timedelta(hours=1)),)
 
 
 async def test_a_destination_of_upstreams_messages_is_set_up(database: Database) -> None:

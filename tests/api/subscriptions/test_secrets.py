@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -9,6 +10,7 @@ import pytest
 from standardwebhooks import Webhook, WebhookVerificationError
 
 from api.subscriptions.secrets import (
+    EARLIER_MAX,
     NO_SECRETS,
     OAuthClient,
     Sealed,
@@ -60,6 +62,22 @@ def test_both_secrets_sign_while_they_overlap() -> None:
     with pytest.raises(WebhookVerificationError):
         old.verify(BODY, behind)
     assert after.version == before.version + 1
+
+
+def test_a_second_rotation_ends_no_overlap_unless_it_has_none() -> None:
+    first = rotated(kept(), now=NOW, overlap=timedelta(hours=24))
+    second = rotated(first, now=NOW, overlap=timedelta(hours=1))
+    body = sent(second, NOW + timedelta(hours=2), datetime.now(UTC))
+    for number, good in ((1, True), (2, False), (3, True)):
+        verifier = Webhook(signing_secret(ROOT, second.name, number))
+        with nullcontext() if good else pytest.raises(WebhookVerificationError):
+            verifier.verify(BODY, body)
+    stolen = rotated(second, now=NOW, overlap=timedelta())
+    assert len(keys_of(ROOT, stolen, NOW)) == 1
+    often = kept()
+    for _ in range(9):
+        often = rotated(often, now=NOW, overlap=timedelta(hours=1))
+    assert len(keys_of(ROOT, often, NOW)) == 1 + EARLIER_MAX
 
 
 def test_what_is_sealed_opens_for_its_own_subscription_alone() -> None:

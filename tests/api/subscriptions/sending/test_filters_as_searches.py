@@ -104,8 +104,8 @@ async def test_a_filter_finds_what_a_search_finds(database: Database) -> None:
         )
         for one in some:
             await on.store.create(one)
-        for one in REPORTED:
-            await on.change(one, Kind.CREATED)
+        for pushed in REPORTED:
+            await on.change(pushed, Kind.CREATED)
         await on.count()
         context = SearchContext(SearchLimits(), BASE, from_datetime(NOW).start, strict=True)
         for one, text in zip(some, FILTERS, strict=True):

@@ -143,3 +143,16 @@ async def test_who_changes_a_subscription_first_wins_and_progress_is_left_alone(
         assert not await on.store.rewind(LAB, "s1", 5), "there are not so many events"
         assert await on.store.rewind(LAB, "s1", 0)
         assert {one.name for one in await on.store.every()} == {one.name}
+
+
+async def test_the_secret_before_is_read_as_it_was_kept_at_first(database: Database) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept(generation=3))
+        until = NOW + timedelta(hours=1)
+        first = {"$set": {"previous_until": until}, "$unset": {"earlier": 1}}
+        await database["subscriptions"].update_one({}, first)
+        one = await on.get()
+        assert one.earlier == ((2, until),)
+        again = replace(one, version=2, generation=4, earlier=((3, until), *one.earlier))
+        assert await on.store.replace(again, instead_of=1)
+        assert (await on.get()).earlier == ((3, until), (2, until))
