@@ -11,7 +11,7 @@ import pytest
 from store.changes.changes import Position
 from store.retention.runs import LeaseLost
 from store.subscriptions.events import Addition, Occurrence, Overtaken
-from store.subscriptions.records import Status
+from store.subscriptions.records import EarlierSecret, Status
 from tests.support.subscriptions import LAB, NOW, bench, kept
 
 if TYPE_CHECKING:
@@ -153,6 +153,6 @@ async def test_the_secret_before_is_read_as_it_was_kept_at_first(database: Datab
         await database["subscriptions"].update_one({}, first)
         one = await on.get()
         assert one.earlier == ((2, until),)
-        again = replace(one, version=2, generation=4, earlier=((3, until), *one.earlier))
+        again = replace(one, version=2, generation=4, earlier=(EarlierSecret(3, until), *one.earlier))
         assert await on.store.replace(again, instead_of=1)
         assert (await on.get()).earlier == ((3, until), (2, until))
