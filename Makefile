@@ -211,6 +211,16 @@ constraints: ## Resolve all dependencies anew into constraints.txt (OLDEST=, OTH
 	@mv build/constraints/constraints.txt constraints.txt
 	@rm -rf build/constraints
 
+.PHONY: test-pythons
+test-pythons: ## Run the tests that need no database on the other interpreters that are here (OTHERS=)
+	@for python in $(OTHERS); do \
+		if ! $$python -c '' 2>/dev/null; then echo "skipped: $$python is not on this machine"; continue; fi; \
+		echo "trying $$python"; $$python -m venv build/$$(basename $$python) && \
+		build/$$(basename $$python)/bin/python -m pip install -q --disable-pip-version-check \
+			-c constraints.txt -e '.[embedded,explorer,traces,dev]' && \
+		PYTHONDONTWRITEBYTECODE= build/$$(basename $$python)/bin/python -m pytest $(WORKERS) -m 'not mongo' $(ARGS) || exit 1; \
+	done
+
 .PHONY: release
 release: ## Build wheel and sdist from a clean folder into dist/, with SBOM, licences and checksums
 	@PYTHON=$(PYTHON) .ci/release

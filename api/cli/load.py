@@ -29,7 +29,8 @@ def load(
     ],
     tenant: Annotated[str, typer.Option(metavar="ORG/ENV", help=TENANT_HELP)],
     concurrency: Annotated[
-        int | None, typer.Option(min=1, max=1000, help="Bodies under way at once [64 a worker; backfill 8].")
+        int | None,
+        typer.Option(min=1, max=1000, help="Bodies under way at once [64; backfill 8], for each worker."),
     ] = None,
     workers: Annotated[
         str, typer.Option(metavar="N|auto", help="Processes that push; auto: all processors.")

@@ -80,7 +80,9 @@ class MongoResources(StoreInTransaction):
             pulse=pulse,
         )
         self._reading = Reading(database, settings=settings, clock=clock, metrics=metrics)
-        self._searches = Searches(database, settings=settings, clock=clock, metrics=metrics, pulse=pulse)
+        self._searches = Searches(
+            database, settings=settings, clock=clock, metrics=metrics, policies=policies, pulse=pulse
+        )
         self._histories = Histories(
             database, settings=settings, clock=clock, metrics=metrics, policies=policies
         )

@@ -63,6 +63,11 @@ class Policies(PolicyStore):
         self._monotonic = monotonic
         self._known: dict[str, tuple[float, TenantRetention]] = {}
 
+    def known(self, tenant: Tenant) -> TenantRetention | None:
+        """Retention of a tenant as `of` has it in memory; None: it has to be asked for."""
+        known = self._known.get(str(tenant))
+        return known[1] if known is not None and self._monotonic() < known[0] else None
+
     async def of(self, tenants: Iterable[str]) -> dict[str, TenantRetention]:
         """Retention of these tenants, as it was at most `policy_cache_seconds` ago. Raises the driver's
         errors.

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from store.metrics import StoreMetrics
     from store.mongo.driver.circuit_breaker import Pulse
     from store.mongo.driver.client import Database
+    from store.mongo.rules.policies import Policies
     from store.mongo.search.includes import Included
     from store.search.criteria import Moment, Resolved, SearchQuery
     from store.search.planning.plan import FindPlan
@@ -74,6 +75,8 @@ class _Search:
     moment: Moment | None = None
     """Moment of the look-up."""
     targets: Resolved = field(default_factory=dict)
+    nothing_ends: bool = False
+    """Whether the tenant keeps everything, and has since its first day."""
     find: FindPlan | None = None
     """Plan of its page, once it is made."""
     seconds: float = 0.0
@@ -95,16 +98,18 @@ class _Search:
 class Searches(ResourceSearching):
     """The searching verbs of the port."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- all but the first keyword-only
         self,
         database: Database,
         *,
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        policies: Policies,
         pulse: Pulse | None = None,
     ) -> None:
         self._pulse = pulse
+        self._policies = policies
         self._database = database.delegate
         self._settings = settings
         self._clock = clock
@@ -143,11 +148,18 @@ class Searches(ResourceSearching):
         quick = drives(query) and not any(one.iterate for one in query.includes)
         asker, seconds = Asker(str(tenant), client), self._settings.search_timeout_seconds
         turns = self._slow if not quick else self._heavy if self._pace.is_slow(asker) else self._quick
-        search = _Search(self, tenant, query, asker)
+        search = _Search(self, tenant, query, asker, nothing_ends=await self._nothing_ends(tenant, query))
         page = await turns.run(asker, search, seconds=seconds)
         if search.find is not None and is_traced():
             spent("find", search.seconds, shape=search.find.shape, index=str(search.find.hint))
         return page
+
+    async def _nothing_ends(self, tenant: Tenant, query: SearchQuery) -> bool:
+        """Whether no policy was ever set here, as far as is remembered: a total may be so late."""
+        if query.total is Total.NONE:
+            return False
+        kept = self._policies.known(tenant) or await self._policies.remembered(tenant)
+        return not kept.policy.version
 
     @override
     async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Explanation:
@@ -224,7 +236,7 @@ class Searches(ResourceSearching):
         if included is not None:
             page = replace(page, included=included.entries, incomplete=not included.complete)
         if page.total is None and query.total is not Total.NONE:
-            total = self._count(view, find, query, seconds)
+            total = self._count(view, find, search, seconds)
             page = replace(page, total=total, as_of=view.moment)
         return page
 
@@ -249,15 +261,17 @@ class Searches(ResourceSearching):
         resolved = resolve(view, tenant, query.type, query.clauses, matches_max=bound, now=now)
         return plan(str(tenant), query, resolved=resolved, now=now)
 
-    def _count(self, view: View, find: FindPlan, query: SearchQuery, seconds: float) -> int | None:
+    def _count(self, view: View, find: FindPlan, search: _Search, seconds: float) -> int | None:
         """All matches; None when there are more than may be counted, or counting takes too long.
 
         A page can do without its total; an answer that is nothing else cannot.
         """
+        query = search.query
         bound = self._settings.count_max if query.total is Total.BOUNDED else None
+        at_most = None if bound is None else bound + 1
         try:
             with guarded(self._metrics, "count", seconds=seconds):
-                count = view.count(find, at_most=None if bound is None else bound + 1)
+                count = view.count(find, at_most=at_most, nothing_ends=search.nothing_ends)
         except ServiceError as error:
             if bound is not None and query.count and error.category is Category.TIMEOUT:
                 return None

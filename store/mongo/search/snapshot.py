@@ -78,9 +78,9 @@ class View:
         """Documents that these stages give, begun with `keys`."""
         return self._run(commands.aggregate(stages, hint="keyed"))
 
-    def count(self, find: FindPlan, *, at_most: int | None) -> int:
-        """Number of matches, as far as `at_most`."""
-        found = self._run(commands.count(find, at_most=at_most))
+    def count(self, find: FindPlan, *, at_most: int | None, nothing_ends: bool = False) -> int:
+        """Number of matches, as far as `at_most`; see `find_commands.count`."""
+        found = self._run(commands.count(find, at_most=at_most, nothing_ends=nothing_ends))
         return found[0]["n"] if found else 0
 
     def explain(self, find: FindPlan, fields: Mapping[str, int]) -> Mapping[str, Any]:

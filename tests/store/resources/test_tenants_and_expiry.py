@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from store.mongo.indexes import RESOURCES
 from store.resources.versions import Outcome, Stored
+from store.retention.policy import Policy
 from store.tenancy import Tenant
 from tests.store.resources.dated import MILLISECOND
 from tests.support.fhir import (
@@ -24,6 +25,7 @@ from tests.support.store import (
     asked,
     content,
     found,
+    let,
     put,
 )
 
@@ -68,6 +70,7 @@ async def test_a_tenant_is_no_prefix_of_another(store: MongoResources) -> None:
 
 
 async def test_the_expired_are_neither_read_nor_found(store: MongoResources, database: Database) -> None:
+    await let(database, Policy(keep_days=3_650))  # Where there is none nothing ends, and nobody looks.
     await put(
         store,
         report(),
