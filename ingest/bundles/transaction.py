@@ -80,6 +80,7 @@ async def transact(
     readies = await ctx.work(_prepared, ctx, actions)
     # Files are not in the transaction: those of one that fails are orphans, and collected.
     await filing.file_first(ctx, [ready.prepared for ready in readies.values()], taken.files)
+    await unit.pin(ctx.tenant, _patients_of(found))
     try:
         done = await _write(unit, ctx, actions, readies, whole=patched)
     except ServiceError as error:
@@ -151,6 +152,14 @@ async def _look_up(
     wanted = sorted(conditions(asked, ctx.base))
     found = await asyncio.gather(*map(matches, wanted))
     return dict(zip(wanted, found, strict=True)), derived
+
+
+def _patients_of(found: Found) -> list[ResourceKey]:
+    """The Patients that conditions were found to mean: what is filed under one is filed under the right one.
+
+    Of others, such as a Practitioner, many transactions at a time speak, and would wait for each other.
+    """
+    return sorted({key for keys in found.values() for key in keys if key.type == "Patient"})
 
 
 async def _derived(ctx: PushContext, outside: ResourceStore, asked: Criteria) -> str:

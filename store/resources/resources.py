@@ -229,5 +229,8 @@ class StoreInTransaction(ResourceStore, Protocol):
     async def claim(self, tenant: Tenant, slot: Slot, until: datetime) -> None:
         """Be the one who answers this request; whoever else claims it waits for the end of this."""
 
+    async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> None:
+        """Let nobody change these until the transaction has ended; who has meanwhile makes it run again."""
+
     def overtaken(self) -> Exception:
         """Exception to raise when what the work decided upon turns out to be overtaken: it runs again."""

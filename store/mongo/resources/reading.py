@@ -97,3 +97,13 @@ class Reading(ResourceReading):
             with guarded(self._metrics, "versions", seconds=self._seconds):
                 found = await self._resources.find(wanted, {"version": 1}).to_list(None)
         return {named[one["_id"]]: one["version"] for one in found}
+
+    async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> None:
+        """Write to these within the transaction: it meets a write conflict with whoever changes one."""
+        if self._transaction is None or not keys:
+            return
+        ids = [document_id(str(tenant), *key) for key in keys]
+        held = {"$set": {"held_at": self._clock()}}
+        await self._transaction.run(
+            lambda session: self._in_transaction.update_many({"_id": {"$in": ids}}, held, session=session)
+        )

@@ -174,6 +174,10 @@ class MongoResources(StoreInTransaction):
         return within
 
     @override
+    async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> None:
+        await self._reading.pin(tenant, keys)
+
+    @override
     def overtaken(self) -> Exception:
         return Interfered()
 
