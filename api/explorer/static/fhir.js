@@ -150,6 +150,9 @@ async function problemOf(answer) {
   return new Problem(T.errors.byStatus[answer.status] || T.errors.refused(answer.status), sentences, about);
 }
 
+// A typed value as it stands: a comma in it separates nothing, and a bar parts system and value.
+export const literal = (text) => text.replace(/[\\,$]/g, "\\$&");
+
 export const linkOf = (bundle, relation) => bundle.link?.find((link) => link.relation === relation)?.url;
 
 export function matches(bundle) {

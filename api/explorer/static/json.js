@@ -35,7 +35,7 @@ export function parseMarked(text) {
 // A value as a comparable text: equal texts, equal content.
 export const same = (one, other) => canonical(one) === canonical(other);
 
-export function canonical(value) {
+function canonical(value) {
   if (value instanceof Num) return value.text;
   if (Array.isArray(value)) return `[${value.map(canonical).join(",")}]`;
   if (value && typeof value === "object") {

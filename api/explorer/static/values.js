@@ -14,7 +14,7 @@ export function concept(value) {
   return "";
 }
 
-export const codings = (value) => list(value).flatMap((one) => list(one?.coding)).filter((c) => c && typeof c === "object");
+const codings = (value) => list(value).flatMap((one) => list(one?.coding)).filter((c) => c && typeof c === "object");
 
 export function codeKey(value) {
   const coded = codings(value).filter((c) => c.code);
@@ -58,7 +58,7 @@ export function instant(text) {
   return Number.isNaN(at.getTime()) ? "" : SHOWN.minute.format(at);
 }
 
-export function period(value) {
+function period(value) {
   if (!value || typeof value !== "object") return "";
   return value.start === value.end ? date(value.start) : [date(value.start), date(value.end)].join(" – ");
 }
@@ -91,7 +91,7 @@ export function quantity(value) {
 }
 
 export const unitOf = (value) => String(value?.unit || value?.code || "");
-export const withUnit = (value) => [quantity(value), value?.value === undefined ? "" : unitOf(value)].filter(Boolean).join(" ");
+const withUnit = (value) => [quantity(value), value?.value === undefined ? "" : unitOf(value)].filter(Boolean).join(" ");
 
 // The value of an observation or component, as { text, unit, number, quantity }.
 export function valueOf(one) {

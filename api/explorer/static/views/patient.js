@@ -1,12 +1,13 @@
 // A patient: reports over time, and results at a glance.
 import { append, brief, button, data, field, h, replace } from "../dom.js";
-import { linkOf, matches } from "../fhir.js";
+import { linkOf, literal, matches } from "../fhir.js";
 import { empty, load } from "../shell.js";
 import { T } from "../texts.js";
 import { STATUS_KIND, categoryOf, concept, date, name, referenceText, whenText } from "../values.js";
-import { personLines, tabs } from "./find.js";
 import { lanes } from "./lanes.js";
 import { multiples } from "./multiples.js";
+import { personLines } from "./person.js";
+import { tabs } from "./tabs.js";
 
 const P = T.patient;
 const PAGE = "100";
@@ -35,7 +36,7 @@ export function pairsOf(reference) {
   const named = String(reference?.reference || "").replace(/\/_history\/[^/]+$/, "");
   if (named && !named.startsWith("#")) return [["subject", named]];
   const { system, value } = reference?.identifier || {};
-  return [["patient.identifier", `${system ? `${system}|` : ""}${String(value ?? "").replace(/[\\,$|]/g, "\\$&")}`]];
+  return [["patient.identifier", `${system ? `${literal(String(system))}|` : ""}${literal(String(value ?? "")).replaceAll("|", "\\|")}`]];
 }
 
 function headOf(patient) {

@@ -5,7 +5,7 @@ import { load } from "../shell.js";
 import { T } from "../texts.js";
 import { categoryOf, concept, identifierText, instant, list, referenceText, targetOf, whenOf, date, specimenText } from "../values.js";
 import { documentsOf } from "./documents.js";
-import { personLines } from "./find.js";
+import { personLines } from "./person.js";
 import { narrative } from "./narrative.js";
 import { originOf } from "./origin.js";
 import { rawOf } from "./raw.js";

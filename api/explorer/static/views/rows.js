@@ -11,7 +11,7 @@ const C = T.query.columns;
 export const statusPill = (status) => h("span", { class: ["pill", STATUS_KIND[status] || "early"] }, brief(status || "unknown"));
 
 // Reports and patients have pages of their own; of anything else the JSON is shown.
-export function titleButton(app, resource) {
+function titleButton(app, resource) {
   const name = titleOf(resource) || `${resource.resourceType}/${resource.id}`;
   const open = {
     DiagnosticReport: () => app.open("report", { id: resource.id }),

@@ -1,13 +1,13 @@
 // One analyte over time: a chart for each unit, and all values as a table.
 import { brief, button, data, h, replace } from "../dom.js";
-import { linkOf, matches } from "../fhir.js";
+import { linkOf, literal, matches } from "../fhir.js";
 import { empty, load } from "../shell.js";
 import { T } from "../texts.js";
 import { date, referenceText } from "../values.js";
 import { draw } from "./chart.js";
 import { pairsOf } from "./patient.js";
 import { ELEMENTS, byUnit, drawable, isVoid, kindOf, pointsOf, unitLabel } from "./points.js";
-import { personLines } from "./find.js";
+import { personLines } from "./person.js";
 import { flagMarks } from "./results.js";
 import { tableOf } from "./rows.js";
 
@@ -31,7 +31,7 @@ function whose(app, subject, patient, stored) {
 
 // All values, the newest first; a component is asked for by the parameter that looks into components.
 async function trend(app, subject, code, title, part, signal) {
-  const pairs = [...pairsOf(subject), [part ? "combo-code" : "code", code.replace(/[\\,$]/g, "\\$&")], ["_sort", "-date"], ["_count", "1000"], ["_elements", ELEMENTS], ["_total", "none"]];
+  const pairs = [...pairsOf(subject), [part ? "combo-code" : "code", literal(code)], ["_sort", "-date"], ["_count", "1000"], ["_elements", ELEMENTS], ["_total", "none"]];
   const found = [];
   let left = 0;
   let more = false;
