@@ -101,7 +101,10 @@ function strip(app, found, history, body) {
     [h("b", {}, String(version.number)), " ", data(version.resource?.status || R.deletedVersion), h("small", {}, instant(version.at))],
     () => show(index), "version", { "aria-pressed": index === versions.length - 1 }));
   show(versions.length - 1);
-  return h("div", { class: "version-strip", role: "group", "aria-label": R.history }, buttons);
+  const node = h("div", { class: "version-strip", role: "group", "aria-label": R.history }, buttons);
+  // On a phone the newest of many is out of sight.
+  requestAnimationFrame(() => (node.scrollLeft = node.scrollWidth));
+  return node;
 }
 
 function content(app, report, targets, changes) {
