@@ -72,8 +72,8 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
     trusted_proxies: NetworksText = ""
     """Addresses or networks, such as `10.0.0.0/8, 127.0.0.1`, of the proxies that say where a client came in.
 
-    Their `Forwarded`, or `X-Forwarded-Proto` and `-Host`, make our links when `base_url` is unset. They must
-    set these, and not pass on what a client sends.
+    Their `X-Forwarded-Proto` and `-Host`, or `Forwarded` where a request has no `X-Forwarded-…`, make our
+    links when `base_url` is unset. They must set these, and not pass on what a client sends.
     """
     tls_certificate: Path | None = None
     """Certificate chain of the FHIR endpoint, PEM, its own first; with `tls_key`, TLS 1.2 or later is all

@@ -1,4 +1,4 @@
-"""Address at which a client came in behind trusted proxies: `Forwarded`, else `X-Forwarded-*`. Pure.
+"""Address at which a client came in behind trusted proxies: `X-Forwarded-*`, else `Forwarded`. Pure.
 
 The proxies are read from ours to the client's, as long as each is trusted: what stands before the first
 stranger was written by whoever sent the request. https://www.rfc-editor.org/rfc/rfc7239
@@ -20,8 +20,7 @@ Networks: TypeAlias = tuple[IPv4Network | IPv6Network, ...]
 _HOST: Final = re.compile(
     r"(?:[A-Za-z0-9][A-Za-z0-9.\-]{0,252}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?", re.ASCII
 )
-_PAIR: Final = re.compile(r'\s*([a-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]+)\s*(?:;|$)', re.IGNORECASE)
-_ELEMENT: Final = re.compile(r'((?:[^,"]|"(?:[^"\\]|\\.)*")+)(?:,|$)')
+_PAIR: Final = re.compile(r'([a-z]+)\s*=\s*("(?:[^"\\]|\\.)*"|[^\s;,"]+)', re.IGNORECASE)
 _SCHEMES: Final = frozenset({"http", "https"})
 
 
@@ -82,10 +81,11 @@ def read(
 ) -> Forwarded:
     """Account in the headers, given as they came: `Forwarded`, `X-Forwarded-For`, `-Proto`, `-Host`.
 
-    The request itself has come from a trusted proxy.
+    The request itself has come from a trusted proxy. `Forwarded` counts where there is no other: proxies that
+    set the others pass it on as a client wrote it.
     """
-    if forwarded:
-        elements = [_pairs(part) for part in _ELEMENT.findall(", ".join(forwarded))]
+    if forwarded and not (addresses or schemes or hosts):
+        elements = [_pairs(part) for part in _split(", ".join(forwarded), ",")]
         clients = [element.get("for", "") for element in elements]
         return _forwarded(
             [e.get("proto") for e in elements], [e.get("host") for e in elements], clients, trusted
@@ -115,4 +115,20 @@ def _listed(values: Sequence[str]) -> list[str]:
 
 
 def _pairs(element: str) -> dict[str, str]:
-    return {name.lower(): value.strip('"') for name, value in _PAIR.findall(element)}
+    found = (_PAIR.fullmatch(part.strip()) for part in _split(element, ";"))
+    return {pair[1].lower(): pair[2].strip('"') for pair in found if pair is not None}
+
+
+def _split(text: str, separator: str) -> list[str]:
+    """Parts between separators that are in no quotes, in one pass: a regular expression takes one for each."""
+    parts, begin, is_quoted, is_escaped = [], 0, False, False
+    for place, char in enumerate(text):
+        if is_quoted:
+            is_quoted = is_escaped or char != '"'
+            is_escaped = char == "\\" and not is_escaped
+        elif char == '"':
+            is_quoted = True
+        elif char == separator:
+            parts.append(text[begin:place])
+            begin = place + 1
+    return [*parts, text[begin:]]

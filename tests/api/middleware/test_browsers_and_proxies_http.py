@@ -231,7 +231,19 @@ NEAR = networks("10.0.0.0/8, 127.0.0.1, ::1")
             {"forwarded": ["for=9.9.9.9;proto=https;host=dod.example", "for=10.0.0.7;proto=http;host=inner"]},
             Forwarded("https", "dod.example"),
         ),
-        ({"forwarded": ["for=9.9.9.9"], "x-proto": ["https"]}, Forwarded()),
+        # A proxy that writes the others passes `Forwarded` on as a client wrote it.
+        ({"forwarded": ["for=1.1.1.1;host=evil.example"], "x-proto": ["https"]}, Forwarded("https")),
+        ({"forwarded": ["for=1.1.1.1;host=evil.example"], "x-for": ["9.9.9.9"]}, Forwarded()),
+        (
+            {"forwarded": ['for="a,b;\\"c";host="dod.example" ; proto=https']},
+            Forwarded("https", "dod.example"),
+        ),
+        ({"forwarded": ['for="unterminated, for=9.9.9.9;host=dod.example']}, Forwarded()),
+        # Each of these took a regular expression most of a minute.
+        ({"forwarded": ["for=a;" * 2_700 + '"']}, Forwarded()),
+        ({"forwarded": ["a" * 16_000 + '"', "host=dod.example"]}, Forwarded()),
+        ({"forwarded": ["a" * 16_000]}, Forwarded()),
+        ({"forwarded": [" " * 16_000 + "x", "host=dod.example"]}, Forwarded(None, "dod.example")),
     ],
 )
 def test_what_proxies_say(headers: dict[str, list[str]], told: Forwarded) -> None:
@@ -253,6 +265,7 @@ def test_what_proxies_say(headers: dict[str, list[str]], told: Forwarded) -> Non
         ({"forwarded": ['for="[2001:db8::1]:4711"']}, "2001:db8::1"),
         ({"forwarded": ["for=9.9.9.9:80;proto=https"]}, "9.9.9.9"),
         ({"forwarded": ["for=_hidden"]}, None),
+        ({"forwarded": ["for=1.1.1.1"], "x-for": ["9.9.9.9"]}, "9.9.9.9"),
     ],
 )
 def test_where_proxies_say_that_a_client_is(headers: dict[str, list[str]], client: str | None) -> None:
