@@ -120,7 +120,7 @@ def _pairs(element: str) -> dict[str, str]:
 
 
 def _split(text: str, separator: str) -> list[str]:
-    """Parts between separators that are in no quotes, in one pass: a regular expression takes one for each."""
+    """Parts between separators that are in no quotes, in one pass: a regular expression takes many."""
     parts, begin, is_quoted, is_escaped = [], 0, False, False
     for place, char in enumerate(text):
         if is_quoted:
