@@ -10,8 +10,8 @@ resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, w
            created_by "POST" | "PUT" in a version that was a creation
            quiet      true in a version of which no subscriber hears who did not know of the resource
            identity {…} tells who it is (`ingest.pipeline.identity.facts`); its keys […] are among `keys`
-           held_at: when a transaction met this companion unchanged (`write_decision.held`), or filed
-           something under this Patient (`Reading.pin`); nothing reads it
+           held_at: when a transaction met this companion or Patient unchanged (`write_decision.held`), or
+           filed something under this Patient (`Reading.pin`); nothing reads it
            A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search;
            the history of the type finds it by `was`.
 history    the same without the search side, all with `type`; _id "org/env/Type/id/version", superseded_at,

@@ -215,12 +215,15 @@ def _moment(current: Mapping[str, Any] | None, now: datetime) -> datetime:
 
 
 def held(decision: Decision, current: Mapping[str, Any] | None, now: datetime) -> Decision:
-    """Decision for a transaction, in which an unchanged companion is written all the same.
+    """Decision for a transaction, in which an unchanged companion or Patient is written all the same.
 
-    Who retires it meanwhile then meets a write conflict, for the transaction cannot see it.
+    Who retires the one, or gives the other another number, then meets a write conflict: the transaction
+    cannot see it, and files its reports there.
     """
-    unchanged = isinstance(decision.result, PutResult) and decision.result.outcome is Outcome.UNCHANGED
-    if not unchanged or current is None or not current.get("companion"):
+    result = decision.result
+    if not isinstance(result, PutResult) or result.outcome is not Outcome.UNCHANGED or current is None:
+        return decision
+    if not current.get("companion") and result.stored.key.type != "Patient":
         return decision
     return decision._replace(touch={**(decision.touch or {}), "held_at": now})
 

@@ -13,7 +13,7 @@ from store.mongo.resources.write_decision import Decision, Write, WriteContext, 
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import ANY_VERSION, Deletion, Gone, Outcome, Prepared, PutResult
 from store.retention.policy import TenantRetention
-from tests.support.fhir import report
+from tests.support.fhir import patient, report
 from tests.support.store import LAB, NOW, prepared
 
 KEY = ResourceKey("DiagnosticReport", "r1")
@@ -183,3 +183,10 @@ def test_an_unchanged_companion_is_written_in_a_transaction(*, companion: bool, 
     mine: Prepared = prepared(report("r1"), companion=companion)
     decision = held(decision_of(write_of(LAB, mine), current, CONTEXT), current, NOW)
     assert ("held_at" in (decision.touch or {})) is touched
+
+
+def test_an_unchanged_patient_is_written_in_a_transaction() -> None:
+    mine = prepared(patient("p1"))
+    decision = held(decision_of(write_of(LAB, mine), stored(digest=mine.digest), CONTEXT), stored(), NOW)
+    assert decision.document is None
+    assert decision.touch == {"held_at": NOW}
