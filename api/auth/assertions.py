@@ -139,6 +139,8 @@ def prove(presented: Presented, key: str, *, audiences: Collection[str], now: fl
         claims = jwt.decode(presented.text, public, algorithms=[presented.algorithm]).claims
     except (JoseError, ValueError):
         raise Refusal("invalid_client", WRONG_SIGNATURE) from None
+    except RecursionError:  # Claims that are nested deeper than the standard library's JSON reads.
+        raise Refusal("invalid_client", NO_JWT) from None
     ends, jti = _number(claims.get("exp")), claims.get("jti")
     if ends is None:
         raise Refusal("invalid_client", NO_EXP)

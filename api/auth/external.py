@@ -69,7 +69,7 @@ class ExternalIssuer:
             return None
         try:
             claims = jwt.decode(text, jwk.import_key(orjson.loads(key)), algorithms=[algorithm]).claims
-        except (JoseError, ValueError):
+        except (JoseError, ValueError, RecursionError):
             return None
         return self._read(claims)
 

@@ -123,19 +123,21 @@ async def search(request: web.Request) -> web.StreamResponse:
 async def seen(request: web.Request) -> list[Subscription]:
     """The subscriptions that the caller may see, by id."""
     every = await request.app[SUBSCRIPTIONS].of_tenant(request[TENANT].tenant)
-    return [one for one in every if one.resource and _may_see(request, one)]
+    return [one for one in every if _may_see(request, one)]
 
 
 async def owned(request: web.Request) -> Subscription:
     """The subscription in the URL. Raises ServiceError `not-found`, also for that of another client."""
     found = await request.app[SUBSCRIPTIONS].get(request[TENANT].tenant, request.match_info["id"])
-    if found is None or not found.resource or not _may_see(request, found):
+    if found is None or not _may_see(request, found):
         raise ServiceError(Category.NOT_FOUND, _NONE)
     return found
 
 
 def _may_see(request: web.Request, found: Subscription) -> bool:
     caller = request[PRINCIPAL]
+    if not found.resource:  # Set up by an operator: no client's to see, change or delete.
+        return False
     return caller.is_admin or (found.holder is not None and _owner(caller) == _owner(found.holder))
 
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hmac
+from contextlib import suppress
 from typing import Any
 
 import orjson
 import pytest
+from joserfc import jws
 from joserfc.jwk import ECKey
 from joserfc.util import urlsafe_b64encode
 
@@ -102,6 +104,13 @@ def test_a_body_that_is_no_form() -> None:
 )
 def test_a_wrong_claim(changed: dict[str, Any], said: str) -> None:
     assert refusal(assertion(claims(NOW, URL, **changed))) == (401, "invalid_client", said)
+
+
+def test_claims_that_are_nested_deeper_than_json_is_read_are_no_fault_of_ours() -> None:
+    told = orjson.dumps(claims(NOW, URL)).removesuffix(b"}") + b',"x":' + b"[" * 1_010 + b"]" * 1_010 + b"}"
+    text = jws.serialize_compact({"alg": "RS384", "kid": RSA.kid}, told, RSA, algorithms=["RS384"])
+    with suppress(Refusal):
+        proven(text)
 
 
 def test_a_missing_kid() -> None:

@@ -17,12 +17,12 @@ from aiohttp import ClientSession, web
 from standardwebhooks import Webhook
 
 from api.subscriptions.app_keys import SUBSCRIPTIONS
-from store.subscriptions.records import Status
+from store.subscriptions.records import Form, Status
 from store.tenancy import SearchScope
 from tests.support.fhir import identified, patient, report
 from tests.support.receiver import receiver
 from tests.support.service import FORM, RunningClock, opened_service
-from tests.support.subscriptions import REPORTS, asked
+from tests.support.subscriptions import REPORTS, asked, kept
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -292,6 +292,20 @@ async def test_who_may_subscribe_to_what_and_see_whose_subscriptions(service: Se
             other = await tenant.with_token(scopes=scopes, client="other")
             answer = await other.create(asked(*filters, endpoint=at.url))
             assert answer.status == status, (scopes, filters, answer.text)
+
+
+async def test_what_an_operator_set_up_is_no_clients_to_change(tenant: Service) -> None:
+    store = tenant._app[SUBSCRIPTIONS]
+    own = kept(
+        "upstream", tenant=tenant.tenant, form=Form.LIGHT, holder=None, resource=b"", status=Status.OFF
+    )
+    assert await store.create(own)
+    admin = await tenant.with_token(scopes=("system/*.cruds", "dod/admin"), client="admin")
+    async with receiver() as at:
+        assert (await admin.get("Subscription/upstream")).status == 404
+        assert (await admin.put({**asked(endpoint=at.url), "id": "upstream"})).status == 409
+        assert (await admin.delete("Subscription/upstream")).status == 204
+    assert await store.get(tenant.tenant, "upstream") == own
 
 
 async def test_a_subscriber_hears_of_its_patient_and_tenant_alone(service: Service) -> None:
