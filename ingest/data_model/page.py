@@ -28,8 +28,8 @@ messages correct by status: `ResultsStatus` `Corrected` or `Canceled`, and `Stat
 which becomes `entered-in-error`.
 
 The answer is 200 once all of it is journaled on a majority. `Meta.Logs[].ID` is the request's id, as in
-`X-Request-Id` and in our logs; `Meta.Warnings[]` names what the message says and nothing maps, and doubts
-about who is who ([identity.md](identity.md)). Errors are
+`X-Request-Id` and in our logs; `Meta.Warnings[]` names what the message says and nothing maps, doubts
+about who is who ([identity.md](identity.md)), and that it came too late. Errors are
 4xx or 5xx, with `Meta.Errors[]`: `Text` is the rule, `Path` the JSON path, `Code` FHIR's issue code;
 never a value. What is refused for its content is a dead letter (`Dead-Letter` names it), and is replayed
 through `{base}/$data-model`; a body that cannot be read is one where the token is for one tenant alone.

@@ -57,6 +57,14 @@ def doubted(findings: Sequence[Finding]) -> list[dict[str, str]]:
     return [{"Text": TEXTS[one], "Path": PLACES.get(one, "$.Orders"), "Code": one.value} for one in findings]
 
 
+def outdated(*, late: bool) -> list[dict[str, str]]:
+    """Member of `Meta.Warnings[]` for an order that is older than what is stored of it."""
+    text = (
+        "What is stored is newer, by `Meta.EventDateTime` or the source's own time: this is in the history."
+    )
+    return [{"Text": text, "Path": "$.Orders", "Code": "stale"}] if late else []
+
+
 def rendered(body: Mapping[str, Any]) -> bytes:
     """The bytes of an answer."""
     return orjson.dumps(body, default=_digits)

@@ -26,6 +26,7 @@ from ingest.http.parsing import parsed
 from ingest.messages import delivery
 from ingest.pipeline.identity.decisions import findings_of
 from store.errors import Category, ServiceError
+from store.resources.versions import Outcome
 
 if TYPE_CHECKING:
     from ingest.http.parsing import Parsed
@@ -35,6 +36,7 @@ OPERATION: Final = "data-model"
 PATH: Final = "$data-model"
 """Path of messages below the tenant's base."""
 JSON: Final = "application/json"
+_RESULTS: Final = frozenset({"DiagnosticReport", "Observation"})
 NOBODY: Final = Meta()
 """The `Meta` of a body that has none which can be read."""
 
@@ -88,7 +90,10 @@ async def _stored(request: web.Request, found: Parsed, meta: Meta) -> list[dict[
         placed = [translation.at_origin(issue) for one in refused for issue in one.issues]
         raise ServiceError(Category.UNPROCESSABLE, *placed)
     doubts = findings_of(note for one in stored for note in one.notes)
-    return [*replies.unmapped(translation.unknown), *replies.doubted(doubts)]
+    late = any(
+        one.result.outcome is Outcome.STALE and one.result.stored.key.type in _RESULTS for one in stored
+    )
+    return [*replies.unmapped(translation.unknown), *replies.doubted(doubts), *replies.outdated(late=late)]
 
 
 def _refuse_event(meta: Meta) -> None:

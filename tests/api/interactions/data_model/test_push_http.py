@@ -54,6 +54,8 @@ async def test_the_same_again_is_one_report_and_what_is_older_never_replaces_wha
         for path in ("/endpoint", f"{service.base}/$data-model"):
             answer = await post(service, message, path, headers=key)
             assert answer.status == 200, answer.text
+            told = [one["Code"] for one in answer.body["Meta"].get("Warnings", ())]
+            assert told == (["stale"] if at == "11" else []), (at, path)
     found = await service.search("patient.identifier=MADEUP-1&_include=DiagnosticReport:result")
     assert len(found.ids) == 1
     [value] = [
