@@ -300,7 +300,8 @@ def _shown(told: Mapping[str, Any]) -> bytes:
 
 
 def _hidden(part: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {**part, "valueString": HIDDEN} if part.get("url") == "client_secret" else part
+    # Whatever else is in it, as another spelling of the value, may hold the secret.
+    return {"url": part["url"], "valueString": HIDDEN} if part.get("url") == "client_secret" else part
 
 
 def utc(moment: datetime) -> str:

@@ -72,6 +72,19 @@ def test_a_subscription_is_understood() -> None:
     assert orjson.loads(told.resource)["channel"]["header"] == ["Authorization: ***", "X-Route: ***"]
 
 
+@pytest.mark.parametrize("spelling", ["valueUrl", "valueString"])
+def test_a_secret_is_kept_sealed_however_it_is_spelled(spelling: str) -> None:
+    one = oauth("unset")
+    parts = [
+        {"url": "client_secret", spelling: "s3cret"} if part["url"] == "client_secret" else part
+        for part in one["extension"]
+    ]
+    told = requested(asked(extensions=({**one, "extension": parts},)), TERMS)
+    assert b"s3cret" not in told.resource
+    assert told.sealed.oauth is not None
+    assert told.sealed.oauth.client_secret == "s3cret"
+
+
 def test_what_was_read_may_be_sent_again_and_its_secrets_stay() -> None:
     before = requested(asked(headers=("Authorization: Bearer abc",), extensions=(oauth("s3cret"),)), TERMS)
     read = {**orjson.loads(before.resource), "status": "active"}
