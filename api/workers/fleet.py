@@ -88,8 +88,17 @@ class Place:
                     return
                 LOG.error("a worker ended by itself", extra={"worker": self._index, "status": code})
                 self._fleet.metrics.ended("killed" if code < 0 else "exited")
-                await asyncio.sleep(self._next_pause(worker))
-                self.current = await self._fleet.begin(self._index)
+                self.current = await self._another(self._next_pause(worker))
+
+    async def _another(self, pause: float) -> Child:
+        """A worker begun after a pause; what may have ended the last one may keep the next from starting."""
+        while True:
+            await asyncio.sleep(pause)
+            try:
+                return await self._fleet.begin(self._index)
+            except OSError:  # No memory, no process, no file descriptor left.
+                LOG.exception("a worker could not be started; it is tried again")
+            pause = min(PAUSE_SECONDS[1], pause * 2)
 
     def _next_pause(self, worker: Child) -> float:
         shortest, longest = PAUSE_SECONDS
@@ -100,7 +109,11 @@ class Place:
     async def renewed(self, seconds: float) -> bool:
         """Put a new worker in the place, then end the old one; whether the new one got ready."""
         async with self._changing:
-            fresh = await self._fleet.begin(self._index)
+            try:
+                fresh = await self._fleet.begin(self._index)
+            except OSError:
+                LOG.exception("a worker could not be started")
+                return False
             if not await fresh.ready(seconds):
                 fresh.tell(signal.SIGKILL)
                 await fresh.ended()
