@@ -42,13 +42,16 @@ export function replace(node, ...children) {
 
 const SHORT = 600;
 const BRIEF = 160;
+// A word that is broken where it must be; others are not.
+const UNBROKEN = /\S{22}/;
 const STEP = 50_000;
 
 // A stranger's text where there is no room for all of it: in a button, a title, a cell of a list.
 export function brief(text, className) {
   const whole = String(text ?? "");
-  if (whole.length <= BRIEF) return h("bdi", { class: className }, whole);
-  return h("bdi", { class: className }, `${whole.slice(0, BRIEF).replace(/[\ud800-\udbff]$/, "").trimEnd()}…`);
+  const classes = [className, UNBROKEN.test(whole) && "unbroken"];
+  if (whole.length <= BRIEF) return h("bdi", { class: classes }, whole);
+  return h("bdi", { class: classes }, `${whole.slice(0, BRIEF).replace(/[\ud800-\udbff]$/, "").trimEnd()}…`);
 }
 
 // Text of a stranger's: set apart from what stands around it, whatever its direction. Long text comes in parts.

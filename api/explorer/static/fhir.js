@@ -3,6 +3,7 @@ import { parse } from "./json.js";
 import { T } from "./texts.js";
 
 const WAIT_MS = 60_000;
+const AT_ONCE = 200;
 const FORM = "application/x-www-form-urlencoded";
 
 // A request that did not do what was wanted: sentences for the reader, and what may be tried.
@@ -76,7 +77,10 @@ export class Fhir {
   async renewed(asked, since) {
     if (asked !== this.#token) return;
     if (since < this.#declined) throw new Problem(T.signIn.expired);
-    this.#renewing ||= this.#renew().then((token) => (this.#token = token)).finally(() => (this.#renewing = null));
+    this.#renewing ||= this.#renew().then((token) => {
+      this.#token = token;
+      this.refused = undefined; // Another token may read more.
+    }).finally(() => (this.#renewing = null));
     try {
       await this.#renewing;
     } catch (error) {
@@ -108,6 +112,20 @@ export class Fhir {
       method: "POST", body: new URLSearchParams(pairs).toString(), signal,
       headers: { "Content-Type": FORM, ...headers },
     });
+  }
+
+  // Resources by their ids, put to those that came along; what the token may not read stays missing.
+  async gather(type, ids, targets, { signal } = {}) {
+    if (this.refused?.has(type)) return;
+    try {
+      for (let at = 0; at < ids.length; at += AT_ONCE) {
+        const found = await this.search(type, [["_id", ids.slice(at, at + AT_ONCE).join(",")], ["_count", String(AT_ONCE)]], { signal });
+        matches(found).forEach((one) => targets.set(`${type}/${one.id}`, one));
+      }
+    } catch (error) {
+      if (error.status !== 403) throw error;
+      this.refused = new Set(this.refused).add(type);
+    }
   }
 
   async text(path, options) {

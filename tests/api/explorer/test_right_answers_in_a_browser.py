@@ -187,6 +187,7 @@ async def test_any_resource_of_a_search_can_be_opened(service: Service, browser:
         await page.get_by_label("Search for").select_option("Observation")
         await page.get_by_label("Value").fill("ONE")
         await page.get_by_role("button", name="Search", exact=True).last.click()
+        await expect(page.locator(".rows tbody tr")).to_contain_text("First")  # Whose it is, by name.
         await page.get_by_role("button", name="Virus RNA").click()
         await expect(page.locator("dialog pre")).to_contain_text('"valueQuantity"')
         await tab.is_clean()

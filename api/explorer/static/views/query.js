@@ -70,7 +70,7 @@ function builder(app, types) {
       const bundle = await app.fhir.search(asked.type, asked.pairs, { signal, headers });
       const show = asked.type === "DiagnosticReport" ? reportRows : resourceRows;
       const nothing = !matches(bundle).length && empty(Q.nothing, Q.nothingHint);
-      return [bundlePage(app, bundle, nothing ? () => nothing : show, results)];
+      return bundlePage(app, bundle, nothing ? () => nothing : show, results, signal);
     });
   };
   type.addEventListener("change", () => {

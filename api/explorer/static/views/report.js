@@ -14,8 +14,7 @@ import { statusPill } from "./rows.js";
 import { changesBetween, historyOf, observationsAt, resultIds } from "./versions.js";
 
 const R = T.report;
-// Results asked for at a time, and at most, when they did not come along.
-const MORE = 200;
+// Results asked for at most when they did not come along.
 const MORE_MAX = 2_000;
 const ALONG = ["subject", "result", "specimen", "performer", "results-interpreter", "based-on", "encounter", "media"];
 
@@ -49,21 +48,9 @@ async function completed(app, report, targets, signal) {
   const wanted = [...(person ? [["Patient", person]] : []), ...resultIds(app, report).map((id) => ["Observation", id])];
   for (const type of ["Patient", "Observation"]) {
     const missing = wanted.filter(([one, id]) => one === type && !targets.get(`${type}/${id}`)).map(([, id]) => id);
-    await gather(app, type, missing.slice(0, MORE_MAX), targets, signal);
+    await app.fhir.gather(type, missing.slice(0, MORE_MAX), targets, { signal });
   }
   return targets;
-}
-
-// What the token may not read stays missing.
-async function gather(app, type, ids, targets, signal) {
-  try {
-    for (let at = 0; at < ids.length; at += MORE) {
-      const bundle = await app.fhir.search(type, [["_id", ids.slice(at, at + MORE).join(",")], ["_count", String(MORE)]], { signal });
-      matches(bundle).forEach((one) => targets.set(`${type}/${one.id}`, one));
-    }
-  } catch (error) {
-    if (error.status !== 403) throw error;
-  }
 }
 
 async function sheet(app, found) {

@@ -50,16 +50,27 @@ function valueText(resource) {
   return brief([text, unit].filter(Boolean).join(" "));
 }
 
+// Names say more than ids: those of the patients and organizations that rows refer to.
+async function named(app, found, targets, signal) {
+  const refs = found.flatMap((one) => [one.subject, one.patient, list(one.performer)[0]]).map((one) => app.fhir.pathOf(one?.reference) || "");
+  for (const type of ["Patient", "Organization"]) {
+    const ids = refs.map((path) => new RegExp(`^${type}/([A-Za-z0-9.-]{1,64})$`).exec(path)?.[1]).filter((id) => id && !targets.get(`${type}/${id}`));
+    await app.fhir.gather(type, [...new Set(ids)], targets, { signal });
+  }
+  return targets;
+}
+
 // A page of matches with what was understood, its total, and its links.
-export function bundlePage(app, bundle, rows, place) {
+export async function bundlePage(app, bundle, rows, place, signal) {
   const found = matches(bundle);
+  const targets = await named(app, found, companions(app.fhir, bundle), signal);
   const follow = (relation) => linkOf(bundle, relation) &&
     button(T.query[relation], () =>
-      load(place, async (signal) => bundlePage(app, await app.fhir.json(linkOf(bundle, relation), { signal }), rows, place)));
+      load(place, async (signal) => bundlePage(app, await app.fhir.json(linkOf(bundle, relation), { signal }), rows, place, signal)));
   return h("div", { class: "result-page" },
     h("p", { class: "muted total" }, bundle.total !== undefined && T.query.total(Number(bundle.total))),
     notes(bundle).map((text) => h("p", { class: "notice" }, prose(text))),
-    rows(app, found, companions(app.fhir, bundle)),
+    rows(app, found, targets),
     h("nav", { class: "pager", "aria-label": T.pages }, follow("previous"), follow("next")));
 }
 
