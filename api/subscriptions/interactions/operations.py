@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from store.search.criteria import SearchQuery
     from store.search.parsing.query_text import Pair
     from store.search.reach import Reach
+    from store.subscriptions.events import Event
+    from store.subscriptions.records import Subscription
 
 OVERLAP_MAX_HOURS: Final = 24 * 30
 DIGITS_MAX: Final = 16
@@ -101,16 +103,26 @@ async def events(request: web.Request) -> web.StreamResponse:
     if AUDITED in request:
         for key, raw in told.resources.items():
             request[AUDITED].answers(ResourceKey(*key.split("/", 1)), raw)
+    some = found[: told.events]
     bundle = notification(
         one,
         QUERY_EVENT,
         id=unique_id(),
         now=app[CLOCK](),
         content=content,
-        events=found[: told.events],
+        events=some,
         resources=told.resources,
+        next_url=_next_url(one, some, min(until, one.progress.last), content),
     )
     return fhir_json(bundle)
+
+
+def _next_url(one: Subscription, some: Sequence[Event], until: int, content: Content) -> str:
+    """URL of the events behind these; empty when there are none."""
+    if not some or some[-1].number >= until:
+        return ""
+    numbers = f"eventsSinceNumber={some[-1].number + 1}&eventsUntilNumber={until}"
+    return f"{url_of(one)}/$events?{numbers}&content={content.value}"
 
 
 def _for_caller(caller: Principal, query: SearchQuery, reach: Reach | None) -> SearchQuery:

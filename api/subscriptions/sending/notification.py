@@ -90,8 +90,11 @@ def notification(  # noqa: PLR0913 -- all that is in one, by name
     content: Content | None = None,
     events: Sequence[Event] = (),
     resources: Mapping[str, bytes] | None = None,
+    next_url: str = "",
 ) -> bytes:
     """The Bundle of a notification. `resources` are those that the subscriber may read now, by `Type/id`.
+
+    `next_url` leads to the events behind these, where they were asked for and did not fit.
 
     An event whose resource is not among them, and that does not tell that it went, is its number alone.
     """
@@ -117,6 +120,7 @@ def notification(  # noqa: PLR0913 -- all that is in one, by name
             "meta": {"profile": [BUNDLE]},
             "type": "history",
             "timestamp": utc(now),
+            **({"link": [{"relation": "next", "url": next_url}]} if next_url else {}),
             "entry": entries,
         }
     )
