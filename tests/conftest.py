@@ -169,10 +169,16 @@ async def running_service(mongodb: str) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-async def service(running_service: Service) -> Service:
+async def shared(running_service: Service) -> Service:
     """The whole application, for a tenant that is new: tests share it and see nothing of one another."""
     running_service.clock.now = START
     return await running_service.new_tenant()
+
+
+@pytest.fixture
+def service(shared: Service) -> Service:
+    """The shared application, where a module has no other one."""
+    return shared
 
 
 @pytest.fixture

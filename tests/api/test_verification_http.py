@@ -101,8 +101,8 @@ async def test_a_challenge_is_answered_to_who_knows_the_token(service: Service, 
         ({**asked(), "more": "x"}, 200),
     ],
 )
-async def test_what_is_a_challenge(service: Service, body: Any, status: int) -> None:
-    answer = await challenged(await given(service), body)
+async def test_what_is_a_challenge(shared: Service, body: Any, status: int) -> None:
+    answer = await challenged(await given(shared), body)
     assert answer.status == status, answer.text
     assert echoed(answer) is (status == 200)
 
@@ -121,8 +121,8 @@ async def test_a_compressed_body_is_not_looked_at_before_its_sender_is_known(ser
 
 
 @pytest.mark.parametrize("query", ["", "?challenge=x", f"?verification-token={TOKEN}"])
-async def test_a_get_without_both_is_400(service: Service, query: str) -> None:
-    answer = await (await given(service)).get(query)
+async def test_a_get_without_both_is_400(shared: Service, query: str) -> None:
+    answer = await (await given(shared)).get(query)
     assert (answer.status, answer.issues) == (400, [("error", "required")])
 
 
@@ -164,8 +164,8 @@ OTHERS: list[tuple[str, str, Any]] = [
 
 
 @pytest.mark.parametrize(("method", "path", "body"), PUSHES)
-async def test_the_token_does_for_pushes(service: Service, method: str, path: str, body: Any) -> None:
-    nobody = await given(service)
+async def test_the_token_does_for_pushes(shared: Service, method: str, path: str, body: Any) -> None:
+    nobody = await given(shared)
     upstream = {"verification-token": TOKEN, "Authorization": f"Bearer {TOKEN}"}
     for headers in ({"verification-token": TOKEN}, upstream):
         assert (await nobody.request(method, path, body, headers=headers)).status in (200, 201)
@@ -184,15 +184,15 @@ async def test_a_wrong_token_stores_nothing(service: Service, method: str, path:
 
 
 @pytest.mark.parametrize(("method", "path", "body"), OTHERS)
-async def test_the_token_does_for_nothing_else(service: Service, method: str, path: str, body: Any) -> None:
-    await service.put(report())
-    nobody = await given(service)
+async def test_the_token_does_for_nothing_else(shared: Service, method: str, path: str, body: Any) -> None:
+    await shared.put(report())
+    nobody = await given(shared)
     for headers in (
         {"verification-token": TOKEN},
         {"verification-token": TOKEN, "Authorization": f"Bearer {TOKEN}"},
     ):
         assert (await nobody.request(method, path, body, headers=headers)).status == 401
-    assert (await service.get("DiagnosticReport/r1")).status == 200
+    assert (await shared.get("DiagnosticReport/r1")).status == 200
 
 
 async def test_a_form_search_does_not_take_it(service: Service) -> None:
@@ -264,10 +264,10 @@ async def test_a_token_rotated_to_itself_stays_current(service: Service) -> None
 
 
 @pytest.mark.parametrize("token", ["short", "x" * 15, "with blank in the middle", "x" * 257, "ü" * 20])
-async def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused(service: Service, token: str) -> None:
+async def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused(shared: Service, token: str) -> None:
     with pytest.raises(StartupError, match="16 to 256"):
-        await given(service, token)
-    assert await service.access.verification(service.tenant) == ()
+        await given(shared, token)
+    assert await shared.access.verification(shared.tenant) == ()
 
 
 async def test_two_who_rotate_at_once_do_not_lose_one_another(service: Service) -> None:
@@ -315,16 +315,16 @@ async def test_tokens_and_challenges_are_neither_logged_nor_kept(service: Servic
 
 
 @pytest.mark.parametrize("path", DESTINATIONS)
-async def test_a_stranger_does_not_learn_whether_the_tenant_has_a_token(service: Service, path: str) -> None:
+async def test_a_stranger_does_not_learn_whether_the_tenant_has_a_token(shared: Service, path: str) -> None:
     """Nor does a client of another tenant."""
-    other = await service.new_tenant()
+    other = await shared.new_tenant()
     await given(other)
     told = []
-    for tenant in (service, other):
+    for tenant in (shared, other):
         guess = {"verification-token": "made-up-guess-of-a-stranger"}
-        foreign = {**guess, "Authorization": (service if tenant is other else other).headers["Authorization"]}
+        foreign = {**guess, "Authorization": (shared if tenant is other else other).headers["Authorization"]}
         for headers in (guess, foreign):
-            answer = await Service(service.client, service.clock, tenant.tenant).request(
+            answer = await Service(shared.client, shared.clock, tenant.tenant).request(
                 "POST", path, message(patient("p1"), report()), headers=headers
             )
             named = {name for name in answer.headers if name not in ("X-Request-Id", "Date")}

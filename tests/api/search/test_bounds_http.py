@@ -253,14 +253,14 @@ VALUES: Final = (
 ONE: Final = {"date": "2020-01-01"}
 
 
-@pytest.mark.parametrize("name", VALUES)
-async def test_a_list_may_hold_so_many_values_and_no_more(mongodb: str, name: str) -> None:
+async def test_a_list_may_hold_so_many_values_and_no_more(mongodb: str) -> None:
     async with opened_service(mongodb, search_scope=SearchScope.ANY, values_max=4) as small:
-        value = ONE.get(name, SECRET)
-        most = await small.search([(name, ",".join([value] * 4))])
-        assert most.status == 200, most.text
-        over = await small.search([(name, ",".join([value] * 5))])
-        is_refused(over, "too-costly", name)
+        for name in VALUES:
+            value = ONE.get(name, SECRET)
+            most = await small.search([(name, ",".join([value] * 4))])
+            assert most.status == 200, (name, most.text)
+            over = await small.search([(name, ",".join([value] * 5))])
+            is_refused(over, "too-costly", name)
 
 
 async def test_of_what_one_match_brings_along_so_much_is_shown_and_no_more(mongodb: str) -> None:

@@ -29,7 +29,7 @@ def store(database: Database) -> MongoResources:
 
 
 @pytest.fixture(scope="module")
-async def shared(mongo_client: Client) -> AsyncIterator[Database]:
+async def shared_database(mongo_client: Client) -> AsyncIterator[Database]:
     """A database for tests that only read."""
     database = mongo_client[f"dod_{uuid4().hex}"]
     await ensure_indexes(database)

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-async def paged(shared: Database) -> MongoResources:
+async def paged(shared_database: Database) -> MongoResources:
     """To be read only, under the other tenant."""
-    store = mongo_store(shared)
+    store = mongo_store(shared_database)
     await put_dated(store, OTHER)
     return store
 

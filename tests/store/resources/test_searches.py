@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture(scope="module")
-async def ward(shared: Database) -> MongoResources:
+async def ward(shared_database: Database) -> MongoResources:
     """Some reports of a few patients, each telling something else. To be read only."""
-    store = mongo_store(shared)
+    store = mongo_store(shared_database)
     await put(
         store,
         patient("p1", identified(MRN, "1"), birthDate="1980-05-05", gender="female"),

@@ -87,12 +87,12 @@ async def test_a_compressed_body_is_kept_as_it_was_understood(service: Service) 
     ],
 )
 async def test_other_refusals_are_not_kept(
-    service: Service, method: str, path: str, body: Any, headers: dict[str, str], status: int
+    shared: Service, method: str, path: str, body: Any, headers: dict[str, str], status: int
 ) -> None:
-    answer = await service.request(method, path, body, headers=headers)
+    answer = await shared.request(method, path, body, headers=headers)
     assert answer.status == status, answer.text
     assert "Dead-Letter" not in answer.headers
-    assert await letters(service, "state=all") == []
+    assert await letters(shared, "state=all") == []
 
 
 async def test_a_forbidden_type_is_not_kept(service: Service) -> None:

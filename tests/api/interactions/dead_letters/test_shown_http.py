@@ -60,8 +60,8 @@ async def test_pages_and_filters(service: Service) -> None:
 @pytest.mark.parametrize(
     "query", ["state=lost", "count=0", "count=x", "count=²", "after=x", "after=9~", "after=1e9~x"]
 )
-async def test_a_wrong_query_is_400(service: Service, query: str) -> None:
-    answer = await (await admin_of(service)).get(f"$dead-letters?{query}")
+async def test_a_wrong_query_is_400(shared: Service, query: str) -> None:
+    answer = await (await admin_of(shared)).get(f"$dead-letters?{query}")
     assert answer.status == (200 if query == "after=9~" else 400), answer.text
 
 
@@ -78,13 +78,13 @@ async def test_a_wrong_query_is_400(service: Service, query: str) -> None:
     ],
 )
 async def test_only_the_admin_scope_deals_with_letters(
-    service: Service, scopes: list[str], method: str, path: str
+    shared: Service, scopes: list[str], method: str, path: str
 ) -> None:
-    where = "$dead-letters" + path.replace("ID", await kept(service))
-    other = await service.with_token(scopes=scopes)
+    where = "$dead-letters" + path.replace("ID", await kept(shared))
+    other = await shared.with_token(scopes=scopes)
     answer = await other.request(method, where, report() if method == "PUT" else None)
     assert (answer.status, answer.issues) == (403, [("error", "forbidden")])
-    assert [one["state"] for one in await letters(service)] == ["open"]
+    assert [one["state"] for one in await letters(shared)] == ["open"]
 
 
 async def test_another_tenant_sees_nothing(service: Service) -> None:
