@@ -98,6 +98,20 @@ _CHANGES: Final[Mapping[str, Json]] = {
     "_wait": {"type": "integer", "minimum": 0},
 }
 """Parameters of `$changes`."""
+_COUNT: Final[Json] = {"type": "integer", "minimum": 1}
+_OPERATIONS: Final[Mapping[str, Mapping[str, Json]]] = {
+    "everything": _EVERYTHING,
+    "changes": _CHANGES,
+    "retention": {"count": _COUNT},
+    "dead-letters": {
+        "state": {"enum": ["open", "replayed", "discarded", "all"]},
+        "reason": {"type": "string"},
+        "count": _COUNT,
+        "after": {"type": "string"},
+    },
+    "dead-letter": {"body": {"enum": ["true"]}},
+}
+"""Parameters of operations, by the name of their row."""
 _PATCH: Final[Json] = {
     "type": "array",
     "items": {
@@ -278,10 +292,8 @@ def _query_parameters(row: Route, resource_type: ResourceType | None) -> list[Js
     if row.name.startswith(_SUBSCRIPTIONS):
         refs = [f"#/components/parameters/{_subscription_component(name)}" for name in SEARCHED]
         parameters += [{"$ref": one} for one in refs]
-    if row.name == "everything":
-        parameters += [{"name": name, "in": "query", "schema": _EVERYTHING[name]} for name in _EVERYTHING]
-    if row.name == "changes":
-        parameters += [{"name": name, "in": "query", "schema": _CHANGES[name]} for name in _CHANGES]
+    for name, schema in _OPERATIONS.get(row.name, {}).items():
+        parameters.append({"name": name, "in": "query", "schema": schema})
     if row.name == "audit-search":
         names = [name for name in PARAMETERS if name not in _RESULT]
         parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]

@@ -121,3 +121,7 @@ async def test_who_may_not_operate_is_told_nothing(service: Service, path: str) 
     admin = await service.with_token(scopes=[ADMIN])
     answer = await admin.get(path)
     assert (answer.status, answer.headers["Cache-Control"]) == (200, "no-store")
+    described = (await service.get("openapi.json")).body["paths"][f"/{path}"]["get"]
+    assert [one["name"] for one in described.get("parameters", [])] == (
+        ["count"] if path == "$retention" else []
+    )
