@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
+from urllib.parse import urlsplit
 
 import typer
 
@@ -53,7 +54,7 @@ def subscription_show(
     """Show one subscription with the events that wait; no secret, and no value of its filters."""
     from api.commands.subscriptions import shown
 
-    _tell(tenant, subscription_id, shown, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
+    _tell(tenant, subscription_id, shown, "", data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
 
 
 @subscription_app.command("pause")
@@ -67,7 +68,9 @@ def subscription_pause(
     """Hold back its notifications. Events are counted all the same, and sent when it goes on."""
     from api.commands.subscriptions import paused
 
-    _tell(tenant, subscription_id, paused, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
+    _tell(
+        tenant, subscription_id, paused, "paused", data_dir=data_dir, mongodb_uri=mongodb_uri, config=config
+    )
 
 
 @subscription_app.command("resume")
@@ -85,7 +88,7 @@ def subscription_resume(
     from api.commands.subscriptions import resumed
 
     work = partial(resumed, now=utc_now())
-    _tell(tenant, subscription_id, work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
+    _tell(tenant, subscription_id, work, "resumed", data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
 
 
 @subscription_app.command("replay")
@@ -103,7 +106,9 @@ def subscription_replay(
     from api.commands.subscriptions import replayed
 
     work = partial(replayed, after=after)
-    _tell(tenant, subscription_id, work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
+    _tell(
+        tenant, subscription_id, work, "replayed", data_dir=data_dir, mongodb_uri=mongodb_uri, config=config
+    )
 
 
 @subscription_app.command("delete")
@@ -117,7 +122,9 @@ def subscription_delete(
     """Forget a subscription with its events."""
     from api.commands.subscriptions import deleted
 
-    _tell(tenant, subscription_id, deleted, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
+    _tell(
+        tenant, subscription_id, deleted, "deleted", data_dir=data_dir, mongodb_uri=mongodb_uri, config=config
+    )
 
 
 @subscription_app.command("secret")
@@ -141,7 +148,15 @@ def subscription_secret(
 
     overlap = timedelta(hours=overlap_hours) if rotate else None
     work = partial(secret, now=utc_now(), overlap=overlap)
-    _tell(tenant, subscription_id, work, data_dir=data_dir, mongodb_uri=mongodb_uri, config=config)
+    _tell(
+        tenant,
+        subscription_id,
+        work,
+        "secret rotated" if rotate else "secret shown",
+        data_dir=data_dir,
+        mongodb_uri=mongodb_uri,
+        config=config,
+    )
 
 
 @subscription_app.command("notify")
@@ -164,10 +179,11 @@ def subscription_notify(
 ) -> None:
     """Send upstream's notifications of reports to a destination, once it has answered a challenge."""
     from api.app import utc_now
-    from api.commands.subscriptions import Destination, notified
+    from api.commands.subscriptions import Destination, note, notified
     from api.settings.service import load_settings
     from ingest.http.app_keys import base_under
     from ingest.http.forwarded import networks
+    from store.audit.records import Deed
 
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings, owner = load_settings(**places), tenant_of(tenant)
@@ -181,7 +197,11 @@ def subscription_notify(
     allowed = networks(settings.subscription_networks)
 
     async def work(stores: Stores) -> str:
-        return await notified(stores, told, now=utc_now(), allowed=allowed)
+        made = await notified(stores, told, now=utc_now(), allowed=allowed)
+        await note(
+            stores, owner, Deed.NOTIFICATIONS_SET, made, reason=urlsplit(to).hostname or "", now=utc_now()
+        )
+        return made
 
     typer.echo(with_stores(work, **places))
 
@@ -190,8 +210,21 @@ def _tell(
     tenant: str,
     subscription_id: str,
     work: Callable[[Stores, Tenant, str], Awaitable[str]],
+    done: str,
     **places: Path | str | None,
 ) -> None:
-    """Print what the work on one subscription says."""
+    """Print what the work on one subscription says; `done` is what is put on record, if anything."""
+    from api.app import utc_now
+    from api.commands.subscriptions import note
+    from store.audit.records import Deed
+
     owner = tenant_of(tenant)
-    typer.echo(with_stores(lambda stores: work(stores, owner, subscription_id), **places))
+
+    async def run(stores: Stores) -> str:
+        said = await work(stores, owner, subscription_id)
+        if done:
+            deed = Deed.SUBSCRIPTION_CHANGED
+            await note(stores, owner, deed, subscription_id, reason=done, now=utc_now())
+        return said
+
+    typer.echo(with_stores(run, **places))

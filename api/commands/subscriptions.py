@@ -9,9 +9,11 @@ from urllib.parse import urlsplit
 from uuid import uuid4
 
 from api.commands.access.tenants import existing_tenant
+from api.commands.terminal import user
 from api.subscriptions.receivers import refuse_receiver
 from api.subscriptions.secrets import SECRET, Sealed, rotated, seal, signing_secret
 from api.subscriptions.sending.light import TOKEN_HEADER
+from store.audit.records import AuditRecord, Deed
 from store.errors import StartupError
 from store.subscriptions.records import Channel, Content, Form, Status, Subscription
 from store.subscriptions.topics import TOPICS, topic_of
@@ -38,6 +40,13 @@ class Destination(NamedTuple):
     """The tenant's base URL, for references."""
     detailed: bool = False
     topic: str = "urn:data-on-demand:topic:DiagnosticReport"
+
+
+async def note(  # noqa: PLR0913 -- the parts of a record
+    stores: Stores, tenant: Tenant, deed: Deed, id: str, *, reason: str, now: datetime
+) -> None:
+    """Put on record what an operator did to a subscription."""
+    await stores.privacy.audit.note(AuditRecord(tenant, now, user(), deed, reason, id))
 
 
 async def listed(stores: Stores, tenant: Tenant | None, now: datetime) -> list[tuple[str, ...]]:

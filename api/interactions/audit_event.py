@@ -108,6 +108,8 @@ DEEDS: Final[Mapping[str, tuple[str, str, str, str]]] = {
     Deed.VERIFICATION_REMOVED: (*_USERS, "D"),
     Deed.CLIENT_CREATED: (*_USERS, "C"),
     Deed.CLIENT_CHANGED: (*_USERS, "U"),
+    Deed.SUBSCRIPTION_CHANGED: (*_SECURITY, "U"),
+    Deed.NOTIFICATIONS_SET: (*_SECURITY, "C"),
     Deed.CLIENT_DISABLED: (*_USERS, "D"),
     Deed.SEARCHED: (_REST, "rest", "RESTful Operation", "E"),
     Deed.EXPORTED: (*_EXPORT, "R"),

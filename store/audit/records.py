@@ -43,6 +43,8 @@ class Deed(StrEnum):
     CLIENT_CREATED = "client created"
     CLIENT_CHANGED = "client changed"
     CLIENT_DISABLED = "client disabled"
+    SUBSCRIPTION_CHANGED = "subscription changed"
+    NOTIFICATIONS_SET = "notifications set up"
     SEARCHED = "searched at the terminal"
     EXPORTED = "exported"
     LETTER_SHOWN = "letter shown"

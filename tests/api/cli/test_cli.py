@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -15,20 +16,24 @@ import typer
 from api import database
 from api.auth.tokens import TOKEN, digest
 from api.cli import main as cli
+from api.cli import subscriptions as subscription_options
 from api.settings import service
 from api.version import VERSION
+from store.audit.records import Deed
 from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
 from store.tenancy import SearchScope, Tenant
 from tests.support.access import MemoryAccess, MemoryClients, MemoryPolicies
+from tests.support.subscriptions import kept
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
     from pathlib import Path
 
     from store.access import AccessStore
     from store.audit.records import AuditRecord
     from store.clients import ClientStore
+    from store.subscriptions.records import Subscription
 
 LAB = Tenant("lab", "Production")
 
@@ -252,3 +257,51 @@ def test_a_backfill_tells_subscribers_nothing_new_unless_asked_to(
     monkeypatch.setattr(service, "load_settings", noted)
     assert dod("load", str(tmp_path), "--tenant", "lab/Production", *options).code == 1
     assert given["subscription_notify"] is told
+
+
+class OneSubscription:
+    """A store that has one subscription, and takes every change of it."""
+
+    async def get(self, tenant: Tenant, id: str) -> Subscription:
+        return kept(id, tenant=tenant)
+
+    def __getattr__(self, name: str) -> Callable[..., Awaitable[bool]]:
+        async def change(*_: object, **__: object) -> bool:
+            return True
+
+        return change
+
+
+@pytest.mark.parametrize(
+    ("arguments", "done"),
+    [
+        (("pause",), "paused"),
+        (("resume",), "resumed"),
+        (("replay", "--after", "0"), "replayed"),
+        (("delete",), "deleted"),
+        (("show",), None),
+    ],
+)
+def test_what_an_operator_does_to_a_subscription_is_on_record(
+    dod: Callable[..., Result],
+    monkeypatch: pytest.MonkeyPatch,
+    arguments: tuple[str, ...],
+    done: str | None,
+) -> None:
+    noted: list[AuditRecord] = []
+
+    async def note(*records: AuditRecord) -> None:
+        noted.extend(records)
+
+    async def events(*_: object, **__: object) -> tuple[()]:
+        return ()
+
+    outbox = SimpleNamespace(events=events)
+    subscribing = SimpleNamespace(subscriptions=OneSubscription(), outbox=outbox)
+    stores = SimpleNamespace(
+        subscribing=subscribing, privacy=SimpleNamespace(audit=SimpleNamespace(note=note))
+    )
+    monkeypatch.setattr(subscription_options, "with_stores", lambda work, **_: asyncio.run(work(stores)))
+    assert dod("subscription", arguments[0], "lab/Production", "s1", *arguments[1:]).code == 0
+    told = [(one.tenant, one.did, one.reason, one.of) for one in noted]
+    assert told == ([] if done is None else [(LAB, Deed.SUBSCRIPTION_CHANGED, done, "s1")])
