@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from store.fhir.datatypes import listed
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
     from store.fhir.datatypes import Json, JsonObject
@@ -59,7 +59,11 @@ def complete(resource: JsonObject, stored: JsonObject, partial: Partial) -> Json
         and old_status
     ):
         made["status"] = old_status
-    return made
+    # As it is stored, so that what says nothing new makes no new version.
+    order = dict.fromkeys(name for name in (*resource, *stored) if name in _OWN) | dict.fromkeys(
+        [*stored, *made]
+    )
+    return {name: made[name] for name in order if name in made}
 
 
 def with_former_numbers(stored: JsonObject, resource: JsonObject) -> JsonObject | None:
@@ -100,21 +104,34 @@ def _identifiers(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
     """A new list speaks for the systems that it has; numbers of merged records stay."""
     systems = {one.get("system") for one in new if isinstance(one, dict)}
     values = {(one.get("system"), one.get("value")) for one in new if isinstance(one, dict)}
-    return [
-        *new,
-        *(
-            one
-            for one in old
-            if isinstance(one, dict)
-            and (one.get("system"), one.get("value")) not in values
-            and (one.get("use") == "old" or one.get("system") not in systems)
-        ),
-    ]
+
+    def stays(one: JsonObject) -> bool:
+        is_named = (one.get("system"), one.get("value")) in values
+        return not is_named and (one.get("use") == "old" or one.get("system") not in systems)
+
+    return _in_place(new, old, "system", stays)
 
 
 def _extensions(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
     urls = {one.get("url") for one in new if isinstance(one, dict)}
-    return [*new, *(one for one in old if isinstance(one, dict) and one.get("url") not in urls)]
+    return _in_place(new, old, "url", lambda one: one.get("url") not in urls)
+
+
+def _in_place(
+    new: Sequence[Json], old: Sequence[Json], key: str, stays: Callable[[JsonObject], bool]
+) -> list[Json]:
+    """A new list in the order of the stored one, with what stays of that."""
+    if len(new) == len(old) and all(one in old for one in new):
+        return list(old)
+    groups: dict[Any, list[Json]] = {}
+    for one in new:
+        groups.setdefault(one.get(key) if isinstance(one, dict) else None, []).append(one)
+    made: list[Json] = []
+    for known in old:
+        if isinstance(known, dict):
+            made += groups.pop(known.get(key), ())
+            made += [known] if stays(known) else []
+    return [*made, *(one for group in groups.values() for one in group)]
 
 
 _LISTS: Final[Mapping[str, Any]] = {"identifier": _identifiers, "extension": _extensions}

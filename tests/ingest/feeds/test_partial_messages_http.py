@@ -236,3 +236,13 @@ async def test_a_doubt_about_who_is_who_is_told_in_the_acknowledgment(service: S
         service, message(other, obr("F-2", status="C"), obx(K, "5.0"), number="M-4", time=at(4))
     )
     assert "|W||||The report moved here from another patient" in moved.text
+
+
+async def test_a_patient_who_is_told_of_again_has_no_new_version(service: Service) -> None:
+    known = "PID|1||P-1^^^HOSP^MR~9^^^CITY^PI||MADEUP^ANNA||19700101|F||2106-3^White^CDCREC|1 A St^^City"
+    swapped = known.replace("P-1^^^HOSP^MR~9^^^CITY^PI", "9^^^CITY^PI~P-1^^^HOSP^MR")
+    for number, pid in enumerate((known, known, swapped, known), 1):
+        sent = message(pid, obr(f"F-{number}"), obx(K, "4.0"), number=f"M-{number}", time=at(number))
+        await send(service, sent)
+        patient = await one(service, "Patient", "identifier=P-1")
+        assert patient["meta"]["versionId"] == "1", number

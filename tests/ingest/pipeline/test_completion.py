@@ -61,3 +61,33 @@ def test_changed_results_alone_leave_the_others_in_their_order() -> None:
     stored = {"result": refers("a", "b", "c")}
     assert complete(sent, stored, Partial("", results=True))["result"] == refers("a", "b", "c", "d")
     assert complete(sent, stored, Partial(""))["result"] == refers("b", "d")
+
+
+def test_what_says_nothing_new_is_as_it_is_stored() -> None:
+    stored: dict[str, Any] = {
+        "resourceType": "Patient",
+        "name": [{"family": "X"}],
+        "extension": [A, B],
+        "gender": "male",
+    }
+    stored |= {"identifier": [SS, MR1, OLD], "birthDate": "1980"}
+    parts: list[dict[str, Any]] = [
+        {"identifier": [MR1, SS], "gender": "male", "extension": [B, A]},
+        {"identifier": [MR1]},
+        {"extension": [B], "name": [{"family": "X"}]},
+        {},
+    ]
+    for said in parts:
+        whole = complete({"resourceType": "Patient", **said}, {"id": "x", "meta": {}, **stored}, Partial(""))
+        assert list(whole.items()) == list(stored.items()), said
+
+
+def test_what_is_new_stands_in_the_place_of_what_it_replaces() -> None:
+    stored: dict[str, Any] = {"identifier": [SS, MR1, OLD], "extension": [A, B]}
+    said: dict[str, Any] = {
+        "identifier": [MR2, {"system": "urn:x", "value": "7"}],
+        "extension": [{**A, "valueString": "0"}],
+    }
+    whole = complete({"resourceType": "Patient", **said}, stored, Partial(""))
+    assert whole["identifier"] == [SS, MR2, OLD, {"system": "urn:x", "value": "7"}]
+    assert whole["extension"] == [{**A, "valueString": "0"}, B]
