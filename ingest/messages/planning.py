@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ingest.messages.message import Message
-    from ingest.pipeline.identity.placements import Planned
+    from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.resources.versions import Known
@@ -71,8 +71,30 @@ class Planner:
     async def plan(self) -> tuple[Planned, Seen]:
         """Plan by what is stored now, and the candidates that were there."""
         asked = await self.ctx.work(wanted, self.read, self.derive)
-        seen = Seen(asked, await self._candidates(asked))
-        return await self.ctx.work(plan, self.read, seen.candidates, self.derive), seen
+        planned, candidates = await self._decided(asked, await self._candidates(asked))
+        return planned, Seen(asked, candidates)
+
+    async def _decided(
+        self, asked: Mapping[str, frozenset[str]], candidates: list[Candidate], race: Race | None = None
+    ) -> tuple[Planned, list[Candidate]]:
+        """Plan; a patient who is new gets no id under which the record of somebody else is by now.
+
+        A record keeps its id when its number is corrected: then no look-up by the old number finds it.
+        """
+        mine = race.mine if race else frozenset[str]()
+        occupied = frozenset[str]()
+        while True:
+            planned = await self.ctx.work(plan, self.read, candidates, self.derive, race, occupied)
+            new = {one.key for one in planned.placements if _is_new_patient(one)}
+            there = {one for one in new if one.id not in mine | occupied}
+            there &= (
+                (await self.ctx.store.versions(self.ctx.tenant, sorted(there))).keys() if there else set()
+            )
+            if not there:
+                return planned, candidates
+            # A twin may have been made a moment ago: that one has the number, and is a candidate now.
+            candidates = await self._candidates(asked, mine)
+            occupied |= {one.id for one in there}
 
     async def plan_again(self, seen: Seen, mine: frozenset[str]) -> Planned | None:
         """Plan behind a write, when others may have written at the same time.
@@ -83,7 +105,7 @@ class Planner:
         if seen.is_all_of(candidates, mine):
             return None
         race = Race(frozenset(one.key.id for one in seen.candidates), mine)
-        return await self.ctx.work(plan, self.read, candidates, self.derive, race)
+        return (await self._decided(seen.asked, candidates, race))[0]
 
     async def _candidates(
         self, asked: Mapping[str, frozenset[str]], mine: frozenset[str] = frozenset()
@@ -127,6 +149,10 @@ def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Pla
         now=ctx.clock(),
     )
     return Planner(ctx, Reader(entries, reading, base=ctx.base))
+
+
+def _is_new_patient(placed: Placement) -> bool:
+    return placed.key.type == PATIENT and placed.choice.known is None and bool(placed.facts.numbers)
 
 
 def _candidate(known: Known) -> Candidate:

@@ -34,17 +34,19 @@ def is_same_patient(one: Facts, other: Facts) -> bool:
     return not contradict(one, other, below=Rank.WEAK) and not contradict_as_people(one, other)
 
 
-def choose_patient(
+def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     facts: Facts,
     candidates: Sequence[Candidate],
     derive: Callable[[str], str],
     *,
     nameless: str,
     racing: Collection[str] = (),
+    occupied: Collection[str] = (),
 ) -> Choice:
     """The stored patient that this one is, else a new id; `nameless` names a patient without any number.
 
-    `racing` are records that came while this one was decided upon, its own among them.
+    `racing` are records that came while this one was decided upon, its own among them; `occupied` are ids of
+    records that carry none of its numbers any more.
     """
     if not facts.numbers:
         return Choice(derive(f"Patient {nameless}"), kin=_merged(facts, candidates, ""))
@@ -60,7 +62,7 @@ def choose_patient(
     if chosen is None:
         doubted = bool(same) or any(shared(facts, one.facts) is not None for one in candidates)
         findings += [Finding.PATIENT_DOUBTED] if doubted else []
-        taken = {one.key.id for one in candidates}
+        taken = {*occupied, *(one.key.id for one in candidates)}
         fresh = _fresh(facts, taken, derive)
         return Choice(fresh, tuple(findings), kin=_merged(facts, candidates, fresh))
     if changed_person(facts, chosen.facts):

@@ -42,9 +42,10 @@ def plan(
     candidates: Sequence[Candidate],
     derive: Callable[[str], str],
     race: Race | None = None,
+    occupied: frozenset[str] = frozenset(),
 ) -> Planned:
-    """Decisions on who each entry is, given what is stored."""
-    return Planning(read, candidates, derive, race).planned()
+    """Decisions on who each entry is, given what is stored; `occupied` are ids of other patients' records."""
+    return Planning(read, candidates, derive, race, occupied).planned()
 
 
 @dataclass(slots=True)
@@ -55,6 +56,8 @@ class Planning:
     candidates: Sequence[Candidate]
     derive: Callable[[str], str]
     race: Race | None = None
+    occupied: frozenset[str] = frozenset()
+    """Ids of stored patients that are no candidates."""
     choices: dict[int, Choice] = field(default_factory=dict)
     facts: dict[int, Facts] = field(default_factory=dict)
 
@@ -77,7 +80,9 @@ class Planning:
         for number in self.read.by_type[PATIENT]:
             facts = self.read.facts[number]
             nameless = name_without_number(self.read, number)
-            choice = choose_patient(facts, known, self.derive, nameless=nameless, racing=racing)
+            choice = choose_patient(
+                facts, known, self.derive, nameless=nameless, racing=racing, occupied=self.occupied
+            )
             other = taken.get(choice.id)
             if other is not None and self.read.entries[other].content != self.read.entries[number].content:
                 # Two records of one message under one number that say different things are two.

@@ -1,0 +1,42 @@
+"""A patient's record keeps its id when its number is corrected: whoever has that number next gets another."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from tests.support.fhir import MRN, Json, identified, message, patient, report
+
+if TYPE_CHECKING:
+    from tests.support.service import Service
+
+
+def anna() -> Json:
+    return patient("p", identified(MRN, "1"), name=[{"family": "Anna"}])
+
+
+async def send(service: Service, code: str) -> str:
+    """The patient of a report that was sent."""
+    sent = message(report("r", "p", code={"text": code}), anna())
+    answer = await service.request("POST", "$process-message", sent)
+    assert answer.status == 200, answer.text
+    [there] = [
+        said["response"]["location"].split("/")[-3]
+        for said in answer.body["entry"]
+        if "/DiagnosticReport/" in said["response"].get("location", "")
+    ]
+    return str((await service.get(f"DiagnosticReport/{there}")).body["subject"]["reference"])
+
+
+async def test_the_next_who_has_a_number_does_not_take_the_record_of_who_had_it(service: Service) -> None:
+    first = await send(service, "before")
+    bert = patient(first.removeprefix("Patient/"), identified(MRN, "2"), name=[{"family": "Bert"}])
+    await service.load(bert)  # Under a wrong number so far: the report before is Bert's.
+    second = await send(service, "behind")
+    assert second != first
+    assert await send(service, "again") == second
+    there = (await service.get(first)).body
+    assert (there["identifier"][0]["value"], there["name"][0]["family"]) == ("2", "Bert")
+    assert (await service.get(second)).body["name"][0]["family"] == "Anna"
+    assert (await service.search(f"identifier={MRN}|1", type="Patient")).ids == [
+        second.removeprefix("Patient/")
+    ]
