@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aiohttp import web
 
+from api.middleware.errors import MEDIA_TYPE_MAX
 from ingest.http.outcome import DEFAULT_ISSUE, STATUS
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -58,6 +59,20 @@ async def test_an_http_refusal_keeps_its_headers_and_text() -> None:
     status, headers, issue = await answer_to(error)
     assert (status, headers["Retry-After"]) == (429, "7")
     assert (issue["code"], issue["details"]) == ("throttled", {"text": "Slower."})
+
+
+@pytest.mark.parametrize("piece", [";", '"', "a;", "(", "a=b;"])
+async def test_a_media_type_is_bounded_before_it_is_read(piece: str) -> None:
+    """Of sixteen thousand characters the library makes ten seconds, or a RecursionError."""
+
+    async def read(request: web.Request) -> web.StreamResponse:
+        return web.Response(text=request.content_type)
+
+    access = memory_access()
+    async with serving(access, routes=edge_routes(read)) as client:
+        for length, status in ((16_000, 415), (MEDIA_TYPE_MAX, 200)):
+            headers = {**bearer(access), "Content-Type": (piece * length)[:length]}
+            assert (await client.get(REPORTS, headers=headers)).status == status
 
 
 async def test_a_header_that_is_no_utf8_is_no_fault_of_the_service() -> None:
