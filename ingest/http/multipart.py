@@ -13,10 +13,10 @@ from typing import Final, NamedTuple
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
-PARTS_MAX: Final = 100
+PARTS_MAX: Final = 20
 """Parts of a body that are looked at."""
-HEADERS_MAX: Final = 8_192
-"""Bytes of a part's headers."""
+HEADERS_MAX: Final = 2_000
+"""Bytes of a part's headers. The library takes a second for 8 kB of them, if they are of quotes."""
 _AS_IT_IS: Final = frozenset({"7bit", "8bit", "binary"})
 _HEADERS: Final = BytesHeaderParser(EmailMessage, policy=HTTP)
 
@@ -30,7 +30,10 @@ class Part(NamedTuple):
 
 def file_of(body: bytearray, boundary: str) -> Part:
     """The only file of a form: the part with a file name, or named `file`. Raises ServiceError."""
-    parts = [found for head, content in _parts(body, boundary) if (found := _file(head, content))]
+    try:
+        parts = [found for head, content in _parts(body, boundary) if (found := _file(head, content))]
+    except RecursionError:  # The library's, of a header of brackets.
+        raise _wrong("has parts with headers as they are in mail") from None
     if len(parts) != 1:
         raise _wrong("has one file: a part with a `filename`, or named `file`")
     return parts[0]

@@ -35,6 +35,9 @@ def test_the_file_is_found_as_it_is(body: bytes, expected: tuple[str | None, byt
     [
         b"",
         b"no form",
+        b'--b\r\nContent-Disposition: form-data; name="file"; ' + b"(" * 1_900 + b"\r\n\r\nx" + END,
+        b'--b\r\nContent-Disposition: form-data; name="file"; ' + b";" * 2_000 + b"\r\n\r\nx" + END,
+        FIELD * 20 + FILE + b"x" + END,
         FILE + b"%PDF",
         FIELD[:-2] + END,
         FILE + b"1\r\n" + FILE + b"2" + END,
