@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest.messages.completion import Completed, completed, is_lost_merge
+from ingest.messages.conditions import is_overtaken, under_conditions
 from ingest.messages.execution import Executed, execute, is_open, link_again, made_by, withdraw
 from ingest.messages.message import read_message
 from ingest.messages.planning import UNRESOLVED, faults, planner
@@ -44,8 +45,14 @@ Delivered: TypeAlias = "Pushed | ServiceError"
 _GENERAL: Final = "$process-message"
 _DECISIONS_MAX: Final = 4
 """Looks behind a write; each further one takes another sender who was faster."""
-_COMPLETIONS_MAX: Final = 12
-"""Attempts to put a completed entry in the place of the version that it was completed by."""
+_ATTEMPTS_MAX: Final = 12
+"""Attempts to write a plan while others change what it found, or what its entries were completed by."""
+_CHANGING: Final = Issue(
+    "conflict", "what the message leaves unsaid kept changing in the store; send it again"
+)
+_OVERTAKEN: Final = Issue(
+    "transient", "records that the message was found to mean kept becoming others'; send it again shortly"
+)
 
 
 async def message(
@@ -123,21 +130,24 @@ class _Delivery:
         before: Executed | None = None,
     ) -> tuple[Planned, Executed]:
         """Write what a plan says, completed by what is stored, as often as others write at the same time."""
-        for attempt in range(_COMPLETIONS_MAX if self.partials else 1):
+        overtaken = False
+        for attempt in range(_ATTEMPTS_MAX):
             await pause_before(attempt)
             if attempt:
                 planned, _ = await self.planning.plan()
             whole = await self._completed(planned, trusting=not attempt)
-            taken = await self.ctx.work(self._taken, whole, issues)
+            taken = await self.ctx.work(self._taken, planned, whole, issues)
             try:
                 done = await execute(self.ctx, whole.planned, taken, files, before=before)
             except ServiceError as error:
-                if not whole.versions or error.category is not Category.PRECONDITION:
+                overtaken = is_overtaken(error)
+                if not overtaken and not (whole.versions and error.category is Category.PRECONDITION):
                     raise
             else:
                 return whole.planned, replace(done, raced=attempt > 0)
-        text = "what the message leaves unsaid kept changing in the store; send it again"
-        raise ServiceError(Category.CONFLICT, Issue("conflict", text))
+        if overtaken:
+            raise ServiceError(Category.UNAVAILABLE, _OVERTAKEN)
+        raise ServiceError(Category.CONFLICT, _CHANGING)
 
     def lost_merges(self, planned: Planned, done: Executed) -> bool:
         """Whether something newer came between the plan and the write of a merge, which it must take."""
@@ -150,7 +160,7 @@ class _Delivery:
         read = self.planning.read
         return await completed(self.ctx, planned, read, self.partials, trusting=trusting)
 
-    def _taken(self, whole: Completed, issues: Sequence[Issue]) -> PreparedEntries:
+    def _taken(self, planned: Planned, whole: Completed, issues: Sequence[Issue]) -> PreparedEntries:
         entries = self.planning.read.entries
         taken = prepared_entries(
             self.ctx, self.read, entries, whole.planned, issues=issues, strict=self.strict
@@ -158,7 +168,8 @@ class _Delivery:
         for key in taken.unique.keys() & whole.versions.keys():
             one = taken.unique[key]._replace(only_version=whole.versions[key])
             taken.unique[key] = one._replace(sourced="") if key in whole.timeless else one
-        return taken
+        # By the plan alone: what an entry was completed by may be another's by now.
+        return replace(taken, unique=under_conditions(taken.unique, planned))
 
 
 async def _letters(

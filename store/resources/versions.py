@@ -11,7 +11,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from store.resources.resource_keys import ResourceKey
     from store.search.index import Indexed
@@ -66,6 +66,18 @@ def instant(moment: datetime) -> bytes:
     return moment.isoformat(timespec="milliseconds")[:23].encode() + b"Z"
 
 
+class Provided(NamedTuple):
+    """Condition of a write: a stored resource still is who it was taken for."""
+
+    key: ResourceKey
+    is_still: Callable[[Mapping[str, Any] | None], bool]
+    """Whether the evidence that is stored now (`Prepared.identity`) says so; None: nothing is there. Pure."""
+
+
+ANOTHER_BY_NOW: Final = Issue("conflict", "a stored record became another's meanwhile; try again")
+"""Refusal for whoever decided by what was stored: look again who is who, and decide anew."""
+
+
 class Prepared(NamedTuple):
     """Resource as the pure line of `ingest` prepares it for the store."""
 
@@ -101,6 +113,8 @@ class Prepared(NamedTuple):
     """Entries of the index by which `candidates` finds it, besides those of its search parameters."""
     derived_from: tuple[str, ...] = ()
     """`Type/id` of the records of the message that it was made of: they stay as long as it does."""
+    provided: tuple[Provided, ...] = ()
+    """Refused with `ANOTHER_BY_NOW` unless all of these hold when it is written."""
 
 
 LABELS: Final = ("tag", "security", "profile")

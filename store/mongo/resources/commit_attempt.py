@@ -26,9 +26,12 @@ from store.mongo.resources.write_decision import (
     WriteContext,
     changing_among,
     decision_of,
+    evidence_of,
     failure_of,
     held,
     operation_of,
+    overtaken,
+    relied_on,
     superseding_among,
 )
 from store.resources.versions import Gone, PutResult
@@ -41,6 +44,7 @@ if TYPE_CHECKING:
     from pymongo.collection import Collection
 
     from store.mongo.driver.client import Database, Document, Session
+    from store.resources.versions import Provided
 
 
 class WrittenCollections:
@@ -77,9 +81,7 @@ class CommitAttempt:
     def write_together(self) -> None:
         """Make all writes that are not refused, each durable by itself. In a driver thread."""
         self.current = self._look_up([write.id for write in self.writes if self._may_be_there(write)])
-        self.decisions = {
-            write.id: decision_of(write, self.current.get(write.id), self.context) for write in self.writes
-        }
+        self.decisions = self._decided()
         self._place_late()
         self._end_past()
         self.failed = self._apply()
@@ -89,10 +91,8 @@ class CommitAttempt:
         """Make all writes in the transaction, or none when one is refused. In a driver thread."""
         now = self.context.now
         self.current = self._look_up([write.id for write in self.writes])
-        read = {write.id: self.current.get(write.id) for write in self.writes}
         self.decisions = {
-            write.id: held(decision_of(write, read[write.id], self.context), read[write.id], now)
-            for write in self.writes
+            name: held(decision, self.current.get(name), now) for name, decision in self._decided().items()
         }
         self._place_late()
         changing = changing_among(self.decisions)
@@ -112,6 +112,22 @@ class CommitAttempt:
         """Answer to each write, by `_id`; `RACED` for a write to try again."""
         return {name: self.failed.get(name, decision.result) for name, decision in self.decisions.items()}
 
+    def _decided(self) -> dict[str, Decision]:
+        """Decision on each write by what is stored; all that relies on one record is refused together."""
+        known: dict[tuple[str, Provided], bool] = {}
+
+        def holds(name: str, one: Provided) -> bool:
+            if (name, one) not in known:
+                known[name, one] = one.is_still(evidence_of(self.current.get(name), self.context.now))
+            return known[name, one]
+
+        return {
+            write.id: decision_of(write, self.current.get(write.id), self.context)
+            if write.prepared is None or all(map(holds, relied_on(write), write.prepared.provided))
+            else overtaken()
+            for write in self.writes
+        }
+
     def _may_be_there(self, write: Write) -> bool:
         return self.again or write.prepared is None or not write.prepared.fresh
 
@@ -120,6 +136,7 @@ class CommitAttempt:
 
     def _look_up(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """Current documents of these ids, without their bytes."""
+        ids = list(dict.fromkeys((*ids, *(one for write in self.writes for one in relied_on(write)))))
         if not ids:
             return {}
         # Majority, so that `unchanged` and `exists` are said of what is durable. A writer that came too

@@ -26,6 +26,7 @@ from store.mongo.resources.late_versions import (
 )
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import (
+    ANOTHER_BY_NOW,
     ANY_VERSION,
     LABELS,
     LABELS_LEFT_OUT,
@@ -184,6 +185,25 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
         document["created_by"] = "POST" if write.prepared.posted else "PUT"
     stored = Stored(write.key, number, updated_of(document), document["raw"])
     return Decision(PutResult(outcome, stored), document, replaces)
+
+
+def relied_on(write: Write) -> list[str]:
+    """`_id` of each document that a write depends on being who it was."""
+    provided = write.prepared.provided if write.prepared else ()
+    return [document_id(str(write.tenant), *one.key) for one in provided]
+
+
+def evidence_of(current: Mapping[str, Any] | None, now: datetime) -> Mapping[str, Any] | None:
+    """Stored evidence of who a resource is; None: it is not there, and is no companion that may come back."""
+    if current is None or current["expires_at"] <= now:
+        return None
+    evidence: Mapping[str, Any] | None = current.get("identity")
+    return evidence if evidence is not None or current.get("deleted") else {}
+
+
+def overtaken() -> Decision:
+    """Decision on a write that was meant for somebody whom the record no longer is."""
+    return Decision(ServiceError(Category.PRECONDITION, ANOTHER_BY_NOW))
 
 
 def _deletion(

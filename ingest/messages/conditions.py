@@ -1,0 +1,68 @@
+"""Conditions under which a plan may be carried out: stored records still are who they were taken for.
+
+A plan looks at the store, and is written later. Whoever gives a record another number in between makes it
+somebody else's: then nothing of the message may be written there, and who is who is decided anew.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ingest.messages.message import MAIN
+from ingest.pipeline.identity.facts import from_stored
+from ingest.pipeline.identity.likeness import shared
+from ingest.pipeline.identity.patients import is_same_patient
+from ingest.pipeline.identity.reader import PATIENT
+from store.resources.resource_keys import ResourceKey
+from store.resources.versions import ANOTHER_BY_NOW, Provided
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ingest.pipeline.identity.facts import Facts
+    from ingest.pipeline.identity.placements import Placement, Planned
+    from store.errors import ServiceError
+    from store.resources.versions import Prepared
+
+_OF_ALL = frozenset({PATIENT, MAIN[0]})
+"""Types on which all of a message hangs: when one is another's by now, nothing is written."""
+
+
+def under_conditions(
+    prepared: Mapping[ResourceKey, Prepared], planned: Planned
+) -> dict[ResourceKey, Prepared]:
+    """Prepared entries, each to be written only while the plan's records are who they were."""
+    found = [one for placed in planned.placements for one in _conditions(placed)]
+    of_all = tuple(one for one in found if one.key.type in _OF_ALL)
+    own = {one.key: (one,) for one in found if one.key.type not in _OF_ALL}
+    return {key: one._replace(provided=(*of_all, *own.get(key, ()))) for key, one in prepared.items()}
+
+
+def is_overtaken(error: ServiceError) -> bool:
+    """Whether a write was refused because a record is another's by now."""
+    return ANOTHER_BY_NOW in error.issues
+
+
+def _conditions(placed: Placement) -> Iterator[Provided]:
+    facts, known = placed.facts, placed.choice.known
+    if placed.key.type == PATIENT:
+        if facts.numbers:
+            yield Provided(placed.key, partial(_is_patient, facts, is_new=known is None))
+            for copy in placed.choice.also:
+                yield Provided(ResourceKey(PATIENT, copy), partial(_is_patient, facts, is_new=False))
+    elif known is not None and shared(facts, known.facts) is not None:
+        yield Provided(placed.key, partial(_is_record, facts, known.facts))
+
+
+def _is_patient(facts: Facts, told: Mapping[str, Any] | None, *, is_new: bool) -> bool:
+    """Whether what is stored is this patient, by the rules of the plan; of one who is new nothing need be."""
+    return is_new if told is None else is_same_patient(facts, from_stored(told))
+
+
+def _is_record(facts: Facts, known: Facts, told: Mapping[str, Any] | None) -> bool:
+    """Whether what is stored still has a number in common, and is about the same patient."""
+    if told is None:
+        return False
+    now = from_stored(told)
+    return shared(facts, now) is not None and now.patient in (facts.patient, known.patient)
