@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ingest.messages.companions import settle
@@ -14,12 +15,14 @@ from ingest.messages.prepared_entries import PreparedEntries
 from ingest.pipeline.identity.reader import PATIENT
 from ingest.writes import filing
 from store.audit.records import AuditRecord, Deed
+from store.errors import Category, ServiceError
 from store.fhir.references import RELATIVE
 from store.resources.resource_keys import ResourceKey
-from store.resources.versions import Outcome
+from store.resources.versions import Outcome, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from datetime import datetime
 
     from ingest.messages.planning import Planner, Seen
     from ingest.pipeline.identity.placements import Planned
@@ -31,6 +34,8 @@ _DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
 """Types of which a race may make two: who they are is decided by what is stored."""
 
 
+_MILLISECOND: Final = timedelta(milliseconds=1)
+"""Width of a stored moment."""
 _NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
 
 
@@ -129,6 +134,32 @@ async def _unite(ctx: PushContext, planned: Planned) -> list[Gone]:
             deleted = await ctx.store.delete(ctx.tenant, other.key, sourced=other.sourced)
             gone += [deleted] if deleted is not None else []
     return gone
+
+
+async def take_back(ctx: PushContext, planned: Planned, taken: PreparedEntries, since: datetime) -> None:
+    """Take back what was made since then for a patient whose record turned out to be another's by now.
+
+    Another process may change the record between the look-up and the writes of one group: then the patient's
+    write is refused behind those of the results. What was there before, or has changed since, stays.
+    """
+    patients = {str(one.key) for one in planned.placements if one.key.type == PATIENT}
+    made = [
+        one.key
+        for one in planned.placements
+        if one.choice.known is None and one.facts.patient in patients and one.key in taken.unique
+    ]
+    there = await ctx.store.versions(ctx.tenant, made) if made else {}
+    # Reports first: none refers to what is no longer there.
+    for key in sorted(there, key=lambda one: one.type != MAIN[0]):
+        stored, mine = await ctx.store.get(ctx.tenant, key), taken.unique[key]
+        if not isinstance(stored, Stored) or stored.last_updated < since - _MILLISECOND:
+            continue
+        if stored.raw == mine.body.stamp(stored.version, stored.last_updated):
+            try:
+                await ctx.store.delete(ctx.tenant, key, only_version=stored.version, sourced=mine.sourced)
+            except ServiceError as error:
+                if error.category is not Category.PRECONDITION:  # Else somebody changed it just now.
+                    raise
 
 
 async def withdraw(ctx: PushContext, before: Executed, done: Executed) -> None:

@@ -11,6 +11,7 @@ import pytest
 from ingest.messages import delivery
 from ingest.messages.completion import completed
 from ingest.writes import filing
+from store.mongo.resources.commit_attempt import CommitAttempt
 from tests.support import hl7v2
 from tests.support.fhir import MRN, Json, identified, message, patient, report
 
@@ -155,3 +156,22 @@ async def test_a_report_found_by_number_may_become_another_patients(service: Ser
     berts = (await service.get(f"DiagnosticReport/{there}")).body
     assert (berts["subject"]["reference"], "conclusion" in berts) == ("Patient/b", False)
     assert await reports_of(service, await record_of(service, "1")) == 1
+
+
+async def test_what_another_process_overtakes_within_the_write_itself_is_taken_back(service: Service) -> None:
+    assert (await send(service, "before", anna())).status == 200
+    record, apply, changed = await record_of(service, "1"), CommitAttempt._apply, list[bool]()
+
+    def behind(attempt: CommitAttempt) -> Any:
+        mine = [write.id for write in attempt.writes if write.key.id == record]
+        if mine and not changed:
+            changed.append(True)
+            told = {"identity": {"numbers": [[0, MRN, "2"]]}, "keys": [], "digest": b"Bert"}
+            attempt.collections.resources.update_one({"_id": mine[0]}, {"$set": told, "$inc": {"version": 1}})
+        return apply(attempt)
+
+    with patch.object(CommitAttempt, "_apply", behind):
+        assert (await send(service, "behind", anna(gender="female"))).status == 200
+    own = await record_of(service, "1")
+    assert (changed, own == record) == ([True], False)
+    assert [await reports_of(service, one) for one in (record, own)] == [1, 1]
