@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ingest.messages.message import MAIN
 from ingest.pipeline.identity.facts import from_stored
 from ingest.pipeline.identity.likeness import shared
-from ingest.pipeline.identity.patients import is_same_patient
+from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.reader import PATIENT
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import ANOTHER_BY_NOW, Provided
@@ -51,6 +51,8 @@ def _conditions(placed: Placement) -> Iterator[Provided]:
             yield Provided(placed.key, partial(_is_patient, facts, is_new=known is None))
             for copy in placed.choice.also:
                 yield Provided(ResourceKey(PATIENT, copy), partial(_is_patient, facts, is_new=False))
+        else:
+            yield Provided(placed.key, partial(_is_nobody_else, facts))
     elif known is not None and shared(facts, known.facts) is not None:
         yield Provided(placed.key, partial(_is_record, facts, known.facts))
 
@@ -58,6 +60,11 @@ def _conditions(placed: Placement) -> Iterator[Provided]:
 def _is_patient(facts: Facts, told: Mapping[str, Any] | None, *, is_new: bool) -> bool:
     """Whether what is stored is this patient, by the rules of the plan; of one who is new nothing need be."""
     return is_new if told is None else is_same_patient(facts, from_stored(told))
+
+
+def _is_nobody_else(facts: Facts, told: Mapping[str, Any] | None) -> bool:
+    """Whether what is stored may be this patient, who has no number: evidence is kept of those who have."""
+    return not told or not is_somebody_else(facts, from_stored(told))
 
 
 def _is_record(facts: Facts, known: Facts, told: Mapping[str, Any] | None) -> bool:

@@ -12,23 +12,28 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import at_entry
+from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.decisions import Candidate
-from ingest.pipeline.identity.facts import FactContext, from_stored
+from ingest.pipeline.identity.facts import FactContext, facts_of, from_stored
 from ingest.pipeline.identity.lookups import narrowed, wanted
 from ingest.pipeline.identity.numbers import placeholder_words
+from ingest.pipeline.identity.patients import is_somebody_else
 from ingest.pipeline.identity.placements import Race
 from ingest.pipeline.identity.plan import plan
 from ingest.pipeline.identity.reader import PATIENT, Reader
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.resources.versions import Stored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ingest.messages.message import Message
+    from ingest.pipeline.identity.facts import Facts
     from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
+    from store.resources.resource_keys import ResourceKey
     from store.resources.versions import Known
 
 CANDIDATES_MAX: Final = 500
@@ -80,21 +85,34 @@ class Planner:
         """Plan; a patient who is new gets no id under which the record of somebody else is by now.
 
         A record keeps its id when its number is corrected: then no look-up by the old number finds it.
+        One without a number keeps it when it becomes another's.
         """
         mine = race.mine if race else frozenset[str]()
         occupied = frozenset[str]()
         while True:
             planned = await self.ctx.work(plan, self.read, candidates, self.derive, race, occupied)
-            new = {one.key for one in planned.placements if _is_new_patient(one)}
-            there = {one for one in new if one.id not in mine | occupied}
-            there &= (
-                (await self.ctx.store.versions(self.ctx.tenant, sorted(there))).keys() if there else set()
-            )
+            new = [one for one in planned.placements if _is_new_patient(one)]
+            there = await self._others([one for one in new if one.key.id not in mine | occupied])
             if not there:
                 return planned, candidates
             # A twin may have been made a moment ago: that one has the number, and is a candidate now.
             candidates = await self._candidates(asked, mine)
             occupied |= {one.id for one in there}
+
+    async def _others(self, new: Sequence[Placement]) -> set[ResourceKey]:
+        """Keys of new patients under which somebody else's record is."""
+        keys = sorted({one.key for one in new})
+        there = {*await self.ctx.store.versions(self.ctx.tenant, keys)} if keys else set()
+        # Without a number no look-up finds the record: it may be the patient's own, of an earlier message.
+        for one in new:
+            if one.facts.numbers or one.key not in there:
+                continue
+            stored = await self.ctx.store.get(self.ctx.tenant, one.key)
+            if not isinstance(stored, Stored) or not is_somebody_else(
+                one.facts, await self.ctx.work(_facts_of, stored, self.read)
+            ):
+                there.discard(one.key)
+        return there
 
     async def plan_again(self, seen: Seen, mine: frozenset[str]) -> Planned | None:
         """Plan behind a write, when others may have written at the same time.
@@ -152,7 +170,11 @@ def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Pla
 
 
 def _is_new_patient(placed: Placement) -> bool:
-    return placed.key.type == PATIENT and placed.choice.known is None and bool(placed.facts.numbers)
+    return placed.key.type == PATIENT and placed.choice.known is None
+
+
+def _facts_of(stored: Stored, read: Reader) -> Facts:
+    return facts_of(decode(stored.raw), read.reading)
 
 
 def _candidate(known: Known) -> Candidate:

@@ -34,6 +34,13 @@ def is_same_patient(one: Facts, other: Facts) -> bool:
     return not contradict(one, other, below=Rank.WEAK) and not contradict_as_people(one, other)
 
 
+def is_somebody_else(nameless: Facts, stored: Facts) -> bool:
+    """Whether the record of a patient without any number is another's by now: somebody gave it to them."""
+    return changed_person(nameless, stored) or (
+        bool(stored.numbers) and contradict_as_people(nameless, stored)
+    )
+
+
 def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     facts: Facts,
     candidates: Sequence[Candidate],
@@ -46,10 +53,11 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     """The stored patient that this one is, else a new id; `nameless` names a patient without any number.
 
     `racing` are records that came while this one was decided upon, its own among them; `occupied` are ids of
-    records that carry none of its numbers any more.
+    records that carry none of its numbers any more, or are somebody else's.
     """
     if not facts.numbers:
-        return Choice(derive(f"Patient {nameless}"), kin=_merged(facts, candidates, ""))
+        own = next(made for made in _salted(f"Patient {nameless}", derive) if made not in occupied)
+        return Choice(own, kin=_merged(facts, candidates, ""))
     same = [one for one in candidates if is_same_patient(facts, one.facts)]
     surest = [one for one in same if shared(facts, one.facts) is Rank.STRONG] or same
     chosen = _best(facts, surest)

@@ -40,3 +40,28 @@ async def test_the_next_who_has_a_number_does_not_take_the_record_of_who_had_it(
     assert (await service.search(f"identifier={MRN}|1", type="Patient")).ids == [
         second.removeprefix("Patient/")
     ]
+
+
+async def test_the_record_of_a_patient_without_number_may_become_anothers(service: Service) -> None:
+    who = patient("p", name=[{"family": "Anna"}], birthDate="1980-01-01")
+
+    async def send_without_number(code: str) -> str:
+        sent = message(report("r", "p", code={"text": code}), who)
+        answer = await service.request("POST", "$process-message", sent)
+        assert answer.status == 200, answer.text
+        [there] = [
+            said["response"]["location"].split("/")[-3]
+            for said in answer.body["entry"]
+            if "/DiagnosticReport/" in said["response"].get("location", "")
+        ]
+        return str((await service.get(f"DiagnosticReport/{there}")).body["subject"]["reference"])
+
+    first = await send_without_number("before")
+    assert await send_without_number("again") == first
+    of_bert = {"identifier": [identified(MRN, "2")], "name": [{"family": "Bert"}], "birthDate": "1990-01-01"}
+    await service.load({**who, "id": first.removeprefix("Patient/"), **of_bert})
+    second = await send_without_number("behind")
+    assert second != first
+    assert await send_without_number("at last") == second
+    assert (await service.get(first)).body["name"] == of_bert["name"]
+    assert (await service.get(second)).body["name"] == who["name"]
