@@ -109,8 +109,9 @@ async def test_a_completed_entry_is_not_completed_by_somebody_else(service: Serv
         return await completed(*arguments, **named)
 
     with patch("ingest.messages.delivery.completed", behind):
-        second = hl7v2.message(hl7v2.PID, hl7v2.obr("F-2"), result, number="M-2")
+        second = hl7v2.message(hl7v2.PID, hl7v2.obr("F-2"), result, number="M-2", time="20261122113000+0000")
         await hl7v2.send(service, second)
+    assert changed
     bert = await hl7v2.one(service, "Patient", "identifier=P-2")
     assert (bert["id"], bert["name"]) == (before["id"], [{"family": "Bert"}])
     own = await hl7v2.one(service, "Patient", "identifier=P-1")
