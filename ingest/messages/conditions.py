@@ -20,6 +20,7 @@ from store.resources.versions import ANOTHER_BY_NOW, Provided
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    from ingest.pipeline.identity.decisions import Candidate
     from ingest.pipeline.identity.facts import Facts
     from ingest.pipeline.identity.placements import Placement, Planned
     from store.errors import ServiceError
@@ -37,6 +38,11 @@ def under_conditions(
     of_all = tuple(one for one in found if one.key.type in _OF_ALL)
     own = {one.key: (one,) for one in found if one.key.type not in _OF_ALL}
     return {key: one._replace(provided=(*of_all, *own.get(key, ()))) for key, one in prepared.items()}
+
+
+def as_found(one: Candidate) -> tuple[Provided, ...]:
+    """Condition that a stored resource is what it was when it was found, as far as its numbers tell."""
+    return (Provided(one.key, partial(_is_as_found, one.facts)),) if one.facts.numbers else ()
 
 
 def is_overtaken(error: ServiceError) -> bool:
@@ -65,6 +71,11 @@ def _is_patient(facts: Facts, told: Mapping[str, Any] | None, *, is_new: bool) -
 def _is_nobody_else(facts: Facts, told: Mapping[str, Any] | None) -> bool:
     """Whether what is stored may be this patient, who has no number: evidence is kept of those who have."""
     return not told or not is_somebody_else(facts, from_stored(told))
+
+
+def _is_as_found(found: Facts, told: Mapping[str, Any] | None) -> bool:
+    """Whether what is stored is about the same, or gone already."""
+    return told is None or _is_record(found, found, told)
 
 
 def _is_record(facts: Facts, known: Facts, told: Mapping[str, Any] | None) -> bool:

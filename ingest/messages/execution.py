@@ -9,6 +9,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ingest.messages.companions import settle
+from ingest.messages.conditions import as_found
 from ingest.messages.linking import link
 from ingest.messages.message import MAIN
 from ingest.messages.prepared_entries import PreparedEntries
@@ -131,7 +132,9 @@ async def _unite(ctx: PushContext, planned: Planned) -> list[Gone]:
     gone = []
     for one in planned.placements:
         for other in one.choice.united:
-            deleted = await ctx.store.delete(ctx.tenant, other.key, sourced=other.sourced)
+            deleted = await ctx.store.delete(
+                ctx.tenant, other.key, sourced=other.sourced, provided=as_found(other)
+            )
             gone += [deleted] if deleted is not None else []
     return gone
 

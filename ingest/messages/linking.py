@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ingest.messages.conditions import as_found
 from ingest.messages.planning import candidates_under
 from ingest.pipeline.identity.decisions import Finding
 from ingest.pipeline.identity.reader import PATIENT, REPORT
@@ -32,7 +33,9 @@ async def link(ctx: PushContext, groups: Collection[AbstractSet[str]]) -> list[G
         keys = frozenset(f"patient={PATIENT}/{one}" for one in group)
         reports = await candidates_under(ctx, {REPORT: keys}, limit=REPORTS_MAX)
         for older in await ctx.work(superseded, reports):
-            deleted = await ctx.store.delete(ctx.tenant, older.key, sourced=older.sourced)
+            deleted = await ctx.store.delete(
+                ctx.tenant, older.key, sourced=older.sourced, provided=as_found(older)
+            )
             gone += [deleted] if deleted is not None else []
             ctx.metrics.decided(Finding.REPORT_UNITED)
     return gone

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Gone,
         Known,
         Prepared,
+        Provided,
         PutResult,
         Released,
         SourceTime,
@@ -97,8 +98,10 @@ class ResourceWriting(Protocol):
         *,
         only_version: int | None = None,
         sourced: SourceTime = "",
+        provided: tuple[Provided, ...] = (),
     ) -> Gone | None:
-        """Delete; safe to repeat. None when there never was such a resource, or a newer one by its source.
+        """Delete; safe to repeat. None when there never was such a resource, or a newer one by its source, or
+        a condition does not hold.
 
         Raises ServiceError `precondition` when `only_version` is given and not the current one.
         """

@@ -173,6 +173,8 @@ class Deletion(NamedTuple):
     only_version: int | None = None
     sourced: SourceTime = ""
     """Time at which the source deleted it: what is newer by the source's own time stays."""
+    provided: tuple[Provided, ...] = ()
+    """Nothing is deleted unless all of these hold."""
 
 
 class Released(NamedTuple):

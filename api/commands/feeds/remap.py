@@ -29,6 +29,7 @@ from ingest.load.results import LoadCounts
 from ingest.messages.companions import settle
 from ingest.pipeline.decode import decode
 from ingest.writes.push_context import PushContext
+from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Stored
@@ -42,7 +43,7 @@ if TYPE_CHECKING:
     from api.settings.service import Settings
     from ingest.feeds.receive import Received
     from ingest.writes.push_context import PushContext
-    from store.errors import ServiceError
+    from store.resources.versions import Gone
     from store.stores import Stores
     from store.tenancy import Tenant
 
@@ -184,6 +185,17 @@ async def _mapped(ctx: PushContext, source: Source, provenance: dict[str, Any]) 
     return ("changed" if changed else "unchanged"), []
 
 
+async def _unless_changed(ctx: PushContext, there: Stored) -> list[Gone]:
+    """The deletion of this version; none when somebody has changed it just now."""
+    try:
+        deleted = await ctx.store.delete(ctx.tenant, there.key, only_version=there.version)
+    except ServiceError as error:
+        if error.category is not Category.PRECONDITION:
+            raise
+        return []
+    return [deleted] if deleted is not None else []
+
+
 async def _moved(ctx: PushContext, provenance: dict[str, Any], received: Received) -> bool:
     """Whether the message is stored as other resources now; the reports that it was before are deleted.
 
@@ -197,7 +209,6 @@ async def _moved(ctx: PushContext, provenance: dict[str, Any], received: Receive
         key = ResourceKey(*name.split("/", 1))
         there = await ctx.store.get(ctx.tenant, key) if key.type == "DiagnosticReport" else None
         if isinstance(there, Stored) and there.last_updated <= recorded:
-            deleted = await ctx.store.delete(ctx.tenant, key)
-            gone += [deleted] if deleted is not None else []
+            gone += await _unless_changed(ctx, there)
     await settle(ctx, (), {}, sourced="", gone=gone)
     return not before <= now

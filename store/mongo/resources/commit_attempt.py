@@ -123,8 +123,8 @@ class CommitAttempt:
 
         return {
             write.id: decision_of(write, self.current.get(write.id), self.context)
-            if write.prepared is None or all(map(holds, relied_on(write), write.prepared.provided))
-            else overtaken()
+            if all(map(holds, relied_on(write), write.provided))
+            else overtaken(write)
             for write in self.writes
         }
 

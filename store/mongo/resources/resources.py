@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from store.resources.answers import Remembered, Slot
     from store.resources.pages import HistoryPage, HistoryQuery, Outdated, OutdatedBatch, Page, Reindexed
     from store.resources.resource_keys import ResourceKey
-    from store.resources.versions import Known, Prepared, Released, SourceTime, Stored
+    from store.resources.versions import Known, Prepared, Provided, Released, SourceTime, Stored
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
     from store.search.planning.plan import Explanation
@@ -137,8 +137,10 @@ class MongoResources(StoreInTransaction):
         *,
         only_version: int | None = None,
         sourced: SourceTime = "",
+        provided: tuple[Provided, ...] = (),
     ) -> Gone | None:
-        [done] = await self._writing.submit([write_of(tenant, Deletion(key, only_version, sourced))])
+        deletion = Deletion(key, only_version, sourced, provided)
+        [done] = await self._writing.submit([write_of(tenant, deletion)])
         return done if isinstance(done, Gone) else None
 
     @override

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
     from datetime import datetime
 
-    from store.resources.versions import Prepared, SourceTime
+    from store.resources.versions import Prepared, Provided, SourceTime
     from store.retention.policy import Policy, TenantRetention
     from store.tenancy import Tenant
 
@@ -83,6 +83,8 @@ class Write(NamedTuple):
     """Delete only a companion, for what a source said at this time."""
     sourced: SourceTime = ""
     """Time at which its source deleted it."""
+    provided: tuple[Provided, ...] = ()
+    """Conditions under which it holds."""
 
 
 class WriteContext(NamedTuple):
@@ -131,7 +133,7 @@ def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
     prepared = None if isinstance(one, Deletion) else one
     sourced = one.sourced if isinstance(one, Deletion) else ""
     name = document_id(str(tenant), *one.key)
-    return Write(name, tenant, one.key, prepared, one.only_version, sourced=sourced)
+    return Write(name, tenant, one.key, prepared, one.only_version, sourced=sourced, provided=one.provided)
 
 
 def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
@@ -189,8 +191,7 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
 
 def relied_on(write: Write) -> list[str]:
     """`_id` of each document that a write depends on being who it was."""
-    provided = write.prepared.provided if write.prepared else ()
-    return [document_id(str(write.tenant), *one.key) for one in provided]
+    return [document_id(str(write.tenant), *one.key) for one in write.provided]
 
 
 def evidence_of(current: Mapping[str, Any] | None, now: datetime) -> Mapping[str, Any] | None:
@@ -201,9 +202,10 @@ def evidence_of(current: Mapping[str, Any] | None, now: datetime) -> Mapping[str
     return evidence if evidence is not None or current.get("deleted") else {}
 
 
-def overtaken() -> Decision:
-    """Decision on a write that was meant for somebody whom the record no longer is."""
-    return Decision(ServiceError(Category.PRECONDITION, ANOTHER_BY_NOW))
+def overtaken(write: Write) -> Decision:
+    """Decision on a write meant for somebody whom the record no longer is; a deletion does nothing."""
+    refused = ServiceError(Category.PRECONDITION, ANOTHER_BY_NOW)
+    return Decision(None if write.prepared is None else refused)
 
 
 def _deletion(
