@@ -63,7 +63,7 @@ async def test_an_http_refusal_keeps_its_headers_and_text() -> None:
 
 @pytest.mark.parametrize("piece", [";", '"', "a;", "(", "a=b;"])
 async def test_a_media_type_is_bounded_before_it_is_read(piece: str) -> None:
-    """Of sixteen thousand characters the library makes ten seconds, or a RecursionError."""
+    """The library makes ten seconds, or a RecursionError, of sixteen thousand characters."""
 
     async def read(request: web.Request) -> web.StreamResponse:
         return web.Response(text=request.content_type)
