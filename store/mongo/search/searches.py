@@ -148,18 +148,19 @@ class Searches(ResourceSearching):
         quick = drives(query) and not any(one.iterate for one in query.includes)
         asker, seconds = Asker(str(tenant), client), self._settings.search_timeout_seconds
         turns = self._slow if not quick else self._heavy if self._pace.is_slow(asker) else self._quick
-        search = _Search(self, tenant, query, asker, nothing_ends=await self._nothing_ends(tenant, query))
+        search = _Search(self, tenant, query, asker, nothing_ends=self._nothing_ends(tenant))
         page = await turns.run(asker, search, seconds=seconds)
         if search.find is not None and is_traced():
             spent("find", search.seconds, shape=search.find.shape, index=str(search.find.hint))
         return page
 
-    async def _nothing_ends(self, tenant: Tenant, query: SearchQuery) -> bool:
-        """Whether no policy was ever set here, as far as is remembered: a total may be so late."""
-        if query.total is Total.NONE:
-            return False
-        kept = self._policies.known(tenant) or await self._policies.remembered(tenant)
-        return not kept.policy.version
+    def _nothing_ends(self, tenant: Tenant) -> bool:
+        """Whether no policy was ever set here, as far as writes and the audit remember.
+
+        Nothing is asked for it: a total can be counted the long way as well.
+        """
+        known = self._policies.known(tenant)
+        return known is not None and not known.policy.version
 
     @override
     async def explain(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Explanation:

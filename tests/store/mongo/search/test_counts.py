@@ -33,7 +33,7 @@ GLUCOSE = {"coding": [{"system": "http://loinc.org", "code": "2345-7"}]}
 async def test_what_never_ends_is_counted_without_a_document(
     database: Database, text: str, matches: int
 ) -> None:
-    store = mongo_store(database)
+    store = mongo_store(database, policy_cache_seconds=60)
     hemoglobin = {"coding": [{"system": "http://loinc.org", "code": "718-7"}]}
     await put(
         store,
