@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Self
 from typing_extensions import override
 
 from api.commands.files.load_frames import LoadOrder, Outcome, frame, next_frame
+from ingest.load.load import STOP_SECONDS
 from ingest.load.pushers import Pusher
 from ingest.load.results import Result
 from store.errors import Category, ServiceError, StartupError
@@ -136,8 +137,14 @@ class _Worker:
                 future.set_exception(ServiceError(Category.UNAVAILABLE))
 
     async def end(self) -> None:
-        """Let it finish what it has, and wait for its end."""
+        """Let it finish what it has, for as long as the load itself would; then it is killed: what it did is
+        found again.
+        """
         self._writer.close()
         if self._listening is not None:
             self._listening.cancel()
-        await self._process.wait()
+        try:
+            await asyncio.wait_for(self._process.wait(), STOP_SECONDS)
+        except TimeoutError:
+            self._process.kill()
+            await self._process.wait()

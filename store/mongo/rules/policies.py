@@ -63,9 +63,9 @@ class Policies(PolicyStore):
         self._monotonic = monotonic
         self._known: dict[str, tuple[float, TenantRetention]] = {}
 
-    def known(self, tenant: Tenant) -> TenantRetention | None:
+    def known(self, tenant: str) -> TenantRetention | None:
         """Retention of a tenant as `of` has it in memory; None: it has to be asked for."""
-        known = self._known.get(str(tenant))
+        known = self._known.get(tenant)
         return known[1] if known is not None and self._monotonic() < known[0] else None
 
     async def of(self, tenants: Iterable[str]) -> dict[str, TenantRetention]:
@@ -73,7 +73,7 @@ class Policies(PolicyStore):
         errors.
         """
         wanted, now = set(tenants), self._monotonic()
-        fresh = {t: known[1] for t in wanted if (known := self._known.get(t)) and now < known[0]}
+        fresh = {one: known for one in wanted if (known := self.known(one)) is not None}
         missing = wanted - fresh.keys()
         if not missing:
             return fresh

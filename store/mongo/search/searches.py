@@ -159,7 +159,7 @@ class Searches(ResourceSearching):
 
         Nothing is asked for it: a total can be counted the long way as well.
         """
-        known = self._policies.known(tenant)
+        known = self._policies.known(str(tenant))
         return known is not None and not known.policy.version
 
     @override

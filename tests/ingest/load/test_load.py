@@ -128,6 +128,22 @@ async def test_what_the_database_did_not_take_is_pushed_again_in_order(
         assert b'"conclusion":"%d"' % (57 + n) in last
 
 
+async def test_what_failed_together_rests_until_the_first_of_it_gets_in(
+    database: Database, tmp_path: Path
+) -> None:
+    rests: list[float] = []
+    store = Shaky(mongo_store(database), set(range(1, 9)))
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+        while store.calls < 8:  # noqa: ASYNC110 -- all of them fail before the first rest is over
+            await asyncio.sleep(0)
+
+    job = loading(store, pause=rest)
+    await job.run(file_of(tmp_path, *(report(f"r{n}") for n in range(8))))
+    assert (len(rests), store.calls, len(store.put)) == (1, 16, 8)
+
+
 def practitioner(number: int, after: int | None = None) -> dict[str, Any]:
     """A transaction that creates one, who refers to another by a condition."""
     before = [] if after is None else [{"reference": f"Practitioner?identifier=urn:npi|{after}"}]
