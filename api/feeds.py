@@ -115,6 +115,7 @@ async def feeds(app: web.Application) -> AsyncIterator[None]:
         metrics=app[FEED_METRICS],
         clock=app[CLOCK],
         patience_seconds=settings.mllp_patience_seconds,
+        settings=settings,
     )
     async with AsyncExitStack() as stack:
         stack.push_async_callback(desk.close, settings.shutdown_seconds)

@@ -15,7 +15,11 @@ class IngestSettings(BaseModel):
     model_config = ConfigDict(use_attribute_docstrings=True)
 
     bundle_entries_max: int = Field(default=5_000, ge=1)
-    """Most entries of one Bundle; each is a resource to validate, index and store."""
+    """Most entries of one Bundle; each is a resource to validate, index and store. Likewise the most messages
+    of an HL7 v2 batch, and the most patients of one message."""
+    hl7v2_segments_max: int = Field(default=20_000, ge=100)
+    """Most segments of one HL7 v2 message; each is a line to map, and many are a resource. A batch may have
+    ten times as many."""
     transaction_entries_max: int = Field(default=5_000, ge=1, le=50_000)
     """Most entries of one transaction; all are written in one MongoDB transaction, which may last 60 s."""
     transaction_bytes_max: int = Field(default=40_000_000, ge=1_000)

@@ -15,8 +15,8 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ingest.feeds import kept
-from ingest.feeds.intake import count, header_of, messages_in, take_in
-from ingest.feeds.receive import BROKEN, STATUS, Received, receive, refused
+from ingest.feeds.intake import count, messages_in, take_in
+from ingest.feeds.receive import BROKEN, STATUS, Received, header_of, receive, refused
 from ingest.hl7v2 import ack
 from ingest.hl7v2.ack import Answer, Verdict
 from ingest.hl7v2.faults import APPLICATION, Fault
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ingest.feeds.receive import Keeper
     from ingest.feeds.sources import ListeningPort, Source
     from ingest.mllp.listener import Answering, Heard, Peer
+    from ingest.settings import IngestSettings
     from ingest.writes.push_context import PushContext
 
 LOG: Final = logging.getLogger("ingest.feeds")
@@ -63,7 +64,7 @@ TOO_LONG: Final = Fault(
 class Desk:
     """Takes in messages until it is closed."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 -- keyword-only
         self,
         context_for: Callable[[Source, str], Awaitable[PushContext]],
         keep: Keeper,
@@ -71,12 +72,14 @@ class Desk:
         metrics: FeedMetrics,
         clock: Callable[[], datetime],
         patience_seconds: float,
+        settings: IngestSettings,
     ) -> None:
         self._context_for = context_for
         self._keep = keep
         self._metrics = metrics
         self._clock = clock
         self._patience = patience_seconds
+        self._settings = settings
         self._under_way: dict[tuple[Tenant, str], asyncio.Task[Received]] = {}
         self._is_ending = False
 
@@ -94,7 +97,12 @@ class Desk:
 
     async def _frame(self, port: ListeningPort, body: bytes, peer: Peer) -> list[bytes]:
         """Answer to a frame: of several messages in it, a batch of acknowledgments."""
-        messages = messages_in(body)
+        try:
+            messages = messages_in(body, self._settings)
+        except ServiceError as error:
+            fault = Fault("MSH", 1, 0, 0, APPLICATION, error.issues[0].text)
+            rejected = Received(Answer(Verdict.REJECT, (fault,)), header_of(body))
+            return self._acknowledgments(port, rejected)
         answers = [one for message in messages for one in await self._message(port, message, peer)]
         if answers and (len(messages) > 1 or body.startswith((b"FHS", b"BHS"))):
             return [ack.batched(answers, body)]

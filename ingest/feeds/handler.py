@@ -16,8 +16,8 @@ from ingest.feeds.sources import Feeds, Source
 from ingest.handlers import push_context
 from ingest.hl7v2 import ack
 from ingest.hl7v2.ack import Verdict
-from ingest.http.app_keys import CLOCK, TENANT
-from ingest.http.body import body_of
+from ingest.http.app_keys import CLOCK, INGEST_SETTINGS, TENANT
+from ingest.http.body import body_of, let_go
 from ingest.http.letter_keeper import DEAD_LETTER, REPLAY, keep_message
 from ingest.unique import unique_id
 from store.errors import Category, ServiceError
@@ -62,7 +62,7 @@ async def receive_messages(request: web.Request) -> web.StreamResponse:
         return await receive(ctx, message, source, keep=keep)
 
     outcomes: list[Received] = []
-    for message in messages_in(body):
+    for message in _messages(request, body):
         begun = monotonic()
         taken = await take_in(message, sources, store, otherwise=otherwise)
         if taken is not None:
@@ -72,6 +72,15 @@ async def receive_messages(request: web.Request) -> web.StreamResponse:
     if REPLAY in request:
         _refuse_rejected(outcomes)
     return _response(request, body, outcomes)
+
+
+def _messages(request: web.Request, body: bytes) -> list[bytes]:
+    """The messages of the body. A body of too many becomes no dead letter: it could not be replayed."""
+    try:
+        return messages_in(body, request.app[INGEST_SETTINGS])
+    except ServiceError:
+        let_go(request)
+        raise
 
 
 def _sources(request: web.Request) -> tuple[Sequence[Source], Source | None]:

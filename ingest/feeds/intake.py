@@ -7,16 +7,19 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from ingest.feeds.receive import Received
+from ingest.feeds.receive import Received, header_of
 from ingest.feeds.sources import Source, first_match
 from ingest.hl7v2.ack import Answer, Verdict
+from ingest.hl7v2.budget import excess
 from ingest.hl7v2.faults import Fault
 from ingest.hl7v2.patients import REPEATED, by_patient, within_whole
-from ingest.hl7v2.reader import Unreadable, read_header, split
+from ingest.hl7v2.reader import split
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
     from ingest.feeds.metrics import FeedMetrics
-    from ingest.hl7v2.reader import Header
+    from ingest.settings import IngestSettings
 
 LOG: Final = logging.getLogger("ingest.feeds")
 UNKNOWN: Final = "unknown"
@@ -41,20 +44,17 @@ class Taken(NamedTuple):
     source: str
 
 
-def messages_in(body: bytes) -> list[bytes]:
-    """The messages of a body; of one without any, the body itself."""
+def messages_in(body: bytes, settings: IngestSettings) -> list[bytes]:
+    """The messages of a body; of one without any, the body itself. Raises ServiceError `too-large` for more
+    than there may be.
+    """
+    rule = excess(body, segments=settings.hl7v2_segments_max, messages=settings.bundle_entries_max)
+    if rule is not None:
+        raise ServiceError(Category.TOO_LARGE, Issue("too-costly", rule))
     begins = body.lstrip(b"\x0b\r\n")[:3]
     if begins == b"MSH" and b"\rMSH" not in body and b"\nMSH" not in body:
         return [body]  # Nearly always; taking 30 MB apart to find one message would hold up all others.
     return list(split(body)) or [body]
-
-
-def header_of(message: bytes) -> Header | None:
-    """Header of a message (MSH), as far as it can be read; None: not even its delimiters can."""
-    try:
-        return read_header(message)
-    except Unreadable as error:
-        return error.header
 
 
 async def take_in(
@@ -81,11 +81,8 @@ def together(parts: Sequence[bytes], outcomes: Sequence[Received]) -> Received:
     """The outcome of a message whose patients were stored one by one: accepted when all were."""
     if len(outcomes) == 1:
         return outcomes[0]
-    faults = [
-        fault
-        for number, one in enumerate(outcomes)
-        for fault in within_whole(parts, number, one.answer.faults)
-    ]
+    told = within_whole(parts, [one.answer.faults for one in outcomes])
+    faults = [fault for some in told for fault in some]
     verdicts = {one.answer.verdict for one in outcomes}
     worst = next(one for one in (Verdict.ERROR, Verdict.REJECT, Verdict.ACCEPT) if one in verdicts)
     return replace(

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from ingest.feeds import kept
 from ingest.hl7v2.ack import Answer, Verdict
+from ingest.hl7v2.budget import fault_of, weigh
 from ingest.hl7v2.faults import ACCEPTED, APPLICATION, Fault
-from ingest.hl7v2.reader import Unreadable, read
+from ingest.hl7v2.reader import Unreadable, read, read_header
 from ingest.hl7v2.translate import translate
 from ingest.messages import delivery
 from ingest.pipeline.identity.decisions import TEXTS, Finding, findings_of
@@ -91,6 +92,14 @@ class _Arrival(NamedTuple):
     """Whether it was kept before, and is mapped again."""
 
 
+def header_of(message: bytes) -> Header | None:
+    """Header of a message (MSH), as far as it can be read; None: not even its delimiters can."""
+    try:
+        return read_header(message)
+    except Unreadable as error:
+        return error.header
+
+
 async def receive(
     ctx: PushContext, message: bytes, source: Source, *, keep: Keeper, anew: bool = False
 ) -> Received:
@@ -98,7 +107,14 @@ async def receive(
 
     `anew`: also when it was stored before, for another mapping.
     """
+    most = {"segments": ctx.settings.hl7v2_segments_max, "parts": ctx.settings.body_elements_max}
     ctx = ctx.for_bytes(len(message))._replace(documents=_may_hold_documents(ctx, message))
+    weight = await ctx.work(weigh, message, **most)
+    fault = fault_of(weight, **most)
+    if fault is not None:
+        return await refused(message, source, header_of(message), (fault,), keep)
+    if not weight.is_light:
+        ctx = ctx._replace(work=ctx.beside)
     try:
         read_ = await ctx.work(read, message, source.profile.charset)
     except Unreadable as error:

@@ -271,13 +271,18 @@ def _faults_of(header: Header) -> Iterator[Fault]:
         yield Fault("MSH", 1, 10, 0, REQUIRED, rule, "W")
 
 
+def lines_of(data: bytes) -> list[bytes]:
+    """The lines of messages. An expression takes half a second for 20 MB, and lets nobody else run."""
+    return data.replace(b"\r\n", b"\r").replace(b"\n", b"\r").split(b"\r")
+
+
 def split(data: bytes) -> Iterator[bytes]:
     """Single messages of a file or batch (FHS, BHS, BTS, FTS); MLLP's framing characters are skipped.
 
     What stands before the first MSH, and is neither, comes as a message too: reading it says what is wrong.
     """
     held: list[bytes] = []
-    for line in _LINE_ENDS_OF_BYTES.split(data.removeprefix(b"\xef\xbb\xbf")):
+    for line in lines_of(data.removeprefix(b"\xef\xbb\xbf")):
         bare = line.strip(_SPACE_OF_BYTES) if line[:1] in _FRAMING or line[-1:] in _FRAMING else line
         if bare.startswith(b"MSH") and held:
             yield b"\r".join(held) + b"\r"

@@ -10,8 +10,8 @@ from collections import Counter
 from hashlib import blake2b
 from typing import TYPE_CHECKING, Final
 
-from ingest.feeds.intake import Taken, header_of, take_in
-from ingest.feeds.receive import receive
+from ingest.feeds.intake import Taken, take_in
+from ingest.feeds.receive import header_of, receive
 from ingest.feeds.sources import Source, first_match
 from ingest.hl7v2.ack import Verdict
 from ingest.hl7v2.profile import DEFAULT_PROFILE

@@ -160,3 +160,16 @@ async def test_a_declared_source_is_named_or_found_by_the_header(mongodb: str, t
         answer = await push(service, oru(), query="?source=lab")
         assert answer.status == 400
         assert "names no declared source of this tenant" in answer.texts
+
+
+async def test_a_message_of_too_many_segments_is_refused_before_it_is_mapped(mongodb: str) -> None:
+    async with opened_service(mongodb, hl7v2_segments_max=100, bundle_entries_max=20) as service:
+        answer = await push(service, oru() + b"OBR\r" * 100)
+        assert (answer.status, told(answer)[1]) == (422, "AE")
+        assert "HL7V2_SEGMENTS_MAX" in answer.text
+        assert "Dead-Letter" in answer.headers
+        for batch in (oru() + b"\r" * 1_100, oru() * 25):
+            refused = await push(service, batch)
+            assert (refused.status, refused.issues) == (413, [("error", "too-costly")])
+            assert "Dead-Letter" not in refused.headers
+        assert (await push(service, *(oru(f"M-{n}") for n in range(19)))).status == 200

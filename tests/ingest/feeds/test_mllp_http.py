@@ -224,6 +224,15 @@ async def test_a_message_too_long_is_rejected_and_the_next_one_taken(mongodb: st
         assert await sender.send(oru("M-2")) == ["MSA", "AA", "M-2"]
 
 
+async def test_a_batch_of_too_many_messages_is_rejected_and_the_next_one_taken(mongodb: str) -> None:
+    async with fed_service(mongodb, bundle_entries_max=10) as (_, port), connected(port) as sender:
+        await sender.write(framed(oru() * 20))
+        answer = await sender.answer()
+        assert msa(answer)[1:3] == ["AR", "M-1"]
+        assert b"BUNDLE_ENTRIES_MAX" in answer
+        assert await sender.send(oru("M-2")) == ["MSA", "AA", "M-2"]
+
+
 async def test_five_hundred_idle_connections_let_others_work(fed: Fed) -> None:
     _, port = fed
     idle = [await asyncio.open_connection("127.0.0.1", port) for _ in range(500)]
