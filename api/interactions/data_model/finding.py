@@ -12,10 +12,11 @@ from api.search.answer import Asker, ask, begin
 from api.search.handlers import refuse_unbounded
 from ingest.http.answer_room import SMALL_BYTES, hold
 from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.reach import check_reading
 from ingest.pipeline.decode import decode_any
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
-from store.search.looks import refusals
+from store.search.looks import SEARCH, refusals
 from store.search.parsing.context import SearchContext
 from store.search.reach import reaches
 
@@ -44,6 +45,7 @@ class Found(NamedTuple):
 async def find(request: web.Request, resource_type: str, pairs: Sequence[tuple[str, str]]) -> Found:
     """The first page of a search. Raises ServiceError."""
     app, caller = request.app, request[PRINCIPAL]
+    check_reading(caller, resource_type, SEARCH)  # The route names no type, so no row has asked for it.
     context = SearchContext(app[LIMITS], base_of(request), from_datetime(app[CLOCK]()).start, strict=True)
     search = begin(resource_type, pairs, context, link_seconds=app[SETTINGS].page_token_seconds)
     refuse_unbounded(request[TENANT], search)

@@ -75,13 +75,18 @@ async def _results(request: web.Request, meta: Meta, body: JsonObject) -> dict[s
         issues.append(fault("$.Patients", rule, "required"))
     if issues:
         raise ServiceError(Category.INCORRECT, *issues)
-    if not reaches(request[PRINCIPAL], "Patient", "rs"):
-        text = "An answer shows patients: the token needs `rs` on Patient, such as `system/Patient.rs`."
-        raise ServiceError(Category.FORBIDDEN, Issue("forbidden", text))
+    _refuse_without_patients(request)
     found = await _reports(request, asked)
     orders = await _orders(request, found)
     told = replies.envelope(request[REQUEST_ID], model=meta.DataModel, event="QueryResponse")
     return {"Meta": {**told, "IsIncomplete": found.incomplete}, "Orders": orders}
+
+
+def _refuse_without_patients(request: web.Request) -> None:
+    """Raise ServiceError `forbidden` unless the caller may read and search patients, or a part of them."""
+    if not reaches(request[PRINCIPAL], "Patient", "rs"):
+        text = "An answer shows patients: the token needs `rs` on Patient, such as `system/Patient.rs`."
+        raise ServiceError(Category.FORBIDDEN, Issue("forbidden", text))
 
 
 async def _reports(request: web.Request, asked: queries.ResultsQuery) -> Found:
@@ -143,6 +148,7 @@ class _Resolver:
 async def _people(request: web.Request, meta: Meta, body: JsonObject) -> dict[str, Any]:
     """The answer to `PatientSearch.Query`: who has all that is said, alone or as one of several."""
     asked: queries.PatientQuery = read(queries.PatientQuery, body)
+    _refuse_without_patients(request)
     found = await find(request, "Patient", queries.person_pairs(asked))
     said = asked.Patient.model_dump()
     people = [

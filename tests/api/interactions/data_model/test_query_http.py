@@ -120,6 +120,31 @@ async def test_a_cap_is_told_and_a_query_that_asks_for_everybody_is_refused(mong
         assert (await post(other, results_query("MADEUP-1"), "/query")).body["Orders"] == []
 
 
+async def test_a_person_is_shown_to_nobody_who_may_not_read_and_search_patients(service: Service) -> None:
+    assert (await post(service, results_new(), "/endpoint")).status == 200
+    people: tuple[Json, ...] = (
+        {"Identifiers": [{"ID": "MADEUP-1", "IDType": "MR"}]},
+        {"Demographics": {"SSN": "101-01-0001"}},
+        {"Demographics": {"LastName": "MADEUP", "DOB": "1980-02-03"}},
+    )
+    for scopes, status in (
+        (["system/DiagnosticReport.rs"], 403),
+        (["system/Patient.r"], 403),
+        (["system/Patient.s"], 403),
+        (["dod/push"], 403),
+        (["dod/admin", "dod/purge", "dod/audit"], 403),
+        (["system/Patient.rs"], 200),
+        (["system/Patient.rs?identifier=urn:nobody|1"], 200),
+    ):
+        narrow = await service.with_token(scopes=scopes)
+        for patient in people:
+            body = {"Meta": {"DataModel": "PatientSearch", "EventType": "Query"}, "Patient": patient}
+            answer = await post(narrow, body, "/query")
+            assert answer.status == status, (scopes, patient)
+            shown = status == 200 and "?" not in scopes[0]
+            assert ("MADEUP-1" in answer.text) is shown, (scopes, patient)
+
+
 async def test_a_person_is_found_by_number_or_by_all_that_is_said(service: Service) -> None:
     assert (await post(service, results_new(), "/endpoint")).status == 200
     who = {"FirstName": "ada", "LastName": "MADEUP", "DOB": "1980-02-03"}
