@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final, NoReturn
 
@@ -113,12 +114,18 @@ REINDEX_BATCH: Final = 500
 def main() -> NoReturn:
     """Run the command line."""
     try:
-        app()
+        _command_line()()
     except StartupError as error:
         _end(str(error))
     except ServiceError as error:
         _end("\n".join(issue.text for issue in error.issues) or f"The store failed: {error.category}.")
     sys.exit(0)
+
+
+@cache
+def _command_line() -> TyperGroup:
+    """All commands with their options, which takes longer than most of them: built once in a process."""
+    return typer.main.get_group(app)
 
 
 @app.command()
