@@ -28,7 +28,7 @@ from ingest.pipeline.identity.parts import (
 from ingest.pipeline.identity.patient_records import link_records, name_without_number, unknown_kin
 from ingest.pipeline.identity.patients import choose_patient
 from ingest.pipeline.identity.placements import Placement, Planned, Race
-from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
+from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader, is_of_source
 from ingest.pipeline.identity.reports import Incoming, choose_reports
 from ingest.pipeline.stamp import dump
 from store.resources.resource_keys import ResourceKey
@@ -253,8 +253,8 @@ class Planning:
 
     def _elsewhere(self, number: int, text: str) -> str:
         """A reference that leads out of the message, as it is stored."""
-        if not self.read.texts[number][text]:
-            return text  # An Attachment's URL: a document of ours may have been put there just now.
+        if not self.read.texts[number][text] and not is_of_source(text):
+            return text  # The URL of an Attachment, and not of a resource of the source.
         address = self.read.reading.source.partition(" ")[2]
         return self._sent_before(text) or self.read.references.elsewhere(number, text, source=address)
 

@@ -9,6 +9,8 @@ from ingest.pipeline.bundle_references import BundleReferences, references_in
 from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of
 from ingest.pipeline.identity.numbers import Number, Rank
 from store.fhir.references import RELATIVE
+from store.fhir.resource_types import RESOURCE_TYPES
+from store.files import references_to_files
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -90,10 +92,20 @@ class Reader:
         return [
             text
             for text, there in self.targets[number].items()
-            if there is None and self.texts[number][text] and self._leads_nowhere(text)
+            if there is None
+            and (self._leads_nowhere(text) if self.texts[number][text] else is_of_source(text))
         ]
 
     def _leads_nowhere(self, text: str) -> bool:
         if text.startswith(_ABSOLUTE):
             return not text.startswith(f"{self.base}/")
         return RELATIVE.fullmatch(text.partition("/_history/")[0]) is not None
+
+
+def is_of_source(url: str) -> bool:
+    """Whether the URL of an Attachment names a resource of its source, which none of ours may stand for.
+
+    A file of ours was put there when the document was taken out of the message.
+    """
+    match = RELATIVE.fullmatch(url.partition("/_history/")[0])
+    return match is not None and match[1] in RESOURCE_TYPES and not references_to_files(f'"{url}"'.encode())

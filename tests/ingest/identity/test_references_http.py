@@ -195,6 +195,20 @@ async def test_a_companion_that_is_not_in_the_message_is_not_ours(lab: Service, 
     assert interpreter.get("reference") not in ("Practitioner/9", f"{lab.base}/Practitioner/9")
 
 
+@pytest.mark.parametrize("url", ["Binary/9", "Binary/9/_history/1"])
+async def test_a_document_that_is_not_in_the_message_is_not_ours(lab: Service, url: str) -> None:
+    await lab.load({"resourceType": "Binary", "id": "9", "contentType": "text/plain", "data": "T2YgQm9i"})
+    form = {"contentType": "text/plain", "url": url}
+    told = report("Patient/1", presentedForm=[form])
+    sent = msg({"resource": ANN}, {"resource": told}, minute=1)
+    assert (await send(lab, sent, prefer="handling=strict")).status == 422
+    answer = await send(lab, sent)
+    assert answer.status == 200, answer.text
+    assert "unresolved-reference" in answer.text
+    [stored] = await all_of(lab, "DiagnosticReport?_count=9")
+    assert stored["presentedForm"] == [{**form, "url": f"urn:dod:unresolved:{url}"}]
+
+
 async def test_a_contained_patient_stays_within_its_report(lab: Service) -> None:
     for n, inner in enumerate((ANN, BOB), start=1):
         told = report("#p", f"F{n}", contained=[{**inner, "id": "p"}])
