@@ -72,7 +72,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
                     base=ctx.base,
                     companion=borne,
                     strict=strict,
-                    facts=_as_copy(one, resource_id),
+                    facts=_as_written(one),
                     entries_max=ctx.settings.index_entries_max,
                 )
                 prepared = ready.prepared._replace(
@@ -94,12 +94,12 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
     return PreparedEntries(tuple(done), unique)
 
 
-def _as_copy(placed: Placement, resource_id: str) -> Facts:
-    """The facts of a copy: of a patient's records each names the others."""
-    if resource_id == placed.key.id or placed.key.type != "Patient":
-        return placed.facts
-    kin = dict.fromkeys((placed.key.id, *placed.choice.also, *placed.facts.kin))
-    return placed.facts._replace(kin=tuple(one for one in kin if one != resource_id))
+def _as_written(placed: Placement) -> Facts:
+    """Facts as they are written: a stored record keeps the links that it has by then.
+
+    They may be fewer than the plan has seen; new ones are noted on all of a person's records at once.
+    """
+    return placed.facts if placed.choice.known is None else placed.facts._replace(kin=())
 
 
 def reports_of_nobody(ctx: PushContext, planned: Planned) -> list[Prepared]:

@@ -10,6 +10,8 @@ resources  _id "org/env/Type/id", tenant, type, id, version, updated {lo, hi}, w
            created_by "POST" | "PUT" in a version that was a creation
            quiet      true in a version of which no subscriber hears who did not know of the resource
            identity {…} tells who it is (`ingest.pipeline.identity.facts`); its keys […] are among `keys`
+           links: how often it was linked with, or parted from, records of the same person; `kin` of a
+           deleted one names them (`store.mongo.resources.kinship`)
            held_at: when a transaction met this companion or Patient unchanged (`write_decision.held`), or
            filed something under this Patient (`Reading.pin`); nothing reads it
            A deleted one keeps _id, tenant, id, version, updated, `deleted: true`: no `type`, no search;
@@ -57,6 +59,7 @@ PAST: Final = (
     "least_until",
     "needed_until",
     "identity",
+    "links",
 )
 """Fields that a past version no longer has."""
 LASTING: Final = ("needs", "needed_until")
@@ -148,23 +151,6 @@ def identity_side(prepared: Prepared) -> dict[str, Any]:
     return {
         "identity": {**prepared.identity, "keys": extra},
         "keys": (*prepared.indexed.keys, *extra),
-    }
-
-
-def kept_kin(document: Mapping[str, Any], before: Mapping[str, Any] | None) -> dict[str, Any]:
-    """The links to other records of one person, which no update takes away."""
-    kin = before and (before.get("identity") or {}).get("kin")
-    if not kin:
-        return {}
-    identity = document.get("identity") or {}
-    entries = [f"kin={one}" for one in kin]
-    return {
-        "identity": {
-            **identity,
-            "kin": [*dict.fromkeys((*identity.get("kin", ()), *kin))],
-            "keys": [*dict.fromkeys((*identity.get("keys", ()), *entries))],
-        },
-        "keys": [*dict.fromkeys((*document["keys"], *entries))],
     }
 
 

@@ -5,7 +5,7 @@ A medical record number decides. Weaker ones decide where nothing speaks against
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.likeness import (
@@ -17,11 +17,15 @@ from ingest.pipeline.identity.likeness import (
     shared,
 )
 from ingest.pipeline.identity.numbers import Rank
+from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from ingest.pipeline.identity.facts import Facts
+
+
+_PATIENT: Final = "Patient"
 
 
 def is_same_patient(one: Facts, other: Facts) -> bool:
@@ -58,7 +62,11 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     if not facts.numbers:
         own = next(made for made in _salted(f"Patient {nameless}", derive) if made not in occupied)
         return Choice(own, kin=_merged(facts, candidates, ""))
-    same = [one for one in candidates if is_same_patient(facts, one.facts)]
+    same = [
+        one
+        for one in candidates
+        if is_same_patient(facts, one.facts) and not _is_retired_of_another(facts, one, candidates)
+    ]
     surest = [one for one in same if shared(facts, one.facts) is Rank.STRONG] or same
     chosen = _best(facts, surest)
     if chosen is not None and chosen.key.id in racing:
@@ -118,10 +126,36 @@ def _best(facts: Facts, same: Sequence[Candidate]) -> Candidate | None:
 
 def _merged(facts: Facts, candidates: Iterable[Candidate], own_id: str) -> tuple[Candidate, ...]:
     """Records that are merged with this one: a number of `use` `old` is the current one of the other."""
+    others = [one for one in candidates if one.key.id != own_id]
+    this = Candidate(ResourceKey(_PATIENT, own_id), facts)
     return tuple(
         one
+        for one in others
+        if (_lists(facts, one.facts) and not _is_passed_on(this, one, others))
+        or (_lists(one.facts, facts) and not _is_passed_on(one, this, others))
+    )
+
+
+def _is_retired_of_another(facts: Facts, record: Candidate, candidates: Iterable[Candidate]) -> bool:
+    """Whether a record was merged into another, and neither is this patient: a number was issued again."""
+    survivors = [one for one in candidates if one is not record and _lists(one.facts, record.facts)]
+    linked = [one for one in survivors if one.key.id in record.facts.kin]
+    return bool(linked) and all(contradict_as_people(facts, one.facts) for one in (record, *survivors))
+
+
+def _is_passed_on(survivor: Candidate, carrier: Candidate, candidates: Iterable[Candidate]) -> bool:
+    """Whether a carrier of a survivor's former number is somebody else, who got it after the merge.
+
+    The record that was merged is another one, which is stored.
+    """
+    if not contradict_as_people(survivor.facts, carrier.facts):
+        return False
+    return any(
+        one not in (survivor, carrier)
+        and survivor.key.id in one.facts.kin
+        and _lists(survivor.facts, one.facts)
+        and contradict_as_people(carrier.facts, one.facts)
         for one in candidates
-        if one.key.id != own_id and (_lists(facts, one.facts) or _lists(one.facts, facts))
     )
 
 

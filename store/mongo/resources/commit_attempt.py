@@ -16,6 +16,7 @@ from store.errors import ServiceError
 from store.mongo.driver.client import DURABLE, MAJORITY
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources.dependents import Dependents, Touched
+from store.mongo.resources.kinship import parting
 from store.mongo.resources.late_versions import LatePlacement, LateVersions, LateWrite
 from store.mongo.resources.superseding import copy_in_server, copy_in_transaction
 from store.mongo.resources.write_decision import (
@@ -36,6 +37,7 @@ from store.mongo.resources.write_decision import (
 )
 from store.resources.versions import Gone, PutResult
 from store.retention.policy import NEVER
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +86,7 @@ class CommitAttempt:
         self.decisions = self._decided()
         self._place_late()
         self._end_past()
+        self._part()
         self.failed = self._apply()
         self._keep_dependents()
 
@@ -99,6 +102,8 @@ class CommitAttempt:
         if not changing or any(isinstance(one.result, ServiceError) for one in self.decisions.values()):
             return
         self._end_past()
+        self._part()
+        changing = changing_among(self.decisions)
         resources, history = self.collections.resources, self.collections.history
         superseded = superseding_among(changing)
         if superseded:
@@ -161,6 +166,24 @@ class CommitAttempt:
                 back.append((write.tenant, write.key, before))
         if back:
             self.collections.late_versions.end(back, session=self._plain_session())
+
+    def _part(self) -> None:
+        """Take records that become another person's out of the kin of those that they were linked with.
+
+        Before they do: a crash in between must not leave one person's reports under the number of another.
+        """
+        leaving = [write for write in self.writes if self.decisions[write.id].parts]
+        if not leaving:
+            return
+        apart = [parting(one.tenant, one.key.id, self.decisions[one.id].parts) for one in leaving]
+        collection = self.collections.resources if self.session else self.collections.write
+        collection.bulk_write(apart, ordered=False, session=self._plain_session())
+        gone: dict[str, set[str]] = {}
+        for one in leaving:
+            for other in self.decisions[one.id].parts:
+                gone.setdefault(document_id(str(one.tenant), one.key.type, other), set()).add(one.key.id)
+        for name in gone.keys() & self.decisions.keys():
+            self.decisions[name] = self.decisions[name].without_kin(gone[name])
 
     def _place_late(self) -> None:
         """Decide on late writes: into the history, or in place of a version that is as old."""

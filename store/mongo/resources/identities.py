@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
-from pymongo import UpdateOne
 from pymongo.read_concern import ReadConcern
 from typing_extensions import override
 
 from store.mongo.driver.client import DURABLE
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
+from store.mongo.resources.kinship import linking
 from store.resources import resources
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Known
-from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -31,8 +30,6 @@ if TYPE_CHECKING:
 _FIELDS: Final = {"_id": 0, "type": 1, "id": 1, "identity": 1, "sourced": 1}
 _RETIRED: Final = "Observation"
 """The type of resources that leave with a version of a report and may come back: then no type is stored."""
-KIN_MAX: Final = 1_000
-"""Records of one person that are noted; past it something is wrong with the source."""
 
 
 class MongoIdentities(resources.Identities):
@@ -105,13 +102,7 @@ class MongoIdentities(resources.Identities):
     @override
     async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
         """Note on each of these Patients the ids of the others."""
-        members = sorted(group)[:KIN_MAX]
-        operations = [
-            UpdateOne(
-                {"_id": document_id(str(tenant), "Patient", one), "type": "Patient"}, _kin(one, members)
-            )
-            for one in members
-        ]
+        operations = linking(tenant, group)
         with guarded(self._metrics, "relate", seconds=self._seconds):
             if self._transaction is not None:
                 await self._transaction.run(
@@ -119,15 +110,3 @@ class MongoIdentities(resources.Identities):
                 )
             else:
                 await self._write.bulk_write(operations, ordered=False)
-
-
-def _kin(one: str, members: list[str]) -> dict[str, Any]:
-    others = [other for other in members if other != one]
-    entries = [f"kin={other}" for other in others]
-    return {
-        "$addToSet": {
-            "identity.kin": {"$each": others},
-            "identity.keys": {"$each": entries},
-            "keys": {"$each": entries},
-        }
-    }

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from store.retention.policy import Policy
     from store.tenancy import Tenant
 
-EXTRAS: Final = ("sourced", "last", "companion")
+EXTRAS: Final = ("sourced", "last", "companion", "links")
 """Fields of a document that are there only when there is something to say."""
 _CONFLICT: Final = "TransientTransactionError"
 

@@ -13,7 +13,8 @@ from pymongo import InsertOne, ReplaceOne, UpdateOne
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.mongo.documents import DOCUMENT_BYTES_MAX, LASTING, kept_kin, to_document, to_tombstone, updated_of
+from store.mongo.documents import DOCUMENT_BYTES_MAX, LASTING, to_document, to_tombstone, updated_of
+from store.mongo.resources.kinship import kept_kin, kin_of, parted, without_kin
 from store.mongo.resources.late_versions import (
     EXTRAS,
     awaits,
@@ -41,6 +42,7 @@ from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from store.resources.versions import Prepared, Provided, SourceTime
@@ -49,7 +51,7 @@ if TYPE_CHECKING:
 
 STANDING: Final = dict.fromkeys(
     (
-        *("version", "updated", "deleted", "digest", "expires_at", "identity", *LASTING, *EXTRAS),
+        *("version", "updated", "deleted", "digest", "expires_at", "identity", "kin", *LASTING, *EXTRAS),
         *(f"index._{label}" for label in LABELS),
     ),
     1,
@@ -121,6 +123,12 @@ class Decision(NamedTuple):
     """Fields to set beside the content that stays: no version."""
     late: bool = False
     """A newer one is current, or one of the same time that says something else: `LateVersions` decides."""
+    parts: tuple[str, ...] = ()
+    """Ids of the records that it is no longer linked with: it is another person's."""
+
+    def without_kin(self, gone: AbstractSet[str]) -> Decision:
+        """This decision, linked no longer with these records."""
+        return self if self.document is None else self._replace(document=without_kin(self.document, gone))
 
 
 def _leaves_labels_out(prepared: Prepared, current: Mapping[str, Any]) -> bool:
@@ -178,7 +186,8 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     # What comes back is as old as it was: its time is not that of what had let it go.
     before_it = current if revives is None else None
     document |= carried(before_it, write.prepared.sourced, companion=write.prepared.companion)
-    document |= kept_kin(document, None if deleted else current) | context.marks
+    leaves = parted(write.prepared.identity, current, deleted=deleted)
+    document |= kept_kin(document, () if leaves else kin_of(current)) | context.marks
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
         # Found out by the driver, it would fail the whole group.
         return Decision(ServiceError(Category.TOO_LARGE, _TOO_LARGE))
@@ -186,7 +195,7 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     if outcome is Outcome.CREATED:
         document["created_by"] = "POST" if write.prepared.posted else "PUT"
     stored = Stored(write.key, number, updated_of(document), document["raw"])
-    return Decision(PutResult(outcome, stored), document, replaces)
+    return Decision(PutResult(outcome, stored), document, replaces, parts=tuple(leaves))
 
 
 def relied_on(write: Write) -> list[str]:
@@ -225,6 +234,7 @@ def _deletion(
     tombstone = to_tombstone(write.tenant, write.key, number, updated, until)
     # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
     extras = carried(current, write.retiring or write.sourced, companion=write.retiring is not None)
+    extras |= {"kin": kin} if (kin := kin_of(current)) else {}
     identity = current.get("identity") if write.retiring is not None else None
     if identity and "keys" in identity:  # What is pushed by itself later finds it again, and it comes back.
         extras |= {"identity": identity, "keys": identity["keys"]}
