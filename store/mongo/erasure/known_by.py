@@ -26,7 +26,9 @@ class KnownBy:
         self._reads = reads
 
     async def is_one(self, tenant: Tenant, carriers: Sequence[str]) -> bool:
-        """Whether several Patients are one person who came twice: the same identifiers, or name and birth."""
+        """Whether several Patients are one person: linked, or of the same identifiers, or name and birth."""
+        if all([set(carriers) <= {one, *await self._reads.kin(tenant, [one])} for one in carriers]):
+            return True
         ids = [f"{tenant}/{one}" for one in carriers]
         with guarded(self._reads.metrics, "carriers", seconds=self._reads.seconds):
             fields = {"raw": 1, "index.identifier": 1}
@@ -43,6 +45,8 @@ class KnownBy:
             for one in sorted(own.identifiers - looked):
                 looked.add(one)
                 own.references.update(await self._reads.carriers(tenant, one))
+            # Records that were merged: their numbers are those of the survivor's, too.
+            own.references |= await self._reads.kin(tenant, own.references)
             for identifiers in (await self._reads.patients_there(tenant, own.references)).values():
                 for one in identifiers - own.identifiers:
                     if set(await self._reads.carriers(tenant, one)) <= own.references:

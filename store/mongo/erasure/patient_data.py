@@ -43,7 +43,7 @@ class PatientData:
         return await self._reads.carriers(tenant, identifier)
 
     async def is_one(self, tenant: Tenant, carriers: Sequence[str]) -> bool:
-        """Whether several Patients are one person who came twice: the same identifiers, or name and birth."""
+        """Whether several Patients are one person: linked, or of the same identifiers, or name and birth."""
         return await self._known_by.is_one(tenant, carriers)
 
     async def find(self, tenant: Tenant, own: KnownAs, heartbeat: Heartbeat) -> Belongings:

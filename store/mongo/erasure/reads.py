@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Final
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
-from store.mongo.rules.carriers import carriers_of
+from store.mongo.rules.carriers import carriers_of, kin_of
 from store.retention.erased_names import is_whole
 from store.search.parameters import TYPES
 
@@ -46,6 +46,11 @@ class Reads:
         """`Patient/id` of the Patients that carry an identifier."""
         with guarded(self.metrics, "carriers", seconds=self.seconds):
             return sorted(await carriers_of(self.resources, tenant, identifier))
+
+    async def kin(self, tenant: Tenant, references: Iterable[str]) -> set[str]:
+        """`Patient/id` of the records that were linked with one of these as one person's."""
+        with guarded(self.metrics, "kin", seconds=self.seconds):
+            return await kin_of(self.resources, tenant, references)
 
     async def patients_there(self, tenant: Tenant, references: Iterable[str]) -> dict[str, set[str]]:
         """The whole identifiers of the Patients that are here, by reference."""

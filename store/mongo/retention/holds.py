@@ -22,7 +22,7 @@ from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.transaction import run
 from store.mongo.indexes import HOLDS, LEASES, RESOURCES
-from store.mongo.rules.carriers import carriers_of
+from store.mongo.rules.carriers import carriers_of, kin_of
 from store.mongo.search.chains import resolve
 from store.mongo.search.snapshot import View
 from store.near import unknown_type
@@ -222,11 +222,12 @@ class MongoHolds(HoldStore):
         }
 
     async def _carriers(self, hold: Hold) -> set[str]:
-        """`Patient/id` of the Patients that the hold is about."""
+        """`Patient/id` of the Patients that the hold is about: all records of one person."""
         subject = read_subject(hold.subject)
-        if subject.reference:
-            return {subject.reference}
-        return await carriers_of(self._resources, hold.tenant, subject.identifier)
+        named = {subject.reference}
+        if not subject.reference:
+            named = await carriers_of(self._resources, hold.tenant, subject.identifier)
+        return named | await kin_of(self._resources, hold.tenant, named)
 
     async def _matching(self, hold: Hold, documents: Sequence[Mapping[str, Any]]) -> set[str]:
         """`_id` of documents whose current version matches the query: past versions are held with it."""

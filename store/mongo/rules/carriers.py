@@ -1,4 +1,4 @@
-"""Patients that carry an identifier, for holds and erasures alike."""
+"""Patients that carry an identifier, and the other records of one person, for holds and erasures alike."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from store.search.index import key
 from store.search.values.tokens import bare
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable
+
     from store.mongo.driver.client import Collection
     from store.tenancy import Tenant
 
@@ -22,3 +24,13 @@ async def carriers_of(resources: Collection, tenant: Tenant, identifier: str) ->
     }
     found = await resources.find(wanted, {"_id": 0, "id": 1}, hint="keyed").to_list(None)
     return {f"Patient/{one['id']}" for one in found}
+
+
+async def kin_of(resources: Collection, tenant: Tenant, references: Iterable[str]) -> set[str]:
+    """`Patient/id` of the records linked with one of these as one person's. Raises the driver's errors."""
+    ids = [f"{tenant}/{one}" for one in sorted(references) if one.startswith("Patient/")]
+    fields = {"_id": 0, "identity.kin": 1}
+    found = await resources.find({"_id": {"$in": ids}, "identity.kin": {"$exists": True}}, fields).to_list(
+        None
+    )
+    return {f"Patient/{kin}" for one in found for kin in one["identity"]["kin"]}
