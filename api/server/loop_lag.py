@@ -43,8 +43,8 @@ async def watched(metrics: LoopMetrics, *, every: float = EVERY_SECONDS) -> Asyn
     def look(due: float) -> None:
         if watching:
             now = loop.time()
-            metrics.late(now - due)
             loop.call_at(now + every, look, now + every)
+            metrics.late(now - due)
 
     due = loop.time() + every
     loop.call_at(due, look, due)

@@ -12,26 +12,28 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from aiohttp import hdrs, web
-from multidict import CIMultiDict, CIMultiDictProxy
 from typing_extensions import override
 
 from api.server.connections import Connections, Limits
-from ingest.http.body import EXPECTS
+from api.server.expecting import patient
 from ingest.http.outcome import DEFAULT_ISSUE, issue_of_status, render
 from ingest.http.replies import fhir_json
 from store.errors import Category
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
-    from aiohttp.abc import AbstractStreamWriter
-    from aiohttp.http_parser import RawRequestMessage
     from aiohttp.web_request import BaseRequest
 
 LOG: Final = logging.getLogger("api.runner")
 NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it, or a line of it is too long."
 SERVER: Final = "dod"
 """The header `Server`: no versions, which tell whom to attack with what."""
-LATE: Final = b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+TOO_LATE: Final = "The header fields of the request took too long to arrive."
+_LATE: Final = render((issue_of_status(408, TOO_LATE),))
+LATE: Final = (
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/fhir+json; charset=utf-8\r\n"
+    b"Content-Length: %d\r\nServer: dod\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%b"
+) % (len(_LATE), _LATE)
 LINE_BYTES_MAX: Final = 131_072
 """Longest request line: a sealed page link holds the whole search."""
 FIELD_BYTES_MAX: Final = 16_384
@@ -39,7 +41,7 @@ FIELD_BYTES_MAX: Final = 16_384
 FIELDS_MAX: Final = 100
 """Most header fields of a request."""
 LINGER_BYTES: Final = 262_144
-"""Bytes of a refused body that are thrown away while its sender reads the refusal."""
+"""Bytes behind a refusal that are thrown away while its sender reads the refusal."""
 LINGER_SECONDS: Final = 1.0
 """Time to linger: a connection closed under unread bytes is reset, and many clients then lose the answer."""
 
@@ -47,7 +49,17 @@ LINGER_SECONDS: Final = 1.0
 class _Connection(web.RequestHandler):
     """A connection of aiohttp's: refusals are OperationOutcomes, and nobody is waited for without end."""
 
-    __slots__ = ("_connections", "_deadline", "_is_last", "_stalled", "_wire", "address")
+    __slots__ = (
+        "_connections",
+        "_deadline",
+        "_is_last",
+        "_is_unread",
+        "_lingering",
+        "_stalled",
+        "_thrown_away",
+        "_wire",
+        "address",
+    )
 
     def __init__(self, manager: _Server, **kwargs: Any) -> None:  # noqa: ANN401 -- aiohttp's own
         super().__init__(manager, **kwargs)
@@ -57,6 +69,10 @@ class _Connection(web.RequestHandler):
         self._wire: asyncio.Transport | None = None
         """The transport, also when aiohttp has let it go and something is left to send."""
         self._is_last = False
+        self._is_unread = False
+        """Whether what came was no HTTP: nobody reads what follows."""
+        self._lingering: asyncio.Future[None] | None = None
+        self._thrown_away = 0
         self.address = ""
 
     # --- how long and how many
@@ -93,6 +109,7 @@ class _Connection(web.RequestHandler):
         self._head_is_there()
         self._moves()
         self._wire = None
+        self._has_lingered()
         super().connection_lost(exc)
 
     @override
@@ -119,6 +136,11 @@ class _Connection(web.RequestHandler):
 
     @override
     def data_received(self, data: bytes) -> None:
+        if self._lingering is not None:
+            self._thrown_away += len(data)
+            if self._thrown_away >= LINGER_BYTES:
+                self._has_lingered()
+            return
         if self._is_last and self.transport is not None:  # The end of the service waits for this body.
             ending, self._force_close = self._force_close, False
             super().data_received(data)
@@ -143,7 +165,7 @@ class _Connection(web.RequestHandler):
         self._deadline = None
         if self.is_waiting and self.transport is not None:
             self.transport.write(LATE)
-            self.force_close()
+            self._begin_to_linger().add_done_callback(lambda _: self.force_close())
 
     @override
     def close(self) -> None:
@@ -176,6 +198,7 @@ class _Connection(web.RequestHandler):
             issue = issue_of_status(status, NOT_HTTP)
         response = fhir_json(render((issue,)), status=status, headers={hdrs.SERVER: SERVER})
         response.force_close()
+        self._is_unread = status < web.HTTPInternalServerError.status_code
         return response
 
     @override
@@ -189,7 +212,24 @@ class _Connection(web.RequestHandler):
         resp, is_gone = await super().finish_response(request, resp, start_time)
         if unread and not is_gone and not request.content.is_eof():
             await self._linger(request.content)
+        elif self._is_unread and not is_gone and self.transport is not None:
+            await self._begin_to_linger()
         return resp, is_gone
+
+    def _begin_to_linger(self) -> asyncio.Future[None]:
+        """Throw away what comes, until the sender has gone, or has had its time."""
+        self._lingering = lingering = self._loop.create_future()
+        with suppress(Exception):  # Nobody is there any more.
+            if self.transport is not None and self.transport.can_write_eof():
+                self.transport.write_eof()
+                self.transport.resume_reading()
+        ending = self._loop.call_later(LINGER_SECONDS, self._has_lingered)
+        lingering.add_done_callback(lambda _: ending.cancel())
+        return lingering
+
+    def _has_lingered(self) -> None:
+        if self._lingering is not None and not self._lingering.done():
+            self._lingering.set_result(None)
 
     async def _linger(self, content: StreamReader) -> None:
         """Let the sender see the answer and the end of the connection before it is reset."""
@@ -240,37 +280,10 @@ class FhirRunner(web.AppRunner):
         made = await super()._make_server()
         server = _Server(
             made.request_handler,
-            request_factory=_patient(made),
+            request_factory=patient(made),
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,  # noqa: SLF001 -- aiohttp has no other way to another class of connections
             **made._kwargs,  # noqa: SLF001
         )
         server.admitted = Connections(self._limits)
         return server
-
-
-def _patient(made: web.Server) -> Any:  # noqa: ANN401 -- aiohttp's own type is private
-    """A factory of requests that say `100 Continue` when their body is wanted; aiohttp says it at once.
-
-    Any other expectation is passed over, as RFC 9110 allows: aiohttp's refusal repeats the header.
-    """
-
-    def make(
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> BaseRequest:
-        expected = message.headers.get(hdrs.EXPECT)
-        if expected is None:
-            return made.request_factory(message, payload, protocol, writer, task)
-        headers = CIMultiDict(message.headers)
-        del headers[hdrs.EXPECT]
-        waiting = message._replace(headers=CIMultiDictProxy(headers))
-        request = made.request_factory(waiting, payload, protocol, writer, task)
-        if expected.lower() == "100-continue":
-            request[EXPECTS] = True
-        return request
-
-    return make

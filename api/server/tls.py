@@ -170,7 +170,10 @@ async def _watch(
 ) -> None:
     while True:
         await asyncio.sleep(seconds)
-        state = renewed(context, files, state, metrics)
+        try:
+            state = renewed(context, files, state, metrics)
+        except Exception:
+            LOG.exception("the TLS files could not be looked at; it is tried again")
 
 
 def renewed(

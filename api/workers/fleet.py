@@ -96,7 +96,7 @@ class Place:
             await asyncio.sleep(pause)
             try:
                 return await self._fleet.begin(self._index)
-            except OSError:  # No memory, no process, no file descriptor left.
+            except Exception:  # No memory, no process, no file descriptor left.
                 LOG.exception("a worker could not be started; it is tried again")
             pause = min(PAUSE_SECONDS[1], pause * 2)
 
@@ -111,7 +111,7 @@ class Place:
         async with self._changing:
             try:
                 fresh = await self._fleet.begin(self._index)
-            except OSError:
+            except Exception:
                 LOG.exception("a worker could not be started")
                 return False
             if not await fresh.ready(seconds):
@@ -206,7 +206,10 @@ class Fleet:
     async def gone(self, child: Child) -> None:
         """Keep what a worker that has ended has counted."""
         self._running.remove(child)
-        self._ended.take(child.pid, child.scraped)
+        try:
+            self._ended.take(child.pid, child.scraped)
+        except Exception:  # A worker that was killed may leave half a file. Its place is filled all the same.
+            LOG.exception("the counts of a worker that has ended cannot be read")
         await child.closed()
 
     async def states(self) -> list[dict[str, Any]]:
@@ -225,10 +228,16 @@ class Fleet:
         """Kill what has stood still for long; its place is filled again."""
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self.states()
-            now = asyncio.get_running_loop().time()
-            for place in self._places:
-                child = place.current
-                if child.is_running and now - child.heard > SILENT_SECONDS and not self.ending:
-                    LOG.error("a worker does not answer and is replaced")
-                    child.tell(signal.SIGKILL)
+            try:
+                await self._look()
+            except Exception:
+                LOG.exception("the workers could not be asked how they are; it is tried again")
+
+    async def _look(self) -> None:
+        await self.states()
+        now = asyncio.get_running_loop().time()
+        for place in self._places:
+            child = place.current
+            if child.is_running and now - child.heard > SILENT_SECONDS and not self.ending:
+                LOG.error("a worker does not answer and is replaced")
+                child.tell(signal.SIGKILL)

@@ -99,7 +99,7 @@ async def _until_stopped(fleet: Fleet, mongodb: Database, stop: Stop) -> None:
     hangups = asyncio.Event()
     loop.add_signal_handler(signal.SIGHUP, hangups.set)
     reloading = asyncio.create_task(_reload_at(fleet, hangups))
-    ends: set[asyncio.Future[Any]] = {stop.first, reloading}
+    ends: set[asyncio.Future[Any]] = {stop.first}
     if mongodb.exited is not None:
         ends.add(mongodb.exited)
     try:
@@ -119,7 +119,11 @@ async def _reload_at(fleet: Fleet, hangups: asyncio.Event) -> None:
     while True:
         await hangups.wait()
         hangups.clear()
-        await fleet.reload()
+        try:
+            await fleet.reload()
+        except Exception:
+            LOG.exception("the workers could not be replaced; SIGHUP tries again")
+            fleet.metrics.reloaded(complete=False)
 
 
 async def _hand_on(fleet: Fleet, stop: Stop) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
+LOG: Final = logging.getLogger("store.changes")
 AT_ONCE: Final = 16
 """Blocks that come together: there are few changes in each while little happens, and many in a flood."""
 LOOK_SECONDS: Final = 0.2
@@ -121,8 +123,12 @@ class MongoChanges(Changes):
     async def _look(self) -> None:
         """Ask for all who wait, as long as anybody does."""
         while self._waiting:
-            with suppress(ServiceError):  # Counted by the guard; whoever waits does so until its time is up.
+            try:
                 await self._tell()
+            except ServiceError:
+                pass  # Counted by the guard; whoever waits does so until its time is up.
+            except Exception:
+                LOG.exception("it could not be asked what changed; it is tried again")
             await asyncio.sleep(LOOK_SECONDS)
 
     async def _tell(self) -> None:

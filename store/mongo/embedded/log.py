@@ -33,7 +33,7 @@ JOIN_SECONDS: Final = 2.0
 
 
 class Log:
-    """Words of one mongod, from its start to its end."""
+    """Words of a mongod, from its start to its end; then those of its successor."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -47,7 +47,9 @@ class Log:
         return tuple(self._lines)
 
     def open(self) -> int:
-        """Begin to read; gives the descriptor that mongod writes to, for the caller to close."""
+        """Begin to read; gives the descriptor that a mongod writes to, for the caller to close."""
+        self._lines.clear()
+        self._structured = False
         file = _opened(self.path)
         reading, writing = os.pipe2(os.O_CLOEXEC)
         with suppress(OSError):  # Unprivileged users may have no room for larger pipes.
@@ -68,8 +70,11 @@ class Log:
             begun = True
             while line := words.readline(LINE_BYTES_MAX):
                 whole = line.endswith(b"\n")
-                if begun and whole and (text := self._kept(line)):
-                    file = _written(file, self.path, text)
+                if begun and whole:
+                    # A reader that ended would leave mongod in front of a full pipe.
+                    with suppress(Exception):
+                        if text := self._kept(line):
+                            file = _written(file, self.path, text)
                 begun = whole
         with suppress(OSError):
             file.close()

@@ -10,14 +10,14 @@ import asyncio
 import fcntl
 import os
 import platform
-import sys
-from contextlib import ExitStack, asynccontextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from store.errors import StartupError
 from store.mongo.embedded.binary import find_mongod
+from store.mongo.embedded.child import Child
 from store.mongo.embedded.data_directory import (
     Home,
     Role,
@@ -30,13 +30,12 @@ from store.mongo.embedded.data_directory import (
     socket_path,
     write_runtime,
 )
-from store.mongo.embedded.leftovers import STOP_SECONDS, TRAMPOLINE, end_leftover
+from store.mongo.embedded.leftovers import end_leftover
 from store.mongo.embedded.log import Log
 from store.mongo.embedded.obituary import obituary
-from store.mongo.embedded.probing import POLL_SECONDS, answers, until_primary, uri_of
+from store.mongo.embedded.probing import POLL_SECONDS, answers, uri_of
 
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import AsyncIterator
 
 CACHE_GIGABYTES: Final = 0.5
@@ -55,8 +54,9 @@ class Embedded:
 
     uri: str
     pid: int
+    """The process that was started first: one that is killed has a successor."""
     exited: asyncio.Future[int] = field(compare=False)
-    """mongod's exit code (negative: a signal), once it ends unasked.
+    """mongod's exit code (negative: a signal), once it ends unasked and is not started again.
 
     Cancelled on leaving the context; never set for a borrower.
     """
@@ -177,24 +177,25 @@ async def _mongod(home: Home, role: Role, command: list[str], wait_seconds: floa
             stack.callback(home.runtime.unlink, missing_ok=True)
             write_runtime(home, runtime)
             await end_leftover(home)
-            log = Log(home.log)
-            process = await _spawn(log, command, path.parent)
-        exited: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        watch = asyncio.create_task(_watch(process, log, exited))
+        log = Log(home.log)
+        child = Child(
+            command,
+            path,
+            log,
+            wait_seconds=wait_seconds,
+            told=lambda pid: write_runtime(home, replace(runtime, mongod=pid)),
+        )
         try:
-            await _ready(path, exited, log, wait_seconds)
             with sentences(home):
-                write_runtime(home, replace(runtime, mongod=process.pid))
-            yield Embedded(uri_of(path), process.pid, exited, log)
+                await child.start()
+            yield Embedded(uri_of(path), child.pid, child.exited, log)
         finally:
             home.runtime.unlink(missing_ok=True)
             try:
-                if not exited.done():
+                if not child.exited.done():
                     await _borrowers_gone(home, role)
             finally:
-                exited.cancel()
-                await _stop(process)
-                await watch
+                await child.stop()
 
 
 def _flags(home: Home, cache_gigabytes: float) -> list[str]:
@@ -224,53 +225,3 @@ def _flags(home: Home, cache_gigabytes: float) -> list[str]:
         *(part for flag in flags.items() for part in flag),
         *(part for name, value in parameters.items() for part in ("--setParameter", f"{name}={value}")),
     ]
-
-
-async def _spawn(log: Log, command: list[str], directory: Path) -> Process:
-    """Start mongod in `directory`.
-
-    Its log is its standard output, so that what the loader or the option parser says ends up there too.
-    """
-    words = log.open()
-    try:
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-I", "-S", "-c", TRAMPOLINE, str(os.getpid()), *command),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=words,
-            stderr=words,
-            cwd=directory,
-            # The service's secrets are not mongod's.
-            env={name: value for name, value in os.environ.items() if not name.startswith("DOD_")},
-            # A Ctrl-C in the terminal must not reach mongod before the service has drained.
-            start_new_session=True,
-        )
-    finally:
-        os.close(words)
-
-
-async def _watch(process: Process, log: Log, exited: asyncio.Future[int]) -> None:
-    code = await process.wait()
-    await asyncio.to_thread(log.end)
-    if not exited.done():
-        exited.set_result(code)
-
-
-async def _ready(path: Path, exited: asyncio.Future[int], log: Log, wait_seconds: float) -> None:
-    try:
-        async with asyncio.timeout(wait_seconds):
-            ready = await until_primary(path, exited)
-    except TimeoutError:
-        raise StartupError(f"mongod is not ready after {wait_seconds:g} s; its log is {log.path}.") from None
-    if not ready:
-        raise StartupError(obituary(exited.result(), log.lines, log.path, while_="at its start"))
-
-
-async def _stop(process: Process) -> None:
-    with suppress(ProcessLookupError):
-        process.terminate()
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import resource
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -119,7 +120,12 @@ async def test_a_head_that_does_not_end_is_not_waited_for() -> None:
                 await dripping.send(b"X: y\r\n")
                 await asyncio.sleep(0.01)
         for line in (silent, second):
-            assert (await line.reply()).status == 408
+            reply = await line.reply()
+            assert (reply.status, reply.headers["content-type"].partition(";")[0]) == (
+                408,
+                "application/fhir+json",
+            )
+            assert json.loads(reply.body)["issue"][0]["code"] == "timeout"
             assert await line.rest() == b""
 
 

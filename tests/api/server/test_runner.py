@@ -47,6 +47,19 @@ async def test_not_http(sent: bytes) -> None:
     assert [line["level"] for line in lines.parsed if line["logger"] == "api.runner"] == ["INFO"]
 
 
+async def test_who_is_still_sending_is_not_reset_before_it_has_read_the_refusal() -> None:
+    async with serving(memory_access()) as client:
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(b"GET /fhir?name=%s\x00" % (CANARY * 1_000))
+        answer = await reader.read()  # The server sends no more, and still takes what comes.
+        assert answer.split(b" ")[1] == b"400"
+        for _ in range(3):
+            writer.write(CANARY * 1_000)
+            await writer.drain()
+        assert not writer.is_closing()
+        writer.close()
+
+
 @pytest.mark.parametrize("path", [b"/fhir/R4/lab/Production/metadata", b"/nowhere"])
 @pytest.mark.parametrize("expected", [CANARY, b"\xe9" + CANARY])
 async def test_an_expectation_that_nobody_knows_is_passed_over_and_never_shown(

@@ -150,6 +150,24 @@ def test_a_certificate_that_cannot_be_read_for_want_of_files_is_tried_again(
     assert renewed(context, files, before) == files.state()
 
 
+async def test_the_watch_over_the_files_outlives_a_failure_nobody_thought_of(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, again = [0], asyncio.Event()
+
+    def fails_first(_: object, __: object, state: tuple[object, ...], ___: object) -> tuple[object, ...]:
+        looks[0] += 1
+        if looks[0] == 1:
+            raise RuntimeError("unforeseen")
+        again.set()
+        return state
+
+    monkeypatch.setattr("api.server.tls.renewed", fails_first)
+    files = Files(*authority.server().write(tmp_path, "server"))
+    async with reloading(files, seconds=0.0), asyncio.timeout(10):
+        await again.wait()
+
+
 def served(at: Secured) -> int:
     """The serial number of the certificate that new connections get."""
     context = at.context.current

@@ -4,12 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from prometheus_client import CollectorRegistry
 
 from api.workers import fleet as module
-from api.workers.fleet import Place
+from api.workers import supervisor
+from api.workers.ended import Ended
+from api.workers.fleet import Fleet, Place
+from api.workers.metrics import SupervisorMetrics
+
+if TYPE_CHECKING:
+    from collections.abc import Coroutine
+    from pathlib import Path
 
 
 class Worker:
@@ -41,6 +49,9 @@ class Machine:
         self.metrics = self
 
     def ended(self, _: str) -> None:
+        """Count nothing."""
+
+    def reloaded(self, *, complete: bool) -> None:
         """Count nothing."""
 
     async def gone(self, _: object) -> None:
@@ -80,3 +91,72 @@ async def test_a_worker_that_cannot_be_replaced_stays() -> None:
     assert place.current is cast("Any", first)
     assert await place.renewed(1.0)
     assert place.current is cast("Any", machine.begun[-1])
+
+
+class Failing:
+    """A call that fails the first time, of nobody's making."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.again = asyncio.Event()
+
+    def __call__(self, *_: object) -> None:
+        self.calls += 1
+        if self.calls == 1:
+            raise RuntimeError("unforeseen")
+        self.again.set()
+
+    async def awaited(self, *_: object) -> list[object]:
+        self()
+        return []
+
+
+async def outlives(loop: Coroutine[Any, Any, None], failing: Failing) -> None:
+    """The loop goes on behind a failure nobody thought of."""
+    going = asyncio.ensure_future(loop)
+    async with asyncio.timeout(10):
+        await failing.again.wait()
+    assert not going.done()
+    going.cancel()
+    await asyncio.gather(going, return_exceptions=True)
+
+
+def fleet_of(tmp_path: Path) -> Fleet:
+    ended = Ended(tmp_path)
+    return Fleet(cast("Any", None), ended, SupervisorMetrics(CollectorRegistry()), start_seconds=0.0)
+
+
+async def test_the_watch_over_the_workers_outlives_a_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    fleet, failing = fleet_of(tmp_path), Failing()
+    monkeypatch.setattr(fleet, "states", failing.awaited)
+    await outlives(fleet._watch(), failing)
+
+
+async def test_a_reload_that_fails_ends_neither_the_service_nor_the_next_one() -> None:
+    failing, hangups, machine = Failing(), asyncio.Event(), Machine(fails=0)
+    machine.reload = failing.awaited  # type: ignore[attr-defined]
+    going = asyncio.ensure_future(supervisor._reload_at(cast("Any", machine), hangups))
+    async with asyncio.timeout(10):
+        while not failing.again.is_set():
+            hangups.set()
+            await asyncio.sleep(0)
+    assert not going.done()
+    going.cancel()
+    await asyncio.gather(going, return_exceptions=True)
+
+
+async def test_counts_that_cannot_be_read_keep_no_place_empty(tmp_path: Path) -> None:
+    class Gone(Worker):
+        pid, scraped = 7, ()
+
+        async def closed(self) -> None:
+            """Hold nothing."""
+
+    (tmp_path / "counter_7.db").write_bytes(b"half a file")
+    fleet, worker = fleet_of(tmp_path), cast("Any", Gone())
+    fleet._running.append(worker)
+    await fleet.gone(worker)
+    assert fleet.size == 0

@@ -18,7 +18,8 @@ import pytest
 from pymongo import AsyncMongoClient
 
 from store.errors import StartupError
-from store.mongo.embedded import Embedded, embedded, find_mongod
+from store.mongo.embedded import Embedded, child, embedded, find_mongod
+from store.mongo.embedded.data_directory import home_of, read_runtime
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -269,13 +270,58 @@ def test_a_stranger_with_the_pid_of_a_left_over_mongod_lives(tmp_path: Path) -> 
         stranger.kill()
 
 
-def test_a_child_that_dies_while_serving_is_reported(tmp_path: Path) -> None:
+def test_a_child_that_ends_for_itself_is_reported(tmp_path: Path) -> None:
     async def die() -> int:
         async with serving(tmp_path) as mongo:
+            os.kill(mongo.pid, signal.SIGABRT)
+            return await mongo.exited
+
+    assert asyncio.run(die()) != 0
+
+
+def test_a_child_that_is_killed_is_started_again_but_not_for_ever(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "PAUSE_SECONDS", 0.0)
+    monkeypatch.setattr(child, "RESTARTS_MAX", 2)
+
+    async def successor(killed: int) -> int:
+        """The process that is offered behind this one."""
+        while True:
+            found = read_runtime(home_of(tmp_path))
+            if found is not None and found.mongod not in (None, killed):
+                return found.mongod or 0
+            await asyncio.sleep(0.02)
+
+    async def die() -> tuple[int, set[object], str]:
+        async with asyncio.timeout(120), serving(tmp_path) as mongo:
+            await write(mongo, "acknowledged")
+            os.kill(mongo.pid, signal.SIGKILL)
+            second = await successor(mongo.pid)
+            await write(mongo, "by the same address")
+            found = await notes(mongo)
+            os.kill(second, signal.SIGKILL)
+            os.kill(await successor(second), signal.SIGKILL)
+            return await mongo.exited, found, mongo.obituary()
+
+    code, found, sentence = asyncio.run(die())
+    assert code == -signal.SIGKILL
+    assert found == {"acknowledged", "by the same address"}
+    assert "killed, perhaps for want of memory" in sentence
+    assert mongods_on(tmp_path) == []
+
+
+def test_a_child_that_cannot_start_again_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(child, "PAUSE_SECONDS", 0.0)
+
+    async def die() -> int:
+        async with asyncio.timeout(120), serving(tmp_path) as mongo:
+            (tmp_path / "db" / "WiredTiger.turtle").write_bytes(b"broken")
             os.kill(mongo.pid, signal.SIGKILL)
             return await mongo.exited
 
-    assert asyncio.run(die()) == -signal.SIGKILL
+    assert asyncio.run(die()) != 0
+    assert mongods_on(tmp_path) == []
 
 
 def test_a_path_too_long_for_a_socket(tmp_path: Path) -> None:

@@ -196,3 +196,19 @@ async def test_a_newer_mongod_of_one_s_own(tmp_path: Path) -> None:
         assert (await service.put(report("r1", SENTINEL))).status == 201
         assert (await service.search(f"patient={SENTINEL}")).ids == ["r1"]
     assert not holds_sentinel(tmp_path)
+
+
+def test_the_reader_outlives_a_line_that_it_cannot_handle(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(line: bytes) -> dict[str, object]:
+        if b"first" in line:
+            raise RuntimeError("unforeseen")
+        return {"msg": "second"}
+
+    monkeypatch.setattr("store.mongo.embedded.log.without_values", fails)
+    log = Log(tmp_path / "mongod.log")
+    with os.fdopen(log.open(), "wb") as words:
+        words.write(b"first\nsecond\n")
+    log.end()
+    assert log.lines == ({"msg": "second"},)
