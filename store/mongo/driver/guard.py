@@ -25,6 +25,7 @@ from pymongo.errors import (
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.mongo.driver.error_codes import TIMEOUT, UNAVAILABLE, passing_failure
 from store.spans import spent
 
 if TYPE_CHECKING:
@@ -36,8 +37,6 @@ _WITHIN: ContextVar[float] = ContextVar("within", default=inf)
 """Moment, on the monotonic clock, at which all operations of this context have to be over."""
 LEAST_SECONDS: Final = 0.001
 """Shortest deadline: the driver takes 0 for `without end`."""
-_TIMEOUT: Final = Issue("timeout", "the database did not answer in time; try again, or ask for less")
-_UNAVAILABLE: Final = Issue("transient", "the database cannot be reached; try again shortly")
 _TOO_LARGE: Final = Issue("too-long", "the resource is larger than a stored document may be")
 _FAULT: Final = Issue("exception", "the database refused an operation")
 
@@ -92,14 +91,14 @@ def translate(error: PyMongoError) -> ServiceError:
         case DocumentTooLarge():
             return ServiceError(Category.TOO_LARGE, _TOO_LARGE)
         case ExecutionTimeout() | NetworkTimeout() | WTimeoutError() | WaitQueueTimeoutError():
-            return ServiceError(Category.TIMEOUT, _TIMEOUT)
+            return ServiceError(Category.TIMEOUT, TIMEOUT)
         case AutoReconnect():
-            return ServiceError(Category.UNAVAILABLE, _UNAVAILABLE)
-        case OperationFailure(code=262):  # ExceededTimeLimit, which the driver does not count among them.
-            return ServiceError(Category.TIMEOUT, _TIMEOUT)
+            return ServiceError(Category.UNAVAILABLE, UNAVAILABLE)
+        case OperationFailure(code=code, details=details) if passing := passing_failure(code, details):
+            return passing
         case _:
             if error.timeout:
-                return ServiceError(Category.TIMEOUT, _TIMEOUT)
+                return ServiceError(Category.TIMEOUT, TIMEOUT)
             if error.has_error_label("RetryableWriteError"):
-                return ServiceError(Category.UNAVAILABLE, _UNAVAILABLE)
+                return ServiceError(Category.UNAVAILABLE, UNAVAILABLE)
             return ServiceError(Category.FAULT, _FAULT)

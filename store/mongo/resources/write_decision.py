@@ -14,6 +14,7 @@ from pymongo import InsertOne, ReplaceOne, UpdateOne
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.documents import DOCUMENT_BYTES_MAX, LASTING, to_document, to_tombstone, updated_of
+from store.mongo.driver.error_codes import passing_failure
 from store.mongo.resources.kinship import kept_kin, kin_of, parted, without_kin
 from store.mongo.resources.late_versions import (
     EXTRAS,
@@ -291,4 +292,5 @@ def failure_of(error: Mapping[str, Any]) -> ServiceError:
     """Reason for which the server did not do a write: somebody was faster, or it refused."""
     if error["code"] == DUPLICATE_KEY:
         return RACED
-    return ServiceError(Category.FAULT, Issue("exception", "the database refused a write"))
+    refused = ServiceError(Category.FAULT, Issue("exception", "the database refused a write"))
+    return passing_failure(error["code"]) or refused

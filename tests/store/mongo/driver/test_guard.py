@@ -19,7 +19,23 @@ def retryable() -> errors.PyMongoError:
     return error
 
 
+def bulk(*written: int, concern: tuple[int, ...] = ()) -> errors.PyMongoError:
+    said = {"writeErrors": written, "writeConcernErrors": concern}
+    details = {name: [{"code": code, "errmsg": SENTINEL} for code in codes] for name, codes in said.items()}
+    return errors.BulkWriteError(details)
+
+
 CASES = [
+    (bulk(concern=(11602,)), Category.UNAVAILABLE, "transient"),
+    (bulk(concern=(189,)), Category.UNAVAILABLE, "transient"),
+    (bulk(concern=(64,)), Category.TIMEOUT, "timeout"),
+    (bulk(10107, 10107), Category.UNAVAILABLE, "transient"),
+    (bulk(11602, concern=(64,)), Category.UNAVAILABLE, "transient"),
+    (bulk(10107, 2), Category.FAULT, "exception"),
+    (bulk(2, concern=(189,)), Category.FAULT, "exception"),
+    (errors.WriteConcernError(SENTINEL, 189), Category.UNAVAILABLE, "transient"),
+    (errors.OperationFailure(SENTINEL, 11600), Category.UNAVAILABLE, "transient"),
+    (errors.OperationFailure(SENTINEL, 134), Category.UNAVAILABLE, "transient"),
     (errors.DocumentTooLarge(SENTINEL), Category.TOO_LARGE, "too-long"),
     (errors.ExecutionTimeout(SENTINEL, 50), Category.TIMEOUT, "timeout"),
     (errors.NetworkTimeout(SENTINEL), Category.TIMEOUT, "timeout"),

@@ -9,7 +9,15 @@ import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.documents import to_document, to_tombstone
-from store.mongo.resources.write_decision import Decision, Write, WriteContext, decision_of, held, write_of
+from store.mongo.resources.write_decision import (
+    Decision,
+    Write,
+    WriteContext,
+    decision_of,
+    failure_of,
+    held,
+    write_of,
+)
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import ANY_VERSION, Deletion, Gone, Outcome, Prepared, PutResult
 from store.retention.policy import TenantRetention
@@ -190,3 +198,18 @@ def test_an_unchanged_patient_is_written_in_a_transaction() -> None:
     decision = held(decision_of(write_of(LAB, mine), stored(digest=mine.digest), CONTEXT), stored(), NOW)
     assert decision.document is None
     assert decision.touch == {"held_at": NOW}
+
+
+@pytest.mark.parametrize(
+    ("code", "category"),
+    [
+        (11000, Category.CONFLICT),
+        (11602, Category.UNAVAILABLE),
+        (10107, Category.UNAVAILABLE),
+        (50, Category.TIMEOUT),
+        (121, Category.FAULT),
+    ],
+    ids=["another was faster", "stepping down", "no primary", "too slow", "refused"],
+)
+def test_a_write_that_a_bulk_did_not_do(code: int, category: Category) -> None:
+    assert failure_of({"code": code, "errmsg": "sentinel-7391"}).category is category
