@@ -5,22 +5,19 @@ https://hl7.org/fhir/R4/http.html#read
 
 from __future__ import annotations
 
-from datetime import UTC
-from email.utils import parsedate_to_datetime
 from functools import partial
 from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
 from ingest.http.app_keys import AUDITED, PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.dates import read_date
 from ingest.http.reach import seen
 from ingest.http.replies import fhir_json, version_headers
 from ingest.pipeline.preconditions import has_it
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
-    from datetime import datetime
-
     from store.resources.versions import Stored
 
 
@@ -42,7 +39,7 @@ def _shown(request: web.Request, stored: Stored) -> web.Response:
     if AUDITED in request:
         request[AUDITED].answers(stored.key, stored.raw)
     headers, known = version_headers(stored), request.headers.get(hdrs.IF_NONE_MATCH)
-    modified_since = _date(request.headers.get(hdrs.IF_MODIFIED_SINCE))
+    modified_since = read_date(request.headers.get(hdrs.IF_MODIFIED_SINCE))
     if has_it(stored, none_match=known, modified_since=modified_since):
         return web.Response(status=304, headers=headers)
     return fhir_json(stored.raw, headers=headers)
@@ -50,14 +47,3 @@ def _shown(request: web.Request, stored: Stored) -> web.Response:
 
 def _key(request: web.Request) -> ResourceKey:
     return ResourceKey(request.match_info["type"], request.match_info["id"])
-
-
-def _date(header: str | None) -> datetime | None:
-    """An HTTP date; None when there is none, or none that can be read."""
-    if header is None:
-        return None
-    try:
-        moment = parsedate_to_datetime(header)
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

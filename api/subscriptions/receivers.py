@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from contextlib import asynccontextmanager
-from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from time import time
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -13,6 +12,7 @@ from aiohttp import hdrs
 
 from api.outgoing.addresses import refuse_url
 from api.outgoing.client import beginning, guarded_client, is_blocked
+from ingest.http.dates import read_date
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
@@ -138,10 +138,8 @@ def seconds_of(retry_after: str, now: float) -> float | None:
     """Seconds that a `Retry-After` says, which is a number or a date; None for anything else."""
     if retry_after.isascii() and retry_after.isdigit():
         return float(retry_after)
-    try:
-        return max(parsedate_to_datetime(retry_after).timestamp() - now, 0.0)
-    except (ValueError, TypeError, OverflowError, IndexError):
-        return None
+    moment = read_date(retry_after)
+    return None if moment is None else max(moment.timestamp() - now, 0.0)
 
 
 def _reply(status: int, body: bytes, retry_after: str) -> Reply:

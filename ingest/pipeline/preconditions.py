@@ -70,7 +70,7 @@ def has_it(stored: Stored, *, none_match: str | None, modified_since: datetime |
         tags = {tag.strip().removeprefix("W/") for tag in none_match.split(",")}
         return "*" in tags or f'"{stored.version}"' in tags
     # HTTP dates have whole seconds, so a change within that one goes unseen: ETags are the exact way.
-    return modified_since is not None and stored.last_updated < modified_since + timedelta(seconds=1)
+    return modified_since is not None and stored.last_updated - timedelta(seconds=1) < modified_since
 
 
 def since(text: str | None) -> datetime | None:

@@ -58,7 +58,7 @@ def _instants(evidence: tuple[Json, ...], now: datetime) -> Iterator[str]:
             continue
         try:
             moment, instant = _instant(text)
-        except (ValueError, OverflowError):
+        except ValueError:
             continue  # Whether it may stand there is for the validation to say.
         if moment <= now + AHEAD_MAX:
             yield instant

@@ -29,6 +29,8 @@ _MICROSECOND: Final = timedelta(microseconds=1)
 _YEAR_MAX: Final = 9999
 _PAST_THE_LAST: Final = 253_402_300_800 * SECOND
 """The end of the year 9999, for which datetime has no name."""
+_FIRST: Final = -62_135_596_800 * SECOND
+"""The beginning of the year 1."""
 _PATTERN: Final = re.compile(
     r"(?P<year>\d{4})"
     r"(?:-(?P<month>0[1-9]|1[0-2])"
@@ -126,8 +128,12 @@ def from_datetime(moment: datetime) -> Interval:
 
 
 def to_datetime(microseconds: int) -> datetime:
-    """Datetime of microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=microseconds)
+    """Datetime of microseconds since 1970; the first or the last one there is of what lies beyond.
+
+    A zone takes the first and the last hours of the calendar out of what datetime has names for, and the end
+    of its last year is the next one.
+    """
+    return _EPOCH + timedelta(microseconds=min(max(microseconds, _FIRST), _PAST_THE_LAST - 1))
 
 
 def period(start: str | None, end: str | None) -> Interval:

@@ -149,6 +149,8 @@ async def test_reads_in_bundles_heed_their_conditions(service: Service, kind: st
         ({"ifModifiedSince": hour.format(13)}, "304"),
         ({"ifModifiedSince": hour.format(11)}, "200"),
         ({"ifModifiedSince": hour.format(13), "ifNoneMatch": 'W/"2"'}, "200"),
+        ({"ifModifiedSince": "9999-12-31T23:59:59-14:00"}, "304"),
+        ({"ifModifiedSince": "0001-01-01T00:00:00+14:00"}, "200"),
         ({"url": "Patient/client-id/_history/1", "ifNoneMatch": 'W/"1"'}, "304"),
     ]
     entries = [

@@ -190,5 +190,5 @@ def _ended(period: Json, now: datetime | None) -> bool:
         return False
     try:
         return to_datetime(parse(end).end) <= now
-    except (ValueError, OverflowError):
+    except ValueError:
         return False  # Whether it may stand there is for the validation to say.

@@ -78,6 +78,9 @@ async def test_nobody_else_sees_it(service: Service) -> None:
     assert events(await other.get("AuditEvent?patient=p1&subtype=update")) == []
     officer = await service.with_token(scopes=["dod/audit"])
     assert (await officer.get("Patient/p1")).status == 403
+    edges = ("9999", "le9999-12-31", "gt9999-12-31", "lt0001", "ge0001-01-01T00:00:00%2B14:00")
+    for date in edges:
+        assert (await officer.get(f"AuditEvent?date={date}")).status == 200, date
     for query in ("patient=", "date=x", "pateint=p1", "_count=x", "patient.identifier=A-1"):
         refused = await officer.get(f"AuditEvent?{query}")
         assert refused.status == 400, query

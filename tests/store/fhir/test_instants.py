@@ -180,6 +180,19 @@ def test_a_moment_is_the_millisecond_that_it_shows(moment: datetime) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "start", "end"),
+    [
+        ("9999", datetime(9999, 1, 1, tzinfo=UTC), datetime.max.replace(tzinfo=UTC)),
+        ("9999-12-31T23:59:59-14:00",) + (datetime.max.replace(tzinfo=UTC),) * 2,
+        ("0001-01-01T00:00:00+14:00",) + (datetime.min.replace(tzinfo=UTC),) * 2,
+    ],
+)
+def test_a_moment_beyond_the_calendar_is_its_edge(text: str, start: datetime, end: datetime) -> None:
+    found = parse(text)
+    assert (to_datetime(found.start), to_datetime(found.end)) == (start, end)
+
+
+@pytest.mark.parametrize(
     ("start", "end", "expected"),
     [
         pytest.param("2020", "2021", Interval(at(2020, 1, 1), at(2022, 1, 1)), id="both"),
