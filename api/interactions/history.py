@@ -24,6 +24,7 @@ from store.near import unknown_type
 from store.resources.pages import HistoryQuery, Page
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Gone, Stored, instant
+from store.search.criteria import Position
 from store.search.parameters import TYPES
 from store.search.parsing.context import shown
 from store.search.parsing.query_text import pairs_of
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 _COUNT: Final = re.compile(r"[0-9]{1,18}", re.ASCII)
 _INSTANT: Final = re.compile(r".+T\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)", re.ASCII)
 """Form of an instant that `parse` takes and that is precise to the second at least, with its zone."""
+LOOKED_AT: Final = 50
+"""Versions of a resource that are looked at together, for a caller who sees some of them."""
 _BOUNDS: Final = frozenset({"_since", "_at"})
 _STALE: Final = Issue(
     "informational",
@@ -76,13 +79,15 @@ async def _history(request: web.Request, resource_id: str | None) -> web.Respons
     query = _query(resource_type, resource_id, state, app[LIMITS])
     if not request[PRINCIPAL].may(resource_type, READ):
         query = replace(query, total=False)  # It would tell how many versions are not shown.
-    page = await _seen(request, await app[RESOURCES].history(tenant, query))
+    page = await _page(request, query)
     if AUDITED in request:
         for entry in page.entries:
             if isinstance(entry.version, Stored):
                 request[AUDITED].answers(entry.version.key, entry.version.raw)
-    if resource_id is not None and not page.entries and page.next is None:
+    if resource_id is not None and not page.entries and page.next is None and state.position is None:
         await _refuse_unknown(request, ResourceKey(resource_type, resource_id))
+    if not query.count:
+        page = replace(page, entries=())
     if state.position is None:
         state = replace(state, total=page.total)
     sealed = bound(tenant, request[PRINCIPAL])
@@ -92,6 +97,30 @@ async def _history(request: web.Request, resource_id: str | None) -> web.Respons
         head["total"] = state.total
     head["link"] = [{"relation": link.relation, "url": link.url} for link in to]
     return fhir_json(render(head, page, base=base))
+
+
+async def _page(request: web.Request, query: HistoryQuery) -> HistoryPage:
+    """The page, of versions that the caller's scopes reach.
+
+    Of a resource that is seen in part the first version that is shown is looked for: an empty page that leads
+    on would tell that there is something.
+    """
+    history, tenant = request.app[RESOURCES].history, request[TENANT].tenant
+    if query.id is None or request[PRINCIPAL].may(query.type, READ):
+        return await _seen(request, await history(tenant, query))
+    looked = replace(query, count=max(query.count, LOOKED_AT))
+    page = await _seen(request, await history(tenant, looked))
+    while not page.entries and page.next is not None:
+        page = await _seen(request, await history(tenant, replace(looked, position=page.next)))
+    shown = page.entries[: max(query.count, 1)]
+    if not query.count or len(shown) == len(page.entries):
+        return replace(page, entries=shown, next=page.next if query.count else None)
+    return replace(page, entries=shown, next=_behind(shown[-1]))
+
+
+def _behind(entry: HistoryEntry) -> Position:
+    """Position of what follows a version."""
+    return Position((from_datetime(entry.version.last_updated).start, entry.version.key.id))
 
 
 async def _seen(request: web.Request, page: HistoryPage) -> HistoryPage:

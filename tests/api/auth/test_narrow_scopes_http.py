@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from api.interactions import history
 from tests.support.fhir import MRN, batch, coded, identified, patient, refers, report, resource
 
 if TYPE_CHECKING:
@@ -193,15 +194,39 @@ async def test_reads_versions_and_histories(narrow: Service) -> None:
     for path in ("vital", "left", "gone", "vital/_history", "came/_history/1"):
         assert (await narrow.get(f"Observation/{path}")).text == never, path
     for name in ("left", "came"):
-        history = await narrow.get(f"Observation/{name}/_history")
-        [entry] = history.body["entry"]
+        told = await narrow.get(f"Observation/{name}/_history")
+        [entry] = told.body["entry"]
         assert entry["resource"]["valueString"] == "seen"
-        assert "total" not in history.body
+        assert "total" not in told.body
     assert (await narrow.get("Observation/_history")).status == 403
     editor = await narrow.with_token(scopes=[*SCOPES, "system/Observation.u"])
     whole = await editor.get("Observation/_history")
     assert OUTSIDE not in whole.text
     assert sorted(e["resource"]["id"] for e in whole.body["entry"]) == ["came", "lab", "left", "of-lab"]
+
+
+@pytest.mark.parametrize("together", [1, 2, 50])
+async def test_a_small_page_of_a_history_tells_no_more_than_a_large_one(
+    narrow: Service, together: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(history, "LOOKED_AT", together)
+    never = (await narrow.get("Observation/never/_history")).text
+    for name in ("vital", "gone", "never"):
+        for query in ("_count=0", "_count=1", "_since=2020-01-01T00:00:00Z&_count=1"):
+            answer = await narrow.get(f"Observation/{name}/_history?{query}")
+            assert (answer.status, answer.text) == (404, never), (name, query)
+    for name in ("left", "came"):
+        assert "entry" not in (await narrow.get(f"Observation/{name}/_history?_count=0")).body
+        pages = await narrow.pages(await narrow.get(f"Observation/{name}/_history?_count=1"))
+        [entry] = [one for page in pages for one in page.body.get("entry", [])]
+        assert entry["resource"]["valueString"] == "seen"
+        assert "entry" in pages[0].body
+    editor = await narrow.with_token(scopes=["system/*.cruds"])
+    for text in ("a", "b", "c"):
+        await editor.load(observation("came", "laboratory", valueString=text))
+    pages = await narrow.pages(await narrow.get("Observation/came/_history?_count=1"))
+    told = [one["resource"]["valueString"] for page in pages for one in page.body.get("entry", [])]
+    assert told == ["c", "b", "a", "seen"]
 
 
 async def test_everything_about_a_patient(narrow: Service) -> None:
