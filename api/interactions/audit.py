@@ -16,12 +16,13 @@ from api.interactions import read as stored
 from api.interactions.audit_event import Where, audit_event
 from api.middleware.authenticate import refuse_unless
 from api.search import handlers as search_of_stored
+from api.search.following import followed
 from api.search.links import links
-from api.search.page_token import PageState, follow
+from api.search.page_token import PAGE, PageState, bound
 from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, TENANT, base_of, origin_of
 from ingest.http.replies import fhir_json
 from ingest.unique import unique_id
-from store.audit.records import AuditQuery
+from store.audit.records import AuditPlace, AuditQuery
 from store.errors import Category, ServiceError
 from store.fhir.instants import SECOND, from_datetime, parse, to_datetime
 from store.fhir.issues import Issue
@@ -40,6 +41,8 @@ if TYPE_CHECKING:
 TYPE: Final = "AuditEvent"
 _COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
 _PREFIX: Final = re.compile(r"(ge|gt|le|lt|)(.+)", re.DOTALL)
+_RECORD: Final = re.compile(r"[0-9a-f]{24}")
+"""Form of a record's id."""
 PARAMETERS: Final = ("patient", "patient.identifier", "agent:identifier", "subtype", "date", "_count")
 _UNKNOWN: Final = f"is no parameter of the audit; {', '.join(f'`{one}`' for one in PARAMETERS)} are"
 
@@ -49,16 +52,16 @@ async def search(request: web.Request) -> web.StreamResponse:
     if SCOPE not in request[PRINCIPAL].own:
         refuse_unless(request[PRINCIPAL], TYPE, "s")
         return await search_of_stored.search_type(request)
-    state = _state(request)
+    state = await _state(request)
     wanted = await _wanted(request, state)
     page = await request.app[PRIVACY].audit.find(wanted)
-    following = Position((page.next,)) if page.next else None
+    following = None if page.next is None else Position(tuple(page.next))
     base = base_of(request)
     to = links(
         state,
         Page((), None, next=following),
         base=base,
-        tenant=str(wanted.tenant),
+        tenant=bound(wanted.tenant, request[PRINCIPAL]),
         secret=request.app[PAGE_SECRET],
     )
     bundle = {
@@ -100,14 +103,14 @@ def _entries(
         }
 
 
-def _state(request: web.Request) -> PageState:
+async def _state(request: web.Request) -> PageState:
     """The parameters as a link holds them: of a first page, or of the one that a link leads to."""
-    app, tenant = request.app, str(request[TENANT].tenant)
+    app = request.app
     pairs = pairs_of(request.rel_url.raw_query_string)
     now = from_datetime(app[CLOCK]()).start
-    followed = follow(pairs, of=TYPE, tenant=tenant, secret=app[PAGE_SECRET], now_seconds=now // SECOND)
+    state = await followed(request, pairs, of=TYPE)
     until = now // SECOND + app[SETTINGS].page_token_seconds
-    return followed or PageState(TYPE, tuple(pairs), now, until)
+    return state or PageState(TYPE, tuple(pairs), now, until)
 
 
 async def _wanted(request: web.Request, state: PageState) -> AuditQuery:
@@ -115,7 +118,7 @@ async def _wanted(request: web.Request, state: PageState) -> AuditQuery:
     limits = request.app[LIMITS]
     wanted = AuditQuery(request[TENANT].tenant, most=limits.count_default)
     if state.position is not None:
-        wanted = wanted._replace(after=str(state.position.values[0]))
+        wanted = wanted._replace(after=_place(state.position))
     issues: list[Issue] = []
     subject: Subject | None = None
     for name, value in state.pairs:
@@ -136,6 +139,15 @@ async def _wanted(request: web.Request, state: PageState) -> AuditQuery:
         names = await request.app[PRIVACY].names.known_as(wanted.tenant, subject)
         wanted = wanted._replace(patients=names)
     return wanted
+
+
+def _place(position: Position) -> AuditPlace:
+    """Place that a link leads to. Raises ServiceError for a link of AuditEvents that were pushed."""
+    match position.values:
+        case (int(at), str(id)) if _RECORD.fullmatch(id):
+            return AuditPlace(at, id)
+    issue = Issue("not-found", "this page link is not one of the audit", (PAGE,))
+    raise ServiceError(Category.NOT_FOUND, issue)
 
 
 def _subject(name: str, value: str) -> Subject:

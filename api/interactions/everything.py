@@ -13,8 +13,9 @@ from api.http.app_keys import PAGE_SECRET, SETTINGS
 from api.search.answer import Asker
 from api.search.bundle import render
 from api.search.everything import ABOUT_PATIENTS, Place, Wish, page, without_doubles
+from api.search.following import followed
 from api.search.links import links
-from api.search.page_token import PageState, bound, follow
+from api.search.page_token import PageState, bound
 from ingest.http.answer_room import SMALL_BYTES, hold
 from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.reach import seen
@@ -48,7 +49,7 @@ async def everything(request: web.Request) -> web.StreamResponse:
     app, tenant, caller = request.app, request[TENANT].tenant, request[PRINCIPAL]
     key = ResourceKey("Patient", request.match_info["id"])
     await seen(caller, await app[RESOURCES].get(tenant, key), base=partial(base_of, request))
-    base, state = base_of(request), _state(request, f"{key}/$everything")
+    base, state = base_of(request), await _state(request, f"{key}/$everything")
     context = SearchContext(app[LIMITS], base, state.now, strict=True)
     wish = wish_of(state.pairs, count_default=app[LIMITS].count_default, count_max=app[LIMITS].count_max)
     asker = Asker(app[RESOURCES], tenant, base, app[PAGE_SECRET], caller, client=caller.client)
@@ -62,20 +63,13 @@ async def everything(request: web.Request) -> web.StreamResponse:
     return fhir_json(render(found, base=base, links=to))
 
 
-def _state(request: web.Request, path: str) -> PageState:
+async def _state(request: web.Request, path: str) -> PageState:
     app = request.app
     pairs = pairs_of(request.rel_url.raw_query_string)
     now = from_datetime(app[CLOCK]()).start
-    followed = follow(
-        pairs,
-        of=path,
-        tenant=bound(request[TENANT].tenant, request[PRINCIPAL]),
-        secret=app[PAGE_SECRET],
-        now_seconds=now // SECOND,
-        known=PARAMETERS.__contains__,
-    )
+    state = await followed(request, pairs, of=path, known=PARAMETERS.__contains__)
     until = now // SECOND + app[SETTINGS].page_token_seconds
-    return followed or PageState(path, tuple(pairs), now, until)
+    return state or PageState(path, tuple(pairs), now, until)
 
 
 def _place(position: Position | None) -> Place:

@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from api.http.app_keys import PAGE_SECRET, POLICIES, SETTINGS
+from api.http.app_keys import PAGE_SECRET, SETTINGS
+from api.search.following import followed
 from api.search.links import links
-from api.search.page_token import SILENT, PageState, bound, follow, refuse_older
+from api.search.page_token import SILENT, PageState, bound
 from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.outcome import outcome
 from ingest.http.reach import READ, is_seen
@@ -151,22 +152,12 @@ async def _refuse_unknown(request: web.Request, key: ResourceKey) -> None:
 
 async def _state(request: web.Request, path: str) -> PageState:
     """The parameters as a link would hold them: of a first page, or of the one that a link leads to."""
-    app, tenant = request.app, bound(request[TENANT].tenant, request[PRINCIPAL])
+    app = request.app
     pairs = [pair for pair in pairs_of(request.rel_url.raw_query_string) if pair[0] not in SILENT]
     now = from_datetime(app[CLOCK]()).start
-    followed = follow(
-        pairs,
-        of=path,
-        tenant=tenant,
-        secret=app[PAGE_SECRET],
-        now_seconds=now // SECOND,
-        known=_BOUNDS.__contains__,
-    )
-    if followed is not None:
-        retention = await app[POLICIES].remembered(request[TENANT].tenant)
-        refuse_older(followed, days=retention.policy.page_token_days, now_seconds=now // SECOND)
+    state = await followed(request, pairs, of=path, known=_BOUNDS.__contains__)
     until = now // SECOND + app[SETTINGS].page_token_seconds
-    return followed or PageState(path, tuple(pairs), now, until)
+    return state or PageState(path, tuple(pairs), now, until)
 
 
 def _query(

@@ -44,7 +44,7 @@ class Wish:
 
 
 class Place(NamedTuple):
-    """Start of a page: a type, and a position within it."""
+    """Start of a page: a type by its place among those of the wish, and a position within it."""
 
     type: int = 0
     within: Position | None = None
@@ -63,17 +63,20 @@ class Part:
 async def page(asker: Asker, patient_id: str, wish: Wish, place: Place, context: SearchContext) -> Part:
     """The resources from a place on, as many as a page may have."""
     part = Part()
-    types = [name for name in wish.types if reaches(asker.reach, name, INCLUDE)]
     number, within = place
-    while number < len(types):
+    while number < len(wish.types):
+        name = wish.types[number]
+        if not reaches(asker.reach, name, INCLUDE):
+            number, within = number + 1, None
+            continue
         left = wish.count - len(part.entries)
         room = context.limits.bytes_max - part.size
         if left <= 0 or room <= 0:
             part.next = Place(number, within)
             return part
         limits = replace(context.limits, bytes_max=room) if part.entries else context.limits
-        pairs = _pairs(types[number], patient_id, wish, left)
-        search = begin(types[number], pairs, context._replace(limits=limits), link_seconds=1)
+        pairs = _pairs(name, patient_id, wish, left)
+        search = begin(name, pairs, context._replace(limits=limits), link_seconds=1)
         query = replace(search.query, position=within, total=Total.NONE)
         found = (await ask(asker, Search(search.state, query))).page
         part.entries += found.entries

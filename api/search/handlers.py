@@ -9,12 +9,12 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final
 
 from api.auth.scopes import ADMIN
-from api.http.app_keys import METRICS, PAGE_SECRET, POLICIES, SETTINGS
+from api.http.app_keys import METRICS, PAGE_SECRET, SETTINGS
 from api.http.fhir_json import refuse_unknown_format
 from api.search import on_record
 from api.search.answer import Asker, Search, ask, begin, bundle, resume
 from api.search.explanation import EXPLAIN, wish
-from api.search.page_token import bound, follow, refuse_older
+from api.search.following import followed
 from api.search.preferences import wants_strict
 from api.search.subset import is_trimmed
 from ingest.http.answer_room import SMALL_BYTES, hold
@@ -22,7 +22,7 @@ from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, T
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
 from store.errors import Category, ServiceError
-from store.fhir.instants import SECOND, from_datetime
+from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
 from store.near import unknown_type
 from store.search.looks import refusals
@@ -155,20 +155,8 @@ async def _following(
     request: web.Request, resource_type: str, pairs: Sequence[Pair], context: SearchContext
 ) -> Search | None:
     """The page that a link leads to: the query is in the token."""
-    app, whose, seconds = request.app, request[TENANT].tenant, context.now // SECOND
-    state = follow(
-        pairs,
-        of=resource_type,
-        tenant=bound(whose, request[PRINCIPAL]),
-        secret=app[PAGE_SECRET],
-        now_seconds=seconds,
-        known=partial(is_known, resource_type),
-    )
-    if state is None:
-        return None
-    retention = await app[POLICIES].remembered(whose)
-    refuse_older(state, days=retention.policy.page_token_days, now_seconds=seconds)
-    return resume(state, context._replace(now=state.now))
+    state = await followed(request, pairs, of=resource_type, known=partial(is_known, resource_type))
+    return None if state is None else resume(state, context._replace(now=state.now))
 
 
 def _known(resource_type: str) -> ResourceType:

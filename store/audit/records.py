@@ -86,6 +86,14 @@ class AuditRecord(NamedTuple):
         return self.status < 400  # noqa: PLR2004 -- the first status of a refusal
 
 
+class AuditPlace(NamedTuple):
+    """Place of a record among the others: its own, so that it holds when the record has gone."""
+
+    at: int
+    """Moment of the record, in milliseconds since 1970."""
+    id: str
+
+
 class AuditQuery(NamedTuple):
     """Conditions that records have to meet; None and empty: any."""
 
@@ -98,16 +106,16 @@ class AuditQuery(NamedTuple):
     until: datetime | None = None
     """Records before this moment."""
     most: int = 50
-    after: str = ""
-    """Id of the last record of the page before."""
+    after: AuditPlace | None = None
+    """Place of the last record of the page before."""
 
 
 class AuditPage(NamedTuple):
     """Records, the newest first."""
 
     records: tuple[AuditRecord, ...]
-    next: str = ""
-    """`after` of the following page; empty: there is none."""
+    next: AuditPlace | None = None
+    """`after` of the following page; None: there is none."""
 
 
 class Pending(Protocol):

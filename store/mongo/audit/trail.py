@@ -20,8 +20,9 @@ from pymongo.errors import AutoReconnect, OperationFailure, WriteConcernError
 from pymongo.read_concern import ReadConcern
 from typing_extensions import override
 
-from store.audit.records import STRANGER_DAYS, AuditPage, AuditRecord, AuditTrail
+from store.audit.records import STRANGER_DAYS, AuditPage, AuditPlace, AuditRecord, AuditTrail
 from store.errors import ServiceError
+from store.fhir.instants import MILLISECOND, from_datetime, to_datetime
 from store.mongo.audit.group_writer import GroupWriter, Submission, in_thread
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.pinned_connection import Lane
@@ -200,22 +201,12 @@ class MongoAuditTrail(AuditTrail):
     async def find(self, wanted: AuditQuery) -> AuditPage:
         asked, hint = _filter(wanted)
         with guarded(self._metrics, "audit_find", seconds=self._settings.search_timeout_seconds):
-            position = await self._position(wanted)
-            if position is not None:
-                asked = {"$and": [asked, position]}
+            if wanted.after is not None:
+                asked = {"$and": [asked, _behind(wanted.after)]}
             cursor = self._audit.find(asked, sort=[("at", -1), ("_id", -1)], limit=wanted.most + 1)
             found = await cursor.hint(hint).to_list(None)
         records = tuple(map(of_document, found[: wanted.most]))
-        return AuditPage(records, records[-1].id if len(found) > wanted.most else "")
-
-    async def _position(self, wanted: AuditQuery) -> Mapping[str, Any] | None:
-        if not wanted.after:
-            return None
-        last = await self._audit.find_one({"_id": _object_id(wanted.after), "tenant": str(wanted.tenant)})
-        if last is None:
-            return None
-        at, there = last["at"], last["_id"]
-        return {"at": {"$lte": at}, "$or": [{"at": {"$lt": at}}, {"at": at, "_id": {"$lt": there}}]}
+        return AuditPage(records, _place(records[-1]) if len(found) > wanted.most else None)
 
     @override
     async def get(self, tenant: Tenant, record_id: str) -> AuditRecord | None:
@@ -260,6 +251,16 @@ def _filter(wanted: AuditQuery) -> tuple[dict[str, Any], str]:
     if moments := {name: moment for name, moment in bounds.items() if moment is not None}:
         asked["at"] = moments
     return asked, hint
+
+
+def _place(record: AuditRecord) -> AuditPlace:
+    return AuditPlace(from_datetime(record.at).start // MILLISECOND, record.id)
+
+
+def _behind(place: AuditPlace) -> dict[str, Any]:
+    """Filter for the records behind a place."""
+    at, there = to_datetime(place.at * MILLISECOND), _object_id(place.id)
+    return {"at": {"$lte": at}, "$or": [{"at": {"$lt": at}}, {"at": at, "_id": {"$lt": there}}]}
 
 
 def _object_id(text: str) -> ObjectId | None:

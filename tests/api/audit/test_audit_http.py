@@ -5,8 +5,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+from bson import ObjectId
 from fhir.resources.R4B.auditevent import AuditEvent
 
+from store.mongo.indexes import AUDIT
+from store.retention.policy import Policy
 from tests.support.commands import command, database_of_commands
 from tests.support.fhir import MRN, identified, patient, report, resource
 from tests.support.service import DATABASE, opened_service
@@ -16,6 +19,7 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from store.mongo.driver.client import Client
     from tests.support.service import Answer, Service
 
 
@@ -59,6 +63,42 @@ async def test_an_officer_sees_who_looked_at_a_patient(service: Service) -> None
     assert (await officer.get("AuditEvent/none")).status == 404
     # That the officer looked is on record too.
     assert ("operation", "tests") in events(await officer.get("AuditEvent?patient=p1&subtype=audit-search"))
+
+
+async def test_a_page_link_leads_on_when_its_last_record_has_gone(
+    service: Service, mongo_client: Client
+) -> None:
+    await service.load(*(report(f"r{n}") for n in range(6)))
+    officer = await service.with_token(scopes=["dod/audit"])
+    first = await officer.get("AuditEvent?subtype=update&_count=2")
+    [_, last] = [entry["resource"]["id"] for entry in first.body["entry"]]
+    await mongo_client[DATABASE][AUDIT].delete_one({"_id": ObjectId(last)})
+    seen = [first, *[page async for page in following(officer, first)]]
+    ids = [entry["resource"]["id"] for page in seen for entry in page.body.get("entry", [])]
+    assert (len(ids), len(set(ids))) == (6, 6)
+
+
+async def test_a_page_link_expires_as_the_policy_says(mongodb: str) -> None:
+    async with opened_service(mongodb, page_token_seconds=10 * 86_400) as service:
+        await service.load(patient("p1"), *(report(f"r{n}") for n in range(3)))
+        officer = await service.with_token(scopes=["dod/audit"])
+        urls = (
+            (officer, (await officer.get("AuditEvent?_count=1")).links["next"]),
+            (service, (await service.get("Patient/p1/$everything?_count=1")).links["next"]),
+        )
+        await service.keeps(Policy(page_token_days=2))
+        for seconds, status in ((2 * 86_400 - 1, 200), (1, 410)):
+            service.clock.move(seconds=seconds)
+            for caller, url in urls:
+                assert (await caller.get(url)).status == status, (url, seconds)
+
+
+async def test_a_page_link_of_pushed_events_is_none_of_the_audit(service: Service) -> None:
+    pushed = (resource("AuditEvent", f"e{n}", recorded="2026-11-22T12:00:00Z") for n in range(2))
+    await service.load(*pushed)
+    url = (await service.search("_id=e0,e1&_count=1", type="AuditEvent")).links["next"]
+    officer = await service.with_token(scopes=["system/*.rs", "dod/audit"])
+    assert (await officer.get(url)).status == 404
 
 
 async def following(officer: Service, page: Answer) -> AsyncIterator[Answer]:
