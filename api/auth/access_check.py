@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 
 OPENED_MAX: Final = 10_000
 """Tokens that are remembered as opened: opening one costs more than all else that is asked of it."""
+EXTERNAL_SECONDS: Final = 60.0
+"""Time for which a token of another issuer is remembered as opened: its key may be withdrawn meanwhile."""
 _UNKNOWN: Final = "The access token is none of this service, or was altered; `POST /v2/auth/token` gives one."
 _EXPIRED: Final = "The access token has expired; `POST /v2/auth/token` gives a new one."
 _STOPPED: Final = (
@@ -40,6 +42,8 @@ class _Opened(NamedTuple):
 
     token: AccessToken
     external: bool
+    until: float
+    """Moment from which on it is opened anew; seconds since 1970."""
     client: Client
     principal: Principal
 
@@ -64,9 +68,11 @@ class AccessCheck:
 
     async def principal(self, text: str) -> Principal:
         """Principal of a bearer token. Raises ServiceError `unauthenticated`."""
-        known = self._opened.get(text)
+        known, now = self._opened.get(text), self._clock().timestamp()
+        if known is not None and known.until <= now:
+            known = None
         token, external = (known.token, known.external) if known else await self._open(text)
-        if token.ends <= self._clock().timestamp():
+        if token.ends <= now:
             self._opened.pop(text, None)
             raise _refusal(_EXPIRED, code="expired")
         client = await self._clients.get(token.client_id)
@@ -77,7 +83,8 @@ class AccessCheck:
         if known is not None and known.client == client:
             return known.principal
         principal = _principal(client, token)
-        self._remember(text, _Opened(token, external, client, principal))
+        until = token.ends if not external else now + EXTERNAL_SECONDS if known is None else known.until
+        self._remember(text, _Opened(token, external, until, client, principal))
         return principal
 
     def opens(self, text: str) -> bool:

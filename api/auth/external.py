@@ -69,7 +69,7 @@ class ExternalIssuer:
             return None
         try:
             claims = jwt.decode(text, jwk.import_key(orjson.loads(key)), algorithms=[algorithm]).claims
-        except (JoseError, ValueError, RecursionError):
+        except (JoseError, ValueError, KeyError, RecursionError):  # KeyError: a curve that nobody knows here.
             return None
         return self._read(claims)
 

@@ -33,7 +33,8 @@ DEFAULT_SECONDS: Final = 300.0
 """Time for which a key set is remembered that says nothing of it."""
 LONGEST_SECONDS: Final = 3_600.0
 AGAIN_SECONDS: Final = 5.0
-"""Pause between two fetches of one URL, whatever is asked for: an unknown `kid` must not make many."""
+"""Pause between two fetches of one URL, whatever is asked for and said of keeping it: strangers, and unknown
+`kid`s, must not make many."""
 URLS_MAX: Final = 1_000
 SETTING: Final = "DOD_JWKS_NETWORKS"
 _MAX_AGE: Final = re.compile(r"(?:^|[\s,])max-age\s*=\s*\"?(\d{1,9})")
@@ -119,7 +120,7 @@ class KeySets:
             _remember(self._failed, url, began + AGAIN_SECONDS)
             raise UnreadableError(reason) from None
         self._failed.pop(url, None)
-        known = _Known(keys, began, began + kept)
+        known = _Known(keys, began, began + max(kept, AGAIN_SECONDS))
         _remember(self._known, url, known)
         return known
 

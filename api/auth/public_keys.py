@@ -134,7 +134,7 @@ def _checked(one: object) -> tuple[str, str]:
 
 def _broken(one: Mapping[str, Any]) -> Iterator[str]:
     """The rules that a key breaks by what it says of itself."""
-    algorithm = ALGORITHMS.get(one.get("kty", ""))
+    algorithm = next((made for kind, made in ALGORITHMS.items() if kind == one.get("kty")), None)
     if algorithm is None:
         yield "`kty` is `RSA` (for RS384) or `EC` (for ES384)"
     if algorithm == ALGORITHMS["RSA"] and _bits(one.get("n")) < RSA_BITS_MIN:

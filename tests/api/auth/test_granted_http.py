@@ -12,7 +12,8 @@ from aiohttp.test_utils import TestServer
 from joserfc import jwt
 from joserfc.jwk import OctKey
 
-from api.auth import assertions
+from api.auth import assertions, key_sets
+from api.auth.access_check import EXTERNAL_SECONDS
 from api.auth.verification import HEADER, SECRET, keyed_digest, new_verification_token
 from api.http.app_keys import REGISTRY
 from store.access import VerificationToken
@@ -24,6 +25,8 @@ from tests.support.service import Service, opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+
+    import pytest
 
 
 async def test_a_token_ends_and_is_bound_to_its_tenants(service: Service) -> None:
@@ -101,7 +104,10 @@ async def published(*keys: SigningKey) -> AsyncIterator[tuple[str, list[SigningK
         yield str(server.make_url("/jwks")), current
 
 
-async def test_keys_are_read_from_the_clients_own_url_and_may_change_there(mongodb: str) -> None:
+async def test_keys_are_read_from_the_clients_own_url_and_may_change_there(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_sets, "AGAIN_SECONDS", 0.0)
     async with (
         published(RSA) as (url, current),
         opened_service(mongodb, jwks_networks="127.0.0.0/8") as service,
@@ -158,6 +164,30 @@ async def test_tokens_of_an_external_issuer(mongodb: str) -> None:
             assert await status(nbf=now + 60) == 401
             assert await status(azp="nobody") == 401
             assert await status(azp=own.id) == 401  # It proves itself by keys of its own.
+
+
+async def test_a_token_of_an_external_issuer_ends_with_its_key(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(key_sets, "AGAIN_SECONDS", 0.0)
+    issuer = "https://login.example/realms/hospital"
+    async with published(RSA, EC) as (url, current):
+        told: dict[str, Any] = {"issuer": issuer, "issuer_audience": "dod", "issuer_jwks_url": url}
+        async with opened_service(mongodb, jwks_networks="127.0.0.0/8", **told) as service:
+            name = f"vendor-{service.tenant.organization}"
+            await service.register(scopes=SCOPES, id=name, external=True)
+            now = service.clock().timestamp()
+            told_of = {"iss": issuer, "aud": "dod", "azp": name, "scope": "system/*.rs", "iat": now}
+            sent = {"Authorization": f"Bearer {assertion({**told_of, 'exp': now + 3_600}, RSA)}"}
+            vendor = Service(service.client, service.clock, service.tenant, sent)
+            assert (await vendor.search("patient=p1")).status == 200
+            service.clock.move(seconds=EXTERNAL_SECONDS)
+            assert (await vendor.search("patient=p1")).status == 200
+            current[:] = [EC]
+            service.clock.move(seconds=EXTERNAL_SECONDS - 1)
+            assert (await vendor.search("patient=p1")).status == 200
+            service.clock.move(seconds=1)
+            assert (await vendor.search("patient=p1")).status == 401
 
 
 async def test_discovery_says_where_tokens_are_and_how_to_ask_for_them(service: Service) -> None:

@@ -106,6 +106,19 @@ async def test_a_rotated_key_is_found_at_once_and_unknown_ones_make_few_fetches(
         assert published.asked == 2
 
 
+async def test_a_key_set_that_nobody_may_keep_makes_few_fetches_too() -> None:
+    async with publishing() as published:
+        published.headers = {"Cache-Control": "no-store"}
+        sets = published.sets()
+        for n in range(20):
+            assert await sets.key(published.url, f"nobody {n}") is None
+            assert await sets.key(published.url, str(OLD.kid))
+        assert published.asked == 1
+        published.now += key_sets.AGAIN_SECONDS
+        assert await sets.key(published.url, str(OLD.kid))
+        assert published.asked == 2
+
+
 @pytest.mark.parametrize(
     ("document", "status", "reason"),
     [

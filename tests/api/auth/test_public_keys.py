@@ -67,6 +67,13 @@ def test_keys_of_both_kinds_are_taken_and_nothing_private_is_kept() -> None:
         (document(jwk(n=7)), "2048 bits"),
         (document(jwk(e="!")), "no valid"),
         (document(jwk(EC, x="AQAB")), "no valid"),
+        (document(jwk(kty=[])), "`kty`"),
+        (document(jwk(kty={})), "`kty`"),
+        (document(jwk(EC, crv=[])), "`P-384`"),
+        (document(jwk(EC, x=1)), "no valid"),
+        (document(jwk(e=3)), "no valid"),
+        (document(jwk(alg=[])), "`RS384`"),
+        (document(jwk(use={})), "`use`"),
     ],
     ids=itertools.count(),  # The keys are other ones in each worker.
 )
@@ -77,7 +84,8 @@ def test_what_is_refused_and_why(sent: bytes, said: str) -> None:
 
 def test_of_a_fetched_document_the_other_keys_are_passed_over() -> None:
     other = OKPKey.generate_key("Ed25519").as_dict(private=False) | {"kid": "a"}
-    assert list(signing_keys_of_jwks(document(other, "key", jwk(use="enc"), jwk(EC)))) == [EC.kid]
+    odd = ({"kid": "b", "kty": []}, jwk(kty={}), {"kid": {}}, "key", None, jwk(use="enc"))
+    assert list(signing_keys_of_jwks(document(other, *odd, jwk(EC)))) == [EC.kid]
 
 
 def test_a_key_in_pem() -> None:
