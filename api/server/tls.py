@@ -67,9 +67,11 @@ def load(files: Files) -> Loaded:
         except (ssl.SSLError, _PassphraseError) as error:
             raise StartupError(_refusal(files, error)) from None
     if files.client_ca is not None:
+        # What stands around the certificates may be in any language; an empty text is a ValueError.
+        trusted = _read(files.client_ca).decode("ascii", errors="ignore")
         try:
-            context.load_verify_locations(cadata=_read(files.client_ca).decode("ascii", errors="replace"))
-        except ssl.SSLError:
+            context.load_verify_locations(cadata=trusted)
+        except (ssl.SSLError, ValueError):
             raise StartupError(f"{files.client_ca} holds no certificate in PEM.") from None
         context.verify_mode = ssl.CERT_OPTIONAL
     return Loaded(context, _end_of(chain, files.certificate))
@@ -172,7 +174,7 @@ async def _watch(
         await asyncio.sleep(seconds)
         try:
             state = renewed(context, files, state, metrics)
-        except Exception:
+        except Exception:  # Without its task the certificate in use would be the last one.
             LOG.exception("the TLS files could not be looked at; it is tried again")
 
 
@@ -213,3 +215,8 @@ def fingerprint_in(pem: bytes) -> str:
     from cryptography.hazmat.primitives.serialization import Encoding  # noqa: PLC0415
 
     return hashlib.sha256(x509.load_pem_x509_certificate(pem).public_bytes(Encoding.DER)).hexdigest()
+
+
+def end_in(pem: bytes) -> datetime:
+    """End of a certificate in PEM. Raises ValueError when it is none."""
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc

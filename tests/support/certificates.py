@@ -50,13 +50,15 @@ class Authority:
         names = [x509.DNSName("localhost"), x509.IPAddress(ip_address("127.0.0.1"))]
         return self._pair("localhost", ExtendedKeyUsageOID.SERVER_AUTH, names)
 
-    def client(self, name: str) -> Pair:
+    def client(self, name: str, *, days: float = DAYS) -> Pair:
         """A certificate of a client."""
-        return self._pair(name, ExtendedKeyUsageOID.CLIENT_AUTH, [x509.DNSName(name)])
+        return self._pair(name, ExtendedKeyUsageOID.CLIENT_AUTH, [x509.DNSName(name)], days)
 
-    def _pair(self, name: str, use: x509.ObjectIdentifier, names: list[x509.GeneralName]) -> Pair:
+    def _pair(
+        self, name: str, use: x509.ObjectIdentifier, names: list[x509.GeneralName], days: float = DAYS
+    ) -> Pair:
         key = ec.generate_private_key(ec.SECP256R1())
-        builder = _builder(_name(name), self._name, key.public_key())
+        builder = _builder(_name(name), self._name, key.public_key(), days)
         builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
         builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
         certificate = builder.sign(self._key, hashes.SHA256()).public_bytes(Encoding.PEM)
@@ -69,10 +71,10 @@ def _name(text: str) -> x509.Name:
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, days: float = DAYS
 ) -> x509.CertificateBuilder:
     now = datetime.now(UTC)
     builder = x509.CertificateBuilder().subject_name(subject).issuer_name(issuer).public_key(key)
     builder = builder.serial_number(x509.random_serial_number())
     builder = builder.not_valid_before(now - timedelta(days=1))
-    return builder.not_valid_after(now + timedelta(days=DAYS))
+    return builder.not_valid_after(now + timedelta(days=days))

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from api.auth.tokens import new_grant, new_token
-from api.server.tls import fingerprint_in
+from api.server.tls import end_in, fingerprint_in
 from store.errors import StartupError
 from store.near import near
 from store.tenancy import Handling, TenantSettings, parse_origins
@@ -118,17 +118,28 @@ async def certify(  # noqa: PLR0913 (all but two keyword-only, one per option)
     now: datetime,
     days: int,
 ) -> str:
-    """Let a client certificate stand for a client; gives its fingerprint. Raises StartupError."""
+    """Let a client certificate stand for a client; gives its fingerprint. Raises StartupError.
+
+    It does so no longer than it is good: a handshake looks at that once, and a connection may stay open.
+    """
     try:
-        fingerprint = fingerprint_in(await asyncio.to_thread(certificate.read_bytes))
+        pem = await asyncio.to_thread(certificate.read_bytes)
+        fingerprint, ends_at = fingerprint_in(pem), end_in(pem)
     except OSError as error:
         raise StartupError(f"The certificate {certificate} cannot be read: {error.strerror}.") from None
     except ValueError:
         raise StartupError(f"{certificate} holds no certificate in PEM.") from None
+    if ends_at <= now:
+        raise StartupError(f"The certificate {certificate} has ended.")
+    if await access.grant(fingerprint) is not None:
+        raise StartupError(
+            f"The certificate {certificate} stands for a client already: `dod token revoke"
+            f" {fingerprint[:PREFIX_LENGTH]}` ends that."
+        )
     grant = new_grant(token="", client=client, tenants=tenants, scopes=scopes, now=now, days=days)
     for tenant in grant.tenants:
         await existing_tenant(access, tenant)
-    await access.put_grant(replace(grant, digest=fingerprint))
+    await access.put_grant(replace(grant, digest=fingerprint, expires_at=min(grant.expires_at, ends_at)))
     return fingerprint
 
 

@@ -18,6 +18,7 @@ from prometheus_client import CollectorRegistry
 
 from api.auth.tokens import new_grant
 from api.serve import listen
+from api.server import tls
 from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
 from api.server.tls_metrics import TlsMetrics
 from api.settings.service import Settings
@@ -187,6 +188,44 @@ def served(at: Secured) -> int:
     return x509.load_der_x509_certificate(shown).serial_number
 
 
+def test_authorities_are_read_whatever_stands_around_them(tmp_path: Path, authority: Authority) -> None:
+    files = Files(*authority.server().write(tmp_path, "server"), tmp_path / "clients.pem")
+    context = None
+    for text, is_sound in (
+        (b"", False),
+        (b"\n# nothing yet\n", False),
+        (authority.certificate[:-40], False),
+        ("# Gepr\u00fcft: Beh\u00f6rde\n".encode() + authority.certificate, True),
+        ("# Pr\u00e9fecture\n".encode("latin-1") + authority.certificate, True),
+    ):
+        (tmp_path / "clients.pem").write_bytes(text)
+        if context is None:
+            with pytest.raises(StartupError, match="no certificate in PEM"):
+                load(files)
+            context = ReloadingContext(load(files._replace(client_ca=None)))
+        before = context.current
+        assert (renewed(context, files, ()) != ()) is is_sound, text
+        assert (context.current is not before) is is_sound
+
+
+async def test_files_are_looked_at_whatever_went_wrong_before(
+    tmp_path: Path, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks, again = iter((True, False)), asyncio.Event()
+
+    def look(*_: object) -> tuple[object, ...]:
+        if next(looks):
+            raise RuntimeError
+        again.set()
+        return ()
+
+    monkeypatch.setattr(tls, "renewed", look)
+    async with reloading(Files(*authority.server().write(tmp_path, "server")), seconds=0.001):
+        async with asyncio.timeout(30):
+            await again.wait()
+        monkeypatch.setattr(tls, "renewed", lambda *_: ())
+
+
 def serial(pair: Pair) -> int:
     return x509.load_pem_x509_certificate(pair.certificate).serial_number
 
@@ -216,8 +255,9 @@ async def test_a_client_certificate_stands_for_a_client(tmp_path: Path, authorit
         assert await status(lab, "GET", token) == 200  # A token says more than the connection.
         assert await status(stranger, "POST") == 401
         assert await status(None, "POST") == 401
-        with pytest.raises(httpx.HTTPError):
-            await status(forged, "POST")
+        for refused in (forged, authority.client("lab", days=-0.5), authority.server()):
+            with pytest.raises(httpx.HTTPError):
+                await status(refused, "POST")
         at.access.kept[fingerprint] = replace(grant, digest=fingerprint, expires_at=NOW - timedelta(days=1))
         assert await status(lab, "POST") == 401
 
