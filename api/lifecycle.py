@@ -120,7 +120,8 @@ async def doorkeeper(app: web.Application) -> AsyncIterator[None]:
         )
         issuer = ExternalIssuer(told, keys=KeySets(allowed=allowed, read=keys_of_issuer), clock=clock)
     tokens = AccessCheck(app[CLIENTS], key=app[TOKEN_KEY], clock=clock, seconds=seconds, external=issuer)
-    app[DOORKEEPER] = Doorkeeper(app[ACCESS], clock=clock, seconds=seconds, tokens=tokens)
+    check = app[STORES].check_read
+    app[DOORKEEPER] = Doorkeeper(app[ACCESS], clock=clock, seconds=seconds, tokens=tokens, check=check)
     yield
 
 

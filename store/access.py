@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from store.tenancy import Tenant, TenantSettings
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,9 @@ class AccessStore(Protocol):
 
     async def tenants(self) -> tuple[TenantSettings, ...]:
         """All that are open, by name."""
+
+    async def origins(self) -> Mapping[Tenant, frozenset[str]]:
+        """Origins of pages by tenant, of those that are open and say some themselves."""
 
     async def put_grant(self, grant: Grant) -> None:
         """Keep a new grant."""

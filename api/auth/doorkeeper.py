@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 from api.auth.access_tokens import looks_like_one
@@ -13,7 +14,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
     from datetime import datetime
 
     from api.auth.access_check import AccessCheck
@@ -45,7 +46,9 @@ class Doorkeeper:
         clock: Callable[[], datetime],
         seconds: float,
         tokens: AccessCheck | None = None,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        """`check` raises ServiceError while nothing can be asked."""
         self._tokens = tokens
         self._access = access
         self._clock = clock
@@ -55,6 +58,11 @@ class Doorkeeper:
             access.verification, seconds=seconds
         )
         self._verification_secret: bytes | None = None
+        self._check = check
+        self._origins: TtlCache[None, Mapping[Tenant, frozenset[str]]] = TtlCache(
+            self._ask_origins, seconds=seconds
+        )
+        self._last_origins: Mapping[Tenant, frozenset[str]] = {}
 
     async def principal(self, authorization: str | None) -> Principal:
         """Principal of an `Authorization` header. Raises ServiceError `unauthenticated`."""
@@ -95,6 +103,16 @@ class Doorkeeper:
         """The tenant's settings, or None when it was never created."""
         return await self._tenants.get(tenant)
 
+    async def origins(self, tenant: Tenant) -> frozenset[str]:
+        """Origins of pages that a tenant allows itself; empty: it says nothing, or there is no such tenant.
+
+        Strangers ask, for any name: those of all tenants are known together, and as they were when nobody can
+        be asked.
+        """
+        with suppress(ServiceError):
+            self._last_origins = await self._origins.get(None) or {}
+        return self._last_origins.get(tenant, frozenset())
+
     async def verifies(self, tenant: Tenant) -> bool:
         """Whether this tenant has verification tokens at all."""
         return bool(await self._verifications.get(tenant))
@@ -106,6 +124,10 @@ class Doorkeeper:
         kept, now = await self._verifications.get(tenant) or (), self._clock()
         found = accepted(presented, kept, tenant=tenant, secret=self._verification_secret, now=now)
         return None if found is None else pusher(found, tenant, now)
+
+    async def _ask_origins(self, _: None) -> Mapping[Tenant, frozenset[str]]:
+        self._check()
+        return await self._access.origins()
 
     async def _ask_principal(self, key: str) -> Principal | None:
         grant = await self._access.grant(key)

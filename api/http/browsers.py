@@ -12,27 +12,26 @@ from aiohttp import hdrs, web
 
 from api.http.app_keys import DOORKEEPER, SETTINGS
 from ingest.http.app_keys import TENANT
-from store.errors import ServiceError
 from store.tenancy import ANY_ORIGIN, parse_tenant
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from collections.abc import Set as AbstractSet
 
-    from store.tenancy import TenantSettings
-
 _SENT: Final = (
     "Authorization, Content-Type, Content-Encoding, Accept, Prefer, If-Match, If-None-Match, If-None-Exist,"
-    " If-Modified-Since, Idempotency-Key, Range, X-Request-Id"
+    " If-Modified-Since, Idempotency-Key, Range, If-Range, Last-Event-ID, X-Request-Id"
 )
 """Headers that a page may send."""
 _READ: Final = (
-    "ETag, Location, Last-Modified, Retry-After, Content-Range, X-Request-Id, Dod-Tolerances, Dead-Letter,"
-    " Idempotent-Replayed, RateLimit-Limit, RateLimit-Remaining, RateLimit-Reset, RateLimit-Policy,"
-    " X-RateLimit-Limit"
+    "ETag, Location, Last-Modified, Retry-After, Content-Range, Content-Disposition, X-Request-Id,"
+    " Dod-Tolerances, Dead-Letter, Idempotent-Replayed, RateLimit-Limit, RateLimit-Remaining,"
+    " RateLimit-Reset, RateLimit-Policy, X-RateLimit-Limit"
 )
 """Headers that a page may read beside those that all may."""
 _KEPT_SECONDS: Final = "600"
+NO_STORE: Final = "no-store"
+"""https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.5"""
 
 
 async def options(request: web.Request) -> web.StreamResponse:
@@ -57,7 +56,12 @@ async def _preflight(request: web.Request, methods: str) -> Mapping[str, str]:
 
 
 async def allow_pages(request: web.Request, response: web.StreamResponse) -> None:
-    """Say which origin may read the answer; the application's `on_response_prepare`."""
+    """Say which origin may read the answer; the application's `on_response_prepare`.
+
+    What a cache may keep, as `/metadata`, says that it depends on the origin though no page asks this time.
+    """
+    if TENANT not in request and hdrs.ORIGIN not in request.headers and _is_kept_by_nobody(response):
+        return
     origins = await _origins(request)
     if not origins:
         return
@@ -68,24 +72,24 @@ async def allow_pages(request: web.Request, response: web.StreamResponse) -> Non
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _READ
 
 
+def _is_kept_by_nobody(response: web.StreamResponse) -> bool:
+    return response.headers.get(hdrs.CACHE_CONTROL) == NO_STORE
+
+
 async def _origins(request: web.Request) -> AbstractSet[str]:
     """The origins that a path allows: those of its tenant, else those of the deployment."""
-    tenant = request[TENANT] if TENANT in request else await _tenant(request)
-    if tenant is not None and tenant.cors_origins:
-        return tenant.cors_origins
-    return frozenset(request.app[SETTINGS].cors_origins.replace(" ", "").split(",")) - {""}
+    own = request[TENANT].cors_origins if TENANT in request else await _of_tenant(request)
+    return own or request.app[SETTINGS].pages
 
 
-async def _tenant(request: web.Request) -> TenantSettings | None:
-    """The tenant of a request that has entered none, where a page asks."""
+async def _of_tenant(request: web.Request) -> AbstractSet[str]:
+    """The origins of the tenant of a request that has entered none."""
     match = request.match_info
-    if hdrs.ORIGIN not in request.headers or "organization" not in match:
-        return None
     try:
-        named = parse_tenant(f"{match['organization']}/{match['environment']}")
-        return await request.app[DOORKEEPER].tenant(named)
-    except (ValueError, ServiceError):  # No such tenant, or nobody can tell now.
-        return None
+        tenant = parse_tenant(f"{match['organization']}/{match['environment']}")
+    except (KeyError, ValueError):  # Of no tenant.
+        return frozenset()
+    return await request.app[DOORKEEPER].origins(tenant)
 
 
 def _may(request: web.Request, origins: AbstractSet[str]) -> bool:

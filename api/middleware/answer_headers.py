@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs
 
+from api.http.browsers import NO_STORE
 from api.http.routing import ROWS
 from api.server.runner import SERVER
 
@@ -15,9 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from aiohttp import web
-
-NO_STORE: Final = "no-store"
-"""https://www.rfc-editor.org/rfc/rfc9111#section-5.2.2.5"""
 
 SAFE: Final[Mapping[str, str]] = {
     "X-Content-Type-Options": "nosniff",

@@ -47,12 +47,10 @@ def class_of(row: Route) -> Class | None:
 async def throttle_addresses(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Refuse an address that asks too often; strangers count by it for want of a name."""
     row = request.app[ROWS].get(request.match_info.route)
-    if row is None:
-        return await handler(request)
     limiter, address = request.app[LIMITER], _counted(address_of(request))
     try:
-        limiter.hit(Class.ADDRESS, address)
-        if class_of(row) is Class.LOGIN:
+        limiter.hit(Class.ADDRESS, address)  # What leads nowhere, and `OPTIONS`, cost something as well.
+        if row is not None and class_of(row) is Class.LOGIN:
             limiter.hit(Class.LOGIN, address)
     except ThrottledError:
         await _pause(request)

@@ -10,6 +10,7 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
+from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -33,6 +34,7 @@ from store.errors import StartupError
 from store.near import near
 from store.search.criteria import PAGE_BYTES_MAX
 from store.settings import StoreSettings
+from store.tenancy import parse_origins
 
 PREFIX = "DOD_"
 SOURCES_MAX = 50
@@ -172,10 +174,25 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
             raise ValueError(f"must be at most {SOURCES_MAX} names, separated by commas")
         return text
 
+    @field_validator("cors_origins")
+    @classmethod
+    def _only_origins(cls, text: str) -> str:
+        try:
+            parse_origins(_listed(text))
+        except ValueError:
+            message = "must be origins such as `https://app.example`, without a path, or `*`"
+            raise ValueError(message) from None
+        return text
+
+    @property
+    def pages(self) -> frozenset[str]:
+        """The origins whose pages may ask."""
+        return _origins(self.cors_origins)
+
     @property
     def sources(self) -> tuple[str, ...]:
         """The clients whose pushes are counted by name."""
-        return tuple(dict.fromkeys(name.strip() for name in self.metric_sources.split(",") if name.strip()))
+        return tuple(dict.fromkeys(_listed(self.metric_sources)))
 
     @override
     @classmethod
@@ -196,6 +213,16 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
         if config:
             sources.append(TomlConfigSettingsSource(settings_cls, config))
         return tuple(sources)
+
+
+def _listed(text: str) -> list[str]:
+    """Parts of a setting that has commas between them."""
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+@lru_cache(maxsize=16)
+def _origins(text: str) -> frozenset[str]:
+    return frozenset(_listed(text))
 
 
 def load_settings(**options: Any) -> Settings:  # noqa: ANN401 (validated below, whatever it is)

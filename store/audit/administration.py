@@ -11,7 +11,7 @@ from store.audit.records import AuditRecord, Deed
 from store.clients import ClientStore
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from datetime import datetime
 
     from store.access import Grant, VerificationToken
@@ -62,6 +62,10 @@ class AuditedAccess(AccessStore):
     @override
     async def tenants(self) -> tuple[TenantSettings, ...]:
         return await self._inner.tenants()
+
+    @override
+    async def origins(self) -> Mapping[Tenant, frozenset[str]]:
+        return await self._inner.origins()
 
     @override
     async def put_grant(self, grant: Grant) -> None:

@@ -72,6 +72,13 @@ class MongoAccess(AccessStore):
         return tuple(map(_tenant, documents))
 
     @override
+    async def origins(self) -> Mapping[Tenant, frozenset[str]]:
+        wanted, fields = {"closed_at": None, "cors_origins.0": {"$exists": True}}, {"cors_origins": 1}
+        with guarded(self._metrics, "origins", seconds=self._seconds):
+            documents = await self._tenants.find(wanted, fields).to_list(None)
+        return {parse_tenant(one["_id"]): frozenset(one["cors_origins"]) for one in documents}
+
+    @override
     async def put_grant(self, grant: Grant) -> None:
         document = {
             "_id": grant.digest,

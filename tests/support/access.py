@@ -11,6 +11,7 @@ from store.clients import Client, ClientStore
 from store.retention.policy import KEEPS_ALL, TenantRetention
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from datetime import datetime
 
     from store.access import Grant, VerificationToken
@@ -38,6 +39,10 @@ class MemoryAccess:
 
     async def tenants(self) -> tuple[TenantSettings, ...]:
         return tuple(self.settings[tenant] for tenant in sorted(self.settings, key=str))
+
+    async def origins(self) -> Mapping[Tenant, frozenset[str]]:
+        self.questions += 1
+        return {name: one.cors_origins for name, one in self.settings.items() if one.cors_origins}
 
     async def put_grant(self, grant: Grant) -> None:
         self.kept[grant.digest] = grant

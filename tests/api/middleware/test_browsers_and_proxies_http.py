@@ -14,12 +14,14 @@ from backports import zstd
 from hypothesis import given
 from hypothesis import strategies as st
 
+from api.auth.doorkeeper import Doorkeeper
 from api.http.pretty import indented
 from api.middleware.compress import chosen
 from api.settings.service import Settings
 from ingest.http.forwarded import Forwarded, is_trusted, networks, read
-from store.errors import StartupError
+from store.errors import Category, ServiceError, StartupError
 from store.tenancy import Tenant, TenantSettings
+from tests.support.edge import LAB, NOW, OTHER, memory_access, serving
 from tests.support.fhir import report
 from tests.support.service import opened_service
 
@@ -190,8 +192,53 @@ async def test_a_tenant_says_itself_which_pages_may_ask(mongodb: str) -> None:
                 found = answer.headers.get("Access-Control-Allow-Origin")
                 assert found == (origin if allowed else None), (tenant.tenant, origin)
                 assert "Origin" in answer.headers["Vary"]
-        # Without a page the answer says still that it depends on one.
+        # Without a page the answer says still that it depends on one: a cache may keep the second.
         assert "Origin" in (await service.get("Patient/1")).headers["Vary"]
+        for tenant in (service, other, nowhere):
+            answer = await replace(tenant, headers={}).get("metadata")
+            assert "Origin" in answer.headers["Vary"]
+            assert "no-store" not in answer.headers.get("Cache-Control", "")
+
+
+async def test_strangers_have_nothing_looked_up_for_each_name_that_they_make_up() -> None:
+    access = memory_access()
+    access.settings[LAB] = replace(access.settings[LAB], cors_origins=frozenset({"https://app.example"}))
+    asked = {"Origin": "https://app.example", "Access-Control-Request-Method": "GET"}
+    async with serving(access, settings=Settings(access_cache_seconds=60)) as client:
+
+        async def allowed(organization: str) -> str | None:
+            path = f"/fhir/R4/{organization}/Production/Patient/1"
+            answer = await client.options(path, headers=asked)
+            return answer.headers.get("Access-Control-Allow-Origin")
+
+        questions = access.questions
+        assert [await allowed(f"made-up-{n}") for n in range(20)] == [None] * 20
+        assert access.questions <= questions + 1
+
+
+async def test_pages_are_let_as_they_were_while_nobody_can_be_asked() -> None:
+    access = memory_access()
+    access.settings[LAB] = replace(access.settings[LAB], cors_origins=frozenset({"https://app.example"}))
+    reachable = [True]
+
+    def check() -> None:
+        if not reachable[0]:
+            raise ServiceError(Category.UNAVAILABLE)
+
+    doorkeeper = Doorkeeper(access, clock=lambda: NOW, seconds=0, check=check)
+    assert await doorkeeper.origins(LAB) == {"https://app.example"}
+    reachable[0] = False
+    assert await doorkeeper.origins(LAB) == {"https://app.example"}
+    assert await doorkeeper.origins(OTHER) == frozenset()
+
+
+@pytest.mark.parametrize(
+    "origins", ["https://app.example/", "https://App.example", "app.example:8080", "*, null"]
+)
+def test_origins_of_the_setting_must_be_what_browsers_send(origins: str) -> None:
+    with pytest.raises(ValueError, match="without a path") as refused:
+        Settings(cors_origins=origins)
+    assert origins not in str(refused.value)
 
 
 # --- proxies

@@ -72,6 +72,14 @@ async def test_an_address_is_counted_before_anybody_is_known() -> None:
         ] * 3
 
 
+async def test_what_leads_nowhere_is_counted_by_its_address_too() -> None:
+    async with serving(memory_access(), settings=settings(rate_address="3/minute")) as client:
+        for method, path in (("OPTIONS", READ), ("GET", "/nowhere"), ("POST", f"{LAB_BASE}/metadata")):
+            assert (await client.request(method, path)).status in (204, 404, 405)
+        assert (await client.options(READ)).status == 429
+        assert (await client.get("/nowhere")).status == 429
+
+
 async def test_a_client_has_so_many_requests_at_a_time() -> None:
     access, gate = memory_access(), asyncio.Event()
 
