@@ -84,7 +84,7 @@ def test_what_is_refused_and_why(sent: bytes, said: str) -> None:
 
 def test_of_a_fetched_document_the_other_keys_are_passed_over() -> None:
     other = OKPKey.generate_key("Ed25519").as_dict(private=False) | {"kid": "a"}
-    odd = ({"kid": "b", "kty": []}, jwk(kty={}), {"kid": {}}, "key", None, jwk(use="enc"))
+    odd: tuple[Any, ...] = ({"kid": "b", "kty": []}, jwk(kty={}), {"kid": {}}, "key", None, jwk(use="enc"))
     assert list(signing_keys_of_jwks(document(other, *odd, jwk(EC)))) == [EC.kid]
 
 
