@@ -20,7 +20,8 @@ DEV := $(VENV)/.installed-dev
 JOSE := jose@6.2.18
 # With its cache of rewritten tests, whatever the environment says: without it, each worker rewrites them all.
 PYTEST := PYTHONDONTWRITEBYTECODE= $(BIN)/python -m pytest
-# Each worker gets a stretch of neighbours, which share fixtures; who is done early takes some of another's.
+# As many as tests/support/spread.py says. Each gets a stretch of neighbours, which share fixtures; who is done
+# early takes some of another's.
 WORKERS := -n auto --maxprocesses 8 --dist worksteal
 # Only folders that hold Python; mypy refuses an empty one.
 TYPED := $(shell for d in store ingest api tests bench docs; do \
@@ -35,7 +36,7 @@ demo: $(RUNTIME) ## Show the service at work on an embedded MongoDB (ARGS=--once
 	@exec $(BIN)/dod demo $(ARGS)
 
 .PHONY: test
-test: $(DEV) ## Run the tests, a worker a core (ARGS='-k dates -n 0' goes to pytest)
+test: $(DEV) ## Run the tests, two workers a core (ARGS='-k dates -n 0' goes to pytest)
 	@$(PYTEST) $(WORKERS) $(ARGS)
 
 .PHONY: test-fast

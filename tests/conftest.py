@@ -5,6 +5,7 @@ A test that leads to a mongod has the marker `mongo`; without it, none can be st
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import sys
@@ -21,9 +22,10 @@ from store.mongo.retention import policy_rollout as settling
 from store.settings import StoreSettings
 from tests.support.memory_backed import memory_backed
 from tests.support.service import START, Service, opened_service
+from tests.support.spread import spread, workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Generator, Iterator
 
     from store.mongo.driver.client import Client, Database
 
@@ -41,18 +43,58 @@ settings.load_profile("dod")
 
 STARTERS = {"embedded", "find_mongod", "replica_set", "standalone"}
 """Names of what starts a mongod of a test's own."""
+LONG_FOLDERS = tuple(
+    f"tests/{folder}/"
+    for folder in (
+        "api/commands/retention",
+        "api/explorer",
+        "api/faults",
+        "api/interactions/purge",
+        "api/workers",
+        "k8s",
+        "monitoring",
+        "store/mongo/embedded",
+    )
+)
+"""Folders whose tests start processes, or kill them, and wait."""
 _MARKED = pytest.StashKey[bool]()
 _running: list[pytest.Item] = []
 
 
-@pytest.hookimpl(tryfirst=True)  # Before `-m` chooses.
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks for a fixture that leads to `mongodb`, and modules that start mongods themselves."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
+    """Mark what asks for a fixture that leads to `mongodb`, and modules that start mongods themselves, before
+    `-m` chooses; spread what takes long behind it.
+    """
     for item in items:
         assert isinstance(item, pytest.Function)
         if "mongodb" in item.fixturenames or STARTERS & vars(item.module).keys():
             item.add_marker("mongo")
         item.stash[_MARKED] = item.get_closest_marker("mongo") is not None
+    yield
+    count = getattr(config, "workerinput", {}).get("workercount", 1)
+    if count > 1:
+        items[:] = spread(items, count, module=lambda item: item.location[0], is_long=_is_long)
+
+
+def _is_long(item: pytest.Item) -> bool:
+    return item.location[0].startswith(LONG_FOLDERS) or item.get_closest_marker("slow") is not None
+
+
+def pytest_xdist_auto_num_workers() -> int:
+    """Workers of `-n auto`."""
+    return workers()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Collect without looking for garbage, then or later, among thousands of tests that stay to the end."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
 
 
 def pytest_configure(config: pytest.Config) -> None:

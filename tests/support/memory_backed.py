@@ -15,10 +15,10 @@ def memory_backed(folder: Path = Path("/dev/shm")) -> Path | None:  # noqa: S108
     """The folder, where there is one that we may write to and room enough, of files and of memory."""
     if not (folder.is_dir() and os.access(folder, os.W_OK)):
         return None  # Not Linux, or shut off.
-    return folder if min(shutil.disk_usage(folder).free, _available_bytes()) >= FREE_BYTES_MIN else None
+    return folder if min(shutil.disk_usage(folder).free, available_bytes()) >= FREE_BYTES_MIN else None
 
 
-def _available_bytes() -> int:
+def available_bytes() -> int:
     """Memory that nobody uses, in this machine."""
     for line in Path("/proc/meminfo").read_text(encoding="ascii").splitlines():
         if line.startswith("MemAvailable:"):
