@@ -6,22 +6,24 @@ What was decided is decided again when it turns out that somebody else was faste
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import at_entry
+from ingest.pipeline.completion import identifiers
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.decisions import Candidate
 from ingest.pipeline.identity.facts import FactContext, facts_of, from_stored
 from ingest.pipeline.identity.lookups import narrowed, wanted
 from ingest.pipeline.identity.numbers import placeholder_words
-from ingest.pipeline.identity.patients import is_somebody_else
+from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.placements import Race
 from ingest.pipeline.identity.plan import plan
 from ingest.pipeline.identity.reader import PATIENT, Reader
 from store.errors import Category, ServiceError
+from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
 from store.resources.versions import Stored
 
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
+    from store.fhir.datatypes import JsonObject
     from store.resources.resource_keys import ResourceKey
     from store.resources.versions import Known
 
@@ -45,6 +48,13 @@ _LOST_PATIENT: Final = (
 _UNRESOLVED: Final = "a reference leads to no entry of the message: send what it refers to along"
 UNRESOLVED: Final = "unresolved-reference"
 """Tolerance: a reference of a message that leads to nothing in it."""
+
+
+class _Given(NamedTuple):
+    """Record of a patient without a number, which somebody gave one."""
+
+    known: Candidate
+    resource: JsonObject
 
 
 class Seen(NamedTuple):
@@ -85,34 +95,57 @@ class Planner:
         """Plan; a patient who is new gets no id under which the record of somebody else is by now.
 
         A record keeps its id when its number is corrected: then no look-up by the old number finds it.
-        One without a number keeps it when it becomes another's.
+        One without a number keeps it when it becomes another's. Nor does a look-up find a patient's own
+        record when too many carry the number.
         """
         mine = race.mine if race else frozenset[str]()
         occupied = frozenset[str]()
+        missed: dict[ResourceKey, Candidate] = {}
+        given: dict[ResourceKey, _Given] = {}
         while True:
             planned = await self.ctx.work(plan, self.read, candidates, self.derive, race, occupied)
             new = [one for one in planned.placements if _is_new_patient(one)]
-            there = await self._others([one for one in new if one.key.id not in mine | occupied])
-            if not there:
-                return planned, candidates
+            others, own = await self._there([one for one in new if one.key.id not in mine | occupied], given)
+            missed |= own
+            if not others and not own:
+                return (_with_numbers(planned, given) if given else planned), candidates
             # A twin may have been made a moment ago: that one has the number, and is a candidate now.
             candidates = await self._candidates(asked, mine)
-            occupied |= {one.id for one in there}
+            known = {one.key for one in candidates}
+            candidates += [one for key, one in missed.items() if key not in known]
+            occupied |= {one.id for one in others}
 
-    async def _others(self, new: Sequence[Placement]) -> set[ResourceKey]:
-        """Keys of new patients under which somebody else's record is."""
+    async def _there(
+        self, new: Sequence[Placement], given: dict[ResourceKey, _Given]
+    ) -> tuple[set[ResourceKey], dict[ResourceKey, Candidate]]:
+        """Keys of new patients under which somebody else's record is, and records that are their own.
+
+        `given` takes those of patients without a number, to whose records somebody gave one.
+        """
         keys = sorted({one.key for one in new})
-        there = {*await self.ctx.store.versions(self.ctx.tenant, keys)} if keys else set()
-        # Without a number no look-up finds the record: it may be the patient's own, of an earlier message.
+        known = await self.ctx.store.known(self.ctx.tenant, keys) if keys else []
+        there = {one.key: _candidate(one) for one in known}
+        others: set[ResourceKey] = set()
+        own: dict[ResourceKey, Candidate] = {}
         for one in new:
-            if one.facts.numbers or one.key not in there:
+            found = there.get(one.key)
+            if found is None:
                 continue
+            if one.facts.numbers:
+                if is_same_patient(one.facts, found.facts):
+                    own[one.key] = found
+                else:
+                    others.add(one.key)
+                continue
+            # No look-up finds a record without a number: it may be the patient's own, of an earlier message.
             stored = await self.ctx.store.get(self.ctx.tenant, one.key)
-            if not isinstance(stored, Stored) or not is_somebody_else(
-                one.facts, await self.ctx.work(_facts_of, stored, self.read)
-            ):
-                there.discard(one.key)
-        return there
+            if isinstance(stored, Stored):
+                resource, facts = await self.ctx.work(_read, stored, self.read)
+                if is_somebody_else(one.facts, facts):
+                    others.add(one.key)
+                elif facts.numbers or facts.former:
+                    given[one.key] = _Given(found, resource)
+        return others, own
 
     async def plan_again(self, seen: Seen, mine: frozenset[str]) -> Planned | None:
         """Plan behind a write, when others may have written at the same time.
@@ -130,10 +163,7 @@ class Planner:
     ) -> list[Candidate]:
         found = await self._look_up(asked)
         if len(found) > CANDIDATES_MAX:
-            asked = narrowed(
-                self.read, self.derive, await self._look_up({PATIENT: asked.get(PATIENT, frozenset())})
-            )
-            found = await self._look_up(asked)
+            found = await self._one_type_after_the_other(asked)
         if not any(one.key.type == PATIENT and one.key.id not in mine for one in found):
             return found
         # Observations are found by their stored patient, who may be another than was guessed.
@@ -142,7 +172,25 @@ class Planner:
         more = {kind: keys for kind, keys in more.items() if keys}
         if more:
             there = {one.key for one in found}
-            found += [one for one in await self._look_up(more) if one.key not in there]
+            later = await self._look_up(more)
+            if len(later) > CANDIDATES_MAX:
+                later = await self._one_type_after_the_other(more)
+            found += [one for one in later if one.key not in there]
+        return found
+
+    async def _one_type_after_the_other(self, asked: Mapping[str, frozenset[str]]) -> list[Candidate]:
+        """Candidates where there are too many for one look-up: those of one type hide none of another's.
+
+        Patients first. Of a type that has too many by itself those under narrower keys are looked up; what is
+        not found is looked for under its own id, or is another one.
+        """
+        found: list[Candidate] = []
+        for kind in sorted(asked, key=lambda name: (name != PATIENT, name)):
+            some = await self._look_up({kind: asked[kind]})
+            if len(some) > CANDIDATES_MAX:
+                keys = await self.ctx.work(narrowed, self.read, self.derive, found, kind)
+                some = await self._look_up({kind: keys}) if keys else []
+            found += some
         return found
 
     async def _look_up(self, keys: Mapping[str, frozenset[str]]) -> list[Candidate]:
@@ -173,8 +221,25 @@ def _is_new_patient(placed: Placement) -> bool:
     return placed.key.type == PATIENT and placed.choice.known is None
 
 
-def _facts_of(stored: Stored, read: Reader) -> Facts:
-    return facts_of(decode(stored.raw), read.reading)
+def _read(stored: Stored, read: Reader) -> tuple[JsonObject, Facts]:
+    resource = decode(stored.raw)
+    return resource, facts_of(resource, read.reading)
+
+
+def _with_numbers(planned: Planned, given: Mapping[ResourceKey, _Given]) -> Planned:
+    """A plan whose patients without a number keep those that their records were given meanwhile."""
+    placements = tuple(
+        _numbered(one, given[one.key]) if one.key in given else one for one in planned.placements
+    )
+    return replace(planned, placements=placements)
+
+
+def _numbered(placed: Placement, given: _Given) -> Placement:
+    known, stored = given
+    told = identifiers(listed(placed.resource.get("identifier")), listed(stored.get("identifier")))
+    facts = placed.facts._replace(numbers=known.facts.numbers, former=known.facts.former)
+    resource: JsonObject = {**placed.resource, "identifier": told}
+    return placed._replace(resource=resource, facts=facts, choice=placed.choice._replace(known=known))
 
 
 def _candidate(known: Known) -> Candidate:

@@ -100,7 +100,7 @@ def _is_deleted(name: str, one: Json, deleted: AbstractSet[str]) -> bool:
     )
 
 
-def _identifiers(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
+def identifiers(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
     """A new list speaks for the systems that it has; numbers of merged records stay."""
     systems = {one.get("system") for one in new if isinstance(one, dict)}
     values = {(one.get("system"), one.get("value")) for one in new if isinstance(one, dict)}
@@ -134,7 +134,7 @@ def _in_place(
     return [*made, *(one for group in groups.values() for one in group)]
 
 
-_LISTS: Final[Mapping[str, Any]] = {"identifier": _identifiers, "extension": _extensions}
+_LISTS: Final[Mapping[str, Any]] = {"identifier": identifiers, "extension": _extensions}
 """Lists that are united: what they hold is told apart by system and URL."""
 
 

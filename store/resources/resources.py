@@ -157,6 +157,9 @@ class Identities(Protocol):
         More than `limit` of them say that there are more.
         """
 
+    async def known(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> list[Known]:
+        """Current resources among these, as far as they tell who they are."""
+
     async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
         """Note on each of these Patients the ids of the others: a search by the number of one finds all."""
 

@@ -53,16 +53,19 @@ def wanted(
 
 
 def narrowed(
-    read: Reader, derive: Callable[[str], str], candidates: Sequence[Candidate]
-) -> dict[str, frozenset[str]]:
-    """Narrower keys where too many carry the numbers: sure numbers of patients, reports of the patient."""
+    read: Reader, derive: Callable[[str], str], candidates: Sequence[Candidate], kind: str
+) -> frozenset[str]:
+    """Narrower keys for a type of which too many carry the numbers: sure numbers of patients, reports of the
+    patient; of others none.
+    """
+    if kind == PATIENT:
+        sure = [n for p in read.by_type[PATIENT] for n in read.facts[p].numbers if n.rank is Rank.STRONG]
+        return frozenset(f"identifier={escape(n.value)}" for n in sure)
+    if kind != REPORT:
+        return frozenset()
     guess = Planning(read, candidates, derive)
     guess.decide_patients()
-    found = dict(wanted(read, derive, candidates))
-    sure = [n for p in read.by_type[PATIENT] for n in read.facts[p].numbers if n.rank is Rank.STRONG]
-    found[PATIENT] = frozenset(f"identifier={escape(n.value)}" for n in sure)
-    found[REPORT] = frozenset(f"patient={guess.about(n).patient}" for n in read.by_type[REPORT])
-    return {kind: keys for kind, keys in found.items() if keys}
+    return frozenset(f"patient={guess.about(n).patient}" for n in read.by_type[REPORT])
 
 
 def _keys_of_missing(read: Reader) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pymongo.read_concern import ReadConcern
 from typing_extensions import override
@@ -15,6 +15,7 @@ from store.mongo.resources.kinship import linking
 from store.resources import resources
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Known
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -76,6 +77,15 @@ class MongoIdentities(resources.Identities):
         if not branches:
             return []
         matching = branches[0] if len(branches) == 1 else {"$or": branches}
+        return await self._known("candidates", matching, limit=limit)
+
+    @override
+    async def known(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> list[Known]:
+        """Current resources among these, as far as they tell who they are."""
+        ids = [document_id(str(tenant), *key) for key in keys]
+        return await self._known("known", {"_id": {"$in": ids}, "deleted": None}, limit=len(ids))
+
+    async def _known(self, operation: str, matching: Mapping[str, Any], *, limit: int) -> list[Known]:
         wanted_now = {**matching, "expires_at": {"$gt": self._clock()}}
 
         async def look_up(collection: Collection, session: Session | None = None) -> Sequence[Document]:
@@ -84,7 +94,7 @@ class MongoIdentities(resources.Identities):
             )
             return await cursor.to_list(None)
 
-        with guarded(self._metrics, "candidates", seconds=self._seconds):
+        with guarded(self._metrics, operation, seconds=self._seconds):
             if self._transaction is not None:
                 found = await self._transaction.run(lambda session: look_up(self._plain, session))
             else:  # Not only what is on a majority: a writer must see whoever was faster.

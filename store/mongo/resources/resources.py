@@ -239,6 +239,10 @@ class MongoResources(StoreInTransaction):
         return await self._identities.candidates(tenant, wanted, limit=limit)
 
     @override
+    async def known(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> list[Known]:
+        return await self._identities.known(tenant, keys)
+
+    @override
     async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
         await self._identities.relate(tenant, group)
 

@@ -65,3 +65,26 @@ async def test_the_record_of_a_patient_without_number_may_become_anothers(servic
     assert await send_without_number("at last") == second
     assert (await service.get(first)).body["name"] == of_bert["name"]
     assert (await service.get(second)).body["name"] == who["name"]
+
+
+async def test_a_patient_without_number_keeps_the_one_that_somebody_gave(service: Service) -> None:
+    told = {"name": [{"family": "Anna"}], "birthDate": "1980-01-01"}
+    account = {"type": {"coding": [{"code": "AN"}]}, **identified("urn:example:accounts", "A")}
+
+    async def send_without_number(code: str, **more: Json) -> None:
+        who = patient("p", account, **told, **more)
+        sent = message(report("r", "p", code={"text": code}), who)
+        answer = await service.request("POST", "$process-message", sent)
+        assert answer.status == 200, answer.text
+
+    await send_without_number("before")
+    [record] = (await service.search("identifier=urn:example:accounts|A", type="Patient")).ids
+    await service.load(patient(record, identified(MRN, "1"), account, **told))
+    news: Json = {"maritalStatus": {"text": "married"}}
+    for code in ("behind", "again"):
+        await send_without_number(code, **news)
+    there = (await service.get(f"Patient/{record}")).body
+    assert there["maritalStatus"] == news["maritalStatus"]
+    assert [one["value"] for one in there["identifier"]] == ["1", "A"]
+    assert there["meta"]["versionId"] == "3"
+    assert len((await service.search(f"patient.identifier={MRN}|1")).ids) == 3
