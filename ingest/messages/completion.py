@@ -58,7 +58,7 @@ async def completed(
     for number, placed in enumerate(planned.placements):
         partial = told.get(entries[number].full_url or "")
         known = placed.choice.known
-        if partial is None:
+        if partial is None or _is_anothers(placed, planned):
             continue
         is_new = known is None and placed.key.type in _FOUND
         if trusting and is_new and placed.facts.numbers:
@@ -77,6 +77,15 @@ async def completed(
             versions[placed.key] = stored.version
             timeless |= {placed.key} if late else set()
     return Completed(replace(planned, placements=tuple(placements)), versions, frozenset(timeless))
+
+
+def _is_anothers(placed: Placement, planned: Planned) -> bool:
+    """Whether a report moves here from another person: what it does not speak of is that person's."""
+    before = placed.choice.moved_from
+    if not before:
+        return False
+    who = next((one for one in planned.placements if str(one.key) == placed.facts.patient), None)
+    return who is None or before not in {f"{who.key.type}/{one}" for one in who.facts.kin}
 
 
 def is_lost_merge(placed: Placement, result: PutResult | None) -> bool:

@@ -246,3 +246,18 @@ async def test_a_patient_who_is_told_of_again_has_no_new_version(service: Servic
         await send(service, sent)
         patient = await one(service, "Patient", "identifier=P-1")
         assert patient["meta"]["versionId"] == "1", number
+
+
+async def test_a_report_that_moves_brings_none_of_the_other_patients_results_along(service: Service) -> None:
+    potassium, sodium = "2823-3^Potassium^LN", "2951-2^Sodium^LN"
+    first = message(PID, obr("F-1", f55="A"), obx(potassium, "4"), obx(sodium, "140"), time=at(1))
+    await send(service, first)
+    bert = PID.replace("P-1", "P-2").replace("ANNA", "BERT").replace("19700101", "19500505")
+    mended = message(bert, obr("F-1", f55="A", status="C"), obx(potassium, "5"), number="M-2", time=at(2))
+    await send(service, mended)
+    berts = (await one(service, "Patient", "identifier=P-2"))["id"]
+    found = await results(service, "patient.identifier=P-2")
+    assert [value["valueQuantity"]["value"] for value in found] == [5]
+    assert {value["subject"]["reference"] for value in found} == {f"Patient/{berts}"}
+    assert (await service.search("patient.identifier=P-1")).ids == []
+    assert (await service.search("patient.identifier=P-1", type="Observation")).ids == []
