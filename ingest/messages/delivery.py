@@ -93,16 +93,17 @@ async def message(
         planned, done = await write.carry_out(planned, (), (), before=done)
     if not is_open(planned, done):
         await link_again(ctx, planning, done, seen)
+    amended = frozenset[str]()
     for _ in range(_DECISIONS_MAX):
         if not is_open(planned, done):
             break
         # Who is who was decided by what was there; whoever writes looks afterwards who else was faster.
-        again = await planning.plan_again(seen, made_by(done))
+        again = await planning.plan_again(seen, made_by(done) - amended)
         if again is None or (again.keys == planned.keys and not again.kin and not again.leaving):
             break
         before = done
         planned, done = await write.carry_out(again, (), (), before=before)
-        await withdraw(ctx, before, done)
+        amended |= await withdraw(ctx, before, done)
     refused = await _letters(ctx, planned.placements, done.taken.entries)
     envelope = (*read.tolerances, *filed.tolerances)
     return [

@@ -13,7 +13,9 @@ from ingest.messages.conditions import as_found
 from ingest.messages.linking import link
 from ingest.messages.message import MAIN
 from ingest.messages.prepared_entries import PreparedEntries
+from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.reader import PATIENT
+from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
 from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
@@ -26,10 +28,10 @@ if TYPE_CHECKING:
     from datetime import datetime
 
     from ingest.messages.planning import Planner, Seen
-    from ingest.pipeline.identity.placements import Planned
+    from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.files import NewFile
-    from store.resources.versions import Gone, PutResult
+    from store.resources.versions import Gone, Prepared, PutResult
 
 _DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
 """Types of which a race may make two: who they are is decided by what is stored."""
@@ -140,41 +142,69 @@ async def _unite(ctx: PushContext, planned: Planned) -> list[Gone]:
 
 
 async def take_back(ctx: PushContext, planned: Planned, taken: PreparedEntries, since: datetime) -> None:
-    """Take back what was made since then for a patient whose record turned out to be another's by now.
+    """Take back what was written since then for a patient whose record turned out to be another's by now.
 
     Another process may change the record between the look-up and the writes of one group: then the patient's
-    write is refused behind those of the results. What was there before, or has changed since, stays.
+    write is refused behind those of the results. What has changed since stays.
     """
     patients = {str(one.key) for one in planned.placements if one.key.type == PATIENT}
-    made = [
-        one.key
+    about = {
+        one.key: one
         for one in planned.placements
-        if one.choice.known is None and one.facts.patient in patients and one.key in taken.unique
-    ]
-    there = await ctx.store.versions(ctx.tenant, made) if made else {}
+        if one.facts.patient in patients and one.key in taken.unique
+    }
+    there = await ctx.store.versions(ctx.tenant, list(about)) if about else {}
     # Reports first: none refers to what is no longer there.
     for key in sorted(there, key=lambda one: one.type != MAIN[0]):
         stored, mine = await ctx.store.get(ctx.tenant, key), taken.unique[key]
         if not isinstance(stored, Stored) or stored.last_updated < since - _MILLISECOND:
             continue
         if stored.raw == mine.body.stamp(stored.version, stored.last_updated):
-            try:
-                await ctx.store.delete(ctx.tenant, key, only_version=stored.version, sourced=mine.sourced)
-            except ServiceError as error:
-                if error.category is not Category.PRECONDITION:  # Else somebody changed it just now.
-                    raise
+            await _undo(ctx, stored, mine, about[key])
 
 
-async def withdraw(ctx: PushContext, before: Executed, done: Executed) -> None:
+async def _undo(ctx: PushContext, stored: Stored, mine: Prepared, placed: Placement) -> None:
+    """Put the version before this one back in its place, or delete what was made, unless it has changed."""
+    key, version = stored.key, stored.version
+    before = (await ctx.store.preceding(ctx.tenant, {key: version})).get(key) if version > 1 else None
+    try:
+        if before is None:
+            await ctx.store.delete(ctx.tenant, key, only_version=version, sourced=mine.sourced)
+            return
+        facts = (placed.choice.known or placed).facts
+        ready = prepare(decode(before.raw), key.id, base=ctx.base, companion=True, facts=facts)
+        again = ready.prepared._replace(
+            only_version=version, companion=mine.companion, derived_from=mine.derived_from
+        )
+        await filing.put(ctx, [again], ())
+    except ServiceError as error:
+        if error.category is not Category.PRECONDITION:  # Else somebody changed it just now.
+            raise
+
+
+async def withdraw(ctx: PushContext, before: Executed, done: Executed) -> frozenset[str]:
     """Take back the reports that an earlier plan of this message made, and a later one calls by other ids.
 
-    Observations stay: another report may have come to refer to one meanwhile.
+    Returns the ids of those that stay: another message has amended them meanwhile, and they are no longer of
+    this one alone. Observations stay, too: another report may have come to refer to one.
     """
-    gone = []
+    gone, amended = [], set()
     for key, prepared in before.taken.unique.items():
-        made = key in before.results and before.results[key].outcome is Outcome.CREATED
-        if made and key not in done.taken.unique and key.type == MAIN[0]:
-            deleted = await ctx.store.delete(ctx.tenant, key, sourced=prepared.sourced)
+        made = before.results.get(key)
+        if made is None or made.outcome is not Outcome.CREATED or key.type != MAIN[0]:
+            continue
+        if key in done.taken.unique:
+            continue
+        try:
+            deleted = await ctx.store.delete(
+                ctx.tenant, key, only_version=made.stored.version, sourced=prepared.sourced
+            )
+        except ServiceError as error:
+            if error.category is not Category.PRECONDITION:
+                raise
+            amended.add(key.id)
+        else:
             gone += [deleted] if deleted is not None else []
     if gone:
         await settle(ctx, (), {}, sourced="", gone=gone)
+    return frozenset(amended)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import count
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
@@ -10,6 +11,8 @@ import pytest
 
 from ingest.messages import delivery
 from ingest.messages.completion import completed
+from ingest.messages.planning import Planner
+from ingest.pipeline.identity.decisions import Choice
 from ingest.writes import filing
 from store.mongo.resources.commit_attempt import CommitAttempt
 from tests.support import hl7v2
@@ -176,3 +179,60 @@ async def test_what_another_process_overtakes_within_the_write_itself_is_taken_b
     own = await record_of(service, "1")
     assert (changed, own == record) == ([True], False)
     assert [await reports_of(service, one) for one in (record, own)] == [1, 1]
+
+
+async def test_a_report_that_another_message_amended_is_not_withdrawn(service: Service) -> None:
+    first = message(report("r", "p", identifier=[FILLER]), anna(), timestamp="2026-11-22T10:00:00Z")
+    news = report("r", "p", identifier=[FILLER], conclusion="news")
+    plan_again, turns = Planner.plan_again, iter([True])
+
+    async def otherwise(self: Planner, *arguments: Any) -> Any:
+        if not next(turns, False):
+            return await plan_again(self, *arguments)
+        planned, _ = await self.plan()
+        answer = await service.request(
+            "POST", "$process-message", message(news, anna(), timestamp="2026-11-22T11:00:00Z")
+        )
+        assert answer.status == 200, answer.text
+        placements = [
+            one._replace(key=one.key._replace(id="other"), choice=Choice("other"))
+            if one.key.type == "DiagnosticReport"
+            else one
+            for one in planned.placements
+        ]
+        return replace(planned, placements=tuple(placements))
+
+    with patch.object(Planner, "plan_again", otherwise):
+        assert (await service.request("POST", "$process-message", first)).status == 200
+    [there] = (await service.search(f"patient.identifier={MRN}|1")).matches
+    assert there["resource"]["conclusion"] == "news"
+
+
+async def test_an_amendment_that_another_process_overtakes_within_the_write_is_taken_back(
+    service: Service,
+) -> None:
+    sent = report("r", "p", identifier=[FILLER], conclusion="before")
+    assert (await service.request("POST", "$process-message", message(sent, anna()))).status == 200
+    record, apply, changed = await record_of(service, "1"), CommitAttempt._apply, list[bool]()
+
+    def behind(attempt: CommitAttempt) -> Any:
+        mine = [write.id for write in attempt.writes if write.key.id == record]
+        if mine and not changed:
+            changed.append(True)
+            told = {"identity": {"numbers": [[0, MRN, "2"]]}, "keys": [], "digest": b"Bert"}
+            attempt.collections.resources.update_one({"_id": mine[0]}, {"$set": told, "$inc": {"version": 1}})
+        return apply(attempt)
+
+    news = message({**sent, "conclusion": "behind"}, anna(gender="female"))
+    with patch.object(CommitAttempt, "_apply", behind):
+        assert (await service.request("POST", "$process-message", news)).status == 200
+    own = await record_of(service, "1")
+    assert (changed, own == record) == ([True], False)
+    found = {
+        patient: [
+            one["resource"]["conclusion"]
+            for one in (await service.search(f"patient=Patient/{patient}")).matches
+        ]
+        for patient in (record, own)
+    }
+    assert found == {record: ["before"], own: ["behind"]}
