@@ -27,7 +27,7 @@ from api.metrics import ApiMetrics, new_registry
 from api.middleware.admit import admit_pushes
 from api.middleware.answer_headers import disarm, forbid_copies, say_server
 from api.middleware.audit import audit
-from api.middleware.authenticate import authenticate
+from api.middleware.authenticate import authenticate, refuse_closed
 from api.middleware.compress import compress
 from api.middleware.deliver import hold_answers, send_in_parts
 from api.middleware.errors import errors
@@ -49,6 +49,7 @@ from ingest.http.app_keys import (
     LIMITS,
     READS,
     SEARCH,
+    STILL_OPEN,
     TRUSTED_PROXIES,
 )
 from ingest.http.forwarded import networks
@@ -121,6 +122,7 @@ def create_app(
     app[BASE_URL] = settings.base_url
     app[TRUSTED_PROXIES] = networks(settings.trusted_proxies)
     app[INGEST_SETTINGS] = settings
+    app[STILL_OPEN] = refuse_closed
     app[LIMITS] = limits_of(settings)
     app[SEARCH] = search_entry
     app[ANSWER_ROOM] = AnswerRoom(settings.shares(settings.answers_bytes_max))

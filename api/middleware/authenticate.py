@@ -44,6 +44,7 @@ _NOT_FOR_TENANT: Final = (
     "The token is not for this tenant. Organization and environment have upper and lower case;"
     " `dod token list` shows what a token is for."
 )
+_CLOSED: Final = "This tenant was closed."
 _NOT_VERIFIED: Final = "The verification token is not one of this tenant's."
 
 
@@ -143,8 +144,14 @@ async def admitted_again(request: web.Request) -> None:
         raise _refusal(Category.FORBIDDEN, _NOT_FOR_TENANT)
     settings = await request.app[DOORKEEPER].tenant(tenant)
     if settings is None:
-        raise _refusal(Category.NOT_FOUND, "This tenant was closed.")
+        raise _refusal(Category.NOT_FOUND, _CLOSED)
     request[PRINCIPAL], request[TENANT] = principal, settings
+
+
+async def refuse_closed(request: web.Request) -> None:
+    """Look again whether the tenant is there: it may leave while a body arrives. Raises ServiceError."""
+    if TENANT in request and await request.app[DOORKEEPER].tenant(request[TENANT].tenant) is None:
+        raise _refusal(Category.NOT_FOUND, _CLOSED)
 
 
 async def verify(request: web.Request) -> web.StreamResponse:

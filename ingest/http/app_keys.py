@@ -45,6 +45,8 @@ ATTACHMENTS: Final[web.AppKey[AttachmentStore]] = web.AppKey("attachments")
 IDENTITY_SECRET: Final[web.AppKey[bytes]] = web.AppKey("identity_secret")
 """Shared by all replicas: stable ids are derived with it."""
 INGEST_SETTINGS: Final[web.AppKey[IngestSettings]] = web.AppKey("ingest_settings")
+STILL_OPEN: Final[web.AppKey[Callable[[web.Request], Awaitable[None]]]] = web.AppKey("still_open")
+"""Raises the refusal of a request whose tenant was closed while its body arrived."""
 INGEST_METRICS: Final[web.AppKey[IngestMetrics]] = web.AppKey("ingest_metrics")
 BASE_URL: Final[web.AppKey[str | None]] = web.AppKey("base_url")
 """Our public origin; None: that of the request."""

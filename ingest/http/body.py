@@ -15,7 +15,7 @@ from typing import Final
 from aiohttp import hdrs, web
 
 from ingest.http.admission import ROOM
-from ingest.http.app_keys import INGEST_METRICS, INGEST_SETTINGS
+from ingest.http.app_keys import INGEST_METRICS, INGEST_SETTINGS, STILL_OPEN
 from ingest.http.inflate import CODINGS, BrokenError, Inflater
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -55,9 +55,11 @@ async def body_of(
         else:
             try:
                 async with asyncio.timeout(given if seconds is None else min(seconds, given)):
-                    request[BODY] = await reading.all()
+                    body = await reading.all()
             except TimeoutError:
                 raise web.HTTPRequestTimeout(text=_SLOW) from None
+            await request.app[STILL_OPEN](request)
+            request[BODY] = body
         if ROOM in request:  # A push.
             request.app[INGEST_METRICS].phase("receive", perf_counter() - start)
     return request[BODY]

@@ -28,6 +28,8 @@ from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHUNKS, FILES, HISTORY, RESOURCES
 from store.mongo.resources.histories import living
+from store.mongo.rules.policies import Policies
+from store.retention.erased_names import closed_tenant
 from store.search.planning.conditions import condition
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ class MongoAttachments(AttachmentStore):
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        policies: Policies | None = None,
     ) -> None:
+        self._policies = policies or Policies(database, settings=settings, metrics=metrics)
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
         self._metrics = metrics
@@ -102,6 +106,9 @@ class MongoAttachments(AttachmentStore):
         return done.matched_count
 
     async def _upload(self, tenant: Tenant, file: NewFile) -> None:
+        with guarded(self._metrics, "policy", seconds=self._seconds):
+            if (await self._policies.of((str(tenant),)))[str(tenant)].closed:
+                raise closed_tenant()
         owner, upload, now = str(tenant), ObjectId(), self._clock()
         document = {
             "_id": upload,

@@ -111,7 +111,9 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             await _made_ready(database, role, now=clock(), seconds=patience)
         pulse.watch()
         access = MongoAccess(database, settings=settings, metrics=metrics)
-        attachments = MongoAttachments(database, settings=settings, clock=clock, metrics=metrics)
+        attachments = MongoAttachments(
+            database, settings=settings, clock=clock, metrics=metrics, policies=policies
+        )
         privacy = _privacy(database, policies, trail, settings=settings, clock=clock, metrics=metrics)
 
         async def tenants() -> list[Tenant]:

@@ -62,6 +62,11 @@ def refusal() -> ServiceError:
     return ServiceError(Category.GONE, Issue("deleted", text))
 
 
+def closed_tenant() -> ServiceError:
+    """Refusal of a push for a tenant that has left meanwhile."""
+    return ServiceError(Category.GONE, Issue("deleted", "this tenant was closed; nothing was stored"))
+
+
 def digest(secret: bytes, tenant: str, name: Name) -> str:
     """Digest that stands for an erased name."""
     return hmac.digest(secret, f"{tenant}\0{name.kind}\0{name.text}".encode(), sha256).hex()

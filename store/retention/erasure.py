@@ -73,7 +73,8 @@ class Offboarding(Protocol):
     async def close(self, tenant: Tenant, *, reason: str, by: str, wait_seconds: float) -> Receipt:
         """Close a tenant to clients and delete all it has. Safe to repeat: it goes on where it was.
 
-        `wait_seconds` is how long replicas may take the tenant for open. Raises ServiceError `not-found`,
+        `wait_seconds` is how long replicas may take the tenant for open, and write for it.
+        Raises ServiceError `not-found`,
         `conflict` when something is held, `incorrect` for the reason.
         """
 

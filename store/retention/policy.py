@@ -113,6 +113,8 @@ class TenantRetention(NamedTuple):
     """Something was erased here, and may not come back."""
     erased_at: datetime | None = None
     """End of the last erasure, by the database's own clock."""
+    closed: bool = False
+    """The tenant has left: nothing is stored for it any more."""
 
 
 KEEPS_ALL: Final = TenantRetention()

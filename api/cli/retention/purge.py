@@ -89,7 +89,10 @@ def purge_tenant(
     if yes != name:
         raise typer.BadParameter("is not the tenant that is to be purged", param_hint="--yes")
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
-    wait_seconds = load_settings(**places).access_cache_seconds
+    settings = load_settings(**places)
+    # For so long a push goes on that was let in before: it may have looked at the tenant, then be written.
+    remembered = max(settings.access_cache_seconds, settings.policy_cache_seconds)
+    wait_seconds = remembered + settings.store_timeout_seconds
 
     async def work(stores: Stores) -> None:
         await close_tenant(stores, owner, reason=reason, wait_seconds=wait_seconds, say=typer.echo)

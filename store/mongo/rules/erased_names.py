@@ -16,7 +16,7 @@ from store.mongo.driver.guard import guarded
 from store.mongo.driver.secrets import shared_secret
 from store.mongo.indexes import ERASURES, SECRETS
 from store.mongo.rules.policies import Policies
-from store.retention.erased_names import SECRET, digest, names_in, names_of, refusal
+from store.retention.erased_names import SECRET, closed_tenant, digest, names_in, names_of, refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -80,21 +80,24 @@ class ErasedNames:
     # --- pushes
 
     async def refuse(self, writes: Sequence[NamedWrite]) -> dict[str, ServiceError]:
-        """Refusals by `id` of writes that would bring back what was erased: one find, none where nothing was.
+        """Refusals by `id` of writes for a tenant that has left, and of those that would bring back what was
+        erased: one find, none where nothing was.
 
         Raises the driver's errors.
         """
+        retention = await self._policies.of({str(write.tenant) for write in writes})
+        closed = {write.id: closed_tenant() for write in writes if retention[str(write.tenant)].closed}
         putting = [(write, write.prepared) for write in writes if write.prepared is not None]
-        forgetting = await self._forgetting({str(write.tenant) for write, _ in putting})
+        forgetting = {one for one, told in retention.items() if told.forgets}
         if not forgetting:
-            return {}
+            return closed
         asked = {
             write.id: (str(write.tenant), _names(write.key, prepared))
             for write, prepared in putting
             if str(write.tenant) in forgetting
         }
         found = await self._found(asked)
-        return {name: refusal() for name in found}
+        return {name: refusal() for name in found} | closed
 
     async def admit(self, tenant: Tenant, resources: Sequence[Prepared]) -> None:
         """Raise ServiceError `gone` when one of these would bring back what was erased."""
@@ -107,10 +110,13 @@ class ErasedNames:
             raise refusal()
 
     async def mentions(self, tenant: Tenant, body: bytes, path: str = "") -> bool:
-        """Whether a refused body names something that was erased, so that it must not be kept either."""
+        """Whether a refused body names something that was erased, or is of a tenant that has left, so that it
+        must not be kept either.
+        """
         with guarded(self._metrics, "mentions", seconds=self._seconds):
-            if not await self._forgetting({str(tenant)}):
-                return False
+            retention = (await self._policies.of((str(tenant),)))[str(tenant)]
+            if retention.closed or not retention.forgets:
+                return retention.closed
             beside = len(body) > _THREAD_BYTES
             names = await asyncio.to_thread(names_in, body, path) if beside else names_in(body, path)
             return bool(await self.known(tenant, names))

@@ -1,4 +1,4 @@
-"""Retention policies of tenants, remembered for a moment: every write asks.
+"""Retention policies of tenants, and which have left, remembered for a moment: every write asks.
 
 retention  _id "org/env", version, policy {…}, forgets: something was erased here; `settled`: how far the
            current policy has been applied to what was stored before it (`policy_rollout`)
@@ -17,7 +17,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
-from store.mongo.indexes import POLICIES, RETENTION
+from store.mongo.indexes import POLICIES, RETENTION, TENANTS
 from store.retention.policy import (
     KEEPS_ALL,
     UNLIMITED,
@@ -57,6 +57,7 @@ class Policies(PolicyStore):
     ) -> None:
         self._retention: Collection = durable(database, RETENTION)
         self._policies: Collection = durable(database, POLICIES)
+        self._tenants: Collection = durable(database, TENANTS)
         self._seconds = settings.store_timeout_seconds
         self._remembered_seconds = settings.policy_cache_seconds
         self._metrics = metrics
@@ -78,9 +79,12 @@ class Policies(PolicyStore):
         if not missing:
             return fresh
         found = dict.fromkeys(missing, KEEPS_ALL)
-        fields = _RETENTION_FIELDS
-        for document in await self._retention.find({"_id": {"$in": sorted(missing)}}, fields).to_list(None):
+        of_these = {"_id": {"$in": sorted(missing)}}
+        for document in await self._retention.find(of_these, _RETENTION_FIELDS).to_list(None):
             found[document["_id"]] = _retention_of(document)
+        left = {**of_these, "closed_at": {"$ne": None}}
+        for document in await self._tenants.find(left, {"_id": 1}).to_list(None):
+            found[document["_id"]] = found[document["_id"]]._replace(closed=True)
         if len(self._known) + len(found) > _REMEMBERED_MAX:
             self._known.clear()
         until = now + self._remembered_seconds
