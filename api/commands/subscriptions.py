@@ -87,7 +87,7 @@ async def shown(stores: Stores, tenant: Tenant, id: str) -> str:
     """All that is known of a subscription, as lines; no secret, and no value of its filters."""
     one = await existing(stores, tenant, id)
     progress, channel = one.progress, one.channel
-    waiting = await stores.subscribing.outbox.events(tenant, id, after=progress.delivered, limit=SHOWN_EVENTS)
+    waiting = await stores.subscribing.outbox.events(one, after=progress.delivered, limit=SHOWN_EVENTS)
     topic = topic_of(one.topic)
     lines = [
         f"id         {one.id}",

@@ -155,7 +155,8 @@ class Counting:
         there = {row.change.key for row in rows if row.change.kind not in FEED_GOING}
         sides = await self._sides.sides(tenant, there) if there else {}
         earlier = {row.key for row in rows if not _is_new(row.change)}
-        known = await self._outbox.knowing(tenant, earlier) if earlier else {}
+        asked_for = [one.subscription for one in asking]
+        known = await self._outbox.knowing(tenant, asked_for, earlier) if earlier else {}
         made: list[Addition] = []
         for one, own in _concerned(asking, rows, sides, known):
             some = await self._occurrences(one, own, sides, known)

@@ -98,8 +98,10 @@ class Outbox(Protocol):
     async def positions(self) -> Mapping[Tenant, Position]:
         """Places in the feed behind what was counted, of the tenants that have one."""
 
-    async def events(self, tenant: Tenant, id: str, *, after: int, limit: int) -> tuple[Event, ...]:
-        """Events of a subscription with higher numbers, in order."""
+    async def events(self, subscription: Subscription, *, after: int, limit: int) -> tuple[Event, ...]:
+        """Events of a subscription with higher numbers, in order; none of one that had its id before."""
 
-    async def knowing(self, tenant: Tenant, keys: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
-        """For each resource the ids of the subscriptions that were told of it, with the last change told."""
+    async def knowing(
+        self, tenant: Tenant, some: Iterable[Subscription], keys: Iterable[str]
+    ) -> Mapping[str, Mapping[str, str]]:
+        """For each resource the ids of those subscriptions that were told of it, with the last change told."""

@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
     from store.resources.resources import ResourceStore
-    from store.subscriptions.events import Delivering
+    from store.subscriptions.events import Delivering, Event
     from tests.support.fhir import Json
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -214,6 +214,10 @@ class Bench:
         found = await self.store.get(tenant, id)
         assert found is not None
         return found
+
+    async def told_to(self, id: str = "s1") -> list[Event]:
+        """All events that were counted for a subscription."""
+        return list(await self.outbox.events(await self.get(id), after=0, limit=1_000))
 
     async def settle(self, id: str = "s1") -> None:
         """Take steps while they are due at once."""

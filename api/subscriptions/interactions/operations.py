@@ -98,7 +98,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     query = _for_caller(cast("Principal", request[PRINCIPAL]), query, reach)
     after = max(since, 1) - 1
     limit = max(0, min(app[SETTINGS].subscription_batch_max, until - after))
-    found = await app[OUTBOX].events(one.tenant, one.id, after=after, limit=limit) if limit else ()
+    found = await app[OUTBOX].events(one, after=after, limit=limit) if limit else ()
     told = await readable(sources, one, found, query=query, content=content)
     if AUDITED in request:
         for key, raw in told.resources.items():

@@ -176,7 +176,7 @@ class Delivery:
     async def _events(self, one: Subscription, query: SearchQuery, shown: Sealed, now: datetime) -> Step:
         most = min(one.channel.max_count or self._pace.batch_max, self._pace.batch_max)
         limit = most if one.channel.form is Form.TOPIC else 1
-        found = await self._ports.outbox.events(one.tenant, one.id, after=one.progress.delivered, limit=limit)
+        found = await self._ports.outbox.events(one, after=one.progress.delivered, limit=limit)
         if not found:  # No longer kept: what is behind them goes on.
             await self._ports.store.acknowledged(one, one.progress.last, at=one.progress.heard_at or now)
             return Step(now)

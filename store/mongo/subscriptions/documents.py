@@ -1,8 +1,10 @@
 """The stored shape of subscriptions and of their events.
 
 subscriptions  _id "org/env/id", tenant, version, status, progress {last, joined …}, channel, holder …
-outbox         _id "org/env/id/000000000017": a piece of a subscription's events, its first number;
-               tenant, subscription, first, last,
+outbox         _id "org/env/id/1764331200000/000000000017": a piece of a subscription's events, by the moment
+               when the subscription was made and its first number: what is left of one that was deleted
+               is none of the next one's under the same id;
+               tenant, subscription, made (missing in older ones), first, last,
                keys [Type/id…], events [[key, change, version, at]…], expires_at
                _id "position org/env", tenant: place in the feed behind what was counted for the tenant
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from store.changes.changes import Position
+from store.fhir.instants import from_datetime
 from store.subscriptions.events import Event
 from store.subscriptions.records import (
     Channel,
@@ -141,15 +144,32 @@ def piece(
 ) -> dict[str, Any]:
     """The document of events that follow each other; the first has this number."""
     return {
-        "_id": f"{subscription.name}/{first:0{DIGITS}}",
+        "_id": f"{subscription.name}/{_milliseconds(subscription.created)}/{first:0{DIGITS}}",
         "tenant": str(subscription.tenant),
         "subscription": subscription.name,
+        "made": subscription.created,
         "first": first,
         "last": first + len(some) - 1,
         "keys": list(dict.fromkeys(one.key for one in some)),
         "events": [list(one) for one in some],
         "expires_at": expires_at,
     }
+
+
+def pieces_of(tenant: str, name: str, created: datetime) -> dict[str, Any]:
+    """Filter of the pieces of the subscription that was made at this moment."""
+    return {"tenant": tenant, "subscription": name, "made": {"$in": [created, None]}}
+
+
+def is_of(document: Mapping[str, Any], created: datetime) -> bool:
+    """Whether a piece is of the subscription that was made at this moment."""
+    made = document.get("made")
+    return made is None or _milliseconds(made) == _milliseconds(created)
+
+
+def _milliseconds(moment: datetime) -> int:
+    """A moment as MongoDB keeps it."""
+    return from_datetime(moment).start // 1_000
 
 
 def events_of(documents: Iterable[Mapping[str, Any]], after: int) -> list[Event]:

@@ -17,7 +17,15 @@ from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
 from store.mongo.retention.lease import Leases
-from store.mongo.subscriptions.documents import POSITION, events_of, piece, position_id, position_of
+from store.mongo.subscriptions.documents import (
+    POSITION,
+    events_of,
+    is_of,
+    piece,
+    pieces_of,
+    position_id,
+    position_of,
+)
 from store.subscriptions.events import Delivering, Outbox, Overtaken
 from store.tenancy import parse_tenant
 
@@ -79,8 +87,9 @@ class MongoOutbox(Outbox):
         return {parse_tenant(one["_id"].removeprefix(POSITION)): position_of(one) for one in found}
 
     @override
-    async def events(self, tenant: Tenant, id: str, *, after: int, limit: int) -> tuple[Event, ...]:
-        wanted = {"tenant": str(tenant), "subscription": f"{tenant}/{id}", "last": {"$gt": after}}
+    async def events(self, subscription: Subscription, *, after: int, limit: int) -> tuple[Event, ...]:
+        own = pieces_of(str(subscription.tenant), subscription.name, subscription.created)
+        wanted = {**own, "last": {"$gt": after}}
         with guarded(self._metrics, "outbox_events", seconds=self._seconds):
             # Each document has an event at least that is wanted.
             cursor = self._outbox.find(wanted, {"first": 1, "events": 1}, sort=[("last", 1)], limit=limit)
@@ -93,18 +102,22 @@ class MongoOutbox(Outbox):
         return tuple(found[:limit])
 
     @override
-    async def knowing(self, tenant: Tenant, keys: Iterable[str]) -> Mapping[str, Mapping[str, str]]:
-        wanted = set(keys)
+    async def knowing(
+        self, tenant: Tenant, some: Iterable[Subscription], keys: Iterable[str]
+    ) -> Mapping[str, Mapping[str, str]]:
+        wanted, asking = set(keys), {one.name: one for one in some}
         known: dict[str, dict[str, str]] = {}
         with guarded(self._metrics, "outbox_knowing", seconds=self._seconds):
             asked = {"tenant": str(tenant), "keys": {"$in": sorted(wanted)}}
-            shown = {"subscription": 1, "first": 1, "events": 1}
+            shown = {"subscription": 1, "made": 1, "first": 1, "events": 1}
             found = await self._outbox.find(asked, shown).to_list(None)
         for document in sorted(found, key=lambda one: int(one["first"])):
-            name = document["subscription"].rpartition("/")[2]
+            one = asking.get(document["subscription"])
+            if one is None or not is_of(document, one.created):
+                continue
             for event in events_of([document], 0):
                 if event.key in wanted:
-                    known.setdefault(event.key, {})[name] = event.change
+                    known.setdefault(event.key, {})[one.id] = event.change
         return known
 
     async def write(  # noqa: PLR0913 -- the port's, and the lease

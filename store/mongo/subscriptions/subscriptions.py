@@ -10,7 +10,7 @@ from typing_extensions import override
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
-from store.mongo.subscriptions.documents import from_document, progress_document, to_document
+from store.mongo.subscriptions.documents import from_document, pieces_of, progress_document, to_document
 from store.subscriptions.records import SubscriptionStore
 
 if TYPE_CHECKING:
@@ -58,7 +58,7 @@ class MongoSubscriptions(SubscriptionStore):
 
     @override
     async def replace(self, subscription: Subscription, *, instead_of: int, anew: bool = False) -> bool:
-        wanted = {"_id": subscription.name, "version": instead_of}
+        wanted = {**_same(subscription), "version": instead_of}
         # What failed so far was a failure of what the subscription was before.
         begun: dict[str, Any] = {"progress.joined": False} if anew else {}
         with guarded(self._metrics, "replace_subscription", seconds=self._seconds):
@@ -89,10 +89,12 @@ class MongoSubscriptions(SubscriptionStore):
     async def delete(self, tenant: Tenant, id: str) -> bool:
         name = f"{tenant}/{id}"
         with guarded(self._metrics, "delete_subscription", seconds=self._seconds):
-            # The events last: who adds some to it meanwhile finds it gone, and adds none.
-            done = await self._subscriptions.delete_one({"_id": name})
-            await self._outbox.delete_many({"tenant": str(tenant), "subscription": name})
-        return bool(done.deleted_count)
+            # The events last: who adds some to it meanwhile finds it gone, and adds none. Those of the next one
+            # under its id stay.
+            gone = await self._subscriptions.find_one_and_delete({"_id": name}, {"created": 1})
+            if gone is not None:
+                await self._outbox.delete_many(pieces_of(str(tenant), name, gone["created"]))
+        return gone is not None
 
     @override
     async def settle(self, subscription: Subscription, status: Status, *, reason: str = "") -> bool:
@@ -115,8 +117,11 @@ class MongoSubscriptions(SubscriptionStore):
     async def failed(
         self, subscription: Subscription, failure: str, *, at: datetime, next_at: datetime
     ) -> None:
-        wanted = {**_same(subscription), "version": subscription.version}
-        since = subscription.progress.failing_since or at
+        # Of a process that was frozen, and wakes up beside the one that took over, the failure is none.
+        progress = subscription.progress
+        there = {"progress.delivered": progress.delivered, "progress.failures": progress.failures}
+        wanted = {**_same(subscription), "version": subscription.version, **there}
+        since = progress.failing_since or at
         change = {
             "$inc": {"progress.failures": 1},
             "$set": {

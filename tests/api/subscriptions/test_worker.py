@@ -88,8 +88,7 @@ async def working(
 
 
 async def numbers(on: Bench, id: str) -> list[tuple[int, str]]:
-    events = await on.outbox.events(LAB, id, after=0, limit=100)
-    return [(event.number, event.key) for event in events]
+    return [(event.number, event.key) for event in await on.told_to(id)]
 
 
 @pytest.mark.parametrize("anew", [False, True])

@@ -111,7 +111,7 @@ async def test_a_filter_finds_what_a_search_finds(database: Database) -> None:
         for one, text in zip(some, FILTERS, strict=True):
             told = {
                 event.key.rpartition("/")[2]
-                for event in await on.outbox.events(LAB, one.id, after=0, limit=99)
+                for event in await on.told_to(one.id)
             }
             query = standing_query(topic, one.filters, context)
             page = await on.resources.search(LAB, replace(query, count=99))

@@ -46,7 +46,7 @@ async def test_filters_are_our_search_on_the_index_side(database: Database) -> N
         heard = {
             name: sorted(
                 event.key.removeprefix("DiagnosticReport/")
-                for event in await on.outbox.events(LAB, name, after=0, limit=10)
+                for event in await on.told_to(name)
             )
             for name in filters
         }
@@ -71,7 +71,7 @@ async def test_topics_of_new_reports_and_of_completion(database: Database) -> No
         await on.change(report("r1", status="final"), Kind.UPDATED)
         await on.count()
         for name, changes in (("new", ["created"]), ("done", ["created", "updated", "updated"])):
-            events = await on.outbox.events(LAB, name, after=0, limit=10)
+            events = await on.told_to(name)
             assert [event.change for event in events] == changes
 
 

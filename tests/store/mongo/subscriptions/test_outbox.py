@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from store.changes.changes import Position
+from store.mongo.subscriptions.documents import pieces_of
 from store.retention.runs import LeaseLost
 from store.subscriptions.events import Addition, Occurrence, Overtaken
 from store.subscriptions.records import EarlierSecret, Status
@@ -54,7 +55,7 @@ async def test_events_are_numbered_without_a_gap_whoever_adds_them(database: Dat
         await second.add(LAB, [addition(one, *many)], position=Position(1_203), forget=NONE)
         seen: list[Event] = []
         after = 0
-        while found := await on.outbox.events(LAB, "s1", after=after, limit=100):
+        while found := await on.outbox.events(one, after=after, limit=100):
             seen += found
             after = found[-1].number
         assert [event.number for event in seen] == list(range(1, 1_204))
@@ -110,19 +111,19 @@ async def test_names_are_forgotten_and_numbers_stay(database: Database) -> None:
         own = await on.outbox.take()
         assert own is not None
         await own.add(LAB, [addition(one, "A/1", "A/2", "A/1")], position=Position(3), forget=NONE)
-        assert await on.outbox.knowing(LAB, ["A/1", "A/9"]) == {"A/1": {"s1": "created"}}
+        assert await on.outbox.knowing(LAB, [one], ["A/1", "A/9"]) == {"A/1": {"s1": "created"}}
         one = await on.get()
         await own.add(
             LAB, [addition(one, "A/1", change="erased")], position=Position(4), forget=frozenset({"A/1"})
         )
-        events = await on.outbox.events(LAB, "s1", after=0, limit=10)
+        events = await on.told_to()
         assert [(event.number, event.key, event.change) for event in events] == [
             (1, "", "created"),
             (2, "A/2", "created"),
             (3, "", "created"),
             (4, "A/1", "erased"),
         ]
-        assert await on.outbox.knowing(LAB, ["A/1"]) == {"A/1": {"s1": "erased"}}
+        assert await on.outbox.knowing(LAB, [one], ["A/1"]) == {"A/1": {"s1": "erased"}}
         await own.release()
 
 
@@ -156,3 +157,39 @@ async def test_the_secret_before_is_read_as_it_was_kept_at_first(database: Datab
         again = replace(one, version=2, generation=4, earlier=(EarlierSecret(3, until), *one.earlier))
         assert await on.store.replace(again, instead_of=1)
         assert (await on.get()).earlier == ((3, until), (2, until))
+
+
+async def test_what_is_left_of_one_that_went_is_none_of_the_next_under_its_id(database: Database) -> None:
+    async with bench(database) as on:
+        first, second = kept(), kept(created=NOW + timedelta(milliseconds=1))
+        await on.store.create(first)
+        own = await on.outbox.take()
+        assert own is not None
+        await own.add(LAB, [addition(first, "A/1", "A/2")], position=Position(2), forget=NONE)
+        # The process ends between the two deletions.
+        await database["subscriptions"].delete_one({"_id": first.name})
+        await on.store.create(second)
+        assert await on.told_to() == []
+        assert await on.outbox.knowing(LAB, [second], ["A/1"]) == {}
+        await own.add(LAB, [addition(second, "A/3")], position=Position(3), forget=NONE)
+        assert [(event.number, event.key) for event in await on.told_to()] == [(1, "A/3")]
+        # The deletion of the first one's events is slow.
+        await database["outbox"].delete_many(pieces_of(str(LAB), first.name, first.created))
+        assert [(event.number, event.key) for event in await on.told_to()] == [(1, "A/3")]
+        assert await database["outbox"].count_documents({"subscription": first.name}) == 1
+        late = replace(first, version=2, filters=("status=final",))
+        assert not await on.store.replace(late, instead_of=1), "it was read before"
+        await own.release()
+
+
+async def test_a_failure_of_one_who_was_frozen_meanwhile_is_none(database: Database) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept())
+        own = await on.outbox.take()
+        assert own is not None
+        await own.add(LAB, [addition(await on.get(), "A/1")], position=Position(1), forget=NONE)
+        frozen = await on.get()
+        await on.store.acknowledged(await on.get(), 1, at=NOW)
+        await on.store.failed(frozen, "timeout", at=NOW, next_at=NOW + timedelta(seconds=10))
+        assert (await on.get()).progress.next_at is None
+        await own.release()
