@@ -7,16 +7,16 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import web
 
 if TYPE_CHECKING:
-    from api.subscriptions.holders import Holders
     from api.subscriptions.sending.reading import Sources
+    from api.subscriptions.standing import Standings
     from ingest.http.forwarded import Networks
     from store.subscriptions.events import Outbox
     from store.subscriptions.records import SubscriptionStore
 
 SUBSCRIPTIONS: Final[web.AppKey[SubscriptionStore]] = web.AppKey("subscriptions")
 OUTBOX: Final[web.AppKey[Outbox]] = web.AppKey("outbox")
-HOLDERS: Final[web.AppKey[Holders]] = web.AppKey("holders")
-"""Reaches of subscribers, as they are now."""
+STANDINGS: Final[web.AppKey[Standings]] = web.AppKey("standings")
+"""Standings of subscriptions, as they are now."""
 SOURCES: Final[web.AppKey[Sources]] = web.AppKey("subscription_sources")
 """Ports that tell what a subscriber may read."""
 ROOT_SECRET: Final[web.AppKey[bytes]] = web.AppKey("subscriptions_secret")

@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from api.subscriptions.holders import LOST, UNREADABLE
-from api.subscriptions.sending.reading import matching, query_of
+from api.subscriptions.sending.reading import matching
+from api.subscriptions.standing import AWAY, TOO_MUCH, Ended
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
 from store.changes.kinds import Kind
 from store.errors import ServiceError
-from store.fhir.instants import from_datetime
 from store.subscriptions.events import GOING, UNMATCHED, Addition, Occurrence
 from store.subscriptions.matching import Dispatch, decided
 from store.subscriptions.records import Status
@@ -25,9 +24,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from api.subscriptions.holders import Holders, Known
+    from api.subscriptions.holders import Known
     from api.subscriptions.metrics import SubscriptionMetrics
     from api.subscriptions.sending.reading import Sources
+    from api.subscriptions.standing import Standings
     from store.changes.changes import Change, Position
     from store.search.criteria import SearchQuery
     from store.subscriptions.events import Delivering, Outbox
@@ -71,7 +71,7 @@ class Counting:
         outbox: Outbox,
         sides: IndexSides,
         sources: Sources,
-        holders: Holders,
+        standings: Standings,
         metrics: SubscriptionMetrics,
         clock: Callable[[], datetime],
         queue_max: int,
@@ -80,7 +80,7 @@ class Counting:
         self._outbox = outbox
         self._sides = sides
         self._sources = sources
-        self._holders = holders
+        self._standings = standings
         self._metrics = metrics
         self._clock = clock
         self._queue_max = queue_max
@@ -135,10 +135,11 @@ class Counting:
     ) -> Position:
         """Go on from the present, and say so to all whose changes may be missing."""
         head = await self._sources.changes.head(tenant)
-        LOG.error("changes were lost before they were matched", extra={"tenant": str(tenant)})
-        for one in subscriptions:
-            if one.counts:
-                await self._store.settle(one, Status.ERROR, reason=GAP)
+        missing = [one for one in subscriptions if one.counts and one.reason != GAP]
+        if missing:
+            LOG.error("changes were lost before they were matched", extra={"tenant": str(tenant)})
+        for one in missing:
+            await self._store.settle(one, Status.ERROR, reason=GAP)
         await delivering.add(tenant, (), position=head, forget=frozenset())
         return head
 
@@ -159,7 +160,13 @@ class Counting:
         known = await self._outbox.knowing(tenant, asked_for, earlier) if earlier else {}
         made: list[Addition] = []
         for one, own in _concerned(asking, rows, sides, known):
-            some = await self._occurrences(one, own, sides, known)
+            try:
+                some = await self._occurrences(one, own, sides, known)
+            except ServiceError as error:
+                if error.category in AWAY:
+                    raise
+                await self._end(one.subscription, TOO_MUCH)  # It holds up nobody else.
+                continue
             if some and not await self._is_full(one.subscription, len(some)):
                 made.append(Addition(one.subscription, tuple(some)))
         return made
@@ -169,19 +176,17 @@ class Counting:
 
         Raises ServiceError when the database is away.
         """
-        reach, topic = await self._holders.reach(one, memory), topic_of(one.topic)
-        query, reason = None, LOST
-        if reach is not None:
-            try:
-                query = query_of(one, reach, self._sources.limits, from_datetime(self._clock()).start)
-            except ServiceError:  # Of a filter that was understood once: no search would take it now.
-                reason = UNREADABLE
-        if query is None or topic is None:
-            # Nothing else wakes a subscription that has nothing to deliver.
-            if one.status is not Status.ERROR or one.reason != reason:
-                await self._store.settle(one, Status.ERROR, reason=reason)
+        try:
+            query = (await self._standings.of(one, memory)).query
+        except Ended as ended:  # Nothing else wakes a subscription that has nothing to deliver.
+            await self._end(one, ended.reason)
             return None
-        return Asking(one, query, topic.new_only)
+        topic = topic_of(one.topic)
+        return Asking(one, query, new_only=topic is not None and topic.new_only)
+
+    async def _end(self, one: Subscription, reason: str) -> None:
+        if one.status is not Status.ERROR or one.reason != reason:
+            await self._store.settle(one, Status.ERROR, reason=reason)
 
     async def _is_full(self, one: Subscription, some: int) -> bool:
         if one.progress.waiting + some <= self._queue_max:

@@ -7,6 +7,7 @@ nothing more. A client whose scopes were cut hears of what is left.
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.auth.principal import REGISTERED, TOKEN_ID_LENGTH, Principal
@@ -16,7 +17,7 @@ from store.search.reach import Everything
 from store.subscriptions.records import Holder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable
 
     from store.access import AccessStore, Grant
     from store.clients import Client, ClientStore
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
 
 FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
 LOST: Final = "the credential that asked for it was revoked, has expired, or no longer reaches the tenant"
-UNREADABLE: Final = "its secrets or filters can no longer be read: `PUT` it anew"
 OPERATOR: Final = Everything()
 
 
@@ -63,29 +63,31 @@ def reach_of(holder: Holder | None, known: Known, tenant: Tenant, now: datetime)
             return None
         if holder.since <= client.tokens_since:
             return None
-        return _principal(holder, tenant, _left(holder.scopes, client.scopes))
+        return _principal(holder.client, holder.token_id, tenant, _left(holder.scopes, client.scopes))
     for grant in known.grants:
         is_it = grant.client == holder.client and grant.digest[:TOKEN_ID_LENGTH] == holder.token_id
         if is_it and tenant in grant.tenants and now < grant.expires_at:
-            return _principal(holder, tenant, holder.scopes)
+            return _principal(holder.client, holder.token_id, tenant, holder.scopes)
     return None
 
 
-def _left(scopes: Iterable[str], allowed: tuple[str, ...]) -> list[str]:
+@lru_cache(maxsize=1_000)
+def _left(scopes: tuple[str, ...], allowed: tuple[str, ...]) -> tuple[str, ...]:
     left: list[str] = []
     for one in scopes:
         left += granted((one,), allowed)
-    return left
+    return tuple(left)
 
 
-def _principal(holder: Holder, tenant: Tenant, scopes: Iterable[str]) -> Principal:
+@lru_cache(maxsize=1_000)
+def _principal(client: str, token_id: str, tenant: Tenant, scopes: tuple[str, ...]) -> Principal:
     rights = rights_of(scopes)
     return Principal(
-        client=holder.client,
+        client=client,
         tenants=frozenset({tenant}),
         scopes=rights.whole,
         expires_at=FOREVER,
-        token_id=holder.token_id,
+        token_id=token_id,
         own=rights.own,
         parts=rights.parts,
     )

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from api.http.app_keys import ACCESS, CLIENTS, PRIVACY, REGISTRY, SETTINGS, STORES
 from api.subscriptions.app_keys import (
-    HOLDERS,
     OUTBOX,
     RECEIVER_NETWORKS,
     ROOT_SECRET,
     SOURCES,
+    STANDINGS,
     SUBSCRIPTIONS,
 )
 from api.subscriptions.counting import Counting
@@ -27,6 +27,7 @@ from api.subscriptions.sending.disclosures import Disclosures
 from api.subscriptions.sending.reading import Sources
 from api.subscriptions.sending.receiver_tokens import ReceiverTokens
 from api.subscriptions.sending.retries import Circuits
+from api.subscriptions.standing import Standings
 from api.subscriptions.worker import Worker
 from ingest.http.app_keys import CLOCK, LIMITS
 from ingest.http.forwarded import networks
@@ -46,13 +47,15 @@ async def subscriptions(app: web.Application) -> AsyncIterator[None]:
     app[OUTBOX] = stores.subscribing.outbox
     app[RECEIVER_NETWORKS] = networks(settings.subscription_networks)
     app[ROOT_SECRET] = await app[ACCESS].secret(SECRET)
-    app[HOLDERS] = Holders(app[ACCESS], app[CLIENTS], clock=app[CLOCK], seconds=settings.access_cache_seconds)
     limits = replace(
         app[LIMITS],
         bytes_max=settings.subscription_bytes_max,
         count_max=max(app[LIMITS].count_max, settings.subscription_batch_max),
     )
-    app[SOURCES] = Sources(stores.resources, stores.changes, limits)
+    app[SOURCES] = Sources(stores.resources, stores.changes, stores.subscribing.sides, limits)
+    seconds = settings.access_cache_seconds
+    holders = Holders(app[ACCESS], app[CLIENTS], clock=app[CLOCK], seconds=seconds)
+    app[STANDINGS] = Standings(holders, app[ACCESS], limits, clock=app[CLOCK], seconds=seconds)
     yield
 
 
@@ -74,7 +77,7 @@ def worker_of(app: web.Application, reached: Receivers) -> Worker:
         app[SUBSCRIPTIONS],
         app[OUTBOX],
         app[SOURCES],
-        app[HOLDERS],
+        app[STANDINGS],
         reached,
         ReceiverTokens(reached, monotonic=monotonic),
         Circuits(),
@@ -86,7 +89,7 @@ def worker_of(app: web.Application, reached: Receivers) -> Worker:
         outbox=app[OUTBOX],
         sides=subscribing.sides,
         sources=app[SOURCES],
-        holders=app[HOLDERS],
+        standings=app[STANDINGS],
         metrics=metrics,
         clock=clock,
         queue_max=settings.subscription_queue_max,

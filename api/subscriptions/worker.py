@@ -182,6 +182,8 @@ class Worker:
             await self._look()
             return
         self._positions[tenant] = after
+        if after.number < before.number:  # Another history: there is no hurry, and perhaps the tenant leaves.
+            await asyncio.sleep(FAULT_SECONDS)
         for name, some in counts.items():
             tended = self._tended.get(name)
             if tended is not None:
@@ -212,6 +214,8 @@ class Worker:
             task = self._tended.pop(name).task
             if task is not None:
                 task.cancel()
+        for tenant in self._positions.keys() - {one.tenant for one in found.values()}:
+            del self._positions[tenant]  # A tenant that left, and one of its name, have different histories.
         for name, one in found.items():
             tended = self._tended.get(name)
             # One that ends for want of its subscription may find another made under the same id.

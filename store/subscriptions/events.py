@@ -104,4 +104,6 @@ class Outbox(Protocol):
     async def knowing(
         self, tenant: Tenant, some: Iterable[Subscription], keys: Iterable[str]
     ) -> Mapping[str, Mapping[str, str]]:
-        """For each resource the ids of those subscriptions that were told of it, with the last change told."""
+        """For each resource the ids of those of some subscriptions that were told of it, with the last change
+        told.
+        """

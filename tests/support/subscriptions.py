@@ -18,6 +18,7 @@ from api.subscriptions.sending.disclosures import Disclosures
 from api.subscriptions.sending.reading import Sources
 from api.subscriptions.sending.receiver_tokens import ReceiverTokens
 from api.subscriptions.sending.retries import Circuits
+from api.subscriptions.standing import Standings
 from ingest.http.forwarded import networks
 from store.access import Grant
 from store.changes.changes import Change, ChangePage, Position, PositionLost
@@ -30,7 +31,7 @@ from store.resources.resource_keys import ResourceKey
 from store.search.parsing.context import SearchLimits
 from store.settings import StoreSettings
 from store.subscriptions.records import Channel, Content, Holder, Status, Subscription
-from store.tenancy import Tenant
+from store.tenancy import SearchScope, Tenant, TenantSettings
 from tests.support.access import MemoryAccess, MemoryClients
 from tests.support.service import Clock
 from tests.support.store import OTHER, metrics, mongo_store, put
@@ -250,19 +251,23 @@ async def bench(database: Database, **changed: Any) -> AsyncIterator[Bench]:
     access, clients, registry = MemoryAccess(), MemoryClients(), CollectorRegistry()
     access.kept["abc"] = Grant("abc", "tests", (LAB, OTHER), ("system/*.rs",), NOW, NOW + timedelta(days=30))
     holders = Holders(access, clients, clock=clock, seconds=0)
-    sources = Sources(resources, changes, SearchLimits(bytes_max=changed.pop("bytes_max", 2_000_000)))
+    limits = SearchLimits(bytes_max=changed.pop("bytes_max", 2_000_000))
+    sources = Sources(resources, changes, sides, limits)
+    for tenant in (LAB, OTHER):
+        access.settings[tenant] = TenantSettings(tenant, SearchScope.ANY)
+    standings = Standings(holders, access, limits, clock=clock, seconds=0)
     counted = SubscriptionMetrics(registry)
     async with receivers(LOOPBACK) as reached:
         tokens = ReceiverTokens(reached, monotonic=lambda: clock().timestamp())
         trail = MemoryTrail()
         disclosures: Any = Disclosures(cast("Any", trail), "required", clock=clock)
-        ports = Ports(store, outbox, sources, holders, reached, tokens, Circuits(), counted, disclosures)
+        ports = Ports(store, outbox, sources, standings, reached, tokens, Circuits(), counted, disclosures)
         counting = Counting(
             store=store,
             outbox=outbox,
             sides=sides,
             sources=sources,
-            holders=holders,
+            standings=standings,
             metrics=counted,
             clock=clock,
             queue_max=changed.pop("queue_max", 1_000),

@@ -21,6 +21,7 @@ from api.subscriptions.interactions import rendering
 from api.subscriptions.receivers import refuse_receiver
 from api.subscriptions.requested import Requested, Terms, requested
 from api.subscriptions.secrets import NO_SECRETS, Sealed, seal, unseal
+from api.subscriptions.standing import READS
 from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, TENANT, base_of
 from ingest.http.parsing import parsed
 from ingest.http.replies import etag, fhir_json, http_date
@@ -43,8 +44,6 @@ if TYPE_CHECKING:
     from ingest.caller import Caller
     from store.subscriptions.records import Holder
 
-READS: Final = "rs"
-"""Letters of `cruds` that a subscriber needs on the topic's type."""
 _TAKEN: Final = Issue("conflict", "there is a Subscription of this id that is not yours: choose another id")
 _NONE: Final = Issue("not-found", "there is no such Subscription, or it is another client's")
 CHANGED: Final = Issue("conflict", "somebody else changed the Subscription at the same time; try again")

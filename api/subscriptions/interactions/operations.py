@@ -13,13 +13,13 @@ import orjson
 
 from api.http.app_keys import SETTINGS
 from api.middleware.authenticate import refuse_unless
-from api.subscriptions.app_keys import HOLDERS, OUTBOX, ROOT_SECRET, SOURCES, SUBSCRIPTIONS
-from api.subscriptions.holders import LOST
+from api.subscriptions.app_keys import OUTBOX, ROOT_SECRET, SOURCES, STANDINGS, SUBSCRIPTIONS
 from api.subscriptions.interactions import rendering
-from api.subscriptions.interactions.handlers import CHANGED, READS, owned, seen
+from api.subscriptions.interactions.handlers import CHANGED, owned, seen
 from api.subscriptions.secrets import rotated, signing_secret
 from api.subscriptions.sending.notification import QUERY_EVENT, notification, status_searchset, url_of
-from api.subscriptions.sending.reading import query_of, readable
+from api.subscriptions.sending.reading import readable
+from api.subscriptions.standing import READS, Ended, Standing
 from ingest.http.app_keys import AUDITED, CLOCK, PRINCIPAL, base_of
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
@@ -27,7 +27,6 @@ from ingest.pipeline.decode import decode
 from ingest.unique import unique_id
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
-from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
 from store.resources.resource_keys import ResourceKey
 from store.search.looks import refusals
@@ -43,9 +42,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from api.auth.principal import Principal
-    from store.search.criteria import SearchQuery
     from store.search.parsing.query_text import Pair
-    from store.search.reach import Reach
     from store.subscriptions.events import Event
     from store.subscriptions.records import Subscription
 
@@ -91,15 +88,15 @@ async def events(request: web.Request) -> web.StreamResponse:
     )
     content = _content(pairs, one.channel.content)
     sources = app[SOURCES]
-    reach = await app[HOLDERS].reach(one)
-    query = None if reach is None else query_of(one, reach, sources.limits, from_datetime(app[CLOCK]()).start)
-    if query is None:
-        raise ServiceError(Category.FORBIDDEN, Issue("forbidden", LOST))
-    query = _for_caller(cast("Principal", request[PRINCIPAL]), query, reach)
+    try:
+        standing = await app[STANDINGS].of(one)
+    except Ended as ended:
+        raise ServiceError(Category.FORBIDDEN, Issue("forbidden", ended.reason)) from None
+    standing = _for_caller(cast("Principal", request[PRINCIPAL]), standing)
     after = max(since, 1) - 1
     limit = max(0, min(app[SETTINGS].subscription_batch_max, until - after))
     found = await app[OUTBOX].events(one, after=after, limit=limit) if limit else ()
-    told = await readable(sources, one, found, query=query, content=content)
+    told = await readable(sources, one, found, standing=standing, content=content)
     if AUDITED in request:
         for key, raw in told.resources.items():
             request[AUDITED].answers(ResourceKey(*key.split("/", 1)), raw)
@@ -125,19 +122,20 @@ def _next_url(one: Subscription, some: Sequence[Event], until: int, content: Con
     return f"{url_of(one)}/$events?{numbers}&content={content.value}"
 
 
-def _for_caller(caller: Principal, query: SearchQuery, reach: Reach | None) -> SearchQuery:
-    """The search of a subscriber, for a caller who reaches no less of it. Raises ServiceError `forbidden`.
+def _for_caller(caller: Principal, standing: Standing) -> Standing:
+    """The standing of a subscriber, for a caller who reaches no less. Raises ServiceError `forbidden`.
 
     Tokens of one client may differ in scopes, and `dod/admin` alone reads no resource.
     """
+    query = standing.query
     refuse_unless(caller, query.type, READS)
     unseen = refusals(query, partial(reaches, caller))
     if unseen:
         raise ServiceError(Category.FORBIDDEN, *unseen)
     part = caller.within(query.type, READS)
-    if part is not None and (reach is None or part != reach.within(query.type, READS)):
+    if part is not None and part != standing.part:
         raise ServiceError(Category.FORBIDDEN, _LESS)
-    return narrowed(query, caller)
+    return Standing(narrowed(query, caller), standing.part)
 
 
 async def secret(request: web.Request) -> web.StreamResponse:

@@ -12,37 +12,35 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from api.subscriptions.holders import LOST, UNREADABLE
 from api.subscriptions.receivers import Outcome, Reply
 from api.subscriptions.secrets import keys_of, signed, unseal
 from api.subscriptions.sending import light
 from api.subscriptions.sending.notification import EVENTS, HANDSHAKE, HEARTBEAT, notification
-from api.subscriptions.sending.reading import message_of, query_of, readable
-from api.subscriptions.sending.retries import pause_after
+from api.subscriptions.sending.reading import message_of, readable
+from api.subscriptions.sending.retries import PAUSES, pause_after
+from api.subscriptions.standing import AWAY, TOO_MUCH, UNREADABLE, Ended
 from ingest.unique import unique_id
 from store.errors import ServiceError
-from store.fhir.instants import from_datetime
 from store.subscriptions.records import Form, Status
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
-    from api.subscriptions.holders import Holders
     from api.subscriptions.metrics import SubscriptionMetrics
     from api.subscriptions.receivers import Receivers
-    from api.subscriptions.secrets import Sealed
+    from api.subscriptions.secrets import OAuthClient, Sealed
     from api.subscriptions.sending.disclosures import Disclosures
     from api.subscriptions.sending.reading import Sources
     from api.subscriptions.sending.receiver_tokens import ReceiverTokens
     from api.subscriptions.sending.retries import Circuits
-    from store.search.criteria import SearchQuery
+    from api.subscriptions.standing import Standing, Standings
     from store.subscriptions.events import Event, Outbox
-    from store.subscriptions.records import Subscription, SubscriptionStore
+    from store.subscriptions.records import Progress, Subscription, SubscriptionStore
 
 LOG: Final = logging.getLogger("api.subscriptions")
-HANDSHAKES_MAX: Final = 8
-"""Attempts at a handshake: some five minutes."""
+ATTEMPTS_LEAST: Final = 8
+"""Attempts before a receiver is given up: some five minutes. For a handshake there are no more."""
 RETRY_AFTER_MAX: Final = 3_600.0
 """Longest pause that a receiver may ask for, in seconds."""
 JSON: Final = "application/fhir+json"
@@ -61,7 +59,7 @@ class Ports(NamedTuple):
     store: SubscriptionStore
     outbox: Outbox
     sources: Sources
-    holders: Holders
+    standings: Standings
     receivers: Receivers
     tokens: ReceiverTokens
     circuits: Circuits
@@ -78,12 +76,21 @@ class Pace:
     give_up: timedelta
 
 
+class Access(NamedTuple):
+    """Headers for a receiver beside the signature."""
+
+    headers: Mapping[str, str]
+    oauth: OAuthClient | None
+    """Client whose access token is among the headers."""
+
+
 class Step(NamedTuple):
     """Next step of a subscription."""
 
     at: datetime | None
     """Moment at which it is due; None: when there is something new."""
     sent: bool = False
+    """Whether what comes in the next moment is waited for, to share the next notification."""
 
 
 IDLE: Final = Step(None)
@@ -109,41 +116,48 @@ class Delivery:
         if one.paused:
             return Step(one.ends)
         try:
-            query = await self._query(one, now)
+            standing = await self._ports.standings.of(one)
             shown = unseal(self._root, one.name, one.sealed)
-        except ValueError:
-            await self._end(one, Status.ERROR, UNREADABLE)
-            return IDLE
-        if query is None:
-            await self._end(one, Status.ERROR, LOST)
+        except (Ended, ValueError) as error:
+            reason = error.reason if isinstance(error, Ended) else UNREADABLE
+            await self._end(one, Status.ERROR, reason)
             return IDLE
         due = self._due(one, now)
         if due is not None and due <= now:
             due = self._ports.circuits.waits(one, now)
             if due is None:
-                return await self._notify(one, query, shown, now)
+                return await self._notify(one, standing, shown, now)
         return Step(due)
 
-    async def _notify(self, one: Subscription, query: SearchQuery, shown: Sealed, now: datetime) -> Step:
+    async def _notify(self, one: Subscription, standing: Standing, shown: Sealed, now: datetime) -> Step:
+        # Before anything is read: a server of tokens may be slow, and what is sent is read when it is sent.
+        access = await self._access(one, shown)
+        if isinstance(access, Reply):
+            self._ports.metrics.attempted(access.outcome)
+            return await self._failed(one, access, now)
         if one.status is Status.REQUESTED:
-            return await self._handshake(one, shown, now)
+            return await self._handshake(one, access, now)
         if one.progress.waiting > 0:
-            return await self._events(one, query, shown, now)
-        return await self._heartbeat(one, shown, now)
+            return await self._events(one, standing, access, now)
+        return await self._heartbeat(one, access, now)
 
-    async def _query(self, one: Subscription, now: datetime) -> SearchQuery | None:
-        """Search for all that it may hear of; None: nothing. Raises ValueError for what none would take."""
-        reach = await self._ports.holders.reach(one)
-        if reach is None:
-            return None
-        try:
-            return query_of(one, reach, self._ports.sources.limits, from_datetime(now).start)
-        except ServiceError as error:  # Of what is pure: another time would not help.
-            raise ValueError from error
+    async def _access(self, one: Subscription, shown: Sealed) -> Access | Reply:
+        """Headers that the receiver wants to be shown; or how the attempt to have them ended."""
+        headers = dict(shown.headers)
+        if shown.oauth is not None:
+            token = await self._ports.tokens.token(shown.oauth, seconds=self._seconds(one))
+            if isinstance(token, Reply):
+                return token
+            headers["authorization"] = f"Bearer {token}"
+        return Access(headers, shown.oauth)
+
+    def _seconds(self, one: Subscription) -> float:
+        """Deadline of a request."""
+        return min(one.channel.timeout_seconds or self._pace.timeout_seconds, self._pace.timeout_seconds)
 
     def _due(self, one: Subscription, now: datetime) -> datetime | None:
         """Moment of the next notification, as far as is known; None: with the next event."""
-        if one.progress.next_at is not None and now < one.progress.next_at:
+        if one.progress.next_at is not None and not _is_due(one.progress, one.progress.next_at, now):
             return one.progress.next_at
         if one.status is Status.REQUESTED or one.progress.waiting > 0:
             return now
@@ -151,19 +165,21 @@ class Delivery:
         seconds = one.channel.heartbeat_seconds
         if seconds is None:
             return one.ends
-        due = (one.progress.heard_at or one.updated) + timedelta(seconds=seconds)
+        heard = one.progress.heard_at or one.updated
+        # Heard in the future: the clock was set back, and nobody knows how long the silence is.
+        due = now if heard > now else heard + timedelta(seconds=seconds)
         return due if one.ends is None else min(due, one.ends)
 
-    async def _handshake(self, one: Subscription, shown: Sealed, now: datetime) -> Step:
+    async def _handshake(self, one: Subscription, access: Access, now: datetime) -> Step:
+        id = f"{one.id}.handshake.{one.version}"
         if one.channel.form is Form.TOPIC:
             body = notification(one, HANDSHAKE, id=unique_id(), now=now)
-            reply = await self._send(one, shown, body, f"{one.id}.handshake.{one.version}")
+            reply = await self._send(one, access, body, id)
             done = reply.outcome is Outcome.DELIVERED
         else:
             challenge = light.new_challenge()
-            body = light.handshake(dict(shown.headers).get(light.TOKEN_HEADER, ""), challenge)
-            id = f"{one.id}.handshake.{one.version}"
-            reply = await self._send(one, shown, body, id, media_type="application/json")
+            body = light.handshake(access.headers.get(light.TOKEN_HEADER, ""), challenge)
+            reply = await self._send(one, access, body, id, media_type="application/json")
             done = reply.outcome is Outcome.DELIVERED and challenge.encode() in reply.body
         if done:
             if await self._ports.store.settle(one, Status.ACTIVE):
@@ -173,7 +189,7 @@ class Delivery:
             reply = Reply(Outcome.REFUSED, detail=NO_CHALLENGE)
         return await self._failed(one, reply, now)
 
-    async def _events(self, one: Subscription, query: SearchQuery, shown: Sealed, now: datetime) -> Step:
+    async def _events(self, one: Subscription, standing: Standing, access: Access, now: datetime) -> Step:
         most = min(one.channel.max_count or self._pace.batch_max, self._pace.batch_max)
         limit = most if one.channel.form is Form.TOPIC else 1
         found = await self._ports.outbox.events(one, after=one.progress.delivered, limit=limit)
@@ -181,59 +197,60 @@ class Delivery:
             await self._ports.store.acknowledged(one, one.progress.last, at=one.progress.heard_at or now)
             return Step(now)
         self._ports.metrics.waiting(one.name, found[0].at)
-        body, some = await self._body(one, found, query, now)
-        reply = await self._send(one, shown, body, f"{one.id}.{some[0].number}.{some[-1].number}")
+        try:
+            body, some = await self._body(one, found, standing, now)
+        except ServiceError as error:
+            if error.category in AWAY:
+                raise
+            await self._end(one, Status.ERROR, TOO_MUCH)
+            return IDLE
+        reply = await self._send(one, access, body, f"{one.id}.{some[0].number}.{some[-1].number}")
         if reply.outcome is not Outcome.DELIVERED:
             return await self._failed(one, reply, now)
         heard = self._clock()
         await self._ports.store.acknowledged(one, some[-1].number, at=heard)
         self._ports.metrics.delivered(one.name, [(heard - event.at).total_seconds() for event in some])
-        return Step(heard, sent=True)
+        # As many as one notification holds wait already: there is nothing to wait for.
+        return Step(heard, sent=one.progress.last - some[-1].number < limit)
 
     async def _body(
-        self, one: Subscription, found: Sequence[Event], query: SearchQuery, now: datetime
+        self, one: Subscription, found: Sequence[Event], standing: Standing, now: datetime
     ) -> tuple[bytes, Sequence[Event]]:
         """The notification of these events, and those that fit into it."""
         sources = self._ports.sources
         if one.channel.form is not Form.TOPIC:
             [event] = found
             detailed = one.channel.form is Form.DETAILED
-            told = await message_of(sources, one, event, query=query, detailed=detailed)
+            told = await message_of(sources, one, event, query=standing.query, detailed=detailed)
             await self._ports.disclosures.note(one, told.named(event.key))
             return light.message(one, event, told, detailed=detailed), found
         content = one.channel.content
-        shown = await readable(sources, one, found, query=query, content=content)
+        shown = await readable(sources, one, found, standing=standing, content=content)
         await self._ports.disclosures.note(one, shown.resources.items())
         some = found[: shown.events]
         body = notification(one, EVENTS, id=unique_id(), now=now, events=some, resources=shown.resources)
         return body, some
 
-    async def _heartbeat(self, one: Subscription, shown: Sealed, now: datetime) -> Step:
+    async def _heartbeat(self, one: Subscription, access: Access, now: datetime) -> Step:
         body = notification(one, HEARTBEAT, id=unique_id(), now=now)
-        reply = await self._send(one, shown, body, f"{one.id}.heartbeat.{int(now.timestamp())}")
+        reply = await self._send(one, access, body, f"{one.id}.heartbeat.{int(now.timestamp())}")
         if reply.outcome is not Outcome.DELIVERED:
             return await self._failed(one, reply, now)
         await self._ports.store.acknowledged(one, one.progress.delivered, at=now)
         return Step(now + timedelta(seconds=one.channel.heartbeat_seconds or 0), sent=True)
 
     async def _send(
-        self, one: Subscription, shown: Sealed, body: bytes, id: str, *, media_type: str = JSON
+        self, one: Subscription, access: Access, body: bytes, id: str, *, media_type: str = JSON
     ) -> Reply:
         """Post a notification, signed, with what the receiver wants to be shown."""
-        seconds = min(one.channel.timeout_seconds or self._pace.timeout_seconds, self._pace.timeout_seconds)
         now = self._clock()
-        headers = dict(shown.headers)
-        if shown.oauth is not None:
-            token = await self._ports.tokens.token(shown.oauth, seconds=seconds)
-            if isinstance(token, Reply):
-                self._ports.metrics.attempted(token.outcome)
-                return token
-            headers["authorization"] = f"Bearer {token}"
-        headers |= signed(id, int(now.timestamp()), body, keys_of(self._root, one, now))
-        headers["content-type"] = media_type
-        reply = await self._ports.receivers.post(one.channel.endpoint, body, headers, seconds=seconds)
-        if reply.status == 401 and shown.oauth is not None:  # noqa: PLR2004 -- HTTP's Unauthorized
-            self._ports.tokens.forget(shown.oauth)
+        signature = signed(id, int(now.timestamp()), body, keys_of(self._root, one, now))
+        headers = {**access.headers, **signature, "content-type": media_type}
+        reply = await self._ports.receivers.post(
+            one.channel.endpoint, body, headers, seconds=self._seconds(one)
+        )
+        if reply.status == 401 and access.oauth is not None:  # noqa: PLR2004 -- HTTP's Unauthorized
+            self._ports.tokens.forget(access.oauth)
         self._ports.metrics.attempted(reply.outcome)
         if reply.outcome is Outcome.DELIVERED:
             self._ports.circuits.succeeded(one)
@@ -249,10 +266,11 @@ class Delivery:
             return IDLE
         failures = one.progress.failures + 1
         since = one.progress.failing_since or began
-        if one.status is Status.REQUESTED and failures >= HANDSHAKES_MAX:
+        if one.status is Status.REQUESTED and failures >= ATTEMPTS_LEAST:
             await self._end(one, Status.ERROR, f"{NO_HANDSHAKE} ({reply.text})")
             return IDLE
-        if now - since >= self._pace.give_up:
+        # A clock that is set forward gives up nobody who was not asked often.
+        if now - since >= self._pace.give_up and failures >= ATTEMPTS_LEAST:
             await self._end(one, Status.ERROR, f"{GIVEN_UP} ({reply.text})")
             return IDLE
         asked = timedelta(seconds=min(reply.retry_after or 0.0, RETRY_AFTER_MAX))
@@ -267,3 +285,10 @@ class Delivery:
                 "a subscription ended",
                 extra={"subscription": one.id, "tenant": str(one.tenant), "host": where, "reason": reason},
             )
+
+
+def _is_due(progress: Progress, at: datetime, now: datetime) -> bool:
+    """Whether the next attempt is due; at once where the clock was set back behind the failures."""
+    since = progress.failing_since
+    longest = timedelta(seconds=max(RETRY_AFTER_MAX, PAUSES[-1]))
+    return at <= now or at > now + longest or (since is not None and since > now)

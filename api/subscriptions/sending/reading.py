@@ -5,26 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from api.subscriptions.filters import standing_query
 from api.subscriptions.sending.light import Told
 from store.resources.resource_keys import ResourceKey
 from store.search.criteria import Include, Tokens, Total
 from store.search.parameters import TYPES
-from store.search.parsing.context import SearchContext
-from store.search.reach import narrowed, reaches
 from store.subscriptions.events import GOING
+from store.subscriptions.matching import decided
 from store.subscriptions.records import Content
-from store.subscriptions.topics import topic_of
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
 
+    from api.subscriptions.standing import Standing
     from store.changes.changes import Changes
     from store.resources.resources import ResourceStore
     from store.search.criteria import SearchQuery
     from store.search.parsing.context import SearchLimits
-    from store.search.reach import Reach
     from store.subscriptions.events import Event
+    from store.subscriptions.matching import IndexSides
     from store.subscriptions.records import Subscription
     from store.tenancy import Tenant
 
@@ -38,6 +36,7 @@ class Sources(NamedTuple):
 
     resources: ResourceStore
     changes: Changes
+    sides: IndexSides
     limits: SearchLimits
     """Bounds of a search; `bytes_max` is that of one notification."""
 
@@ -49,15 +48,6 @@ class Readable(NamedTuple):
     """Number of events, from the first on, that fit into one notification."""
     resources: dict[str, bytes]
     """Content by `Type/id`; empty where the notification holds references alone."""
-
-
-def query_of(subscription: Subscription, reach: Reach, limits: SearchLimits, now: int) -> SearchQuery | None:
-    """Search for all that a subscriber may hear of now; None: its reach has nothing of the topic's type."""
-    topic = topic_of(subscription.topic)
-    if topic is None or not reaches(reach, topic.type, "rs"):
-        return None
-    context = SearchContext(limits, subscription.base, now, strict=True)
-    return narrowed(standing_query(topic, subscription.filters, context), reach)
 
 
 def of_ids(query: SearchQuery, ids: Sequence[str]) -> SearchQuery:
@@ -91,7 +81,7 @@ async def readable(
     subscription: Subscription,
     events: Sequence[Event],
     *,
-    query: SearchQuery,
+    standing: Standing,
     content: Content,
 ) -> Readable:
     """Resources of these events that the subscriber may read now, as far as one notification holds them."""
@@ -99,18 +89,28 @@ async def readable(
         return Readable(len(events), {})
     keys = _keys(events)
     if content is Content.ID_ONLY:
-        there = await sources.changes.readable(subscription.tenant, keys)
-        return Readable(len(events), {str(key): b"" for key in there})
+        named = await _named(sources, subscription.tenant, keys, standing)
+        return Readable(len(events), dict.fromkeys(named, b""))
     size = len(events)
     while True:
         some = _keys(events[:size])[:IDS_MAX]
         if not some:
             return Readable(size, {})
-        asked = replace(of_ids(query, [key.id for key in some]), bytes_max=sources.limits.bytes_max)
+        asked = replace(of_ids(standing.query, [key.id for key in some]), bytes_max=sources.limits.bytes_max)
         page = await sources.resources.search(subscription.tenant, asked)
         if page.next is None or size == 1:
             return Readable(size, {str(entry.key): entry.raw for entry in page.entries})
         size = max(1, size // 2)
+
+
+async def _named(
+    sources: Sources, tenant: Tenant, keys: Sequence[ResourceKey], standing: Standing
+) -> list[str]:
+    """Names of these that may be told: of what is there, and within the part of its type that is reached."""
+    if standing.part is None:
+        return [str(key) for key in await sources.changes.readable(tenant, keys)]
+    sides = await sources.sides.sides(tenant, keys)
+    return [name for name, side in sides.items() if decided((standing.part,), side)]
 
 
 def _keys(events: Sequence[Event]) -> list[ResourceKey]:

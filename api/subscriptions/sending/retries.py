@@ -57,7 +57,7 @@ class Circuits:
         known = self._known.get(_receiver(one))
         if known is None or known.closed_at is None:
             return None
-        if now < known.closed_at:
+        if now < known.closed_at <= now + pause_after(known.failures):  # Else the clock was set back.
             return known.closed_at
         known.closed_at = now + pause_after(known.failures)
         return None

@@ -74,6 +74,9 @@ class _Part(NamedTuple):
 
 
 _PARTS: Final = (
+    # Subscribers first: nobody is told of what goes.
+    _Part(SUBSCRIPTIONS, counted="subscription"),
+    _Part(OUTBOX, counted="part of a subscription's events"),
     _Part(IDEMPOTENCY, by_id=True, counted="answer"),
     _Part(DEAD_LETTERS, counted="dead letter"),
     _Part(DEAD_LETTER_BODIES, batch=20, counted="part of a dead letter"),
@@ -89,8 +92,6 @@ _PARTS: Final = (
     _Part(HOLDS, counted="hold that had ended"),
     _Part(ERASURES, counted="tombstone"),
     _Part(VERIFICATIONS, by_id=True, counted="verification"),
-    _Part(SUBSCRIPTIONS, counted="subscription"),
-    _Part(OUTBOX, counted="part of a subscription's events"),
     _Part(POLICIES, counted="policy"),
     _Part(RETENTION, by_id=True, counted="policy"),
 )

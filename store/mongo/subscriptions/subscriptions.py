@@ -89,8 +89,8 @@ class MongoSubscriptions(SubscriptionStore):
     async def delete(self, tenant: Tenant, id: str) -> bool:
         name = f"{tenant}/{id}"
         with guarded(self._metrics, "delete_subscription", seconds=self._seconds):
-            # The events last: who adds some to it meanwhile finds it gone, and adds none. Those of the next one
-            # under its id stay.
+            # The events last: who adds some to it meanwhile finds it gone, and adds none. Those of the next
+            # one under its id stay.
             gone = await self._subscriptions.find_one_and_delete({"_id": name}, {"created": 1})
             if gone is not None:
                 await self._outbox.delete_many(pieces_of(str(tenant), name, gone["created"]))

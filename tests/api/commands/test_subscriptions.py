@@ -117,6 +117,7 @@ async def test_a_destination_of_upstreams_messages_is_set_up(database: Database)
     async with bench(database) as on:
         stores = stores_of(on)
         told = Destination(LAB, "http://127.0.0.1:9/hook", "t0ken", BASE)
+        del on.access.settings[LAB]
         with pytest.raises(StartupError):
             await notified(stores, told, now=NOW, allowed=LOOPBACK)
         await on.access.put_tenant(TenantSettings(LAB))

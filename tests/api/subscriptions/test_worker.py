@@ -17,6 +17,7 @@ from store.changes.changes import Position
 from store.changes.kinds import Kind
 from store.subscriptions.records import Status
 from tests.support.fhir import report
+from tests.support.store import OTHER
 from tests.support.subscriptions import LAB, NOW, Bench, bench, kept
 
 if TYPE_CHECKING:
@@ -153,3 +154,27 @@ async def test_an_end_of_what_was_begun_says_nothing_of_one_made_under_its_id_si
         await on.store.acknowledged(first, 5, at=NOW)
         await on.store.failed(first, "unreachable", at=NOW, next_at=NOW)
         assert await on.get() == second
+
+
+async def test_a_tenant_that_left_has_no_place_in_the_feed_of_the_next_one_of_its_name(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept(created=NOW))
+        async with working(on, monkeypatch) as (turns, _):
+            await turns.begun()
+            await on.change(report("r1"), Kind.CREATED)
+            await on.change(report("r2"), Kind.CREATED)
+            await turns.over()
+            await on.store.delete(LAB, "s1")
+            await database["outbox"].delete_many({})
+            on.changes.changes.clear()
+            await on.store.create(kept("other", tenant=OTHER))
+            await turns.over()
+            await on.store.create(kept(created=NOW + timedelta(hours=1)))
+            await turns.over()
+            await on.change(report("r3"), Kind.CREATED)
+            await turns.over()
+            await turns.over()
+            assert await numbers(on, "s1") == [(1, "DiagnosticReport/r3")]
+            assert (await on.get()).status is Status.ACTIVE

@@ -109,10 +109,7 @@ async def test_a_filter_finds_what_a_search_finds(database: Database) -> None:
         await on.count()
         context = SearchContext(SearchLimits(), BASE, from_datetime(NOW).start, strict=True)
         for one, text in zip(some, FILTERS, strict=True):
-            told = {
-                event.key.rpartition("/")[2]
-                for event in await on.told_to(one.id)
-            }
+            told = {event.key.rpartition("/")[2] for event in await on.told_to(one.id)}
             query = standing_query(topic, one.filters, context)
             page = await on.resources.search(LAB, replace(query, count=99))
             assert told == {entry.key.id for entry in page.entries}, text

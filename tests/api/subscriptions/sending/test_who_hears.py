@@ -44,10 +44,7 @@ async def test_filters_are_our_search_on_the_index_side(database: Database) -> N
         await on.change(report("r3", "p2", effectiveDateTime="2026-07-01"), Kind.CREATED)
         await on.count()
         heard = {
-            name: sorted(
-                event.key.removeprefix("DiagnosticReport/")
-                for event in await on.told_to(name)
-            )
+            name: sorted(event.key.removeprefix("DiagnosticReport/") for event in await on.told_to(name))
             for name in filters
         }
         assert heard == {
