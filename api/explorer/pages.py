@@ -12,6 +12,8 @@ from aiohttp import hdrs, web
 
 from api.explorer.assets import PAGE, library, own
 from api.http.app_keys import SETTINGS
+from ingest.http.headers import listed
+from ingest.pipeline.preconditions import has_tag
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,6 +80,6 @@ def _answer(request: web.Request, asset: Asset | None) -> web.Response:
     if asset is None:
         raise web.HTTPNotFound(text="The explorer has no such file.")
     headers = {**_HEADERS, hdrs.ETAG: asset.tag}
-    if request.headers.get(hdrs.IF_NONE_MATCH) == asset.tag:
+    if has_tag(listed(request, hdrs.IF_NONE_MATCH), asset.tag):
         return web.Response(status=304, headers=headers)
     return web.Response(body=asset.body, content_type=asset.content_type, charset="utf-8", headers=headers)

@@ -68,7 +68,8 @@ async def allow_pages(request: web.Request, response: web.StreamResponse) -> Non
     named = response.headers.get(hdrs.VARY)
     response.headers[hdrs.VARY] = f"{named}, {hdrs.ORIGIN}" if named else hdrs.ORIGIN
     if _may(request, origins):
-        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = request.headers[hdrs.ORIGIN]
+        origin = ANY_ORIGIN if ANY_ORIGIN in origins else request.headers[hdrs.ORIGIN]
+        response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = origin
         response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = _READ
 
 

@@ -14,6 +14,7 @@ from aiohttp import hdrs, web
 from aiohttp.helpers import parse_mimetype
 
 from ingest.http.body import ENCODINGS
+from ingest.http.headers import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -45,7 +46,7 @@ def refuse_unacceptable(request: web.Request) -> None:
         if wanted is not None:
             refuse_unknown_format(wanted)
             return
-    accept = request.headers.get(hdrs.ACCEPT)
+    accept = listed(request, hdrs.ACCEPT)
     if accept is not None and not accepts_json(accept):
         raise web.HTTPNotAcceptable(text="Only FHIR JSON is served: `Accept: application/fhir+json`.")
 

@@ -7,7 +7,6 @@ another resource. All three are answered alike. https://hl7.org/fhir/R4/binary.h
 from __future__ import annotations
 
 import asyncio
-import binascii
 import logging
 import mimetypes
 import re
@@ -33,11 +32,13 @@ from ingest.http import replies
 from ingest.http.answer_room import SMALL_BYTES, hold
 from ingest.http.app_keys import ATTACHMENTS, AUDITED, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.body import body_of
+from ingest.http.headers import listed
 from ingest.http.outcome import render
 from ingest.http.reach import check_reading, seen
 from ingest.pipeline.budget import LIGHT_BYTES
 from ingest.pipeline.decode import decode
 from ingest.pipeline.documents import file_of_binary
+from ingest.pipeline.preconditions import has_tag
 from ingest.pipeline.stamp import dump
 from ingest.writes.push import check_scope
 from store.errors import Category, ServiceError
@@ -139,8 +140,7 @@ async def read(request: web.Request) -> web.StreamResponse:
     response = web.StreamResponse(headers=_UNDISPLAYED)
     tag = f'"{document.version}"'  # Strong, for parts of it can be joined.
     response.headers[hdrs.ETAG] = f"W/{tag}" if as_fhir else tag
-    known = request.headers.get(hdrs.IF_NONE_MATCH, "")
-    if {"*", tag, f"W/{tag}"} & {one.strip() for one in known.split(",")}:
+    if has_tag(listed(request, hdrs.IF_NONE_MATCH), tag):
         return web.Response(status=304, headers=response.headers)
     if as_fhir:
         return await _send_resource(request, response, document)
@@ -223,7 +223,7 @@ async def _of_resource(request: web.Request, stored: Stored, *, as_fhir: bool) -
 def _decoded(data: object) -> bytes:
     try:
         return b64decode("".join(str(data).split()), validate=True)
-    except binascii.Error:
+    except ValueError:  # `binascii.Error` is one, and so is what is no ASCII.
         text = "`Binary.data` is not base64; ask for FHIR JSON to see it"
         raise ServiceError(Category.UNPROCESSABLE, Issue("value", text, ("Binary.data",))) from None
 
@@ -238,7 +238,7 @@ def _wants_fhir(request: web.Request) -> bool:
     if wanted:
         refuse_unknown_format(wanted)
         return True
-    named = {_range_of(part) for part in request.headers.get(hdrs.ACCEPT, "").lower().split(",")}
+    named = {_range_of(part) for part in (listed(request, hdrs.ACCEPT) or "").lower().split(",")}
     accepted = {name for name, quality in named if quality > 0}
     if accepted & FHIR_TYPES:
         return True

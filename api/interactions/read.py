@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from ingest.http.app_keys import AUDITED, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.dates import read_date
+from ingest.http.headers import listed
 from ingest.http.reach import seen
 from ingest.http.replies import fhir_json, version_headers
 from ingest.pipeline.preconditions import has_it
@@ -38,7 +39,7 @@ async def vread(request: web.Request) -> web.StreamResponse:
 def _shown(request: web.Request, stored: Stored) -> web.Response:
     if AUDITED in request:
         request[AUDITED].answers(stored.key, stored.raw)
-    headers, known = version_headers(stored), request.headers.get(hdrs.IF_NONE_MATCH)
+    headers, known = version_headers(stored), listed(request, hdrs.IF_NONE_MATCH)
     modified_since = read_date(request.headers.get(hdrs.IF_MODIFIED_SINCE))
     if has_it(stored, none_match=known, modified_since=modified_since):
         return web.Response(status=304, headers=headers)

@@ -18,6 +18,7 @@ from aiohttp import hdrs, web
 from api.http.app_keys import SETTINGS
 from api.http.pretty import indented, wants_pretty
 from api.http.routing import ROWS
+from ingest.http.headers import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -74,7 +75,7 @@ async def compress(request: web.Request, handler: Handler) -> web.StreamResponse
     if least is None or not isinstance(body, bytes) or len(body) < least:
         return response
     _vary(response)
-    coding = chosen(request.headers.get(hdrs.ACCEPT_ENCODING, ""))
+    coding = chosen(listed(request, hdrs.ACCEPT_ENCODING) or "")
     if coding is None:
         return response
     row = request.app[ROWS].get(request.match_info.route)

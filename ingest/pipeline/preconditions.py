@@ -64,11 +64,18 @@ def not_held(only_version: int | None) -> ServiceError:
     return ServiceError(Category.PRECONDITION, Issue("conflict", text, ("If-Match",)))
 
 
+def has_tag(header: str | None, tag: str) -> bool:
+    """Whether an `If-None-Match` names this tag, as strong or weak a one, or any."""
+    if header is None:
+        return False
+    known = {one.strip().removeprefix("W/") for one in header.split(",")}
+    return "*" in known or tag.removeprefix("W/") in known
+
+
 def has_it(stored: Stored, *, none_match: str | None, modified_since: datetime | None) -> bool:
     """Whether the client has this version: `If-None-Match` decides when it is there (RFC 9110, 13.2.2)."""
     if none_match is not None:
-        tags = {tag.strip().removeprefix("W/") for tag in none_match.split(",")}
-        return "*" in tags or f'"{stored.version}"' in tags
+        return has_tag(none_match, f'"{stored.version}"')
     # HTTP dates have whole seconds, so a change within that one goes unseen: ETags are the exact way.
     return modified_since is not None and stored.last_updated - timedelta(seconds=1) < modified_since
 

@@ -24,7 +24,9 @@ from api.interactions.capabilities.us_core import profiles_of
 from api.interactions.token import PATH as TOKEN
 from api.version import VERSION
 from ingest.http.app_keys import base_of, origin_of
+from ingest.http.headers import listed
 from ingest.http.replies import FHIR_JSON
+from ingest.pipeline.preconditions import has_tag
 from store.search.parameters import TYPES
 from store.search.parsing.includes import references_of, reversible_of
 from store.subscriptions.records import SEARCHED
@@ -215,7 +217,7 @@ async def openapi(request: web.Request) -> web.StreamResponse:
 def _kept(request: web.Request, body: bytes, content_type: str) -> web.Response:
     """The body with its ETag, or 304 when the client has it."""
     tag = f'W/"{blake2b(body, digest_size=8).hexdigest()}"'
-    if request.headers.get(hdrs.IF_NONE_MATCH) == tag:
+    if has_tag(listed(request, hdrs.IF_NONE_MATCH), tag):
         return web.Response(status=304, headers={hdrs.ETAG: tag})
     return web.Response(body=body, headers={hdrs.ETAG: tag, hdrs.CONTENT_TYPE: content_type})
 

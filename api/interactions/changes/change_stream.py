@@ -18,6 +18,7 @@ from api.http.listeners import LISTENERS
 from api.interactions.changes.listening import render
 from api.middleware.authenticate import admitted_again
 from ingest.http.app_keys import AUDITED
+from ingest.http.headers import listed
 from ingest.http.outcome import issues_of, outcome
 from store.changes.positions import token_of
 from store.errors import Category, ServiceError
@@ -39,7 +40,7 @@ _COMMENT: Final = b":\n\n"
 
 def wants_stream(request: web.Request) -> bool:
     """Whether a client asks for events."""
-    return MEDIA_TYPE in request.headers.get(hdrs.ACCEPT, "")
+    return MEDIA_TYPE in (listed(request, hdrs.ACCEPT) or "")
 
 
 async def stream(

@@ -10,7 +10,7 @@ from api.http.routing import ROWS
 from api.middleware.audit import access_of
 from ingest.http.app_keys import AUDITED, TENANT
 from ingest.http.outcome import STATUS
-from store.errors import ServiceError
+from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -31,6 +31,9 @@ async def in_tenant(
         raise
     except web.HTTPException as error:
         await _finish(request, error.status)
+        raise
+    except Exception:
+        await _finish(request, STATUS[Category.FAULT])
         raise
     if access is not None:
         await access.finish(response.status)

@@ -80,7 +80,7 @@ async def _part(request: web.Request, most: int) -> Part:
         body = await body_of(request, most=most + AROUND_BYTES)
     except web.HTTPRequestEntityTooLarge:
         raise _too_large(most) from None
-    boundary = parse_mimetype(request.headers["Content-Type"]).parameters.get("boundary", "")
+    boundary = parse_mimetype(request.headers.get("Content-Type", "")).parameters.get("boundary", "")
     part = file_of(body, boundary)
     if len(part.content) > most:
         raise _too_large(most)

@@ -101,6 +101,8 @@ def _missing(parameter: Parameter, *, missing: bool) -> Filter:
     fields = [parameter.field]
     if parameter.type is SearchType.TOKEN:
         fields.append(parameter.texts.field)
+    if parameter.type is SearchType.STRING:  # A text without letters or digits has no words.
+        fields.append(f"{parameter.field}:exact")
     if parameter.type is SearchType.REFERENCE:
         fields += [parameter.logical.field, parameter.contained_field, parameter.unspelled_field]
     if missing:

@@ -9,9 +9,12 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from api.http.app_keys import PRIVACY, REGISTRY
+from api.interactions import history
+from api.interactions.data_model import query
 from store.audit.records import AuditQuery, AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.mongo.audit.trail import MongoAuditTrail
+from tests.support.data_model import results_query
 from tests.support.fhir import MRN, batch, identified, message, patient, report
 from tests.support.oauth import assertion, claims, form, key
 from tests.support.service import opened_service
@@ -39,6 +42,23 @@ def told(record: AuditRecord) -> tuple[str, str, set[str]]:
 
 def document(text: bytes) -> dict[str, Any]:
     return {"contentType": "text/plain", "data": b64encode(text).decode()}
+
+
+async def test_a_failure_of_ours_is_on_record_too(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError
+
+    monkeypatch.setattr(query, "refuse_test", fail)
+    monkeypatch.setattr(history, "_query", fail)
+    url = str(service.client.make_url("/query"))
+    asked = await service.request("POST", url, results_query("A-1"), content_type="application/json")
+    assert (asked.status, (await service.get("Patient/p1/_history")).status) == (500, 500)
+    await service.get("Patient/p1")  # The records of failures follow, and this one comes behind them.
+    assert [(one.did, one.status) for one in await records(service)] == [
+        ("query", 500),
+        ("history-instance", 500),
+        ("read", 404),
+    ]
 
 
 async def test_a_record_of_every_kind_of_request(service: Service) -> None:  # noqa: PLR0915 -- a table of requests

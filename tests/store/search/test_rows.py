@@ -52,6 +52,13 @@ def test_deceased_is_known_of_every_patient(elements: dict[str, Any], deceased: 
     assert found("Patient", "deceased:missing=true", elements) == []
 
 
+def test_a_text_without_letters_is_there() -> None:
+    dashes = {"name": [{"family": "--"}]}
+    assert found("Patient", "family:missing=false", dashes, {}) == ["0"]
+    assert found("Patient", "family:missing=true", dashes, {}) == ["1"]
+    assert found("Patient", "family:exact=--", dashes, {}) == ["0"]
+
+
 def test_only_a_practitioner_is_a_visits_practitioner() -> None:
     nurse = {"participant": [{"individual": {"reference": "RelatedPerson/1"}}]}
     assert found("Encounter", "practitioner=1", nurse) == []

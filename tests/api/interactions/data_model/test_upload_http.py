@@ -85,6 +85,11 @@ async def test_twelve_megabytes_are_taken_and_thirty_one_are_not(service: Servic
     url = str(service.client.make_url("/upload"))
     async with service.client.session.post(url, data=b"{}", headers=service.headers) as response:
         assert response.status == 415
+    untyped = ["Content-Type"]  # Without a body nothing says that there has to be one.
+    async with service.client.session.post(
+        url, headers=service.headers, skip_auto_headers=untyped
+    ) as response:
+        assert response.status == 400
 
 
 async def test_an_upload_is_nobody_else_s(service: Service) -> None:
