@@ -14,7 +14,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Callable, Collection
     from types import TracebackType
 
 Item = TypeVar("Item")
@@ -70,7 +70,11 @@ class _Client(Generic[Item]):
 class FairQueue(Generic[Item]):
     """Waiting work, and how much of each asker is under way."""
 
-    def __init__(self, *, places: Shares, waiting: Shares) -> None:
+    def __init__(
+        self, *, places: Shares, waiting: Shares, most: Callable[[Asker], int] | None = None
+    ) -> None:
+        """`most`: places that an asker may have now, where that are not always those of its share."""
+        self._most = most or (lambda _: places.client)
         self._places = places
         self._limits = waiting
         self._clients: dict[Asker, _Client[Item]] = {}
@@ -104,7 +108,7 @@ class FairQueue(Generic[Item]):
         for tenant in self._waiting.values():
             for client in tenant.waiting.values():
                 shared = client.asker in beside
-                if shared or (client.runs < places.client and tenant.runs < places.tenant):
+                if shared or (client.runs < self._most(client.asker) and tenant.runs < places.tenant):
                     if not shared:
                         client.runs += 1
                         tenant.runs += 1

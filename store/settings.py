@@ -32,8 +32,11 @@ class StoreSettings(BaseModel):
     client_share: float = Field(default=0.5, gt=0, le=1)
     """Share of one client of a tenant."""
     search_slow_seconds: float = Field(default=0.2, gt=0, le=600)
-    """Mean time of a client's last ten searches past which they share an eighth of the threads with their
-    like, and hold up nobody else."""
+    """Mean time of a client's last ten searches past which they share a quarter of the threads with those
+    that no index entry drives, and hold up nobody else."""
+    search_slow_beside_max: int = Field(default=1, ge=1, le=1_000)
+    """Slow searches of one client under way at once while others have quick ones: each takes a processor of
+    MongoDB's. A client that is alone has its share (`client_share`) of the threads."""
     reads_max: int = Field(default=16, ge=2, le=1_000)
     """Reads, versions and histories under way at once; the next ones wait, each client for its turn."""
     startup_seconds: float = Field(default=30.0, ge=0, le=3_600)

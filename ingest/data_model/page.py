@@ -98,7 +98,8 @@ DiagnosticReport and Patient, and shows of other types what the token may read. 
 whatever system it is stored, if its type agrees with `IDType`.
 
 `PatientSearch.Query` finds who has all that `Patient` says: identifiers as they are, the rest whatever
-its case. It needs an identifier, an SSN, or a name with `DOB`, phone number or e-mail address.
+its case. It needs an identifier, an SSN, or a name with `DOB`, phone number or e-mail address, and a token
+with `rs` on Patient.
 `Response` has the one as `Patient`, several as `PotentialMatches`.
 
 A large document is its URL, a Binary, in `Value`.

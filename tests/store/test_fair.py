@@ -69,6 +69,17 @@ def test_tenants_and_their_clients_take_turns() -> None:
     assert taken == ["ax1", "bx1", "ay1", "bx2", "ax2", "ay2", "ax3"]
 
 
+def test_an_asker_has_as_many_places_as_it_may_have_now() -> None:
+    most = {ASKERS[0]: 1, ASKERS[1]: 2}
+    queue: FairQueue[int] = FairQueue(places=MANY, waiting=MANY, most=most.__getitem__)
+    for number in range(4):
+        queue.put(ASKERS[0], number)
+    queue.put(ASKERS[1], 4)
+    assert [queue.take(), queue.take(), queue.take()] == [(ASKERS[0], 0), (ASKERS[1], 4), None]
+    most[ASKERS[0]] = 3
+    assert [queue.take(), queue.take(), queue.take()] == [(ASKERS[0], 1), (ASKERS[0], 2), None]
+
+
 def test_others_of_the_same_asker_may_share_its_place() -> None:
     queue: FairQueue[int] = FairQueue(places=Shares(1, 1, 1), waiting=MANY)
     for number in range(3):

@@ -58,13 +58,14 @@ class ReadBatches:
         name: str,
         around: Around = lambda _, __: nullcontext(),
         waited: Callable[[float], None] = lambda _: None,
+        most: Callable[[Asker], int] | None = None,
     ) -> None:
         self._waited = waited
         self._around = around
         self._pool = ThreadPoolExecutor(threads.all, thread_name_prefix=name)
         self._threads = threads.all
         self._jobs_max = jobs_max
-        self._waiting: FairQueue[_Waiting] = FairQueue(places=threads, waiting=waiting)
+        self._waiting: FairQueue[_Waiting] = FairQueue(places=threads, waiting=waiting, most=most)
         self._busy = 0
 
     async def run(self, asker: Asker, job: Callable[[float], Answer], *, seconds: float) -> Answer:

@@ -1,16 +1,23 @@
-"""Clients whose searches take long: their next ones share threads with their like alone.
+"""Clients whose searches take long: their next ones share threads with their like alone, and have few of them
+while others search.
 
 Which search is slow is known only afterwards: one with an index may filter half a tenant. A thread takes
 several quick searches in a turn, so that a slow one among them holds up those of others. What counts is the
 mean: a database that stands still for a second makes every search slow, and no client one with slow searches.
+
+Threads are not all that a slow search takes: while it runs it has a processor of MongoDB's. A client that is
+alone may have as many as its share of the threads, and beside others as few as the settings say.
 """
 
 from __future__ import annotations
 
 from threading import Lock
+from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from store.fair import Asker
 
 WEIGHT: Final = 0.1
@@ -44,3 +51,30 @@ class Pace:
     def is_slow(self, asker: Asker) -> bool:
         """Whether the searches of this client take long."""
         return self._means.get(asker, 0.0) >= self._slow
+
+
+LATELY_SECONDS: Final = 1.0
+"""Time for which a client counts as one that searches, behind its last quick search."""
+
+
+class Company:
+    """Clients with quick searches, lately: whether another one has the database for itself.
+
+    It is asked and told on the event loop alone.
+    """
+
+    def __init__(self, *, now: Callable[[], float] = monotonic) -> None:
+        self._now = now
+        self._latest: dict[Asker, float] = {}
+        """The last two, each with its last search: one of them is another than whoever is asked for."""
+
+    def came(self, asker: Asker) -> None:
+        """Note a quick search."""
+        if asker not in self._latest and len(self._latest) > 1:
+            del self._latest[min(self._latest, key=self._latest.__getitem__)]
+        self._latest[asker] = self._now()
+
+    def is_kept_by(self, asker: Asker) -> bool:
+        """Whether others than this client search."""
+        since = self._now() - LATELY_SECONDS
+        return any(one != asker and moment >= since for one, moment in self._latest.items())

@@ -23,7 +23,7 @@ from store.mongo.driver.read_batches import ReadBatches
 from store.mongo.search import includes
 from store.mongo.search.chains import look_up, resolve
 from store.mongo.search.find_commands import examined, projection
-from store.mongo.search.pace import Pace
+from store.mongo.search.pace import Company, Pace
 from store.mongo.search.pages import fitting, page_of
 from store.mongo.search.snapshot import Batch, MomentForgottenError, View
 from store.resources.pages import Page
@@ -123,23 +123,30 @@ class Searches(ResourceSearching):
             around=self._together,
             waited=metrics.read_waited,
         )
-        # A search without a driving entry may run to its deadline: it holds up only its like.
-        scanning = settings.shares(settings.pool_size // 4 or 1)
+        # A search without a driving entry may run to its deadline, and one that has an index and is slow
+        # nevertheless would hold up others in the same turn: they hold up only their like.
         self._slow = ReadBatches(
-            threads=scanning, waiting=waiting, jobs_max=1, name="search-scan", waited=metrics.read_waited
-        )
-        # One that has an index and is slow nevertheless would hold up others in the same turn.
-        heavy = settings.shares(settings.pool_size // 8 or 1)
-        self._heavy = ReadBatches(
-            threads=heavy, waiting=waiting, jobs_max=1, name="search-slow", waited=metrics.read_waited
+            threads=settings.shares(settings.pool_size // 4 or 1),
+            waiting=waiting,
+            jobs_max=1,
+            name="search-slow",
+            waited=metrics.read_waited,
+            most=self._slow_at_once,
         )
         self._pace = Pace(slow_seconds=settings.search_slow_seconds)
-        metrics.reads(lambda: len(self._quick) + len(self._slow) + len(self._heavy))
+        self._company = Company()
+        metrics.reads(lambda: len(self._quick) + len(self._slow))
 
     def close(self) -> None:
         """Begin no more searches."""
-        for turns in (self._quick, self._slow, self._heavy):
+        for turns in (self._quick, self._slow):
             turns.close()
+
+    def _slow_at_once(self, asker: Asker) -> int:
+        """Slow searches that a client may have under way."""
+        share = self._settings.shares(self._settings.pool_size // 4 or 1).client
+        beside = self._settings.search_slow_beside_max
+        return min(share, beside) if self._company.is_kept_by(asker) else share
 
     @override
     async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:
@@ -147,7 +154,10 @@ class Searches(ResourceSearching):
         # Each round of includes is more finds: those that go on hold up only their like too.
         quick = drives(query) and not any(one.iterate for one in query.includes)
         asker, seconds = Asker(str(tenant), client), self._settings.search_timeout_seconds
-        turns = self._slow if not quick else self._heavy if self._pace.is_slow(asker) else self._quick
+        is_quick = quick and not self._pace.is_slow(asker)
+        if is_quick:
+            self._company.came(asker)
+        turns = self._quick if is_quick else self._slow
         search = _Search(self, tenant, query, asker, nothing_ends=self._nothing_ends(tenant))
         page = await turns.run(asker, search, seconds=seconds)
         if search.find is not None and is_traced():

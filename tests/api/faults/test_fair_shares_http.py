@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
+from store.mongo.search import pace
 from store.mongo.search.searches import Searches
 from store.tenancy import SearchScope
 from tests.support.fhir import report
@@ -55,3 +56,40 @@ async def test_one_client_takes_neither_all_threads_nor_all_the_room_to_wait(
             statuses = {answer.status for answer in await asyncio.gather(*many)}
             assert statuses == {200, 429}
             assert (await greedy.search(asked)).ids == ["r1"]
+
+
+async def test_slow_searches_of_one_client_are_few_while_others_have_quick_ones(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = threading.Semaphore(0), threading.Semaphore(0)
+    take = Searches.take
+
+    def held(self: Searches, search: _Search, seconds: float) -> Page:
+        if str(search.tenant) == str(greedy.tenant):
+            begun.release()
+            may_end.acquire(timeout=SECONDS)
+        return take(self, search, seconds)
+
+    async def more(number: int) -> None:
+        """So many slow searches begin, and no further one."""
+        for _ in range(number):
+            assert await asyncio.to_thread(begun.acquire, timeout=SECONDS)
+        assert (await greedy.get("DiagnosticReport/none")).status == 404
+        assert not begun.acquire(blocking=False)
+
+    monkeypatch.setattr(pace, "LATELY_SECONDS", 3_600.0)
+    async with opened_service(
+        mongodb, search_scope=SearchScope.ANY, search_timeout_seconds=SECONDS, search_slow_beside_max=2
+    ) as greedy:
+        other = await greedy.new_tenant(search_scope=SearchScope.ANY)
+        await other.load(report())
+        monkeypatch.setattr(Searches, "take", held)
+        many = [asyncio.create_task(greedy.search("status=final")) for _ in range(9)]
+        await more(4)  # Alone: half of a quarter of the threads.
+        assert (await other.search("patient=p1")).ids == ["r1"]
+        may_end.release(3)
+        await more(1)  # Beside others: two.
+        may_end.release()
+        await more(1)
+        may_end.release(9)
+        assert {answer.status for answer in await asyncio.gather(*many)} == {200}

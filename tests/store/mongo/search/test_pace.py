@@ -6,7 +6,7 @@ import threading
 from typing import TYPE_CHECKING
 
 from store.fair import Asker
-from store.mongo.search.pace import REMEMBERED_MAX, Pace
+from store.mongo.search.pace import LATELY_SECONDS, REMEMBERED_MAX, Company, Pace
 from store.mongo.search.searches import Searches
 from tests.support.fhir import report
 from tests.support.service import opened_service
@@ -38,6 +38,24 @@ def test_as_many_are_remembered_as_there_is_room_for() -> None:
     assert not pace.is_slow(Asker("t", "0"))
     assert pace.is_slow(Asker("t", "1"))
     assert pace.is_slow(Asker("t", str(REMEMBERED_MAX)))
+
+
+def test_a_client_has_the_database_for_itself_or_not() -> None:
+    now = [0.0]
+    company = Company(now=lambda: now[0])
+    third = Asker("c", "third")
+    assert not company.is_kept_by(NOISY)
+    company.came(NOISY)
+    assert (company.is_kept_by(NOISY), company.is_kept_by(CALM)) == (False, True)
+    for asker in (CALM, third, NOISY):
+        company.came(asker)
+        now[0] += 0.1
+    assert all(map(company.is_kept_by, (NOISY, CALM, third)))
+    company.came(NOISY)
+    now[0] += LATELY_SECONDS
+    assert (company.is_kept_by(NOISY), company.is_kept_by(CALM)) == (False, True)
+    now[0] += 0.1
+    assert not company.is_kept_by(CALM)
 
 
 async def test_searches_of_a_slow_client_share_no_turn_with_others(
