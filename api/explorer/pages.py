@@ -12,7 +12,7 @@ from aiohttp import hdrs, web
 
 from api.explorer.assets import PAGE, library, own
 from api.http.app_keys import SETTINGS
-from ingest.http.headers import listed
+from api.http.headers import listed
 from ingest.pipeline.preconditions import has_tag
 
 if TYPE_CHECKING:

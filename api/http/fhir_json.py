@@ -13,8 +13,8 @@ from urllib.parse import parse_qsl
 from aiohttp import hdrs, web
 from aiohttp.helpers import parse_mimetype
 
+from api.http.headers import listed
 from ingest.http.body import ENCODINGS
-from ingest.http.headers import listed
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -25,6 +25,7 @@ from api.http.fhir_json import (
     refuse_unknown_encoding,
     refuse_unknown_format,
 )
+from api.http.headers import listed
 from api.http.sending import STREAM_BYTES, in_time
 from api.interactions.byte_range import ByteRange, Unsatisfiable, parse
 from ingest import handlers as ingest
@@ -32,7 +33,6 @@ from ingest.http import replies
 from ingest.http.answer_room import SMALL_BYTES, hold
 from ingest.http.app_keys import ATTACHMENTS, AUDITED, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.body import body_of
-from ingest.http.headers import listed
 from ingest.http.outcome import render
 from ingest.http.reach import check_reading, seen
 from ingest.pipeline.budget import LIGHT_BYTES

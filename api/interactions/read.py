@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from aiohttp import hdrs, web
 
+from api.http.headers import listed, read_date
 from ingest.http.app_keys import AUDITED, PRINCIPAL, RESOURCES, TENANT, base_of
-from ingest.http.dates import read_date
-from ingest.http.headers import listed
 from ingest.http.reach import seen
 from ingest.http.replies import fhir_json, version_headers
 from ingest.pipeline.preconditions import has_it

@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import hdrs, web
 
 from api.http.app_keys import SETTINGS
+from api.http.headers import listed
 from api.http.pretty import indented, wants_pretty
 from api.http.routing import ROWS
-from ingest.http.headers import listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping

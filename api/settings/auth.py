@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Self
 
 from limits import parse
@@ -9,13 +10,19 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from api.limits.limiter import Class
 from ingest.http.forwarded import NetworksText
+from store.tenancy import parse_origins
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
 
+@lru_cache(maxsize=16)
+def _origins(text: str) -> frozenset[str]:
+    return frozenset(one.strip() for one in text.split(",")) - {""}
+
+
 class AuthSettings(BaseModel):
-    """Bearer tokens, client assertions, published keys and the external issuer."""
+    """Bearer tokens, client assertions, published keys, the external issuer, and pages of other origins."""
 
     model_config = ConfigDict(use_attribute_docstrings=True)
 
@@ -59,6 +66,15 @@ class AuthSettings(BaseModel):
     """Time for which a 429 is held back: a client that asks again at once, on many connections, would keep
     others waiting with refusals alone."""
 
+    cors_origins: str = ""
+    """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any.
+    A tenant may have its own in place of these."""
+
+    @property
+    def pages(self) -> frozenset[str]:
+        """The origins whose pages may ask."""
+        return _origins(self.cors_origins)
+
     @property
     def rates(self) -> Mapping[Class, str]:
         """The limit of each class."""
@@ -72,6 +88,16 @@ class AuthSettings(BaseModel):
                 parse(text)
         except ValueError:
             message = "must be a number of requests and a time, such as `10000/5 minute` or `20/second`"
+            raise ValueError(message) from None
+        return text
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _only_origins(cls, text: str) -> str:
+        try:
+            parse_origins(_origins(text))
+        except ValueError:
+            message = "must be origins such as `https://app.example`, without a path, or `*`"
             raise ValueError(message) from None
         return text
 

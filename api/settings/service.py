@@ -10,7 +10,6 @@ import os
 import re
 import tomllib
 from collections.abc import Iterable
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal, Self
 
@@ -34,7 +33,6 @@ from store.errors import StartupError
 from store.near import near
 from store.search.criteria import PAGE_BYTES_MAX
 from store.settings import StoreSettings
-from store.tenancy import parse_origins
 
 PREFIX = "DOD_"
 SOURCES_MAX = 50
@@ -86,9 +84,6 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
     """Authorities, PEM, whose client certificates stand for a client: `dod token issue --certificate`."""
     tls_reload_seconds: float = Field(default=2.0, gt=0, le=3_600)
     """Interval at which the TLS files are looked at for a change."""
-    cors_origins: str = ""
-    """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any.
-    A tenant may have its own in place of these."""
     otlp_endpoint: str | None = Field(default=None, pattern=r"^https?://[^\s@]+$")
     """Address of an OpenTelemetry collector that takes OTLP over HTTP, such as `http://collector:4318`.
     Unset: no traces. Needs the extra `traces`."""
@@ -174,25 +169,10 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
             raise ValueError(f"must be at most {SOURCES_MAX} names, separated by commas")
         return text
 
-    @field_validator("cors_origins")
-    @classmethod
-    def _only_origins(cls, text: str) -> str:
-        try:
-            parse_origins(_listed(text))
-        except ValueError:
-            message = "must be origins such as `https://app.example`, without a path, or `*`"
-            raise ValueError(message) from None
-        return text
-
-    @property
-    def pages(self) -> frozenset[str]:
-        """The origins whose pages may ask."""
-        return _origins(self.cors_origins)
-
     @property
     def sources(self) -> tuple[str, ...]:
         """The clients whose pushes are counted by name."""
-        return tuple(dict.fromkeys(_listed(self.metric_sources)))
+        return tuple(dict.fromkeys(name.strip() for name in self.metric_sources.split(",") if name.strip()))
 
     @override
     @classmethod
@@ -213,16 +193,6 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
         if config:
             sources.append(TomlConfigSettingsSource(settings_cls, config))
         return tuple(sources)
-
-
-def _listed(text: str) -> list[str]:
-    """Parts of a setting that has commas between them."""
-    return [one.strip() for one in text.split(",") if one.strip()]
-
-
-@lru_cache(maxsize=16)
-def _origins(text: str) -> frozenset[str]:
-    return frozenset(_listed(text))
 
 
 def load_settings(**options: Any) -> Settings:  # noqa: ANN401 (validated below, whatever it is)

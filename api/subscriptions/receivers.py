@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import aiohttp
 from aiohttp import hdrs
 
+from api.http.headers import read_date
 from api.outgoing.addresses import refuse_url
 from api.outgoing.client import beginning, guarded_client, is_blocked
-from ingest.http.dates import read_date
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence

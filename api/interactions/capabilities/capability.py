@@ -17,6 +17,7 @@ from api.auth.public_keys import ALGORITHMS
 from api.auth.scopes import OWN
 from api.http.app_keys import SETTINGS
 from api.http.fhir_json import PATCH_FORMATS
+from api.http.headers import listed
 from api.http.routing import ROLES, ROWS
 from api.interactions.capabilities import us_core
 from api.interactions.capabilities.openapi import document
@@ -24,7 +25,6 @@ from api.interactions.capabilities.us_core import profiles_of
 from api.interactions.token import PATH as TOKEN
 from api.version import VERSION
 from ingest.http.app_keys import base_of, origin_of
-from ingest.http.headers import listed
 from ingest.http.replies import FHIR_JSON
 from ingest.pipeline.preconditions import has_tag
 from store.search.parameters import TYPES

@@ -14,11 +14,11 @@ import orjson
 from aiohttp import hdrs, web
 
 from api.http.app_keys import REQUEST_ID, SETTINGS
+from api.http.headers import listed
 from api.http.listeners import LISTENERS
 from api.interactions.changes.listening import render
 from api.middleware.authenticate import admitted_again
 from ingest.http.app_keys import AUDITED
-from ingest.http.headers import listed
 from ingest.http.outcome import issues_of, outcome
 from store.changes.positions import token_of
 from store.errors import Category, ServiceError

@@ -102,7 +102,7 @@ async def test_whoever_gets_a_retired_number_next_is_another(lab: Service) -> No
 
 
 async def test_a_record_of_an_unknown_person_is_merged_all_the_same(lab: Service) -> None:
-    """What the survivor says of itself is no doubt."""
+    """Words of the survivor about itself are no doubt."""
     await told(lab, 1, "F1", mr("1"), name="Doe", born="1900-01-01")
     await told(lab, 2, "F2", mr("2"), mr("1", use="old"))
     await told(lab, 3, "F3", mr("1"), name="Doe", born="1900-01-01")
