@@ -58,6 +58,9 @@ class IngestSettings(BaseModel):
     validation: Literal["lenient", "strict"] = "lenient"
     """Handling of deviations from R4: mended or kept, and named in the reply; or refused, every one listed.
     A tenant may say otherwise (`dod tenant create --handling`), and `Prefer: handling=` for one push."""
+    source_ahead_seconds: int = Field(default=86_400, ge=0, le=31_536_000)
+    """Time by which a source's clock may be ahead of this service's, wrong zones included. A later time says
+    nothing of which news is newer, and the reply says so: all later news would be late for ever."""
     identity_placeholders: tuple[str, ...] = (
         "0",
         "NA",

@@ -120,7 +120,7 @@ _GROUPS: Final = (
         (
             *("body_bytes_max", "body_seconds", "push_bytes_max", "resource_bytes_max"),
             *("push_tenant_share", "push_client_share", "body_elements_max", "resource_elements_max"),
-            *("index_entries_max", "prepare_seconds", "identity_placeholders"),
+            *("index_entries_max", "prepare_seconds", "identity_placeholders", "source_ahead_seconds"),
             *("attachment_inline_bytes_max", "bundle_entries_max", "hl7v2_segments_max"),
             "transaction_entries_max",
             *("transaction_bytes_max", "load_expanded_bytes_max", "upload_bytes_max", "upload_seconds"),

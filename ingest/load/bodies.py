@@ -193,7 +193,7 @@ async def _history(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
     They are put with their source's time, so that the same again, or an older history, changes nothing.
     """
     entries = entries_of(sent.bundle, entries_max=ctx.settings.bundle_entries_max)
-    versions, unread = read_history(entries, now=ctx.clock())
+    versions, unread = read_history(entries, latest=ctx.latest_source_time())
     targets = {
         url: str(one.key)
         for several in versions.values()

@@ -43,7 +43,7 @@ class Unread(NamedTuple):
 
 
 def read_history(
-    entries: Sequence[BundleEntry], *, now: datetime
+    entries: Sequence[BundleEntry], *, latest: datetime
 ) -> tuple[dict[ResourceKey, list[Version]], list[Unread]]:
     """The versions of each resource in the order in which they were made.
 
@@ -53,7 +53,7 @@ def read_history(
     unread: list[Unread] = []
     for number in reversed(range(len(entries))):
         try:
-            version = _version(number, entries[number], now)
+            version = _version(number, entries[number], latest)
         except ServiceError as error:
             unread.append(Unread(number, error))
         else:
@@ -64,7 +64,7 @@ def read_history(
     return versions, unread[::-1]
 
 
-def _version(number: int, entry: BundleEntry, now: datetime) -> Version:
+def _version(number: int, entry: BundleEntry, latest: datetime) -> Version:
     method = (entry.request or {}).get("method")
     made = (entry.response or {}).get("lastModified")
     if method == _DELETE:
@@ -72,7 +72,7 @@ def _version(number: int, entry: BundleEntry, now: datetime) -> Version:
         key = _named(url) or _named(entry.full_url)
         if key is None:
             raise _refusal("required", "the deletion names no resource, such as `Patient/123`", "request.url")
-        return Version(number, key, None, source_time({}, message=made, now=now))
+        return Version(number, key, None, source_time({}, message=made, latest=latest))
     if entry.resource is None:
         raise _refusal("required", "the entry has no resource, and is no deletion", "resource")
     resource_type, own = entry.resource.get("resourceType"), entry.resource.get("id")
@@ -84,7 +84,10 @@ def _version(number: int, entry: BundleEntry, now: datetime) -> Version:
             raise _refusal("required", "the version has no id", "resource.id")
         key = named
     return Version(
-        number, key, {**entry.resource, "id": key.id}, source_time(entry.resource, message=made, now=now)
+        number,
+        key,
+        {**entry.resource, "id": key.id},
+        source_time(entry.resource, message=made, latest=latest),
     )
 
 

@@ -107,7 +107,7 @@ async def message(
     refused = await _letters(ctx, planned.placements, done.taken.entries)
     envelope = (*read.tolerances, *filed.tolerances)
     return [
-        _delivered(ctx, one, done, placement, envelope if n == 0 else ())
+        _delivered(ctx, one, done, placement, envelope if n == 0 else (), ahead=entries[n].ahead)
         for n, (one, placement) in enumerate(zip(refused, planned.placements, strict=True))
     ]
 
@@ -196,12 +196,14 @@ def _as_update(placed: Placement) -> BundleEntry:
     return BundleEntry(resource, None, {"method": "PUT", "url": str(placed.key)})
 
 
-def _delivered(
+def _delivered(  # noqa: PLR0913 -- all that is told of an entry
     ctx: PushContext,
     ready: Ready | ServiceError,
     done: Executed,
     placed: Placement,
     envelope: tuple[str, ...],
+    *,
+    ahead: bool,
 ) -> Delivered:
     if isinstance(ready, ServiceError):
         ctx.metrics.count("refused", ("faulty-companion",))
@@ -210,6 +212,7 @@ def _delivered(
     retired = done.retired.get(ready.prepared.key, 0)
     notes = [f"{retired} resources that nothing current refers to any more left the current data."]
     findings = [*placed.choice.findings, *([Finding.REFERENCE_UNRESOLVED] if placed.unresolved else [])]
+    findings += [Finding.TIME_AHEAD] if ahead else []
     said = (*(notes if retired else ()), *(TEXTS[one] for one in findings))
     told = (*envelope, *ready.tolerances, *((UNRESOLVED,) if placed.unresolved else ()))
     for finding in findings:

@@ -11,7 +11,7 @@ from ingest.messages.message import MAIN
 from ingest.messages.planning import refuse_lost_patient
 from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.prepare import Ready, prepare
-from ingest.pipeline.source_time import message_time, source_time
+from ingest.pipeline.source_time import is_ahead, message_time, source_time
 from ingest.pipeline.validation.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -117,7 +117,11 @@ def entries_with_time(ctx: PushContext, bundle: JsonObject, read: Message) -> li
     """The entries with the source's time."""
     first = read.entries[0].resource
     header = first if first.get("resourceType") == "MessageHeader" else None
-    made, now = message_time(bundle, header), ctx.clock()
+    made, latest = message_time(bundle, header), ctx.latest_source_time()
     return [
-        entry._replace(sourced=source_time(entry.resource, message=made, now=now)) for entry in read.entries
+        entry._replace(
+            sourced=source_time(entry.resource, message=made, latest=latest),
+            ahead=is_ahead(entry.resource, message=made, latest=latest),
+        )
+        for entry in read.entries
     ]

@@ -2,13 +2,12 @@
 
 The best evidence first: the resource's own `meta.lastUpdated`, the message's `Bundle.timestamp` (or what
 stands for it), `issued`. Two contents are compared by their best one, then by the next; results of one
-time by whether they are settled. What lies in the future is no evidence, else one wrong clock would keep a
-resource as it is for ever.
+time by whether they are settled. What lies far in the future (`DOD_SOURCE_AHEAD_SECONDS`) is no evidence,
+else one wrong clock would keep a resource as it is for ever.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
@@ -20,10 +19,6 @@ if TYPE_CHECKING:
 
     from store.fhir.datatypes import Json, JsonObject
     from store.resources.versions import SourceTime
-
-AHEAD_MAX: Final = timedelta(days=1)
-"""Time by which a source's clock may be ahead of ours, wrong zones included."""
-
 
 RESULTS: Final = frozenset({"DiagnosticReport", "Observation"})
 SETTLED: Final = frozenset({"final", "amended", "corrected", "appended", "cancelled", "entered-in-error"})
@@ -43,25 +38,28 @@ def message_time(bundle: JsonObject, header: JsonObject | None) -> Json:
     return next((one for one in held if isinstance(one, str)), None)
 
 
-def source_time(resource: JsonObject, *, message: Json, now: datetime) -> SourceTime:
-    """All the evidence there is, comparable as text."""
-    told = [*_instants((_updated(resource), message, resource.get("issued")), now)]
+def source_time(resource: JsonObject, *, message: Json, latest: datetime) -> SourceTime:
+    """All the evidence there is, comparable as text; a time behind `latest` is none."""
+    told = [text for moment, text in _instants(resource, message) if moment <= latest]
     if told and resource.get("resourceType") in RESULTS:
         status = resource.get("status")
         told.append(_STAGES[isinstance(status, str) and status in SETTLED])
     return " ".join(told)
 
 
-def _instants(evidence: tuple[Json, ...], now: datetime) -> Iterator[str]:
-    for text in evidence:
+def is_ahead(resource: JsonObject, *, message: Json, latest: datetime) -> bool:
+    """Whether a source says a time that is not believed."""
+    return any(moment > latest for moment, _ in _instants(resource, message))
+
+
+def _instants(resource: JsonObject, message: Json) -> Iterator[tuple[datetime, str]]:
+    for text in (_updated(resource), message, resource.get("issued")):
         if not isinstance(text, str) or "T" not in text:
             continue
         try:
-            moment, instant = _instant(text)
-        except ValueError:
+            yield _instant(text)
+        except (ValueError, OverflowError):
             continue  # Whether it may stand there is for the validation to say.
-        if moment <= now + AHEAD_MAX:
-            yield instant
 
 
 @lru_cache(maxsize=1_024)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.pipeline.budget import LIGHT_BYTES
@@ -68,6 +69,10 @@ class PushContext(NamedTuple):
     def for_bytes(self, size: int) -> PushContext:
         """The caller, with work fit for a body of this size."""
         return self._replace(work=self.beside) if size > LIGHT_BYTES else self
+
+    def latest_source_time(self) -> datetime:
+        """Latest time of a source that is believed; a later one is that of a wrong clock."""
+        return self.clock() + timedelta(seconds=self.settings.source_ahead_seconds)
 
     def holds_documents(self, resource: JsonObject) -> bool:
         """Whether a resource, or a Bundle of them, has documents that must be taken out."""

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Finding(StrEnum):
-    """Something about an identity that a person may have to look at."""
+    """Something about an identity, or what is news of it, that a person may have to look at."""
 
     PATIENT_DOUBTED = "patient-doubted"
     PATIENT_CHANGED = "patient-changed"
@@ -26,6 +26,7 @@ class Finding(StrEnum):
     REPORT_UNITED = "report-united"
     OBSERVATION_DOUBTED = "observation-doubted"
     REFERENCE_UNRESOLVED = "reference-unresolved"
+    TIME_AHEAD = "time-ahead"
 
 
 TEXTS: Final[Mapping[Finding, str]] = {
@@ -46,6 +47,9 @@ TEXTS: Final[Mapping[Finding, str]] = {
     ),
     Finding.REFERENCE_UNRESOLVED: (
         "A reference leads to nothing in the message: it was kept as one of the source's and is not resolved."
+    ),
+    Finding.TIME_AHEAD: (
+        "The source's time lies too far in the future to tell which news is newer: set the source's clock."
     ),
 }
 

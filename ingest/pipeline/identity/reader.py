@@ -37,6 +37,8 @@ class Entry(NamedTuple):
     content: bytes
     """Content without the id: equal content under one id is one resource sent twice."""
     sourced: SourceTime = ""
+    ahead: bool = False
+    """Whether its source says a time that is not believed."""
 
     @property
     def type(self) -> str:

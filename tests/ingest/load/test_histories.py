@@ -34,7 +34,7 @@ def deletion(url: str | None = "DiagnosticReport/r1", day: int | None = None, **
 
 
 def read(*entries: Json) -> tuple[dict[ResourceKey, list[Version]], list[Unread]]:
-    return read_history(entries_of({"entry": list(entries)}, entries_max=99), now=NOW)
+    return read_history(entries_of({"entry": list(entries)}, entries_max=99), latest=NOW)
 
 
 def numbers(*entries: Json) -> list[int]:

@@ -12,6 +12,8 @@ from urllib.parse import quote
 import pytest
 
 from store.tenancy import SearchScope
+from tests.support import hl7v2
+from tests.support.data_model import results_new
 from tests.support.feed import at, delivery, observation, said_of, send, state, versions
 from tests.support.fhir import MRN, identified, message, patient, refers
 from tests.support.service import opened_service
@@ -281,3 +283,26 @@ async def test_a_late_report_does_not_undo_the_deletion_of_its_observation(servi
     assert (await lab.delete(path)).status == 204
     await send(lab, delivery("r2", observation("o", value="x"), time=at(3)))
     assert (await lab.get(path)).status == 410
+
+
+FAR = "9999-12-31T23:59:59Z"
+AHEAD = "The source's time lies too far in the future"
+
+
+@pytest.mark.parametrize("evidence", EVIDENCE)
+async def test_a_time_in_the_far_future_does_not_make_later_news_late(
+    service: Service, evidence: str
+) -> None:
+    first = await send(service, delivery("r", time=FAR, conclusion="far", evidence=evidence))
+    assert AHEAD in said_of(first)
+    second = await send(service, delivery("r", time=at(1), conclusion="news", evidence=evidence))
+    assert AHEAD not in said_of(second)
+    assert (await current(service, second))["conclusion"] == "news"
+
+
+async def test_a_time_in_the_far_future_is_told_by_hl7_and_the_data_model_too(service: Service) -> None:
+    sent = hl7v2.message(hl7v2.PID, hl7v2.obr(), time="99991231235959+0000")
+    assert AHEAD in (await hl7v2.send(service, sent)).text
+    told = results_new(meta={"EventDateTime": FAR})
+    answer = await service.request("POST", "$data-model", told, content_type="application/json")
+    assert [one["Code"] for one in answer.body["Meta"]["Warnings"]] == ["time-ahead"]

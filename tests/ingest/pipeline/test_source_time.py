@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingest.pipeline.source_time import AHEAD_MAX, SETTLED, message_time, source_time
+from ingest.pipeline.source_time import SETTLED, is_ahead, message_time, source_time
 from tests.support.fhir import patient, report
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -19,7 +19,7 @@ def sourced(
     *, updated: Any = None, made: Any = None, issued: Any = None, status: Any = "final", **more: Any
 ) -> str:
     told = report(status=status, issued=issued, meta={"lastUpdated": updated}, **more)
-    return source_time(told, message=made, now=NOW)
+    return source_time(told, message=made, latest=NOW)
 
 
 EARLY, LATE = "2026-11-20T10:00:00Z", "2026-11-20T10:00:00.001Z"
@@ -60,7 +60,7 @@ def test_which_are_of_one_time(statuses: Any) -> None:
         {"made": "2026-11-20"},
         {"made": 7},
         {"made": "yesterday at T"},
-        {"made": (NOW + AHEAD_MAX + timedelta(seconds=1)).isoformat()},
+        {"made": (NOW + timedelta(seconds=1)).isoformat()},
     ],
     ids=str,
 )
@@ -69,7 +69,7 @@ def test_what_is_no_evidence(told: dict[str, Any]) -> None:
 
 
 def test_a_status_says_something_of_results_alone() -> None:
-    one, other = (source_time(patient(status=s), message=EARLY, now=NOW) for s in ("final", "preliminary"))
+    one, other = (source_time(patient(status=s), message=EARLY, latest=NOW) for s in ("final", "preliminary"))
     assert one == other != ""
 
 
@@ -85,3 +85,10 @@ def test_a_status_says_something_of_results_alone() -> None:
 )
 def test_when_a_message_says_it_was_made(bundle: Any, header: Any, made: str | None) -> None:
     assert message_time(bundle, header) == made
+
+
+@pytest.mark.parametrize(("behind", "ahead"), [(0, False), (1, True)])
+def test_a_time_that_is_not_believed_is_told(behind: int, ahead: bool) -> None:
+    made = (NOW + timedelta(seconds=behind)).isoformat()
+    assert is_ahead(patient(), message=made, latest=NOW) is ahead
+    assert is_ahead(patient(meta={"lastUpdated": made}), message=EARLY, latest=NOW) is ahead
