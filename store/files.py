@@ -90,11 +90,17 @@ class AttachmentStore(Protocol):
         """The file with this id; None: there is none."""
 
     async def is_referred_to(
-        self, tenant: Tenant, file_id: str, *, types: Sequence[str], within: Sequence[tuple[str, Clause]] = ()
+        self,
+        tenant: Tenant,
+        file_id: str,
+        *,
+        types: Sequence[str],
+        within: Sequence[tuple[str, Clause]] = (),
+        names: Sequence[str] = (),
     ) -> bool:
-        """Whether a current resource of one of these types refers to a file.
+        """Whether a current resource of one of these types, or one of these names, refers to a file.
 
-        `within` are types of which only resources count that fulfil a clause.
+        `within` are types of which only resources count that fulfil a clause; `names` are `Type/id`.
         """
 
     async def is_shown(self, tenant: Tenant, file_id: str) -> bool:

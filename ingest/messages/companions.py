@@ -134,7 +134,7 @@ async def _revive(
     """Companions among these that came back, and those that somebody changed meanwhile."""
     released = await ctx.store.released(ctx.tenant, sorted(keys), alone=alone) if keys else []
     again = {one.key: _as_it_was(ctx, one, companion=not alone) for one in released}
-    results = await filing.put(ctx, list(again.values()), ()) if again else []
+    results = await filing.put(ctx, list(again.values()), (), again=True) if again else []
     back = [(again[result.stored.key], result) for result in results]
     return back, again.keys() - {prepared.key for prepared, _ in back}
 

@@ -176,7 +176,7 @@ async def _undo(ctx: PushContext, stored: Stored, mine: Prepared, placed: Placem
         again = ready.prepared._replace(
             only_version=version, companion=mine.companion, derived_from=mine.derived_from
         )
-        await filing.put(ctx, [again], ())
+        await filing.put(ctx, [again], (), again=True)
     except ServiceError as error:
         if error.category is not Category.PRECONDITION:  # Else somebody changed it just now.
             raise

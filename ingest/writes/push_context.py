@@ -63,6 +63,8 @@ class PushContext(NamedTuple):
     """Way to do pure work on what turns out to be large only later."""
     documents: bool = True
     """Whether there may be documents in what is pushed that are too long to stay inside."""
+    uploads: frozenset[str] = frozenset()
+    """Ids of files that the caller uploaded before, and that what is pushed refers to."""
     derived_from: tuple[str, ...] = ()
     """`Type/id` of the records of the message that is pushed: they stay as long as its reports."""
 

@@ -167,17 +167,25 @@ class MongoAttachments(AttachmentStore):
 
     @override
     async def is_referred_to(
-        self, tenant: Tenant, file_id: str, *, types: Sequence[str], within: Sequence[tuple[str, Clause]] = ()
+        self,
+        tenant: Tenant,
+        file_id: str,
+        *,
+        types: Sequence[str],
+        within: Sequence[tuple[str, Clause]] = (),
+        names: Sequence[str] = (),
     ) -> bool:
+        own = {name.partition("/")[0] for name in names}
         wanted: dict[str, Any] = {
             "tenant": str(tenant),
             "files": file_id,
-            "type": {"$in": [*types, *(name for name, _ in within)]},
+            "type": {"$in": [*types, *(name for name, _ in within), *own]},
             "expires_at": {"$gt": self._clock()},
         }
-        if within:
+        if within or names:
             parts = [{"type": name, "$and": [condition(clause, {})]} for name, clause in within]
-            wanted["$or"] = [{"type": {"$in": list(types)}}, *parts]
+            by_name = [{"_id": {"$in": [f"{tenant}/{name}" for name in names]}}] if names else []
+            wanted["$or"] = [{"type": {"$in": list(types)}}, *parts, *by_name]
         with guarded(self._metrics, "is_referred_to", seconds=self._seconds):
             return await self._resources.find_one(wanted, {"_id": 1}, hint="referring") is not None
 

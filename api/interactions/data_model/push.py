@@ -77,7 +77,8 @@ async def _stored(request: web.Request, found: Parsed, meta: Meta) -> list[dict[
     refer(translation.bundle, files)
     size = len(await body_of(request))
     documents = size > request.app[INGEST_SETTINGS].attachment_inline_bytes_max
-    ctx = push_context(request, documents=documents, work=found.work)
+    uploads = frozenset(str(one["url"]).rpartition("/")[2] for one in files.values())
+    ctx = push_context(request, documents=documents, work=found.work)._replace(uploads=uploads)
     try:
         done = await delivery.message(ctx, translation.bundle, strict=ctx.strict)
     except ServiceError as error:

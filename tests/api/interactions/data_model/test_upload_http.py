@@ -14,6 +14,7 @@ from api.auth.tokens import new_grant, new_token
 from api.background.file_collection import collect_tenant
 from api.http.app_keys import STORES
 from tests.support.data_model import result, results_new
+from tests.support.fhir import MRN, batch, identified, message, patient, report
 
 if TYPE_CHECKING:
     from store.tenancy import Tenant
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 PDF = b"%PDF-1.4 made up\r\n\r\n--no boundary"
 DAY = 86_400
+MR = {"type": {"coding": [{"code": "MR"}]}, **identified(MRN, "1")}
 
 
 async def upload(service: Service, content: bytes = PDF, *, path: str = "/upload", status: int = 201) -> Any:
@@ -111,6 +113,40 @@ async def test_an_upload_is_nobody_else_s(service: Service) -> None:
     reader = await service.with_token(scopes=["system/*.rs"])
     await upload(reader, status=403)
     assert (await send(service, uri)).status == 200
+
+
+async def test_nobody_else_gets_at_an_upload_by_a_resource_that_names_it(service: Service) -> None:
+    uri = (await upload(service))["URI"]
+    file = f"Binary/{uri.rpartition('/')[2].partition('.')[0]}"
+    other = await service.with_token(scopes=["system/*.cruds"], client="another")
+
+    def form(url: str) -> Any:
+        return report("r", "p", presentedForm=[{"contentType": "application/pdf", "url": url}])
+
+    extension = {"extension": [{"url": "urn:data-on-demand:file", "valueUrl": file}]}
+    binary = {"resourceType": "Binary", "id": "b", "contentType": "application/pdf", "_data": extension}
+    assert (await other.put(report("r", "p"))).status == 201
+    added = [{"op": "add", "path": "/presentedForm", "value": form(file)["presentedForm"]}]
+    named = (file, f"{other.base}/{file}", f"https://elsewhere.example/{file}/_history/1")
+    tries = [
+        *[await other.put(one) for one in (binary, *map(form, named))],
+        await other.request("POST", "DiagnosticReport", form(file)),
+        await other.request("POST", "", {**batch(("PUT", "Binary/b", binary)), "type": "transaction"}),
+        await other.request("POST", "$process-message", message(form(file), patient("p", MR))),
+        await other.request("PATCH", "DiagnosticReport/r", added, content_type="application/json-patch+json"),
+    ]
+    assert [one.status for one in tries] == [422] * len(tries)
+    assert all("neither sent nor may read" in one.text for one in tries)
+    [entry] = (await other.request("POST", "", batch(("PUT", "Binary/b", binary)))).body["entry"]
+    assert entry["response"]["status"].startswith("422")
+    assert (await other.request("GET", file)).status == 404
+    assert (await send(service, uri)).status == 200
+    # Now it is in a report, and whoever may read that may name it; whoever may not, may not.
+    assert (await other.put(form(file))).status == 200
+    source = await service.with_token(scopes=["system/*.cu"], client="source")
+    assert (await source.put({**form(file), "id": "mine"})).status == 422
+    again = {**form(file), "conclusion": "news"}  # It was there already.
+    assert (await source.put(again)).status == 200
 
 
 async def test_a_file_that_no_message_refers_to_is_deleted_in_time(service: Service) -> None:
