@@ -77,8 +77,7 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: SearchContext) -> 
         tuple(draft.clauses),
         draft.sort,
         0 if draft.summary is Summary.COUNT else count,
-        # Who asks for the count alone wants it whatever it takes.
-        Total.ACCURATE if draft.summary is Summary.COUNT else draft.total or Total.BOUNDED,
+        _total(draft),
         bytes_max=limits.bytes_max,
         includes=tuple(draft.includes),
         summary=draft.summary or Summary.FALSE,
@@ -86,6 +85,15 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: SearchContext) -> 
     )
     used = dict.fromkeys((name, str(count) if name == "_count" else text) for name, text in understood)
     return Understood(query, tuple(used), tuple(ignored))
+
+
+def _total(draft: Draft) -> Total:
+    """Effort for the total. Whoever asks for nothing else wants it whatever it takes: `_count=0` is
+    `_summary=count`, https://hl7.org/fhir/R4/search.html#count.
+    """
+    if draft.summary is Summary.COUNT or (draft.count == 0 and draft.total is not Total.NONE):
+        return Total.ACCURATE
+    return draft.total or Total.BOUNDED
 
 
 def is_known(resource_type: str, name: str) -> bool:
