@@ -42,6 +42,8 @@ class Attack(NamedTuple):
     """Whether the token of a tenant is shown."""
     drips: int = 0
     """Bytes of the request that are sent at once; the rest comes a byte a second. 0: all at once."""
+    reports: int = 0
+    """Reports that the attacker's tenant has."""
 
 
 def _filled(piece: bytes, element: bytes) -> Callable[[], bytes]:
@@ -103,6 +105,8 @@ def _members() -> bytes:
 
 CODED: Final = {"Content-Encoding": "gzip"}
 REPORTS: Final = f"{BASE}/DiagnosticReport"
+UNFOUND: Final = f"{REPORTS}?_content=nowhere"
+"""Search that looks at each report of the tenant, and finds none."""
 ATTACKS: Final[Mapping[str, Attack]] = {
     "bomb-401": Attack(4, "POST", REPORTS, _gzip, CODED, known=False),
     "bomb-404": Attack(4, "POST", "/nowhere", _gzip, CODED, known=False),
@@ -125,6 +129,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "document": Attack(2, "POST", f"{BASE}/Binary", _document),
     "half-heads": Attack(2_000, "GET", REPORTS, lambda: b"", drips=60),
     "slow-bodies": Attack(2_000, "POST", REPORTS, lambda: bytes(1_000_000), drips=1_000),
+    "slow-searches": Attack(200, "GET", UNFOUND, lambda: b"", reports=20_000),
     "stalled": Attack(8, "POST", REPORTS, lambda: bytes(BODY_BYTES), drips=30_000_000),
 }
 

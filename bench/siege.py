@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bench import servers, stores
 from bench.attacks import ATTACKS, EVIL
+from bench.attacks import BASE as EVIL_BASE
 from bench.load import END_OF_HEAD
 from bench.requests import TENANT, pushes, searches
 from store.mongo.embedded import embedded
@@ -150,7 +151,7 @@ def tokens(uri: str) -> tuple[str, str]:
     """The client's and the attacker's."""
     made = []
     for tenant in (TENANT, EVIL):
-        servers.dod("tenant", "create", tenant, uri=uri)
+        servers.dod("tenant", "create", tenant, "--search-scope", "any", uri=uri)
         made.append(servers.dod("token", "issue", "--tenant", tenant, "--scope", "system/*.cruds", uri=uri))
     return made[0], made[1]
 
@@ -165,13 +166,16 @@ async def main() -> None:
             nowhere = servers.Cores(frozenset(), frozenset())
             server = stack.enter_context(servers.service(mongod, place / "service.log", nowhere))
             await stores.push_all(server, ours, stores.patients_with_reports(REPORTS, PATIENTS))
+            names = options.only.split(",")
+            more = max(ATTACKS[name].reports for name in names)
+            await stores.push_all(server, theirs, stores.patients_with_reports(more, bool(more)), EVIL_BASE)
             search = searches("patient", [("", one) for one in range(PATIENTS)], ours)
             push = pushes(PATIENTS, ours, "1")
             await leg(server, search, push, 3.0)
             idle, held = resident(server.pid), True
             print(f"idle: {idle:.0f} MB; legs of {options.seconds:g} s")
             print(f"{'attack':14}{'p50':>8}{'p99':>8}{'errors':>8}{'RSS above idle':>16}   p99 before")
-            for name in options.only.split(","):
+            for name in names:
                 before = await leg(server, search, push, options.seconds)
                 with attack(name, server.port, theirs):
                     told = await leg(server, search, push, options.seconds)

@@ -32,12 +32,14 @@ class Filled(NamedTuple):
     index_bytes: int
 
 
-async def push_all(service: Server, token: str, resources: Iterable[dict[str, Any]]) -> None:
+async def push_all(
+    service: Server, token: str, resources: Iterable[dict[str, Any]], base: str = BASE
+) -> None:
     """Push resources through the service, many in a batch."""
     left = iter(resources)
     while some := list(itertools.islice(left, BATCH_ENTRIES)):
         body = reports.batch(some)
-        answer = await ask_once(service.port, post(BASE, body, media_type=FHIR, token=token))
+        answer = await ask_once(service.port, post(base, body, media_type=FHIR, token=token))
         assert answer.count(b"201 Created") == len(some), answer[:2000]
 
 
