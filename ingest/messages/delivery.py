@@ -135,7 +135,7 @@ class _Delivery:
         for attempt in range(_ATTEMPTS_MAX):
             await pause_before(attempt)
             if attempt:
-                planned, _ = await self.planning.plan()
+                planned, _ = await self.planning.plan(checked=True)
             whole = await self._completed(planned, trusting=not attempt)
             taken = await self.ctx.work(self._taken, planned, whole, issues)
             begun = self.ctx.clock()

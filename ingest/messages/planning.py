@@ -83,10 +83,18 @@ class Planner:
         """The id that a natural key always has."""
         return partial(stable_id, self.ctx.tenant, secret=self.ctx.secret)
 
-    async def plan(self) -> tuple[Planned, Seen]:
-        """Plan by what is stored now, and the candidates that were there."""
+    async def plan(self, *, checked: bool = False) -> tuple[Planned, Seen]:
+        """Plan by what is stored now, and the candidates that were there.
+
+        Whether a new patient's id is free shows when it is written: nearly always it is. `checked`: it was
+        not, or something else was otherwise than it seemed.
+        """
         asked = await self.ctx.work(wanted, self.read, self.derive)
-        planned, candidates = await self._decided(asked, await self._candidates(asked))
+        candidates = await self._candidates(asked)
+        if checked:
+            planned, candidates = await self._decided(asked, candidates)
+        else:
+            planned = await self.ctx.work(plan, self.read, candidates, self.derive)
         return planned, Seen(asked, candidates)
 
     async def _decided(

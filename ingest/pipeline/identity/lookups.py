@@ -101,6 +101,6 @@ def keys_of(resource_type: str, facts: Facts) -> list[str]:
 
 def is_kept(resource_type: str, facts: Facts) -> bool:
     """Whether the facts of a resource are kept with it."""
-    return facts.stable or (
-        resource_type in _LOOKED_UP and bool(facts.numbers or facts.former or resource_type == REPORT)
-    )
+    if resource_type in (PATIENT, REPORT):  # A patient without a number is known by what is said of them.
+        return True
+    return facts.stable or (resource_type in _LOOKED_UP and bool(facts.numbers or facts.former))

@@ -143,10 +143,10 @@ async def test_a_message_planned_before_does_not_link_again_what_parted(lab: Ser
     record = await merged(lab)
     put, turns = filing.put, iter([True])
 
-    async def behind(*arguments: Any) -> Any:
+    async def behind(*arguments: Any, **more: Any) -> Any:
         if next(turns, False):
             await given(lab, record)
-        return await put(*arguments)
+        return await put(*arguments, **more)
 
     with patch("ingest.messages.execution.filing.put", behind):
         await told(lab, 3, "F3", mr("2"), name="Anna")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from unittest.mock import patch
 
+from store.mongo.resources.identities import MongoIdentities
 from tests.support.fhir import MRN, Json, identified, message, patient, report
 
 if TYPE_CHECKING:
@@ -88,3 +90,12 @@ async def test_a_patient_without_number_keeps_the_one_that_somebody_gave(service
     assert [one["value"] for one in there["identifier"]] == ["1", "A"]
     assert there["meta"]["versionId"] == "3"
     assert len((await service.search(f"patient.identifier={MRN}|1")).ids) == 3
+
+
+async def test_whether_an_id_is_free_is_left_to_the_write(service: Service) -> None:
+    """A look before it would cost each message that brings a new patient a call of the driver."""
+    nameless = patient("p", name=[{"family": "Anna"}], birthDate="1980-01-01")
+    with patch.object(MongoIdentities, "known", side_effect=AssertionError):
+        for who in (anna(), nameless, nameless):
+            sent = message(report("r", "p", code={"text": "panel"}), who)
+            assert (await service.request("POST", "$process-message", sent)).status == 200

@@ -48,12 +48,12 @@ def raced(meanwhile: Callable[[], Awaitable[object]], *, times: int = 1) -> Any:
     """A message's writes, before each of which somebody else is faster, so many times."""
     put, turns, others = filing.put, iter(range(times)), list[bool]()
 
-    async def behind(*arguments: Any) -> Any:
+    async def behind(*arguments: Any, **more: Any) -> Any:
         if not others and next(turns, None) is not None:
             others.append(True)
             await meanwhile()
             others.clear()
-        return await put(*arguments)
+        return await put(*arguments, **more)
 
     return patch("ingest.messages.execution.filing.put", behind)
 
