@@ -73,7 +73,7 @@ async def transact(
     )
     for one in asked:
         check_scope(ctx.caller, one.asks.type, "s" if one.searches else LETTERS[one.asks.method])
-    found, derived = await _look_up(ctx, outside, asked)
+    found, derived = await _look_up(ctx, unit, outside, asked)
     patched = {one.number for one in asked if one.asks.method == "PATCH"}
     asked = await _patched(ctx, unit, asked, found)
     actions = await ctx.work(place, asked, found, base=ctx.base, derived=derived.__getitem__)
@@ -134,7 +134,7 @@ def _is_reading(entry: Json) -> bool:
 
 
 async def _look_up(
-    ctx: PushContext, outside: ResourceStore, asked: Sequence[Asked]
+    ctx: PushContext, unit: StoreInTransaction, outside: ResourceStore, asked: Sequence[Asked]
 ) -> tuple[Found, dict[Condition, str]]:
     """Resources that fulfil each condition, and the id to take should nothing do so."""
     enough = 2 + sum(one.asks.method == "DELETE" for one in asked)  # Deletions fulfil nothing any more.
@@ -150,6 +150,8 @@ async def _look_up(
             return await criteria.matches(ctx, understood, enough=enough)
 
     wanted = sorted(conditions(asked, ctx.base))
+    if wanted:  # Searches are not in the transaction: what changes between them and a write is a conflict.
+        await unit.begin()
     found = await asyncio.gather(*map(matches, wanted))
     return dict(zip(wanted, found, strict=True)), derived
 

@@ -235,6 +235,9 @@ class StoreInTransaction(ResourceStore, Protocol):
     async def claim(self, tenant: Tenant, slot: Slot, until: datetime) -> None:
         """Be the one who answers this request; whoever else claims it waits for the end of this."""
 
+    async def begin(self) -> None:
+        """Fix the moment that the transaction sees: what is changed behind it is a conflict."""
+
     async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> None:
         """Let nobody change these until the transaction has ended; who has meanwhile makes it run again."""
 

@@ -51,12 +51,15 @@ class OpenTransaction:
     session: Session
     turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     failure: PyMongoError | None = None
+    begun: bool = False
+    """Whether an operation has fixed the moment that all of them see."""
 
     async def run(self, operation: Callable[[Session], Awaitable[T]]) -> T:
         """Run an operation of the transaction; after a failure there is none any more."""
         async with self.turn:
             if self.failure is not None:
                 raise translate(self.failure) from self.failure
+            self.begun = True
             try:
                 return await operation(self.session)
             except PyMongoError as error:

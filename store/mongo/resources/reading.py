@@ -98,6 +98,13 @@ class Reading(ResourceReading):
                 found = await self._resources.find(wanted, {"version": 1}).to_list(None)
         return {named[one["_id"]]: one["version"] for one in found}
 
+    async def begin(self) -> None:
+        """Fix the moment that the transaction sees, unless an operation has done so before."""
+        if self._transaction is not None and not self._transaction.begun:
+            await self._transaction.run(
+                lambda session: self._in_transaction.find_one({"_id": ""}, {"_id": 1}, session=session)
+            )
+
     async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> None:
         """Write to these within the transaction: it meets a write conflict with whoever changes one."""
         if self._transaction is None or not keys:

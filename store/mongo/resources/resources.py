@@ -176,6 +176,10 @@ class MongoResources(StoreInTransaction):
         return within
 
     @override
+    async def begin(self) -> None:
+        await self._reading.begin()
+
+    @override
     async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> None:
         await self._reading.pin(tenant, keys)
 

@@ -4,12 +4,14 @@ changed who that is.
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 
 import pytest
 
 from ingest.writes import filing
+from store.tenancy import SearchScope
 from tests.support.fhir import MRN, Json, batch, identified, patient, refers, report
 
 if TYPE_CHECKING:
@@ -62,12 +64,12 @@ async def test_who_is_meant_may_change_while_it_is_looked_up(service: Service, s
     await service.load(named("a", "1", "Anna"))
     first, changed = filing.file_first, list[bool]()
 
-    async def meanwhile(*arguments: Any) -> None:
+    async def meanwhile(*arguments: Any, **more: Any) -> None:
         if not changed:
             changed.append(True)
             # The record was Bert's all along, and Anna gets one of her own.
             await service.load(named("a", "2", "Bert"), named("b", "1", "Anna"))
-        await first(*arguments)
+        await first(*arguments, **more)
 
     with patch("ingest.bundles.transaction.filing.file_first", meanwhile):
         answer = await service.request("POST", "", sent)
@@ -81,3 +83,22 @@ async def test_who_is_meant_may_change_while_it_is_looked_up(service: Service, s
     ]
     assert all(one["subject"]["reference"] == "Patient/b" for one in reports)
     assert len(reports) == ("DiagnosticReport" in str(sent))
+
+
+async def test_who_is_meant_may_change_while_a_load_looks_it_up(service: Service, load: Any) -> None:
+    """Over HTTP the memory of the request has fixed the moment; a load has none."""
+    lab = await service.new_tenant(search_scope=SearchScope.ANY)
+    await lab.load(named("a", "1", "Anna"))
+    first, changed, here = filing.file_first, list[bool](), asyncio.get_running_loop()
+
+    async def meanwhile(*arguments: Any, **more: Any) -> None:
+        if not changed:
+            changed.append(True)
+            other = lab.load(named("a", "2", "Bert"), named("b", "1", "Anna"))
+            await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(other, here))
+        await first(*arguments, **more)
+
+    with patch("ingest.bundles.transaction.filing.file_first", meanwhile):
+        await load(lab, [transaction(("POST", "DiagnosticReport", OF_ANNA))])
+    [there] = (await lab.search("_count=9")).matches
+    assert (changed, there["resource"]["subject"]["reference"]) == ([True], "Patient/b")
