@@ -17,8 +17,10 @@ if TYPE_CHECKING:
 
 PIECE_BYTES: Final = 262_144
 """Bytes looked at together: an early end costs no look at the rest."""
-LIGHT_BYTES: Final = 262_144
-"""Longest body that is prepared on the event loop."""
+LIGHT_BYTES: Final = 65_536
+"""Longest body that is prepared on the event loop: a tenth of a second, where it is all delimiters."""
+LIGHT_BYTES_FOLDED: Final = LIGHT_BYTES // 4
+"""Longest such body with letters beyond ASCII: one of them may be folded into eighteen."""
 LIGHT_ELEMENTS: Final = 4_000
 """Most values of such a body; some ten milliseconds."""
 _COUNTED: Final = b",[{"
@@ -40,11 +42,13 @@ class Weight(NamedTuple):
     size: int
     elements: int
     """Number of elements, or more."""
+    is_ascii: bool = True
 
     @property
     def is_light(self) -> bool:
         """Whether it may be parsed and prepared on the event loop."""
-        return self.size <= LIGHT_BYTES and self.elements <= LIGHT_ELEMENTS
+        longest = LIGHT_BYTES if self.is_ascii else LIGHT_BYTES_FOLDED
+        return self.size <= longest and self.elements <= LIGHT_ELEMENTS
 
     @property
     def is_heavy(self) -> bool:
@@ -64,8 +68,8 @@ def weigh(body: bytes | bytearray, most: int) -> Weight:
         if any(sign in piece for sign in _SIGNS):  # Else a part of a document: ten times as fast as counting.
             elements += len(piece) - len(piece.translate(None, _COUNTED))
         if elements > most:  # So it seems, if none of them stood in texts.
-            return Weight(size, _exactly(view, most))
-    return Weight(size, elements)
+            return Weight(size, _exactly(view, most), is_ascii=False)
+    return Weight(size, elements, size > LIGHT_BYTES or body.isascii())
 
 
 def _exactly(view: memoryview, most: int) -> int:

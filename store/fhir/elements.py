@@ -37,7 +37,10 @@ _UNSAID: Final = frozenset(
 )
 """Elements that hold no text for people: machine names, addresses, encoded documents. Dates neither."""
 _DATE: Final = re.compile(r"\d{4}-\d\d(?:-\d\d|$)")
-_TAG: Final = re.compile(r"<[^>]*>")
+_TAG: Final = re.compile(r"<[^<>]*>")
+"""A tag. Up to the next `<`: else a narrative of these alone would be read from each of them to its end."""
+_ENDLESS: Final = re.compile(r"&#[0-9]{8,}")
+"""A character reference that names none; the library makes a number of it, of any length."""
 _NAME: Final = re.compile(r"_?[A-Za-z][A-Za-z0-9]{0,63}", re.ASCII)
 
 
@@ -197,4 +200,4 @@ def _told(name: str) -> str:
 
 def plain(div: str) -> str:
     """The text of an XHTML narrative."""
-    return html.unescape(_TAG.sub(" ", div))
+    return html.unescape(_ENDLESS.sub(" ", _TAG.sub(" ", div)))

@@ -94,3 +94,13 @@ def test_index_entries_of_a_resource_are_bounded() -> None:
     with pytest.raises(ServiceError) as refused:
         prepare(resource, "r1", base="http://dod.test", entries_max=100)
     assert refused.value.issues[0].code == "too-costly"
+
+
+@pytest.mark.parametrize(
+    ("text", "is_light"),
+    [("a" * 50_000, True), ("a" * 70_000, False), ("\ufdfa" * 10_000, False), ("\ufdfa" * 1_000, True)],
+    ids=["ASCII", "long", "letters that fold into many", "few of them"],
+)
+def test_what_takes_long_to_fold_is_not_prepared_on_the_loop(text: str, is_light: bool) -> None:
+    body = json.dumps({"conclusion": text}, ensure_ascii=False).encode()
+    assert weigh(body, 10**6).is_light is is_light

@@ -39,6 +39,8 @@ def test_what_a_resource_says_is_its_words_once_and_folded() -> None:
         pytest.param("&lt;b&gt;One", " b one", id="an escaped tag is text"),
         pytest.param("One one ONE", " one", id="each once"),
         pytest.param("<br/>", "", id="nothing"),
+        pytest.param("<" * 100_000, "", id="tags that never end"),
+        pytest.param("&#" + "9" * 10_000, "", id="a character that there is not"),
     ],
 )
 def test_a_narrative(div: str, words: str) -> None:
