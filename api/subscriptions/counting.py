@@ -11,17 +11,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.subscriptions.sending.reading import matching
 from api.subscriptions.standing import AWAY, TOO_MUCH, Ended
+from api.subscriptions.telling import FORGOTTEN, Asking, Row, concerned, is_new, told
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
-from store.changes.kinds import Kind
 from store.errors import ServiceError
-from store.subscriptions.events import GOING, UNMATCHED, Addition, Occurrence
-from store.subscriptions.matching import Dispatch, decided
+from store.subscriptions.events import Addition, Occurrence
+from store.subscriptions.matching import decided
 from store.subscriptions.records import Status
 from store.subscriptions.topics import topic_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from datetime import datetime
 
     from api.subscriptions.holders import Known
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from api.subscriptions.standing import Standings
     from store.changes.changes import Change, Position
     from store.search.criteria import SearchQuery
-    from store.subscriptions.events import Delivering, Outbox
+    from store.subscriptions.events import Delivering, Event, Outbox
     from store.subscriptions.matching import IndexSide, IndexSides
     from store.subscriptions.records import Subscription, SubscriptionStore
     from store.tenancy import Tenant
@@ -38,27 +38,23 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("api.subscriptions")
 BATCH: Final = 500
 """Changes that are matched at once."""
-FORGOTTEN: Final = frozenset({Kind.ERASED, Kind.EXPIRED})
-"""Changes after which the name of a resource is taken out of all earlier events."""
+FAR: Final = 5_000
+"""Changes in a row that concern nobody, after which their place is noted all the same."""
 FULL: Final = (
     "its queue is full: more events wait than may; read what changed by `_lastUpdated`, then ask anew"
 )
 GAP: Final = "changes were lost before they were matched; read what changed by `_lastUpdated`, then ask anew"
 
 
-class Asking(NamedTuple):
-    """A subscription with the search that it is."""
+class Counted(NamedTuple):
+    """Page of changes that was counted."""
 
-    subscription: Subscription
-    query: SearchQuery
-    new_only: bool
-
-
-class Row(NamedTuple):
-    """A change with its key as text."""
-
-    change: Change
-    key: str
+    position: Position
+    """Place behind it."""
+    events: Mapping[str, Sequence[Event]]
+    """New events, by the name of their subscription."""
+    forgotten: bool = False
+    """Whether names of resources were taken out of earlier events."""
 
 
 class Counting:
@@ -84,34 +80,46 @@ class Counting:
         self._metrics = metrics
         self._clock = clock
         self._queue_max = queue_max
+        self._noted: dict[Tenant, Position] = {}
+        """Places in the feed that were noted last."""
 
     async def page(
         self, delivering: Delivering, tenant: Tenant, subscriptions: Sequence[Subscription], after: Position
-    ) -> tuple[Position, dict[str, int]]:
-        """Count one page of changes; the position behind it, and how many events each subscription got.
-
-        Raises LeaseLost, Overtaken, ServiceError: then nothing was counted.
-        """
+    ) -> Counted:
+        """Count one page of changes. Raises LeaseLost, Overtaken, ServiceError: then nothing was counted."""
         try:
             page = await self._sources.changes.read(tenant, after, limit=BATCH)
         except PositionLost:
-            return await self._lost(delivering, tenant, subscriptions), {}
+            return Counted(await self._lost(delivering, tenant, subscriptions), {})
         if not page.changes:
-            return page.position, {}
+            return Counted(page.position, {})
         additions = await self._additions(tenant, subscriptions, page.changes)
         gone = frozenset(str(one.key) for one in page.changes if one.kind in FORGOTTEN)
-        await delivering.add(tenant, additions, position=page.position, forget=gone, after=after)
-        counts = {one.subscription.name: len(one.occurrences) for one in additions}
+        if additions or gone or self._is_far(tenant, page.position):
+            await delivering.add(tenant, additions, position=page.position, forget=gone, after=after)
+            self._noted[tenant] = page.position
         newest = max(one.at for one in page.changes)
         lag = (self._clock() - newest).total_seconds()
-        self._metrics.counted(sum(counts.values()), lag_seconds=lag)
-        return page.position, counts
+        self._metrics.counted(sum(len(one.occurrences) for one in additions), lag_seconds=lag)
+        events = {one.subscription.name: one.events for one in additions}
+        return Counted(page.position, events, forgotten=bool(gone))
+
+    def _is_far(self, tenant: Tenant, position: Position) -> bool:
+        """Whether a place in the feed is far behind the one that was noted last.
+
+        Changes that concern nobody are matched again by who takes over; more than a few are not left to it.
+        """
+        noted = self._noted.get(tenant)
+        return noted is None or not 0 <= position.number - noted.number < FAR
 
     async def join(self, delivering: Delivering, one: Subscription, place: Position) -> None:
         """Count for a new subscription what came since its beginning, up to the place of the others.
 
         Raises LeaseLost, Overtaken, ServiceError: then nothing was counted.
         """
+        if self._noted.get(one.tenant) != place:  # Else who takes over would count it twice.
+            await delivering.add(one.tenant, (), position=place, forget=frozenset(), after=place)
+            self._noted[one.tenant] = place
         changes: list[Change] = []
         after = one.start
         while after.number < place.number:
@@ -155,11 +163,11 @@ class Counting:
             return []
         there = {row.change.key for row in rows if row.change.kind not in FEED_GOING}
         sides = await self._sides.sides(tenant, there) if there else {}
-        earlier = {row.key for row in rows if not _is_new(row.change)}
+        earlier = {row.key for row in rows if not is_new(row.change)}
         asked_for = [one.subscription for one in asking]
         known = await self._outbox.knowing(tenant, asked_for, earlier) if earlier else {}
         made: list[Addition] = []
-        for one, own in _concerned(asking, rows, sides, known):
+        for one, own in concerned(asking, rows, sides, known):
             try:
                 some = await self._occurrences(one, own, sides, known)
             except ServiceError as error:
@@ -209,13 +217,13 @@ class Counting:
         own = [
             row
             for row in rows
-            if row.change.number > one.start.number and (not new_only or _is_new(row.change))
+            if row.change.number > one.start.number and (not new_only or is_new(row.change))
         ]
         fitting = await self._fitting(one.tenant, query, own, sides)
         last = {row.key: known[row.key][one.id] for row in own if one.id in known.get(row.key, ())}
         found: list[Occurrence] = []
         for change, key in own:
-            kind = _told(change, key in fitting, last.get(key), everything=not query.clauses)
+            kind = told(change, key in fitting, last.get(key), everything=not query.clauses)
             if kind is not None:
                 found.append(Occurrence(key, kind, change.version, change.at))
                 last[key] = kind
@@ -240,56 +248,3 @@ class Counting:
             found = await matching(self._sources.resources, tenant, query, undecided)
             fitting |= {undecided[id] for id in found}
         return frozenset(fitting)
-
-
-def _concerned(
-    asking: Sequence[Asking],
-    rows: Sequence[Row],
-    sides: Mapping[str, IndexSide],
-    known: Mapping[str, Mapping[str, str]],
-) -> Iterator[tuple[Asking, list[Row]]]:
-    """Changes that each subscription may have to hear of: those that may fit, or that it knew of."""
-    by_type: dict[str, list[int]] = {}
-    for number, one in enumerate(asking):
-        by_type.setdefault(one.query.type, []).append(number)
-    dispatches = {
-        name: Dispatch([asking[number].query.clauses for number in numbers])
-        for name, numbers in by_type.items()
-    }
-    named = {one.subscription.id: number for number, one in enumerate(asking)}
-    own: dict[int, list[Row]] = {}
-    candidates: dict[str, set[int]] = {}
-    for row in rows:
-        found = candidates.get(row.key)
-        if found is None:
-            numbers = by_type[row.change.key.type]
-            may_fit = dispatches[row.change.key.type].candidates(sides.get(row.key))
-            knowing = (named[id] for id in known.get(row.key, ()) if id in named)
-            found = candidates[row.key] = {*(numbers[one] for one in may_fit), *knowing}
-        for number in found:
-            own.setdefault(number, []).append(row)
-    return ((asking[number], some) for number, some in own.items())
-
-
-def _is_new(change: Change) -> bool:
-    return change.kind is Kind.CREATED or (change.version == 1 and change.kind not in FEED_GOING)
-
-
-def _told(change: Change, fits: bool, last: str | None, *, everything: bool) -> str | None:  # noqa: FBT001
-    """Tell what a subscriber hears of a change; None: nothing.
-
-    `last` is what it was told of the resource before. That a resource went is told to those who knew of it,
-    and to whoever hears of everything; that it no longer fits, once. What was stored quietly is told to those
-    alone who knew of the resource.
-    """
-    knows = last is not None and last not in GOING
-    if change.kind in FEED_GOING:
-        return change.kind.value if knows or (everything and last is None) or _follows(change, last) else None
-    if fits:
-        return change.kind.value if knows or not change.quiet else None
-    return UNMATCHED if knows else None
-
-
-def _follows(change: Change, last: str | None) -> bool:
-    """Whether an erasure is told after a deletion that was told: the history is gone now, too."""
-    return last == Kind.DELETED.value and change.kind in FORGOTTEN

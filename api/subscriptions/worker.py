@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from api.subscriptions.counting import Counting
     from api.subscriptions.sending.delivery import Delivery, Ports
     from store.changes.changes import Position
-    from store.subscriptions.events import Delivering
+    from store.subscriptions.events import Delivering, Event
     from store.subscriptions.records import Subscription
     from store.tenancy import Tenant
 
@@ -33,6 +34,8 @@ LOOK_SECONDS: Final = 1.0
 """Longest time after which subscriptions that were made or changed are noticed."""
 FAULT_SECONDS: Final = 1.0
 """Pause after the database was away."""
+RECENT_MAX: Final = 200
+"""Most events of one subscription that are remembered until they are sent."""
 RENEWALS: Final = 4
 """Renewals of the lease within its time."""
 
@@ -44,6 +47,8 @@ class _Tended:
     subscription: Subscription
     task: asyncio.Task[None] | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
+    recent: deque[Event] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
+    """Newest events, so that they need not be read to be sent."""
 
 
 class Worker:
@@ -175,22 +180,29 @@ class Worker:
         self, delivering: Delivering, tenant: Tenant, subscriptions: list[Subscription], before: Position
     ) -> None:
         try:
-            after, counts = await self._counting.page(delivering, tenant, subscriptions, before)
+            counted = await self._counting.page(delivering, tenant, subscriptions, before)
         except Overtaken:
             # Read too early, both may have been: before a commit that was not answered.
             self._positions = dict(await self._ports.outbox.positions())
             await self._look()
             return
-        self._positions[tenant] = after
-        if after.number < before.number:  # Another history: there is no hurry, and perhaps the tenant leaves.
+        self._positions[tenant] = counted.position
+        if (
+            counted.position.number < before.number
+        ):  # Another history: there is no hurry, and perhaps the tenant leaves.
             await asyncio.sleep(FAULT_SECONDS)
-        for name, some in counts.items():
-            tended = self._tended.get(name)
-            if tended is not None:
-                one = tended.subscription
-                progress = replace(one.progress, last=one.progress.last + some)
-                tended.subscription = replace(one, progress=progress)
-                tended.wake.set()
+        if counted.forgotten:
+            for tended in self._tended.values():
+                if tended.subscription.tenant == tenant:
+                    tended.recent.clear()
+        for name, some in counted.events.items():
+            known = self._tended.get(name)
+            if known is not None:
+                one = known.subscription
+                progress = replace(one.progress, last=some[-1].number)
+                known.subscription = replace(one, progress=progress)
+                known.recent.extend(some)
+                known.wake.set()
 
     def _position(self, tenant: Tenant, subscriptions: list[Subscription]) -> Position:
         """Place behind what was counted; where nobody listened meanwhile, that of the first who does now."""
@@ -224,6 +236,8 @@ class Worker:
                 tended.task = asyncio.ensure_future(self._tend(tended))
             else:
                 changed = _state(tended.subscription) != _state(one)
+                if tended.subscription.created != one.created:
+                    tended.recent.clear()
                 tended.subscription = one
                 if changed:
                     tended.wake.set()
@@ -241,7 +255,7 @@ class Worker:
                 if fresh is None:
                     return
                 if self._holds():
-                    step = await self._delivery.step(fresh)
+                    step = await self._delivery.step(fresh, tuple(tended.recent))
                     due = None if step.at is None else (step.at - self._clock()).total_seconds()
                     if step.sent:
                         due = max(due or 0.0, self._linger)

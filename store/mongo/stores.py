@@ -145,7 +145,12 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             clients=MongoClients(database, settings=settings, metrics=metrics),
             changes=changes,
             follower=MongoChangeFollower(
-                database, settings=settings, clock=clock, metrics=metrics, tenants=tenants
+                database,
+                settings=settings,
+                clock=clock,
+                metrics=metrics,
+                tenants=tenants,
+                hear=changes.told,
             ),
             subscribing=Subscribing(
                 MongoSubscriptions(database, settings=settings, metrics=metrics),

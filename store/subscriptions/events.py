@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from collections.abc import Set as AbstractSet
 
     from store.changes.changes import Position
-    from store.subscriptions.records import Subscription
+    from store.subscriptions.records import Progress, Subscription
     from store.tenancy import Tenant
 
 
@@ -51,6 +51,18 @@ class Addition(NamedTuple):
 
     subscription: Subscription
     occurrences: tuple[Occurrence, ...]
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The occurrences with the numbers that they get."""
+        first = self.subscription.progress.last + 1
+        return tuple(Event(number, *one) for number, one in enumerate(self.occurrences, first))
+
+
+def next_of(recent: Sequence[Event], progress: Progress, limit: int) -> tuple[Event, ...]:
+    """Events that are next; none where what is known begins behind them."""
+    some = [event for event in recent if progress.delivered < event.number <= progress.last]
+    return tuple(some[:limit]) if some and some[0].number == progress.delivered + 1 else ()
 
 
 class Overtaken(Exception):  # noqa: N818 -- the reason to look again, no error

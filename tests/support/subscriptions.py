@@ -201,7 +201,7 @@ class Bench:
         while True:
             some = [one for one in await self.store.of_tenant(tenant) if one.counts]
             after = self.positions.get(tenant, Position(0))
-            self.positions[tenant], _ = await self.counting.page(own, tenant, some, after)
+            self.positions[tenant] = (await self.counting.page(own, tenant, some, after)).position
             if self.positions[tenant] == after:
                 break
         if delivering is None:

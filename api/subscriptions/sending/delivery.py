@@ -17,10 +17,11 @@ from api.subscriptions.secrets import keys_of, signed, unseal
 from api.subscriptions.sending import light
 from api.subscriptions.sending.notification import EVENTS, HANDSHAKE, HEARTBEAT, notification
 from api.subscriptions.sending.reading import message_of, readable
-from api.subscriptions.sending.retries import PAUSES, pause_after
+from api.subscriptions.sending.retries import RETRY_AFTER_MAX, is_due, pause_after
 from api.subscriptions.standing import AWAY, TOO_MUCH, UNREADABLE, Ended
 from ingest.unique import unique_id
 from store.errors import ServiceError
+from store.subscriptions.events import next_of
 from store.subscriptions.records import Form, Status
 
 if TYPE_CHECKING:
@@ -36,13 +37,11 @@ if TYPE_CHECKING:
     from api.subscriptions.sending.retries import Circuits
     from api.subscriptions.standing import Standing, Standings
     from store.subscriptions.events import Event, Outbox
-    from store.subscriptions.records import Progress, Subscription, SubscriptionStore
+    from store.subscriptions.records import Subscription, SubscriptionStore
 
 LOG: Final = logging.getLogger("api.subscriptions")
 ATTEMPTS_LEAST: Final = 8
 """Attempts before a receiver is given up: some five minutes. For a handshake there are no more."""
-RETRY_AFTER_MAX: Final = 3_600.0
-"""Longest pause that a receiver may ask for, in seconds."""
 JSON: Final = "application/fhir+json"
 GONE: Final = "the receiver answered 410 Gone: it wants to hear nothing more"
 OVER: Final = "its `end` is over"
@@ -105,8 +104,11 @@ class Delivery:
         self._root = root
         self._clock = clock
 
-    async def step(self, one: Subscription) -> Step:
-        """Do what is due for a subscription. Raises ServiceError when the database is away."""
+    async def step(self, one: Subscription, recent: Sequence[Event] = ()) -> Step:
+        """Do what is due for a subscription. Raises ServiceError when the database is away.
+
+        `recent` are its newest events, in order, as far as they are known.
+        """
         now = self._clock()
         if one.status in (Status.OFF, Status.ERROR):
             return IDLE
@@ -126,10 +128,12 @@ class Delivery:
         if due is not None and due <= now:
             due = self._ports.circuits.waits(one, now)
             if due is None:
-                return await self._notify(one, standing, shown, now)
+                return await self._notify(one, standing, shown, now, recent)
         return Step(due)
 
-    async def _notify(self, one: Subscription, standing: Standing, shown: Sealed, now: datetime) -> Step:
+    async def _notify(
+        self, one: Subscription, standing: Standing, shown: Sealed, now: datetime, recent: Sequence[Event]
+    ) -> Step:
         # Before anything is read: a server of tokens may be slow, and what is sent is read when it is sent.
         access = await self._access(one, shown)
         if isinstance(access, Reply):
@@ -138,7 +142,7 @@ class Delivery:
         if one.status is Status.REQUESTED:
             return await self._handshake(one, access, now)
         if one.progress.waiting > 0:
-            return await self._events(one, standing, access, now)
+            return await self._events(one, standing, access, now, recent)
         return await self._heartbeat(one, access, now)
 
     async def _access(self, one: Subscription, shown: Sealed) -> Access | Reply:
@@ -157,7 +161,7 @@ class Delivery:
 
     def _due(self, one: Subscription, now: datetime) -> datetime | None:
         """Moment of the next notification, as far as is known; None: with the next event."""
-        if one.progress.next_at is not None and not _is_due(one.progress, one.progress.next_at, now):
+        if one.progress.next_at is not None and not is_due(one.progress, one.progress.next_at, now):
             return one.progress.next_at
         if one.status is Status.REQUESTED or one.progress.waiting > 0:
             return now
@@ -189,10 +193,14 @@ class Delivery:
             reply = Reply(Outcome.REFUSED, detail=NO_CHALLENGE)
         return await self._failed(one, reply, now)
 
-    async def _events(self, one: Subscription, standing: Standing, access: Access, now: datetime) -> Step:
+    async def _events(
+        self, one: Subscription, standing: Standing, access: Access, now: datetime, recent: Sequence[Event]
+    ) -> Step:
         most = min(one.channel.max_count or self._pace.batch_max, self._pace.batch_max)
         limit = most if one.channel.form is Form.TOPIC else 1
-        found = await self._ports.outbox.events(one, after=one.progress.delivered, limit=limit)
+        found = next_of(recent, one.progress, limit)
+        if not found:
+            found = await self._ports.outbox.events(one, after=one.progress.delivered, limit=limit)
         if not found:  # No longer kept: what is behind them goes on.
             await self._ports.store.acknowledged(one, one.progress.last, at=one.progress.heard_at or now)
             return Step(now)
@@ -285,10 +293,3 @@ class Delivery:
                 "a subscription ended",
                 extra={"subscription": one.id, "tenant": str(one.tenant), "host": where, "reason": reason},
             )
-
-
-def _is_due(progress: Progress, at: datetime, now: datetime) -> bool:
-    """Whether the next attempt is due; at once where the clock was set back behind the failures."""
-    since = progress.failing_since
-    longest = timedelta(seconds=max(RETRY_AFTER_MAX, PAUSES[-1]))
-    return at <= now or at > now + longest or (since is not None and since > now)

@@ -11,10 +11,12 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
 
-    from store.subscriptions.records import Subscription
+    from store.subscriptions.records import Progress, Subscription
 
 PAUSES: Final = (0, 10, 10, 20, 30, 50, 80, 120)
 """Seconds before each attempt, upstream's schedule; the last one again and again."""
+RETRY_AFTER_MAX: Final = 3_600.0
+"""Longest pause that a receiver may ask for, in seconds."""
 OPENS_AFTER: Final = 3
 """Failures in a row of one receiver, of whatever subscription, after which its circuit opens."""
 
@@ -25,6 +27,13 @@ Receiver = tuple[str, str]
 def pause_after(failures: int) -> timedelta:
     """Pause between the last of so many failed attempts and the next one."""
     return timedelta(seconds=PAUSES[min(failures, len(PAUSES) - 1)])
+
+
+def is_due(progress: Progress, at: datetime, now: datetime) -> bool:
+    """Whether the next attempt is due; at once where the clock was set back behind the failures."""
+    since = progress.failing_since
+    longest = timedelta(seconds=max(RETRY_AFTER_MAX, PAUSES[-1]))
+    return at <= now or at > now + longest or (since is not None and since > now)
 
 
 def moments(attempts: int) -> Iterator[int]:

@@ -14,13 +14,14 @@ from store.detached import detached
 from store.errors import ServiceError
 from store.mongo.changes.blocks import behind, changes_in, position_in
 from store.mongo.driver.client import majority
+from store.mongo.driver.gathering import Gathering
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import CHANGE_STATE, CHANGES, RESOURCES
 from store.resources.resource_keys import ResourceKey
 from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("store.changes")
 AT_ONCE: Final = 16
 """Blocks that come together: there are few changes in each while little happens, and many in a flood."""
+TOGETHER_MAX: Final = 50
+"""Most questions that are asked together, each for the resources of one notification."""
 LOOK_SECONDS: Final = 0.2
 """Pause between two looks whether there is something new, while somebody waits for it."""
 
@@ -54,6 +57,8 @@ class MongoChanges(Changes):
         self._resources = majority(database, RESOURCES)
         self._waiting: dict[asyncio.Future[frozenset[Tenant]], Mapping[Tenant, Position]] = {}
         self._looking: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._there: Gathering[Collection[str], frozenset[str]] = Gathering(self._there_of, most=TOGETHER_MAX)
 
     @override
     async def head(self, tenant: Tenant) -> Position:
@@ -100,10 +105,16 @@ class MongoChanges(Changes):
         names = {document_id(str(tenant), *key): key for key in keys}
         if not names:
             return frozenset()
-        wanted = {"_id": {"$in": list(names)}, "expires_at": {"$gt": self._clock()}}
+        there = await self._there.ask(names)
+        return frozenset(key for name, key in names.items() if name in there)
+
+    async def _there_of(self, asked: Sequence[Collection[str]]) -> list[frozenset[str]]:
+        """Names that are there, of all that are asked for: the same for each who asks."""
+        names = {name for some in asked for name in some}
+        wanted = {"_id": {"$in": sorted(names)}, "expires_at": {"$gt": self._clock()}}
         with guarded(self._metrics, "readable", seconds=self._seconds):
             found = await self._resources.find(wanted, {"_id": 1}).to_list(None)
-        return frozenset(names[one["_id"]] for one in found)
+        return [frozenset(one["_id"] for one in found)] * len(asked)
 
     # --- waiting
 
@@ -129,7 +140,9 @@ class MongoChanges(Changes):
                 pass  # Counted by the guard; whoever waits does so until its time is up.
             except Exception:
                 LOG.exception("it could not be asked what changed; it is tried again")
-            await asyncio.sleep(LOOK_SECONDS)
+            self._news.clear()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(self._news.wait(), LOOK_SECONDS)
 
     async def _tell(self) -> None:
         names = sorted({str(tenant) for after in self._waiting.values() for tenant in after})
@@ -150,6 +163,10 @@ class MongoChanges(Changes):
         for future in self._waiting:
             if not future.done():
                 future.set_result(frozenset())
+
+    def told(self) -> None:
+        """Look at once: this process has put something into the feed."""
+        self._news.set()
 
     async def stop(self) -> None:
         """Wait for nothing any more."""

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
+from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
 from store.mongo.driver.client import durable
+from store.mongo.driver.gathering import Gathering
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
 from store.mongo.subscriptions.documents import from_document, pieces_of, progress_document, to_document
 from store.subscriptions.records import SubscriptionStore
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
@@ -31,6 +33,8 @@ CALM: Final[Mapping[str, Any]] = {
     "progress.next_at": None,
 }
 """Progress without failures."""
+TOGETHER_MAX: Final = 100
+"""Most subscriptions that are read, or noted, together."""
 
 
 class MongoSubscriptions(SubscriptionStore):
@@ -41,6 +45,8 @@ class MongoSubscriptions(SubscriptionStore):
         self._metrics = metrics
         self._subscriptions: Collection = durable(database, SUBSCRIPTIONS)
         self._outbox: Collection = durable(database, OUTBOX)
+        self._reads: Gathering[str, Subscription | None] = Gathering(self._named, most=TOGETHER_MAX)
+        self._notes: Gathering[UpdateOne, None] = Gathering(self._note, most=TOGETHER_MAX)
 
     @override
     async def create(self, subscription: Subscription) -> bool:
@@ -69,9 +75,13 @@ class MongoSubscriptions(SubscriptionStore):
 
     @override
     async def get(self, tenant: Tenant, id: str) -> Subscription | None:
+        return await self._reads.ask(f"{tenant}/{id}")
+
+    async def _named(self, names: Sequence[str]) -> list[Subscription | None]:
         with guarded(self._metrics, "subscription", seconds=self._seconds):
-            found = await self._subscriptions.find_one({"_id": f"{tenant}/{id}"})
-        return None if found is None else from_document(found)
+            found = await self._subscriptions.find({"_id": {"$in": sorted(set(names))}}).to_list(None)
+        there = {one["_id"]: from_document(one) for one in found}
+        return [there.get(name) for name in names]
 
     @override
     async def of_tenant(self, tenant: Tenant) -> tuple[Subscription, ...]:
@@ -135,11 +145,15 @@ class MongoSubscriptions(SubscriptionStore):
 
     @override
     async def acknowledged(self, subscription: Subscription, number: int, *, at: datetime) -> None:
+        # Not raised past what a replay has rewound meanwhile.
+        before = {**_same(subscription), "progress.delivered": subscription.progress.delivered}
+        change = {"$set": {**CALM, "progress.heard_at": at, "progress.delivered": number}}
+        await self._notes.ask(UpdateOne(before, change))
+
+    async def _note(self, notes: Sequence[UpdateOne]) -> list[None]:
         with guarded(self._metrics, "acknowledge_subscription", seconds=self._seconds):
-            # Not raised past what a replay has rewound meanwhile.
-            before = {**_same(subscription), "progress.delivered": subscription.progress.delivered}
-            change = {"$set": {**CALM, "progress.heard_at": at, "progress.delivered": number}}
-            await self._subscriptions.update_one(before, change)
+            await self._subscriptions.bulk_write(list(notes), ordered=False)
+        return [None] * len(notes)
 
     @override
     async def rewind(self, tenant: Tenant, id: str, number: int) -> bool:

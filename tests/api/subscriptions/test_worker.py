@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 
+from api.subscriptions import counting as counting_module
 from api.subscriptions import worker as module
 from api.subscriptions.sending.delivery import Step
 from api.subscriptions.worker import Worker
@@ -21,9 +22,10 @@ from tests.support.store import OTHER
 from tests.support.subscriptions import LAB, NOW, Bench, bench, kept
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Mapping, Sequence
 
     from store.mongo.driver.client import Database
+    from store.subscriptions.events import Event
     from store.subscriptions.records import Subscription
     from store.tenancy import Tenant
 
@@ -54,13 +56,22 @@ class Steps:
 
     def __init__(self, *, busy: bool) -> None:
         self.taken: list[Subscription] = []
+        self.known: list[list[str]] = []
         self.another = asyncio.Event()
         self.busy = busy
 
-    async def step(self, one: Subscription) -> Step:
+    async def step(self, one: Subscription, recent: Sequence[Event] = ()) -> Step:
         self.taken.append(one)
+        self.known.append([event.key for event in recent])
         self.another.set()
         return Step(NOW if self.busy else None)
+
+    async def knowing(self, keys: list[str]) -> None:
+        """Return once a step was taken with these events remembered."""
+        async with asyncio.timeout(10):
+            while not self.known or self.known[-1] != keys:
+                self.another.clear()
+                await self.another.wait()
 
     async def of(self, one: Subscription) -> None:
         """Return once a step of this very subscription was taken."""
@@ -178,3 +189,42 @@ async def test_a_tenant_that_left_has_no_place_in_the_feed_of_the_next_one_of_it
             await turns.over()
             assert await numbers(on, "s1") == [(1, "DiagnosticReport/r3")]
             assert (await on.get()).status is Status.ACTIVE
+
+
+async def test_new_events_are_remembered_until_a_name_is_forgotten(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept())
+        async with working(on, monkeypatch) as (turns, steps):
+            await turns.begun()
+            await on.change(report("r1"), Kind.CREATED)
+            await turns.over()
+            await steps.knowing(["DiagnosticReport/r1"])
+            on.changes.tell("DiagnosticReport/r1", Kind.ERASED)
+            await turns.over()
+            await steps.knowing(["DiagnosticReport/r1"])
+            assert [event.key for event in await on.told_to()] == ["", "DiagnosticReport/r1"]
+            assert steps.known[-1] == ["DiagnosticReport/r1"], "the erasure alone"
+
+
+async def test_changes_that_concern_nobody_cost_no_write_until_they_are_many(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept(filters=("status=partial",)))
+        own = await on.outbox.take()
+        assert own is not None
+        for number, noted in ((1, 1), (2, 1), (3, 1), (4, 4)):
+            if number == 4:
+                monkeypatch.setattr(counting_module, "FAR", 3)
+            await on.change(report(f"r{number}"), Kind.CREATED)
+            await on.count(delivering=own)
+            assert (await on.outbox.positions())[LAB].number == noted
+        await on.store.create(kept("new", start=await on.changes.head(LAB)))
+        await on.change(report("r5"), Kind.CREATED)
+        await on.counting.page(own, LAB, [await on.get()], Position(4))
+        await on.counting.join(own, await on.get("new"), Position(5))
+        assert (await on.outbox.positions())[LAB].number == 5, "else it would be counted once more"
+        assert await numbers(on, "new") == [(1, "DiagnosticReport/r5")]
+        await own.release()

@@ -299,3 +299,20 @@ async def test_no_event_is_left_out_while_the_database_cannot_say_who_may_hear_i
         await on.count()
         await on.settle()
         assert at.told == [(1, "DiagnosticReport/r1", "created")]
+
+
+async def test_events_that_are_remembered_are_not_read_to_be_sent(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def asked(*_: Any, **__: Any) -> Any:
+        raise AssertionError
+
+    async with told(database, kept()) as (on, at):
+        for number in range(3):
+            await on.change(report(f"r{number}"), Kind.CREATED)
+        await on.count()
+        events = await on.told_to()
+        await on.database["outbox"].update_many({}, {"$set": {"expires_at": NOW}})
+        monkeypatch.setattr(on.outbox, "events", asked)
+        await on.delivery.step(await on.get(), events)
+        assert [number for number, _, _ in at.told] == [1, 2, 3]

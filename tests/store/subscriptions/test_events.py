@@ -1,0 +1,36 @@
+"""Events that are next, of those that are remembered."""
+
+from __future__ import annotations
+
+import pytest
+
+from store.subscriptions.events import Event, next_of
+from store.subscriptions.records import Progress
+from tests.support.subscriptions import NOW
+
+
+@pytest.mark.parametrize(
+    ("known", "delivered", "last", "expected"),
+    [
+        ((3, 4, 5), 2, 5, [3, 4]),
+        ((3, 4, 5), 3, 5, [4, 5]),
+        ((3, 4, 5), 3, 4, [4]),
+        ((3, 4, 5), 5, 5, []),
+        ((3, 4, 5), 1, 5, []),
+        ((), 1, 5, []),
+    ],
+    ids=[
+        "next",
+        "some were sent",
+        "not all are counted",
+        "none is left",
+        "earlier ones wait",
+        "none is known",
+    ],
+)
+def test_remembered_events_are_sent_if_none_before_them_waits(
+    known: tuple[int, ...], delivered: int, last: int, expected: list[int]
+) -> None:
+    recent = [Event(number, "A/1", "created", 1, NOW) for number in known]
+    found = next_of(recent, Progress(last=last, delivered=delivered), 2)
+    assert [event.number for event in found] == expected
