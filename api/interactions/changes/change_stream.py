@@ -17,7 +17,6 @@ from api.http.app_keys import REQUEST_ID, SETTINGS
 from api.http.headers import listed
 from api.http.listeners import LISTENERS
 from api.interactions.changes.listening import render
-from api.middleware.authenticate import admitted_again
 from ingest.http.app_keys import AUDITED
 from ingest.http.outcome import issues_of, outcome
 from store.changes.positions import token_of
@@ -32,7 +31,8 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("api.changes")
 MEDIA_TYPE: Final = "text/event-stream"
 HEARTBEAT_SECONDS: Final = 15.0
-"""Longest silence: a comment keeps proxies from ending a stream, and the token is looked at again."""
+"""Longest silence: a comment keeps proxies from ending a stream, and the token is looked at though nothing is
+told."""
 RETRY_MILLISECONDS: Final = 1_000
 """Pause after which a client comes again when the stream ended."""
 _COMMENT: Final = b":\n\n"
@@ -80,8 +80,7 @@ async def _tell(
             if request.app[LISTENERS].ending or monotonic() >= until:
                 return
             if monotonic() >= asked + HEARTBEAT_SECONDS:
-                await admitted_again(request)
-                ear.refresh()
+                await ear.admitted()
                 asked = monotonic()
             if not heard.looked_at and not await ear.wait(min(HEARTBEAT_SECONDS, until - monotonic())):
                 await _send(request, response, _COMMENT)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from functools import partial
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from api.http.app_keys import CHANGES
+from api.middleware.authenticate import admitted_again
 from ingest.http.app_keys import PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.reach import READ, is_seen
 from store.changes.changes import Change, Position, PositionLost, may_be_told
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 
 NARROW_COUNT: Final = 50
 """Changes that are looked at together for a caller who sees types in part: each resource is read for it."""
+ADMITTED_SECONDS: Final = 3.0
+"""Time for which a listener's credential counts as good; nothing is told behind it without a look."""
 LOST: Final = Issue(
     "expired",
     "what followed this position is no longer kept, or it belongs to another history of this tenant: ask"
@@ -68,6 +72,7 @@ class Ear:
         assert asked.since is not None  # noqa: S101 -- by `changes`
         self._request = request
         self._asked = asked
+        self._admitted = monotonic()
         self.position = asked.since
 
     @property
@@ -76,8 +81,13 @@ class Ear:
         return self._asked.wait_seconds
 
     async def next(self) -> Heard:
-        """Changes behind the position, which moves. Raises ServiceError `gone`."""
+        """Changes behind the position, which moves.
+
+        Raises ServiceError `gone`, or when the caller is admitted no longer.
+        """
         request = self._request
+        if monotonic() - self._admitted >= ADMITTED_SECONDS:
+            await self.admitted()
         tenant, caller = request[TENANT].tenant, request[PRINCIPAL]
         narrow = any(not caller.may(one, READ) for one in self._asked.types) if caller.is_narrow else False
         count = min(self._asked.most, NARROW_COUNT) if narrow else self._asked.most
@@ -97,8 +107,12 @@ class Ear:
         moved = await self._request.app[CHANGES].wait({tenant: self.position}, seconds=seconds)
         return bool(moved)
 
-    def refresh(self) -> None:
-        """Raise ServiceError `forbidden` when the scopes of the caller no longer reach the types."""
+    async def admitted(self) -> None:
+        """Look again at the caller's credential. Raises ServiceError when it is no longer good, or its scopes
+        reach none of the types.
+        """
+        await admitted_again(self._request)
+        self._admitted = monotonic()
         caller, scope = self._request[PRINCIPAL], self._request[TENANT].search_scope
         types = frozenset(one for one in self._asked.types if hears(caller, one, scope))
         if not types:

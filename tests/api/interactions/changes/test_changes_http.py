@@ -224,6 +224,23 @@ async def test_polls_and_streams_are_on_record(told: Service) -> None:
     assert sum("$changes" in str(entry) for entry in entries) == 2
 
 
+async def test_who_is_admitted_no_longer_hears_nothing_of_what_comes_then(
+    told: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("api.interactions.changes.listening.ADMITTED_SECONDS", 0.0)
+    since = await now(told)
+    guest = await told.with_token(scopes=["system/*.cruds"], client="late guest")
+    polled = asyncio.create_task(guest.get(f"$changes?since={since}"))
+    async with listening(guest, f"since={since}") as stream:
+        await stream.positioned()
+        [grant] = [one for one in await told.access.grants() if one.client == "late guest"]
+        await told.access.revoke(grant.digest)
+        await told.load(report("r1"))
+        assert await stream.event() is None
+    answer = await polled
+    assert (answer.status, answer.issues) == (401, [("error", "login")])
+
+
 # --- streams
 
 
