@@ -35,6 +35,8 @@ ALL: Final = f"{BASE}/{TYPE}"
 """All resources of a type."""
 SEARCH: Final = f"{ALL}/_search"
 ONE: Final = f"{ALL}/{ID}"
+AUDIT: Final = f"{BASE}/{{type:AuditEvent}}"
+AUDIT_SEARCH: Final = f"{AUDIT}/_search"
 VERSION: Final = f"{ONE}/_history/{{version:[1-9][0-9]{{0,8}}}}"
 BINARIES: Final = f"{BASE}/{{type:Binary}}"
 BINARY: Final = f"{BINARIES}/{ID}"
@@ -65,6 +67,9 @@ def routes() -> tuple[Route, ...]:
     """All rows, whatever the role. Without a scope the handler asks `Principal.may` for each entry."""
     return (
         *subscription_routes(),
+        # Before the rows of all types: with the scope `dod/audit` they tell of the audit.
+        Route("audit-search-post", "POST", AUDIT_SEARCH, audit.search_post, Group.READ, body=FORM_BODIES),
+        Route("audit-search-get", "GET", AUDIT_SEARCH, audit.search, Group.READ),
         # No id is `_search`.
         Route("search-post", "POST", SEARCH, search.search_type_post, Group.SEARCH, "s", body=FORM_BODIES),
         # Before the rows of all types: a Binary is read and written in its own content type, too.
@@ -75,9 +80,8 @@ def routes() -> tuple[Route, ...]:
         Route("update-binary", "PUT", BINARY, binary.update, Group.WRITE, "u", negotiates=False),
         Route("vread-binary", "GET", BINARY_VERSION, binary.vread, Group.READ, negotiates=False),
         Route("everything", "GET", EVERYTHING, everything, Group.SEARCH, "r"),
-        # Before the rows of all types: with the scope `dod/audit` they tell of the audit.
-        Route("audit-search", "GET", f"{BASE}/{{type:AuditEvent}}", audit.search, Group.READ),
-        Route("audit-read", "GET", f"{BASE}/{{type:AuditEvent}}/{ID}", audit.read, Group.READ),
+        Route("audit-search", "GET", AUDIT, audit.search, Group.READ),
+        Route("audit-read", "GET", f"{AUDIT}/{ID}", audit.read, Group.READ),
         Route("search", "GET", ALL, search.search_type, Group.SEARCH, "s"),
         Route(
             "create",

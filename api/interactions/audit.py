@@ -15,10 +15,10 @@ from api.http.app_keys import PAGE_SECRET, PRIVACY, SETTINGS
 from api.interactions import read as stored
 from api.interactions.audit_event import Where, audit_event
 from api.middleware.authenticate import refuse_unless
-from api.search import handlers as search_of_stored
+from api.search import handlers as searches
 from api.search.following import followed
 from api.search.links import links
-from api.search.page_token import PAGE, PageState, bound
+from api.search.page_token import PAGE, SILENT, PageState, bound
 from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, TENANT, base_of, origin_of
 from ingest.http.replies import fhir_json
 from ingest.unique import unique_id
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from aiohttp import web
 
     from store.audit.records import AuditRecord
+    from store.search.parsing.query_text import Pair
 
 TYPE: Final = "AuditEvent"
 _COUNT: Final = re.compile(r"[0-9]{1,9}", re.ASCII)
@@ -48,11 +49,20 @@ _UNKNOWN: Final = f"is no parameter of the audit; {', '.join(f'`{one}`' for one 
 
 
 async def search(request: web.Request) -> web.StreamResponse:
-    """GET {base}/AuditEvent?patient=…"""
+    """GET {base}/AuditEvent?patient=…, and …/_search as an alias."""
+    return await _search(request, pairs_of(request.rel_url.raw_query_string))
+
+
+async def search_post(request: web.Request) -> web.StreamResponse:
+    """POST {base}/AuditEvent/_search: the patient's number stands in no URL."""
+    return await _search(request, await searches.posted(request))
+
+
+async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.StreamResponse:
     if SCOPE not in request[PRINCIPAL].own:
         refuse_unless(request[PRINCIPAL], TYPE, "s")
-        return await search_of_stored.search_type(request)
-    state = await _state(request)
+        return await searches.search_pairs(request, pairs)
+    state = await _state(request, pairs)
     wanted = await _wanted(request, state)
     page = await request.app[PRIVACY].audit.find(wanted)
     following = None if page.next is None else Position(tuple(page.next))
@@ -103,10 +113,10 @@ def _entries(
         }
 
 
-async def _state(request: web.Request) -> PageState:
+async def _state(request: web.Request, sent: Sequence[Pair]) -> PageState:
     """The parameters as a link holds them: of a first page, or of the one that a link leads to."""
     app = request.app
-    pairs = pairs_of(request.rel_url.raw_query_string)
+    pairs = [pair for pair in sent if pair[0] not in SILENT]
     now = from_datetime(app[CLOCK]()).start
     state = await followed(request, pairs, of=TYPE)
     until = now // SECOND + app[SETTINGS].page_token_seconds

@@ -15,7 +15,7 @@ from api.search.bundle import render
 from api.search.everything import ABOUT_PATIENTS, Place, Wish, page, without_doubles
 from api.search.following import followed
 from api.search.links import links
-from api.search.page_token import PageState, bound
+from api.search.page_token import SILENT, PageState, bound
 from ingest.http.answer_room import SMALL_BYTES, hold
 from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.reach import seen
@@ -65,7 +65,7 @@ async def everything(request: web.Request) -> web.StreamResponse:
 
 async def _state(request: web.Request, path: str) -> PageState:
     app = request.app
-    pairs = pairs_of(request.rel_url.raw_query_string)
+    pairs = [pair for pair in pairs_of(request.rel_url.raw_query_string) if pair[0] not in SILENT]
     now = from_datetime(app[CLOCK]()).start
     state = await followed(request, pairs, of=path, known=PARAMETERS.__contains__)
     until = now // SECOND + app[SETTINGS].page_token_seconds

@@ -56,11 +56,16 @@ _UNBOUNDED: Final = Issue(
 
 async def search_type(request: web.Request) -> web.StreamResponse:
     """GET {base}/{Type}?…, and …/_search as an alias."""
-    return await _search(request, pairs_of(request.rel_url.raw_query_string))
+    return await search_pairs(request, pairs_of(request.rel_url.raw_query_string))
 
 
 async def search_type_post(request: web.Request) -> web.StreamResponse:
-    """POST {base}/{Type}/_search: what is in the URL and what is in the body mean the same."""
+    """POST {base}/{Type}/_search."""
+    return await search_pairs(request, await posted(request))
+
+
+async def posted(request: web.Request) -> list[Pair]:
+    """The parameters of a search by POST: what is in the URL and what is in the body mean the same."""
     sent = await body_of(request, most=TEXT_MAX)
     form = pairs_of_form(sent)
     if AUDITED in request:
@@ -69,7 +74,7 @@ async def search_type_post(request: web.Request) -> web.StreamResponse:
     for name, value in form:
         if name == "_format":
             refuse_unknown_format(value)
-    return await _search(request, [*pairs_of(request.rel_url.raw_query_string), *form])
+    return [*pairs_of(request.rel_url.raw_query_string), *form]
 
 
 async def search_compartment(request: web.Request) -> web.StreamResponse:
@@ -79,7 +84,7 @@ async def search_compartment(request: web.Request) -> web.StreamResponse:
     if "patient" not in _known(resource_type).by_name:
         issue = Issue("not-found", f"`{resource_type}` is not in the compartment of a Patient here")
         raise ServiceError(Category.NOT_FOUND, issue)
-    return await _search(request, [("patient", f"Patient/{request.match_info['id']}"), *pairs])
+    return await search_pairs(request, [("patient", f"Patient/{request.match_info['id']}"), *pairs])
 
 
 async def search_entry(request: web.Request, resource_type: str, query: str, bytes_max: int) -> bytes:
@@ -87,7 +92,8 @@ async def search_entry(request: web.Request, resource_type: str, query: str, byt
     return await _searchset(request, resource_type, pairs_of(query), bytes_max, query)
 
 
-async def _search(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
+async def search_pairs(request: web.Request, pairs: Sequence[Pair]) -> web.Response:
+    """Searchset of a search with these parameters."""
     return fhir_json(await _searchset(request, request.match_info["type"], pairs))
 
 

@@ -51,9 +51,10 @@ curl -X POST http://127.0.0.1:8080/upload -H "Authorization: Bearer $TOKEN" \\
 201, with `{"URI": "…/blob/…"}`, which goes into `Value` of a result with `ValueType` `Encapsulated Data`.
 The report then has the file itself, with the type of `FileType`, else of the upload. The URI is good for
 the client and the tenant of the upload, and for `DOD_UPLOAD_SECONDS`, a day; any other is refused with its
-place. A token for several tenants says which: `?destination=` has an id as in `Meta.Destinations`, or
-`ORG/ENV`. A file may have `DOD_UPLOAD_BYTES_MAX`, 30 MB; a larger one is 413. It is read by nobody until a
-message refers to it, and is deleted when none does in time. An embedded one has the same bound.
+place, and so is a FHIR resource of anybody else's that names the file. A token for several tenants says
+which: `?destination=` has an id as in `Meta.Destinations`, or `ORG/ENV`. A file may have
+`DOD_UPLOAD_BYTES_MAX`, 30 MB; a larger one is 413. It is read by nobody until a message refers to it, and is
+deleted when none does in time. An embedded one has the same bound.
 
 Nobody knows whom such a file is about. When a patient of the tenant is erased, the files that wait have one
 more hour: a message that names one by then keeps it, the others are deleted with the next collection, and a

@@ -72,7 +72,8 @@ _RESULT: Final[Mapping[str, Json]] = {
     "_revinclude": {"type": "array", "items": {"type": "string"}},
 }
 """Parameters that shape the result of any search."""
-_SEARCHES: Final = frozenset({"search", "search-get", "search-post", "search-compartment", "audit-search"})
+_AUDIT: Final = frozenset({"audit-search", "audit-search-get", "audit-search-post"})
+_SEARCHES: Final = frozenset({"search", "search-get", "search-post", "search-compartment", *_AUDIT})
 _SUBSCRIPTIONS: Final = "subscription-search"
 """Beginning of the names of rows that search Subscriptions."""
 _CONDITIONAL: Final = frozenset({"update-conditional", "delete-conditional", "patch-conditional"})
@@ -294,7 +295,7 @@ def _query_parameters(row: Route, resource_type: ResourceType | None) -> list[Js
         parameters += [{"$ref": one} for one in refs]
     for name, schema in _OPERATIONS.get(row.name, {}).items():
         parameters.append({"name": name, "in": "query", "schema": schema})
-    if row.name == "audit-search":
+    if row.name in _AUDIT:
         names = [name for name in PARAMETERS if name not in _RESULT]
         parameters += [{"name": name, "in": "query", "schema": {"type": "string"}} for name in names]
     if row.name in _CONDITIONAL:

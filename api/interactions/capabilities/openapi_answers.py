@@ -29,6 +29,8 @@ ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "history-type": {"200": "Bundle"},
     "everything": {"200": "Bundle"},
     "audit-search": {"200": "Bundle"},
+    "audit-search-get": {"200": "Bundle"},
+    "audit-search-post": {"200": "Bundle"},
     "audit-read": {"200": "Resource"},
     "subscription-search": {"200": "Bundle"},
     "subscription-search-get": {"200": "Bundle"},

@@ -65,6 +65,27 @@ async def test_an_officer_sees_who_looked_at_a_patient(service: Service) -> None
     assert ("operation", "tests") in events(await officer.get("AuditEvent?patient=p1&subtype=audit-search"))
 
 
+async def test_every_way_of_a_search_leads_to_the_audit(service: Service) -> None:
+    await service.load(patient("p1"), resource("AuditEvent", "pushed", recorded="2026-11-22T12:00:00Z"))
+    officer = await service.with_token(scopes=["dod/audit", "system/*.rs"])
+    asked = "patient=p1&subtype=update"
+    for answer in (
+        await officer.search(f"{asked}&_format=json&_pretty=true", type="AuditEvent"),
+        await officer.get(f"AuditEvent/_search?{asked}"),
+        await officer.post_search(f"{asked}&_format=json", type="AuditEvent"),
+        await officer.post_search("patient=p1", type="AuditEvent", url_query="subtype=update"),
+    ):
+        assert events(answer) == [("update", "tests")]
+    first = await officer.post_search("patient=p1&_count=1", type="AuditEvent")
+    assert [len(events(page)) async for page in following(officer, first)]
+    assert (await service.post_search("_id=pushed", type="AuditEvent")).ids == ["pushed"]
+    assert found_in(await officer.get("Patient/p1/$everything?_format=json&_pretty=true")) == ["Patient/p1"]
+
+
+def found_in(answer: Answer) -> list[str]:
+    return [f"{one['resource']['resourceType']}/{one['resource']['id']}" for one in answer.body["entry"]]
+
+
 async def test_a_page_link_leads_on_when_its_last_record_has_gone(
     service: Service, mongo_client: Client
 ) -> None:

@@ -91,6 +91,10 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "history-type": (Row("GET", "Observation/_history", 403, 403, 403, 200, scope="rs"),),
     "changes": (Row("GET", "$changes?_type=Observation&_wait=0", 403, 403, 403, 200),),
     "audit-search": (Row("GET", "AuditEvent?_id=none", 403, 403, 403, 200),),
+    "audit-search-get": (Row("GET", "AuditEvent/_search?_id=none", 403, 403, 403, 200),),
+    "audit-search-post": (
+        Row("POST", "AuditEvent/_search", 403, 403, 403, 200, data="_id=none", content_type=FORM),
+    ),
     "audit-read": (Row("GET", "AuditEvent/none", 403, 403, 403, 404),),
     "read-binary": (Row("GET", "Binary/none", 403, 403, 403, 404),),
     "vread-binary": (Row("GET", "Binary/none/_history/1", 403, 403, 403, 404),),
@@ -219,7 +223,10 @@ WITH_OWN: Final = {
         **dict.fromkeys(("retention", "retention-plan", "tenants", "clients"), 200),
     },
     PURGE: {"purge": 400},
-    AUDIT: {"audit-search": 400, "audit-read": 404},
+    AUDIT: {
+        **dict.fromkeys(("audit-search", "audit-search-get", "audit-search-post"), 400),
+        "audit-read": 404,
+    },
 }
 """Status for a token that has one of the service's own scopes, and no other."""
 
@@ -239,6 +246,8 @@ def test_the_table_says_what_each_route_needs() -> None:
         "read-binary",
         "vread-binary",
         "audit-search",
+        "audit-search-get",
+        "audit-search-post",
         "audit-read",
         "changes",
     }
