@@ -18,6 +18,15 @@ _SECRETS_BYTES: Final = 4_096
 """Secrets taken at once, for the same reason."""
 
 
+def _forked() -> None:
+    """A forked process shares neither what comes next nor the secrets at hand."""
+    _RANDOM.seed()
+    _SECRETS.clear()
+
+
+os.register_at_fork(after_in_child=_forked)
+
+
 def unique_id() -> str:
     """A random UUID, not for resources: the next ones can be told from those seen."""
     return _uuid(f"{_RANDOM.getrandbits(128):032x}")

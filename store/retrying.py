@@ -6,6 +6,7 @@ Spread, so that writers who met once do not meet again at the next attempt.
 from __future__ import annotations
 
 import asyncio
+import os
 from random import Random
 from typing import Final
 
@@ -14,6 +15,7 @@ PAUSE_SECONDS: Final = 0.002
 PAUSE_SECONDS_MAX: Final = 0.1
 """Longest pause, give or take half of it."""
 _RANDOM: Final = Random()  # noqa: S311 -- no secret
+os.register_at_fork(after_in_child=_RANDOM.seed)
 
 
 def pause_behind(attempt: int) -> float:

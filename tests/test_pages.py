@@ -12,14 +12,12 @@ import socket
 import subprocess
 import sys
 from collections import defaultdict
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import pytest
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
+from tests.support.preloaded import QUICK, server
 
 ROOT: Final = Path(__file__).resolve().parents[1]
 PAGES: Final = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
@@ -27,7 +25,6 @@ BLOCK: Final = re.compile(
     r"(?P<mark><!-- not run: [^>]+ -->\n)?```sh\n(?P<text>.*?)^```$", re.MULTILINE | re.DOTALL
 )
 STEP: Final = "@@"
-QUICK: Final = ROOT / "tests" / "support" / "quick_dod.py"
 LONGEST: Final = 1_200
 """Seconds until a command that hangs is told of: far more than all of them take."""
 
@@ -54,7 +51,7 @@ def free_port() -> str:
         return str(probe.getsockname()[1])
 
 
-def scratch(folder: Path, dod: Path) -> Path:
+def scratch(folder: Path, dod: str) -> Path:
     """Content of a checkout after `make demo`: `.venv` with `dod`, and the samples."""
     binaries = folder / ".venv" / "bin"
     binaries.mkdir(parents=True)
@@ -63,19 +60,6 @@ def scratch(folder: Path, dod: Path) -> Path:
     command.chmod(0o755)
     (folder / "samples").symlink_to(ROOT / "samples")
     return folder
-
-
-@contextmanager
-def quick_dod(path: Path) -> Iterator[Path]:
-    """The process that runs `dod`: loading it fifty times takes most of a minute."""
-    command = [sys.executable, "-P", str(QUICK), str(path)]  # Beside it is a `store` too.
-    with subprocess.Popen(command, env=environment(), stdout=subprocess.PIPE, text=True) as process:
-        try:
-            assert process.stdout is not None
-            assert process.stdout.readline() == "ready\n"
-            yield path
-        finally:
-            process.kill()
 
 
 def environment() -> dict[str, str]:
@@ -90,7 +74,7 @@ def script() -> str:
     return re.sub("|".join(ports), lambda port: ports[port[0]], text)
 
 
-def told(folder: Path, dod: Path) -> tuple[int, str]:
+def told(folder: Path, dod: str) -> tuple[int, str]:
     """The exit code and the output of all commands."""
     with subprocess.Popen(
         ["/usr/bin/env", "bash", "-c", script()],
@@ -113,8 +97,7 @@ def told(folder: Path, dod: Path) -> tuple[int, str]:
 @pytest.mark.mongo
 def test_every_command_line_does_what_the_page_says(tmp_path: Path) -> None:
     """All commands end well, none says that it could not, and each page ends up with what it promises."""
-    with quick_dod(tmp_path / "dod.sock") as dod:
-        code, output = told(tmp_path / "checkout", dod)
+    code, output = told(tmp_path / "checkout", server())  # Loading `dod` fifty times takes most of a minute.
     _, *steps = output.split(f"{STEP} ")
     assert code == 0, steps[-2:]
     assert steps[-1].strip().startswith("the end")

@@ -5,26 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import sys
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
+
+from tests.support.preloaded import Forked, dod
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
+    from pathlib import Path
 
+POLL_SECONDS = 0.01
 SECONDS = 60.0
 """Longest wait for the start; no test depends on how long it takes."""
-ROOT = Path(__file__).resolve().parents[2]
-COMMAND = "from api.cli.main import main; main()"
 
 
 @dataclass(slots=True)
 class Served:
     """A running service."""
 
-    process: asyncio.subprocess.Process
+    process: Forked
     log: Path
     url: str = ""
     admin_url: str = ""
@@ -44,11 +44,10 @@ async def served(
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DOD_")}
     given = {"DOD_MONGODB_URI": uri, "DOD_MONGODB_DATABASE": database, "DOD_DRAIN_SECONDS": "0", **settings}
     with log.open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", f"{changed}\n{COMMAND}", "serve", "--port", "0", "--admin-port", "0"),
-            cwd=ROOT,
-            env={**clean, **given},
-            stdin=asyncio.subprocess.DEVNULL,
+        process = dod(
+            *("serve", "--port", "0", "--admin-port", "0"),
+            environment={**clean, **given},
+            before=changed,
             stdout=output,
             stderr=output,
         )
@@ -58,7 +57,7 @@ async def served(
             while not made.url:
                 assert process.returncode is None, log.read_text()
                 _read_addresses(made)
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(POLL_SECONDS)
         yield made
     finally:
         if process.returncode is None:

@@ -106,9 +106,8 @@ async def test_connections_that_are_cut_lose_and_double_nothing(tmp_path: Path) 
             assert 201 in is_busy_or_late
             assert (await service.put(report("while-away"))).status in (503, 504)
             await connection.mend()
-            await back(service, report("after"))
             for n, answer in enumerate(answers):
-                again = await service.put(report(f"r{number}-{n}"))
+                again = await back(service, report(f"r{number}-{n}"))
                 assert again.status == 200 if answer.status == 201 else again.status in (200, 201)
                 assert await versions(service, f"DiagnosticReport/r{number}-{n}") == 1
 
@@ -122,7 +121,7 @@ async def test_a_primary_that_steps_down_costs_a_while_and_nothing_else(tmp_path
         assert {answer.status for answer in answers} <= {201, 503, 504}
         await back(service, report("after"), within=15)  # The election is mongod's to hold.
         for n, answer in enumerate(answers):
-            again = await service.put(report(f"s{n}"))
+            again = await back(service, report(f"s{n}"))  # A busy machine may be late once more.
             assert again.status == 200 if answer.status == 201 else again.status in (200, 201)
             assert await versions(service, f"DiagnosticReport/s{n}") == 1
 

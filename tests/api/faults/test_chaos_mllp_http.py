@@ -11,11 +11,10 @@ import os
 import random
 import signal
 import socket
-import subprocess
-import sys
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,15 +23,16 @@ from aiohttp import ClientSession
 
 from ingest.mllp.framing import Frame, Framing, framed
 from tests.support.mllp import msa, oru
+from tests.support.preloaded import Forked, dod, said_by
 from tests.support.service import START
 
-ROOT = Path(__file__).resolve().parents[3]
 SECONDS = float(os.environ.get("CHAOS_SECONDS", "1"))
 """Pause between two blows, in which senders are left alone."""
+PAUSE_SECONDS = 0.01
+"""Pause of a sender behind an acknowledgment: without it, restarts wait for a processor."""
 SENDERS = 8
 REPORTS = 3
 TENANT = "acme/Development"
-COMMAND = [sys.executable, "-c", "from api.cli.main import main; main()"]
 
 
 @dataclass(slots=True)
@@ -65,6 +65,7 @@ class Lab:
             while not await self._is_taken(message):  # noqa: ASYNC110 -- what changes is another process
                 await asyncio.sleep(0.02)
             self.acknowledged.setdefault(filler, []).append(turn)
+            await asyncio.sleep(PAUSE_SECONDS)
         await self._leave()
 
     async def _is_taken(self, message: bytes) -> bool:
@@ -104,7 +105,7 @@ class Dod:
     folder: Path
     port: int
     mllp: int
-    process: subprocess.Popen[bytes] | None = None
+    process: Forked | None = None
 
     @property
     def environment(self) -> dict[str, str]:
@@ -116,10 +117,9 @@ class Dod:
     async def start(self) -> None:
         options = ["--port", str(self.port), "--admin-port", "0", "--mllp-port", str(self.mllp)]
         with (self.folder / "log").open("ab") as log:
-            self.process = subprocess.Popen(  # noqa: ASYNC220 -- it is begun at once
-                [*COMMAND, "serve", *options, "--mllp-tenant", TENANT],
-                cwd=ROOT,
-                env=self.environment,
+            self.process = dod(
+                *("serve", *options, "--mllp-tenant", TENANT),
+                environment=self.environment,
                 stderr=log,
                 stdout=log,
             )
@@ -129,34 +129,39 @@ class Dod:
                 _, writer = await asyncio.open_connection("127.0.0.1", self.port)
                 writer.close()
                 return
-            await asyncio.sleep(0.05)
+            await asyncio.sleep(0.01)
 
-    def run(self, *words: str) -> str:
-        done = subprocess.run(
-            [*COMMAND, *words], cwd=ROOT, env=self.environment, capture_output=True, check=True, text=True
-        )
-        return done.stdout.strip()
+    async def run(self, *words: str) -> str:
+        return await asyncio.to_thread(partial(said_by, *words, environment=self.environment))
 
-    def mongod(self) -> int:
-        """The process of the database."""
+    def mongod(self) -> int | None:
+        """The process of the database, if it runs."""
         assert self.process is not None
         pids = Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        return next(int(pid) for pid in pids if b"mongod" in Path(f"/proc/{pid}/cmdline").read_bytes())
+        for pid in pids:
+            with suppress(OSError):
+                if b"mongod" in Path(f"/proc/{pid}/cmdline").read_bytes():
+                    return int(pid)
+        return None
 
     async def kill(self) -> None:
         assert self.process is not None
         self.process.kill()
-        self.process.wait()
+        await self.process.wait()
         await self.start()
 
     async def kill_database(self) -> None:
         assert self.process is not None
-        os.kill(self.mongod(), signal.SIGKILL)
-        await asyncio.to_thread(self.process.wait)
-        await self.start()
+        killed = self.mongod()
+        assert killed is not None
+        os.kill(killed, signal.SIGKILL)
+        while self.mongod() in (None, killed):  # The service starts it again.
+            assert self.process.returncode is None, (self.folder / "log").read_text()[-2_000:]
+            await asyncio.sleep(0.01)
 
     async def freeze_database(self) -> None:
         pid = self.mongod()
+        assert pid is not None
         os.kill(pid, signal.SIGSTOP)
         await asyncio.sleep(SECONDS)
         os.kill(pid, signal.SIGCONT)
@@ -164,7 +169,7 @@ class Dod:
     def end(self) -> None:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
-            self.process.wait()
+            self.process.join()
 
 
 def free_port() -> int:
@@ -188,16 +193,14 @@ async def searched(session: ClientSession, base: str, path: str) -> list[dict[st
 @pytest.mark.slow
 @pytest.mark.mongo
 async def test_nothing_acknowledged_is_lost_nothing_is_twice_and_order_is_kept(tmp_path: Path) -> None:
-    dod = Dod(tmp_path, free_port(), free_port())
+    service = Dod(tmp_path, free_port(), free_port())
     try:
-        await dod.start()
-        await asyncio.to_thread(dod.run, "tenant", "create", TENANT, "--search-scope", "any")
-        token = await asyncio.to_thread(
-            dod.run, "token", "issue", "--tenant", TENANT, "--scope", "system/*.rs"
-        )
-        labs = [Lab(number, dod.mllp, random.Random(number)) for number in range(SENDERS)]
+        await service.start()
+        await service.run("tenant", "create", TENANT, "--search-scope", "any")
+        token = await service.run("token", "issue", "--tenant", TENANT, "--scope", "system/*.rs")
+        labs = [Lab(number, service.mllp, random.Random(number)) for number in range(SENDERS)]
         tasks = [asyncio.ensure_future(one.run()) for one in labs]
-        for blow in (dod.kill, dod.kill_database, dod.freeze_database, dod.kill):
+        for blow in (service.kill, service.kill_database, service.freeze_database, service.kill):
             await asyncio.sleep(SECONDS)
             assert not any(task.done() for task in tasks), [task for task in tasks if task.done()]
             await blow()
@@ -207,7 +210,7 @@ async def test_nothing_acknowledged_is_lost_nothing_is_twice_and_order_is_kept(t
         await asyncio.gather(*tasks)
         headers = {"Authorization": f"Bearer {token}"}
         async with ClientSession(headers=headers) as session:
-            base = f"http://127.0.0.1:{dod.port}/fhir/R4/{TENANT}"
+            base = f"http://127.0.0.1:{service.port}/fhir/R4/{TENANT}"
             for one in labs:
                 await check(session, base, one)
             kept = await searched(session, base, "Provenance?_count=1000")
@@ -219,7 +222,7 @@ async def test_nothing_acknowledged_is_lost_nothing_is_twice_and_order_is_kept(t
         )
         assert sum(one.sent for one in labs) > len(numbers), "nobody noticed anything"
     finally:
-        dod.end()
+        service.end()
 
 
 async def check(session: ClientSession, base: str, lab: Lab) -> None:

@@ -11,8 +11,6 @@ import json
 import os
 import re
 import signal
-import subprocess
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,7 +20,8 @@ import pytest
 
 from tests.support.fhir import identified, message, patient, refers, report
 from tests.support.mongod import frozen
-from tests.support.served import COMMAND, ROOT, served
+from tests.support.preloaded import said_by
+from tests.support.served import served
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -128,10 +127,7 @@ def requests() -> Iterator[tuple[str, str, Any, dict[str, str]]]:
 
 def dod(folder: Path, *words: str) -> str:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("DOD_")}
-    env = {**clean, "DOD_DATA_DIR": str(folder / "data")}
-    command = [sys.executable, "-c", COMMAND, *words]
-    done = subprocess.run(command, env=env, cwd=ROOT, check=True, capture_output=True, text=True)
-    return done.stdout.strip()
+    return said_by(*words, environment={**clean, "DOD_DATA_DIR": str(folder / "data")})
 
 
 def mongod_of(service: Served) -> int:

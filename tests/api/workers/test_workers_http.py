@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import sys
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +16,9 @@ from uuid import uuid4
 import aiohttp
 import pytest
 
+from tests.support.preloaded import Forked, dod
+
 if TYPE_CHECKING:
-    from asyncio.subprocess import Process
     from collections.abc import AsyncIterator, Callable
 
 pytestmark = pytest.mark.mongo
@@ -30,7 +30,7 @@ METADATA = "/fhir/R4/acme/Development/metadata"
 class Running:
     """A `dod serve --workers 2`."""
 
-    process: Process
+    process: Forked
     url: str
     admin: str
     log: Path
@@ -49,6 +49,7 @@ class Running:
                 self.answered += 1
             except aiohttp.ClientError:
                 self.failed += 1
+            await asyncio.sleep(0.005)  # Without a pause, workers that start wait for a processor.
 
     async def counted(self) -> dict[str, float]:
         async with self.client.get(self.admin + "/metrics") as response:
@@ -63,7 +64,7 @@ class Running:
     async def until(self, holds: Callable[[dict[str, float], dict[str, Any]], bool]) -> None:
         async with asyncio.timeout(SECONDS):
             while not holds(await self.counted(), await self.state()):  # noqa: ASYNC110 -- of another process
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.01)
 
     def workers(self) -> list[int]:
         """Process ids of the workers; the supervisor has no other children here."""
@@ -84,20 +85,14 @@ async def running(mongodb: str, tmp_path: Path) -> AsyncIterator[Running]:
     }
     words = ["serve", "--workers", "2", "--port", "0", "--admin-port", "0"]
     with log.open("wb") as out:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-c", "from api.cli.main import main; main()", *words),
-            cwd=Path(__file__).parents[3],
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stderr=out,
-        )
+        process = dod(*words, environment=environment, stderr=out)
     try:
         async with asyncio.timeout(SECONDS):
             while not (
                 found := [line for line in lines(log) if line.get("admin_address", "").startswith("http")]
             ):
                 assert process.returncode is None, log.read_text()
-                await asyncio.sleep(0.05)
+                await asyncio.sleep(0.01)
         connector = aiohttp.TCPConnector(force_close=True)
         async with aiohttp.ClientSession(connector=connector) as client:
             yield Running(process, found[0]["address"], found[0]["admin_address"], log, client)
