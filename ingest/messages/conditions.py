@@ -71,7 +71,7 @@ def _is_patient(facts: Facts, told: Mapping[str, Any] | None, *, is_new: bool) -
 def _is_nobody_else(facts: Facts, told: Mapping[str, Any] | None) -> bool:
     """Whether what is stored may be this patient, who has no number, and was not given one meanwhile."""
     stored = from_stored(told or {})
-    return not (stored.numbers or stored.former or is_somebody_else(facts, stored))
+    return not (stored.numbers or is_somebody_else(facts, stored))
 
 
 def _is_as_found(found: Facts, told: Mapping[str, Any] | None) -> bool:

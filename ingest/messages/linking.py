@@ -12,8 +12,8 @@ from ingest.pipeline.identity.reports import superseded
 
 if TYPE_CHECKING:
     from collections.abc import Collection
-    from collections.abc import Set as AbstractSet
 
+    from ingest.pipeline.identity.patient_records import Kin
     from ingest.writes.push_context import PushContext
     from store.resources.versions import Gone
 
@@ -21,16 +21,16 @@ REPORTS_MAX: Final = 2_000
 """Reports of one person that are compared when her records are linked."""
 
 
-async def link(ctx: PushContext, groups: Collection[AbstractSet[str]]) -> list[Gone]:
+async def link(ctx: PushContext, groups: Collection[Kin]) -> list[Gone]:
     """Note on records of one person the others, and take out older versions of reports that both have.
 
     A report that came preliminary under the retired number, and final under the survivor's before anybody
-    told of the merge, was two until now.
+    told of the merge, was two until now. A record that was given to somebody else meanwhile is left out.
     """
     gone: list[Gone] = []
     for group in groups:
-        await ctx.store.relate(ctx.tenant, group)
-        keys = frozenset(f"patient={PATIENT}/{one}" for one in group)
+        linked = await ctx.store.relate(ctx.tenant, group)
+        keys = frozenset(f"patient={PATIENT}/{one}" for one in linked)
         reports = await candidates_under(ctx, {REPORT: keys}, limit=REPORTS_MAX)
         for older in await ctx.work(superseded, reports):
             deleted = await ctx.store.delete(

@@ -15,7 +15,7 @@ from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.completion import identifiers
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.decisions import Candidate
-from ingest.pipeline.identity.facts import FactContext, facts_of, from_stored
+from ingest.pipeline.identity.facts import FactContext, from_stored
 from ingest.pipeline.identity.lookups import narrowed, wanted
 from ingest.pipeline.identity.numbers import placeholder_words
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ingest.messages.message import Message
-    from ingest.pipeline.identity.facts import Facts
     from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
@@ -146,13 +145,12 @@ class Planner:
                     others.add(one.key)
                 continue
             # No look-up finds a record without a number: it may be the patient's own, of an earlier message.
-            stored = await self.ctx.store.get(self.ctx.tenant, one.key)
-            if isinstance(stored, Stored):
-                resource, facts = await self.ctx.work(_read, stored, self.read)
-                if is_somebody_else(one.facts, facts):
-                    others.add(one.key)
-                elif facts.numbers or facts.former:
-                    given[one.key] = _Given(found, resource)
+            if is_somebody_else(one.facts, found.facts):
+                others.add(one.key)
+            elif found.facts.numbers:
+                stored = await self.ctx.store.get(self.ctx.tenant, one.key)
+                if isinstance(stored, Stored):
+                    given[one.key] = _Given(found, await self.ctx.work(decode, stored.raw))
         return others, own
 
     async def plan_again(self, seen: Seen, mine: frozenset[str]) -> Planned | None:
@@ -227,11 +225,6 @@ def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Pla
 
 def _is_new_patient(placed: Placement) -> bool:
     return placed.key.type == PATIENT and placed.choice.known is None
-
-
-def _read(stored: Stored, read: Reader) -> tuple[JsonObject, Facts]:
-    resource = decode(stored.raw)
-    return resource, facts_of(resource, read.reading)
 
 
 def _with_numbers(planned: Planned, given: Mapping[ResourceKey, _Given]) -> Planned:

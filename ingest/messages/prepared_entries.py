@@ -21,8 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.messages.message import Message
-    from ingest.pipeline.identity.facts import Facts
-    from ingest.pipeline.identity.placements import Placement, Planned
+    from ingest.pipeline.identity.placements import Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
@@ -72,7 +71,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
                     base=ctx.base,
                     companion=borne,
                     strict=strict,
-                    facts=_as_written(one),
+                    facts=one.facts._replace(kin=()),  # Links are noted on all of a person's records at once.
                     entries_max=ctx.settings.index_entries_max,
                 )
                 prepared = ready.prepared._replace(
@@ -92,14 +91,6 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
     if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
         raise ServiceError(Category.UNPROCESSABLE, *found)
     return PreparedEntries(tuple(done), unique)
-
-
-def _as_written(placed: Placement) -> Facts:
-    """Facts as they are written: a stored record keeps the links that it has by then.
-
-    They may be fewer than the plan has seen; new ones are noted on all of a person's records at once.
-    """
-    return placed.facts if placed.choice.known is None else placed.facts._replace(kin=())
 
 
 def reports_of_nobody(ctx: PushContext, planned: Planned) -> list[Prepared]:

@@ -160,8 +160,14 @@ class Identities(Protocol):
     async def known(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> list[Known]:
         """Current resources among these, as far as they tell who they are."""
 
-    async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
-        """Note on each of these Patients the ids of the others: a search by the number of one finds all."""
+    async def relate(
+        self, tenant: Tenant, group: Mapping[str, AbstractSet[tuple[str, str]]]
+    ) -> frozenset[str]:
+        """Note on each of these Patients the ids of the others: a search by the number of one finds all.
+
+        Each comes with numbers (system, value), of which it must still have one; none: with whatever it has.
+        Returns the ids of those that do.
+        """
 
 
 class RequestAnswers(Protocol):

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import Facts
@@ -16,6 +17,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ingest.pipeline.identity.reader import Reader
+
+
+Kin: TypeAlias = Mapping[str, frozenset[tuple[str, str]]]
+"""Records of one person by id, each with the numbers by which it was taken for theirs; none: by any."""
+
+
+def named(facts: Facts) -> frozenset[tuple[str, str]]:
+    """Systems and values of the numbers of a record, former ones too."""
+    return frozenset((one.system, one.value) for one in (*facts.numbers, *facts.former))
 
 
 def name_without_number(read: Reader, number: int) -> str:
@@ -68,11 +78,10 @@ def _related(choice: Choice, there: Choice) -> Choice:
     return choice._replace(kin=(*choice.kin, kin), findings=findings)
 
 
-def unknown_kin(
-    read: Reader, choices: dict[int, Choice], candidates: Sequence[Candidate]
-) -> list[frozenset[str]]:
+def unknown_kin(read: Reader, choices: dict[int, Choice], candidates: Sequence[Candidate]) -> list[Kin]:
     """Groups of records of one person each that are not all stored as such."""
-    found = []
+    found: list[Kin] = []
+    stored = {one.key.id: named(one.facts) for one in candidates if one.key.type == PATIENT}
     for number in read.by_type[PATIENT]:
         choice = choices[number]
         members = {choice.id: frozenset(choice.known.facts.kin if choice.known else ())}
@@ -82,7 +91,8 @@ def unknown_kin(
         group |= frozenset(behind)
         complete = all(group - {one} <= kin for one, kin in (members | behind).items())
         if len(group) > 1 and not complete:
-            found.append(group)
+            mine = named(read.facts[number]) | stored.get(choice.id, frozenset())
+            found.append({one: stored.get(one, frozenset()) for one in group} | {choice.id: mine})
     return found
 
 

@@ -10,6 +10,7 @@ from ingest.pipeline.identity.facts import Facts
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
+    from ingest.pipeline.identity.patient_records import Kin
     from store.fhir.datatypes import JsonObject
 
 
@@ -30,8 +31,8 @@ class Planned:
     """Decisions on all entries of a message."""
 
     placements: tuple[Placement, ...]
-    kin: tuple[frozenset[str], ...] = ()
-    """Ids of patients' records that are of one person each, and not all known as such."""
+    kin: tuple[Kin, ...] = ()
+    """Patients' records that are of one person each, and not all known as such."""
     patientless: tuple[int, ...] = ()
     """Reports whose patient cannot be told."""
 

@@ -20,6 +20,7 @@ from ingest.pipeline.identity.likeness import (
     lasting,
     other_own,
     same_own,
+    says_more,
     shared,
     telling,
 )
@@ -67,14 +68,22 @@ def is_same_report(pair: Pair) -> bool:
     correcting, same_id = new.status in CORRECTING, same_own(new, old)
     if not pair.linked:
         # A mix-up that the laboratory mends: the report moves.
-        rank = shared(new, old)
-        movable = rank is not None and rank < Rank.ORDER
+        movable = _is_movable(new, old)
         return correcting and movable and alike_in_code(new, old) and not _told_apart(new, old, places=True)
     if not alike_in_code(new, old):
         return correcting and same_id and _meant(pair)
     if same_id and (lasting(new) or (correcting and telling(new))):
         return True
     return not _told_apart(new, old, places=pair.places)
+
+
+def _is_movable(new: Facts, old: Facts) -> bool:
+    """Whether a number in common is a report's own beyond the patient: `1` may be another one's, too."""
+    rank = shared(new, old)
+    if rank is not Rank.WEAK:
+        return rank is not None and rank < Rank.ORDER
+    theirs = {(number.system, number.value) for number in old.numbers}
+    return any(says_more(n.value) for n in new.numbers if (n.system, n.value) in theirs)
 
 
 def _share_number(one: Facts, other: Facts) -> bool:

@@ -37,7 +37,6 @@ from store.mongo.resources.write_decision import (
 )
 from store.resources.versions import Gone, PutResult
 from store.retention.policy import NEVER
-from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -175,15 +174,15 @@ class CommitAttempt:
         leaving = [write for write in self.writes if self.decisions[write.id].parts]
         if not leaving:
             return
-        apart = [parting(one.tenant, one.key.id, self.decisions[one.id].parts) for one in leaving]
+        apart = [parting(one.tenant, one.key.id) for one in leaving]
         collection = self.collections.resources if self.session else self.collections.write
         collection.bulk_write(apart, ordered=False, session=self._plain_session())
-        gone: dict[str, set[str]] = {}
-        for one in leaving:
-            for other in self.decisions[one.id].parts:
-                gone.setdefault(document_id(str(one.tenant), one.key.type, other), set()).add(one.key.id)
-        for name in gone.keys() & self.decisions.keys():
-            self.decisions[name] = self.decisions[name].without_kin(gone[name])
+        for write in self.writes:
+            gone = {
+                one.key.id for one in leaving if (one.tenant, one.key.type) == (write.tenant, write.key.type)
+            }
+            if gone:
+                self.decisions[write.id] = self.decisions[write.id].without_kin(gone)
 
     def _place_late(self) -> None:
         """Decide on late writes: into the history, or in place of a version that is as old."""

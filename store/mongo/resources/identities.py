@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo.read_concern import ReadConcern
 from typing_extensions import override
 
-from store.mongo.driver.client import DURABLE
 from store.mongo.driver.guard import guarded
+from store.mongo.driver.transaction import run
 from store.mongo.indexes import RESOURCES
-from store.mongo.resources.kinship import linking
+from store.mongo.resources.kinship import linking, numbers_of
 from store.resources import resources
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Known
@@ -44,9 +44,9 @@ class MongoIdentities(resources.Identities):
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
     ) -> None:
+        self._client = database.client
         self._plain: Collection = database[RESOURCES]
         self._read: Collection = self._plain.with_options(read_concern=ReadConcern("local"))
-        self._write: Collection = self._plain.with_options(write_concern=DURABLE)
         self._transaction: OpenTransaction | None = None
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
@@ -110,13 +110,30 @@ class MongoIdentities(resources.Identities):
         ]
 
     @override
-    async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
-        """Note on each of these Patients the ids of the others."""
-        operations = linking(tenant, group)
-        with guarded(self._metrics, "relate", seconds=self._seconds):
-            if self._transaction is not None:
-                await self._transaction.run(
-                    lambda session: self._plain.bulk_write(operations, ordered=False, session=session)
-                )
-            else:
-                await self._write.bulk_write(operations, ordered=False)
+    async def relate(
+        self, tenant: Tenant, group: Mapping[str, AbstractSet[tuple[str, str]]]
+    ) -> frozenset[str]:
+        """Note on each of these Patients the ids of the others, in one transaction: whoever changes one of
+        them meanwhile is seen.
+        """
+        ids = [document_id(str(tenant), "Patient", one) for one in sorted(group)]
+
+        async def within(session: Session) -> frozenset[str]:
+            there = {"_id": {"$in": ids}, "type": "Patient"}
+            cursor = self._plain.find(there, {"_id": 0, "id": 1, "identity": 1}, session=session)
+            found = {one["id"]: numbers_of(one.get("identity") or {}) for one in await cursor.to_list(None)}
+            same = [
+                one
+                for one in group
+                if not group[one] or not group[one].isdisjoint(found.get(one, group[one]))
+            ]
+            operations = linking(tenant, set(same))
+            if len(operations) > 1:
+                await self._plain.bulk_write(operations, ordered=False, session=session)
+            return frozenset(same)
+
+        if self._transaction is not None:
+            return await self._transaction.run(within)
+        return await run(
+            self._client, lambda opened: opened.run(within), metrics=self._metrics, seconds=self._seconds
+        )

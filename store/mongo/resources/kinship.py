@@ -32,27 +32,24 @@ def kin_of(current: Mapping[str, Any] | None) -> Sequence[str]:
     return kin
 
 
-def parted(
-    identity: Mapping[str, Any] | None, current: Mapping[str, Any] | None, *, deleted: bool
-) -> Sequence[str]:
-    """Ids of the records with which a new version, of this evidence, is no longer one person's.
+def parted(identity: Mapping[str, Any] | None, current: Mapping[str, Any] | None, *, deleted: bool) -> bool:
+    """Whether a new version, of this evidence, is no longer one person's with the linked records.
 
     What comes back after a deletion may be anybody's.
     """
-    kin = kin_of(current)
-    if not kin or current is None:
-        return ()
-    before = current.get("identity") or {}
-    return kin if deleted or _is_anothers(identity or {}, before) else ()
+    if current is None or not kin_of(current):
+        return False
+    return deleted or _is_anothers(identity or {}, current.get("identity") or {})
 
 
 def _is_anothers(now: Mapping[str, Any], before: Mapping[str, Any]) -> bool:
     """Whether a record has numbers, and none of those that it had."""
-    mine, theirs = _numbers(now), _numbers(before)
+    mine, theirs = numbers_of(now), numbers_of(before)
     return bool(mine and theirs) and mine.isdisjoint(theirs)
 
 
-def _numbers(identity: Mapping[str, Any]) -> set[tuple[str, str]]:
+def numbers_of(identity: Mapping[str, Any]) -> set[tuple[str, str]]:
+    """System and value of each number that a record's evidence holds, former ones too."""
     told = (*identity.get("numbers", ()), *identity.get("former", ()))
     return {(system, value) for _, system, value in told}
 
@@ -110,12 +107,12 @@ def _linked(tenant: Tenant, one: str, others: list[str]) -> UpdateOne:
     )
 
 
-def parting(tenant: Tenant, one: str, others: Sequence[str]) -> UpdateMany:
-    """Update that takes a record out of the kin of these."""
+def parting(tenant: Tenant, one: str) -> UpdateMany:
+    """Update that takes a record out of the kin of all others."""
     entry = _entry(one)
     gone = {"identity.kin": one, "identity.keys": entry, "keys": entry}
-    there = {"_id": {"$in": [document_id(str(tenant), _PATIENT, other) for other in others]}}
-    return UpdateMany({**there, "identity.kin": one}, {"$pull": gone, "$inc": _COUNTED})
+    naming = {"tenant": str(tenant), "type": _PATIENT, "keys": entry}
+    return UpdateMany(naming, {"$pull": gone, "$inc": _COUNTED}, hint="keyed")
 
 
 def _entry(patient: str) -> str:

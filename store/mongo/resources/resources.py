@@ -247,8 +247,10 @@ class MongoResources(StoreInTransaction):
         return await self._identities.known(tenant, keys)
 
     @override
-    async def relate(self, tenant: Tenant, group: AbstractSet[str]) -> None:
-        await self._identities.relate(tenant, group)
+    async def relate(
+        self, tenant: Tenant, group: Mapping[str, AbstractSet[tuple[str, str]]]
+    ) -> frozenset[str]:
+        return await self._identities.relate(tenant, group)
 
     # --- answers to requests
 

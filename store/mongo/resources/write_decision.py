@@ -124,8 +124,8 @@ class Decision(NamedTuple):
     """Fields to set beside the content that stays: no version."""
     late: bool = False
     """A newer one is current, or one of the same time that says something else: `LateVersions` decides."""
-    parts: tuple[str, ...] = ()
-    """Ids of the records that it is no longer linked with: it is another person's."""
+    parts: bool = False
+    """Whether it is another person's than the records that it was linked with."""
 
     def without_kin(self, gone: AbstractSet[str]) -> Decision:
         """This decision, linked no longer with these records."""
@@ -196,7 +196,7 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     if outcome is Outcome.CREATED:
         document["created_by"] = "POST" if write.prepared.posted else "PUT"
     stored = Stored(write.key, number, updated_of(document), document["raw"])
-    return Decision(PutResult(outcome, stored), document, replaces, parts=tuple(leaves))
+    return Decision(PutResult(outcome, stored), document, replaces, parts=leaves)
 
 
 def relied_on(write: Write) -> list[str]:

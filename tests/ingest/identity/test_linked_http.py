@@ -8,6 +8,7 @@ from unittest.mock import patch
 import pytest
 
 from ingest.writes import filing
+from store.mongo.resources.identities import MongoIdentities
 from store.tenancy import SearchScope
 from tests.support import hl7v2
 from tests.support.cases import all_of, fill, lines, mr, msg, outcomes, pat, rep
@@ -160,4 +161,20 @@ async def test_records_parted_and_updated_in_one_group(lab: Service) -> None:
     [ann] = await all_of(lab, "Patient?identifier=urn:made-up:mr|2")
     await lab.load(pat(record, mr("3"), **CARL), pat(ann["id"], mr("2"), name="Anna"))
     assert await lines(lab, "mr|2") == ["CBC final of Anna"]
+    assert await lines(lab, "mr|3") == ["CBC final of Carl"]
+
+
+async def test_a_record_that_is_given_away_before_it_is_linked_is_left_out(lab: Service) -> None:
+    await told(lab, 1, "F1", mr("1"))
+    [record] = await all_of(lab, "Patient?identifier=urn:made-up:mr|1")
+    relate, turns = MongoIdentities.relate, iter([True])
+
+    async def behind(self: MongoIdentities, *arguments: Any) -> Any:
+        if next(turns, False):
+            await given(lab, record["id"])
+        return await relate(self, *arguments)
+
+    with patch.object(MongoIdentities, "relate", behind):
+        await told(lab, 2, "F2", mr("2"), mr("1", use="old"))
+    assert await lines(lab, "mr|2") == ["CBC final of Ann"]
     assert await lines(lab, "mr|3") == ["CBC final of Carl"]

@@ -104,6 +104,18 @@ def choose(
             report(), report(patient="b", code=CMP, status="corrected"), False, id="both patient and code"
         ),
         pytest.param(
+            report("1", kind=""),
+            report("1", kind="", patient="b", status="corrected"),
+            False,
+            id="a number that may count the reports of a patient",
+        ),
+        pytest.param(
+            report("R-2026-17", kind=""),
+            report("R-2026-17", kind="", patient="b", status="corrected"),
+            True,
+            id="a telling number without a type",
+        ),
+        pytest.param(
             report(when="2026-01-01T08:00Z"), report(when="2026-01-01T09:00Z"), False, id="another time"
         ),
         pytest.param(

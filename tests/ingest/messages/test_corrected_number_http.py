@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from unittest.mock import patch
 
+import pytest
+
 from store.mongo.resources.identities import MongoIdentities
 from tests.support.fhir import MRN, Json, identified, message, patient, report
 
@@ -99,3 +101,26 @@ async def test_whether_an_id_is_free_is_left_to_the_write(service: Service) -> N
         for who in (anna(), nameless, nameless):
             sent = message(report("r", "p", code={"text": "panel"}), who)
             assert (await service.request("POST", "$process-message", sent)).status == 200
+
+
+@pytest.mark.parametrize(
+    "number",
+    [identified(MRN, "UNKNOWN"), {**identified(MRN, "7"), "period": {"end": "2020-01-01"}}, {"value": "7"}],
+    ids=["placeholder", "ended", "no system"],
+)
+async def test_a_record_may_have_been_given_what_is_no_evidence(service: Service, number: Json) -> None:
+    told = {"name": [{"family": "Anna"}], "birthDate": "1980-01-01"}
+    found = set()
+    for code in ("before", "behind", "again"):
+        sent = message(report("r", "p", code={"text": code}), patient("p", **told))
+        answer = await service.request("POST", "$process-message", sent)
+        assert answer.status == 200, answer.text
+        [there] = [
+            said["response"]["location"].split("/")[-3]
+            for said in answer.body["entry"]
+            if "/DiagnosticReport/" in said["response"].get("location", "")
+        ]
+        subject = (await service.get(f"DiagnosticReport/{there}")).body["subject"]["reference"]
+        found.add(subject)
+        await service.load(patient(subject.removeprefix("Patient/"), number, **told))
+    assert len(found) == 1

@@ -43,7 +43,7 @@ async def test_every_verb_keeps_to_its_tenant(store: MongoResources) -> None:
     assert await store.get_version(OTHER, REPORT, 1) is None
     assert await store.delete(OTHER, REPORT) is None
     assert await store.candidates(OTHER, {"Patient": frozenset({"identifier=1"})}, limit=10) == []
-    await store.relate(OTHER, frozenset({"p1", "p2"}))
+    await store.relate(OTHER, dict.fromkeys(("p1", "p2"), frozenset[tuple[str, str]]()))
     assert await store.candidates(LAB, {"Patient": frozenset({"kin=p2"})}, limit=10) == []
     assert await store.versions(OTHER, [REPORT]) == {}
     for text in ("", "_id=r1", "patient=p1", "patient.identifier=1", "status=final"):
