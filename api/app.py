@@ -17,6 +17,7 @@ from api.http.app_keys import (
     REFUSAL_METRICS,
     REGISTRY,
     RETENTION_METRICS,
+    SCANS,
     SETTINGS,
     TRACES,
 )
@@ -84,6 +85,19 @@ def limits_of(settings: Settings) -> SearchLimits:
     )
 
 
+def _scans(settings: Settings) -> Gate:
+    """Places for histories that look at every version: a quarter of those for reads.
+
+    A client has as few as slow searches beside others.
+    """
+    places = settings.shares(max(settings.reads_max // 4, 1))
+    return Gate(
+        places=places._replace(client=min(places.client, settings.search_slow_beside_max)),
+        waiting=settings.shares(settings.search_queue_max),
+        seconds=settings.search_timeout_seconds,
+    )
+
+
 def create_app(
     settings: Settings,
     *,
@@ -131,6 +145,7 @@ def create_app(
         waiting=settings.shares(settings.search_queue_max),
         seconds=settings.search_timeout_seconds,
     )
+    app[SCANS] = _scans(settings)
     feeds.prepare(app)
     install(app, table, role=settings.role)
     app.on_response_prepare.append(say_server)

@@ -36,7 +36,8 @@ class StoreSettings(BaseModel):
     that no index entry drives, and hold up nobody else."""
     search_slow_beside_max: int = Field(default=1, ge=1, le=1_000)
     """Slow searches of one client under way at once while others have quick ones: each takes a processor of
-    MongoDB's. A client that is alone has its share (`client_share`) of the threads."""
+    MongoDB's. A client that is alone has its share (`client_share`) of the threads. Of histories of a type
+    with `_at` it has as many at any time."""
     reads_max: int = Field(default=16, ge=2, le=1_000)
     """Reads, versions and histories under way at once; the next ones wait, each client for its turn."""
     startup_seconds: float = Field(default=30.0, ge=0, le=3_600)

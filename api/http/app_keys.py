@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from store.changes.metrics import ChangeMetrics
     from store.clients import ClientStore
     from store.dead_letters import DeadLetters
+    from store.fair import Gate
     from store.retention.metrics import RetentionMetrics
     from store.retention.policy import PolicyStore
     from store.stores import Privacy, Stores
@@ -64,6 +65,8 @@ PURGES: Final[web.AppKey[Purges]] = web.AppKey("purges")
 CHANGES: Final[web.AppKey[Changes]] = web.AppKey("changes")
 CHANGE_METRICS: Final[web.AppKey[ChangeMetrics]] = web.AppKey("change_metrics")
 
+SCANS: Final[web.AppKey[Gate]] = web.AppKey("scans")
+"""Places for histories that look at every version of a type."""
 PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")
 """Shared by all replicas: page links are sealed with it."""
 

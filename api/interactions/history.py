@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import re
+from contextlib import nullcontext
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
 
-from api.http.app_keys import PAGE_SECRET, SETTINGS
+from api.http.app_keys import PAGE_SECRET, SCANS, SETTINGS
 from api.search.following import followed
 from api.search.links import links
 from api.search.page_token import SILENT, PageState, bound
-from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
+from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, asker_of, base_of
 from ingest.http.outcome import outcome
 from ingest.http.reach import READ, is_seen
 from ingest.http.replies import etag, fhir_json
@@ -80,7 +81,10 @@ async def _history(request: web.Request, resource_id: str | None) -> web.Respons
     query = _query(resource_type, resource_id, state, app[LIMITS])
     if not request[PRINCIPAL].may(resource_type, READ):
         query = replace(query, total=False)  # It would tell how many versions are not shown.
-    page = await _page(request, query)
+    # At some time in the past: every version is looked at, for the next one is not written down.
+    scans = query.id is None and query.at is not None
+    async with app[SCANS].turn(asker_of(request)) if scans else nullcontext():
+        page = await _page(request, query)
     if AUDITED in request:
         for entry in page.entries:
             if isinstance(entry.version, Stored):

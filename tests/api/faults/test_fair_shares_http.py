@@ -6,6 +6,7 @@ import asyncio
 import threading
 from typing import TYPE_CHECKING
 
+from store.mongo.resources.histories import Histories
 from store.mongo.search import pace
 from store.mongo.search.searches import Searches
 from store.tenancy import SearchScope
@@ -16,7 +17,8 @@ if TYPE_CHECKING:
     import pytest
 
     from store.mongo.search.searches import _Search
-    from store.resources.pages import Page
+    from store.resources.pages import HistoryPage, HistoryQuery, Page
+    from store.tenancy import Tenant
 
 SECONDS = 30.0
 
@@ -92,4 +94,30 @@ async def test_slow_searches_of_one_client_are_few_while_others_have_quick_ones(
         may_end.release()
         await more(1)
         may_end.release(9)
+        assert {answer.status for answer in await asyncio.gather(*many)} == {200}
+
+
+async def test_histories_that_look_at_every_version_are_one_of_a_client(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under_way, most, may_end = 0, 0, asyncio.Event()
+    page = Histories.page
+
+    async def held(self: Histories, tenant: Tenant, query: HistoryQuery) -> HistoryPage:
+        nonlocal under_way, most
+        under_way, most = under_way + 1, max(most, under_way + 1)
+        if query.at is not None:
+            await may_end.wait()
+        under_way -= 1
+        return await page(self, tenant, query)
+
+    async with opened_service(mongodb, search_timeout_seconds=SECONDS) as service:
+        await service.load(report())
+        monkeypatch.setattr(Histories, "page", held)
+        many = [asyncio.create_task(service.get("DiagnosticReport/_history?_at=2026")) for _ in range(5)]
+        for _ in range(3):  # What an index leads is not held up.
+            assert (await service.get("DiagnosticReport/_history")).status == 200
+            assert (await service.get("DiagnosticReport/r1/_history")).status == 200
+        assert most <= 2
+        may_end.set()
         assert {answer.status for answer in await asyncio.gather(*many)} == {200}
