@@ -318,7 +318,7 @@ def _other(port: int) -> int:
 def let_wait(site: web.BaseSite) -> None:
     """Let more connections wait than are accepted at once."""
     server = site._server  # noqa: SLF001 -- aiohttp has no other way to its sockets
-    for listening in server.sockets if isinstance(server, asyncio.Server) else ():
+    for listening in getattr(server, "sockets", ()):
         with socket.socket(fileno=os.dup(listening.fileno())) as same:
             same.listen(BACKLOG)
 

@@ -1,6 +1,6 @@
 """`make bench`: this service beside a floor, in one run on one embedded mongod, over loopback.
 
-How to read it is in `docs/performance.md`. The exit code says whether it ran, not whether targets were met.
+How to read it is in `docs/benchmark.md`. The exit code says whether it ran, not whether targets were met.
 """
 
 from __future__ import annotations

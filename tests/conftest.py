@@ -5,16 +5,19 @@ A test that leads to a mongod has the marker `mongo`; without it, none can be st
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import shutil
 import sys
+import warnings
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
 import pytest
 from hypothesis import HealthCheck, settings
 
+from api.server.event_loop import factory_of
 from store.mongo.driver.client import connect
 from store.mongo.embedded import embedded
 from store.mongo.indexes import AUDIT, DEAD_LETTERS, INDEXES, ensure_indexes
@@ -102,6 +105,20 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.option.basetemp is None and (folder := memory_backed()):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
     sys.addaudithook(_no_mongod)
+    _run_as_served()
+
+
+def _run_as_served() -> None:
+    """Have event loops as `dod serve` has them; DOD_EVENT_LOOP chooses, as there."""
+    wanted: Any = os.environ.get("DOD_EVENT_LOOP", "auto")
+    if factory_of(wanted) is not asyncio.SelectorEventLoop:
+        import uvloop  # noqa: PLC0415 -- where it is installed
+
+        with (
+            warnings.catch_warnings()
+        ):  # Of Python 3.14: pytest-asyncio's other way names the loop in each test.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -114,6 +131,7 @@ def _no_mongod(event: str, arguments: tuple[Any, ...]) -> None:
 
 
 # --- fixtures
+
 
 COMMON_TYPES = {"DiagnosticReport", "Observation", "Specimen", "Condition", "Patient", "Organization"}
 

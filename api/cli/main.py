@@ -152,6 +152,7 @@ def serve(
 ) -> None:
     """Run the service until SIGTERM or Ctrl-C. With workers, SIGHUP replaces them one after another."""
     from api.serve import serve as run_service
+    from api.server.event_loop import run
     from api.settings.service import load_settings
     from api.workers.order import count_of
 
@@ -172,7 +173,7 @@ def serve(
     }
     settings = load_settings(**options)
     if count_of(settings) == 1:
-        asyncio.run(run_service(settings))
+        run(run_service(settings), event_loop=settings.event_loop)
         return
     from api.workers.supervisor import supervise
 
@@ -244,10 +245,11 @@ def demo(
 ) -> None:
     """Show the main job: start, push sample reports, search them, keep serving."""
     from api.demo.run import demo as run_demo
+    from api.server.event_loop import run
     from api.settings.service import load_settings
 
     settings = load_settings(port=port, admin_port=admin_port, data_dir=data_dir)
-    asyncio.run(run_demo(settings, once=once))
+    run(run_demo(settings, once=once), event_loop=settings.event_loop)
 
 
 @app.command()

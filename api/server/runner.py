@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
 from typing_extensions import override
@@ -89,16 +89,16 @@ class _Connection(web.RequestHandler):
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        # A TCP server's. Not asked whether it is one: uvloop's are of a family of their own.
+        transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else ""
         if not self._connections.admit(self):
             self._force_close = True
             self._manager = None  # Never made, so never lost.
-            assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- of a TCP server
             transport.abort()
             return
         super().connection_made(transport)
-        assert isinstance(transport, asyncio.Transport)  # noqa: S101 -- of a TCP server
         self._wire = transport
         transport.set_write_buffer_limits(high=0)  # Paused while anything is left to send.
         self._await_head()

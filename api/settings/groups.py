@@ -37,6 +37,7 @@ _GROUPS: Final = (
                 "admin_port",
                 "role",
                 "workers",
+                "event_loop",
                 "log_level",
                 "metric_sources",
                 "otlp_endpoint",

@@ -98,6 +98,8 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
     """Processes of `dod serve` on one address; `auto`: one for each processor. They share the limits of
     connections, threads, queues and memory, each with its part, and one of them has the jobs on a timer."""
+    event_loop: Literal["auto", "uvloop", "asyncio"] = "auto"
+    """Event loop of `dod serve`; `auto`: uvloop's, which takes less of a processor, where it is installed."""
 
     data_dir: Path = Path(".dod")
     """Directory of the embedded MongoDB's data. Unused with `mongodb_uri`."""

@@ -22,6 +22,7 @@ from api.database import Database, database
 from api.http.app_keys import REGISTRY
 from api.serve import Sites, Stop, let_wait, serving
 from api.server.connections import limits_of, raise_files
+from api.server.event_loop import run
 from api.server.logs import configure_logging
 from api.settings.service import load_settings
 from api.workers.families import rows_of
@@ -38,9 +39,8 @@ ACCEPTED_AT_ONCE: Final = 1
 """Connections accepted before others get a turn of the loop: a busy worker leaves them to the rest."""
 
 
-async def work(order: WorkOrder) -> None:
+async def work(order: WorkOrder, settings: Settings) -> None:
     """Serve until a signal, or until the supervisor is gone."""
-    settings = divided(load_settings(**order.options), order.workers)
     configure_logging(settings.log_level)
     limits = limits_of(settings, files=raise_files())
     listener = _Listener(order, handshake_seconds=settings.head_seconds)
@@ -124,7 +124,8 @@ def main() -> NoReturn:
     """Take the order and work."""
     order = WorkOrder.read(sys.stdin.buffer.readline())
     try:
-        asyncio.run(work(order))
+        settings = divided(load_settings(**order.options), order.workers)
+        run(work(order, settings), event_loop=settings.event_loop)
     except StartupError as error:
         sys.exit(str(error))
     sys.exit(0)

@@ -1,7 +1,7 @@
 """Group commit: pushes that are under way together share one journaled write, each waits for its own result.
 
 One fsync serves them all, so throughput grows with the load while a lone push waits for nobody. Measured
-figures are in `docs/performance.md`.
+figures are in `docs/benchmark-figures.md`.
 """
 
 from __future__ import annotations
