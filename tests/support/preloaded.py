@@ -93,7 +93,7 @@ def dod(
 
 
 def said_by(*words: str, environment: Mapping[str, str]) -> str:
-    """What `dod` prints, which must end well."""
+    """Output of `dod`, which must end well."""
     with TemporaryFile() as output, TemporaryFile() as errors:
         code = dod(*words, environment=environment, stdout=output, stderr=errors).join()
         errors.seek(0)

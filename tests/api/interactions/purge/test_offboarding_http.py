@@ -57,7 +57,7 @@ async def test_a_push_whose_body_arrives_later_is_refused(world: World, path: st
 
 
 async def test_nothing_is_stored_for_a_tenant_that_has_left(world: World) -> None:
-    """Whatever was let in before and comes to the store later."""
+    """A push that was let in before, and comes to the store later, among them."""
     app, tenant = world.service.client.app, world.service.tenant
     assert app is not None
     await world.service.load(report("r1"))
