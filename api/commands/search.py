@@ -16,10 +16,11 @@ from api.commands.access.tenants import existing_tenant
 from api.commands.terminal import user
 from api.search.answer import Asker, ask, begin, bundle, following
 from api.search.explanation import facts
+from api.search.on_record import found_in
 from api.search.table import lines, row_of
 from ingest.http.app_keys import base_under
 from store.audit.patients import asked_for
-from store.audit.records import AuditRecord, Deed
+from store.audit.records import PATIENTS_MAX, AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.near import unknown_type
@@ -29,11 +30,12 @@ from store.search.parsing.query_text import pairs_of
 from store.search.reach import Everything
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
     from datetime import datetime
 
     from api.search.answer import Answer, Search
     from api.settings.service import Settings
+    from store.resources.pages import Page
     from store.search.parsing.query_text import Pair
     from store.stores import Stores
     from store.tenancy import Tenant
@@ -94,7 +96,16 @@ async def search(
         return
     secret = await stores.access.secret("page links")
     asker = Asker(stores.resources, request.tenant, base, secret, Everything(), request.explain)
-    answers = _answers(asker, first, all_pages=request.all_pages)
+    known = set(named)
+
+    async def told(page: Page) -> None:
+        """Put the patients on record that a page shows and the query did not name, before it is shown."""
+        found = tuple(dict.fromkeys(one for one in found_in(page) if one not in known))
+        known.update(found)
+        if found:
+            await stores.privacy.audit.note(record._replace(patients=found[:PATIENTS_MAX]))
+
+    answers = _answers(asker, first, all_pages=request.all_pages, told=told)
     if request.json:
         async for answer in answers:
             say(bundle(asker, answer).decode())
@@ -107,10 +118,13 @@ def origin_of(settings: Settings) -> str:
     return settings.base_url or f"http://{settings.host}:{settings.port}"
 
 
-async def _answers(asker: Asker, first: Search, *, all_pages: bool) -> AsyncIterator[Answer]:
+async def _answers(
+    asker: Asker, first: Search, *, all_pages: bool, told: Callable[[Page], Awaitable[None]]
+) -> AsyncIterator[Answer]:
     search: Search | None = first
     while search is not None:
         answer = await ask(asker, search)
+        await told(answer.page)
         yield answer
         search = following(answer) if all_pages else None
 

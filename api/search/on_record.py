@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 from urllib.parse import urlencode
 
-from store.audit.patients import answered_with, asked_for
+from store.audit.patients import answered_with, asked_for, tells_all
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -21,12 +21,11 @@ if TYPE_CHECKING:
 
 def begin(access: Access, search: Search) -> bool:
     """Note what a search asks for; whether its record was handed in. Raises ServiceError."""
-    named = asked_for(search.query)
-    access.about(named)
+    access.about(asked_for(search.query))
     if search.state.position is not None:  # A page link is sealed: it says nothing by itself.
         access.asks(urlencode(search.state.pairs).encode())
     # A Patient is known by its id too, and who comes along is known by what comes.
-    if not named or search.query.includes or search.query.type == "Patient":
+    if not tells_all(search.query) or search.query.type == "Patient":
         return False
     access.begin()
     return True
@@ -34,7 +33,7 @@ def begin(access: Access, search: Search) -> bool:
 
 def end(access: Access, search: Search, page: Page, *, within: str | None) -> None:
     """Note what a search has found; `within`: its query, where it is an entry of a batch."""
-    found = _found_in(page)
+    found = found_in(page)
     if within is None:
         access.about(found)
     else:
@@ -42,7 +41,7 @@ def end(access: Access, search: Search, page: Page, *, within: str | None) -> No
         access.entry("search", search.query.type, query=within.encode(), patients=named)
 
 
-def _found_in(page: Page) -> Iterator[str]:
+def found_in(page: Page) -> Iterator[str]:
     """The patients that a page is about."""
     for entries in (page.entries, page.included):
         for key, raw in entries:

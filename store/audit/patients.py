@@ -36,9 +36,23 @@ def asked_for(query: SearchQuery) -> tuple[str, ...]:
     return tuple(found)[:PATIENTS_MAX]
 
 
-def is_bounded(query: SearchQuery) -> bool:
-    """Whether all that the search can answer is about the patients it names: nothing comes along."""
-    return not query.includes
+def tells_all(query: SearchQuery) -> bool:
+    """Whether all that a search can answer is about the patients that it names.
+
+    Each alternative of one of its clauses names one then, and nothing comes along.
+    """
+    return not query.includes and any(_names_each(one, query.type) for one in flat(query.clauses))
+
+
+def _names_each(clause: Clause, resource_type: str) -> bool:
+    match clause:
+        case References() | Tokens():
+            alternatives = len(clause.spellings)
+        case Chain():
+            alternatives = len(clause.identifiers)
+        case _:
+            return False
+    return 0 < alternatives == len(list(_named(clause, resource_type)))
 
 
 def _named(clause: Clause, resource_type: str) -> Iterable[str]:

@@ -137,6 +137,19 @@ async def test_a_record_of_every_kind_of_request(service: Service) -> None:  # n
     assert len(await records(service)) == len(asked)  # What stands open is nobody's.
 
 
+async def test_patients_are_on_record_that_a_search_names_half_and_finds(service: Service) -> None:
+    await service.load(patient("p1", ANNA), patient("p2", identified(MRN, "B-2")))
+    await service.load(report("r1"), report("r2", "p2"))
+    for text, named in (
+        (f"patient.identifier={ANNAS},B-2", {ANNAS}),
+        ("subject=Patient/p1,p2", {"Patient/p1", "Patient/p2"}),
+    ):
+        answer = await service.search(text)
+        assert answer.ids == ["r2", "r1"], text
+        [record] = [one for one in await records(service) if one.request_id == answer.headers["X-Request-Id"]]
+        assert set(record.patients) == {*named, "Patient/p1", "Patient/p2"}, text
+
+
 async def test_behind_proxies_the_client_s_own_address_is_on_record(mongodb: str) -> None:
     sent = {"X-Forwarded-For": "198.51.100.9, 203.0.113.7"}
     for trusted, address in (("127.0.0.0/8", "203.0.113.7"), ("10.0.0.0/8", "127.0.0.1")):

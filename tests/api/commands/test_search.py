@@ -11,6 +11,8 @@ import pytest
 
 from api.cli import main as cli
 from api.commands.search import read_query
+from api.http.app_keys import PRIVACY
+from store.audit.records import AuditQuery, Deed
 from store.mongo.resources.resources import MongoResources
 from tests.support.fhir import coded, identified, patient, refers, report, resource
 from tests.support.service import DATABASE, Service
@@ -99,6 +101,22 @@ async def test_queries_percent_encoded_or_not(dod: Dod, query: tuple[str, ...], 
     assert (result.code, result.err) == (0, "")
     assert [line.split()[-1] for line in result.lines[1:-1]] == ids
     assert result.lines[-1] == f"{len(ids)} match{'' if len(ids) == 1 else 'es'}"
+
+
+async def test_who_was_found_is_on_record_though_the_query_named_nobody(dod: Dod, service: Service) -> None:
+    trail = service._app[PRIVACY].audit
+
+    async def patients(*arguments: str) -> list[set[str]]:
+        before = (await trail.find(AuditQuery(service.tenant, did=Deed.SEARCHED.value))).records
+        assert (await dod(*arguments)).code == 0
+        found = (await trail.find(AuditQuery(service.tenant, did=Deed.SEARCHED.value))).records
+        return [set(one.patients) for one in found[: len(found) - len(before)]][::-1]
+
+    assert await patients("patient=p1") == [{"Patient/p1"}]
+    assert await patients("status=preliminary") == [set(), {"Patient/p2"}]
+    assert await patients("patient=p1,p2") == [{"Patient/p1", "Patient/p2"}]
+    everyone = await patients("--all", "_count=1", "_sort=-date")
+    assert everyone == [set(), {"Patient/p2"}, {"Patient/p1"}, {"urn:mr|A&B+1"}]
 
 
 async def test_pages(dod: Dod) -> None:

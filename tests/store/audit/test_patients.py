@@ -5,7 +5,7 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from store.audit.patients import answered_with, asked_for, of_keys
+from store.audit.patients import answered_with, asked_for, of_keys, tells_all
 from tests.support.fhir import MRN, identified, refers, report
 from tests.support.store import BASE, asked, prepared
 
@@ -31,6 +31,31 @@ from tests.support.store import BASE, asked, prepared
 )
 def test_patients_that_a_search_names(type: str, text: str, patients: list[str]) -> None:
     assert sorted(asked_for(asked(text, type=type))) == sorted(patients)
+
+
+@pytest.mark.parametrize(
+    ("type", "text", "all_named"),
+    [
+        ("DiagnosticReport", "patient=p1", True),
+        ("DiagnosticReport", "patient=Patient/p1,p2&code=x", True),
+        ("DiagnosticReport", "subject=Patient/p1,Group/g", False),
+        ("DiagnosticReport", "subject=p1", False),  # May be a group's, as well.
+        ("DiagnosticReport", "subject=Patient/p1,urn:uuid:1", False),
+        ("DiagnosticReport", "subject=Group/g&patient=p1", True),
+        ("DiagnosticReport", f"patient.identifier={MRN}|A", True),
+        ("DiagnosticReport", f"patient.identifier={MRN}|A,{MRN}|B", True),
+        ("DiagnosticReport", f"patient.identifier={MRN}|A,B", False),
+        ("DiagnosticReport", f"patient.identifier={MRN}|A,|B", False),
+        ("DiagnosticReport", f"subject:identifier={MRN}|A,B", False),
+        ("DiagnosticReport", f"subject:identifier={MRN}|A", True),
+        ("DiagnosticReport", "patient=p1&_include=DiagnosticReport:result", False),
+        ("DiagnosticReport", "patient.family=Anna", False),
+        ("DiagnosticReport", "code=x", False),
+        ("Patient", "family=Anna", False),
+    ],
+)
+def test_searches_that_can_find_nothing_of_others(type: str, text: str, all_named: bool) -> None:
+    assert tells_all(asked(text, type=type)) is all_named
 
 
 def test_patients_that_an_answer_is_about() -> None:
