@@ -7,6 +7,7 @@ when it is registered and before it is asked; what a name leads to is checked by
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
 
@@ -47,6 +48,7 @@ def may_be_reached_by(scheme: str, address: str, allowed: Networks) -> bool:
     return known is not None and any(known in network for network in allowed)
 
 
+@lru_cache(maxsize=1_000)
 def refuse_url(text: str, allowed: Networks, *, setting: str) -> None:
     """Raise ValueError for a URL that is never asked, by what it says itself. Its text continues "a URL"."""
     try:

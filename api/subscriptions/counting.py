@@ -14,7 +14,7 @@ from api.subscriptions.standing import AWAY, TOO_MUCH, Ended
 from api.subscriptions.telling import FORGOTTEN, Asking, Row, concerned, is_new, told
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
-from store.errors import ServiceError
+from store.errors import Category, ServiceError
 from store.subscriptions.events import Addition, Occurrence
 from store.subscriptions.matching import decided
 from store.subscriptions.records import Status
@@ -40,6 +40,8 @@ BATCH: Final = 500
 """Changes that are matched at once."""
 FAR: Final = 5_000
 """Changes in a row that concern nobody, after which their place is noted all the same."""
+LATE_MAX: Final = 3
+"""Searches of one subscription in a row that take too long before it ends: others wait for each."""
 FULL: Final = (
     "its queue is full: more events wait than may; read what changed by `_lastUpdated`, then ask anew"
 )
@@ -82,6 +84,8 @@ class Counting:
         self._queue_max = queue_max
         self._noted: dict[Tenant, Position] = {}
         """Places in the feed that were noted last."""
+        self._late: dict[str, int] = {}
+        """Searches in a row that took too long, by the name of their subscription."""
 
     async def page(
         self, delivering: Delivering, tenant: Tenant, subscriptions: Sequence[Subscription], after: Position
@@ -171,10 +175,11 @@ class Counting:
             try:
                 some = await self._occurrences(one, own, sides, known)
             except ServiceError as error:
-                if error.category in AWAY:
+                if self._may_pass(one.subscription.name, error.category):
                     raise
                 await self._end(one.subscription, TOO_MUCH)  # It holds up nobody else.
                 continue
+            self._late.pop(one.subscription.name, None)
             if some and not await self._is_full(one.subscription, len(some)):
                 made.append(Addition(one.subscription, tuple(some)))
         return made
@@ -191,6 +196,13 @@ class Counting:
             return None
         topic = topic_of(one.topic)
         return Asking(one, query, new_only=topic is not None and topic.new_only)
+
+    def _may_pass(self, name: str, category: Category) -> bool:
+        """Whether a search that failed may do another time: one that takes too long, not again and again."""
+        if category is Category.TIMEOUT:
+            self._late[name] = self._late.get(name, 0) + 1
+            return self._late[name] < LATE_MAX
+        return category in AWAY
 
     async def _end(self, one: Subscription, reason: str) -> None:
         if one.status is not Status.ERROR or one.reason != reason:

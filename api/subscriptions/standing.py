@@ -39,8 +39,8 @@ UNBOUNDED: Final = (
     "its filters name no patient, as searches of this tenant must by now: `PUT` it with filters that do"
 )
 TOO_MUCH: Final = (
-    "its filters lead to more resources than a search may: narrow them down, read what changed by"
-    " `_lastUpdated`, and `PUT` it anew"
+    "its filters lead to more resources than a search may, or take too long: narrow them down, read what"
+    " changed by `_lastUpdated`, and `PUT` it anew"
 )
 AWAY: Final = frozenset({Category.UNAVAILABLE, Category.TIMEOUT, Category.THROTTLED})
 """Failures of a search that say nothing of what was asked."""

@@ -110,6 +110,27 @@ async def test_filters_that_lead_to_too_much_hold_up_nobody_else(
             assert ((await on.get(name)).status, (await on.get(name)).reason) == (Status.ERROR, TOO_MUCH)
 
 
+async def test_a_filter_that_takes_too_long_again_and_again_holds_up_nobody_else(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def late(*_: Any, **__: Any) -> Any:
+        raise ServiceError(Category.TIMEOUT)
+
+    async with told(database, kept("slow", filters=("patient.family=s",)), kept("fine")) as (on, at):
+        await on.change(report("r1"), Kind.CREATED)
+        monkeypatch.setattr(on.resources, "search", late)
+        own = await on.outbox.take()
+        assert own is not None
+        for _ in range(2):
+            with pytest.raises(ServiceError):  # The database may be away.
+                await on.count(delivering=own)
+        await on.count(delivering=own)
+        assert ((await on.get("slow")).status, (await on.get("slow")).reason) == (Status.ERROR, TOO_MUCH)
+        await on.settle("fine")
+        assert at.told == [(1, "DiagnosticReport/r1", "created")]
+        await own.release()
+
+
 async def test_content_is_read_behind_a_slow_server_of_tokens(database: Database) -> None:
     """A report that is erased while it makes us wait is not sent."""
     async with told(database) as (on, at):
