@@ -64,6 +64,11 @@ soak-order: $(DEV) ## Compare many random feeds, in any order and by many sender
 	@ORDER_ROUNDS=$(or $(ROUNDS),300) ORDER_SEED=$(or $(SEED),1) \
 		$(BIN)/python -m pytest tests/ingest/messages/test_any_order_http.py -n 2 $(ARGS)
 
+.PHONY: soak-races
+soak-races: $(DEV) ## Write the same at once on two services, many times (ROUNDS=200)
+	@RACE_ROUNDS=$(or $(ROUNDS),200) $(BIN)/python -m pytest tests/ingest/writes/test_races_http.py \
+		tests/ingest/messages/test_natural_keys_http.py -n 2 $(ARGS)
+
 .PHONY: soak-identity
 soak-identity: $(DEV) ## Compare what many random hospitals are served with the truth (ROUNDS=5000 SEED=1)
 	@IDENTITY_ROUNDS=$(or $(ROUNDS),5000) IDENTITY_SEED=$(or $(SEED),1) IDENTITY_SENDERS=8 \

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections import Counter
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from tests.support.feed import at, delivery, observation, send
 from tests.support.fhir import message_header
@@ -13,7 +14,8 @@ from tests.support.service import opened_service
 if TYPE_CHECKING:
     from tests.support.service import Answer
 
-ROUNDS = 50
+ROUNDS: Final = int(os.environ.get("RACE_ROUNDS", "10"))
+"""`make soak-races` does more."""
 TWINS = 20
 
 

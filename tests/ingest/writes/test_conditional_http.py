@@ -5,17 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import quote
 
 import pytest
 
+from tests.support.conditional import by, count, numbered, put_where
 from tests.support.fhir import MRN, ORDERS, Json, identified, message, patient, refers, report
-from tests.support.service import FHIR, FHIR_UTF8, Answer, Service, named, opened_service
-from tests.support.together import together
-
-if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+from tests.support.service import FHIR, FHIR_UTF8, Answer, Service, named
 
 SENTINEL = "sentinel-7391"
 PATCH = "application/json-patch+json"
@@ -28,32 +25,12 @@ def is_refused(answer: Answer, status: int, *codes: str) -> None:
     assert SENTINEL not in answer.text
 
 
-def numbered(number: str, **elements: Any) -> Json:
-    """A report with this order number and no id."""
-    body = report(identifier=[identified(ORDERS, number)], **elements)
-    return {name: value for name, value in body.items() if name != "id"}
-
-
-def by(number: str) -> str:
-    return f"DiagnosticReport?identifier={quote(f'{ORDERS}|{number}', safe='')}"
-
-
-async def put_where(service: Service, path: str, body: Json, **headers: str) -> Answer:
-    return await service.request("PUT", path, body, headers=named(headers))
-
-
 async def patched(service: Service, path: str, *operations: Json, **headers: str) -> Answer:
     return await service.request("PATCH", path, list(operations), content_type=PATCH, headers=named(headers))
 
 
 def replaced(path: str, value: Any) -> Json:
     return {"op": "replace", "path": path, "value": value}
-
-
-async def count(service: Service, number: str) -> int:
-    found = await service.search([("patient", "p1"), ("identifier", f"{ORDERS}|{number}")])
-    total: int = found.body["total"]
-    return total
 
 
 # --- conditional update
@@ -328,31 +305,7 @@ async def test_another_tenant_s_is_not_found(service: Service) -> None:
     assert (await service.get("DiagnosticReport/a")).headers["ETag"] == 'W/"1"'
 
 
-# --- at once, on one service and on two
-
-
-@pytest.fixture
-async def twins(mongodb: str) -> AsyncIterator[tuple[Service, Service]]:
-    """Tenant, seen through two services on one database."""
-    async with opened_service(mongodb) as one, opened_service(mongodb) as two:
-        yield one, Service(two.client, two.clock, one.tenant, one.headers)
-
-
-async def test_twenty_creates_on_two_services_make_one(twins: tuple[Service, Service]) -> None:
-
-    async def round_of(turn: int) -> None:
-        condition = f"identifier={ORDERS}|A-{turn}"
-        answers = await asyncio.gather(
-            *(
-                twins[n % 2].create(numbered(f"A-{turn}", conclusion=str(n)), if_none_exist=condition)
-                for n in range(20)
-            )
-        )
-        assert Counter(answer.status for answer in answers) == {201: 1, 200: 19}
-        assert len({answer.headers["Location"].partition("/fhir/")[2] for answer in answers}) == 1
-        assert await count(twins[0], f"A-{turn}") == 1
-
-    await together((round_of(turn) for turn in range(50)), at_once=5)
+# --- at once; on two services: test_races_http.py
 
 
 SPELLINGS = [
@@ -370,42 +323,6 @@ async def test_spellings_of_one_condition_meet(service: Service) -> None:
         *(service.create(numbered("A-1"), if_none_exist=SPELLINGS[n % len(SPELLINGS)]) for n in range(20))
     )
     assert Counter(answer.status for answer in answers) == {201: 1, 200: 19}
-
-
-def spelled(service: Service, number: int, turn: int) -> str:
-    """Condition in as many ways as a sender may come to spell it."""
-    order = quote(f"{ORDERS}|A-{number}", safe="" if turn % 2 else "|:")
-    subject = ("p1", "Patient/p1", "Patient%2Fp1", f"{service.base}/Patient/p1")[turn % 4]
-    parts = [
-        f"identifier={order}",
-        f"patient={subject}",
-        ("code=X", "code=x", "code=%78,X")[turn % 3],
-        f"date={('2020-05-05', 'eq2020-05-05')[turn % 2]}",
-        f"code:text=blood{('+', '%20', '++', '+%20+')[turn % 4]}count",
-    ]
-    turned = parts[turn % 5 :] + parts[: turn % 5]
-    return ("", "?", "DiagnosticReport?", "  ")[turn % 4] + "&".join(turned)
-
-
-@pytest.mark.slow
-async def test_twenty_spellings_on_two_services_make_one(twins: tuple[Service, Service]) -> None:
-
-    async def round_of(turn: int) -> None:
-        body = numbered(
-            f"A-{turn}",
-            code={"coding": [{"code": "x"}], "text": "Blood count"},
-            effectiveDateTime="2020-05-05",
-        )
-        answers = await asyncio.gather(
-            *(
-                twins[n % 2].create(body, if_none_exist=spelled(twins[n % 2], turn, turn + n))
-                for n in range(20)
-            )
-        )
-        assert Counter(answer.status for answer in answers) == {201: 1, 200: 19}
-        assert await count(twins[0], f"A-{turn}") == 1
-
-    await together((round_of(turn) for turn in range(50)), at_once=5)
 
 
 @pytest.mark.parametrize(
@@ -452,20 +369,6 @@ async def test_a_body_without_the_identifier_is_created_each_time(service: Servi
         answer = await service.create(numbered("another"), if_none_exist=condition)
         assert answer.status == 201
     assert await count(service, "another") == 25
-
-
-async def test_updates_by_one_condition_at_once_make_one(twins: tuple[Service, Service]) -> None:
-    for turn in range(10):
-        answers = await asyncio.gather(
-            *(
-                put_where(twins[n % 2], by(f"A-{turn}"), numbered(f"A-{turn}", conclusion=str(n)))
-                for n in range(12)
-            )
-        )
-        assert Counter(answer.status for answer in answers) == {201: 1, 200: 11}
-        assert await count(twins[0], f"A-{turn}") == 1
-        [latest] = (await twins[0].search([("patient", "p1"), ("identifier", f"{ORDERS}|A-{turn}")])).matches
-        assert latest["resource"]["meta"]["versionId"] == "12"
 
 
 async def test_a_message_and_a_create_under_its_identifier_meet(service: Service) -> None:

@@ -15,23 +15,18 @@ from store.mongo.indexes import IDEMPOTENCY, RESOURCES
 from store.mongo.resources.answers import Answers
 from store.mongo.resources.resources import MongoResources
 from store.retention.policy import CountedFrom, Policy
+from tests.support.conditional import marked
 from tests.support.fhir import MRN, Json, batch, identified, message, patient, refers, report
 from tests.support.service import DATABASE, Answer, Service, opened_service
-from tests.support.together import together
 
 if TYPE_CHECKING:
     from store.mongo.driver.client import Client
 
-AGAIN = "Idempotent-Replayed"
 URN = "urn:uuid:5e4f0d3a-0000-4000-8000-000000000001"
 
 
 def dies(*_: Any, **__: Any) -> None:
     raise RuntimeError
-
-
-def marked(answer: Answer) -> bool:
-    return answer.headers.get(AGAIN) == "true"
 
 
 def same(one: Answer, other: Answer) -> bool:
@@ -148,25 +143,6 @@ async def test_keys_are_forgotten_sooner_where_the_policy_says_so(service: Servi
     assert not marked(await service.create(report(), idempotency_key="k"))
 
 
-@pytest.mark.slow
-async def test_twenty_creates_with_one_key_in_fifty_rounds_on_two_services(
-    service: Service, mongodb: str
-) -> None:
-    async with opened_service(mongodb) as second:
-        there = Service(second.client, second.clock, service.tenant, service.headers)
-
-        async def round_of(n: int) -> None:
-            sent = report(patient=f"p{n}")
-            answers = await asyncio.gather(
-                *((service, there)[m % 2].create(sent, idempotency_key=f"key-{n}") for m in range(20))
-            )
-            assert Counter((a.status, marked(a)) for a in answers) == {(201, False): 1, (201, True): 19}
-            assert len({(a.text, a.headers["Location"]) for a in answers}) == 1
-            assert (await service.search(f"patient=p{n}")).body["total"] == 1
-
-        await together((round_of(n) for n in range(50)), at_once=5)
-
-
 @pytest.mark.parametrize("method", ["PUT", "POST"])
 async def test_who_died_between_storing_and_remembering_has_stored_nothing(
     service: Service, method: str
@@ -269,26 +245,6 @@ async def test_another_request_while_the_first_is_only_announced(service: Servic
     ):
         assert (answer.status, answer.issues) == (422, [("error", "conflict")])
     assert (await service.create(report(), idempotency_key="k")).status == 201
-
-
-async def test_two_requests_with_one_key_at_once(service: Service, mongodb: str) -> None:
-    """A single one of them is done, whichever; the others hear that the key was used for something else."""
-    async with opened_service(mongodb) as second:
-        there = Service(second.client, second.clock, service.tenant, service.headers)
-        for n in range(10):
-            key = f"key-{n}"
-            answers = await asyncio.gather(
-                *(service.create(report(patient=f"p{n}"), idempotency_key=key) for _ in range(4)),
-                *(there.create(report(patient=f"q{n}"), idempotency_key=key) for _ in range(4)),
-                *(there.put(report(f"r{n}", f"r{n}"), idempotency_key=key) for _ in range(4)),
-            )
-            kinds = [answers[:4], answers[4:8], answers[8:]]
-            done = [Counter((a.status, marked(a)) for a in kind) for kind in kinds]
-            assert sorted(map(len, done)) == [1, 1, 2]
-            assert done.count(Counter({(422, False): 4})) == 2
-            assert done.count(Counter({(201, False): 1, (201, True): 3})) == 1
-            stored = [(await service.search(f"patient={who}{n}")).body["total"] for who in "pqr"]
-            assert sorted(stored) == [0, 0, 1]
 
 
 @pytest.mark.parametrize("prefer", ["return=minimal", "return=OperationOutcome", "return=representation"])
