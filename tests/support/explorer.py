@@ -24,6 +24,8 @@ MILLISECONDS = 60_000
 expect.set_options(timeout=MILLISECONDS)
 FORESEEN = ("status of 401", "status of 403", "ERR_CONNECTION_REFUSED")
 """Lines that Chromium itself writes to the console for answers that a test brings about."""
+_AXE = {"resultTypes": ["violations"]}
+"""Findings alone: of what is in order, axe would tell each element."""
 _VIOLATIONS = """
 window.violations = [];
 document.addEventListener('securitypolicyviolation', (event) =>
@@ -105,7 +107,7 @@ def link(service: Service) -> str:
 
 async def accessible(tab: Watched) -> None:
     """No finding of axe's that is serious."""
-    found = await Axe().run(tab.page)
+    found = await Axe().run(tab.page, options=_AXE)
     serious = [
         (one["id"], [node["html"][:200] for node in one["nodes"]])
         for one in found.response["violations"]

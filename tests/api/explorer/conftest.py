@@ -1,4 +1,4 @@
-"""Chromium for the tests of a module."""
+"""Chromium that all tests of a worker share; each has a context of its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from playwright.async_api import Browser
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 async def browser() -> AsyncIterator[Browser]:
     async with chromium() as made:
         yield made

@@ -11,10 +11,10 @@ from api.auth.scopes import ADMIN
 from api.demo import years
 from api.demo.run import bundles
 from tests.support.browser import CHROMIUM
-from tests.support.explorer import accessible, chromium, link, watched
+from tests.support.explorer import accessible, link, watched
 
 if TYPE_CHECKING:
-    from playwright.async_api import Page
+    from playwright.async_api import Browser, Page
 
     from tests.support.explorer import Watched
     from tests.support.service import Service
@@ -84,12 +84,12 @@ async def operate(tab: Watched, page: Page) -> None:
 
 
 @pytest.mark.parametrize("options", [DESK, PHONE], ids=["desk", "phone"])
-async def test_every_page_is_accessible(service: Service, options: dict[str, Any]) -> None:
+async def test_every_page_is_accessible(service: Service, browser: Browser, options: dict[str, Any]) -> None:
     for step in bundles(years.steps(TODAY, visits=4)):
         assert (await service.request("POST", "", data=step.body)).status == 200
     await service.create(years.without_status(TODAY))
     admin = await service.with_token(scopes=["system/*.cruds", ADMIN])
-    async with chromium() as browser, watched(browser, admin, **options) as tab:
+    async with watched(browser, admin, **options) as tab:
         await tab.page.goto(f"{tab.origin}/explorer")
         await fits(tab)
         await tab.page.goto("about:blank")

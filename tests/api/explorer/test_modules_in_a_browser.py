@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.support.browser import CHROMIUM
-from tests.support.explorer import chromium, watched
+from tests.support.explorer import watched
 
 if TYPE_CHECKING:
+    from playwright.async_api import Browser
+
     from tests.support.service import Service
 
 pytestmark = [
@@ -72,8 +74,8 @@ CASES: list[tuple[str, str, Any]] = [
 ]
 
 
-async def test_each_function_gives_what_its_row_says(service: Service) -> None:
-    async with chromium() as browser, watched(browser, service) as tab:
+async def test_each_function_gives_what_its_row_says(service: Service, browser: Browser) -> None:
+    async with watched(browser, service) as tab:
         await tab.page.goto(f"{tab.origin}/explorer")
         wrong = []
         for module, expression, expected in CASES:

@@ -21,16 +21,18 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from store.clients import Client
+    from store.mongo.driver.client import Database
     from tests.support.commands import Dod
     from tests.support.service import Service
 
 
 @pytest.fixture
-async def service(mongodb: str, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Service]:
+async def service(
+    mongodb: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> AsyncIterator[Service]:
     """A service on a database of its own, which the commands use as well."""
-    name = f"dod_{uuid4().hex}"
-    async with opened_service(mongodb, mongodb_database=name) as opened:
-        database_of_commands(monkeypatch, mongodb, name)
+    async with opened_service(mongodb, mongodb_database=database.name) as opened:
+        database_of_commands(monkeypatch, mongodb, database.name)
         yield opened
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
-from uuid import uuid4
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -14,9 +13,7 @@ from api import database
 from api.app import utc_now
 from store.audit.records import Deed
 from store.metrics import StoreMetrics
-from store.mongo.driver.client import connect
 from store.mongo.stores import opened
-from store.settings import StoreSettings
 from tests.support import raw_scan
 from tests.support.commands import command
 from tests.support.fhir import MRN, batch, identified, message, patient, report
@@ -35,8 +32,8 @@ WHY = ("--reason", "asked for by letter")
 
 
 @pytest.fixture
-def name() -> str:
-    return f"dod_purge_{uuid4().hex[:12]}"
+def name(database: Database) -> str:
+    return database.name
 
 
 @pytest.fixture
@@ -58,11 +55,8 @@ async def here(mongodb: str, name: str) -> AsyncIterator[Service]:
 
 
 @pytest.fixture
-async def kept(mongodb: str, name: str) -> AsyncIterator[Database]:
-    client = connect(mongodb, StoreSettings())
-    yield client[name]
-    await client.drop_database(name)
-    client.close()
+def kept(database: Database) -> Database:
+    return database
 
 
 @pytest.fixture

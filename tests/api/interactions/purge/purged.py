@@ -6,13 +6,10 @@ import base64
 import json
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, NamedTuple
-from uuid import uuid4
 
 from api.http.app_keys import PRIVACY
-from store.mongo.driver.client import connect
 from store.retention.erasure import Demand, Erased
 from store.retention.subjects import read_subject
-from store.settings import StoreSettings
 from tests.support import raw_scan
 from tests.support.fhir import MRN, Json, batch, identified, message, patient, refers, report, resource
 from tests.support.runs import leases_of, runs_of
@@ -87,14 +84,9 @@ class World(NamedTuple):
 
 
 @asynccontextmanager
-async def opened_world(mongodb: str, **settings: Any) -> AsyncIterator[World]:
-    name = f"dod_purge_{uuid4().hex[:12]}"
-    async with opened_service(mongodb, mongodb_database=name, **settings) as service:
-        client = connect(mongodb, StoreSettings())
-        admin = await service.with_token(scopes=["system/*.cruds", "dod/purge"])
-        yield World(admin, client[name])
-        await client.drop_database(name)
-        client.close()
+async def opened_world(mongodb: str, database: Database) -> AsyncIterator[World]:
+    async with opened_service(mongodb, mongodb_database=database.name) as service:
+        yield World(await service.with_token(scopes=["system/*.cruds", "dod/purge"]), database)
 
 
 def pdf(text: str) -> Json:
