@@ -67,9 +67,18 @@ def _identifiers() -> bytes:
 def _text(piece: str, size: int) -> Callable[[], bytes]:
     def made() -> bytes:
         text = (piece * (size // len(piece) + 1))[:size]
-        return json.dumps({**report(1, 1), "conclusion": text}).encode()
+        return json.dumps({**report(1, 1), "conclusion": text}, ensure_ascii=False).encode()
 
     return made
+
+
+def _narrative() -> bytes:
+    return json.dumps({**report(1, 1), "text": {"status": "generated", "div": "<" * 250_000}}).encode()
+
+
+def _segments() -> bytes:
+    head = b"MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5.1\rPID|1||1^^^X^MR||A^B\r"
+    return head + b"OBR\r" * 600_000
 
 
 def _within(elements: int) -> Callable[[], bytes]:
@@ -123,6 +132,9 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "commas": Attack(2, "POST", REPORTS, _text(",", BODY_BYTES)),
     "escapes": Attack(2, "POST", REPORTS, _text('"', 19_000_000)),
     "words": Attack(2, "POST", REPORTS, _text("made up words ", 13_000_000)),
+    "narrative": Attack(4, "POST", REPORTS, _narrative),
+    "folded": Attack(4, "POST", REPORTS, _text("\ufdfa", 80_000)),
+    "segments": Attack(4, "POST", f"{BASE}/$hl7v2", _segments, {"Content-Type": "application/hl7-v2"}),
     "digits": Attack(2, "POST", REPORTS, lambda: REPORT % (b"result", b"9" * BODY_BYTES)),
     "within-small": Attack(2, "POST", BASE, _within(200)),
     "within-large": Attack(2, "POST", BASE, _within(70_000)),

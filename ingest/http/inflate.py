@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 MEMBERS_MAX: Final = 1_000
 """Members of one gzip stream. Empty ones cost time and bring nothing; block gzip has one for each 64 KB."""
+MEMBERS_AT_ONCE: Final = 32
+"""Members that one call looks at: behind each the rest of what was given is copied."""
 _GZIP: Final = zlib.MAX_WBITS | 16
 _DEFLATE: Final = 8
 """Low four bits of the first byte of a zlib stream; without them it is a bare deflate stream."""
@@ -58,17 +60,24 @@ class Inflater:
         return taken
 
     def _taken(self, most: int) -> bytes:
-        if self._stream is None:
-            if not self._given:
-                return b""
-            if self._members >= self._members_max:
-                raise BrokenError
-            self._stream = self._open(self._given)
-        taken, self._given = _step(self._stream, self._given, most)
-        if self._stream.eof:
+        """Inflated bytes, also of members that end meanwhile: each by itself would be a call of a thread."""
+        taken = b""
+        for _ in range(MEMBERS_AT_ONCE):
+            if self._stream is None:
+                if not self._given:
+                    break
+                if self._members >= self._members_max:
+                    raise BrokenError
+                self._stream = self._open(self._given)
+            piece, self._given = _step(self._stream, self._given, most - len(taken))
+            taken += piece
+            if not self._stream.eof:
+                break
             self._given = self._stream.unused_data
             self._stream = None
             self._members += 1
+            if len(taken) >= most:
+                break
         return taken
 
     def end(self) -> None:

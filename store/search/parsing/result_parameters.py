@@ -58,14 +58,16 @@ def _read_total(draft: Draft, _: str, text: str) -> None:
 
 
 def _read_sort(draft: Draft, resource_type: str, text: str) -> None:
-    """Repeated, each adds its keys behind the others."""
+    """Repeated, each adds its keys behind the others. Of two keys on one parameter the first decides."""
     rows = TYPES[resource_type].by_name
     known, keys = [], list(filter(None, text.split(",")))  # Names: there is nothing to escape.
+    sort = {one.parameter.name: one for one in draft.sort}
     for key in keys:
         row = rows.get(key.removeprefix("-"))
         if row is not None and row.sortable:
             known.append(key)
-            draft.sort += (SortKey(row, descending=key.startswith("-")),)
+            sort.setdefault(row.name, SortKey(row, descending=key.startswith("-")))
+    draft.sort = tuple(sort.values())
     if known != keys:
         sortable = sorted(n for n, r in rows.items() if r.sortable)
         bad = next((key for key in keys if key not in known), "").removeprefix("-").partition(":")[0]

@@ -71,6 +71,12 @@ def test_total(text: str, total: Total) -> None:
     assert query_of(("_total", text)).total is total
 
 
+def test_of_two_keys_on_one_parameter_the_first_decides() -> None:
+    assert query_of(("_sort", "-date," + "date,-date," * 5_000), ("_sort", "date,_id")).sort == (
+        query_of(("_sort", "-date,_id")).sort
+    )
+
+
 def test_sort() -> None:
     assert query_of(("_sort", "-date,_id")).sort == (
         SortKey(REPORT["date"], descending=True),

@@ -40,6 +40,12 @@ def test_of_a_long_text_the_beginning_is_indexed() -> None:
     assert words("a" * strings.TEXT_MAX + "b") == ["a" * strings.TEXT_MAX]
 
 
+def test_a_ligature_is_folded_whole_and_a_text_of_them_grows_within_bounds() -> None:
+    assert len(fold("\ufdfa").replace(" ", "")) == len(fold("\ufdfa" * 50).replace(" ", "")) / 50
+    assert len(fold("\ufdfa" * 10_000)) <= 40_000
+    assert len(fold("\ud55c" * 10_000)) == 30_000  # Each syllable of Hangul is three letters.
+
+
 def test_a_name_or_address_is_all_its_texts() -> None:
     name: Json = {"use": "official", "family": "Made", "given": ["Up", "Person"], "period": {"start": "2020"}}
     assert list(texts(name, "name")) == ["Made", "Up", "Person"]
