@@ -192,7 +192,8 @@ async def _patched(
             before = current(there, if_match(one.asks.if_match))
             operations = patch.carried(one.asks.resource, where)
             check_tests(ctx.caller, key.type, operations)
-            resource = patch.apply(decode(before.raw), operations)
+            work = ctx.for_bytes(len(before.raw)).work
+            resource = await work(patch.apply, await work(decode, before.raw), operations)
         except ServiceError as error:
             raise ServiceError(error.category, *(_placed(issue, where) for issue in error.issues)) from None
         if (resource.get("resourceType"), resource.get("id")) != key:

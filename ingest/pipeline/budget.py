@@ -117,16 +117,19 @@ def too_many_entries(resource_type: str, most: int) -> ServiceError:
     return _too_costly(text, resource_type)
 
 
-def _is_over(value: object, most: int) -> bool:
+def elements_in(value: object, most: int) -> int:
+    """Number of values within a value, counted not much further than `most`."""
     left, count = [value], 0
-    while left:
+    while left and count <= most:
         one = left.pop()
         inner = one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
         count += len(inner)
-        if count > most:
-            return True
         left += [item for item in inner if isinstance(item, dict | list)]
-    return False
+    return count
+
+
+def _is_over(value: object, most: int) -> bool:
+    return elements_in(value, most) > most
 
 
 def _too_costly(text: str, *where: str) -> ServiceError:

@@ -12,6 +12,7 @@ import re
 from decimal import Decimal, localcontext
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.pipeline.budget import elements_in
 from ingest.pipeline.decode import decode_any
 from ingest.pipeline.stamp import dump
 from store.errors import Category, ServiceError
@@ -32,6 +33,8 @@ DEPTH_MAX: Final = 200
 """Steps of a pointer: deeper JSON is not stored."""
 COPIED_MAX: Final = 16 * 1024 * 1024
 """Bytes that `copy` may add in one patch: each can double the resource."""
+COPIED_ELEMENTS_MAX: Final = 10_000
+"""JSON values that `copy` may add in one patch: those of a small one are prepared on the event loop."""
 _INDEX: Final = re.compile(r"0|[1-9][0-9]{0,9}", re.ASCII)
 _BAD_ESCAPE: Final = re.compile(r"~(?![01])")
 
@@ -133,12 +136,14 @@ def apply(resource: JsonObject, operations: Sequence[Operation]) -> JsonObject:
     Raises ServiceError `conflict` when one does not fit: then none has taken place.
     """
     patched: Json = resource
-    copied = 0
+    copied = elements = 0
     for operation in operations:
         try:
             if operation.op == "copy":
-                copied += len(dump(_at(patched, operation.source)))
-                if copied > COPIED_MAX:
+                source = _at(patched, operation.source)
+                elements += 1 + elements_in(source, COPIED_ELEMENTS_MAX)
+                copied += 0 if elements > COPIED_ELEMENTS_MAX else len(dump(source))
+                if copied > COPIED_MAX or elements > COPIED_ELEMENTS_MAX:
                     text = "the patch copies more than a resource can hold"
                     raise ServiceError(Category.TOO_LARGE, Issue("too-long", text))
             patched = _APPLY[operation.op](patched, operation)

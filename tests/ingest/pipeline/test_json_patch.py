@@ -185,6 +185,10 @@ def test_copies_cannot_double_without_end() -> None:
     with pytest.raises(ServiceError) as refused:
         apply({"a": "x" * 100}, read(doubling))
     assert refused.value.category is Category.TOO_LARGE
+    values = [{"op": "copy", "from": "/extension", "path": "/extension/-"} for _ in range(20)]
+    with pytest.raises(ServiceError) as refused:  # A megabyte, and a second of the event loop.
+        apply({"extension": [{}]}, read(values))
+    assert refused.value.category is Category.TOO_LARGE
     few = apply({"a": "x" * 100}, read(doubling[:10]))
     assert len(dump(few)) < COPIED_MAX
 
