@@ -89,6 +89,9 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
         for one in same
         if one is not chosen and (one.key.id in racing or _sure(facts, one.facts))
     }
+    of_one = {chosen.key.id, *chosen.facts.kin, *kin}
+    if any(one.key.id not in of_one and shared(facts, one.facts) is Rank.STRONG for one in same):
+        findings.append(Finding.PATIENT_DOUBTED)  # Two people have the number by now.
     new = kin.keys() - set(chosen.facts.kin)
     findings += [Finding.PATIENTS_LINKED] if new else []
     # News of a person goes to all records that were made of her at once; a retired one stays as it is.

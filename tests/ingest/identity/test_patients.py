@@ -125,3 +125,10 @@ def test_twins_of_weak_numbers_derive_one_id_and_families_do_not() -> None:
     assert derived(patient(*ANN, ss="9")) != derived(patient(*BOB, ss="9"))
     assert derived(patient(*ANN, mr="1", ss="9")) == derived(patient(*BOB, mr="1"))
     assert derived(patient(*ANN)) == "Patient nobody"
+
+
+def test_a_record_number_that_another_person_has_too_is_said() -> None:
+    both = known(ann=patient(*ANN, mr="1"), bob=patient(*BOB, pi="9"))
+    assert choose(patient(*ANN, mr="1", pi="9"), *both) == ("ann", (Finding.PATIENT_DOUBTED,))
+    one = known(ann=patient(*ANN, mr="1"), again=patient(*ANN, pi="9"))
+    assert choose(patient(*ANN, mr="1", pi="9"), *one) == ("ann", (Finding.PATIENTS_LINKED,))
