@@ -53,7 +53,7 @@ async def test_altered_and_foreign_tokens_are_refused(service: Service) -> None:
     )
     for sent in (
         f"{head}.{body}.",
-        f"{head}.{body}.{signature[:-2]}AA",
+        f"{head}.{body}.{'B' if signature[0] == 'A' else 'A'}{signature[1:]}",
         f"e30.{body}.{signature}",
         foreign,
         "a.b.c",
