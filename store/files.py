@@ -47,6 +47,8 @@ class File:
     stored_at: datetime
     upload: object
     """The store's own name for this copy."""
+    held: bool = False
+    """Whether its client uploaded it for a message to come."""
 
 
 @dataclass(frozen=True, slots=True)

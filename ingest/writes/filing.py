@@ -85,15 +85,16 @@ def named_files(resources: Iterable[Prepared]) -> dict[str, list[ResourceKey]]:
 async def _refuse_foreign(ctx: PushContext, named: Mapping[str, Sequence[ResourceKey]]) -> None:
     """Refuse a reference to a file that the caller neither sent nor may read. Raises ServiceError.
 
-    Whoever refers to a file may have it: an upload that no message has named yet is its client's alone.
+    Whoever refers to a file may have it: an upload that no message has named yet is its client's alone. What
+    nobody waits for, and nothing shows, is left of a push that was refused in part, and comes again.
     """
     caller = ctx.caller
     types = [name for name in TYPES if caller.may(name, "r")]
     parts = [(name, part) for name in TYPES if name not in types and (part := caller.within(name, "r"))]
     for name, keys in named.items():
-        if await ctx.attachments.find(ctx.tenant, name) is None:
-            continue
-        if caller.may("Binary", "r") and await ctx.attachments.is_shown(ctx.tenant, name):
+        file = await ctx.attachments.find(ctx.tenant, name)
+        shown = file is not None and await ctx.attachments.is_shown(ctx.tenant, name)
+        if file is None or (shown and caller.may("Binary", "r")) or not (shown or file.held):
             continue
         own = [str(key) for key in keys]
         if not await ctx.attachments.is_referred_to(ctx.tenant, name, types=types, within=parts, names=own):

@@ -272,4 +272,5 @@ def _file(document: Mapping[str, Any]) -> File:
         content_type=document["contentType"],
         stored_at=document["uploadDate"],
         upload=document["_id"],
+        held="held" in document,
     )

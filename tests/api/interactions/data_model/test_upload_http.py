@@ -13,6 +13,8 @@ from aiohttp import FormData
 from api.auth.tokens import new_grant, new_token
 from api.background.file_collection import collect_tenant
 from api.http.app_keys import STORES
+from ingest.http.app_keys import ATTACHMENTS
+from store.files import NewFile
 from tests.support.data_model import result, results_new
 from tests.support.fhir import MRN, batch, identified, message, patient, report
 
@@ -147,6 +149,16 @@ async def test_nobody_else_gets_at_an_upload_by_a_resource_that_names_it(service
     assert (await source.put({**form(file), "id": "mine"})).status == 422
     again = {**form(file), "conclusion": "news"}  # It was there already.
     assert (await source.put(again)).status == 200
+
+
+async def test_a_file_that_is_left_of_a_refused_push_may_come_again(service: Service) -> None:
+    """The replay of a dead letter names the file that was taken out of it."""
+    app = service.client.app
+    assert app is not None
+    file = NewFile(f"file-{'7' * 40}", 3, b"sha", "text/plain", lambda: iter([b"abc"]))
+    await app[ATTACHMENTS].put(service.tenant, [file])
+    form = {"contentType": "text/plain", "url": f"Binary/{file.id}"}
+    assert (await service.put(report("r", "p", presentedForm=[form]))).status == 201
 
 
 async def test_a_file_that_no_message_refers_to_is_deleted_in_time(service: Service) -> None:
