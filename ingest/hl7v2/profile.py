@@ -10,33 +10,12 @@ from zoneinfo import ZoneInfo
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from ingest.hl7v2.charsets import codec_of
+from ingest.pipeline.validation.statuses import ReportStatus, ResultStatus
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 _URI: Final = re.compile(r"\S+:\S*")
-ReportStatus = Literal[
-    "registered",
-    "partial",
-    "preliminary",
-    "final",
-    "amended",
-    "corrected",
-    "appended",
-    "cancelled",
-    "entered-in-error",
-    "unknown",
-]
-ResultStatus = Literal[
-    "registered",
-    "preliminary",
-    "final",
-    "amended",
-    "corrected",
-    "cancelled",
-    "entered-in-error",
-    "unknown",
-]
 
 
 def _is_charset(name: str) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ingest.pipeline.bundle_entries import CARRIED_OUT
+from ingest.pipeline.validation.statuses import REPORT_STATUSES
 from ingest.pipeline.validation.structure import decoded_length
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
@@ -22,21 +23,6 @@ if TYPE_CHECKING:
 
     from store.fhir.datatypes import Json, JsonObject
 
-REPORT_STATUSES: Final = frozenset(
-    {
-        "registered",
-        "partial",
-        "preliminary",
-        "final",
-        "amended",
-        "corrected",
-        "appended",
-        "cancelled",
-        "entered-in-error",
-        "unknown",
-    }
-)
-"""http://hl7.org/fhir/diagnostic-report-status, a required binding."""
 _REQUIRED: Final[Mapping[str, tuple[str, ...]]] = {"DiagnosticReport": ("status", "code")}
 """Elements without which a search would answer wrong."""
 _SUBSETTED: Final = "SUBSETTED"

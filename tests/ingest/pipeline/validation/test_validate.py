@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from ingest.pipeline.validation.validate import REPORT_STATUSES, validate
+from ingest.pipeline.validation.statuses import REPORT_STATUSES
+from ingest.pipeline.validation.validate import validate
 from store.fhir.issues import Issue
 from tests.support.reports import report
 
