@@ -42,7 +42,7 @@ async def swept(service: Service) -> None:
     assert await sweeping.run(pace=sweeping.pace(budget=False), metrics=RetentionMetrics(CollectorRegistry()))
 
 
-async def test_retention_of_the_own_tenant(service: Service) -> None:
+async def test_retention_of_the_own_tenant(service: Service, few_places: None) -> None:
     other = await service.new_tenant()
     kept = declared({"keep_days": 30, "rules": [{"type": "Patient", "without_end": True}]})
     for tenant in (service.tenant, other.tenant):
