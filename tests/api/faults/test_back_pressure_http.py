@@ -138,7 +138,7 @@ async def test_bodies_under_way_are_bounded_by_their_bytes(tmp_path: Path) -> No
         with frozen(mongod.pid):
             held = [asyncio.ensure_future(service.put(report(f"h{n}", **large))) for n in range(2)]
             while admission.bytes < 800_000:  # noqa: ASYNC110 (until they arrived; the service says so to nobody)
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.005)
             for answer in [
                 await service.put(report("h3", **large)),
                 await service.request(

@@ -400,12 +400,12 @@ async def test_the_receiver_of_the_page_checks_signatures_and_says_what_it_hears
     try:
         async with asyncio.timeout(60):
             while not listens(int(port)):  # noqa: ASYNC110 -- another process tells of nothing
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
             forged = await post(endpoint, b'{"entry": []}', dict.fromkeys(HEADERS, "1"))
             assert forged == 401
             assert (await tenant.put({**off, "status": "requested"})).status == 200
             while (await tenant.get("Subscription/page")).body["status"] != "active":  # noqa: ASYNC110
-                await asyncio.sleep(0)
+                await asyncio.sleep(0.01)
             await tenant.load(report("r1"))
             assert process.stdout is not None
             line = (await process.stdout.readline()).decode()
