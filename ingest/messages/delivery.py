@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 Delivered: TypeAlias = "Pushed | ServiceError"
 """Outcome for one entry."""
 _GENERAL: Final = "$process-message"
+_LIGHT_ENTRIES: Final = 50
+"""Entries of a message that is planned on the event loop: each is compared with each that it may be."""
 _DECISIONS_MAX: Final = 4
 """Looks behind a write; each further one takes another sender who was faster."""
 _ATTEMPTS_MAX: Final = 12
@@ -77,6 +79,8 @@ async def message(
         operation=operation,
         strict=strict,
     )
+    if len(read.entries) > _LIGHT_ENTRIES:
+        ctx = ctx._replace(work=ctx.beside)
     for entry in read.entries:
         check_scope(ctx.caller, entry.type, "cu")
     entries = await ctx.work(entries_with_time, ctx, filed.resource, read)

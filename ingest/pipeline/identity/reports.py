@@ -7,6 +7,7 @@ time, and by the source's own id where that says more than a place in the messag
 from __future__ import annotations
 
 from collections import defaultdict
+from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
@@ -150,15 +151,46 @@ def choose_reports(
 def _likely(incoming: Sequence[Incoming], candidates: Sequence[Candidate]) -> dict[int, list[Candidate]]:
     """The stored reports that each may be."""
     found: dict[int, list[Candidate]] = {}
+    stored, sent = _Shelf(c.facts for c in candidates), _Shelf(one.facts for one in incoming)
     for number, one in enumerate(incoming):
-        under = [c for c in candidates if _share_number(one.facts, c.facts)]
-        rivals = [other for other in incoming if _share_number(one.facts, other.facts)]
+        under = [candidates[n] for n in stored.under(one.facts)]
+        rivals = [incoming[n] for n in sent.under(one.facts)]
         known = [c for c in under if c.key.id not in one.mine]
         told = [c.facts for c in known] + [other.facts for other in rivals]
-        places = any(same_own(a, b) and not alike_in_code(a, b) for a in told for b in told)
+        places = _are_places(told)
         alone = len(known) == 1 and len(rivals) == 1
         found[number] = [c for c in under if is_same_report(_pair(one, c, alone=alone, places=places))]
     return found
+
+
+class _Shelf:
+    """Places of reports by what they may share: a message of thousands is not compared each with each."""
+
+    def __init__(self, reports: Iterable[Facts]) -> None:
+        self._reports = tuple(reports)
+        self._places: dict[object, list[int]] = {}
+        for place, one in enumerate(self._reports):
+            for name in _names(one):
+                self._places.setdefault(name, []).append(place)
+
+    def under(self, one: Facts) -> list[int]:
+        """Places of the reports that share a number with this one, in order."""
+        near = {place for name in _names(one) for place in self._places.get(name, ())}
+        return [place for place in sorted(near) if _share_number(one, self._reports[place])]
+
+
+def _names(one: Facts) -> set[object]:
+    """All that a report can share: its numbers, else the source's own id."""
+    return {(number.system, number.value) for number in one.numbers} or {one.own}
+
+
+def _are_places(told: Iterable[Facts]) -> bool:
+    """Whether an id of the source is of two codes."""
+    by_own: dict[str, list[Facts]] = {}
+    for one in told:
+        if one.own:
+            by_own.setdefault(one.own, []).append(one)
+    return any(not alike_in_code(a, b) for some in by_own.values() for a, b in combinations(some, 2))
 
 
 def _pair(one: Incoming, stored: Candidate, *, alone: bool, places: bool) -> Pair:

@@ -8,7 +8,7 @@ import pytest
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
-from ingest.pipeline.identity.reports import Incoming, choose_reports, report_name
+from ingest.pipeline.identity.reports import Incoming, _share_number, _Shelf, choose_reports, report_name
 from store.resources.resource_keys import ResourceKey
 
 CBC, CMP = "58410-2", "24323-8"
@@ -225,3 +225,22 @@ def test_a_new_id_is_never_that_of_another() -> None:
     there = [Candidate(ResourceKey("DiagnosticReport", name), report(code=CMP), EARLY)]
     [found] = choose_reports([Incoming(report(), LATE)], there, lambda n: f"new {n}")
     assert found.id == f"{name} again 2"
+
+
+def test_reports_are_looked_for_among_those_that_may_share_a_number_and_none_is_missed() -> None:
+    told = [
+        report(number, own=own, kind=kind, more=more)
+        for number in ("", "F1", "F2")
+        for own in ("", "r1", "r2")
+        for kind in ("FILL", "PLAC")
+        for more in ((), (("ACSN", "A1"),), (("FILL", "F2"),))
+    ]
+    shelf = _Shelf(told)
+    for one in told:
+        assert shelf.under(one) == [n for n, other in enumerate(told) if _share_number(one, other)]
+
+
+def test_hundreds_of_reports_of_one_number_are_told_apart_by_their_codes() -> None:
+    """Each with each of each took minutes."""
+    chosen = choose(*(report(code=f"{n}-1", own=f"r{n}") for n in range(400)))
+    assert len({one.id for one in chosen}) == 400
