@@ -41,6 +41,8 @@ _NAME: Final = re.compile(
 )
 """References to what a report's own resources lead to, and no include brings along."""
 _RELATIVE: Final = re.compile(r"([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/\d+)?$")
+_RELATIVE_MAX: Final = 200
+"""Characters of the end of a reference that can be one: looked for in a megabyte, it takes minutes."""
 
 
 async def query(request: web.Request) -> web.StreamResponse:
@@ -141,7 +143,7 @@ class _Resolver:
         """The resource; None: it is not there, or not to be seen."""
         if reference.startswith("#"):
             return self._contained.get(reference)
-        match = _RELATIVE.search(reference)
+        match = _RELATIVE.search(reference[-_RELATIVE_MAX:])
         return self._known.get(match[1]) if match else None
 
 
