@@ -25,7 +25,7 @@ from store.mongo.retention import policy_rollout as settling
 from store.settings import StoreSettings
 from tests.support.memory_backed import memory_backed
 from tests.support.service import START, Service, opened_service
-from tests.support.spread import spread, workers
+from tests.support.spread import WORKERS_A_CORE, spread, workers
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Generator, Iterator
@@ -84,9 +84,9 @@ def _is_long(item: pytest.Item) -> bool:
     return item.location[0].startswith(LONG_FOLDERS) or item.get_closest_marker("slow") is not None
 
 
-def pytest_xdist_auto_num_workers() -> int:
-    """Workers of `-n auto`."""
-    return workers()
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """Workers of `-n auto`; tests without a database wait for nothing, and each worker loads them all."""
+    return workers(1 if config.option.markexpr == "not mongo" else WORKERS_A_CORE)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -27,11 +27,11 @@ LAST_PART: Final = 0.2
 """Part of a worker's tests, at their end, among which no long ones begin."""
 
 
-def workers() -> int:
-    """Workers that this machine has room for."""
+def workers(a_core: int) -> int:
+    """So many workers a core, as far as this machine has room for them."""
     processors = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     room = available_bytes() // BYTES_A_WORKER
-    return max(1, min(WORKERS_A_CORE * processors, WORKERS_MAX, room))
+    return max(1, min(a_core * processors, WORKERS_MAX, room))
 
 
 def spread(
