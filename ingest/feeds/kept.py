@@ -13,6 +13,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.ids import stable_id
+from ingest.pipeline.decode import decode
 from ingest.pipeline.documents import file_of_binary
 from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
@@ -55,10 +56,14 @@ def records_of(message_id: str) -> tuple[str, str]:
     return f"Provenance/{message_id}", f"Binary/{message_id}"
 
 
-async def is_kept(ctx: PushContext, message_id: str) -> bool:
-    """Whether the message was stored before, with all that it says."""
+async def stands(ctx: PushContext, message_id: str) -> bool:
+    """Whether the message was stored before, and nothing that its Provenance names was deleted since."""
     found = await ctx.store.get(ctx.tenant, ResourceKey("Provenance", message_id))
-    return isinstance(found, Stored)
+    if not isinstance(found, Stored):
+        return False
+    targets: Any = decode(found.raw).get("target", ())
+    keys = [ResourceKey(*one["reference"].split("/")) for one in targets]
+    return len(await ctx.store.versions(ctx.tenant, keys)) == len(keys)
 
 
 async def keep(  # noqa: PLR0913 -- all that is told of a message

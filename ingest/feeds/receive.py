@@ -69,7 +69,7 @@ class Received:
     answer: Answer
     header: Header | None
     again: bool = False
-    """Whether the same message was accepted before."""
+    """Whether the same message was accepted before, and what it made is there."""
     letter: str | None = None
     """Id of the dead letter that it became."""
     made: tuple[ResourceKey, ...] = ()
@@ -120,7 +120,7 @@ async def receive(
     except Unreadable as error:
         return await refused(message, source, error.header, error.faults, keep)
     message_id = kept.id_of(ctx.tenant, message, ctx.secret)
-    if not anew and await kept.is_kept(ctx, message_id):
+    if not anew and await kept.stands(ctx, message_id):
         return Received(Answer(Verdict.ACCEPT), read_.header, again=True)
     try:
         translation = await ctx.work(translate, read_, source.profile)

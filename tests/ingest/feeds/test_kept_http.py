@@ -89,6 +89,30 @@ async def test_a_message_of_a_patient_who_is_erased_goes_and_does_not_come_again
     assert (await service.get("$dead-letters")).body["letters"] == []
 
 
+async def test_a_message_that_comes_again_is_done_where_its_report_was_deleted(fed: Fed) -> None:
+    service, sender = fed
+    await sender.send(oru())
+    report = await report_of(service)
+    assert (await service.request("DELETE", f"DiagnosticReport/{report}")).status == 204
+    assert (await sender.send(oru()))[1] == "AA"
+    back = await service.get(f"DiagnosticReport/{report}")
+    assert back.status == 200, back.text
+    assert (await sender.send(oru()))[1] == "AA"
+    assert (await service.get(f"DiagnosticReport/{report}")).headers["ETag"] == back.headers["ETag"]
+
+
+async def test_an_older_message_that_comes_again_leaves_the_newer_one(fed: Fed) -> None:
+    service, sender = fed
+    await sender.send(oru("M-1", value="4.1", time="20260101120000"))
+    await sender.send(oru("M-2", value="4.7", time="20260102120000"))
+    report = await report_of(service)
+    before = await service.get(f"DiagnosticReport/{report}")
+    await sender.send(oru("M-1", value="4.1", time="20260101120000"))
+    assert (await service.get(f"DiagnosticReport/{report}")).text == before.text
+    [result] = (await service.search("patient.identifier=P-1", type="Observation")).matches
+    assert result["resource"]["valueQuantity"]["value"] == 4.7
+
+
 async def test_a_message_with_a_large_document_is_kept_as_a_file(fed: Fed) -> None:
     service, sender = fed
     data = b64encode(random.Random(7).randbytes(300_000)).decode()
