@@ -17,6 +17,8 @@ from ingest.pipeline.identity.likeness import (
     shared,
 )
 from ingest.pipeline.identity.numbers import Rank
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
@@ -45,6 +47,47 @@ def is_somebody_else(nameless: Facts, stored: Facts) -> bool:
     )
 
 
+COMPARISONS_MAX: Final = 200_000
+"""Comparisons of a message's patients with stored ones: two seconds of a processor."""
+_TOO_MANY: Final = (
+    "too many patients of one message share numbers with too many stored ones: send them in several messages,"
+    " and without the numbers that do not name one person"
+)
+
+
+class Records:
+    """Stored Patients, found by the numbers that they share."""
+
+    def __init__(self, candidates: Sequence[Candidate]) -> None:
+        self.ids: Final = frozenset(one.key.id for one in candidates)
+        self._all = candidates
+        self._compared = 0
+        self._by_number: dict[tuple[str, str], list[int]] = {}
+        for place, one in enumerate(candidates):
+            for number in _named(one.facts):
+                self._by_number.setdefault(number, []).append(place)
+
+    def near(self, facts: Facts) -> list[Candidate]:
+        """Records that share a number with this evidence, and those that share one with these, in order.
+
+        None else has a say in who it is; of former numbers it is the survivors that do. Raises ServiceError
+        `too-large` when a message's patients have too many of them.
+        """
+        first = self._under(_named(facts))
+        second = self._under({number for place in first for number in _named(self._all[place].facts)})
+        self._compared += len(first | second)
+        if self._compared > COMPARISONS_MAX:
+            raise ServiceError(Category.TOO_LARGE, Issue("too-costly", _TOO_MANY, (_PATIENT,)))
+        return [self._all[place] for place in sorted(first | second)]
+
+    def _under(self, numbers: Iterable[tuple[str, str]]) -> set[int]:
+        return {place for number in numbers for place in self._by_number.get(number, ())}
+
+
+def _named(facts: Facts) -> set[tuple[str, str]]:
+    return {(one.system, one.value) for one in (*facts.numbers, *facts.former)}
+
+
 def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     facts: Facts,
     candidates: Sequence[Candidate],
@@ -62,10 +105,11 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     if not facts.numbers:
         own = next(made for made in _salted(f"Patient {nameless}", derive) if made not in occupied)
         return Choice(own, kin=_merged(facts, candidates, ""))
+    merging = [one for one in candidates if one.facts.former]
     same = [
         one
         for one in candidates
-        if is_same_patient(facts, one.facts) and not _is_retired_of_another(facts, one, candidates)
+        if is_same_patient(facts, one.facts) and not _is_retired_of_another(facts, one, merging)
     ]
     surest = [one for one in same if shared(facts, one.facts) is Rank.STRONG] or same
     chosen = _best(facts, surest)
@@ -139,9 +183,12 @@ def _merged(facts: Facts, candidates: Iterable[Candidate], own_id: str) -> tuple
     )
 
 
-def _is_retired_of_another(facts: Facts, record: Candidate, candidates: Iterable[Candidate]) -> bool:
-    """Whether a record was merged into another, and neither is this patient: a number was issued again."""
-    survivors = [one for one in candidates if one is not record and _lists(one.facts, record.facts)]
+def _is_retired_of_another(facts: Facts, record: Candidate, merging: Iterable[Candidate]) -> bool:
+    """Whether a record was merged into another, and neither is this patient: a number was issued again.
+
+    `merging` are the records that list former numbers.
+    """
+    survivors = [one for one in merging if one is not record and _lists(one.facts, record.facts)]
     linked = [one for one in survivors if one.key.id in record.facts.kin]
     return bool(linked) and all(contradict_as_people(facts, one.facts) for one in (record, *survivors))
 
@@ -164,6 +211,8 @@ def _is_passed_on(survivor: Candidate, carrier: Candidate, candidates: Iterable[
 
 def _lists(survivor: Facts, retired: Facts) -> bool:
     """Whether a record lists the number of another as a former one; families share untyped numbers."""
+    if not survivor.former:
+        return False
     former = {(number.system, number.value): number.rank for number in survivor.former}
     ranks = [
         min(number.rank, former[number.system, number.value])

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from ingest.pipeline.bundle_references import redirected
+from ingest.pipeline.identity.content_digests import ContentDigests
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import Facts, specimen_names
 from ingest.pipeline.identity.likeness import alike_in_code, apart_in_specimen, apart_in_time, shared
@@ -26,11 +27,10 @@ from ingest.pipeline.identity.parts import (
     shared_names,
 )
 from ingest.pipeline.identity.patient_records import link_records, name_without_number, unknown_kin
-from ingest.pipeline.identity.patients import choose_patient
+from ingest.pipeline.identity.patients import Records, choose_patient
 from ingest.pipeline.identity.placements import Placement, Planned, Race
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader, is_of_source
 from ingest.pipeline.identity.reports import Incoming, choose_reports
-from ingest.pipeline.stamp import dump
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
@@ -60,6 +60,10 @@ class Planning:
     """Ids of stored patients that are no candidates."""
     choices: dict[int, Choice] = field(default_factory=dict)
     facts: dict[int, Facts] = field(default_factory=dict)
+    content: ContentDigests = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.content = ContentDigests(self.read, self.choices)
 
     def planned(self) -> Planned:
         """Decisions on all entries, made in the order in which one needs another."""
@@ -76,12 +80,18 @@ class Planning:
         """Decide who the Patients of the message are, and which records are of one person."""
         known = [one for one in self.candidates if one.key.type == PATIENT]
         racing = {one.key.id for one in known} - self.race.seen if self.race else frozenset()
+        records = Records(known)
+        stored = self.occupied | records.ids
         taken: dict[str, int] = {}
         for number in self.read.by_type[PATIENT]:
             facts = self.read.facts[number]
-            nameless = name_without_number(self.read, number)
             choice = choose_patient(
-                facts, known, self.derive, nameless=nameless, racing=racing, occupied=self.occupied
+                facts,
+                records.near(facts),
+                self.derive,
+                nameless=name_without_number(self.read, number),
+                racing=racing,
+                occupied=stored if facts.numbers else self.occupied,
             )
             other = taken.get(choice.id)
             if other is not None and self.read.entries[other].content != self.read.entries[number].content:
@@ -109,21 +119,7 @@ class Planning:
                 if shared_names(kind, facts):
                     self._choose(number, choose_shared(kind, facts, self.candidates, self.derive), facts)
                 elif kind in DIRECTORY:
-                    self._choose(number, Choice(self.derive(f"{kind} {self._said(number)}")), facts)
-
-    def _said(self, number: int, above: tuple[int, ...] = ()) -> str:
-        """A digest of what an entry says, and of what the entries that it refers to say."""
-        entry = self.read.entries[number]
-        resource = {name: value for name, value in entry.resource.items() if name not in ("id", "meta")}
-        told: dict[str, str] = {}
-        for text, there in self.read.targets[number].items():
-            if there in self.choices:
-                told[text] = f"{self.read.types[there]}/{self.choices[there].id}"
-            elif there is not None and there not in (*above, number):
-                told[text] = self._said(there, (*above, number))
-            elif there is not None:
-                told[text] = self.read.types[there]
-        return sha256(dump(redirected(resource, told))).hexdigest()
+                    self._choose(number, Choice(self.derive(f"{kind} {self.content.of(number)}")), facts)
 
     # --- reports
 
@@ -230,7 +226,7 @@ class Planning:
     def _records(self) -> None:
         for number, entry in enumerate(self.read.entries):
             if number not in self.choices:
-                said = self._said(number)
+                said = self.content.of(number)
                 name = f"{entry.type} {self.read.reading.source} {said}"
                 self._choose(number, Choice(self.derive(name)), self.about(number))
 

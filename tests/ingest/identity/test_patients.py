@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.pipeline.identity.decisions import Candidate, Finding
 from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
-from ingest.pipeline.identity.patients import choose_patient
+from ingest.pipeline.identity.patients import COMPARISONS_MAX, Records, choose_patient
+from store.errors import Category, ServiceError
 from store.resources.resource_keys import ResourceKey
 
 
@@ -132,3 +135,37 @@ def test_a_record_number_that_another_person_has_too_is_said() -> None:
     assert choose(patient(*ANN, mr="1", pi="9"), *both) == ("ann", (Finding.PATIENT_DOUBTED,))
     one = known(ann=patient(*ANN, mr="1"), again=patient(*ANN, pi="9"))
     assert choose(patient(*ANN, mr="1", pi="9"), *one) == ("ann", (Finding.PATIENTS_LINKED,))
+
+
+def anybody(who: tuple[str, str], numbers: list[tuple[str, str]], former: list[tuple[str, str]]) -> Facts:
+    told = dict(numbers) | {f"old_{system}": value for system, value in former}
+    return patient(who[0], who[1], **told)
+
+
+SOME = st.builds(
+    anybody,
+    st.sampled_from([ANN, BOB, ("", "")]),
+    st.lists(st.tuples(st.sampled_from(["mr", "ss", "pi"]), st.sampled_from("123")), max_size=2),
+    st.lists(st.tuples(st.sampled_from(["mr", "ss"]), st.sampled_from("123")), max_size=1),
+)
+
+
+@given(SOME, st.lists(st.tuples(SOME, st.sets(st.integers(0, 5), max_size=2)), max_size=6))
+def test_records_far_off_have_no_say(pushed: Facts, stored: list[tuple[Facts, set[int]]]) -> None:
+    records = [
+        Candidate(ResourceKey("Patient", f"p{n}"), facts._replace(kin=tuple(f"p{m}" for m in sorted(kin))))
+        for n, (facts, kin) in enumerate(stored)
+    ]
+    near = Records(records).near(pushed)
+    for racing in ((), tuple(one.key.id for one in records)):
+        told = [
+            choose_patient(pushed, some, str, nameless="nobody", racing=racing) for some in (records, near)
+        ]
+        assert told[0] == told[1]
+
+
+def test_patients_of_one_message_that_all_share_a_number_are_bounded() -> None:
+    records = Records(known(**{f"p{n}": patient(f"Ann{n} Arbor", mr="1") for n in range(500)}))
+    with pytest.raises(ServiceError, match="several messages") as refused:
+        all(records.near(patient(*BOB, mr="1")) for _ in range(COMPARISONS_MAX))
+    assert refused.value.category is Category.TOO_LARGE
