@@ -87,6 +87,8 @@ class Connections:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.ending = False
+        """Whether the service ends: a connection that is made still takes one request."""
         self._open: dict[Connection, None] = {}
         self._of_address: Counter[str] = Counter()
 

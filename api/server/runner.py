@@ -44,6 +44,8 @@ LINGER_BYTES: Final = 262_144
 """Bytes behind a refusal that are thrown away while its sender reads the refusal."""
 LINGER_SECONDS: Final = 1.0
 """Time to linger: a connection closed under unread bytes is reset, and many clients then lose the answer."""
+FIRST_SECONDS: Final = 1.0
+"""Time for the first request of a connection that was made just before the service ends."""
 
 
 class _Connection(web.RequestHandler):
@@ -52,6 +54,7 @@ class _Connection(web.RequestHandler):
     __slots__ = (
         "_connections",
         "_deadline",
+        "_is_fresh",
         "_is_last",
         "_is_unread",
         "_lingering",
@@ -68,6 +71,8 @@ class _Connection(web.RequestHandler):
         self._stalled: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
         """The transport, also when aiohttp has let it go and something is left to send."""
+        self._is_fresh = True
+        """Whether no request has come yet."""
         self._is_last = False
         self._is_unread = False
         """Whether what came was no HTTP: nobody reads what follows."""
@@ -102,6 +107,8 @@ class _Connection(web.RequestHandler):
         self._wire = transport
         transport.set_write_buffer_limits(high=0)  # Paused while anything is left to send.
         self._await_head()
+        if self._connections.ending:
+            self._take_one()
 
     @override
     def connection_lost(self, exc: BaseException | None) -> None:
@@ -145,9 +152,11 @@ class _Connection(web.RequestHandler):
             ending, self._force_close = self._force_close, False
             super().data_received(data)
             self._force_close = ending
+            self._is_fresh = False
             return
         super().data_received(data)
         if not self.is_waiting:
+            self._is_fresh = False
             self._head_is_there()
             self._connections.touch(self)
         elif self._deadline is None:  # A part of a head.
@@ -169,12 +178,26 @@ class _Connection(web.RequestHandler):
 
     @override
     def close(self) -> None:
-        """Close behind the request that is under way. Its body still arrives: aiohttp would drop the rest."""
+        """Close behind the request that is under way. Its body still arrives: aiohttp would drop the rest.
+
+        Whoever has just connected sends a request, and would lose it.
+        """
         request = self._current_request
         if request is not None and not request.content.is_eof():
             self._is_last = True
+        elif self._is_fresh and self._wire is not None:
+            self._take_one()
         else:
             super().close()
+
+    def _take_one(self) -> None:
+        """Take the first request alone, if it comes soon."""
+        self._is_last = True
+        self._loop.call_later(FIRST_SECONDS, self._nothing_came)
+
+    def _nothing_came(self) -> None:
+        if self._is_fresh:
+            self.force_close()
 
     # --- refusals
 
@@ -246,6 +269,11 @@ class _Server(web.Server):
     """Makes our connections; remembers those that are open."""
 
     admitted: Connections
+
+    @override
+    def pre_shutdown(self) -> None:
+        self.admitted.ending = True
+        super().pre_shutdown()
 
     @override
     def __call__(self) -> web.RequestHandler:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+from typing import Any
 
 import pytest
 
@@ -79,3 +80,21 @@ async def test_an_expectation_that_nobody_knows_is_passed_over_and_never_shown(
     assert b"fhir+json" in answer
     assert CANARY not in answer
     assert not any(CANARY in line or b"ERROR" in line for line in lines.raw)
+
+
+@pytest.mark.parametrize("sent", [True, False], ids=["a request", "nothing"])
+async def test_whoever_has_just_connected_is_answered_though_the_service_ends(sent: bool) -> None:
+    async with serving(memory_access()) as client:
+        runner: Any = client.server.runner
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        while not runner.server.connections:  # noqa: ASYNC110 -- of the same loop
+            await asyncio.sleep(0)
+        ending = asyncio.ensure_future(runner.cleanup())
+        while not runner.server.admitted.ending:  # noqa: ASYNC110 -- of the same loop
+            await asyncio.sleep(0)
+        if sent:
+            writer.write(b"GET /fhir/R4/lab/Production/metadata HTTP/1.1\r\nHost: a\r\n\r\n")
+        answer = await reader.read()
+        await ending
+        writer.close()
+    assert (b"200 OK" in answer, b"Connection: close" in answer) == (sent, sent)
