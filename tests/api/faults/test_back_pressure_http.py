@@ -96,20 +96,21 @@ async def test_connections_that_are_cut_lose_and_double_nothing(tmp_path: Path) 
         line(mongod.uri, tmp_path) as connection,
         opened_service(connection.uri, **SHORT) as service,
     ):
+        seen = set[int]()
         for number in range(3):
             pushes = [asyncio.ensure_future(service.put(report(f"r{number}-{n}"))) for n in range(20)]
             await asyncio.wait(pushes, return_when=asyncio.FIRST_COMPLETED)
             await connection.cut()
             answers = [await push for push in pushes]
-            is_busy_or_late = {answer.status for answer in answers}
-            assert is_busy_or_late <= {201, 503, 504}
-            assert 201 in is_busy_or_late
+            seen |= {answer.status for answer in answers}
+            assert seen <= {201, 503, 504}
             assert (await service.put(report("while-away"))).status in (503, 504)
             await connection.mend()
             for n, answer in enumerate(answers):
                 again = await back(service, report(f"r{number}-{n}"))
                 assert again.status == 200 if answer.status == 201 else again.status in (200, 201)
                 assert await versions(service, f"DiagnosticReport/r{number}-{n}") == 1
+        assert 201 in seen  # On a busy machine all of one round may be late.
 
 
 async def test_a_primary_that_steps_down_costs_a_while_and_nothing_else(tmp_path: Path) -> None:
