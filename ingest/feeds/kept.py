@@ -17,11 +17,13 @@ from ingest.pipeline.decode import decode
 from ingest.pipeline.documents import file_of_binary
 from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
+from store.fhir.datatypes import listed
+from store.fhir.references import RELATIVE
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Stored, instant
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ingest.hl7v2.reader import Header
     from ingest.writes.push_context import PushContext
@@ -61,9 +63,16 @@ async def stands(ctx: PushContext, message_id: str) -> bool:
     found = await ctx.store.get(ctx.tenant, ResourceKey("Provenance", message_id))
     if not isinstance(found, Stored):
         return False
-    targets: Any = decode(found.raw).get("target", ())
-    keys = [ResourceKey(*one["reference"].split("/")) for one in targets]
-    return len(await ctx.store.versions(ctx.tenant, keys)) == len(keys)
+    keys = set(_targets(decode(found.raw)))
+    return len(await ctx.store.versions(ctx.tenant, list(keys))) == len(keys)
+
+
+def _targets(provenance: JsonObject) -> Iterator[ResourceKey]:
+    """Resources of ours that a Provenance names; a client may have put other things there."""
+    for one in listed(provenance.get("target")):
+        named = one.get("reference") if isinstance(one, dict) else None
+        if isinstance(named, str) and RELATIVE.fullmatch(named):
+            yield ResourceKey(*named.split("/"))
 
 
 async def keep(  # noqa: PLR0913 -- all that is told of a message

@@ -101,6 +101,30 @@ async def test_a_message_that_comes_again_is_done_where_its_report_was_deleted(f
     assert (await service.get(f"DiagnosticReport/{report}")).headers["ETag"] == back.headers["ETag"]
 
 
+@pytest.mark.parametrize(
+    "target",
+    [
+        {"display": "somebody's report"},
+        {"reference": "https://other.example/fhir/DiagnosticReport/r1"},
+        {"identifier": {"system": "urn:made-up", "value": "7"}},
+        {"reference": "#part"},
+    ],
+    ids=["a display alone", "another server's", "a number", "a part"],
+)
+async def test_whatever_a_client_puts_in_the_record_of_a_message_it_may_come_again(
+    fed: Fed, target: dict[str, object]
+) -> None:
+    service, sender = fed
+    await sender.send(oru())
+    record, _ = await records(service, await report_of(service))
+    changed = {**(await service.get(record)).body, "target": [target]}
+    if "#" in str(target):
+        changed["contained"] = [{"resourceType": "Basic", "id": "part", "code": {"text": "x"}}]
+    answer = await service.request("PUT", record, changed)
+    assert answer.status == 200, answer.text
+    assert (await sender.send(oru()))[1] == "AA"
+
+
 async def test_an_older_message_that_comes_again_leaves_the_newer_one(fed: Fed) -> None:
     service, sender = fed
     await sender.send(oru("M-1", value="4.1", time="20260101120000"))
