@@ -7,15 +7,16 @@ https://uvloop.readthedocs.io/
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from store.errors import StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Coroutine
 
+    from api.settings.service import EventLoop
+
 T = TypeVar("T")
-EventLoop = Literal["auto", "uvloop", "asyncio"]
 
 
 def run(service: Coroutine[Any, Any, T], *, event_loop: EventLoop) -> T:

@@ -40,6 +40,7 @@ SOURCES_MAX = 50
 
 Port = Annotated[int, Field(ge=0, le=65_535)]
 Seconds = Annotated[float, Field(ge=0, le=3_600)]
+EventLoop = Literal["auto", "uvloop", "asyncio"]
 
 
 class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, SubscriptionSettings, BaseSettings):
@@ -98,7 +99,7 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
     workers: Annotated[int, Field(ge=1, le=256)] | Literal["auto"] = 1
     """Processes of `dod serve` on one address; `auto`: one for each processor. They share the limits of
     connections, threads, queues and memory, each with its part, and one of them has the jobs on a timer."""
-    event_loop: Literal["auto", "uvloop", "asyncio"] = "auto"
+    event_loop: EventLoop = "auto"
     """Event loop of `dod serve`; `auto`: uvloop's, which takes less of a processor, where it is installed."""
 
     data_dir: Path = Path(".dod")

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import asyncio
 import sys
+from typing import TYPE_CHECKING
 
 import pytest
 import uvloop
 
-from api.server.event_loop import EventLoop, factory_of, run
+from api.server.event_loop import factory_of, run
 from store.errors import StartupError
+
+if TYPE_CHECKING:
+    from api.settings.service import EventLoop
 
 PYTHONS = asyncio.SelectorEventLoop
 
