@@ -20,7 +20,7 @@ from tests.support.fhir import message, report
 from tests.support.lines import logged
 from tests.support.mongod import frozen, line, step_down
 from tests.support.server import Server
-from tests.support.service import FHIR, FORM, opened_service
+from tests.support.service import FHIR, FORM, answered, opened_service
 
 if TYPE_CHECKING:
     from tests.support.service import Answer, Service
@@ -61,7 +61,7 @@ def admission_of(service: Service) -> Admission:
 
 async def versions(service: Service, path: str) -> int:
     """Number of versions that were made of it."""
-    return int((await service.get(path)).headers["ETag"].strip('W/"'))
+    return int((await answered(service.get, path)).headers["ETag"].strip('W/"'))
 
 
 async def test_a_frozen_database_refuses_pushes_at_once_and_is_back_by_itself(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from store.mongo.embedded import embedded
 from store.tenancy import SearchScope
 from tests.support.fhir import MRN, identified, message, report
 from tests.support.mongod import Line, frozen, line, step_down
-from tests.support.service import opened_service
+from tests.support.service import answered, opened_service
 
 if TYPE_CHECKING:
     from store.mongo.embedded import Embedded
@@ -135,11 +135,9 @@ async def check(service: Service, one: Sender) -> None:
     """Every acknowledged content is there or a later one, once, in as many versions as were sent at most."""
     for name, turn in one.acknowledged.items():
         if one.number % 2 and not one.creates:
-            found = await service.get(f"DiagnosticReport/{name}")
-            assert found.status == 200, name
-            stored = found.body
+            stored = (await answered(service.get, f"DiagnosticReport/{name}")).body
         else:
-            [match] = (await service.search(f"identifier={MRN}|{name}")).matches
+            [match] = (await answered(service.search, f"identifier={MRN}|{name}")).matches
             stored = match["resource"]
         assert int(stored["conclusion"]) >= turn, "an acknowledged version is lost"
         assert int(stored["meta"]["versionId"]) <= (1 if one.creates else one.attempts)
