@@ -13,6 +13,7 @@ from ingest.messages.conditions import as_found
 from ingest.messages.linking import link
 from ingest.messages.message import MAIN
 from ingest.messages.prepared_entries import PreparedEntries
+from ingest.messages.twins import share_news
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.reader import PATIENT
 from ingest.pipeline.prepare import prepare
@@ -74,8 +75,10 @@ async def link_again(ctx: PushContext, planning: Planner, done: Executed, seen: 
     """Link again the records of one person that a patient's update may have missed, or put apart."""
     if any(key.type == PATIENT and one.outcome in _NEWS for key, one in done.results.items()):
         again = await planning.plan_again(seen, frozenset())
-        gone = await link(ctx, again.kin if again else ())
-        await settle(ctx, (), {}, sourced="", gone=gone)
+        if again is not None:
+            await share_news(ctx, again, done.taken)
+            gone = await link(ctx, again.kin)
+            await settle(ctx, (), {}, sourced="", gone=gone)
 
 
 async def execute(
@@ -95,6 +98,7 @@ async def execute(
     ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
     await _note_moves(ctx, planned)
     results = {result.stored.key: result for result in await filing.put(ctx, ordered, files)}
+    await share_news(ctx, planned, taken)
     gone = [*await link(ctx, planned.kin), *await _unite(ctx, planned)]
     latest = max((one.sourced for one in taken.unique.values()), default="")
     settled = await settle(ctx, ordered, results, sourced=latest, gone=gone)

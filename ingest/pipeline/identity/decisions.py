@@ -52,15 +52,13 @@ TEXTS: Final[Mapping[Finding, str]] = {
         "The source's time lies too far in the future to tell which news is newer: set the source's clock."
     ),
 }
+"""Text of the reply for each finding; never a value."""
 
 
 def findings_of(notes: Iterable[str]) -> list[Finding]:
     """Findings whose texts are among the notes of what a message made, each once."""
     said = set(notes)
     return [finding for finding, text in TEXTS.items() if text in said]
-
-
-"""Text of the reply for each finding; never a value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,5 +86,9 @@ class Choice(NamedTuple):
     """Stored records of the same patient."""
     also: tuple[str, ...] = ()
     """Ids of stored copies: of an observation, one in each report; of a patient, made at once."""
+    latest: Candidate | None = None
+    """The one of a patient's records whose news is newest, when others lag behind it."""
+    behind: tuple[str, ...] = ()
+    """Ids of the records that lag behind."""
     moved_from: str = ""
     """The patient that a report was about until now, when it is another."""

@@ -138,9 +138,31 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
         findings.append(Finding.PATIENT_DOUBTED)  # Two people have the number by now.
     new = kin.keys() - set(chosen.facts.kin)
     findings += [Finding.PATIENTS_LINKED] if new else []
-    # News of a person goes to all records that were made of her at once; a retired one stays as it is.
-    twins = {one.key.id for one in same} & {*racing, *chosen.facts.kin} - {chosen.key.id}
-    return Choice(chosen.key.id, tuple(findings), chosen, kin=tuple(kin.values()), also=tuple(sorted(twins)))
+    linked = {*racing, *chosen.facts.kin}
+    twins = [
+        one for one in same if one is not chosen and one.key.id in linked and _says_as_much(facts, one.facts)
+    ]
+    latest = max((chosen, *twins), key=lambda one: one.sourced)
+    behind = [one.key.id for one in (chosen, *twins) if one.sourced < latest.sourced]
+    return Choice(
+        chosen.key.id,
+        tuple(findings),
+        chosen,
+        kin=tuple(kin.values()),
+        also=tuple(sorted(one.key.id for one in twins)),
+        latest=latest if behind else None,
+        behind=tuple(behind),
+    )
+
+
+def _says_as_much(facts: Facts, stored: Facts) -> bool:
+    """Whether news may take a record's place: of what is surely the record's own, no number gets lost.
+
+    News goes to all records that were made of a person at once. One that was merged keeps its own number.
+    """
+    told = {(number.system, number.value) for number in facts.numbers}
+    sure = ((number.system, number.value) for number in stored.numbers if number.rank is Rank.STRONG)
+    return told.issuperset(sure)
 
 
 def _sure(one: Facts, other: Facts) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from ingest.messages.planning import Planner
 from store.tenancy import SearchScope
 from tests.oracle.hospital import number
 from tests.support.cases import fill, lines, mr, msg, pat, rep
@@ -91,3 +92,29 @@ async def test_records_are_linked_by_an_update_at_the_moment_when_the_other_one_
         ]
         assert [answer.status for answer in await asyncio.gather(*sent)] == [200] * 5
         assert await lines(one, "mr|B") == ["CBC final of Ann"]
+
+
+async def test_the_newest_news_reaches_each_record_that_a_race_made(
+    replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The older message makes a second record; another report comes to refer to it before they are linked."""
+    service = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
+    plan, plan_again, late = Planner.plan, Planner.plan_again, told(1, pat("1", WEAK, name="Ann Birch"))
+    newer = msg(pat("1", WEAK, name="Ann Corrected"), minute=5)
+    other = msg(pat("1", WEAK, name="Ann Birch"), rep("r2", "Patient/1", fill("G"), code="CMP"), minute=2)
+
+    async def planned(planner: Planner, **named: Any) -> Any:
+        done = await plan(planner, **named)
+        monkeypatch.setattr(Planner, "plan", plan)
+        assert (await send(service, newer)).status == 200
+        monkeypatch.setattr(Planner, "plan_again", again)
+        return done
+
+    async def again(planner: Planner, *given: Any) -> Any:
+        monkeypatch.setattr(Planner, "plan_again", plan_again)
+        assert (await send(service, other)).status == 200
+        return await plan_again(planner, *given)
+
+    monkeypatch.setattr(Planner, "plan", planned)
+    assert (await send(service, late)).status == 200
+    assert await lines(service, "") == ["CBC final of Ann Corrected", "CMP final of Ann Corrected"]
