@@ -10,6 +10,7 @@ import pytest
 from ingest.writes import filing
 from store.mongo.resources.identities import MongoIdentities
 from store.tenancy import SearchScope
+from tests.oracle import hospital
 from tests.support import hl7v2
 from tests.support.cases import all_of, fill, lines, mr, msg, outcomes, pat, rep
 from tests.support.feed import send
@@ -178,3 +179,18 @@ async def test_a_record_that_is_given_away_before_it_is_linked_is_left_out(lab: 
         await told(lab, 2, "F2", mr("2"), mr("1", use="old"))
     assert await lines(lab, "mr|2") == ["CBC final of Ann"]
     assert await lines(lab, "mr|3") == ["CBC final of Carl"]
+
+
+async def test_a_merged_record_of_another_hospital_keeps_its_number(lab: Service) -> None:
+    """It shares a weak number with its survivor: news of the survivor are not written over it."""
+    await told(lab, 1, "F1", mr("1"))
+    [retired] = await all_of(lab, "Patient?identifier=urn:made-up:mr|1")
+    shared = hospital.number("x", "S", "SS")
+    survivor = hospital.number("there", "2", "MR"), {**mr("1"), "use": "old"}
+    await told(lab, 2, "F2", *survivor)
+    await told(lab, 3, "F3", mr("1"), shared)
+    await told(lab, 4, "F4", *survivor, shared)
+    kept = (await lab.get(f"Patient/{retired['id']}")).body
+    assert [(one["value"], one.get("use")) for one in kept["identifier"]] == [("1", None), ("S", None)]
+    for asked in ("mr|1", "there|2"):
+        assert len(await lines(lab, asked)) == 4, asked
