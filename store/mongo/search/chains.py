@@ -63,6 +63,8 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
                 {"$match": holders},
                 {"$unwind": "$inside"},
                 {"$replaceWith": "$inside"},
+                # An id in there is nobody's outside: `patient._id=1` asks for Patient/1, not for any `#1`.
+                {"$unset": "id"},
                 {"$match": {"$or": holds}},
                 {"$limit": matches_max + 1},
                 {"$project": {"as": 1}},

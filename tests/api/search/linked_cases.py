@@ -196,6 +196,11 @@ CHAIN_CASES: Final = (
     Case("subject:Patient.family=inn", "box"),
     Case("patient.birthdate=2001", "box"),
     Case("patient.birthdate:missing=true", ""),
+    # The id of a contained resource is nobody's outside: it may be another patient's.
+    Case("patient._id=in", ""),
+    Case("patient._id=in,ada", "full"),
+    Case("performer:Practitioner._id=dr", ""),
+    Case("patient._id:not=ada,bob,in", "box"),
     Case("performer.name=kasten", "box"),
     Case("performer:Organization.name=kasten", ""),
     Case("performer.identifier=2", "box"),
