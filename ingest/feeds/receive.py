@@ -20,6 +20,7 @@ from ingest.messages import delivery
 from ingest.pipeline.identity.decisions import TEXTS, Finding, findings_of
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.retention.erased_names import CLOSED
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -45,6 +46,7 @@ REFUSED: Final = frozenset(
 )
 """Failures for the content of a message: AE, and a dead letter."""
 ERASED: Final = Fault("MSH", 1, 0, 0, "207", "the patient was erased here on purpose; nothing was stored")
+LEFT: Final = Fault("MSH", 1, 0, 0, "207", CLOSED.text)
 BROKEN: Final = Fault(
     "MSH", 1, 0, 0, APPLICATION, "this service failed at the message; it is kept as a dead letter"
 )
@@ -150,7 +152,8 @@ async def _stored(ctx: PushContext, arrival: _Arrival, read_: Message, translati
         )
     except ServiceError as error:
         if error.category is Category.GONE:
-            return Received(Answer(Verdict.REJECT, (ERASED,)), header)
+            gone = LEFT if CLOSED in error.issues else ERASED
+            return Received(Answer(Verdict.REJECT, (gone,)), header)
         if error.category not in REFUSED:
             raise
         return await refused(message, source, header, tuple(_faults(error.issues)), keep, error)

@@ -56,6 +56,10 @@ class Names(NamedTuple):
     """
 
 
+CLOSED: Final = Issue("deleted", "this tenant was closed; nothing was stored")
+"""Reason of a refusal for a tenant that has left."""
+
+
 def refusal() -> ServiceError:
     """Refusal of a push that would bring back what was erased."""
     text = "it was erased on purpose, or is about a patient who was: it is not stored again"
@@ -64,7 +68,7 @@ def refusal() -> ServiceError:
 
 def closed_tenant() -> ServiceError:
     """Refusal of a push for a tenant that has left meanwhile."""
-    return ServiceError(Category.GONE, Issue("deleted", "this tenant was closed; nothing was stored"))
+    return ServiceError(Category.GONE, CLOSED)
 
 
 def digest(secret: bytes, tenant: str, name: Name) -> str:

@@ -33,7 +33,6 @@ from store.mongo.letters.documents import (
 from store.mongo.letters.keeping import Keeping, KeptRefusal
 from store.mongo.letters.trimming import Trimming
 from store.mongo.rules.erased_names import ErasedNames
-from store.retention.erased_names import refusal
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -79,8 +78,7 @@ class MongoDeadLetters(DeadLetters):
 
     @override
     async def keep(self, tenant: Tenant, refused: Refused) -> str:
-        if await self._erasures.mentions(tenant, refused.body, refused.path):
-            raise refusal()
+        await self._erasures.admit_letter(tenant, refused.body, refused.path)
         body = refused.body if len(refused.body) <= self._settings.dead_letter_bytes_max else None
         digest = await beside(digest_of, refused, size=len(refused.body))
         packed = None if body is None else await beside(pack, body, size=len(body))
@@ -179,8 +177,7 @@ class MongoDeadLetters(DeadLetters):
 
     @override
     async def replace_body(self, tenant: Tenant, letter: Letter, body: bytes, event: Event) -> bool:
-        if await self._erasures.mentions(tenant, body):
-            raise refusal()
+        await self._erasures.admit_letter(tenant, body)
         packed = await beside(pack, body, size=len(body))
         end, revision = await self._end(tenant, letter.last_at), letter.revision + 1
         with guarded(self._metrics, "fix_dead_letter", seconds=self._seconds):

@@ -109,17 +109,20 @@ class ErasedNames:
         if found:
             raise refusal()
 
-    async def mentions(self, tenant: Tenant, body: bytes, path: str = "") -> bool:
-        """Whether a refused body names something that was erased, or is of a tenant that has left, so that it
-        must not be kept either.
+    async def admit_letter(self, tenant: Tenant, body: bytes, path: str = "") -> None:
+        """Raise ServiceError `gone` when a refused body must not be kept either: it names something that was
+        erased, or is of a tenant that has left.
         """
         with guarded(self._metrics, "mentions", seconds=self._seconds):
             retention = (await self._policies.of((str(tenant),)))[str(tenant)]
-            if retention.closed or not retention.forgets:
-                return retention.closed
+            if retention.closed:
+                raise closed_tenant()
+            if not retention.forgets:
+                return
             beside = len(body) > _THREAD_BYTES
             names = await asyncio.to_thread(names_in, body, path) if beside else names_in(body, path)
-            return bool(await self.known(tenant, names))
+            if await self.known(tenant, names):
+                raise refusal()
 
     async def _forgetting(self, tenants: set[str]) -> set[str]:
         """Tenants where something was erased, as was known at most `policy_cache_seconds` ago."""

@@ -6,9 +6,11 @@ import gzip
 import random
 from base64 import b64decode, b64encode
 from typing import TYPE_CHECKING, NamedTuple
+from unittest.mock import AsyncMock
 
 import pytest
 
+from api.http.app_keys import DOORKEEPER, PRIVACY
 from ingest.mllp.framing import framed
 from store.retention.policy import Policy, Rule
 from tests.support.mllp import Sender, connected, fed_service, msa, oru
@@ -87,6 +89,22 @@ async def test_a_message_of_a_patient_who_is_erased_goes_and_does_not_come_again
     assert msa(again)[1] == "AR"
     assert b"erased" in again
     assert (await service.get("$dead-letters")).body["letters"] == []
+
+
+async def test_the_sender_of_a_tenant_that_has_left_is_told_so_and_nothing_of_an_erasure(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, sender = fed
+    app = service.client.app
+    assert app is not None
+    settings = await app[DOORKEEPER].tenant(service.tenant)
+    await app[PRIVACY].offboarding.close(service.tenant, reason="asked", by="tests", wait_seconds=0)
+    monkeypatch.setattr(app[DOORKEEPER], "tenant", AsyncMock(return_value=settings))  # Let in before.
+    await sender.write(framed(oru()))
+    answer = await sender.answer()
+    assert msa(answer)[1] == "AR"
+    assert b"tenant was closed" in answer
+    assert b"erased" not in answer
 
 
 async def test_a_message_that_comes_again_is_done_where_its_report_was_deleted(fed: Fed) -> None:
