@@ -6,7 +6,7 @@ time, and by the source's own id where that says more than a place in the messag
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -136,12 +136,13 @@ def choose_reports(
         if number not in chosen and one.key.id not in taken:
             chosen[number], taken[one.key.id] = one, number
     used = {one.key.id for one in candidates}
+    turns: Counter[str] = Counter()
     choices = []
     for number, report in enumerate(incoming):
         choice = (
             _known(report, chosen[number], [c for c in likely[number] if c.key.id not in taken])
             if number in chosen
-            else _new(report, candidates, derive, used)
+            else _new(report, candidates, derive, used, turns)
         )
         used.add(choice.id)
         choices.append(choice)
@@ -186,11 +187,11 @@ def _names(one: Facts) -> set[object]:
 
 def _are_places(told: Iterable[Facts]) -> bool:
     """Whether an id of the source is of two codes."""
-    by_own: dict[str, list[Facts]] = {}
+    by_own: dict[str, dict[object, Facts]] = {}
     for one in told:
         if one.own:
-            by_own.setdefault(one.own, []).append(one)
-    return any(not alike_in_code(a, b) for some in by_own.values() for a, b in combinations(some, 2))
+            by_own.setdefault(one.own, {}).setdefault((one.codes, one.title), one)
+    return any(not alike_in_code(a, b) for some in by_own.values() for a, b in combinations(some.values(), 2))
 
 
 def _pair(one: Incoming, stored: Candidate, *, alone: bool, places: bool) -> Pair:
@@ -210,11 +211,13 @@ def _ranked(
     scored.sort(
         key=lambda row: (*(not yes for yes in row[0]), row[1], _reversed(row[2].sourced), row[2].key.id)
     )
+    alike = Counter((score, number) for score, number, one in scored if one.facts.apart)
+    own = Counter((score, number, one.key) for score, number, one in scored if one.facts.apart)
+    equals = Counter((score, one.key) for score, _, one in scored)
     for score, number, one in scored:
-        mine = [c for other, n, c in scored if n == number and other == score]
-        siblings = [c for c in mine if _siblings(c, one)]
-        equals = sum(other == score and c.key == one.key for other, _, c in scored)
-        if len(siblings) < max(equals, 1):
+        # Stored reports that are two because of their ids alone (`_siblings`), and as likely.
+        siblings = alike[score, number] - own[score, number, one.key] if one.facts.apart else 0
+        if siblings < equals[score, one.key]:
             yield number, one
 
 
@@ -255,14 +258,22 @@ def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Cho
 
 
 def _new(
-    one: Incoming, candidates: Sequence[Candidate], derive: Callable[[str], str], used: Collection[str]
+    one: Incoming,
+    candidates: Sequence[Candidate],
+    derive: Callable[[str], str],
+    used: Collection[str],
+    turns: Counter[str],
 ) -> Choice:
+    """A report that is none of the stored ones. `turns`: how many of the message had each name so far."""
     under = [c for c in candidates if _share_number(one.facts, c.facts)]
     # Other codes of one number are how orders are reported; another patient, time or specimen is a doubt.
     doubted = any(alike_in_code(one.facts, c.facts) for c in under)
-    name, turn = report_name(one.facts), 1
-    while (made := derive(name if turn == 1 else f"{name} again {turn}")) in used:
-        turn += 1
+    name = report_name(one.facts)
+    while True:
+        turns[name] += 1
+        made = derive(name if turns[name] == 1 else f"{name} again {turns[name]}")
+        if made not in used:
+            break
     return Choice(made, (Finding.REPORT_DOUBTED,) if doubted else ())
 
 

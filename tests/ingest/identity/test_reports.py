@@ -2,14 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
-from ingest.pipeline.identity.reports import Incoming, _share_number, _Shelf, choose_reports, report_name
+from ingest.pipeline.identity.likeness import alike_in_code
+from ingest.pipeline.identity.reports import (
+    Incoming,
+    _ranked,
+    _score,
+    _share_number,
+    _Shelf,
+    _siblings,
+    choose_reports,
+    report_name,
+)
 from store.resources.resource_keys import ResourceKey
+
+if TYPE_CHECKING:
+    from random import Random
 
 CBC, CMP = "58410-2", "24323-8"
 EARLY, LATE = "2026-01-01T10:00:00.000000Z", "2026-01-01T11:00:00.000000Z"
@@ -244,3 +259,58 @@ def test_hundreds_of_reports_of_one_number_are_told_apart_by_their_codes() -> No
     """Each with each of each took minutes."""
     chosen = choose(*(report(code=f"{n}-1", own=f"r{n}") for n in range(400)))
     assert len({one.id for one in chosen}) == 400
+
+
+def _taken_plainly(
+    incoming: list[Incoming], likely: dict[int, list[Candidate]]
+) -> list[tuple[int, Candidate]]:
+    """The pairs that are not in doubt, by their definition: each row is compared with each."""
+    rows = [(_score(incoming[n], one), n, one) for n, found in likely.items() for one in found]
+    return [
+        (number, one)
+        for score, number, one in rows
+        if sum(s == score and n == number and _siblings(c, one) for s, n, c in rows)
+        < max(sum(s == score and c.key == one.key for s, _, c in rows), 1)
+    ]
+
+
+@given(st.randoms(use_true_random=False))
+def test_pairs_in_doubt_are_those_of_the_definition(random: Random) -> None:
+    def some() -> Facts:
+        return report(
+            own=f"r{random.randrange(3)}", code=random.choice([CBC, CMP]), apart=random.random() < 0.5
+        )
+
+    incoming = [Incoming(some(), LATE) for _ in range(random.randint(1, 5))]
+    stored = candidates(*(some() for _ in range(random.randint(1, 5))))
+    likely = {n: [one for one in stored if random.random() < 0.8] for n in range(len(incoming))}
+    taken = sorted(_ranked(incoming, likely), key=lambda row: (row[0], row[1].key.id))
+    plainly = sorted(_taken_plainly(incoming, likely), key=lambda row: (row[0], row[1].key.id))
+    assert taken == plainly
+
+
+def test_hundreds_of_reports_of_one_number_and_id_cost_a_comparison_for_each_two_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    compared = 0
+
+    def counting(one: Facts, other: Facts) -> bool:
+        nonlocal compared
+        compared += 1
+        return alike_in_code(one, other)
+
+    monkeypatch.setattr("ingest.pipeline.identity.reports.alike_in_code", counting)
+    chosen = choose(*(report(when=f"20{n:02}") for n in range(80)))
+    assert len({one.id for one in chosen}) == 80
+    assert compared <= 80 * 80
+
+
+def test_equal_reports_that_are_new_get_an_id_each_for_a_derivation_each() -> None:
+    derived: list[str] = []
+
+    def derive(name: str) -> str:
+        derived.append(name)
+        return name
+
+    chosen = choose_reports([Incoming(report(), LATE) for _ in range(50)], [], derive)
+    assert len({one.id for one in chosen}) == 50 == len(derived)
