@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import warnings
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 from uuid import uuid4
 
@@ -28,7 +29,7 @@ from tests.support.service import START, Service, opened_service
 from tests.support.spread import WORKERS_A_CORE, spread, workers
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Generator, Iterator
+    from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
     from store.mongo.driver.client import Client, Database
 
@@ -210,6 +211,20 @@ async def _emptied(client: Client, database: Database) -> bool:
     async for one in database["nothing"].aggregate(filled):
         await database[one["in"]].delete_many({})
     return True
+
+
+@pytest.fixture
+def later(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Lets time go by for leases, which go by the clock of MongoDB."""
+    ahead = timedelta()
+
+    def move(**units: float) -> None:
+        nonlocal ahead
+        ahead += timedelta(**units)
+        now = {"$add": ["$$NOW", int(ahead / timedelta(milliseconds=1))]}
+        monkeypatch.setattr("store.mongo.retention.lease._NOW", now)
+
+    return move
 
 
 @pytest.fixture

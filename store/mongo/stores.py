@@ -191,7 +191,6 @@ def _privacy(  # noqa: PLR0913 -- all but three keyword-only
     holds = MongoHolds(database, settings=settings, metrics=metrics)
     leases = Leases(
         database,
-        clock=clock,
         metrics=metrics,
         timeout_seconds=settings.store_timeout_seconds,
         lease_seconds=ERASURE_LEASE_SECONDS,

@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 LEASE_SECONDS = 60
 
 
-def leases_of(database: Database, clock: Callable[[], datetime]) -> Leases:
+def leases_of(database: Database) -> Leases:
     """Leases of a replica of its own."""
-    return Leases(database, clock=clock, metrics=metrics(), timeout_seconds=10, lease_seconds=LEASE_SECONDS)
+    return Leases(database, metrics=metrics(), timeout_seconds=10, lease_seconds=LEASE_SECONDS)
 
 
 def runs_of(database: Database, leases: Leases, clock: Callable[[], datetime]) -> Runs:

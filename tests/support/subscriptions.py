@@ -198,14 +198,16 @@ class Bench:
         """Count all changes that there are, as the worker does."""
         own = delivering or await self.outbox.take()
         assert own is not None
-        while True:
-            some = [one for one in await self.store.of_tenant(tenant) if one.counts]
-            after = self.positions.get(tenant, Position(0))
-            self.positions[tenant] = (await self.counting.page(own, tenant, some, after)).position
-            if self.positions[tenant] == after:
-                break
-        if delivering is None:
-            await own.release()
+        try:
+            while True:
+                some = [one for one in await self.store.of_tenant(tenant) if one.counts]
+                after = self.positions.get(tenant, Position(0))
+                self.positions[tenant] = (await self.counting.page(own, tenant, some, after)).position
+                if self.positions[tenant] == after:
+                    break
+        finally:
+            if delivering is None:
+                await own.release()
 
     async def step(self, id: str = "s1", tenant: Tenant = LAB) -> Step:
         one = await self.get(id, tenant)

@@ -92,7 +92,6 @@ class MongoChangeFollower(ChangeFollower):
         self._horizon = timedelta(seconds=settings.horizon_seconds)
         self._leases = Leases(
             database,
-            clock=clock,
             metrics=metrics,
             timeout_seconds=self._seconds,
             lease_seconds=LEASE_SECONDS,

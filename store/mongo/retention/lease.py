@@ -2,6 +2,8 @@
 
 leases  _id (name), holder, until, fence, session, started_at, released, holds: how many were placed so far
 
+All moments are those of the database's clock (`$$NOW`): the clocks of replicas may differ.
+
 A holder may be frozen and wake up at any moment: `confirm`, within the transaction of a batch, lets only the
 latest fence through, and a takeover meanwhile is a write conflict with that transaction.
 """
@@ -27,12 +29,17 @@ from store.retention.runs import LeaseLost
 from store.retention.sweeping import JobLease, JobLeases, LeaseHolder
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Mapping
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Session
 
 _LONG_AGO: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_NOW: Any = "$$NOW"
+"""Expression of the present; tests let it run ahead."""
+_MILLISECOND: Final = timedelta(milliseconds=1)
+_FAR: Final = timedelta(hours=2)
+"""Time for which no setting makes a lease last: one that says so was taken before the clock was set back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +67,11 @@ class Leases:
         self,
         database: Database,
         *,
-        clock: Callable[[], datetime],
         metrics: StoreMetrics,
         timeout_seconds: float,
         lease_seconds: float,
     ) -> None:
         self._client = database.client
-        self._clock = clock
         self._metrics = metrics
         self._seconds = timeout_seconds
         self._lasting = timedelta(seconds=lease_seconds)
@@ -79,16 +84,15 @@ class Leases:
 
         Work that was broken off is due at once. None: it is not for us, now.
         """
-        now = self._clock()
         session = await self._client.start_session()
         try:
             with guarded(self._metrics, "take_lease", seconds=self._seconds):
-                before = await self._leases.find_one({"_id": name})
-                if before is not None and not _free(before, now, every):
+                before = await self._look(name, every)
+                if before is not None and not before["free"]:
                     taken = None
                 else:
                     await self._end_transaction_of(before)
-                    taken = await self._take(name, before, session, now)
+                    taken = await self._take(name, before, session)
         except BaseException:
             await session.end_session()
             raise
@@ -98,28 +102,39 @@ class Leases:
         changed = before is not None and not str(before["holder"]).startswith(self._me)
         return Lease(name, taken["holder"], taken["fence"], changed, session)
 
+    async def _look(self, name: str, every: timedelta | None) -> Mapping[str, Any] | None:
+        """The lease as it is; `free`: whether it may be taken now."""
+        told = {"free": _is_free(every), "held": _is_held()}
+        stages: list[dict[str, Any]] = [{"$match": {"_id": name}}, {"$set": told}]
+        found = await self._leases.aggregate(stages).to_list(1)
+        return found[0] if found else None
+
     async def _take(
-        self, name: str, before: Mapping[str, Any] | None, session: Session, now: datetime
+        self, name: str, before: Mapping[str, Any] | None, session: Session
     ) -> Mapping[str, Any] | None:
         own = {
-            "holder": f"{self._me}/{uuid4().hex[:8]}",
-            "until": now + self._lasting,
-            "session": _id_of(session),
-            "started_at": now,
+            "holder": {"$literal": f"{self._me}/{uuid4().hex[:8]}"},
+            "until": self._until,
+            "session": {"$literal": _id_of(session)},
+            "started_at": _NOW,
             "released": False,
+            "fence": {"$add": [{"$ifNull": ["$fence", 0]}, 1]},
         }
-        if before is None:
-            try:
-                await self._leases.insert_one({"_id": name, "fence": 1, **own})
-            except DuplicateKeyError:
-                return None
-            return {"fence": 1, **own}
-        same = {"_id": name, "fence": before["fence"], "until": before["until"]}
-        change = {"$set": own, "$inc": {"fence": 1}}
-        taken: Mapping[str, Any] | None = await self._leases.find_one_and_update(
-            same, change, return_document=ReturnDocument.AFTER
-        )
+        same: dict[str, Any] = {"_id": name, "fence": {"$exists": False}}
+        if before is not None:
+            same = {"_id": name, "fence": before["fence"], "until": before["until"]}
+        try:
+            taken: Mapping[str, Any] | None = await self._leases.find_one_and_update(
+                same, [{"$set": own}], upsert=before is None, return_document=ReturnDocument.AFTER
+            )
+        except DuplicateKeyError:
+            return None
         return taken
+
+    @property
+    def _until(self) -> dict[str, Any]:
+        """End of a lease that is taken, or renewed, now."""
+        return {"$add": [_NOW, int(self._lasting / _MILLISECOND)]}
 
     async def _end_transaction_of(self, before: Mapping[str, Any] | None) -> None:
         """End what a frozen holder may have left open: it would keep us waiting for a minute."""
@@ -132,16 +147,14 @@ class Leases:
 
     async def confirm(self, lease: Lease, session: Session) -> None:
         """First step of a transaction: it takes effect only if the lease is still ours. Renews it, too."""
-        until = {"$set": {"until": self._clock() + self._lasting}}
-        done = await self._plain.update_one(lease.key, until, session=session)
+        done = await self._plain.update_one(lease.key, [{"$set": {"until": self._until}}], session=session)
         if not done.matched_count:
             raise LeaseLost
 
     async def renew(self, lease: Lease) -> None:
         """Keep it while nothing is deleted. Raises LeaseLost."""
         with guarded(self._metrics, "renew_lease", seconds=self._seconds):
-            until = {"$set": {"until": self._clock() + self._lasting}}
-            done = await self._leases.update_one(lease.key, until)
+            done = await self._leases.update_one(lease.key, [{"$set": {"until": self._until}}])
         if not done.matched_count:
             raise LeaseLost
 
@@ -169,8 +182,8 @@ class Leases:
     async def holding(self, name: str) -> LeaseHolder | None:
         """Process that has a lease now; None: nobody has it."""
         with guarded(self._metrics, "lease", seconds=self._seconds):
-            found = await self._leases.find_one({"_id": name})
-        if found is None or found["until"] <= self._clock():
+            found = await self._look(name, None)
+        if found is None or not found["held"]:
             return None
         return LeaseHolder(found["holder"], found["until"])
 
@@ -206,8 +219,19 @@ def _id_of(session: Session) -> object:
     return cast("dict[str, object]", session.session_id)["id"]
 
 
-def _free(before: Mapping[str, Any], now: datetime, every: timedelta | None) -> bool:
-    if before["until"] > now:
-        return False
-    broken_off = not before["released"]
-    return broken_off or every is None or bool(before["started_at"] <= now - every)
+def _is_held() -> dict[str, Any]:
+    """Expression: whether somebody has it now."""
+    far = {"$add": [_NOW, int(_FAR / _MILLISECOND)]}
+    return {"$and": [{"$gt": ["$until", _NOW]}, {"$lte": ["$until", far]}]}
+
+
+def _is_free(every: timedelta | None) -> dict[str, Any]:
+    """Expression: whether it may be taken now, its work being due."""
+    due: Any = True
+    if every is not None:
+        since = {"$subtract": [_NOW, int(every / _MILLISECOND)]}
+        # Begun in the future: the clock was set back, and nobody knows how long ago that is.
+        due = {
+            "$or": [{"$not": ["$released"]}, {"$lte": ["$started_at", since]}, {"$gt": ["$started_at", _NOW]}]
+        }
+    return {"$and": [{"$not": [_is_held()]}, due]}

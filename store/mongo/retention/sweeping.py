@@ -111,7 +111,6 @@ class MongoSweeping(Sweeping):
         seconds = settings.store_timeout_seconds
         self.leases = Leases(
             database,
-            clock=clock,
             metrics=metrics,
             timeout_seconds=seconds,
             lease_seconds=settings.lease_seconds,

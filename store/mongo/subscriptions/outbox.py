@@ -67,7 +67,6 @@ class MongoOutbox(Outbox):
         self._metrics = metrics
         self._leases = Leases(
             database,
-            clock=clock,
             metrics=metrics,
             timeout_seconds=settings.store_timeout_seconds,
             lease_seconds=settings.subscription_lease_seconds,

@@ -239,7 +239,7 @@ async def filled(world: World) -> None:
 async def verified(world: World) -> int:
     """The number of the newest receipt of a chain that holds."""
     clock = world.service.clock
-    runs = runs_of(world.database, leases_of(world.database, clock), clock)
+    runs = runs_of(world.database, leases_of(world.database), clock)
     link, wrong = await runs.verify()
     assert wrong is None
     return link.number

@@ -28,6 +28,8 @@ from tests.api.interactions.purge.purged import (
 from tests.support.fhir import MRN, identified, message, patient, refers, report
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from store.mongo.driver.client import Client
 
 
@@ -144,7 +146,11 @@ async def undisturbed(mongodb: str, mongo_client: Client) -> int:
 
 @pytest.mark.parametrize("at", [1, 2, 5, 6, 7, 8, 9, 10, 11, 15, 21, 25])
 async def test_killed_between_two_batches_it_goes_on(
-    world: World, undisturbed: int, monkeypatch: pytest.MonkeyPatch, at: int
+    world: World,
+    undisturbed: int,
+    monkeypatch: pytest.MonkeyPatch,
+    later: Callable[..., None],
+    at: int,
 ) -> None:
     await filled(world)
     monkeypatch.setattr(erasure_run, "BATCH", 1)
@@ -169,7 +175,7 @@ async def test_killed_between_two_batches_it_goes_on(
     with pytest.raises(ServiceError) as refused:
         await world.erase()
     assert refused.value.category is Category.CONFLICT
-    world.service.clock.move(minutes=2)
+    later(minutes=2)
     erased = await world.erase()
     assert await world.left() == set()
     assert await verified(world) == erased.receipt.number == 1

@@ -30,6 +30,8 @@ from tests.support.store import OTHER
 from tests.support.subscriptions import LAB, NOW, kept
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from store.mongo.driver.client import Database
 
 
@@ -173,12 +175,14 @@ async def test_what_nobody_noted_as_delivered_is_sent_again_by_who_takes_over(
         assert [number for number, _, _ in at.told] == [1, 1, 2]
 
 
-async def test_a_lost_race_for_the_lease_counts_nothing_twice(database: Database) -> None:
+async def test_a_lost_race_for_the_lease_counts_nothing_twice(
+    database: Database, later: Callable[..., None]
+) -> None:
     async with told(database, kept()) as (on, at):
         await on.change(report("r1"), Kind.CREATED)
         frozen = await on.outbox.take()
         assert frozen is not None
-        on.clock.move(seconds=7)
+        later(seconds=7)
         await on.count()
         with pytest.raises(LeaseLost):
             await on.counting.page(frozen, LAB, [await on.get()], Position(0))

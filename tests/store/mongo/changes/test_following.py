@@ -26,6 +26,8 @@ from tests.support.store import LAB, NOW, OTHER, REPORT, metrics, mongo_store, p
 from tests.support.sweeping import sweep, sweeping_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from store.mongo.driver.client import Database
 
 
@@ -153,13 +155,13 @@ async def test_one_follows_and_the_next_goes_on_where_it_was(begun: Database) ->
     assert [one.number for one in found] == [1, 2]
 
 
-async def test_a_frozen_follower_writes_nothing_more(begun: Database) -> None:
+async def test_a_frozen_follower_writes_nothing_more(begun: Database, later: Callable[..., None]) -> None:
     store, changes, clock = mongo_store(begun), changes_of(begun), Clock(NOW)
     first = follower_of(begun, clock)
     async with following(first) as task:
         await put(store, report("r1"))
         await heard(changes, 1)
-        clock.move(seconds=60)
+        later(seconds=60)
         async with following(follower_of(begun, clock)):
             for number in range(2, 12):
                 await put(store, report(f"r{number}"))

@@ -15,6 +15,8 @@ from tests.support.runs import LEASE_SECONDS, leases_of, runs_of, taken
 from tests.support.service import Clock
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from store.mongo.driver.client import Database, Session
     from store.mongo.retention.lease import Lease
     from store.mongo.retention.runs import Runs
@@ -54,7 +56,7 @@ class BrokenError(Exception):
 
 
 async def test_a_run_is_counted_and_leaves_one_receipt(things: Database, clock: Clock) -> None:
-    leases = leases_of(things, clock)
+    leases = leases_of(things)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
     run = await runs.begin(lease, RunKind.SWEEP)
     await sweep_some(runs, lease, run, things, [0, 1, 2])
@@ -72,7 +74,7 @@ async def test_a_run_is_counted_and_leaves_one_receipt(things: Database, clock: 
 
 
 async def test_a_run_that_deleted_nothing_leaves_a_receipt(things: Database, clock: Clock) -> None:
-    leases = leases_of(things, clock)
+    leases = leases_of(things)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
     for number in (1, 2):
         receipt = await runs.close(lease, await runs.begin(lease, RunKind.SWEEP))
@@ -82,7 +84,7 @@ async def test_a_run_that_deleted_nothing_leaves_a_receipt(things: Database, clo
 
 
 async def test_a_batch_that_fails_does_and_counts_nothing(things: Database, clock: Clock) -> None:
-    leases = leases_of(things, clock)
+    leases = leases_of(things)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
     run = await runs.begin(lease, RunKind.SWEEP)
 
@@ -98,12 +100,14 @@ async def test_a_batch_that_fails_does_and_counts_nothing(things: Database, cloc
     assert await runs.counts(run) == {ROW: 1}
 
 
-async def test_a_crash_leaves_the_run_to_the_next_holder(things: Database, clock: Clock) -> None:
-    first, second = leases_of(things, clock), leases_of(things, clock)
+async def test_a_crash_leaves_the_run_to_the_next_holder(
+    things: Database, clock: Clock, later: Callable[..., None]
+) -> None:
+    first, second = leases_of(things), leases_of(things)
     runs, lease = runs_of(things, first, clock), await taken(first)
     run = await runs.begin(lease, RunKind.SWEEP)
     await sweep_some(runs, lease, run, things, [0, 1, 2])
-    clock.move(seconds=LEASE_SECONDS)
+    later(seconds=LEASE_SECONDS)
     others, new = runs_of(things, second, clock), await taken(second)
     again = await others.begin(new, RunKind.SWEEP)
     assert (again.id, again.as_of, again.position) == (run.id, run.as_of, {"after": 2})
@@ -113,12 +117,14 @@ async def test_a_crash_leaves_the_run_to_the_next_holder(things: Database, clock
     assert (receipt.rows, receipt.takeovers) == ((Counted(ROW, 4),), 1)
 
 
-async def test_who_was_frozen_and_wakes_up_can_do_nothing(things: Database, clock: Clock) -> None:
-    first, second = leases_of(things, clock), leases_of(things, clock)
+async def test_who_was_frozen_and_wakes_up_can_do_nothing(
+    things: Database, clock: Clock, later: Callable[..., None]
+) -> None:
+    first, second = leases_of(things), leases_of(things)
     runs, lease = runs_of(things, first, clock), await taken(first)
     run = await runs.begin(lease, RunKind.SWEEP)
     await sweep_some(runs, lease, run, things, [0])
-    clock.move(seconds=LEASE_SECONDS)
+    later(seconds=LEASE_SECONDS)
     others, new = runs_of(things, second, clock), await taken(second)
     again = await others.begin(new, RunKind.SWEEP)
     for act in (
@@ -134,9 +140,11 @@ async def test_who_was_frozen_and_wakes_up_can_do_nothing(things: Database, cloc
     assert await things[RECEIPTS].count_documents({}) == 1
 
 
-async def test_who_is_frozen_within_a_batch_has_done_nothing(things: Database, clock: Clock) -> None:
+async def test_who_is_frozen_within_a_batch_has_done_nothing(
+    things: Database, clock: Clock, later: Callable[..., None]
+) -> None:
     """The takeover comes when everything of the batch is written but the commit."""
-    first, second = leases_of(things, clock), leases_of(things, clock)
+    first, second = leases_of(things), leases_of(things)
     runs, lease = runs_of(things, first, clock), await taken(first)
     run = await runs.begin(lease, RunKind.SWEEP)
     others = runs_of(things, second, clock)
@@ -144,7 +152,7 @@ async def test_who_is_frozen_within_a_batch_has_done_nothing(things: Database, c
 
     async def frozen(session: Session) -> Batch:
         done = await delete(things, [1, 2], session)
-        clock.move(seconds=LEASE_SECONDS * 2)
+        later(seconds=LEASE_SECONDS * 2)
         if not new:
             new.append(await taken(second))
         return done
@@ -159,7 +167,7 @@ async def test_who_is_frozen_within_a_batch_has_done_nothing(things: Database, c
 
 
 async def test_runs_that_end_at_once_make_one_chain(things: Database, clock: Clock) -> None:
-    leases = leases_of(things, clock)
+    leases = leases_of(things)
     runs = runs_of(things, leases, clock)
 
     async def one(number: int) -> int:
@@ -186,7 +194,7 @@ async def test_runs_that_end_at_once_make_one_chain(things: Database, clock: Clo
     ],
 )
 async def test_tampering_shows(things: Database, clock: Clock, tampering: dict[str, Any], said: str) -> None:
-    leases = leases_of(things, clock)
+    leases = leases_of(things)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
     for number in range(3):
         run = await runs.begin(lease, RunKind.SWEEP)
@@ -203,7 +211,7 @@ async def test_tampering_shows(things: Database, clock: Clock, tampering: dict[s
 
 
 async def test_at_most_one_run_is_open_under_a_lease(things: Database, clock: Clock) -> None:
-    leases = leases_of(things, clock)
+    leases = leases_of(things)
     runs, lease = runs_of(things, leases, clock), await taken(leases)
     one, two = [await runs.begin(lease, RunKind.SWEEP) for _ in range(2)]
     assert one.id == two.id

@@ -16,6 +16,8 @@ from store.subscriptions.records import EarlierSecret, Status
 from tests.support.subscriptions import LAB, NOW, bench, kept
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from store.mongo.driver.client import Database
     from store.subscriptions.events import Event
     from store.subscriptions.records import Subscription
@@ -27,7 +29,9 @@ def addition(one: Subscription, *names: str, change: str = "created") -> Additio
     return Addition(one, tuple(Occurrence(name, change, 1, NOW) for name in names))
 
 
-async def test_events_are_numbered_without_a_gap_whoever_adds_them(database: Database) -> None:
+async def test_events_are_numbered_without_a_gap_whoever_adds_them(
+    database: Database, later: Callable[..., None]
+) -> None:
     async with bench(database) as on:
         one, other = kept("s1"), kept("s2")
         await on.store.create(one)
@@ -43,7 +47,7 @@ async def test_events_are_numbered_without_a_gap_whoever_adds_them(database: Dat
         with pytest.raises(Overtaken):
             await first.add(LAB, [addition(one, "A/3")], position=Position(3), forget=NONE)
         assert await on.outbox.positions() == {LAB: Position(2, 7)}, "nothing was counted"
-        on.clock.move(seconds=7)
+        later(seconds=7)
         second = await on.outbox.take()
         assert second is not None, "the lease of who died is over"
         one = await on.get("s1")

@@ -22,6 +22,8 @@ from tests.support.store import LAB, NOW, OTHER, metrics, put
 from tests.support.sweeping import HeldIds, lines, retention_metrics, stored, sweep, sweeping_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from store.mongo.driver.client import Database
     from store.mongo.resources.resources import MongoResources
     from store.mongo.retention.sweeping import MongoSweeping
@@ -120,7 +122,7 @@ async def test_a_crash_at_any_batch_changes_nothing_of_the_result(
 
 
 async def test_a_frozen_replica_that_wakes_up_does_nothing_more(
-    database: Database, store: MongoResources, clock: Clock
+    database: Database, store: MongoResources, clock: Clock, later: Callable[..., None]
 ) -> None:
     await fill(database, store, clock)
     clock.now = OVER
@@ -133,7 +135,7 @@ async def test_a_frozen_replica_that_wakes_up_does_nothing_more(
     async def freeze(*given: Any) -> Any:
         done = await delete(*given)
         if not receipts:
-            clock.move(seconds=2 * LEASE_SECONDS)
+            later(seconds=2 * LEASE_SECONDS)
             receipts.extend(await sweep(others[0]))
             receipts.extend(await sweep(others[1]))
         return done
