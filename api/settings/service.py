@@ -16,6 +16,7 @@ from typing import Annotated, Any, Final, Literal, Self
 from pydantic import Field, ValidationError, field_validator, model_validator
 from pydantic_settings import (
     BaseSettings,
+    InitSettingsSource,
     PydanticBaseSettingsSource,
     SecretsSettingsSource,
     SettingsConfigDict,
@@ -188,9 +189,11 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
         file_secret_settings: PydanticBaseSettingsSource,
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """First wins. Where the file and the secrets are is itself said by option or environment."""
-        places = {**env_settings(), **init_settings()}
+        found = env_settings()
+        places = {**found, **init_settings()}
         config, secrets_dir = places.get("config"), places.get("secrets_dir")
-        sources = [init_settings, env_settings]
+        # Looked up once: each of some hundred names costs more than to validate its value.
+        sources: list[PydanticBaseSettingsSource] = [init_settings, InitSettingsSource(settings_cls, found)]
         if secrets_dir:
             sources.append(SecretsSettingsSource(settings_cls, secrets_dir))
         if config:

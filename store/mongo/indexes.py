@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from time import monotonic
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from pymongo import IndexModel
 from pymongo.errors import OperationFailure
 
 from store.errors import StartupError
@@ -336,5 +338,13 @@ async def ensure_indexes(database: Database) -> None:
         except OperationFailure as error:
             if error.code not in _NOT_THERE:
                 raise
+    for collection, models in _models().items():
+        await database[collection].create_indexes(models)
+
+
+def _models() -> Mapping[str, list[IndexModel]]:
+    """The indexes of each collection, as one command makes them."""
+    models: dict[str, list[IndexModel]] = defaultdict(list)
     for spec in INDEXES:
-        await database[spec.collection].create_index(list(spec.keys), name=spec.name, **spec.options)
+        models[spec.collection].append(IndexModel(list(spec.keys), name=spec.name, **spec.options))
+    return models

@@ -73,8 +73,9 @@ class Right(NamedTuple):
 _NOBODY: Final = "\x00 nobody"
 """An `_id` that no document has."""
 _NOWHERE: Final = {"$changeStream": {"resumeAfter": {"_data": "00"}}}
+FIND: Final = Right("find", {"find": None, "filter": {"_id": _NOBODY}, "limit": 1})
 RIGHTS: Final = (
-    Right("find", {"find": None, "filter": {"_id": _NOBODY}, "limit": 1}),
+    FIND,
     # An `_id` may not be an array: refused, but only for who may insert.
     Right("insert", {"insert": None, "documents": [{"_id": [_NOBODY]}]}),
     Right("update", {"update": None, "updates": [{"q": {"_id": _NOBODY}, "u": {"$set": {"nothing": 1}}}]}),

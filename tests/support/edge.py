@@ -14,13 +14,13 @@ from api.auth.tokens import new_grant, new_token
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.server.connections import Limits
-from api.settings.service import Settings
 from ingest.http.app_keys import PRINCIPAL
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
 from store.stores import Privacy, Stores, Subscribing
 from store.tenancy import Tenant, TenantSettings
 from tests.support.access import MemoryAccess, MemoryClients
+from tests.support.given import Given
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from aiohttp.typedefs import Handler
 
+    from api.settings.service import Settings
     from store.access import AccessStore
     from store.changes.metrics import ChangeMetrics
     from store.clients import ClientStore
@@ -155,7 +156,7 @@ async def serving(
         yield edge_stores(access, ping, clients)
 
     app = create_app(
-        settings or Settings(),
+        settings or Given(),
         routes=edge_routes() if routes is None else routes,
         open_stores=opened,
         clock=clock,

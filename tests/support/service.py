@@ -23,10 +23,10 @@ from api.auth.tokens import new_grant, new_token
 from api.commands.access.clients import Credential, Registration, registered
 from api.http.app_keys import ACCESS, CLIENTS, POLICIES, READINESS
 from api.routes import routes
-from api.settings.service import Settings
 from ingest.http.app_keys import RESOURCES
 from store.mongo.stores import opened
 from store.tenancy import SearchScope, Tenant, TenantSettings
+from tests.support.given import Given
 from tests.support.oauth import public
 from tests.support.server import Server
 
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from multidict import CIMultiDictProxy
 
     from api.server.connections import Limits
+    from api.settings.service import Settings
     from store.access import AccessStore
     from store.clients import Client, ClientStore
     from store.resources.resources import ResourceStore
@@ -296,7 +297,7 @@ def named(headers: Mapping[str, str]) -> dict[str, str]:
 def settings(**changed: Any) -> Settings:
     """Settings of the tests: a database name of their own, no short memory of tenants, no change feed."""
     ours = {"mongodb_database": DATABASE, "access_cache_seconds": 0, "policy_cache_seconds": 0}
-    return Settings(**{**ours, "changes_look_seconds": 0, **changed})
+    return Given(**{**ours, "changes_look_seconds": 0, **changed})
 
 
 @asynccontextmanager

@@ -20,7 +20,9 @@ from store.mongo.requirements import (
     RIGHTS,
     STANDALONE,
     WRONG_CREDENTIALS,
+    Right,
     faults_of,
+    on,
 )
 from store.mongo.rights import FOLLOWING
 from store.mongo.stores import opened
@@ -32,7 +34,6 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
     from pathlib import Path
 
-    from store.mongo.driver.client import Database
     from store.stores import Stores
     from tests.support.mongods import Mongod
 
@@ -80,21 +81,6 @@ def test_clocks_apart(apart: timedelta, said: str) -> None:
 def test_rights_are_tried_on_every_collection_there_is() -> None:
     assert {spec.collection for spec in INDEXES} <= set(COLLECTIONS)
     assert len(set(COLLECTIONS)) == len(COLLECTIONS)
-
-
-async def test_trying_rights_has_no_effect(database: Database) -> None:
-    before = {name async for name in _names(database)}
-    fitness = Fitness(database, settings=StoreSettings(), metrics=metrics())
-    assert await fitness.faults() == ()
-    assert {name async for name in _names(database)} - before <= {"resources"}
-    for name in COLLECTIONS:
-        assert await database[name].count_documents({}) == 0
-    assert "_id_" in await database["resources"].index_information()
-
-
-async def _names(database: Database) -> AsyncIterator[str]:
-    for name in await database.list_collection_names():
-        yield name
 
 
 @asynccontextmanager
@@ -198,6 +184,41 @@ async def test_a_right_on_some_collections_names_the_others(locked: Mongod) -> N
     await allow(locked, *ACTIONS, collections=COLLECTIONS[:-2])
     said = await refusal(as_user(locked, "dod", "dod"))
     assert f"`find` on the collection(s) {', '.join(sorted(COLLECTIONS[-2:]))}" in said
+
+
+async def test_trying_rights_has_no_effect(locked: Mongod) -> None:
+    async with Client(as_user(locked)) as client:
+        database = client["untouched"]
+        for name in COLLECTIONS[1:]:
+            await database.create_collection(name)
+        reached = connect(as_user(locked), StoreSettings())
+        fitness = Fitness(reached["untouched"], settings=StoreSettings(), metrics=metrics())
+        assert await fitness.faults() == ()
+        reached.close()
+        assert set(await database.list_collection_names()) - set(COLLECTIONS[1:]) <= {"resources"}
+        for name in COLLECTIONS:
+            assert await database[name].count_documents({}) == 0
+        assert "_id_" in await database["resources"].index_information()
+
+
+async def test_where_nobody_signs_in_no_right_is_tried_one_by_one(
+    mongodb: str, locked: Mongod, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tried: list[str] = []
+
+    def noted(right: Right, collection: str) -> dict[str, Any]:
+        tried.append(right.action)
+        return on(right, collection)
+
+    monkeypatch.setattr("store.mongo.fitness.on", noted)
+    client = connect(mongodb, StoreSettings())
+    assert await Fitness(client["dod"], settings=StoreSettings(), metrics=metrics()).faults() == ()
+    client.close()
+    assert tried == ["find"]
+    # Nobody signs in where there is access control: all are tried.
+    assert "lacks the right `find` on its collections" in await refusal(locked.uri)
+    assert {"find", *(right.action for right in MAKING)} <= set(tried)
+    assert len(tried) > len(COLLECTIONS)
 
 
 async def test_all_rights_are_enough(locked: Mongod) -> None:
