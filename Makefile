@@ -78,7 +78,7 @@ soak-identity: $(DEV) ## Compare what many random hospitals are served with the 
 .PHONY: chaos
 chaos: $(DEV) ## Freeze, step down, cut off and kill the database under load (SECONDS=20 for each)
 	@CHAOS_SECONDS=$(or $(SECONDS),20) $(BIN)/python -m pytest -n0 tests/api/faults/test_chaos_http.py \
-		tests/api/faults/test_failover_http.py tests/api/faults/test_chaos_mllp_http.py \
+		tests/api/faults/test_failover_http.py tests/api/faults/test_rolled_http.py tests/api/faults/test_chaos_mllp_http.py \
 		tests/api/faults/test_changes_killed_http.py tests/store/mongo/changes/test_log.py $(ARGS)
 
 .PHONY: erasure

@@ -16,7 +16,7 @@ import signal
 import socket
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 
 from aiohttp import web
 from typing_extensions import override
@@ -44,7 +44,6 @@ if TYPE_CHECKING:
     from api.settings.service import Settings
 
 LOG: Final = logging.getLogger("api.serve")
-SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
 AT_ONCE_SECONDS: Final = 0.05
 """aiohttp takes 0 for \"without end\"."""
 
@@ -74,20 +73,25 @@ _M_MMAP_THRESHOLD: Final = -3
 
 
 class Stop:
-    """The signals that ask the process to end."""
+    """The signals that ask the process to end, each with the seconds for which it goes on serving.
 
-    def __init__(self) -> None:
+    Load balancers have to notice; nobody balances load in front of a Ctrl-C.
+    """
+
+    def __init__(self, drain_seconds: float, **more: float) -> None:
+        self._drains = {signal.SIGTERM: drain_seconds, signal.SIGINT: 0.0}
+        self._drains |= {signal.Signals[name]: seconds for name, seconds in more.items()}
         self._loop = asyncio.get_running_loop()
-        self.first: asyncio.Future[int] = self._loop.create_future()
+        self.first: asyncio.Future[signal.Signals] = self._loop.create_future()
         self.again = asyncio.Event()
 
     def __enter__(self) -> Self:
-        for wanted in SIGNALS:
+        for wanted in self._drains:
             self._loop.add_signal_handler(wanted, self._receive, wanted)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for wanted in SIGNALS:
+        for wanted in self._drains:
             self._loop.remove_signal_handler(wanted)
 
     def _receive(self, received: signal.Signals) -> None:
@@ -97,9 +101,9 @@ class Stop:
             LOG.info("stopping", extra={"signal": received.name})
             self.first.set_result(received)
 
-    async def drained(self, seconds: float) -> None:
-        """Wait until load balancers have noticed; nobody balances load in front of a Ctrl-C."""
-        if self.first.done() and self.first.result() == signal.SIGTERM:
+    async def drained(self) -> None:
+        """Wait as long as the signal asks for, or until the next one."""
+        if self.first.done() and (seconds := self._drains[self.first.result()]):
             with suppress(TimeoutError):
                 await asyncio.wait_for(self.again.wait(), seconds)
             self.again.clear()
@@ -117,7 +121,7 @@ class Service:
     async def ended(self) -> None:
         """Return at the first signal. Raises StartupError when the embedded MongoDB ends before."""
         exited = self._database.exited
-        reasons = {self._stop.first} if exited is None else {self._stop.first, exited}
+        reasons: set[asyncio.Future[Any]] = {self._stop.first} | ({exited} if exited is not None else set())
         await asyncio.wait(reasons, return_when=asyncio.FIRST_COMPLETED)
         if not self._stop.first.done():
             LOG.error("the embedded MongoDB ended by itself")
@@ -135,7 +139,7 @@ async def running(settings: Settings) -> AsyncIterator[Service]:
     """The service, started; on the way out it drains and closes. `dod demo` uses it too."""
     configure_logging(settings.log_level)
     limits = limits_of(settings, files=raise_files())
-    with Stop() as stop:
+    with Stop(settings.drain_seconds) as stop:
         async with _started(settings, stop, limits) as service:
             yield service
     LOG.info("stopped")
@@ -213,7 +217,8 @@ async def serving(  # noqa: PLR0913 -- the parts of a process
             yield Service(url=url, admin_url=admin_url, stop=stop, database=mongodb)
         finally:
             app[READINESS].draining = True
-            await stop.drained(settings.drain_seconds)
+            runner.let_go()
+            await stop.drained()
 
 
 def _settle_memory() -> None:
@@ -225,7 +230,7 @@ def _settle_memory() -> None:
     gc.set_threshold(GC_OBJECTS)
 
 
-async def new_runner(app: web.Application, settings: Settings, limits: Limits | None = None) -> web.AppRunner:
+async def new_runner(app: web.Application, settings: Settings, limits: Limits | None = None) -> FhirRunner:
     """The application, set up. aiohttp's access log would show the query."""
     seconds = max(settings.shutdown_seconds, AT_ONCE_SECONDS)
     runner = FhirRunner(app, limits=limits, access_log=None, shutdown_timeout=seconds)

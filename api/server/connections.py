@@ -87,6 +87,8 @@ class Connections:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.draining = False
+        """Whether the service will end: each answer is the last of its connection, and says so."""
         self.ending = False
         """Whether the service ends: a connection that is made still takes one request."""
         self._open: dict[Connection, None] = {}

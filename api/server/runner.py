@@ -230,7 +230,7 @@ class _Connection(web.RequestHandler):
     ) -> tuple[web.StreamResponse, bool]:
         """Answer; when the body was not wanted, close instead of reading on."""
         unread = not request.content.is_eof()
-        if unread or self._is_last:
+        if unread or self._is_last or self._connections.draining:
             resp.force_close()
         resp, is_gone = await super().finish_response(request, resp, start_time)
         if unread and not is_gone and not request.content.is_eof():
@@ -302,6 +302,12 @@ class FhirRunner(web.AppRunner):
             "max_line_size": LINE_BYTES_MAX,
         }
         super().__init__(app, **{**ours, **kwargs})
+
+    def let_go(self) -> None:
+        """Make each answer the last of its connection: whoever sends at the end would lose a request."""
+        server = cast("_Server | None", self.server)
+        if server is not None:
+            server.admitted.draining = True
 
     @override
     async def _make_server(self) -> web.Server:

@@ -120,7 +120,7 @@ class Place:
                 await self._fleet.gone(fresh)
                 return False
             old, self.current = self.current, fresh
-            old.tell(signal.SIGINT)  # Without a drain: the address stays, so no balancer has to notice.
+            old.tell(signal.SIGHUP)  # No whole drain: the address stays, so no balancer has to notice.
             await old.ended()
             await self._fleet.gone(old)
             self._fleet.metrics.ended("replaced")

@@ -50,7 +50,7 @@ END_SECONDS: Final = 15.0
 async def supervise(settings: Settings, options: Mapping[str, Any]) -> None:
     """Serve with workers until a signal asks to stop. `options` are those given on the command line."""
     configure_logging(settings.log_level)
-    with Stop() as stop, ExitStack() as stack:
+    with Stop(settings.drain_seconds) as stop, ExitStack() as stack:
         listening = listening_on(settings.host, settings.port)
         for one in listening:
             stack.callback(one.close)

@@ -1,7 +1,8 @@
 """Worker of `dod serve --workers`: a service on the sockets and the database of its supervisor.
 
 `python -m api.workers.worker`, started by the supervisor alone. It ends as a service does, at SIGTERM after
-its drain, at SIGINT without; and when its standard input ends, because the supervisor is gone.
+its drain, at SIGINT without, at SIGHUP because another one has its place; and when its standard input ends,
+because the supervisor is gone.
 """
 
 from __future__ import annotations
@@ -39,13 +40,17 @@ ACCEPTED_AT_ONCE: Final = 1
 """Connections accepted before others get a turn of the loop: a busy worker leaves them to the rest."""
 
 
+HANDED_OVER_SECONDS: Final = 1.0
+"""Time in which a worker whose place another has tells the clients that it had to connect anew."""
+
+
 async def work(order: WorkOrder, settings: Settings) -> None:
     """Serve until a signal, or until the supervisor is gone."""
     configure_logging(settings.log_level)
     limits = limits_of(settings, files=raise_files())
     listener = _Listener(order, handshake_seconds=settings.head_seconds)
     sites = Sites(listener.admin, listener.fhir, [web.get(FAMILIES, families)])
-    with Stop() as stop:
+    with Stop(settings.drain_seconds, SIGHUP=HANDED_OVER_SECONDS) as stop:
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _supervisor_gone)
         async with (
             _mongodb(settings, order.uri) as mongodb,

@@ -98,3 +98,24 @@ async def test_whoever_has_just_connected_is_answered_though_the_service_ends(se
         await ending
         writer.close()
     assert (b"200 OK" in answer, b"Connection: close" in answer) == (sent, sent)
+
+
+async def test_each_answer_is_the_last_of_its_connection_once_the_service_will_end() -> None:
+    """A client that keeps its connection would send its next request as the connection is closed."""
+    asked = b"GET /fhir/R4/lab/Production/metadata HTTP/1.1\r\nHost: a\r\n\r\n"
+    async with serving(memory_access()) as client:
+        runner: Any = client.server.runner
+        reader, writer = await asyncio.open_connection(client.host, client.port)
+        writer.write(asked)
+        head = await reader.readuntil(b"\r\n\r\n")
+        length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
+        await reader.readexactly(length)
+        runner.let_go()
+        writer.write(asked)
+        answer = await reader.read()
+        writer.close()
+    assert (b"200 OK" in answer, b"Connection: close" in head, b"Connection: close" in answer) == (
+        True,
+        False,
+        True,
+    )
