@@ -139,6 +139,8 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "within-small": Attack(2, "POST", BASE, _within(200)),
     "within-large": Attack(2, "POST", BASE, _within(70_000)),
     "document": Attack(2, "POST", f"{BASE}/Binary", _document),
+    "slashes": Attack(4, "GET", "/" * 120_000, lambda: b"", known=False),
+    "fields": Attack(4, "GET", f"{BASE}/metadata", lambda: b"", {f"X-{n}": "a," * 8_000 for n in range(90)}),
     "half-heads": Attack(2_000, "GET", REPORTS, lambda: b"", drips=60),
     "slow-bodies": Attack(2_000, "POST", REPORTS, lambda: bytes(1_000_000), drips=1_000),
     "slow-searches": Attack(200, "GET", UNFOUND, lambda: b"", reports=20_000),

@@ -20,6 +20,9 @@ ISSUER: Final = "dod"
 TYPE: Final = "at+jwt"
 """https://www.rfc-editor.org/rfc/rfc9068"""
 _ALGORITHM: Final = "HS256"
+UNREADABLE: Final = (JoseError, ValueError, TypeError, KeyError, RecursionError)
+"""Errors of a JWT that was not made as it should be. The library takes a header at its word: `crit` is
+iterated whatever it is (TypeError), a key's curve looked up (KeyError), nested claims are read in depth."""
 LENGTH_MAX: Final = 7_000
 """Characters of a bearer token that is looked at; a header has little more room."""
 
@@ -62,7 +65,7 @@ def opened(text: str, key: OctKey) -> AccessToken | None:
     """Claims of a token of ours, expired or not; None: it is none of ours."""
     try:
         token = jwt.decode(text, key, algorithms=[_ALGORITHM])
-    except (JoseError, ValueError):
+    except UNREADABLE:
         return None
     claims = token.claims
     if token.header.get("typ") != TYPE or claims.get("iss") != ISSUER or claims.get("aud") != ISSUER:

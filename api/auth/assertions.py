@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from joserfc import jws, jwt
-from joserfc.errors import JoseError
 
+from api.auth.access_tokens import UNREADABLE
 from api.auth.public_keys import ALGORITHMS, algorithm_of, imported
 from api.auth.refusal import Refusal
 
@@ -120,7 +120,7 @@ def _parts(assertion: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     try:
         taken = jws.extract_compact(assertion.encode())
         claims = orjson.loads(taken.payload)
-    except (JoseError, ValueError, TypeError):
+    except UNREADABLE:
         raise Refusal("invalid_client", NO_JWT) from None
     if not isinstance(claims, dict):
         raise Refusal("invalid_client", NO_JWT)
@@ -137,10 +137,10 @@ def prove(presented: Presented, key: str, *, audiences: Collection[str], now: fl
         raise Refusal("invalid_client", WRONG_ALGORITHM)
     try:
         claims = jwt.decode(presented.text, public, algorithms=[presented.algorithm]).claims
-    except (JoseError, ValueError):
-        raise Refusal("invalid_client", WRONG_SIGNATURE) from None
     except RecursionError:  # Claims that are nested deeper than the standard library's JSON reads.
         raise Refusal("invalid_client", NO_JWT) from None
+    except UNREADABLE:
+        raise Refusal("invalid_client", WRONG_SIGNATURE) from None
     ends, jti = _number(claims.get("exp")), claims.get("jti")
     if ends is None:
         raise Refusal("invalid_client", NO_EXP)

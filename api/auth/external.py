@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from joserfc import jwk, jws, jwt
-from joserfc.errors import JoseError
 
-from api.auth.access_tokens import AccessToken
+from api.auth.access_tokens import UNREADABLE, AccessToken
 from api.auth.assertions import named_in
 from api.auth.key_sets import UnreadableError
 from store.errors import Category, ServiceError
@@ -56,7 +55,7 @@ class ExternalIssuer:
         """
         try:
             header = jws.extract_compact(text.encode()).headers()
-        except (JoseError, ValueError):
+        except UNREADABLE:
             return None
         algorithm, kid = header.get("alg"), header.get("kid")
         if algorithm not in ALGORITHMS or not isinstance(kid, str):
@@ -69,7 +68,7 @@ class ExternalIssuer:
             return None
         try:
             claims = jwt.decode(text, jwk.import_key(orjson.loads(key)), algorithms=[algorithm]).claims
-        except (JoseError, ValueError, KeyError, RecursionError):  # KeyError: a curve that nobody knows here.
+        except UNREADABLE:
             return None
         return self._read(claims)
 

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
-from urllib.parse import parse_qsl
 
 from aiohttp import hdrs, web
 from aiohttp.helpers import parse_mimetype
 
 from api.http.headers import listed
 from ingest.http.body import ENCODINGS
+from store.search.parsing.query_text import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -40,12 +40,10 @@ FHIR_VERSIONS: Final = frozenset({"4.0", "4.0.1"})
 
 def refuse_unacceptable(request: web.Request) -> None:
     """Raise 406 unless JSON is what the client wants. `_format` wins over `Accept`."""
-    query = request.rel_url.raw_query_string
-    if "_format" in query:
-        wanted = dict(parse_qsl(query)).get("_format")
-        if wanted is not None:
-            refuse_unknown_format(wanted)
-            return
+    wanted = value_of(request.rel_url.raw_query_string, "_format")
+    if wanted is not None:
+        refuse_unknown_format(wanted)
+        return
     accept = listed(request, hdrs.ACCEPT)
     if accept is not None and not accepts_json(accept):
         raise web.HTTPNotAcceptable(text="Only FHIR JSON is served: `Accept: application/fhir+json`.")

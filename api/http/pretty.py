@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import re
 from typing import Final
-from urllib.parse import parse_qsl
+
+from store.search.parsing.query_text import value_of
 
 BYTES_MAX: Final = 8_000_000
 """Bytes past which nobody reads, and indenting would take seconds: longer answers stay on their line."""
@@ -17,7 +18,7 @@ _EMPTY: Final = {b"{": b"}", b"[": b"]"}
 
 def wants_pretty(query: str) -> bool:
     """Whether a query string asks for it."""
-    return "_pretty" in query and dict(parse_qsl(query)).get("_pretty") == "true"
+    return value_of(query, "_pretty") == "true"
 
 
 def indented(body: bytes) -> bytes:

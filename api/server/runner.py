@@ -16,30 +16,33 @@ from typing_extensions import override
 
 from api.server.connections import Connections, Limits
 from api.server.expecting import patient
+from api.server.heads import (
+    FIELD_BYTES_MAX,
+    FIELDS_MAX,
+    HEAD_BYTES_MAX,
+    LINE_BYTES_MAX,
+    TOO_LARGE,
+    TOO_LATE,
+    Fault,
+    fault_of,
+    unheard,
+)
 from ingest.http.outcome import DEFAULT_ISSUE, issue_of_status, render
 from ingest.http.replies import fhir_json
 from store.errors import Category
 
 if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
     from aiohttp import StreamReader
     from aiohttp.web_request import BaseRequest
+
+    Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
 LOG: Final = logging.getLogger("api.runner")
 NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it, or a line of it is too long."
 SERVER: Final = "dod"
 """The header `Server`: no versions, which tell whom to attack with what."""
-TOO_LATE: Final = "The header fields of the request took too long to arrive."
-_LATE: Final = render((issue_of_status(408, TOO_LATE),))
-LATE: Final = (
-    b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/fhir+json; charset=utf-8\r\n"
-    b"Content-Length: %d\r\nServer: dod\r\nCache-Control: no-store\r\nConnection: close\r\n\r\n%b"
-) % (len(_LATE), _LATE)
-LINE_BYTES_MAX: Final = 131_072
-"""Longest request line: a sealed page link holds the whole search."""
-FIELD_BYTES_MAX: Final = 16_384
-"""Longest header field."""
-FIELDS_MAX: Final = 100
-"""Most header fields of a request."""
 LINGER_BYTES: Final = 262_144
 """Bytes behind a refusal that are thrown away while its sender reads the refusal."""
 LINGER_SECONDS: Final = 1.0
@@ -54,6 +57,7 @@ class _Connection(web.RequestHandler):
     __slots__ = (
         "_connections",
         "_deadline",
+        "_head_bytes",
         "_is_fresh",
         "_is_last",
         "_is_unread",
@@ -71,6 +75,8 @@ class _Connection(web.RequestHandler):
         self._stalled: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
         """The transport, also when aiohttp has let it go and something is left to send."""
+        self._head_bytes = 0
+        """Bytes of a head whose end has not come."""
         self._is_fresh = True
         """Whether no request has come yet."""
         self._is_last = False
@@ -159,6 +165,10 @@ class _Connection(web.RequestHandler):
             self._is_fresh = False
             self._head_is_there()
             self._connections.touch(self)
+            return
+        self._head_bytes += len(data)
+        if self._head_bytes > HEAD_BYTES_MAX:
+            self._refuse_head(TOO_LARGE)
         elif self._deadline is None:  # A part of a head.
             self._await_head()
 
@@ -166,14 +176,21 @@ class _Connection(web.RequestHandler):
         self._deadline = self._loop.call_later(self._connections.limits.head_seconds, self._is_late)
 
     def _head_is_there(self) -> None:
+        self._head_bytes = 0
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None
 
     def _is_late(self) -> None:
         self._deadline = None
-        if self.is_waiting and self.transport is not None:
-            self.transport.write(LATE)
+        if self.is_waiting:
+            self._refuse_head(TOO_LATE)
+
+    def _refuse_head(self, fault: Fault) -> None:
+        """Refuse a request of which a part of the head has come."""
+        if self.transport is not None:
+            LOG.info("no head", extra={"status": fault.status})
+            self.transport.write(unheard(fault))
             self._begin_to_linger().add_done_callback(lambda _: self.force_close())
 
     @override
@@ -280,6 +297,21 @@ class _Server(web.Server):
         return _Connection(self, loop=self._loop, **self._kwargs)
 
 
+def _within_bounds(handler: Handler) -> Handler:
+    """The handler of requests whose head is within bounds; all others are refused."""
+
+    async def handle(request: BaseRequest) -> web.StreamResponse:
+        fault = fault_of(request.rel_url.raw_path, request.raw_headers)
+        if fault is None:
+            return await handler(request)
+        LOG.info("a head out of bounds", extra={"status": fault.status})
+        body = render((issue_of_status(fault.status, fault.text),))
+        headers: dict[str, str] = {hdrs.SERVER: SERVER, hdrs.CACHE_CONTROL: "no-store"}
+        return fhir_json(body, status=fault.status, headers=headers)
+
+    return handle
+
+
 class FhirRunner(web.AppRunner):
     """aiohttp's runner of an application, with our connections."""
 
@@ -313,7 +345,7 @@ class FhirRunner(web.AppRunner):
     async def _make_server(self) -> web.Server:
         made = await super()._make_server()
         server = _Server(
-            made.request_handler,
+            _within_bounds(made.request_handler),
             request_factory=patient(made),
             handler_cancellation=made.handler_cancellation,
             loop=made._loop,  # noqa: SLF001 -- aiohttp has no other way to another class of connections

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from typing import Final, TypeAlias
-from urllib.parse import parse_qsl
+from urllib.parse import parse_qsl, unquote_plus
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -44,3 +44,16 @@ def pairs_of_form(body: bytes | bytearray) -> list[Pair]:
         return pairs_of(body.decode())
     except UnicodeDecodeError:
         raise ServiceError(Category.INCORRECT, Issue("invalid", "the form is not UTF-8")) from None
+
+
+def value_of(text: str, name: str) -> str | None:
+    """The last value of one parameter whose name is written plainly; None: it has none, or an empty one.
+
+    The others are not decoded: a query may have a hundred thousand of them, and whoever may send it is not
+    known yet.
+    """
+    if name not in text:
+        return None
+    parts = (part.partition("=") for part in text.split("&") if part.startswith(name))
+    values = [value for key, _, value in parts if key == name and value]
+    return unquote_plus(values[-1]) if values else None

@@ -12,7 +12,7 @@ from joserfc import jws
 from joserfc.jwk import ECKey
 from joserfc.util import urlsafe_b64encode
 
-from api.auth import assertions
+from api.auth import access_tokens, assertions
 from api.auth.assertions import FORM, presented, prove, read
 from api.auth.public_keys import keys_of_jwks
 from api.auth.refusal import Refusal
@@ -167,3 +167,13 @@ def test_critical_headers_that_nobody_knows() -> None:
     header = urlsafe_b64encode(orjson.dumps({"alg": "RS384", "kid": RSA.kid, "crit": ["x"], "x": 1})).decode()
     _, body, signature = assertion(claims(NOW, URL)).split(".")
     assert refusal(f"{header}.{body}.{signature}")[1] == "invalid_client"
+
+
+@pytest.mark.parametrize("critical", [5, True, None, 1.5, {}, [1], [[]], [{}], "x", [], ["alg"], ["b64"]])
+@pytest.mark.parametrize("algorithm", ["RS384", "HS256"])
+def test_headers_that_the_library_does_not_expect(critical: Any, algorithm: str) -> None:
+    header = {"alg": algorithm, "kid": RSA.kid, "typ": "at+jwt", "crit": critical, "b64": False}
+    _, body, signature = assertion(claims(NOW, URL)).split(".")
+    text = f"{urlsafe_b64encode(orjson.dumps(header)).decode()}.{body}.{signature}"
+    assert refusal(text)[1] == "invalid_client"
+    assert access_tokens.opened(text, access_tokens.signing_key(b"a" * 32)) is None

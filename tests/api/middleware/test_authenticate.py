@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from base64 import urlsafe_b64encode
+
 import pytest
 
 from api.auth.tokens import digest, new_token
@@ -9,6 +11,8 @@ from tests.support.access import MemoryAccess
 from tests.support.edge import LAB, LAB_BASE, NOW, NOWHERE, OTHER, bearer, memory_access, serving
 
 REPORTS = f"{LAB_BASE}/DiagnosticReport"
+ODD = urlsafe_b64encode(b'{"alg":"HS256","crit":5}').rstrip(b"=").decode()
+"""Header of a JWT in which a number stands where a list is expected."""
 
 
 async def ask(
@@ -36,6 +40,7 @@ async def test_a_good_token_comes_in() -> None:
         pytest.param({"Authorization": "Bearer"}, id="empty"),
         pytest.param({"Authorization": "Bearer letmein"}, id="not-ours"),
         pytest.param({"Authorization": f"Bearer {new_token()}"}, id="unknown"),
+        pytest.param({"Authorization": f"Bearer {ODD}.e30.AA"}, id="odd-header"),
     ],
 )
 async def test_without_a_known_token_401(headers: dict[str, str]) -> None:

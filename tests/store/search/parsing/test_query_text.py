@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from urllib.parse import urlencode
+from urllib.parse import parse_qsl, urlencode
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import Category, ServiceError
-from store.search.parsing.query_text import PAIRS_MAX, TEXT_MAX, pairs_of
+from store.search.parsing.query_text import PAIRS_MAX, TEXT_MAX, pairs_of, value_of
 from tests.support.reports import attempt, refusal
 
 
@@ -69,3 +69,12 @@ def test_any_text_is_decoded_or_refused(text: str) -> None:
         assert found.category is Category.INCORRECT
     else:
         assert len(found) <= text.count("&") + 1
+
+
+PARTS = ["_format", "a", "=", "&", "json", "+", "%20", "%ff", "_format=", ""]
+
+
+@given(st.lists(st.sampled_from(PARTS), max_size=12))
+def test_the_value_of_one_parameter_is_that_of_the_whole(parts: list[str]) -> None:
+    text = "".join(parts)
+    assert value_of(text, "_format") == dict(parse_qsl(text)).get("_format")
