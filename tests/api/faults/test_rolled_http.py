@@ -207,12 +207,16 @@ async def test_a_deployment_is_rolled_and_struck_under_load(tmp_path: Path) -> N
         )
         assert max(gaps) <= GAP_SECONDS, gaps
         assert lost <= SENDERS + SEARCHERS or not ALONE, "more than were under way"
-        async with Client(uri) as client:
-            stored = client[DATABASE][RESOURCES]
-            found = [one["id"] async for one in stored.find({"type": "DiagnosticReport"}, {"id": 1})]
-            assert set(load.acknowledged) <= set(found), "an acknowledged push is lost"
-            assert len(found) == len(set(found))
-            assert await stored.count_documents({"index_version": INDEX_VERSION}) == 0
+        await _is_whole(uri, load.acknowledged)
+
+
+async def _is_whole(uri: str, acknowledged: list[str]) -> None:
+    async with Client(uri) as client:
+        stored = client[DATABASE][RESOURCES]
+        found = [one["id"] async for one in stored.find({"type": "DiagnosticReport"}, {"id": 1})]
+        assert set(acknowledged) <= set(found), "an acknowledged push is lost"
+        assert len(found) == len(set(found))
+        assert await stored.count_documents({"index_version": INDEX_VERSION}) == 0
 
 
 async def _reindex(uri: str, folder: Path) -> None:
