@@ -71,11 +71,16 @@ def test_targets_of_several_types_are_found_by_one_filter_when_they_differ_in_no
     assert join.templates["Group"] == (("subject=Group/", ""),)
 
 
-def test_no_value_is_taken_for_a_place() -> None:
-    """An escaped entry never holds a bare bar."""
-    join = made((ID, rf"Patient/\{PLACE}"))
-    assert join.entries == (rf"patient.identifier=Patient/\{PLACE}",)
+@pytest.mark.parametrize("value", [r"Patient/\|", "http://hospital.example/Patient/|1", "Patient/|7"])
+def test_no_value_is_taken_for_a_place(value: str) -> None:
+    join = made((ID, value))
+    assert join.entries == (f"patient.identifier={value}",)
     assert join.templates == {"Patient": (("patient=Patient/", ""),)}
+
+
+def test_no_reference_is_taken_for_a_place() -> None:
+    """It leads nowhere, and it leads: the search must not answer for the identifier alone."""
+    assert plan_of((ID, "1"), ("patient", "Patient/|")) is None
 
 
 def test_the_plan_itself_names_no_entries() -> None:
