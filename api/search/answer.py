@@ -34,6 +34,13 @@ _INCOMPLETE: Final = Issue(
     ("_include", "_revinclude"),
     severity="warning",
 )
+_UNFOUND: Final = Issue(
+    "incomplete",
+    "the way back of a `_revinclude` leads by the patient, and a resource on this page names none: search for"
+    " what refers to it by that reference",
+    ("_revinclude",),
+    severity="warning",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +109,8 @@ async def ask(asker: Asker, search: Search) -> Answer:
         state = replace(state, total=None, as_of=page.as_of)
     if page.incomplete:
         issues = (*issues, _INCOMPLETE)
+    if page.unfound:
+        issues = (*issues, _UNFOUND)
     if asker.explains:
         issues = (*issues, issue_of(await asker.store.explain(asker.tenant, within, client=asker.client)))
     return Answer(Search(state, query), page, issues)

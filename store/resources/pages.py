@@ -34,6 +34,8 @@ class Page:
     """Resources that the matches bring along; none of them is a match on this page."""
     incomplete: bool = False
     """Whether its only match brings along more than a page may hold: the rest is not among `included`."""
+    unfound: bool = False
+    """Whether what refers to some resource on it was not looked for, since it names no patient."""
     as_of: Moment | None = None
     """The moment that the other pages show as well; None when the store no longer remembers it."""
 

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from store.fhir.references import RELATIVE
 from store.resources.pages import Entry
 from store.resources.resource_keys import ResourceKey
-from store.search.criteria import References, SearchQuery
+from store.search.criteria import References, SearchQuery, Tokens
 from store.search.parameters import TYPES
 from store.search.parsing.includes import references_of
 from store.search.planning.conditions import condition
 from store.search.planning.leading_clause import DRIVING_KEYS_MAX
 from store.search.planning.plan import FindPlan, plan
+from store.search.values.tokens import bare, is_bare
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
     Document = Mapping[str, Any]
 
+_IDENTIFIED: Final = "index.patient:identifier"
+"""Field of the identifiers by which a resource names its patient."""
 ROUNDS_MAX: Final = 4
 """References between a match and what `:iterate` still includes."""
 
@@ -40,7 +43,7 @@ def projection(includes: Sequence[Include]) -> dict[str, int]:
     fields: dict[str, int] = {"type": 1} if includes else {}
     for include in includes:
         if include.reverse:
-            fields["index.patient"] = 1
+            fields |= {"index.patient": 1, _IDENTIFIED: 1}
         else:
             fields.update((row.field, 1) for row in _rows(include, include.source))
     return fields
@@ -54,6 +57,8 @@ class Included(NamedTuple):
     """Number of the matches that they belong to: the others are for the next page."""
     complete: bool
     """Whether all fits; else one match alone brings along more, and the rest is left out."""
+    unfound: bool
+    """Whether what refers to some resource was not looked for, since it names no patient."""
 
 
 def follow(  # noqa: PLR0913 -- what a search is made of
@@ -76,7 +81,7 @@ def follow(  # noqa: PLR0913 -- what a search is made of
         _gather(view, tenant, query, gathering, now=now)
         if not gathering.full or len(shown) == 1:
             found = tuple([Entry(ResourceKey(d["type"], d["id"]), d["raw"]) for d in gathering.included])
-            return Included(found, len(shown), complete=not gathering.full)
+            return Included(found, len(shown), not gathering.full, gathering.unfound)
         shown = shown[: len(shown) // 2]
 
 
@@ -89,6 +94,7 @@ class _Gathering:
         self.included: list[Document] = []
         self.room = includes_max
         self.full = False
+        self.unfound = False
         self._bytes_left = query.bytes_max - sum(len(one["raw"]) for one in matches)
 
     def take(self, document: Document) -> bool:
@@ -111,6 +117,7 @@ def _gather(view: View, tenant: Tenant, query: SearchQuery, gathering: _Gatherin
     frontier, includes = list(gathering.matches), query.includes
     for _ in range(ROUNDS_MAX):
         fresh: list[Document] = []
+        gathering.unfound |= any(_loses(query, one, frontier) for one in includes)
         for one in _plans(tenant, query, includes, frontier, gathering.seen, now=now):
             # Those seen already may be found again.
             bounded = replace(one, limit=gathering.room + len(gathering.seen) + 1)
@@ -196,15 +203,45 @@ def _referring(
     within = [clause for name, clause in search.within if name == include.source]
     spellings = tuple(_spelling(one) for one in targets)
     if row.keyed:
-        clauses: list[tuple[References, ...]] = [(References(row, some),) for some in _chunks(spellings)]
+        clauses: list[tuple[References | Tokens, ...]] = [
+            (References(row, some),) for some in _chunks(spellings)
+        ]
     else:
-        # A patient's resources refer to those of the same patient (`search.parsing.includes.reversible`).
-        patient = TYPES[include.source].by_name["patient"]
-        patients = tuple(dict.fromkeys(p for one in targets for p in _patients(one)))
-        clauses = [(References(patient, some), References(row, spellings)) for some in _chunks(patients)]
+        clauses = [(one, References(row, spellings)) for one in _of_patients(include.source, targets)]
     for both in clauses:
         query = SearchQuery(include.source, (*both, *within))
         yield replace(plan(str(tenant), query, resolved={}, now=now), sort=())
+
+
+def _loses(query: SearchQuery, include: Include, frontier: Sequence[Document]) -> bool:
+    """Whether an include leads back by the patient, and from a resource that names none."""
+    if not include.reverse or include.parameter is None or include.parameter.keyed:
+        return False
+    targets = (one for one in frontier if include.target in (None, one["type"]))
+    led = _is_visible(query, include.source)
+    return led and any(
+        not any(_patients(one)) and not any(_identified(one))
+        for one in targets
+        if one["type"] in include.parameter.targets
+    )
+
+
+def _of_patients(source: str, targets: Sequence[Document]) -> Iterator[References | Tokens]:
+    """Clauses for what is about the patients of these, by reference or by identifier.
+
+    A patient's resources refer to those of the same patient (`search.parsing.includes.reversible`).
+    """
+    patient = TYPES[source].by_name["patient"]
+    for some in _chunks(tuple(dict.fromkeys(p for one in targets for p in _patients(one)))):
+        yield References(patient, some)
+    for some in _chunks(tuple(dict.fromkeys(p for one in targets for p in _identified(one)))):
+        yield Tokens(patient.logical, some)
+
+
+def _identified(document: Document) -> Iterable[str]:
+    """Identifiers by which a resource names its patient, with their system, or that there is none."""
+    spelled = document.get("index", {}).get("patient:identifier", ())
+    return (one for one in spelled if bare(one) and not is_bare(one))
 
 
 def _patients(document: Document) -> Iterable[str]:

@@ -245,7 +245,12 @@ class Searches(ResourceSearching):
             matches = Batch(kept, more=matches.more or len(kept) < len(matches.documents))
         page = page_of(query, find, matches, view.moment)
         if included is not None:
-            page = replace(page, included=included.entries, incomplete=not included.complete)
+            page = replace(
+                page,
+                included=included.entries,
+                incomplete=not included.complete,
+                unfound=included.unfound,
+            )
         if page.total is None and query.total is not Total.NONE:
             total = self._count(view, find, search, seconds)
             page = replace(page, total=total, as_of=view.moment)

@@ -103,6 +103,33 @@ async def test_what_comes_along(chart: MongoResources, includes: str, expected: 
     assert sorted(str(entry.key) for entry in page.included) == expected.split()
 
 
+async def test_what_refers_within_a_patient_who_never_came_comes_along(store: MongoResources) -> None:
+    """Both sides name the patient by an identifier alone."""
+    ada = {"identifier": {"system": "urn:m", "value": "1"}}
+    await put(
+        store,
+        resource("Observation", "o1", status="final", subject=ada),
+        report("r1", subject=ada, result=[refers("Observation/o1")]),
+        report("r2", subject={"identifier": {"value": "1"}}, result=[refers("Observation/o1")]),
+        report("r3", subject=ada, result=[refers("Observation/o2")]),
+    )
+    page = await page_of(store, "_id=o1&_revinclude=DiagnosticReport:result", type="Observation")
+    assert ([str(one.key) for one in page.included], page.unfound) == (["DiagnosticReport/r1"], False)
+
+
+async def test_a_way_back_by_the_patient_that_is_not_named_is_told(store: MongoResources) -> None:
+    await put(
+        store,
+        resource("Observation", "o1", status="final"),
+        report("r1", result=[refers("Observation/o1")]),
+        provenance("v1", "Observation/o1"),
+    )
+    back = await page_of(store, "_id=o1&_revinclude=DiagnosticReport:result", type="Observation")
+    assert (back.included, back.unfound) == ((), True)
+    keyed = await page_of(store, "_id=o1&_revinclude=Provenance:target", type="Observation")
+    assert ([str(one.key) for one in keyed.included], keyed.unfound) == (["Provenance/v1"], False)
+
+
 async def test_stored_bytes_come_along(chart: MongoResources) -> None:
     [entry] = (await page_of(chart, f"{MATCHES}&_include=DiagnosticReport:patient")).included
     stored = await chart.get(LAB, ResourceKey("Patient", "p1"))
