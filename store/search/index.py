@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTAINED", "INDEX_VERSION", "Indexed", "Inside", "index", "key", "names_patient", "scoped_key"]
 
-INDEX_VERSION: Final = 4
+INDEX_VERSION: Final = 5
 """Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
 
 
@@ -134,6 +134,18 @@ def index(
         issues.append(_issue(resource_type, error))
     owner = None if resource_id is None else f"{resource_type}/{resource_id}"
     reading = IndexReading(contained, base, owner)
+    issues += _read(reading, resource, resource_type, said)
+    inside = tuple(_inside(contained, owner, base)) if owner and contained else ()
+    types = dict.fromkeys(one.type for one in inside)
+    keys = (*keys_of(resource_type, reading.fields), *[key(CONTAINED, one) for one in types])
+    return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)), inside)
+
+
+def _read(
+    reading: IndexReading, resource: JsonObject, resource_type: str, said: Sequence[str] | None = None
+) -> Sequence[Issue]:
+    """Read a resource by the rows of its type; issues of what cannot be indexed."""
+    issues: list[Issue] = []
     shown = with_patients(resource) if resource_type == "Bundle" else resource
     for look, found in _looks(_plan(resource_type), shown):
         try:
@@ -143,10 +155,7 @@ def index(
     words = content.content(resource) if said is None else content.words(said)
     if words:
         reading.fields["_content"] = words
-    inside = tuple(_inside(contained, owner, base)) if owner and contained else ()
-    types = dict.fromkeys(one.type for one in inside)
-    keys = (*keys_of(resource_type, reading.fields), *[key(CONTAINED, one) for one in types])
-    return Indexed(reading.fields, keys, reading.when, tuple(dict.fromkeys(issues)), inside)
+    return issues
 
 
 def _looks(plan: _IndexPlan, resource: JsonObject) -> Iterator[tuple[_Look, Found]]:
@@ -170,13 +179,17 @@ def _looks(plan: _IndexPlan, resource: JsonObject) -> Iterator[tuple[_Look, Foun
 
 
 def _inside(contained: Mapping[str, JsonObject], owner: str, base: str | None) -> Iterator[Inside]:
-    """Contained resources, as far as they can be indexed: the owner is not refused for them."""
+    """Contained resources, as far as they can be indexed: the owner is not refused for them.
+
+    They may refer to one another, as a role to its practitioner.
+    """
     for inner_id, inner in contained.items():
         inner_type = inner.get("resourceType")
         if isinstance(inner_type, str) and inner_type in TYPES:
             alone = {name: value for name, value in inner.items() if name != "contained"}
-            found = index(alone, inner_type, base=base)
-            yield Inside(references.within(owner, inner_id), inner_type, found.fields, found.when)
+            reading = IndexReading(contained, base, owner)
+            _read(reading, alone, inner_type)
+            yield Inside(references.within(owner, inner_id), inner_type, reading.fields, reading.when)
 
 
 def _issue(resource_type: str, error: Malformed) -> Issue:

@@ -34,33 +34,38 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
     *,
     matches_max: int,
     now: datetime,
+    holders: tuple[str, ...] = (),
 ) -> dict[Chain | Has, tuple[str, ...]]:
     """Targets that each chain in the clauses of a search on this type leads to.
 
     `Type/id` of the targets for a chain, `Type/id#inner` of those contained; ids of the type itself for a
-    `_has`. Raises ServiceError `too-costly` when there are more than `matches_max`.
+    `_has`. `holders` are the types that the chain has come through: what they contain refers to what is
+    contained beside it. Raises ServiceError `too-costly` when there are more than `matches_max`.
     """
+    holders = (*holders, resource_type)
     resolved: dict[Chain | Has, tuple[str, ...]] = {}
     below: dict[Chain | Has, tuple[str, ...]] = {}
 
-    def matches(of_type: str, inner: Clause, fields: Mapping[str, int]) -> list[dict[str, Any]]:
-        deeper = resolve(view, tenant, of_type, (inner,), matches_max=matches_max, now=now)
+    def matches(
+        of_type: str, inner: Clause, fields: Mapping[str, int], through: tuple[str, ...] = ()
+    ) -> list[dict[str, Any]]:
+        deeper = resolve(view, tenant, of_type, (inner,), matches_max=matches_max, now=now, holders=through)
         query = SearchQuery(of_type, (inner,), count=matches_max)
         found = view.find(replace(plan(str(tenant), query, resolved=deeper, now=now), sort=()), fields)
         below.update(deeper)
         return found
 
     def contained(chain: Chain) -> list[dict[str, Any]]:
-        holders = {
+        holding = {
             "tenant": str(tenant),
-            "type": resource_type,
+            "type": {"$in": list(holders)},
             "keys": {"$in": [key(CONTAINED, of_type) for of_type, _ in chain.inner]},
             "expires_at": {"$gt": now},
         }
         holds = [{"type": of_type, "$and": [condition(inner, below)]} for of_type, inner in chain.inner]
         return view.aggregate(
             [
-                {"$match": holders},
+                {"$match": holding},
                 {"$unwind": "$inside"},
                 {"$replaceWith": "$inside"},
                 # An id in there is nobody's outside: `patient._id=1` asks for Patient/1, not for any `#1`.
@@ -76,7 +81,7 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
         if isinstance(step, Chain):
             for target, inner in step.inner:
                 fields = {"_id": 0, "type": 1, "id": 1, **({KIN: 1} if step.identifiers else {})}
-                found += [name for one in matches(target, inner, fields) for name in with_kin(one)]
+                found += [name for one in matches(target, inner, fields, holders) for name in with_kin(one)]
             if not step.identifiers:  # Else they are among the owner's spellings.
                 found += [one["as"] for one in contained(step)]
             many = len(found) > matches_max

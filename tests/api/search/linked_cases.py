@@ -111,6 +111,30 @@ CHAINS: Final = (
         performer=[refers("#dr")],
         result=[refers("#o"), refers("#q")],
     ),
+    # What is contained refers to what is contained beside it.
+    report(
+        "nest",
+        None,
+        contained=[
+            resource("PractitionerRole", "r", practitioner=refers("#d"), organization=refers("#l")),
+            resource("Practitioner", "d", name=[{"family": "Nestor"}], identifier=[identified(NPI, "3")]),
+            resource("Organization", "l", name="Nest Lab", partOf=refers("Organization/clinic")),
+            _observation("o", "777-3", 5.0, of="nobody", specimen=refers("#s")),
+            resource("Specimen", "s", accessionIdentifier=identified("urn:acc", "S-9"), subject=refers("#r")),
+        ],
+        resultsInterpreter=[refers("#r")],
+        result=[refers("#o")],
+    ),
+    # A chain of the same ids in another resource leads elsewhere.
+    report(
+        "twin",
+        None,
+        contained=[
+            resource("PractitionerRole", "r", practitioner=refers("#d")),
+            resource("Practitioner", "d", name=[{"family": "Zwilling"}]),
+        ],
+        resultsInterpreter=[refers("#r")],
+    ),
 )
 CHAIN_CASES: Final = (
     Case(f"patient.identifier={MRN}|10", "full"),
@@ -209,6 +233,14 @@ CHAIN_CASES: Final = (
     Case("result.value-quantity=gt30|" + UCUM + "|mmol/L&result.code=718-7", "box"),
     Case("result.subject:Patient.name=bob", "men box"),
     Case("patient.name=bob&result.subject:Patient.name=bob", "men"),
+    Case("results-interpreter.practitioner.name=nestor", "nest"),
+    Case("results-interpreter.practitioner.name=zwilling", "twin"),
+    Case("results-interpreter:PractitionerRole.practitioner.identifier=3", "nest"),
+    Case("results-interpreter:PractitionerRole.organization.name=nest", "nest"),
+    Case("results-interpreter:PractitionerRole.organization.partof.name=beispiel", "nest"),
+    Case("result.specimen.accession=S-9", "nest"),
+    Case("result.specimen.accession=S-9&result.code=777-3", "nest"),
+    Case("result.specimen:missing=false", "full nest"),
     # What cannot be chained.
     Case("status.x=1", 400),
     Case("date.identifier=1", 400),
@@ -217,7 +249,7 @@ CHAIN_CASES: Final = (
     Case("patient.identifier:of-type=a|b", 400),
     Case("patient.name:above=x", 400),
     Case("patient.nothing=1", 400, prefer="handling=strict"),
-    Case("patient.nothing=1", "full men lost void gear room box"),
+    Case("patient.nothing=1", "full men lost void gear room box nest twin"),
     Case("nothing.identifier=1", 400, prefer="handling=strict"),
 )
 
