@@ -116,7 +116,10 @@ def _uris(parameter: Parameter) -> Reader:
         for values, path in found:
             if any(not isinstance(value, str) for value in values):
                 raise Malformed(path, "must be a URI")
-        _put(reading.fields, parameter.name, [str(value) for values, _ in found for value in values])
+        said = [str(value) for values, _ in found for value in values]
+        if parameter.canonical:
+            said += [url for one in said if (url := one.partition("|")[0])]
+        _put(reading.fields, parameter.name, said)
 
     return read
 

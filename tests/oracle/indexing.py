@@ -81,7 +81,8 @@ def _stored(row: Parameter, found: Found, contained: Json, base: str | None) -> 
             raise Malformed(row.expression, "must be a text")
         texts = _once(value for value, _ in found)
         if row.type is SearchType.URI:
-            return _there({name: texts})
+            bare = [text.partition("|")[0] for text in texts] if row.canonical else []
+            return _there({name: _once([*texts, *filter(None, bare)])})
         words = [words for text, _ in found if (words := content.narrative(text))]
         return {name: words[-1]} if words else {}
     if row.type is SearchType.COMPOSITE:

@@ -306,8 +306,9 @@ def match_words(found: list[Any], values: list[str], _: str, __: Row) -> bool:
     )
 
 
-def match_uri(found: list[Any], values: list[str], _: str, __: Row) -> bool:
-    return any(one == plain(value) for one in found for value in values)
+def match_uri(found: list[Any], values: list[str], _: str, row: Row) -> bool:
+    spelled = [*found, *(one.split("|")[0] for one in found if row == COMMON["_profile"])]
+    return any(one == plain(value) for one in spelled for value in values)
 
 
 # --- date: https://hl7.org/fhir/R4/search.html#date

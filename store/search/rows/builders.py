@@ -64,9 +64,9 @@ def string(name: str, expression: str, shared: str = "", *, keyed: int = 0) -> P
     return Parameter(name, SearchType.STRING, expression, shared and _SP + shared, keyed=keyed)
 
 
-def uri(name: str, expression: str, shared: str = "") -> Parameter:
+def uri(name: str, expression: str, shared: str = "", *, canonical: bool = False) -> Parameter:
     """URIs."""
-    return Parameter(name, SearchType.URI, expression, shared and _SP + shared)
+    return Parameter(name, SearchType.URI, expression, shared and _SP + shared, canonical=canonical)
 
 
 def quantity(name: str, expression: str) -> Parameter:

@@ -66,6 +66,8 @@ class Parameter:
     """Dates: the clinical date of its type, by which it is ordered; stored under the same field for all."""
     presence: bool = False
     """Tokens: not what the element says but whether it is there and not `false` (`deceased`)."""
+    canonical: bool = False
+    """URIs: canonical ones, which are found without their version too."""
     members: tuple[str, ...] = ()
     """Special and composite: matches when one of these parameters, or chains, does (`order`)."""
     components: tuple[Parameter, ...] = ()

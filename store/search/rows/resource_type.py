@@ -21,7 +21,7 @@ COMMON: Final = (
     words("_content", "", "Resource-content"),
     token("_tag", "meta.tag", "Resource-tag"),
     token("_security", "meta.security", "Resource-security"),
-    uri("_profile", "meta.profile", "Resource-profile"),
+    uri("_profile", "meta.profile", "Resource-profile", canonical=True),
     uri("_source", "meta.source", "Resource-source"),
 )
 
