@@ -18,7 +18,7 @@ from ingest.pipeline.identity.numbers import (
 from store.fhir.datatypes import Path, listed
 from store.fhir.instants import ABSENT, OPEN_END, OPEN_START, Interval, parse
 from store.search.values.escapes import escape
-from store.search.values.strings import fold, folded_words
+from store.search.values.strings import folded_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -170,7 +170,7 @@ def patient_of(resource: JsonObject, reading: FactContext = PLAIN, *, base: str 
         if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
             return f"{escape(str(identifier.get('system') or ''))}|{escape(str(identifier['value']))}"
         if isinstance(display := reference.get("display"), str):
-            return f"#{fold(display)}"
+            return f"#{_folded(display)}"
     return ""
 
 
@@ -217,11 +217,16 @@ def _name_of(resource: JsonObject) -> Json:
     return [one for one in given if isinstance(one, str)]
 
 
+def _folded(text: str) -> str:
+    """Text without case and accents. What is stored was folded so, whatever searches take for alike."""
+    return " ".join(folded_words(text))
+
+
 def _names(names: Json) -> Iterator[str]:
     """Each name as its sorted words: a person's family and given names, else the text."""
     for name in listed(names):
-        if isinstance(name, str) and fold(name):
-            yield fold(name)
+        if isinstance(name, str) and _folded(name):
+            yield _folded(name)
         elif isinstance(name, dict) and name.get("use") not in ("old", "temp", "anonymous", "maiden"):
             parts = [name.get("family"), *listed(name.get("given"))]
             words = [word for part in parts if isinstance(part, str) for word in folded_words(part)]
@@ -249,7 +254,7 @@ def _codes(code: Json) -> Iterator[str]:
 
 def _title(code: Json) -> str:
     texts = (one.get("text") for one in listed(code) if isinstance(one, dict))
-    return next((fold(text) for text in texts if isinstance(text, str)), "")
+    return next((_folded(text) for text in texts if isinstance(text, str)), "")
 
 
 def _time(resource: JsonObject) -> Interval:

@@ -1,8 +1,8 @@
 """Chains by identifier: followed within one command, or looked up together with those of other searches.
 
 Within one command its targets are found, and from there what refers to them. The plan is made as if the chain
-led to one resource of unknown id, whose place a character holds that no text can hold; the index entries that
-name it become templates, filled in by the database for each target.
+led to one resource of unknown id, in whose place stands what no text has; the index entries that name it
+become templates, filled in by the database for each target.
 """
 
 from __future__ import annotations
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
     from store.search.filters import Filter
 
 PLACE: Final = "\ud800"
-"""Stands for the id of a target: half of a character, which neither a search nor a resource can hold. It never
-leaves the plan.
-"""
+"""Place of a target's id: half of a character, which no search and no resource holds. No plan lets it out."""
 TARGETS: Final = "targets"
 """The variable that holds the targets as references."""
 IDENTIFIER: Final = "identifier"

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 from store.fhir.elements import plain, walk
 from store.search.values.escapes import unescape
-from store.search.values.strings import fold, folded_words
+from store.search.values.strings import fold, searched_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -38,7 +38,7 @@ def narrative(div: str) -> str:
 
 
 def _joined(text: str) -> str:
-    found = dict.fromkeys(folded_words(text[:CONTENT_MAX]))
+    found = dict.fromkeys(searched_words(text[:CONTENT_MAX]))
     return " " + " ".join(found) if found else ""
 
 

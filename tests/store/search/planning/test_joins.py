@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from store.search.planning.joins import FEW, PLACE, joinable, led_to, shareable
+from store.search.planning.joins import FEW, joinable, led_to, shareable
 from store.search.planning.plan import FindPlan, joined, targets
 from tests.support.reports import NOW, TENANT, query_of
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from store.fhir.datatypes import Json, Malformed
 from store.search.values import strings
-from store.search.values.strings import Match, fold, texts, words
+from store.search.values.strings import Match, fold, folded_words, texts, words
 from tests.support.filters import matches
 
 
@@ -24,10 +24,29 @@ from tests.support.filters import matches
         pytest.param("  (St.) Mary! ", "st mary", id="punctuation"),
         pytest.param("ﬁ", "fi", id="ligature"),
         pytest.param("---", "", id="nothing to search for"),
+        pytest.param("Łukasz ŁÓDŹ", "lukasz lodz", id="l with a stroke"),
+        pytest.param("Søren ÆGIR Þórðardóttir", "soren aegir thordardottir", id="Nordic letters"),
+        pytest.param("Đoković", "dokovic", id="d with a stroke"),
+        pytest.param("Œuvrard", "oeuvrard", id="oe"),
+        pytest.param("K\u0131z\u0131l İstanbul", "kizil istanbul", id="dotless i"),
+        pytest.param("Ka\u02bbahumanu", "kaahumanu", id="okina"),
+        pytest.param(
+            "O’Brien O\u2018Brien O\u00b4Brien O\u02bcbrien O\uff07Brien",
+            "obrien " * 4 + "obrien",
+            id="apostrophes",
+        ),
+        pytest.param("Schmidt\xadMüller", "schmidtmuller", id="soft hyphen"),
+        pytest.param("\u200f\u05dc\u05d5\u05d9\u200e", "\u05dc\u05d5\u05d9", id="marks of direction"),
+        pytest.param("\u845b\U000e0100\u57ce", "\u845b\u57ce", id="variant of a character"),
     ],
 )
 def test_fold(text: str, folded: str) -> None:
     assert fold(text) == folded
+
+
+def test_who_is_who_is_told_by_words_that_no_change_of_searches_changes() -> None:
+    """Stored evidence was folded so: another folding would make two people of one."""
+    assert folded_words("Łukasz Ka\u02bbahumanu") == ["łukasz", "ka\u02bbahumanu"]
 
 
 def test_each_word_is_a_start() -> None:
