@@ -95,15 +95,15 @@ async def message(
     if write.lost_merges(planned, done):
         planned, seen = await planning.plan()
         planned, done = await write.carry_out(planned, (), (), before=done)
-    if not is_open(planned, done):
+    raced = is_open(planned, done)
+    if not raced:
         await link_again(ctx, planning, done, seen)
     amended = frozenset[str]()
-    for _ in range(_DECISIONS_MAX):
-        if not is_open(planned, done):
-            break
-        # Who is who was decided by what was there; whoever writes looks afterwards who else was faster.
+    for _ in range(_DECISIONS_MAX if raced else 0):
+        # Who is who was decided by what was there; whoever writes looks afterwards who else was faster, also
+        # behind what that made it write.
         again = await planning.plan_again(seen, made_by(done) - amended)
-        if again is None or (again.keys == planned.keys and not again.kin and not again.leaving):
+        if again is None or (again.keys == planned.keys and not again.unfinished):
             break
         before = done
         planned, done = await write.carry_out(again, (), (), before=before)

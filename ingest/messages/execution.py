@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -105,8 +105,16 @@ async def execute(
     results |= settled.back
     retired = Counter(settled.gone.values())
     if before:
-        results, retired = {**before.results, **results}, before.retired + retired
+        still = {key: _still_made(before.results.get(key), one) for key, one in results.items()}
+        results, retired = {**before.results, **still}, before.retired + retired
     return Executed(taken, results, retired)
+
+
+def _still_made(before: PutResult | None, now: PutResult) -> PutResult:
+    """What this message made, and alone has replaced since, is its own still."""
+    if before is None or before.outcome is not Outcome.CREATED or now.outcome is not Outcome.REPLACED:
+        return now
+    return replace(now, outcome=Outcome.CREATED) if now.stored.version == before.stored.version + 1 else now
 
 
 async def _note_moves(ctx: PushContext, planned: Planned) -> None:

@@ -51,9 +51,11 @@ class Planned:
         )
 
     @property
-    def leaving(self) -> bool:
-        """Whether stored reports turned out to be one."""
-        return any(one.choice.united for one in self.placements)
+    def unfinished(self) -> bool:
+        """Whether records are to be linked or to learn of news, or stored reports turned out to be one."""
+        return bool(self.kin) or any(
+            one.choice.united or one.choice.latest is not None for one in self.placements
+        )
 
 
 class Race(NamedTuple):

@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from ingest.messages import execution, linking
 from ingest.messages.planning import Planner
 from store.tenancy import SearchScope
 from tests.oracle.hospital import number
-from tests.support.cases import fill, lines, mr, msg, pat, rep
+from tests.support.cases import all_of, fill, lines, mr, msg, pat, rep
 from tests.support.feed import send
 from tests.support.service import opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
+    from ingest.writes.push_context import PushContext
     from tests.support.service import Service
 
 Json = dict[str, Any]
@@ -118,3 +120,32 @@ async def test_the_newest_news_reaches_each_record_that_a_race_made(
     monkeypatch.setattr(Planner, "plan", planned)
     assert (await send(service, late)).status == 200
     assert await lines(service, "") == ["CBC final of Ann Corrected", "CMP final of Ann Corrected"]
+
+
+async def test_news_that_comes_as_records_are_linked_reach_both(
+    replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The newest sender looks behind its write before the link is there; who links has looked before it."""
+    service = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
+    plan, link, late = Planner.plan, linking.link, told(1, pat("1", WEAK, name="Ann Birch"))
+    corrected = msg(pat("1", WEAK, name="Ann Corrected"), minute=5)
+    newest = msg(pat("1", WEAK, name="Ann Birch"), rep("r2", "Patient/1", fill("G"), code="CMP"), minute=7)
+
+    async def meanwhile(ctx: PushContext, groups: Any) -> Any:
+        if groups:
+            monkeypatch.setattr(execution, "link", link)
+            assert (await send(service, newest)).status == 200
+        return await link(ctx, groups)
+
+    async def planned(planner: Planner, **named: Any) -> Any:
+        done = await plan(planner, **named)
+        monkeypatch.setattr(Planner, "plan", plan)
+        assert (await send(service, corrected)).status == 200
+        monkeypatch.setattr(execution, "link", meanwhile)
+        return done
+
+    monkeypatch.setattr(Planner, "plan", planned)
+    assert (await send(service, late)).status == 200
+    names = [one["name"][0]["text"] for one in await all_of(service, "Patient?")]
+    assert names == ["Ann Birch"] * 2
+    assert await lines(service, "") == ["CBC final of Ann Birch", "CMP final of Ann Birch"]
