@@ -150,6 +150,13 @@ INDEXES: Final = (
     ),
     IndexSpec(AUDIT, "overdue", _BY_AGE, "audit records that have expired, oldest first"),
     IndexSpec(
+        AUDIT,
+        "nowhere",
+        (("expires_at", 1),),
+        "forgets refused requests to tenants that are not there: no sweep comes there",
+        {"partialFilterExpression": {"nowhere": True}, "expireAfterSeconds": 0},
+    ),
+    IndexSpec(
         FORGOTTEN_FILES, "forgotten", (("tenant", 1), ("_id", 1)), "files whose versions went, in batches"
     ),
     IndexSpec(DEAD_LETTER_BODIES, "letter", (("letter", 1),), "deleting the pieces of a letter"),

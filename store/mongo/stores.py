@@ -126,7 +126,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             clock=clock,
             metrics=metrics,
             holds=privacy.holds,
-            tenants=tenants,
+            tenants=access.every_tenant,  # The audit of those that have left ends, too.
             settle=settling.step,
         )
         yield Stores(

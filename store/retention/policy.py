@@ -115,6 +115,8 @@ class TenantRetention(NamedTuple):
     """End of the last erasure, by the database's own clock."""
     closed: bool = False
     """The tenant has left: nothing is stored for it any more."""
+    made: bool = True
+    """There is, or was, a tenant of this name; False: nobody can have been let in."""
 
 
 KEEPS_ALL: Final = TenantRetention()

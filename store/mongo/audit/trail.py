@@ -1,8 +1,8 @@
 """`AuditTrail` on MongoDB: the collection `audit`, a document for each record.
 
 audit   _id, tenant, at, by, did, reason, of, status, patients, resource, query, request, token, address,
-        expires_at; unnamed, where a query named no patient and none was found. Fields that say nothing
-        are left out
+        expires_at; unnamed, where a query named no patient and none was found; nowhere, where the
+        tenant is not there: MongoDB itself deletes these. Fields that say nothing are left out
 """
 
 from __future__ import annotations
@@ -130,13 +130,23 @@ class MongoAuditTrail(AuditTrail):
         if self._pulse is not None:  # Those that wait would only wait to hear so.
             self._pulse.check_read()
         tenants = {str(write.tenant) for write in writes}
+        # Of a tenant that was made a moment ago a client may have been let in since this was remembered.
+        let_in = {write.document["tenant"] for write in writes if write.document["by"]}
         with guarded(self._metrics, "audit", seconds=self._seconds):
             keeping = await self._policies.of(tenants)
+            doubted = [one for one in let_in if not keeping[one].made]
+            if doubted:
+                keeping |= await self._policies.anew(doubted)
         lives = {tenant: self._lives(kept.policy) for tenant, kept in keeping.items()}
         for write in writes:
             document = write.document
             known, stranger = lives[document["tenant"]]
-            life = known if document["by"] else stranger
+            of = keeping[document["tenant"]]
+            if of.closed or not of.made:
+                _strip(document)
+            if not of.made:
+                document["nowhere"] = True
+            life = known if document["by"] and of.made else stranger
             document["expires_at"] = NEVER if life is None else document["at"] + life
         for tenant in {write.tenant for write in writes if keeping[str(write.tenant)].forgets}:
             await self._withhold(tenant, [write.document for write in writes if write.tenant == tenant])
@@ -163,10 +173,8 @@ class MongoAuditTrail(AuditTrail):
                 continue
             patients = [digests.get(one, one) for one in document.get("patients", ())]
             told = patients or sorted(digests[one.text] for one in named[document["_id"]] & known)
+            _strip(document)
             document["patients"] = told
-            document["resource"] = document.get("resource", "").partition("/")[0]
-            for name in ("query", "unnamed"):
-                document.pop(name, None)
 
     def _write_now(self, writes: Sequence[_Write]) -> None:
         """Write the plain commands, tried again for as long as the deadline leaves. In the thread."""
@@ -213,6 +221,14 @@ class MongoAuditTrail(AuditTrail):
         with guarded(self._metrics, "audit_get", seconds=self._seconds):
             found = await self._audit.find_one({"_id": _object_id(record_id), "tenant": str(tenant)})
         return None if found is None else of_document(found)
+
+
+def _strip(document: dict[str, Any]) -> None:
+    """Take out of a record all that may tell of a patient."""
+    if "resource" in document:
+        document["resource"] = document["resource"].partition("/")[0]
+    for name in ("patients", "query", "unnamed"):
+        document.pop(name, None)
 
 
 def _names_in(document: Mapping[str, Any]) -> frozenset[Name]:

@@ -53,6 +53,22 @@ class AuditErasure:
                 await self._change(some, nameless(name.text, digest))
         await self._forget_queries(tenant, wanted, heartbeat)
 
+    async def forget_all(self, tenant: Tenant, heartbeat: Callable[[], Awaitable[None]]) -> None:
+        """Let no record of a tenant tell of anybody's patients. Safe to repeat."""
+        after: dict[str, Any] = {}
+        while True:
+            with guarded(self._metrics, "audit_all", seconds=self._seconds):
+                wanted = {"tenant": str(tenant), **after}
+                order = [("at", -1), ("_id", -1)]
+                cursor = self._audit.find(wanted, {"at": 1}, sort=order, limit=BATCH).hint("moments")
+                found = await cursor.to_list(None)
+            if not found:
+                return
+            await heartbeat()
+            await self._change([one["_id"] for one in found], NAMELESS)
+            at, last = found[-1]["at"], found[-1]["_id"]
+            after = {"at": {"$lte": at}, "$or": [{"at": {"$lt": at}}, {"at": at, "_id": {"$lt": last}}]}
+
     async def _naming(self, tenant: Tenant, name: str) -> list[Any]:
         """The ids of some records that name the patient so."""
         wanted = {"tenant": str(tenant), "patients": name}
@@ -85,14 +101,18 @@ class AuditErasure:
             await self._audit.update_many({"_id": {"$in": list(ids)}}, list(stages))
 
 
+_OF_TYPE: Final = {"$arrayElemAt": [{"$split": [{"$ifNull": ["$resource", ""]}, "/"]}, 0]}
+_SAID: Final = {
+    "resource": _OF_TYPE,
+    "reason": {"$cond": [_MOVED, ERASED, "$reason"]},
+    "of": {"$cond": [_MOVED, "$$REMOVE", "$of"]},
+}
+NAMELESS: Final = ({"$set": _SAID}, {"$unset": ["patients", "query", "unnamed"]})
+"""Stages that take out of a record all that may tell of a patient."""
+
+
 def nameless(name: str, digest: str) -> list[dict[str, Any]]:
     """The stages that take a name out of a record."""
     is_it = {"$eq": ["$$this", {"$literal": name}]}
     patients = {"$map": {"input": "$patients", "in": {"$cond": [is_it, digest, "$$this"]}}}
-    path = {"$ifNull": ["$resource", ""]}
-    of_type = {"$arrayElemAt": [{"$split": [path, "/"]}, 0]}
-    said = {"reason": {"$cond": [_MOVED, ERASED, "$reason"]}, "of": {"$cond": [_MOVED, "$$REMOVE", "$of"]}}
-    return [
-        {"$set": {"patients": patients, "resource": of_type, **said}},
-        {"$unset": ["query"]},
-    ]
+    return [{"$set": {"patients": patients, **_SAID}}, {"$unset": ["query"]}]

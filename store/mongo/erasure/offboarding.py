@@ -1,7 +1,7 @@
 """A tenant that leaves: closed to clients at once, then emptied in batches, with a receipt in the end.
 
 tenants  of a closed one: closed_at, and emptied_at once nothing is left; its name stays, for the receipts.
-What officers did, the receipts and the name are all that stays.
+The name, the receipts and the audit are all that stays, and the audit names nobody any more.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import MAJORITY, durable
 from store.mongo.driver.guard import guarded
+from store.mongo.erasure.audit import AuditErasure
 from store.mongo.indexes import (
     CHANGE_STATE,
     CHANGES,
@@ -112,6 +113,7 @@ class MongoOffboarding(Offboarding):
         leases: Leases,
     ) -> None:
         self._database = database
+        self._audit_records = AuditErasure(database, tools.erasures, settings=settings, metrics=metrics)
         self._tools = tools
         self._holds = holds
         self._audit = audit
@@ -139,6 +141,7 @@ class MongoOffboarding(Offboarding):
             while not await self._empty(tenant, lease, run, placed):
                 placed = await self._holds.placed()
                 await self._refuse_held(tenant)
+            await self._audit_records.forget_all(tenant, lambda: self._leases.renew(lease))
             receipt = await self._tools.runs.close(lease, run)
             done = True
         except LeaseLost:

@@ -82,14 +82,22 @@ class Policies(PolicyStore):
         of_these = {"_id": {"$in": sorted(missing)}}
         for document in await self._retention.find(of_these, _RETENTION_FIELDS).to_list(None):
             found[document["_id"]] = _retention_of(document)
-        left = {**of_these, "closed_at": {"$ne": None}}
-        for document in await self._tenants.find(left, {"_id": 1}).to_list(None):
-            found[document["_id"]] = found[document["_id"]]._replace(closed=True)
+        made = await self._tenants.find(of_these, {"closed_at": 1}).to_list(None)
+        left = {one["_id"]: one.get("closed_at") is not None for one in made}
+        for name, retention in found.items():
+            found[name] = retention._replace(closed=left.get(name, False), made=name in left)
         if len(self._known) + len(found) > _REMEMBERED_MAX:
             self._known.clear()
         until = now + self._remembered_seconds
         self._known |= {tenant: (until, retention) for tenant, retention in found.items()}
         return fresh | found
+
+    async def anew(self, tenants: Iterable[str]) -> dict[str, TenantRetention]:
+        """Retention of these tenants as it is now. Raises the driver's errors."""
+        asked = set(tenants)
+        for one in asked:
+            self._known.pop(one, None)
+        return await self.of(asked)
 
     @override
     async def retention(self, tenant: Tenant) -> TenantRetention:

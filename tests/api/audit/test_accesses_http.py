@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from base64 import b64encode
+from dataclasses import replace
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -11,9 +13,10 @@ import pytest
 from api.http.app_keys import PRIVACY, REGISTRY
 from api.interactions import history
 from api.interactions.data_model import query
-from store.audit.records import AuditQuery, AuditRecord, Deed
+from store.audit.records import STRANGER_DAYS, AuditQuery, AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.mongo.audit.trail import MongoAuditTrail
+from store.tenancy import Tenant, TenantSettings
 from tests.support.data_model import results_query
 from tests.support.fhir import MRN, batch, identified, message, patient, report
 from tests.support.oauth import assertion, claims, form, key
@@ -261,3 +264,29 @@ def counted(service: Service, outcome: str) -> float:
     value = service._app[REGISTRY].get_sample_value("dod_audit_records_total", {"outcome": outcome})
     assert value is not None
     return value
+
+
+async def test_requests_to_a_tenant_that_is_not_there_leave_no_value_and_do_not_stay(
+    service: Service,
+) -> None:
+    """Whoever invents names would fill the audit of tenants that no sweep comes to."""
+    typo = Tenant(f"{service.tenant.organization}-typo", "Production")
+    for headers in ({}, service.headers):
+        elsewhere = type(service)(service.client, service.clock, typo, headers)
+        assert (await elsewhere.search(f"patient.identifier={ANNAS}")).status in (401, 403, 404)
+        assert (await elsewhere.get("Patient/anna")).status in (401, 403, 404)
+    trail = service._app[PRIVACY].audit
+    assert isinstance(trail, MongoAuditTrail)
+    found = await trail._audit.find({"tenant": str(typo)}).to_list(None)
+    assert len(found) == 4
+    assert {one.get("resource") for one in found} == {"DiagnosticReport", "Patient"}
+    assert all(one["nowhere"] for one in found)
+    assert {one["expires_at"] - one["at"] for one in found} == {timedelta(days=STRANGER_DAYS)}
+    assert all("query" not in one and "patients" not in one for one in found)
+    await service.access.put_tenant(
+        TenantSettings(typo)
+    )  # It is made, and its clients are at once on record.
+    there = await replace(service, tenant=typo).with_token(scopes=["system/*.cruds"])
+    await there.get("Patient/anna")
+    [last] = await records(there, by="tests", patients=frozenset({"Patient/anna"}))
+    assert last.patients == ("Patient/anna",)

@@ -9,14 +9,17 @@ from unittest.mock import patch
 
 import pytest
 
-from api.http.app_keys import DEAD_LETTERS
+from api.http.app_keys import DEAD_LETTERS, STORES
 from ingest.http.app_keys import ATTACHMENTS
 from store.dead_letters import Refused
 from store.errors import Category, ServiceError
 from store.files import NewFile
-from tests.support.fhir import report
+from store.retention.policy import Policy
+from tests.api.interactions.purge.purged import anna
+from tests.support.fhir import MRN, report
 from tests.support.service import FHIR
 from tests.support.store import NOW, prepared
+from tests.support.sweeping import retention_metrics
 from tests.support.wire import head, wire
 
 if TYPE_CHECKING:
@@ -118,3 +121,34 @@ async def test_pushes_of_all_kinds_while_a_tenant_leaves(world: World) -> None:
     assert statuses <= {200, 201, 401, 404, 410, 422}, statuses
     assert await left(world) == set()
     assert (await world.service.get("DiagnosticReport/before")).status in (401, 404, 410)
+
+
+async def test_the_audit_of_a_tenant_that_has_left_names_no_patient_and_ends(
+    world: World, few_places: None
+) -> None:
+    service = world.service
+    await service.load(anna())
+    await service.get("Patient/anna")
+    await service.search(f"patient.identifier={MRN}|ANNA-4711")
+    await service.search("family=Müßig-Überall", type="Patient")
+    await service.keeps(Policy(audit_days=100))
+    assert service.client.app is not None
+    await service.client.app[STORES].sweeping.plan([service.tenant])  # The policy reaches what is there.
+    await close(world)
+    await service.get("Patient/anna")  # Somebody goes on asking.
+    await service.put(anna())
+    audit = world.database["audit"]
+    own = {"tenant": str(service.tenant)}
+    accesses = await audit.find({**own, "did": {"$in": ["read", "search", "update"]}}).to_list(None)
+    assert len(accesses) >= 5
+    assert all(not {"patients", "query", "unnamed"} & one.keys() for one in accesses)
+    assert {one["resource"] for one in accesses} == {"Patient", "DiagnosticReport"}
+    assert await world.left() == set()
+    assert await audit.count_documents({**own, "did": "tenant closed"}) == 1
+    service.clock.move(days=50)
+    sweeping = service.client.app[STORES].sweeping
+    assert await sweeping.run(pace=sweeping.pace(budget=False), metrics=retention_metrics())
+    assert await audit.count_documents({**own, "did": "tenant closed"}) == 1
+    service.clock.move(days=3_000)
+    assert await sweeping.run(pace=sweeping.pace(budget=False), metrics=retention_metrics())
+    assert await audit.count_documents(own) == 0

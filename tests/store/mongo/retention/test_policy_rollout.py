@@ -217,6 +217,7 @@ async def test_letters_and_the_record_of_officers_go_by_the_policy(database: Dat
     letters = MongoDeadLetters(database, clock=clock, **given)
     erasures = ErasedNames(database, clock=clock, settings=settings, metrics=metrics())
     audit = MongoAuditTrail(database, erasures=erasures, **given)
+    await database["tenants"].insert_one({"_id": str(LAB)})
 
     async def happens() -> None:
         await letters.keep(LAB, refused(f"{clock()}".encode(), at=clock()))

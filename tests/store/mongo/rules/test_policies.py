@@ -54,14 +54,17 @@ async def test_two_at_the_same_time_do_not_overwrite_one_another(database: Datab
     assert (await policies.retention(LAB)).policy == RICH._replace(version=1)
 
 
+UNMADE = KEEPS_ALL._replace(made=False)
+
+
 async def test_a_writer_asks_again_after_a_moment(database: Database) -> None:
     now = [0.0]
     settings = StoreSettings(mongodb_database=database.name, policy_cache_seconds=2)
     writer = Policies(database, settings=settings, metrics=metrics(), monotonic=lambda: now[0])
-    assert await writer.of([str(LAB)]) == {str(LAB): KEEPS_ALL}
+    assert await writer.of([str(LAB)]) == {str(LAB): UNMADE}
     made = await mongo_policies(database).put(LAB, RICH, instead_of=0)
     now[0] = 1.9
-    assert await writer.of([str(LAB)]) == {str(LAB): KEEPS_ALL}
+    assert await writer.of([str(LAB)]) == {str(LAB): UNMADE}
     now[0] = 2.0
     both = await writer.of([str(LAB), str(OTHER)])
-    assert (both[str(LAB)].policy, both[str(OTHER)]) == (made, KEEPS_ALL)
+    assert (both[str(LAB)].policy, both[str(OTHER)]) == (made, UNMADE)
