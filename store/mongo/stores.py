@@ -153,7 +153,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
                 hear=changes.told,
             ),
             subscribing=Subscribing(
-                MongoSubscriptions(database, settings=settings, metrics=metrics),
+                MongoSubscriptions(database, settings=settings, metrics=metrics, erasures=erasures),
                 MongoOutbox(database, settings=settings, clock=clock, metrics=metrics),
                 MongoIndexSides(database, settings=settings, clock=clock, metrics=metrics),
             ),

@@ -19,6 +19,13 @@ _CHARSETS: Final = ("utf-8", "iso8859-1", "iso8859-15")
 """Charsets in which a value is looked for, beside its bytes in UTF-8."""
 BORN: Final = 7
 """Number of PID's field with the date of birth."""
+_NUMBERED: Final = re.compile(rb"(?:^|[\r\n])(PID|MRG)([^0-9A-Za-z\s])([^\r\n]*)")
+_NUMBERS: Final = {b"PID": (2, 3, 4, 18, 19), b"MRG": (1, 2, 3, 4)}
+"""Fields with numbers of a patient, or of the record that is merged into theirs."""
+_ENCODING: Final = re.compile(rb"MSH([^0-9A-Za-z\s])([^\r\n]{4})")
+_USUAL: Final = b"^~\\&"
+"""Delimiters within fields, where no header names others: components, repetitions, escapes, subcomponents."""
+NUMBERS_MAX: Final = 10_000
 
 
 def is_er7(body: bytes) -> bool:
@@ -32,6 +39,23 @@ def holds(body: bytes, value: str) -> bool:
         re.search(rb"(?<![0-9A-Za-z])" + re.escape(spelled) + rb"(?![0-9A-Za-z])", body, re.IGNORECASE)
         for spelled in _spellings(value)
     )
+
+
+def numbers_in(body: bytes) -> set[str]:
+    """The numbers of the patients whom messages are about, without their authorities."""
+    header = _ENCODING.search(body)
+    marks = header[2] if header is not None else _USUAL
+    component, repetition, within = marks[:1], marks[1:2], marks[3:4]
+    found: set[str] = set()
+    for segment, mark, rest in _NUMBERED.findall(body):
+        fields = rest.split(mark)
+        for number in _NUMBERS[segment]:
+            for one in fields[number - 1].split(repetition) if number <= len(fields) else ():
+                value = one.split(component)[0].split(within)[0].strip()
+                found |= {value.decode("latin-1"), value.decode(errors="replace")} if value else set()
+        if len(found) > NUMBERS_MAX:
+            break
+    return found
 
 
 def _spellings(value: str) -> Iterable[bytes]:

@@ -11,14 +11,17 @@ import hmac
 import re
 from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from urllib.parse import parse_qsl
 
 import orjson
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
+from store.retention import er7
 from store.retention.subjects import identifier
 from store.search.parameters import TYPES
+from store.search.values.escapes import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -31,6 +34,10 @@ KEY: Final = "key"
 """A name that is `Type/id`, or another spelling of a reference to a patient."""
 PATIENT: Final = "patient"
 """A name that is an identifier of a patient, `system|value`."""
+NUMBER: Final = "number"
+"""A name that is the value of a patient's identifier alone, for what tells no system: HL7 v2 that nobody
+could read, upstream's Data Model, a search by a number.
+"""
 OWN: Final = "own"
 """A name that is an identifier of a resource: `Type system|value`."""
 _REFERENCE: Final = re.compile(
@@ -149,11 +156,55 @@ def names_in(body: bytes, path: str = "") -> frozenset[Name]:
     patients = {one for one in referred if one.startswith("Patient/")}
     found |= {Name(KEY, one) for one in patients or referred}
     found |= {Name(PATIENT, one) for one in identifiers_in(body)}
+    found |= {Name(NUMBER, one) for one in numbers_in(body)} | names_asked(path.partition("?")[2])
     for resource in _resources(body):
         resource_type, resource_id = resource.get("resourceType"), resource.get("id")
         if isinstance(resource_type, str) and isinstance(resource_id, str):
             found.add(Name(KEY, f"{resource_type}/{resource_id}"))
     return frozenset(found)
+
+
+def numbers_in(body: bytes) -> set[str]:
+    """Numbers of patients in what has no systems: HL7 v2, and upstream's Data Model."""
+    if er7.is_er7(body):
+        return er7.numbers_in(body)
+    if b'"Identifiers"' not in body:
+        return set()
+    found = {_text(one) for listed in _IDENTIFIERS.findall(body) for one in _ID.findall(listed)}
+    return found | {_text(one) for one in _SSN.findall(body)}
+
+
+def names_asked(query: str) -> frozenset[Name]:
+    """The patients that the text of a search may name: `system|value`, a number alone, `Patient/id`."""
+    found: set[Name] = set()
+    for name, text in parse_qsl(query, max_num_fields=_ASKED_MAX) if query.count("&") < _ASKED_MAX else ():
+        try:
+            parts = split(text, ",")
+        except ValueError:
+            parts = text.split(",")
+        for part in parts:
+            found |= _asked(name, part)
+    return frozenset(found)
+
+
+def _asked(name: str, part: str) -> set[Name]:
+    if is_whole(part):
+        return {Name(PATIENT, part)}
+    target = _PATIENT.fullmatch(part)
+    if target is not None:
+        return {Name(KEY, target[1])}
+    last = name.rpartition(".")[2].partition(":")[0]
+    if last == "identifier" or ":identifier" in name:
+        return {Name(NUMBER, part.rpartition("|")[2])}
+    return {Name(KEY, f"Patient/{part}")} if last in ("_id", "patient", "subject") else set()
+
+
+_IDENTIFIERS: Final = re.compile(rb'"Identifiers"\s*:\s*[\[{]([^\]]{0,20000})')
+_ID: Final = re.compile(rb'"ID"\s*:\s*"((?:[^"\\]|\\.){1,500})"')
+_SSN: Final = re.compile(rb'"SSN"\s*:\s*"((?:[^"\\]|\\.){1,500})"')
+_PATIENT: Final = re.compile(r"(?:.*/)?(Patient/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
+_ASKED_MAX: Final = 1_000
+"""Parameters of a query that are looked at; with more it is none."""
 
 
 def identifiers_in(body: bytes) -> set[str]:

@@ -11,7 +11,16 @@ import orjson
 
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
 from store.retention import er7
-from store.retention.erased_names import KEY, PATIENT, Name, identifiers_in, names_in, patients_of, references
+from store.retention.erased_names import (
+    KEY,
+    NUMBER,
+    PATIENT,
+    Name,
+    identifiers_in,
+    names_in,
+    patients_of,
+    references,
+)
 from store.retention.subjects import identifier as spelled
 from store.retention.subjects import value_of
 from store.search.bundled import people
@@ -91,7 +100,9 @@ class KnownAs:
     @property
     def names(self) -> set[Name]:
         """Names that identifiers and references make."""
-        return {Name(KEY, one) for one in self.references} | {Name(PATIENT, one) for one in self.identifiers}
+        numbers = {Name(NUMBER, value_of(one)) for one in self.identifiers}
+        by_system = {Name(PATIENT, one) for one in self.identifiers}
+        return {Name(KEY, one) for one in self.references} | by_system | numbers
 
     @property
     def keys(self) -> list[str]:

@@ -186,12 +186,15 @@ class SubscriptionStore(Protocol):
     """Subscriptions of all tenants; few, and read as a whole by whoever delivers."""
 
     async def create(self, subscription: Subscription) -> bool:
-        """Keep a new subscription; False: there is one of this id."""
+        """Keep a new subscription; False: there is one of this id.
+
+        Raises ServiceError `gone` when it names somebody who was erased.
+        """
 
     async def replace(self, subscription: Subscription, *, instead_of: int, anew: bool = False) -> bool:
         """Put it in the place of a version, its progress left as it is; False: somebody was faster.
 
-        `anew`: it was off, and its events begin behind another place.
+        `anew`: it was off, and its events begin behind another place. Raises ServiceError as `create` does.
         """
 
     async def get(self, tenant: Tenant, id: str) -> Subscription | None:

@@ -24,6 +24,7 @@ from store.access import Grant
 from store.changes.changes import Change, ChangePage, Position, PositionLost
 from store.changes.kinds import Kind
 from store.errors import Category, ServiceError
+from store.mongo.rules.erased_names import ErasedNames
 from store.mongo.subscriptions.index_sides import MongoIndexSides
 from store.mongo.subscriptions.outbox import MongoOutbox
 from store.mongo.subscriptions.subscriptions import MongoSubscriptions
@@ -247,7 +248,8 @@ async def bench(database: Database, **changed: Any) -> AsyncIterator[Bench]:
     settings = StoreSettings(mongodb_database=database.name, subscription_lease_seconds=6)
     resources = mongo_store(database, clock=clock)
     changes = MemoryChanges(resources)
-    store = MongoSubscriptions(database, settings=settings, metrics=metrics())
+    erasures = ErasedNames(database, settings=settings, clock=clock, metrics=metrics())
+    store = MongoSubscriptions(database, settings=settings, metrics=metrics(), erasures=erasures)
     outbox = MongoOutbox(database, settings=settings, clock=clock, metrics=metrics())
     sides = MongoIndexSides(database, settings=settings, clock=clock, metrics=metrics())
     access, clients, registry = MemoryAccess(), MemoryClients(), CollectorRegistry()

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import parse_qsl
 
 from bson import ObjectId
 from bson.errors import InvalidId
@@ -27,7 +26,7 @@ from store.mongo.audit.group_writer import GroupWriter, Submission, in_thread
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.pinned_connection import Lane
 from store.mongo.indexes import AUDIT
-from store.retention.erased_names import KEY, PATIENT, Name, is_whole
+from store.retention.erased_names import KEY, PATIENT, Name, names_asked
 from store.retention.policy import NEVER
 from store.tenancy import parse_tenant
 
@@ -231,12 +230,10 @@ def _strip(document: dict[str, Any]) -> None:
         document.pop(name, None)
 
 
-def _names_in(document: Mapping[str, Any]) -> frozenset[Name]:
+def _names_in(document: Mapping[str, Any]) -> set[Name]:
     """The names of patients that a record holds, in its query too."""
     names = {_name(one) for one in document.get("patients", ())}
-    pairs = parse_qsl(document.get("query", b"").decode(errors="replace"))
-    names |= {Name(PATIENT, part) for _, value in pairs for part in value.split(",") if is_whole(part)}
-    return frozenset(names)
+    return names | names_asked(document.get("query", b"").decode(errors="replace"))
 
 
 def _name(text: str) -> Name:

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from typing_extensions import override
 
 from store.audit.records import PatientNames
-from store.retention.erased_names import KEY, PATIENT, Name
 from store.retention.erasure import KnownAs
 
 if TYPE_CHECKING:
@@ -31,6 +30,5 @@ class MongoPatientNames(PatientNames):
             {subject.identifier} if subject.identifier else set(),
         )
         await self._known_by.widen(tenant, own)
-        names = [Name(KEY, one) for one in own.references] + [Name(PATIENT, one) for one in own.identifiers]
-        digests = [await self._erased.digest_of(tenant, name) for name in names]
+        digests = [await self._erased.digest_of(tenant, name) for name in sorted(own.names)]
         return frozenset([*own.references, *own.identifiers, *digests])

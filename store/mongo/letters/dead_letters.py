@@ -78,7 +78,7 @@ class MongoDeadLetters(DeadLetters):
 
     @override
     async def keep(self, tenant: Tenant, refused: Refused) -> str:
-        await self._erasures.admit_letter(tenant, refused.body, refused.path)
+        await self._erasures.admit_letter(tenant, refused.body, refused.path, refused.headers.values())
         body = refused.body if len(refused.body) <= self._settings.dead_letter_bytes_max else None
         digest = await beside(digest_of, refused, size=len(refused.body))
         packed = None if body is None else await beside(pack, body, size=len(body))

@@ -16,10 +16,18 @@ from store.mongo.driver.guard import guarded
 from store.mongo.driver.secrets import shared_secret
 from store.mongo.indexes import ERASURES, SECRETS
 from store.mongo.rules.policies import Policies
-from store.retention.erased_names import SECRET, closed_tenant, digest, names_in, names_of, refusal
+from store.retention.erased_names import (
+    SECRET,
+    closed_tenant,
+    digest,
+    names_asked,
+    names_in,
+    names_of,
+    refusal,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from datetime import datetime
 
     from store.errors import ServiceError
@@ -109,19 +117,34 @@ class ErasedNames:
         if found:
             raise refusal()
 
-    async def admit_letter(self, tenant: Tenant, body: bytes, path: str = "") -> None:
+    async def admit_letter(
+        self, tenant: Tenant, body: bytes, path: str = "", conditions: Iterable[str] = ()
+    ) -> None:
         """Raise ServiceError `gone` when a refused body must not be kept either: it names something that was
-        erased, or is of a tenant that has left.
+        erased, as may its path and conditions, or is of a tenant that has left.
         """
+
+        async def names() -> frozenset[Name]:
+            beside = len(body) > _THREAD_BYTES
+            found = await asyncio.to_thread(names_in, body, path) if beside else names_in(body, path)
+            return found.union(*map(names_asked, conditions))
+
+        await self._admit(tenant, names)
+
+    async def admit_named(self, tenant: Tenant, names: Iterable[Name]) -> None:
+        """Raise ServiceError `gone` when one of these was erased, or the tenant has left."""
+
+        async def told() -> Iterable[Name]:
+            return names
+
+        await self._admit(tenant, told)
+
+    async def _admit(self, tenant: Tenant, names: Callable[[], Awaitable[Iterable[Name]]]) -> None:
         with guarded(self._metrics, "mentions", seconds=self._seconds):
             retention = (await self._policies.of((str(tenant),)))[str(tenant)]
             if retention.closed:
                 raise closed_tenant()
-            if not retention.forgets:
-                return
-            beside = len(body) > _THREAD_BYTES
-            names = await asyncio.to_thread(names_in, body, path) if beside else names_in(body, path)
-            if await self.known(tenant, names):
+            if retention.forgets and await self.known(tenant, await names()):
                 raise refusal()
 
     async def _forgetting(self, tenants: set[str]) -> set[str]:

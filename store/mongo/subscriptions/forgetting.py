@@ -45,7 +45,7 @@ async def forget_named(  # noqa: PLR0913 -- all but three keyword-only
     naming = [one for one in found if any(map(is_named, _texts(one)))]
     for one in naming:
         with guarded(metrics, "forget_subscription", seconds=seconds):
-            if is_named(one["channel"]["endpoint"].encode()):
+            if any(map(is_named, (one["id"].encode(), one["channel"]["endpoint"].encode(), _left(one)))):
                 await subscriptions.delete_one({"_id": one["_id"]})
                 outbox = durable(database, OUTBOX)
                 await outbox.delete_many(pieces_of(str(tenant), one["_id"], one["created"]))
@@ -55,19 +55,24 @@ async def forget_named(  # noqa: PLR0913 -- all but three keyword-only
 
 
 def _texts(document: Mapping[str, Any]) -> list[bytes]:
-    filters = [text.encode() for text in document["filters"]]
-    return [*filters, document["channel"]["endpoint"].encode(), bytes(document["resource"])]
+    said = [*document["filters"], document["channel"]["endpoint"], document["id"]]
+    return [*(text.encode() for text in said), bytes(document["resource"])]
+
+
+def _left(document: Mapping[str, Any]) -> bytes:
+    """The resource without what its client wrote about whom it is for; empty where an operator set it up."""
+    told: dict[str, Any] = orjson.loads(document["resource"] or b"{}")
+    kept = {name: told[name] for name in ("resourceType", "criteria", "channel") if name in told}
+    return orjson.dumps({**kept, "reason": ERASED}) if told else b""
 
 
 def _without(document: Mapping[str, Any], now: datetime) -> dict[str, Any]:
     """Change that leaves a subscription without what its client wrote about whom it is for."""
     ends = now + LASTING
-    told: dict[str, Any] = orjson.loads(document["resource"] or b"{}")
-    kept = {name: told[name] for name in ("resourceType", "criteria", "channel") if name in told}
     return {
         "$set": {
             "filters": list(NOBODY),
-            "resource": orjson.dumps({**kept, "reason": ERASED}) if told else b"",
+            "resource": _left(document),
             "reason": "; ".join(filter(None, (document["reason"], ERASED))),
             "ends": ends if document["ends"] is None else min(ends, document["ends"]),
         },

@@ -13,6 +13,7 @@ from store.mongo.driver.gathering import Gathering
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
 from store.mongo.subscriptions.documents import from_document, pieces_of, progress_document, to_document
+from store.subscriptions.naming import names_in
 from store.subscriptions.records import SubscriptionStore
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
+    from store.mongo.rules.erased_names import ErasedNames
     from store.settings import StoreSettings
     from store.subscriptions.records import Status, Subscription
     from store.tenancy import Tenant
@@ -40,7 +42,10 @@ TOGETHER_MAX: Final = 100
 class MongoSubscriptions(SubscriptionStore):
     """The port's verbs on one database."""
 
-    def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
+    def __init__(
+        self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics, erasures: ErasedNames
+    ) -> None:
+        self._erasures = erasures
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
         self._subscriptions: Collection = durable(database, SUBSCRIPTIONS)
@@ -50,6 +55,7 @@ class MongoSubscriptions(SubscriptionStore):
 
     @override
     async def create(self, subscription: Subscription) -> bool:
+        await self._erasures.admit_named(subscription.tenant, names_in(subscription))
         document = {
             "_id": subscription.name,
             **to_document(subscription),
@@ -64,6 +70,7 @@ class MongoSubscriptions(SubscriptionStore):
 
     @override
     async def replace(self, subscription: Subscription, *, instead_of: int, anew: bool = False) -> bool:
+        await self._erasures.admit_named(subscription.tenant, names_in(subscription))
         wanted = {**_same(subscription), "version": instead_of}
         # What failed so far was a failure of what the subscription was before.
         begun: dict[str, Any] = {"progress.joined": False} if anew else {}

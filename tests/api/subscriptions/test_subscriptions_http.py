@@ -461,3 +461,21 @@ async def test_an_erasure_reaches_subscriptions_that_name_the_patient(tenant: Se
         assert stopped is not None
         assert number not in str(stopped)
         assert stopped.reason.startswith("it failed for a day; its filters named")
+        there = len(await store.of_tenant(tenant.tenant))
+        for told in (
+            asked(f"patient.identifier=urn:mr%7C{number}", endpoint=at.url),
+            asked(f"patient.identifier=other,{number}", endpoint=at.url),
+            asked(f"status=final&subject:identifier=%7C{number}", endpoint=at.url),
+            asked("subject=Patient/p1", endpoint=at.url),
+            asked("patient=p1", "status=final", endpoint=at.url),
+            asked("patient._id=p1", endpoint=at.url),
+            asked("status=final", endpoint=f"{at.url}?of={number}"),
+            asked("status=final", endpoint=at.url, reason=f"results of {number}"),
+        ):
+            answer = await tenant.create(told)
+            assert answer.status == 410, answer.text
+            answer = await tenant.put({**told, "id": "named"})
+            assert answer.status == 410, answer.text
+        assert (await tenant.put({**asked("status=final", endpoint=at.url), "id": number})).status == 410
+        assert len(await store.of_tenant(tenant.tenant)) == there
+        assert (await tenant.create(asked("patient=p2", endpoint=at.url))).status == 201

@@ -88,7 +88,13 @@ async def test_a_message_of_a_patient_who_is_erased_goes_and_does_not_come_again
     again = await sender.answer()
     assert msa(again)[1] == "AR"
     assert b"erased" in again
+    assert (await sender.send(oru("M-4", status="Z")))[1] == "AE"  # Nobody gets as far as the patient.
+    assert (await sender.send(oru("M-5", status="Z").replace(b"PID|1||P-1^^^HOSP^MR|", b"PID|1||X~P-1|")))[
+        1
+    ] == "AE"
     assert (await service.get("$dead-letters")).body["letters"] == []
+    assert (await sender.send(oru("M-6", patient="P-2", status="Z")))[1] == "AE"
+    assert len((await service.get("$dead-letters")).body["letters"]) == 1
 
 
 async def test_the_sender_of_a_tenant_that_has_left_is_told_so_and_nothing_of_an_erasure(

@@ -1,0 +1,91 @@
+"""Refused pushes of a patient who is erased: those that are kept go, and none is kept afterwards."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from store.retention.erased_names import KEY, NUMBER, PATIENT, Name, names_asked, names_in
+from tests.support.data_model import result, results_new
+from tests.support.fhir import MRN, identified, patient
+
+if TYPE_CHECKING:
+    from tests.api.interactions.purge.purged import World
+    from tests.support.service import Answer
+
+NUMBERED: Final = "MADEUP-1"
+
+
+async def push(world: World, *results: Any, number: str = NUMBERED) -> Answer:
+    body = results_new(*results)
+    body["Patient"] = {"Identifiers": [{"ID": number, "IDType": "MR"}], "Demographics": {"FirstName": "A"}}
+    return await world.service.request("POST", "$data-model", body, content_type="application/json")
+
+
+async def test_messages_of_upstreams_data_model_are_known_by_their_numbers(world: World) -> None:
+    assert (await push(world, result())).status == 200
+    faulty = await push(world, "no result")
+    assert (faulty.status, "Dead-Letter" in faulty.headers) == (400, True), faulty.text
+    [found] = (await world.service.search(f"identifier={NUMBERED}", type="Patient")).ids or [""]
+    await world.erase(f"Patient/{found}")
+    assert await world.left([NUMBERED]) == set()
+    assert "Dead-Letter" not in (await push(world, "no result")).headers
+    assert "Dead-Letter" in (await push(world, "no result", number="MADEUP-2")).headers
+    assert await world.left([NUMBERED]) == set()
+
+
+async def test_conditions_of_a_refused_push_are_looked_at(world: World) -> None:
+    await world.service.load(patient("anna", identified(MRN, "ANNA-4711")))
+    await world.erase()
+    query = f"identifier={MRN}|ANNA-4711"
+    bad = {"resourceType": "Patient", "birthDate": 7}
+    condition = {"If-None-Exist": query}
+    answers = [
+        await world.service.request("POST", "Patient", bad, headers=condition),
+        await world.service.request("PUT", f"Patient?{query}", bad),
+        await world.service.request("PUT", "Patient?identifier=ANNA-4711", bad),
+    ]
+    assert [answer.status for answer in answers] == [422] * 3
+    assert all("Dead-Letter" not in answer.headers for answer in answers)
+    assert await world.left(["ANNA-4711"]) == set()
+
+
+MESSAGE: Final = (
+    "MSH|^~\\&|LAB|HOSP|DOD|CITY|20261122||ADT^A40|1|P|2.5.1\r"
+    "PID|1|A&B|P-1^^^HOSP^MR~P-2|P-3|\r"
+    "MRG|P-4^^^HOSP\r"
+)
+
+
+@pytest.mark.parametrize(
+    ("body", "numbers"),
+    [
+        pytest.param(MESSAGE, {"A", "P-1", "P-2", "P-3", "P-4"}, id="fields, repetitions, components"),
+        pytest.param(
+            MESSAGE.replace("|", "!").replace("^", "@"), {"A", "P-1", "P-2", "P-3", "P-4"}, id="others"
+        ),
+        pytest.param("PID|1||P-1", {"P-1"}, id="without a header"),
+        pytest.param("MSH|^~\\&|LAB", set(), id="without a patient"),
+        pytest.param('{"Patient":{"Identifiers":{"ID":"D-1"},"x":[', {"D-1"}, id="no JSON"),
+        pytest.param('{"Order":{"ID":"D-1"}}', set(), id="the number of an order"),
+    ],
+)
+def test_numbers_in_what_tells_no_system(body: str, numbers: set[str]) -> None:
+    assert {one.text for one in names_in(body.encode()) if one.kind == NUMBER} == numbers
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("identifier=a|1,b|2", {Name(PATIENT, "a|1"), Name(PATIENT, "b|2")}),
+        (r"patient.identifier=a|1\,2", {Name(PATIENT, r"a|1\,2")}),
+        ("patient:Patient.identifier=1&code=5", {Name(NUMBER, "1")}),
+        ("subject:identifier=|1", {Name(NUMBER, "1")}),
+        ("patient=1&subject=http://x/Patient/2", {Name(KEY, "Patient/1"), Name(KEY, "Patient/2")}),
+        ("subject=Patient%2F1%2F_history%2F3", {Name(KEY, "Patient/1")}),
+        ("status=final&_count=5", set()),
+    ],
+)
+def test_names_that_a_query_may_ask_for(query: str, names: set[Name]) -> None:
+    assert names_asked(query) == names
