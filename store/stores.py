@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from store.verifying import Verifying
 
 
+async def nothing_wrong() -> None:
+    """Answer of a store that is always fit."""
+
+
 @dataclass(frozen=True, slots=True)
 class Privacy:
     """Ports of whoever answers for privacy."""
@@ -67,3 +71,5 @@ class Stores:
     """Raises ServiceError `unavailable` while a write would be refused at once."""
     check_read: Callable[[], None] = lambda: None
     """Raises ServiceError `unavailable` while a read would be refused at once."""
+    fit: Callable[[], Awaitable[None]] = nothing_wrong
+    """Asks anew whether database and clock may be relied on. Raises ServiceError."""

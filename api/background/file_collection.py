@@ -22,6 +22,7 @@ async def collect_tenant(stores: Stores, tenant: Tenant, *, now: datetime) -> tu
     examined = deleted = freed = 0
     after: object | None = None
     while True:
+        stores.check_read()  # By a clock that is ahead, files of pushes under way would be old.
         step = await stores.attachments.collect(
             tenant, now=now, grace=timedelta(seconds=GRACE_SECONDS), after=after, limit=BATCH
         )

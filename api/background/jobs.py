@@ -59,6 +59,7 @@ class Jobs:
 
     async def sweep(self) -> None:
         """Delete what has expired, if it is time and nobody else does."""
+        await self._stores.fit()  # A run is about what has expired by this process's clock.
         sweeping = self._stores.sweeping
         receipts = await sweeping.run(
             every=timedelta(minutes=self._settings.retention_interval_minutes) * EARLY,
@@ -77,6 +78,7 @@ class Jobs:
 
     async def collect_files(self) -> None:
         """Remove files that no version ever referred to, once a day."""
+        await self._stores.fit()
         lease = await self._stores.leases.take(COLLECT_LEASE, every=COLLECT_EVERY * EARLY)
         if lease is None:
             return

@@ -128,6 +128,8 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             holds=privacy.holds,
             tenants=access.every_tenant,  # The audit of those that have left ends, too.
             settle=settling.step,
+            policy=policies.version,
+            check=pulse.check_read,
         )
         yield Stores(
             resources=resources,
@@ -139,6 +141,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
             policies=policies,
             check=pulse.check,
             check_read=pulse.check_read,
+            fit=fitness.ping,
             privacy=privacy,
             sweeping=sweeping,
             leases=MongoJobLeases(sweeping.leases),

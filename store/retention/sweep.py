@@ -97,7 +97,7 @@ class Stopped(Exception):  # noqa: N818 -- no error: the process ends, and the r
 
 
 class HoldPlaced(Exception):  # noqa: N818 -- no error: the reason to look again
-    """Since a step was looked at: what it says goes may be held by now."""
+    """Since a step was looked at: what it says goes may be held by now, or may stay by another policy."""
 
     def __init__(self, position: Mapping[str, Any] | None = None) -> None:
         super().__init__()
@@ -123,6 +123,20 @@ async def nothing_to_settle(tenant: Tenant) -> bool:  # noqa: ARG001 -- of the p
     return False
 
 
+async def no_policy(tenant: Tenant, session: Any = None) -> int:  # noqa: ANN401, ARG001 -- of the port
+    """Answer for a store without policies."""
+    return 0
+
+
+class _Seen(NamedTuple):
+    """State in which a step was looked at."""
+
+    holds: int
+    """Number of holds placed so far."""
+    policy: int
+    """Version of the tenant's policy."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """Sweep: what is swept, how fast, and by which clock."""
@@ -132,6 +146,8 @@ class Sweep:
     clock: Callable[[], datetime]
     settle: Callable[[Tenant], Awaitable[bool]] = nothing_to_settle
     """Applies a changed policy to some of what is stored; True: there is more to do."""
+    policy: Callable[..., Awaitable[int]] = no_policy
+    """Version of the policy of a tenant. Within a batch's session none is set until the batch has ended."""
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
 
     async def run(
@@ -178,13 +194,14 @@ class Sweep:
     ) -> bool:
         """Go on from the run's position to its end; False: there was no time. Raises HoldPlaced."""
         done, holds = run.position, await runs.holds()
-        async for tenant, stage, step, position in self._walk(runs, run, pace.batch):
+        async for tenant, stage, step, position, policy in self._walk(runs, run, pace.batch):
             if pace.stopping():
                 raise Stopped
             started = perf_counter()
             if step.going or step.skipped:
                 try:
-                    report(await self._batch(runs, run, (tenant, stage, step, position), holds))
+                    seen = _Seen(holds, policy)
+                    report(await self._batch(runs, run, (tenant, stage, step, position), seen))
                 except HoldPlaced:
                     raise HoldPlaced(done) from None
                 done = position
@@ -201,7 +218,7 @@ class Sweep:
         runs: LeasedRuns,
         run: Run,
         what: tuple[Tenant, Stage, SweepStep, Mapping[str, Any]],
-        holds: int,
+        seen: _Seen,
     ) -> Mapping[Row, int]:
         tenant, stage, step, position = what
         total: Counter[Row] = Counter()
@@ -210,7 +227,7 @@ class Sweep:
             last: list[Deleted] = []
 
             async def work(session: Any, last: list[Deleted] = last) -> Batch:  # noqa: ANN401 -- the driver's
-                if await runs.holds(session) != holds:
+                if (await runs.holds(session), await self.policy(tenant, session)) != seen:
                     raise HoldPlaced
                 done = await stage.delete(tenant, run.as_of, step, session)
                 last[:] = [done]
@@ -224,18 +241,19 @@ class Sweep:
 
     async def _walk(
         self, runs: LeasedRuns, run: Run, limit: int
-    ) -> AsyncIterator[tuple[Tenant, Stage, SweepStep, Mapping[str, Any]]]:
-        """Everything that a run is about, from its position on."""
+    ) -> AsyncIterator[tuple[Tenant, Stage, SweepStep, Mapping[str, Any], int]]:
+        """Everything that a run is about, from its position on, with the policy by which it was looked at."""
         position: Mapping[str, Any] | None = run.position
         for tenant in sorted(await self.tenants(), key=str):
             if run.tenant not in ("", str(tenant)) or (position and str(tenant) < position["tenant"]):
                 continue
             if position is not None and str(tenant) > position["tenant"]:
                 position = None
+            policy = await self.policy(tenant)
             while await self.settle(tenant):
                 await runs.renew()
             async for stage, step, here in steps(self.stages, tenant, run.as_of, position, limit):
-                yield tenant, stage, step, here
+                yield tenant, stage, step, here, policy
 
     async def plan(self, tenants: Iterable[Tenant], *, pace: Pace = Pace()) -> SweepPlan:  # noqa: B008 -- frozen
         """Plan of a run that began now: what it would delete, and what it would pass over."""

@@ -18,7 +18,7 @@ from store.mongo.retention.overdue_letters import LostPieces, audits, letters
 from store.mongo.retention.runs import Runs
 from store.mongo.retention.still_needed import Needing
 from store.retention.runs import SWEEP_LEASE, LeaseLost
-from store.retention.sweep import LeasedRuns, Pace, Stopped, Sweep, nothing_to_settle
+from store.retention.sweep import LeasedRuns, Pace, Stopped, Sweep, no_policy, nothing_to_settle
 from store.retention.sweeping import Sweeping
 
 if TYPE_CHECKING:
@@ -67,13 +67,16 @@ class MongoLeasedRuns(LeasedRuns):
     runs: Runs
     leases: Leases
     lease: Lease
+    check: Callable[[], None]
 
     @override
     async def begin(self, kind: RunKind, *, tenant: str) -> Run:
+        self.check()
         return await self.runs.begin(self.lease, kind, tenant=tenant)
 
     @override
     async def batch(self, run: Run, work: Callable[[Any], Awaitable[Batch]]) -> Batch:
+        self.check()  # By a clock that is wrong, what is held or expired would be another thing.
         return await self.runs.batch(self.lease, run, work)
 
     @override
@@ -102,7 +105,11 @@ class MongoSweeping(Sweeping):
         holds: Holds,
         tenants: Callable[[], Awaitable[Sequence[Tenant]]],
         settle: Callable[[Tenant], Awaitable[bool]] = nothing_to_settle,
+        policy: Callable[..., Awaitable[int]] = no_policy,
+        check: Callable[[], None] = lambda: None,
     ) -> None:
+        """`check` raises ServiceError while the database, or a clock, may not be relied on."""
+        self._check = check
         self._settings = settings
         self._database = database
         self._clock = clock
@@ -117,7 +124,11 @@ class MongoSweeping(Sweeping):
         )
         self.runs = Runs(database, self.leases, clock=clock, metrics=metrics, timeout_seconds=seconds)
         self.sweep = Sweep(
-            stages(database, holds, clock=clock, metrics=metrics, seconds=seconds), tenants, clock, settle
+            stages(database, holds, clock=clock, metrics=metrics, seconds=seconds),
+            tenants,
+            clock,
+            settle,
+            policy,
         )
 
     @override
@@ -146,7 +157,7 @@ class MongoSweeping(Sweeping):
         started, receipts = perf_counter(), None
         try:
             receipts = await self.sweep.run(
-                MongoLeasedRuns(self.runs, self.leases, lease),
+                MongoLeasedRuns(self.runs, self.leases, lease, self._check),
                 tenant=tenant,
                 pace=pace,
                 report=metrics.deleted,

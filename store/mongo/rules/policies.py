@@ -1,7 +1,8 @@
 """Retention policies of tenants, and which have left, remembered for a moment: every write asks.
 
 retention  _id "org/env", version, policy {…}, forgets: something was erased here; `settled`: how far the
-           current policy has been applied to what was stored before it (`policy_rollout`)
+           current policy has been applied to what was stored before it (`policy_rollout`); `swept`: written
+           to by each batch of the sweep
 policies   each version for good: _id "org/env/000007", tenant, policy {…}
 """
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
 
     from store.metrics import StoreMetrics
-    from store.mongo.driver.client import Collection, Database
+    from store.mongo.driver.client import Collection, Database, Session
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -56,6 +57,7 @@ class Policies(PolicyStore):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._retention: Collection = durable(database, RETENTION)
+        self._plain: Collection = database[RETENTION]
         self._policies: Collection = durable(database, POLICIES)
         self._tenants: Collection = durable(database, TENANTS)
         self._seconds = settings.store_timeout_seconds
@@ -104,6 +106,21 @@ class Policies(PolicyStore):
         with guarded(self._metrics, "policy", seconds=self._seconds):
             document = await self._retention.find_one({"_id": str(tenant)}, _RETENTION_FIELDS)
         return KEEPS_ALL if document is None else _retention_of(document)
+
+    async def version(self, tenant: Tenant, session: Session | None = None) -> int:
+        """Version of the policy that is set now; 0: none.
+
+        With the session of a transaction that deletes: written to, so that who sets another one waits for its
+        end.
+        """
+        if session is None:
+            with guarded(self._metrics, "policy", seconds=self._seconds):
+                found = await self._retention.find_one({"_id": str(tenant)}, {"version": 1})
+        else:
+            found = await self._plain.find_one_and_update(
+                {"_id": str(tenant)}, {"$inc": {"swept": 1}}, {"version": 1}, session=session
+            )
+        return 0 if found is None else int(found.get("version") or 0)
 
     @override
     async def remembered(self, tenant: Tenant) -> TenantRetention:
