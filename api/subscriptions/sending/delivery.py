@@ -7,6 +7,7 @@ goes on there: an event is sent again when nobody noted that it arrived, and non
 from __future__ import annotations
 
 import logging
+import time
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -42,9 +43,12 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("api.subscriptions")
 ATTEMPTS_LEAST: Final = 8
 """Attempts before a receiver is given up: some five minutes. For a handshake there are no more."""
+FRESH_SECONDS: Final = 15.0
+"""Longest time from reading content to the beginning of its sending: the process may have stood still."""
 JSON: Final = "application/fhir+json"
 GONE: Final = "the receiver answered 410 Gone: it wants to hear nothing more"
 OVER: Final = "its `end` is over"
+AGAIN: Final = timedelta(seconds=1)
 NO_CHALLENGE: Final = "its answer to the handshake does not hold the challenge"
 NO_HANDSHAKE: Final = "the receiver did not answer the handshake with 2xx"
 GIVEN_UP: Final = (
@@ -98,8 +102,17 @@ IDLE: Final = Step(None)
 class Delivery:
     """Steps of all subscriptions of this process."""
 
-    def __init__(self, ports: Ports, pace: Pace, *, root: bytes, clock: Callable[[], datetime]) -> None:
+    def __init__(
+        self,
+        ports: Ports,
+        pace: Pace,
+        *,
+        root: bytes,
+        clock: Callable[[], datetime],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._ports = ports
+        self._monotonic = monotonic
         self._pace = pace
         self._root = root
         self._clock = clock
@@ -205,6 +218,7 @@ class Delivery:
             await self._ports.store.acknowledged(one, one.progress.last, at=one.progress.heard_at or now)
             return Step(now)
         self._ports.metrics.waiting(one.name, found[0].at)
+        read = self._monotonic()
         try:
             body, some = await self._body(one, found, standing, now)
         except ServiceError as error:
@@ -212,6 +226,8 @@ class Delivery:
                 raise
             await self._end(one, Status.ERROR, TOO_MUCH)
             return IDLE
+        if self._monotonic() - read > FRESH_SECONDS:  # Somebody may have been erased since: it is read again.
+            return Step(self._clock() + AGAIN)
         reply = await self._send(one, access, body, f"{one.id}.{some[0].number}.{some[-1].number}")
         if reply.outcome is not Outcome.DELIVERED:
             return await self._failed(one, reply, now)

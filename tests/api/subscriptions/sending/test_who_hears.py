@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from api.subscriptions.holders import LOST, Holders
-from api.subscriptions.sending.delivery import OVER, Step
+from api.subscriptions.sending.delivery import FRESH_SECONDS, OVER, Step
 from store.changes.kinds import Kind
 from store.clients import Client
 from store.errors import ServiceError
@@ -116,6 +116,31 @@ async def test_who_was_told_of_a_report_is_told_that_it_went_or_no_longer_fits(d
         at.came.clear()
         await on.settle("p2")
         assert [change for _, _, change in at.told] == ["corrected", "updated"]
+
+
+async def test_what_was_read_long_before_it_would_be_sent_is_read_again(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The process stood still in between, and somebody was erased meanwhile."""
+    async with told(database, kept("full", content=Content.FULL_RESOURCE)) as (on, at):
+        await on.change(report("r1", conclusion="Erased-Name"), Kind.CREATED)
+        await on.count()
+        note, now = on.ports.disclosures.note, [0.0]
+
+        async def frozen(*told: Any) -> None:
+            await note(*told)
+            if not now[0]:
+                now[0] += FRESH_SECONDS + 1
+                await database["resources"].delete_one({"id": "r1"})
+
+        monkeypatch.setattr(on.ports.disclosures, "note", frozen)
+        monkeypatch.setattr(on.delivery, "_monotonic", lambda: now[0])
+        await on.settle("full")
+        assert at.told == []
+        on.clock.move(seconds=1)
+        await on.settle("full")
+        assert [number for number, _, _ in at.told] == [1]
+        assert all(b"Erased-Name" not in one.body for one in at.came)
 
 
 async def test_nothing_of_an_erased_patient_is_sent_but_that_it_was_erased(database: Database) -> None:
