@@ -149,7 +149,9 @@ class MongoAttachments(AttachmentStore):
                     {"tenant": owner, "id": file_id}, {"$max": {"touched": self._clock()}}, hint="files"
                 )
                 await self._remove(owner, upload)
-        if not done.matched_count:  # The collector took it, or its twin, away.
+        if not done.matched_count:  # The collector took it, or its twin, away; or the tenant has left.
+            with guarded(self._metrics, "finish_file", seconds=self._seconds):
+                await self._remove(owner, upload)  # Pieces sent since belong to nothing that leads to them.
             raise ServiceError(Category.UNAVAILABLE, _LOST)
 
     async def _remove(self, owner: str, upload: object) -> None:

@@ -15,20 +15,23 @@ from typing import TYPE_CHECKING, Any
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
+from store.errors import Category, ServiceError
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
 from store.resources.answers import Remembered, Shown
 from store.resources.resource_keys import ResourceKey
 from store.resources.resources import RequestAnswers
+from store.retention.erased_names import KEY, Name, references
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from datetime import datetime
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Document
     from store.mongo.driver.transaction import OpenTransaction
+    from store.mongo.rules.erased_names import ErasedNames
     from store.mongo.rules.policies import Policies
     from store.resources.answers import Slot
     from store.settings import StoreSettings
@@ -38,7 +41,7 @@ if TYPE_CHECKING:
 class Answers(RequestAnswers):
     """The answers to requests that must take effect once."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 (all but the first keyword-only)
         self,
         database: Database,
         *,
@@ -46,7 +49,9 @@ class Answers(RequestAnswers):
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
         policies: Policies,
+        erasures: ErasedNames,
     ) -> None:
+        self._erasures = erasures
         self._outside: Collection = durable(database, IDEMPOTENCY)
         self._inside: Collection = database[IDEMPOTENCY]
         self._transaction: OpenTransaction | None = None
@@ -91,7 +96,9 @@ class Answers(RequestAnswers):
 
     @override
     async def remember(self, tenant: Tenant, slot: Slot, answered: Remembered, *, anew: bool = False) -> None:
-        """Keep an answer. Outside of a transaction the first one stays, unless `anew` is asked for."""
+        """Keep an answer. Outside of a transaction the first one stays, unless `anew` is asked for, and none
+        that tells of somebody who was erased is kept.
+        """
         until = await self._until(tenant, answered.until)
         document = document_of(tenant, replace(answered, until=until))
         place = {"_id": id_of(tenant, slot)}
@@ -100,6 +107,12 @@ class Answers(RequestAnswers):
                 lambda session: self._inside.replace_one(place, document, session=session)
             )
             return
+        try:  # A batch may take longer than the erasure of somebody whom it began with.
+            await self._erasures.admit_named(tenant, _told_by(answered))
+        except ServiceError as error:
+            if error.category is Category.GONE:
+                return
+            raise
         with guarded(self._metrics, "remember", seconds=self._seconds):
             expired = place if anew else {**place, "expires_at": {"$lte": self._clock()}}
             with suppress(DuplicateKeyError):
@@ -108,6 +121,13 @@ class Answers(RequestAnswers):
     async def _until(self, tenant: Tenant, until: datetime) -> datetime:
         """End of an answer: sooner than asked for where the tenant's policy says so."""
         return (await self._policies.remembered(tenant)).policy.answers_until(until, self._clock())
+
+
+def _told_by(answered: Remembered) -> Iterator[Name]:
+    """Names of the resources that an answer tells of."""
+    yield from (Name(KEY, str(one.key)) for one in answered.shown)
+    headers = b" ".join(b'"' + value.encode() + b'"' for value in answered.headers.values())
+    yield from (Name(KEY, one) for said in (answered.body, headers) for one in references(said))
 
 
 def id_of(tenant: Tenant, slot: Slot) -> str:

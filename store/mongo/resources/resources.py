@@ -88,7 +88,14 @@ class MongoResources(StoreInTransaction):
         )
         self._companions = MongoCompanions(database, settings=settings, clock=clock, metrics=metrics)
         self._identities = MongoIdentities(database, settings=settings, clock=clock, metrics=metrics)
-        self._answers = Answers(database, settings=settings, clock=clock, metrics=metrics, policies=policies)
+        self._answers = Answers(
+            database,
+            settings=settings,
+            clock=clock,
+            metrics=metrics,
+            policies=policies,
+            erasures=self._erased_names,
+        )
         self._announcements = Announcements(
             database,
             settings=settings,

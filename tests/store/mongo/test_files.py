@@ -266,6 +266,23 @@ async def test_a_collector_that_breaks_off_is_finished_by_the_next(
     assert await read(files, file) == b"made up"
 
 
+async def test_a_file_whose_tenant_leaves_while_it_is_sent_leaves_nothing(
+    files: MongoAttachments, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Pieces that come after the tenant was emptied would belong to no file: nothing would lead to them."""
+    send = files._send
+
+    async def emptied(chunks: Any) -> None:
+        await database[FILES].delete_many({})
+        await send(chunks)
+
+    monkeypatch.setattr(files, "_send", emptied)
+    with pytest.raises(ServiceError) as refused:
+        await files.put(LAB, [new_file()])
+    assert refused.value.category is Category.UNAVAILABLE
+    assert await left(database) == (0, 0)
+
+
 async def test_steps_are_bounded_and_come_to_an_end(
     files: MongoAttachments, database: Database, clock: Clock
 ) -> None:

@@ -13,6 +13,7 @@ from store.mongo.indexes import ERASURES, RESOURCES, RETENTION
 from store.mongo.resources.commit_attempt import CommitAttempt
 from store.mongo.resources.write_decision import RACED
 from store.mongo.rules.erased_names import ErasedNames
+from store.resources.answers import Remembered, Shown, Slot
 from store.resources.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, PATIENT, Name
 from store.settings import StoreSettings
@@ -170,3 +171,23 @@ async def test_tombstones_tell_nothing(database: Database, erasures: ErasedNames
     said = repr(documents) + repr(await database[RETENTION].find({}).to_list(None))
     assert all(part not in said for part in ("A-1", MRN, "Patient", "ra'"))
     assert len({await erasures.digest_of(tenant, name) for name in ERASED for tenant in (LAB, OTHER)}) == 6
+
+
+@pytest.mark.parametrize(
+    ("told", "kept"),
+    [
+        ({"body": b'{"entry":[{"response":{"location":"DiagnosticReport/ra/_history/1"}}]}'}, False),
+        ({"headers": {"Location": "http://x/fhir/R4/lab/Production/Patient/a/_history/1"}}, False),
+        ({"shown": (Shown(0, ResourceKey("DiagnosticReport", "ra"), 1),)}, False),
+        ({"body": b'{"entry":[{"response":{"location":"Patient/b/_history/1"}}]}'}, True),
+    ],
+)
+async def test_an_answer_that_tells_of_somebody_erased_meanwhile_is_not_remembered(
+    database: Database, erasures: ErasedNames, clock: Clock, told: dict[str, Any], kept: bool
+) -> None:
+    """A batch may take longer than the erasure of whom it began with."""
+    store = mongo_store(database, clock=clock)
+    plain = {"body": b"", "headers": {}, "shown": ()}
+    answer = Remembered(b"asked", 200, until=clock() + timedelta(days=1), **{**plain, **told})
+    await store.remember(LAB, Slot("tests", "key", b"asked"), answer)
+    assert (await store.recall(LAB, Slot("tests", "key", b"asked")) is not None) is kept
