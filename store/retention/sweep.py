@@ -118,23 +118,21 @@ class Pace(NamedTuple):
     """Whether the process is to end."""
 
 
-async def nothing_to_settle(tenant: Tenant) -> bool:  # noqa: ARG001 -- of the port
+async def nothing_to_settle(_: Tenant) -> bool:
     """Answer for a store whose policies never change."""
     return False
 
 
-async def no_policy(tenant: Tenant, session: Any = None) -> int:  # noqa: ANN401, ARG001 -- of the port
+async def no_policy(*_: object) -> int:
     """Answer for a store without policies."""
     return 0
 
 
 class _Seen(NamedTuple):
-    """State in which a step was looked at."""
+    """State in which a step was looked at: holds placed so far, version of the tenant's policy."""
 
     holds: int
-    """Number of holds placed so far."""
     policy: int
-    """Version of the tenant's policy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,7 +145,7 @@ class Sweep:
     settle: Callable[[Tenant], Awaitable[bool]] = nothing_to_settle
     """Applies a changed policy to some of what is stored; True: there is more to do."""
     policy: Callable[..., Awaitable[int]] = no_policy
-    """Version of the policy of a tenant. Within a batch's session none is set until the batch has ended."""
+    """Version of a tenant's policy. Within a batch's session none is set until the batch has ended."""
     sleep: Callable[[float], Awaitable[None]] = field(default=asyncio.sleep)
 
     async def run(

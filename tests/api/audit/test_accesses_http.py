@@ -269,7 +269,7 @@ def counted(service: Service, outcome: str) -> float:
 async def test_requests_to_a_tenant_that_is_not_there_leave_no_value_and_do_not_stay(
     service: Service,
 ) -> None:
-    """Whoever invents names would fill the audit of tenants that no sweep comes to."""
+    """Strangers who invent names would fill the audit of tenants that no sweep comes to."""
     typo = Tenant(f"{service.tenant.organization}-typo", "Production")
     for headers in ({}, service.headers):
         elsewhere = type(service)(service.client, service.clock, typo, headers)

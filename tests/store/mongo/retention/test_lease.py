@@ -125,7 +125,7 @@ async def test_a_transaction_that_its_holder_left_open_does_not_keep_the_next_wa
 async def test_a_clock_that_was_set_back_keeps_nobody_waiting(
     database: Database, later: Callable[..., None], done: bool
 ) -> None:
-    """Of a lease that ends in a day, or of work that began tomorrow, nobody can tell how long that is."""
+    """Nobody can tell how long a lease lasts that ends in a day, or when work began that begins tomorrow."""
     first, second = leases_of(database), leases_of(database)
     later(days=1)
     lease = await taken(first)
