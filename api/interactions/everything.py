@@ -14,6 +14,7 @@ from api.search.answer import Asker
 from api.search.bundle import render
 from api.search.everything import ABOUT_PATIENTS, Place, Wish, page, without_doubles
 from api.search.following import followed
+from api.search.linked import records_of_person
 from api.search.links import links
 from api.search.page_token import SILENT, PageState, bound
 from ingest.http.answer_room import SMALL_BYTES, hold
@@ -53,9 +54,11 @@ async def everything(request: web.Request) -> web.StreamResponse:
     context = SearchContext(app[LIMITS], base, state.now, strict=True)
     wish = wish_of(state.pairs, count_default=app[LIMITS].count_default, count_max=app[LIMITS].count_max)
     asker = Asker(app[RESOURCES], tenant, base, app[PAGE_SECRET], caller, client=caller.client)
+    records = await records_of_person(app[RESOURCES], tenant, [key.id])
     if AUDITED in request:
-        request[AUDITED].begin()  # The patient stands in the URL.
-    part = await page(asker, key.id, wish, _place(state.position), context)
+        request[AUDITED].about(f"Patient/{one}" for one in records)
+        request[AUDITED].begin()
+    part = await page(asker, records, wish, _place(state.position), context)
     if part.size > SMALL_BYTES:
         hold(request, part.size)
     found = Page(tuple(part.entries), None, included=tuple(without_doubles(part)), next=_position(part.next))

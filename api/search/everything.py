@@ -1,4 +1,6 @@
-"""All of one patient, page by page: the Patient, what is about them by type, and what that refers to. Pure.
+"""All of one person, page by page: the Patient, what is about them by type, and what that refers to. Pure.
+
+A person may have several records, linked as one's: what an erasure of them takes is what this gives.
 
 https://hl7.org/fhir/R4/patient-operation-everything.html
 """
@@ -60,8 +62,10 @@ class Part:
     next: Place | None = None
 
 
-async def page(asker: Asker, patient_id: str, wish: Wish, place: Place, context: SearchContext) -> Part:
-    """The resources from a place on, as many as a page may have."""
+async def page(
+    asker: Asker, patients: Sequence[str], wish: Wish, place: Place, context: SearchContext
+) -> Part:
+    """The resources from a place on, as many as a page may have; `patients` are ids of a person's records."""
     part = Part()
     number, within = place
     while number < len(wish.types):
@@ -75,14 +79,14 @@ async def page(asker: Asker, patient_id: str, wish: Wish, place: Place, context:
             part.next = Place(number, within)
             return part
         limits = replace(context.limits, bytes_max=room) if part.entries else context.limits
-        pairs = _pairs(name, patient_id, wish, left)
+        pairs = _pairs(name, patients, wish, left)
         search = begin(name, pairs, context._replace(limits=limits), link_seconds=1)
         query = replace(search.query, position=within, total=Total.NONE)
         found = (await ask(asker, Search(search.state, query))).page
         part.entries += found.entries
         part.size += found.size
         for entry in found.included:
-            if wish.companions and _may_come_along(entry, patient_id):
+            if wish.companions and _may_come_along(entry, patients):
                 part.included[str(entry.key)] = entry
         if found.next is not None:
             within = found.next
@@ -91,9 +95,15 @@ async def page(asker: Asker, patient_id: str, wish: Wish, place: Place, context:
     return part
 
 
-def _pairs(resource_type: str, patient_id: str, wish: Wish, count: int) -> list[Pair]:
-    about = ("_id", patient_id) if resource_type == "Patient" else ("patient", f"Patient/{patient_id}")
-    pairs = [about, *_SHAPE, ("_count", str(count))]
+def about(resource_type: str, patients: Sequence[str]) -> Pair:
+    """The search parameter for a type of the record of the patients with these ids."""
+    if resource_type == "Patient":
+        return "_id", ",".join(patients)
+    return "patient", ",".join(f"Patient/{one}" for one in patients)
+
+
+def _pairs(resource_type: str, patients: Sequence[str], wish: Wish, count: int) -> list[Pair]:
+    pairs = [about(resource_type, patients), *_SHAPE, ("_count", str(count))]
     if wish.since:
         pairs.append(("_lastUpdated", f"ge{wish.since}"))
     dated = next((row.name for row in TYPES[resource_type].parameters if row.when), None)
@@ -102,12 +112,12 @@ def _pairs(resource_type: str, patient_id: str, wish: Wish, count: int) -> list[
     return pairs
 
 
-def _may_come_along(entry: Entry, patient_id: str) -> bool:
+def _may_come_along(entry: Entry, own: Sequence[str]) -> bool:
     """Whether what is referred to is nobody else's; the Patient has an entry of its own."""
     if entry.key.type == "Patient":
         return False
     patients = answered_with(entry.key.type, entry.key.id, entry.raw)
-    return not patients or f"Patient/{patient_id}" in patients
+    return not patients or any(f"Patient/{one}" in patients for one in own)
 
 
 def without_doubles(part: Part) -> Sequence[Entry]:

@@ -23,6 +23,8 @@ from api.commands.files.zipped import Zip
 from api.commands.search import origin_of
 from api.commands.terminal import user
 from api.search.answer import Asker, ask, begin, following
+from api.search.everything import about
+from api.search.linked import records_of_person
 from ingest.http.app_keys import base_under
 from ingest.load.files import MANIFEST
 from store.audit.records import AuditRecord, Deed
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
 
 PAGE: Final = 500
 """Resources read at once; fewer where they are long."""
+_SHAPE: Final[tuple[Pair, ...]] = (("_count", str(PAGE)), ("_total", "none"))
 _LINE: Final = "application/fhir+ndjson"
 
 
@@ -89,7 +92,8 @@ async def export(
     base = base_under(origin_of(settings), str(request.tenant))
     context = SearchContext(limits_of(settings), base, from_datetime(now).start, strict=True)
     asker = Asker(stores.resources, request.tenant, base, b"", Everything())
-    searches = {one: _pairs(request, one) for one in _types(request)}
+    who = await _who(stores, asker, request, context)
+    searches = {one: _pairs(request, one, who) for one in _types(request)}
     for resource_type, pairs in searches.items():  # Every refusal before the first line is written.
         begin(resource_type, pairs, context, link_seconds=settings.page_token_seconds)
     await _on_record(stores, request, now)
@@ -160,18 +164,31 @@ def _types(request: ExportRequest) -> list[str]:
     return found or ["DiagnosticReport"]
 
 
-def _pairs(request: ExportRequest, resource_type: str) -> list[Pair]:
-    shaping = [("_count", str(PAGE)), ("_total", "none")]
-    about = [] if request.patient is None else [_about(request.patient, resource_type)]
-    return [*request.pairs, *about, *shaping]
+async def _who(
+    stores: Stores, asker: Asker, request: ExportRequest, context: SearchContext
+) -> tuple[str, ...]:
+    """Ids of the records of the person that is asked for."""
+    if request.patient is None:
+        return ()
+    subject = read_subject(request.patient)
+    ids = [subject.reference.rpartition("/")[2]] if subject.reference else []
+    if subject.identifier:
+        carrying = [("identifier", request.patient), *_SHAPE]
+        ids = [entry.key.id async for entry in _entries(asker, "Patient", carrying, context)]
+    return await records_of_person(stores.resources, request.tenant, ids)
 
 
-def _about(patient: str, resource_type: str) -> Pair:
-    subject = read_subject(patient)
-    if resource_type == "Patient":
-        own = ("_id", subject.reference.rpartition("/")[2])
-        return ("identifier", patient) if subject.identifier else own
-    return ("patient.identifier", patient) if subject.identifier else ("patient", subject.reference)
+def _pairs(request: ExportRequest, resource_type: str, who: Sequence[str]) -> list[Pair]:
+    return [*request.pairs, *_about(request.patient, resource_type, who), *_SHAPE]
+
+
+def _about(patient: str | None, resource_type: str, who: Sequence[str]) -> list[Pair]:
+    if patient is None:
+        return []
+    if read_subject(patient).identifier and (resource_type != "Patient" or not who):
+        # Whoever names the patient by the number alone is found, too.
+        return [("identifier" if resource_type == "Patient" else "patient.identifier", patient)]
+    return [about(resource_type, who)]
 
 
 # --- where it goes

@@ -10,7 +10,10 @@ from zipfile import ZipFile
 
 from fhir.resources.R4B.bundle import Bundle
 
+from store.tenancy import SearchScope
+from tests.support.cases import fill, mr, msg, pat, rep
 from tests.support.commands import command, database_of_commands
+from tests.support.feed import send
 from tests.support.fhir import MRN, identified, patient, refers, report, resource
 from tests.support.service import DATABASE, opened_service
 
@@ -86,6 +89,40 @@ async def test_everything_of_a_patient_and_nothing_of_another(service: Service) 
     assert set(found(await service.get(f"Patient/anna/$everything?_since={since}"))) == {
         "DiagnosticReport/r3"
     }
+
+
+def merged(minute: int, name: str, *numbers: Json) -> Json:
+    """A message about somebody with these numbers, and a report of theirs."""
+    return msg(pat("1", *numbers), rep(name, "Patient/1", fill(name)), minute=minute)
+
+
+async def test_records_that_were_merged_are_one_persons(
+    mongodb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    database_of_commands(monkeypatch, mongodb, DATABASE)
+    dod = command(monkeypatch, capsys)
+    async with opened_service(mongodb, search_scope=SearchScope.ANY) as service:
+        for sent in (
+            merged(1, "F1", mr("1")),
+            merged(2, "F2", mr("2"), mr("1", use="old")),
+            msg(pat("1", mr("3"), name="Carl"), rep("F3", "Patient/1", fill("F3")), minute=3),
+        ):
+            assert (await send(service, sent)).status == 200
+        records = (await service.search("identifier=urn:made-up:mr|1", type="Patient")).ids
+        reports = (await service.search("patient.identifier=urn:made-up:mr|1")).ids
+        assert (len(records), len(reports)) == (2, 2)
+        whole = {*(f"Patient/{one}" for one in records), *(f"DiagnosticReport/{one}" for one in reports)}
+        for record in records:
+            assert found(await service.get(f"Patient/{record}/$everything")).keys() == whole
+        told = (await dod("audit", str(service.tenant), "--json")).out.splitlines()
+        asked = [json.loads(one) for one in told if "everything" in one]
+        assert [set(one["patients"]) for one in asked] == [{f"Patient/{one}" for one in records}] * 2
+        for number, patient in enumerate(("urn:made-up:mr|1", "urn:made-up:mr|2", f"Patient/{records[0]}")):
+            target = tmp_path / f"{number}.ndjson"
+            done = await dod("export", str(target), "--tenant", str(service.tenant), "--patient", patient)
+            assert done.code == 0, done.err
+            lines = [json.loads(line) for line in target.read_text().splitlines()]
+            assert {f"{one['resourceType']}/{one['id']}" for one in lines} == whole, patient
 
 
 async def test_what_is_refused(service: Service) -> None:
