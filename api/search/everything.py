@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.search.answer import Search, ask, begin
 from store.audit.patients import answered_with
-from store.search.criteria import Position, Total
+from store.fhir import instants
+from store.fhir.instants import Interval
+from store.search.criteria import Dates, Position, Total
 from store.search.parameters import TYPES
 from store.search.reach import INCLUDE, reaches
+from store.search.values.dates import DateValue
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from api.search.answer import Asker
     from store.resources.pages import Entry
@@ -81,7 +84,8 @@ async def page(
         limits = replace(context.limits, bytes_max=room) if part.entries else context.limits
         pairs = _pairs(name, patients, wish, left)
         search = begin(name, pairs, context._replace(limits=limits), link_seconds=1)
-        query = replace(search.query, position=within, total=Total.NONE)
+        clauses = (*search.query.clauses, *_in_care(name, wish))
+        query = replace(search.query, clauses=clauses, position=within, total=Total.NONE)
         found = (await ask(asker, Search(search.state, query))).page
         part.entries += found.entries
         part.size += found.size
@@ -104,12 +108,21 @@ def about(resource_type: str, patients: Sequence[str]) -> Pair:
 
 def _pairs(resource_type: str, patients: Sequence[str], wish: Wish, count: int) -> list[Pair]:
     pairs = [about(resource_type, patients), *_SHAPE, ("_count", str(count))]
-    if wish.since:
-        pairs.append(("_lastUpdated", f"ge{wish.since}"))
-    dated = next((row.name for row in TYPES[resource_type].parameters if row.when), None)
-    if dated is not None:
-        pairs += [(dated, f"{prefix}{day}") for prefix, day in (("ge", wish.start), ("le", wish.end)) if day]
-    return pairs
+    return [*pairs, ("_lastUpdated", f"ge{wish.since}")] if wish.since else pairs
+
+
+def _in_care(resource_type: str, wish: Wish) -> Iterator[Dates]:
+    """Clauses for what reaches into the days of care: a stay belongs to the day on which it ends, too.
+
+    Not `ge` and `le`, which leave out what begins before a day and ends on it.
+    """
+    dated = next((row for row in TYPES[resource_type].parameters if row.when), None)
+    if dated is not None and wish.start:
+        first = instants.parse(wish.start).start
+        yield Dates(dated, (DateValue("gt", Interval(first, first)),))
+    if dated is not None and wish.end:
+        last = instants.parse(wish.end).end
+        yield Dates(dated, (DateValue("lt", Interval(last, last)),))
 
 
 def _may_come_along(entry: Entry, own: Sequence[str]) -> bool:

@@ -142,6 +142,8 @@ def holds(world: World, resource: Json, name: str, text: str, root: Json) -> boo
     if row.kind == "composite":
         return any(together(world, resource, row, value) for value in values)
     found = [one for one in at(resource, row) if holds_something(one)]
+    if row.kind == "id" and base == "_id" and resource is not root:
+        found = []  # The id of what is contained is nobody's outside.
     if modifier == "missing":
         return (text == "true") == (not found)
     return values_hold(world, found, values, modifier, row)

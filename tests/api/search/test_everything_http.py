@@ -83,6 +83,17 @@ async def test_everything_of_a_patient_and_nothing_of_another(service: Service) 
         await service.get("Patient/anna/$everything?start=2026-02-01&end=2026-02-28&_type=DiagnosticReport")
     )
     assert set(spring) == {"DiagnosticReport/r2"}
+    await service.load(
+        report("over", "anna", effectivePeriod={"start": "2026-04-01", "end": "2026-04-05T10:00:00Z"}),
+        report("on", "anna", effectivePeriod={"start": "2026-04-05T09:00:00Z", "end": "2026-04-09"}),
+        report("before", "anna", effectivePeriod={"start": "2026-04-01", "end": "2026-04-04"}),
+        report("behind", "anna", effectivePeriod={"start": "2026-04-06"}),
+    )
+    day = await service.get(
+        "Patient/anna/$everything?start=2026-04-05&end=2026-04-05&_type=DiagnosticReport&_count=1"
+    )
+    care = {name for page in await service.pages(day) for name in found(page)}
+    assert care == {"DiagnosticReport/over", "DiagnosticReport/on"}
     service.clock.move(hours=1)
     await service.load(report("r3", "anna"))
     since = service.clock().isoformat().replace("+00:00", "Z")
