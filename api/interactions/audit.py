@@ -141,6 +141,10 @@ async def _wanted(request: web.Request, state: PageState) -> AuditQuery:
             known = name in PARAMETERS
             text = f"`{name}`: is not understood" if known else f"`{name[:40]}`: {_UNKNOWN}"
             issues.append(Issue("invalid", text, (name[:40],)))
+    asked = [name for name, _ in state.pairs if name in PARAMETERS and name != "date"]
+    asked = ["patient" if name == "patient.identifier" else name for name in asked]
+    twice = dict.fromkeys(name for name in asked if asked.count(name) > 1)
+    issues += [Issue("invalid", f"`{name}`: may be given once", (name,)) for name in twice]
     if issues:
         raise ServiceError(Category.INCORRECT, *issues)
     if subject is not None:
@@ -181,20 +185,18 @@ def _read(wanted: AuditQuery, name: str, value: str, most: int) -> AuditQuery:
 
 
 def bounded(wanted: AuditQuery, text: str) -> AuditQuery:
-    """The conditions within a date, with the prefix ge, gt, le or lt, or none. Raises ValueError."""
+    """The conditions within a date, with the prefix ge, gt, le or lt, or none, and within those before it.
+
+    Raises ValueError.
+    """
     found = _PREFIX.fullmatch(text)
     if found is None:
         raise ValueError(text)
     prefix, moment = found[1], parse(found[2])
     since, until = to_datetime(moment.start), to_datetime(moment.end)
-    match prefix:
-        case "ge":
-            return wanted._replace(since=since)
-        case "gt":
-            return wanted._replace(since=until)
-        case "lt":
-            return wanted._replace(until=since)
-        case "le":
-            return wanted._replace(until=until)
-        case _:
-            return wanted._replace(since=since, until=until)
+    first = {"ge": since, "gt": until, "": since}.get(prefix)
+    last = {"lt": since, "le": until, "": until}.get(prefix)
+    return wanted._replace(
+        since=max(filter(None, (wanted.since, first)), default=None),
+        until=min(filter(None, (wanted.until, last)), default=None),
+    )

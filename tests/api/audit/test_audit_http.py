@@ -50,6 +50,15 @@ async def test_an_officer_sees_who_looked_at_a_patient(service: Service) -> None
     assert events(await officer.get("AuditEvent?patient=Patient/p2&subtype=read")) == [("read", "tests")]
     assert events(await officer.get("AuditEvent?patient=p1&agent:identifier=somebody")) == []
     assert events(await officer.get("AuditEvent?patient=p1&date=lt2026-11-22")) == []
+    # Each date narrows: the last one does not stand for all.
+    for dates, some in (
+        ("date=lt2026-11-22&date=ge2026-11-01", False),
+        ("date=2026-10&date=2026-11", False),
+        ("date=ge2026-11-22&date=ge2026-01", True),
+        ("date=ge2027&date=ge2026-01", False),
+        ("date=le2026-11&date=2026", True),
+    ):
+        assert bool(events(await officer.get(f"AuditEvent?patient=p1&{dates}"))) is some, dates
     first = await officer.get("AuditEvent?patient=p1&date=ge2026-11-22&subtype=search&_count=1")
     assert "A-1" not in first.links.get("next", "")
     pages = [first, *[page async for page in following(officer, first)]]
@@ -142,7 +151,12 @@ async def test_nobody_else_sees_it(service: Service) -> None:
     edges = ("9999", "le9999-12-31", "gt9999-12-31", "lt0001", "ge0001-01-01T00:00:00%2B14:00")
     for date in edges:
         assert (await officer.get(f"AuditEvent?date={date}")).status == 200, date
-    for query in ("patient=", "date=x", "pateint=p1", "_count=x", "patient.identifier=A-1"):
+    twice = (
+        "patient=p1&patient=p2",
+        f"patient=p1&patient.identifier={MRN}|A-1",
+        "subtype=read&subtype=update",
+    )
+    for query in ("patient=", "date=x", "pateint=p1", "_count=x", "patient.identifier=A-1", *twice):
         refused = await officer.get(f"AuditEvent?{query}")
         assert refused.status == 400, query
 
