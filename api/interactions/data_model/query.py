@@ -18,7 +18,7 @@ from ingest.data_model import queries, replies
 from ingest.data_model.from_fhir import Reader, outgoing
 from ingest.data_model.models import fault, read
 from ingest.data_model.people import read_patient
-from ingest.http.app_keys import AUDITED, PRINCIPAL, TENANT
+from ingest.http.app_keys import AUDITED, PRINCIPAL, TENANT, base_of
 from ingest.http.body import body_of
 from ingest.http.parsing import parsed
 from store.errors import Category, ServiceError
@@ -36,13 +36,9 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import JsonObject
 
 BODY_BYTES_MAX: Final = 1_000_000
-_NAME: Final = re.compile(
-    r"(?:^|/)((?:Practitioner|Organization|Specimen)/[A-Za-z0-9.-]{1,64})(?:/_history/\d+)?$"
-)
-"""References to what a report's own resources lead to, and no include brings along."""
-_RELATIVE: Final = re.compile(r"([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/\d+)?$")
-_RELATIVE_MAX: Final = 200
-"""Characters of the end of a reference that can be one: looked for in a megabyte, it takes minutes."""
+_NAMED: Final = frozenset({"Practitioner", "Organization", "Specimen"})
+"""Types of what a report's own resources lead to, and no include brings along."""
+_OURS: Final = re.compile(r"([A-Z][A-Za-z]+/[A-Za-z0-9.-]{1,64})(?:/_history/[A-Za-z0-9.-]{1,64})?")
 
 
 async def query(request: web.Request) -> web.StreamResponse:
@@ -108,43 +104,50 @@ async def _reports(request: web.Request, asked: queries.ResultsQuery) -> Found:
 
 
 async def _orders(request: web.Request, found: Found) -> list[Any]:
-    known = {**found.included, **found.matches}
-    further = [name for one in known.values() for name in _named(one) if name not in known]
+    known, base = {**found.included, **found.matches}, base_of(request)
+    further = [name for one in known.values() for name in _named(one, base) if name not in known]
     known |= await find_named(request, further)
-    return await asyncio.to_thread(_read_orders, found.matches.values(), known)
+    return await asyncio.to_thread(_read_orders, found.matches.values(), known, base)
 
 
-def _named(value: Any) -> Iterator[str]:  # noqa: ANN401 -- JSON
+def _named(value: Any, base: str) -> Iterator[str]:  # noqa: ANN401 -- JSON
     """Names of people, organizations and specimens that a resource refers to."""
     if isinstance(value, dict):
         for name, below in value.items():
-            match = _NAME.search(below) if name == "reference" and isinstance(below, str) else None
-            if match is not None:
-                yield match[1]
+            if name == "reference" and isinstance(below, str):
+                own = _ours(below, base)
+                if own.partition("/")[0] in _NAMED:
+                    yield own
             else:
-                yield from _named(below)
+                yield from _named(below, base)
     elif isinstance(value, list):
         for below in value:
-            yield from _named(below)
+            yield from _named(below, base)
 
 
-def _read_orders(reports: Iterable[Element], known: Mapping[str, Element]) -> list[Any]:
-    return [outgoing(Reader(_Resolver(one, known)).order(one)) for one in reports]
+def _ours(reference: str, base: str) -> str:
+    """`Type/id` of a reference to a resource of ours; empty: it leads elsewhere, where ids are others."""
+    match = _OURS.fullmatch(reference.removeprefix(f"{base}/"))
+    return "" if match is None else match[1]
+
+
+def _read_orders(reports: Iterable[Element], known: Mapping[str, Element], base: str) -> list[Any]:
+    return [outgoing(Reader(_Resolver(one, known, base)).order(one)) for one in reports]
 
 
 class _Resolver:
     """Finds what a report refers to: contained, or among what came along."""
 
-    def __init__(self, report: Element, known: Mapping[str, Element]) -> None:
+    def __init__(self, report: Element, known: Mapping[str, Element], base: str) -> None:
         self._contained = {f"#{one.get('id')}": one for one in report.get("contained", ())}
         self._known = known
+        self._base = base
 
     def __call__(self, reference: str) -> Element | None:
         """The resource; None: it is not there, or not to be seen."""
         if reference.startswith("#"):
             return self._contained.get(reference)
-        match = _RELATIVE.search(reference[-_RELATIVE_MAX:])
-        return self._known.get(match[1]) if match else None
+        return self._known.get(_ours(reference, self._base))
 
 
 async def _people(request: web.Request, meta: Meta, body: JsonObject) -> dict[str, Any]:

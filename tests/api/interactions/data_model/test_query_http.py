@@ -9,12 +9,14 @@ from ingest.data_model.from_fhir import outgoing
 from ingest.data_model.models import ResultsNew, read
 from tests.api.interactions.data_model.test_formats_http import FHIR, MESSAGE
 from tests.support.data_model import order, results_new, results_query
+from tests.support.fhir import coded, identified, refers, report, resource
 from tests.support.service import opened_service
 
 if TYPE_CHECKING:
     from tests.support.service import Answer, Service
 
 Json = dict[str, Any]
+V2_0203 = "http://terminology.hl7.org/CodeSystem/v2-0203"
 
 
 async def post(service: Service, message: Any, path: str) -> Answer:
@@ -181,3 +183,42 @@ async def test_a_person_is_found_by_number_or_by_all_that_is_said(service: Servi
         assert answer.status == 400, demographics
         assert [one["Path"] for one in answer.body["Meta"]["Errors"]] == [path]
         assert "SECRET" not in answer.text
+
+
+async def test_a_reference_to_another_server_is_not_taken_for_one_of_ours(service: Service) -> None:
+    """Ids of two servers may be equal: the report would come out under the name of another patient."""
+
+    def known(id: str, number: str) -> Json:
+        return resource("Patient", id, identifier=[numbered(number)], name=[{"family": f"Family {id}"}])
+
+    def numbered(number: str) -> Json:
+        return {**identified("urn:example:mr", number), "type": coded("MR", V2_0203)}
+
+    elsewhere = "https://elsewhere.example/fhir"
+    theirs = {"reference": f"{elsewhere}/Patient/p1", "identifier": numbered("MADEUP-2")}
+    await service.load(
+        known("p1", "MADEUP-1"),
+        known("p2", "MADEUP-2"),
+        resource("Observation", "o1", status="final", code=coded("1"), valueString="of ours"),
+        resource("Practitioner", "d1", name=[{"family": "Of ours"}]),
+        report(
+            "r1",
+            None,
+            subject=refers(f"{service.base}/Patient/p1/_history/1"),
+            result=[refers("Observation/o1")],
+        ),
+        report(
+            "r2",
+            None,
+            subject=theirs,
+            result=[refers(f"{elsewhere}/Observation/o1")],
+            resultsInterpreter=[refers(f"{elsewhere}/Practitioner/d1")],
+        ),
+    )
+    orders = await asked(service, "MADEUP-1", "MADEUP-2")
+    told = {one["Patient"]["Identifiers"][0]["ID"]: one for one in orders}
+    assert told["MADEUP-1"]["Patient"]["Demographics"]["LastName"] == "Family p1"
+    assert len(told["MADEUP-1"]["Results"]) == 1
+    assert told["MADEUP-2"]["Patient"]["Demographics"]["LastName"] is None
+    assert told["MADEUP-2"]["Results"] == []
+    assert "Of ours" not in str(told["MADEUP-2"])
