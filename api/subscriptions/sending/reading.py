@@ -130,14 +130,21 @@ async def message_of(
     if not keys:
         return Told()
     by_name = TYPES[query.type].by_name
-    wanted = [name for name in ("patient", "subject") if name in by_name][:1]
-    if detailed:
-        wanted += [name for name in REPORT_INCLUDES if name in by_name]
+    about = [name for name in ("patient", "subject") if name in by_name][:1]
+    further = [name for name in REPORT_INCLUDES if name in by_name] if detailed else []
+    wanted = [*about, *further]
     includes = tuple(Include(query.type, by_name[name]) for name in wanted)
     asked = replace(of_ids(query, [keys[0].id]), includes=includes, bytes_max=sources.limits.bytes_max)
     page = await sources.resources.search(subscription.tenant, asked)
     if not page.entries:
         return Told()
-    patient = next((one.raw for one in page.included if one.key.type == "Patient"), None)
-    others = [(str(one.key), one.raw) for one in page.included if one.key.type != "Patient"]
+    included = {str(one.key): one.raw for one in page.included}
+    people = [name for name in included if name.startswith("Patient/")]
+    if people and any("Patient" in by_name[name].targets for name in further):
+        # A patient who performs it may be another one than it is about, and alone in having come.
+        side = (await sources.sides.sides(subscription.tenant, keys[:1])).get(str(keys[0]))
+        own = () if side is None else side.values(by_name[about[0]].field) if about else ()
+        people = [name for name in people if name in own]
+    patient = included[people[0]] if people else None
+    others = [(name, raw) for name, raw in included.items() if not name.startswith("Patient/")]
     return Told(page.entries[0].raw, patient, others)

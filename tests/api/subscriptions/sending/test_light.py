@@ -74,3 +74,27 @@ async def test_upstreams_detailed_message_has_the_resources(database: Database) 
         [entry] = at.came[-1].json["entry"]
         assert entry["resource"]["eventUri"].endswith("DiagnosticReport-deleted")
         assert entry["resource"]["focus"][0]["reference"].endswith("DiagnosticReport/r1")
+
+
+async def test_a_patient_who_performs_is_not_taken_for_the_one_whom_it_is_about(database: Database) -> None:
+    """Nor when the other one never came."""
+    topic = "urn:data-on-demand:topic:Observation-created"
+    detailed = kept("up", form=Form.DETAILED, holder=None, resource=b"", topic=topic)
+    async with told(database, detailed) as (on, at):
+        for id, number in (("mother", "1"), ("zoe", "2")):
+            await on.change(patient(id, {"system": "urn:mr", "value": number}), Kind.CREATED)
+        performed = {"status": "final", "code": {"text": "x"}, "performer": [refers("Patient/mother")]}
+        for id, about in (("o1", "zoe"), ("o2", "never-came")):
+            subject = {"subject": refers(f"Patient/{about}")}
+            await on.change(resource("Observation", id, **performed, **subject), Kind.CREATED)
+        await on.count()
+        await on.settle("up")
+        people = [
+            [
+                one["resource"]["id"]
+                for one in came.json["entry"]
+                if one["resource"]["resourceType"] == "Patient"
+            ]
+            for came in at.came
+        ]
+        assert people == [["zoe"], []]
