@@ -59,6 +59,12 @@ CASES: list[tuple[str, str, Any]] = [
     (VALUES, "m.quantity({comparator: '<', value: 5})", "< 5"),
     (VALUES, "m.flagsOf({interpretation: [{coding: [{code: 'HH'}]}]})[0].kind", "critical"),
     (VALUES, "m.identifierText({value: '7'}) + m.identifierText(undefined)", "7"),
+    ("views/patient.js", "m.pairsOf({identifier: {value: '7'}}).join()", "patient.identifier,|7"),
+    (
+        "views/patient.js",
+        "m.pairsOf({identifier: {system: 'urn:a|b', value: '7,8'}}).join()",
+        "patient.identifier,urn:a\\|b|7\\,8",
+    ),
     ("views/bar.js", "m.scale(3.5, 5.1, 4).map((one) => one.toFixed(1)).join()", "2.7,5.9"),
     ("views/bar.js", "m.scale(NaN, 35, 28)[0]", 0),
     ("views/bar.js", "m.rangeBar(6, {low: 3.5, high: 5.1}).getAttribute('class')", "range-bar above"),

@@ -36,7 +36,9 @@ export function pairsOf(reference) {
   const named = String(reference?.reference || "").replace(/\/_history\/[^/]+$/, "");
   if (named && !named.startsWith("#")) return [["subject", named]];
   const { system, value } = reference?.identifier || {};
-  return [["patient.identifier", `${system ? `${literal(String(system))}|` : ""}${literal(String(value ?? "")).replaceAll("|", "\\|")}`]];
+  // Without a system the number is that of no system: under another it may be another patient.
+  const [issuer, number] = [system, value].map((one) => literal(String(one ?? "")).replaceAll("|", "\\|"));
+  return [["patient.identifier", `${issuer}|${number}`]];
 }
 
 function headOf(patient) {
