@@ -115,6 +115,10 @@ class StoreSettings(BaseModel):
     lease_seconds: int = Field(default=60, ge=2, le=3_600)
     """Time for which a replica that stands still keeps others from taking over its job; each batch renews it.
     """
+    erasure_wait_seconds: float | None = Field(default=None, ge=0, le=600)
+    """Time for which an erasure goes on looking for what was being stored when it began; unset: the longest
+    that a push is under way.
+    """
     changes_days: int = Field(default=7, ge=1, le=90)
     """Days for which a change can be read at `$changes`; who was away for longer reads everything anew."""
 
@@ -131,6 +135,12 @@ class StoreSettings(BaseModel):
         of any two replicas: one operation, and what either clock may differ from MongoDB's.
         """
         return self.store_timeout_seconds + 2 * self.clock_skew_seconds
+
+    @property
+    def late_seconds(self) -> float:
+        """Longest time from a write's look at the erased names to the moment when it is there."""
+        under_way = self.policy_cache_seconds + self.store_timeout_seconds
+        return under_way if self.erasure_wait_seconds is None else self.erasure_wait_seconds
 
     def shares(self, most: int) -> Shares:
         """Shares of one client and of one tenant in so many."""

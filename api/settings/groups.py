@@ -71,7 +71,13 @@ _GROUPS: Final = (
         (
             *("retention_interval_minutes", "retention_batch", "retention_rest", "retention_budget_seconds"),
             "retention_plan_seconds",
-            *("lease_seconds", "dead_letter_days", "dead_letters_max", "dead_letters_bytes_max"),
+            *(
+                "erasure_wait_seconds",
+                "lease_seconds",
+                "dead_letter_days",
+                "dead_letters_max",
+                "dead_letters_bytes_max",
+            ),
             *("dead_letter_bytes_max", "audit", "audit_days", "audit_queue_max"),
         ),
     ),

@@ -209,6 +209,7 @@ def _privacy(  # noqa: PLR0913 -- all but three keyword-only
         runs,
         clock,
         settings.policy_cache_seconds,
+        settings.late_seconds,
     )
     erasing = MongoErasing(
         database, settings=settings, metrics=metrics, tools=tools, audit=audit, leases=leases

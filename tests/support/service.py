@@ -297,7 +297,7 @@ def named(headers: Mapping[str, str]) -> dict[str, str]:
 def settings(**changed: Any) -> Settings:
     """Settings of the tests: a database name of their own, no short memory of tenants, no change feed."""
     ours = {"mongodb_database": DATABASE, "access_cache_seconds": 0, "policy_cache_seconds": 0}
-    return Given(**{**ours, "changes_look_seconds": 0, **changed})
+    return Given(**{**ours, "changes_look_seconds": 0, "erasure_wait_seconds": 0, **changed})
 
 
 @asynccontextmanager

@@ -9,6 +9,8 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass
+from math import inf
+from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from store.changes.kinds import Kind
@@ -59,6 +61,8 @@ class ErasureTools:
     clock: Callable[[], datetime]
     wait_seconds: float
     """Time until every replica knows that a tenant forgets."""
+    late_seconds: float
+    """Time until what was being stored when the names were placed is there."""
 
 
 class ErasureRun:
@@ -79,6 +83,8 @@ class ErasureRun:
         self._held: set[str] = set()
         self.has_begun = False
         """Whether something was deleted, or was about to be."""
+        self.names_placed_at = inf
+        """Moment, on the monotonic clock, at which the erased names were placed first."""
         self._placed = 0
         """Number of holds placed before it was looked what is held."""
         self._policy = 0
@@ -145,6 +151,7 @@ class ErasureRun:
         names = found.own.names | {name_of(self._subject)} | _own_names(going)
         until = after(now, retention.policy.erasure_days)
         await self._tools.erasures.place(self._tenant, names, group=self._group, now=now, until=until)
+        self.names_placed_at = min(self.names_placed_at, monotonic())
 
     async def _delete_items(self, items: Sequence[Item]) -> int:
         """Each only as it was seen; how many went."""

@@ -7,6 +7,8 @@ to write down what a patient is known by.
 
 from __future__ import annotations
 
+import asyncio
+from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -161,12 +163,15 @@ class MongoErasing(Erasing):
     ) -> tuple[Belongings, set[str]]:
         """Delete in rounds until there is nothing more; all that was found, and what is another's too.
 
-        A hold that is placed meanwhile makes it look again.
+        A hold that is placed meanwhile makes it look again. The last look begins when all that was being
+        stored when the names were placed is there.
         """
         own, shared = found.own, set[str]()
         rounds = interrupted = 0
+        looked = -inf
         while interrupted < ATTEMPTS_MAX:
             if rounds or interrupted:
+                looked = monotonic()
                 names, found = found.names, await self._patient_data.find(tenant, own, heartbeat)
                 found.names += names
                 told = await self._told(tenant, found, heartbeat)
@@ -178,9 +183,12 @@ class MongoErasing(Erasing):
             try:
                 gone = await work.delete(found, *told, placed=placed, first=not rounds)
                 rounds += 1
-                if rounds == ROUNDS_MAX or (rounds > 1 and not gone):
-                    await work.delete_files()
-                    return found, shared
+                if rounds >= ROUNDS_MAX or (rounds > 1 and not gone):
+                    late = work.names_placed_at + self._tools.late_seconds
+                    if looked >= late:
+                        await work.delete_files()
+                        return found, shared
+                    await _until(late, heartbeat)
             except HoldPlaced:
                 interrupted += 1
         raise ServiceError(Category.CONFLICT, _HOLDS)
@@ -230,6 +238,13 @@ class MongoErasing(Erasing):
             if naming:
                 change = {"$set": {"subject": ERASED}, "$unset": {"patients": ""}}
                 await self._holds.update_many({"_id": {"$in": naming}}, change)
+
+
+async def _until(moment: float, heartbeat: Heartbeat) -> None:
+    """Wait until a moment on the monotonic clock."""
+    while (left := moment - monotonic()) > 0:
+        await asyncio.sleep(min(left, RENEW_SECONDS / 2))
+        await heartbeat()
 
 
 def _names(hold: Any, told: set[str]) -> bool:  # noqa: ANN401 -- a document

@@ -84,8 +84,8 @@ class World(NamedTuple):
 
 
 @asynccontextmanager
-async def opened_world(mongodb: str, database: Database) -> AsyncIterator[World]:
-    async with opened_service(mongodb, mongodb_database=database.name) as service:
+async def opened_world(mongodb: str, database: Database, **changed: Any) -> AsyncIterator[World]:
+    async with opened_service(mongodb, mongodb_database=database.name, **changed) as service:
         yield World(await service.with_token(scopes=["system/*.cruds", "dod/purge"]), database)
 
 

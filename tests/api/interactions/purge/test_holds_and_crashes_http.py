@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 from unittest.mock import patch
 from uuid import uuid4
@@ -10,8 +12,10 @@ import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.erasure import batches as erasure_run
+from store.mongo.erasure import erase
 from store.mongo.retention.lease import Leases
 from store.mongo.retention.runs import Runs
+from store.mongo.rules.erased_names import ErasedNames
 from store.retention.holds import Hold, HoldKind
 from store.retention.subjects import read_subject
 from tests.api.interactions.purge.purged import (
@@ -30,7 +34,7 @@ from tests.support.fhir import MRN, identified, message, patient, refers, report
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from store.mongo.driver.client import Client
+    from store.mongo.driver.client import Client, Database
 
 
 def hold(world: World, kind: HoldKind, subject: str) -> Hold:
@@ -215,3 +219,35 @@ async def test_a_retired_observation_leaves_no_number_behind(world: World) -> No
     await world.erase()
     for name in await world.database.list_collection_names():
         assert "RETIRED-4711" not in str(await world.database[name].find().to_list(None)), name
+
+
+async def test_a_push_that_was_looked_at_before_and_is_stored_late_is_found(
+    mongodb: str, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the erased names and the disk lie some seconds when the disk is slow."""
+    looked_at, stored = asyncio.Event(), asyncio.Event()
+    refuse = ErasedNames.refuse
+
+    async def slowly(self: ErasedNames, writes: Any) -> Any:
+        refused = await refuse(self, writes)
+        if any(write.key.id == "late" for write in writes):
+            looked_at.set()
+            await stored.wait()
+        return refused
+
+    async with opened_world(mongodb, database, erasure_wait_seconds=60) as world:
+        await filled(world)
+        monkeypatch.setattr(ErasedNames, "refuse", slowly)
+        late = report("late", "anna", conclusion="sonographically unremarkable")
+        push = asyncio.ensure_future(world.service.put(late))
+        await looked_at.wait()
+
+        async def until(_: float, heartbeat: Any) -> None:
+            await heartbeat()
+            stored.set()
+            assert (await push).status == 201
+            monkeypatch.setattr(erase, "monotonic", lambda: monotonic() + 100)
+
+        monkeypatch.setattr(erase, "_until", until)
+        await world.erase()
+        assert await world.left() == set()
