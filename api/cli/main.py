@@ -44,6 +44,7 @@ from api.cli.retention.runs import retention_app
 from api.cli.search import search
 from api.cli.subscriptions import subscription_app
 from api.cli.verify_data import verify_data
+from api.commands.terminal import sentence_of
 from store.errors import ServiceError, StartupError
 
 if TYPE_CHECKING:
@@ -119,6 +120,10 @@ def main() -> NoReturn:
         _end(str(error))
     except ServiceError as error:
         _end("\n".join(issue.text for issue in error.issues) or f"The store failed: {error.category}.")
+    except OSError as error:
+        if not (said := sentence_of(error)):
+            raise
+        _end(said)
     sys.exit(0)
 
 

@@ -8,8 +8,10 @@ At no time is more in memory than one body; what an archive expands to is bounde
 from __future__ import annotations
 
 import gzip
+import os
 import zipfile
 import zlib
+from collections import Counter
 from enum import StrEnum
 from functools import partial
 from pathlib import Path
@@ -115,13 +117,13 @@ class Bounds(NamedTuple):
 def sources(paths: Iterable[Path], *, skipped: Callable[[Path], None]) -> Iterator[Source]:
     """The files at these paths: those named as they are, those in folders by their suffix, in order.
 
-    Raises OSError for a path that is not there.
+    Raises OSError for a path that is not there, and for a folder that cannot be read.
     """
     for path in paths:
         if not path.is_dir():
             yield _source(path, _SUFFIXES.get(path.suffix.lower(), FileKind.JSON))
             continue
-        for found in sorted(path.rglob("*")):
+        for found in _under(path):
             hidden = any(part.startswith(".") for part in found.relative_to(path).parts)
             if hidden or not found.is_file():
                 continue
@@ -130,6 +132,15 @@ def sources(paths: Iterable[Path], *, skipped: Callable[[Path], None]) -> Iterat
                 skipped(found)
             else:
                 yield _source(found, kind)
+
+
+def _under(folder: Path) -> list[Path]:
+    """All that is in a folder, in order. Raises OSError where it cannot be read, rather than pass over it."""
+
+    def fail(error: OSError) -> None:
+        raise error
+
+    return sorted(Path(top, name) for top, _, names in os.walk(folder, onerror=fail) for name in names)
 
 
 def _source(path: Path, kind: FileKind) -> Source:
@@ -156,21 +167,24 @@ def pieces(source: Source, bounds: Bounds) -> Iterator[Piece]:
 
 def _archive(source: Source, raw: IO[bytes], bounds: Bounds) -> Iterator[Piece]:
     """The members of a zip, in the order in which they lie there."""
-    expanded, passed = _Expanded(bounds), 0
+    expanded, passed, names = _Expanded(bounds), 0, Counter[str]()
     with zipfile.ZipFile(raw) as archive:
         for member in archive.infolist():
+            names[member.filename] += 1
+            number = names[member.filename]
+            named = member.filename if number == 1 else f"{member.filename} ({number})"
             before, passed = passed, passed + member.compress_size
             if member.is_dir() or Path(member.filename).name.startswith("."):
                 continue
             kind = _SUFFIXES.get(Path(member.filename).suffix.lower())
-            part = _Part(source, member.filename, partial(int, before), expanded)
+            part = _Part(source, named, partial(int, before), expanded)
             if kind is None or kind is FileKind.ZIP:
                 text = (
                     "is not JSON, NDJSON, .hl7 or .gz by its name"
                     if kind is None
                     else "is a zip within a zip"
                 )
-                yield _fault(source, member.filename, text, before)
+                yield _fault(source, named, text, before)
                 continue
             try:
                 with archive.open(member) as stream:
@@ -180,7 +194,7 @@ def _archive(source: Source, raw: IO[bytes], bounds: Bounds) -> Iterator[Piece]:
                     else:
                         yield from part.pieces(stream, kind)
             except _UNREADABLE as error:
-                yield _fault(source, member.filename, f"cannot be read: {_reason(error)}", before)
+                yield _fault(source, named, f"cannot be read: {_reason(error)}", before)
             if expanded.over:
                 return
 

@@ -8,12 +8,14 @@ and it is pushed again.
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hmac
 import json
 import os
 from bisect import bisect_right
 from collections import Counter
+from contextlib import ExitStack, suppress
 from hashlib import sha256
 from typing import TYPE_CHECKING, Self
 
@@ -109,8 +111,25 @@ class Journal:
 
     def add(self, name: str, piece: Piece, counts: Counter[str], *, whole: bool = True) -> None:
         """A body is stored, or a part of it."""
-        os.write(self._file, _line(name, piece.member, piece.start, piece.end, counts, whole=whole))
+        self._append(_line(name, piece.member, piece.start, piece.end, counts, whole=whole))
         self._take(name, piece.member, piece.start, piece.end, counts, whole=whole)
+
+    def _append(self, line: bytes) -> None:
+        """Write a line, or nothing of it. Raises StartupError."""
+        try:
+            written = os.write(self._file, line)
+            if written < len(line):  # A full disk takes a part: the next line would go on in it.
+                os.ftruncate(self._file, os.fstat(self._file).st_size - written)
+        except OSError as error:
+            raise self._unwritable(error) from None
+        if written < len(line):
+            raise self._unwritable(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+
+    def _unwritable(self, error: OSError) -> StartupError:
+        return StartupError(
+            f"The journal {self._path} cannot be written: {error.strerror}."
+            " What is noted in it stays; the same command goes on from there."
+        )
 
     def forget(self, names: Container[str]) -> None:
         """Drop these files from the journal, to be loaded anew."""
@@ -122,9 +141,26 @@ class Journal:
         self.compact()
 
     def compact(self) -> None:
-        """Write it anew with ranges merged. Killed meanwhile, the old one stays."""
+        """Write it anew with ranges merged. Killed meanwhile, the old one stays. Raises StartupError."""
         fresh = self._path.with_name(self._path.name + ".new")
+        try:
+            self._compact(fresh)
+        except OSError as error:
+            with suppress(OSError):
+                fresh.unlink(missing_ok=True)
+            raise self._unwritable(error) from None
+
+    def _compact(self, fresh: Path) -> None:
         file = os.open(fresh, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_TRUNC, 0o600)
+        with ExitStack() as unless_done:
+            unless_done.callback(os.close, file)
+            self._write_all(file)
+            fresh.replace(self._path)
+            unless_done.pop_all()
+        os.close(self._file)
+        self._file = file
+
+    def _write_all(self, file: int) -> None:
         fcntl.flock(file, fcntl.LOCK_EX)
         counts = {name: dict(found) for name, found in self._counts.items()}
         with os.fdopen(os.dup(file), "wb") as out:
@@ -136,9 +172,6 @@ class Journal:
                 for (member, start), (end, found) in parts.items():
                     out.write(_line(name, member, start, end, found, whole=False))
         os.fsync(file)
-        fresh.replace(self._path)
-        os.close(self._file)
-        self._file = file
 
     def _read(self) -> None:
         with os.fdopen(os.dup(self._file), "rb") as lines:

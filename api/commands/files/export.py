@@ -10,6 +10,7 @@ import gzip
 import os
 import sys
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Final, Protocol, cast
@@ -232,7 +233,8 @@ class _File:
     def abandon(self) -> None:
         """Take away what was not finished."""
         if self._path is not None:
-            self._out.close()
+            with suppress(OSError):  # What it still holds finds no room: it is to go anyway.
+                self._out.close()
             _part(self._path).unlink(missing_ok=True)
 
 
@@ -274,7 +276,8 @@ class _Folder:
     def abandon(self) -> None:
         """Take away what was not finished."""
         for resource_type, file in self._files.items():
-            file.close()
+            with suppress(OSError):
+                file.close()
             _part(self._name(resource_type)).unlink(missing_ok=True)
 
     def _name(self, resource_type: str) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
+from contextlib import suppress
 from typing import IO, TYPE_CHECKING, Any, Final
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
@@ -38,6 +39,7 @@ class Zip:
         self._file = os.fdopen(handle, "wb")
         self._zip = ZipFile(self._file, "w", ZIP_DEFLATED)
         self._open: tuple[str, IO[bytes]] | None = None
+        self._is_done = False
         self._types: list[str] = []
         self._documents: list[dict[str, Any]] = []
 
@@ -90,14 +92,15 @@ class Zip:
         self._zip.close()
         self._file.close()
         self._part.replace(self._path)
+        self._is_done = True
 
     def abandon(self) -> None:
         """Take away what was not finished."""
-        if self._file.closed:
+        if self._is_done:
             return
-        self._end_entry()
-        self._zip.close()
-        self._file.close()
+        for end in (self._end_entry, self._zip.close, self._file.close):
+            with suppress(OSError, ValueError):  # What they still hold finds no room: it is to go anyway.
+                end()
         self._part.unlink(missing_ok=True)
 
 

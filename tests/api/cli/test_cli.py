@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import subprocess
 import sys
 from contextlib import asynccontextmanager
@@ -81,6 +82,23 @@ def dod(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
         return Result(int(ended.value.code or 0), captured.out, captured.err)
 
     return run
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device"), "No space left on device.\n"),
+        (PermissionError(errno.EACCES, "Permission denied", "/in/b"), "/in/b: Permission denied.\n"),
+    ],
+)
+def test_a_file_that_fails_is_told_in_a_sentence(
+    dod: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+) -> None:
+    def failing() -> None:
+        raise error
+
+    monkeypatch.setattr(cli, "_command_line", lambda: failing)
+    assert dod("load", "x") == Result(1, "", said)
 
 
 def test_tenants_are_made_once_and_changed_as_told(access: MemoryAccess, dod: Callable[..., Result]) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import gzip
 import io
+import os
 import zipfile
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -130,3 +133,37 @@ def test_folders_are_taken_in_order_and_what_is_nothing_of_ours_is_passed_over(t
     found = [str(one.path.relative_to(tmp_path)) for one in sources([tmp_path], skipped=skipped.append)]
     assert found == ["a/10.json", "a/2.ndjson", "b.json", "c.ZIP"]
     assert skipped == [tmp_path / "readme.txt"]
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_two_members_of_one_name_are_two(tmp_path: Path) -> None:
+    """In the journal they would be one, and the second one pass for stored."""
+    path = tmp_path / "in.zip"
+    with zipfile.ZipFile(path, "w") as archive:
+        for content in (ONE, b'{"b":2}'):
+            archive.writestr("a.json", content)
+    assert bodies(taken(path)) == [("a.json", 0, ONE), ("a.json (2)", 0, b'{"b":2}')]
+
+
+def test_a_folder_that_cannot_be_read_is_no_empty_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("a/1.json", "b/2.json", "3.json"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(ONE)
+    skipped: list[Path] = []
+    assert [one.path.name for one in sources([tmp_path], skipped=skipped.append)] == [
+        "3.json",
+        "1.json",
+        "2.json",
+    ]
+    scan = os.scandir
+
+    def closed(path: Any) -> Any:
+        if str(path).endswith("/b"):
+            raise PermissionError(errno.EACCES, "Permission denied", str(path))
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", closed)
+    with pytest.raises(PermissionError):
+        list(sources([tmp_path], skipped=skipped.append))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from collections import Counter
 from itertools import pairwise
@@ -132,3 +134,35 @@ def test_two_loads_do_not_share_one(tmp_path: Path) -> None:
     Journal.opened(path, secret=b"s").close()
     with pytest.raises(StartupError, match="cannot be written"):
         Journal.opened(tmp_path, secret=b"s")
+
+
+def test_a_full_disk_leaves_no_half_line_and_what_was_noted_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "journal"
+    journal = Journal.opened(path, secret=b"s")
+    name = journal.name(SOURCE, "a/Production")
+    journal.add(name, piece(0, 10), ONE)
+    write = os.write
+
+    def half(file: int, line: bytes) -> int:
+        return write(file, line[: len(line) // 2])
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    for failing in (half, full):
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "write", failing)
+            with pytest.raises(StartupError, match="No space left on device"):
+                journal.add(name, piece(10, 20), ONE)
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(StartupError, match="No space left on device"):
+            journal.compact()
+    assert [one.name for one in tmp_path.iterdir()] == ["journal"]
+    journal.add(name, piece(20, 30), ONE)
+    journal.close()
+    journal = Journal.opened(path, secret=b"s")
+    assert [at for at in (0, 10, 20) if journal.holds(name, piece(at, at + 10))] == [0, 20]
+    journal.close()

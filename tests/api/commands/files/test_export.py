@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import gzip
 import json
+import os
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from api.commands.files.export import ExportRequest, _sink
+from api.commands.files.zipped import Zip
 from store.mongo.access import MongoAccess
 from store.settings import StoreSettings
 from store.tenancy import Tenant, TenantSettings
 from tests.support.commands import command, database_of_commands
 from tests.support.fhir import MRN, identified, patient, refers, report, resource
-from tests.support.store import LAB, metrics
+from tests.support.store import LAB, NOW, metrics
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -144,3 +148,23 @@ async def test_a_refused_export_leaves_nothing_behind(
     done = await dod("export", str(file), *arguments, "--tenant", str(LAB))
     assert (done.code, said in " ".join(done.err.split())) == (code, True), done.err
     assert set(names(tmp_path)) <= {"dod"}
+
+
+@pytest.mark.parametrize("target", ["out.ndjson", "out.ndjson.gz", "out.zip", "folder"])
+def test_an_export_that_finds_no_room_leaves_nothing_of_anybody_behind(tmp_path: Path, target: str) -> None:
+    sink = _sink(ExportRequest(LAB, str(tmp_path / target)))
+    out = sink.of("Patient")
+    file = sink._file if isinstance(sink, Zip) else out
+    full = os.open("/dev/full", os.O_WRONLY)
+    os.dup2(full, file.fileno())
+    os.close(full)
+
+    def whole() -> None:
+        for _ in range(20):
+            out.write(os.urandom(100_000))
+        sink.close(Counter(Patient=1), NOW, LAB)
+
+    with pytest.raises(OSError, match="No space left"):
+        whole()
+    sink.abandon()
+    assert [one for one in tmp_path.rglob("*") if one.is_file()] == []
