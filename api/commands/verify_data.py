@@ -30,8 +30,9 @@ class Progress:
         self._reports: dict[str, Any] = {}
         if path is not None and path.exists():
             try:
-                self._reports = json.loads(path.read_text(encoding="utf-8"))
-            except (OSError, ValueError):
+                told = json.loads(path.read_text(encoding="utf-8"))
+                self._reports = {name: asdict(Report(**one)) for name, one in told.items()}
+            except (OSError, ValueError, TypeError, AttributeError):
                 raise StartupError(
                     f"The progress file {path} cannot be read: remove it to begin anew."
                 ) from None
@@ -49,6 +50,11 @@ class Progress:
         fresh.touch(mode=0o600)
         fresh.write_text(json.dumps(self._reports), encoding="utf-8")
         fresh.replace(self._path)
+
+    def end(self) -> None:
+        """All is looked at: the next run begins anew."""
+        if self._path is not None:
+            self._path.unlink(missing_ok=True)
 
 
 async def verify_tenants(  # noqa: PLR0913 -- all keyword-only, one per option
@@ -70,6 +76,7 @@ async def verify_tenants(  # noqa: PLR0913 -- all keyword-only, one per option
         report = reports[str(owner)] = kept.of(owner)
         if not report.is_done:
             await _verified(stores, owner, report, kept, origin=origin, batch=batch, warn=warn)
+    kept.end()
     if as_json:
         say(json.dumps({name: _told(report) for name, report in reports.items()}, indent=1))
     else:

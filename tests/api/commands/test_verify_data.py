@@ -10,6 +10,7 @@ from bson import Binary
 
 from api.commands.verify_data import verify_tenants
 from api.http.app_keys import STORES
+from store.errors import StartupError
 from store.mongo.indexes import CHUNKS, FILES, HISTORY, RESOURCES
 from tests.support.fhir import identified, message, patient, refers, report
 from tests.support.service import DATABASE
@@ -114,7 +115,7 @@ async def test_whatever_is_changed_is_told(filled: Service, mongo_client: Client
 
 
 async def test_a_run_that_was_broken_off_goes_on(
-    filled: Service, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    filled: Service, mongo_client: Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     whole, file = await verified(filled), tmp_path / "progress.json"
     store = filled._app[STORES].verifying
@@ -128,6 +129,15 @@ async def test_a_run_that_was_broken_off_goes_on(
         await verified(filled, file, batch=1)
     assert json.loads(file.read_text())[str(filled.tenant)]["counts"]["current"] == whole.only["current"]
     monkeypatch.setattr(store, "past", past)
-    assert (await verified(filled, file)).only == whole.only
-    assert (await verified(filled, file)).only == whole.only
     assert file.stat().st_mode & 0o777 == 0o600
+    assert (await verified(filled, file)).only == whole.only
+    assert not file.exists()
+    one = {"tenant": str(filled.tenant), "raw": {"$exists": True}}
+    await mongo_client[DATABASE][RESOURCES].update_one(one, {"$set": {"digest": Binary(b"another")}})
+    assert (await verified(filled, file)).faults == 1, (
+        "what was looked at in an earlier run is looked at again"
+    )
+    for wrong in ("[]", '{"a": 1}', '{"a": {"nothing": 1}}', "{"):
+        file.write_text(wrong)
+        with pytest.raises(StartupError):
+            await verified(filled, file)
