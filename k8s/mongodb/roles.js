@@ -56,7 +56,7 @@ const ROLES = {
     {"resource": {"db": "DATABASE", "collection": "runs"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "run_counts"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "receipts"}, "actions": ["find", "listIndexes", "insert", "createIndex", "dropIndex"]},
-    {"resource": {"db": "DATABASE", "collection": "holds"}, "actions": ["find", "listIndexes", "createIndex", "dropIndex"]},
+    {"resource": {"db": "DATABASE", "collection": "holds"}, "actions": ["find", "listIndexes", "update", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "erasures"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "forgotten_files"}, "actions": ["find", "listIndexes", "insert", "update", "remove", "createIndex", "dropIndex"]},
     {"resource": {"db": "DATABASE", "collection": "audit"}, "actions": ["find", "listIndexes", "insert", "update", "createIndex", "dropIndex"]},

@@ -24,6 +24,7 @@ from store.mongo.indexes import (
     FILES,
     FORGOTTEN_FILES,
     HISTORY,
+    HOLDS,
     IDEMPOTENCY,
     LEASES,
     OUTBOX,
@@ -60,6 +61,7 @@ WRITES: Final[Mapping[Role, Mapping[str, tuple[str, ...]]]] = {
     "ingest": {
         **_EVERYONE,
         **dict.fromkeys(_DATA, _ALL),
+        HOLDS: ("update",),  # An erasure takes the patient's name out of those that have ended.
         RECEIPTS: ("insert",),
     },
     "jobs": {

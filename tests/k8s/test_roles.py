@@ -16,7 +16,7 @@ from pymongo.errors import OperationFailure
 
 from api.app import create_app
 from api.background.jobs import Jobs
-from api.http.app_keys import READINESS, REGISTRY, RETENTION_METRICS, STORES
+from api.http.app_keys import PRIVACY, READINESS, REGISTRY, RETENTION_METRICS, STORES
 from api.routes import routes
 from store.changes.changes import START
 from store.errors import StartupError
@@ -33,6 +33,8 @@ from store.mongo.indexes import (
 )
 from store.mongo.rights import WRITES, Role
 from store.mongo.stores import opened
+from store.retention.erasure import ERASED
+from store.retention.holds import Hold, HoldKind
 from store.retention.policy import Policy
 from tests.support.changes import following
 from tests.support.fhir import batch, message, patient, report
@@ -154,6 +156,9 @@ async def test_ingest_does_its_work_with_its_rights(locked: Mongod, root: Servic
         assert refused.status == 422
         assert "Dead-Letter" in refused.headers
         assert (await service.get("$dead-letters")).status == 200
+        holds, now = root._app[PRIVACY].holds, root.clock()
+        await holds.add(Hold("ended", root.tenant, HoldKind.PATIENT, "Patient/i1", "a suit", now, "tests"))
+        await holds.release("ended", now=now, by="tests", reason="settled")
         purged = await service.request(
             "POST",
             "Patient/i1/$purge",
@@ -163,6 +168,7 @@ async def test_ingest_does_its_work_with_its_rights(locked: Mongod, root: Servic
             },
         )
         assert purged.status < 300, purged.text
+        assert [one.subject for one in await holds.listed(root.tenant)] == [ERASED]
 
 
 async def test_jobs_do_their_work_with_their_rights(locked: Mongod, root: Service) -> None:
