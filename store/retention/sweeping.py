@@ -63,8 +63,8 @@ class Sweeping(Protocol):
     async def holding(self) -> LeaseHolder | None:
         """Process that is sweeping now; None: no process is."""
 
-    async def plan(self, tenants: Iterable[Tenant]) -> SweepPlan:
-        """Counts that a run would delete now, and that it would pass over."""
+    async def plan(self, tenants: Iterable[Tenant] | None = None) -> SweepPlan:
+        """Counts that a run would delete now, and that it would pass over; None: of all that it visits."""
 
     async def backlog(self) -> Backlog:
         """Documents that wait for the sweep."""

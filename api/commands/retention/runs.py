@@ -33,7 +33,8 @@ _HEAD: Final = ("TENANT", "POLICY", "TYPE", "REASON", "MONTH", "COUNT")
 
 async def plan(stores: Stores, *, tenant: Tenant | None, json: bool, say: Say) -> None:
     """Say what a run would delete now."""
-    made = await stores.sweeping.plan(await tenants_of(stores.access, tenant))
+    only = None if tenant is None else await tenants_of(stores.access, tenant)
+    made = await stores.sweeping.plan(only)
     if json:
         say(orjson.dumps(_plan_json(made), option=orjson.OPT_INDENT_2).decode())
         return

@@ -184,8 +184,9 @@ class MongoSweeping(Sweeping):
         return await self.leases.holding(SWEEP_LEASE)
 
     @override
-    async def plan(self, tenants: Iterable[Tenant]) -> SweepPlan:
-        return await self.sweep.plan(tenants, pace=self.pace(budget=False))
+    async def plan(self, tenants: Iterable[Tenant] | None = None) -> SweepPlan:
+        visited = await self._tenants() if tenants is None else tenants
+        return await self.sweep.plan(visited, pace=self.pace(budget=False))
 
     @override
     async def backlog(self) -> Backlog:

@@ -11,13 +11,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
+from store.mongo.driver.transaction import run
 from store.mongo.indexes import POLICIES, RETENTION, TENANTS
 from store.retention.policy import (
     KEEPS_ALL,
@@ -57,7 +57,9 @@ class Policies(PolicyStore):
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
         self._retention: Collection = durable(database, RETENTION)
+        self._client = database.client
         self._plain: Collection = database[RETENTION]
+        self._plain_policies: Collection = database[POLICIES]
         self._policies: Collection = durable(database, POLICIES)
         self._tenants: Collection = durable(database, TENANTS)
         self._seconds = settings.store_timeout_seconds
@@ -131,17 +133,23 @@ class Policies(PolicyStore):
     async def put(self, tenant: Tenant, policy: Policy, *, instead_of: int) -> Policy:
         made = policy._replace(version=instead_of + 1)
         document = to_document(made)
-        name, before = str(tenant), {"_id": str(tenant), "version": instead_of or None}
+        name = str(tenant)
         after = {"$set": {"version": made.version, "policy": document}, "$unset": {"settled": ""}}
-        with guarded(self._metrics, "put_policy", seconds=self._seconds):
-            try:
-                done = await self._retention.update_one(before, after, upsert=not instead_of)
-            except DuplicateKeyError:
-                raise ServiceError(Category.CONFLICT, _RACED) from None
-            if not done.matched_count and done.upserted_id is None:
+        kept = {"_id": f"{name}/{made.version:06}", "tenant": name, "policy": document}
+
+        async def within(session: Session) -> None:
+            there = await self._plain.find_one({"_id": name}, {"version": 1}, session=session)
+            if ((there or {}).get("version") or 0) != instead_of:
                 raise ServiceError(Category.CONFLICT, _RACED)
-            kept = {"_id": f"{name}/{made.version:06}", "tenant": name, "policy": document}
-            await self._policies.replace_one({"_id": kept["_id"]}, kept, upsert=True)
+            await self._plain.update_one({"_id": name}, after, upsert=True, session=session)
+            await self._plain_policies.replace_one({"_id": kept["_id"]}, kept, upsert=True, session=session)
+
+        await run(
+            self._client,
+            lambda transaction: transaction.run(within),
+            metrics=self._metrics,
+            seconds=self._seconds,
+        )
         self._known.pop(name, None)
         return made
 

@@ -150,5 +150,7 @@ async def test_the_audit_of_a_tenant_that_has_left_names_no_patient_and_ends(
     assert await sweeping.run(pace=sweeping.pace(budget=False), metrics=retention_metrics())
     assert await audit.count_documents({**own, "did": "tenant closed"}) == 1
     service.clock.move(days=3_000)
+    planned = await sweeping.plan()
+    assert sum(count for found, count in planned.deleted.items() if found.row.tenant == str(service.tenant))
     assert await sweeping.run(pace=sweeping.pace(budget=False), metrics=retention_metrics())
     assert await audit.count_documents(own) == 0

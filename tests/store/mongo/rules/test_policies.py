@@ -54,6 +54,24 @@ async def test_two_at_the_same_time_do_not_overwrite_one_another(database: Datab
     assert (await policies.retention(LAB)).policy == RICH._replace(version=1)
 
 
+async def test_a_policy_is_current_and_kept_for_good_or_neither(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Receipts name the version by which something ended: none may be missing after a crash."""
+    policies = mongo_policies(database)
+    first = await policies.put(LAB, Policy(keep_days=5), instead_of=0)
+
+    async def killed(*_: object, **__: object) -> None:
+        raise InterruptedError
+
+    with monkeypatch.context() as patched:
+        patched.setattr(policies._plain_policies, "replace_one", killed)
+        with pytest.raises(InterruptedError):
+            await policies.put(LAB, RICH, instead_of=1)
+    assert (await policies.retention(LAB)).policy == first
+    assert await policies.versions(LAB) == (first,)
+
+
 UNMADE = KEEPS_ALL._replace(made=False)
 
 
