@@ -73,7 +73,9 @@ def _text(piece: str, size: int) -> Callable[[], bytes]:
 
 
 def _narrative() -> bytes:
-    return json.dumps({**report(1, 1), "text": {"status": "generated", "div": "<" * 250_000}}).encode()
+    return json.dumps(
+        {**report(1, 1), "text": {"status": "generated", "div": "<div>" + "<" * 250_000}}
+    ).encode()
 
 
 def _segments() -> bytes:
@@ -132,6 +134,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "commas": Attack(2, "POST", REPORTS, _text(",", BODY_BYTES)),
     "escapes": Attack(2, "POST", REPORTS, _text('"', 19_000_000)),
     "words": Attack(2, "POST", REPORTS, _text("made up words ", 13_000_000)),
+    "accents": Attack(2, "POST", REPORTS, _text("\u0315\u0300", 1_000_000)),
     "narrative": Attack(4, "POST", REPORTS, _narrative),
     "folded": Attack(4, "POST", REPORTS, _text("\ufdfa", 80_000)),
     "segments": Attack(4, "POST", f"{BASE}/$hl7v2", _segments, {"Content-Type": "application/hl7-v2"}),
@@ -141,6 +144,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "document": Attack(2, "POST", f"{BASE}/Binary", _document),
     "slashes": Attack(4, "GET", "/" * 120_000, lambda: b"", known=False),
     "fields": Attack(4, "GET", f"{BASE}/metadata", lambda: b"", {f"X-{n}": "a," * 8_000 for n in range(90)}),
+    "chunks": Attack(2, "POST", REPORTS, lambda: b"1\r\n \r\n" * 4_000_000, {"Transfer-Encoding": "chunked"}),
     "half-heads": Attack(2_000, "GET", REPORTS, lambda: b"", drips=60),
     "slow-bodies": Attack(2_000, "POST", REPORTS, lambda: bytes(1_000_000), drips=1_000),
     "slow-searches": Attack(200, "GET", UNFOUND, lambda: b"", reports=20_000),
@@ -151,7 +155,9 @@ ATTACKS: Final[Mapping[str, Attack]] = {
 def request_of(attack: Attack, token: str) -> bytes:
     """The bytes of one request."""
     body = attack.body()
-    headers = {"Host": HOST, "Content-Type": FHIR, "Content-Length": str(len(body)), **attack.headers}
+    headers = {"Host": HOST, "Content-Type": FHIR, **attack.headers}
+    if "Transfer-Encoding" not in headers:
+        headers["Content-Length"] = str(len(body))
     if attack.known:
         headers["Authorization"] = f"Bearer {token}"
     lines = [f"{attack.method} {attack.path} HTTP/1.1", *(f"{n}: {v}" for n, v in headers.items())]

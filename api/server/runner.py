@@ -21,15 +21,17 @@ from api.server.heads import (
     FIELDS_MAX,
     HEAD_BYTES_MAX,
     LINE_BYTES_MAX,
+    SMALL_CHUNKS,
     TOO_LARGE,
     TOO_LATE,
     Fault,
     fault_of,
+    framing_max,
     unheard,
 )
 from ingest.http.outcome import DEFAULT_ISSUE, issue_of_status, render
 from ingest.http.replies import fhir_json
-from store.errors import Category
+from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -57,6 +59,7 @@ class _Connection(web.RequestHandler):
     __slots__ = (
         "_connections",
         "_deadline",
+        "_framing_bytes",
         "_head_bytes",
         "_is_fresh",
         "_is_last",
@@ -75,6 +78,8 @@ class _Connection(web.RequestHandler):
         self._stalled: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
         """The transport, also when aiohttp has let it go and something is left to send."""
+        self._framing_bytes = 0
+        """Bytes of the body under way that are sizes and ends of its chunks, lately."""
         self._head_bytes = 0
         """Bytes of a head whose end has not come."""
         self._is_fresh = True
@@ -156,11 +161,11 @@ class _Connection(web.RequestHandler):
             return
         if self._is_last and self.transport is not None:  # The end of the service waits for this body.
             ending, self._force_close = self._force_close, False
-            super().data_received(data)
+            self._receive(data)
             self._force_close = ending
             self._is_fresh = False
             return
-        super().data_received(data)
+        self._receive(data)
         if not self.is_waiting:
             self._is_fresh = False
             self._head_is_there()
@@ -171,6 +176,20 @@ class _Connection(web.RequestHandler):
             self._refuse_head(TOO_LARGE)
         elif self._deadline is None:  # A part of a head.
             self._await_head()
+
+    def _receive(self, data: bytes) -> None:
+        """Hand on what came; the body under way is refused when most of that is no body but its framing."""
+        request = self._current_request
+        if request is None or request.content.is_eof():
+            self._framing_bytes = 0
+            super().data_received(data)
+            return
+        before = request.content.total_bytes
+        super().data_received(data)
+        body = request.content.total_bytes
+        self._framing_bytes += len(data) - (body - before)
+        if self._framing_bytes > framing_max(body) and not request.content.is_eof():
+            request.content.set_exception(ServiceError(Category.TOO_LARGE, SMALL_CHUNKS))
 
     def _await_head(self) -> None:
         self._deadline = self._loop.call_later(self._connections.limits.head_seconds, self._is_late)
@@ -250,10 +269,14 @@ class _Connection(web.RequestHandler):
         if unread or self._is_last or self._connections.draining:
             resp.force_close()
         resp, is_gone = await super().finish_response(request, resp, start_time)
-        if unread and not is_gone and not request.content.is_eof():
-            await self._linger(request.content)
-        elif self._is_unread and not is_gone and self.transport is not None:
+        if self._messages:
+            await asyncio.sleep(0)  # Requests that were sent all at once take turns with those of others.
+        if is_gone:
+            return resp, is_gone
+        if self.transport is not None and (self._is_unread or request.content.exception() is not None):
             await self._begin_to_linger()
+        elif unread and not request.content.is_eof():
+            await self._linger(request.content)
         return resp, is_gone
 
     def _begin_to_linger(self) -> asyncio.Future[None]:

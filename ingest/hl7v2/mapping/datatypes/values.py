@@ -28,10 +28,13 @@ Value: TypeAlias = "Callable[[Context, str, Element], Valued]"
 
 SENT: Final = f"{URN}OBX-5"
 """Extension with a value as it was sent, where the element says less."""
-_NUMBER: Final = re.compile(r"(<=|>=|<|>)?\s*([+-]?\d*\.?\d+|[+-]?\d+\.)")
+_DECIMAL: Final = r"[+-]?(?:\d+(?:\.\d+)?|\.\d+)"
+"""A number, which can be read in one way only: of several, a field of ten thousand digits and a letter would
+try all before it is none, and an expression lets nobody else work."""
+_NUMBER: Final = re.compile(rf"(<=|>=|<|>)?\s*({_DECIMAL}|[+-]?\d+\.)")
 _COMPARATORS: Final = frozenset({"<", "<=", ">=", ">"})
-_RANGE: Final = re.compile(r"([+-]?\d*\.?\d+)\s*(?:-|–|to|\.\.)\s*([+-]?\d*\.?\d+)")
-_BOUND: Final = re.compile(r"(<=|>=|<|>)\s*([+-]?\d*\.?\d+)")
+_RANGE: Final = re.compile(rf"({_DECIMAL})\s*(?:-|–|to|\.\.)\s*({_DECIMAL})")
+_BOUND: Final = re.compile(rf"(<=|>=|<|>)\s*({_DECIMAL})")
 
 
 def unit(context: Context, raw: str) -> Element:

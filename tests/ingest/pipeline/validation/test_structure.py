@@ -51,6 +51,21 @@ def test_good(elements: dict[str, Any]) -> None:
     assert faults(report(**elements)) == ()
 
 
+@pytest.mark.parametrize(
+    "text", ["<", "< ", "< / ", "<a href= ", "<a onx ", "<a href=' ", " onx", "<a src ="]
+)
+@pytest.mark.parametrize("filler", ["<", " ", "", "< on"])
+def test_a_long_narrative_is_read_in_one_go(text: str, filler: str) -> None:
+    """Read from each `<` to its end, or with blanks shared out in each way, it takes hours."""
+    repeated = text * 50_000 if not filler else text + filler * 50_000
+    div = f"{DIV}{repeated}</div>"
+    assert faults(report(text={"status": "generated", "div": div})) == ()
+    [fault] = faults(
+        report(text={"status": "generated", "div": f"{DIV}{repeated}<p <b onclick = 'x'></div>"})
+    )
+    assert "active content" in fault.text
+
+
 def test_what_is_issued_is_an_instant_of_reports_and_observations_only() -> None:
     assert faults({"resourceType": "Contract", "issued": "2013-11"}) == ()
     [fault] = faults({"resourceType": "Observation", "issued": "2013-11"})

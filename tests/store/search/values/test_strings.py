@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -101,3 +103,18 @@ def test_a_start_is_found_by_the_definition(stored: str, asked: str) -> None:
     gaps = [0, *(n + 1 for n, c in enumerate(fold(stored)) if c == " ")]
     expected = any(fold(stored)[gap:].startswith(wanted) for gap in gaps)
     assert matches(document, strings.to_filter("index.name", [wanted], Match.START)) is expected
+
+
+ACCENTS = "\u0315\u0300\u0f73\u0f75"
+
+
+def test_accents_without_end_are_not_brought_into_their_order() -> None:
+    """Unicode's order of them takes the square of their number: a megabyte would take minutes."""
+    assert folded_words("a" + ACCENTS * 60_000 + "b") == ["ab"]
+
+
+@given(st.text(alphabet=st.sampled_from("aé\u0300\u0315\u0f73\uac00 İ-ﬁ"), max_size=40), st.integers(1, 30))
+def test_a_text_in_pieces_is_folded_as_a_whole(text: str, times: int) -> None:
+    whole = unicodedata.normalize("NFKD", text * times).casefold()
+    base = "".join(c if c.isalnum() else " " for c in whole if not unicodedata.combining(c))
+    assert folded_words(text * times) == base[: max(strings.TEXT_MAX, len(text * times) * 4)].split()

@@ -1,0 +1,68 @@
+"""Bodies in chunks: tiny ones cost the event loop a call each, and are refused; all others are taken."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+
+import pytest
+
+from api.server.heads import FRAMING_BYTES
+from tests.support.edge import LAB_BASE, bearer, memory_access, serving
+from tests.support.wire import head, wire
+
+HEADERS = {"Content-Type": "application/fhir+json", "Transfer-Encoding": "chunked"}
+TIMES = 2 * FRAMING_BYTES
+EXTENSION = b";" + b"a" * 1_000
+
+
+@pytest.mark.parametrize(
+    ("chunk", "number", "status"),
+    [
+        (b"1\r\n \r\n", TIMES, 413),
+        (b"2\r\n  \r\n", TIMES, 413),
+        (b"1%b\r\n \r\n" % EXTENSION, 5_000, 413),
+        (b"%b1\r\n \r\n" % (b"0" * 1_000), 5_000, 413),
+        (b"40\r\n%b\r\n" % (b" " * 64), TIMES // 64, 200),
+        (b"1000\r\n%b\r\n" % (b" " * 4_096), 500, 200),
+        (b"1\r\n \r\n", 5_000, 200),
+    ],
+    ids=lambda value: repr(value)[:24],
+)
+async def test_chunks(chunk: bytes, number: int, status: int) -> None:
+    access = memory_access()
+    async with serving(access) as client, wire(client) as sent:
+        await sent.send(head("POST", f"{LAB_BASE}/Patient", {**HEADERS, **bearer(access)}))
+        answering = asyncio.ensure_future(sent.reply())
+        at_once = max(20_000 // len(chunk), 1)
+        for _ in range(0, number, at_once):
+            if answering.done():
+                break
+            sent.writer.write(chunk * at_once)
+            with suppress(ConnectionError):
+                await sent.writer.drain()
+        if not answering.done() and not sent.writer.is_closing():
+            sent.writer.write(b"0\r\n\r\n")
+        reply = await answering
+    assert reply.status == status
+    if status == 413:
+        assert json.loads(reply.body)["issue"][0]["code"] == "too-costly"
+
+
+async def test_requests_sent_all_at_once_take_turns_with_others() -> None:
+    turns, number = 0, 400
+
+    async with serving(memory_access()) as client, wire(client) as sent:
+        loop = asyncio.get_running_loop()
+
+        def turn() -> None:
+            nonlocal turns
+            turns += 1
+            loop.call_soon(turn)
+
+        await sent.send(head("GET", "/nowhere", {}) * number)
+        turn()
+        for _ in range(number):
+            assert (await sent.reply()).status == 404
+    assert turns >= number
