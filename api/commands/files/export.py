@@ -20,10 +20,12 @@ import orjson
 
 from api.app import limits_of
 from api.commands.access.tenants import existing_tenant
+from api.commands.files.companions import Companions
+from api.commands.files.exported import Exported, entries
 from api.commands.files.zipped import Zip
 from api.commands.search import origin_of
 from api.commands.terminal import user
-from api.search.answer import Asker, ask, begin, following
+from api.search.answer import Asker, begin
 from api.search.everything import about
 from api.search.linked import records_of_person
 from ingest.http.app_keys import base_under
@@ -39,12 +41,10 @@ from store.search.parsing.context import SearchContext
 from store.search.reach import Everything
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
     from datetime import datetime
 
-    from api.search.answer import Search
     from api.settings.service import Settings
-    from store.resources.pages import Entry
     from store.search.parsing.query_text import Pair
     from store.stores import Stores
     from store.tenancy import Tenant
@@ -70,6 +70,11 @@ class ExportRequest:
     """`system|value` or `Patient/id`: this patient, and what is about them."""
     compressed: bool = False
     """Files in a folder are compressed."""
+
+    @property
+    def is_a_persons_own(self) -> bool:
+        """Whether it is all of a person's own data, with what that refers to."""
+        return self.patient is not None and self.target.endswith(".zip") and not self.types
 
 
 class Sink(Protocol):
@@ -100,13 +105,16 @@ async def export(
     await _on_record(stores, request, now)
     counts: Counter[str] = Counter()
     documents: dict[str, None] = {}
+    along = Companions(stores.resources, request.tenant, _subject(request))
+    resources = Exported(asker, searches, context, along if request.is_a_persons_own else None)
+    await resources.look()
     sink = _sink(request)
+
     try:
-        for resource_type, pairs in searches.items():
-            async for entry in _entries(asker, resource_type, pairs, context):
-                sink.of(resource_type).write(entry.raw.replace(b"\n", b" ") + b"\n")
-                counts[resource_type] += 1
-                documents.update(dict.fromkeys(references_to_files(entry.raw)))
+        async for key, raw in resources.every():
+            sink.of(key.type).write(raw.replace(b"\n", b" ") + b"\n")
+            counts[key.type] += 1
+            documents.update(dict.fromkeys(references_to_files(raw)))
         if isinstance(sink, Zip):
             await sink.documents(stores.attachments, request.tenant, documents)
         sink.close(counts, now, request.tenant)
@@ -122,7 +130,7 @@ async def export(
 
 async def _on_record(stores: Stores, request: ExportRequest, now: datetime) -> None:
     """Put the export on record before the first line is written."""
-    patients = () if request.patient is None else (read_subject(request.patient).name,)
+    patients = tuple(filter(None, (_subject(request),)))
     query = urlencode(request.pairs).encode()
     record = AuditRecord(
         request.tenant,
@@ -136,15 +144,9 @@ async def _on_record(stores: Stores, request: ExportRequest, now: datetime) -> N
     await stores.privacy.audit.note(record)
 
 
-async def _entries(
-    asker: Asker, resource_type: str, pairs: Sequence[Pair], context: SearchContext
-) -> AsyncIterator[Entry]:
-    search: Search | None = begin(resource_type, pairs, context, link_seconds=1)
-    while search is not None:
-        answer = await ask(asker, search)
-        for entry in answer.page.entries:
-            yield entry
-        search = following(answer)
+def _subject(request: ExportRequest) -> str:
+    """Name of the patient; empty: it is about no one alone."""
+    return "" if request.patient is None else read_subject(request.patient).name
 
 
 # --- what to search for
@@ -175,7 +177,7 @@ async def _who(
     ids = [subject.reference.rpartition("/")[2]] if subject.reference else []
     if subject.identifier:
         carrying = [("identifier", request.patient), *_SHAPE]
-        ids = [entry.key.id async for entry in _entries(asker, "Patient", carrying, context)]
+        ids = [entry.key.id async for entry in entries(asker, "Patient", carrying, context)]
     return await records_of_person(stores.resources, request.tenant, ids)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import gzip
 import json
 import os
+import zipfile
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
@@ -148,6 +150,62 @@ async def test_a_refused_export_leaves_nothing_behind(
     done = await dod("export", str(file), *arguments, "--tenant", str(LAB))
     assert (done.code, said in " ".join(done.err.split())) == (code, True), done.err
     assert set(names(tmp_path)) <= {"dod"}
+
+
+async def test_a_persons_own_data_has_what_it_refers_to_and_nothing_of_another(
+    dod: Dod, database: Database, tmp_path: Path
+) -> None:
+    content = b"a document of hers " * 20_000
+    await loaded(
+        dod,
+        tmp_path / "in",
+        patient("anna", identified(MRN, "ANNA-4711")),
+        patient("bert"),
+        resource("Practitioner", "doc"),
+        resource("Specimen", "free", identifier=[identified("urn:lab", "S-1")]),
+        resource(
+            "Observation", "loose", status="final", code={"text": "x"}, specimen=refers("Specimen/free")
+        ),
+        resource("Observation", "his", status="final", code={"text": "x"}, subject=refers("Patient/bert")),
+        {
+            "resourceType": "Binary",
+            "id": "b1",
+            "contentType": "application/pdf",
+            "data": base64.b64encode(content).decode(),
+        },
+        resource(
+            "Binary", "b2", contentType="text/plain", data="QQ==", securityContext=refers("Patient/bert")
+        ),
+        report(
+            "ra",
+            "anna",
+            performer=[refers("Practitioner/doc")],
+            result=[refers("Observation/loose"), refers("Observation/his")],
+            presentedForm=[
+                {"url": "Binary/b1"},
+                {"url": "Binary/b2"},
+                {"url": "https://x.example/Binary/b3"},
+            ],
+        ),
+    )
+    file = tmp_path / "anna.zip"
+    done = await dod("export", str(file), "--patient", ANNA, "--tenant", str(LAB))
+    assert done.code == 0, done.err
+    with zipfile.ZipFile(file) as archive:
+        members = {one for one in archive.namelist() if one.endswith(".ndjson")}
+        found = {one.removesuffix(".ndjson"): ids(archive.read(one)) for one in members}
+        manifest = json.loads(archive.read("manifest.json"))
+        [document] = manifest["documents"]
+        assert archive.read(document["url"]) == content
+    assert found == {
+        "Patient": {"anna"},
+        "DiagnosticReport": {"ra"},
+        "Binary": {"b1"},
+        "Observation": {"loose"},
+        "Practitioner": {"doc"},
+        "Specimen": {"free"},
+    }
+    assert {one["type"]: one["count"] for one in manifest["output"]} == dict.fromkeys(found, 1)
 
 
 @pytest.mark.parametrize("target", ["out.ndjson", "out.ndjson.gz", "out.zip", "folder"])
