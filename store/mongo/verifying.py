@@ -54,14 +54,14 @@ class MongoVerifying(verifying.Verifying):
     async def _walk(
         self, collection: Collection, tenant: Tenant, after: str, limit: int
     ) -> list[StoredVersion]:
-        """Documents with content, by the tenant's range of `_id`."""
+        """Documents that must have content, by the tenant's range of `_id`: all but tombstones."""
         behind = {"_id": {"$gt": after or f"{tenant}/", "$lt": f"{tenant}{_BEHIND_SLASH}"}}
         with guarded(self._metrics, "verify", seconds=self._seconds):
-            cursor = collection.find({**behind, "type": {"$exists": True}, "raw": {"$exists": True}})
+            cursor = collection.find({**behind, "type": {"$exists": True}, "deleted": {"$ne": True}})
             found, size = list[StoredVersion](), 0
             async for document in cursor.sort("_id", 1).hint("_id_").limit(limit):
                 found.append(_version(document))
-                size += len(document["raw"])
+                size += len(document.get("raw", b""))
                 if size > BYTES_MAX:
                     break
             await cursor.close()
@@ -95,7 +95,7 @@ def _version(document: Mapping[str, Any]) -> StoredVersion:
         document["_id"],
         ResourceKey(document["type"], document["id"]),
         document["version"],
-        document["raw"],
+        document.get("raw", b""),
         document.get("digest"),
         document.get("index_version") == INDEX_VERSION and "index" in document,
         partial(_agrees, document),

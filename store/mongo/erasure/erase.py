@@ -134,10 +134,13 @@ class MongoErasing(Erasing):
             lease, RunKind.ERASURE, tenant=str(tenant), subject=group, reason=demand.reason
         )
         work = ErasureRun(self._tools, demand, group, lease, run)
+        strays = await self._mentions.strays(tenant)
         found, shared = await self._delete(work, tenant, found, told, heartbeat)
         if work.has_begun:
             await self._tools.erasures.finished(tenant)
             await self._forget_beside(tenant, own)
+            # Nobody knows whom they are about; those on their way to a letter have one by now.
+            await self._mentions.drop(strays & await self._mentions.strays(tenant))
             wanted = Wanted(frozenset(names_of(found)), tuple(dict.fromkeys(found.names)))
             await self._audit_records.forget(tenant, own, wanted, heartbeat)
             await forget_named(

@@ -6,14 +6,14 @@ import asyncio
 import zlib
 from typing import TYPE_CHECKING, Any, Final
 
-from store.mongo.driver.client import majority
+from store.mongo.driver.client import durable, majority
 from store.mongo.driver.guard import guarded
 from store.mongo.erasure.reads import SCAN_BATCH
-from store.mongo.indexes import DEAD_LETTERS, IDEMPOTENCY
+from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS, IDEMPOTENCY
 from store.mongo.letters.bodies import Bodies
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Mapping
+    from collections.abc import AsyncIterator, Iterable, Mapping
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
@@ -34,6 +34,7 @@ class Mentions:
     def __init__(self, database: Database, *, settings: StoreSettings, metrics: StoreMetrics) -> None:
         self._letters: Collection = majority(database, DEAD_LETTERS)
         self._bodies = Bodies(database)
+        self._pieces: Collection = durable(database, DEAD_LETTER_BODIES)
         self._answers: Collection = majority(database, IDEMPOTENCY)
         self._seconds = settings.store_timeout_seconds
         self._metrics = metrics
@@ -55,6 +56,24 @@ class Mentions:
         with guarded(self._metrics, "erasure_read", seconds=self._seconds):
             packed = await self._bodies.packed(tenant, letter)
         return await asyncio.to_thread(_unpacked, packed) if packed else b""
+
+    async def strays(self, tenant: Tenant) -> frozenset[str]:
+        """The ids of pieces of bodies that no letter names: a crash came in between, or the letter is on its
+        way.
+        """
+        fields = {"letter": 1, "set": 1}
+        with guarded(self._metrics, "stray_pieces", seconds=max(self._seconds, _READ_SECONDS)):
+            cursor = self._pieces.find({"tenant": str(tenant)}, fields, hint="overdue")
+            pieces = await cursor.to_list(None)
+            named = {"_id": {"$in": sorted({one["letter"] for one in pieces})}}
+            letters = await self._letters.find(named, {"set": 1}).to_list(None)
+        sets = {one["_id"]: one["set"] for one in letters}
+        return frozenset(one["_id"] for one in pieces if sets.get(one["letter"]) != one["set"])
+
+    async def drop(self, pieces: Iterable[str]) -> None:
+        """Delete pieces."""
+        with guarded(self._metrics, "drop_pieces", seconds=self._seconds):
+            await self._pieces.delete_many({"_id": {"$in": sorted(pieces)}})
 
     async def answers(self, tenant: Tenant, wanted: Wanted, heartbeat: Heartbeat) -> list[str]:
         """The ids of the remembered answers that tell of what goes."""

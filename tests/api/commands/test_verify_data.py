@@ -87,6 +87,8 @@ async def test_nothing_is_wrong_with_what_was_stored(filled: Service) -> None:
 CHANGES: dict[str, tuple[str, dict[str, Any], Any, str]] = {
     "a letter of the bytes": (RESOURCES, {"id": "r1"}, "raw", "not what its digest says"),
     "bytes of a past version": (HISTORY, {"id": "r1"}, "raw", "not what its digest says"),
+    "bytes that are gone": (RESOURCES, {"id": "r1"}, {"$unset": {"raw": 1}}, "its bytes are no JSON"),
+    "past bytes that are gone": (HISTORY, {"id": "r1"}, {"$unset": {"raw": 1}}, "its bytes are no JSON"),
     "an index entry that is gone": (RESOURCES, {"id": "r2"}, {"$pop": {"keys": 1}}, "its index is not"),
     "a date": (RESOURCES, {"id": "r1"}, {"$set": {"when.lo": 1}}, "its index is not"),
     "what is contained": (RESOURCES, {"id": "r2"}, {"$unset": {"inside": 1}}, "its index is not"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
@@ -49,6 +50,21 @@ async def test_conditions_of_a_refused_push_are_looked_at(world: World) -> None:
     assert [answer.status for answer in answers] == [422] * 3
     assert all("Dead-Letter" not in answer.headers for answer in answers)
     assert await world.left(["ANNA-4711"]) == set()
+
+
+async def test_pieces_that_a_crash_left_without_a_letter_go_too(world: World) -> None:
+    await world.service.load(patient("anna", identified(MRN, "ANNA-4711")))
+    pieces = world.database["dead_letter_bodies"]
+    tenant, end = str(world.service.tenant), world.service.clock() + timedelta(days=30)
+    for number, letter in enumerate(("none", "kept", "kept")):
+        body = {"letter": letter, "set": f"s{number}", "tenant": tenant, "expires_at": end, "data": b"x"}
+        await pieces.insert_one({"_id": f"s{number}/0", **body})
+    await world.database["dead_letters"].insert_one(
+        {"_id": "kept", "tenant": tenant, "at": end, "path": "", "headers": {}, "body": None}
+        | {"pieces": 1, "set": "s2", "kept": 1, "expires_at": end}
+    )
+    await world.erase()
+    assert [one["_id"] async for one in pieces.find({"tenant": tenant})] == ["s2/0"]
 
 
 MESSAGE: Final = (
