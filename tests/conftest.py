@@ -25,6 +25,7 @@ from store.mongo.indexes import AUDIT, DEAD_LETTERS, INDEXES, ensure_indexes
 from store.mongo.retention import policy_rollout as settling
 from store.settings import StoreSettings
 from tests.support.memory_backed import memory_backed
+from tests.support.remembered import WRITES
 from tests.support.service import START, Service, opened_service
 from tests.support.spread import WORKERS_A_CORE, spread, workers
 
@@ -105,7 +106,7 @@ def pytest_configure(config: pytest.Config) -> None:
     """Keep files of a run in memory, and mongods out of tests without the marker."""
     if config.option.basetemp is None and (folder := memory_backed()):
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
-    sys.addaudithook(_no_mongod)
+    sys.addaudithook(_started)
     _run_as_served()
 
 
@@ -124,10 +125,14 @@ def _run_as_served() -> None:
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
     _running[:] = [item]
+    WRITES.others = False
 
 
-def _no_mongod(event: str, arguments: tuple[Any, ...]) -> None:
-    if event == "subprocess.Popen" and "--dbpath" in arguments[1] and not _running[-1].stash[_MARKED]:
+def _started(event: str, arguments: tuple[Any, ...]) -> None:
+    if event != "subprocess.Popen":
+        return
+    WRITES.others = True
+    if "--dbpath" in arguments[1] and not _running[-1].stash[_MARKED]:
         pytest.fail("This test starts a mongod: give it the marker, @pytest.mark.mongo.")
 
 
@@ -234,6 +239,12 @@ def few_places(monkeypatch: pytest.MonkeyPatch) -> None:
     places = [one for one in settling.PLACES if one.rpartition("/")[2] in kept]
     monkeypatch.setattr(settling, "PLACES", tuple(places))
     monkeypatch.setattr(settling, "_TYPES", tuple(one for one in settling._TYPES if one in COMMON_TYPES))
+
+
+@pytest.fixture
+def asked_each_time() -> None:
+    """Services of this test remember no tenant, token, client or policy."""
+    WRITES.others = True
 
 
 @pytest.fixture(scope="session")

@@ -17,6 +17,8 @@ from pathlib import Path
 from tempfile import TemporaryFile, mkdtemp
 from typing import TYPE_CHECKING
 
+from tests.support.remembered import WRITES
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import IO
@@ -80,6 +82,7 @@ def dod(
     stderr: IO[bytes] | int = subprocess.DEVNULL,
 ) -> Forked:
     """Start `dod` with these words; `before` is Python that runs first in its process."""
+    WRITES.others = True
     connection = socket.socket(socket.AF_UNIX)
     connection.connect(server())
     said = json.dumps([words, str(folder), dict(environment), before]).encode()

@@ -26,8 +26,10 @@ from api.routes import routes
 from ingest.http.app_keys import RESOURCES
 from store.mongo.stores import opened
 from store.tenancy import SearchScope, Tenant, TenantSettings
+from tests.support.fhir import batch
 from tests.support.given import Given
 from tests.support.oauth import public
+from tests.support.remembered import remembers
 from tests.support.server import Server
 
 if TYPE_CHECKING:
@@ -246,6 +248,14 @@ class Service:
             answer = await self.put(resource)
             assert answer.status in (200, 201), answer.text
 
+    async def load_at_once(self, *resources: Json) -> None:
+        """Put all of these in few requests, in no order."""
+        for start in range(0, len(resources), 350):
+            some = resources[start : start + 350]
+            puts = (("PUT", f"{one['resourceType']}/{one['id']}", one) for one in some)
+            answer = await self.request("POST", "", batch(*puts))
+            assert all(one["response"]["status"][0] == "2" for one in answer.body["entry"]), answer.text
+
     async def search(
         self, parameters: Parameters = "", *, type: str = "DiagnosticReport", **headers: str
     ) -> Answer:
@@ -328,5 +338,7 @@ async def opened_service(
         clock=ticking,
     )
     async with TestClient(Server(app, limits=limits)) as client:
+        if not (chosen.access_cache_seconds or chosen.policy_cache_seconds):
+            remembers(app)
         nobody = Service(client, ticking, Tenant("nobody", "Development"))
         yield await nobody.new_tenant(search_scope=search_scope)

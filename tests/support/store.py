@@ -22,6 +22,7 @@ from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.settings import StoreSettings
 from store.tenancy import Tenant
+from tests.support.remembered import remember_policies
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -49,7 +50,7 @@ def mongo_store(
 ) -> MongoResources:
     chosen = StoreSettings(**{"mongodb_database": database.name, "policy_cache_seconds": 0, **settings})
     counted = metrics()
-    policies = Policies(database, settings=chosen, metrics=counted)
+    policies = remember_policies(Policies(database, settings=chosen, metrics=counted))
     return MongoResources(database, settings=chosen, clock=clock, metrics=counted, policies=policies)
 
 
