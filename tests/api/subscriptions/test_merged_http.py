@@ -9,7 +9,7 @@ import pytest
 
 from api.subscriptions.app_keys import SUBSCRIPTIONS
 from store.tenancy import SearchScope
-from tests.api.subscriptions.test_subscriptions_http import active, subscribing
+from tests.api.subscriptions.subscribing import active, subscribing
 from tests.support.cases import all_of, fill, mr, msg, pat, rep
 from tests.support.feed import send
 from tests.support.receiver import receiver
