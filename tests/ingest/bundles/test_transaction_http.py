@@ -160,7 +160,7 @@ async def test_what_is_deleted_first_is_created_anew(service: Service) -> None:
 async def test_twenty_transactions_with_one_condition_store_one(service: Service, mongodb: str) -> None:
     async with opened_service(mongodb) as second:
         there = Service(second.client, second.clock, service.tenant, service.headers)
-        for n in range(5):
+        for n in range(3):
             condition = f"identifier={MRN}|round-{n}"
             bundles = [
                 (

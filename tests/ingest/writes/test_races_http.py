@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
 pytestmark = pytest.mark.slow
-ROUNDS: Final = int(os.environ.get("RACE_ROUNDS", "10"))
+ROUNDS: Final = int(os.environ.get("RACE_ROUNDS", "5"))
 Twins = tuple[Service, Service]
 
 

@@ -220,9 +220,9 @@ async def test_what_has_no_id_is_stored_once_however_often_it_is_loaded(
 async def test_a_later_line_wins_over_an_earlier_one_of_the_same_resource(
     dod: Dod, database: Database, tmp_path: Path
 ) -> None:
-    many = (report(f"r{n % 7}", conclusion=str(n)) for n in range(700))
+    many = (report(f"r{n % 7}", conclusion=str(n)) for n in range(280))
     result = await dod(put_down(tmp_path / "in", a__ndjson=lines(*many)))
-    assert result.table["all"] == ["700", "0", "0"]
-    assert await stored(database) == {f"DiagnosticReport/r{n}": 100 for n in range(7)}
+    assert result.table["all"] == ["280", "0", "0"]
+    assert await stored(database) == {f"DiagnosticReport/r{n}": 40 for n in range(7)}
     for n in range(7):
-        assert (await raw(database, f"DiagnosticReport/r{n}"))["conclusion"] == str(693 + n)
+        assert (await raw(database, f"DiagnosticReport/r{n}"))["conclusion"] == str(273 + n)

@@ -6,9 +6,8 @@ import asyncio
 import gzip
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
+from tempfile import TemporaryFile
 from time import sleep
 from typing import TYPE_CHECKING
 
@@ -19,6 +18,7 @@ from api.commands.files.load_frames import LoadOrder
 from api.commands.files.load_workers import LoadWorkers
 from store.mongo.indexes import RESOURCES
 from tests.api.commands.files.loading import Result, bundle, lines, put_down, raw, stored
+from tests.support import preloaded
 from tests.support.fhir import report
 from tests.support.mllp import oru
 from tests.support.store import LAB
@@ -27,35 +27,40 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from store.mongo.driver.client import Database
+    from tests.support.preloaded import Forked
 
     Dod = Callable[..., Awaitable["Result"]]
 
-ROOT = Path(__file__).resolve().parents[4]
 POLL_SECONDS = 0.002
 """Without a pause, the test would take a processor from what it watches."""
+
+
+def ended(words: tuple[str, ...], watch: Callable[[Forked], None]) -> Result:
+    """Result of `dod` in a process of its own, watched while it runs."""
+    with TemporaryFile() as output, TemporaryFile() as errors:
+        process = preloaded.dod(*words, environment=os.environ, stdout=output, stderr=errors)
+        watch(process)
+        code = process.join()
+        for said in (output, errors):
+            said.seek(0)
+        return Result(code, output.read().decode(), errors.read().decode())
 
 
 @pytest.mark.parametrize("sent", [signal.SIGTERM, signal.SIGINT])
 async def test_a_signal_ends_it_with_a_sentence_and_a_summary(
     dod: Dod, database: Database, tmp_path: Path, sent: signal.Signals
 ) -> None:
-    count = 4_000
+    count = 2_000
     body = lines(*(report(f"a{n}") for n in range(count)))
     folder, journal = put_down(tmp_path / "in", a__ndjson=body), tmp_path / "journal"
-    command = [sys.executable, "-c", "from api.cli.main import main; main()", "load", str(folder)]
-    command += ["--tenant", str(LAB), "--journal", str(journal), "--concurrency", "2"]
+    words = ("load", str(folder), "--tenant", str(LAB), "--journal", str(journal), "--concurrency", "2")
 
-    def stopped() -> Result:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe) as process:
-            while not (journal.exists() and journal.stat().st_size > 5_000) and process.poll() is None:
-                sleep(POLL_SECONDS)
-            process.send_signal(sent)
-            out, err = process.communicate()
-        return Result(process.returncode, out.decode(), err.decode())
+    def stop(process: Forked) -> None:
+        while not (journal.exists() and journal.stat().st_size > 5_000) and process.poll() is None:
+            sleep(POLL_SECONDS)
+        process.send_signal(sent)
 
-    result = await asyncio.to_thread(stopped)
+    result = await asyncio.to_thread(ended, words, stop)
     assert result.code == 128 + sent
     first, last = result.err.splitlines()
     assert first.startswith(f"{sent.name}: stopping")
@@ -71,28 +76,24 @@ async def test_killed_and_started_again_it_goes_on_where_it_was(
     dod: Dod, database: Database, tmp_path: Path
 ) -> None:
     """Nothing is lost or doubled: every resource is there in its one version."""
-    count = 3_000
+    count = 2_000
     folder = put_down(
         tmp_path / "in",
         a__ndjson=lines(*(report(f"a{n}", conclusion="x" * 500) for n in range(count // 2))),
         b__ndjson__gz=gzip.compress(lines(*(report(f"b{n}") for n in range(count // 2)))),
     )
     journal = tmp_path / "journal"
-    command = [sys.executable, "-c", "from api.cli.main import main; main()", "load", str(folder)]
-    command += ["--tenant", str(LAB), "--journal", str(journal)]
+    words = ("load", str(folder), "--tenant", str(LAB), "--journal", str(journal))
 
-    def killed(lines_more: int) -> None:
+    def kill(process: Forked) -> None:
         before = len(journal.read_bytes().splitlines()) if journal.exists() else 0
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.DEVNULL) as process:
-            while process.poll() is None:
-                if journal.exists() and len(journal.read_bytes().splitlines()) >= before + lines_more:
-                    process.send_signal(signal.SIGKILL)
-                sleep(POLL_SECONDS)
-            assert process.returncode == -signal.SIGKILL
+        while process.poll() is None:
+            if journal.exists() and len(journal.read_bytes().splitlines()) >= before + 300:
+                process.kill()
+            sleep(POLL_SECONDS)
 
     for _ in range(2):
-        await asyncio.to_thread(killed, 300)
+        assert (await asyncio.to_thread(ended, words, kill)).code == -signal.SIGKILL
     there = await stored(database)
     assert 600 <= len(there) < count
     result = await dod(folder, "--journal", journal)
@@ -121,26 +122,20 @@ async def test_workers_store_the_same_whichever_of_them_goes(
         ),
     )
     folder, journal = put_down(tmp_path / "in", a__ndjson=body), tmp_path / "journal"
-    command = [sys.executable, "-c", "from api.cli.main import main; main()", "load", str(folder)]
-    command += ["--tenant", str(LAB), "--journal", str(journal), "--workers", "2"]
+    words = ("load", str(folder), "--tenant", str(LAB), "--journal", str(journal), "--workers", "2")
 
     def children(pid: int) -> list[int]:
         listed = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii")
         return [int(one) for one in listed.split()]
 
-    def run() -> Result:
-        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-        pipe = subprocess.PIPE
-        with subprocess.Popen(command, cwd=ROOT, env=environment, stdout=pipe, stderr=pipe) as process:
-            while killed and process.poll() is None:
-                if journal.exists() and journal.stat().st_size > 1_000:
-                    os.kill(children(process.pid)[0], signal.SIGKILL)
-                    break
-                sleep(POLL_SECONDS)
-            out, err = process.communicate()
-        return Result(process.returncode, out.decode(), err.decode())
+    def kill(process: Forked) -> None:
+        while killed and process.poll() is None:
+            if journal.exists() and journal.stat().st_size > 1_000:
+                os.kill(children(process.pid)[0], signal.SIGKILL)
+                break
+            sleep(POLL_SECONDS)
 
-    result = await asyncio.to_thread(run)
+    result = await asyncio.to_thread(ended, words, kill)
     assert (result.code, result.table["all"][-1]) == (1, "1")
     assert "a.ndjson: line 301" in result.err
     there = await stored(database)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -124,32 +124,28 @@ async def test_files_and_letters_bring_nothing_back(
     assert await kept["dead_letters"].count_documents({}) == 1
 
 
-@pytest.mark.parametrize(
-    ("arguments", "code", "said"),
-    [
-        (("patient", "TENANT", ANNA), 2, "--reason"),
-        (("patient", "TENANT", ANNA, "--reason", " "), 1, "a reason is needed"),
-        (("patient", "TENANT", ANNA, "--reason", "she is ANNA-4711"), 1, "must not hold"),
-        (("patient", "TENANT", ANNA, "--reason", "anna annason asked"), 1, "must not hold"),
-        (("patient", "TENANT", "ANNA-4711", *WHY), 1, "`system|value`"),
-        (("patient", "TENANT", f"{MRN}|nobody", *WHY), 1, "nothing is stored of this patient"),
-        (("patient", "nobody/Production", ANNA, *WHY), 1, "There is no tenant"),
-        (("patient", "nobody", ANNA, *WHY), 2, "ORG/ENV"),
-        (("lift", "TENANT", ANNA, *WHY), 1, "nothing of this patient was erased"),
-        (("tenant", "TENANT", *WHY), 2, "--yes"),
-        (("tenant", "TENANT", *WHY, "--yes", "other/Production"), 2, "--yes"),
-        (("tenant", "TENANT", "--yes", "TENANT"), 2, "--reason"),
-        (("tenant", "TENANT", "--yes", "TENANT", "--reason", ""), 1, "a reason is needed"),
-        (("tenant", "no/Production", "--yes", "no/Production", *WHY), 1, "there is no tenant"),
-    ],
+MISUSE: Final[tuple[tuple[tuple[str, ...], int, str], ...]] = (
+    (("patient", "TENANT", ANNA), 2, "--reason"),
+    (("patient", "TENANT", ANNA, "--reason", " "), 1, "a reason is needed"),
+    (("patient", "TENANT", ANNA, "--reason", "she is ANNA-4711"), 1, "must not hold"),
+    (("patient", "TENANT", ANNA, "--reason", "anna annason asked"), 1, "must not hold"),
+    (("patient", "TENANT", "ANNA-4711", *WHY), 1, "`system|value`"),
+    (("patient", "TENANT", f"{MRN}|nobody", *WHY), 1, "nothing is stored of this patient"),
+    (("patient", "nobody/Production", ANNA, *WHY), 1, "There is no tenant"),
+    (("patient", "nobody", ANNA, *WHY), 2, "ORG/ENV"),
+    (("lift", "TENANT", ANNA, *WHY), 1, "nothing of this patient was erased"),
+    (("tenant", "TENANT", *WHY), 2, "--yes"),
+    (("tenant", "TENANT", *WHY, "--yes", "other/Production"), 2, "--yes"),
+    (("tenant", "TENANT", "--yes", "TENANT"), 2, "--reason"),
+    (("tenant", "TENANT", "--yes", "TENANT", "--reason", ""), 1, "a reason is needed"),
+    (("tenant", "no/Production", "--yes", "no/Production", *WHY), 1, "there is no tenant"),
 )
-async def test_misuse_deletes_nothing(
-    kept: Database, here: Service, dod: Dod, arguments: tuple[str, ...], code: int, said: str
-) -> None:
-    named = [str(here.tenant) if one == "TENANT" else one for one in arguments]
-    done = await dod("purge", *named)
-    assert done.code == code
-    assert said in done.err
+
+
+async def test_misuse_deletes_nothing(kept: Database, here: Service, dod: Dod) -> None:
+    for arguments, code, said in MISUSE:
+        done = await dod("purge", *(str(here.tenant) if one == "TENANT" else one for one in arguments))
+        assert (done.code, said in done.err) == (code, True), (arguments, done.err)
     assert await kept["resources"].count_documents({}) == 4
     assert await kept["dead_letters"].count_documents({}) == 1
     assert await kept["erasures"].count_documents({}) + await kept["receipts"].count_documents({}) == 0
@@ -179,27 +175,24 @@ async def test_a_hold_is_placed_seen_and_released(kept: Database, here: Service,
     assert acts == ["hold placed", "patient erased", "hold released", "patient erased"]
 
 
-@pytest.mark.parametrize(
-    ("arguments", "said"),
-    [
-        ((), "name one of"),
-        (("--patient", ANNA, "--tenant"), "name one of"),
-        (("--patient", "ANNA-4711"), "`system|value`"),
-        (("--report", "ra"), "`Type/id`"),
-        (("--report", "DiagnosticRepot/ra"), "did you mean `DiagnosticReport`?"),
-        (("--report", "DiagnosticReport/nobody"), "`--absent`"),
-        (("--patient", f"{MRN}|NOBODY"), "`--absent`"),
-        (("--patient", "Patient/nobody"), "`--absent`"),
-        (("--query", "DiagnosticRepot?status=final"), "did you mean `DiagnosticReport`?"),
-        (("--query", "DiagnosticReport?nothing=1"), "nothing"),
-    ],
+NAMES_NOTHING: Final[tuple[tuple[tuple[str, ...], str], ...]] = (
+    ((), "name one of"),
+    (("--patient", ANNA, "--tenant"), "name one of"),
+    (("--patient", "ANNA-4711"), "`system|value`"),
+    (("--report", "ra"), "`Type/id`"),
+    (("--report", "DiagnosticRepot/ra"), "did you mean `DiagnosticReport`?"),
+    (("--report", "DiagnosticReport/nobody"), "`--absent`"),
+    (("--patient", f"{MRN}|NOBODY"), "`--absent`"),
+    (("--patient", "Patient/nobody"), "`--absent`"),
+    (("--query", "DiagnosticRepot?status=final"), "did you mean `DiagnosticReport`?"),
+    (("--query", "DiagnosticReport?nothing=1"), "nothing"),
 )
-async def test_a_hold_that_names_nothing_is_refused(
-    kept: Database, here: Service, dod: Dod, arguments: tuple[str, ...], said: str
-) -> None:
-    done = await dod("retention", "hold", "add", str(here.tenant), *arguments, *WHY)
-    assert done.code == 1
-    assert said in done.err
+
+
+async def test_a_hold_that_names_nothing_is_refused(kept: Database, here: Service, dod: Dod) -> None:
+    for arguments, said in NAMES_NOTHING:
+        done = await dod("retention", "hold", "add", str(here.tenant), *arguments, *WHY)
+        assert (done.code, said in done.err) == (1, True), (arguments, done.err)
     assert await kept["holds"].count_documents({}) == 0
 
 
