@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import subprocess
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,9 @@ ELSEWHERE = {"up", "mongodb_rs_members_optimeDate", "mongodb_rs_members_health"}
 needs_promtool = pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool is not installed")
 
 
-def rules() -> list[dict[str, Any]]:
-    return [rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]]
+@cache
+def rules() -> tuple[dict[str, Any], ...]:
+    return tuple(rule for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"])
 
 
 ALERTS = {rule["alert"]: rule for rule in rules() if "alert" in rule}
@@ -40,7 +42,9 @@ def test_an_alert_says_how_bad_it_is_and_what_to_do(rule: dict[str, Any]) -> Non
     assert anchor == rule["alert"].lower()
 
 
+@cache
 def series_there() -> set[str]:
+    """Names of all series, which take a tenth of a second to make."""
     there = {sample.name for metric in all_metrics().collect() for sample in metric.samples}
     for metric in all_metrics().collect():
         there |= {metric.name + suffix for suffix in ("", "_total", "_bucket", "_sum", "_count", "_info")}

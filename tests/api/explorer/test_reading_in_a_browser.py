@@ -19,6 +19,7 @@ from api.demo.run import bundles
 from tests.support.browser import CHROMIUM
 from tests.support.explorer import accessible, link, watched
 from tests.support.fhir import coded, report, resource
+from tests.support.service import START
 
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Page
@@ -33,13 +34,20 @@ pytestmark = [
 TODAY = datetime(2026, 6, 1, 9, 20, tzinfo=UTC)
 
 
-@pytest.fixture
-async def demo(service: Service) -> Service:
-    """Two years of the demo's patient."""
+@pytest.fixture(scope="module")
+async def two_years(running_service: Service) -> Service:
+    tenant = await running_service.new_tenant()
     for step in bundles(years.steps(TODAY, visits=8)):
-        answer = await service.request("POST", "", data=step.body)
+        answer = await tenant.request("POST", "", data=step.body)
         assert all(entry["response"]["status"][0] == "2" for entry in answer.body["entry"]), answer.text
-    return service
+    return tenant
+
+
+@pytest.fixture
+def demo(two_years: Service) -> Service:
+    """Two years of the demo's patient, to be read."""
+    two_years.clock.now = START
+    return two_years
 
 
 PROGRAMS = {"curl": ("bash", "-c"), "Python": (sys.executable, "-c")}
