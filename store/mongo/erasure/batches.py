@@ -213,8 +213,7 @@ class ErasureRun:
                 if await database[name].count_documents(referring, limit=1, session=session):
                     return Batch({})
             wanted = {"tenant": owner, "id": file}
-            fields = {"_id": 1, "touched": 1}
-            found = await database[FILES].find(wanted, fields, session=session).to_list(None)
+            found = await database[FILES].find(wanted, {"touched": 1}, session=session).to_list(None)
             copies = [copy for copy in found if copy["touched"] <= self._since]
             if len(copies) < len(found):  # The sweep looks after it when nobody pushes it any more.
                 note = {"_id": f"{owner}/{file}", **wanted}

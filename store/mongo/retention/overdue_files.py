@@ -81,9 +81,13 @@ class OverdueFiles(Stage):
         with guarded(self._metrics, "overdue_files", seconds=self._seconds):
             cursor = self._forgotten.find(wanted, sort=[("_id", 1)], limit=limit, hint="forgotten")
             found = await cursor.to_list(None)
-            files = await self._whole(tenant, [one["id"] for one in found], as_of)
-            going = [one for one in found if not await self._is_needed(tenant, one["id"])]
-        known = [{**one, "file": files.get(one["id"])} for one in going if one["id"] in files]
+            names = [one["id"] for one in found]
+            files, there = await self._whole(tenant, names, as_of), await self._there(tenant, names)
+            needed = {name for name in names if await self._is_needed(tenant, name)}
+        # What is needed is noted again when that goes; of what is no longer there nothing is left to do.
+        over = [one for one in found if one["id"] in needed or one["id"] not in there]
+        going = [one for one in found if one["id"] in files and one["id"] not in needed]
+        known = [{**one, "file": files[one["id"]]} for one in going] + [{**one, "file": None} for one in over]
         return SweepStep(known, (), {"id": found[-1]["_id"]} if len(found) == limit else None)
 
     @override
@@ -91,7 +95,7 @@ class OverdueFiles(Stage):
         self, tenant: Tenant, as_of: datetime, step_or_gone: SweepStep | Documents
     ) -> list[Found]:
         if isinstance(step_or_gone, SweepStep):
-            return [_counted(tenant, one["file"]) for one in step_or_gone.going]
+            return [_counted(tenant, one["file"]) for one in step_or_gone.going if one["file"] is not None]
         last: dict[str, str] = {}
         for one in step_or_gone:
             for name in one.get("files", ()):
@@ -140,6 +144,22 @@ class OverdueFiles(Stage):
         found = await self._files.find(wanted, fields, hint="files").to_list(None)
         return {one["id"]: one for one in found}
 
+    async def _there(
+        self, tenant: Tenant, names: Sequence[str], session: Session | None = None
+    ) -> frozenset[str]:
+        """Names of files of which there is a copy, however young."""
+        wanted = {"tenant": str(tenant), "id": {"$in": list(names)}}
+        places = self._files if session is None else self._plain_files
+        found = await places.find(wanted, {"id": 1}, hint="files", session=session).to_list(None)
+        return frozenset(one["id"] for one in found)
+
+    async def _forget_note(self, tenant: Tenant, note: Mapping[str, Any], session: Session) -> None:
+        """Forget a note that leads to nothing, if that is so still."""
+        name = note["id"]
+        idle = not await self._there(tenant, [name], session)
+        if idle or await self._is_needed(tenant, name, session):
+            await self._plain_forgotten.delete_one({"_id": note["_id"]}, session=session)
+
     async def _is_needed(self, tenant: Tenant, name: str, session: Session | None = None) -> bool:
         wanted = {"tenant": str(tenant), "files": name}
         places = (self._resources, self._history) if session is None else self._plain
@@ -154,6 +174,9 @@ class OverdueFiles(Stage):
         total = 0
         for one in step.going:
             file = one["file"]
+            if file is None:
+                await self._forget_note(tenant, one, session)
+                continue
             if found and total + file["length"] > BYTES_MAX:
                 return Deleted(_rows(found), more=True)
             if not await self._plain_forgotten.find_one({"_id": one["_id"]}, session=session):

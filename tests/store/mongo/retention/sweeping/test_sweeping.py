@@ -267,3 +267,24 @@ async def test_indexes_of_an_older_release_are_replaced(database: Database) -> N
         there = await database[name].index_information()
         assert "expired" not in there
         assert not any("expireAfterSeconds" in one for one in there.values())
+
+
+async def test_notes_of_files_that_lead_to_nothing_are_forgotten(
+    database: Database, store: MongoResources, clock: Clock
+) -> None:
+    """Each run would read them again, for ever."""
+    await fill(database, store, clock)
+    clock.now = OVER
+    holds = HeldIds([f"{LAB}/DiagnosticReport/f2"])
+    sweeping = sweeping_of(database, clock, holds=holds)
+    notes = [{"_id": f"{LAB}/{name}", "tenant": str(LAB), "id": name} for name in ("file-1", "file-2")]
+    await database["forgotten_files"].insert_many(notes)
+    planned = await sweeping.plan([LAB])
+    [receipt] = await sweep(sweeping, LAB)
+    assert as_planned(receipt) == by_row(planned.deleted)
+    assert await database["forgotten_files"].count_documents({}) == 0
+    assert await database["attachments.files"].count_documents({}) == 1
+    holds.ids.clear()
+    assert lines((await sweep(sweeping, LAB))[0])["Binary", "file"] == 1
+    assert await database["attachments.files"].count_documents({}) == 0
+    assert await database["forgotten_files"].count_documents({}) == 0
