@@ -26,7 +26,7 @@ _OF_FILES: Final = frozenset(
 
 
 def sentence_of(error: OSError) -> str:
-    """What a file's failure is, for people; empty: it is no file's."""
+    """Sentence on the failure of a file; empty: it is no file's."""
     if error.errno not in _OF_FILES:
         return ""
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""

@@ -70,7 +70,7 @@ class Companions:
         return by_type
 
     async def of(self, keys: Iterable[ResourceKey]) -> AsyncIterator[tuple[ResourceKey, bytes]]:
-        """Those of these that are there still, with their bytes."""
+        """Resources with these keys that are there still, with their bytes."""
         for key in keys:
             raw = await self.raw(key)
             if raw is not None:
