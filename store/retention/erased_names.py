@@ -10,6 +10,7 @@ from __future__ import annotations
 import hmac
 import re
 from hashlib import sha256
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
@@ -156,7 +157,10 @@ def names_in(body: bytes, path: str = "") -> frozenset[Name]:
     patients = {one for one in referred if one.startswith("Patient/")}
     found |= {Name(KEY, one) for one in patients or referred}
     found |= {Name(PATIENT, one) for one in identifiers_in(body)}
+    found |= {Name(NUMBER, one.text.partition("/")[2]) for one in found if one.text.startswith("Patient/")}
     found |= {Name(NUMBER, one) for one in numbers_in(body)} | names_asked(path.partition("?")[2])
+    for condition in _CONDITION.findall(body):  # A search in the place of a reference.
+        found |= names_asked(_text(condition))
     for resource in _resources(body):
         resource_type, resource_id = resource.get("resourceType"), resource.get("id")
         if isinstance(resource_type, str) and isinstance(resource_id, str):
@@ -165,9 +169,29 @@ def names_in(body: bytes, path: str = "") -> frozenset[Name]:
 
 
 def numbers_in(body: bytes) -> set[str]:
-    """Numbers of patients in what has no systems: HL7 v2, and upstream's Data Model."""
+    """Numbers that no system is told to: in HL7 v2, in upstream's Data Model, in identifiers without one.
+
+    In what is no JSON it may be any text with a digit.
+    """
     if er7.is_er7(body):
         return er7.numbers_in(body)
+    if not _is_json(body):
+        return {_text(one[1]) for one in islice(_QUOTED.finditer(body), er7.NUMBERS_MAX)}
+    paired = {value for _, value in _SYSTEM_VALUE.findall(body)}
+    paired |= {value for value, _ in _VALUE_SYSTEM.findall(body)}
+    alone = {_text(one) for one in set(_VALUE.findall(body)) - paired}
+    return alone | _of_data_model(body)
+
+
+def _is_json(body: bytes) -> bool:
+    try:
+        orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return False
+    return True
+
+
+def _of_data_model(body: bytes) -> set[str]:
     if b'"Identifiers"' not in body:
         return set()
     found = {_text(one) for listed in _IDENTIFIERS.findall(body) for one in _ID.findall(listed)}
@@ -199,6 +223,9 @@ def _asked(name: str, part: str) -> set[Name]:
     return {Name(KEY, f"Patient/{part}")} if last in ("_id", "patient", "subject") else set()
 
 
+_VALUE: Final = re.compile(rb'"value"\s*:\s*"((?:[^"\\]|\\.){1,500})"')
+_QUOTED: Final = re.compile(rb'"([^"\\]{0,100}[0-9][^"\\]{0,100})"')
+_CONDITION: Final = re.compile(rb'"(?:[^"\\]{0,500}/)?Patient\?((?:[^"\\]|\\.){1,500})"')
 _IDENTIFIERS: Final = re.compile(rb'"Identifiers"\s*:\s*[\[{]([^\]]{0,20000})')
 _ID: Final = re.compile(rb'"ID"\s*:\s*"((?:[^"\\]|\\.){1,500})"')
 _SSN: Final = re.compile(rb'"SSN"\s*:\s*"((?:[^"\\]|\\.){1,500})"')

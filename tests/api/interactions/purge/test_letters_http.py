@@ -52,6 +52,36 @@ async def test_conditions_of_a_refused_push_are_looked_at(world: World) -> None:
     assert await world.left(["ANNA-4711"]) == set()
 
 
+async def test_letters_that_name_the_number_without_a_system_are_known(world: World) -> None:
+    await world.service.load(patient("anna", identified(MRN, "ANNA-4711")))
+    report: dict[str, Any] = {"resourceType": "DiagnosticReport"}
+    pushes: list[tuple[str, Any]] = [
+        ("Patient", {"resourceType": "Patient", "identifier": [{"value": "ANNA-4711"}], "birthDate": 5}),
+        (
+            "DiagnosticReport",
+            {**report, "subject": {"display": "Anna", "identifier": {"value": "ANNA-4711"}}},
+        ),
+        ("DiagnosticReport", {**report, "subject": {"reference": f"Patient?identifier={MRN}|ANNA-4711"}}),
+        ("Patient", b'{"resourceType":"Patient","id":"ANNA-4711"'),
+    ]
+
+    async def letters() -> int:
+        answers = [
+            await world.service.request(
+                "POST", of, **({"data": body} if isinstance(body, bytes) else {"body": body})
+            )
+            for of, body in pushes
+        ]
+        assert all(answer.status in (400, 422) for answer in answers)
+        return sum("Dead-Letter" in answer.headers for answer in answers)
+
+    assert await letters() == len(pushes)
+    await world.erase()
+    assert await world.left(["ANNA-4711"]) == set()
+    assert await letters() == 0
+    assert await world.left(["ANNA-4711"]) == set()
+
+
 async def test_pieces_that_a_crash_left_without_a_letter_go_too(world: World) -> None:
     await world.service.load(patient("anna", identified(MRN, "ANNA-4711")))
     pieces = world.database["dead_letter_bodies"]
@@ -85,6 +115,11 @@ MESSAGE: Final = (
         pytest.param("MSH|^~\\&|LAB", set(), id="without a patient"),
         pytest.param('{"Patient":{"Identifiers":{"ID":"D-1"},"x":[', {"D-1"}, id="no JSON"),
         pytest.param('{"Order":{"ID":"D-1"}}', set(), id="the number of an order"),
+        pytest.param('{"identifier":[{"value":"1","use":"usual"}]}', {"1"}, id="without a system"),
+        pytest.param('{"identifier":[{"value":"1","system":"a"}]}', set(), id="with a system"),
+        pytest.param('{"resourceType":"Patient","id":"A-1"', {"A-1"}, id="broken off"),
+        pytest.param('{"subject":{"reference":"Patient/A-1"}}', {"A-1"}, id="an id that is a number"),
+        pytest.param('{"subject":{"reference":"Patient?identifier=A-1"}}', {"A-1"}, id="a condition"),
     ],
 )
 def test_numbers_in_what_tells_no_system(body: str, numbers: set[str]) -> None:
