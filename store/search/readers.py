@@ -24,7 +24,7 @@ Found: TypeAlias = "Sequence[tuple[Sequence[Json], str]]"
 """Values at the paths of a parameter, and the path they were found at."""
 Reader: TypeAlias = "Callable[[IndexReading, Found], None]"
 """Puts what was found where it is stored. Raises Malformed with the place."""
-Field: TypeAlias = "list[str] | list[StoredQuantity] | list[Fields] | Interval | str"
+Field: TypeAlias = "list[str] | list[StoredQuantity] | list[Fields] | list[dict[str, int]] | Interval | str"
 Fields: TypeAlias = "dict[str, Field]"
 """Fields by parameter name."""
 
@@ -84,19 +84,28 @@ def _tokens(parameter: Parameter) -> Reader:
 def _dates(parameter: Parameter) -> Reader:
     name = parameter.name
 
+    def each(found: Found) -> list[Interval]:
+        return [dates.index(value, path) for values, path in found for value in values]
+
     def interval(found: Found) -> Interval:
         if not found:
             return ABSENT
-        intervals = [dates.index(value, path) for values, path in found for value in values]
+        intervals = each(found)
         return intervals[0] if len(intervals) == 1 else dates.union(intervals)
 
     def read(reading: IndexReading, found: Found) -> None:
         reading.fields[name] = interval(found)
 
+    def read_each(reading: IndexReading, found: Found) -> None:
+        read(reading, found)
+        spans = [{"lo": one.start, "hi": one.end} for one in each(found) if one != ABSENT]
+        if spans:
+            reading.fields[f"{name}:each"] = spans
+
     def read_when(reading: IndexReading, found: Found) -> None:
         reading.when = interval(found)
 
-    return read_when if parameter.when else read
+    return read_when if parameter.when else read_each if parameter.repeats else read
 
 
 def _strings(parameter: Parameter) -> Reader:

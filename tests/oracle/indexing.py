@@ -72,7 +72,9 @@ def _stored(row: Parameter, found: Found, contained: Json, base: str | None) -> 
     """Entries under the parameter's name, and beside it."""
     name = row.name
     if row.type is SearchType.DATE:
-        return {name: dates.union([dates.index(value, path) for value, path in found])}
+        each = [dates.index(value, path) for value, path in found]
+        spans = [{"lo": one.start, "hi": one.end} for one in each if one != ABSENT]
+        return {name: dates.union(each), **({f"{name}:each": spans} if spans and row.repeats else {})}
     if row.type is SearchType.QUANTITY:
         numbers = [quantities.index(value, path) for value, path in found]
         return _there({name: [number for number in numbers if number is not None]})

@@ -40,6 +40,9 @@ def condition(clause: Clause, resolved: Resolved) -> Filter:  # noqa: PLR0911, P
         case References():
             return {clause.parameter.field: _among(clause.spellings)}
         case Dates():
+            if clause.parameter.repeats:
+                field = clause.parameter.each_field
+                return any_of([dates.to_filter_of_each(field, value) for value in clause.values])
             return any_of([dates.to_filter(clause.parameter.field, value) for value in clause.values])
         case Strings():
             return strings.to_filter(clause.parameter.field, clause.values, clause.match)

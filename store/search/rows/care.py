@@ -35,7 +35,7 @@ ENCOUNTER: Final = resource_type(
     clinical_identifier(),
     quantity("length", "length"),
     reference("location", "location.location", "Location"),
-    date("location-period", "location.period"),
+    date("location-period", "location.period", repeats=True),
     reference("part-of", "partOf", "Encounter"),
     reference("participant", "participant.individual", "Practitioner PractitionerRole RelatedPerson"),
     token("participant-type", "participant.type"),

@@ -64,6 +64,8 @@ class Parameter:
     """Tokens: also keyed together with the patient, for `patient=…&code=…`."""
     when: bool = False
     """Dates: the clinical date of its type, by which it is ordered; stored under the same field for all."""
+    repeats: bool = False
+    """Dates: there may be several, each of which is asked for by itself; they sort as the span of all."""
     presence: bool = False
     """Tokens: not what the element says but whether it is there and not `false` (`deceased`)."""
     canonical: bool = False
@@ -125,6 +127,11 @@ class Parameter:
     def contained_field(self) -> str:
         """References: where the identifiers of contained targets are stored."""
         return f"index.{self.name}>identifier"
+
+    @cached_property
+    def each_field(self) -> str:
+        """Dates that repeat: each of them, where the field has the span of all."""
+        return f"{self.field}:each"
 
     @cached_property
     def typed_field(self) -> str:

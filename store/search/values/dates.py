@@ -32,33 +32,33 @@ class DateValue(NamedTuple):
 
 
 def _ne(f: str, v: Interval) -> Filter:
-    return {f"{f}.lo": {"$gt": MISSING}, "$or": [{f"{f}.lo": {"$lt": v.start}}, {f"{f}.hi": {"$gt": v.end}}]}
+    return {f"{f}lo": {"$gt": MISSING}, "$or": [{f"{f}lo": {"$lt": v.start}}, {f"{f}hi": {"$gt": v.end}}]}
 
 
 def _ge(f: str, v: Interval) -> Filter:
     # `hi > start` follows from either branch; it keeps the index scan to what may match.
-    either = [{f"{f}.hi": {"$gt": v.end}}, {f"{f}.lo": {"$gte": v.start}}]
-    return {f"{f}.hi": {"$gt": v.start}, "$or": either}
+    either = [{f"{f}hi": {"$gt": v.end}}, {f"{f}lo": {"$gte": v.start}}]
+    return {f"{f}hi": {"$gt": v.start}, "$or": either}
 
 
 def _le(f: str, v: Interval) -> Filter:
     # `lo < end` follows from either branch.
-    either = [{f"{f}.lo": {"$lt": v.start}}, {f"{f}.hi": {"$lte": v.end}}]
-    return {f"{f}.lo": {"$gt": MISSING, "$lt": v.end}, "$or": either}
+    either = [{f"{f}lo": {"$lt": v.start}}, {f"{f}hi": {"$lte": v.end}}]
+    return {f"{f}lo": {"$gt": MISSING, "$lt": v.end}, "$or": either}
 
 
 PREFIXES: Final[Mapping[str, Callable[[str, Interval], Filter]]] = {
     # `lo < end` is implied by `hi <= end`; it bounds the index scan on both sides.
-    "eq": lambda f, v: {f"{f}.lo": {"$gte": v.start, "$lt": v.end}, f"{f}.hi": {"$lte": v.end}},
+    "eq": lambda f, v: {f"{f}lo": {"$gte": v.start, "$lt": v.end}, f"{f}hi": {"$lte": v.end}},
     "ne": _ne,
-    "gt": lambda f, v: {f"{f}.hi": {"$gt": v.end}},
-    "lt": lambda f, v: {f"{f}.lo": {"$gt": MISSING, "$lt": v.start}},
+    "gt": lambda f, v: {f"{f}hi": {"$gt": v.end}},
+    "lt": lambda f, v: {f"{f}lo": {"$gt": MISSING, "$lt": v.start}},
     "ge": _ge,
     "le": _le,
-    "sa": lambda f, v: {f"{f}.lo": {"$gte": v.end}},
-    "eb": lambda f, v: {f"{f}.lo": {"$gt": MISSING, "$lt": v.start}, f"{f}.hi": {"$lte": v.start}},
+    "sa": lambda f, v: {f"{f}lo": {"$gte": v.end}},
+    "eb": lambda f, v: {f"{f}lo": {"$gt": MISSING, "$lt": v.start}, f"{f}hi": {"$lte": v.start}},
     # The interval was widened when it was parsed.
-    "ap": lambda f, v: {f"{f}.lo": {"$gt": MISSING, "$lt": v.end}, f"{f}.hi": {"$gt": v.start}},
+    "ap": lambda f, v: {f"{f}lo": {"$gt": MISSING, "$lt": v.end}, f"{f}hi": {"$gt": v.start}},
 }
 
 
@@ -84,7 +84,12 @@ def parse(text: str, now: int) -> DateValue:
 
 def to_filter(field: str, value: DateValue) -> Filter:
     """Filter that a stored interval must fulfil."""
-    return PREFIXES[value.prefix](field, value.interval)
+    return PREFIXES[value.prefix](f"{field}.", value.interval)
+
+
+def to_filter_of_each(field: str, value: DateValue) -> Filter:
+    """Filter that one interval of a stored list must fulfil."""
+    return {field: {"$elemMatch": PREFIXES[value.prefix]("", value.interval)}}
 
 
 def index(value: Json, path: str) -> Interval:
