@@ -71,7 +71,8 @@ class StoreSettings(BaseModel):
     count_max: int = Field(default=10_000, ge=0)
     """Matches up to which `Bundle.total` is counted when there is more than one page."""
     chain_matches_max: int = Field(default=1_000, ge=1, le=10_000)
-    """Resources that one step of a chain may lead through; past it 400 `too-costly`."""
+    """Resources that one step of a chain may lead through by itself; past it, it is followed from what the
+    other parameters of the search leave, and is 400 `too-costly` where that is too much as well."""
     includes_max: int = Field(default=1_000, ge=1, le=10_000)
     """Resources that one page may include. A page whose matches bring along more ends early, with a
     `next` link; of what one match alone brings along the rest is left out, and the answer says so."""

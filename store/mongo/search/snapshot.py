@@ -74,9 +74,9 @@ class View:
             self._end(cursor)
         return Batch(cursor["firstBatch"], more=bool(cursor["id"]))
 
-    def aggregate(self, stages: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-        """Documents that these stages give, begun with `keys`."""
-        return self._run(commands.aggregate(stages, hint="keyed"))
+    def aggregate(self, stages: Sequence[Mapping[str, Any]], *, hint: str = "keyed") -> list[dict[str, Any]]:
+        """Documents that these stages give, begun with an index."""
+        return self._run(commands.aggregate(stages, hint=hint))
 
     def count(self, find: FindPlan, *, at_most: int | None, nothing_ends: bool = False) -> int:
         """Number of matches, as far as `at_most`; see `find_commands.count`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -258,6 +258,43 @@ async def test_a_chain_through_too_many_is_refused(database: Database) -> None:
         await found(store, "patient.gender=male")
     assert caught.value.category is Category.INCORRECT
     assert caught.value.issues[0].code == "too-costly"
+
+
+async def test_a_chain_through_too_many_is_followed_from_what_the_rest_of_the_search_finds(
+    database: Database,
+) -> None:
+    """A patient's reports are few, however many others have such a result."""
+    store = mongo_store(database, chain_matches_max=2)
+
+    def result(id: str, of: str, code: str = "718-7") -> dict[str, Any]:
+        return resource("Observation", id, status="final", code=coded(code), subject=refers(f"Patient/{of}"))
+
+    inner = resource("Practitioner", "d", name=[{"family": "Muster"}])
+    for n in range(4):
+        of = f"p{n}"
+        await put(store, patient(of, identified(MRN, str(n)), gender="male"))
+        await put(store, result(f"o{n}", of), result(f"x{n}", of, "1-1"))
+        held = {"contained": [inner], "performer": [refers("#d")], "status": "final" if n else "amended"}
+        await put(store, report(f"r{n}", of, result=[refers(f"Observation/o{n}")], **held))
+        await put(store, report(f"s{n}", of, result=[refers(f"Observation/x{n}")]))
+    for query, wanted in (
+        ("patient=p1&result.code=718-7", "r1"),
+        (f"patient.identifier={MRN}|1&result.code=718-7", "r1"),
+        ("patient=p1&result.code=718-7&result.code=1-1", ""),
+        ("patient=p1&performer.name=muster", "r1"),
+        ("patient=p0&performer.name=muster&result.code=718-7&status=final", ""),
+    ):
+        assert sorted(await found(store, query)) == wanted.split(), query
+    for query, wanted in (
+        (f"identifier={MRN}|1&_has:Observation:patient:code=718-7", "p1"),
+        ("_id=p1,p2&_has:DiagnosticReport:patient:status=final", "p1 p2"),
+        (f"identifier={MRN}|0&_has:DiagnosticReport:subject:status=amended", "p0"),
+        (f"identifier={MRN}|1&_has:Observation:patient:code=2-2", ""),
+    ):
+        assert sorted(await found(store, query, type="Patient")) == wanted.split(), query
+    for query in ("result.code=718-7", "status=final&performer.name=muster", "patient.gender=male"):
+        with pytest.raises(ServiceError):
+            await found(store, query)
 
 
 async def test_an_identifier_in_a_reference_to_another_type_is_not_asked_for(store: MongoResources) -> None:
