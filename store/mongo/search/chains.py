@@ -27,8 +27,6 @@ if TYPE_CHECKING:
     from store.search.criteria import Clause, Resolved
     from store.tenancy import Tenant
 
-    Document = Mapping[str, Any]
-
 
 def resolve(  # noqa: PLR0913 -- one step of a recursion
     view: View,
@@ -84,7 +82,7 @@ class _Step(NamedTuple):
         fields: Mapping[str, int],
         *,
         most: int = 0,
-    ) -> list[Document]:
+    ) -> list[dict[str, Any]]:
         """What the clauses find, one more than may be at most."""
         query = SearchQuery(of_type, tuple(clauses), count=most or self.matches_max)
         found = plan(str(self.tenant), query, resolved=resolved, now=self.now)
