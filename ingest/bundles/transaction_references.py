@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import parse_qsl
@@ -14,12 +15,18 @@ from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
 from store.fhir.references import parse_conditional
+from store.resources.resource_keys import ResourceKey
 from store.search.values.escapes import split, unescape
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
+    from typing import TypeAlias
 
     from store.fhir.datatypes import Json, JsonObject
+
+    _Carriers: TypeAlias = Mapping[tuple[str, str | None, str | None], AbstractSet[ResourceKey]]
+    """Resources by type, system and value of an identifier; None: any."""
 
 _RESTFUL: Final = re.compile(r"(?P<root>https?://.+/)[A-Z][A-Za-z]+/[A-Za-z0-9\-.]{1,64}")
 
@@ -90,7 +97,7 @@ def _conditional_targets(
     asked: Sequence[Asked], actions: Sequence[Action], found: Found, base: str | None
 ) -> tuple[dict[Condition, str], list[Issue]]:
     """Conditional references come last in R4's order: they see what the transaction itself stores."""
-    own = [action for action in actions if isinstance(action, Put)]
+    own = _carriers(action for action in actions if isinstance(action, Put))
     known: dict[Condition, str] = {}
     missed: set[Condition] = set()
     issues: list[Issue] = []
@@ -101,7 +108,7 @@ def _conditional_targets(
             condition = parse_conditional(text, base=base)
             if condition is None or condition in known or condition in missed:
                 continue
-            keys = {*found.get(condition, ()), *(put.key for put in own if _carries(put, condition))}
+            keys = {*found.get(condition, ()), *_carrying(own, condition)}
             if len(keys) == 1:
                 known[condition] = str(next(iter(keys)))
                 continue
@@ -115,25 +122,41 @@ def _conditional_targets(
     return known, issues
 
 
-def _carries(put: Put, condition: Condition) -> bool:
-    """Whether a resource of the transaction has the identifier that a condition asks for, and no more."""
+def _carriers(puts: Iterable[Put]) -> _Carriers:
+    """The resources of the transaction by each way to ask for an identifier of theirs."""
+    found: dict[tuple[str, str | None, str | None], set[ResourceKey]] = defaultdict(set)
+    for put in puts:
+        for identifier in listed(put.resource.get("identifier")):
+            if not isinstance(identifier, dict):
+                continue
+            system, value = identifier.get("system", ""), identifier.get("value")
+            of_system = system if isinstance(system, str) else None
+            if isinstance(value, str):
+                found[put.key.type, None, value].add(put.key)
+            if isinstance(value, str) and of_system is not None:
+                found[put.key.type, of_system, value].add(put.key)
+            if of_system:
+                found[put.key.type, of_system, None].add(put.key)
+    return found
+
+
+def _carrying(own: _Carriers, condition: Condition) -> set[ResourceKey]:
+    """Resources of the transaction that have the identifier that a condition asks for, and no more.
+
+    It is `value`, `system|value`, `|value` or `system|`.
+    """
     pairs = parse_qsl(condition.criteria)
-    if put.key.type != condition.type or len(pairs) != 1 or pairs[0][0] != "identifier":
-        return False
+    if len(pairs) != 1 or pairs[0][0] != "identifier":
+        return set()
     try:
         wanted = [[unescape(part) for part in split(one, "|")] for one in split(pairs[0][1], ",")]
     except ValueError:
-        return False  # `criteria.read` has refused it.
-    carried = [one for one in listed(put.resource.get("identifier")) if isinstance(one, dict)]
-    return any(_is_asked(identifier, parts) for identifier in carried for parts in wanted)
-
-
-def _is_asked(identifier: JsonObject, parts: Sequence[str]) -> bool:
-    """Whether an identifier is `value`, `system|value`, `|value` or `system|`."""
-    *system, value = parts
-    if system and identifier.get("system", "") != system[0]:
-        return False
-    return identifier.get("value") == value if value else bool(system and system[0])
+        return set()  # `criteria.read` has refused it.
+    keys = set[ResourceKey]()
+    for *system, value in wanted:
+        if value or (system and system[0]):
+            keys |= own.get((condition.type, system[0] if system else None, value or None), frozenset())
+    return keys
 
 
 def _object(element: JsonObject, targets: _Targets) -> JsonObject:
