@@ -158,37 +158,42 @@ def names_in(body: bytes, path: str = "") -> frozenset[Name]:
     found |= {Name(KEY, one) for one in patients or referred}
     found |= {Name(PATIENT, one) for one in identifiers_in(body)}
     found |= {Name(NUMBER, one.text.partition("/")[2]) for one in found if one.text.startswith("Patient/")}
-    found |= {Name(NUMBER, one) for one in numbers_in(body)} | names_asked(path.partition("?")[2])
+    told = _parsed(body)
+    found |= {Name(NUMBER, one) for one in _numbers(body, is_json=told is not _BROKEN)}
+    found |= names_asked(path.partition("?")[2])
     for condition in _CONDITION.findall(body):  # A search in the place of a reference.
         found |= names_asked(_text(condition))
-    for resource in _resources(body):
+    for resource in _resources(told):
         resource_type, resource_id = resource.get("resourceType"), resource.get("id")
         if isinstance(resource_type, str) and isinstance(resource_id, str):
             found.add(Name(KEY, f"{resource_type}/{resource_id}"))
     return frozenset(found)
 
 
-def numbers_in(body: bytes) -> set[str]:
+_BROKEN: Final = object()
+"""What no JSON was parsed to."""
+
+
+def _parsed(body: bytes) -> object:
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return _BROKEN
+
+
+def _numbers(body: bytes, *, is_json: bool) -> set[str]:
     """Numbers that no system is told to: in HL7 v2, in upstream's Data Model, in identifiers without one.
 
     In what is no JSON it may be any text with a digit.
     """
     if er7.is_er7(body):
         return er7.numbers_in(body)
-    if not _is_json(body):
+    if not is_json:
         return {_text(one[1]) for one in islice(_QUOTED.finditer(body), er7.NUMBERS_MAX)}
     paired = {value for _, value in _SYSTEM_VALUE.findall(body)}
     paired |= {value for value, _ in _VALUE_SYSTEM.findall(body)}
     alone = {_text(one) for one in set(_VALUE.findall(body)) - paired}
     return alone | _of_data_model(body)
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return True
 
 
 def _of_data_model(body: bytes) -> set[str]:
@@ -249,11 +254,7 @@ def _text(inner: bytes) -> str:
         return inner.decode(errors="replace")
 
 
-def _resources(body: bytes) -> Iterator[dict[str, Any]]:
-    try:
-        told = orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return
+def _resources(told: object) -> Iterator[dict[str, Any]]:
     if not isinstance(told, dict):
         return
     yield told
