@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -24,6 +25,8 @@ class Balancer:
         self.replicas: list[Served] = []
         self.url = ""
         self._ready: list[Served] = []
+        self._carried: Counter[str] = Counter()
+        """Open connections, by the URL of the replica."""
         self._turn = 0
 
     async def watch(self) -> None:
@@ -41,10 +44,10 @@ class Balancer:
             while len(self._ready) < number:  # noqa: ASYNC110 -- other processes
                 await asyncio.sleep(PROBE_SECONDS)
 
-    async def without(self, replica: Served) -> None:
-        """Return when a replica gets no new connections."""
-        async with asyncio.timeout(60):
-            while replica in self._ready:  # noqa: ASYNC110 -- another process
+    async def left(self, replica: Served) -> None:
+        """Return when a replica gets no new connections, and its last one is closed."""
+        async with asyncio.timeout(120):
+            while replica in self._ready or self._carried[replica.url]:  # noqa: ASYNC110 -- another process
                 await asyncio.sleep(PROBE_SECONDS)
 
     async def carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -54,14 +57,17 @@ class Balancer:
         if not ready:
             writer.transport.abort()
             return
-        where = urlsplit(ready[self._turn % len(ready)].url)
+        url = ready[self._turn % len(ready)].url
+        where = urlsplit(url)
+        self._carried[url] += 1
         try:
             far_reader, far_writer = await asyncio.open_connection(where.hostname, where.port)
+            with suppress(OSError):
+                await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
         except OSError:
             writer.transport.abort()
-            return
-        with suppress(OSError):
-            await asyncio.gather(_pump(reader, far_writer), _pump(far_reader, writer))
+        finally:
+            self._carried[url] -= 1
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

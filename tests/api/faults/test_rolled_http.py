@@ -11,6 +11,7 @@ import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from itertools import count, pairwise
+from signal import SIGINT
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
@@ -43,8 +44,8 @@ MORE: Final = 200 if ALONE else 40
 PAUSE_SECONDS: Final = 0.05
 REPLICAS: Final = ("jobs", "ingest", "ingest", "query", "query")
 """Roles in the order of a roll-out (docs/operations.md#upgrades)."""
-DRAIN: Final = {"DOD_DRAIN_SECONDS": "2"}
-"""The balancer notices within a tenth of a second; a busy machine may be late."""
+DRAIN: Final = {"DOD_DRAIN_SECONDS": "60"}
+"""Longer than any machine takes; a second signal ends it, once the balancer and all clients have noticed."""
 
 NEWER: Final = f"""
 import sys
@@ -129,9 +130,11 @@ class Deployment:
     stack: AsyncExitStack
     fronts: Mapping[str, Balancer]
     running: list[tuple[str, Served]] = field(default_factory=list)
+    started: int = 0
 
     async def start(self, role: str, changed: str = "") -> None:
-        folder = self.folder / f"service-{len(list(self.folder.glob('service-*')))}"
+        self.started += 1
+        folder = self.folder / f"service-{self.started}"
         folder.mkdir()
         made = served(folder, self.uri, DATABASE, changed=changed, DOD_ROLE=role, **DRAIN)
         one = await self.stack.enter_async_context(made)
@@ -144,15 +147,21 @@ class Deployment:
     async def end(self, role: str, one: Served) -> None:
         """End a replica as Kubernetes does."""
         one.process.terminate()
+        if role in self.fronts:
+            await self.fronts[role].left(one)
+        one.process.send_signal(SIGINT)  # Another one: two of a kind at once may arrive as one.
         assert await one.process.wait() == 0, one.log.read_text()
         self.running.remove((role, one))
         if role in self.fronts:
             self.fronts[role].replicas.remove(one)
 
-    async def replace(self, role: str, one: Served, changed: str = "") -> None:
-        """Start another one of this role, and end this one once that is ready."""
-        await self.start(role, changed)
-        await self.end(role, one)
+    async def roll_out(self, changed: str) -> None:
+        """Take another release's replicas in place of these, role by role."""
+        for role in dict.fromkeys(REPLICAS):
+            olds = [one for name, one in self.running if name == role]
+            await asyncio.gather(*(self.start(role, changed) for _ in olds))
+            for one in olds:
+                await self.end(role, one)
 
 
 async def test_a_deployment_is_rolled_and_struck_under_load(tmp_path: Path) -> None:
@@ -164,19 +173,17 @@ async def test_a_deployment_is_rolled_and_struck_under_load(tmp_path: Path) -> N
     ):
         uri = uri_of(members)
         async with opened_service(uri, mongodb_database=DATABASE) as service:
-            service.clock.now = service.clock.now.replace(
-                year=2125
-            )  # The processes have the machine's clock.
+            # The processes have the machine's clock.
+            service.clock.now = service.clock.now.replace(year=2125)
             lab = await service.new_tenant(search_scope=SearchScope.ANY)
             load = Load(lab.root, dict(lab.headers), ingest, query)
         running = Deployment(uri, tmp_path, stack, {"ingest": ingest, "query": query})
-        for role in REPLICAS:
-            await running.start(role)
+        await asyncio.gather(*(running.start(role) for role in REPLICAS))
         tasks = [asyncio.ensure_future(load.push(number)) for number in range(SENDERS)]
         tasks += [asyncio.ensure_future(load.search()) for _ in range(SEARCHERS)]
         await load.more()
         # A replica of each role is told to end.
-        for role, one in list(running.running)[1::2]:
+        for role, one in dict(running.running).items():
             await running.end(role, one)
             await running.start(role)
         await load.more()
@@ -192,8 +199,7 @@ async def test_a_deployment_is_rolled_and_struck_under_load(tmp_path: Path) -> N
         # A newer release takes the place of this one, under load, and brings the index up.
         await load.more()
         before = len(load.errors)
-        for role, one in list(running.running):
-            await running.replace(role, one, NEWER)
+        await running.roll_out(NEWER)
         await load.more()
         assert len(load.errors) == before, load.errors[before:]
         await _reindex(uri, tmp_path)
