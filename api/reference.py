@@ -83,6 +83,8 @@ def search_page() -> str:
         "`subject:Patient.birthdate=…`).",
         "`_has:Type:reference:parameter=…` is the way back. Strings start a word, without case and",
         "accents; quantities are `[prefix]number[|system|code]`.",
+        "Of one text the first 1,000 characters are searched, from the start of each of its first 12",
+        "words; of `_content` and `_text` the first 50,000. `:exact` finds no longer text.",
         "",
         "Modifiers: `:missing` on all; `:not` and `:text` on tokens, `:of-type` on identifiers;",
         "`:identifier` and `:Type` on references; `:exact` and `:contains` on strings.",

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.fhir.references import RELATIVE
-from store.search.criteria import Chain, Has, References, SearchQuery, flat, steps
+from store.search.criteria import Chain, Has, References, SearchQuery, Tokens, flat, steps
 from store.search.index import CONTAINED, key
+from store.search.parameters import TYPES
 from store.search.planning.conditions import condition
 from store.search.planning.joins import FEW, IDENTIFIERS, KIN, led_to, with_kin
 from store.search.planning.leading_clause import DRIVING_KEYS_MAX
@@ -46,9 +47,15 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
     """
     at = _Step(view, tenant, resource_type, matches_max, now, (*holders, resource_type))
     resolved: dict[Chain | Has, tuple[str, ...]] = {}
-    wide: list[tuple[Chain | Has, Resolved]] = []
+    wide: list[tuple[Chain | Has, Resolved | None]] = []
     for step in steps(clauses):
-        below = _below(at, step)
+        try:
+            below = _below(at, step)
+        except ServiceError as error:
+            if holders or all(issue.code != TOO_COSTLY for issue in error.issues):
+                raise
+            wide.append((step, None))
+            continue
         found = _led_to(at, step, below) if isinstance(step, Chain) else _referred_to(at, step, below)
         if found is None:
             wide.append((step, below))
@@ -56,11 +63,11 @@ def resolve(  # noqa: PLR0913 -- one step of a recursion
             resolved[step] = tuple(found)
     if wide:
         lead = None if holders else _lead(at, clauses, resolved)
-        for step, below in wide:
+        for step, behind in wide:
             if lead is None:
                 raise at.too_many(step)
             follow = _led_to_from if isinstance(step, Chain) else _referred_to_from
-            resolved[step] = tuple(follow(at, step, below, lead))  # type: ignore[arg-type]  # by its own type
+            resolved[step] = tuple(follow(at, step, behind, lead))  # type: ignore[arg-type]  # by its own type
     return resolved
 
 
@@ -88,9 +95,13 @@ class _Step(NamedTuple):
         found = plan(str(self.tenant), query, resolved=resolved, now=self.now)
         return self.view.find(replace(found, sort=()), {"_id": 0, **fields})
 
+    def resolved(self, of_type: str, clauses: Sequence[Clause]) -> Resolved:
+        """Targets of the chains among clauses that lead a search of their own."""
+        return resolve(self.view, self.tenant, of_type, clauses, matches_max=self.matches_max, now=self.now)
+
     def too_many(self, step: Chain | Has) -> ServiceError:
         text = f"the chain through `{step.parameter.name}` leads to too many resources: narrow it down"
-        return ServiceError(Category.INCORRECT, Issue("too-costly", text, (step.parameter.name,)))
+        return ServiceError(Category.INCORRECT, Issue(TOO_COSTLY, text, (step.parameter.name,)))
 
 
 def _below(at: _Step, step: Chain | Has) -> Resolved:
@@ -128,26 +139,28 @@ def _led_to(at: _Step, chain: Chain, below: Resolved) -> list[str] | None:
     return None if len(found) > at.matches_max else found
 
 
-def _led_to_from(at: _Step, chain: Chain, below: Resolved, lead: FindPlan) -> list[str]:
-    """Targets of a chain among those that what the other clauses leave refers to."""
-    name = chain.parameter.name
-    referring = at.view.find(lead, {"_id": 0, chain.parameter.field: 1})
+def _led_to_from(at: _Step, chain: Chain, below: Resolved | None, lead: FindPlan) -> list[str]:
+    """Targets of a chain among those that what the other clauses leave refers to.
+
+    `below` is None where the chain behind it leads to too many by itself: it is followed from these as well.
+    """
+    name, types = chain.parameter.name, [of_type for of_type, _ in chain.inner]
+    referring = at.view.find(lead, {"_id": 0, chain.parameter.field: 1, "inside.type": 1})
     spelled = {one for document in referring for one in document.get("index", {}).get(name, ())}
+    inside = {one["type"] for document in referring for one in document.get("inside", ())}
     # By an identifier other records of a patient are targets too, which tell nothing of it themselves.
-    if chain.identifiers or len(referring) > LEFT_MAX or len(spelled) > REFERRED_MAX:
+    lost = chain.identifiers or (below is None and not inside.isdisjoint(types))
+    if lost or len(referring) > LEFT_MAX or len(spelled) > REFERRED_MAX:
         raise at.too_many(chain)
     found: list[str] = []
     for target, inner in chain.inner:
-        wanted = {
-            "_id": {"$in": [f"{at.tenant}/{one}" for one in spelled if _names(one, target)]},
-            "tenant": str(at.tenant),
-            "type": target,
-            "expires_at": {"$gt": at.now},
-            "$and": [condition(inner, below)],
-        }
-        by_id = FindPlan(filter=wanted, sort=(), limit=0, hint="_id_", described=lambda: "chain")
-        found += [f"{target}/{one['id']}" for one in at.view.find(by_id, {"_id": 0, "id": 1})]
-    return [*found, *_contained(at, chain, below, lead)]
+        ids = tuple([one.partition("/")[2] for one in spelled if _names(one, target)])
+        if ids:
+            own = (Tokens(TYPES[target].by_name["_id"], ids), inner)
+            deeper = at.resolved(target, own) if below is None else below
+            there = at.find(target, own, deeper, {"id": 1}, most=REFERRED_MAX)
+            found += [f"{target}/{one['id']}" for one in there]
+    return found if below is None else [*found, *_contained(at, chain, below, lead)]
 
 
 def _names(spelling: str, resource_type: str) -> bool:
@@ -189,7 +202,7 @@ def _referred_to(at: _Step, step: Has, below: Resolved) -> list[str] | None:
     return _referred(referring, step.parameter.name, at.type)
 
 
-def _referred_to_from(at: _Step, step: Has, below: Resolved, lead: FindPlan) -> list[str]:
+def _referred_to_from(at: _Step, step: Has, below: Resolved | None, lead: FindPlan) -> list[str]:
     """The same, among the resources that the other clauses leave."""
     ids = [one["id"] for one in at.view.find(lead, {"_id": 0, "id": 1})]
     if len(ids) > LEFT_MAX or not step.parameter.keyed:
@@ -198,14 +211,16 @@ def _referred_to_from(at: _Step, step: Has, below: Resolved, lead: FindPlan) -> 
     for start in range(0, len(ids), DRIVING_KEYS_MAX):
         spelled = tuple([f"{at.type}/{one}" for one in ids[start : start + DRIVING_KEYS_MAX]])
         clauses = (References(step.parameter, spelled), step.inner)
+        deeper = at.resolved(step.type, clauses) if below is None else below
         fields = {step.parameter.field: 1}
-        referring = at.find(step.type, clauses, below, fields, most=REFERRED_MAX)
+        referring = at.find(step.type, clauses, deeper, fields, most=REFERRED_MAX)
         if len(referring) > REFERRED_MAX:
             raise at.too_many(step)
         found += _referred(referring, step.parameter.name, at.type)
     return found
 
 
+TOO_COSTLY: Final = "too-costly"
 LEFT_MAX: Final = 5_000
 """Resources that the other clauses of a search may leave, to follow a chain from them."""
 REFERRED_MAX: Final = 20_000

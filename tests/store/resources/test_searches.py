@@ -282,6 +282,8 @@ async def test_a_chain_through_too_many_is_followed_from_what_the_rest_of_the_se
         (f"patient.identifier={MRN}|1&result.code=718-7", "r1"),
         ("patient=p1&result.code=718-7&result.code=1-1", ""),
         ("patient=p1&performer.name=muster", "r1"),
+        ("patient=p2&result.patient.gender=male", "r2 s2"),
+        ("patient=p2&result.patient.gender=female", ""),
         ("patient=p0&performer.name=muster&result.code=718-7&status=final", ""),
     ):
         assert sorted(await found(store, query)) == wanted.split(), query
@@ -290,6 +292,7 @@ async def test_a_chain_through_too_many_is_followed_from_what_the_rest_of_the_se
         ("_id=p1,p2&_has:DiagnosticReport:patient:status=final", "p1 p2"),
         (f"identifier={MRN}|0&_has:DiagnosticReport:subject:status=amended", "p0"),
         (f"identifier={MRN}|1&_has:Observation:patient:code=2-2", ""),
+        (f"identifier={MRN}|1&_has:DiagnosticReport:patient:result.code=718-7", "p1"),
     ):
         assert sorted(await found(store, query, type="Patient")) == wanted.split(), query
     for query in ("result.code=718-7", "status=final&performer.name=muster", "patient.gender=male"):
