@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 import orjson
-from aiohttp import web
+from aiohttp import hdrs, web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from api.http.app_keys import READINESS, REGISTRY
 from api.middleware.answer_headers import say_server
+from store.detached import detached
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    from aiohttp.typedefs import Handler
 
 
 async def livez(_: web.Request) -> web.Response:
@@ -34,6 +38,32 @@ async def elsewhere(_: web.Request) -> web.Response:
     return web.Response(text=text, status=404)
 
 
+def shared(handler: Handler) -> Handler:
+    """The handler, called once for all who ask the same at the same moment.
+
+    To write out all metrics takes tens of milliseconds of the event loop, and fifty may ask at once.
+    """
+    under_way: dict[tuple[str, str], asyncio.Task[web.StreamResponse]] = {}
+
+    async def made(request: web.Request, asked: tuple[str, str]) -> web.StreamResponse:
+        await asyncio.sleep(0)  # Until all have come who come now.
+        del under_way[asked]
+        return await handler(request)
+
+    async def answer(request: web.Request) -> web.StreamResponse:
+        asked = request.rel_url.raw_query_string, request.headers.get(hdrs.ACCEPT, "")
+        if asked not in under_way:
+            under_way[asked] = detached(made(request, asked))
+        response = await asyncio.shield(under_way[asked])
+        if not isinstance(response, web.Response):
+            return response
+        own = web.Response(body=response.body, status=response.status, headers=response.headers)
+        own.enable_compression()
+        return own
+
+    return answer
+
+
 def create_admin_app(app: web.Application, more: Sequence[web.RouteDef] = ()) -> web.Application:
     """The admin application beside a service application, sharing its readiness and metrics."""
     admin = web.Application()
@@ -42,7 +72,7 @@ def create_admin_app(app: web.Application, more: Sequence[web.RouteDef] = ()) ->
     admin.on_response_prepare.append(say_server)
     admin.router.add_get("/livez", livez)
     admin.router.add_get("/readyz", readyz)
-    admin.router.add_get("/metrics", make_aiohttp_handler(app[REGISTRY]))
+    admin.router.add_get("/metrics", shared(make_aiohttp_handler(app[REGISTRY])))
     admin.router.add_routes(more)
     admin.router.add_route("*", "/{rest:.*}", elsewhere)
     return admin

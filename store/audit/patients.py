@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 _PATIENT: Final = re.compile(rb'Patient/([A-Za-z0-9\-.]{1,64})["/]')
 """A reference to a Patient within stored bytes, at whatever base and version."""
 _SUBJECTS: Final = frozenset({"patient", "subject"})
-_SUBJECT: Final = re.compile(
-    rb'"(?:subject|patient)"\s*:\s*\{[^\[]{0,600}?"identifier"\s*:\s*\{([^{}]{0,600})'
-)
-"""The identifier of a subject that is named by nothing else; a coding within it may stand before."""
+_SUBJECT: Final = re.compile(rb'"(?:subject|patient)"\s*:\s*\{')
+_IDENTIFIER: Final = re.compile(rb'"identifier"\s*:\s*\{([^{}]{0,600})')
+_NAME: Final = b'"identifier"'
+_REACH: Final = 600
+"""Bytes within a subject before its identifier: a coding may stand there, a list does not."""
 
 
 def asked_for(query: SearchQuery) -> tuple[str, ...]:
@@ -95,8 +96,28 @@ def answered_with(resource_type: str, resource_id: str, raw: bytes) -> tuple[str
     found = dict.fromkeys(_PATIENT.findall(raw))
     if found:
         return tuple([f"Patient/{one.decode()}" for one in found])[:PATIENTS_MAX]
-    subject = _SUBJECT.search(raw)
-    return () if subject is None else tuple(filter(is_whole, identifiers_in(b"{%b}" % subject[1])))
+    identifier = _identifier_of_subject(raw)
+    return () if identifier is None else tuple(filter(is_whole, identifiers_in(b"{%b}" % identifier)))
+
+
+def _identifier_of_subject(raw: bytes) -> bytes | None:
+    """The identifier of a subject that is named by nothing else.
+
+    It is looked for, not matched: an expression would try each byte behind each of many thousand subjects.
+    """
+    tried = 0  # Up to here none is.
+    for subject in _SUBJECT.finditer(raw):
+        start = subject.end()
+        listed = raw.find(b"[", start, start + _REACH)
+        until = (listed if listed >= 0 else start + _REACH) + len(_NAME)
+        at = raw.find(_NAME, max(start, tried), until)
+        while at >= 0:
+            found = _IDENTIFIER.match(raw, at)
+            if found is not None:
+                return found[1]
+            tried = at + 1
+            at = raw.find(_NAME, tried, until)
+    return None
 
 
 def of_keys(resource_type: str, resource_id: str, keys: Iterable[str]) -> tuple[str, ...]:

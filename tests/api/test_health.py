@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from aiohttp.test_utils import TestClient, TestServer
+import asyncio
 
-from api.health import create_admin_app
+from aiohttp import web
+from aiohttp.test_utils import TestClient, TestServer, make_mocked_request
+
+from api.health import create_admin_app, shared
 from api.http.app_keys import READINESS
 from api.readiness import Readiness
 from store.errors import Category, ServiceError
@@ -90,3 +93,19 @@ async def test_the_admin_endpoint() -> None:
             for name in ("dod_build_info", "dod_store_commit_queue", "process_cpu_seconds", "python_info"):
                 assert name in metrics
         assert (await client.get("/metrics")).status == 404
+
+
+async def test_metrics_are_written_out_once_for_all_who_ask_at_the_same_moment() -> None:
+    written, number = list[str](), 50
+
+    async def handler(request: web.Request) -> web.Response:
+        written.append(request.rel_url.raw_query_string)
+        return web.Response(text=f"written {len(written)}", headers={"Content-Type": "text/plain"})
+
+    ask = shared(handler)
+    requests = [make_mocked_request("GET", "/metrics") for _ in range(number)]
+    answers = await asyncio.gather(*(ask(one) for one in requests))
+    assert {one.body for one in answers if isinstance(one, web.Response)} == {b"written 1"}
+    assert len(set(map(id, answers))) == number
+    await asyncio.gather(ask(requests[0]), ask(make_mocked_request("GET", "/metrics?name=a")))
+    assert written == ["", "", "name=a"]

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import re
+
 import orjson
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from store.audit.patients import answered_with, asked_for, of_keys, tells_all
+from store.audit.patients import _identifier_of_subject, answered_with, asked_for, of_keys, tells_all
 from tests.support.fhir import MRN, identified, refers, report
 from tests.support.store import BASE, asked, prepared
 
@@ -83,3 +87,29 @@ def test_patients_of_what_is_stored() -> None:
     assert of(report("r", None, subject={"identifier": identified(MRN, "A")})) == (f"{MRN}|A",)
     assert of(report("r", None)) == ()
     assert of({"resourceType": "Patient", "id": "p", "identifier": [identified(MRN, "A")]}) == ("Patient/p",)
+
+
+DEFINITION = re.compile(
+    rb'"(?:subject|patient)"\s*:\s*\{[^\[]{0,600}?"identifier"'
+    rb"\s*:\s*\{([^{}]{0,600})"
+)
+PIECES = st.sampled_from(
+    [
+        *(
+            b'"subject":{',
+            b'"patient" : {',
+            b'"identifier":{',
+            b'"identifier":1',
+            b'"identifier"',
+            b"[",
+            b"{",
+        ),
+        *(b"}", b'"system":"s","value":"v"', b" " * 300, b"x" * 599, b"y", b'"subject"'),
+    ]
+)
+
+
+@given(st.lists(PIECES, max_size=14).map(b"".join))
+def test_the_identifier_of_a_subject_is_found_by_its_definition(raw: bytes) -> None:
+    found = DEFINITION.search(raw)
+    assert _identifier_of_subject(raw) == (None if found is None else found[1])
