@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 Client = AsyncMongoClient[dict[str, Any]]
 SET = "tests"
-SMALL = ("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "50", "--nounixsocket", "--quiet")
+SMALL = (
+    *("--wiredTigerCacheSizeGB", "0.25", "--oplogSize", "50", "--nounixsocket", "--quiet"),
+    *("--setParameter", "diagnosticDataCollectionEnabled=false"),
+)
 FAIL_POINTS = ("--setParameter", "enableTestCommands=1")
 ROOT = "root"
 QUICK_ELECTIONS = {"electionTimeoutMillis": 2000, "heartbeatIntervalMillis": 500, "heartbeatTimeoutSecs": 2}

@@ -3,6 +3,7 @@ async ([text, shapes, allOf]) => {
   const from = (name) => import(`./explorer/static/${name}.js`);
   const [{ parse }, { Fhir }, { reportPage }, { patientPage }, { trendPage }] =
     await Promise.all(["json", "fhir", "views/report", "views/patient", "views/trend"].map(from));
+  document.documentElement.style.visibility = "hidden"; // Drawn all the same, but not painted.
   const failures = [];
   let changed = "";
   const failed = (error) => failures.push(`${changed}: ${error?.stack || error}`.slice(0, 300));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -23,6 +24,8 @@ DATABASE = "dod_changes"
 WRITERS = 4
 MORE = 40
 """Pushes between two blows."""
+PAUSE_SECONDS = 0.0 if "CHAOS_SECONDS" in os.environ else 0.05
+"""Between two pushes of a writer: what is waited for takes seconds, and needs a processor itself."""
 
 
 @dataclass(slots=True)
@@ -62,6 +65,7 @@ class Load:
                 assert answer.status_code in (200, 201), answer.text
                 self.written[name] = int(answer.json()["meta"]["versionId"])
                 turn += 1
+                await asyncio.sleep(PAUSE_SECONDS)
 
     async def listen(self, since: str) -> None:
         async with httpx.AsyncClient(timeout=60) as client:

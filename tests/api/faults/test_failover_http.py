@@ -31,7 +31,8 @@ GAP_SECONDS = 5.0 if ALONE else 90.0
 GAP_FROZEN_SECONDS = 10.0 if ALONE else 90.0
 """A member that stands still has to be asked, and given up."""
 SENDERS = 8
-PACE_SECONDS = 0.02
+PACE_SECONDS = 0.02 if ALONE else 0.1
+"""Between two attempts of a sender, and looks at readiness: an election takes seconds, and a processor."""
 WANTED: dict[str, Any] = {"access_cache_seconds": 60, "search_scope": SearchScope.ANY}
 
 
@@ -60,6 +61,8 @@ class Load:
                     return
             if self.stop:
                 return
+            if not ALONE:
+                await asyncio.sleep(PACE_SECONDS)
 
     async def search(self) -> None:
         """Reports that one replica acknowledged before are found by the other."""

@@ -86,6 +86,8 @@ class Load:
                     return
                 self.acknowledged.append(name)
                 self.pushes.append(monotonic())
+                if not ALONE:  # Replicas that start need a processor themselves.
+                    await asyncio.sleep(PAUSE_SECONDS)
 
     async def search(self) -> None:
         async with httpx.AsyncClient(timeout=30, headers=dict(self.headers)) as client:

@@ -33,6 +33,8 @@ DATABASE = "dod_subscriptions_killed"
 WRITERS = 3
 MORE = 30
 """Events between two blows."""
+PAUSE_SECONDS = 0.05
+"""Between two pushes of a writer: what is waited for takes seconds, and needs a processor itself."""
 SOON = "from api.subscriptions.sending import retries; retries.PAUSES = (0, 1, 1, 2)"
 """Upstream's schedule takes most of a minute for three faults in a row; its own tests know it."""
 SETTINGS = {"DOD_SUBSCRIPTION_NETWORKS": "127.0.0.0/8", "DOD_SUBSCRIPTION_TIMEOUT_SECONDS": "2"}
@@ -75,6 +77,7 @@ class Load:
                 answer = await self.ask(client, "PUT", f"DiagnosticReport/{name}", json=sent)
                 assert answer.status_code in (200, 201), answer.text
                 self.written[name] = answer.json()["meta"]["versionId"]
+                await asyncio.sleep(PAUSE_SECONDS)
 
     @property
     def shown(self) -> dict[str, str]:

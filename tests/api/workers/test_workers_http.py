@@ -49,7 +49,7 @@ class Running:
                 self.answered += 1
             except aiohttp.ClientError:
                 self.failed += 1
-            await asyncio.sleep(0.005)  # Without a pause, workers that start wait for a processor.
+            await asyncio.sleep(0.02)  # Without a pause, workers that start wait for a processor.
 
     async def counted(self) -> dict[str, float]:
         async with self.client.get(self.admin + "/metrics") as response:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 
+from store.mongo.indexes import ensure_indexes
 from store.mongo.resources.histories import finds, sources
 from store.resources.pages import HistoryQuery
 from store.resources.resource_keys import ResourceKey
@@ -15,15 +17,20 @@ from tests.support.service import Clock
 from tests.support.store import LAB, NOW, OTHER, mongo_store, put
 
 if TYPE_CHECKING:
-    from store.mongo.driver.client import Database
+    from collections.abc import AsyncIterator
+
+    from store.mongo.driver.client import Client, Database
 
 TYPE = "DiagnosticReport"
 EACH = 40
 """Current ones, tombstones and replaced ones alike."""
 
 
-@pytest.fixture
-async def full(database: Database) -> Database:
+@pytest.fixture(scope="module")
+async def full(mongo_client: Client) -> AsyncIterator[Database]:
+    """A database for tests that only read."""
+    database = mongo_client[f"dod_{uuid4().hex}"]
+    await ensure_indexes(database)
     clock = Clock(NOW)
     store = mongo_store(database, clock=clock)
     for tenant in (LAB, OTHER):
@@ -36,7 +43,8 @@ async def full(database: Database) -> Database:
             clock.move(minutes=1)
             await put(store, report(f"r{n}", status="amended"), tenant=tenant)
             await store.delete(tenant, ResourceKey(TYPE, f"d{n}"))
-    return database
+    yield database
+    await mongo_client.drop_database(database.name)
 
 
 def stages(plan: Any) -> list[str]:
