@@ -178,7 +178,10 @@ class Fitness:
         return tuple(sentences)
 
     def _is_open(self) -> bool:
-        """Whether there is no access control: nobody has signed in, and reads nevertheless."""
+        """Whether there is no access control: nobody has signed in, and reads nevertheless.
+
+        `DECISIONS.md#rights-without-access-control`.
+        """
         status = self._database.delegate.command("connectionStatus")
         return not status["authInfo"]["authenticatedUsers"] and self._has(FIND, RESOURCES)
 

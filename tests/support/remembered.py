@@ -2,7 +2,8 @@
 
 A service of the tests has no short memory of tenants, tokens and policies, for a test changes them and goes
 on. To ask anew with each request takes half of what the request does. All clients of this process tell here
-of their writes; once another process was started, all is asked each time until the test ends.
+of their writes; once another process was started, all is asked each time until the test ends
+(`DECISIONS.md#tests-remember`).
 """
 
 from __future__ import annotations

@@ -305,9 +305,12 @@ def named(headers: Mapping[str, str]) -> dict[str, str]:
 
 
 def settings(**changed: Any) -> Settings:
-    """Settings of the tests: a database name of their own, no short memory of tenants, no change feed."""
+    """Settings of the tests: a database name of their own, no short memory of tenants, no change feed, and no
+    sweep on a timer, which would go by the clock of some test over the tenants of all.
+    """
     ours = {"mongodb_database": DATABASE, "access_cache_seconds": 0, "policy_cache_seconds": 0}
-    return Given(**{**ours, "changes_look_seconds": 0, "erasure_wait_seconds": 0, **changed})
+    never = {"changes_look_seconds": 0, "erasure_wait_seconds": 0, "retention_interval_minutes": 0}
+    return Given(**{**ours, **never, **changed})
 
 
 @asynccontextmanager

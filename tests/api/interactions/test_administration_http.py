@@ -14,10 +14,14 @@ from store.retention.declared import declared
 from store.retention.metrics import RetentionMetrics
 from tests.support.fhir import patient, report
 from tests.support.oauth import key
+from tests.support.service import opened_service
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
     from aiohttp import web
 
+    from store.mongo.driver.client import Database
     from tests.support.service import Service
 
 SENTINEL = "sentinel-5528"
@@ -26,9 +30,10 @@ PATHS = ("$retention", "$retention-plan", "$tenants", "$clients")
 
 
 @pytest.fixture
-def service(own_service: Service) -> Service:
-    """A service of its own: its receipts are all there are."""
-    return own_service
+async def service(mongodb: str, database: Database) -> AsyncIterator[Service]:
+    """A service on a database of its own: its receipts and tenants are all there are."""
+    async with opened_service(mongodb, mongodb_database=database.name) as opened:
+        yield opened
 
 
 def app_of(service: Service) -> web.Application:
