@@ -171,7 +171,7 @@ def names_in(body: bytes, path: str = "") -> frozenset[Name]:
 
 
 _BROKEN: Final = object()
-"""What no JSON was parsed to."""
+"""Stands for a body that is no JSON."""
 
 
 def _parsed(body: bytes) -> object:

@@ -90,7 +90,7 @@ class _Step(NamedTuple):
         *,
         most: int = 0,
     ) -> list[dict[str, Any]]:
-        """What the clauses find, one more than may be at most."""
+        """Documents that the clauses find, one more than may be at most."""
         query = SearchQuery(of_type, tuple(clauses), count=most or self.matches_max)
         found = plan(str(self.tenant), query, resolved=resolved, now=self.now)
         return self.view.find(replace(found, sort=()), {"_id": 0, **fields})

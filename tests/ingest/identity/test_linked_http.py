@@ -182,7 +182,7 @@ async def test_a_record_that_is_given_away_before_it_is_linked_is_left_out(lab: 
 
 
 async def test_a_merged_record_of_another_hospital_keeps_its_number(lab: Service) -> None:
-    """It shares a weak number with its survivor: news of the survivor are not written over it."""
+    """A record shares a weak number with its survivor: news of the survivor are not written over it."""
     await told(lab, 1, "F1", mr("1"))
     [retired] = await all_of(lab, "Patient?identifier=urn:made-up:mr|1")
     shared = hospital.number("x", "S", "SS")
