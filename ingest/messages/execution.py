@@ -111,7 +111,7 @@ async def execute(
 
 
 def _still_made(before: PutResult | None, now: PutResult) -> PutResult:
-    """Result of a write: a resource that this message made, and alone has replaced since, is its own still."""
+    """Result of a write: what this message made, and alone has replaced since, is its own still."""
     if before is None or before.outcome is not Outcome.CREATED or now.outcome is not Outcome.REPLACED:
         return now
     return replace(now, outcome=Outcome.CREATED) if now.stored.version == before.stored.version + 1 else now

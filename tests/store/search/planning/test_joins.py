@@ -79,7 +79,7 @@ def test_no_value_is_taken_for_a_place(value: str) -> None:
 
 
 def test_no_reference_is_taken_for_a_place() -> None:
-    """A reference that leads nowhere leads all the same: the search must not answer for the identifier alone."""
+    """A reference that leads nowhere leads the search: it must not answer for the identifier alone."""
     assert plan_of((ID, "1"), ("patient", "Patient/|")) is None
 
 
