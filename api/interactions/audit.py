@@ -13,7 +13,15 @@ import orjson
 from api.auth.scopes import AUDIT as SCOPE
 from api.http.app_keys import PAGE_SECRET, PRIVACY, SETTINGS
 from api.interactions import read as stored
-from api.interactions.audit_event import Where, audit_event
+from api.interactions.audit_event import (
+    DEEDS,
+    INTERACTIONS,
+    OPERATION,
+    OUR_DEEDS,
+    PATTERNS,
+    Where,
+    audit_event,
+)
 from api.middleware.authenticate import refuse_unless
 from api.search import handlers as searches
 from api.search.following import followed
@@ -30,6 +38,7 @@ from store.resources.pages import Page
 from store.retention.subjects import Subject, read_subject
 from store.search.criteria import Position
 from store.search.parsing.query_text import pairs_of
+from store.search.values.escapes import split, unescape
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -172,16 +181,36 @@ def _subject(name: str, value: str) -> Subject:
 
 def _read(wanted: AuditQuery, name: str, value: str, most: int) -> AuditQuery:
     match name:
-        case "agent:identifier":
-            return wanted._replace(by=value)
+        case "agent:identifier" if value.removeprefix("|"):
+            return wanted._replace(by=value.removeprefix("|"))  # It has no system.
         case "subtype":
-            return wanted._replace(did=value)
+            return done(wanted, value)
         case "_count" if _COUNT.fullmatch(value):
             return wanted._replace(most=max(1, min(int(value), most)))
         case "date":
             return bounded(wanted, value)
         case _:
             raise ValueError(name)
+
+
+def done(wanted: AuditQuery, text: str) -> AuditQuery:
+    """The conditions for any of these subtypes: codes as AuditEvents show them, or names of `dod audit`.
+
+    Raises ValueError.
+    """
+    names: set[str] = set()
+    beside = None
+    for one in split(text, ","):
+        system, bar, code = (unescape(part) for part in one.rpartition("|"))
+        if not code or (bar and system not in (INTERACTIONS, OUR_DEEDS)):
+            raise ValueError(text)
+        if system != OUR_DEEDS:
+            names |= {name for name, pattern in PATTERNS.items() if pattern.subtype == code}
+            if code == OPERATION:  # Every route without a pattern of its own is one.
+                beside = frozenset((*PATTERNS, *DEEDS))
+        if system != INTERACTIONS:
+            names |= {code, *(deed for deed in DEEDS if deed.replace(" ", "-") == code)}
+    return wanted._replace(dids=frozenset(names), beside=beside)
 
 
 def bounded(wanted: AuditQuery, text: str) -> AuditQuery:

@@ -23,7 +23,7 @@ Json = dict[str, Any]
 
 PROFILES: Final = "https://profiles.ihe.net/ITI/BALP/StructureDefinition/IHE.BasicAudit."
 _REST: Final = "http://terminology.hl7.org/CodeSystem/audit-event-type"
-_INTERACTIONS: Final = "http://hl7.org/fhir/restful-interaction"
+INTERACTIONS: Final = "http://hl7.org/fhir/restful-interaction"
 _DICOM: Final = "http://dicom.nema.org/resources/ontology/DCM"
 _LIFECYCLE: Final = "http://terminology.hl7.org/CodeSystem/iso-21089-lifecycle"
 _ENTITY: Final = "http://terminology.hl7.org/CodeSystem/audit-entity-type"
@@ -31,7 +31,7 @@ _ROLE: Final = "http://terminology.hl7.org/CodeSystem/object-role"
 _BALP_ENTITY: Final = "https://profiles.ihe.net/ITI/BALP/CodeSystem/BasicAuditEntityType"
 _PARTICIPANT: Final = "http://terminology.hl7.org/CodeSystem/provenance-participant-type"
 _SOURCES: Final = "http://terminology.hl7.org/CodeSystem/security-source-type"
-_OUR_DEEDS: Final = "urn:dod:audit"
+OUR_DEEDS: Final = "urn:dod:audit"
 
 _APPLICATION: Final = {"system": _DICOM, "code": "110150", "display": "Application"}
 _CUSTODIAN: Final = {"system": _PARTICIPANT, "code": "custodian", "display": "Custodian"}
@@ -61,7 +61,8 @@ _CREATE: Final = Pattern("create", "C", "Create")
 _UPDATE: Final = Pattern("update", "U", "Update")
 _PATCH: Final = Pattern("patch", "U", "Update")
 _DELETE: Final = Pattern("delete", "D", "Delete", _APPLICATION, _CUSTODIAN)
-_OPERATION: Final = Pattern("operation", "E")
+OPERATION: Final = "operation"
+_OPERATION: Final = Pattern(OPERATION, "E")
 PATTERNS: Final[Mapping[str, Pattern]] = {
     "search": _SEARCH,
     "search-get": _SEARCH,
@@ -159,11 +160,11 @@ def _meta(record: AuditRecord, pattern: Pattern, told: Sequence[str], deed: obje
 def _kind(record: AuditRecord, pattern: Pattern, deed: tuple[str, str, str, str] | None) -> Json:
     if deed is not None:
         system, code, display, action = deed
-        subtype = {"system": _OUR_DEEDS, "code": record.did.replace(" ", "-"), "display": record.did}
+        subtype = {"system": OUR_DEEDS, "code": record.did.replace(" ", "-"), "display": record.did}
         return {"type": _coding(system, code, display), "subtype": [subtype], "action": action}
-    subtypes = [_coding(_INTERACTIONS, pattern.subtype, pattern.subtype)]
+    subtypes = [_coding(INTERACTIONS, pattern.subtype, pattern.subtype)]
     if record.did not in PATTERNS:
-        subtypes.append({"system": _OUR_DEEDS, "code": record.did})
+        subtypes.append({"system": OUR_DEEDS, "code": record.did})
     return {
         "type": _coding(_REST, "rest", "RESTful Operation"),
         "subtype": subtypes,

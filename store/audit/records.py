@@ -102,6 +102,10 @@ class AuditQuery(NamedTuple):
     """Names of one patient; a record with any of them is hers."""
     by: str = ""
     did: str = ""
+    dids: frozenset[str] | None = None
+    """Names of what was done, one of which counts; None: any."""
+    beside: frozenset[str] | None = None
+    """Names but which any other counts, too; None: those of `dids` alone."""
     since: datetime | None = None
     until: datetime | None = None
     """Records before this moment."""

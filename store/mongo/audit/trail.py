@@ -260,6 +260,9 @@ def _filter(wanted: AuditQuery) -> tuple[dict[str, Any], str]:
         asked["patients"], hint = {"$in": sorted(wanted.patients)}, "patients"
     if wanted.did:
         asked["did"] = wanted.did
+    if wanted.dids is not None:
+        others = [] if wanted.beside is None else [{"did": {"$nin": sorted(wanted.beside)}}]
+        asked["$or"] = [{"did": {"$in": sorted(wanted.dids)}}, *others]
     bounds = {"$gte": wanted.since, "$lt": wanted.until}
     if moments := {name: moment for name, moment in bounds.items() if moment is not None}:
         asked["at"] = moments

@@ -50,6 +50,19 @@ async def test_an_officer_sees_who_looked_at_a_patient(service: Service) -> None
     assert events(await officer.get("AuditEvent?patient=Patient/p2&subtype=read")) == [("read", "tests")]
     assert events(await officer.get("AuditEvent?patient=p1&agent:identifier=somebody")) == []
     assert events(await officer.get("AuditEvent?patient=p1&date=lt2026-11-22")) == []
+    # A subtype is asked for as an event shows it, by the name that `dod audit` has for it, or several.
+    for subtype, some in (
+        ("search-type", {"search-type"}),
+        ("http://hl7.org/fhir/restful-interaction|update", {"update"}),
+        ("read,search-type", {"read", "search-type"}),
+        ("operation", set()),
+        ("http://hl7.org/fhir/restful-interaction|nothing", set()),
+        ("urn:dod:audit|search-type", set()),
+    ):
+        seen = await officer.get(f"AuditEvent?patient=p1&agent:identifier=|tests&subtype={subtype}")
+        assert {one for one, _ in events(seen)} - {"operation"} == some, subtype
+    ours = await officer.get("AuditEvent?subtype=operation&agent:identifier=tests")
+    assert {one for one, _ in events(ours)} == {"operation"}
     # Each date narrows: the last one does not stand for all.
     for dates, some in (
         ("date=lt2026-11-22&date=ge2026-11-01", False),
@@ -153,6 +166,7 @@ async def test_nobody_else_sees_it(service: Service) -> None:
         assert (await officer.get(f"AuditEvent?date={date}")).status == 200, date
     twice = (
         "patient=p1&patient=p2",
+        *("subtype=|read", "subtype=urn:x|read", "agent:identifier="),
         f"patient=p1&patient.identifier={MRN}|A-1",
         "subtype=read&subtype=update",
     )
