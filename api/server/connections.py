@@ -22,6 +22,8 @@ FILES_KEPT: Final = 64
 """Open files for everything but clients and MongoDB: libraries, logs, sockets that listen, probes."""
 FILES_OF_DATABASE: Final = 2
 """Open files for each connection of the pool: its socket, and one for MongoDB's monitors and searches."""
+HEADS_BYTES_MAX: Final = 32_000_000
+"""Bytes of all heads whose end has not come: four thousand of the largest would be a gigabyte."""
 CONNECTIONS_MIN: Final = 16
 """Fewest connections of clients that are worth a start."""
 
@@ -39,6 +41,8 @@ class Limits:
     """Time between two requests."""
     stall_seconds: float = 30.0
     """Time in which nothing is taken of what was sent."""
+    heads_bytes: int = HEADS_BYTES_MAX
+    """Bytes of all heads whose end has not come."""
 
 
 def limits_of(settings: Settings, *, files: int) -> Limits:
@@ -93,6 +97,9 @@ class Connections:
         """Whether the service ends: a connection that is made still takes one request."""
         self._open: dict[Connection, None] = {}
         self._of_address: Counter[str] = Counter()
+        self._heads: dict[Connection, int] = {}
+        """Connections of whose next head a part has come, each with its bytes."""
+        self._head_bytes = 0
 
     def __len__(self) -> int:
         return len(self._open)
@@ -116,6 +123,19 @@ class Connections:
                 return True
         return False
 
+    def arriving(self, connection: Connection, size: int) -> None:
+        """A further part of a head has come; past the bound of all the largest ones give way."""
+        self._heads[connection] = self._heads.get(connection, 0) + size
+        self._head_bytes += size
+        while self._head_bytes > self.limits.heads_bytes and len(self._heads) > 1:
+            largest = max(self._heads, key=self._heads.__getitem__)
+            self.forget(largest)
+            largest.give_way()
+
+    def arrived(self, connection: Connection) -> None:
+        """The head is there, or nobody waits for it any more."""
+        self._head_bytes -= self._heads.pop(connection, 0)
+
     def touch(self, connection: Connection) -> None:
         """A request has come."""
         if connection in self._open:
@@ -124,6 +144,7 @@ class Connections:
 
     def forget(self, connection: Connection) -> None:
         """The connection is closed."""
+        self.arrived(connection)
         if connection in self._open:
             del self._open[connection]
             self._of_address[connection.address] -= 1

@@ -172,6 +172,7 @@ class _Connection(web.RequestHandler):
             self._connections.touch(self)
             return
         self._head_bytes += len(data)
+        self._connections.arriving(self, len(data))
         if self._head_bytes > HEAD_BYTES_MAX:
             self._refuse_head(TOO_LARGE)
         elif self._deadline is None:  # A part of a head.
@@ -196,6 +197,7 @@ class _Connection(web.RequestHandler):
 
     def _head_is_there(self) -> None:
         self._head_bytes = 0
+        self._connections.arrived(self)
         if self._deadline is not None:
             self._deadline.cancel()
             self._deadline = None

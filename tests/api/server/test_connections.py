@@ -42,6 +42,43 @@ def test_the_longest_waiting_gives_way_and_nobody_with_a_request_does() -> None:
     assert [one.is_open for one in (lately, another)] == [True, False]
 
 
+def test_of_heads_that_arrive_the_largest_give_way() -> None:
+    ones = Connections(Limits(connections=10, heads_bytes=1_000))
+    small, large, other = Client(), Client(), Client()
+    assert all(map(ones.admit, (small, large, other)))
+    for one, size in ((small, 100), (large, 500), (other, 300), (large, 100)):
+        ones.arriving(one, size)
+    assert [one.is_open for one in (small, large, other)] == [True, True, True]
+    ones.arriving(small, 1)
+    assert [one.is_open for one in (small, large, other)] == [True, False, True]
+    assert len(ones) == 2
+    ones.arrived(other)  # Its head is whole.
+    ones.arriving(small, 898)
+    ones.arriving(other, 1)
+    assert small.is_open
+    ones.arriving(other, 1)
+    assert (small.is_open, other.is_open) == (False, True)
+
+
+async def test_heads_that_arrive_are_bounded_together() -> None:
+    access = memory_access()
+    part = b"GET /%b" % (b"a" * 50_000)
+    async with serving(access, limits=Limits(heads_bytes=200_000)) as client, AsyncExitStack() as stack:
+        slow = [await stack.enter_async_context(wire(client)) for _ in range(12)]
+        for one in slow:
+            await one.send(part)
+        # Eight are too much, and are closed without an answer; the others are waited for.
+        gone = {asyncio.ensure_future(one.rest()) for one in slow}
+        while sum(task.done() for task in gone) < 8:
+            await asyncio.wait([task for task in gone if not task.done()], return_when="FIRST_COMPLETED")
+        assert all(task.result() == b"" for task in gone if task.done())
+        async with wire(client) as quick:
+            await quick.send(head("GET", REPORTS, bearer(access)))
+            assert (await quick.reply()).status == 200
+        for task in gone:
+            task.cancel()
+
+
 def test_where_all_have_requests_a_new_one_is_refused() -> None:
     ones = Connections(Limits(connections=2))
     for _ in range(2):
