@@ -104,7 +104,7 @@ async def _left_behind(
     versions = {key: put.version for key, put in others.items() if put.version > 1}
     preceding = await ctx.store.preceding(ctx.tenant, versions) if versions else {}
     for key, before in preceding.items():
-        because |= dict.fromkeys(companions(before, ctx.base) - companions(others[key], ctx.base), key)
+        because |= dict.fromkeys(companions(before.stored, ctx.base) - companions(others[key], ctx.base), key)
     return because
 
 
@@ -113,7 +113,7 @@ async def _left_by(ctx: PushContext, gone: Sequence[Gone]) -> dict[ResourceKey, 
     if not gone:
         return {}
     before = await ctx.store.preceding(ctx.tenant, {one.key: one.version for one in gone})
-    return {there: key for key, stored in before.items() for there in companions(stored, ctx.base)}
+    return {there: key for key, one in before.items() for there in companions(one.stored, ctx.base)}
 
 
 async def _retire(
@@ -125,7 +125,7 @@ async def _retire(
         return {}
     retired = await ctx.store.retire(ctx.tenant, free, sourced=sourced)
     before = await ctx.store.preceding(ctx.tenant, {key: free[key] + 1 for key in retired})
-    return {key: before.get(key) for key in retired}
+    return {key: before[key].stored if key in before else None for key in retired}
 
 
 async def _revive(

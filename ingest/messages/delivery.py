@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest.messages.completion import Completed, completed, is_lost_merge
 from ingest.messages.conditions import is_overtaken, under_conditions
-from ingest.messages.execution import Executed, execute, is_open, link_again, made_by, take_back, withdraw
+from ingest.messages.execution import Executed, execute, is_open, link_again, made_by, withdraw
 from ingest.messages.message import read_message
 from ingest.messages.planning import UNRESOLVED, faults, planner
 from ingest.messages.prepared_entries import (
@@ -142,15 +142,12 @@ class _Delivery:
                 planned, _ = await self.planning.plan(checked=True)
             whole = await self._completed(planned, trusting=not attempt)
             taken = await self.ctx.work(self._taken, planned, whole, issues)
-            begun = self.ctx.clock()
             try:
                 done = await execute(self.ctx, whole.planned, taken, files, before=before)
             except ServiceError as error:
                 overtaken = is_overtaken(error)
                 if not overtaken and not (whole.versions and error.category is Category.PRECONDITION):
                     raise
-                if overtaken:
-                    await take_back(self.ctx, planned, taken, begun)
             else:
                 return whole.planned, replace(done, raced=attempt > 0)
         if overtaken:

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from ingest.messages.companions import settle
-from ingest.messages.conditions import as_found
+from ingest.messages.conditions import as_found, is_overtaken
 from ingest.messages.linking import link
 from ingest.messages.message import MAIN
 from ingest.messages.prepared_entries import PreparedEntries
@@ -22,25 +21,23 @@ from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
 from store.fhir.references import RELATIVE
 from store.resources.resource_keys import ResourceKey
-from store.resources.versions import Outcome, Stored
+from store.resources.versions import Outcome, PutResult
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from datetime import datetime
 
     from ingest.messages.planning import Planner, Seen
     from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.files import NewFile
-    from store.resources.versions import Gone, Prepared, PutResult
+    from store.resources.versions import Gone, Prepared, Stored
 
 _DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
 """Types of which a race may make two: who they are is decided by what is stored."""
 
 
-_MILLISECOND: Final = timedelta(milliseconds=1)
-"""Width of a stored moment."""
 _NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
+_NEW: Final = frozenset({Outcome.CREATED, Outcome.REPLACED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +94,7 @@ async def execute(
     # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
     ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
     await _note_moves(ctx, planned)
-    results = {result.stored.key: result for result in await filing.put(ctx, ordered, files)}
+    results = await _put(ctx, planned, taken, ordered, files)
     await share_news(ctx, planned, taken)
     gone = [*await link(ctx, planned.kin), *await _unite(ctx, planned)]
     latest = max((one.sourced for one in taken.unique.values()), default="")
@@ -108,6 +105,28 @@ async def execute(
         still = {key: _still_made(before.results.get(key), one) for key, one in results.items()}
         results, retired = {**before.results, **still}, before.retired + retired
     return Executed(taken, results, retired)
+
+
+async def _put(
+    ctx: PushContext,
+    planned: Planned,
+    taken: PreparedEntries,
+    ordered: Sequence[Prepared],
+    files: Sequence[NewFile],
+) -> dict[ResourceKey, PutResult]:
+    """Put the entries. Raises the first refusal; what was stored for somebody who has changed is taken back.
+
+    Another process may change the patient's record between the look-up and the writes of one group: then the
+    patient's write is refused behind those of the results.
+    """
+    outcomes = await filing.put_each(ctx, ordered, files)
+    results = {one.stored.key: one for one in outcomes if isinstance(one, PutResult)}
+    refused = [one for one in outcomes if isinstance(one, ServiceError)]
+    if any(is_overtaken(one) for one in refused):
+        await _take_back(ctx, planned, taken, results)
+    if refused:
+        raise next((one for one in refused if is_overtaken(one)), refused[0])
+    return results
 
 
 def _still_made(before: PutResult | None, now: PutResult) -> PutResult:
@@ -153,26 +172,22 @@ async def _unite(ctx: PushContext, planned: Planned) -> list[Gone]:
     return gone
 
 
-async def take_back(ctx: PushContext, planned: Planned, taken: PreparedEntries, since: datetime) -> None:
-    """Take back what was written since then for a patient whose record turned out to be another's by now.
-
-    Another process may change the record between the look-up and the writes of one group: then the patient's
-    write is refused behind those of the results. What has changed since stays.
-    """
+async def _take_back(
+    ctx: PushContext,
+    planned: Planned,
+    taken: PreparedEntries,
+    results: Mapping[ResourceKey, PutResult],
+) -> None:
+    """Take back what was made or replaced for a patient whose record turned out to be another's by now."""
     patients = {str(one.key) for one in planned.placements if one.key.type == PATIENT}
     about = {
         one.key: one
         for one in planned.placements
-        if one.facts.patient in patients and one.key in taken.unique
+        if one.facts.patient in patients and one.key in results and results[one.key].outcome in _NEW
     }
-    there = await ctx.store.versions(ctx.tenant, list(about)) if about else {}
     # Reports first: none refers to what is no longer there.
-    for key in sorted(there, key=lambda one: one.type != MAIN[0]):
-        stored, mine = await ctx.store.get(ctx.tenant, key), taken.unique[key]
-        if not isinstance(stored, Stored) or stored.last_updated < since - _MILLISECOND:
-            continue
-        if stored.raw == mine.body.stamp(stored.version, stored.last_updated):
-            await _undo(ctx, stored, mine, about[key])
+    for key in sorted(about, key=lambda one: one.type != MAIN[0]):
+        await _undo(ctx, results[key].stored, taken.unique[key], about[key])
 
 
 async def _undo(ctx: PushContext, stored: Stored, mine: Prepared, placed: Placement) -> None:
@@ -184,9 +199,14 @@ async def _undo(ctx: PushContext, stored: Stored, mine: Prepared, placed: Placem
             await ctx.store.delete(ctx.tenant, key, only_version=version, sourced=mine.sourced)
             return
         facts = (placed.choice.known or placed).facts
-        ready = prepare(decode(before.raw), key.id, base=ctx.base, companion=True, facts=facts)
+        ready = prepare(decode(before.stored.raw), key.id, base=ctx.base, companion=True, facts=facts)
         again = ready.prepared._replace(
-            only_version=version, companion=mine.companion, derived_from=mine.derived_from
+            only_version=version,
+            companion=mine.companion,
+            derived_from=mine.derived_from,
+            # With this message's time it would keep the message out when that is tried again.
+            sourced=before.sourced,
+            restores=True,
         )
         await filing.put(ctx, [again], (), again=True)
     except ServiceError as error:

@@ -56,6 +56,18 @@ async def put(
     return await ctx.store.put_many(ctx.tenant, resources)
 
 
+async def put_each(
+    ctx: PushContext, resources: Sequence[Prepared], files: Sequence[NewFile]
+) -> list[PutResult | ServiceError]:
+    """The same, with the result of each by itself: some may be refused when others are stored.
+
+    Raises ServiceError when nothing was begun.
+    """
+    ctx.store.check_sizes(resources)
+    await file_first(ctx, resources, files)
+    return await ctx.store.put_each(ctx.tenant, resources)
+
+
 async def file_first(
     ctx: PushContext, resources: Sequence[Prepared], files: Sequence[NewFile], *, again: bool = False
 ) -> None:

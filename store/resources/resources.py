@@ -22,6 +22,7 @@ if TYPE_CHECKING:
         Deletion,
         Gone,
         Known,
+        Preceding,
         Prepared,
         Provided,
         PutResult,
@@ -82,6 +83,9 @@ class ResourceWriting(Protocol):
         again is then safe, for identical content makes no new version.
         """
 
+    def check_sizes(self, resources: Sequence[Prepared]) -> None:
+        """Raise ServiceError `too-large` when a resource is longer than one may be."""
+
     async def put_each(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult | ServiceError]:
         """Result of each resource by itself, or the error that `put_many` would raise for it."""
 
@@ -128,7 +132,7 @@ class Companions(Protocol):
 
     async def preceding(
         self, tenant: Tenant, versions: Mapping[ResourceKey, int]
-    ) -> dict[ResourceKey, Stored]:
+    ) -> dict[ResourceKey, Preceding]:
         """Versions that were current before these; a key is left out where nothing was, or a deletion."""
 
     async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:

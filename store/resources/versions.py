@@ -107,6 +107,8 @@ class Prepared(NamedTuple):
     revives: int | None = None
     """Number of the version as which it comes back from the history, or not at all when that number is taken.
     """
+    restores: bool = False
+    """Whether it takes a version back: it is as old as it was, whatever the time of that."""
     identity: Mapping[str, Any] | None = None
     """Evidence of who it is, kept as it is and given back by `candidates`."""
     identity_keys: tuple[str, ...] = ()
@@ -164,6 +166,14 @@ class Gone:
     key: ResourceKey
     version: int
     last_updated: datetime
+
+
+class Preceding(NamedTuple):
+    """A version that was current before another one."""
+
+    stored: Stored
+    sourced: SourceTime
+    """Time that its source gave."""
 
 
 class Deletion(NamedTuple):

@@ -21,7 +21,7 @@ from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources.late_versions import next_version
 from store.resources import resources
 from store.resources.resource_keys import ResourceKey
-from store.resources.versions import Released, Stored
+from store.resources.versions import Preceding, Released, Stored
 from store.search.planning.plan import document_id
 from store.search.referring import referring
 
@@ -84,7 +84,7 @@ class MongoCompanions(resources.Companions):
     @override
     async def preceding(
         self, tenant: Tenant, versions: Mapping[ResourceKey, int]
-    ) -> dict[ResourceKey, Stored]:
+    ) -> dict[ResourceKey, Preceding]:
         now, found = self._clock(), {}
         with guarded(self._metrics, "preceding", seconds=self._seconds):
             # Nearly always it is the number before; then all are one look-up.
@@ -93,7 +93,7 @@ class MongoCompanions(resources.Companions):
             }
             standing = {"stale": None, "expires_at": {"$gt": now}}
             by_name = {"_id": {"$in": sorted(names)}, **standing}
-            fields = {**READ, "_id": 1}
+            fields = {**READ, "_id": 1, "sourced": 1}
             for document in await self._found(self._history, by_name, fields):
                 found[names[document["_id"]]] = document
             for key in versions.keys() - found.keys():
@@ -104,10 +104,14 @@ class MongoCompanions(resources.Companions):
                     "version": {"$lt": versions[key] - 1},
                     **standing,
                 }
-                for document in await self._found(self._history, wanted, READ, newest=True):
+                for document in await self._found(self._history, wanted, fields, newest=True):
                     found[key] = document
         read = {key: from_document(key, document) for key, document in found.items()}
-        return {key: stored for key, stored in read.items() if isinstance(stored, Stored)}
+        return {
+            key: Preceding(stored, found[key].get("sourced", ""))
+            for key, stored in read.items()
+            if isinstance(stored, Stored)
+        }
 
     @override
     async def unreferenced(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, int]:

@@ -243,10 +243,14 @@ def is_late(current: Mapping[str, Any], prepared: Prepared, *, deleted: bool, ar
 
 
 def carried(
-    current: Mapping[str, Any] | None, sourced: SourceTime, *, companion: bool = False
+    current: Mapping[str, Any] | None,
+    sourced: SourceTime,
+    *,
+    companion: bool = False,
+    restored: bool = False,
 ) -> dict[str, Any]:
-    """Fields of a new version beside its content. The time never goes back, whoever writes."""
-    said = max(sourced, current.get("sourced", "") if current else "")
+    """Fields of a new version beside its content. The time goes back only with a version taken back."""
+    said = sourced if restored or current is None else max(sourced, current.get("sourced", ""))
     alone = current is not None and not current.get("deleted") and not current.get("companion")
     return {
         **({"sourced": said} if said else {}),

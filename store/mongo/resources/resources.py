@@ -38,7 +38,15 @@ if TYPE_CHECKING:
     from store.resources.answers import Remembered, Slot
     from store.resources.pages import HistoryPage, HistoryQuery, Outdated, OutdatedBatch, Page, Reindexed
     from store.resources.resource_keys import ResourceKey
-    from store.resources.versions import Known, Prepared, Provided, Released, SourceTime, Stored
+    from store.resources.versions import (
+        Known,
+        Preceding,
+        Prepared,
+        Provided,
+        Released,
+        SourceTime,
+        Stored,
+    )
     from store.search.criteria import SearchQuery
     from store.search.index import Indexed
     from store.search.planning.plan import Explanation
@@ -121,6 +129,10 @@ class MongoResources(StoreInTransaction):
         self._writing.check_sizes(resources)
         done = await self._writing.submit([write_of(tenant, one) for one in resources])
         return [result for result in done if isinstance(result, PutResult)]
+
+    @override
+    def check_sizes(self, resources: Sequence[Prepared]) -> None:
+        self._writing.check_sizes(resources)
 
     @override
     async def put_each(self, tenant: Tenant, resources: Sequence[Prepared]) -> list[PutResult | ServiceError]:
@@ -230,7 +242,7 @@ class MongoResources(StoreInTransaction):
     @override
     async def preceding(
         self, tenant: Tenant, versions: Mapping[ResourceKey, int]
-    ) -> dict[ResourceKey, Stored]:
+    ) -> dict[ResourceKey, Preceding]:
         return await self._companions.preceding(tenant, versions)
 
     @override

@@ -179,14 +179,20 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
     revives = write.prepared.revives
     if revives is not None and not awaits(current, revives):
         return Decision(None)
-    if revives is None and current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
+    as_it_was = revives is not None or write.prepared.restores
+    if not as_it_was and current and is_late(current, write.prepared, deleted=deleted, arrival=arrival):
         return Decision(None, late=True)
     # What comes back after its end is another: what needed it then says nothing of it.
     needed = current.get("needed_until") if current and not deleted else None
     document = to_document(write.tenant, write.prepared, number, updated, policy=policy, needed=needed)
     # What comes back is as old as it was: its time is not that of what had let it go.
     before_it = current if revives is None else None
-    document |= carried(before_it, write.prepared.sourced, companion=write.prepared.companion)
+    document |= carried(
+        before_it,
+        write.prepared.sourced,
+        companion=write.prepared.companion,
+        restored=write.prepared.restores,
+    )
     leaves = parted(write.prepared.identity, current, deleted=deleted)
     document |= kept_kin(document, () if leaves else kin_of(current)) | context.marks
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:

@@ -143,14 +143,14 @@ async def subjects(lab: Service, number: str) -> list[Json]:
 
 async def test_a_message_planned_before_does_not_link_again_what_parted(lab: Service) -> None:
     record = await merged(lab)
-    put, turns = filing.put, iter([True])
+    put, turns = filing.put_each, iter([True])
 
     async def behind(*arguments: Any, **more: Any) -> Any:
         if next(turns, False):
             await given(lab, record)
         return await put(*arguments, **more)
 
-    with patch("ingest.messages.execution.filing.put", behind):
+    with patch("ingest.messages.execution.filing.put_each", behind):
         await told(lab, 3, "F3", mr("2"), name="Anna")
     await told(lab, 4, "F4", mr("3"), **CARL)
     assert await lines(lab, "mr|2") == ["CBC final of Anna"] * 2

@@ -20,7 +20,7 @@ async def test_the_record_may_become_another_patients_meanwhile(service: Service
     first = await service.request("POST", "$process-message", message(report("r1", "p"), anna()))
     assert first.status == 200, first.text
     [record] = (await service.search(f"identifier={MRN}|1", type="Patient")).ids
-    put, changed = filing.put, list[bool]()
+    put, changed = filing.put_each, list[bool]()
 
     async def meanwhile(*arguments: Any) -> Any:
         if not changed:
@@ -30,7 +30,7 @@ async def test_the_record_may_become_another_patients_meanwhile(service: Service
         return await put(*arguments)
 
     sent = message(report("r2", "p", code={"text": "another"}), anna())
-    with patch("ingest.messages.execution.filing.put", meanwhile):
+    with patch("ingest.messages.execution.filing.put_each", meanwhile):
         answer = await service.request("POST", "$process-message", sent, headers={"Idempotency-Key": "once"})
     assert (answer.status, changed) == (200, [True]), answer.text
     [there] = [

@@ -9,14 +9,14 @@ from unittest.mock import patch
 
 import pytest
 
-from ingest.messages import delivery
+from ingest.messages import delivery, execution
 from ingest.messages.completion import completed
 from ingest.messages.planning import Planner
 from ingest.pipeline.identity.decisions import Choice
 from ingest.writes import filing
 from store.mongo.resources.commit_attempt import CommitAttempt
 from tests.support import hl7v2
-from tests.support.fhir import MRN, Json, identified, message, patient, report
+from tests.support.fhir import MRN, Json, identified, message, patient, refers, report, resource
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +46,7 @@ async def send(service: Service, code: str, who: Json) -> Answer:
 
 def raced(meanwhile: Callable[[], Awaitable[object]], *, times: int = 1) -> Any:
     """A message's writes, before each of which somebody else is faster, so many times."""
-    put, turns, others = filing.put, iter(range(times)), list[bool]()
+    put, turns, others = filing.put_each, iter(range(times)), list[bool]()
 
     async def behind(*arguments: Any, **more: Any) -> Any:
         if not others and next(turns, None) is not None:
@@ -55,7 +55,7 @@ def raced(meanwhile: Callable[[], Awaitable[object]], *, times: int = 1) -> Any:
             others.clear()
         return await put(*arguments, **more)
 
-    return patch("ingest.messages.execution.filing.put", behind)
+    return patch("ingest.messages.execution.filing.put_each", behind)
 
 
 async def record_of(service: Service, number: str) -> str:
@@ -236,3 +236,45 @@ async def test_an_amendment_that_another_process_overtakes_within_the_write_is_t
         for patient in (record, own)
     }
     assert found == {record: ["before"], own: ["behind"]}
+
+
+async def test_what_was_taken_back_is_written_when_the_message_is_tried_again(service: Service) -> None:
+    """The record was another's for a moment only: the same entries are put under the same ids once more."""
+    placer = {"type": {"coding": [{"code": "PLAC"}]}, **identified("urn:placer", "P7")}
+    order = resource("ServiceRequest", "s", status="active", intent="order", identifier=[placer])
+    order["subject"] = refers("Patient/p")
+    sent = report("r", "p", identifier=[FILLER], conclusion="before", basedOn=[refers("ServiceRequest/s")])
+    first = message(sent, order, anna(), timestamp="2026-11-22T10:00:00Z")
+    assert (await service.request("POST", "$process-message", first)).status == 200
+    record, apply, was = await record_of(service, "1"), CommitAttempt._apply, list[Any]()
+    take_back, restored = execution._take_back, list[bool]()
+
+    def behind(attempt: CommitAttempt) -> Any:
+        mine = [write.id for write in attempt.writes if write.key.id == record]
+        if mine and not was:
+            stored = attempt.collections.resources
+            told = {"identity": {"numbers": [[0, MRN, "2"]]}, "keys": [], "digest": b"Bert"}
+            before = stored.find_one_and_update({"_id": mine[0]}, {"$set": told, "$inc": {"version": 1}})
+            was.extend((stored, before))
+        return apply(attempt)
+
+    async def taken_back(*given: Any) -> None:
+        await take_back(*given)
+        stored, before = was
+        told = {name: before[name] for name in ("identity", "keys", "digest")}
+        stored.update_one({"_id": before["_id"]}, {"$set": told, "$inc": {"version": 1}})
+        restored.append(True)
+
+    news = message(
+        {**sent, "conclusion": "behind"},
+        {**order, "status": "completed"},
+        anna(gender="female"),
+        timestamp="2026-11-22T11:00:00Z",
+    )
+    with patch.object(CommitAttempt, "_apply", behind), patch.object(execution, "_take_back", taken_back):
+        assert (await service.request("POST", "$process-message", news)).status == 200
+    assert restored == [True]
+    [found] = (await service.search(f"patient=Patient/{record}&_include=DiagnosticReport:based-on")).matches
+    assert found["resource"]["conclusion"] == "behind"
+    basis = found["resource"]["basedOn"][0]["reference"]
+    assert (await service.get(basis)).body["status"] == "completed"
