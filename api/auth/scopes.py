@@ -87,6 +87,7 @@ class Rights(NamedTuple):
     """The service's own scopes."""
 
 
+@lru_cache(maxsize=1_000)
 def parse_scope(text: str) -> Scope:
     """Scope of a text. Raises ValueError with the rule that is broken."""
     found = SYSTEM_SCOPE.fullmatch(text)

@@ -104,7 +104,7 @@ def _is_of_our_version(media_type: str) -> bool:
 
 def refuse_unknown_encoding(request: web.Request) -> None:
     """Raise 415 unless the body is in an encoding we decode."""
-    encoding = request.headers.get(hdrs.CONTENT_ENCODING)
+    encoding = listed(request, hdrs.CONTENT_ENCODING)
     if encoding is not None and encoding.strip().lower() not in ENCODINGS:
         offered = ", ".join(sorted(ENCODINGS))
         raise web.HTTPUnsupportedMediaType(text=f"`Content-Encoding` is one of {offered}.")

@@ -18,6 +18,7 @@ from api.auth.scopes import (
     parse_scope,
     rights_of,
 )
+from store.search.parameters import TYPES
 
 
 @pytest.mark.parametrize(
@@ -158,3 +159,11 @@ def test_the_services_own_scopes_allow_nothing_but_their_own() -> None:
     assert not rights.parts
     assert rights.own == {ADMIN, PURGE, AUDIT}
     assert rights_of([PUSH]).whole == {"*": frozenset("cu")}
+
+
+def test_each_scope_is_read_once_however_many_there_are() -> None:
+    """A token asks for some 150, and each is held against each of its client's."""
+    names = [f"system/{name}.{letters}" for name in sorted(TYPES)[:20] for letters in ("r", "rs", "cruds")]
+    parse_scope.cache_clear()
+    assert set(granted(names, names)) == set(names)
+    assert parse_scope.cache_info().misses == len(names)

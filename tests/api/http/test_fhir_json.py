@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 
 import pytest
+from multidict import CIMultiDict
 
 from api.http.fhir_json import accepts_json
 from api.settings.service import Settings
@@ -98,6 +99,10 @@ async def test_an_encoding_we_decode_and_one_we_do_not() -> None:
         unknown = await client.post(REPORTS, data=BODY, headers={**headers, "Content-Encoding": "compress"})
         assert (zipped.status, await zipped.read()) == (200, BODY)
         assert unknown.status == 415
+        for first, second in (("identity", "gzip"), ("gzip", "identity"), ("gzip", "gzip")):
+            fields = [*headers.items(), ("Content-Encoding", first), ("Content-Encoding", second)]
+            twice = await client.post(REPORTS, data=gzip.compress(BODY), headers=CIMultiDict(fields))
+            assert twice.status == 415, "one of two codings would be taken for the whole"
 
 
 @pytest.mark.parametrize(("size", "status"), [(10_000, 200), (10_001, 413)])
