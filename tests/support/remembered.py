@@ -8,9 +8,10 @@ of their writes; once another process was started, all is asked each time until 
 
 from __future__ import annotations
 
+from random import Random
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
-from pymongo import monitoring
+from pymongo import message, monitoring
 from typing_extensions import override
 
 from api.http.app_keys import DOORKEEPER, POLICIES
@@ -66,6 +67,9 @@ class Writes(monitoring.CommandListener):
 
 WRITES: Final = Writes()
 monitoring.register(WRITES)
+# A driver that is listened to numbers its commands by Python's shared generator, in threads of its own: while
+# Hypothesis draws, nobody else may use that.
+setattr(message, "random", Random())  # noqa: B010 -- no name of the module's to assign to
 
 
 def remembers(app: web.Application) -> None:

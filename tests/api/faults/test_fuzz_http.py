@@ -23,7 +23,7 @@ from tests.support.service import FHIR, FHIR_UTF8, FORM, Answer, Service, opened
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
 
-EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "60"))
+EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "150"))
 CANARY: Final = "Zq7Canary"
 """Stands for what a patient would not like to read in a log."""
 

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from tests.support.service import Service
 
-EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "200"))
+EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "400"))
 SEED: Final = int(os.environ.get("FUZZ_SEED", "1"))
 SENDERS: Final = 8
 GROWTH_MAX: Final = 150_000_000

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 CANARY: Final = "Zq7Canary"
-EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "50"))
+EXAMPLES: Final = int(os.environ.get("FUZZ_EXAMPLES", "100"))
 WAYS: Final = (
     ("POST", "$process-message"),
     ("POST", "DiagnosticReport/$diagnosticreport-create"),
