@@ -34,7 +34,7 @@ _DAY: Final = len("2026-11-22")
 _DATE: Final = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?", re.ASCII)
 _ACTIVE: Final = re.compile(
     r"<\s*+/?\s*+(?:script|iframe|object|embed|applet|form|input|button|link|style|meta|base|head|body|html)\b"
-    r"|<[^<>]*\s(?:on[a-z]+\s*=|(?:href|src)\s*=\s*+[\"']?\s*+(?:javascript|vbscript):)",
+    r"|<(?:[^<>]*\s|[a-z][a-z0-9]*+/++)(?:on[a-z]+\s*=|(?:href|src)\s*=\s*+[\"']?\s*+(?:javascript|vbscript):)",
     re.IGNORECASE,
 )
 """Active content, from the last `<` before it, and white space in one piece: a narrative of `<` alone, or of

@@ -84,6 +84,7 @@ def test_what_is_issued_is_an_instant_of_reports_and_observations_only() -> None
         ({"text": {"status": "generated", "div": f"{DIV}<SCRIPT>{SENTINEL}</SCRIPT></div>"}}, "text"),
         ({"text": {"status": "generated", "div": f"{DIV}<a href=' javascript:x'>x</a></div>"}}, "text"),
         ({"text": {"status": "generated", "div": f"{DIV}<p title='x' onclick = 'x'>x</p></div>"}}, "text"),
+        ({"text": {"status": "generated", "div": f"{DIV}<svg/onload=x></svg></div>"}}, "text"),
         ({"effectivePeriod": {"start": "2021", "end": "2020"}}, "effectivePeriod"),
         ({"effectivePeriod": {"start": "2020-01-01", "end": "2020-01-01T06:00:00Z"}}, "effectivePeriod"),
         ({"effectivePeriod": {"start": SENTINEL, "end": "2020"}}, "effectivePeriod"),
