@@ -43,6 +43,10 @@ class Child:
             connector=aiohttp.UnixConnector(order.admin), timeout=aiohttp.ClientTimeout(total=ASK_SECONDS)
         )
         self._ended = asyncio.create_task(process.wait())
+        self._asked_now = 0
+        """Questions that are under way."""
+        self._unasked = asyncio.Event()
+        self._unasked.set()
 
     @classmethod
     async def begun(cls, order: WorkOrder, *, counts: Path) -> Child:
@@ -68,7 +72,8 @@ class Child:
         return await asyncio.shield(self._ended)
 
     async def closed(self) -> None:
-        """Let go of what is held for a worker that has ended."""
+        """Let go of what is held for a worker that has ended, once nobody asks it any more."""
+        await self._unasked.wait()
         await self._client.close()
 
     def tell(self, number: signal.Signals) -> None:
@@ -99,10 +104,18 @@ class Child:
         return False
 
     async def _asked(self, path: str) -> Any:  # noqa: ANN401 -- any JSON
+        if self._client.closed:  # It has ended since somebody wanted to ask all.
+            return None
+        self._asked_now += 1
+        self._unasked.clear()
         try:
             async with self._client.get(f"http://worker{path}") as response:
                 said = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None
+        finally:
+            self._asked_now -= 1
+            if not self._asked_now:
+                self._unasked.set()
         self.heard = asyncio.get_running_loop().time()
         return said

@@ -12,6 +12,8 @@ from itertools import count, pairwise
 from time import monotonic
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from api.http.app_keys import READINESS
 from store.tenancy import SearchScope
 from tests.support.fhir import report
@@ -148,5 +150,7 @@ async def test_a_primary_that_dies_leaves_a_gap_and_no_loss(tmp_path: Path) -> N
     await through(tmp_path, kill, gap=GAP_SECONDS)
 
 
+# The driver forgets the socket of a connection that did not come about in time, and Python closes it.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_primary_that_stands_still_is_passed_over(tmp_path: Path) -> None:
     await through(tmp_path, freeze, gap=GAP_FROZEN_SECONDS)

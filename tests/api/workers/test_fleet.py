@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import errno
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from api.workers import fleet as module
 from api.workers import supervisor
+from api.workers.child import Child
 from api.workers.ended import Ended
 from api.workers.fleet import Fleet, Place
 from api.workers.metrics import SupervisorMetrics
+from api.workers.order import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -160,3 +164,32 @@ async def test_counts_that_cannot_be_read_keep_no_place_empty(tmp_path: Path) ->
     fleet._running.append(worker)
     await fleet.gone(worker)
     assert fleet.size == 0
+
+
+async def test_whoever_asks_a_worker_that_ends_is_answered(tmp_path: Path) -> None:
+    """Its connections are let go of once nobody asks any more; who comes later hears what was read before."""
+    asked, answer = asyncio.Event(), asyncio.Event()
+
+    async def families(_: web.Request) -> web.Response:
+        asked.set()
+        await answer.wait()
+        return web.json_response([])
+
+    app = web.Application()
+    app.router.add_get(FAMILIES, families)
+    runner = web.AppRunner(app)
+    await runner.setup()
+    await web.UnixSite(runner, str(tmp_path / "admin")).start()
+    process = await asyncio.create_subprocess_exec("true")
+    child = Child(cast("Any", SimpleNamespace(admin=str(tmp_path / "admin"))), process)
+    asking = asyncio.create_task(child.rows())
+    await asked.wait()
+    closing = asyncio.create_task(child.closed())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    answer.set()
+    assert await asking == []
+    await closing
+    assert (await child.rows(), await child.state()) == ([], {})
+    await child.ended()
+    await runner.cleanup()
