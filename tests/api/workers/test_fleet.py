@@ -167,7 +167,7 @@ async def test_counts_that_cannot_be_read_keep_no_place_empty(tmp_path: Path) ->
 
 
 async def test_whoever_asks_a_worker_that_ends_is_answered(tmp_path: Path) -> None:
-    """Its connections are let go of once nobody asks any more; who comes later hears what was read before."""
+    """Connections are let go of once nobody asks any more; who comes later hears what was read before."""
     asked, answer = asyncio.Event(), asyncio.Event()
 
     async def families(_: web.Request) -> web.Response:
