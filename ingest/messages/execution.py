@@ -34,10 +34,8 @@ if TYPE_CHECKING:
 
 _DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
 """Types of which a race may make two: who they are is decided by what is stored."""
-
-
 _NEWS: Final = frozenset({Outcome.REPLACED, Outcome.STALE})
-_NEW: Final = frozenset({Outcome.CREATED, Outcome.REPLACED})
+_WRITTEN: Final = frozenset({Outcome.CREATED, Outcome.REPLACED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +181,7 @@ async def _take_back(
     about = {
         one.key: one
         for one in planned.placements
-        if one.facts.patient in patients and one.key in results and results[one.key].outcome in _NEW
+        if one.facts.patient in patients and one.key in results and results[one.key].outcome in _WRITTEN
     }
     # Reports first: none refers to what is no longer there.
     for key in sorted(about, key=lambda one: one.type != MAIN[0]):
@@ -199,7 +197,15 @@ async def _undo(ctx: PushContext, stored: Stored, mine: Prepared, placed: Placem
             await ctx.store.delete(ctx.tenant, key, only_version=version, sourced=mine.sourced)
             return
         facts = (placed.choice.known or placed).facts
-        ready = prepare(decode(before.stored.raw), key.id, base=ctx.base, companion=True, facts=facts)
+        ready = await ctx.beside(
+            prepare,
+            await ctx.beside(decode, before.stored.raw),
+            key.id,
+            base=ctx.base,
+            companion=True,
+            facts=facts,
+            entries_max=ctx.settings.index_entries_max,
+        )
         again = ready.prepared._replace(
             only_version=version,
             companion=mine.companion,

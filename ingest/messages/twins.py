@@ -30,6 +30,8 @@ async def share_news(ctx: PushContext, planned: Planned, taken: PreparedEntries)
         if placed.key.type != PATIENT or not placed.choice.also or isinstance(ready, ServiceError):
             continue
         copies = await _copies(ctx, placed, ready, taken)
+        if not copies:
+            continue
         try:
             await filing.put(ctx, copies, (), again=True)
         except ServiceError as error:
@@ -45,8 +47,8 @@ async def _copies(
         stored = await ctx.store.get(ctx.tenant, latest.key)
         if not isinstance(stored, Stored):
             return []
-        resource, facts, sourced = decode(stored.raw), latest.facts, latest.sourced
-        lagging = placed.choice.behind
+        resource = await ctx.beside(decode, stored.raw)
+        facts, sourced, lagging = latest.facts, latest.sourced, placed.choice.behind
     else:
         resource, facts, sourced = placed.resource, placed.facts, mine.sourced
         ids = (placed.key.id, *placed.choice.also)
@@ -54,6 +56,14 @@ async def _copies(
     conditions = tuple(one for one in mine.provided if one.key.type == PATIENT)
     copies = []
     for name in lagging:
-        copy = prepare(resource, name, base=ctx.base, companion=True, facts=facts._replace(kin=())).prepared
-        copies.append(copy._replace(sourced=sourced, companion=mine.companion, provided=conditions))
+        copy = await ctx.beside(
+            prepare,
+            resource,
+            name,
+            base=ctx.base,
+            companion=True,
+            facts=facts._replace(kin=()),
+            entries_max=ctx.settings.index_entries_max,
+        )
+        copies.append(copy.prepared._replace(sourced=sourced, companion=mine.companion, provided=conditions))
     return copies
