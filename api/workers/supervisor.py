@@ -22,7 +22,7 @@ from prometheus_client.registry import Collector
 from typing_extensions import override
 
 from api.database import database
-from api.health import elsewhere, livez
+from api.health import elsewhere, livez, shared
 from api.middleware.answer_headers import say_server
 from api.serve import Stop, listen, new_runner, start_fields
 from api.server.logs import configure_logging
@@ -171,6 +171,6 @@ def _admin_app(fleet: Fleet, registry: CollectorRegistry) -> web.Application:
     app.on_response_prepare.append(say_server)
     app.router.add_get("/livez", livez)
     app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics", shared(metrics))
     app.router.add_route("*", "/{rest:.*}", elsewhere)
     return app
