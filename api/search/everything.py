@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.search.answer import Search, ask, begin
-from store.audit.patients import answered_with
+from api.search.linked import names_only
 from store.fhir import instants
 from store.fhir.instants import Interval
 from store.search.criteria import Dates, Position, Total
@@ -69,7 +69,7 @@ async def page(
     asker: Asker, patients: Sequence[str], wish: Wish, place: Place, context: SearchContext
 ) -> Part:
     """The resources from a place on, as many as a page may have; `patients` are ids of a person's records."""
-    part = Part()
+    part, own = Part(), [f"Patient/{one}" for one in patients]
     number, within = place
     while number < len(wish.types):
         name = wish.types[number]
@@ -90,7 +90,7 @@ async def page(
         part.entries += found.entries
         part.size += found.size
         for entry in found.included:
-            if wish.companions and _may_come_along(entry, patients):
+            if wish.companions and entry.key.type != "Patient" and names_only(own, entry.key, entry.raw):
                 part.included[str(entry.key)] = entry
         if found.next is not None:
             within = found.next
@@ -123,14 +123,6 @@ def _in_care(resource_type: str, wish: Wish) -> Iterator[Dates]:
     if dated is not None and wish.end:
         last = instants.parse(wish.end).end
         yield Dates(dated, (DateValue("lt", Interval(last, last)),))
-
-
-def _may_come_along(entry: Entry, own: Sequence[str]) -> bool:
-    """Whether what is referred to is nobody else's; the Patient has an entry of its own."""
-    if entry.key.type == "Patient":
-        return False
-    patients = answered_with(entry.key.type, entry.key.id, entry.raw)
-    return not patients or any(f"Patient/{one}" in patients for one in own)
 
 
 def without_doubles(part: Part) -> Sequence[Entry]:

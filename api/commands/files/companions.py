@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from store.audit.patients import answered_with
+from api.search.linked import names_only
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Stored
 
@@ -81,5 +81,4 @@ class Companions:
         stored = await self._store.get(self._tenant, key)
         if not isinstance(stored, Stored):
             return None
-        patients = answered_with(key.type, key.id, stored.raw)
-        return stored.raw if not patients or not self._own.isdisjoint(patients) else None
+        return stored.raw if names_only(self._own, key, stored.raw) else None

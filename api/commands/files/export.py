@@ -109,7 +109,6 @@ async def export(
     resources = Exported(asker, searches, context, along if request.is_a_persons_own else None)
     await resources.look()
     sink = _sink(request)
-
     try:
         async for key, raw in resources.every():
             sink.of(key.type).write(raw.replace(b"\n", b" ") + b"\n")
