@@ -50,7 +50,8 @@ async def records(stores: Stores, request: AuditRequest) -> AsyncIterator[AuditR
     Raises ServiceError or StartupError when it is refused.
     """
     await existing_tenant(stores.access, request.tenant)
-    wanted = AuditQuery(request.tenant, by=request.client or "", did=request.did or "", most=PAGE)
+    dids = frozenset({request.did}) if request.did else None
+    wanted = AuditQuery(request.tenant, by=request.client or "", dids=dids, most=PAGE)
     try:
         wanted = bounded(wanted, f"ge{request.since}") if request.since else wanted
         wanted = bounded(wanted, f"lt{request.until}") if request.until else wanted

@@ -101,7 +101,6 @@ class AuditQuery(NamedTuple):
     patients: frozenset[str] | None = None
     """Names of one patient; a record with any of them is hers."""
     by: str = ""
-    did: str = ""
     dids: frozenset[str] | None = None
     """Names of what was done, one of which counts; None: any."""
     beside: frozenset[str] | None = None

@@ -258,8 +258,6 @@ def _filter(wanted: AuditQuery) -> tuple[dict[str, Any], str]:
         asked["by"], hint = wanted.by, "by"
     if wanted.patients is not None:
         asked["patients"], hint = {"$in": sorted(wanted.patients)}, "patients"
-    if wanted.did:
-        asked["did"] = wanted.did
     if wanted.dids is not None:
         others = [] if wanted.beside is None else [{"did": {"$nin": sorted(wanted.beside)}}]
         asked["$or"] = [{"did": {"$in": sorted(wanted.dids)}}, *others]

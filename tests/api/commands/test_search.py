@@ -107,9 +107,9 @@ async def test_who_was_found_is_on_record_though_the_query_named_nobody(dod: Dod
     trail = service._app[PRIVACY].audit
 
     async def patients(*arguments: str) -> list[set[str]]:
-        before = (await trail.find(AuditQuery(service.tenant, did=Deed.SEARCHED.value))).records
+        before = (await trail.find(AuditQuery(service.tenant, dids=frozenset({Deed.SEARCHED.value})))).records
         assert (await dod(*arguments)).code == 0
-        found = (await trail.find(AuditQuery(service.tenant, did=Deed.SEARCHED.value))).records
+        found = (await trail.find(AuditQuery(service.tenant, dids=frozenset({Deed.SEARCHED.value})))).records
         return [set(one.patients) for one in found[: len(found) - len(before)]][::-1]
 
     assert await patients("patient=p1") == [{"Patient/p1"}]

@@ -25,7 +25,7 @@ def told(number: str, status: str, minute: int) -> Json:
 
 async def moves(lab: Service) -> tuple[AuditRecord, ...]:
     """The records of reports that moved."""
-    wanted = AuditQuery(lab.tenant, did=Deed.REPORT_MOVED)
+    wanted = AuditQuery(lab.tenant, dids=frozenset({Deed.REPORT_MOVED}))
     return (await lab._app[PRIVACY].audit.find(wanted)).records
 
 

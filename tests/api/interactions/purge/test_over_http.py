@@ -46,7 +46,7 @@ async def test_over_http_it_tells_counts(world: World) -> None:
     again = await purge(world)
     assert (again.status, parameter(again, "deleted")) == (200, 0)
     assert await verified(world) == parameter(again, "receipt") == 2
-    wanted = AuditQuery(world.service.tenant, did=Deed.PATIENT_ERASED)
+    wanted = AuditQuery(world.service.tenant, dids=frozenset({Deed.PATIENT_ERASED}))
     [act, *_] = (await world.privacy.audit.find(wanted)).records
     assert act.reason == REASON
     assert act.by.startswith("tests (")
