@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from tests.oracle import worlds
-from tests.oracle.matching import escaped, split
 from tests.oracle.rows import ALIASES, ANY, COMMON, ROWS, Row
+from tests.oracle.values import escaped, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

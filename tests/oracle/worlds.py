@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.oracle.matching import span
+from tests.oracle.values import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,7 +17,7 @@ from tests.support.feed import send
 from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Callable
 
     from ingest.writes.push_context import PushContext
     from tests.support.service import Service
@@ -96,28 +96,37 @@ async def test_records_are_linked_by_an_update_at_the_moment_when_the_other_one_
         assert await lines(one, "mr|B") == ["CBC final of Ann"]
 
 
+def behind_plan(
+    monkeypatch: pytest.MonkeyPatch, service: Service, sent: Json, then: Callable[[], None]
+) -> None:
+    """Let a message come between the plan and the write of the next one; then go on."""
+    plan = Planner.plan
+
+    async def planned(planner: Planner, **named: Any) -> Any:
+        done = await plan(planner, **named)
+        monkeypatch.setattr(Planner, "plan", plan)
+        assert (await send(service, sent)).status == 200
+        then()
+        return done
+
+    monkeypatch.setattr(Planner, "plan", planned)
+
+
 async def test_the_newest_news_reaches_each_record_that_a_race_made(
     replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The older message makes a second record; another report comes to refer to it before they are linked."""
     service = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
-    plan, plan_again, late = Planner.plan, Planner.plan_again, told(1, pat("1", WEAK, name="Ann Birch"))
+    plan_again, late = Planner.plan_again, told(1, pat("1", WEAK, name="Ann Birch"))
     newer = msg(pat("1", WEAK, name="Ann Corrected"), minute=5)
     other = msg(pat("1", WEAK, name="Ann Birch"), rep("r2", "Patient/1", fill("G"), code="CMP"), minute=2)
-
-    async def planned(planner: Planner, **named: Any) -> Any:
-        done = await plan(planner, **named)
-        monkeypatch.setattr(Planner, "plan", plan)
-        assert (await send(service, newer)).status == 200
-        monkeypatch.setattr(Planner, "plan_again", again)
-        return done
 
     async def again(planner: Planner, *given: Any) -> Any:
         monkeypatch.setattr(Planner, "plan_again", plan_again)
         assert (await send(service, other)).status == 200
         return await plan_again(planner, *given)
 
-    monkeypatch.setattr(Planner, "plan", planned)
+    behind_plan(monkeypatch, service, newer, lambda: monkeypatch.setattr(Planner, "plan_again", again))
     assert (await send(service, late)).status == 200
     assert await lines(service, "") == ["CBC final of Ann Corrected", "CMP final of Ann Corrected"]
 
@@ -127,7 +136,7 @@ async def test_news_that_comes_as_records_are_linked_reach_both(
 ) -> None:
     """The newest sender looks behind its write before the link is there; who links has looked before it."""
     service = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
-    plan, link, late = Planner.plan, linking.link, told(1, pat("1", WEAK, name="Ann Birch"))
+    link, late = linking.link, told(1, pat("1", WEAK, name="Ann Birch"))
     corrected = msg(pat("1", WEAK, name="Ann Corrected"), minute=5)
     newest = msg(pat("1", WEAK, name="Ann Birch"), rep("r2", "Patient/1", fill("G"), code="CMP"), minute=7)
 
@@ -137,14 +146,7 @@ async def test_news_that_comes_as_records_are_linked_reach_both(
             assert (await send(service, newest)).status == 200
         return await link(ctx, groups)
 
-    async def planned(planner: Planner, **named: Any) -> Any:
-        done = await plan(planner, **named)
-        monkeypatch.setattr(Planner, "plan", plan)
-        assert (await send(service, corrected)).status == 200
-        monkeypatch.setattr(execution, "link", meanwhile)
-        return done
-
-    monkeypatch.setattr(Planner, "plan", planned)
+    behind_plan(monkeypatch, service, corrected, lambda: monkeypatch.setattr(execution, "link", meanwhile))
     assert (await send(service, late)).status == 200
     names = [one["name"][0]["text"] for one in await all_of(service, "Patient?")]
     assert names == ["Ann Birch"] * 2
