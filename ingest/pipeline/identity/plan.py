@@ -5,6 +5,7 @@ read ─▶ wanted keys ─(the store's look-up)▶ candidates ─plan▶ placem
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -60,6 +61,8 @@ class Planning:
     """Ids of stored patients that are no candidates."""
     choices: dict[int, Choice] = field(default_factory=dict)
     facts: dict[int, Facts] = field(default_factory=dict)
+    contradicted: frozenset[int] = frozenset()
+    """Entries whose numbers are no evidence: another entry says something else under one of them."""
     content: ContentDigests = field(init=False)
 
     def __post_init__(self) -> None:
@@ -113,13 +116,26 @@ class Planning:
     # --- what reports share
 
     def _shared(self) -> None:
-        for kind in sorted(DIRECTORY | NUMBERED):
-            for number in self.read.by_type.get(kind, ()):
-                facts = self.about(number)
-                if shared_names(kind, facts):
-                    self._choose(number, choose_shared(kind, facts, self.candidates, self.derive), facts)
-                elif kind in DIRECTORY:
-                    self._choose(number, Choice(self.derive(f"{kind} {self.content.of(number)}")), facts)
+        kinds = sorted(kind for kind in DIRECTORY | NUMBERED if kind in self.read.by_type)
+        numbers = [number for kind in kinds for number in self.read.by_type[kind]]
+        self.contradicted = self._contradicted(numbers)
+        for number in numbers:
+            kind, facts = self.read.types[number], self.about(number)
+            if shared_names(kind, facts):
+                self._choose(number, choose_shared(kind, facts, self.candidates, self.derive), facts)
+            elif kind in DIRECTORY:
+                self._choose(number, Choice(self.derive(f"{kind} {self.content.of(number)}")), facts)
+
+    def _contradicted(self, numbers: Sequence[int]) -> frozenset[int]:
+        """Entries that share a number with another entry, which says something else."""
+        named = {number: shared_names(self.read.types[number], self.about(number)) for number in numbers}
+        said: defaultdict[str, set[bytes]] = defaultdict(set)
+        for number, names in named.items():
+            for name in names:
+                said[name].add(self.read.entries[number].content)
+        return frozenset(
+            number for number, names in named.items() if any(len(said[name]) > 1 for name in names)
+        )
 
     # --- reports
 
@@ -237,6 +253,8 @@ class Planning:
     def about(self, number: int) -> Facts:
         """The facts of an entry, its patient being the stored one."""
         facts = self.read.facts[number]
+        if number in self.contradicted:
+            facts = facts._replace(numbers=())
         text = self.read.patients[number]
         if text not in self.read.targets[number]:
             return facts

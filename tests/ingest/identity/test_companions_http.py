@@ -243,3 +243,55 @@ async def test_equal_practitioners_without_a_number_are_one(lab: Service) -> Non
     ]
     await holds(lab, Case("equal", sent, {"mr|A": ["CBC final of Ann + Reed"] * 2}))
     assert len(await all_of(lab, "Practitioner?_count=9")) == 1
+
+
+def annotated_order(name: str, *numbers: Json) -> Json:
+    return {**order("CBC", *numbers), "note": [{"text": name}]}
+
+
+TWICE: Final = {
+    "practitioner": (practitioner, "resultsInterpreter", "NPI"),
+    "order": (annotated_order, "basedOn", "PLAC"),
+    "visit": (visit, "encounter", "VN"),
+}
+
+
+@pytest.mark.parametrize("name", TWICE)
+async def test_two_of_a_message_that_share_a_number_and_say_different_things_are_two(
+    lab: Service, name: str
+) -> None:
+    make, element, kind = TWICE[name]
+
+    def one(minute: int, texts: dict[str, str], *, status: str = "final") -> Json:
+        led, companions = [], []
+        for which, text in texts.items():
+            companion = {**make(text, number("x", "N1", kind)), "id": which}
+            pointer = refers(f"{companion['resourceType']}/{which}")
+            leads: Json = {element: pointer if element == "encounter" else [pointer]}
+            led.append(rep(f"r{which}", "Patient/1", fill(f"F{which}"), status=status, **leads))
+            companions.append(companion)
+        return msg(ANN, *led, *companions, minute=minute)
+
+    async def shown(*sent: Json) -> list[str]:
+        tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
+        for message in sent:
+            assert (await send(tenant, message)).status == 200
+        reports = await all_of(tenant, "DiagnosticReport?_count=9&_sort=identifier")
+        found = []
+        for report in reports:
+            [pointer] = report[element] if isinstance(report[element], list) else [report[element]]
+            companion = (await tenant.get(pointer["reference"])).body
+            found.append(
+                next(text for text in ("first", "second", "mended", "alone") if text in str(companion))
+            )
+        return found
+
+    both, turned = one(1, {"1": "first", "2": "second"}), one(1, {"2": "second", "1": "first"})
+    for message in (both, turned):
+        assert await shown(message) == ["first", "second"]
+    assert await shown(both, turned) == ["first", "second"]
+    mended = one(2, {"1": "mended", "2": "second"}, status="corrected")
+    assert await shown(both, mended) == ["mended", "second"] == await shown(mended, both)
+    alone = one(3, {"1": "alone"}, status="corrected")
+    for sent in permutations((both, alone)):
+        assert await shown(*sent) == ["alone", "second"]
