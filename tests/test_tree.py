@@ -40,6 +40,11 @@ def test_no_module_has_a_vague_name() -> None:
     assert [str(one.relative_to(ROOT)) for one in MODULES if one.stem in WORDS] == []
 
 
+def test_the_root_has_the_pages_that_readers_look_for() -> None:
+    pages = {"ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "DECISIONS.md", "README.md"}
+    assert {page.name for page in ROOT.glob("*.md")} == pages
+
+
 def test_what_the_pages_name_is_there() -> None:
     pages = [ROOT / name for name in ("ARCHITECTURE.md", "CONTRIBUTING.md", "README.md")]
     missing = {
