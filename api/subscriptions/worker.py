@@ -149,6 +149,7 @@ class Worker:
             if not tenants:
                 await asyncio.sleep(LOOK_SECONDS)
                 continue
+            await self._counting.note(delivering, tenants.keys())
             positions = {tenant: self._position(tenant, some) for tenant, some in tenants.items()}
             if await self._joined(delivering, tenants, positions):
                 continue
@@ -182,19 +183,18 @@ class Worker:
         try:
             counted = await self._counting.page(delivering, tenant, subscriptions, before)
         except Overtaken:
-            # Read too early, both may have been: before a commit that was not answered.
+            # Read too early, both may have been: before a commit that was not answered. Its events are not
+            # among those that are remembered, and names that it took out may be.
             self._positions = dict(await self._ports.outbox.positions())
+            self._forget(tenant)
             await self._look()
             return
         self._positions[tenant] = counted.position
-        if (
-            counted.position.number < before.number
-        ):  # Another history: there is no hurry, and perhaps the tenant leaves.
+        if counted.position.number < before.number:
+            # Another history: there is no hurry, and perhaps the tenant leaves.
             await asyncio.sleep(FAULT_SECONDS)
         if counted.forgotten:
-            for tended in self._tended.values():
-                if tended.subscription.tenant == tenant:
-                    tended.recent.clear()
+            self._forget(tenant)
         for name, some in counted.events.items():
             known = self._tended.get(name)
             if known is not None:
@@ -203,6 +203,12 @@ class Worker:
                 known.subscription = replace(one, progress=progress)
                 known.recent.extend(some)
                 known.wake.set()
+
+    def _forget(self, tenant: Tenant) -> None:
+        """Remember no event of a tenant: they are read when they are sent."""
+        for tended in self._tended.values():
+            if tended.subscription.tenant == tenant:
+                tended.recent.clear()
 
     def _position(self, tenant: Tenant, subscriptions: list[Subscription]) -> Position:
         """Place behind what was counted; where nobody listened meanwhile, that of the first who does now."""
@@ -281,7 +287,8 @@ class Worker:
 def _state(one: Subscription) -> tuple[object, ...]:
     """All that makes a step due."""
     progress = one.progress
-    return one.created, one.version, one.status, one.paused, progress.delivered, progress.next_at
+    state = one.created, one.version, one.status, one.paused
+    return *state, progress.last, progress.delivered, progress.next_at
 
 
 async def _until(wake: asyncio.Event, seconds: float | None, *, least: float) -> None:

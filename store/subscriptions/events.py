@@ -6,6 +6,7 @@ An event is the name of a resource and what became of it. Its content is read wh
 from __future__ import annotations
 
 from datetime import datetime
+from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from store.changes.kinds import GOING as FEED_GOING
@@ -60,9 +61,12 @@ class Addition(NamedTuple):
 
 
 def next_of(recent: Sequence[Event], progress: Progress, limit: int) -> tuple[Event, ...]:
-    """Events that are next; none where what is known begins behind them."""
-    some = [event for event in recent if progress.delivered < event.number <= progress.last]
-    return tuple(some[:limit]) if some and some[0].number == progress.delivered + 1 else ()
+    """Events that are next, as far as they follow each other: between those that are known some may have
+    been counted that are not. None where what is known begins behind them.
+    """
+    some = [event for event in recent if progress.delivered < event.number <= progress.last][:limit]
+    numbered = enumerate(some, progress.delivered + 1)
+    return tuple(event for _, event in takewhile(lambda one: one[0] == one[1].number, numbered))
 
 
 class Overtaken(Exception):  # noqa: N818 -- the reason to look again, no error

@@ -17,6 +17,7 @@ from tests.support.subscriptions import NOW
         ((3, 4, 5), 3, 4, [4]),
         ((3, 4, 5), 5, 5, []),
         ((3, 4, 5), 1, 5, []),
+        ((3, 7, 8), 2, 8, [3]),
         ((), 1, 5, []),
     ],
     ids=[
@@ -25,6 +26,7 @@ from tests.support.subscriptions import NOW
         "not all are counted",
         "none is left",
         "earlier ones wait",
+        "some between them are not known",
         "none is known",
     ],
 )
