@@ -154,7 +154,7 @@ class MongoChangeFollower(ChangeFollower):
             batch = await self._read(following, place)
         except LogLost:
             return await self._lost(following, place)
-        place = place._replace(token=batch.token, at=asked)
+        place = place._replace(token=batch.token, at=batch.complete(asked, limit=BATCH))
         if batch.events:
             await self._keep(following, await self._entries(batch.events), place)
             lag = self._clock() - batch.events[0]["wallTime"]

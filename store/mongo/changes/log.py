@@ -16,6 +16,7 @@ from store.mongo.indexes import RESOURCES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from datetime import datetime
 
     from pymongo.client_session import ClientSession
 
@@ -58,6 +59,13 @@ class LogBatch(NamedTuple):
     events: Sequence[Mapping[str, Any]]
     token: Mapping[str, Any]
     """Resume token: also that of a batch without events goes on in time."""
+
+    def complete(self, asked: datetime, *, limit: int) -> datetime:
+        """Moment up to which all is told with these events, by the moment when they were asked for.
+
+        Behind as many as were asked for there are more.
+        """
+        return asked if len(self.events) < limit else min(asked, self.events[-1]["wallTime"])
 
 
 class Log:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -13,6 +14,7 @@ from store.changes.kinds import Kind
 from store.changes.metrics import ChangeMetrics
 from store.errors import Category, ServiceError
 from store.mongo.changes import following as module
+from store.mongo.changes.log import Log, LogBatch, LogLost
 from store.mongo.changes.place import Place, begin
 from store.mongo.changes.scanning import entry_of
 from store.mongo.driver.transaction import OpenTransaction, run
@@ -268,6 +270,38 @@ async def test_a_log_that_rolled_over_is_made_up_for_by_a_scan(
     }
     assert [one.scanned for one in found] == [False, False, True, True, True, False]
     assert "no longer reaches back" in caplog.text
+
+
+async def test_a_log_that_rolls_over_before_it_was_read_to_its_end_loses_nothing(
+    begun: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "BATCH", 1)
+    today, tomorrow = datetime.now(UTC), datetime.now(UTC) + timedelta(days=1)
+    store, changes = mongo_store(begun, clock=lambda: today), changes_of(begun)
+    for number in range(3):
+        await put(store, report(f"r{number}"))
+    read, reads = Log.read, list[LogBatch]()
+
+    def rolled_over(log: Log, place: Any, *, limit: int) -> LogBatch:
+        if reads:
+            monkeypatch.setattr(Log, "read", read)
+            raise LogLost
+        reads.append(read(log, place, limit=limit))
+        return reads[0]
+
+    monkeypatch.setattr(Log, "read", rolled_over)
+    follower = follower_of(begun, lambda: tomorrow)  # It was away for a day.
+    keep, places = follower._keep, list[Place]()
+
+    async def kept(*arguments: Any, **more: Any) -> None:
+        places.append(arguments[2])
+        await keep(*arguments, **more)
+
+    monkeypatch.setattr(follower, "_keep", kept)
+    async with following(follower):
+        found = await heard(changes, 4)
+    assert places[0].at < tomorrow, "what is behind the first of them is not told yet"
+    assert {one.key.id for one in found} == {"r0", "r1", "r2"}
 
 
 async def test_positions_that_cannot_be_gone_on_from(begun: Database) -> None:
