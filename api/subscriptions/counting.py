@@ -7,6 +7,8 @@ decided here where spellings alone decide, by that search where they do not.
 from __future__ import annotations
 
 import logging
+from contextlib import suppress
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.subscriptions.sending.reading import matching
@@ -15,13 +17,13 @@ from api.subscriptions.telling import FORGOTTEN, Asking, Row, concerned, is_new,
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
 from store.errors import Category, ServiceError
-from store.subscriptions.events import Addition, Occurrence
+from store.subscriptions.events import Addition, Occurrence, Overtaken
 from store.subscriptions.matching import decided
 from store.subscriptions.records import Status
 from store.subscriptions.topics import topic_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from api.subscriptions.holders import Known
@@ -40,6 +42,8 @@ BATCH: Final = 500
 """Changes that are matched at once."""
 FAR: Final = 5_000
 """Changes in a row that concern nobody, after which their place is noted all the same."""
+LONG: Final = timedelta(hours=1)
+"""Time after which it is noted, however few they were: the feed keeps changes for days, not for ever."""
 LATE_MAX: Final = 3
 """Searches of one subscription in a row that take too long before it ends: others wait for each."""
 FULL: Final = (
@@ -57,6 +61,13 @@ class Counted(NamedTuple):
     """New events, by the name of their subscription."""
     forgotten: bool = False
     """Whether names of resources were taken out of earlier events."""
+
+
+class _Passed(NamedTuple):
+    """Place behind changes that concerned nobody, while it is not noted."""
+
+    position: Position
+    since: datetime
 
 
 class Counting:
@@ -84,6 +95,7 @@ class Counting:
         self._queue_max = queue_max
         self._noted: dict[Tenant, Position] = {}
         """Places in the feed that were noted last."""
+        self._passed: dict[Tenant, _Passed] = {}
         self._late: dict[str, int] = {}
         """Searches in a row that took too long, by the name of their subscription."""
 
@@ -101,12 +113,29 @@ class Counting:
         gone = frozenset(str(one.key) for one in page.changes if one.kind in FORGOTTEN)
         if additions or gone or self._is_far(tenant, page.position):
             await delivering.add(tenant, additions, position=page.position, forget=gone, after=after)
-            self._noted[tenant] = page.position
+            self._note(tenant, page.position)
+        else:
+            before = self._passed.get(tenant)
+            self._passed[tenant] = _Passed(page.position, self._clock() if before is None else before.since)
         newest = max(one.at for one in page.changes)
         lag = (self._clock() - newest).total_seconds()
         self._metrics.counted(sum(len(one.occurrences) for one in additions), lag_seconds=lag)
         events = {one.subscription.name: one.events for one in additions}
         return Counted(page.position, events, forgotten=bool(gone))
+
+    async def note(self, delivering: Delivering, tenants: Collection[Tenant]) -> None:
+        """Note the places of these tenants that were passed long ago. Raises LeaseLost, ServiceError."""
+        for tenant, (position, since) in list(self._passed.items()):
+            if tenant not in tenants:  # Without subscriptions; it may have left.
+                del self._passed[tenant]
+            elif not timedelta(0) <= self._clock() - since < LONG:
+                with suppress(Overtaken):  # Of an earlier lease: another process is ahead.
+                    await delivering.add(tenant, (), position=position, forget=frozenset(), after=position)
+                self._note(tenant, position)
+
+    def _note(self, tenant: Tenant, position: Position) -> None:
+        self._noted[tenant] = position
+        self._passed.pop(tenant, None)
 
     def _is_far(self, tenant: Tenant, position: Position) -> bool:
         """Whether a place in the feed is far behind the one that was noted last.
@@ -123,7 +152,7 @@ class Counting:
         """
         if self._noted.get(one.tenant) != place:  # Else who takes over would count it twice.
             await delivering.add(one.tenant, (), position=place, forget=frozenset(), after=place)
-            self._noted[one.tenant] = place
+            self._note(one.tenant, place)
         changes: list[Change] = []
         after = one.start
         while after.number < place.number:
@@ -153,6 +182,7 @@ class Counting:
         for one in missing:
             await self._store.settle(one, Status.ERROR, reason=GAP)
         await delivering.add(tenant, (), position=head, forget=frozenset())
+        self._note(tenant, head)
         return head
 
     async def _additions(

@@ -16,6 +16,7 @@ from api.subscriptions.sending.delivery import Step
 from api.subscriptions.worker import Worker
 from store.changes.changes import Position
 from store.changes.kinds import Kind
+from store.subscriptions.events import Overtaken
 from store.subscriptions.records import Status
 from tests.support.fhir import report
 from tests.support.store import OTHER
@@ -208,6 +209,30 @@ async def test_new_events_are_remembered_until_a_name_is_forgotten(
             assert steps.known[-1] == ["DiagnosticReport/r1"], "the erasure alone"
 
 
+async def test_events_of_a_commit_that_was_not_answered_are_read_and_sent(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept())
+        page = on.counting.page
+
+        async def unanswered(*arguments: Any) -> None:
+            monkeypatch.setattr(on.counting, "page", page)
+            await page(*arguments)
+            raise Overtaken
+
+        async with working(on, monkeypatch) as (turns, steps):
+            await turns.begun()
+            await on.change(report("r1"), Kind.CREATED)
+            await turns.over()
+            await steps.knowing(["DiagnosticReport/r1"])
+            monkeypatch.setattr(on.counting, "page", unanswered)
+            await on.change(report("r2"), Kind.CREATED)
+            await turns.over()
+            await steps.knowing([])
+            assert await numbers(on, "s1") == [(1, "DiagnosticReport/r1"), (2, "DiagnosticReport/r2")]
+
+
 async def test_changes_that_concern_nobody_cost_no_write_until_they_are_many(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -227,4 +252,42 @@ async def test_changes_that_concern_nobody_cost_no_write_until_they_are_many(
         await on.counting.join(own, await on.get("new"), Position(5))
         assert (await on.outbox.positions())[LAB].number == 5, "else it would be counted once more"
         assert await numbers(on, "new") == [(1, "DiagnosticReport/r5")]
+        await own.release()
+
+
+async def test_changes_that_concern_nobody_are_noted_before_the_feed_forgets_them(database: Database) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept(filters=("status=partial",)))
+        await on.store.create(kept("other", tenant=OTHER, filters=("status=partial",)))
+        own = await on.outbox.take()
+        assert own is not None
+
+        async def noted(*tenants: Tenant) -> tuple[int, int]:
+            await on.counting.note(own, tenants)
+            places = await on.outbox.positions()
+            return places[LAB].number, places[OTHER].number
+
+        for number in (1, 2):
+            for tenant in (LAB, OTHER):
+                await on.change(report(f"r{number}"), Kind.CREATED, tenant=tenant)
+                await on.count(tenant, delivering=own)
+        assert await noted(LAB, OTHER) == (1, 1)
+        on.clock.now += counting_module.LONG
+        assert await noted(LAB) == (2, 1), "a tenant without subscriptions may have left"
+        assert await noted(LAB, OTHER) == (2, 1)
+        await own.release()
+
+
+async def test_what_an_earlier_lease_passed_moves_no_place_back(database: Database) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept(filters=("status=partial",)))
+        own = await on.outbox.take()
+        assert own is not None
+        for number in (1, 2):
+            await on.change(report(f"r{number}"), Kind.CREATED)
+            await on.count(delivering=own)
+        await own.add(LAB, (), position=Position(7), forget=frozenset())
+        on.clock.now += counting_module.LONG
+        await on.counting.note(own, [LAB])
+        assert (await on.outbox.positions())[LAB].number == 7
         await own.release()
