@@ -50,7 +50,7 @@ class SubscriptionMetrics:
         )
         self._oldest = Gauge(
             "dod_subscription_oldest_waiting_seconds",
-            "Age of the oldest event that waits for a receiver, those of paused subscriptions left out.",
+            "Age of the oldest event that waits for a receiver, paused and given up subscriptions left out.",
             registry=registry,
         )
         self._lag = Gauge(
@@ -104,7 +104,7 @@ class SubscriptionMetrics:
                 continue
             waiting += one.progress.waiting
             since = self._oldest_of.get(one.name)
-            if since is not None and not one.paused and one.progress.waiting:
+            if since is not None and one.sends and one.progress.waiting:
                 oldest = max(oldest, (now - since).total_seconds())
         for name in self._oldest_of.keys() - there:
             del self._oldest_of[name]
