@@ -163,9 +163,8 @@ async def _warn_of_tenants(app: web.Application, port: ListeningPort) -> None:
     for tenant in sorted({str(one.tenant) for one in port.sources}):
         if await app[DOORKEEPER].tenant(parse_tenant(tenant)) is None:
             LOG.warning(
-                "a source's tenant was never created: `dod tenant create %s`",
-                tenant,
-                extra={"listener": port.name},
+                "a source's tenant was never created: `dod tenant create`",
+                extra={"listener": port.name, "tenant": tenant},
             )
 
 

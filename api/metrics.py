@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 PHASES: Final = ("parse", "store", "render")
 """Parts of a search."""
+TOKEN_REASONS: Final = ("said", "no-client", "no-key", "key-set", "algorithm", "signature")
+"""Reasons for which no access token is given: those of `api.auth.refusal`."""
 OTHER: Final = "other"
 """Source of pushes whose client `DOD_METRIC_SOURCES` does not name."""
 FORESEEN: Final[Mapping[str, tuple[int, ...]]] = {
@@ -123,6 +125,15 @@ class ApiMetrics:
         )
         for outcome in ("granted", "refused"):
             self._tokens.labels(outcome)
+        self._token_refusals = Counter(
+            "dod_token_refusals_total",
+            "Refused requests for an access token, by reason: `said` in the answer, or one that a stranger"
+            " must not hear, who would learn which clients there are.",
+            ("reason",),
+            registry=registry,
+        )
+        for reason in TOKEN_REASONS:
+            self._token_refusals.labels(reason)
         self._children: dict[tuple[str, str, int], tuple[Counter, Histogram]] = {}
         for route, method in routes:
             for code in FORESEEN[method]:
@@ -162,9 +173,11 @@ class ApiMetrics:
         self._phase[phase].observe(seconds)
         spent(phase, seconds)
 
-    def token(self, outcome: str) -> None:
-        """Count a request for an access token: `granted` or `refused`."""
+    def token(self, outcome: str, reason: str) -> None:
+        """Count a request for an access token: `granted`, or `refused` for a reason."""
         self._tokens.labels(outcome).inc()
+        if outcome == "refused":
+            self._token_refusals.labels(reason).inc()
 
     def verification(self, at: str, *, accepted: bool) -> None:
         """Count a verification token that was presented: at a `challenge` or at a `push`."""

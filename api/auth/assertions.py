@@ -6,14 +6,15 @@ https://www.rfc-editor.org/rfc/rfc7523, https://hl7.org/fhir/smart-app-launch/ba
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
 from joserfc import jws, jwt
 
 from api.auth.access_tokens import UNREADABLE
-from api.auth.public_keys import ALGORITHMS, algorithm_of, imported
-from api.auth.refusal import Refusal
+from api.auth.public_keys import ALGORITHMS, algorithm_of, imported, nobodys_key
+from api.auth.refusal import Reason, Refusal
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping
@@ -35,9 +36,10 @@ WRONG_ASSERTION_TYPE: Final = "Invalid client assertion type"
 NO_ASSERTION: Final = "Missing client assertion"
 NO_KID: Final = "JWT header kid property is required"
 NO_KEY: Final = "Public key not found, check client_id, kid and Redox dashboard settings"
+"""Text of every refusal of who has proven nothing: a client that is not there, one without such a key, one
+whose key set cannot be read, a signature of another key. They cannot be told apart, nor clients guessed."""
 NO_JWT: Final = "The client assertion is not a signed JWT"
 WRONG_ALGORITHM: Final = f"JWT header alg must be {' or '.join(ALGORITHMS.values())}, as the key is"
-WRONG_SIGNATURE: Final = "JWT signature is invalid"
 WRONG_ISSUER: Final = "JWT iss and sub must both be the client_id"
 NO_EXP: Final = "JWT exp property is required"
 EXPIRED: Final = "JWT has expired"
@@ -132,15 +134,7 @@ def prove(presented: Presented, key: str, *, audiences: Collection[str], now: fl
 
     `now` and `leeway` are seconds; the first of the `audiences` is the one that is named to the client.
     """
-    public = imported(key)
-    if algorithm_of(public) != presented.algorithm:
-        raise Refusal("invalid_client", WRONG_ALGORITHM)
-    try:
-        claims = jwt.decode(presented.text, public, algorithms=[presented.algorithm]).claims
-    except RecursionError:  # Claims that are nested deeper than the standard library's JSON reads.
-        raise Refusal("invalid_client", NO_JWT) from None
-    except UNREADABLE:
-        raise Refusal("invalid_client", WRONG_SIGNATURE) from None
+    claims = _verified(presented, key)
     ends, jti = _number(claims.get("exp")), claims.get("jti")
     if ends is None:
         raise Refusal("invalid_client", NO_EXP)
@@ -155,6 +149,27 @@ def prove(presented: Presented, key: str, *, audiences: Collection[str], now: fl
     if not isinstance(jti, str) or not 1 <= len(jti) <= JTI_MAX:
         raise Refusal("invalid_client", NO_JTI)
     return Proven(presented.client_id, jti, ends)
+
+
+def _verified(presented: Presented, key: str) -> Mapping[str, Any]:
+    """The claims of an assertion that this key has signed. Raises Refusal."""
+    public = imported(key)
+    if algorithm_of(public) != presented.algorithm:
+        pretend(presented)
+        raise Refusal("invalid_client", NO_KEY, reason=Reason.ALGORITHM)
+    try:
+        return jwt.decode(presented.text, public, algorithms=[presented.algorithm]).claims
+    except RecursionError:  # Claims that are nested deeper than the standard library's JSON reads.
+        raise Refusal("invalid_client", NO_JWT) from None
+    except UNREADABLE:
+        raise Refusal("invalid_client", NO_KEY, reason=Reason.SIGNATURE) from None
+
+
+def pretend(presented: Presented) -> None:
+    """Verify an assertion with a key of nobody, in vain: a refusal takes as long as with a client's."""
+    algorithm = presented.algorithm
+    with suppress(*UNREADABLE):
+        jwt.decode(presented.text, imported(nobodys_key(algorithm)), algorithms=[algorithm])
 
 
 def named_in(audience: object) -> list[str]:

@@ -5,14 +5,15 @@ https://www.rfc-editor.org/rfc/rfc7517, https://hl7.org/fhir/smart-app-launch/cl
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 import orjson
+from cryptography.hazmat.primitives.asymmetric.ec import SECP384R1, derive_private_key
 from joserfc import jwk
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, RSAKey
-from joserfc.util import urlsafe_b64decode
+from joserfc.util import urlsafe_b64decode, urlsafe_b64encode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -20,6 +21,10 @@ if TYPE_CHECKING:
 ALGORITHMS: Final[Mapping[str, str]] = {"RSA": "RS384", "EC": "ES384"}
 """The one algorithm of each kind of key: those that SMART asks servers for."""
 RSA_BITS_MIN: Final = 2_048
+RSA_BITS_MAX: Final = 8_192
+"""Longest modulus, and `RSA_EXPONENT_BITS_MAX` of an exponent: others publish these keys, and verifying with
+one of 3,072 bits in both takes as long as signing."""
+RSA_EXPONENT_BITS_MAX: Final = 64
 CURVE: Final = "P-384"
 KEYS_MAX: Final = 20
 """Keys of one client."""
@@ -107,6 +112,24 @@ def imported(text: str) -> PublicJwk:
     return made
 
 
+@cache
+def nobodys_key(algorithm: str) -> str:
+    """A canonical JWK of the algorithm to verify with in vain. Anybody may know its private half."""
+    if algorithm == ALGORITHMS["EC"]:
+        made = derive_private_key(1, SECP384R1()).public_key().public_numbers()
+        return _canonical({"kty": "EC", "crv": CURVE, "x": _number(made.x), "y": _number(made.y)})
+    modulus = (1 << RSA_BITS_MIN) - 1
+    return _canonical({"kty": "RSA", "n": _number(modulus), "e": _number(65_537)})
+
+
+def _number(value: int) -> str:
+    return urlsafe_b64encode(value.to_bytes((value.bit_length() + 7) // 8)).decode()
+
+
+def _canonical(members: Mapping[str, str]) -> str:
+    return orjson.dumps(members, option=orjson.OPT_SORT_KEYS).decode()
+
+
 def thumbprint(text: str) -> str:
     """The thumbprint of a canonical JWK by RFC 7638, which tells keys apart whatever they are called."""
     return imported(text).thumbprint()
@@ -124,7 +147,7 @@ def _checked(one: object) -> tuple[str, str]:
     for rule in _broken(one):
         raise ValueError(rule)
     public = {name: one[name] for name in _PUBLIC if name in one}
-    text = orjson.dumps(public, option=orjson.OPT_SORT_KEYS).decode()
+    text = _canonical(public)
     try:
         imported(text)
     except (JoseError, ValueError, TypeError):
@@ -137,8 +160,10 @@ def _broken(one: Mapping[str, Any]) -> Iterator[str]:
     algorithm = next((made for kind, made in ALGORITHMS.items() if kind == one.get("kty")), None)
     if algorithm is None:
         yield "`kty` is `RSA` (for RS384) or `EC` (for ES384)"
-    if algorithm == ALGORITHMS["RSA"] and _bits(one.get("n")) < RSA_BITS_MIN:
-        yield f"an RSA key has {RSA_BITS_MIN} bits or more"
+    if algorithm == ALGORITHMS["RSA"] and not RSA_BITS_MIN <= _bits(one.get("n")) <= RSA_BITS_MAX:
+        yield f"an RSA key has {RSA_BITS_MIN} bits or more, and at most {RSA_BITS_MAX}"
+    if algorithm == ALGORITHMS["RSA"] and _bits(one.get("e")) > RSA_EXPONENT_BITS_MAX:
+        yield f"the exponent `e` of an RSA key has at most {RSA_EXPONENT_BITS_MAX} bits; most are 65537"
     if one.get("kty") == "EC" and one.get("crv") != CURVE:
         yield f"`crv` of an EC key is `{CURVE}`, for ES384"
     if one.get("alg") not in (None, algorithm):
@@ -151,7 +176,7 @@ def _broken(one: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _bits(modulus: object) -> int:
-    """The length of a modulus in Base64; 0 when it is none."""
+    """The length of a number in Base64; 0 when it is none."""
     try:
         return int.from_bytes(urlsafe_b64decode(str(modulus).encode())).bit_length()
     except (JoseError, ValueError):

@@ -18,7 +18,7 @@ from aiohttp import hdrs, web
 from api.auth import assertions
 from api.auth.access_tokens import AccessToken, sign
 from api.auth.key_sets import UnreadableError
-from api.auth.refusal import Refusal
+from api.auth.refusal import Reason, Refusal
 from api.auth.refusal import body_of as refusal_body
 from api.auth.scopes import granted
 from api.http.app_keys import CLIENTS, KEY_SETS, METRICS, REQUEST_ID, SETTINGS, TOKEN_KEY
@@ -39,9 +39,10 @@ BODY_BYTES_MAX: Final = 40_000
 BODY_SECONDS: Final = 10.0
 """Time that a token request may take to arrive: its sender is not known yet."""
 DISABLED: Final = "The client is disabled"
-UNREADABLE: Final = "The registered JWKS URL cannot be read"
 NO_SCOPE: Final = "The client may have none of these scopes"
 REPEATED: Final = "A parameter is there twice"
+MEANT: Final[web.RequestKey[str]] = web.RequestKey("meant")
+"""Id of the client that an assertion names, proven or not, if there is one: for the log."""
 _REMEMBERED: Final = timedelta(minutes=2)
 """Time for which the `jti` of an assertion is remembered longer than it is good: clocks differ."""
 _HEADERS: Final = {hdrs.CACHE_CONTROL: "no-store", hdrs.PRAGMA: "no-cache"}
@@ -49,7 +50,7 @@ _HEADERS: Final = {hdrs.CACHE_CONTROL: "no-store", hdrs.PRAGMA: "no-cache"}
 
 async def token(request: web.Request) -> web.StreamResponse:
     """POST /v2/auth/token."""
-    outcome, client_id = "refused", None
+    outcome, client_id, reason = "refused", None, Reason.SAID
     try:
         client, scopes, kid = await _client(request)
         client_id = client.id
@@ -57,6 +58,7 @@ async def token(request: web.Request) -> web.StreamResponse:
         answer = _answer(request, client, scopes, kid)
         outcome = "granted"
     except Refusal as refusal:
+        reason, client_id = refusal.reason, request.get(MEANT)
         return _refused(refusal)
     except web.HTTPException as error:
         return _refused(Refusal("invalid_request", error.text or error.reason, status=error.status))
@@ -66,9 +68,10 @@ async def token(request: web.Request) -> web.StreamResponse:
             return _refused(Refusal("temporarily_unavailable", text))
         return _refused(Refusal("invalid_request", text))
     finally:
-        request.app[METRICS].token(outcome)
+        request.app[METRICS].token(outcome, reason)
         extra = {"request_id": request.get(REQUEST_ID), "client": client_id}
-        LOG.info("access token %s", outcome, extra=extra)
+        hidden = {} if reason is Reason.SAID else {"reason": reason.value}
+        LOG.info(f"access token {outcome}", extra={**extra, **hidden})  # noqa: G004 -- one of two
     return answer
 
 
@@ -99,6 +102,8 @@ async def _client(request: web.Request) -> tuple[Client, tuple[str, ...], str]:
     shown = assertions.presented(asked)
     app, now = request.app, request.app[CLOCK]()
     client = await app[CLIENTS].client(shown.client_id)
+    if client is not None:
+        request[MEANT] = client.id
     key = await _key(request, client, shown, now)
     proven = assertions.prove(
         shown,
@@ -134,18 +139,29 @@ async def _form(request: web.Request) -> Mapping[str, str]:
 
 async def _key(request: web.Request, client: Client | None, shown: Presented, now: datetime) -> str:
     """The client's key that the assertion names. Raises Refusal; a stranger is not told what is missing."""
-    if client is None or client.external or shown.key_url not in (None, client.jwks_url):
-        raise Refusal("invalid_client", assertions.NO_KEY)
+    key = await _found(request, client, shown, now)
+    if isinstance(key, Reason):
+        assertions.pretend(shown)
+        raise Refusal("invalid_client", assertions.NO_KEY, reason=key)
+    return key
+
+
+async def _found(
+    request: web.Request, client: Client | None, shown: Presented, now: datetime
+) -> str | Reason:
+    """The key, or the reason why there is none."""
+    if client is None or client.external:
+        return Reason.NO_CLIENT
+    if shown.key_url not in (None, client.jwks_url):
+        return Reason.NO_KEY
     if client.jwks_url is None:
         key = next((one.jwk for one in client.usable_keys(now) if one.kid == shown.kid), None)
     else:
         try:
             key = await request.app[KEY_SETS].key(client.jwks_url, shown.kid)
         except UnreadableError:
-            raise Refusal("invalid_client", UNREADABLE) from None
-    if key is None:
-        raise Refusal("invalid_client", assertions.NO_KEY)
-    return key
+            return Reason.KEY_SET
+    return key or Reason.NO_KEY
 
 
 def audiences_of(request: web.Request) -> Sequence[str]:

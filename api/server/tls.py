@@ -192,7 +192,7 @@ def renewed(
         loaded = load(files)
     except (StartupError, OSError) as error:
         # Tried again each time: half of a pair may have been replaced so far, or no file can be opened.
-        LOG.warning("the TLS files have changed and cannot be used: %s", error)
+        LOG.warning("the TLS files have changed and cannot be used", extra={"reason": str(error)})
         if metrics is not None:
             metrics.refused()
         return state

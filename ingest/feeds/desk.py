@@ -136,8 +136,8 @@ class Desk:
                 unlucky = error.category in UNLUCKY and attempt <= ATTEMPTS_MAX
                 patient = error.category in AGAIN and monotonic() < until and not self._is_ending
                 if not unlucky and not patient:
-                    fields = {"source": source.name, "category": error.category.value}
-                    LOG.warning("a message could not be stored", extra=fields)
+                    extra = {"source": source.name, "category": error.category.value}
+                    LOG.warning("a message could not be stored", extra=extra)
                     raise Unanswered from error
             await asyncio.sleep(PAUSE_MAX if attempt >= ATTEMPTS_MAX else pause_behind(attempt))
             attempt += 1

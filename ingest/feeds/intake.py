@@ -98,5 +98,5 @@ def count(metrics: FeedMetrics, taken: Taken, *, seconds: float, at: float) -> N
     received = taken.received
     code = "again" if received.again else f"A{received.answer.verdict}"
     event = metrics.acknowledged(taken.source, received.event, code, seconds=seconds, at=at)
-    fields = {"source": taken.source, "event": event, "ack": code, "ms": round(seconds * 1000, 1)}
-    LOG.info("message", extra={**fields, **({"letter": received.letter} if received.letter else {})})
+    extra = {"source": taken.source, "event": event, "ack": code, "ms": round(seconds * 1000, 1)}
+    LOG.info("message", extra={**extra, **({"letter": received.letter} if received.letter else {})})

@@ -95,7 +95,7 @@ class Fitness:
         if faults != self._reasons:
             self._reasons = faults
             for reason in faults:
-                LOG.warning("%s", reason)
+                LOG.warning("the database is not fit", extra={"reason": reason})
         self._told(faults)
         if faults:
             late = away is not None and away.category is Category.TIMEOUT

@@ -13,8 +13,8 @@ from joserfc.jwk import ECKey
 from joserfc.util import urlsafe_b64encode
 
 from api.auth import access_tokens, assertions
-from api.auth.assertions import FORM, presented, prove, read
-from api.auth.public_keys import keys_of_jwks
+from api.auth.assertions import FORM, presented, pretend, prove, read
+from api.auth.public_keys import algorithm_of, imported, keys_of_jwks, nobodys_key
 from api.auth.refusal import Refusal
 from tests.support.oauth import CLIENT, assertion, claims, form, key, public
 
@@ -121,13 +121,13 @@ def test_a_missing_kid() -> None:
 def test_a_key_of_somebody_else_under_the_name_of_ours() -> None:
     for stranger, ours in ((key("rsa", 1), RSA), (key("ec", 1), EC)):
         text = assertion(claims(NOW, URL), stranger, kid=ours.kid)
-        assert refusal(text) == (401, "invalid_client", assertions.WRONG_SIGNATURE)
+        assert refusal(text) == (401, "invalid_client", assertions.NO_KEY)
 
 
 def test_a_changed_claim_under_the_old_signature() -> None:
     head, _, signature = assertion(claims(NOW, URL)).split(".")
     body = urlsafe_b64encode(orjson.dumps(claims(NOW, URL, jti="another"))).decode()
-    assert refusal(f"{head}.{body}.{signature}")[2] == assertions.WRONG_SIGNATURE
+    assert refusal(f"{head}.{body}.{signature}")[2] == assertions.NO_KEY
 
 
 def unsigned(**header: Any) -> str:
@@ -153,14 +153,24 @@ def test_the_public_key_as_a_shared_secret() -> None:
 def test_an_algorithm_that_is_not_the_keys_own() -> None:
     for signer, named in ((RSA, EC), (EC, RSA)):
         text = assertion(claims(NOW, URL), signer, kid=named.kid)
-        assert refusal(text)[2] == assertions.WRONG_ALGORITHM
+        assert refusal(text)[2] == assertions.NO_KEY
 
 
 def test_a_signature_on_another_curve() -> None:
     weak = ECKey.generate_key("P-256", {"kid": str(EC.kid)}, private=True)
     head, body, _ = assertion(claims(NOW, URL), EC).split(".")
     forged = assertion(claims(NOW, URL), weak, alg="ES256").split(".")[2]
-    assert refusal(f"{head}.{body}.{forged}")[2] == assertions.WRONG_SIGNATURE
+    assert refusal(f"{head}.{body}.{forged}")[2] == assertions.NO_KEY
+
+
+def test_nobodys_key_is_as_long_as_a_clients_and_proves_nothing() -> None:
+    for signer, algorithm in ((RSA, "RS384"), (EC, "ES384")):
+        text = nobodys_key(algorithm)
+        assert algorithm_of(imported(text)) == algorithm
+        assert len(imported(text).as_dict()[{"RS384": "n", "ES384": "x"}[algorithm]]) == len(
+            signer.as_dict()[{"RS384": "n", "ES384": "x"}[algorithm]]
+        )
+        pretend(presented(asked(assertion(claims(NOW, URL), signer))))
 
 
 def test_critical_headers_that_nobody_knows() -> None:

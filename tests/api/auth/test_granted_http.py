@@ -120,8 +120,7 @@ async def test_keys_are_read_from_the_clients_own_url_and_may_change_there(
         assert (await ask(service, client, EC)).status == 200
         assert refused(await ask(service, client, RSA))[2] == assertions.NO_KEY
         # Its network is closed unless a setting opens it.
-        answer = await ask(guarded, client, EC)
-        assert refused(answer) == (401, "invalid_client", "The registered JWKS URL cannot be read")
+        assert refused(await ask(guarded, client, EC)) == (401, "invalid_client", assertions.NO_KEY)
         # A `jku` must be the registered one.
         now, here = service.clock().timestamp(), url_of(service)
         for jku, status in ((url, 200), ("https://evil.example/jwks", 401)):

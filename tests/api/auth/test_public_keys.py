@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
+from joserfc.util import urlsafe_b64encode
 
 from api.auth.public_keys import (
     KEYS_MAX,
@@ -27,6 +28,10 @@ RSA, EC = key("rsa"), key("ec")
 def jwk(signer: RSAKey | ECKey = RSA, **changed: Any) -> dict[str, Any]:
     told = {**public(signer)["keys"][0], **changed}
     return {name: value for name, value in told.items() if value is not None}
+
+
+def number(value: int) -> str:
+    return urlsafe_b64encode(value.to_bytes(2_048).lstrip(b"\0")).decode()
 
 
 def document(*keys: object) -> bytes:
@@ -57,6 +62,8 @@ def test_keys_of_both_kinds_are_taken_and_nothing_private_is_kept() -> None:
         (document(OctKey.generate_key(256).as_dict(private=True) | {"kid": "a"}), "symmetric"),
         (document(OKPKey.generate_key("Ed25519").as_dict(private=False) | {"kid": "a"}), "`kty`"),
         (document(ECKey.generate_key("P-256").as_dict(private=False) | {"kid": "a"}), "`P-384`"),
+        (document(jwk(n=number(1 << 8_192 | 1))), "at most 8192"),
+        (document(jwk(e=number(1 << 64 | 1))), "at most 64 bits"),
         (document(jwk(alg="RS256")), "`RS384`"),
         (document(jwk(alg="ES384")), "`RS384`"),
         (document(jwk(use="enc")), "`use`"),
