@@ -77,6 +77,18 @@ def choose_shared(
     return Choice(derived if known is None else known.key.id, known=known)
 
 
+def contradicted(told: Sequence[tuple[int, bytes, Sequence[str]]]) -> frozenset[int]:
+    """Numbers of those entries of a message that share a natural key with another, which says something else.
+
+    Each comes with its number, its content and its natural keys.
+    """
+    said: defaultdict[str, set[bytes]] = defaultdict(set)
+    for _, content, names in told:
+        for name in names:
+            said[name].add(content)
+    return frozenset(number for number, _, names in told if any(len(said[name]) > 1 for name in names))
+
+
 class Part(NamedTuple):
     """A resource that has its identity within others."""
 

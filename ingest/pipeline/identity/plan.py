@@ -5,7 +5,6 @@ read ─▶ wanted keys ─(the store's look-up)▶ candidates ─plan▶ placem
 
 from __future__ import annotations
 
-from collections import defaultdict
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -23,6 +22,7 @@ from ingest.pipeline.identity.parts import (
     Part,
     choose_observation,
     choose_shared,
+    contradicted,
     name_parts,
     owners_of,
     shared_names,
@@ -118,24 +118,15 @@ class Planning:
     def _shared(self) -> None:
         kinds = sorted(kind for kind in DIRECTORY | NUMBERED if kind in self.read.by_type)
         numbers = [number for kind in kinds for number in self.read.by_type[kind]]
-        self.contradicted = self._contradicted(numbers)
+        entries, types = self.read.entries, self.read.types
+        told = [(n, entries[n].content, shared_names(types[n], self.about(n))) for n in numbers]
+        self.contradicted = contradicted(told)
         for number in numbers:
-            kind, facts = self.read.types[number], self.about(number)
+            kind, facts = types[number], self.about(number)
             if shared_names(kind, facts):
                 self._choose(number, choose_shared(kind, facts, self.candidates, self.derive), facts)
             elif kind in DIRECTORY:
                 self._choose(number, Choice(self.derive(f"{kind} {self.content.of(number)}")), facts)
-
-    def _contradicted(self, numbers: Sequence[int]) -> frozenset[int]:
-        """Entries that share a number with another entry, which says something else."""
-        named = {number: shared_names(self.read.types[number], self.about(number)) for number in numbers}
-        said: defaultdict[str, set[bytes]] = defaultdict(set)
-        for number, names in named.items():
-            for name in names:
-                said[name].add(self.read.entries[number].content)
-        return frozenset(
-            number for number, names in named.items() if any(len(said[name]) > 1 for name in names)
-        )
 
     # --- reports
 
