@@ -121,13 +121,16 @@ class LateVersions:
             }
             for one in late.values()
         ]
-        named = {(*one.prepared.key, one.prepared.digest): name for name, one in late.items()}
+        # A commit holds the writes of many tenants.
+        named = {
+            (str(one.tenant), *one.prepared.key, one.prepared.digest): name for name, one in late.items()
+        }
         found: dict[str, PutResult] = {}
         confirmed: dict[str, UpdateOne] = {}
-        fields = {**READ, "_id": 1, "type": 1, "id": 1, "digest": 1, "sourced": 1}
+        fields = {**READ, **dict.fromkeys(("_id", "tenant", "type", "id", "digest", "sourced"), 1)}
         cursor = seen.find({"$or": contents}, fields, sort=[("version", 1)], session=session)
         for document in cursor:
-            name = named[document["type"], document["id"], document["digest"]]
+            name = named[document["tenant"], document["type"], document["id"], document["digest"]]
             prepared = late[name].prepared
             stored = from_document(prepared.key, document)
             if isinstance(stored, Stored):

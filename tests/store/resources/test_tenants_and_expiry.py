@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
@@ -26,6 +27,7 @@ from tests.support.store import (
     content,
     found,
     let,
+    prepared,
     put,
 )
 
@@ -64,6 +66,23 @@ async def test_a_tenant_is_no_prefix_of_another(store: MongoResources) -> None:
     await put(store, report(), tenant=longer)
     assert await store.get(LAB, REPORT) is None
     assert await found(store, "") == []
+
+
+async def test_late_content_of_two_tenants_in_one_commit(store: MongoResources) -> None:
+    """A content that came late to one tenant is not the other's, though its id and bytes are the same."""
+    early, newest = "2026-05-01T00:00:00.000000Z", "2026-05-02T00:00:00.000000Z"
+    late = prepared(report(status="preliminary"), sourced=early)
+    for tenant in (LAB, OTHER):
+        await store.put_many(tenant, [prepared(report(), sourced=newest)])
+    await store.put_many(LAB, [late])
+    # What comes while the first is written is one commit.
+    _, *answers = await asyncio.gather(
+        put(store, report("r2")), *(store.put_many(tenant, [late]) for tenant in (LAB, OTHER))
+    )
+    assert [one.outcome for [one] in answers] == [Outcome.STALE, Outcome.STALE]
+    for tenant in (LAB, OTHER):
+        assert content(await store.get_version(tenant, REPORT, 2))["status"] == "preliminary"
+        assert await store.get_version(tenant, REPORT, 3) is None
 
 
 # --- expiry
