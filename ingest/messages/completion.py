@@ -67,14 +67,14 @@ async def completed(
         late = known is not None and known.sourced > entries[number].sourced
         if late and not placed.facts.former:
             continue
-        stored = await ctx.store.get(ctx.tenant, placed.key)
+        stored = await ctx.store.latest(ctx.tenant, placed.key)
         if not isinstance(stored, Stored):
-            versions |= {placed.key: NO_VERSION} if is_new else {}
+            versions[placed.key] = NO_VERSION
             continue
+        versions[placed.key] = stored.version
         whole = await ctx.work(_merged if late else _whole, placed, stored, partial, reading)
         if whole is not None:
             placements[number] = whole
-            versions[placed.key] = stored.version
             timeless |= {placed.key} if late else set()
     return Completed(replace(planned, placements=tuple(placements)), versions, frozenset(timeless))
 

@@ -85,10 +85,8 @@ async def execute(
     before: Executed | None = None,
 ) -> Executed:
     """Write what a plan says; what an earlier plan of the same message wrote already is not written again."""
-    written = before.taken.unique if before else {}
-    new = [
-        one for key, one in taken.unique.items() if key not in written or written[key].digest != one.digest
-    ]
+    written = _made_current(before) if before else {}
+    new = [one for key, one in taken.unique.items() if written.get(key) != one.digest]
     # Reports last: whoever finds one finds what it refers to. Twins within the message are put once.
     ordered = sorted(new, key=lambda one: one.key.type == MAIN[0])
     await _note_moves(ctx, planned)
@@ -103,6 +101,12 @@ async def execute(
         still = {key: _still_made(before.results.get(key), one) for key, one in results.items()}
         results, retired = {**before.results, **still}, before.retired + retired
     return Executed(taken, results, retired)
+
+
+def _made_current(before: Executed) -> dict[ResourceKey, bytes]:
+    """Digests of what an earlier plan wrote; what went to the history alone may have to be current yet."""
+    stale = {key for key, one in before.results.items() if one.outcome is Outcome.STALE}
+    return {key: one.digest for key, one in before.taken.unique.items() if key not in stale}
 
 
 async def _put(

@@ -148,7 +148,7 @@ class Planner:
             if is_somebody_else(one.facts, found.facts):
                 others.add(one.key)
             elif found.facts.numbers:
-                stored = await self.ctx.store.get(self.ctx.tenant, one.key)
+                stored = await self.ctx.store.latest(self.ctx.tenant, one.key)
                 if isinstance(stored, Stored):
                     given[one.key] = _Given(found, await self.ctx.work(decode, stored.raw))
         return others, own

@@ -44,7 +44,7 @@ async def _copies(
 ) -> list[Prepared]:
     mine, latest = ready.prepared, placed.choice.latest
     if latest is not None and mine.sourced and mine.sourced < latest.sourced:
-        stored = await ctx.store.get(ctx.tenant, latest.key)
+        stored = await ctx.store.latest(ctx.tenant, latest.key)
         if not isinstance(stored, Stored):
             return []
         resource = await ctx.beside(decode, stored.raw)

@@ -44,6 +44,12 @@ class ResourceReading(Protocol):
     async def get(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
         """The current version, the deletion in its place, or None."""
 
+    async def latest(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
+        """The newest version, be it durable yet or not: for who writes while it still is that.
+
+        A writer must see whoever was faster, as `known` and `candidates` do; nobody else may be told of it.
+        """
+
     async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
         """A version, current or past; None when the resource or this version is not there."""
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any
 
+from pymongo.read_concern import ReadConcern
 from typing_extensions import override
 
 from store.mongo.documents import READ, from_document
@@ -42,6 +43,7 @@ class Reading(ResourceReading):
         self._resources: Collection = majority(database, RESOURCES)
         self._history: Collection = durable(database, HISTORY)
         self._in_transaction: Collection = database[RESOURCES]
+        self._newest = self._in_transaction.with_options(read_concern=ReadConcern("local"))
         self._transaction: OpenTransaction | None = None
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
@@ -56,6 +58,14 @@ class Reading(ResourceReading):
     @override
     async def get(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
         """The current version, the deletion in its place, or None."""
+        return await self._got(tenant, key, self._resources)
+
+    @override
+    async def latest(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
+        """The newest version, on a majority yet or not."""
+        return await self._got(tenant, key, self._newest)
+
+    async def _got(self, tenant: Tenant, key: ResourceKey, resources: Collection) -> Stored | Gone | None:
         wanted = {"_id": document_id(str(tenant), *key), "expires_at": {"$gt": self._clock()}}
         document: Document | None
         if self._transaction is not None:
@@ -64,7 +74,7 @@ class Reading(ResourceReading):
             )
         else:
             with guarded(self._metrics, "get", seconds=self._seconds):
-                document = await self._resources.find_one(wanted, READ)
+                document = await resources.find_one(wanted, READ)
         return None if document is None else from_document(key, document)
 
     @override

@@ -213,6 +213,10 @@ class MongoResources(StoreInTransaction):
         return await self._reading.get(tenant, key)
 
     @override
+    async def latest(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
+        return await self._reading.latest(tenant, key)
+
+    @override
     async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
         return await self._reading.get_version(tenant, key, version)
 

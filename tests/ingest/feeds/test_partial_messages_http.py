@@ -5,6 +5,10 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from ingest.messages.planning import Planner
+from store.mongo.resources.resources import MongoResources
 from tests.support.hl7v2 import PID, message, obr, obx, one, results, send
 
 if TYPE_CHECKING:
@@ -158,6 +162,47 @@ async def test_a_merge_and_news_of_the_survivor_at_once_keep_the_old_number(serv
         await asyncio.gather(send(service, merge), send(service, news))
         for number in (old, f"N-{turn}"):
             assert len((await service.search(f"patient.identifier={number}")).ids) == 1, turn
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)], ids=["merge first", "news first"])
+async def test_a_merge_and_news_complete_one_another_before_readers_may_see_them(
+    service: Service, monkeypatch: pytest.MonkeyPatch, order: tuple[int, int]
+) -> None:
+    """A write that is not on a majority yet is nobody's to read, and the next message's to complete."""
+
+    async def nothing_yet(*_: Any) -> None:
+        return None
+
+    survivor = PID.replace("P-1", "N-1")
+    merge = message(survivor, "MRG|P-1^^^HOSP^MR", event="ADT^A40", number="M-1", time=at(3))
+    news = message(survivor, obr("F-1"), obx(K, "5.0"), number="M-2", time=at(5))
+    with monkeypatch.context() as lagging:
+        lagging.setattr(MongoResources, "get", nothing_yet)
+        for which in order:
+            await send(service, (merge, news)[which])
+    for number in ("P-1", "N-1"):
+        assert len((await service.search(f"patient.identifier={number}")).ids) == 1
+
+
+async def test_news_that_come_between_the_plan_of_a_merge_and_its_write_keep_the_old_number(
+    service: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The merge, completed by news of the same content, goes to the history: it must be made current yet."""
+    survivor, plan = PID.replace("P-1", "N-1"), Planner.plan
+    merge = message(survivor, "MRG|P-1^^^HOSP^MR", event="ADT^A40", number="M-2", time=at(3))
+    news = message(survivor, obr("F-1"), obx(K, "5.0"), number="M-3", time=at(5))
+
+    async def planned(planner: Planner, **named: Any) -> Any:
+        done = await plan(planner, **named)
+        monkeypatch.setattr(Planner, "plan", plan)
+        await send(service, news)
+        return done
+
+    await send(service, message(survivor, event="ADT^A08", number="M-1", time=at(1)))
+    monkeypatch.setattr(Planner, "plan", planned)
+    await send(service, merge)
+    for number in ("P-1", "N-1"):
+        assert len((await service.search(f"patient.identifier={number}")).ids) == 1
 
 
 async def test_a_report_under_both_numbers_is_one_once_the_merge_is_told(service: Service) -> None:
