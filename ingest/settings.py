@@ -79,13 +79,46 @@ class IngestSettings(BaseModel):
         "UNASSIGNED",
         "NOT ASSIGNED",
         "NOT AVAILABLE",
+        "NOT KNOWN",
+        "NOT APPLICABLE",
+        "NOT GIVEN",
+        "NONE GIVEN",
         "NO ID",
+        "NO MRN",
+        "NO SSN",
         "NO NUMBER",
+        "DECLINED",
+        "REFUSED",
         "DEFAULT",
         "DUMMY",
         "ANONYMOUS",
         "XXX",
+        *(
+            "INCONNU",
+            "INCONNUE",
+            "UNBEKANNT",
+            "KEINE",
+            "DESCONOCIDO",
+            "DESCONOCIDA",
+            "NINGUNO",
+            "SCONOSCIUTO",
+        ),
+        *(
+            "NESSUNO",
+            "DESCONHECIDO",
+            "ONBEKEND",
+            "GEEN",
+            "OKÄND",
+            "UKJENT",
+            "UKENDT",
+            "TUNTEMATON",
+            "NIEZNANY",
+        ),
+        *("BRAK", "NEZNÁMÝ", "ISMERETLEN", "NECUNOSCUT", "BILINMIYOR", "ΑΓΝΩΣΤΟ", "НЕИЗВЕСТНО", "НЕИЗВЕСТЕН"),
+        *("НЕВІДОМО", "不明", "未知", "未詳", "不详", "無", "无", "なし", "없음", "미상", "ไม่ทราบ"),
+        *("غير معروف", "לא ידוע"),
     )
-    """Values of identifiers that stand for "there is none", whatever their case and punctuation: searched by,
-    never a key. A number of zeros, nines or X alone counts as one too.
+    """Values of identifiers that stand for "there is none", whatever their case, accents, width and
+    punctuation: searched by, never a key. A number of zeros, nines or X alone counts as one too, so does one
+    of seven or more times the same digit, and one that is hidden in part (`XXX-XX-1234`).
     """

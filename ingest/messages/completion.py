@@ -107,6 +107,11 @@ def _as(placed: Placement, resource: JsonObject, reading: FactContext) -> Placem
         return placed._replace(resource=resource)
     facts = facts_of(resource, reading)
     who = placed.facts._replace(
-        numbers=facts.numbers, former=facts.former, names=facts.names, born=facts.born, sex=facts.sex
+        numbers=facts.numbers,
+        former=facts.former,
+        ending=facts.ending,
+        names=facts.names,
+        born=facts.born,
+        sex=facts.sex,
     )
     return placed._replace(resource=resource, facts=who)

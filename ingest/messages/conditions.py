@@ -10,7 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ingest.messages.message import MAIN
-from ingest.pipeline.identity.facts import from_stored
+from ingest.pipeline.identity.facts import as_evidence, from_stored
 from ingest.pipeline.identity.likeness import shared
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.reader import PATIENT
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from ingest.pipeline.identity.decisions import Candidate
-    from ingest.pipeline.identity.facts import Facts
+    from ingest.pipeline.identity.facts import FactContext, Facts
     from ingest.pipeline.identity.placements import Placement, Planned
     from store.errors import ServiceError
     from store.resources.versions import Prepared
@@ -31,10 +31,10 @@ _OF_ALL = frozenset({PATIENT, MAIN[0]})
 
 
 def under_conditions(
-    prepared: Mapping[ResourceKey, Prepared], planned: Planned
+    prepared: Mapping[ResourceKey, Prepared], planned: Planned, reading: FactContext
 ) -> dict[ResourceKey, Prepared]:
     """Prepared entries, each to be written only while the plan's records are who they were."""
-    found = [one for placed in planned.placements for one in _conditions(placed)]
+    found = [one for placed in planned.placements for one in _conditions(placed, reading)]
     of_all = tuple(one for one in found if one.key.type in _OF_ALL)
     own = {one.key: (one,) for one in found if one.key.type not in _OF_ALL}
     return {key: one._replace(provided=(*of_all, *own.get(key, ()))) for key, one in prepared.items()}
@@ -50,27 +50,27 @@ def is_overtaken(error: ServiceError) -> bool:
     return ANOTHER_BY_NOW in error.issues
 
 
-def _conditions(placed: Placement) -> Iterator[Provided]:
+def _conditions(placed: Placement, reading: FactContext) -> Iterator[Provided]:
     facts, known = placed.facts, placed.choice.known
     if placed.key.type == PATIENT:
         if facts.numbers:
-            yield Provided(placed.key, partial(_is_patient, facts, is_new=known is None))
+            yield Provided(placed.key, partial(_is_patient, facts, reading, is_new=known is None))
             for copy in placed.choice.also:
-                yield Provided(ResourceKey(PATIENT, copy), partial(_is_patient, facts, is_new=False))
+                yield Provided(ResourceKey(PATIENT, copy), partial(_is_patient, facts, reading, is_new=False))
         else:
-            yield Provided(placed.key, partial(_is_nobody_else, facts))
+            yield Provided(placed.key, partial(_is_nobody_else, facts, reading))
     elif known is not None and shared(facts, known.facts) is not None:
         yield Provided(placed.key, partial(_is_record, facts, known.facts))
 
 
-def _is_patient(facts: Facts, told: Mapping[str, Any] | None, *, is_new: bool) -> bool:
+def _is_patient(facts: Facts, reading: FactContext, told: Mapping[str, Any] | None, *, is_new: bool) -> bool:
     """Whether what is stored is this patient, by the rules of the plan; of one who is new nothing need be."""
-    return is_new if told is None else is_same_patient(facts, from_stored(told))
+    return is_new if told is None else is_same_patient(facts, as_evidence(from_stored(told), reading))
 
 
-def _is_nobody_else(facts: Facts, told: Mapping[str, Any] | None) -> bool:
+def _is_nobody_else(facts: Facts, reading: FactContext, told: Mapping[str, Any] | None) -> bool:
     """Whether what is stored may be this patient, who has no number, and was not given one meanwhile."""
-    stored = from_stored(told or {})
+    stored = as_evidence(from_stored(told or {}), reading)
     return not (stored.numbers or is_somebody_else(facts, stored))
 
 

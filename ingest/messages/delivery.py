@@ -174,7 +174,7 @@ class _Delivery:
             one = taken.unique[key]._replace(only_version=whole.versions[key])
             taken.unique[key] = one._replace(sourced="") if key in whole.timeless else one
         # By the plan alone: what an entry was completed by may be another's by now.
-        return replace(taken, unique=under_conditions(taken.unique, planned))
+        return replace(taken, unique=under_conditions(taken.unique, planned, self.planning.read.reading))
 
 
 async def _letters(

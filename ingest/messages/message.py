@@ -12,7 +12,7 @@ from typing_extensions import override
 
 from ingest.messages.envelope import deviations
 from ingest.pipeline.bundle_entries import entries_of, misplaced
-from ingest.pipeline.bundle_references import BundleReferences
+from ingest.pipeline.bundle_references import BundleReferences, bare_url
 from ingest.pipeline.identity.reader import Entry
 from ingest.pipeline.stamp import dump
 from store.errors import Category, ServiceError
@@ -153,10 +153,13 @@ def _read(entries: Sequence[BundleEntry]) -> tuple[Entry, ...]:
 
 
 def _names(resource: JsonObject, full_url: str | None) -> list[tuple[str, str]]:
-    """Names under which a message has one entry: its `fullUrl`, and without one its type and id."""
+    """Names under which a message has one entry: its `fullUrl`, and without one its type and id.
+
+    A `fullUrl` has no version in R4; two versions of one resource are two contents.
+    """
     resource_type, own = str(resource["resourceType"]), resource.get("id")
     if full_url is not None:
-        return [("fullUrl", full_url)]
+        return [("fullUrl", bare_url(full_url))]
     return [(resource_type, own)] if isinstance(own, str) else []
 
 

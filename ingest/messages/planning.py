@@ -15,10 +15,10 @@ from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.completion import identifiers
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.decisions import Candidate
-from ingest.pipeline.identity.facts import FactContext, from_stored
+from ingest.pipeline.identity.facts import FactContext, as_evidence, from_stored
 from ingest.pipeline.identity.lookups import narrowed, wanted
-from ingest.pipeline.identity.numbers import placeholder_words
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
+from ingest.pipeline.identity.placeholders import placeholder_words
 from ingest.pipeline.identity.placements import Race
 from ingest.pipeline.identity.plan import plan
 from ingest.pipeline.identity.reader import PATIENT, Reader
@@ -30,7 +30,7 @@ from store.resources.versions import Stored
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ingest.messages.message import Message
+    from ingest.messages.message import Message, Sender
     from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
@@ -131,7 +131,7 @@ class Planner:
         """
         keys = sorted({one.key for one in new})
         known = await self.ctx.store.known(self.ctx.tenant, keys) if keys else []
-        there = {one.key: _candidate(one) for one in known}
+        there = {one.key: _candidate(one, self.read.reading) for one in known}
         others: set[ResourceKey] = set()
         own: dict[ResourceKey, Candidate] = {}
         for one in new:
@@ -208,19 +208,23 @@ async def candidates_under(
 ) -> list[Candidate]:
     """Stored resources under these entries of the index; more than `limit`: there are more."""
     known = await ctx.store.candidates(ctx.tenant, keys, limit=limit)
-    return [_candidate(one) for one in known]
+    reading = reading_of(ctx)
+    return [_candidate(one, reading) for one in known]
+
+
+def reading_of(ctx: PushContext, sender: Sender | None = None) -> FactContext:
+    """Circumstances in which facts are read now; without a sender those of what is stored."""
+    return FactContext(
+        placeholder_words(ctx.settings.identity_placeholders),
+        source=str(sender) if sender else "",
+        stable=sender is not None and sender.name in ctx.stable_sources,
+        now=ctx.clock(),
+    )
 
 
 def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Planner:
     """The planner of a message."""
-    sender = message.sender
-    reading = FactContext(
-        placeholder_words(ctx.settings.identity_placeholders),
-        source=str(sender),
-        stable=sender.name in ctx.stable_sources,
-        now=ctx.clock(),
-    )
-    return Planner(ctx, Reader(entries, reading, base=ctx.base))
+    return Planner(ctx, Reader(entries, reading_of(ctx, message.sender), base=ctx.base))
 
 
 def _is_new_patient(placed: Placement) -> bool:
@@ -243,9 +247,9 @@ def _numbered(placed: Placement, given: _Given) -> Placement:
     return placed._replace(resource=resource, facts=facts, choice=placed.choice._replace(known=known))
 
 
-def _candidate(known: Known) -> Candidate:
+def _candidate(known: Known, reading: FactContext) -> Candidate:
     told = {name: value for name, value in known.identity.items() if name != "keys"}
-    return Candidate(known.key, from_stored(told), known.sourced, known.retired)
+    return Candidate(known.key, as_evidence(from_stored(told), reading), known.sourced, known.retired)
 
 
 def refuse_lost_patient(planned: Planned, number: int) -> None:

@@ -49,7 +49,7 @@ class BundleReferences:
         own = own if isinstance(own, str) else None
         root = None
         if full_url is not None:
-            url = full_url.partition(_HISTORY)[0]
+            url = bare_url(full_url)
             self._by_url.setdefault(url, number)
             match = _RESTFUL.fullmatch(url)
             if match is not None:
@@ -72,14 +72,13 @@ class BundleReferences:
 
     def resolve(self, number: int, text: str) -> int | None:
         """The entry that a reference of entry `number` leads to; None: it leads out of the Bundle."""
-        found = self._by_url.get(text)
+        bare = bare_url(text)
+        found = self._by_url.get(bare)
         if found is not None:
             return found
-        bare = text.partition(_HISTORY)[0]
         if RELATIVE.fullmatch(bare) is None:
-            found = self._by_url.get(bare)
-            if found is None and bare.startswith(_UUID):
-                named = self._by_uuid.get(bare.removeprefix(_UUID).lower(), [])
+            if bare.startswith(_UUID):
+                named = self._by_uuid.get(bare.removeprefix(_UUID), [])
                 found = named[0] if len(named) == 1 else None
             return found
         root = self._roots[number]
@@ -103,6 +102,19 @@ class BundleReferences:
         if root is None:
             root = f"{source.rstrip('/')}/" if source.startswith(("http://", "https://")) else UNKNOWN_ROOT
         return root + text
+
+
+def bare_url(url: str) -> str:
+    """A URL without the version of the source; a UUID is the same in capitals. https://www.rfc-editor.org/rfc/rfc4122"""
+    bare = url.partition(_HISTORY)[0]
+    return bare.lower() if bare[: len(_UUID)].lower() == _UUID else bare
+
+
+def is_dead(reference: str) -> bool:
+    """Whether a text leads nowhere by its form: no `Type/id`, URL, search or contained resource."""
+    if reference.startswith(("#", "urn:", "http://", "https://")) or "?" in reference:
+        return False
+    return RELATIVE.fullmatch(reference.partition(_HISTORY)[0]) is None
 
 
 UNKNOWN_ROOT: Final = "urn:dod:unresolved:"

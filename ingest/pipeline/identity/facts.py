@@ -7,18 +7,18 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ingest.pipeline.identity.names import folded, name_of, names_of
 from ingest.pipeline.identity.numbers import (
     Number,
     Numbers,
     Rank,
-    is_placeholder,
+    has_ended,
     numbers_of,
-    placeholder_words,
 )
+from ingest.pipeline.identity.placeholders import is_placeholder, placeholder_words
 from store.fhir.datatypes import Path, listed
 from store.fhir.instants import ABSENT, OPEN_END, OPEN_START, Interval, parse
 from store.search.values.escapes import escape
-from store.search.values.strings import folded_words
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -74,6 +74,8 @@ class Facts(NamedTuple):
     """Ids of the reports that an observation lies within; empty: it was pushed by itself."""
     kin: tuple[str, ...] = ()
     """Ids of the stored records of the same patient, merged or doubted."""
+    ending: tuple[tuple[str, str, str], ...] = ()
+    """System, value and end of each number whose period has one: it ends, while the resource stays stored."""
 
     def stored(self) -> dict[str, Any]:
         """The facts as they are kept, without what is empty."""
@@ -97,16 +99,32 @@ def from_stored(told: Mapping[str, Any]) -> Facts:
             known[name] = tuple(Number(Rank(rank), system, number) for rank, system, number in value)
         elif name == "time":
             known[name] = Interval(*value)
+        elif name == "ending":
+            known[name] = tuple((system, number, end) for system, number, end in value)
         elif name in _NAMES:
             known[name] = tuple(value) if isinstance(value, list) else value
     return Facts(**known)
+
+
+def as_evidence(facts: Facts, reading: FactContext) -> Facts:
+    """Facts of what is stored, without numbers that have ended since, or that were never anybody's.
+
+    Whoever pushed them otherwise than in a message was not asked.
+    """
+    ended = {(system, value) for system, value, end in facts.ending if has_ended(end, reading.now)}
+    left = tuple(
+        one
+        for one in facts.numbers
+        if (one.system, one.value) not in ended and not is_placeholder(one.value, reading.placeholders)
+    )
+    return facts if len(left) == len(facts.numbers) else facts._replace(numbers=left)
 
 
 _FIELDS: Final = Facts._fields
 _NAMES: Final = frozenset(_FIELDS)
 _NUMBERS: Final = frozenset({"numbers", "former"})
 """Fields that hold numbers, which are stored as lists of their parts."""
-_PATIENTS: Final = ("subject", "patient", "beneficiary", "individual")
+_PATIENTS: Final = ("subject", "patient", "beneficiary", "individual", "for")
 """Elements that say whom a resource is about."""
 _TIMES: Final = (
     "effectiveDateTime",
@@ -143,7 +161,7 @@ def facts_of(resource: JsonObject, reading: FactContext, *, base: str = "") -> F
     return Facts(
         numbers=found.current,
         former=found.former,
-        names=tuple(one for one in _names(_name_of(resource)) if not _nobody(one, resource_type, reading)),
+        names=tuple(one for one in names_of(name_of(resource)) if not _nobody(one, resource_type, reading)),
         born=born if isinstance(born, str) else "",
         sex=sex if isinstance(sex, str) else "",
         codes=tuple(dict.fromkeys(_codes(code))),
@@ -153,13 +171,14 @@ def facts_of(resource: JsonObject, reading: FactContext, *, base: str = "") -> F
         stable=reading.stable,
         time=_time(resource),
         status=status if isinstance(status, str) else "",
+        ending=found.ending,
     )
 
 
 def patient_of(resource: JsonObject, reading: FactContext = PLAIN, *, base: str = "") -> str:
     """Patient of a resource: `Patient/id`, else the number or the words that it names the patient by."""
     for name in _PATIENTS:
-        reference = resource.get(name)
+        reference = next(iter(listed(resource.get(name))), None)  # An Account may have several.
         if not isinstance(reference, dict):
             continue
         text, identifier = reference.get("reference"), reference.get("identifier")
@@ -170,7 +189,7 @@ def patient_of(resource: JsonObject, reading: FactContext = PLAIN, *, base: str 
         if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
             return f"{escape(str(identifier.get('system') or ''))}|{escape(str(identifier['value']))}"
         if isinstance(display := reference.get("display"), str):
-            return f"#{_folded(display)}"
+            return f"#{folded(display)}"
     return ""
 
 
@@ -179,7 +198,8 @@ def contained_patient(resource: JsonObject) -> JsonObject | None:
 
     The id of a contained resource says nothing beyond the resource.
     """
-    told = [one for name in _PATIENTS if isinstance(one := resource.get(name), dict)]
+    about = (next(iter(listed(resource.get(name))), None) for name in _PATIENTS)
+    told = [one for one in about if isinstance(one, dict)]
     text = told[0].get("reference") if told else None
     if not isinstance(text, str) or not text.startswith("#"):
         return None
@@ -209,33 +229,6 @@ def specimen_names(specimen: JsonObject, reading: FactContext) -> tuple[str, ...
     return (f"={' '.join(words)}",) if words else ()
 
 
-def _name_of(resource: JsonObject) -> Json:
-    """The name of a person or organization; of a Device those that are given to it."""
-    if resource.get("resourceType") != "Device":
-        return resource.get("name")
-    given = [one.get("name") for one in listed(resource.get("deviceName")) if isinstance(one, dict)]
-    return [one for one in given if isinstance(one, str)]
-
-
-def _folded(text: str) -> str:
-    """Text without case and accents. What is stored was folded so, whatever searches take for alike."""
-    return " ".join(folded_words(text))
-
-
-def _names(names: Json) -> Iterator[str]:
-    """Each name as its sorted words: a person's family and given names, else the text."""
-    for name in listed(names):
-        if isinstance(name, str) and _folded(name):
-            yield _folded(name)
-        elif isinstance(name, dict) and name.get("use") not in ("old", "temp", "anonymous", "maiden"):
-            parts = [name.get("family"), *listed(name.get("given"))]
-            words = [word for part in parts if isinstance(part, str) for word in folded_words(part)]
-            if not words and isinstance(name.get("text"), str):
-                words = folded_words(str(name["text"]))
-            if words:
-                yield " ".join(sorted(words))
-
-
 def _nobody(name: str, resource_type: str, reading: FactContext) -> bool:
     """Whether a patient's name stands for "there is none"; two unknown people are two."""
     words = name.split()
@@ -254,7 +247,7 @@ def _codes(code: Json) -> Iterator[str]:
 
 def _title(code: Json) -> str:
     texts = (one.get("text") for one in listed(code) if isinstance(one, dict))
-    return next((_folded(text) for text in texts if isinstance(text, str)), "")
+    return next((folded(text) for text in texts if isinstance(text, str)), "")
 
 
 def _time(resource: JsonObject) -> Interval:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.facts import Facts
     from ingest.pipeline.identity.numbers import Number
 
+_SEXES: Final = frozenset({"female", "male"})
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TELLING: Final = re.compile(r".*(\d{4}|[0-9a-f]{8}-[0-9a-f]{4}-).*", re.IGNORECASE | re.DOTALL)
 """An id that is hardly a place in a message, such as `obs1` or `Patient-2` are."""
@@ -45,14 +46,25 @@ def _by_system(numbers: Iterable[Number], below: Rank) -> dict[str, set[str]]:
 
 
 def alike_in_code(one: Facts, other: Facts) -> bool:
-    """Whether two codes say the same: a coding in common, else, where no system is in both, the text."""
+    """Whether two codes say the same: a coding in common, else, where no system is in both, the text.
+
+    Beside a coding that many have, such as LOINC's `laboratory report`, each may have one of its own in a
+    system that both use: then they are two.
+    """
+    if one.codes == other.codes and one.codes:
+        return True
     if one.codes and other.codes:
-        if not set(one.codes).isdisjoint(other.codes):
-            return True
-        systems = {code.rpartition("|")[0] for code in one.codes}
-        if any(code.rpartition("|")[0] in systems for code in other.codes):
+        mine, theirs = set(one.codes), set(other.codes)
+        systems = {_system(code) for code in mine - theirs}
+        if any(_system(code) in systems for code in theirs - mine):
             return False
+        if not mine.isdisjoint(theirs):
+            return True
     return one.title == other.title and (bool(one.title) or not (one.codes or other.codes))
+
+
+def _system(code: str) -> str:
+    return code.rpartition("|")[0]
 
 
 def apart_in_time(one: Facts, other: Facts) -> bool:
@@ -131,12 +143,21 @@ def alike_in_birth(one: Facts, other: Facts) -> bool | None:
     return one.born.startswith(other.born) or other.born.startswith(one.born)
 
 
+def apart_in_sex(one: Facts, other: Facts) -> bool:
+    """Whether one is said to be female, and the other male."""
+    return {one.sex, other.sex} == _SEXES
+
+
 def changed_person(one: Facts, other: Facts) -> bool:
     """Whether name and birth date are both other ones."""
     return alike_in_name(one, other) is False and alike_in_birth(one, other) is False
 
 
 def contradict_as_people(one: Facts, other: Facts) -> bool:
-    """Whether nothing but a weak number speaks for one person: a doubt makes two."""
+    """Whether hardly more than a weak number speaks for one person: a doubt makes two.
+
+    A name or a birth date may be corrected. A brother and a sister born on one day have two names and sexes.
+    """
     name, birth = alike_in_name(one, other), alike_in_birth(one, other)
-    return not name and not birth and (name is False or birth is False)
+    differs = name is False or birth is False
+    return differs and (apart_in_sex(one, other) or (not name and not birth))

@@ -9,16 +9,18 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.pipeline.identity.placeholders import is_placeholder
 from store.fhir.datatypes import listed
 from store.fhir.instants import parse, to_datetime
 from store.search.values.escapes import escape
+from store.search.values.strings import folded_words
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterator, Mapping
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
-    from store.fhir.datatypes import Json, JsonObject
+    from store.fhir.datatypes import JsonObject
 
 
 class Rank(IntEnum):
@@ -54,14 +56,25 @@ class Numbers(NamedTuple):
     """Evidence of who it is, the surest first."""
     former: tuple[Number, ...] = ()
     """Numbers with `use` `old`: those of a record that was merged into this one."""
+    ending: tuple[tuple[str, str, str], ...] = ()
+    """System, value and end of each current number whose period has one."""
 
 
 _NO_NUMBER_OF_A_PATIENT: Final = frozenset(
-    # Accounts, visits, subscribers, members, facilities and organizations, specimens and orders, temporary
-    # and anonymous ones: v2-0203 says of none of these that it names one person.
-    "AN ANC AND ANON ANT AC ACSN AM AMA VN SN MB MBR FI XX NII NIIP GI GN WC WCN FILL PLAC PGN FGN"
-    " TN MRT U VS ESN AIN SB BC BCT CC DDS FAC HPLAN LACSN SID USID OBI PHO PHE BSNR RI UDI VIN".split()
+    # Accounts, cards, visits, subscribers, members, employers, facilities and organizations, specimens and
+    # orders, trials, serial numbers, temporary and anonymous ones, and numbers of whoever treats: v2-0203
+    # says of none of these that it names one person, or that the person is the patient.
+    "AN ANC AND ANON ANT AC ACSN AM AMA VN SN MB MBR FI XX NII NIIP GI GN GL WC WCN LI L&I FILL PLAC PGN"
+    " FGN TN MRT PNT U VS ESN AIN ASID SB BA BC BCT CC DI DS MS DDS EN NE FAC FDR FDRFE HPLAN XV IND NCT"
+    " LACSN SID USID OBI PHO PHE BSNR RI UDI VIN SAMN SNBSN SNO SRX STN APRN DEA DFN DN DO DP DPM LANR MCR"
+    " MCT MD NP NPI NPI-N OD PA PIN PPIN PRN QA RN RPH SL UPIN".split()
 )
+_SHARED_IN_WORDS: Final = frozenset(
+    "account accession encounter visit subscriber subscription member membership policy insurance insured"
+    " insurer payer plan group household family guarantor employer facility organization organisation order"
+    " specimen sample temporary temp anonymous practitioner provider physician doctor".split()
+)
+"""Words for such numbers of a Patient, in a type that is told in words or in codes of the source's own."""
 _NO_NUMBER_OF_A_REPORT: Final = frozenset(
     "MR MRT PI PT PN PE AN ANC AND ANON ANT VN SS SN MB MBR NI HC MC MA FI XX NII NIIP DL PPN BA BC U".split()
 )
@@ -90,10 +103,12 @@ _UNFIT: Final[Mapping[str, AbstractSet[str]]] = {
 _SHARED: Final = frozenset({"ACSN", "LACSN", "SID", "USID"})
 _ORDERS: Final = frozenset({"PLAC", "PGN", "FGN"})
 _FORMER: Final = "old"
+_USES: Final = frozenset({"", "usual", "official"})
+"""Uses of a number that is evidence, whatever the case; any other, also one that R4 does not have, takes it
+out. https://hl7.org/fhir/R4/valueset-identifier-use.html
+"""
 LINKS: Final = frozenset({"replaced-by", "replaces"})
 """Types of `Patient.link` between records of one person, of which one was merged into the other."""
-_NOT_NOW: Final = frozenset({"old", "temp", "secondary"})
-"""Uses that take a number out of the evidence. https://hl7.org/fhir/R4/valueset-identifier-use.html"""
 
 
 def numbers_of(
@@ -101,29 +116,73 @@ def numbers_of(
 ) -> Numbers:
     """The numbers of a resource, whatever may be wrong with its other elements.
 
-    `source` stands for the system of a number that has none; without it such a number is no evidence.
+    `source` stands for the system of a number that has none, with its assigner; without it such a number is
+    no evidence.
     """
     resource_type = str(resource.get("resourceType"))
-    current, former = [], []
+    current, former, ending = [], [], []
     for identifier in _identifiers(resource):
-        value, system = identifier.get("value"), identifier.get("system") or source
+        value, system = identifier.get("value"), identifier.get("system") or _assigned(identifier, source)
         if not isinstance(value, str) or not isinstance(system, str) or not system:
             continue
         if is_placeholder(value, placeholders):
             continue
         kinds = kinds_of(identifier)
-        if kinds & _UNFIT.get(resource_type, frozenset()):
+        if kinds & _UNFIT.get(resource_type, frozenset()) or _is_shared_in_words(
+            resource_type, kinds, identifier
+        ):
             continue
         rank = _rank(resource_type, kinds)
         if not identifier.get("system"):
             rank = max(rank, _within_a_source(resource_type, rank, source))
         number = Number(rank, system, value)
-        use = identifier.get("use")
+        use = _use(identifier)
+        end = _end(identifier)
         if use == _FORMER:
             former.append(number)
-        elif use not in _NOT_NOW and not _ended(identifier.get("period"), now):
+        elif use in _USES and not has_ended(end, now):
             current.append(number)
-    return Numbers(tuple(sorted(dict.fromkeys(current))), tuple(sorted(dict.fromkeys(former))))
+            ending += [(system, value, end)] if end else []
+    return Numbers(
+        tuple(sorted(dict.fromkeys(current))), tuple(sorted(dict.fromkeys(former))), tuple(sorted(ending))
+    )
+
+
+def _use(identifier: JsonObject) -> str:
+    """The use, without regard to case."""
+    told = next(iter(listed(identifier.get("use"))), "")
+    return told.strip().lower() if isinstance(told, str) else "?"
+
+
+def _assigned(identifier: JsonObject, source: str) -> str:
+    """Name that stands for a system: the source, and whom it names as the assigner of the number."""
+    assigner = identifier.get("assigner")
+    if not source or not isinstance(assigner, dict):
+        return source
+    number = assigner.get("identifier")
+    own = number.get("value") if isinstance(number, dict) else None
+    # Not a reference: it may be another one in each message.
+    told = [" ".join(folded_words(one)) for one in (own, assigner.get("display")) if isinstance(one, str)]
+    return " assigned by ".join([source, *told[:1]])
+
+
+def _is_shared_in_words(resource_type: str, kinds: AbstractSet[str], identifier: JsonObject) -> bool:
+    """Whether words say that a patient's number is an account's, a household's, an insurer's …"""
+    if resource_type != "Patient" or kinds & _STRONG["Patient"]:
+        return False
+    return any(not _SHARED_IN_WORDS.isdisjoint(folded_words(text)) for text in _words_of(identifier))
+
+
+def _words_of(identifier: JsonObject) -> Iterator[str]:
+    """Texts that say what kind of number an identifier is."""
+    for kind in listed(identifier.get("type")):
+        if not isinstance(kind, dict):
+            continue
+        yield from (text for text in listed(kind.get("text")) if isinstance(text, str))
+        for coding in listed(kind.get("coding")):
+            if isinstance(coding, dict):
+                told = (coding.get("code"), coding.get("display"))
+                yield from (text for text in told if isinstance(text, str))
 
 
 def _linked(patient: JsonObject) -> Iterator[JsonObject]:
@@ -133,17 +192,6 @@ def _linked(patient: JsonObject) -> Iterator[JsonObject]:
         identifier = other.get("identifier") if isinstance(other, dict) else None
         if isinstance(identifier, dict):
             yield identifier
-
-
-def is_placeholder(value: str, placeholders: AbstractSet[str]) -> bool:
-    """Whether a value stands for "there is none": a word of the setting, or one character again and again."""
-    bare = "".join(character for character in value if character.isalnum()).upper()
-    return not bare or bare in placeholders or (len(bare) > 1 and len(set(bare)) == 1 and bare[0] in "0X9")
-
-
-def placeholder_words(words: Iterable[str]) -> frozenset[str]:
-    """The words of the setting as `is_placeholder` compares them: capitals, letters and digits alone."""
-    return frozenset("".join(c for c in word if c.isalnum()).upper() for word in words)
 
 
 def _identifiers(resource: JsonObject) -> Iterator[JsonObject]:
@@ -184,11 +232,18 @@ def _within_a_source(resource_type: str, rank: Rank, source: str) -> Rank:
     return Rank.ORDER if resource_type == "DiagnosticReport" and (rank is Rank.WEAK or not named) else rank
 
 
-def _ended(period: Json, now: datetime | None) -> bool:
+def _end(identifier: JsonObject) -> str:
+    """The end of an identifier's period as it was written; empty: there is none."""
+    period = next(iter(listed(identifier.get("period"))), None)
     end = period.get("end") if isinstance(period, dict) else None
-    if not isinstance(end, str) or now is None:
+    return end if isinstance(end, str) else ""
+
+
+def has_ended(end: str, now: datetime | None) -> bool:
+    """Whether a number is no longer anybody's; an end that cannot be read is a doubt, which makes two."""
+    if not end or now is None:
         return False
     try:
         return to_datetime(parse(end).end) <= now
-    except ValueError:
-        return False  # Whether it may stand there is for the validation to say.
+    except (ValueError, OverflowError):
+        return True

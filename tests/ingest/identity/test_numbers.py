@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from ingest.pipeline.identity.numbers import Number, Numbers, Rank, numbers_of, placeholder_words
+from ingest.pipeline.identity.numbers import Number, Numbers, Rank, numbers_of
+from ingest.pipeline.identity.placeholders import is_placeholder, placeholder_words
 from ingest.settings import IngestSettings
 
 WORDS = placeholder_words(IngestSettings().identity_placeholders)
@@ -66,7 +67,14 @@ def test_types_of_numbers(resource_type: str, kind: str | None, rank: Rank | Non
         pytest.param({"period": {"end": "2026-05-31"}}, False, False, id="ended"),
         pytest.param({"period": {"end": "2026-06-01"}}, True, False, id="ends today"),
         pytest.param({"period": {"start": "2020"}}, True, False, id="goes on"),
-        pytest.param({"period": {"end": "soon"}}, True, False, id="an end that is no date"),
+        pytest.param({"period": [{"end": "2026-05-31"}]}, False, False, id="ended, in a list"),
+        pytest.param({"period": {"end": "soon"}}, False, False, id="an end that is no date"),
+        pytest.param({"period": {"end": "20150101"}}, False, False, id="an end as HL7 v2 writes it"),
+        pytest.param({"use": "OLD"}, False, True, id="old, in capitals"),
+        pytest.param({"use": " Temp"}, False, False, id="temporary, with a blank"),
+        pytest.param({"use": ["secondary"]}, False, False, id="a use in a list"),
+        pytest.param({"use": "retired"}, False, False, id="a use that R4 does not have"),
+        pytest.param({"use": "Official"}, True, False, id="official, with a capital"),
         pytest.param({"period": "2020"}, True, False, id="a period that is none"),
         pytest.param({"system": None}, False, False, id="without a system, of nobody"),
         pytest.param({"system": ""}, False, False, id="an empty system"),
@@ -86,9 +94,70 @@ def test_a_placeholder_is_no_evidence(value: str) -> None:
     assert read("Patient", number(value, "MR")) == Numbers()
 
 
-@pytest.mark.parametrize("value", "7 11 TEST1 NANCY 100 00700 N1 NONE7 X9".split())
+@pytest.mark.parametrize(
+    "value",
+    [
+        *("НЕИЗВЕСТНО", "неизвестно", "不明", "未知", "なし", "INCONNU", "unbekannt", "Desconocido", "okänd"),
+        *("ＵＮＫＮＯＷＮ", "Ｎ／Ａ", "０００", "٠٠٠", "۹۹۹", "\u200b", "？"),  # noqa: RUF001
+        *("***-**-1234", "XXX-XX-1234", "xxxxx6789", "123-45-****", "#####", "●●●●1234"),
+        *("111-11-1111", "2222222", "NO MRN", "not known", "declined"),
+    ],
+)
+def test_a_placeholder_in_any_alphabet_or_behind_a_mask_is_no_evidence(value: str) -> None:
+    assert read("Patient", number(value, "MR")) == Numbers()
+
+
+@pytest.mark.parametrize(
+    "value",
+    ["7", "11", "TEST1", "NANCY", "100", "00700", "N1", "NONE7", "X9", "111111", "XX12", "MRN#12", "٧"],  # noqa: RUF001
+)
 def test_a_number_that_only_looks_a_little_like_a_placeholder(value: str) -> None:
     assert len(read("Patient", number(value, "MR")).current) == 1
+
+
+def test_a_value_without_end_is_looked_at_in_one_pass() -> None:
+    for value in ("x" * 1_000_000 + "A", "*" * 1_000_000, "e\u0301" * 200_000):
+        is_placeholder(value, WORDS)
+
+
+@pytest.mark.parametrize("kind", ["EN", "PNT", "NPI", "BA", "VS", "IND", "LI", "SNO"])
+def test_numbers_of_employers_cards_trials_and_of_whoever_treats_are_nobodys(kind: str) -> None:
+    assert read("Patient", number(kind=kind)) == Numbers()
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"text": "Account Number"},
+        {"text": "Household"},
+        {"coding": [{"system": "urn:lab", "code": "POLICY"}]},
+        {"coding": [{"system": "urn:lab", "code": "7", "display": "Subscriber no."}]},
+        [{"text": ["Visit number"]}],
+    ],
+)
+def test_a_kind_told_in_words_counts_as_one_told_by_code(told: Any) -> None:
+    assert read("Patient", number(type=told)) == Numbers()
+    assert len(read("DiagnosticReport", number(type=told)).current) == 1
+
+
+def test_words_take_nothing_from_a_record_number() -> None:
+    told = {"coding": [{"code": "MR"}], "text": "Record number of the family clinic"}
+    assert read("Patient", number(type=told)).current[0].rank is Rank.STRONG
+
+
+def test_a_number_without_a_system_is_also_its_assigners() -> None:
+    def one(**assigner: Any) -> str:
+        [found] = read("Patient", {"value": "7", "assigner": assigner}, source="source urn:lab").current
+        return found.system
+
+    told = {one(display="Lab A"), one(display="Lab B"), one(identifier={"value": "A"}), one()}
+    assert len(told) == 4
+    assert one(display="Lab  a") == one(display="LAB A", reference="Organization/1")
+
+
+def test_the_end_of_a_number_is_kept() -> None:
+    found = read("Patient", number(kind="MR", period={"end": "2027"}))
+    assert found.ending == (("urn:n", "7", "2027"),)
 
 
 def test_a_number_without_a_system_is_the_sources() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -9,8 +10,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.pipeline.identity.decisions import Candidate, Finding
-from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
+from ingest.pipeline.identity.facts import PLAIN, Facts, as_evidence, facts_of, from_stored
 from ingest.pipeline.identity.patients import COMPARISONS_MAX, Records, choose_patient
+from ingest.pipeline.identity.placeholders import placeholder_words
 from store.errors import Category, ServiceError
 from store.resources.resource_keys import ResourceKey
 
@@ -86,12 +88,72 @@ ANN, BOB = ("Ann Arbor", "1980-01-02"), ("Bob Builder", "1990-03-04")
         pytest.param(
             patient(*ANN, mr="1"), patient(*ANN, mr="2", old_mr="1"), ("new", ()), id="a survivor is another"
         ),
+        pytest.param(
+            patient(*ANN, ss="9")._replace(sex="female"),
+            patient("Tim Arbor", ANN[1], ss="9")._replace(sex="male"),
+            DOUBT,
+            id="a brother and a sister, born on one day",
+        ),
+        pytest.param(
+            patient(*ANN, ss="9")._replace(sex="female"),
+            patient(*ANN, ss="9")._replace(sex="male"),
+            SAME,
+            id="a corrected sex alone",
+        ),
+        pytest.param(
+            patient(*ANN, ss="9")._replace(sex="female"),
+            patient("Ann Other", ANN[1], ss="9")._replace(sex="unknown"),
+            SAME,
+            id="a sex that is not known",
+        ),
     ],
 )
 def test_choose(stored: Facts, pushed: Facts, expected: tuple[str, tuple[Finding, ...]]) -> None:
     assert choose(pushed, *known(a=stored)) == expected
     # What is kept says the same as what was read.
     assert choose(pushed, *known(a=from_stored(stored.stored()))) == expected
+
+
+def named(*names: dict[str, Any], born: str) -> Facts:
+    numbered = [{"system": "urn:ss", "value": "9"}]
+    told: dict[str, Any] = {"identifier": numbered, "name": list(names), "birthDate": born}
+    return facts_of({"resourceType": "Patient", **told}, PLAIN)
+
+
+def test_a_father_and_a_son_of_one_name_and_number_are_two() -> None:
+    father = named({"family": "Smith", "given": ["John"], "suffix": ["Sr."]}, born="1950-01-01")
+    son = named({"family": "Smith", "given": ["John"], "suffix": ["Jr."]}, born="1980-02-02")
+    assert choose(son, *known(a=father)) == DOUBT
+    plain = named({"family": "Smith", "given": ["John"]}, born="1950-01-11")
+    assert choose(plain, *known(a=father)) == SAME
+
+
+def test_a_nickname_in_common_is_no_name_in_common() -> None:
+    called = {"use": "nickname", "text": "Bob"}
+    one = named({"text": "Robert Builder"}, called, born="1950-01-01")
+    other = named({"text": "Robin Baker"}, called, born="1980-02-02")
+    assert choose(other, *known(a=one)) == DOUBT
+
+
+def test_a_stored_number_counts_until_it_ends() -> None:
+    ending: dict[str, Any] = {
+        "system": "urn:mr",
+        "value": "1",
+        "type": {"coding": [{"code": "MR"}]},
+        "period": {"end": "2026-06"},
+    }
+    stored = facts_of({"resourceType": "Patient", "identifier": [ending]}, PLAIN)
+    again = from_stored(stored.stored())
+    assert again == stored
+    for month, counts in ((6, True), (7, False)):
+        now = datetime(2026, month, 15, tzinfo=UTC)
+        assert bool(as_evidence(again, PLAIN._replace(now=now)).numbers) == counts
+
+
+def test_a_stored_placeholder_is_no_evidence() -> None:
+    stored = patient(*ANN, mr="UNKNOWN", ss="9")
+    told = as_evidence(stored, PLAIN._replace(placeholders=placeholder_words(["unknown"])))
+    assert [one.value for one in told.numbers] == ["9"]
 
 
 def test_of_two_that_share_a_weak_number_the_one_that_is_alike() -> None:

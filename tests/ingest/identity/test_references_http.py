@@ -145,6 +145,18 @@ FOUND: Final = (
         patients=1,
     ),
     Case(
+        "a UUID in capitals",
+        (
+            msg(
+                under(URN.replace("5c4b1b0e", "5C4B1B0E"), without_id(ANN)),
+                under(f"{A}/DiagnosticReport/1", report(URN)),
+                minute=1,
+            ),
+        ),
+        ONE,
+        patients=1,
+    ),
+    Case(
         "no fullUrl", (msg({"resource": ANN}, {"resource": report("Patient/1")}, minute=1),), ONE, patients=1
     ),
 )
@@ -164,7 +176,20 @@ async def test_urns_used_again_in_the_next_message_are_others(lab: Service) -> N
     await holds(lab, Case("urns", sent, BOTH, patients=2))
 
 
-STRANGERS: Final = ("Patient/123", f"{ROOT}/Patient/123", f"{A}/Patient/123", "Patient/123/_history/1", URN)
+STRANGERS: Final = (
+    *("Patient/123", f"{ROOT}/Patient/123", f"{A}/Patient/123", "Patient/123/_history/1", URN),
+    # Forms that clients, not R4, take for a reference.
+    *(
+        "/Patient/123",
+        "Patient/123/",
+        "./Patient/123",
+        "Patient/123#p",
+        "patient/123",
+        "123",
+        "Patient 123",
+        "#p",
+    ),
+)
 
 
 @pytest.mark.parametrize("reference", STRANGERS)
@@ -225,6 +250,14 @@ async def test_one_id_with_two_contents_in_a_message_is_refused_with_both_places
     assert answer.status == 422
     assert "entry[2]" in answer.text
     assert "entry[3]" in answer.text
+
+
+async def test_two_versions_of_one_resource_in_a_message_are_refused(lab: Service) -> None:
+    versions = [under(f"{A}/Patient/1/_history/{n}", one) for n, one in ((1, ANN), (2, BOB))]
+    answer = await send(lab, msg(*versions, at(A, report("Patient/1/_history/2")), minute=1))
+    assert answer.status == 422
+    assert "entry[1]" in answer.text
+    assert "entry[2]" in answer.text
 
 
 def document(minute: int, *contents: Json, identifier: str | None = None, author: str = "Lab") -> Json:

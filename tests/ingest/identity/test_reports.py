@@ -77,6 +77,53 @@ def choose(
     )
 
 
+GENERAL, LOCAL = ("http://loinc.org", "11502-2"), "urn:lab:codes"
+
+
+def coded(*codes: tuple[str, str], text: str = "") -> Facts:
+    told: dict[str, Any] = {"coding": [{"system": system, "code": code} for system, code in codes]}
+    told["text"] = text
+    return facts_of({"resourceType": "DiagnosticReport", "code": told}, PLAIN)
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "alike"),
+    [
+        pytest.param(coded(GENERAL), coded(GENERAL), True, id="one code"),
+        pytest.param(coded(GENERAL), coded(GENERAL, (LOCAL, "CBC")), True, id="a code more"),
+        pytest.param(
+            coded(GENERAL, (LOCAL, "CBC")),
+            coded(GENERAL, (LOCAL, "CMP")),
+            False,
+            id="a general code, two panels",
+        ),
+        pytest.param(
+            coded(GENERAL, ("http://loinc.org", CBC)),
+            coded(("http://loinc.org", CMP), GENERAL),
+            False,
+            id="of one system",
+        ),
+        pytest.param(
+            coded(GENERAL, (LOCAL, "CBC")), coded(GENERAL, ("urn:ours", "C1")), True, id="of two systems"
+        ),
+        pytest.param(
+            coded((LOCAL, "CBC"), text="Blood"),
+            coded(("urn:ours", "C1"), text="blood"),
+            True,
+            id="by their text",
+        ),
+        pytest.param(
+            coded((LOCAL, "CBC"), text="Blood"),
+            coded((LOCAL, "CMP"), text="Blood"),
+            False,
+            id="text of two codes",
+        ),
+    ],
+)
+def test_codes_that_say_the_same(one: Facts, other: Facts, alike: bool) -> None:
+    assert (alike_in_code(one, other), alike_in_code(other, one)) == (alike, alike)
+
+
 @pytest.mark.parametrize(
     ("older", "newer", "same"),
     [

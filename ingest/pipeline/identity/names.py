@@ -1,0 +1,46 @@
+"""Names of people, organizations and devices as evidence: folded, each the sorted words of one."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from store.fhir.datatypes import listed
+from store.search.values.strings import folded_words
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from store.fhir.datatypes import Json, JsonObject
+
+_NOT_BORNE: Final = ("old", "temp", "anonymous", "maiden", "nickname")
+"""Uses of names that are no evidence of who somebody is: `Bob` is many."""
+
+
+def name_of(resource: JsonObject) -> Json:
+    """The name of a person or organization; of a Device those that are given to it."""
+    if resource.get("resourceType") != "Device":
+        return resource.get("name")
+    given = [one.get("name") for one in listed(resource.get("deviceName")) if isinstance(one, dict)]
+    return [one for one in given if isinstance(one, str)]
+
+
+def folded(text: str) -> str:
+    """Text without case and accents. What is stored was folded so, whatever searches take for alike."""
+    return " ".join(folded_words(text))
+
+
+def names_of(names: Json) -> Iterator[str]:
+    """Each name as its sorted words: a person's family and given names, else the text."""
+    for name in listed(names):
+        if isinstance(name, str) and folded(name):
+            yield folded(name)
+        elif isinstance(name, dict) and name.get("use") not in _NOT_BORNE:
+            words = _words([name.get("family"), *listed(name.get("given"))]) or _words([name.get("text")])
+            # `Jr` and `Sr` are all that tells some fathers from their sons.
+            words |= _words(listed(name.get("suffix"))) if words else set()
+            if words:
+                yield " ".join(sorted(words))
+
+
+def _words(parts: Iterable[Json]) -> set[str]:
+    return {word for part in parts if isinstance(part, str) for word in folded_words(part)}

@@ -1,0 +1,138 @@
+"""Doubts that public bug reports of other products tell of: each makes two, over HTTP."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from store.tenancy import SearchScope
+from tests.oracle.hospital import number
+from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, pat, rep
+from tests.support.feed import send
+from tests.support.fhir import refers
+from tests.support.service import opened_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+    from tests.support.service import Service
+
+Json = dict[str, Any]
+ANN: Final = pat("1", mr("A"))
+BOB: Final = pat("1", mr("B"), name="Bob", born="1960-02-02")
+BOTH: Final = {"mr|A": ["CBC final of Ann"], "mr|B": ["CBC final of Bob"]}
+
+
+@pytest.fixture(scope="module")
+async def running(mongodb: str) -> AsyncIterator[Service]:
+    async with opened_service(mongodb) as service:
+        yield service
+
+
+@pytest.fixture
+async def lab(running: Service) -> Service:
+    return await running.new_tenant(search_scope=SearchScope.ANY)
+
+
+def told(minute: int, patient: Json, *more: Json, **report: Any) -> Json:
+    return msg(patient, rep("r1", "Patient/1", fill(f"F{minute}"), **report), *more, minute=minute)
+
+
+async def test_a_number_that_had_ended_when_it_was_put_is_no_key(lab: Service) -> None:
+    """An end in the list of a stored record counts as one in a message."""
+    ended = {**mr("A"), "period": {"end": "2015-01-01"}}
+    await lab.load(pat("ours", ended), rep("r0", "Patient/ours", fill("F0")))
+    assert (await send(lab, told(1, pat("1", mr("A"), name="Bob", born="1960-02-02")))).status == 200
+    assert await lines(lab, "mr|A") == ["CBC final of Ann", "CBC final of Bob"]
+
+
+async def test_a_placeholder_that_was_put_speaks_against_nobody(lab: Service) -> None:
+    shared = number("ss", "S", "SS")
+    await lab.load(pat("ours", mr("UNKNOWN"), shared), rep("r0", "Patient/ours", fill("F0")))
+    assert (await send(lab, told(1, pat("1", mr("A"), shared)))).status == 200
+    assert await lines(lab, "mr|A") == ["CBC final of Ann"] * 2
+
+
+def brought(minute: int, patient: Json) -> Json:
+    """A message whose visit has an account, as all of a household have."""
+    name = patient["name"][0]["text"]
+    visit = {
+        "resourceType": "Encounter",
+        "id": "e",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "type": [{"text": "visit"}],
+        "subject": refers("Patient/1"),
+        "account": [refers("Account/a")],
+    }
+    account = {
+        "resourceType": "Account",
+        "id": "a",
+        "status": "active",
+        "identifier": [number("accounts", "7", "AN")],
+        "subject": [refers("Patient/1")],
+        "name": name,
+    }
+    task = {
+        "resourceType": "Task",
+        "id": "t",
+        "status": "completed",
+        "intent": "order",
+        "identifier": [number("tasks", "1")],
+        "for": refers("Patient/1"),
+        "description": name,
+    }
+    return told(minute, patient, visit, account, task, encounter=refers("Encounter/e"))
+
+
+async def test_accounts_and_tasks_of_one_number_are_each_patients_own(lab: Service) -> None:
+    for minute, patient in enumerate((ANN, BOB), 1):
+        assert (await send(lab, brought(minute, patient))).status == 200
+    for report in await all_of(lab, "DiagnosticReport?_count=9"):
+        patient = (await lab.get(report["subject"]["reference"])).body
+        visit = (await lab.get(report["encounter"]["reference"])).body
+        account = (await lab.get(visit["account"][0]["reference"])).body
+        assert account["name"] == patient["name"][0]["text"]
+
+
+def without_system(value: str, kind: str, assigner: str) -> Json:
+    return {"type": number("x", value, kind)["type"], "value": value, "assigner": {"display": assigner}}
+
+
+async def test_numbers_without_a_system_of_two_assigners_are_two(lab: Service) -> None:
+    twin = {"name": "Bea", "born": "1950-01-01"}
+    sent = [
+        told(1, pat("1", without_system("7", "MR", "North"))),
+        told(2, pat("1", without_system("7", "MR", "South"), **twin)),
+    ]
+    await holds(lab, Case("assigners", sent, {"": ["CBC final of Ann", "CBC final of Bea"]}, patients=2))
+
+
+async def test_a_report_without_a_system_of_another_assigner_takes_none_from_a_patient(lab: Service) -> None:
+    sent = [
+        msg(ANN, rep("r1", "Patient/1", without_system("1001", "FILL", "Lab A")), minute=1),
+        msg(
+            BOB,
+            rep("r1", "Patient/1", without_system("1001", "FILL", "Lab B"), status="corrected"),
+            minute=2,
+        ),
+    ]
+    found = {"mr|A": ["CBC final of Ann"], "mr|B": ["CBC corrected of Bob"]}
+    await holds(lab, Case("assigners", sent, found))
+
+
+@pytest.mark.parametrize("system", ["http://loinc.org", "urn:lab:codes"])
+async def test_panels_beside_a_general_code_are_two(lab: Service, system: str) -> None:
+    def panel(minute: int, code: str, text: str, **more: Any) -> Json:
+        general = {"system": "http://loinc.org", "code": "11502-2"}
+        code_ = {"coding": [general, {"system": system, "code": code}], "text": text}
+        report = {**rep("r1", "Patient/1", fill("F1"), **more), "code": code_}
+        return msg(ANN, report, minute=minute)
+
+    sent = [
+        panel(1, "58410-2", "CBC"),
+        panel(2, "24323-8", "CMP"),
+        panel(3, "24323-8", "CMP", status="corrected"),
+    ]
+    await holds(lab, Case("general code", sent, {"mr|A": ["CBC final of Ann", "CMP corrected of Ann"]}))
