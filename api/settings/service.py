@@ -223,6 +223,7 @@ def load_settings(**options: Any) -> Settings:  # noqa: ANN401 (validated below,
         raise StartupError(f"Settings cannot be read: {type(error).__name__}.") from None
 
 
+_SETTING: Final = re.compile(r"`([a-z0-9_]+)`")
 _PASSWORD: Final = re.compile(r"mongodb(?:\+srv)?://[^/@]*:[^/@]+@")
 
 
@@ -286,9 +287,13 @@ def _near(shown: str, name: str) -> str:
 
 def _sentence(error: ValidationError) -> str:
     """Sentence that names the wrong settings and the rule; pydantic is told to leave the input out."""
-    faults = [
-        f"{variable('.'.join(str(part) for part in fault['loc']))}: {fault['msg']}"
-        for fault in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    faults = [fault.replace(": Value error, ", ": ", 1) for fault in faults]
+    rules: dict[str, list[str]] = {}  # One that may be of several kinds breaks the rule of each.
+    for fault in error.errors(include_url=False, include_context=False, include_input=False):
+        rule = _SETTING.sub(_as_variable, fault["msg"].removeprefix("Value error, "))
+        rules.setdefault(f"{variable(str(fault['loc'][0]))}: " if fault["loc"] else "", []).append(rule)
+    faults = (f"{name}{' or '.join(told)}" for name, told in rules.items())
     return f"Settings refused: {'; '.join(faults)}."
+
+
+def _as_variable(found: re.Match[str]) -> str:
+    return f"`{variable(found[1])}`" if found[1] in Settings.model_fields else found[0]

@@ -73,7 +73,7 @@ def purge_lift(
 def purge_tenant(
     name: TenantName,
     reason: Reason,
-    yes: Annotated[str, typer.Option("--yes", metavar="ORG/ENV", help="The name again, to be sure.")],
+    yes: Annotated[str, typer.Option("--yes", metavar="ORG/ENV", help="The name again, to be sure.")] = "",
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
     config: Config = None,
@@ -87,7 +87,8 @@ def purge_tenant(
 
     owner = tenant_of(name)
     if yes != name:
-        raise typer.BadParameter("is not the tenant that is to be purged", param_hint="--yes")
+        said = f"name the tenant that is to be purged again, to be sure: `--yes {name}`"
+        raise typer.BadParameter(said, param_hint="--yes")
     places = {"data_dir": data_dir, "mongodb_uri": mongodb_uri, "config": config}
     settings = load_settings(**places)
     # For so long a push goes on that was let in before: it may have looked at the tenant, then be written.

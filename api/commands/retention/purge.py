@@ -57,7 +57,7 @@ async def lift(stores: Stores, tenant: Tenant, patient: str, *, reason: str) -> 
     await existing_tenant(stores.access, tenant)
     subject = read_subject(patient)
     lifted = await stores.privacy.erasing.lift(tenant, subject, reason=reason, by=user())
-    return f"lifted: {lifted:,} tombstones; what was erased may come again within a moment"
+    return f"lifted: {lifted:,} erased names; what was erased may come again within a moment"
 
 
 async def close_tenant(

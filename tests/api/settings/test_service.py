@@ -89,6 +89,14 @@ def test_an_unknown_secret_is_refused(name: str, tmp_path: Path, monkeypatch: py
         ({"base_url": "https://dod.example/"}, "DOD_BASE_URL"),
         ({"config": "/nowhere/dod.toml"}, "cannot be read"),
         ({"secrets_dir": "/nowhere/secrets"}, "cannot be read"),
+        (
+            {"workers": SENTINEL},
+            r"DOD_WORKERS: Input should be a valid integer.* or Input should be 'auto'\.$",
+        ),
+        (
+            {"tls_client_ca": "/nowhere/ca.pem"},
+            "refused: `DOD_TLS_CLIENT_CA` needs `DOD_TLS_CERTIFICATE` and `DOD_TLS_KEY`",
+        ),
     ],
 )
 def test_a_wrong_value_is_refused_without_showing_it(options: dict[str, object], said: str) -> None:

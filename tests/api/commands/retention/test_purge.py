@@ -134,7 +134,7 @@ MISUSE: Final[tuple[tuple[tuple[str, ...], int, str], ...]] = (
     (("patient", "nobody/Production", ANNA, *WHY), 1, "There is no tenant"),
     (("patient", "nobody", ANNA, *WHY), 2, "ORG/ENV"),
     (("lift", "TENANT", ANNA, *WHY), 1, "nothing of this patient was erased"),
-    (("tenant", "TENANT", *WHY), 2, "--yes"),
+    (("tenant", "TENANT", *WHY), 2, "again, to be sure"),
     (("tenant", "TENANT", *WHY, "--yes", "other/Production"), 2, "--yes"),
     (("tenant", "TENANT", "--yes", "TENANT"), 2, "--reason"),
     (("tenant", "TENANT", "--yes", "TENANT", "--reason", ""), 1, "a reason is needed"),
