@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 FOREVER: Final = datetime(9999, 1, 1, tzinfo=UTC)
-LOST: Final = "the credential that asked for it was revoked, has expired, or no longer reaches the tenant"
+LOST: Final = (
+    "the credential that asked for it was revoked, has expired, or no longer reaches the tenant: `PUT` it"
+    " with a good one, and read what changed meanwhile by `_lastUpdated`"
+)
 OPERATOR: Final = Everything()
 
 

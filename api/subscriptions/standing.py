@@ -36,7 +36,8 @@ READS: Final = "rs"
 """Letters of `cruds` that a subscriber needs on the topic's type."""
 UNREADABLE: Final = "its secrets or filters can no longer be read: `PUT` it anew"
 UNBOUNDED: Final = (
-    "its filters name no patient, as searches of this tenant must by now: `PUT` it with filters that do"
+    "its filters name no patient, as searches of this tenant must by now: `PUT` it with filters that do, and"
+    " read what changed meanwhile by `_lastUpdated`"
 )
 TOO_MUCH: Final = (
     "its filters lead to more resources than a search may, or take too long: narrow them down, read what"
