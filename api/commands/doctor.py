@@ -72,7 +72,7 @@ async def examine(**options: Path | str | None) -> list[Finding]:
         findings.append(Finding("database", await _embedded(settings, sound=not of_directory)))
     else:
         uri = settings.mongodb_uri.get_secret_value()
-        findings.append(Finding("database", await faults_at(uri, settings, _metrics())))
+        findings.append(Finding("database", await faults_at(uri, settings, _metrics(), role=settings.role)))
     return findings
 
 
@@ -241,6 +241,6 @@ async def _embedded(settings: Settings, *, sound: bool) -> Sequence[str]:
         if not sound or not (settings.data_dir / "db").is_dir():
             return ()
         async with database(settings, role="command") as mongodb:
-            return await faults_at(mongodb.uri, settings, _metrics())
+            return await faults_at(mongodb.uri, settings, _metrics(), role=settings.role)
     except StartupError as error:
         return (str(error),)

@@ -222,14 +222,16 @@ def _silent(client: Client) -> str:
     return f"No MongoDB answers at {', '.join(sorted(reasons))}."
 
 
-async def faults_at(uri: str, settings: StoreSettings, metrics: StoreMetrics) -> tuple[str, ...]:
-    """Everything that is wrong with the database at the URI; changes nothing in it."""
+async def faults_at(
+    uri: str, settings: StoreSettings, metrics: StoreMetrics, *, role: Role
+) -> tuple[str, ...]:
+    """Everything that is wrong with the database at the URI, for a process of this role; changes nothing."""
     try:
         client = connect(uri, settings)
     except StartupError as error:
         return (str(error),)
     try:
         database = client[settings.mongodb_database]
-        return await Fitness(database, settings=settings, metrics=metrics).faults()
+        return await Fitness(database, settings=settings, metrics=metrics, role=role).faults()
     finally:
         client.close()

@@ -37,6 +37,7 @@ from store.retention.erasure import ERASED
 from store.retention.holds import Hold, HoldKind
 from store.retention.policy import Policy
 from tests.support.changes import following
+from tests.support.commands import command, database_of_commands
 from tests.support.fhir import batch, message, patient, report
 from tests.support.mongods import as_user, guarded_set
 from tests.support.server import Server
@@ -51,7 +52,9 @@ if TYPE_CHECKING:
     from tests.support.mongods import Mongod
 
 pytestmark = pytest.mark.mongo
-SCRIPT = Path(__file__).parents[2] / "k8s" / "mongodb" / "roles.js"
+KUBERNETES = Path(__file__).parents[2] / "k8s"
+SCRIPT = KUBERNETES / "mongodb" / "roles.js"
+CRONJOB = KUBERNETES / "components" / "retention-cronjob" / "cronjob.yaml"
 Json = dict[str, Any]
 
 
@@ -266,3 +269,36 @@ async def test_query_waits_for_indexes_that_it_may_not_make(locked: Mongod, root
                 role="query",
             ):
                 pass
+
+
+async def test_the_cronjob_sweeps_with_the_rights_of_its_user(
+    locked: Mongod, root: Service, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    yaml = pytest.importorskip("yaml")
+    pod = yaml.safe_load(CRONJOB.read_text())["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    [container], [secret] = pod["containers"], [one["secret"] for one in pod["volumes"] if "secret" in one]
+    assert secret["secretName"] == "data-on-demand-jobs"
+    for one in container.get("env", ()):
+        monkeypatch.setenv(one["name"], one["value"])
+    database_of_commands(monkeypatch, uri_of(locked, "jobs"), DATABASE)
+    done = await command(monkeypatch, capsys)(*container["args"])
+    assert done.code == 0, done.err
+
+
+@pytest.mark.parametrize("role", ["query", "ingest", "jobs"])
+async def test_commands_within_a_pod_have_the_rights_of_its_role(
+    locked: Mongod,
+    root: Service,
+    role: Role,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("DOD_ROLE", role)
+    database_of_commands(monkeypatch, uri_of(locked, role), DATABASE)
+    dod = command(monkeypatch, capsys)
+    assert '"check":"database","ok":true' in (await dod("doctor", "--json")).out
+    for line in (["verify-data"], *([["reindex"], ["collect-files"]] if role == "jobs" else [])):
+        assert (await dod(*line)).code == 0, line
+    refused = await dod("tenant", "create", "more/Production")
+    assert refused.code == 1
+    assert "`readWrite`" in refused.err, refused.err

@@ -39,6 +39,12 @@ LEAST_SECONDS: Final = 0.001
 """Shortest deadline: the driver takes 0 for `without end`."""
 _TOO_LARGE: Final = Issue("too-long", "the resource is larger than a stored document may be")
 _FAULT: Final = Issue("exception", "the database refused an operation")
+_UNAUTHORIZED: Final = 13
+_LACKING: Final = Issue(
+    "exception",
+    "the database user of this process lacks a right that this takes; `dod` commands take those of the role"
+    " `readWrite` on the database",
+)
 
 
 @contextmanager
@@ -96,6 +102,8 @@ def translate(error: PyMongoError) -> ServiceError:
             return ServiceError(Category.UNAVAILABLE, UNAVAILABLE)
         case OperationFailure(code=code, details=details) if passing := passing_failure(code, details):
             return passing
+        case OperationFailure(code=code) if code == _UNAUTHORIZED:
+            return ServiceError(Category.FAULT, _LACKING)
         case _:
             if error.timeout:
                 return ServiceError(Category.TIMEOUT, TIMEOUT)
