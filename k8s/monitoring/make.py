@@ -42,7 +42,7 @@ def rate(metric: str, by: str, select: str = "") -> dict[str, str]:
     return {f"{{{{{by}}}}}": f"sum by ({by}) (rate({metric}{select}[$__rate_interval]))"}
 
 
-SEARCH = '{route=~"search.*"}'
+SEARCH = '{route=~"search.*|query"}'
 ROWS: dict[str, list[Panel]] = {
     "Users": [
         Panel("Requests by interaction", "reqps", rate("dod_http_requests_total", "route")),

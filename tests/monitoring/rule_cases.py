@@ -136,7 +136,12 @@ CASES = (
     ),
     Case(
         "DodPoolFull",
-        {"dod_store_connections_in_use": "1x10 32x20 1x10", "dod_store_connections_max": "32x40"},
+        {
+            'dod_store_connections_in_use{instance="a"}': "1x10 32x20 1x10",
+            'dod_store_connections_in_use{instance="b"}': "1x40",
+            'dod_store_connections_max{instance="a"}': "32x40",
+            'dod_store_connections_max{instance="b"}': "32x40",
+        },
         "10m",
         "25m",
         "33m",
@@ -200,8 +205,11 @@ CASES = (
     Case(
         "DodReplicationLag",
         {
-            f'{OPTIME}{{member_state="PRIMARY"}}': "0+60000x60",
-            f'{OPTIME}{{member_state="SECONDARY"}}': "0+60000x20 1200000x15 2220000+60000x25",
+            # Each member has an exporter, and they are not scraped at one moment: half a minute lies between.
+            f'{OPTIME}{{member_state="PRIMARY",instance="a"}}': "0+60000x60",
+            f'{OPTIME}{{member_state="SECONDARY",instance="a"}}': "0+60000x20 1200000x15 2220000+60000x25",
+            f'{OPTIME}{{member_state="PRIMARY",instance="b"}}': "30000+60000x60",
+            f'{OPTIME}{{member_state="SECONDARY",instance="b"}}': "30000+60000x60",
         },
         "20m",
         "30m",
@@ -210,8 +218,12 @@ CASES = (
     Case(
         "DodReplicaSetThin",
         {
-            f'mongodb_rs_members_health{{member_idx="{one}"}}': "1x10 0x10 1x10" if one == 2 else "1x30"
+            # Each member has an exporter, which tells of all.
+            f'mongodb_rs_members_health{{member_idx="{one}",instance="{at}"}}': (
+                "1x10 0x10 1x10" if one == 2 else "1x30"
+            )
             for one in range(3)
+            for at in range(3)
         },
         "10m",
         "18m",

@@ -12,7 +12,9 @@ from typing import Any
 
 import pytest
 
+from api.http.routing import Group
 from api.reference import all_metrics
+from api.routes import routes
 from tests.monitoring.rule_cases import CASES, Case
 
 yaml = pytest.importorskip("yaml")
@@ -56,6 +58,23 @@ def test_a_rule_asks_for_series_that_there_are(rule: dict[str, Any]) -> None:
     asked = set(re.findall(r"\b(?:dod[:_]|process_|mongodb_)[\w:]+|\bup\b", rule["expr"]))
     assert asked
     assert asked <= series_there()
+
+
+@pytest.mark.parametrize(
+    ("record", "group", "others"),
+    [
+        ("dod:push_requests:rate1h", Group.WRITE, {"verify"}),
+        ("dod:search_requests:rate1h", Group.SEARCH, {"everything"}),
+    ],
+    ids=["pushes", "searches"],
+)
+def test_an_objective_is_of_all_its_routes(record: str, group: Group, others: set[str]) -> None:
+    """Subscriptions are kept by few writes; a person's data may take as long as there is of them."""
+    [rule] = [rule for rule in rules() if rule.get("record") == record]
+    [pattern] = set(re.findall(r'route=~"([^"]*)"', rule["expr"]))
+    counted = {one.name for one in routes() if re.fullmatch(pattern, one.name)}
+    mine = {one.name for one in routes() if one.group is group and "{type:Subscription}" not in one.path}
+    assert counted == mine - others
 
 
 def test_each_alert_has_a_case() -> None:
