@@ -49,14 +49,15 @@ FIELDS: Final = frozenset(
         "since",
         "source",
         "status",
-        "subscription",
         "tenant",
         "trace_id",
         "version",
         "worker",
     }
 )
-"""Fields that `extra` may show. A new field is added here first, after asking what it can hold."""
+"""Fields that `extra` may show. A new field is added here first, after asking what it can hold: an id that a
+client chose, as that of a subscription, may name a patient.
+"""
 OURS: Final = frozenset({"api", "ingest", "store"})
 QUIET: Final = ("aiohttp.access", "apscheduler", "asyncio", "motor", "pymongo")
 FRAMES_MAX: Final = 12

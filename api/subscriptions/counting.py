@@ -242,9 +242,7 @@ class Counting:
         if one.progress.waiting + some <= self._queue_max:
             return False
         await self._store.settle(one, Status.OFF, reason=FULL)
-        LOG.error(
-            "the queue of a subscription is full", extra={"subscription": one.id, "tenant": str(one.tenant)}
-        )
+        LOG.error("the queue of a subscription is full", extra={"tenant": str(one.tenant)})
         return True
 
     async def _occurrences(

@@ -268,7 +268,7 @@ class Worker:
             except ServiceError:
                 pass  # The guard has counted it; the next step will do.
             except Exception:
-                LOG.exception("a subscription could not be tended", extra={"subscription": one.id})
+                LOG.exception("a subscription could not be tended", extra={"tenant": str(one.tenant)})
                 due = 60 * FAULT_SECONDS
             await _until(tended.wake, due, least=self._linger if due == self._linger else 0.0)
 

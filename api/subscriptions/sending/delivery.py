@@ -305,7 +305,5 @@ class Delivery:
     async def _end(self, one: Subscription, status: Status, reason: str) -> None:
         if await self._ports.store.settle(one, status, reason=reason):
             where = urlsplit(one.channel.endpoint).hostname
-            LOG.warning(
-                "a subscription ended",
-                extra={"subscription": one.id, "tenant": str(one.tenant), "host": where, "reason": reason},
-            )
+            extra = {"tenant": str(one.tenant), "host": where, "reason": reason}
+            LOG.warning("a subscription ended", extra=extra)
