@@ -45,7 +45,7 @@ class ResourceReading(Protocol):
         """The current version, the deletion in its place, or None."""
 
     async def latest(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
-        """The newest version, be it durable yet or not: for who writes while it still is that.
+        """The newest version, durable yet or not, for who writes while it still is that; None: there is none.
 
         A writer must see whoever was faster, as `known` and `candidates` do; nobody else may be told of it.
         """

@@ -62,7 +62,7 @@ class Reading(ResourceReading):
 
     @override
     async def latest(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
-        """The newest version, on a majority yet or not."""
+        """The newest version, on a majority yet or not; None: there is none."""
         return await self._got(tenant, key, self._newest)
 
     async def _got(self, tenant: Tenant, key: ResourceKey, resources: Collection) -> Stored | Gone | None:
