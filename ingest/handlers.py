@@ -46,13 +46,14 @@ from ingest.http.letter_keeper import REPLAY, entry_keeper
 from ingest.http.parsing import parsed
 from ingest.http.preferences import handling, returned
 from ingest.http.workshop import Job
+from ingest.issue_budget import IssueBudget
 from ingest.messages import delivery
 from ingest.pipeline import json_patch as patch
 from ingest.pipeline.bundle_entries import READING, entries_of, misplaced
 from ingest.pipeline.documents import may_hold_documents
 from ingest.pipeline.preconditions import if_match, if_none_match
 from ingest.unique import secret_id
-from ingest.work import P, T, at_once
+from ingest.work import P, T, at_once, unhurried
 from ingest.writes import conditional, push
 from ingest.writes.create_once import Answered, create_once
 from ingest.writes.push_context import PushContext
@@ -281,9 +282,12 @@ async def process_message(request: web.Request) -> web.StreamResponse:
     ctx, bundle = await _pushed(request)
     operation = request.path.rpartition("/")[2]
     done = await delivery.message(ctx, bundle, operation=operation, strict=ctx.strict)
+    issues = IssueBudget()
     entries = [
-        replies.entry_of_error(one) if isinstance(one, ServiceError) else replies.entry_of(one, base=ctx.base)
-        for one in done
+        replies.entry_of_error(one)
+        if isinstance(one, ServiceError)
+        else replies.entry_of(one, base=ctx.base, issues=issues)
+        async for one in unhurried(done)
     ]
     return replies.fhir_json(replies.response_bundle("transaction-response", entries))
 

@@ -1,14 +1,23 @@
-"""Ways of calling a pure function: here and now, or beside the event loop when what it works on is large."""
+"""Ways to do work: here and now or beside the event loop, and many pieces of it without holding up others."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ParamSpec, Protocol, TypeVar
+import asyncio
+from collections import deque
+from time import monotonic
+from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 
 P = ParamSpec("P")
 T = TypeVar("T")
+V = TypeVar("V")
+
+PIECE_SECONDS: Final = 0.003
+"""Seconds of work on the event loop before others get a turn."""
+TOGETHER: Final = 32
+"""Pieces of one request that wait for the database at once."""
 
 
 class Work(Protocol):
@@ -21,3 +30,53 @@ class Work(Protocol):
 async def at_once(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
     """Call it here: the way of bodies that are small."""
     return function(*args, **kwargs)
+
+
+class _Pace:
+    """Time that work has taken since others had a turn; all who work on the same share it."""
+
+    def __init__(self) -> None:
+        self._until = monotonic() + PIECE_SECONDS
+        self._is_over = False
+
+    async def keep(self) -> None:
+        """Go on, in a later turn of the event loop when the time of this one is over."""
+        while monotonic() >= self._until:
+            if not self._is_over:
+                self._is_over = True
+                asyncio.get_running_loop().call_soon(self._begin)
+            await asyncio.sleep(0)
+
+    def _begin(self) -> None:
+        self._until = monotonic() + PIECE_SECONDS
+        self._is_over = False
+
+
+async def unhurried(items: Iterable[T]) -> AsyncIterator[T]:
+    """Items one by one; others get turns in between, however long the work on each takes together."""
+    pace = _Pace()
+    for item in items:
+        yield item
+        await pace.keep()
+
+
+async def each_of(items: Iterable[T], call: Callable[[T], Awaitable[V]]) -> list[V]:
+    """Results of a call for each item, in their order; a few are under way at once.
+
+    All at once, thousands of them would hold up the event loop, and stand in front of others at the database.
+    """
+    left, pace = deque(enumerate(items)), _Pace()
+    results = dict[int, V]()
+
+    async def work() -> None:
+        try:
+            while left:
+                number, item = left.popleft()
+                results[number] = await call(item)
+                await pace.keep()
+        except BaseException:
+            left.clear()
+            raise
+
+    await asyncio.gather(*(work() for _ in range(min(TOGETHER, len(left)))))
+    return [results[number] for number in range(len(results))]

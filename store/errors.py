@@ -9,10 +9,13 @@ StartupError
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import TYPE_CHECKING
+from typing import Final
 
-if TYPE_CHECKING:
-    from store.fhir.issues import Issue
+from store.fhir.issues import Issue
+
+ISSUES_MAX: Final = 1_000
+"""Issues that one refusal tells: a body of a million faults would be answered with a hundred megabytes."""
+MORE: Final = Issue("incomplete", f"there is more that is wrong: {ISSUES_MAX} issues are told at most")
 
 
 class Category(StrEnum):
@@ -50,6 +53,8 @@ class ServiceError(Exception):
     """A refusal with its reasons. Its text never holds a patient's value."""
 
     def __init__(self, category: Category, *issues: Issue) -> None:
+        if len(issues) > ISSUES_MAX + 1:
+            issues = (*issues[:ISSUES_MAX], MORE)
         super().__init__(category.value, *(issue.text for issue in issues))
         self.category = category
         self.issues = issues

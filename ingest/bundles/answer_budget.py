@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ingest.issue_budget import IssueBudget
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -19,9 +20,10 @@ _SPENT: Final = Issue(
 
 
 class AnswerBudget:
-    """Bytes that are left for one answer."""
+    """Bytes that are left for one answer, and issues."""
 
     def __init__(self, bytes_max: int) -> None:
+        self.issues = IssueBudget()
         self.left = bytes_max
         self._begun = False
 

@@ -17,7 +17,9 @@ from ingest.http.reach import check_reading, seen
 from ingest.pipeline import json_patch as patch
 from ingest.pipeline.bundle_entries import READING, interaction
 from ingest.pipeline.preconditions import has_it, if_match, if_none_match, since
+from ingest.work import each_of, unhurried
 from ingest.writes import conditional, push
+from ingest.writes.push import Pushed
 from store.audit.patients import answered_with
 from store.errors import Category, ServiceError
 from store.fair import Asker
@@ -30,10 +32,9 @@ if TYPE_CHECKING:
 
     from ingest.bundles.batch_puts import Answer
     from ingest.pipeline.bundle_entries import BundleEntry, Interaction
-    from ingest.writes.push import Pushed
     from ingest.writes.push_context import PushContext
     from store.fair import Gate
-    from store.resources.versions import Stored
+    from store.resources.versions import Gone, Stored
 
     Search = Callable[[str, str, int], Awaitable[bytes]]
     """Answers a search of a batch: (resource type, query, bytes that its page may have)."""
@@ -71,16 +72,19 @@ async def answers(
             if number not in done and phase in (None, method_of(entry))
         ]
         if phase in _PUTTING:
-            done |= await put_together(ctx, entries, mine, name)
+            done |= await put_together(ctx, entries, mine, name, budget.issues)
         rest = [number for number in mine if number not in done]
-        answered = await asyncio.gather(*(_answer(ctx, entries[n], f"{name} {n}", within) for n in rest))
+        answered = await each_of(rest, lambda n: _answer(ctx, entries[n], f"{name} {n}", within))
         done |= dict(zip(rest, answered, strict=True))
     errors = {number: one for number, one in done.items() if isinstance(one, ServiceError)}
     letters: dict[int, str | None] = {}
     if errors and ctx.refused is not None:
         kept = await ctx.refused([(entries[number], error) for number, error in errors.items()])
         letters = dict(zip(errors, kept, strict=True))
-    said = {n: replies.entry_of_error(error, letter=letters.get(n)) for n, error in errors.items()}
+    said = {
+        n: replies.entry_of_error(error, letter=letters.get(n))
+        async for n, error in unhurried(errors.items())
+    }
     whole = {**done, **said}
     return [one for n in range(len(entries)) if not isinstance(one := whole[n], ServiceError)]
 
@@ -102,12 +106,15 @@ async def _answer(ctx: PushContext, entry: BundleEntry, name: str, within: _With
     """Answer to an entry of a batch, whatever becomes of it. `name`: equal when the entry is sent again."""
     try:
         if method_of(entry) not in READING:
-            return await _interact(ctx, entry, name)
+            done = await _interact(ctx, entry, name)
+            if isinstance(done, Pushed):
+                return replies.entry_of(done, base=ctx.base, issues=within.budget.issues)
+            return replies.entry_of_deletion(done)
         async with within.together:
             return await _read_or_search(ctx, entry, within)
     except ServiceError as error:
         # Its traceback would keep what was read for the entry until the batch is answered.
-        return refused(ctx, error.with_traceback(None))
+        return refused(ctx, within.budget.issues.within(error.with_traceback(None)))
 
 
 async def _read_or_search(ctx: PushContext, entry: BundleEntry, within: _Within) -> dict[str, Any]:
@@ -137,7 +144,8 @@ async def _read_or_search(ctx: PushContext, entry: BundleEntry, within: _Within)
     return replies.entry_of_read(found, base=ctx.base)
 
 
-async def _interact(ctx: PushContext, entry: BundleEntry, name: str) -> dict[str, Any]:
+async def _interact(ctx: PushContext, entry: BundleEntry, name: str) -> Pushed | Gone | None:
+    """What became of an entry that changes something; None: there was nothing to delete."""
     asked = interaction(entry, base=ctx.base, strict=ctx.strict)
     if asked.method not in LETTERS:
         issue = Issue(
@@ -148,41 +156,36 @@ async def _interact(ctx: PushContext, entry: BundleEntry, name: str) -> dict[str
     if asked.query is not None:
         return await _interact_where(ctx, asked, asked.query)
     if asked.method == "POST" and asked.id is None and asked.resource is not None:
-        done = await _create(ctx, asked, name)
-        return replies.entry_of(_told(done, asked), base=ctx.base)
+        return _told(await _create(ctx, asked, name), asked)
     if asked.id is None:
         raise ServiceError(Category.UNPROCESSABLE, _UNNAMED)
     key = ResourceKey(asked.type, asked.id)
     if asked.method == "PUT" and asked.resource is not None:
         only_version, only_absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
         done = await push.update(ctx, key, asked.resource, only_version=only_version, only_absent=only_absent)
-        return replies.entry_of(_told(done, asked), base=ctx.base)
+        return _told(done, asked)
     if asked.method == "DELETE":
-        gone = await push.delete(ctx, key, only_version=if_match(asked.if_match))
-        return replies.entry_of_deletion(gone)
+        return await push.delete(ctx, key, only_version=if_match(asked.if_match))
     if asked.method == "PATCH":
-        done = await conditional.patch_one(ctx, key, _patch_of(asked), only_version=if_match(asked.if_match))
-        return replies.entry_of(done, base=ctx.base)
+        version = if_match(asked.if_match)
+        return await conditional.patch_one(ctx, key, _patch_of(asked), only_version=version)
     issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
     raise ServiceError(Category.UNPROCESSABLE, issue)
 
 
-async def _interact_where(ctx: PushContext, asked: Interaction, criteria: str) -> dict[str, Any]:
+async def _interact_where(ctx: PushContext, asked: Interaction, criteria: str) -> Pushed | Gone | None:
     """A conditional update, patch or deletion; creates have `ifNoneExist`."""
     version, absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
     if asked.method == "PUT" and asked.resource is not None:
-        done = await conditional.update_where(
+        return await conditional.update_where(
             ctx, asked.type, criteria, asked.resource, only_version=version, only_absent=absent
         )
-        return replies.entry_of(done, base=ctx.base)
     if asked.method == "DELETE":
-        gone = await conditional.delete_where(ctx, asked.type, criteria, only_version=version)
-        return replies.entry_of_deletion(gone)
+        return await conditional.delete_where(ctx, asked.type, criteria, only_version=version)
     if asked.method == "PATCH":
-        done = await conditional.patch_where(
+        return await conditional.patch_where(
             ctx, asked.type, criteria, _patch_of(asked), only_version=version
         )
-        return replies.entry_of(done, base=ctx.base)
     text = "a condition in `request.url` goes with PUT, PATCH and DELETE; a POST has `ifNoneExist`"
     raise ServiceError(Category.UNSUPPORTED, Issue("not-supported", text, ("Bundle.entry.request.url",)))
 

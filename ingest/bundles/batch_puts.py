@@ -13,6 +13,7 @@ from ingest.http import replies
 from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import interaction
 from ingest.pipeline.preconditions import if_match, if_none_match
+from ingest.work import unhurried
 from ingest.writes import push
 from store.errors import ServiceError
 from store.files import references_to_files
@@ -22,6 +23,7 @@ from store.resources.versions import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from ingest.issue_budget import IssueBudget
     from ingest.pipeline.bundle_entries import BundleEntry
     from ingest.pipeline.prepare import Ready
     from ingest.writes.push_context import PushContext
@@ -37,7 +39,11 @@ _PIECE_SECONDS: Final = 0.002
 
 
 async def put_together(
-    ctx: PushContext, entries: Sequence[BundleEntry], numbers: Iterable[int], name: str
+    ctx: PushContext,
+    entries: Sequence[BundleEntry],
+    numbers: Iterable[int],
+    name: str,
+    issues: IssueBudget,
 ) -> dict[int, Answer]:
     """The answers to those that are a resource to put and no more; the others are left out."""
     readies: dict[int, Ready] = {}
@@ -46,21 +52,22 @@ async def put_together(
     while left:
         for number, ready in (await _piece(ctx, entries, left, name)).items():
             if isinstance(ready, ServiceError):
-                done[number] = refused(ctx, ready)
+                done[number] = refused(ctx, issues.within(ready))
             elif ready is not None:
                 readies[number] = ready
         await asyncio.sleep(0)
     if ctx.access is not None:
         ctx.access.stores([ready.prepared for ready in readies.values()])
     results = await ctx.store.put_each(ctx.tenant, [ready.prepared for ready in readies.values()])
-    for (number, ready), result in zip(readies.items(), results, strict=True):
+    async for (number, ready), result in unhurried(zip(readies.items(), results, strict=True)):
         if push.leaves_labels_out(result):
             continue  # Alone, it takes over what is there.
         try:
             if not _is_repeated(ctx, ready, result):
-                done[number] = replies.entry_of(push.pushed(ctx, ready, result), base=ctx.base)
+                pushed = push.pushed(ctx, ready, result)
+                done[number] = replies.entry_of(pushed, base=ctx.base, issues=issues)
         except ServiceError as error:
-            done[number] = refused(ctx, error)
+            done[number] = refused(ctx, issues.within(error))
     return done
 
 

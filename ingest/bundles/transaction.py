@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.bundles.answer_budget import AnswerBudget
@@ -21,10 +22,11 @@ from ingest.pipeline.preconditions import current, has_it, if_match, not_held, s
 from ingest.pipeline.prepare import prepare
 from ingest.pipeline.validation.validate import refuse_subset
 from ingest.unique import secret_id
+from ingest.work import each_of, unhurried
 from ingest.writes import criteria, filing
 from ingest.writes.conditional import check_tests
 from ingest.writes.push import Pushed, check_scope, existing, labelled, leaves_labels_out
-from store.errors import Category, ServiceError
+from store.errors import ISSUES_MAX, Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
 from store.resources.resource_keys import ResourceKey
@@ -53,8 +55,6 @@ LETTERS: Final[Mapping[str, str]] = {
     "HEAD": "r",
 }
 """Scope that each method of an entry asks of the caller, in batches too."""
-_TOGETHER: Final = 16
-"""Look-ups under way at once for one transaction."""
 
 
 async def transact(
@@ -87,14 +87,14 @@ async def transact(
         if not leaves_labels_out(error):
             raise
         actions = [await _labelled(ctx, unit, action, patched) for action in actions]
-        readies = _prepared(ctx, actions)
+        readies = await ctx.work(_prepared, ctx, actions)
         done = await _write(unit, ctx, actions, readies)
     budget = AnswerBudget(ctx.limits.bytes_max)
     return [
         await _search(action, search, budget)
         if isinstance(action, Search)
         else await _answer(ctx, unit, action, readies, done, budget)
-        for action in actions
+        async for action in unhurried(actions)
     ]
 
 
@@ -117,7 +117,8 @@ async def searched(
     if not any(_is_reading(entry) for entry in listed(bundle.get("entry"))):
         return entries
     most, budget = ctx.settings.transaction_entries_max, AnswerBudget(ctx.limits.bytes_max)
-    for one in read_transaction(bundle, entries_max=most, base=ctx.base, strict=ctx.strict):
+    read = partial(read_transaction, bundle, entries_max=most, base=ctx.base, strict=ctx.strict)
+    for one in await asyncio.to_thread(read):
         if not one.searches:
             continue
         try:
@@ -139,20 +140,18 @@ async def _look_up(
     """Resources that fulfil each condition, and the id to take should nothing do so."""
     enough = 2 + sum(one.asks.method == "DELETE" for one in asked)  # Deletions fulfil nothing any more.
     creating = {one.condition for one in asked if one.asks.method in ("POST", "PUT")}
-    turns = asyncio.Semaphore(_TOGETHER)
     derived: dict[Condition, str] = {}
 
     async def matches(condition: Condition) -> tuple[ResourceKey, ...]:
         understood = criteria.read(ctx, condition.type, condition.criteria, where="Bundle.entry")
-        async with turns:
-            if condition in creating:
-                derived[condition] = await _derived(ctx, outside, understood)
-            return await criteria.matches(ctx, understood, enough=enough)
+        if condition in creating:
+            derived[condition] = await _derived(ctx, outside, understood)
+        return await criteria.matches(ctx, understood, enough=enough)
 
-    wanted = sorted(conditions(asked, ctx.base))
+    wanted = sorted(await ctx.work(conditions, asked, ctx.base))
     if wanted:  # Searches are not in the transaction: what changes between them and a write is a conflict.
         await unit.begin()
-    found = await asyncio.gather(*map(matches, wanted))
+    found = await each_of(wanted, matches)
     return dict(zip(wanted, found, strict=True)), derived
 
 
@@ -216,6 +215,8 @@ def _prepared(ctx: PushContext, actions: Sequence[Action]) -> dict[int, Ready]:
     readies: dict[int, Ready] = {}
     issues: list[Issue] = []
     for action in actions:
+        if len(issues) > ISSUES_MAX:
+            break
         if not isinstance(action, Put):
             continue
         try:
@@ -302,7 +303,9 @@ async def _answer(  # noqa: PLR0913 -- what one transaction is made of
             tolerances = (*action.tolerances, *readies[action.number].tolerances)
             ctx.metrics.count(result.outcome.value, tolerances)
             kept = readies[action.number].kept
-            return replies.entry_of(Pushed(result, tolerances, kept=kept), base=ctx.base)
+            return replies.entry_of(
+                Pushed(result, tolerances, kept=kept), base=ctx.base, issues=budget.issues
+            )
         case Delete():
             gone = done.get(action.number)
             ctx.metrics.count("deleted")
@@ -312,7 +315,7 @@ async def _answer(  # noqa: PLR0913 -- what one transaction is made of
             if not isinstance(there, Stored):  # Deleted since it was looked up.
                 raise unit.overtaken()
             ctx.metrics.count(Outcome.EXISTS.value)
-            return replies.entry_of(existing(ctx, there), base=ctx.base)
+            return replies.entry_of(existing(ctx, there), base=ctx.base, issues=budget.issues)
         case Read():
             budget.check()
             return await _read(ctx, unit, action, budget)

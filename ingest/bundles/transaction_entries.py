@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from itertools import islice
 from typing import TYPE_CHECKING, Final
 
 from ingest.bundles.transaction_actions import Asked, Condition
 from ingest.pipeline.bundle_entries import READING, entries_of, interaction, is_kept_whole
-from store.errors import Category, ServiceError
+from store.errors import ISSUES_MAX, Category, ServiceError
 from store.fhir.elements import DEPTH_MAX
 from store.fhir.issues import Issue
 from store.fhir.references import parse_conditional
@@ -36,7 +37,7 @@ def read_transaction(bundle: JsonObject, *, entries_max: int, base: str, strict:
             continue
         asked.append(Asked(number, entry.full_url, asks))
         issues += _broken(asked[-1])
-    issues += _dangling(asked)
+    issues += islice(_dangling(asked), ISSUES_MAX)
     if issues:
         raise ServiceError(Category.INCORRECT, *issues)
     return asked

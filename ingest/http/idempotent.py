@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import suppress
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
@@ -18,6 +19,7 @@ from aiohttp import hdrs, web
 from ingest.http.app_keys import CLOCK, INGEST_SETTINGS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.body import body_of
 from ingest.http.replies import FHIR_JSON, http_date
+from ingest.work import P, T
 from ingest.writes import criteria
 from ingest.writes.idempotency import (
     CONDITIONS,
@@ -40,6 +42,7 @@ from store.resources.answers import Remembered, Shown
 from store.resources.versions import Stored
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from datetime import datetime
 
     from aiohttp.typedefs import Handler
@@ -57,7 +60,7 @@ SLOT: Final[web.RequestKey[Slot]] = web.RequestKey("slot")
 """Slot of a create that heeds its key by itself."""
 FINGERPRINT: Final[web.RequestKey[bytes]] = web.RequestKey("fingerprint")
 THREAD_BYTES: Final = 1_000_000
-"""Size above which bodies are hashed beside the event loop."""
+"""Size above which bodies are hashed, and answers looked at, beside the event loop."""
 
 
 def store_of(request: web.Request) -> ResourceStore:
@@ -107,8 +110,11 @@ async def remember(request: web.Request, handler: Handler) -> web.StreamResponse
     if known is not None and await _still_holds(request, store, slot, known):
         return await replay(store, tenant, known)
     response = await handler(request)
-    answered = _answered(request, slot, response)
-    if answered is not None and all_well(answered.body):
+    body = response.body if isinstance(response, web.Response) else None
+    if not isinstance(body, bytes) or not await _by_size(body, all_well, body):
+        return response
+    answered = await _by_size(body, _answered, request, slot, response)
+    if answered is not None:
         with suppress(ServiceError):  # What it did is durable: it must not be refused for this.
             await store.remember(tenant, slot, answered, anew=known is not None)
     return response
@@ -118,7 +124,8 @@ async def _still_holds(request: web.Request, store: ResourceStore, slot: Slot, k
     """Whether an answer is that of a key, or the versions that its Bundle made are still the current ones."""
     if not is_of_bundle(slot):
         return True
-    made = effects(known.body, await body_of(request), base=base_of(request))
+    body = await body_of(request)
+    made = await _by_size(body, partial(effects, base=base_of(request)), known.body, body)
     current = await store.versions(request[TENANT].tenant, list(made))
     return all(current.get(key) == version for key, version in made.items())
 
@@ -160,9 +167,15 @@ async def _fingerprint(request: web.Request) -> bytes:
         conditions = [f"{name}: {', '.join(request.headers.getall(name, ()))}" for name in CONDITIONS]
         body = await body_of(request)
         asked = RequestIdentity(request.method, request.rel_url.raw_path_qs, conditions, body)
-        beside = len(body) > THREAD_BYTES
-        request[FINGERPRINT] = await asyncio.to_thread(fingerprint, asked) if beside else fingerprint(asked)
+        request[FINGERPRINT] = await _by_size(body, fingerprint, asked)
     return request[FINGERPRINT]
+
+
+async def _by_size(body: bytes | bytearray, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Result of a function of a body, called beside the event loop when that is large."""
+    if len(body) > THREAD_BYTES:
+        return await asyncio.to_thread(function, *args, **kwargs)
+    return function(*args, **kwargs)
 
 
 def _until(request: web.Request) -> datetime:

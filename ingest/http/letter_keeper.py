@@ -21,6 +21,7 @@ from ingest.pipeline import json_patch as patch
 from ingest.pipeline.bundle_entries import at_entry, relative, url_of
 from ingest.pipeline.stamp import dump
 from ingest.pipeline.validation.structure import ISSUES_MAX
+from ingest.work import unhurried
 from store.dead_letters import Refused
 from store.detached import detached
 from store.errors import Category, ServiceError
@@ -196,7 +197,7 @@ def entry_keeper(
     async def keep(entries: Sequence[RefusedEntry]) -> list[str | None]:
         keeper, tenant = request.app[REFUSALS], request[TENANT].tenant
         base = base_of(request)
-        found = {n: _push_of(entry, error, base) for n, (entry, error) in enumerate(entries)}
+        found = {n: _push_of(entry, error, base) async for n, (entry, error) in unhurried(enumerate(entries))}
         pushes = {n: push for n, push in found.items() if push is not None}
         alone = list(pushes)[:ENTRY_LETTERS_MAX]
         rest = list(pushes)[ENTRY_LETTERS_MAX:]
@@ -205,7 +206,7 @@ def entry_keeper(
         )
         letters: dict[int, str | None] = dict(zip(alone, kept, strict=True))
         if rest:
-            together = _together(request, [entries[n] for n in rest])
+            together = await asyncio.to_thread(_together, request, [entries[n] for n in rest])
             letters |= dict.fromkeys(rest, await keeper.keep(tenant, together))
         return [letters.get(n) for n in range(len(entries))]
 

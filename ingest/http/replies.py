@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from datetime import datetime
 
+    from ingest.issue_budget import IssueBudget
     from ingest.writes.push import Pushed
     from store.errors import ServiceError
 
@@ -124,8 +125,8 @@ def _informed(done: Pushed) -> list[Issue]:
     return said + [replace(issue, severity="warning") for issue in done.kept]
 
 
-def entry_of(done: Pushed, *, base: str) -> dict[str, Any]:
-    """The entry of a response Bundle for a resource that was stored."""
+def entry_of(done: Pushed, *, base: str, issues: IssueBudget) -> dict[str, Any]:
+    """The entry of a response Bundle for a resource that was stored; its issues are of those of the whole."""
     stored = done.result.stored
     created = done.result.outcome is Outcome.CREATED
     response: dict[str, Any] = {
@@ -136,7 +137,7 @@ def entry_of(done: Pushed, *, base: str) -> dict[str, Any]:
         response["etag"] = etag(stored.version)
         response["lastModified"] = instant(stored.last_updated).decode()
     if not created or done.tolerances or done.notes:
-        response["outcome"] = outcome(_informed(done))
+        response["outcome"] = outcome(issues.told(_informed(done)))
     return {"response": response}
 
 

@@ -6,6 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
+from ingest.issue_budget import IssueBudget
 from ingest.messages.companions import COMPANION_TYPES
 from ingest.messages.message import MAIN
 from ingest.messages.planning import refuse_lost_patient
@@ -54,7 +55,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
     """Each entry made ready, or why it cannot be kept. Raises ServiceError when the message is refused."""
     done: list[Ready | ServiceError] = []
     unique: dict[ResourceKey, Prepared] = {}
-    found = list(issues)
+    found, budget = list(issues), IssueBudget()
     refused = bool(issues)
     reported = any(one.key.type == MAIN[0] for one in planned.placements)
     for number, one in enumerate(planned.placements):
@@ -81,7 +82,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
                 )
                 unique[prepared.key] = prepared
         except ServiceError as error:
-            told = [at_entry(issue, number) for issue in error.issues]
+            told = [at_entry(issue, number) for issue in budget.told(error.issues)]
             found += told
             refused = refused or strict
             done.append(ServiceError(error.category, *told))
