@@ -20,10 +20,16 @@ STRAY_BYTES: Final = 256
 """Bytes between frames that are kept, to tell what somebody sends without frames."""
 _CLOSERS: Final = b"\r\n\x0b"
 """Bytes that make an end block the end of a frame."""
+_LINE_ENDS: Final = b"\r\n"
+_ENDS: Final = (b"\r", b"\n")
 _BLANKS: Final = b"\0\t\n\f\r \x1c"
 """Bytes that senders put between frames and mean nothing by."""
-_RESTART: Final = re.compile(rb"[\r\n]\x0b(?=MSH|FHS|BHS)")
-"""The start of another frame where the end of the one before is missing."""
+_HEADERS: Final = (b"MSH", b"FHS", b"BHS")
+"""Beginnings of a frame, by which it is known where the end of the one before is missing."""
+STARTS_MAX: Final = 1_000
+"""Start blocks in a frame that are looked at for such a beginning."""
+_EMPTY: Final = re.compile(rb"(?:[\0\t\n\f\r \x1c]*+\x0b[\0\t\n\f\r \x0b]*+\x1c++[\r\n])++")
+"""Frames without a message, as many as there are: each by itself would take its time."""
 
 
 class Frame(NamedTuple):
@@ -64,7 +70,7 @@ class _State(Enum):
 class Framing:
     """The frames of one connection."""
 
-    __slots__ = ("_buffer", "_head", "_limit", "_scanned", "_size", "_state")
+    __slots__ = ("_buffer", "_head", "_limit", "_scanned", "_size", "_state", "blanks")
 
     def __init__(self, limit: int) -> None:
         self._limit = limit
@@ -76,6 +82,8 @@ class Framing:
         """Beginning of the stray bytes, or of the frame too long."""
         self._size = 0
         """Their number so far."""
+        self.blanks = 0
+        """Frames without a message so far: they ask whether anybody is there."""
 
     @property
     def is_idle(self) -> bool:
@@ -131,6 +139,8 @@ class Framing:
                 return self._skipping(events)
 
     def _outside(self, events: list[Event]) -> bool:
+        if not self._size:
+            self._pass_empty()
         start = self._buffer.find(START)
         found = start >= 0
         between = bytes(self._buffer[: start if found else len(self._buffer)])
@@ -142,6 +152,15 @@ class Framing:
             self._stray(events)
             self._restart(_State.INSIDE)
         return found
+
+    def _pass_empty(self) -> None:
+        """Pass over frames without a message."""
+        empty = _EMPTY.match(self._buffer)
+        if empty is not None:
+            end = empty.end()
+            self.blanks += sum(self._buffer.count(END + one, 0, end) for one in _ENDS)
+            del empty  # The buffer cannot change while it is looked at.
+            del self._buffer[:end]
 
     def _stray(self, events: list[Event]) -> None:
         if self._size:
@@ -162,8 +181,10 @@ class Framing:
         with memoryview(self._buffer) as view:
             body = bytes(view[:found])
         self._consume(found)
-        if body.strip(_BLANKS + START):  # An empty frame asks whether anybody is there.
+        if body.strip(_BLANKS + START):
             events += _frames(body)
+        else:
+            self.blanks += 1
         return True
 
     def _skipping(self, events: list[Event]) -> bool:
@@ -201,16 +222,16 @@ class Framing:
 
 
 def _frames(body: bytes) -> list[Event]:
-    """A frame, or what is left of frames whose end is missing and the one behind them."""
+    """A frame, or what is left of frames whose end is missing, as one, and the frame behind them."""
     body = body.lstrip(START)
-    if START not in body:
-        return [Frame(body)]
-    events: list[Event] = []
-    begin = 0
-    for restart in _RESTART.finditer(body):
-        events.append(Half(restart.start() + 1 - begin))
-        begin = restart.end()
-    return [*events, Frame(body[begin:])]
+    end = len(body)
+    for _ in range(STARTS_MAX):
+        end = body.rfind(START, 0, end)
+        if end < 0:
+            return [Frame(body)]
+        if body[end - 1] in _LINE_ENDS and body.startswith(_HEADERS, end + 1):
+            return [Half(end), Frame(body[end + 1 :])]
+    return [Half(len(body))]  # Whether it is one message, nobody knows.
 
 
 def framed(message: bytes) -> bytes:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from ingest.mllp.framing import Frame, Framing, Half, Stray, TooLong, framed
 from ingest.mllp.room import Place
+from ingest.work import unhurried
 
 if TYPE_CHECKING:
     import ssl
@@ -30,6 +31,16 @@ BACKLOG: Final = 1_024
 READ_BYTES: Final = 65_536
 END_SECONDS: Final = 1.0
 """Time for which the carriage return behind an end block is waited for."""
+PIECE_BYTES: Final = 4_096
+"""Bytes that are taken apart at once."""
+IDLE_FRAMES: Final = 16
+"""Frames without a message that may come at once."""
+IDLE_FRAME_SECONDS: Final = 0.001
+"""Pause for each further one, and for what is no message: nobody asks a thousand times a second whether
+somebody is there."""
+IDLE_PAUSE_MAX: Final = 5.0
+NOTICE_SECONDS: Final = 1.0
+"""Pause between two log lines for one reason of a connection: whoever sends a million halves fills no log."""
 STRAY_MAX: Final = 8_192
 """Bytes without a frame after which a connection is closed: whoever sends them speaks another protocol."""
 KEEPALIVE_SECONDS: Final = 60
@@ -174,9 +185,11 @@ class Listener:
         min(idle)[2].cancel()
         return True
 
-    def noticed(self, reason: str, size: int) -> None:
+    def noticed(self, reason: str, size: int, *, is_told: bool = True) -> None:
         """Count and log what was no message."""
         self._metrics.refused(self.name, reason)
+        if not is_told:
+            return
         LOG.warning("no message", extra={"listener": self.name, "reason": reason, "bytes": size})
 
     async def close(self, seconds: float) -> None:
@@ -215,6 +228,10 @@ class _Connection:
         self._loop = asyncio.get_running_loop()
         self._begun_at = 0.0
         self._peer = peer
+        self._idle_frames = 0
+        """What came without a message since it was last read, frames or not."""
+        self._noticed = dict[str, float]()
+        """Reasons that were logged, each with the moment from which on it is logged again."""
         self.place = place
         self.idle_since = self._loop.time()
         self.is_answering = False
@@ -231,18 +248,25 @@ class _Connection:
         """Hear and answer until the other side ends, or is silent for too long."""
         while not (self.is_ending and self.is_idle):
             data = await self._heard()
+            self._idle_frames = -self._framing.blanks
             if data is None:
-                events = self._framing.settle()
+                await self._each(self._framing.settle(), answer)
             else:
-                events = self._framing.receive(data) if data else self._framing.end()
-            if events:
-                await self._each(events, answer)
+                starts = range(0, len(data), PIECE_BYTES)
+                async for piece in unhurried(data[start : start + PIECE_BYTES] for start in starts):
+                    await self._each(self._framing.receive(piece), answer)
             if data == b"" or self._framing.strays > STRAY_MAX:
                 await self._each(self._framing.end(), answer)
                 return
             if self._framing.is_idle:
                 self.idle_since = self._loop.time()
                 self.place.leave()
+            await self._rest(self._idle_frames + self._framing.blanks)
+
+    async def _rest(self, idle_frames: int) -> None:
+        """Read nothing for a while behind many frames without a message."""
+        if idle_frames > IDLE_FRAMES:
+            await asyncio.sleep(min(idle_frames * IDLE_FRAME_SECONDS, IDLE_PAUSE_MAX))
 
     async def _heard(self) -> bytes | None:
         """Bytes that come next; empty: the other side has ended; None: nothing came behind an end block."""
@@ -264,14 +288,17 @@ class _Connection:
                 return None
             reason = "idle" if framing.is_idle and not framing.strays else "slow"
             if reason == "slow":
-                self._listener.noticed(reason, framing.held)
+                self._notice(reason, framing.held)
             raise
 
     async def _each(self, events: list[Event], answer: Answering) -> None:
+        if not events:
+            return
         self.is_answering = True
         try:
-            for event in events:
+            async for event in unhurried(events):
                 heard = self._told(event)
+                self._idle_frames += not isinstance(event, Frame)
                 if heard is None:
                     continue
                 for message in await answer(heard, self._peer):
@@ -285,14 +312,21 @@ class _Connection:
             case Frame():
                 return event
             case TooLong(head, size):
-                self._listener.noticed("too-long", size)
+                self._notice("too-long", size)
                 return TooLongMessage(head)
             case Half(size):
-                self._listener.noticed("half", size)
+                self._notice("half", size)
                 return None
             case Stray(head, size):
-                self._listener.noticed("unframed", size)
+                self._notice("unframed", size)
                 return Unframed(head) if head.startswith(b"MSH") else None
+
+    def _notice(self, reason: str, size: int) -> None:
+        now = self._loop.time()
+        is_new = now >= self._noticed.get(reason, now)
+        if is_new:
+            self._noticed[reason] = now + NOTICE_SECONDS
+        self._listener.noticed(reason, size, is_told=is_new)
 
     async def _say(self, message: bytes) -> None:
         self._writer.write(framed(message))

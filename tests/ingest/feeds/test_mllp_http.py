@@ -12,8 +12,10 @@ import pytest
 from prometheus_client import generate_latest
 
 from api.http.app_keys import PRIVACY, REGISTRY
+from ingest.mllp import listener
 from ingest.mllp.framing import framed
 from store.audit.records import AuditQuery
+from tests.support.lines import logged
 from tests.support.mllp import connected, errors, fed_service, msa, oru
 
 if TYPE_CHECKING:
@@ -132,6 +134,29 @@ async def test_what_is_no_message_for_this_service_is_rejected(fed: Fed) -> None
         assert msa(answer)[1:3] == ["AR", "M-1"]
         assert b"0x0B" in answer
     assert len(await found(service)) == 1
+
+
+async def test_much_that_is_no_message_is_counted_told_once_and_slowed_down(
+    fed: Fed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service, port = fed
+    pauses: list[int] = []
+
+    async def rest(_: object, idle_frames: int) -> None:
+        pauses.append(idle_frames)
+
+    monkeypatch.setattr(listener._Connection, "_rest", rest)
+    async with connected(port) as sender:
+        with logged() as lines:
+            await sender.write(b"\x0b\x1c\r" * 3_000 + b"x\x0b\x1c\r" * 500 + framed(oru()))
+            assert msa(await sender.answer()) == ["MSA", "AA", "M-1"]
+            assert await sender.send(oru("M-2")) == ["MSA", "AA", "M-2"]
+    told = [line for line in lines.parsed if line["message"] == "no message"]
+    assert [(line["reason"], line["listener"]) for line in told] == [("unframed", "mllp")]
+    name, labels = "dod_mllp_refused_total", {"listener": "mllp", "reason": "unframed"}
+    assert service._app[REGISTRY].get_sample_value(name, labels) == 500
+    assert sum(pauses) == 4_000
+    assert listener.IDLE_FRAMES < 100
 
 
 async def test_a_batch_in_one_frame_is_answered_by_one_batch(fed: Fed) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.mllp.framing import STRAY_BYTES, Frame, Framing, Half, Stray, TooLong, framed
+from ingest.mllp.framing import STARTS_MAX, STRAY_BYTES, Frame, Framing, Half, Stray, TooLong, framed
 
 if TYPE_CHECKING:
     from ingest.mllp.framing import Event
@@ -119,3 +119,32 @@ def test_an_end_block_alone_ends_the_frame_once_nothing_follows() -> None:
     assert framing.settle() == [Frame(ONE)]
     assert framing.receive(b"\r") == []
     assert not framing.strays
+
+
+@given(st.lists(st.sampled_from([b"\x0b", b"\x1c", b"\r", b"\n", b" ", b"x", b"MSH|"]), max_size=24))
+def test_bytes_of_all_that_means_something_are_the_same_at_once_and_one_by_one(parts: list[bytes]) -> None:
+    sent = b"".join(parts)
+    assert sized(heard(sent)) == sized(heard(*(sent[n : n + 1] for n in range(len(sent)))))
+
+
+def sized(events: list[Event]) -> list[tuple[type, Any]]:
+    return [(type(one), getattr(one, "size", one)) for one in events]
+
+
+def test_frames_without_a_message_are_passed_over_at_once_and_counted() -> None:
+    framing = Framing(LIMIT)
+    blank = b"\x0b\x1c\r" + b"\r\n\x0b\x0b \r\x1c\x1c\n" + b"\x0b\x1c" + b"\x0b \x1c\r"
+    assert framing.receive(blank * 100 + framed(ONE)) == [Frame(ONE)]
+    assert framing.blanks == 400
+
+
+def test_many_frames_without_an_end_are_told_as_one() -> None:
+    restarts = b"\x0b" + b"MSH|a\r\x0b" * 50_000
+    assert heard(restarts + ONE + b"\x1c\r", limit=1_000_000) == [Half(50_000 * 7 - 1), Frame(ONE)]
+
+
+def test_a_frame_of_many_start_blocks_is_no_message() -> None:
+    """Where another message may begin in it, nobody looks for ever: two patients would be one."""
+    text = b"MSH|" + b"\x0b" * (STARTS_MAX - 1)
+    assert heard(framed(text), limit=2 * STARTS_MAX) == [Frame(text)]
+    assert heard(framed(text + b"\x0b"), limit=2 * STARTS_MAX) == [Half(len(text) + 1)]
