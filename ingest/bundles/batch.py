@@ -145,7 +145,7 @@ async def _read_or_search(ctx: PushContext, entry: BundleEntry, within: _Within)
 
 
 async def _interact(ctx: PushContext, entry: BundleEntry, name: str) -> Pushed | Gone | None:
-    """What became of an entry that changes something; None: there was nothing to delete."""
+    """Result of an entry that changes something; None: there was nothing to delete."""
     asked = interaction(entry, base=ctx.base, strict=ctx.strict)
     if asked.method not in LETTERS:
         issue = Issue(

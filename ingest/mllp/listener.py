@@ -229,7 +229,7 @@ class _Connection:
         self._begun_at = 0.0
         self._peer = peer
         self._idle_frames = 0
-        """What came without a message since it was last read, frames or not."""
+        """Frames and other pieces without a message since it was last read."""
         self._noticed = dict[str, float]()
         """Reasons that were logged, each with the moment from which on it is logged again."""
         self.place = place

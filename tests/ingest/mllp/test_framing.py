@@ -144,7 +144,7 @@ def test_many_frames_without_an_end_are_told_as_one() -> None:
 
 
 def test_a_frame_of_many_start_blocks_is_no_message() -> None:
-    """Where another message may begin in it, nobody looks for ever: two patients would be one."""
+    """Nobody looks for ever for another message that may begin in it: two patients would be one."""
     text = b"MSH|" + b"\x0b" * (STARTS_MAX - 1)
     assert heard(framed(text), limit=2 * STARTS_MAX) == [Frame(text)]
     assert heard(framed(text + b"\x0b"), limit=2 * STARTS_MAX) == [Half(len(text) + 1)]
