@@ -5,20 +5,24 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.messages.message import KINDS
 from ingest.pipeline.completion import complete, with_former_numbers
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.facts import facts_of
+from store.fhir.datatypes import listed
 from store.resources.versions import NO_VERSION, Outcome, Stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.pipeline.completion import Partial
+    from ingest.pipeline.identity.decisions import Candidate
     from ingest.pipeline.identity.facts import FactContext
+    from ingest.pipeline.identity.numbers import Number
     from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.pipeline.identity.reader import Reader
     from ingest.writes.push_context import PushContext
-    from store.fhir.datatypes import JsonObject
+    from store.fhir.datatypes import Json, JsonObject
     from store.resources.resource_keys import ResourceKey
     from store.resources.versions import PutResult
 
@@ -95,7 +99,13 @@ def is_lost_merge(placed: Placement, result: PutResult | None) -> bool:
 
 def _merged(placed: Placement, stored: Stored, _: Partial, reading: FactContext) -> Placement | None:
     resource = with_former_numbers(decode(stored.raw), placed.resource)
-    return None if resource is None else _as(placed, resource, reading)
+    if resource is None:
+        return None
+    made, known = _as(placed, resource, reading), placed.choice.known
+    # The record stays its newest source's, and its numbers those of whoever gave them.
+    theirs = known.facts if known else made.facts
+    facts = made.facts._replace(own=theirs.own, source=theirs.source, given=theirs.given)
+    return made._replace(facts=facts)
 
 
 def _whole(placed: Placement, stored: Stored, partial: Partial, reading: FactContext) -> Placement:
@@ -105,9 +115,14 @@ def _whole(placed: Placement, stored: Stored, partial: Partial, reading: FactCon
 def _as(placed: Placement, resource: JsonObject, reading: FactContext) -> Placement:
     if placed.key.type != "Patient":
         return placed._replace(resource=resource)
-    facts = facts_of(resource, reading)
+    told, there = listed(placed.resource.get("identifier")), listed(resource.get("identifier"))
+    # Without a system a number is of the source that gave it, which may be another one.
+    others = [one for one in there if one not in told and isinstance(one, dict) and not one.get("system")]
+    mine: list[Json] = [one for one in there if one not in others]
+    facts = facts_of({**resource, "identifier": mine}, reading)
+    bare = _without_system(placed.choice.known, others)
     who = placed.facts._replace(
-        numbers=facts.numbers,
+        numbers=tuple(sorted({*facts.numbers, *bare})),
         former=facts.former,
         ending=facts.ending,
         names=facts.names,
@@ -115,3 +130,10 @@ def _as(placed: Placement, resource: JsonObject, reading: FactContext) -> Placem
         sex=facts.sex,
     )
     return placed._replace(resource=resource, facts=who)
+
+
+def _without_system(known: Candidate | None, identifiers: Sequence[Json]) -> tuple[Number, ...]:
+    """Numbers of a stored record that these identifiers say without a system."""
+    values = {one.get("value") for one in identifiers if isinstance(one, dict)}
+    numbers = known.facts.numbers if known else ()
+    return tuple(one for one in numbers if one.value in values and one.system.startswith(KINDS))

@@ -54,7 +54,9 @@ def _conditions(placed: Placement, reading: FactContext) -> Iterator[Provided]:
     facts, known = placed.facts, placed.choice.known
     if placed.key.type == PATIENT:
         if facts.numbers:
+            there = known.facts if known else None
             yield Provided(placed.key, partial(_is_patient, facts, reading, is_new=known is None))
+            yield Provided(placed.key, partial(_loses_nothing, facts, reading, there))
             for copy in placed.choice.also:
                 yield Provided(ResourceKey(PATIENT, copy), partial(_is_patient, facts, reading, is_new=False))
         else:
@@ -66,6 +68,19 @@ def _conditions(placed: Placement, reading: FactContext) -> Iterator[Provided]:
 def _is_patient(facts: Facts, reading: FactContext, told: Mapping[str, Any] | None, *, is_new: bool) -> bool:
     """Whether what is stored is this patient, by the rules of the plan; of one who is new nothing need be."""
     return is_new if told is None else is_same_patient(facts, as_evidence(from_stored(told), reading))
+
+
+def _loses_nothing(
+    facts: Facts, reading: FactContext, known: Facts | None, told: Mapping[str, Any] | None
+) -> bool:
+    """Whether a record has no number that the plan did not see: another source's is to stay."""
+    now = as_evidence(from_stored(told or {}), reading)
+    seen = _named(facts) | (_named(known) if known else set())
+    return _named(now) <= seen
+
+
+def _named(facts: Facts) -> set[tuple[str, str]]:
+    return {(one.system, one.value) for one in (*facts.numbers, *facts.former)}
 
 
 def _is_nobody_else(facts: Facts, reading: FactContext, told: Mapping[str, Any] | None) -> bool:

@@ -20,6 +20,7 @@ from ingest.messages.prepared_entries import (
     prepared_entries,
     reports_of_nobody,
 )
+from ingest.messages.union import add_late_numbers, united
 from ingest.pipeline.bundle_entries import BundleEntry
 from ingest.pipeline.identity.decisions import TEXTS, Finding
 from ingest.pipeline.prepare import Ready
@@ -149,6 +150,7 @@ class _Delivery:
                 if not overtaken and not (whole.versions and error.category is Category.PRECONDITION):
                     raise
             else:
+                await add_late_numbers(self.ctx, whole.planned, done.results, self.planning)
                 return whole.planned, replace(done, raced=attempt > 0)
         if overtaken:
             raise ServiceError(Category.UNAVAILABLE, _OVERTAKEN)
@@ -160,10 +162,11 @@ class _Delivery:
         return any(is_lost_merge(one, done.results.get(one.key)) for one in placed)
 
     async def _completed(self, planned: Planned, *, trusting: bool) -> Completed:
-        if not self.partials:
-            return Completed(planned, {})
-        read = self.planning.read
-        return await completed(self.ctx, planned, read, self.partials, trusting=trusting)
+        whole = Completed(planned, {})
+        if self.partials:
+            whole = await completed(self.ctx, planned, self.planning.read, self.partials, trusting=trusting)
+        partial = frozenset(one.full_url for one in self.partials)
+        return await united(self.ctx, whole, self.planning, partial)
 
     def _taken(self, planned: Planned, whole: Completed, issues: Sequence[Issue]) -> PreparedEntries:
         entries = self.planning.read.entries

@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import JsonObject
 
 
+KINDS: Final = ("source ", "client ", "author ")
+"""Beginnings of the name of a sender, which stands for the system of a number that has none."""
+
+
 class Sender(NamedTuple):
     """Sender of a message: the source's ids, and numbers without a system, are compared within it."""
 

@@ -153,6 +153,11 @@ class Planner:
                     given[one.key] = _Given(found, await self.ctx.work(decode, stored.raw))
         return others, own
 
+    async def known(self, key: ResourceKey) -> Candidate | None:
+        """A stored resource as it is now; None: it is not there."""
+        found = await self.ctx.store.known(self.ctx.tenant, [key])
+        return _candidate(found[0], self.read.reading) if found else None
+
     async def plan_again(self, seen: Seen, mine: frozenset[str]) -> Planned | None:
         """Plan behind a write, when others may have written at the same time.
 

@@ -78,6 +78,14 @@ class Truth:
         # one that a report points at, or the survivor's.
         return found + (self._told[survivor][-1:] if survivor else [])
 
+    def given(self, thing: str) -> list[Json]:
+        """Identifiers of a person by the newest word of each source: none takes away another's."""
+        newest = {one.sent.source.name: one.said.body for one in self._told[thing]}
+        found: list[Json] = []
+        for body in newest.values():
+            found += [one for one in body.get("identifier", ()) if one not in found]
+        return found
+
     def numbers(self, report: Told) -> tuple[set[str], set[str]]:
         """The numbers of its patient by which a report must be found, and by which it may be."""
         thing = report.said.body["subject"]["reference"]
@@ -85,7 +93,14 @@ class Truth:
         survivor = self._merged.get(thing)
         # "A search by either number finds the reports of both."
         must = set.intersection(*ways) if survivor is None else set.union(*ways)
-        return must, set.union(*ways)
+        must |= {f"{one['system']}|{one['value']}" for one in self._of_others(thing)}
+        return must, must.union(*ways)
+
+    def _of_others(self, thing: str) -> list[Json]:
+        """Identifiers of a person of whom several sources tell differently."""
+        given = self.given(thing)
+        lists = {one.sent.source.name: one.said.body.get("identifier", []) for one in self._told[thing]}
+        return given if any(len(one) != len(given) for one in lists.values()) else []
 
 
 def _numbers(patient: Json) -> set[str]:
@@ -143,7 +158,17 @@ class Comparison:
 
     def differs(self, stored: Json, told: Told) -> str | None:
         """Place where they differ, or None: a reference is right when what it leads to is."""
-        return self._unlike(_content(stored), told.said.body, told, told.said.type)
+        mine, said = _content(stored), told.said.body
+        if told.said.type == "Patient":
+            mine, said = self._of_several(mine, said, told.said.thing)
+        return self._unlike(mine, said, told, told.said.type)
+
+    def _of_several(self, stored: Json, said: Json, thing: str) -> tuple[Json, Json]:
+        """Both without the identifiers that other sources gave, which may be there."""
+        own = said.get("identifier", [])
+        given = self._truth.given(thing)
+        left = [one for one in stored.get("identifier", ()) if one in own or one not in given]
+        return ({**stored, "identifier": left} if "identifier" in stored else stored), said
 
     def _unlike(self, stored: Any, said: Any, told: Told, path: str) -> str | None:
         if isinstance(said, dict) and isinstance(stored, dict):

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STORIES: Final = (
     *("one", "panels", "tolerance", "cultures", "recoded"),
-    *("mixed_up", "reused", "merged", "alone", "shared", "late"),
+    *("mixed_up", "reused", "merged", "alone", "shared", "late", "several"),
 )
 ROOTS: Final = ("https://a.example/fhir", "https://b.example/fhir")
 LAST: Final = 100
@@ -41,8 +41,9 @@ def world(
         people = _people(rng, name, register, pairs)
         drafts: list[Draft] = getattr(teller, name)(source, people)
         companions = Companions(rng, numbered=rng.random() < 0.5)
+        both = _both(rng) if name == "several" else (source,)
         for draft, minute in zip(drafts, _minutes(rng, free, drafts, people), strict=True):
-            sent.append(Sent(minute, source, _said(draft, minute, companions), name))
+            sent.append(Sent(minute, both[draft.by], _said(draft, minute, companions), name))
     sent += [
         Sent(minute, rng.choice(sources), (person.at(minute),), "news")
         for person in rng.choice(pairs)
@@ -58,6 +59,8 @@ def _people(
         return register.merged()
     if name == "late":
         return (register.late(),)
+    if name == "several":
+        return register.several()
     pair = rng.choice(pairs)
     return pair if rng.random() < 0.5 else pair[::-1]
 
@@ -72,6 +75,15 @@ def _sources(rng: Random, ids: Ids | None) -> list[Source]:
         habit = ids or rng.choice(tuple(Ids))
         found.append(Source(name, habit, endpoint, roots, document=rng.random() < 0.1))
     return found
+
+
+def _both(rng: Random) -> tuple[Source, ...]:
+    """Two senders of one person's messages, whom their endpoints tell apart."""
+    names = ("lab", "clinic")
+    return tuple(
+        Source(name, rng.choice(tuple(Ids)), f"urn:made-up:{name}", ROOTS[:1], document=False)
+        for name in names
+    )
 
 
 def _minutes(rng: Random, free: set[int], drafts: list[Draft], people: tuple[Person, ...]) -> list[int]:

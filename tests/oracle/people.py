@@ -85,6 +85,21 @@ class Register:
         after = {**body, "identifier": [number("mr", f"MR-{name}", "MR"), weak]}
         return Person(name, ((0, before), (self._rng.randint(20, 80), after)), Hold.NEWER)
 
+    def several(self) -> tuple[Person, Person]:
+        """Somebody of whom two sources tell: each gives its own numbers, and one both have."""
+        name, body = self._somebody()
+        weak = number("ss", f"W-{name}", "SS")
+        own = number("labs", f"L-{name}", self._rng.choice(("PI", "MR", None)))
+        first = [weak] if self._rng.random() < 0.5 else [own, weak]
+        second = [number("mr", f"MR-{name}", "MR"), weak]
+        states = self._states(body, changes=True, both=False)
+        told = (
+            tuple((since, {**state, "identifier": self._mixed(numbers)}) for since, state in states)
+            for numbers in (first, second)
+        )
+        one, other = (Person(name, each, Hold.NEWER) for each in told)
+        return one, other
+
     def unnumbered(self, shared: list[Json]) -> Person:
         """Somebody with no number that is a key: known by source, name, birth date and sex."""
         name, body = self._somebody()

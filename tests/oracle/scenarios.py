@@ -39,6 +39,8 @@ class Draft(NamedTuple):
     people: tuple[Person, ...] = ()
     after_merge: bool | None = None
     """Whether the message must be later, or earlier, than the merge of its people."""
+    by: int = 0
+    """Number of the source that sends it, where several tell one story."""
 
 
 class Teller:
@@ -167,6 +169,16 @@ class Teller:
     def late(self, source: Source, people: tuple[Person, ...]) -> list[Draft]:
         """Reports of somebody whose record number is not known from the start, each sent once."""
         return [Draft((self._version(people[0], self._numbered()),)) for _ in range(self.rng.randint(2, 3))]
+
+    def several(self, source: Source, people: tuple[Person, ...]) -> list[Draft]:
+        """Reports of one person by two sources, each of which gives its own numbers beside a common one."""
+        drafts = []
+        for _ in range(self.rng.randint(2, 4)):
+            by = self.rng.randrange(2)
+            base = self._version(people[by], self._numbered(("FILL",)))
+            steps = self._statuses(self.rng.randint(1, 2), PLAIN)
+            drafts += [Draft((one,), by=by) for one in self._editions(base, steps)]
+        return drafts
 
     # --- parts of stories
 

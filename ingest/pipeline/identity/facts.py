@@ -43,6 +43,16 @@ PLAIN: Final = FactContext(placeholder_words(()))
 """Context for what nobody sent as a message."""
 
 
+class Given(NamedTuple):
+    """The numbers that one source gives a patient."""
+
+    source: str
+    """Empty: it was put."""
+    sourced: str
+    """Time of its newest list."""
+    numbers: tuple[Number, ...]
+
+
 class Facts(NamedTuple):
     """Evidence of who a resource is."""
 
@@ -76,6 +86,10 @@ class Facts(NamedTuple):
     """Ids of the stored records of the same patient, merged or doubted."""
     ending: tuple[tuple[str, str, str], ...] = ()
     """System, value and end of each number whose period has one: it ends, while the resource stays stored."""
+    source: str = ""
+    """The source that told of a patient last; empty: nobody's, as what is put."""
+    given: tuple[Given, ...] = ()
+    """Lists of numbers of a patient by their sources, the newest first; empty: one source alone."""
 
     def stored(self) -> dict[str, Any]:
         """The facts as they are kept, without what is empty."""
@@ -85,7 +99,9 @@ class Facts(NamedTuple):
             if not value or (name == "time" and value == ABSENT):
                 continue
             if name in _NUMBERS:
-                told[name] = [[int(one.rank), one.system, one.value] for one in value]
+                told[name] = _told(value)
+            elif name == "given":
+                told[name] = [[one.source, one.sourced, _told(one.numbers)] for one in value]
             else:
                 told[name] = list(value) if isinstance(value, tuple) else value
         return told
@@ -96,7 +112,9 @@ def from_stored(told: Mapping[str, Any]) -> Facts:
     known: dict[str, Any] = {}
     for name, value in told.items():
         if name in _NUMBERS:
-            known[name] = tuple(Number(Rank(rank), system, number) for rank, system, number in value)
+            known[name] = _read(value)
+        elif name == "given":
+            known[name] = tuple(Given(source, sourced, _read(numbers)) for source, sourced, numbers in value)
         elif name == "time":
             known[name] = Interval(*value)
         elif name == "ending":
@@ -104,6 +122,14 @@ def from_stored(told: Mapping[str, Any]) -> Facts:
         elif name in _NAMES:
             known[name] = tuple(value) if isinstance(value, list) else value
     return Facts(**known)
+
+
+def _told(numbers: Iterable[Number]) -> list[list[Any]]:
+    return [[int(one.rank), one.system, one.value] for one in numbers]
+
+
+def _read(told: Iterable[Any]) -> tuple[Number, ...]:
+    return tuple(Number(Rank(rank), system, value) for rank, system, value in told)
 
 
 def as_evidence(facts: Facts, reading: FactContext) -> Facts:
@@ -172,6 +198,7 @@ def facts_of(resource: JsonObject, reading: FactContext, *, base: str = "") -> F
         time=_time(resource),
         status=status if isinstance(status, str) else "",
         ending=found.ending,
+        source=reading.source if resource_type == "Patient" else "",
     )
 
 

@@ -9,10 +9,10 @@ from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
 
-from ingest.pipeline.bundle_references import is_dead, redirected
+from ingest.pipeline.bundle_references import redirected
 from ingest.pipeline.identity.content_digests import ContentDigests
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
-from ingest.pipeline.identity.facts import Facts, contained_patient, specimen_names
+from ingest.pipeline.identity.facts import Facts, specimen_names
 from ingest.pipeline.identity.likeness import alike_in_code, apart_in_specimen, apart_in_time, shared
 from ingest.pipeline.identity.parts import (
     DIRECTORY,
@@ -190,16 +190,8 @@ class Planning:
 
     def _has_lost_patient(self, number: int) -> bool:
         """Whether a report names its patient by a reference that leads nowhere, and by nothing else."""
-        report = self.read.entries[number].resource
-        subject = report.get("subject")
-        if not isinstance(subject, dict) or isinstance(subject.get("identifier"), dict):
-            return False
-        text = subject.get("reference")
-        if not isinstance(text, str):
-            return False
-        if text.startswith("#"):
-            return "display" not in subject and contained_patient(report) is None
-        return text in self._missing(number) or is_dead(text)
+        text = self.read.only_patient(number)
+        return bool(text) and (text in self._missing(number) or self.read.is_dead(number, text))
 
     # --- parts of reports
 

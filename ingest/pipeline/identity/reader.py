@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.pipeline.bundle_references import BundleReferences, references_in
+from ingest.pipeline.bundle_references import BundleReferences, is_dead, references_in
 from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of
 from ingest.pipeline.identity.numbers import Number, Rank
 from store.fhir.references import RELATIVE
@@ -84,6 +84,22 @@ class Reader:
             return ()
         named: JsonObject = {"resourceType": PATIENT, "identifier": [identifier]}
         return facts_of(named, self.reading).numbers
+
+    def only_patient(self, number: int) -> str:
+        """The reference that is a report's only word of its patient; empty: there is no such one."""
+        subject = self.entries[number].resource.get("subject")
+        if not isinstance(subject, dict) or isinstance(subject.get("identifier"), dict):
+            return ""
+        text = subject.get("reference")
+        if not isinstance(text, str) or (text.startswith("#") and "display" in subject):
+            return ""
+        return text
+
+    def is_dead(self, number: int, text: str) -> bool:
+        """Whether a patient's reference leads nowhere by its form, or to nothing that the report contains."""
+        if text.startswith("#"):
+            return contained_patient(self.entries[number].resource) is None
+        return is_dead(text)
 
     def leads_to(self, number: int) -> list[int]:
         """The entries that an entry refers to."""

@@ -262,10 +262,16 @@ def carried(
 
 
 def confirmed(current: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
-    """Fields that identical content changes: a later time, or that it came by itself as well."""
+    """Fields that identical content changes: a later time, who gave it, or that it came by itself as well."""
     later = prepared.sourced > current.get("sourced", "")
     alone = bool(current.get("companion")) and not prepared.companion
-    return {**({"sourced": prepared.sourced} if later else {}), **({"companion": False} if alone else {})}
+    given = (prepared.identity or {}).get("given")
+    other = given is not None and given != (current.get("identity") or {}).get("given")
+    return {
+        **({"sourced": prepared.sourced} if later else {}),
+        **({"identity.given": given} if other else {}),
+        **({"companion": False} if alone else {}),
+    }
 
 
 def awaits(current: Mapping[str, Any] | None, number: int) -> bool:
