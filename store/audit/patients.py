@@ -15,7 +15,7 @@ from store.retention.erased_names import KEY, identifiers_in, is_whole, patients
 from store.search.criteria import Chain, References, Tokens, flat
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable
 
     from store.search.criteria import Clause, SearchQuery
 
@@ -126,13 +126,4 @@ def of_keys(resource_type: str, resource_id: str, keys: Iterable[str]) -> tuple[
         return (f"Patient/{resource_id}",)
     names = patients_of(keys)
     told = sorted(one.text for one in names if one.kind == KEY and one.text.startswith("Patient/"))
-    return tuple(told or _unscoped(sorted(one.text for one in names)))[:PATIENTS_MAX]
-
-
-def _unscoped(names: Sequence[str]) -> Iterator[str]:
-    """Names without the entries behind them that say more than their patient: `system|value&code=…`."""
-    last = ""
-    for name in names:
-        if not last or not name.startswith(f"{last}&"):
-            last = name
-            yield name
+    return tuple(told or sorted(one.text for one in names))[:PATIENTS_MAX]

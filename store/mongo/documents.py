@@ -33,7 +33,6 @@ from store.resources.versions import Gone, Stored
 from store.retention.needs import needs_of
 from store.retention.policy import NEVER, UNLIMITED, Ends, ends
 from store.search.index import INDEX_VERSION
-from store.search.parameters import TYPES
 from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
@@ -208,9 +207,8 @@ def updated_of(document: Mapping[str, Any]) -> datetime:
     return to_datetime(document["updated"]["lo"])
 
 
-_SCOPED: Final = sorted({p.name for row in TYPES.values() for p in row.parameters if p.scoped})
-OF_PATIENT: Final = f"^patient(?:[.]identifier)?=(?!.*&(?:{'|'.join(_SCOPED)})=)"
-"""The entries of `keys` that say which patient a resource is about, and nothing else."""
+OF_PATIENT: Final = r"^patient(?:[.]identifier)?=(?:[^\\&]|\\.)*$"
+"""The entries of `keys` that say which patient a resource is about, and nothing else: `store.search.keys`."""
 _OF_PATIENT: Final = re.compile(OF_PATIENT, re.DOTALL)
 
 

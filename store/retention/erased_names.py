@@ -18,9 +18,9 @@ import orjson
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.fhir.references import RELATIVE
 from store.retention import er7
 from store.retention.subjects import identifier
+from store.search.keys import unquoted
 from store.search.parameters import TYPES
 from store.search.values.escapes import split
 
@@ -104,18 +104,16 @@ def patients_of(keys: Iterable[str]) -> set[Name]:
     """The patients that entries of the `keyed` index name."""
     found = set()
     for one in keys:
-        name, _, text = one.partition("=")
-        if name == "patient" and not _is_scoped(text):
-            found.add(Name(KEY, text))
-        elif name == "patient.identifier" and is_whole(text):
-            found.add(Name(PATIENT, text))
+        name, _, spelled = one.partition("=")
+        kind = _KINDS.get(name)
+        text = unquoted(spelled) if kind else None
+        if kind and text is not None and (kind == KEY or is_whole(text)):
+            found.add(Name(kind, text))
     return found
 
 
-def _is_scoped(text: str) -> bool:
-    """Whether an entry says more than its patient: `patient=Patient/1&code=…`."""
-    match = RELATIVE.match(text)
-    return "&" in text and not (match is not None and match.end() == len(text))
+_KINDS: Final = {"patient": KEY, "patient.identifier": PATIENT}
+"""Entries of the index that name a patient; others say more than that: `patient=Patient/1&code=…`."""
 
 
 def is_whole(spelling: str) -> bool:

@@ -24,7 +24,7 @@ from store.retention.erased_names import (
 from store.retention.subjects import identifier as spelled
 from store.retention.subjects import value_of
 from store.search.bundled import people
-from store.search.index import index
+from store.search.index import index, key
 from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
@@ -108,8 +108,8 @@ class KnownAs:
     def keys(self) -> list[str]:
         """Entries of the `keyed` index of what is about the patient."""
         return sorted(
-            [f"patient={one}" for one in self.references]
-            + [f"patient.identifier={one}" for one in self.identifiers]
+            [key("patient", one) for one in self.references]
+            + [key("patient.identifier", one) for one in self.identifiers]
         )
 
     def needles(self) -> tuple[bytes, ...]:

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["CONTAINED", "INDEX_VERSION", "Indexed", "Inside", "index", "key", "names_patient", "scoped_key"]
 
-INDEX_VERSION: Final = 5
+INDEX_VERSION: Final = 6
 """Goes up when the same resource would be indexed differently; `dod reindex` brings the older ones up."""
 
 

@@ -6,6 +6,7 @@ serves all.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Final, NamedTuple
@@ -19,13 +20,35 @@ if TYPE_CHECKING:
 
     from store.search.readers import Fields
 
+_QUOTED: Final = re.compile(r"\\(.)", re.DOTALL)
+_WHOLE: Final = re.compile(r"(?:[^\\&]|\\.)*", re.DOTALL)
 CONTAINED: Final = "contained"
 """The name of the entries that say which types a resource contains."""
 
 
+_OF_PATIENT: Final = frozenset({"patient", "patient.identifier"})
+"""Names of entries that say which patient a resource is about: others have them as their beginning."""
+
+
 def key(name: str, spelling: str) -> str:
     """An entry of the `keyed` index."""
-    return f"{name}={spelling}"
+    return f"{name}={quoted(spelling)}" if name in _OF_PATIENT else f"{name}={spelling}"
+
+
+def quoted(spelling: str) -> str:
+    r"""A patient's spelling so that no `&` in it is taken for what parts it from a code.
+
+    A number may be `7&code=8`; its entry must not be the one of number `7` and code `8`.
+    """
+    plain = "&" not in spelling and "\\" not in spelling
+    return spelling if plain else spelling.replace("\\", "\\\\").replace("&", "\\&")
+
+
+def unquoted(text: str) -> str | None:
+    """The spelling in an entry that names a patient; None: the entry says more than its patient."""
+    if "\\" not in text:
+        return None if "&" in text else text
+    return _QUOTED.sub(r"\1", text) if _WHOLE.fullmatch(text) else None
 
 
 def scoped_key(patient_key: str, name: str, spelling: str) -> str:
@@ -55,6 +78,8 @@ class _KeyedReference(NamedTuple):
     """Prefix of entries of identifiers."""
     held: tuple[str, str]
     """Place of those identifiers."""
+    quotes: bool
+    """Whether its spellings are quoted: its entries are the beginning of others."""
 
 
 class _KeyPlan(NamedTuple):
@@ -85,7 +110,8 @@ def _of(row: Parameter) -> _Keyed:
 def _of_reference(row: Parameter) -> _KeyedReference:
     held = (f"{row.name}:identifier", f"{row.name}>identifier")
     narrowed = row.narrower is not None
-    return _KeyedReference(row.name, key(row.name, ""), narrowed, key(row.identifier_key, ""), held)
+    quotes = row.name in _OF_PATIENT
+    return _KeyedReference(row.name, key(row.name, ""), narrowed, key(row.identifier_key, ""), held, quotes)
 
 
 def keys_of(resource_type: str, fields: Fields) -> list[str]:
@@ -116,14 +142,15 @@ def _codes(spellings: Iterable[object]) -> list[str]:
 
 def _reference_keys(row: _KeyedReference, fields: Fields) -> list[str]:
     keys = [
-        row.start + spelling
+        row.start + (quoted(spelling) if row.quotes else spelling)
         for spelling in fields.get(row.name, ())
         if isinstance(spelling, str) and not (row.narrowed and names_patient(spelling))
     ]
     for held in row.held:
         if held in fields:
             # With the system as well: they are few, and a chain then needs no second look.
-            keys += [row.identified + str(s) for s in fields[held] if tokens.bare(str(s))]
+            spelled = [str(s) for s in fields[held] if tokens.bare(str(s))]
+            keys += [row.identified + (quoted(s) if row.quotes else s) for s in spelled]
     return keys
 
 

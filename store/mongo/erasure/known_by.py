@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from store.mongo.driver.guard import guarded
 from store.retention.erased_names import KEY, is_whole, patients_of
 from store.retention.erasure import full_names
+from store.search.index import key
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -57,7 +58,7 @@ class KnownBy:
 
     async def _unarrived(self, tenant: Tenant, own: KnownAs) -> set[str]:
         """References that stand beside our identifiers, to a Patient who is not here and nobody else's."""
-        entries = [f"patient.identifier={one}" for one in own.identifiers]
+        entries = [key("patient.identifier", one) for one in own.identifiers]
         beside: set[str] = set()
         async for document in self._reads.by_keys(tenant, entries, {"keys": 1}):
             names = patients_of(document["keys"])
@@ -67,7 +68,7 @@ class KnownBy:
         free = set()
         for reference in beside:
             others = False
-            async for document in self._reads.by_keys(tenant, [f"patient={reference}"], {"keys": 1}):
+            async for document in self._reads.by_keys(tenant, [key("patient", reference)], {"keys": 1}):
                 identified = {one for one in patients_of(document["keys"]) if one.kind != KEY}
                 others = others or (bool(identified) and identified.isdisjoint(own.names))
             if not others:

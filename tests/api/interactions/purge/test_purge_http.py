@@ -183,3 +183,19 @@ async def test_a_bundle_about_two_patients_stays_and_is_told(world: World) -> No
     assert (await world.service.get("Bundle/refer")).status == 200
     assert (await world.service.get("Patient/anna")).status in (404, 410)
     assert (await world.service.put({**both, "id": "again"})).status == 410, "she comes back with others"
+
+
+async def test_numbers_that_look_like_a_number_and_a_code_are_two_patients(world: World) -> None:
+    """The entry of patient `7` and code `8` is not that of patient `7&code=8`, in the history, too."""
+    for value in ("7", "7&code=8"):
+        who = {"identifier": identified(MRN, value)}
+        for text in ("first", "second"):  # Of either a version goes to the history.
+            told = report(f"of-{len(value)}", None, subject=who, code={"coding": [{"code": "8"}]})
+            await world.service.load({**told, "conclusion": text})
+    search = world.service.search
+    assert (await search([("patient.identifier", f"{MRN}|7"), ("code", "8")])).ids == ["of-1"]
+    assert (await search([("patient.identifier", f"{MRN}|7&code=8")])).ids == ["of-8"]
+    await world.erase(f"{MRN}|7&code=8")
+    left = await world.documents()
+    assert len(left) == 2
+    assert all("/of-1" in one for one in left)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from store.search.index import key
 from store.search.planning.joins import FEW, joinable, led_to, shareable
 from store.search.planning.plan import FindPlan, joined, targets
 from tests.support.reports import NOW, TENANT, query_of
@@ -74,7 +75,7 @@ def test_targets_of_several_types_are_found_by_one_filter_when_they_differ_in_no
 @pytest.mark.parametrize("value", [r"Patient/\|", "http://hospital.example/Patient/|1", "Patient/|7"])
 def test_no_value_is_taken_for_a_place(value: str) -> None:
     join = made((ID, value))
-    assert join.entries == (f"patient.identifier={value}",)
+    assert join.entries == (key("patient.identifier", value),)
     assert join.templates == {"Patient": (("patient=Patient/", ""),)}
 
 
