@@ -21,6 +21,11 @@ def test_no_module_is_long() -> None:
     assert [str(one.relative_to(ROOT)) for one in MODULES if lines_of(one) > LINES_MAX] == []
 
 
+def test_no_module_of_tests_is_long() -> None:
+    modules = sorted((ROOT / "tests").rglob("test_*.py"))
+    assert [str(one.relative_to(ROOT)) for one in modules if lines_of(one) > LINES_MAX] == []
+
+
 def test_modules_past_the_aim_are_named_with_a_reason() -> None:
     start = ARCHITECTURE.index("Modules of more than 300 lines")
     reasons = ARCHITECTURE[start : ARCHITECTURE.index("\n\n", start)]
