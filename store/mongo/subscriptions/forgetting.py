@@ -73,6 +73,7 @@ def _without(document: Mapping[str, Any], now: datetime) -> dict[str, Any]:
         "$set": {
             "filters": list(NOBODY),
             "resource": _left(document),
+            "updated": now,
             "reason": "; ".join(filter(None, (document["reason"], ERASED))),
             "ends": ends if document["ends"] is None else min(ends, document["ends"]),
         },
