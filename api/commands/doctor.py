@@ -23,8 +23,11 @@ import orjson
 from prometheus_client import CollectorRegistry
 
 from api.database import database
+from api.feeds import feeds_of
 from api.server.connections import limits_of
+from api.server.event_loop import factory_of
 from api.server.tls import Files, load
+from api.server.traces import MISSING, is_installed
 from api.settings.service import PREFIX, Settings, load_settings
 from store.errors import StartupError
 from store.metrics import StoreMetrics
@@ -33,6 +36,8 @@ from store.mongo.fitness import faults_at
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+
+    from ingest.feeds.sources import ListeningPort
 
 DISK_BYTES_MIN: Final = 2 * 1024**3
 """Free space below which the embedded MongoDB may soon end: its journal, oplog and a checkpoint take some."""
@@ -62,7 +67,9 @@ async def examine(**options: Path | str | None) -> list[Finding]:
     if settings is None:
         return findings
     findings += [
+        Finding("packages", _packages(settings)),
         Finding("files", _files(settings)),
+        Finding("sources", _sources(settings)[1]),
         Finding("limits", _limits(settings)),
         Finding("ports", await asyncio.to_thread(_ports, settings)),
     ]
@@ -130,12 +137,39 @@ def _without(names: Sequence[str]) -> Iterator[None]:
 # --- the checks, each giving its sentences
 
 
+def _packages(settings: Settings) -> list[str]:
+    """Packages beside the service's own that settings need, and that are not there."""
+    faults = [] if settings.otlp_endpoint is None or is_installed() else [MISSING]
+    try:
+        factory_of(settings.event_loop)
+    except StartupError as error:
+        faults.append(str(error))
+    return faults
+
+
+def _sources(settings: Settings) -> tuple[Sequence[ListeningPort], list[str]]:
+    """Ports for HL7 v2 that a start would listen on, and faults of what declares them."""
+    if settings.role not in ("all", "ingest"):
+        return (), []
+    try:
+        return feeds_of(settings).ports, []
+    except StartupError as error:
+        return (), [str(error)]
+
+
 def _files(settings: Settings) -> list[str]:
     """Faults of files that settings name: certificates and keys."""
     faults = []
+    pairs = [
+        Files(one.certificate, one.key or one.certificate, one.client_ca)
+        for one in _sources(settings)[0]
+        if one.certificate is not None
+    ]
     if settings.tls_certificate is not None and settings.tls_key is not None:
+        pairs.append(Files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca))
+    for files in pairs:
         try:
-            load(Files(settings.tls_certificate, settings.tls_key, settings.tls_client_ca))
+            load(files)
         except StartupError as error:
             faults.append(str(error))
     if settings.mongodb_uri is None:
@@ -179,7 +213,8 @@ def _ports(settings: Settings) -> list[str]:
         (settings.host, settings.port, "--port"),
         (settings.admin_host, settings.admin_port, "--admin-port"),
     )
-    faults = [fault for place in places if (fault := _port(*place))]
+    fed = ((one.host, one.port, "--mllp-port") for one in _sources(settings)[0])
+    faults = [fault for place in (*places, *fed) if (fault := _port(*place))]
     if settings.port and settings.port == settings.admin_port and settings.host == settings.admin_host:
         faults.append(f"DOD_PORT and DOD_ADMIN_PORT are the same: {settings.port}.")
     return faults

@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import asynccontextmanager, contextmanager
+from importlib.util import find_spec
 from threading import Thread
 from typing import TYPE_CHECKING, Final
 
@@ -33,9 +34,10 @@ EXPORT_SECONDS: Final = 5.0
 """Longest wait for the collector, the end of the service included."""
 OTHER: Final = "_OTHER"
 """Method of a request whose method is not one of HTTP's, in OpenTelemetry's words."""
+_NEEDED: Final = ("sdk.trace", "exporter.otlp.proto.http.trace_exporter")
 _ERROR: Final = 500
 """Lowest status of an answer that makes a server's span an error."""
-_MISSING: Final = (
+MISSING: Final = (
     "DOD_OTLP_ENDPOINT needs OpenTelemetry's SDK: install the extra, `pip install 'data-on-demand[traces]'`."
 )
 
@@ -75,6 +77,14 @@ class RequestSpans(Spans):
                 self._span.set_attribute(name, value)
 
 
+def is_installed() -> bool:
+    """Whether the extra is there that traces need."""
+    try:
+        return None not in (find_spec(f"opentelemetry.{name}") for name in _NEEDED)
+    except ModuleNotFoundError:
+        return False
+
+
 class Traces:
     """The tracer of the service."""
 
@@ -92,7 +102,7 @@ class Traces:
                 TraceContextTextMapPropagator,
             )
         except ImportError:
-            raise StartupError(_MISSING) from None
+            raise StartupError(MISSING) from None
         self._provider: TracerProvider = TracerProvider(
             resource=Resource.create({"service.name": "data-on-demand", "service.version": VERSION}),
             sampler=ParentBasedTraceIdRatio(share),

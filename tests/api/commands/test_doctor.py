@@ -7,6 +7,7 @@ import os
 import resource
 import shutil
 import socket
+import sys
 from collections import namedtuple
 from pathlib import Path
 from typing import Any
@@ -79,6 +80,42 @@ async def test_all_that_is_wrong_is_told_at_once(
         f"Port {port} of 127.0.0.1 cannot be listened on: Address already in use; `--port` takes another."
     ]
     assert len(found["database"]) == 1
+
+
+async def test_what_only_some_settings_need_is_looked_at_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "uvloop", None)
+    monkeypatch.setitem(sys.modules, "opentelemetry.exporter", None)
+    monkeypatch.setenv("DOD_EVENT_LOOP", "uvloop")
+    monkeypatch.setenv("DOD_OTLP_ENDPOINT", "http://127.0.0.1:4318")
+    monkeypatch.setenv("DOD_MLLP_PORT", "0")
+    found = await reasons(data_dir=tmp_path)
+    assert [one.split()[0] for one in found.pop("packages")] == [
+        "DOD_OTLP_ENDPOINT",
+        "DOD_EVENT_LOOP=uvloop:",
+    ]
+    [fault] = found.pop("sources")
+    assert "DOD_MLLP_TENANT" in fault
+    assert found == {}
+
+
+async def test_listeners_for_hl7_v2_are_looked_at(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "no.pem").write_text("nothing of the kind")
+    declared = tmp_path / "sources.toml"
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        source = '[[source]]\nname = "lab"\ntenant = "acme/Production"\n'
+        files = f'certificate = "{tmp_path}/no.pem"\nkey = "{tmp_path}/no.pem"\n'
+        declared.write_text(f'{source}[[listener]]\nport = {port}\nsources = ["lab"]\n{files}')
+        monkeypatch.setenv("DOD_MLLP_SOURCES", str(declared))
+        found = await reasons(data_dir=tmp_path / "data")
+        monkeypatch.setenv("DOD_ROLE", "query")
+        assert await reasons(data_dir=tmp_path / "data") == {}, "that listens for none"
+    assert found.keys() == {"files", "ports"}
+    assert f"Port {port}" in found["ports"][0]
 
 
 async def test_the_data_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
