@@ -97,7 +97,8 @@ def _conditional_targets(
     asked: Sequence[Asked], actions: Sequence[Action], found: Found, base: str | None
 ) -> tuple[dict[Condition, str], list[Issue]]:
     """Conditional references come last in R4's order: they see what the transaction itself stores."""
-    own = _carriers(action for action in actions if isinstance(action, Put))
+    puts = [action for action in actions if isinstance(action, Put)]
+    own, written = _carriers(puts), {put.key for put in puts}
     known: dict[Condition, str] = {}
     missed: set[Condition] = set()
     issues: list[Issue] = []
@@ -108,7 +109,9 @@ def _conditional_targets(
             condition = parse_conditional(text, base=base)
             if condition is None or condition in known or condition in missed:
                 continue
-            keys = {*found.get(condition, ()), *_carrying(own, condition)}
+            keys, carrying = set(found.get(condition, ())), _carrying(own, condition)
+            if carrying is not None:  # What is written here is what it says here, not what is stored.
+                keys = (keys - written) | carrying
             if len(keys) == 1:
                 known[condition] = str(next(iter(keys)))
                 continue
@@ -140,18 +143,18 @@ def _carriers(puts: Iterable[Put]) -> _Carriers:
     return found
 
 
-def _carrying(own: _Carriers, condition: Condition) -> set[ResourceKey]:
-    """Resources of the transaction that have the identifier that a condition asks for, and no more.
+def _carrying(own: _Carriers, condition: Condition) -> set[ResourceKey] | None:
+    """Resources of the transaction that have the identifier a condition asks for; None: it asks for more.
 
     It is `value`, `system|value`, `|value` or `system|`.
     """
-    pairs = parse_qsl(condition.criteria)
+    pairs = parse_qsl(condition.criteria, keep_blank_values=True)
     if len(pairs) != 1 or pairs[0][0] != "identifier":
-        return set()
+        return None
     try:
         wanted = [[unescape(part) for part in split(one, "|")] for one in split(pairs[0][1], ",")]
     except ValueError:
-        return set()  # `criteria.read` has refused it.
+        return None  # `criteria.read` has refused it.
     keys = set[ResourceKey]()
     for *system, value in wanted:
         if value or (system and system[0]):

@@ -279,6 +279,22 @@ def test_a_conditional_reference_sees_what_the_transaction_stores() -> None:
     assert put.resource["subject"] == {"reference": "Patient/p"}
 
 
+@pytest.mark.parametrize("number", ["8", None])
+def test_a_conditional_reference_does_not_lead_to_whom_the_transaction_gives_another_number(
+    number: str | None,
+) -> None:
+    """The stored record carries the number still; once the transaction is done, nobody does."""
+    numbered = {"identifier": [{"system": "urn:mrn", "value": number}]} if number else {}
+    report = entry("POST", "DiagnosticReport", about(f"Patient?{ONE.criteria}"))
+    changed = entry("PUT", "Patient/p", patient(id="p", **numbered))
+    error = refusal(lambda: placed(report, changed, found={ONE: ["p"]}))
+    assert (error.category, error.issues[0].code) == (Category.INCORRECT, "not-found")
+    # Somebody else who is given it is meant.
+    given = patient(id="q", identifier=[{"system": "urn:mrn", "value": "7"}])
+    put, *_ = placed(report, changed, entry("PUT", "Patient/q", given), found={ONE: ["p"]})
+    assert put.resource["subject"] == {"reference": "Patient/q"}
+
+
 def test_order_of_entries_does_not_matter() -> None:
     entries = [
         entry("PUT", "Patient/u", patient(id="u"), PATIENT),
