@@ -15,6 +15,7 @@ from ingest.messages.prepared_entries import PreparedEntries
 from ingest.messages.twins import share_news
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.reader import PATIENT
+from ingest.pipeline.identity.reports import CORRECTING
 from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
 from store.audit.records import AuditRecord, Deed
@@ -30,7 +31,7 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.files import NewFile
-    from store.resources.versions import Gone, Prepared, Stored
+    from store.resources.versions import Gone, Prepared, SourceTime, Stored
 
 _DECIDED: Final = frozenset({"DiagnosticReport", "Observation", "Patient"})
 """Types of which a race may make two: who they are is decided by what is stored."""
@@ -56,14 +57,25 @@ def made_by(done: Executed) -> frozenset[str]:
 
 
 def is_open(planned: Planned, done: Executed) -> bool:
-    """Whether somebody else may have decided otherwise at the same time: something was made."""
+    """Whether somebody else may have decided otherwise at the same time."""
     return done.raced or any(
-        one.key.type in _DECIDED
-        and (one.facts.numbers or one.key.type == MAIN[0])
-        and one.key in done.results
-        and done.results[one.key].outcome is Outcome.CREATED
+        _is_open(one, done.results[one.key], done.taken.unique[one.key].sourced)
         for one in planned.placements
+        if one.key.type in _DECIDED and one.key in done.results and one.key in done.taken.unique
     )
+
+
+def _is_open(placed: Placement, result: PutResult, sourced: SourceTime) -> bool:
+    """Whether who a resource is was decided without what another sender may have written meanwhile."""
+    is_report = placed.key.type == MAIN[0]
+    if result.outcome is Outcome.CREATED:
+        return is_report or bool(placed.facts.numbers)
+    if result.outcome is Outcome.REPLACED:
+        # It takes away the report of another patient: one that came as it was written, too.
+        return is_report and placed.facts.status in CORRECTING
+    known = placed.choice.known
+    # Its report was older than this one when it was decided that it is the same.
+    return is_report and result.outcome is Outcome.STALE and known is not None and known.sourced <= sourced
 
 
 async def link_again(ctx: PushContext, planning: Planner, done: Executed, seen: Seen) -> None:

@@ -112,6 +112,34 @@ def behind_plan(
     monkeypatch.setattr(Planner, "plan", planned)
 
 
+OVERTAKEN: Final = {
+    "a correction takes away what came as it was written": (
+        told(3, ANN),
+        told(2, BOB),
+        told(5, ANN, status="corrected"),
+    ),
+    "a correction that is older than what came as it was written moves nothing": (
+        told(1, ANN),
+        told(5, ANN),
+        told(3, BOB, status="corrected"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", OVERTAKEN)
+async def test_a_correction_is_decided_again_when_somebody_was_faster(
+    replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    *first, between, last = msg(BOB, minute=0), *OVERTAKEN[name]
+    one, other = [await replicas[0].new_tenant(search_scope=SearchScope.ANY) for _ in range(2)]
+    for where, sent in ((one, (*first, between, last)), (other, first)):
+        for message in sent:
+            assert (await send(where, message)).status == 200
+    behind_plan(monkeypatch, other, between, lambda: None)
+    assert (await send(other, last)).status == 200
+    assert await lines(other, "") == await lines(one, "")
+
+
 async def test_the_newest_news_reaches_each_record_that_a_race_made(
     replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
