@@ -244,8 +244,10 @@ def _score(one: Incoming, stored: Candidate) -> tuple[bool, ...]:
 
 def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Choice:
     """The report is a stored one. Of several that turn out to be the same the newest stays."""
-    # A report leaves only where more than number and code say that it is this one.
-    same = [c for c in others if not _siblings(c, chosen) and _is_surely(one.facts, c.facts)]
+    # A report leaves only where more than number and code say that it is this one; or where this one was made
+    # without knowing of it: it would have been taken for it.
+    taken = next((c for _, c in _ranked([one], {0: others})), None) if chosen.key.id in one.mine else None
+    same = [c for c in others if not _siblings(c, chosen) and (c is taken or _is_surely(one.facts, c.facts))]
     # Whoever looks comes to the same, so that of two senders neither takes away what the other leaves.
     stays = min([chosen, *same], key=lambda c: (_reversed(c.sourced), c.key.id))
     united = tuple(c for c in (chosen, *same) if c is not stays)

@@ -123,6 +123,16 @@ OVERTAKEN: Final = {
         told(5, ANN),
         told(3, BOB, status="corrected"),
     ),
+    "a correction that is new takes away what came as it was written": (
+        told(1, ANN, id="r3", code="CMP"),
+        told(2, BOB, id="r9"),
+        told(5, ANN, status="corrected", effectiveDateTime="2026-01-02"),
+    ),
+    "what is new is taken away by a correction that came as it was written": (
+        told(1, ANN, id="r3", code="CMP"),
+        told(5, ANN, status="corrected", effectiveDateTime="2026-01-02"),
+        told(2, BOB, id="r9"),
+    ),
 }
 
 
