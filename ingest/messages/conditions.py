@@ -14,6 +14,7 @@ from ingest.pipeline.identity.facts import as_evidence, from_stored
 from ingest.pipeline.identity.likeness import shared
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.reader import PATIENT
+from ingest.pipeline.identity.reports import Pair, is_same_report
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import ANOTHER_BY_NOW, Provided
 
@@ -61,6 +62,8 @@ def _conditions(placed: Placement, reading: FactContext) -> Iterator[Provided]:
                 yield Provided(ResourceKey(PATIENT, copy), partial(_is_patient, facts, reading, is_new=False))
         else:
             yield Provided(placed.key, partial(_is_nobody_else, facts, reading))
+    elif known is not None and placed.key.type == MAIN[0]:
+        yield Provided(placed.key, partial(_is_report, facts, reading, known.facts))
     elif known is not None and shared(facts, known.facts) is not None:
         yield Provided(placed.key, partial(_is_record, facts, known.facts))
 
@@ -92,6 +95,16 @@ def _is_nobody_else(facts: Facts, reading: FactContext, told: Mapping[str, Any] 
 def _is_as_found(found: Facts, told: Mapping[str, Any] | None) -> bool:
     """Whether what is stored is about the same, or gone already."""
     return told is None or _is_record(found, found, told)
+
+
+def _is_report(facts: Facts, reading: FactContext, known: Facts, told: Mapping[str, Any] | None) -> bool:
+    """Whether what is stored is the report as it was found, or this one still by the rules of the plan."""
+    if told is None:
+        return False
+    now = as_evidence(from_stored(told), reading)
+    if now == known:
+        return True
+    return now.patient == facts.patient and is_same_report(Pair(facts, now, linked=True, alone=False))
 
 
 def _is_record(facts: Facts, known: Facts, told: Mapping[str, Any] | None) -> bool:

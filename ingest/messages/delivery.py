@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest.messages.completion import Completed, completed, is_lost_merge
 from ingest.messages.conditions import is_overtaken, under_conditions
-from ingest.messages.execution import Executed, execute, is_open, link_again, made_by, withdraw
+from ingest.messages.execution import (
+    Executed,
+    execute,
+    is_open,
+    link_again,
+    made_by,
+    withdraw,
+    without_lost,
+)
 from ingest.messages.message import read_message
 from ingest.messages.planning import UNRESOLVED, faults, planner
 from ingest.messages.prepared_entries import (
@@ -103,10 +111,13 @@ async def message(
     for _ in range(_DECISIONS_MAX if raced else 0):
         # Who is who was decided by what was there; whoever writes looks afterwards who else was faster, also
         # behind what that made it write.
-        again = await planning.plan_again(seen, made_by(done) - amended)
-        if again is None or (again.keys == planned.keys and not again.unfinished):
+        made = made_by(done)
+        again, seen = await planning.plan_again(seen, made - amended, made)
+        if again is None:
             break
-        before = done
+        before = without_lost(done, again, seen)
+        if again.keys == planned.keys and not again.unfinished and before is done:
+            break
         planned, done = await write.carry_out(again, (), (), before=before)
         amended |= await withdraw(ctx, before, done)
     refused = await _letters(ctx, planned.placements, done.taken.entries)

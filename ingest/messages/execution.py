@@ -78,10 +78,29 @@ def _is_open(placed: Placement, result: PutResult, sourced: SourceTime) -> bool:
     return is_report and result.outcome is Outcome.STALE and known is not None and known.sourced <= sourced
 
 
+def without_lost(done: Executed, again: Planned, seen: Seen) -> Executed:
+    """The effect in the store without reports that another sender took away, and that are to be there.
+
+    It decided while this message was stored in part.
+    """
+    there = {one.key for one in seen.met}
+    lost = {
+        key
+        for key in again.ids
+        if key.type == MAIN[0] and key not in there and _is_written(done.results.get(key))
+    }
+    left = {key: one for key, one in done.results.items() if key not in lost}
+    return replace(done, results=left) if lost else done
+
+
+def _is_written(result: PutResult | None) -> bool:
+    return result is not None and result.outcome in _WRITTEN
+
+
 async def link_again(ctx: PushContext, planning: Planner, done: Executed, seen: Seen) -> None:
     """Link again the records of one person that a patient's update may have missed, or put apart."""
     if any(key.type == PATIENT and one.outcome in _NEWS for key, one in done.results.items()):
-        again = await planning.plan_again(seen, frozenset())
+        again, _ = await planning.plan_again(seen, frozenset())
         if again is not None:
             await share_news(ctx, again, done.taken)
             gone = await link(ctx, again.kin)
@@ -117,8 +136,8 @@ async def execute(
 
 def _made_current(before: Executed) -> dict[ResourceKey, bytes]:
     """Digests of what an earlier plan wrote; what went to the history alone may have to be current yet."""
-    stale = {key for key, one in before.results.items() if one.outcome is Outcome.STALE}
-    return {key: one.digest for key, one in before.taken.unique.items() if key not in stale}
+    current = {key for key, one in before.results.items() if one.outcome is not Outcome.STALE}
+    return {key: one.digest for key, one in before.taken.unique.items() if key in current}
 
 
 async def _put(

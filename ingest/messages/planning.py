@@ -21,7 +21,7 @@ from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.placeholders import placeholder_words
 from ingest.pipeline.identity.placements import Race
 from ingest.pipeline.identity.plan import plan
-from ingest.pipeline.identity.reader import PATIENT, Reader
+from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
@@ -62,6 +62,18 @@ class Seen(NamedTuple):
     asked: Mapping[str, frozenset[str]]
     """Keys by resource type; they do not depend on what is stored."""
     candidates: Sequence[Candidate]
+    met: Sequence[Candidate] = ()
+    """Candidates of the latest look."""
+    gone: tuple[Candidate, ...] = ()
+    """Reports of others that a look met, and a later one did not."""
+
+    def later(self, candidates: Sequence[Candidate], made: frozenset[str]) -> Seen:
+        """What was seen, with another look at the store; `made` by the message itself is nobody else's."""
+        there = {one.key for one in candidates}
+        known = {one.key: one for one in (*self.gone, *self.met)}
+        left = [one for key, one in known.items() if key not in there and key.id not in made]
+        gone = [one for one in left if one.key.type == REPORT]
+        return self._replace(met=candidates, gone=tuple(gone))
 
     def is_all_of(self, candidates: Sequence[Candidate], mine: frozenset[str]) -> bool:
         """Whether later candidates are these, unchanged, but for those that the message itself made."""
@@ -158,16 +170,20 @@ class Planner:
         found = await self.ctx.store.known(self.ctx.tenant, [key])
         return _candidate(found[0], self.read.reading) if found else None
 
-    async def plan_again(self, seen: Seen, mine: frozenset[str]) -> Planned | None:
-        """Plan behind a write, when others may have written at the same time.
+    async def plan_again(
+        self, seen: Seen, mine: frozenset[str], made: frozenset[str] = frozenset()
+    ) -> tuple[Planned | None, Seen]:
+        """Plan behind a write, when others may have written at the same time, and what is seen by then.
 
-        `mine`: ids of what this message made. None: nobody else wrote, so that the plan would be the same.
+        `mine`: ids of what this message made, and is of it alone still; `made`: of all that it made. None:
+        nobody else wrote, so that the plan would be the same.
         """
         candidates = await self._candidates(seen.asked, mine)
         if seen.is_all_of(candidates, mine):
-            return None
-        race = Race(frozenset(one.key.id for one in seen.candidates), mine)
-        return (await self._decided(seen.asked, candidates, race))[0]
+            return None, seen
+        later = seen.later(candidates, made)
+        race = Race(frozenset(one.key.id for one in seen.candidates), mine, later.gone)
+        return (await self._decided(seen.asked, candidates, race))[0], later
 
     async def _candidates(
         self, asked: Mapping[str, frozenset[str]], mine: frozenset[str] = frozenset()

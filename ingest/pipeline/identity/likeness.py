@@ -161,3 +161,14 @@ def contradict_as_people(one: Facts, other: Facts) -> bool:
     name, birth = alike_in_name(one, other), alike_in_birth(one, other)
     differs = name is False or birth is False
     return differs and (apart_in_sex(one, other) or (not name and not birth))
+
+
+def twins(one: Facts, other: Facts) -> bool:
+    """Whether nothing but their ids tells two reports of one message apart."""
+    return (
+        (shared(one, other) is not None or not (one.numbers or other.numbers))
+        and one.patient == other.patient
+        and alike_in_code(one, other)
+        and not apart_in_time(one, other)
+        and not apart_in_specimen(one, other)
+    )

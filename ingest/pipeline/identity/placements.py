@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple
 
-from ingest.pipeline.identity.decisions import Choice
+from ingest.pipeline.identity.decisions import Candidate, Choice
 from ingest.pipeline.identity.facts import Facts
 from store.resources.resource_keys import ResourceKey
 
@@ -65,3 +65,5 @@ class Race(NamedTuple):
     """Ids of the candidates of the first plan."""
     mine: frozenset[str] = frozenset()
     """Ids of what this message made itself: no evidence of others."""
+    gone: tuple[Candidate, ...] = ()
+    """Reports of others that an earlier look behind the write met, and this one does not."""

@@ -13,7 +13,7 @@ from ingest.pipeline.bundle_references import redirected
 from ingest.pipeline.identity.content_digests import ContentDigests
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import Facts, specimen_names
-from ingest.pipeline.identity.likeness import alike_in_code, apart_in_specimen, apart_in_time, shared
+from ingest.pipeline.identity.likeness import twins
 from ingest.pipeline.identity.parts import (
     DIRECTORY,
     NUMBERED,
@@ -131,12 +131,13 @@ class Planning:
     # --- reports
 
     def _reports(self) -> None:
+        race = self.race or Race()
         numbers = self.read.by_type.get(REPORT, [])
         facts = [self.about(n)._replace(specimens=self._specimens(n)) for n in numbers]
         facts = [
             one._replace(apart=True)
             if any(
-                _twins(one, other) for m, other in enumerate(facts) if m != n and self._differ(numbers, n, m)
+                twins(one, other) for m, other in enumerate(facts) if m != n and self._differ(numbers, n, m)
             )
             else one
             for n, one in enumerate(facts)
@@ -149,8 +150,9 @@ class Planning:
             same = (one.own, entry.content)
             if same not in first:
                 first[same] = len(incoming)
-                mine = self.race.mine if self.race else frozenset()
-                incoming.append(Incoming(one, entry.sourced, self._names_of(n, one.patient), mine))
+                incoming.append(
+                    Incoming(one, entry.sourced, self._names_of(n, one.patient), race.mine, race.gone)
+                )
             which.append(first[same])
         known = [one for one in self.candidates if one.key.type == REPORT]
         choices = choose_reports(incoming, known, self.derive)
@@ -205,7 +207,9 @@ class Planning:
         owners = owners_of(leads_to, self.read.by_type.get(REPORT, []), frozenset(left))
         parts = [self._part(n, owners.get(n, ())) for n in left]
         names = name_parts(parts)
-        known = [one for one in self.candidates if one.key.type == OBSERVATION]
+        # What the message made itself, without knowing of the others, is in nobody's way.
+        mine = self.race.mine if self.race else frozenset()
+        known = [one for one in self.candidates if one.key.type == OBSERVATION and one.key.id not in mine]
         taken: set[str] = set()
         for part in parts:
             derived = self.derive(names[part.number])
@@ -284,14 +288,3 @@ class Planning:
         key = ResourceKey(entry.type, choice.id)
         resource = redirected(entry.resource, told)
         return Placement(key, resource, self.facts[number], choice, self._missing(number))
-
-
-def _twins(one: Facts, other: Facts) -> bool:
-    """Whether nothing but their ids tells two reports of one message apart."""
-    return (
-        (shared(one, other) is not None or not (one.numbers or other.numbers))
-        and one.patient == other.patient
-        and alike_in_code(one, other)
-        and not apart_in_time(one, other)
-        and not apart_in_specimen(one, other)
-    )

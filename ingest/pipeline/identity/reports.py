@@ -46,6 +46,8 @@ class Incoming(NamedTuple):
     """Names of its patient: `Patient/id` of each stored record, and the numbers."""
     mine: frozenset[str] = frozenset()
     """Ids of what the same message made: no evidence of others."""
+    gone: tuple[Candidate, ...] = ()
+    """Reports of others that left while it was decided: evidence, though they cannot be this one any more."""
 
 
 class Pair(NamedTuple):
@@ -157,9 +159,9 @@ def _likely(incoming: Sequence[Incoming], candidates: Sequence[Candidate]) -> di
         under = [candidates[n] for n in stored.under(one.facts)]
         rivals = [incoming[n] for n in sent.under(one.facts)]
         known = [c for c in under if c.key.id not in one.mine]
-        told = [c.facts for c in known] + [other.facts for other in rivals]
-        places = _are_places(told)
-        alone = len(known) == 1 and len(rivals) == 1
+        others = [c.facts for c in known] + [c.facts for c in one.gone if _share_number(one.facts, c.facts)]
+        places = _are_places([*others, *(other.facts for other in rivals)])
+        alone = len(others) == 1 and len(rivals) == 1
         found[number] = [c for c in under if is_same_report(_pair(one, c, alone=alone, places=places))]
     return found
 

@@ -214,7 +214,9 @@ class CommitAttempt:
         changing = changing_among(self.decisions)
         superseded = superseding_among(changing)
         if superseded:
-            copy_in_server(self.collections.write, superseded, self.context.now, self.context.ends_of_past())
+            taken_back = [one.id for one in self.writes if one.prepared is not None and one.prepared.restores]
+            ends = self.context.ends_of_past()
+            copy_in_server(self.collections.write, superseded, self.context.now, ends, taken_back=taken_back)
         if not changing:
             return {}
         operations = [operation_of(name, decision) for name, decision in changing.items()]

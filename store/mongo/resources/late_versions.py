@@ -128,7 +128,8 @@ class LateVersions:
         found: dict[str, PutResult] = {}
         confirmed: dict[str, UpdateOne] = {}
         fields = {**READ, **dict.fromkeys(("_id", "tenant", "type", "id", "digest", "sourced"), 1)}
-        cursor = seen.find({"$or": contents}, fields, sort=[("version", 1)], session=session)
+        wanted = {"$or": contents, "taken_back": None}
+        cursor = seen.find(wanted, fields, sort=[("version", 1)], session=session)
         for document in cursor:
             name = named[document["tenant"], document["type"], document["id"], document["digest"]]
             prepared = late[name].prepared

@@ -34,11 +34,17 @@ _OF: Final = {
 
 
 def copy_in_server(
-    resources: Collection[Document], ids: Sequence[str], now: datetime, ends: Mapping[str, datetime]
+    resources: Collection[Document],
+    ids: Sequence[str],
+    now: datetime,
+    ends: Mapping[str, datetime],
+    *,
+    taken_back: Sequence[str] = (),
 ) -> None:
     """Copy current documents to the history, within the server; in a thread.
 
-    `ends`: for each tenant, when a version that is superseded now is forgotten.
+    `ends`: for each tenant, when a version that is superseded now is forgotten. `taken_back`: those whose
+    version is taken back by who wrote it; written again, it must not count as seen.
     """
     branches = [{"case": {"$eq": ["$tenant", tenant]}, "then": end} for tenant, end in ends.items()]
     until: Any = {"$switch": {"branches": branches, "default": NEVER}}
@@ -55,6 +61,7 @@ def copy_in_server(
                 "expires_at": {"$cond": [expired, "$expires_at", until]},
                 "ended_at": ended,
                 "of": _OF,
+                "taken_back": {"$cond": [{"$in": ["$_id", list(taken_back)]}, True, "$$REMOVE"]},
             }
         },
         {"$unset": list(PAST)},

@@ -10,9 +10,10 @@ import pytest
 
 from ingest.messages import execution, linking
 from ingest.messages.planning import Planner
+from store.resources.resource_keys import ResourceKey
 from store.tenancy import SearchScope
 from tests.oracle.hospital import number
-from tests.support.cases import all_of, fill, lines, mr, msg, pat, rep
+from tests.support.cases import all_of, fill, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 from tests.support.service import opened_service
 
@@ -112,6 +113,15 @@ def behind_plan(
     monkeypatch.setattr(Planner, "plan", planned)
 
 
+TWO: Final = msg(
+    BOB,
+    rep("r1", "Patient/1", fill("F"), code="CMP", results=["Observation/k"]),
+    obs("k", "Patient/1", "K", "5"),
+    rep("r9", "Patient/1", fill("F"), results=["Observation/n"]),
+    obs("n", "Patient/1", "Na", "5"),
+    minute=2,
+)
+"""Two reports of one order, of which a correction means the second by the id of the first."""
 OVERTAKEN: Final = {
     "a correction takes away what came as it was written": (
         told(3, ANN),
@@ -133,11 +143,31 @@ OVERTAKEN: Final = {
         told(5, ANN, status="corrected", effectiveDateTime="2026-01-02"),
         told(2, BOB, id="r9"),
     ),
+    "of two that came as it was written a correction takes away the one that it means": (
+        told(1, ANN, id="r3", code="BMP"),
+        TWO,
+        told(5, BOB, status="cancelled", effectiveDateTime="2026-01-02"),
+    ),
+    "a report that was corrected as it was to be moved stays": (
+        told(1, BOB, status="preliminary"),
+        told(3, BOB, status="corrected", effectiveDateTime="2026-01-02"),
+        told(5, ANN, id="r2", status="corrected", effectiveDateTime="2026-01-01"),
+    ),
+    "news of a result reach the report that came as they were written": (
+        told(1, ANN, id="r3", code="BMP"),
+        msg(
+            ANN,
+            rep("r1", "Patient/1", fill("F"), results=["Observation/k"]),
+            obs("k", "Patient/1", "K", "4", number("results", "R1")),
+            minute=3,
+        ),
+        msg(ANN, obs("k", "Patient/1", "K", "5", number("results", "R1")), minute=5),
+    ),
 }
 
 
 @pytest.mark.parametrize("name", OVERTAKEN)
-async def test_a_correction_is_decided_again_when_somebody_was_faster(
+async def test_who_is_who_is_decided_again_when_somebody_was_faster(
     replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     *first, between, last = msg(BOB, minute=0), *OVERTAKEN[name]
@@ -148,6 +178,26 @@ async def test_a_correction_is_decided_again_when_somebody_was_faster(
     behind_plan(monkeypatch, other, between, lambda: None)
     assert (await send(other, last)).status == 200
     assert await lines(other, "") == await lines(one, "")
+
+
+async def test_a_report_that_another_sender_took_away_by_half_of_its_message_is_there_again(
+    replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who looks between two writes of one message may take its first report for what it corrects."""
+    service = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
+    plan_again = Planner.plan_again
+
+    async def again(planner: Planner, *given: Any) -> Any:
+        monkeypatch.setattr(Planner, "plan_again", plan_again)
+        [mine] = await all_of(service, "DiagnosticReport?code:text=CBC")
+        key = ResourceKey("DiagnosticReport", mine["id"])
+        assert await planner.ctx.store.delete(service.tenant, key, only_version=1) is not None
+        assert (await send(service, told(3, ANN, id="r5", code="CMP"))).status == 200
+        return await plan_again(planner, *given)
+
+    monkeypatch.setattr(Planner, "plan_again", again)
+    assert (await send(service, told(2, ANN))).status == 200
+    assert await lines(service, "") == ["CBC final of Ann", "CMP final of Ann"]
 
 
 async def test_the_newest_news_reaches_each_record_that_a_race_made(

@@ -189,7 +189,7 @@ async def test_a_report_that_another_message_amended_is_not_withdrawn(service: S
     async def otherwise(self: Planner, *arguments: Any) -> Any:
         if not next(turns, False):
             return await plan_again(self, *arguments)
-        planned, _ = await self.plan()
+        planned, seen = await self.plan()
         answer = await service.request(
             "POST", "$process-message", message(news, anna(), timestamp="2026-11-22T11:00:00Z")
         )
@@ -200,7 +200,7 @@ async def test_a_report_that_another_message_amended_is_not_withdrawn(service: S
             else one
             for one in planned.placements
         ]
-        return replace(planned, placements=tuple(placements))
+        return replace(planned, placements=tuple(placements)), seen
 
     with patch.object(Planner, "plan_again", otherwise):
         assert (await service.request("POST", "$process-message", first)).status == 200
@@ -238,7 +238,10 @@ async def test_an_amendment_that_another_process_overtakes_within_the_write_is_t
     assert found == {record: ["before"], own: ["behind"]}
 
 
-async def test_what_was_taken_back_is_written_when_the_message_is_tried_again(service: Service) -> None:
+@pytest.mark.parametrize("hour", [11, 10], ids=["later", "at the same time"])
+async def test_what_was_taken_back_is_written_when_the_message_is_tried_again(
+    service: Service, hour: int
+) -> None:
     """The record was another's for a moment only: the same entries are put under the same ids once more."""
     placer = {"type": {"coding": [{"code": "PLAC"}]}, **identified("urn:placer", "P7")}
     order = resource("ServiceRequest", "s", status="active", intent="order", identifier=[placer])
@@ -269,7 +272,7 @@ async def test_what_was_taken_back_is_written_when_the_message_is_tried_again(se
         {**sent, "conclusion": "behind"},
         {**order, "status": "completed"},
         anna(gender="female"),
-        timestamp="2026-11-22T11:00:00Z",
+        timestamp=f"2026-11-22T{hour}:00:00Z",
     )
     with patch.object(CommitAttempt, "_apply", behind), patch.object(execution, "_take_back", taken_back):
         assert (await service.request("POST", "$process-message", news)).status == 200
