@@ -16,10 +16,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.pipeline.completion import Partial
-    from ingest.pipeline.identity.decisions import Candidate
+    from ingest.pipeline.identity.decisions import Candidate, Placement, Planned
     from ingest.pipeline.identity.facts import FactContext
     from ingest.pipeline.identity.numbers import Number
-    from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.pipeline.identity.reader import Reader
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import Json, JsonObject

@@ -21,9 +21,8 @@ from store.resources.versions import ANOTHER_BY_NOW, Provided
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from ingest.pipeline.identity.decisions import Candidate
+    from ingest.pipeline.identity.decisions import Candidate, Placement, Planned
     from ingest.pipeline.identity.facts import FactContext, Facts
-    from ingest.pipeline.identity.placements import Placement, Planned
     from store.errors import ServiceError
     from store.resources.versions import Prepared
 

@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ingest.messages.message import Message
     from ingest.messages.planning import Planner
     from ingest.pipeline.completion import Partial
-    from ingest.pipeline.identity.placements import Placement, Planned
+    from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.messages.planning import Planner, Seen
-    from ingest.pipeline.identity.placements import Placement, Planned
+    from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.files import NewFile
     from store.resources.versions import Gone, Prepared, SourceTime, Stored

@@ -14,12 +14,11 @@ from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.completion import identifiers
 from ingest.pipeline.decode import decode
-from ingest.pipeline.identity.decisions import Candidate
+from ingest.pipeline.identity.decisions import Candidate, Race
 from ingest.pipeline.identity.facts import FactContext, as_evidence, from_stored
 from ingest.pipeline.identity.lookups import narrowed, wanted
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.placeholders import placeholder_words
-from ingest.pipeline.identity.placements import Race
 from ingest.pipeline.identity.plan import plan
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
 from store.errors import Category, ServiceError
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ingest.messages.message import Message, Sender
-    from ingest.pipeline.identity.placements import Placement, Planned
+    from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.messages.message import Message
-    from ingest.pipeline.identity.placements import Planned
+    from ingest.pipeline.identity.decisions import Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject

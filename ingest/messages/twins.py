@@ -15,7 +15,7 @@ from store.resources.versions import Stored
 
 if TYPE_CHECKING:
     from ingest.messages.prepared_entries import PreparedEntries
-    from ingest.pipeline.identity.placements import Placement, Planned
+    from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.resources.versions import Prepared
 

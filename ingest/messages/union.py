@@ -28,10 +28,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ingest.messages.planning import Planner
-    from ingest.pipeline.identity.decisions import Candidate
+    from ingest.pipeline.identity.decisions import Candidate, Placement, Planned
     from ingest.pipeline.identity.facts import Facts
     from ingest.pipeline.identity.numbers import Number
-    from ingest.pipeline.identity.placements import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.resources.resource_keys import ResourceKey

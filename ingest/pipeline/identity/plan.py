@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from ingest.pipeline.bundle_references import redirected
 from ingest.pipeline.identity.content_digests import ContentDigests
-from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.decisions import Candidate, Choice, Finding, Placement, Planned, Race
 from ingest.pipeline.identity.facts import Facts, specimen_names
 from ingest.pipeline.identity.likeness import twins
 from ingest.pipeline.identity.parts import (
@@ -29,7 +29,6 @@ from ingest.pipeline.identity.parts import (
 )
 from ingest.pipeline.identity.patient_records import link_records, name_without_number, unknown_kin
 from ingest.pipeline.identity.patients import Records, choose_patient
-from ingest.pipeline.identity.placements import Placement, Planned, Race
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader, is_of_source
 from ingest.pipeline.identity.reports import Incoming, choose_reports
 from store.resources.resource_keys import ResourceKey
