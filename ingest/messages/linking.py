@@ -13,7 +13,7 @@ from ingest.pipeline.identity.reports import superseded
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from ingest.pipeline.identity.patient_records import Kin
+    from ingest.pipeline.identity.decisions import Kin
     from ingest.writes.push_context import PushContext
     from store.resources.versions import Gone
 

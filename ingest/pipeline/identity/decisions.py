@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
     from ingest.pipeline.identity.facts import Facts
-    from ingest.pipeline.identity.patient_records import Kin
     from store.fhir.datatypes import JsonObject
     from store.resources.versions import SourceTime
+
+
+Kin: TypeAlias = Mapping[str, frozenset[tuple[str, str]]]
+"""Records of one person by id, each with the numbers by which it was taken for theirs; none: by any."""
 
 
 class Finding(StrEnum):

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from hashlib import sha256
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING
 
-from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.decisions import Candidate, Choice, Finding, Kin
 from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.likeness import is_uuid
 from ingest.pipeline.identity.numbers import LINKS
@@ -17,10 +16,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ingest.pipeline.identity.reader import Reader
-
-
-Kin: TypeAlias = Mapping[str, frozenset[tuple[str, str]]]
-"""Records of one person by id, each with the numbers by which it was taken for theirs; none: by any."""
 
 
 def named(facts: Facts) -> frozenset[tuple[str, str]]:
