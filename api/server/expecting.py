@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from aiohttp import hdrs
 from multidict import CIMultiDict, CIMultiDictProxy
 
+from api.server.targets import in_origin_form
 from ingest.http.body import EXPECTS
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def patient(made: web.Server) -> Any:  # noqa: ANN401 -- aiohttp's own type is private
-    """A factory of requests that say `100 Continue` when their body is wanted.
+    """A factory of requests in origin form that say `100 Continue` when their body is wanted.
 
     Any other expectation is passed over, as RFC 9110 allows: aiohttp's refusal repeats the header.
     """
@@ -31,6 +32,7 @@ def patient(made: web.Server) -> Any:  # noqa: ANN401 -- aiohttp's own type is p
         writer: AbstractStreamWriter,
         task: asyncio.Task[None],
     ) -> BaseRequest:
+        message = in_origin_form(message)
         expected = message.headers.get(hdrs.EXPECT)
         if expected is None:
             return made.request_factory(message, payload, protocol, writer, task)

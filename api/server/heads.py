@@ -14,7 +14,7 @@ from ingest.http.outcome import issue_of_status, render
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
 LINE_BYTES_MAX: Final = 131_072
 """Longest request line: a sealed page link holds the whole search."""
@@ -35,28 +35,42 @@ FRAMING_PART: Final = 8
 with their framing, keep the event loop for 0.3 s of each megabyte."""
 LONG_PATH: Final = f"The path of a URL has at most {PATH_MAX} characters; a search may be sent as a form."
 LARGE_FIELDS: Final = f"The header fields of a request have at most {FIELDS_BYTES_MAX} bytes together."
+OTHER_CODING: Final = (
+    "The body is sent with a `Content-Length`, or with `Transfer-Encoding: chunked` alone by HTTP/1.1; it is"
+    " compressed by `Content-Encoding`."
+)
 SMALL_CHUNKS: Final = Issue(
     "too-costly", "the chunks of the body are too small: most of what was sent is their framing"
 )
 
 
 class Fault(NamedTuple):
-    """Bound that a head exceeds."""
+    """Bound that a head exceeds, or a coding of its body that is not read."""
 
     status: int
     text: str
 
 
 TOO_LARGE: Final = Fault(431, LARGE_FIELDS)
+UNREAD: Final = Fault(501, OTHER_CODING)
+"""Transfer codings beside `chunked` would be left in the body, as if they were its content.
+
+https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+"""
 TOO_LATE: Final = Fault(408, "The header fields of the request took too long to arrive.")
 
 
-def fault_of(path: str, fields: Iterable[tuple[bytes, bytes]]) -> Fault | None:
+def fault_of(path: str, fields: Sequence[tuple[bytes, bytes]], *, is_http_11: bool = True) -> Fault | None:
     """The bound that a head exceeds, by its path as it was sent and its header fields; None: none."""
     if len(path) > PATH_MAX:
         return Fault(414, LONG_PATH)
     size = sum(len(name) + len(value) + 4 for name, value in fields)  # `: ` and the line end.
-    return TOO_LARGE if size > FIELDS_BYTES_MAX else None
+    if size > FIELDS_BYTES_MAX:
+        return TOO_LARGE
+    codings = [value for name, value in fields if name.lower() == b"transfer-encoding"]
+    if codings and not (is_http_11 and [one.strip().lower() for one in codings] == [b"chunked"]):
+        return UNREAD
+    return None
 
 
 def framing_max(body: int) -> int:

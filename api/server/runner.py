@@ -11,7 +11,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
-from aiohttp import hdrs, web
+from aiohttp import HttpVersion11, hdrs, web
 from typing_extensions import override
 
 from api.server.connections import Connections, Limits
@@ -326,13 +326,16 @@ def _within_bounds(handler: Handler) -> Handler:
     """The handler of requests whose head is within bounds; all others are refused."""
 
     async def handle(request: BaseRequest) -> web.StreamResponse:
-        fault = fault_of(request.rel_url.raw_path, request.raw_headers)
+        is_http_11 = request.version >= HttpVersion11
+        fault = fault_of(request.rel_url.raw_path, request.raw_headers, is_http_11=is_http_11)
         if fault is None:
             return await handler(request)
         LOG.info("a head out of bounds", extra={"status": fault.status})
         body = render((issue_of_status(fault.status, fault.text),))
         headers: dict[str, str] = {hdrs.SERVER: SERVER, hdrs.CACHE_CONTROL: "no-store"}
-        return fhir_json(body, status=fault.status, headers=headers)
+        response = fhir_json(body, status=fault.status, headers=headers)
+        response.force_close()  # Where its body ends is not sure.
+        return response
 
     return handle
 

@@ -73,6 +73,7 @@ STATUS_CODES: Final[Mapping[int, str]] = {
     422: "processing",
     429: "throttled",
     431: "too-long",
+    501: "not-supported",
 }
 """HTTP status → issue code, for the refusals that aiohttp itself raises."""
 

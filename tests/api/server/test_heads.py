@@ -62,6 +62,39 @@ async def test_a_head(
     assert CANARY.encode() not in reply.body
 
 
+@pytest.mark.parametrize(
+    ("codings", "version", "status"),
+    [
+        (["chunked"], "1.1", 200),
+        (["Chunked"], "1.1", 200),
+        (["chunked"], "1.0", 501),
+        (["gzip, chunked"], "1.1", 501),
+        ([" ,chunked"], "1.1", 501),
+        (["x, chunked"], "1.1", 501),
+        (["gzip", "chunked"], "1.1", 400),
+        (["chunked, gzip"], "1.1", 400),
+        (["chunked", "chunked"], "1.1", 400),
+        (["identity"], "1.1", 400),
+        (["gzip"], "1.1", 400),
+    ],
+)
+async def test_a_transfer_coding(codings: list[str], version: str, status: int) -> None:
+    """A body of which a coding would be left in it is not read, and nothing behind it."""
+    access = memory_access()
+    async with serving(access) as client, wire(client) as sent:
+        given = {**bearer(access), "Content-Type": "application/x-www-form-urlencoded"}
+        asked = head("POST", f"{LAB_BASE}/Patient/_search", given).removesuffix(b"\r\n")
+        asked = asked.replace(b"HTTP/1.1", f"HTTP/{version}".encode())
+        fields = b"".join(b"Transfer-Encoding: %b\r\n" % one.encode() for one in codings)
+        await sent.send(asked, fields, b"\r\n5\r\n_id=1\r\n0\r\n\r\n")
+        reply = await sent.reply()
+        assert reply.status == status
+        if status != 200:
+            assert json.loads(reply.body)["resourceType"] == "OperationOutcome"
+            await sent.send(head("GET", f"{LAB_BASE}/metadata", {}))
+            assert await sent.rest() == b""
+
+
 async def test_a_head_without_an_end_is_not_kept() -> None:
     async with serving(memory_access()) as client, wire(client) as sent:
         await sent.send(b"GET /fhir/R4 HTTP/1.1\r\n")
