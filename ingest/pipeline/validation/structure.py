@@ -11,6 +11,7 @@ import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.pipeline.validation.narratives import is_active
 from store.fhir.datatypes import Number, listed
 from store.fhir.elements import EMPTY_TEXT, FAULTS_MAX, NULL, TOO_DEEP, Rules, walk
 from store.fhir.instants import parse
@@ -32,13 +33,6 @@ _OID: Final = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9]\d*))+", re.ASCII)
 _INSTANT: Final = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|[+-]\d\d:\d\d)", re.ASCII)
 _DAY: Final = len("2026-11-22")
 _DATE: Final = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?", re.ASCII)
-_ACTIVE: Final = re.compile(
-    r"<\s*+/?\s*+(?:script|iframe|object|embed|applet|form|input|button|link|style|meta|base|head|body|html)\b"
-    r"|<(?:[^<>]*\s|[a-z][a-z0-9]*+/++)(?:on[a-z]+\s*=|(?:href|src)\s*=\s*+[\"']?\s*+(?:javascript|vbscript):)",
-    re.IGNORECASE,
-)
-"""Active content, from the last `<` before it, and white space in one piece: a narrative of `<` alone, or of
-blanks behind one, would hold up the process for hours, since an expression lets nobody else work."""
 _OTHER_VERSIONS: Final[Mapping[str, frozenset[str]]] = {
     "DiagnosticReport": frozenset(
         "codedDiagnosis image context request composition note supportingInfo study procedure".split()
@@ -162,7 +156,7 @@ def _narrative(value: Json) -> str | None:
         return "must have `status` and `div`"
     if not div.lstrip().startswith("<div"):
         return "must have a `div` that is XHTML"
-    return "must not have active content" if _ACTIVE.search(div) else None
+    return "must not have active content, or tags too broken to tell" if is_active(div) else None
 
 
 def _period(value: Json) -> str | None:
