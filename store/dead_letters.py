@@ -138,10 +138,16 @@ class DeadLetters(Protocol):
         """
 
     async def replace_body(self, tenant: Tenant, letter: Letter, body: bytes, event: Event) -> bool:
-        """Put another body into an open letter; False when it changed meanwhile."""
+        """Put another body into an open letter; False when it changed meanwhile.
+
+        Raises ServiceError `conflict` when the tenant is held.
+        """
 
     async def close(self, tenant: Tenant, letter: Letter, state: State, event: Event) -> bool:
-        """Mark as dealt with and forget the body; False when it changed meanwhile."""
+        """Mark as dealt with and forget the body; False when it changed meanwhile.
+
+        Raises ServiceError `conflict` when it is to be discarded and the tenant is held.
+        """
 
     async def refused_again(
         self, tenant: Tenant, letter: Letter, status: int, issues: tuple[Issue, ...], event: Event

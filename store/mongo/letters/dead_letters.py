@@ -15,6 +15,7 @@ from uuid import uuid4
 from typing_extensions import override
 
 from store.dead_letters import DeadLetters, Event, Letter, Letters, State
+from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
@@ -32,6 +33,7 @@ from store.mongo.letters.documents import (
 )
 from store.mongo.letters.keeping import Keeping, KeptRefusal
 from store.mongo.letters.trimming import Trimming
+from store.mongo.retention.holds import MongoHolds
 from store.mongo.rules.erased_names import ErasedNames
 
 if TYPE_CHECKING:
@@ -40,11 +42,16 @@ if TYPE_CHECKING:
 
     from store.dead_letters import Refused
     from store.metrics import StoreMetrics
-    from store.mongo.driver.client import Collection, Database
+    from store.mongo.driver.client import Collection, Database, Session
     from store.mongo.rules.policies import Policies
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
+_HELD: Final = Issue(
+    "conflict",
+    "the tenant is held (`dod retention hold list`): what it was sent is neither discarded nor replaced;"
+    " replay the letter, or have the sender push anew",
+)
 _WITHOUT_BODY: Final = {"body": 0}
 _INLINE: Final = {"body": 1, "pieces": 1, "set": 1}
 
@@ -71,6 +78,8 @@ class MongoDeadLetters(DeadLetters):
         self._metrics = metrics
         self._letters: Collection = durable(database, DEAD_LETTERS)
         self._bodies = Bodies(database)
+        self._in_transaction = database[DEAD_LETTERS]
+        self._holds = MongoHolds(database, settings=settings, metrics=metrics)
         self._trimming = Trimming(database, settings=settings, clock=clock, metrics=metrics)
         self._keeping = Keeping(database, settings=settings, metrics=metrics)
 
@@ -185,10 +194,13 @@ class MongoDeadLetters(DeadLetters):
             changed: dict[str, Any] = {**placed, "size": len(body), "kept": len(packed), "revision": revision}
             # A digest of its own: what the sender sends again is the old body, and another letter.
             changed["digest"] = f"fixed {letter.id} {revision}"
-            before = await self._change(tenant, letter, {"$set": changed}, event)
-            left = placed["set"] if before is None else before["set"]
-            if left is not None:
-                await self._bodies.drop(letter.id, left)
+            before = None
+            try:
+                before = await self._change_unless_held(tenant, letter, {"$set": changed}, event)
+            finally:
+                left = placed["set"] if before is None else before["set"]
+                if left is not None:
+                    await self._bodies.drop(letter.id, left)
         return before is not None
 
     @override
@@ -203,10 +215,10 @@ class MongoDeadLetters(DeadLetters):
             "headers": {},
         }
         attempt = {"$inc": {"attempts": 1}} if state is State.REPLAYED else {}
+        # What was replayed is stored, and held there.
+        change = self._change if state is State.REPLAYED else self._change_unless_held
         with guarded(self._metrics, "close_dead_letter", seconds=self._seconds):
-            done = await self._change(
-                tenant, letter, {"$set": gone, "$unset": {"digest": ""}, **attempt}, event
-            )
+            done = await change(tenant, letter, {"$set": gone, "$unset": {"digest": ""}, **attempt}, event)
             if done is not None:
                 await self._bodies.drop(letter.id)
         return done is not None
@@ -228,12 +240,33 @@ class MongoDeadLetters(DeadLetters):
         self, tenant: Tenant, letter: Letter, change: Mapping[str, Any], event: Event
     ) -> Mapping[str, Any] | None:
         """Change an open letter whose body is still the one that was looked at; the set it had, or None."""
-        wanted = {
+        return await self._letters.find_one_and_update(
+            self._still(tenant, letter), {**change, **noted(event)}, {"set": 1}
+        )
+
+    async def _change_unless_held(
+        self, tenant: Tenant, letter: Letter, change: Mapping[str, Any], event: Event
+    ) -> Mapping[str, Any] | None:
+        """Change a letter so that its body is lost. Raises ServiceError `conflict` for a tenant that is held."""
+        before: Mapping[str, Any] | None = None
+
+        async def within(session: Session) -> None:
+            nonlocal before
+            before = await self._in_transaction.find_one_and_update(
+                self._still(tenant, letter), {**change, **noted(event)}, {"set": 1}, session=session
+            )
+
+        if not await self._holds.unless_held(tenant, self._clock(), within):
+            raise ServiceError(Category.CONFLICT, _HELD)
+        return before
+
+    def _still(self, tenant: Tenant, letter: Letter) -> dict[str, Any]:
+        """Filter for a letter that is open and has the body that was looked at."""
+        return {
             **self._one(tenant, letter.id),
             "state": State.OPEN.value,
             "revision": letter.revision,
         }
-        return await self._letters.find_one_and_update(wanted, {**change, **noted(event)}, {"set": 1})
 
     @override
     async def drain(self) -> None:

@@ -115,5 +115,5 @@ def test_what_is_too_broken_to_tell() -> None:
 )
 @pytest.mark.parametrize("before", ["", "<a ", "<a <"])
 def test_a_hostile_narrative_is_read_in_one_go(text: str, before: str) -> None:
-    """Read again from each place in it, a megabyte takes hours."""
+    """A megabyte takes hours when it is read again from each place in it."""
     is_active(f"{DIV}{before}{text * (200_000 // len(text))}&")

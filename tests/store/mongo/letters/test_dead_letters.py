@@ -6,11 +6,13 @@ import asyncio
 import random
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from store.dead_letters import Event, Refused, State
+from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.indexes import DEAD_LETTER_BODIES, DEAD_LETTERS
 from store.mongo.letters.bodies import PIECE_BYTES
@@ -180,6 +182,39 @@ async def test_none_go_of_a_tenant_that_is_held(database: Database) -> None:
     clock.move(days=1)
     assert await keep(25, 26) == {str(LAB): 10, str(OTHER): 10}
     assert await database[DEAD_LETTER_BODIES].count_documents({}) == 0
+
+
+async def test_of_a_tenant_that_is_held_none_is_discarded_or_fixed(database: Database) -> None:
+    clock, holds = Clock(NOW), holds_of(database)
+    letters, large = store(database, clock), noise(1_100_000)
+    await holds.add(held(expires_at=NOW + timedelta(days=1)))
+    for tenant, is_held in ((LAB, True), (OTHER, False)):
+        letter = await letters.get(tenant, await letters.keep(tenant, refused(large)))
+        assert letter is not None
+        for lose in (
+            partial(letters.replace_body, body=noise(1_200_000)),
+            partial(letters.close, state=State.DISCARDED),
+        ):
+            if is_held:
+                with pytest.raises(ServiceError, match="held") as caught:
+                    await lose(tenant, letter, event=NOTED)
+                assert caught.value.category is Category.CONFLICT
+                assert await letters.body(tenant, letter.id) == large
+            else:
+                assert await lose(tenant, letter, event=NOTED)
+            current = await letters.get(tenant, letter.id)
+            assert current is not None
+            letter = current
+    # A letter that was replayed is stored, and held as what it became.
+    [kept] = (await letters.listed(LAB)).letters
+    assert await letters.close(LAB, kept, State.REPLAYED, NOTED)
+    assert await database[DEAD_LETTER_BODIES].count_documents({}) == 0
+    # When the hold ends, so does this.
+    kept_id = await letters.keep(LAB, refused(b"{1}"))
+    clock.move(days=1)
+    after = await letters.get(LAB, kept_id)
+    assert after is not None
+    assert await letters.close(LAB, after, State.DISCARDED, NOTED)
 
 
 async def test_a_letter_ends_some_days_after_it_last_came(database: Database) -> None:
