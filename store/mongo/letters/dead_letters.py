@@ -247,7 +247,7 @@ class MongoDeadLetters(DeadLetters):
     async def _change_unless_held(
         self, tenant: Tenant, letter: Letter, change: Mapping[str, Any], event: Event
     ) -> Mapping[str, Any] | None:
-        """Change a letter so that its body is lost. Raises ServiceError `conflict` for a tenant that is held."""
+        """Change a letter whose body goes by it. Raises ServiceError `conflict` when the tenant is held."""
         before: Mapping[str, Any] | None = None
 
         async def within(session: Session) -> None:
