@@ -27,7 +27,11 @@ class Lane:
         client = self._database.client
         try:
             reply: dict[str, Any] = connection.command(
-                self._database.name, command, preference, client=client
+                self._database.name,
+                command,
+                preference,
+                codec_options=self._database.codec_options,
+                client=client,
             )
         except BaseException as error:
             self.give_back(error)

@@ -24,7 +24,7 @@ from store.mongo.driver.client import durable
 from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
-from store.mongo.resources.answers import document_of, id_of, remembered
+from store.mongo.resources.answers import OVERHEAD_BYTES, document_of, id_of, remembered
 from store.mongo.resources.write_decision import DUPLICATE_KEY, write_of
 from store.resources.resources import AnnouncedCreates
 
@@ -49,8 +49,6 @@ _PAUSE_SECONDS: Final = 0.01
 _MARK_SECONDS: Final = 0.1
 """Time in which fulfilled announcements are gathered, to be marked in one write."""
 _BUSY: Final = Issue("conflict", "the same request is under way all the while; try again")
-_OVERHEAD_BYTES: Final = 500
-"""Bytes of a document beside the body."""
 
 
 class _Word(NamedTuple):
@@ -97,7 +95,7 @@ class Announcements(AnnouncedCreates):
         self._commits: GroupCommit[_Word, Remembered] = GroupCommit(
             self._commit,
             same=lambda word: str(word.number),
-            size=lambda word: len(word.answered.body) + _OVERHEAD_BYTES,
+            size=lambda word: len(word.answered.body) + OVERHEAD_BYTES,
             settings=settings,
         )
 

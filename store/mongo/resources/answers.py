@@ -8,34 +8,51 @@ What was announced has `creates` {type, id} and, from when it is known to be the
 from __future__ import annotations
 
 import copy
-from contextlib import suppress
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from pymongo.errors import DuplicateKeyError
+from pymongo import ReplaceOne
+from pymongo.errors import BulkWriteError
 from typing_extensions import override
 
 from store.errors import Category, ServiceError
+from store.mongo.documents import DOCUMENT_BYTES_MAX
 from store.mongo.driver.client import durable
+from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
+from store.mongo.resources.write_decision import DUPLICATE_KEY
 from store.resources.answers import Remembered, Shown
 from store.resources.resource_keys import ResourceKey
 from store.resources.resources import RequestAnswers
 from store.retention.erased_names import KEY, Name, references
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from datetime import datetime
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Document
+    from store.mongo.driver.look_ups import LookUps
     from store.mongo.driver.transaction import OpenTransaction
     from store.mongo.rules.erased_names import ErasedNames
     from store.mongo.rules.policies import Policies
     from store.resources.answers import Slot
     from store.settings import StoreSettings
     from store.tenancy import Tenant
+
+
+OVERHEAD_BYTES: Final = 500
+"""Bytes of a document beside the body of its answer, about."""
+
+
+class _Kept(NamedTuple):
+    """Answer on its way into the collection."""
+
+    id: str
+    document: Mapping[str, Any]
+    anew: bool
+    """Whether it takes the place of one that counts still."""
 
 
 class Answers(RequestAnswers):
@@ -50,8 +67,10 @@ class Answers(RequestAnswers):
         metrics: StoreMetrics,
         policies: Policies,
         erasures: ErasedNames,
+        look_ups: LookUps,
     ) -> None:
         self._erasures = erasures
+        self._look_ups = look_ups
         self._outside: Collection = durable(database, IDEMPOTENCY)
         self._inside: Collection = database[IDEMPOTENCY]
         self._transaction: OpenTransaction | None = None
@@ -59,6 +78,16 @@ class Answers(RequestAnswers):
         self._clock = clock
         self._metrics = metrics
         self._policies = policies
+        self._commits: GroupCommit[_Kept, None] = GroupCommit(
+            self._keep,
+            same=lambda one: one.id,
+            size=lambda one: _size(one.document),
+            settings=settings,
+        )
+
+    async def drain(self) -> None:
+        """Wait for answers that are being written."""
+        await self._commits.drain()
 
     def within(self, transaction: OpenTransaction) -> Answers:
         """These verbs in a transaction: an answer is kept with what it tells of, or not at all."""
@@ -71,15 +100,16 @@ class Answers(RequestAnswers):
         """The remembered answer; None: there is none, or its time is over, swept by MongoDB or not."""
         now = self._clock()
         wanted = {"_id": id_of(tenant, slot), "status": {"$exists": True}, "expires_at": {"$gt": now}}
-        document: Document | None
+        found: Sequence[Document]
         if self._transaction is not None:
-            document = await self._transaction.run(
-                lambda session: self._inside.find_one(wanted, session=session)
+            found = await self._transaction.run(
+                lambda session: self._inside.find(wanted, session=session).to_list(None)
             )
         else:
+            by_id = {"find": IDEMPOTENCY, "filter": wanted, "limit": 1, "readConcern": {"level": "majority"}}
             with guarded(self._metrics, "recall", seconds=self._seconds):
-                document = await self._outside.find_one(wanted)
-        return None if document is None else remembered(document)
+                found = await self._look_ups.find(by_id)
+        return remembered(found[0]) if found else None
 
     async def claim(self, tenant: Tenant, slot: Slot, until: datetime) -> None:
         """Be the transaction that does it: whoever claims the same meanwhile gets a write conflict.
@@ -113,10 +143,28 @@ class Answers(RequestAnswers):
             if error.category is Category.GONE:
                 return
             raise
+        if _size(document) <= DOCUMENT_BYTES_MAX:  # Else it would fail the whole group.
+            await self._commits.submit([_Kept(place["_id"], document, anew)])
+
+    async def _keep(self, answers: Sequence[_Kept]) -> list[None]:
+        """Write answers together; one in whose place another stands is left out."""
+        now = self._clock()
+        writes = [
+            ReplaceOne(
+                {"_id": one.id, **({} if one.anew else {"expires_at": {"$lte": now}})},
+                one.document,
+                upsert=True,
+            )
+            for one in answers
+        ]
         with guarded(self._metrics, "remember", seconds=self._seconds):
-            expired = place if anew else {**place, "expires_at": {"$lte": self._clock()}}
-            with suppress(DuplicateKeyError):
-                await self._outside.replace_one(expired, document, upsert=True)
+            try:
+                await self._outside.bulk_write(writes, ordered=False)
+            except BulkWriteError as error:
+                errors = error.details["writeErrors"]
+                if error.details.get("writeConcernErrors") or any(e["code"] != DUPLICATE_KEY for e in errors):
+                    raise
+        return [None] * len(answers)
 
     async def _until(self, tenant: Tenant, until: datetime) -> datetime:
         """End of an answer: sooner than asked for where the tenant's policy says so."""
@@ -148,6 +196,11 @@ def document_of(tenant: Tenant, answered: Remembered) -> dict[str, Any]:
         "expires_at": answered.until,
         **announced,
     }
+
+
+def _size(document: Mapping[str, Any]) -> int:
+    """Bytes of an answer's document, about."""
+    return len(document["body"]) + OVERHEAD_BYTES * (1 + len(document["shown"]))
 
 
 def _key(key: ResourceKey) -> dict[str, str]:

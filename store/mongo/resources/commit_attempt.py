@@ -32,7 +32,6 @@ from store.mongo.resources.write_decision import (
     held,
     operation_of,
     overtaken,
-    relied_on,
     superseding_among,
 )
 from store.resources.versions import Gone, PutResult
@@ -127,7 +126,7 @@ class CommitAttempt:
 
         return {
             write.id: decision_of(write, self.current.get(write.id), self.context)
-            if all(map(holds, relied_on(write), write.provided))
+            if all(map(holds, write.relied_on, write.provided))
             else overtaken(write)
             for write in self.writes
         }
@@ -140,7 +139,7 @@ class CommitAttempt:
 
     def _look_up(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """Current documents of these ids, without their bytes."""
-        ids = list(dict.fromkeys((*ids, *(one for write in self.writes for one in relied_on(write)))))
+        ids = list(dict.fromkeys((*ids, *(one for write in self.writes for one in write.relied_on))))
         if not ids:
             return {}
         # Majority, so that `unchanged` and `exists` are said of what is durable. A writer that came too

@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo.read_concern import ReadConcern
 from typing_extensions import override
 
 from store.mongo.driver.guard import guarded
@@ -24,6 +23,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Document, Session
+    from store.mongo.driver.look_ups import LookUps
     from store.mongo.driver.transaction import OpenTransaction
     from store.settings import StoreSettings
     from store.tenancy import Tenant
@@ -43,10 +43,11 @@ class MongoIdentities(resources.Identities):
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        look_ups: LookUps,
     ) -> None:
         self._client = database.client
         self._plain: Collection = database[RESOURCES]
-        self._read: Collection = self._plain.with_options(read_concern=ReadConcern("local"))
+        self._look_ups = look_ups
         self._transaction: OpenTransaction | None = None
         self._seconds = settings.store_timeout_seconds
         self._clock = clock
@@ -88,17 +89,25 @@ class MongoIdentities(resources.Identities):
     async def _known(self, operation: str, matching: Mapping[str, Any], *, limit: int) -> list[Known]:
         wanted_now = {**matching, "expires_at": {"$gt": self._clock()}}
 
-        async def look_up(collection: Collection, session: Session | None = None) -> Sequence[Document]:
-            cursor = collection.find(
-                wanted_now, _FIELDS, limit=limit + 1, batch_size=limit + 2, session=session
-            )
+        async def within(session: Session) -> Sequence[Document]:
+            cursor = self._plain.find(wanted_now, _FIELDS, limit=limit + 1, session=session)
             return await cursor.to_list(None)
 
         with guarded(self._metrics, operation, seconds=self._seconds):
             if self._transaction is not None:
-                found = await self._transaction.run(lambda session: look_up(self._plain, session))
-            else:  # Not only what is on a majority: a writer must see whoever was faster.
-                found = await look_up(self._read)
+                found = await self._transaction.run(within)
+            else:
+                found = await self._look_ups.find(
+                    {
+                        "find": RESOURCES,
+                        "filter": wanted_now,
+                        "projection": _FIELDS,
+                        "limit": limit + 1,
+                        "batchSize": limit + 2,
+                        # Not only what is on a majority: a writer must see whoever was faster.
+                        "readConcern": {"level": "local"},
+                    }
+                )
         return [
             Known(
                 ResourceKey(one.get("type", _RETIRED), one["id"]),

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, TypeVar
 from typing_extensions import override
 
 from store.mongo.driver.guard import guarded
+from store.mongo.driver.look_ups import LookUps
 from store.mongo.driver.transaction import Interfered, OpenTransaction, run
 from store.mongo.resources.announcements import Announcements
 from store.mongo.resources.answers import Answers
@@ -95,7 +96,10 @@ class MongoResources(StoreInTransaction):
             database, settings=settings, clock=clock, metrics=metrics, policies=policies
         )
         self._companions = MongoCompanions(database, settings=settings, clock=clock, metrics=metrics)
-        self._identities = MongoIdentities(database, settings=settings, clock=clock, metrics=metrics)
+        self._look_ups = LookUps(database, settings=settings)
+        self._identities = MongoIdentities(
+            database, settings=settings, clock=clock, metrics=metrics, look_ups=self._look_ups
+        )
         self._answers = Answers(
             database,
             settings=settings,
@@ -103,6 +107,7 @@ class MongoResources(StoreInTransaction):
             metrics=metrics,
             policies=policies,
             erasures=self._erased_names,
+            look_ups=self._look_ups,
         )
         self._announcements = Announcements(
             database,
@@ -120,6 +125,8 @@ class MongoResources(StoreInTransaction):
         await self._announcements.drain()
         await self._writing.drain()
         await self._companions.drain()
+        await self._answers.drain()
+        self._look_ups.close()
         self._searches.close()
 
     # --- writing

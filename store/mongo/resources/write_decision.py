@@ -88,6 +88,8 @@ class Write(NamedTuple):
     """Time at which its source deleted it."""
     provided: tuple[Provided, ...] = ()
     """Conditions under which it holds."""
+    relied_on: tuple[str, ...] = ()
+    """`_id` of the document that each of them is about."""
 
 
 class WriteContext(NamedTuple):
@@ -141,8 +143,17 @@ def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
     """Write of a prepared resource or of a deletion."""
     prepared = None if isinstance(one, Deletion) else one
     sourced = one.sourced if isinstance(one, Deletion) else ""
-    name = document_id(str(tenant), *one.key)
-    return Write(name, tenant, one.key, prepared, one.only_version, sourced=sourced, provided=one.provided)
+    owner = str(tenant)
+    return Write(
+        document_id(owner, *one.key),
+        tenant,
+        one.key,
+        prepared,
+        one.only_version,
+        sourced=sourced,
+        provided=one.provided,
+        relied_on=tuple([document_id(owner, *condition.key) for condition in one.provided]),
+    )
 
 
 def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
@@ -203,11 +214,6 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
         document["created_by"] = "POST" if write.prepared.posted else "PUT"
     stored = Stored(write.key, number, updated_of(document), document["raw"])
     return Decision(PutResult(outcome, stored), document, replaces, parts=leaves)
-
-
-def relied_on(write: Write) -> list[str]:
-    """`_id` of each document that a write depends on being who it was."""
-    return [document_id(str(write.tenant), *one.key) for one in write.provided]
 
 
 def evidence_of(current: Mapping[str, Any] | None, now: datetime) -> Mapping[str, Any] | None:

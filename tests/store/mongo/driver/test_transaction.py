@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import suppress
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from store.errors import Category, ServiceError
+from store.mongo.documents import DOCUMENT_BYTES_MAX
 from store.mongo.driver.client import connect
 from store.mongo.indexes import HISTORY, IDEMPOTENCY, ensure_indexes
 from store.mongo.resources.resources import MongoResources
@@ -202,6 +204,25 @@ async def test_answers_are_remembered_for_their_client_tenant_and_time(database:
     assert await store.recall(LAB, SLOT) is None
     await store.remember(LAB, SLOT, later)
     assert await store.recall(LAB, SLOT) == later
+
+
+async def test_answers_remembered_at_once_are_each_kept_once(database: Database) -> None:
+    store = mongo_store(database)
+    slots = [SLOT._replace(name=f"key {n}") for n in range(20)]
+    other = replace(ANSWER, body=b"other")
+    await store.remember(LAB, slots[0], ANSWER)
+    await asyncio.gather(*(store.remember(LAB, slot, other) for slot in (*slots, *slots)))
+    assert await asyncio.gather(*(store.recall(LAB, one) for one in slots)) == [ANSWER, *[other] * 19]
+    await asyncio.gather(*(store.remember(LAB, slot, ANSWER, anew=True) for slot in slots))
+    assert await asyncio.gather(*(store.recall(LAB, one) for one in slots)) == [ANSWER] * 20
+
+
+async def test_an_answer_too_large_to_be_kept_spoils_none_of_its_group(database: Database) -> None:
+    store, second = mongo_store(database), SLOT._replace(name="key 2")
+    large = replace(ANSWER, body=b"x" * DOCUMENT_BYTES_MAX)
+    await asyncio.gather(store.remember(LAB, SLOT, large), store.remember(LAB, second, ANSWER))
+    assert await store.recall(LAB, SLOT) is None
+    assert await store.recall(LAB, second) == ANSWER
 
 
 def chain_of(error: BaseException | None) -> list[BaseException]:
