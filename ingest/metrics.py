@@ -57,10 +57,10 @@ class IngestMetrics:
             buckets=SECONDS,
             registry=registry,
         )
-        for finding in Finding:
-            self._identities.labels(finding)
-        for tolerance in (*(one.name for one in TOLERANCES), *KEPT):
-            self._tolerances.labels(tolerance)
+        self._identity = {finding: self._identities.labels(finding) for finding in Finding}
+        self._tolerance: dict[str, Counter] = {
+            one: self._tolerances.labels(one) for one in (*(known.name for known in TOLERANCES), *KEPT)
+        }
         self._children: dict[str, Counter] = {one: self._resources.labels(one) for one in OUTCOMES}
         self._phase = {one: self._phases.labels(one) for one in PHASES}
 
@@ -76,11 +76,14 @@ class IngestMetrics:
             child = self._children[outcome] = self._resources.labels(outcome)
         child.inc()
         for tolerance in tolerances:
-            self._tolerances.labels(tolerance).inc()
+            named = self._tolerance.get(tolerance)
+            if named is None:
+                named = self._tolerance[tolerance] = self._tolerances.labels(tolerance)
+            named.inc()
 
     def decided(self, finding: Finding) -> None:
         """Count a decision about who is who."""
-        self._identities.labels(finding).inc()
+        self._identity[finding].inc()
 
 
 class RefusalMetrics:

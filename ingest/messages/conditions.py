@@ -6,8 +6,9 @@ somebody else's: then nothing of the message may be written there, and who is wh
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingest.messages.message import MAIN
 from ingest.pipeline.identity.facts import as_evidence, from_stored
@@ -19,25 +20,35 @@ from store.resources.resource_keys import ResourceKey
 from store.resources.versions import ANOTHER_BY_NOW, Provided
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from ingest.pipeline.identity.decisions import Candidate, Placement, Planned
     from ingest.pipeline.identity.facts import FactContext, Facts
     from store.errors import ServiceError
-    from store.resources.versions import Prepared
 
 _OF_ALL = frozenset({PATIENT, MAIN[0]})
 """Types on which all of a message hangs: when one is another's by now, nothing is written."""
 
 
-def under_conditions(
-    prepared: Mapping[ResourceKey, Prepared], planned: Planned, reading: FactContext
-) -> dict[ResourceKey, Prepared]:
-    """Prepared entries, each to be written only while the plan's records are who they were."""
+class Conditions(NamedTuple):
+    """Conditions under which the entries of a message are written."""
+
+    of_all: tuple[Provided, ...]
+    """Conditions of each of them."""
+    own: Mapping[ResourceKey, Provided]
+    """Further conditions, each of one resource."""
+
+    def of(self, key: ResourceKey) -> tuple[Provided, ...]:
+        """Conditions of one resource."""
+        own = self.own.get(key)
+        return self.of_all if own is None else (*self.of_all, own)
+
+
+def conditions_of(planned: Planned, reading: FactContext) -> Conditions:
+    """Conditions of a plan: its records are who they were."""
     found = [one for placed in planned.placements for one in _conditions(placed, reading)]
     of_all = tuple(one for one in found if one.key.type in _OF_ALL)
-    own = {one.key: (one,) for one in found if one.key.type not in _OF_ALL}
-    return {key: one._replace(provided=(*of_all, *own.get(key, ()))) for key, one in prepared.items()}
+    return Conditions(of_all, {one.key: one for one in found if one.key.type not in _OF_ALL})
 
 
 def as_found(one: Candidate) -> tuple[Provided, ...]:

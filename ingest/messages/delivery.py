@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest.messages.completion import Completed, completed, is_lost_merge
-from ingest.messages.conditions import is_overtaken, under_conditions
+from ingest.messages.conditions import conditions_of, is_overtaken
 from ingest.messages.execution import (
     Executed,
     execute,
@@ -182,13 +182,19 @@ class _Delivery:
     def _taken(self, planned: Planned, whole: Completed, issues: Sequence[Issue]) -> PreparedEntries:
         entries = self.planning.read.entries
         taken = prepared_entries(
-            self.ctx, self.read, entries, whole.planned, issues=issues, strict=self.strict
+            self.ctx,
+            self.read,
+            entries,
+            whole.planned,
+            # By the plan alone: what an entry was completed by may be another's by now.
+            conditions=conditions_of(planned, self.planning.read.reading),
+            issues=issues,
+            strict=self.strict,
         )
         for key in taken.unique.keys() & whole.versions.keys():
             one = taken.unique[key]._replace(only_version=whole.versions[key])
             taken.unique[key] = one._replace(sourced="") if key in whole.timeless else one
-        # By the plan alone: what an entry was completed by may be another's by now.
-        return replace(taken, unique=under_conditions(taken.unique, planned, self.planning.read.reading))
+        return taken
 
 
 async def _letters(

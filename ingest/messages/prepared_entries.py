@@ -11,8 +11,9 @@ from ingest.messages.companions import COMPANION_TYPES
 from ingest.messages.message import MAIN
 from ingest.messages.planning import refuse_lost_patient
 from ingest.pipeline.bundle_entries import at_entry
+from ingest.pipeline.identity.reader import Entry
 from ingest.pipeline.prepare import Ready, prepare
-from ingest.pipeline.source_time import is_ahead, message_time, source_time
+from ingest.pipeline.source_time import evidence_of, message_time
 from ingest.pipeline.validation.validate import refuse_subset
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -21,9 +22,9 @@ from store.resources.resource_keys import ResourceKey
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ingest.messages.conditions import Conditions
     from ingest.messages.message import Message
     from ingest.pipeline.identity.decisions import Planned
-    from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.resources.versions import Prepared
@@ -49,6 +50,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
     entries: Sequence[Entry],
     planned: Planned,
     *,
+    conditions: Conditions,
     issues: Sequence[Issue],
     strict: bool,
 ) -> PreparedEntries:
@@ -72,13 +74,15 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
                     base=ctx.base,
                     companion=borne,
                     strict=strict,
-                    facts=one.facts._replace(kin=()),  # Links are noted on all of a person's records at once.
+                    # Links are noted on all of a person's records at once.
+                    facts=one.facts._replace(kin=()) if one.facts.kin else one.facts,
                     entries_max=ctx.settings.index_entries_max,
                 )
                 prepared = ready.prepared._replace(
                     sourced=entries[number].sourced,
                     companion=companion,
                     derived_from=ctx.derived_from if one.key.type in DERIVED else (),
+                    provided=conditions.of(ready.prepared.key),
                 )
                 unique[prepared.key] = prepared
         except ServiceError as error:
@@ -87,7 +91,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
             refused = refused or strict
             done.append(ServiceError(error.category, *told))
         else:
-            done.append(ready._replace(prepared=prepared))
+            done.append(Ready(prepared, ready.tolerances, ready.kept))
     # Without any of what it is about, the rest would be companions of nothing.
     if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
         raise ServiceError(Category.UNPROCESSABLE, *found)
@@ -111,9 +115,6 @@ def entries_with_time(ctx: PushContext, bundle: JsonObject, read: Message) -> li
     header = first if first.get("resourceType") == "MessageHeader" else None
     made, latest = message_time(bundle, header), ctx.latest_source_time()
     return [
-        entry._replace(
-            sourced=source_time(entry.resource, message=made, latest=latest),
-            ahead=is_ahead(entry.resource, message=made, latest=latest),
-        )
-        for entry in read.entries
+        Entry(resource, full_url, content, *evidence_of(resource, message=made, latest=latest))
+        for resource, full_url, content, *_ in read.entries
     ]

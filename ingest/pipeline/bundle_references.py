@@ -7,14 +7,15 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from operator import is_not
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.bundle_entries import is_kept_whole
 from store.fhir.references import RELATIVE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable
 
     from store.fhir.datatypes import Json, JsonObject
 
@@ -121,44 +122,66 @@ UNKNOWN_ROOT: Final = "urn:dod:unresolved:"
 """Prefix of a relative reference of which nobody knows whose it is."""
 
 
-def references_in(resource: JsonObject) -> dict[str, bool]:
-    """The references that a resource makes; True: by a Reference, False: only by the URL of an Attachment.
+class Pointers(NamedTuple):
+    """References that a resource makes."""
 
-    None of a resource that is kept whole.
-    """
-    found: dict[str, bool] = {}
-    if not is_kept_whole(resource):
-        _collect(resource, found)
-    return found
+    texts: Mapping[str, bool]
+    """Each by its text; True: by a Reference, False: only by the URL of an Attachment."""
+    elements: Sequence[str]
+    """Elements of the resource that hold them."""
 
 
-def _collect(element: JsonObject, found: dict[str, bool]) -> None:
+def pointers_of(resource: JsonObject) -> Pointers:
+    """The references that a resource makes; none of one that is kept whole."""
+    texts: dict[str, bool] = {}
+    elements: list[str] = []
+    for name, value in () if is_kept_whole(resource) else resource.items():
+        if isinstance(value, str) and name not in _POINTERS:
+            continue
+        if _collect({name: value}, texts):
+            elements.append(name)
+    return Pointers(texts, elements)
+
+
+def _collect(element: JsonObject, found: dict[str, bool]) -> bool:
+    """Note the references in an element; whether there are any."""
+    some = False
     for name, value in element.items():
         if isinstance(value, str):
             if name == "reference":
-                found[value] = True
+                found[value] = some = True
             elif name == "url":
                 found.setdefault(value, False)
+                some = True
         elif isinstance(value, dict):
-            _collect(value, found)
+            some = _collect(value, found) or some
         elif isinstance(value, list):
             for one in value:
                 if isinstance(one, dict):
-                    _collect(one, found)
+                    some = _collect(one, found) or some
+    return some
 
 
-def redirected(resource: JsonObject, targets: Mapping[str, str]) -> JsonObject:
-    """The resource as it is stored beside the others."""
-    return resource if is_kept_whole(resource) or not targets else rewritten(resource, targets)
+def redirected(
+    resource: JsonObject, targets: Mapping[str, str], *, within: Iterable[str] | None = None
+) -> JsonObject:
+    """The resource as it is stored beside the others; `within`: the elements that hold its references."""
+    if is_kept_whole(resource) or not targets:
+        return resource
+    return rewritten(resource, targets, within=within)
 
 
-def rewritten(resource: JsonObject, targets: Mapping[str, str]) -> JsonObject:
+def rewritten(
+    resource: JsonObject, targets: Mapping[str, str], *, within: Iterable[str] | None = None
+) -> JsonObject:
     """The resource with its references to these targets pointing at where those are stored.
 
-    A resource that points at none of them is the same object as before, and not a copy.
+    A resource that points at none of them is the same object as before, and not a copy. `within`: the
+    elements to look at; None: all.
     """
     changed: dict[str, Json] = {}
-    for name, value in resource.items():
+    for name in resource if within is None else within:
+        value = resource[name]
         if isinstance(value, str) and name not in _POINTERS:
             continue
         new = _rewritten(name, value, targets)

@@ -9,7 +9,7 @@ else one wrong clock would keep a resource as it is for ever.
 from __future__ import annotations
 
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.fhir.instants import parse, to_datetime
 
@@ -38,18 +38,29 @@ def message_time(bundle: JsonObject, header: JsonObject | None) -> Json:
     return next((one for one in held if isinstance(one, str)), None)
 
 
-def source_time(resource: JsonObject, *, message: Json, latest: datetime) -> SourceTime:
-    """All the evidence there is, comparable as text; a time behind `latest` is none."""
-    told = [text for moment, text in _instants(resource, message) if moment <= latest]
+class Evidence(NamedTuple):
+    """Evidence of when a source said something."""
+
+    sourced: SourceTime
+    """All that is believed, comparable as text."""
+    ahead: bool
+    """Whether a time among it is not believed."""
+
+
+def evidence_of(resource: JsonObject, *, message: Json, latest: datetime) -> Evidence:
+    """All the evidence there is; a time behind `latest` is not believed."""
+    instants = list(_instants(resource, message))
+    told = [text for moment, text in instants if moment <= latest]
+    ahead = len(told) < len(instants)
     if told and resource.get("resourceType") in RESULTS:
         status = resource.get("status")
         told.append(_STAGES[isinstance(status, str) and status in SETTLED])
-    return " ".join(told)
+    return Evidence(" ".join(told), ahead)
 
 
-def is_ahead(resource: JsonObject, *, message: Json, latest: datetime) -> bool:
-    """Whether a source says a time that is not believed."""
-    return any(moment > latest for moment, _ in _instants(resource, message))
+def source_time(resource: JsonObject, *, message: Json, latest: datetime) -> SourceTime:
+    """All the evidence that is believed, comparable as text."""
+    return evidence_of(resource, message=message, latest=latest).sourced
 
 
 def _instants(resource: JsonObject, message: Json) -> Iterator[tuple[datetime, str]]:

@@ -36,6 +36,9 @@ _VERSION: Final = re.compile(
 )
 _KEY: Final = re.compile(r"[!-~]{1,255}")
 _KEPT: Final = frozenset({"location", "etag", "last-modified", "dod-tolerances", "content-type"})
+_BUNDLE_OF_OURS: Final = b'{"resourceType":"Bundle"'
+_SHOWING: Final = b'"resource":'
+"""Member of an entry that shows a resource; a message's answer has none."""
 _OURS: Final = frozenset({"Bundle", "OperationOutcome"})
 """Types of bodies that this service made, in contrast to resources it shows."""
 
@@ -112,6 +115,8 @@ def to_remember(
 ) -> Remembered:
     """The answer, less the resources."""
     kept = {name: value for name, value in headers.items() if name.lower() in _KEPT}
+    if _SHOWING not in body and body.startswith(_BUNDLE_OF_OURS):
+        return Remembered(slot.fingerprint, status, kept, body, (), until)
     told: dict[str, Any] = dict(decode(body)) if body else {}
     if not told:
         return Remembered(slot.fingerprint, status, kept, body, (), until)

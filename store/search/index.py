@@ -71,7 +71,13 @@ class _Look:
 
     def found(self, resource: JsonObject) -> Found:
         """Values at the paths, in the order of the resource's elements."""
+        if self.only is not None:
+            value = resource.get(self.only.first)
+            held = () if value is None else self.only.within(listed(value))
+            return ((held, self.only.text),) if held else ()
         here = [name for name in self.paths if name in resource]
+        if not here:
+            return ()
         if len(here) > 1:
             here = [name for name in resource if name in self.paths]
         return [

@@ -5,6 +5,7 @@ read ─▶ wanted keys ─(the store's look-up)▶ candidates ─plan▶ placem
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import TYPE_CHECKING
@@ -34,7 +35,7 @@ from ingest.pipeline.identity.reports import Incoming, choose_reports
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 
 def plan(
@@ -285,5 +286,5 @@ class Planning:
             elif (new := self._elsewhere(number, text)) != text:
                 told[text] = new
         key = ResourceKey(entry.type, choice.id)
-        resource = redirected(entry.resource, told)
+        resource = redirected(entry.resource, told, within=self.read.pointing[number])
         return Placement(key, resource, self.facts[number], choice, self._missing(number))

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.pipeline.bundle_references import BundleReferences, is_dead, references_in
+from ingest.pipeline.bundle_references import BundleReferences, is_dead, pointers_of
 from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of
 from ingest.pipeline.identity.numbers import Number, Rank
 from store.fhir.references import RELATIVE
@@ -54,7 +54,10 @@ class Reader:
         self.reading = reading
         self.base = base
         self.references = BundleReferences([(one.resource, one.full_url) for one in entries])
-        self.texts = [references_in(one.resource) for one in entries]
+        pointers = [pointers_of(one.resource) for one in entries]
+        self.texts = [one.texts for one in pointers]
+        self.pointing = [one.elements for one in pointers]
+        """For each entry, the elements that hold its references."""
         self.targets = [
             {text: self.references.resolve(n, text) for text in texts} for n, texts in enumerate(self.texts)
         ]

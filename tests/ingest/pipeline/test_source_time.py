@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from ingest.pipeline.source_time import SETTLED, is_ahead, message_time, source_time
+from ingest.pipeline.source_time import SETTLED, evidence_of, message_time, source_time
 from tests.support.fhir import patient, report
 
 NOW = datetime(2026, 11, 22, 12, tzinfo=UTC)
@@ -90,5 +90,5 @@ def test_when_a_message_says_it_was_made(bundle: Any, header: Any, made: str | N
 @pytest.mark.parametrize(("behind", "ahead"), [(0, False), (1, True)])
 def test_a_time_that_is_not_believed_is_told(behind: int, ahead: bool) -> None:
     made = (NOW + timedelta(seconds=behind)).isoformat()
-    assert is_ahead(patient(), message=made, latest=NOW) is ahead
-    assert is_ahead(patient(meta={"lastUpdated": made}), message=EARLY, latest=NOW) is ahead
+    assert evidence_of(patient(), message=made, latest=NOW).ahead is ahead
+    assert evidence_of(patient(meta={"lastUpdated": made}), message=EARLY, latest=NOW).ahead is ahead
