@@ -262,7 +262,7 @@ class Parts:
             # Another message is another report, though it may say the same.
             made["id"] = f"{context.uuids[9:32].replace('-', '')}-{sequence}"
             return
-        key = (*numbers, _field(sent.obr, 4), _field(sent.obr, 7))
+        key = (*numbers, _field(sent.obr, 4), _field(sent.obr, 7), _field(sent.obr, 26))
         turn = self.twins[key] = self.twins.get(key, 0) + 1
         if turn > 1:
             made["id"] = f"twin-{turn}"

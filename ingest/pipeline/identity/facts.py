@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
+from ingest.pipeline.identity.codes import codes_of, parent_of, title_of
 from ingest.pipeline.identity.names import folded, name_of, names_of
 from ingest.pipeline.identity.numbers import (
     Number,
@@ -21,7 +22,7 @@ from store.fhir.instants import ABSENT, OPEN_END, OPEN_START, Interval, parse
 from store.search.values.escapes import escape
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
     from datetime import datetime
 
     from store.fhir.datatypes import Json, JsonObject
@@ -86,6 +87,8 @@ class Facts(NamedTuple):
     """Ids of the stored records of the same patient, merged or doubted."""
     ending: tuple[tuple[str, str, str], ...] = ()
     """System, value and end of each number whose period has one: it ends, while the resource stays stored."""
+    parent: str = ""
+    """The result that a report goes on from, as the susceptibilities of one organism do: HL7 v2's OBR-26."""
     source: str = ""
     """The source that told of a patient last; empty: nobody's, as what is put."""
     given: tuple[Given, ...] = ()
@@ -190,14 +193,15 @@ def facts_of(resource: JsonObject, reading: FactContext, *, base: str = "") -> F
         names=tuple(one for one in names_of(name_of(resource)) if not _nobody(one, resource_type, reading)),
         born=born if isinstance(born, str) else "",
         sex=sex if isinstance(sex, str) else "",
-        codes=tuple(dict.fromkeys(_codes(code))),
-        title=_title(code),
+        codes=tuple(dict.fromkeys(codes_of(code))),
+        title=title_of(code),
         patient=patient_of(resource, reading, base=base),
         own=f"{reading.source}|{own}" if reading.source and isinstance(own, str) else "",
         stable=reading.stable,
         time=_time(resource),
         status=status if isinstance(status, str) else "",
         ending=found.ending,
+        parent=parent_of(resource) if resource_type == "DiagnosticReport" else "",
         source=reading.source if resource_type == "Patient" else "",
     )
 
@@ -250,7 +254,7 @@ def specimen_names(specimen: JsonObject, reading: FactContext) -> tuple[str, ...
         return tuple(f"#{one.name}" for one in found.current)
     collection = specimen.get("collection")
     site = collection.get("bodySite") if isinstance(collection, dict) else None
-    told = [*_codes(specimen.get("type")), _title(specimen.get("type")), *_codes(site), _title(site)]
+    told = [*codes_of(specimen.get("type")), title_of(specimen.get("type")), *codes_of(site), title_of(site)]
     time = _time(specimen)
     words = [one for one in told if one] + ([f"{time.start}-{time.end}"] if time != ABSENT else [])
     return (f"={' '.join(words)}",) if words else ()
@@ -260,21 +264,6 @@ def _nobody(name: str, resource_type: str, reading: FactContext) -> bool:
     """Whether a patient's name stands for "there is none"; two unknown people are two."""
     words = name.split()
     return resource_type == "Patient" and all(is_placeholder(one, reading.placeholders) for one in words)
-
-
-def _codes(code: Json) -> Iterator[str]:
-    for concept in listed(code):
-        if not isinstance(concept, dict):
-            continue
-        codings: Iterable[Json] = listed(concept.get("coding")) if "coding" in concept else [concept]
-        for coding in codings:
-            if isinstance(coding, dict) and isinstance(coding.get("code"), str):
-                yield f"{escape(str(coding.get('system') or ''))}|{escape(str(coding['code']))}"
-
-
-def _title(code: Json) -> str:
-    texts = (one.get("text") for one in listed(code) if isinstance(one, dict))
-    return next((folded(text) for text in texts if isinstance(text, str)), "")
 
 
 def _time(resource: JsonObject) -> Interval:

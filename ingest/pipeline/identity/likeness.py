@@ -84,6 +84,11 @@ def apart_in_specimen(one: Facts, other: Facts, *, numbers_only: bool = False) -
     return False
 
 
+def apart_in_parent(one: Facts, other: Facts) -> bool:
+    """Whether both go on from a result, and not from the same."""
+    return bool(one.parent and other.parent) and one.parent != other.parent
+
+
 def same_own(one: Facts, other: Facts) -> bool:
     """Whether both carry one id of one source."""
     return bool(one.own) and one.own == other.own
@@ -170,5 +175,6 @@ def twins(one: Facts, other: Facts) -> bool:
         and one.patient == other.patient
         and alike_in_code(one, other)
         and not apart_in_time(one, other)
+        and not apart_in_parent(one, other)
         and not apart_in_specimen(one, other)
     )

@@ -14,6 +14,7 @@ from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.likeness import (
     alike_in_code,
     alike_in_time_or_specimen,
+    apart_in_parent,
     apart_in_specimen,
     apart_in_time,
     contradict,
@@ -75,7 +76,7 @@ def is_same_report(pair: Pair) -> bool:
         return correcting and movable and alike_in_code(new, old) and not _told_apart(new, old, places=True)
     if not alike_in_code(new, old):
         return correcting and same_id and _meant(pair)
-    if same_id and (lasting(new) or (correcting and telling(new))):
+    if same_id and not apart_in_parent(new, old) and (lasting(new) or (correcting and telling(new))):
         return True
     return not _told_apart(new, old, places=pair.places)
 
@@ -100,7 +101,7 @@ def _share_number(one: Facts, other: Facts) -> bool:
 
 def _told_apart(new: Facts, old: Facts, *, places: bool = False) -> bool:
     """Whether time, specimen, or else the source's own id tell two reports of one number and code apart."""
-    if apart_in_time(new, old):
+    if apart_in_time(new, old) or apart_in_parent(new, old):
         return True
     if apart_in_specimen(new, old, numbers_only=new.status in CORRECTING):
         return True
@@ -323,5 +324,6 @@ def report_name(facts: Facts) -> str:
         f"{facts.time.start}",
         " ".join(sorted(facts.specimens)),
         facts.own if facts.apart else "",
+        *([facts.parent] if facts.parent else []),
     ]
     return "DiagnosticReport " + "\n".join(told)

@@ -8,6 +8,7 @@ import pytest
 
 from store.tenancy import SearchScope
 from tests.oracle.hospital import number
+from tests.support import hl7v2
 from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, pat, rep
 from tests.support.feed import send
 from tests.support.fhir import refers
@@ -52,6 +53,30 @@ async def test_a_placeholder_that_was_put_speaks_against_nobody(lab: Service) ->
     await lab.load(pat("ours", mr("UNKNOWN"), shared), rep("r0", "Patient/ours", fill("F0")))
     assert (await send(lab, told(1, pat("1", mr("A"), shared)))).status == 200
     assert await lines(lab, "mr|A") == ["CBC final of Ann"] * 2
+
+
+def culture(organism: str, value: str, status: str = "F") -> list[str]:
+    """The susceptibilities of an organism of one culture: OBR-26 and OBR-29 name it."""
+    parent = f"600-7&Bacteria&LN^{organism}^organism {organism}"
+    return [
+        hl7v2.obr("C-1", code="29576-6^Susceptibility^LN", status=status, f26=parent, f29="^C-1"),
+        hl7v2.obx("18907-6^Penicillin^LN", value, kind="ST", status=status),
+    ]
+
+
+@pytest.mark.parametrize("together", [True, False])
+async def test_susceptibilities_of_two_organisms_are_two_reports(lab: Service, together: bool) -> None:
+    """Under one filler number, code and time, however they come and are corrected."""
+    first = [[*culture("1", "S"), *culture("2", "R")]] if together else [culture("1", "S"), culture("2", "R")]
+    for n, segments in enumerate(
+        [*first, culture("2", "I", "C"), [*culture("2", "I", "C"), *culture("1", "S")]]
+    ):
+        message = hl7v2.message(hl7v2.PID, *segments, number=f"M-{n}", time=f"2026112210{n}000+0000")
+        await hl7v2.send(lab, message)
+        found = await all_of(lab, "DiagnosticReport?patient.identifier=P-1")
+        shown = [(await lab.get(one["result"][0]["reference"])).body["valueString"] for one in found]
+        assert len(found) == (2 if together or n else 1)
+    assert sorted(shown) == ["I", "S"]
 
 
 def brought(minute: int, patient: Json) -> Json:
