@@ -15,7 +15,7 @@ from store.audit.records import Deed
 from store.metrics import StoreMetrics
 from store.mongo.stores import opened
 from tests.support import raw_scan
-from tests.support.commands import command
+from tests.support.commands import command, database_of_commands
 from tests.support.fhir import MRN, batch, identified, message, patient, report
 from tests.support.service import Service, opened_service, settings
 
@@ -69,7 +69,10 @@ def dod(mongodb: str, name: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest
             yield found
 
     monkeypatch.setattr(database, "command_stores", stores)
+    database_of_commands(monkeypatch, mongodb, name)
+    # A tenant that leaves is left alone for so long.
     monkeypatch.setenv("DOD_ACCESS_CACHE_SECONDS", "0")
+    monkeypatch.setenv("DOD_STORE_TIMEOUT_SECONDS", "2")
     return command(monkeypatch, capsys)
 
 
@@ -115,6 +118,7 @@ async def test_files_and_letters_bring_nothing_back(
     for name in (*files, "lines.ndjson"):
         loaded = await dod("load", str(tmp_path / name), "--tenant", tenant, "--journal", journal)
         assert loaded.code == 1, (name, loaded.out)
+        assert "erased on purpose" in loaded.err, loaded.err
     fixed = tmp_path / "fixed.json"
     fixed.write_text(json.dumps(report("y", "anna")))
     assert "erased on purpose" in (await dod("letters", "fix", letter, str(fixed))).err
