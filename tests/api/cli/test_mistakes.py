@@ -194,7 +194,11 @@ TYPED: tuple[tuple[str, int, str], ...] = (
     ("retention hold add lab/Production --patient urn:x|nobody --reason test", 1, "`--absent`"),
     ("retention hold add lab/Production --report DiagnosticRepot/1 --reason test", 1, "did you mean"),
     ("purge patient lab/Production urn:x|nobody --reason test", 1, "nothing is stored of this patient"),
-    ("purge tenant lab/Production --reason test --yes lab", 2, "is not the tenant"),
+    (
+        "purge tenant lab/Production --reason test --yes lab",
+        2,
+        "name the tenant that is to be purged again, to be sure",
+    ),
     ("letters show abc", 1, "`dod letters list --state all`"),
     ("letters replay", 2, "`--all`"),
 )
