@@ -217,11 +217,21 @@ def patient_of(resource: JsonObject, reading: FactContext = PLAIN, *, base: str 
             return text.removeprefix(f"{base}/") if base else text
         if (inside := contained_patient(resource)) is not None:
             return _described(facts_of(inside, reading))
+        words = f"#{folded(display)}" if isinstance(display := reference.get("display"), str) else ""
         if isinstance(identifier, dict) and isinstance(identifier.get("value"), str):
-            return f"{escape(str(identifier.get('system') or ''))}|{escape(str(identifier['value']))}"
-        if isinstance(display := reference.get("display"), str):
-            return f"#{folded(display)}"
+            return _identified(identifier, reading) or (
+                f"{escape(str(identifier.get('system') or ''))}|{escape(str(identifier['value']))}{words}"
+            )
+        if words:
+            return words
     return ""
+
+
+def _identified(identifier: JsonObject, reading: FactContext) -> str:
+    """Number that names a patient; empty: it is nobody's, as a placeholder, and the words count with it."""
+    named: JsonObject = {"resourceType": "Patient", "identifier": [identifier]}
+    found = numbers_of(named, placeholders=reading.placeholders, source=reading.source, now=reading.now)
+    return next((one.name for one in (*found.current, *found.former)), "")
 
 
 def contained_patient(resource: JsonObject) -> JsonObject | None:

@@ -12,6 +12,7 @@ from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.likeness import (
     alike_in_code,
     apart_in_time,
+    contradict,
     same_own,
     says_more,
     shared,
@@ -71,10 +72,18 @@ def choose_shared(
     found = [
         one
         for one in candidates
-        if one.key.type == resource_type and not wanted.isdisjoint(shared_names(resource_type, one.facts))
+        if one.key.type == resource_type
+        and not wanted.isdisjoint(shared_names(resource_type, one.facts))
+        and not _is_another(facts, one.facts)
     ]
     known = min(found, key=lambda one: (one.key.id != derived, one.key.id), default=None)
     return Choice(derived if known is None else known.key.id, known=known)
+
+
+def _is_another(one: Facts, other: Facts) -> bool:
+    """Whether numbers as sure as the one in common differ: two visits of one local number are two."""
+    rank = shared(one, other)
+    return rank is not None and rank is not Rank.STRONG and contradict(one, other, below=rank)
 
 
 def contradicted(told: Sequence[tuple[int, bytes, Sequence[str]]]) -> frozenset[int]:

@@ -161,3 +161,51 @@ async def test_panels_beside_a_general_code_are_two(lab: Service, system: str) -
         panel(3, "24323-8", "CMP", status="corrected"),
     ]
     await holds(lab, Case("general code", sent, {"mr|A": ["CBC final of Ann", "CMP corrected of Ann"]}))
+
+
+def visit(number_: Json, *more: Json, words: str) -> Json:
+    return {
+        "resourceType": "Encounter",
+        "id": "e",
+        "status": "finished",
+        "class": {"code": "AMB"},
+        "identifier": [number_, *more],
+        "type": [{"text": words}],
+        "subject": refers("Patient/1"),
+    }
+
+
+async def test_two_visits_that_share_a_number_of_less_are_two(lab: Service) -> None:
+    local = number("beds", "7")
+    sent = [
+        told(
+            n,
+            ANN,
+            visit(number("visits", f"V{n}", kind), local, words=f"visit {n}"),
+            encounter=refers("Encounter/e"),
+        )
+        for n, kind in enumerate(("VN", "VN", None), 1)
+    ]
+    found = [f"CBC final of Ann + visit {n}" for n in (1, 2, 3)]
+    await holds(lab, Case("visits", sent, {"mr|A": found}))
+
+
+@pytest.mark.parametrize("identifier", [mr("UNKNOWN"), number("x", "7", "AN"), {**mr("T"), "use": "temp"}])
+async def test_a_subject_told_by_a_number_that_is_nobodys_is_whom_the_words_name(
+    lab: Service, identifier: Json
+) -> None:
+    sent = [
+        msg({**rep("r1", "", fill("F")), "subject": {"identifier": identifier, "display": who}}, minute=n)
+        for n, who in enumerate(("Ann", "Bob"), 1)
+    ]
+    for one in (*sent, *sent):
+        assert (await send(lab, one)).status == 200
+    found = await all_of(lab, "DiagnosticReport?_count=9")
+    assert sorted(one["subject"]["display"] for one in found) == ["Ann", "Bob"]
+
+
+async def test_a_subject_told_by_a_number_without_a_system_is_its_sources(lab: Service) -> None:
+    for n, source in enumerate(("urn:made-up:lab", "urn:made-up:other"), 1):
+        report = {**rep("r1", "", fill("F"), conclusion=source), "subject": {"identifier": {"value": "7"}}}
+        assert (await send(lab, msg(report, minute=n, source=source))).status == 200
+    assert len(await all_of(lab, "DiagnosticReport?_count=9")) == 2
