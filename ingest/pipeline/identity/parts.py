@@ -6,6 +6,7 @@ A part of a report is found again when the report is amended, and no other repor
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
@@ -109,8 +110,8 @@ class Part(NamedTuple):
     """`Type/id` of the reports that lead to it, else of its patient."""
     reported: bool
     """Whether those are reports."""
-    content: str
-    """A digest of what it says."""
+    content: bytes
+    """Content of its entry, without the id."""
 
 
 def name_parts(parts: Sequence[Part]) -> dict[int, str]:
@@ -141,7 +142,7 @@ def _base(part: Part) -> tuple[str, ...]:
         return (*base, facts.numbers[0].name, str(facts.time.start))
     when = str(facts.time.start)
     if facts.time == ABSENT:
-        when = facts.own if facts.own and telling(facts) else part.content
+        when = facts.own if facts.own and telling(facts) else sha256(part.content).hexdigest()
     return (*base, facts.own.partition("|")[0], when)
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
 from typing import TYPE_CHECKING
 
 from ingest.pipeline.bundle_references import redirected
@@ -226,8 +225,7 @@ class Planning:
         facts = self.about(number)
         entry = self.read.entries[number]
         within = tuple(sorted({f"{REPORT}/{self.choices[n].id}" for n in owners}))
-        content = sha256(entry.content).hexdigest()
-        return Part(number, entry.type, facts, within or (facts.patient,), bool(within), content)
+        return Part(number, entry.type, facts, within or (facts.patient,), bool(within), entry.content)
 
     # --- records, and what all have in common
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database, Session
+    from store.mongo.driver.look_ups import LookUps
     from store.mongo.driver.transaction import OpenTransaction
     from store.settings import StoreSettings
     from store.tenancy import Tenant
@@ -51,7 +52,9 @@ class MongoCompanions(resources.Companions):
         settings: StoreSettings,
         clock: Callable[[], datetime],
         metrics: StoreMetrics,
+        look_ups: LookUps,
     ) -> None:
+        self._look_ups = look_ups
         self._read: Collection = majority(database, RESOURCES)
         self._history: Collection = durable(database, HISTORY)
         self._seconds = settings.store_timeout_seconds
@@ -168,8 +171,13 @@ class MongoCompanions(resources.Companions):
         """The tombstones of retired companions among these."""
         ids = sorted({one for ids in asked for one in ids})
         wanted = {"_id": {"$in": ids}, "companion": True, "deleted": True}
+        fields = {"was": 1, "id": 1, "version": 1, "last": 1}
         with guarded(self._metrics, "released", seconds=self._seconds):
-            found = await self._found(self._read, wanted, {"was": 1, "id": 1, "version": 1, "last": 1})
+            if self._transaction is not None:
+                found = await self._found(self._read, wanted, fields)
+            else:
+                command = {"find": RESOURCES, "filter": wanted, "projection": fields}
+                found = await self._look_ups.find({**command, "readConcern": {"level": "majority"}})
         by_id = {document["_id"]: document for document in found}
         return [[by_id[one] for one in ids if one in by_id] for ids in asked]
 

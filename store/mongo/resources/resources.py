@@ -95,8 +95,10 @@ class MongoResources(StoreInTransaction):
         self._histories = Histories(
             database, settings=settings, clock=clock, metrics=metrics, policies=policies
         )
-        self._companions = MongoCompanions(database, settings=settings, clock=clock, metrics=metrics)
         self._look_ups = LookUps(database, settings=settings)
+        self._companions = MongoCompanions(
+            database, settings=settings, clock=clock, metrics=metrics, look_ups=self._look_ups
+        )
         self._identities = MongoIdentities(
             database, settings=settings, clock=clock, metrics=metrics, look_ups=self._look_ups
         )
