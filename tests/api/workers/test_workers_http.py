@@ -64,7 +64,7 @@ class Running:
     async def until(self, holds: Callable[[dict[str, float], dict[str, Any]], bool]) -> None:
         async with asyncio.timeout(SECONDS):
             while not holds(await self.counted(), await self.state()):  # noqa: ASYNC110 -- of another process
-                await asyncio.sleep(0.01)
+                await asyncio.sleep(0.2)  # Each look costs what a worker needs to start.
 
     def workers(self) -> list[int]:
         """Process ids of the workers; the supervisor has no other children here."""
