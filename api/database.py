@@ -55,6 +55,6 @@ async def command_stores(settings: Settings) -> AsyncIterator[Stores]:
 async def stores_at(uri: str, settings: Settings) -> AsyncIterator[Stores]:
     """The stores of a database that somebody else looks after, for a command."""
     metrics = StoreMetrics(CollectorRegistry())
-    # Within a pod a command has the user of its role, and is held to no more rights than that.
+    # Within a pod a command has the user of its role: `DECISIONS.md#commands-by-role`.
     async with opened(settings, uri=uri, clock=utc_now, metrics=metrics, role=settings.role) as stores:
         yield stores

@@ -43,7 +43,7 @@ BATCH: Final = 500
 FAR: Final = 5_000
 """Changes in a row that concern nobody, after which their place is noted all the same."""
 LONG: Final = timedelta(hours=1)
-"""Time after which it is noted, however few they were: the feed keeps changes for days, not for ever."""
+"""Time after which it is noted, however few they were: `DECISIONS.md#passed-places`."""
 LATE_MAX: Final = 3
 """Searches of one subscription in a row that take too long before it ends: others wait for each."""
 FULL: Final = (

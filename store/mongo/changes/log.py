@@ -63,7 +63,7 @@ class LogBatch(NamedTuple):
     def complete(self, asked: datetime, *, limit: int) -> datetime:
         """Moment up to which all is told with these events, by the moment when they were asked for.
 
-        Behind as many as were asked for there are more.
+        Behind as many as were asked for there are more: `DECISIONS.md#complete-behind-a-batch`.
         """
         return asked if len(self.events) < limit else min(asked, self.events[-1]["wallTime"])
 
