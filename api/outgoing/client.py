@@ -15,6 +15,7 @@ from aiohttp import hdrs
 from yarl import URL
 
 from api.outgoing.addresses import may_be_reached_by
+from api.outgoing.names import NAMES
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Mapping
@@ -94,6 +95,7 @@ def _session(scheme: str, allowed: Networks) -> aiohttp.ClientSession:
         limit=0,  # Who asks bounds the requests under way.
         limit_per_host=0,
         use_dns_cache=False,
+        resolver=NAMES,
         socket_factory=_sockets(scheme, allowed),
     )
     return aiohttp.ClientSession(

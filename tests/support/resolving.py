@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from aiohttp.resolver import DefaultResolver
+from api.outgoing.names import Names
 
 if TYPE_CHECKING:
     import pytest
@@ -19,5 +19,5 @@ def resolves(monkeypatch: pytest.MonkeyPatch, *answers: str) -> list[str]:
         asked.append(host)
         return [{"hostname": host, "host": address, "port": port, "family": 2, "proto": 0, "flags": 0}]
 
-    monkeypatch.setattr(DefaultResolver, "resolve", resolve)
+    monkeypatch.setattr(Names, "resolve", resolve)
     return asked

@@ -1,0 +1,47 @@
+"""Names of others are looked up where nobody else waits for a thread."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from threading import Event
+from typing import Any
+
+import pytest
+
+from api.outgoing.names import Names
+
+
+async def test_a_name_is_led_to_its_addresses() -> None:
+    found = await Names().resolve("localhost", 81)
+    assert {(one["hostname"], one["host"], one["port"]) for one in found} == {("localhost", "127.0.0.1", 81)}
+    with pytest.raises(socket.gaierror):
+        await Names().resolve("nothing.invalid")
+
+
+async def test_slow_names_take_nobody_elses_threads_and_one_of_their_own_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    names, let_go, asked = Names(threads=2), Event(), list[str]()
+
+    def look(host: str, *_: Any) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        asked.append(host)
+        if host.startswith("slow"):
+            let_go.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    try:
+        for _ in range(50):  # Who waited has given up; the look-up goes on.
+            with pytest.raises(TimeoutError):
+                async with asyncio.timeout(0):
+                    await names.resolve("slow.example", 443)
+        assert await asyncio.to_thread(str, 1) == "1"
+        assert (await names.resolve("quick.example", 443))[0]["host"] == "192.0.2.1"
+        waiting = asyncio.ensure_future(names.resolve("slow.example", 443))
+        await asyncio.sleep(0)
+        assert not waiting.done()
+    finally:
+        let_go.set()
+    assert (await waiting)[0]["host"] == "192.0.2.1"
+    assert asked == ["slow.example", "quick.example"]
