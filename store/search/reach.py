@@ -91,12 +91,15 @@ def constraint(resource_type: str, pairs: Sequence[Pair]) -> Clause:
     """The clause that the query of a scope is. Raises ValueError with the rule that is broken."""
     if resource_type not in TYPES:
         raise ValueError("a scope with a query names its resource type")
+    context = SearchContext(SearchLimits(), None, 0, strict=True)
     try:
-        query = parse(resource_type, pairs, SearchContext(SearchLimits(), None, 0, strict=True)).query
+        query = parse(resource_type, pairs, context).query
+        # A search passes over `code=` and `_format=json`; a scope that did would grant more than it says.
+        narrows = all(parse(resource_type, [pair], context).query.clauses for pair in pairs)
     except ServiceError as error:
         raise ValueError("; ".join(issue.text for issue in error.issues)) from None
     shaped = replace(query, clauses=()) != replace(_PLAIN, type=resource_type)
-    if not query.clauses or shaped or not all(map(_is_testable, query.clauses)):
+    if not query.clauses or not narrows or shaped or not all(map(_is_testable, query.clauses)):
         raise ValueError(_NARROWING)
     return _all(query.clauses)
 

@@ -43,6 +43,8 @@ def test_scope_is_understood(text: str, type: str, letters: str) -> None:
         ("system/Observation.cruds?category=lab", "is not tested by a query"),
         ("system/Observation.rs?", "system/"),
         ("system/Observation.rs?category=lab here", "system/"),
+        ("system/Observation.rs?category=lab&code=", "with their values"),
+        ("system/Observation.rs?category=lab&_format=json", "token and reference"),
         ("system/Observation.rs?kategory=lab", "no search parameter"),
         ("system/Observation.rs?category", "token and reference"),
         ("system/Observation.rs?_count=5&category=lab", "token and reference"),
