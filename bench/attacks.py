@@ -78,6 +78,53 @@ def _narrative() -> bytes:
     ).encode()
 
 
+def _tags() -> bytes:
+    div = "<div>" + "<b a='&#106;'>" * ((BODY_BYTES - 1_000) // 14)
+    return json.dumps({**report(1, 1), "text": {"status": "generated", "div": div}}).encode()
+
+
+def _name() -> bytes:
+    """A name whose accents nobody has counted."""
+    family = "e" + "\u0301\u0327" * 500_000
+    return json.dumps({"resourceType": "Patient", "name": [{"family": family}]}, ensure_ascii=False).encode()
+
+
+def _bundle(kind: str, entry: Callable[[int], object], count: int) -> Callable[[], bytes]:
+    def made() -> bytes:
+        entries = [entry(number) for number in range(count)]
+        return json.dumps({"resourceType": "Bundle", "type": kind, "entry": entries}).encode()
+
+    return made
+
+
+def _accepts() -> dict[str, str]:
+    """As many fields of one name as there are ways to spell it, just within the bounds of a head."""
+    spelled = (
+        "".join(char.upper() if n >> at & 1 else char for at, char in enumerate("accept")) for n in range(60)
+    )
+    return dict.fromkeys(spelled, "a/b;q=0.1," * 100)
+
+
+def _deletion(number: int) -> object:
+    return {"request": {"method": "DELETE", "url": f"Patient/nobody-{number}"}}
+
+
+def _unbounded(number: int) -> object:
+    return {"request": {"method": "GET", "url": f"Patient?name={number}"}}
+
+
+def _faulty(number: int) -> object:
+    wrong = [{"url": "urn:x", "valueInteger": "x"}] * 95
+    resource = {**report(1, 1), "id": f"faulty-{number}", "extension": wrong}
+    return {"resource": resource, "request": {"method": "PUT", "url": f"DiagnosticReport/faulty-{number}"}}
+
+
+def _lost(number: int) -> object:
+    lost = [{"reference": f"urn:uuid:00000000-0000-4000-8000-{number:012d}"}] * 150
+    resource = {**report(1, 1), "result": lost}
+    return {"resource": resource, "request": {"method": "POST", "url": "DiagnosticReport"}}
+
+
 def _segments() -> bytes:
     head = b"MSH|^~\\&|A|B|C|D|20260101||ORU^R01|1|P|2.5.1\rPID|1||1^^^X^MR||A^B\r"
     return head + b"OBR\r" * 600_000
@@ -141,9 +188,26 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "digits": Attack(2, "POST", REPORTS, lambda: REPORT % (b"result", b"9" * BODY_BYTES)),
     "within-small": Attack(2, "POST", BASE, _within(200)),
     "within-large": Attack(2, "POST", BASE, _within(70_000)),
+    "truths": Attack(2, "POST", REPORTS, _filled(b"true", b"result")),
+    "nothings": Attack(2, "POST", REPORTS, _filled(b"null", b"result")),
+    "decimals": Attack(2, "POST", REPORTS, _filled(b"1.00", b"result")),
+    "exponents": Attack(2, "POST", REPORTS, _filled(b"1e-400", b"result")),
+    "references": Attack(2, "POST", REPORTS, _filled(b'{"reference":"Observation/1"}', b"result")),
+    "contained": Attack(2, "POST", REPORTS, _filled(b'{"resourceType":"Patient"}', b"contained")),
+    "escaped": Attack(2, "POST", REPORTS, lambda: REPORT % (b"result", b'"' + b"\\u0041" * 6_600_000 + b'"')),
+    "blanks": Attack(2, "POST", REPORTS, lambda: b" " * BODY_BYTES),
+    "cut": Attack(2, "POST", REPORTS, lambda: REPORT[:80] + b"[" * 50 + b"1," * 19_000_000),
+    "tags": Attack(2, "POST", REPORTS, _tags),
+    "names": Attack(2, "POST", f"{BASE}/Patient", _name),
+    "no-entries": Attack(2, "POST", BASE, _bundle("batch", lambda _: {}, 5_000)),
+    "deletions": Attack(2, "POST", BASE, _bundle("batch", _deletion, 5_000)),
+    "unbounded": Attack(2, "POST", BASE, _bundle("batch", _unbounded, 5_000)),
+    "faults": Attack(2, "POST", BASE, _bundle("batch", _faulty, 2_500)),
+    "lost": Attack(2, "POST", BASE, _bundle("transaction", _lost, 1_500)),
     "document": Attack(2, "POST", f"{BASE}/Binary", _document),
     "slashes": Attack(4, "GET", "/" * 120_000, lambda: b"", known=False),
     "fields": Attack(4, "GET", f"{BASE}/metadata", lambda: b"", {f"X-{n}": "a," * 8_000 for n in range(90)}),
+    "accepts": Attack(4, "GET", f"{BASE}/metadata", lambda: b"", _accepts()),
     "chunks": Attack(2, "POST", REPORTS, lambda: b"1\r\n \r\n" * 4_000_000, {"Transfer-Encoding": "chunked"}),
     "half-heads": Attack(2_000, "GET", REPORTS, lambda: b"", drips=60),
     "slow-bodies": Attack(2_000, "POST", REPORTS, lambda: bytes(1_000_000), drips=1_000),
