@@ -16,7 +16,7 @@ V = TypeVar("V")
 
 PIECE_SECONDS: Final = 0.003
 """Seconds of work on the event loop before others get a turn."""
-TOGETHER: Final = 32
+TOGETHER: Final = 8
 """Pieces of one request that wait for the database at once."""
 
 

@@ -34,6 +34,8 @@ JSON_FORMATS: Final = frozenset(
     {"json", "application/json", "application/fhir+json", "application/fhir json", "text/json"}
 )
 """Values of `_format` and media types of `Accept` that JSON satisfies; a `+` in a query is a space."""
+RANGE_MAX: Final = 500
+"""Characters of a media range that is read, parameters included."""
 WILDCARDS: Final = frozenset({"*/*", "application/*"})
 FHIR_VERSIONS: Final = frozenset({"4.0", "4.0.1"})
 
@@ -63,6 +65,8 @@ def accepts_json(accept: str) -> bool:
 
 
 def _range_allows(part: str) -> bool:
+    if len(part) > RANGE_MAX:
+        return False
     media = parse_mimetype(part.strip().lower())
     name = f"{media.type}/{media.subtype}" + (f"+{media.suffix}" if media.suffix else "")
     version = media.parameters.get("fhirversion", "4.0")

@@ -7,18 +7,30 @@ from __future__ import annotations
 
 from datetime import UTC
 from email.utils import parsedate_to_datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from aiohttp import web
 
+MEMBERS_MAX: Final = 200
+"""Members of a list that are read: thirty thousand media types, each looked at, take 50 ms of everybody."""
+
 
 def listed(request: web.Request, name: str) -> str | None:
-    """The list of all fields of a name; None when there is none."""
+    """The list of all fields of a name, its first members; None when there is none."""
     fields = request.headers.getall(name, ())
-    return fields[0] if len(fields) == 1 else ", ".join(fields) if fields else None
+    if not fields:
+        return None
+    return shortened(fields[0] if len(fields) == 1 else ", ".join(fields))
+
+
+def shortened(text: str) -> str:
+    """The first `MEMBERS_MAX` members of a list."""
+    if text.count(",") < MEMBERS_MAX:
+        return text
+    return ",".join(text.split(",", MEMBERS_MAX)[:MEMBERS_MAX])
 
 
 def read_date(header: str | None) -> datetime | None:

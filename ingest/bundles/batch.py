@@ -5,7 +5,6 @@ https://hl7.org/fhir/R4/http.html#transaction
 
 from __future__ import annotations
 
-import asyncio
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -43,8 +42,6 @@ _PHASES: Final = ("DELETE", "POST", "PUT", "PATCH", "GET", "HEAD")
 """The order in which the entries of a batch are processed, whatever order they came in."""
 _UNNAMED: Final = Issue("value", "`request.url` must name one resource", ("Bundle.entry.request.url",))
 _PUTTING: Final = frozenset({"POST", "PUT"})
-_READ_TOGETHER: Final = 8
-"""Searches and reads of one batch under way at once: as many may turn out not to fit."""
 
 
 class BatchReads(NamedTuple):
@@ -64,7 +61,7 @@ async def answers(
     """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
     done: dict[int, Answer] = {}
     budget = AnswerBudget(ctx.limits.bytes_max)
-    within = _Within(reading, budget, asyncio.Semaphore(_READ_TOGETHER))
+    within = _Within(reading, budget)
     for phase in (*_PHASES, None):
         mine = [
             number
@@ -99,7 +96,6 @@ class _Within(NamedTuple):
 
     reading: BatchReads
     budget: AnswerBudget
-    together: asyncio.Semaphore
 
 
 async def _answer(ctx: PushContext, entry: BundleEntry, name: str, within: _Within) -> Answer:
@@ -110,8 +106,7 @@ async def _answer(ctx: PushContext, entry: BundleEntry, name: str, within: _With
             if isinstance(done, Pushed):
                 return replies.entry_of(done, base=ctx.base, issues=within.budget.issues)
             return replies.entry_of_deletion(done)
-        async with within.together:
-            return await _read_or_search(ctx, entry, within)
+        return await _read_or_search(ctx, entry, within)
     except ServiceError as error:
         # Its traceback would keep what was read for the entry until the batch is answered.
         return refused(ctx, within.budget.issues.within(error.with_traceback(None)))

@@ -17,6 +17,10 @@ from store.fhir.issues import Issue
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+VALUES_MAX: Final = 100_000
+"""Values of one message; each that is wrong is a fault of a kilobyte until all are told."""
+OBJECTS_MAX: Final = 20_000
+"""Objects of one message: an empty result takes ten kilobytes once it is read. A result has some five."""
 _KEY: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,40}")
 
 
@@ -283,6 +287,7 @@ class Envelope(Shape):
 
 def read(shape: type[Shape], body: Mapping[str, Any]) -> Any:  # noqa: ANN401 -- the shape
     """A message in its shape. Raises ServiceError with the JSON path and the rule of each fault."""
+    _refuse_many(body)
     try:
         return shape.model_validate(body)
     except ValidationError as error:
@@ -291,6 +296,23 @@ def read(shape: type[Shape], body: Mapping[str, Any]) -> Any:  # noqa: ANN401 --
             for one in error.errors(include_url=False, include_context=False, include_input=False)
         ]
         raise ServiceError(Category.INCORRECT, *issues) from None
+
+
+def _refuse_many(body: Mapping[str, Any]) -> None:
+    """Raise ServiceError for a message of more values or objects than one may have."""
+    values, objects = 0, 0
+    left: list[Any] = [body]
+    while left:
+        one = left.pop()
+        values += len(one)
+        objects += isinstance(one, dict)
+        if values > VALUES_MAX or objects > OBJECTS_MAX:
+            rule = (
+                f"has at most {VALUES_MAX} values and {OBJECTS_MAX} objects; send orders in several messages"
+            )
+            raise ServiceError(Category.TOO_LARGE, fault("$", rule, "too-costly"))
+        members = one.values() if isinstance(one, dict) else one
+        left += [member for member in members if isinstance(member, dict | list)]
 
 
 def fault(path: str, rule: str, code: str = "structure") -> Issue:

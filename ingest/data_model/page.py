@@ -111,7 +111,8 @@ A large document is its URL, a Binary, in `Value`.
 `ID` (`New`) or `ApplicationOrderID` (`NewUnsolicited`); for each result `Code` or `Description`.
 Everything else may be null or missing. Numbers are taken for text, empty texts for null, one object for a
 list of one, and a list of one for what is in it. An `IDType` without `ID` is not kept, and named in
-`Meta.Warnings[]`; a result without `ValueType` comes back as `String`.
+`Meta.Warnings[]`; a result without `ValueType` comes back as `String`. A
+message has at most 100,000 values and 20,000 objects (413).
 
 ## Mapping
 

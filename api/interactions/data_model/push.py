@@ -45,7 +45,7 @@ async def receive(request: web.Request) -> web.StreamResponse:
     """POST /endpoint, POST {base}/$data-model."""
     try:
         found = await parsed(request)
-        meta = meta_of(found.resource)
+        meta = await found.work(meta_of, found.resource)
     except ServiceError as error:
         await _keep_unread(request, error)
         raise

@@ -45,7 +45,7 @@ async def query(request: web.Request) -> web.StreamResponse:
     """POST /query."""
     body = await body_of(request, most=BODY_BYTES_MAX)
     found = await parsed(request)
-    meta = meta_of(found.resource)
+    meta = await found.work(meta_of, found.resource)
     await enter_tenant(request, meta)
 
     async def answer() -> web.StreamResponse:
@@ -66,7 +66,7 @@ async def query(request: web.Request) -> web.StreamResponse:
 
 async def _results(request: web.Request, meta: Meta, body: JsonObject) -> dict[str, Any]:
     """The answer to `Results.Query`."""
-    asked: queries.ResultsQuery = read(queries.ResultsQuery, body)
+    asked: queries.ResultsQuery = await asyncio.to_thread(read, queries.ResultsQuery, body)
     issues = [*queries.faults(asked)]
     if not asked.Patients and request[TENANT].search_scope is SearchScope.PATIENT:
         rule = "is missing: a query names its patients"
@@ -152,7 +152,7 @@ class _Resolver:
 
 async def _people(request: web.Request, meta: Meta, body: JsonObject) -> dict[str, Any]:
     """The answer to `PatientSearch.Query`: who has all that is said, alone or as one of several."""
-    asked: queries.PatientQuery = read(queries.PatientQuery, body)
+    asked: queries.PatientQuery = await asyncio.to_thread(read, queries.PatientQuery, body)
     _refuse_without_patients(request)
     found = await find(request, "Patient", queries.person_pairs(asked))
     said = asked.Patient.model_dump()

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 import pytest
 from multidict import CIMultiDict
 
+from api.http.fhir_json import accepts_json
+from api.http.headers import MEMBERS_MAX, shortened
 from store.tenancy import TenantSettings
 from tests.support.fhir import report
 
@@ -57,3 +59,11 @@ async def test_the_answer_to_any_page_is_kept_for_any_page(service: Service) -> 
     writer.write(asked.encode() + b"\xff\r\n\r\n")
     assert (await reader.read()).startswith(b"HTTP/1.1 200 ")
     writer.close()
+
+
+def test_lists_are_read_as_far_as_anybody_writes_them() -> None:
+    most = ",".join(["a/b"] * (MEMBERS_MAX - 1) + ["application/json"])
+    assert shortened(most) == most
+    assert accepts_json(most)
+    assert shortened("application/json," * 30_000).count(",") == MEMBERS_MAX - 1
+    assert not accepts_json("application/json" + ";x=1" * 10_000)

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from ingest.data_model.models import ResultsNew, read, unknown
-from store.errors import ServiceError
+from ingest.data_model.models import OBJECTS_MAX, VALUES_MAX, Envelope, ResultsNew, read, unknown
+from store.errors import Category, ServiceError
 from tests.support.data_model import results_new
 
 Json = dict[str, Any]
@@ -85,3 +85,34 @@ def test_the_type_of_a_number_that_is_not_there_is_told() -> None:
     message["Orders"][0]["Provider"]["IDType"] = "EHRID"
     found = set(unknown(read(ResultsNew, message)))
     assert found == {"$.Patient.Identifiers[2].IDType", "$.Orders[0].Provider.IDType"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        {"Orders": [{"Results": [{}] * OBJECTS_MAX}]},
+        {"Orders": [{}] * OBJECTS_MAX},
+        {"Orders": [{"Results": [1] * (VALUES_MAX + 1)}]},
+        {"Orders": [{"Results": [[[]]] * (VALUES_MAX // 2 + 1)}]},
+        {"Meta": {"Destinations": ["x"] * (VALUES_MAX + 1)}},
+        {"Orders": [{"Results": [{f"k{n}": n for n in range(VALUES_MAX)}]}]},
+    ],
+    ids=["results", "orders", "numbers", "lists", "destinations", "names"],
+)
+@pytest.mark.parametrize("shape", [ResultsNew, Envelope])
+def test_a_message_of_more_than_fits_is_refused_before_it_is_read(
+    shape: type[Any], body: dict[str, Any]
+) -> None:
+    """An empty result takes ten kilobytes: a million of them end the process."""
+    with pytest.raises(ServiceError) as caught:
+        read(shape, {"Meta": {"DataModel": "Results", "EventType": "New"}, **body})
+    assert caught.value.category is Category.TOO_LARGE
+    [issue] = caught.value.issues
+    assert (issue.code, issue.expression) == ("too-costly", ("$",))
+
+
+def test_a_message_of_a_thousand_results_is_read() -> None:
+    one = {"Producer": {"Address": {}}, "Performer": {}, "Notes": ["x"]}
+    results = [{"Code": str(number), **one} for number in range(1_000)]
+    message = read(ResultsNew, {"Meta": {}, "Orders": [{"Results": results}]})
+    assert len(message.Orders[0].Results) == 1_000
