@@ -1,6 +1,6 @@
 // Made by `make docs` from store/mongo/rights.py. Do not edit.
 // Roles of MongoDB for the roles of the service, each with the rights that it needs. As an administrator:
-//   mongosh "$ADMIN_URI" --eval 'const database = "dod"' k8s/mongodb/roles.js
+//   mongosh "$ADMIN_URI" --eval 'var database = "dod"' k8s/mongodb/roles.js
 // Then one user for each, with a password of your own (the prompt asks for it):
 //   db.getSiblingDB("admin").createUser({user: "dod-query", pwd: passwordPrompt(), roles: ["dod-query"]})
 // Safe to repeat: a role that is there is changed. `dod` commands (tenants, tokens, holds) need more: the
