@@ -67,7 +67,7 @@ class Seen(NamedTuple):
     """Reports of others that a look met, and a later one did not."""
 
     def later(self, candidates: Sequence[Candidate], made: frozenset[str]) -> Seen:
-        """What was seen, with another look at the store; `made` by the message itself is nobody else's."""
+        """All that was seen, with another look at the store; what the message `made` is nobody else's."""
         there = {one.key for one in candidates}
         known = {one.key: one for one in (*self.gone, *self.met)}
         left = [one for key, one in known.items() if key not in there and key.id not in made]

@@ -183,7 +183,7 @@ async def test_who_is_who_is_decided_again_when_somebody_was_faster(
 async def test_a_report_that_another_sender_took_away_by_half_of_its_message_is_there_again(
     replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Who looks between two writes of one message may take its first report for what it corrects."""
+    """A look between two writes of one message may take its first report for what it corrects."""
     service = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
     plan_again = Planner.plan_again
 

@@ -1,4 +1,4 @@
-"""One patient of whom several sources tell, each by its own numbers: what one gave, no other takes away."""
+"""A patient of whom several sources tell, each by its own numbers: what one gave, no other takes away."""
 
 from __future__ import annotations
 
