@@ -66,7 +66,7 @@ def culture(organism: str, value: str, status: str = "F") -> list[str]:
 
 @pytest.mark.parametrize("together", [True, False])
 async def test_susceptibilities_of_two_organisms_are_two_reports(lab: Service, together: bool) -> None:
-    """They share a filler number, code and time, however they come and are corrected."""
+    """Reports that share a filler number, code and time, however they come and are corrected."""
     first = [[*culture("1", "S"), *culture("2", "R")]] if together else [culture("1", "S"), culture("2", "R")]
     for n, segments in enumerate(
         [*first, culture("2", "I", "C"), [*culture("2", "I", "C"), *culture("1", "S")]]
