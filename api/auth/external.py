@@ -5,6 +5,8 @@ Its tokens say who the client is. What the client may do, and for which tenants,
 
 from __future__ import annotations
 
+from contextlib import suppress
+from math import isfinite
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import orjson
@@ -74,22 +76,28 @@ class ExternalIssuer:
 
     def _read(self, claims: dict[str, Any]) -> AccessToken | None:
         told, latest = self._told, self._clock().timestamp() + self._told.leeway
-        ends, issued = claims.get("exp"), claims.get("iat", 0)
+        ends, issued, begins = (_moment(claims.get(name, 0)) for name in ("exp", "iat", "nbf"))
         if claims.get("iss") != told.issuer or told.audience not in named_in(claims.get("aud")):
             return None
-        begins = claims.get("nbf", 0)
-        if not isinstance(ends, int | float) or not isinstance(issued, int | float):
+        if ends is None or issued is None or begins is None:
             return None
-        if not 0 < ends < LATEST:
-            return None
-        if not isinstance(begins, int | float) or max(issued, begins) > latest:
+        if not 0 < ends < LATEST or max(issued, begins) > latest:
             return None
         client = next((claims[name] for name in _CLIENT_CLAIMS if isinstance(claims.get(name), str)), None)
         said = claims.get("scope", claims.get("scp", ""))
         scopes = said if isinstance(said, list) else str(said).split()
         if client is None or not all(isinstance(one, str) for one in scopes):
             return None
-        return AccessToken(client, tuple(scopes), float(issued), float(ends), str(claims.get("jti", "")))
+        return AccessToken(client, tuple(scopes), issued, ends, str(claims.get("jti", "")))
+
+
+def _moment(value: object) -> float | None:
+    """A NumericDate; None for anything else, NaN too, which is before and after nothing."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    with suppress(OverflowError):
+        return float(value) if isfinite(value) else None
+    return None
 
 
 def keys_of_issuer(document: bytes) -> dict[str, str]:

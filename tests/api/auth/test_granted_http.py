@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from math import inf, nan
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -161,6 +162,9 @@ async def test_tokens_of_an_external_issuer(mongodb: str) -> None:
             assert await status(aud="other") == 401
             assert await status(exp=now) == 401
             assert await status(nbf=now + 60) == 401
+            for odd in (nan, inf, 10**400, -(10**400), True, "1"):
+                assert await status(iat=odd) == 401, odd
+                assert await status(exp=odd) == 401, odd
             assert await status(azp="nobody") == 401
             assert await status(azp=own.id) == 401  # It proves itself by keys of its own.
 
