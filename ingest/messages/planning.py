@@ -18,9 +18,9 @@ from ingest.pipeline.identity.decisions import Candidate, Race
 from ingest.pipeline.identity.facts import FactContext, as_evidence, from_stored
 from ingest.pipeline.identity.lookups import narrowed, wanted
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
-from ingest.pipeline.identity.placeholders import placeholder_words
 from ingest.pipeline.identity.plan import plan
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
+from ingest.pipeline.placeholders import placeholder_words
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue

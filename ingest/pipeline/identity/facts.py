@@ -16,7 +16,7 @@ from ingest.pipeline.identity.numbers import (
     has_ended,
     numbers_of,
 )
-from ingest.pipeline.identity.placeholders import is_placeholder, placeholder_words
+from ingest.pipeline.placeholders import is_placeholder, placeholder_words
 from store.fhir.datatypes import Path, listed
 from store.fhir.instants import ABSENT, OPEN_END, OPEN_START, Interval, parse
 from store.search.values.escapes import escape

@@ -9,7 +9,7 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.pipeline.identity.placeholders import is_placeholder
+from ingest.pipeline.placeholders import is_placeholder
 from store.fhir.datatypes import listed
 from store.fhir.instants import parse, to_datetime
 from store.search.values.escapes import escape

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ingest.pipeline.identity.numbers import Number, Numbers, Rank, numbers_of
-from ingest.pipeline.identity.placeholders import is_placeholder, placeholder_words
+from ingest.pipeline.placeholders import is_placeholder, placeholder_words
 from ingest.settings import IngestSettings
 
 WORDS = placeholder_words(IngestSettings().identity_placeholders)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ingest.pipeline.identity.decisions import Candidate, Finding
 from ingest.pipeline.identity.facts import PLAIN, Facts, as_evidence, facts_of, from_stored
 from ingest.pipeline.identity.patients import COMPARISONS_MAX, Records, choose_patient
-from ingest.pipeline.identity.placeholders import placeholder_words
+from ingest.pipeline.placeholders import placeholder_words
 from store.errors import Category, ServiceError
 from store.resources.resource_keys import ResourceKey
 
