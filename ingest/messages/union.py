@@ -89,7 +89,10 @@ def _with(resource: JsonObject, kept: _Kept, among: Sequence[Any]) -> JsonObject
     """A resource with the identifiers among these that say the numbers."""
     there = listed(resource.get("identifier"))
     found = identifiers_of((*kept.numbers, *kept.former), among)
-    return {**resource, "identifier": [*there, *(one for one in found if one not in there)]}
+    made = [*there, *(one for one in found if one not in there)]
+    if len(made) == len(among) and all(one in among for one in made):
+        made = list(among)  # In the order in which they stand there, so that nothing new makes no version.
+    return {**resource, "identifier": made}
 
 
 def _knowing(facts: Facts, kept: _Kept, other: Facts) -> Facts:

@@ -68,7 +68,8 @@ def choose_shared(
 ) -> Choice:
     """The stored resource that carries one of the natural keys, else a new one."""
     names = shared_names(resource_type, facts)
-    derived = derive(names[0])
+    named = facts.names if resource_type in DIRECTORY else ()
+    derived = derive("\n".join([names[0], *named]))
     wanted = frozenset(names)
     found = [
         one
@@ -76,8 +77,13 @@ def choose_shared(
         if one.key.type == resource_type
         and not wanted.isdisjoint(shared_names(resource_type, one.facts))
         and not _is_another(facts, one.facts)
+        and not (named and _is_another_name(facts, one.facts))
     ]
-    known = min(found, key=lambda one: (one.key.id != derived, one.key.id), default=None)
+    known = min(
+        found,
+        key=lambda one: (one.facts.names != facts.names, one.key.id != derived, one.key.id),
+        default=None,
+    )
     return Choice(derived if known is None else known.key.id, known=known)
 
 
@@ -85,6 +91,15 @@ def _is_another(one: Facts, other: Facts) -> bool:
     """Whether numbers as sure as the one in common differ: two visits of one local number are two."""
     rank = shared(one, other)
     return rank is not None and rank is not Rank.STRONG and contradict(one, other, below=rank)
+
+
+def _is_another_name(one: Facts, other: Facts) -> bool:
+    """Whether two people or organizations of one number have no word of their names in common.
+
+    A number that a whole practice uses must not rename who interpreted an earlier report.
+    """
+    mine, theirs = ({word for name in each.names for word in name.split()} for each in (one, other))
+    return bool(mine and theirs) and mine.isdisjoint(theirs)
 
 
 def contradicted(told: Sequence[tuple[int, bytes, Sequence[str]]]) -> frozenset[int]:

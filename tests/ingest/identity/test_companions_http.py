@@ -237,6 +237,16 @@ async def test_a_practitioner_with_a_number_is_one(lab: Service) -> None:
     assert len(await all_of(lab, "Practitioner?_count=9")) == 1
 
 
+async def test_two_people_under_the_number_of_a_practice_are_two(lab: Service) -> None:
+    npi = number("npi", "1234567893", "NPI")
+    sent = [
+        told(n, f"F{n}", practitioner(name, npi), resultsInterpreter=[refers("Practitioner/1")])
+        for n, name in enumerate(("Kim Reed", "Ada Lake", "Kim Reed-Stone"), start=1)
+    ]
+    found = ["CBC final of Ann + Ada Lake", *["CBC final of Ann + Kim Reed-Stone"] * 2]
+    await in_any_order(lab, Case("practice", tuple(sent), {"mr|A": found}))
+
+
 async def test_equal_practitioners_without_a_number_are_one(lab: Service) -> None:
     sent = [
         told(n, f"F{n}", practitioner("Reed"), resultsInterpreter=[refers("Practitioner/1")]) for n in (1, 2)
