@@ -144,7 +144,7 @@ def refuse_unknown_type(text: str) -> None:
 
 
 def rights_of(texts: Iterable[str]) -> Rights:
-    """Rights that several scopes give together."""
+    """Rights that several scopes give together; one that is no longer taken for a scope gives none."""
     whole: dict[str, frozenset[str]] = {}
     parts: list[Part] = []
     own = set[str]()
@@ -153,7 +153,10 @@ def rights_of(texts: Iterable[str]) -> Rights:
             own.add(text)
         if text in OWN and text != PUSH:
             continue
-        scope = parse_scope(_PUSHES if text == PUSH else text)
+        try:
+            scope = parse_scope(_PUSHES if text == PUSH else text)
+        except ValueError:  # Issued before there was a rule against it.
+            continue
         if scope.query:
             parts.append(Part(scope.type, scope.letters, scope.query, scope.clause))
         else:

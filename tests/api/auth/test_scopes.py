@@ -169,3 +169,8 @@ def test_each_scope_is_read_once_however_many_there_are() -> None:
     parse_scope.cache_clear()
     assert set(granted(names, names)) == set(names)
     assert parse_scope.cache_info().misses == len(names)
+
+
+def test_a_scope_that_was_issued_before_a_rule_gives_nothing_and_spoils_nothing() -> None:
+    rights = rights_of(("system/Observation.rs?category=lab&code=", "system/Patient.rs", "system/Old.q"))
+    assert (dict(rights.whole), rights.parts) == ({"Patient": frozenset("rs")}, ())
