@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final
 
 from store.search.values.strings import folded_words
@@ -34,6 +35,12 @@ def is_placeholder(value: str, placeholders: AbstractSet[str]) -> bool:
 
 def placeholder_words(words: Iterable[str]) -> frozenset[str]:
     """The words of the setting as `is_placeholder` compares them: capitals, letters and digits alone."""
+    return _words(tuple(words))
+
+
+@lru_cache(maxsize=16)
+def _words(words: tuple[str, ...]) -> frozenset[str]:
+    """Remembered: every message asks for those of the setting."""
     return frozenset(map(_bare, words))
 
 
