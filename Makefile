@@ -72,8 +72,9 @@ soak-races: $(DEV) ## Write the same at once on two services, many times (ROUNDS
 .PHONY: soak-identity
 soak-identity: $(DEV) ## Compare what many random hospitals are served with the truth (ROUNDS=5000 SEED=1)
 	@IDENTITY_ROUNDS=$(or $(ROUNDS),5000) IDENTITY_SEED=$(or $(SEED),1) IDENTITY_SENDERS=8 \
-		$(BIN)/python -m pytest tests/ingest/identity/test_worlds_http.py \
-		tests/ingest/identity/test_worlds_hl7v2_http.py -n 2 -o faulthandler_timeout=0 $(ARGS)
+		IDENTITY_PAIRS=$(or $(PAIRS),200) $(BIN)/python -m pytest tests/ingest/identity/test_worlds_http.py \
+		tests/ingest/identity/test_worlds_hl7v2_http.py tests/ingest/identity/test_pairs_http.py \
+		-n 2 -o faulthandler_timeout=0 $(ARGS)
 
 .PHONY: chaos
 chaos: $(DEV) ## Freeze, step down, cut off and kill the database under load (SECONDS=20 for each)

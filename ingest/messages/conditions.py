@@ -72,8 +72,10 @@ def _conditions(placed: Placement, reading: FactContext) -> Iterator[Provided]:
                 yield Provided(ResourceKey(PATIENT, copy), partial(_is_patient, facts, reading, is_new=False))
         else:
             yield Provided(placed.key, partial(_is_nobody_else, facts, reading))
-    elif known is not None and placed.key.type == MAIN[0]:
-        yield Provided(placed.key, partial(_is_report, facts, reading, known.facts))
+    elif placed.key.type == MAIN[0] and (known is not None or facts.numbers):
+        # One without a number is found by its id alone, which says all that is known of it.
+        found = known.facts if known else None
+        yield Provided(placed.key, partial(_is_report, facts, reading, found))
     elif known is not None and shared(facts, known.facts) is not None:
         yield Provided(placed.key, partial(_is_record, facts, known.facts))
 
@@ -107,10 +109,12 @@ def _is_as_found(found: Facts, told: Mapping[str, Any] | None) -> bool:
     return told is None or _is_record(found, found, told)
 
 
-def _is_report(facts: Facts, reading: FactContext, known: Facts, told: Mapping[str, Any] | None) -> bool:
-    """Whether what is stored is the report as it was found, or this one still by the rules of the plan."""
+def _is_report(
+    facts: Facts, reading: FactContext, known: Facts | None, told: Mapping[str, Any] | None
+) -> bool:
+    """Whether what is stored is the report as it was found, or this one by the rules of the plan."""
     if told is None:
-        return False
+        return known is None
     now = as_evidence(from_stored(told), reading)
     if now == known:
         return True

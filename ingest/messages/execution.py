@@ -67,15 +67,18 @@ def is_open(planned: Planned, done: Executed) -> bool:
 
 def _is_open(placed: Placement, result: PutResult, sourced: SourceTime) -> bool:
     """Whether who a resource is was decided without what another sender may have written meanwhile."""
-    is_report = placed.key.type == MAIN[0]
-    if result.outcome is Outcome.CREATED:
-        return is_report or bool(placed.facts.numbers)
-    if result.outcome is Outcome.REPLACED:
+    known, outcome = placed.choice.known, result.outcome
+    if placed.key.type != MAIN[0]:
+        return outcome is Outcome.CREATED and bool(placed.facts.numbers)
+    if known is None:
+        return outcome is Outcome.CREATED or bool(placed.facts.numbers)
+    if outcome is Outcome.CREATED:
+        return True
+    if outcome is Outcome.REPLACED:
         # It takes away the report of another patient: one that came as it was written, too.
-        return is_report and placed.facts.status in CORRECTING
-    known = placed.choice.known
+        return placed.facts.status in CORRECTING
     # Its report was older than this one when it was decided that it is the same.
-    return is_report and result.outcome is Outcome.STALE and known is not None and known.sourced <= sourced
+    return outcome is Outcome.STALE and known.sourced <= sourced
 
 
 def without_lost(done: Executed, again: Planned, seen: Seen) -> Executed:

@@ -122,7 +122,7 @@ class Planner:
         given: dict[ResourceKey, _Given] = {}
         while True:
             planned = await self.ctx.work(plan, self.read, candidates, self.derive, race, occupied)
-            new = [one for one in planned.placements if _is_new_patient(one)]
+            new = [one for one in planned.placements if _is_new(one)]
             others, own = await self._there([one for one in new if one.key.id not in mine | occupied], given)
             missed |= own
             if not others and not own:
@@ -136,7 +136,8 @@ class Planner:
     async def _there(
         self, new: Sequence[Placement], given: dict[ResourceKey, _Given]
     ) -> tuple[set[ResourceKey], dict[ResourceKey, Candidate]]:
-        """Keys of new patients under which somebody else's record is, and records that are their own.
+        """Keys of new patients under which somebody else's record is, and records that are their own; reports
+        under the keys of new ones.
 
         `given` takes those of patients without a number, to whose records somebody gave one.
         """
@@ -148,6 +149,9 @@ class Planner:
         for one in new:
             found = there.get(one.key)
             if found is None:
+                continue
+            if one.key.type == REPORT:  # Too many carry its number for a look-up to find it.
+                own[one.key] = found
                 continue
             if one.facts.numbers:
                 if is_same_patient(one.facts, found.facts):
@@ -247,8 +251,10 @@ def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Pla
     return Planner(ctx, Reader(entries, reading_of(ctx, message.sender), base=ctx.base))
 
 
-def _is_new_patient(placed: Placement) -> bool:
-    return placed.key.type == PATIENT and placed.choice.known is None
+def _is_new(placed: Placement) -> bool:
+    """Whether a patient, or a report with a number, was not found."""
+    is_told = placed.key.type == PATIENT or (placed.key.type == REPORT and bool(placed.facts.numbers))
+    return is_told and placed.choice.known is None
 
 
 def _with_numbers(planned: Planned, given: Mapping[ResourceKey, _Given]) -> Planned:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ingest.messages.conditions import is_overtaken
+from ingest.messages.union import kept_of
 from ingest.pipeline.decode import decode
+from ingest.pipeline.identity.decisions import Candidate
+from ingest.pipeline.identity.facts import from_stored
 from ingest.pipeline.identity.reader import PATIENT
 from ingest.pipeline.prepare import Ready, prepare
 from ingest.writes import filing
-from store.errors import ServiceError
+from store.errors import Category, ServiceError
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Stored
+from store.retrying import pause_before
 
 if TYPE_CHECKING:
     from ingest.messages.prepared_entries import PreparedEntries
     from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.resources.versions import Prepared
+
+_ATTEMPTS_MAX: Final = 6
+"""Attempts to write news to a record that others change all the while."""
 
 
 async def share_news(ctx: PushContext, planned: Planned, taken: PreparedEntries) -> None:
@@ -29,14 +36,25 @@ async def share_news(ctx: PushContext, planned: Planned, taken: PreparedEntries)
         ready = taken.entries[number]
         if placed.key.type != PATIENT or not placed.choice.also or isinstance(ready, ServiceError):
             continue
+        await _share(ctx, placed, ready, taken)
+
+
+async def _share(ctx: PushContext, placed: Placement, ready: Ready, taken: PreparedEntries) -> None:
+    """Write the news to what lags behind. Others who change that meanwhile look behind their own write."""
+    for attempt in range(_ATTEMPTS_MAX):
+        await pause_before(attempt)
         copies = await _copies(ctx, placed, ready, taken)
         if not copies:
-            continue
+            return
         try:
             await filing.put(ctx, copies, (), again=True)
         except ServiceError as error:
-            if not is_overtaken(error):  # Else a record has become somebody else's: it is no twin.
+            if is_overtaken(error):  # A record has become somebody else's: it is no twin.
+                return
+            if error.category is not Category.PRECONDITION:
                 raise
+        else:
+            return
 
 
 async def _copies(
@@ -55,15 +73,23 @@ async def _copies(
         lagging = tuple(one for one in ids if ResourceKey(PATIENT, one) not in taken.unique)
     conditions = tuple(one for one in mine.provided if one.key.type == PATIENT)
     copies = []
-    for name in lagging:
+    for known in await ctx.store.known(ctx.tenant, [ResourceKey(PATIENT, name) for name in lagging]):
+        # What another source gave that record is not taken away.
+        stands = Candidate(known.key, from_stored(known.identity), known.sourced)
+        news = placed._replace(key=known.key, resource=resource, facts=facts)
+        news, version = await kept_of(ctx, news, facts, sourced, stands)
         copy = await ctx.beside(
             prepare,
-            resource,
-            name,
+            news.resource,
+            known.key.id,
             base=ctx.base,
             companion=True,
-            facts=facts._replace(kin=()),
+            facts=news.facts._replace(kin=()),
             entries_max=ctx.settings.index_entries_max,
         )
-        copies.append(copy.prepared._replace(sourced=sourced, companion=mine.companion, provided=conditions))
+        copies.append(
+            copy.prepared._replace(
+                sourced=sourced, companion=mine.companion, provided=conditions, only_version=version
+            )
+        )
     return copies

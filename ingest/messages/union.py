@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from ingest.messages.completion import Completed
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.facts import from_stored
-from ingest.pipeline.identity.givers import Held, held, identifiers_of, list_of
+from ingest.pipeline.identity.givers import Held, held, identifiers_of, list_of, merged
 from ingest.pipeline.identity.likeness import contradict_as_people
 from ingest.pipeline.identity.patients import is_same_patient
 from ingest.pipeline.identity.reader import PATIENT
@@ -21,6 +21,7 @@ from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
+from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Outcome, Provided, Stored
 from store.retrying import pause_before
 
@@ -33,8 +34,7 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.numbers import Number
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
-    from store.resources.resource_keys import ResourceKey
-    from store.resources.versions import PutResult
+    from store.resources.versions import PutResult, SourceTime
 
 _ATTEMPTS_MAX: Final = 6
 """Attempts to add late numbers to a record that others change all the while."""
@@ -56,18 +56,37 @@ async def united(
             continue
         is_partial = (read.entries[number].full_url or "") in partials
         told = list_of(read.facts[number], known) if is_partial else read.facts[number]
-        now = held(told, sourced, known)
-        facts = placed.facts._replace(given=now.given)
-        kept = _missing(now, facts)
-        stored = await ctx.store.latest(ctx.tenant, placed.key) if any(kept) else None
-        if isinstance(stored, Stored):
-            among = listed((await ctx.work(decode, stored.raw)).get("identifier"))
-            placed = placed._replace(resource=_with(placed.resource, kept, among))
-            facts = _knowing(facts, kept, known.facts)
-            versions.setdefault(placed.key, stored.version)
-        placements[number] = placed._replace(facts=facts)
+        for one in (known, *await _copies(planning, placed)):
+            placed, version = await kept_of(ctx, placed, told, sourced, one)
+            if version is not None:
+                versions.setdefault(one.key, version)
+        placements[number] = placed
     planned = replace(whole.planned, placements=tuple(placements))
     return whole._replace(planned=planned, versions=versions)
+
+
+async def _copies(planning: Planner, placed: Placement) -> list[Candidate]:
+    """Other records that were made of the patient at once, and that get the same content."""
+    keys = [ResourceKey(PATIENT, one) for one in placed.choice.also]
+    return [known for key in keys if (known := await planning.known(key)) is not None]
+
+
+async def kept_of(
+    ctx: PushContext, placed: Placement, told: Facts, sourced: SourceTime, known: Candidate
+) -> tuple[Placement, int | None]:
+    """A patient with the numbers that other sources gave a stored record, and the version that has them.
+
+    `told`: the list of this source. None: there are none that the patient does not have.
+    """
+    now = held(told, sourced, known)
+    facts = placed.facts._replace(given=merged(placed.facts.given, now.given))
+    kept = _missing(now, facts)
+    stored = await ctx.store.latest(ctx.tenant, known.key) if any(kept) else None
+    if not isinstance(stored, Stored):
+        return placed._replace(facts=facts), None
+    among = listed((await ctx.work(decode, stored.raw)).get("identifier"))
+    whole = _with(placed.resource, kept, among)
+    return placed._replace(resource=whole, facts=_knowing(facts, kept, known.facts)), stored.version
 
 
 class _Kept(NamedTuple):
@@ -153,8 +172,8 @@ async def _write(ctx: PushContext, known: Candidate, now: Held, late: Sequence[A
     dropped = identifiers_of(gone, there)
     left = [one for one in there if one not in dropped]
     added = identifiers_of((*_missing(now, known.facts).numbers,), late)
-    merged = identifiers_of(_missing(now, known.facts).former, late)
-    left += [one for one in (*added, *merged) if one not in left]
+    former = identifiers_of(_missing(now, known.facts).former, late)
+    left += [one for one in (*added, *former) if one not in left]
     facts = known.facts._replace(numbers=now.numbers, former=now.former, given=now.given)
     ready = await ctx.work(
         prepare,

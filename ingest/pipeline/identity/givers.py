@@ -46,16 +46,26 @@ def held(facts: Facts, sourced: SourceTime, known: Candidate) -> Held:
     before = _given_to(known)
     own = next((one for one in before if one.source == facts.source), None)
     if own is not None and sourced and own.sourced > sourced:
-        merged = _former((known.facts.former, facts.former), known.facts.numbers)
-        return Held(known.facts.given, known.facts.numbers, merged)
+        former = _former((known.facts.former, facts.former), known.facts.numbers)
+        return Held(known.facts.given, known.facts.numbers, former)
     newest = max((one.sourced for one in before), default="")
     told = Given(facts.source, sourced or newest, facts.numbers)
     others = [one for one in before if one.source != facts.source]
-    given = sorted((told, *others), key=lambda one: one.sourced, reverse=True)[:SOURCES_MAX]
+    given = merged((told, *others))
     is_late = bool(sourced) and sourced < known.sourced
     lists = (known.facts.former, facts.former) if is_late else (facts.former, known.facts.former)
     numbers = _numbers(given, {(one.system, one.value) for one in lists[0]})
-    return Held(tuple(given) if len(given) > 1 else (), numbers, _former(lists, numbers))
+    return Held(given if len(given) > 1 else (), numbers, _former(lists, numbers))
+
+
+def merged(*lists: Sequence[Given]) -> tuple[Given, ...]:
+    """The newest list of each source, the newest first."""
+    newest: dict[str, Given] = {}
+    for one in (one for each in lists for one in each):
+        known = newest.get(one.source)
+        if known is None or known.sourced < one.sourced:
+            newest[one.source] = one
+    return tuple(sorted(newest.values(), key=lambda one: one.sourced, reverse=True)[:SOURCES_MAX])
 
 
 def list_of(facts: Facts, known: Candidate) -> Facts:

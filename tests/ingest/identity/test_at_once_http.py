@@ -148,6 +148,16 @@ OVERTAKEN: Final = {
         TWO,
         told(5, BOB, status="cancelled", effectiveDateTime="2026-01-02"),
     ),
+    "two that nothing but their ids tells apart, the older one last": (
+        told(1, ANN, id="r3", code="BMP"),
+        told(5, ANN, id="r2"),
+        told(2, ANN, status="preliminary"),
+    ),
+    "two that nothing but their ids tells apart, the newer one last": (
+        told(1, ANN, id="r3", code="BMP"),
+        told(2, ANN, status="preliminary"),
+        told(5, ANN, id="r2"),
+    ),
     "a report that was corrected as it was to be moved stays": (
         told(1, BOB, status="preliminary"),
         told(3, BOB, status="corrected", effectiveDateTime="2026-01-02"),
@@ -178,6 +188,31 @@ async def test_who_is_who_is_decided_again_when_somebody_was_faster(
     behind_plan(monkeypatch, other, between, lambda: None)
     assert (await send(other, last)).status == 200
     assert await lines(other, "") == await lines(one, "")
+
+
+@pytest.mark.parametrize("late", [True, False], ids=["late", "in order"])
+@pytest.mark.parametrize("turned", [True, False], ids=["the clinic last", "the laboratory last"])
+async def test_records_of_two_sources_made_at_once_keep_the_numbers_of_both(
+    replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch, turned: bool, late: bool
+) -> None:
+    service = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
+    shared = number("x", "W", "SS")
+    times = (5, 1) if late else (1, 5)
+    clinic = pat("1", shared, mr("A")), rep("r1", "Patient/1", fill("F"))
+    laboratory = pat("1", shared, number("labs", "L")), rep("r2", "Patient/1", fill("G"), code="CMP")
+    sources = [(clinic, "urn:made-up:clinic"), (laboratory, "urn:made-up:laboratory")]
+    first, last = (
+        msg(*contents, minute=minute, source=source)
+        for (contents, source), minute in zip(sources[:: -1 if turned else 1], times, strict=True)
+    )
+    behind_plan(monkeypatch, service, first, lambda: None)
+    assert (await send(service, last)).status == 200
+    # News of either, once both are there.
+    news = msg(pat("1", shared, name="Ann Birch"), minute=8, source="urn:made-up:ward")
+    assert (await send(service, news)).status == 200
+    for asked in ("mr|A", "x|W", "labs|L"):
+        found = [line.partition(" of ")[0] for line in await lines(service, asked)]
+        assert found == ["CBC final", "CMP final"], asked
 
 
 async def test_a_report_that_another_sender_took_away_by_half_of_its_message_is_there_again(
