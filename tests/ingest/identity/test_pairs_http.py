@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from tests.support.service import Service
 
 Json = dict[str, Any]
-PAIRS: Final = int(os.environ.get("IDENTITY_PAIRS", "12"))
+PAIRS: Final = int(os.environ.get("IDENTITY_PAIRS", "6"))
 SEED: Final = int(os.environ.get("IDENTITY_SEED", "3"))
 TRIES: Final = 3
 """Times that a pair is sent at once: each meets in another way."""
