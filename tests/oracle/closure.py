@@ -168,6 +168,8 @@ class Comparison:
         own = said.get("identifier", [])
         given = self._truth.given(thing)
         left = [one for one in stored.get("identifier", ()) if one in own or one not in given]
+        # Their order says nothing: where another source's stand among them it is that of the record.
+        left.sort(key=lambda one: own.index(one) if one in own else len(own))
         return ({**stored, "identifier": left} if "identifier" in stored else stored), said
 
     def _unlike(self, stored: Any, said: Any, told: Told, path: str) -> str | None:
