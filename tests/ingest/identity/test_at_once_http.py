@@ -15,10 +15,9 @@ from store.tenancy import SearchScope
 from tests.oracle.hospital import number
 from tests.support.cases import all_of, fill, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable
+    from collections.abc import Callable
 
     from ingest.writes.push_context import PushContext
     from tests.support.service import Service
@@ -28,12 +27,6 @@ ANN: Final = pat("1", mr("A"))
 BOB: Final = pat("1", mr("B"), name="Bob", born="1960-02-02")
 SURVIVOR: Final = pat("1", mr("B"), mr("A", use="old"), name="Ann Reed")
 WEAK: Final = number("x", "A", "SS")
-
-
-@pytest.fixture(scope="module")
-async def replicas(mongodb: str) -> AsyncIterator[tuple[Service, Service]]:
-    async with opened_service(mongodb) as one, opened_service(mongodb) as other:
-        yield one, other
 
 
 def told(minute: int, patient: Json, *, id: str = "r1", **more: Any) -> Json:

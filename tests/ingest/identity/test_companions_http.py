@@ -12,27 +12,13 @@ from tests.oracle.hospital import number
 from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 from tests.support.fhir import refers
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.service import Service
 
 Json = dict[str, Any]
 ANN: Final = pat("1", mr("A"))
 BOB: Final = pat("1", mr("B"), name="Bob", born="1960-02-02")
-
-
-@pytest.fixture(scope="module")
-async def running(mongodb: str) -> AsyncIterator[Service]:
-    async with opened_service(mongodb) as service:
-        yield service
-
-
-@pytest.fixture
-async def lab(running: Service) -> Service:
-    return await running.new_tenant(search_scope=SearchScope.ANY)
 
 
 def told(minute: int, filler: str, *more: Json, patient: Json = ANN, **report: Any) -> Json:

@@ -10,25 +10,11 @@ from store.tenancy import SearchScope
 from tests.oracle.hospital import number
 from tests.support.cases import Case, fill, holds, lines, mr, msg, obs, pat, read, rep, told
 from tests.support.fhir import refers
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.service import Service
 
 Json = dict[str, Any]
-
-
-@pytest.fixture(scope="module")
-async def running(mongodb: str) -> AsyncIterator[Service]:
-    async with opened_service(mongodb) as service:
-        yield service
-
-
-@pytest.fixture
-async def lab(running: Service) -> Service:
-    return await running.new_tenant(search_scope=SearchScope.ANY)
 
 
 ANN: Final = pat("p", name="Ann")

@@ -9,15 +9,13 @@ import pytest
 
 from ingest.writes import filing
 from store.mongo.resources.identities import MongoIdentities
-from store.tenancy import SearchScope
 from tests.oracle import hospital
 from tests.support import hl7v2
 from tests.support.cases import all_of, fill, lines, mr, msg, outcomes, pat, rep
 from tests.support.feed import send
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable
+    from collections.abc import Awaitable, Callable
 
     from tests.support.service import Answer, Service
 
@@ -25,17 +23,6 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 CARL: Final[Json] = {"name": "Carl", "born": "1990-09-09"}
-
-
-@pytest.fixture(scope="module")
-async def running(mongodb: str) -> AsyncIterator[Service]:
-    async with opened_service(mongodb) as service:
-        yield service
-
-
-@pytest.fixture
-async def lab(running: Service) -> Service:
-    return await running.new_tenant(search_scope=SearchScope.ANY)
 
 
 async def told(lab: Service, minute: int, filler: str, *numbers: Json, **who: Any) -> Answer:

@@ -12,11 +12,8 @@ from tests.oracle.hospital import number
 from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, pat, rep
 from tests.support.feed import send
 from tests.support.fhir import refers
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.service import Service
 
 Json = dict[str, Any]
@@ -36,17 +33,6 @@ KEYLESS: Final = ("AN", "ANT", "VN", "SN", "MB", "FI", "XX")
 """Types of v2-0203 that name no patient: accounts, visits, subscribers, members, facilities."""
 ANN: Final = "CBC final of Ann"
 BOB: Final = "CBC final of Bob"
-
-
-@pytest.fixture(scope="module")
-async def running(mongodb: str) -> AsyncIterator[Service]:
-    async with opened_service(mongodb) as service:
-        yield service
-
-
-@pytest.fixture
-async def lab(running: Service) -> Service:
-    return await running.new_tenant(search_scope=SearchScope.ANY)
 
 
 def told(minute: int, patient: Json, filler: str | None = None, **more: Any) -> Json:

@@ -27,11 +27,8 @@ from tests.support.cases import (
 )
 from tests.support.feed import send
 from tests.support.fhir import refers
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.service import Service
 
 Json = dict[str, Any]
@@ -41,17 +38,6 @@ ANN: Final = pat("1", mr("A"))
 BOB: Final = pat("1", mr("B"), name="Bob", born="1960-02-02")
 URN: Final = "urn:uuid:5c4b1b0e-0000-4000-8000-000000000001"
 OID: Final = "urn:oid:1.2.3.4.5"
-
-
-@pytest.fixture(scope="module")
-async def running(mongodb: str) -> AsyncIterator[Service]:
-    async with opened_service(mongodb) as service:
-        yield service
-
-
-@pytest.fixture
-async def lab(running: Service) -> Service:
-    return await running.new_tenant(search_scope=SearchScope.ANY)
 
 
 def under(url: str, resource: Json) -> Json:

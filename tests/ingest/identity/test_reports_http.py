@@ -11,10 +11,9 @@ from store.tenancy import SearchScope
 from tests.oracle.hospital import moment, number
 from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, outcomes, pat, rep
 from tests.support.feed import send
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from tests.support.service import Service
 
@@ -24,17 +23,6 @@ BOB: Final = pat("1", mr("B"), name="Bob", born="1960-02-02")
 KINDS: Final = ("FILL", "ACSN", "PLAC", None)
 PLAIN: Final = ("final", "preliminary", "registered", "partial")
 MENDED: Final = ("corrected", "amended", "cancelled", "entered-in-error")
-
-
-@pytest.fixture(scope="module")
-async def running(mongodb: str) -> AsyncIterator[Service]:
-    async with opened_service(mongodb) as service:
-        yield service
-
-
-@pytest.fixture
-async def lab(running: Service) -> Service:
-    return await running.new_tenant(search_scope=SearchScope.ANY)
 
 
 def told(minute: int, *reports: Json, patient: Json = ANN, more: Sequence[Json] = ()) -> Json:

@@ -6,19 +6,14 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
-import pytest
-
 from ingest.writes import filing
 from store.tenancy import SearchScope
 from tests.oracle.hospital import number
 from tests.support import hl7v2
 from tests.support.cases import all_of, fill, lines, mr, msg, pat, rep
 from tests.support.feed import send
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.service import Answer, Service
 
 Json = dict[str, Any]
@@ -26,17 +21,6 @@ H, L = "urn:made-up:hospital", "urn:made-up:laboratory"
 SS: Final = number("ss", "9", "SS")
 OWN: Final = number("labs", "L7", "PI")
 ANN: Final = "CBC final of Ann"
-
-
-@pytest.fixture(scope="module")
-async def running(mongodb: str) -> AsyncIterator[Service]:
-    async with opened_service(mongodb) as service:
-        yield service
-
-
-@pytest.fixture
-async def lab(running: Service) -> Service:
-    return await running.new_tenant(search_scope=SearchScope.ANY)
 
 
 def told(minute: int, source: str, *numbers: Json, **who: Any) -> Json:

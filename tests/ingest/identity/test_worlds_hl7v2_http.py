@@ -19,10 +19,9 @@ from tests.oracle.er7_closure import faults
 from tests.oracle.hospital import Ids
 from tests.oracle.identities import world
 from tests.support.hospital import AGAIN, ATTEMPTS, served, smallest
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from tests.oracle.hospital import Sent
     from tests.support.service import Service
@@ -42,12 +41,6 @@ class Copy(NamedTuple):
 
     sent: Sent
     body: bytes
-
-
-@pytest.fixture(scope="module")
-async def replicas(mongodb: str) -> AsyncIterator[tuple[Service, Service]]:
-    async with opened_service(mongodb) as one, opened_service(mongodb) as other:
-        yield one, other
 
 
 def deliveries(messages: Sequence[Sent], rng: Random) -> list[Copy]:

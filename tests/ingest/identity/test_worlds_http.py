@@ -15,10 +15,9 @@ import pytest
 from tests.oracle.closure import faults
 from tests.oracle.identities import world
 from tests.support.hospital import deliveries, served, smallest, story, tell
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Sequence
+    from collections.abc import Sequence
 
     from tests.support.hospital import Copy
     from tests.support.service import Service
@@ -30,12 +29,6 @@ SHARE: Final = 25
 """Worlds of one test."""
 SENDERS: Final = int(os.environ.get("IDENTITY_SENDERS", "8"))
 """As many at once, in half of the worlds."""
-
-
-@pytest.fixture(scope="module")
-async def replicas(mongodb: str) -> AsyncIterator[tuple[Service, Service]]:
-    async with opened_service(mongodb) as one, opened_service(mongodb) as other:
-        yield one, other
 
 
 async def wrong(
