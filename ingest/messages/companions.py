@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
 from ingest.pipeline.decode import decode, glance
-from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
 from store.fhir.datatypes import Path
 from store.fhir.references import parse
@@ -133,15 +132,15 @@ async def _revive(
 ) -> tuple[list[tuple[Prepared, PutResult]], set[ResourceKey]]:
     """Companions among these that came back, and those that somebody changed meanwhile."""
     released = await ctx.store.released(ctx.tenant, sorted(keys), alone=alone) if keys else []
-    again = {one.key: _as_it_was(ctx, one, companion=not alone) for one in released}
+    again = {one.key: await _as_it_was(ctx, one, companion=not alone) for one in released}
     results = await filing.put(ctx, list(again.values()), (), again=True) if again else []
     back = [(again[result.stored.key], result) for result in results]
     return back, again.keys() - {prepared.key for prepared, _ in back}
 
 
-def _as_it_was(ctx: PushContext, one: Released, *, companion: bool) -> Prepared:
-    ready = prepare(decode(one.raw), one.key.id, base=ctx.base, companion=True)
-    return ready.prepared._replace(sourced=one.sourced, companion=companion, revives=one.number)
+async def _as_it_was(ctx: PushContext, one: Released, *, companion: bool) -> Prepared:
+    ready = await filing.prepared_again(ctx, await ctx.beside(decode, one.raw), one.key.id)
+    return ready._replace(sourced=one.sourced, companion=companion, revives=one.number)
 
 
 def companions(stored: Stored, base: str) -> frozenset[ResourceKey]:

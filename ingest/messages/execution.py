@@ -16,7 +16,6 @@ from ingest.messages.twins import share_news
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.reader import PATIENT
 from ingest.pipeline.identity.reports import CORRECTING
-from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
 from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError
@@ -235,16 +234,9 @@ async def _undo(ctx: PushContext, stored: Stored, mine: Prepared, placed: Placem
             await ctx.store.delete(ctx.tenant, key, only_version=version, sourced=mine.sourced)
             return
         facts = (placed.choice.known or placed).facts
-        ready = await ctx.beside(
-            prepare,
-            await ctx.beside(decode, before.stored.raw),
-            key.id,
-            base=ctx.base,
-            companion=True,
-            facts=facts,
-            entries_max=ctx.settings.index_entries_max,
-        )
-        again = ready.prepared._replace(
+        resource = await ctx.beside(decode, before.stored.raw)
+        ready = await filing.prepared_again(ctx, resource, key.id, facts=facts)
+        again = ready._replace(
             only_version=version,
             companion=mine.companion,
             derived_from=mine.derived_from,

@@ -10,7 +10,7 @@ from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.decisions import Candidate
 from ingest.pipeline.identity.facts import from_stored
 from ingest.pipeline.identity.reader import PATIENT
-from ingest.pipeline.prepare import Ready, prepare
+from ingest.pipeline.prepare import Ready
 from ingest.writes import filing
 from store.errors import Category, ServiceError
 from store.resources.resource_keys import ResourceKey
@@ -78,17 +78,10 @@ async def _copies(
         stands = Candidate(known.key, from_stored(known.identity), known.sourced)
         news = placed._replace(key=known.key, resource=resource, facts=facts)
         news, version = await kept_of(ctx, news, facts, sourced, stands)
-        copy = await ctx.beside(
-            prepare,
-            news.resource,
-            known.key.id,
-            base=ctx.base,
-            companion=True,
-            facts=news.facts._replace(kin=()),
-            entries_max=ctx.settings.index_entries_max,
-        )
+        facts_now = news.facts._replace(kin=())
+        copy = await filing.prepared_again(ctx, news.resource, known.key.id, facts=facts_now)
         copies.append(
-            copy.prepared._replace(
+            copy._replace(
                 sourced=sourced, companion=mine.companion, provided=conditions, only_version=version
             )
         )

@@ -17,7 +17,6 @@ from ingest.pipeline.identity.givers import Held, held, identifiers_of, list_of,
 from ingest.pipeline.identity.likeness import contradict_as_people
 from ingest.pipeline.identity.patients import is_same_patient
 from ingest.pipeline.identity.reader import PATIENT
-from ingest.pipeline.prepare import prepare
 from ingest.writes import filing
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
@@ -175,19 +174,10 @@ async def _write(ctx: PushContext, known: Candidate, now: Held, late: Sequence[A
     former = identifiers_of(_missing(now, known.facts).former, late)
     left += [one for one in (*added, *former) if one not in left]
     facts = known.facts._replace(numbers=now.numbers, former=now.former, given=now.given)
-    ready = await ctx.work(
-        prepare,
-        {**resource, "identifier": left},
-        known.key.id,
-        base=ctx.base,
-        companion=True,
-        facts=facts._replace(kin=()),
-        entries_max=ctx.settings.index_entries_max,
-    )
+    made = {**resource, "identifier": left}
+    ready = await filing.prepared_again(ctx, made, known.key.id, facts=facts._replace(kin=()))
     same = Provided(known.key, partial(_is_as_known, known.facts))
-    await filing.put(
-        ctx, [ready.prepared._replace(only_version=stored.version, provided=(same,))], (), again=True
-    )
+    await filing.put(ctx, [ready._replace(only_version=stored.version, provided=(same,))], (), again=True)
 
 
 def _is_as_known(known: Facts, told: Mapping[str, Any] | None) -> bool:

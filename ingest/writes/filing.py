@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from ingest.pipeline.bundle_entries import is_kept_whole
 from ingest.pipeline.documents import Naming, Taken, take_out
+from ingest.pipeline.prepare import prepare
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.files import references_to_files
@@ -19,6 +20,7 @@ from store.search.parameters import TYPES
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from ingest.pipeline.identity.facts import Facts
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile
@@ -83,6 +85,25 @@ async def file_first(
     if files:
         await ctx.attachments.put(ctx.tenant, files)
     await ctx.attachments.keep(ctx.tenant, sorted(named.keys() - {file.id for file in files}))
+
+
+async def prepared_again(
+    ctx: PushContext, resource: JsonObject, resource_id: str, *, facts: Facts | None = None
+) -> Prepared:
+    """A stored resource as it was, or with what others said, prepared beside the loop to be put again.
+
+    Raises ServiceError `unprocessable`.
+    """
+    ready = await ctx.beside(
+        prepare,
+        resource,
+        resource_id,
+        base=ctx.base,
+        companion=True,
+        facts=facts,
+        entries_max=ctx.settings.index_entries_max,
+    )
+    return ready.prepared
 
 
 def named_files(resources: Iterable[Prepared]) -> dict[str, list[ResourceKey]]:
