@@ -19,6 +19,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from api.server.event_loop import factory_of
+from ingest.http import letter_keeper
 from store.mongo.driver.client import connect
 from store.mongo.embedded import embedded
 from store.mongo.indexes import AUDIT, DEAD_LETTERS, INDEXES, ensure_indexes
@@ -108,6 +109,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
     sys.addaudithook(_started)
     _run_as_served()
+    # A busy machine takes longer than the moment that an answer waits for its letter.
+    pytest.MonkeyPatch().setattr(letter_keeper, "WAIT_SECONDS", 60)
 
 
 def _run_as_served() -> None:

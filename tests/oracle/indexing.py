@@ -157,7 +157,10 @@ def _keys(resource_type: str, fields: Json) -> list[str]:
 
 
 def _entries(row: Parameter, fields: Json) -> list[str]:
-    """`name=spelling` of a row; of tokens those without a system."""
+    """`name=spelling` of a row; of tokens those without a system.
+
+    What names a patient has its backslashes and `&` escaped: other entries begin with it.
+    """
     held = fields.get(row.name, ())
     if row.type is SearchType.TOKEN:
         held = [one for one in held if tokens.is_bare(one)]
@@ -166,8 +169,12 @@ def _entries(row: Parameter, fields: Json) -> list[str]:
     if row.narrower is not None:
         held = [one for one in held if references.type_of(one) != "Patient"]
     identified = [*fields.get(f"{row.name}:identifier", ()), *fields.get(f"{row.name}>identifier", ())]
-    named = [f"{row.identifier_key}={one}" for one in identified if tokens.bare(one)]
-    return [*[f"{row.name}={one}" for one in held], *named]
+    identified = [one for one in identified if tokens.bare(one)]
+    if row.name == "patient":
+        held, identified = (
+            [one.replace("\\", r"\\").replace("&", r"\&") for one in each] for each in (held, identified)
+        )
+    return [*[f"{row.name}={one}" for one in held], *[f"{row.identifier_key}={one}" for one in identified]]
 
 
 def _once(those: Any) -> list[Any]:

@@ -306,11 +306,13 @@ def named(headers: Mapping[str, str]) -> dict[str, str]:
 
 def settings(**changed: Any) -> Settings:
     """Settings of the tests: a database name of their own, no short memory of tenants, no change feed, and no
-    sweep on a timer, which would go by the clock of some test over the tenants of all.
+    sweep on a timer, which would go by the clock of some test over the tenants of all. No deadline that a
+    busy machine meets.
     """
     ours = {"mongodb_database": DATABASE, "access_cache_seconds": 0, "policy_cache_seconds": 0}
     never = {"changes_look_seconds": 0, "erasure_wait_seconds": 0, "retention_interval_minutes": 0}
-    return Given(**{**ours, **never, **changed})
+    unhurried = {"search_timeout_seconds": 60}
+    return Given(**{**ours, **never, **unhurried, **changed})
 
 
 @asynccontextmanager

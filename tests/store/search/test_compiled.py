@@ -28,7 +28,7 @@ _VALUES: Final[tuple[Any, ...]] = (
     {"reference": "Patient/1/_history/2", "type": "Patient"},
     {"reference": f"{BASE}/Practitioner/1"},
     {"reference": "#in"},
-    {"reference": "urn:uuid:1", "identifier": {"system": "urn:i", "value": "a|b\\c"}},
+    {"reference": "urn:uuid:1", "identifier": {"system": "urn:i", "value": "a|b\\c&d=e"}},
     {"display": "somebody"},
     {"coding": [{"system": "urn:S", "code": "A|B\\"}, {"code": "b", "display": "Bé"}], "text": "Text, more"},
     {"coding": [{"system": "urn:S", "code": "A"}]},

@@ -146,6 +146,12 @@ def test_an_error_is_told_up_to_what_it_quotes(component: str, error: str, told:
     assert kept["attr"].get("error") == told
 
 
+@pytest.fixture(autouse=True)
+def patient_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However busy the machine is, the end of a log has read what there is."""
+    monkeypatch.setattr(log, "JOIN_SECONDS", 60)
+
+
 def said(path: Path, *lines: bytes) -> Log:
     """A log that was told these lines."""
     told = Log(path)
