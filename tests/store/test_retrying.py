@@ -12,6 +12,7 @@ from store.mongo.resources.dependents import Dependents, Touched
 from store.resources.resource_keys import ResourceKey
 from store.retention.sweep import HoldPlaced, Pace, Sweep
 from store.retrying import PAUSE_SECONDS, PAUSE_SECONDS_MAX, pause_before, pause_behind
+from tests.support.pauses import pausing
 
 if TYPE_CHECKING:
     from store.mongo.driver.client import Database
@@ -23,15 +24,15 @@ def test_pauses_grow_to_a_bound() -> None:
         assert longest * 0.5 <= pause_behind(attempt) <= longest * 1.5
 
 
-async def test_there_is_no_pause_before_the_first_attempt(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_there_is_no_pause_before_the_first_attempt() -> None:
     paused: list[float] = []
 
     async def pause(seconds: float) -> None:
         paused.append(seconds)
 
-    monkeypatch.setattr("store.retrying.asyncio.sleep", pause)
-    for attempt in range(3):
-        await pause_before(attempt)
+    with pausing("store.retrying", pause):
+        for attempt in range(3):
+            await pause_before(attempt)
     assert len(paused) == 2
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from time import monotonic
 from typing import TYPE_CHECKING, Any
-from unittest.mock import patch
 from uuid import uuid4
 
 import pytest
@@ -30,6 +29,7 @@ from tests.api.interactions.purge.purged import (
     verified,
 )
 from tests.support.fhir import MRN, identified, message, patient, refers, report
+from tests.support.pauses import pausing
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -103,7 +103,7 @@ async def test_who_is_held_meanwhile_stays(world: World, kind: HoldKind, subject
         if not await world.privacy.holds.listed(None):
             await world.privacy.holds.add(hold(world, kind, subject))
 
-    with patch("store.mongo.erasure.batches.asyncio.sleep", holding):
+    with pausing("store.mongo.erasure.batches", holding):
         erased = await world.erase()
     assert sum(one.count for one in erased.receipt.skipped) == kept
     after = await world.documents()
@@ -121,7 +121,7 @@ async def test_a_tenant_that_is_held_meanwhile_is_not_emptied(world: World) -> N
             await world.privacy.holds.add(hold(world, HoldKind.TENANT, ""))
 
     with (
-        patch("store.mongo.erasure.offboarding.asyncio.sleep", holding),
+        pausing("store.mongo.erasure.offboarding", holding),
         pytest.raises(ServiceError) as refused,
     ):
         await world.privacy.offboarding.close(tenant, reason="asked", by="tests", wait_seconds=0)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 from typing import TYPE_CHECKING, Any, Final
-from unittest.mock import patch
 
 import pytest
 
@@ -17,6 +16,7 @@ from store.files import NewFile
 from store.retention.policy import Policy
 from tests.api.interactions.purge.purged import anna
 from tests.support.fhir import MRN, report
+from tests.support.pauses import pausing
 from tests.support.service import FHIR
 from tests.support.store import NOW, prepared
 from tests.support.sweeping import retention_metrics
@@ -115,7 +115,7 @@ async def test_pushes_of_all_kinds_while_a_tenant_leaves(world: World) -> None:
     pushing = [asyncio.ensure_future(push(number)) for number in range(4)]
     async with asyncio.timeout(60):
         await world.service.load(report("before"))
-        with patch("store.mongo.erasure.offboarding.asyncio.sleep", until_turned_away):
+        with pausing("store.mongo.erasure.offboarding", until_turned_away):
             await close(world)
         await asyncio.gather(*pushing)
     assert statuses <= {200, 201, 401, 404, 410, 422}, statuses

@@ -18,6 +18,7 @@ from store.resources.resource_keys import ResourceKey
 from store.retention.erased_names import KEY, PATIENT, Name
 from store.settings import StoreSettings
 from tests.support.fhir import MRN, Json, identified, patient, refers, report, resource
+from tests.support.pauses import pausing
 from tests.support.service import Clock
 from tests.support.store import LAB, OTHER, metrics, mongo_store, prepared, put
 
@@ -127,7 +128,7 @@ async def test_what_loses_a_race_meanwhile_is_refused_as_well(database: Database
     with (
         patch.object(CommitAttempt, "write_together"),
         patch.object(CommitAttempt, "results", autospec=True, side_effect=losing),
-        patch("store.mongo.resources.writing.asyncio.sleep", erasing),
+        pausing("store.mongo.resources.writing", erasing),
         pytest.raises(ServiceError) as refused,
     ):
         await put(store, patient("a"))
