@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.oracle import worlds
+from tests.oracle import words
 from tests.oracle.rows import ALIASES, ANY, COMMON, ROWS, Row
 from tests.oracle.values import escaped, split
 
@@ -58,11 +58,11 @@ CODES_OF: Final = {
 }
 """Codes of parameters that are no status."""
 TEXTS_OF: Final = {
-    "address": (*worlds.CITIES, "1 Köln-Straße", "12345", "DE", "ny"),
-    "description": worlds.DISPLAYS,
-    "given": worlds.GIVENS,
-    "text": worlds.DISPLAYS,
-    "value": worlds.DISPLAYS,
+    "address": (*words.CITIES, "1 Köln-Straße", "12345", "DE", "ny"),
+    "description": words.DISPLAYS,
+    "given": words.GIVENS,
+    "text": words.DISPLAYS,
+    "value": words.DISPLAYS,
 }
 """By the first word of a parameter."""
 STEPS_MAX: Final = 3
@@ -160,30 +160,30 @@ class Asker:
         return f"{escaped(system or 'urn:other')}|{code}"
 
     def identifier(self) -> str:
-        return self.token(worlds.IDENTIFIER_SYSTEMS, worlds.IDENTIFIER_VALUES)
+        return self.token(words.IDENTIFIER_SYSTEMS, words.IDENTIFIER_VALUES)
 
     def order(self) -> str:
         return self.identifier() if self.chance(0.6) else self.target(("ServiceRequest",))
 
     def target(self, types: Sequence[str]) -> str:
         type = self.one(types)
-        id = self.one(worlds.REFERRED[type])
-        spellings = (id, id, f"{type}/{id}", f"{type}/{id}", f"{worlds.BASE}/{type}/{id}")
-        rarely = (f"{worlds.ELSEWHERE}/{type}/{id}", f"{type}/{id}/_history/1", f"{type}/{id.swapcase()}")
+        id = self.one(words.REFERRED[type])
+        spellings = (id, id, f"{type}/{id}", f"{type}/{id}", f"{words.BASE}/{type}/{id}")
+        rarely = (f"{words.ELSEWHERE}/{type}/{id}", f"{type}/{id}/_history/1", f"{type}/{id.swapcase()}")
         return self.one(rarely if self.chance(0.15) else spellings)
 
     def date(self) -> str:
-        text = self.one((*worlds.DATES, "2020-01-01T00:00Z", "2020-01-01T00:00:00", "2018", "2020-03"))
+        text = self.one((*words.DATES, "2020-01-01T00:00Z", "2020-01-01T00:00:00", "2018", "2020-03"))
         return self.one(PREFIXES) + text
 
     # --- clauses by kind
 
     def _token(self, name: str, _: Row) -> Pair:
         if self.chance(0.1):
-            return f"{name}:text", self.listed(self.word, worlds.DISPLAYS)
+            return f"{name}:text", self.listed(self.word, words.DISPLAYS)
         tagged = name in ("_tag", "_security")
         systems, codes = (
-            (("urn:tags", "urn:codes"), worlds.TAGS) if tagged else (worlds.CODE_SYSTEMS, worlds.CODES)
+            (("urn:tags", "urn:codes"), words.TAGS) if tagged else (words.CODE_SYSTEMS, words.CODES)
         )
         return self.negated(name), self.listed(self.token, systems, codes)
 
@@ -191,15 +191,15 @@ class Asker:
         if name == "identifier" and self.chance(0.08):
             return f"{name}:of-type", self.listed(self.typed)
         if self.chance(0.05):
-            return f"{name}:text", self.listed(self.word, worlds.DISPLAYS)
+            return f"{name}:text", self.listed(self.word, words.DISPLAYS)
         return self.negated(name), self.listed(self.identifier)
 
     def typed(self) -> str:
-        value = escaped(self.one(worlds.IDENTIFIER_VALUES))
-        return f"{self.one(worlds.V2)}|{escaped(self.one(('MR', 'mr', 'a|b')))}|{value}"
+        value = escaped(self.one(words.IDENTIFIER_VALUES))
+        return f"{self.one(words.V2)}|{escaped(self.one(('MR', 'mr', 'a|b')))}|{value}"
 
     def _code(self, name: str, row: Row) -> Pair:
-        codes = (*CODES_OF.get(name, worlds.STATUSES), "FINAL")
+        codes = (*CODES_OF.get(name, words.STATUSES), "FINAL")
         return self.negated(name), self.listed(self.token, (row.system,), codes)
 
     def _boolean(self, name: str, _: Row) -> Pair:
@@ -209,10 +209,10 @@ class Asker:
         return self._boolean(name, row)
 
     def _contact(self, name: str, _: Row) -> Pair:
-        return self.negated(name), self.listed(lambda: escaped(self.one(worlds.PHONES)))
+        return self.negated(name), self.listed(lambda: escaped(self.one(words.PHONES)))
 
     def _words(self, name: str, _: Row) -> Pair:
-        said = (*worlds.DISPLAYS, *worlds.FAMILIES, "Count Blood", "final", "lab", "koln Ana")
+        said = (*words.DISPLAYS, *words.FAMILIES, "Count Blood", "final", "lab", "koln Ana")
         return name, self.listed(self.word, said)
 
     def _composite(self, name: str, row: Row) -> Pair:
@@ -226,7 +226,7 @@ class Asker:
         if row.kind == "reference":
             return self.target(row.targets)
         if row.paths == "code":
-            return self.one((*worlds.FEW_CODES, "replaces", f"{worlds.LOINC}|lab"))
+            return self.one((*words.FEW_CODES, "replaces", f"{words.LOINC}|lab"))
         _, text = getattr(self, f"_{row.kind}")(row.paths.split()[-1], row)
         values = [value for value in split(text, ",") if value]
         return values[0]
@@ -234,14 +234,14 @@ class Asker:
     def _id(self, name: str, _: Row) -> Pair:
         if name == "_type":
             return self.negated(name), ",".join(self.random.choices(list(ROWS), k=self.random.randint(3, 9)))
-        ids = [id for of_type in worlds.IDS.values() for id in of_type]
+        ids = [id for of_type in words.IDS.values() for id in of_type]
         return self.negated(name), ",".join(self.random.choices(ids, k=self.random.randint(1, 12)))
 
     def negated(self, name: str) -> str:
         return f"{name}:not" if self.chance(0.15) else name
 
     def _uri(self, name: str, _: Row) -> Pair:
-        uris = worlds.PROFILES if name == "_profile" else worlds.URLS
+        uris = words.PROFILES if name == "_profile" else words.URLS
         return name, self.listed(lambda: escaped(self.one(uris)))
 
     def _date(self, name: str, _: Row) -> Pair:
@@ -264,7 +264,7 @@ class Asker:
         return escaped(self.one((text, text.upper(), text.lower())))
 
     def _string(self, name: str, _: Row) -> Pair:
-        texts = TEXTS_OF.get(name.partition("-")[0], worlds.FAMILIES)
+        texts = TEXTS_OF.get(name.partition("-")[0], words.FAMILIES)
         if self.chance(0.2):
             return f"{name}:exact", self.listed(lambda: escaped(self.one(texts)))
         return self.one((name, name, f"{name}:contains")), self.listed(self.word, texts)
@@ -274,8 +274,8 @@ class Asker:
 
     def quantity(self) -> str:
         number = self.one(("5", "5.4", "5.40", "5.0", "100", "1e2", "0", "-5.4", "5.35"))
-        unit = self.one(worlds.UNITS)
-        return self.one(PREFIXES) + number + self.one(("", f"||{unit}", f"|{worlds.UCUM}|{unit}"))
+        unit = self.one(words.UNITS)
+        return self.one(PREFIXES) + number + self.one(("", f"||{unit}", f"|{words.UCUM}|{unit}"))
 
     def reference(self, name: str, row: Row, steps: int) -> Pair:
         shape = self.random.random()
@@ -293,10 +293,10 @@ class Asker:
             named = inner.startswith("_has") or row.targets == ANY or self.chance(0.5)
             typed = f":{type}" if named else ""
             return f"{name}{typed}.{inner}", text
-        targets = [type for type in row.targets if type in worlds.REFERRED] or ["Patient"]
+        targets = [type for type in row.targets if type in words.REFERRED] or ["Patient"]
         if shape < 0.6:
             type = self.one(targets)
             own = [type] if type in row.targets else [row.targets[0]]
-            if own[0] in worlds.REFERRED:
+            if own[0] in words.REFERRED:
                 return f"{name}:{own[0]}", self.listed(self.target, own)
         return name, self.listed(self.target, targets)

@@ -23,7 +23,7 @@ from store.search.criteria import Total
 from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.tenancy import Tenant
-from tests.oracle import worlds
+from tests.oracle import words, worlds
 from tests.oracle.including import included
 from tests.oracle.matching import World
 from tests.oracle.queries import Asker
@@ -61,7 +61,7 @@ class Ward:
             database, clock=lambda: START + timedelta(milliseconds=next(ticks))
         )
         self.tenant = Tenant(f"seed{seed}", "Production")
-        self.world = World(worlds.BASE, from_datetime(START).start)
+        self.world = World(words.BASE, from_datetime(START).start)
 
     async def put(self, *resources: Json) -> None:
         results = await put(self.store, *resources, tenant=self.tenant)
@@ -84,7 +84,7 @@ class Ward:
         return sorted({one["meta"]["lastUpdated"] for one in self.world.resources.values()})[:40:4]
 
     def query(self, type: str, pairs: Sequence[Pair]) -> SearchQuery:
-        context = SearchContext(SearchLimits(), worlds.BASE, from_datetime(START).start, strict=True)
+        context = SearchContext(SearchLimits(), words.BASE, from_datetime(START).start, strict=True)
         return parse(type, pairs, context).query
 
     async def page(self, query: SearchQuery, size: int, position: Position | None = None) -> Page:
