@@ -18,7 +18,7 @@ from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
 from store.errors import Category, ServiceError
 from store.subscriptions.events import Addition, Occurrence, Overtaken
-from store.subscriptions.matching import decided
+from store.subscriptions.matching import decided, fields_of
 from store.subscriptions.records import Status
 from store.subscriptions.topics import topic_of
 
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 LOG: Final = logging.getLogger("api.subscriptions")
-BATCH: Final = 500
+BATCH: Final = 1_000
 """Changes that are matched at once."""
 FAR: Final = 5_000
 """Changes in a row that concern nobody, after which their place is noted all the same."""
@@ -196,7 +196,8 @@ class Counting:
         if not rows:
             return []
         there = {row.change.key for row in rows if row.change.kind not in FEED_GOING}
-        sides = await self._sides.sides(tenant, there) if there else {}
+        fields = fields_of(clause for one in asking for clause in one.query.clauses)
+        sides = await self._sides.sides(tenant, there, fields) if there else {}
         earlier = {row.key for row in rows if not is_new(row.change)}
         asked_for = [one.subscription for one in asking]
         known = await self._outbox.knowing(tenant, asked_for, earlier) if earlier else {}

@@ -97,7 +97,9 @@ class Receivers:
                 "POST", url, body=body, headers=headers, seconds=seconds
             ) as response:
                 content = await _content(response)
-                return _reply(response.status, content, response.headers.get(hdrs.RETRY_AFTER, ""))
+                if response.status // 100 == 2:  # noqa: PLR2004 -- HTTP's Success
+                    return Reply(Outcome.DELIVERED, response.status, content)
+                return _failure(response.status, response.headers.get(hdrs.RETRY_AFTER, ""))
         except TimeoutError:
             return Reply(Outcome.TIMEOUT)
         except (aiohttp.ClientError, OSError, ValueError) as error:
@@ -142,11 +144,9 @@ def seconds_of(retry_after: str, now: float) -> float | None:
     return None if moment is None else max(moment.timestamp() - now, 0.0)
 
 
-def _reply(status: int, body: bytes, retry_after: str) -> Reply:
+def _failure(status: int, retry_after: str) -> Reply:
     wait = seconds_of(retry_after, time())
     match status // 100:
-        case 2:
-            return Reply(Outcome.DELIVERED, status, body)
         case 3:
             return Reply(Outcome.REDIRECTED, status)
         case 4:

@@ -10,6 +10,7 @@ import hmac
 import os
 from base64 import b64encode
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -60,6 +61,7 @@ def signing_secret(root: bytes, name: str, generation: int) -> str:
     return PREFIX + b64encode(_key(root, name, generation)).decode()
 
 
+@lru_cache(maxsize=1_000)
 def _key(root: bytes, name: str, generation: int) -> bytes:
     return hmac.digest(root, f"sign {name} {generation}".encode(), sha256)
 

@@ -12,7 +12,7 @@ from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.errors import ServiceError
 from store.retention.runs import LeaseLost
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from api.subscriptions.sending.delivery import Delivery, Ports
     from store.changes.changes import Position
     from store.subscriptions.events import Delivering, Event
-    from store.subscriptions.records import Subscription
+    from store.subscriptions.records import Status, Subscription
     from store.tenancy import Tenant
 
 LOG: Final = logging.getLogger("api.subscriptions")
@@ -40,6 +40,18 @@ RENEWALS: Final = 4
 """Renewals of the lease within its time."""
 
 
+class _State(NamedTuple):
+    """All of a subscription that makes a step due."""
+
+    created: datetime
+    version: int
+    status: Status
+    paused: bool
+    last: int
+    delivered: int
+    next_at: datetime | None
+
+
 @dataclass(slots=True)
 class _Tended:
     """A subscription that has a task of its own."""
@@ -49,6 +61,13 @@ class _Tended:
     wake: asyncio.Event = field(default_factory=asyncio.Event)
     recent: deque[Event] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
     """Newest events, so that they need not be read to be sent."""
+    seen: _State | None = None
+    """State behind the last step: any other makes one due."""
+
+    def forget_delivered(self, number: int) -> None:
+        """Remember no event up to this number."""
+        while self.recent and self.recent[0].number <= number:
+            self.recent.popleft()
 
 
 class Worker:
@@ -72,6 +91,8 @@ class Worker:
         self._linger = linger_seconds
         self._tended: dict[str, _Tended] = {}
         self._positions: dict[Tenant, Position] = {}
+        self._some_went = False
+        """Whether subscriptions were gone at the last look."""
         self._renewed = 0.0
         self._stopping = asyncio.Event()
 
@@ -228,7 +249,11 @@ class Worker:
     async def _look(self) -> None:
         """Read all subscriptions: begin to tend new ones, wake those that changed, let go of deleted ones."""
         found = {one.name: one for one in await self._ports.store.every()}
-        for name in self._tended.keys() - found.keys():
+        if self._some_went:  # What their last steps wrote is there by now.
+            await self._ports.outbox.tidy()
+        gone = self._tended.keys() - found.keys()
+        self._some_went = bool(gone)
+        for name in gone:
             task = self._tended.pop(name).task
             if task is not None:
                 task.cancel()
@@ -241,11 +266,10 @@ class Worker:
                 tended = self._tended[name] = _Tended(one)
                 tended.task = asyncio.ensure_future(self._tend(tended))
             else:
-                changed = _state(tended.subscription) != _state(one)
                 if tended.subscription.created != one.created:
                     tended.recent.clear()
                 tended.subscription = one
-                if changed:
+                if tended.seen != _state_of(one):
                     tended.wake.set()
         circuits = self._ports.circuits.open(one for one in found.values() if one.sends)
         self._ports.metrics.measured(found.values(), self._clock(), circuits=circuits)
@@ -256,21 +280,27 @@ class Worker:
             tended.wake.clear()
             one = tended.subscription
             due: float | None = FAULT_SECONDS
+            began, least = monotonic(), 0.0
             try:
-                fresh = await self._ports.store.get(one.tenant, one.id)
+                fresh = await self._ports.store.fresh(one)
                 if fresh is None:
                     return
+                seen = tended.seen = _state_of(fresh)
                 if self._holds():
+                    tended.forget_delivered(fresh.progress.delivered)
                     step = await self._delivery.step(fresh, tuple(tended.recent))
                     due = None if step.at is None else (step.at - self._clock()).total_seconds()
                     if step.sent:
-                        due = max(due or 0.0, self._linger)
+                        # From its beginning: events that come at a steady pace wait no longer.
+                        least = began + self._linger - monotonic()
+                    if step.delivered is not None:  # What this process itself has noted is no news.
+                        tended.seen = seen._replace(delivered=step.delivered, next_at=None)
             except ServiceError:
                 pass  # The guard has counted it; the next step will do.
             except Exception:
                 LOG.exception("a subscription could not be tended", extra={"tenant": str(one.tenant)})
                 due = 60 * FAULT_SECONDS
-            await _until(tended.wake, due, least=self._linger if due == self._linger else 0.0)
+            await _until(tended.wake, due, least=least)
 
     async def _let_go(self) -> None:
         tasks = [one.task for one in self._tended.values() if one.task is not None]
@@ -284,17 +314,18 @@ class Worker:
             await asyncio.wait_for(self._stopping.wait(), seconds)
 
 
-def _state(one: Subscription) -> tuple[object, ...]:
-    """All that makes a step due."""
+def _state_of(one: Subscription) -> _State:
     progress = one.progress
     state = one.created, one.version, one.status, one.paused
-    return *state, progress.last, progress.delivered, progress.next_at
+    return _State(*state, progress.last, progress.delivered, progress.next_at)
 
 
 async def _until(wake: asyncio.Event, seconds: float | None, *, least: float) -> None:
     """Wait until woken, or until it is due; at least for so long."""
     if least > 0:
         await asyncio.sleep(least)
+        seconds = None if seconds is None else seconds - least
+    if wake.is_set():
         return
     with suppress(TimeoutError):
         await asyncio.wait_for(wake.wait(), None if seconds is None else max(seconds, 0.0))

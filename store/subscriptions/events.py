@@ -111,6 +111,9 @@ class Outbox(Protocol):
     async def take(self) -> Delivering | None:
         """The right to count and deliver; None: another process has it."""
 
+    async def tidy(self) -> None:
+        """Forget what is left of subscriptions that went: a receiver may answer behind the end of its own."""
+
     async def positions(self) -> Mapping[Tenant, Position]:
         """Places in the feed behind what was counted, of the tenants that have one."""
 

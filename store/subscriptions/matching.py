@@ -25,6 +25,7 @@ from store.search.criteria import (
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from store.resources.resource_keys import ResourceKey
     from store.search.criteria import Clause
@@ -92,8 +93,23 @@ _TELLING: Final = frozenset({"id", "index.identifier"})
 class IndexSides(Protocol):
     """Index sides of resources as they are now."""
 
-    async def sides(self, tenant: Tenant, keys: Collection[ResourceKey]) -> Mapping[str, IndexSide]:
-        """Index side of each of these that is there, by `Type/id`; of expired and deleted ones none."""
+    async def sides(
+        self, tenant: Tenant, keys: Collection[ResourceKey], fields: AbstractSet[str]
+    ) -> Mapping[str, IndexSide]:
+        """Index side of each of these that is there, by `Type/id`, with these fields alone; of expired and
+        deleted ones none.
+        """
+
+
+def fields_of(clauses: Iterable[Clause]) -> frozenset[str]:
+    """Fields of an index side by which it is decided whether clauses hold."""
+    found: set[str] = set()
+    for clause in clauses:
+        if isinstance(clause, Tokens | References):
+            found.add(clause.parameter.field)
+        elif isinstance(clause, All | AnyOf):
+            found |= fields_of(clause.clauses)
+    return frozenset(found)
 
 
 def decided(clauses: Iterable[Clause], side: IndexSide) -> bool | None:

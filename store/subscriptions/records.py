@@ -200,6 +200,9 @@ class SubscriptionStore(Protocol):
     async def get(self, tenant: Tenant, id: str) -> Subscription | None:
         """The subscription of this id, whatever its status; None: there is none."""
 
+    async def fresh(self, known: Subscription) -> Subscription | None:
+        """A subscription that was read before, as it is now; None: it is gone."""
+
     async def of_tenant(self, tenant: Tenant) -> tuple[Subscription, ...]:
         """All of a tenant, by id."""
 

@@ -94,6 +94,8 @@ class Step(NamedTuple):
     """Moment at which it is due; None: when there is something new."""
     sent: bool = False
     """Whether what comes in the next moment is waited for, to share the next notification."""
+    delivered: int | None = None
+    """Number of the last event that the receiver acknowledged in this step."""
 
 
 IDLE: Final = Step(None)
@@ -179,10 +181,14 @@ class Delivery:
         if one.status is Status.REQUESTED or one.progress.waiting > 0:
             return now
         self._ports.metrics.waiting(one.name, None)
+        return self._end_of_silence(one, one.progress.heard_at or one.updated, now)
+
+    @staticmethod
+    def _end_of_silence(one: Subscription, heard: datetime, now: datetime) -> datetime | None:
+        """Moment of the next heartbeat, or of the end."""
         seconds = one.channel.heartbeat_seconds
         if seconds is None:
             return one.ends
-        heard = one.progress.heard_at or one.updated
         # Heard in the future: the clock was set back, and nobody knows how long the silence is.
         due = now if heard > now else heard + timedelta(seconds=seconds)
         return due if one.ends is None else min(due, one.ends)
@@ -234,8 +240,11 @@ class Delivery:
         heard = self._clock()
         await self._ports.store.acknowledged(one, some[-1].number, at=heard)
         self._ports.metrics.delivered(one.name, [(heard - event.at).total_seconds() for event in some])
+        number = some[-1].number
+        waiting = one.progress.last - number
+        due = heard if waiting else self._end_of_silence(one, heard, heard)
         # As many as one notification holds wait already: there is nothing to wait for.
-        return Step(heard, sent=one.progress.last - some[-1].number < limit)
+        return Step(due, sent=waiting < limit, delivered=number)
 
     async def _body(
         self, one: Subscription, found: Sequence[Event], standing: Standing, now: datetime

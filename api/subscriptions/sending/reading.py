@@ -10,7 +10,7 @@ from store.resources.resource_keys import ResourceKey
 from store.search.criteria import Include, Tokens, Total
 from store.search.parameters import TYPES
 from store.subscriptions.events import GOING
-from store.subscriptions.matching import decided
+from store.subscriptions.matching import decided, fields_of
 from store.subscriptions.records import Content
 
 if TYPE_CHECKING:
@@ -109,7 +109,7 @@ async def _named(
     """Names of these that may be told: of what is there, and within the part of its type that is reached."""
     if standing.part is None:
         return [str(key) for key in await sources.changes.readable(tenant, keys)]
-    sides = await sources.sides.sides(tenant, keys)
+    sides = await sources.sides.sides(tenant, keys, fields_of((standing.part,)))
     return [name for name, side in sides.items() if decided((standing.part,), side)]
 
 
@@ -142,8 +142,9 @@ async def message_of(
     people = [name for name in included if name.startswith("Patient/")]
     if people and any("Patient" in by_name[name].targets for name in further):
         # A patient who performs it may be another one than it is about, and alone in having come.
-        side = (await sources.sides.sides(subscription.tenant, keys[:1])).get(str(keys[0]))
-        own = () if side is None else side.values(by_name[about[0]].field) if about else ()
+        fields = {by_name[name].field for name in about}
+        side = (await sources.sides.sides(subscription.tenant, keys[:1], fields)).get(str(keys[0]))
+        own = [] if side is None else [value for field in fields for value in side.values(field)]
         people = [name for name in people if name in own]
     patient = included[people[0]] if people else None
     others = [(name, raw) for name, raw in included.items() if not name.startswith("Patient/")]

@@ -57,8 +57,10 @@ KEEP_SECONDS: Final = 1.0
 """Pause between two notes of the place, while nothing happens; each renews the lease."""
 PACE_SECONDS: Final = 0.2
 """Time from one read to the next: what comes meanwhile shares a transaction."""
-BUSY_SECONDS: Final = 0.4
-"""The same while much happens: a transaction costs as much as some hundred of its changes."""
+BUSY_SECONDS: Final = 0.6
+"""The same while much happens: a transaction costs as much as some hundred of its changes, and what is read
+together is one notification for each subscriber. Who waits for a change has it within a second.
+"""
 MUCH: Final = 20
 """Events of one read from which on much happens."""
 BATCH: Final = 1_000

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 LOG: Final = logging.getLogger("store.changes")
 AT_ONCE: Final = 16
 """Blocks that come together: there are few changes in each while little happens, and many in a flood."""
-TOGETHER_MAX: Final = 20
+TOGETHER_MAX: Final = 100
 """Most questions that are asked together, each for the resources of one notification."""
 LOOK_SECONDS: Final = 0.2
 """Pause between two looks whether there is something new, while somebody waits for it."""

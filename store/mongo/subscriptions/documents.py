@@ -1,20 +1,23 @@
 """The stored shape of subscriptions and of their events.
 
-subscriptions  _id "org/env/id", tenant, version, status, progress {last, joined …}, channel, holder …
+subscriptions  _id "org/env/id", tenant, version, status, progress {failures, joined …}, channel, holder …
 outbox         _id "org/env/id/1764331200000/000000000017": a piece of a subscription's events, by the moment
                when the subscription was made and its first number: what is left of one that was deleted
                is none of the next one's under the same id;
                tenant, subscription, made (missing in older ones), first, last,
                keys [Type/id…], events [[key, change, version, at]…], expires_at
-               _id "position org/env", tenant: place in the feed behind what was counted for the tenant
+               _id "position org/env", tenant: place in the feed behind what was counted for the tenant; with
+               the numbers that were given, and beside those that receivers acknowledged: `counters`
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from store.changes.changes import Position
 from store.fhir.instants import from_datetime
+from store.mongo.subscriptions.counters import POSITION, Counters, seat, seat_of
 from store.subscriptions.events import Event
 from store.subscriptions.records import (
     Channel,
@@ -35,9 +38,9 @@ if TYPE_CHECKING:
     from store.subscriptions.events import Occurrence
     from store.tenancy import Tenant
 
-POSITION: Final = "position "
-"""Beginning of the `_id` of a tenant's place in the feed."""
 DIGITS: Final = 12
+MOVING: Final = ("version", "created", "status", "reason", "paused", "progress")
+"""Fields that change within a version, and those that tell which one it is."""
 
 
 def to_document(subscription: Subscription) -> dict[str, Any]:
@@ -82,21 +85,18 @@ def to_document(subscription: Subscription) -> dict[str, Any]:
 
 
 def progress_document(progress: Progress) -> dict[str, Any]:
-    """The progress of a subscription."""
+    """The progress of a subscription, without its counters."""
     return {
-        "last": progress.last,
-        "delivered": progress.delivered,
         "failures": progress.failures,
         "failing_since": progress.failing_since,
         "failure": progress.failure,
         "next_at": progress.next_at,
-        "heard_at": progress.heard_at,
         "joined": progress.joined,
     }
 
 
-def from_document(document: Mapping[str, Any]) -> Subscription:
-    """The subscription of a document."""
+def from_document(document: Mapping[str, Any], counters: Counters) -> Subscription:
+    """The subscription of a document, with the counters of its tenant."""
     channel, holder = document["channel"], document["holder"]
     return Subscription(
         tenant=parse_tenant(document["tenant"]),
@@ -127,8 +127,32 @@ def from_document(document: Mapping[str, Any]) -> Subscription:
         ends=document["ends"],
         reason=document["reason"],
         paused=document["paused"],
-        # Those from before the field have joined long ago.
-        progress=Progress(**{"joined": True, **document["progress"]}),
+        progress=_progress(document, counters, seat_of(document["id"], document["created"])),
+    )
+
+
+def moved(known: Subscription, document: Mapping[str, Any], counters: Counters) -> Subscription:
+    """The same version of a subscription, with the fields that change within one."""
+    return replace(
+        known,
+        status=Status(document["status"]),
+        reason=document["reason"],
+        paused=document["paused"],
+        progress=_progress(document, counters, seat(known)),
+    )
+
+
+def _progress(document: Mapping[str, Any], counters: Counters, seat: str) -> Progress:
+    told: Mapping[str, Any] = document["progress"]
+    return Progress(
+        counters.last.get(seat, told.get("last", 0)),
+        counters.delivered.get(seat, told.get("delivered", 0)),
+        told["failures"],
+        told["failing_since"],
+        told["next_at"],
+        told.get("failure", ""),
+        counters.heard.get(seat, told.get("heard_at")),
+        told.get("joined", True),  # Those from before the field have joined long ago.
     )
 
 

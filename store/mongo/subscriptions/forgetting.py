@@ -13,6 +13,7 @@ import orjson
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
+from store.mongo.subscriptions.counters import MongoCounters, seat_of
 from store.mongo.subscriptions.documents import pieces_of
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ async def forget_named(  # noqa: PLR0913 -- all but three keyword-only
                 await subscriptions.delete_one({"_id": one["_id"]})
                 outbox = durable(database, OUTBOX)
                 await outbox.delete_many(pieces_of(str(tenant), one["_id"], one["created"]))
+                counters = MongoCounters(database, metrics=metrics, seconds=seconds)
+                await counters.forget(str(tenant), [seat_of(one["id"], one["created"])])
             else:
                 await subscriptions.update_one({"_id": one["_id"]}, _without(one, now))
     return len(naming)

@@ -14,6 +14,7 @@ from store.subscriptions.matching import IndexSide, IndexSides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+    from collections.abc import Set as AbstractSet
     from datetime import datetime
 
     from store.metrics import StoreMetrics
@@ -41,7 +42,9 @@ class MongoIndexSides(IndexSides):
         self._metrics = metrics
 
     @override
-    async def sides(self, tenant: Tenant, keys: Collection[ResourceKey]) -> Mapping[str, IndexSide]:
+    async def sides(
+        self, tenant: Tenant, keys: Collection[ResourceKey], fields: AbstractSet[str]
+    ) -> Mapping[str, IndexSide]:
         owner = str(tenant)
         wanted = {
             "_id": {"$in": sorted(document_id(owner, *key) for key in keys)},
@@ -49,8 +52,8 @@ class MongoIndexSides(IndexSides):
             "type": {"$exists": True},
             "expires_at": {"$gt": self._clock()},
         }
-        fields = {"_id": 0, "type": 1, "id": 1, "index": 1}
+        shown = {"_id": 0, **dict.fromkeys(("type", "id", *sorted(fields)), 1)}
         with guarded(self._metrics, "index_sides", seconds=self._seconds):
-            found = await self._resources.find(wanted, fields).to_list(None)
+            found = await self._resources.find(wanted, shown).to_list(None)
         sides = (IndexSide(one["type"], one["id"], one.get("index", {})) for one in found)
         return {f"{side.type}/{side.id}": side for side in sides}

@@ -5,20 +5,21 @@ Each transaction first updates its lease under holder and fence: a process that 
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo import UpdateOne
 from typing_extensions import override
 
+from store.errors import ServiceError
 from store.mongo.driver import transaction
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
 from store.mongo.retention.lease import Leases
+from store.mongo.subscriptions.counters import POSITION, MongoCounters, beginning, seat, seat_of
 from store.mongo.subscriptions.documents import (
-    POSITION,
     events_of,
     is_of,
     piece,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 LEASE: Final = "subscriptions"
+PLACE: Final = {"number": 1, "mark": 1}
 PIECE_MAX: Final = 500
 """Most events of one document."""
 
@@ -72,18 +74,30 @@ class MongoOutbox(Outbox):
             lease_seconds=settings.subscription_lease_seconds,
         )
         self._outbox: Collection = durable(database, OUTBOX)
+        self._counters = MongoCounters(database, metrics=metrics, seconds=self._seconds)
 
     @override
     async def take(self) -> Delivering | None:
         lease = await self._leases.take(LEASE)
-        return None if lease is None else _MongoDelivering(self, self._leases, lease)
+        if lease is None:
+            return None
+        with suppress(ServiceError):  # The next one may do.
+            await self.tidy()
+        return _MongoDelivering(self, self._leases, lease)
+
+    @override
+    async def tidy(self) -> None:
+        await self._counters.tidy()
 
     @override
     async def positions(self) -> Mapping[Tenant, Position]:
         with guarded(self._metrics, "outbox_positions", seconds=self._seconds):
-            wanted = {"_id": {"$gte": POSITION, "$lt": POSITION[:-1] + "!"}}
-            found = await self._outbox.find(wanted).to_list(None)
-        return {parse_tenant(one["_id"].removeprefix(POSITION)): position_of(one) for one in found}
+            found = await self._outbox.find({"_id": beginning(POSITION)}, PLACE).to_list(None)
+        return {
+            parse_tenant(one["_id"].removeprefix(POSITION)): position_of(one)
+            for one in found
+            if "number" in one
+        }
 
     @override
     async def events(self, subscription: Subscription, *, after: int, limit: int) -> tuple[Event, ...]:
@@ -133,13 +147,13 @@ class MongoOutbox(Outbox):
         async def work(opened: OpenTransaction) -> None:
             async def write(session: Session) -> None:
                 await self._leases.confirm(lease, session)
-                await self._check(tenant, after, session)
+                there = await self._place(tenant, session)
+                if after is not None and there.get("number", 0) > after.number:
+                    raise Overtaken
                 await self._forget(tenant, forget, session)
-                await self._count(additions, session)
-                place = {"tenant": str(tenant), "number": position.number, "mark": position.mark}
-                change = {"$set": place}
-                outbox = self._database[OUTBOX]
-                await outbox.update_one({"_id": position_id(tenant)}, change, upsert=True, session=session)
+                numbers = await self._count(additions, there, session)
+                place = {"number": position.number, "mark": position.mark}
+                await self._note(tenant, {**numbers, **place}, session)
 
             await opened.run(write)
 
@@ -157,7 +171,10 @@ class MongoOutbox(Outbox):
                 )
                 if not joined.matched_count:
                     raise Overtaken
-                await self._count([addition] if addition.occurrences else [], session)
+                if addition.occurrences:
+                    tenant = addition.subscription.tenant
+                    there = await self._place(tenant, session)
+                    await self._note(tenant, await self._count([addition], there, session), session)
 
             await opened.run(write)
 
@@ -168,12 +185,15 @@ class MongoOutbox(Outbox):
             self._database.client, work, metrics=self._metrics, seconds=self._seconds, session=lease.session
         )
 
-    async def _check(self, tenant: Tenant, after: Position | None, session: Session) -> None:
-        """Raise Overtaken when the changes behind this place were counted already."""
-        if after is not None:
-            there = await self._database[OUTBOX].find_one({"_id": position_id(tenant)}, session=session)
-            if there is not None and there["number"] > after.number:
-                raise Overtaken
+    async def _place(self, tenant: Tenant, session: Session) -> Mapping[str, Any]:
+        """Place in the feed behind what was counted, with the numbers that were given; empty: none yet."""
+        return await self._database[OUTBOX].find_one({"_id": position_id(tenant)}, session=session) or {}
+
+    async def _note(self, tenant: Tenant, told: Mapping[str, Any], session: Session) -> None:
+        change = {"$set": {"tenant": str(tenant), **told}}
+        await self._database[OUTBOX].update_one(
+            {"_id": position_id(tenant)}, change, upsert=True, session=session
+        )
 
     async def _forget(self, tenant: Tenant, keys: AbstractSet[str], session: Session) -> None:
         if not keys:
@@ -186,30 +206,47 @@ class MongoOutbox(Outbox):
             session=session,
         )
 
-    async def _count(self, additions: Sequence[Addition], session: Session) -> None:
-        """Give numbers, and keep the pieces. Raises Overtaken."""
+    async def _count(
+        self, additions: Sequence[Addition], place: Mapping[str, Any], session: Session
+    ) -> dict[str, int]:
+        """Keep the pieces. Returns the newest numbers, as fields of the place. Raises Overtaken."""
         if not additions:
-            return
-        counted = [_counting(one.subscription, len(one.occurrences)) for one in additions]
-        done = await self._database[SUBSCRIPTIONS].bulk_write(counted, session=session, ordered=False)
-        if done.matched_count != len(additions):
-            raise Overtaken
+            return {}
+        given: Mapping[str, int] = place.get("last", {})
+        there = await self._counted(additions, session)
+        numbers: dict[str, int] = {}
+        for one in additions:
+            own = seat(one.subscription)
+            known = given.get(own, there.get(own))
+            if own not in there or known != one.subscription.progress.last:
+                raise Overtaken
+            numbers[f"last.{own}"] = known + len(one.occurrences)
         expires_at = self._clock() + self._keeping
         await self._database[OUTBOX].insert_many(
             [one for addition in additions for one in _pieces(addition, expires_at)],
             ordered=False,
             session=session,
         )
+        return numbers
 
+    async def _counted(self, additions: Sequence[Addition], session: Session) -> dict[str, int]:
+        """Seats of those that are there and not off, with the numbers that they have of themselves.
 
-def _counting(subscription: Subscription, some: int) -> UpdateOne:
-    wanted = {
-        "_id": subscription.name,
-        "created": subscription.created,
-        "status": {"$ne": "off"},
-        "progress.last": subscription.progress.last,
-    }
-    return UpdateOne(wanted, {"$inc": {"progress.last": some}})
+        Such a number, of a subscription from before, is taken out: whoever goes by it would give the next one
+        a second time.
+        """
+        subscriptions = self._database[SUBSCRIPTIONS]
+        wanted = {
+            "_id": {"$in": sorted(one.subscription.name for one in additions)},
+            "status": {"$ne": "off"},
+        }
+        shown = {"id": 1, "created": 1, "progress.last": 1}
+        found = await subscriptions.find(wanted, shown, session=session).to_list(None)
+        before = [one["_id"] for one in found if "last" in one["progress"]]
+        if before:
+            change = {"$unset": {"progress.last": ""}}
+            await subscriptions.update_many({"_id": {"$in": before}}, change, session=session)
+        return {seat_of(one["id"], one["created"]): one["progress"].get("last", 0) for one in found}
 
 
 def _pieces(addition: Addition, expires_at: datetime) -> list[dict[str, Any]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from pymongo import UpdateOne
 from pymongo.errors import DuplicateKeyError
 from typing_extensions import override
 
@@ -12,7 +11,15 @@ from store.mongo.driver.client import durable
 from store.mongo.driver.gathering import Gathering
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
-from store.mongo.subscriptions.documents import from_document, pieces_of, progress_document, to_document
+from store.mongo.subscriptions.counters import NO_COUNTERS, Acknowledged, MongoCounters, seat, seat_of
+from store.mongo.subscriptions.documents import (
+    MOVING,
+    from_document,
+    moved,
+    pieces_of,
+    progress_document,
+    to_document,
+)
 from store.subscriptions.naming import names_in
 from store.subscriptions.records import SubscriptionStore
 
@@ -50,8 +57,10 @@ class MongoSubscriptions(SubscriptionStore):
         self._metrics = metrics
         self._subscriptions: Collection = durable(database, SUBSCRIPTIONS)
         self._outbox: Collection = durable(database, OUTBOX)
+        self._counters = MongoCounters(database, metrics=metrics, seconds=self._seconds)
         self._reads: Gathering[str, Subscription | None] = Gathering(self._named, most=TOGETHER_MAX)
-        self._notes: Gathering[UpdateOne, None] = Gathering(self._note, most=TOGETHER_MAX)
+        self._looks: Gathering[Subscription, Subscription | None] = Gathering(self._moving, most=TOGETHER_MAX)
+        self._notes: Gathering[Acknowledged, None] = Gathering(self._note, most=TOGETHER_MAX)
 
     @override
     async def create(self, subscription: Subscription) -> bool:
@@ -84,23 +93,47 @@ class MongoSubscriptions(SubscriptionStore):
     async def get(self, tenant: Tenant, id: str) -> Subscription | None:
         return await self._reads.ask(f"{tenant}/{id}")
 
+    @override
+    async def fresh(self, known: Subscription) -> Subscription | None:
+        return await self._looks.ask(known)
+
+    async def _moving(self, known: Sequence[Subscription]) -> list[Subscription | None]:
+        with guarded(self._metrics, "subscription", seconds=self._seconds):
+            wanted = {"_id": {"$in": sorted({one.name for one in known})}}
+            found = await self._subscriptions.find(wanted, dict.fromkeys(MOVING, 1)).to_list(None)
+        there = {(one["_id"], one["version"], one["created"]): one for one in found}
+        same = [there.get((one.name, one.version, one.created)) for one in known]
+        names = {one["_id"] for one in found}
+        others = [one.name for one, now in zip(known, same, strict=True) if now is None and one.name in names]
+        read = dict(zip(others, await self._named(others), strict=True)) if others else {}
+        counters = await self._counters.of({str(one.tenant) for one in known})
+        return [
+            read.get(one.name) if now is None else moved(one, now, counters.get(str(one.tenant), NO_COUNTERS))
+            for one, now in zip(known, same, strict=True)
+        ]
+
     async def _named(self, names: Sequence[str]) -> list[Subscription | None]:
         with guarded(self._metrics, "subscription", seconds=self._seconds):
             found = await self._subscriptions.find({"_id": {"$in": sorted(set(names))}}).to_list(None)
-        there = {one["_id"]: from_document(one) for one in found}
+        there = {one.name: one for one in await self._read(found)}
         return [there.get(name) for name in names]
+
+    async def _read(self, found: Sequence[Mapping[str, Any]]) -> tuple[Subscription, ...]:
+        """Subscriptions of documents, with their counters, which are read behind them."""
+        counters = await self._counters.of({one["tenant"] for one in found})
+        return tuple(from_document(one, counters.get(one["tenant"], NO_COUNTERS)) for one in found)
 
     @override
     async def of_tenant(self, tenant: Tenant) -> tuple[Subscription, ...]:
         with guarded(self._metrics, "subscriptions", seconds=self._seconds):
             found = await self._subscriptions.find({"tenant": str(tenant)}, sort=[("_id", 1)]).to_list(None)
-        return tuple(map(from_document, found))
+        return await self._read(found)
 
     @override
     async def every(self) -> tuple[Subscription, ...]:
         with guarded(self._metrics, "subscriptions", seconds=self._seconds):
             found = await self._subscriptions.find(sort=[("_id", 1)]).to_list(None)
-        return tuple(map(from_document, found))
+        return await self._read(found)
 
     @override
     async def delete(self, tenant: Tenant, id: str) -> bool:
@@ -111,6 +144,8 @@ class MongoSubscriptions(SubscriptionStore):
             gone = await self._subscriptions.find_one_and_delete({"_id": name}, {"created": 1})
             if gone is not None:
                 await self._outbox.delete_many(pieces_of(str(tenant), name, gone["created"]))
+        if gone is not None:
+            await self._counters.forget(str(tenant), [seat_of(id, gone["created"])])
         return gone is not None
 
     @override
@@ -135,9 +170,12 @@ class MongoSubscriptions(SubscriptionStore):
         self, subscription: Subscription, failure: str, *, at: datetime, next_at: datetime
     ) -> None:
         # Of a process that was frozen, and wakes up beside the one that took over, the failure is none.
-        progress = subscription.progress
-        there = {"progress.delivered": progress.delivered, "progress.failures": progress.failures}
-        wanted = {**_same(subscription), "version": subscription.version, **there}
+        progress, owner = subscription.progress, str(subscription.tenant)
+        counters = (await self._counters.of({owner})).get(owner, NO_COUNTERS)
+        if counters.delivered.get(seat(subscription), progress.delivered) != progress.delivered:
+            return
+        there = {"version": subscription.version, "progress.failures": progress.failures}
+        wanted = {**_same(subscription), **there}
         since = progress.failing_since or at
         change = {
             "$inc": {"progress.failures": 1},
@@ -152,22 +190,25 @@ class MongoSubscriptions(SubscriptionStore):
 
     @override
     async def acknowledged(self, subscription: Subscription, number: int, *, at: datetime) -> None:
-        # Not raised past what a replay has rewound meanwhile.
-        before = {**_same(subscription), "progress.delivered": subscription.progress.delivered}
-        change = {"$set": {**CALM, "progress.heard_at": at, "progress.delivered": number}}
-        await self._notes.ask(UpdateOne(before, change))
+        progress = subscription.progress
+        if progress.failures or progress.failure or progress.next_at is not None:
+            with guarded(self._metrics, "acknowledge_subscription", seconds=self._seconds):
+                await self._subscriptions.update_one(_same(subscription), {"$set": CALM})
+        before, owner = progress.delivered, str(subscription.tenant)
+        await self._notes.ask(Acknowledged(owner, seat(subscription), before, number, at))
 
-    async def _note(self, notes: Sequence[UpdateOne]) -> list[None]:
-        with guarded(self._metrics, "acknowledge_subscription", seconds=self._seconds):
-            await self._subscriptions.bulk_write(list(notes), ordered=False)
+    async def _note(self, notes: Sequence[Acknowledged]) -> list[None]:
+        await self._counters.acknowledged(notes)
         return [None] * len(notes)
 
     @override
     async def rewind(self, tenant: Tenant, id: str, number: int) -> bool:
-        change = {**CALM, "progress.delivered": number}
-        wanted = {"_id": f"{tenant}/{id}", "progress.last": {"$gte": number}}
+        one = await self.get(tenant, id)
+        if one is None or one.progress.last < number:
+            return False
+        await self._counters.rewind(str(tenant), seat(one), number)
         with guarded(self._metrics, "rewind_subscription", seconds=self._seconds):
-            done = await self._subscriptions.update_one(wanted, {"$set": change})
+            done = await self._subscriptions.update_one(_same(one), {"$set": CALM})
         return bool(done.matched_count)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from store.mongo.driver.client import Database
     from store.subscriptions.events import Event
-    from store.subscriptions.records import Subscription
+    from store.subscriptions.records import Subscription, SubscriptionStore
     from store.tenancy import Tenant
 
 
@@ -60,11 +60,17 @@ class Steps:
         self.known: list[list[str]] = []
         self.another = asyncio.Event()
         self.busy = busy
+        self.store: SubscriptionStore | None = None
+        """Store that all is noted in as delivered."""
 
     async def step(self, one: Subscription, recent: Sequence[Event] = ()) -> Step:
         self.taken.append(one)
         self.known.append([event.key for event in recent])
         self.another.set()
+        last = one.progress.last
+        if self.store is not None and one.progress.waiting:
+            await self.store.acknowledged(one, last, at=NOW)
+            return Step(None, delivered=last)
         return Step(NOW if self.busy else None)
 
     async def knowing(self, keys: list[str]) -> None:
@@ -207,6 +213,68 @@ async def test_new_events_are_remembered_until_a_name_is_forgotten(
             await steps.knowing(["DiagnosticReport/r1"])
             assert [event.key for event in await on.told_to()] == ["", "DiagnosticReport/r1"]
             assert steps.known[-1] == ["DiagnosticReport/r1"], "the erasure alone"
+
+
+async def test_what_this_process_delivered_wakes_no_subscription(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept())
+        async with working(on, monkeypatch) as (turns, steps):
+            steps.store = on.store
+            await turns.begun()
+            await on.change(report("r1"), Kind.CREATED)
+            await turns.over()
+            await steps.knowing(["DiagnosticReport/r1"])
+            while (await on.get()).progress.waiting:  # noqa: ASYNC110 -- the store tells nobody
+                await asyncio.sleep(0)
+            taken = len(steps.taken)
+            await turns.over()
+            await turns.over()
+            assert len(steps.taken) == taken
+            assert await on.store.rewind(LAB, "s1", 0)
+            await turns.over()
+            await steps.knowing(["DiagnosticReport/r1"])
+
+
+async def test_one_that_was_held_back_for_less_than_a_look_goes_on(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept())
+        async with working(on, monkeypatch) as (turns, steps):
+            await turns.begun()
+            monkeypatch.setattr(module, "LOOK_SECONDS", 1_000.0)
+            assert await on.store.pause(LAB, "s1", paused=True)
+            await on.change(report("r1"), Kind.CREATED)
+            await turns.over()
+            await steps.knowing(["DiagnosticReport/r1"])
+            assert steps.taken[-1].paused
+            assert await on.store.pause(LAB, "s1", paused=False)
+            monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+            await turns.over()
+            async with asyncio.timeout(10):
+                while steps.taken[-1].paused:
+                    steps.another.clear()
+                    await steps.another.wait()
+
+
+async def test_what_a_receiver_answers_behind_the_end_of_its_subscription_is_forgotten(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept("names-somebody"))
+        await on.store.create(kept("other"))
+        async with working(on, monkeypatch) as (turns, _):
+            await turns.begun()
+            one = await on.get("names-somebody")
+            assert await on.store.delete(LAB, one.id)
+            await turns.over()
+            await on.store.acknowledged(one, 0, at=NOW)
+            assert "names-somebody" in str(await database["outbox"].find({}).to_list(None))
+            await turns.over()
+            await turns.over()
+            assert "names-somebody" not in str(await database["outbox"].find({}).to_list(None))
 
 
 async def test_events_of_a_commit_that_was_not_answered_are_read_and_sent(

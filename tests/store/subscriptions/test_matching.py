@@ -11,7 +11,7 @@ from store.search.index import index
 from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.search.parsing.query_text import pairs_of
-from store.subscriptions.matching import Dispatch, IndexSide, decided
+from store.subscriptions.matching import Dispatch, IndexSide, decided, fields_of
 from tests.support.fhir import coded, identified, refers, report
 from tests.support.subscriptions import BASE
 
@@ -96,3 +96,13 @@ def test_a_query_is_tried_on_each_resource_that_it_may_hold_for() -> None:
 )
 def test_tokens_and_references_are_decided_and_the_rest_is_asked(query: str, said: bool | None) -> None:
     assert decided(clauses_of(query), side_of(report("r1", "p1"))) is said
+
+
+@pytest.mark.parametrize("query", QUERIES)
+def test_the_fields_that_a_query_is_decided_by_decide_it(query: str) -> None:
+    clauses = clauses_of(query)
+    names = {field.removeprefix("index.") for field in fields_of(clauses)}
+    for resource in REPORTS:
+        side = side_of(resource)
+        shown = side._replace(fields={name: side.fields[name] for name in names & side.fields.keys()})
+        assert decided(clauses, shown) == decided(clauses, side)

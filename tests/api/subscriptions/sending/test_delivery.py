@@ -63,6 +63,21 @@ async def test_a_handshake_then_events_in_order_then_heartbeats(database: Databa
         assert at.told[2:] == [(3, "DiagnosticReport/r2", "created")]
 
 
+@pytest.mark.parametrize("seconds", [None, 60])
+async def test_behind_the_last_event_nothing_is_due_but_a_heartbeat(
+    database: Database, seconds: int | None
+) -> None:
+    async with told(database, kept(heartbeat_seconds=seconds), batch_max=2) as (on, _):
+        for number in range(3):
+            await on.change(report(f"r{number}"), Kind.CREATED)
+        await on.count()
+        behind = None if seconds is None else NOW + timedelta(seconds=seconds)
+        assert [await on.step(), await on.step()] == [
+            Step(NOW, sent=True, delivered=2),
+            Step(behind, sent=True, delivered=3),
+        ]
+
+
 async def test_attempts_follow_the_schedule_and_nothing_is_lost(database: Database) -> None:
     async with told(database, kept(), give_up_hours=1) as (on, at):
         at.answer = status(500)
@@ -166,9 +181,8 @@ async def test_what_nobody_noted_as_delivered_is_sent_again_by_who_takes_over(
     async with told(database, kept()) as (on, at):
         await on.change(report("r1"), Kind.CREATED)
         await on.count()
-        before = await on.get()
         await on.step()
-        await database["subscriptions"].update_one({"_id": before.name}, {"$set": {"progress.delivered": 0}})
+        await database["outbox"].update_one({"_id": f"delivered {LAB}"}, {"$set": {"delivered": {}}})
         await on.change(report("r2"), Kind.CREATED)
         await on.count()
         await on.settle()

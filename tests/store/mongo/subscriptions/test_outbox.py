@@ -150,6 +150,32 @@ async def test_who_changes_a_subscription_first_wins_and_progress_is_left_alone(
         assert {one.name for one in await on.store.every()} == {one.name}
 
 
+async def test_a_subscription_that_was_read_is_as_it_is_now(database: Database) -> None:
+    async with bench(database) as on:
+        await on.store.create(kept())
+        known = await on.get()
+
+        async def replaced() -> None:
+            assert await on.store.replace(replace(known, version=2, filters=("status=final",)), instead_of=1)
+
+        async def made_anew() -> None:
+            assert await on.store.delete(LAB, "s1")
+            assert await on.store.create(kept(created=NOW + timedelta(hours=1), filters=("status=partial",)))
+
+        for change in (
+            lambda: on.store.acknowledged(known, 0, at=NOW),
+            lambda: on.store.failed(known, "timeout", at=NOW, next_at=NOW),
+            lambda: on.store.pause(LAB, "s1", paused=True),
+            lambda: on.store.settle(known, Status.ERROR, reason="lost"),
+            replaced,
+            made_anew,
+        ):
+            await change()
+            assert await on.store.fresh(known) == await on.get()
+        assert await on.store.delete(LAB, "s1")
+        assert await on.store.fresh(known) is None
+
+
 async def test_the_secret_before_is_read_as_it_was_kept_at_first(database: Database) -> None:
     async with bench(database) as on:
         await on.store.create(kept(generation=3))
