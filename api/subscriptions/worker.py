@@ -248,7 +248,8 @@ class Worker:
 
     async def _look(self) -> None:
         """Read all subscriptions: begin to tend new ones, wake those that changed, let go of deleted ones."""
-        found = {one.name: one for one in await self._ports.store.every()}
+        known = {name: tended.subscription for name, tended in self._tended.items()}
+        found = {one.name: one for one in await self._ports.store.every(known)}
         if self._some_went:  # What their last steps wrote is there by now.
             await self._ports.outbox.tidy()
         gone = self._tended.keys() - found.keys()

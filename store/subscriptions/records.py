@@ -182,6 +182,9 @@ class Subscription:
         return self.status in (Status.REQUESTED, Status.ACTIVE) and not self.paused
 
 
+NONE: Final[Mapping[str, Subscription]] = MappingProxyType({})
+
+
 class SubscriptionStore(Protocol):
     """Subscriptions of all tenants; few, and read as a whole by whoever delivers."""
 
@@ -206,8 +209,10 @@ class SubscriptionStore(Protocol):
     async def of_tenant(self, tenant: Tenant) -> tuple[Subscription, ...]:
         """All of a tenant, by id."""
 
-    async def every(self) -> tuple[Subscription, ...]:
-        """All of all tenants."""
+    async def every(self, known: Mapping[str, Subscription] = NONE) -> tuple[Subscription, ...]:
+        """All of all tenants, by name; of those that are known, while they are the same version, what changes
+        within one is read alone.
+        """
 
     async def delete(self, tenant: Tenant, id: str) -> bool:
         """Forget a subscription with its events; False: there is none."""

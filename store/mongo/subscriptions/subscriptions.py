@@ -21,7 +21,7 @@ from store.mongo.subscriptions.documents import (
     to_document,
 )
 from store.subscriptions.naming import names_in
-from store.subscriptions.records import SubscriptionStore
+from store.subscriptions.records import NONE, SubscriptionStore
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -98,19 +98,24 @@ class MongoSubscriptions(SubscriptionStore):
         return await self._looks.ask(known)
 
     async def _moving(self, known: Sequence[Subscription]) -> list[Subscription | None]:
+        some = {one.name: one for one in known}
+        there = await self._moved({"_id": {"$in": sorted(some)}}, some)
+        return [there.get(one.name) for one in known]
+
+    async def _moved(
+        self, wanted: Mapping[str, Any], known: Mapping[str, Subscription]
+    ) -> dict[str, Subscription]:
+        """Subscriptions as they are now, by name; read whole where another version is known, or none."""
         with guarded(self._metrics, "subscription", seconds=self._seconds):
-            wanted = {"_id": {"$in": sorted({one.name for one in known})}}
             found = await self._subscriptions.find(wanted, dict.fromkeys(MOVING, 1)).to_list(None)
-        there = {(one["_id"], one["version"], one["created"]): one for one in found}
-        same = [there.get((one.name, one.version, one.created)) for one in known]
-        names = {one["_id"] for one in found}
-        others = [one.name for one, now in zip(known, same, strict=True) if now is None and one.name in names]
-        read = dict(zip(others, await self._named(others), strict=True)) if others else {}
-        counters = await self._counters.of({str(one.tenant) for one in known})
-        return [
-            read.get(one.name) if now is None else moved(one, now, counters.get(str(one.tenant), NO_COUNTERS))
-            for one, now in zip(known, same, strict=True)
-        ]
+        same = {one["_id"]: one for one in found if _is_same(known.get(one["_id"]), one)}
+        others = [one["_id"] for one in found if one["_id"] not in same]
+        read = {one.name: one for one in await self._named(others) if one is not None} if others else {}
+        counters = await self._counters.of({str(known[name].tenant) for name in same})
+        for name, one in same.items():
+            was = known[name]
+            read[name] = moved(was, one, counters.get(str(was.tenant), NO_COUNTERS))
+        return read
 
     async def _named(self, names: Sequence[str]) -> list[Subscription | None]:
         with guarded(self._metrics, "subscription", seconds=self._seconds):
@@ -130,10 +135,9 @@ class MongoSubscriptions(SubscriptionStore):
         return await self._read(found)
 
     @override
-    async def every(self) -> tuple[Subscription, ...]:
-        with guarded(self._metrics, "subscriptions", seconds=self._seconds):
-            found = await self._subscriptions.find(sort=[("_id", 1)]).to_list(None)
-        return await self._read(found)
+    async def every(self, known: Mapping[str, Subscription] = NONE) -> tuple[Subscription, ...]:
+        found = await self._moved({}, known)
+        return tuple(found[name] for name in sorted(found))
 
     @override
     async def delete(self, tenant: Tenant, id: str) -> bool:
@@ -210,6 +214,11 @@ class MongoSubscriptions(SubscriptionStore):
         with guarded(self._metrics, "rewind_subscription", seconds=self._seconds):
             done = await self._subscriptions.update_one(_same(one), {"$set": CALM})
         return bool(done.matched_count)
+
+
+def _is_same(known: Subscription | None, document: Mapping[str, Any]) -> bool:
+    """Whether a document is of the version that is known."""
+    return known is not None and (known.version, known.created) == (document["version"], document["created"])
 
 
 def _same(subscription: Subscription) -> dict[str, Any]:

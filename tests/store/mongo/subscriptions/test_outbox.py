@@ -171,7 +171,9 @@ async def test_a_subscription_that_was_read_is_as_it_is_now(database: Database) 
             made_anew,
         ):
             await change()
-            assert await on.store.fresh(known) == await on.get()
+            now = await on.get()
+            assert await on.store.fresh(known) == now
+            assert await on.store.every({known.name: known}) == (now,) == await on.store.every()
         assert await on.store.delete(LAB, "s1")
         assert await on.store.fresh(known) is None
 
