@@ -16,6 +16,16 @@ _NOT_BORNE: Final = ("old", "temp", "anonymous", "maiden", "nickname")
 """Uses of names that are no evidence of who somebody is: `Bob` is many."""
 
 
+_TITLES: Final = frozenset(
+    "dr doctor prof professor md do mbbs phd dds dmd pharmd rn np pa mr mrs ms miss sir dame".split()
+)
+
+
+def telling_words(names: Iterable[str]) -> set[str]:
+    """Words of names that tell one from another: no titles, and no initials."""
+    return {word for name in names for word in name.split() if len(word) > 1 and word not in _TITLES}
+
+
 def name_of(resource: JsonObject) -> Json:
     """The name of a person or organization; of a Device those that are given to it."""
     if resource.get("resourceType") != "Device":

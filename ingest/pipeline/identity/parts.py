@@ -19,6 +19,7 @@ from ingest.pipeline.identity.likeness import (
     shared,
     telling,
 )
+from ingest.pipeline.identity.names import telling_words
 from ingest.pipeline.identity.numbers import Rank
 from store.fhir.instants import ABSENT
 
@@ -77,7 +78,7 @@ def choose_shared(
         if one.key.type == resource_type
         and not wanted.isdisjoint(shared_names(resource_type, one.facts))
         and not _is_another(facts, one.facts)
-        and not (named and _is_another_name(facts, one.facts))
+        and not (resource_type in DIRECTORY and _is_another_name(facts, one.facts))
     ]
     known = min(
         found,
@@ -94,11 +95,13 @@ def _is_another(one: Facts, other: Facts) -> bool:
 
 
 def _is_another_name(one: Facts, other: Facts) -> bool:
-    """Whether two people or organizations of one number have no word of their names in common.
+    """Whether of two people or organizations one has no name, or their names have no word in common.
 
-    A number that a whole practice uses must not rename who interpreted an earlier report.
+    A number that a whole practice uses must not rename who interpreted an earlier report, nor take the name.
     """
-    mine, theirs = ({word for name in each.names for word in name.split()} for each in (one, other))
+    if bool(one.names) != bool(other.names):
+        return True
+    mine, theirs = telling_words(one.names), telling_words(other.names)
     return bool(mine and theirs) and mine.isdisjoint(theirs)
 
 
@@ -197,7 +200,8 @@ def choose_observation(
 ) -> Choice:
     """The stored observation with the same number, patient and code, else the one named by the part.
 
-    One within a report is only ever found again by that report; or it was pushed by itself before.
+    One within reports is only ever found again by just these, so that news of one changes no other; or it was
+    pushed by itself before.
     """
     facts = part.facts
     under = [
@@ -210,7 +214,7 @@ def choose_observation(
     if part.reported:
         alone = [one for one in same if not one.facts.within]
         reports = {one.partition("/")[2] for one in part.within}
-        mine = [one for one in same if not reports.isdisjoint(one.facts.within)]
+        mine = [one for one in same if reports == set(one.facts.within)]
         found = alone if len(alone) == 1 else [one for one in mine if one.key.id == derived] or mine
         if len(found) == 1:
             return Choice(found[0].key.id, known=found[0])

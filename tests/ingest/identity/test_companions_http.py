@@ -125,6 +125,16 @@ async def test_one_observation_in_two_reports_with_one_content_or_with_two(lab: 
     await in_any_order(lab, Case("two", other, {"mr|A": ["CBC final of Ann: K=4", "CMP final of Ann: K=5"]}))
 
 
+async def test_an_observation_of_two_reports_is_changed_by_none_of_them_alone(lab: Service) -> None:
+    def one(minute: int, value: str, *reports: str) -> Json:
+        result = obs("k", "Patient/1", "K", value, number("results", "RES-20261"))
+        made = [rep(r, "Patient/1", fill(r), code=r, results=["Observation/k"]) for r in reports]
+        return msg(ANN, *made, result, minute=minute)
+
+    sent = (one(1, "5", "CBC", "CMP"), one(2, "6", "CBC"))
+    await in_any_order(lab, Case("alone", sent, {"mr|A": ["CBC final of Ann: K=6", "CMP final of Ann: K=5"]}))
+
+
 async def test_members_of_a_panel_stay_with_it(lab: Service) -> None:
     def one(minute: int, filler: str, patient: Json, value: str) -> Json:
         member = obs("obs2", "Patient/1", "K", value)
@@ -231,6 +241,29 @@ async def test_two_people_under_the_number_of_a_practice_are_two(lab: Service) -
     ]
     found = ["CBC final of Ann + Ada Lake", *["CBC final of Ann + Kim Reed-Stone"] * 2]
     await in_any_order(lab, Case("practice", tuple(sent), {"mr|A": found}))
+
+
+@pytest.mark.parametrize("names", [("Dr. Reed", "Dr. Lake"), ("A Reed", "A Lake"), ("Reed, MD", "Lake, MD")])
+async def test_titles_and_initials_are_no_names_in_common(lab: Service, names: tuple[str, str]) -> None:
+    npi = number("npi", "1234567893", "NPI")
+    sent = [
+        told(n, f"F{n}", practitioner(name, npi), resultsInterpreter=[refers("Practitioner/1")])
+        for n, name in enumerate(names, start=1)
+    ]
+    found = sorted(f"CBC final of Ann + {name}" for name in names)
+    await in_any_order(lab, Case("titles", tuple(sent), {"mr|A": found}))
+
+
+async def test_a_practitioner_without_a_name_takes_none_away(lab: Service) -> None:
+    npi = number("npi", "1234567893", "NPI")
+    nameless = {name: value for name, value in practitioner("Reed", npi).items() if name != "name"}
+    for order in permutations((practitioner("Reed", npi), nameless, practitioner("Reed", npi), nameless)):
+        tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
+        for n, one in enumerate(order):
+            sent = told(n, f"F{n}", one, resultsInterpreter=[refers("Practitioner/1")])
+            assert (await send(tenant, sent)).status == 200
+        found = await all_of(tenant, "Practitioner?_count=9")
+        assert sorted("name" in one for one in found) == [False, True]
 
 
 async def test_equal_practitioners_without_a_number_are_one(lab: Service) -> None:
