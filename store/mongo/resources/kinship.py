@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 KIN_MAX: Final = 1_000
 """Records of one person that are noted; past it something is wrong with the source."""
-_PATIENT: Final = "Patient"
+PATIENT: Final = "Patient"
 _COUNTED: Final = {"links": 1}
 
 
@@ -102,7 +102,7 @@ def _linked(tenant: Tenant, one: str, others: list[str]) -> UpdateOne:
         "keys": {"$each": entries},
     }
     return UpdateOne(
-        {"_id": document_id(str(tenant), _PATIENT, one), "type": _PATIENT},
+        {"_id": document_id(str(tenant), PATIENT, one), "type": PATIENT},
         {"$addToSet": added, "$inc": _COUNTED},
     )
 
@@ -111,7 +111,7 @@ def parting(tenant: Tenant, one: str) -> UpdateMany:
     """Update that takes a record out of the kin of all others."""
     entry = _entry(one)
     gone = {"identity.kin": one, "identity.keys": entry, "keys": entry}
-    naming = {"tenant": str(tenant), "type": _PATIENT, "keys": entry}
+    naming = {"tenant": str(tenant), "type": PATIENT, "keys": entry}
     return UpdateMany(naming, {"$pull": gone, "$inc": _COUNTED}, hint="keyed")
 
 

@@ -16,6 +16,7 @@ from store.fhir.instants import to_datetime
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
+from store.mongo.resources.kinship import PATIENT, kin_of, parting
 from store.mongo.retention.departures import Departure, note
 from store.mongo.retention.still_needed import HELD_FIELDS
 from store.retention.runs import Reason, Row
@@ -37,6 +38,7 @@ VERSIONS_MAX: Final = 2_000
 """Past versions that one transaction deletes; a resource with more goes in several."""
 COUNTED: Final = dict.fromkeys(("type", "was", "id", "version", "policy", "updated", "deleted", "files"), 1)
 """Fields of a document that are needed to count it, and its files."""
+_DELETED: Final = {**COUNTED, "identity.kin": 1, "kin": 1}
 _LOOKED_AT: Final = {**COUNTED, **HELD_FIELDS, "expires_at": 1}
 
 
@@ -134,7 +136,7 @@ class OverdueResources(Stage):
         if not step.going:
             return Deleted({})
         wanted = {"_id": {"$in": [one["_id"] for one in step.going]}, "expires_at": {"$lte": as_of}}
-        current = await self._plain.find(wanted, COUNTED, session=session).to_list(None)
+        current = await self._plain.find(wanted, _DELETED, session=session).to_list(None)
         past = [one async for one in _past(self._plain_history, tenant, current, session)]
         more = len(past) > VERSIONS_MAX
         found = _with_resources(tenant, past, current)
@@ -144,6 +146,9 @@ class OverdueResources(Stage):
         if current and not more:
             ids = [one["_id"] for one in current]
             await self._plain.delete_many({"_id": {"$in": ids}}, session=session)
+            # Whoever gets the number, and with it the id, is linked with nobody.
+            if apart := [parting(tenant, one["id"]) for one in current if _is_linked(one)]:
+                await self._plain.bulk_write(apart, ordered=False, session=session)
             going = [_departure(one) for one in current if not one.get("deleted")]
             await note(self._database, str(tenant), going, Kind.EXPIRED, now=self._clock(), session=session)
             found += [counted(tenant, one, _reason(one)) for one in current]
@@ -166,6 +171,10 @@ async def _past(history: Collection, tenant: Tenant, current: Documents, session
             seen += 1
             if seen == most:
                 return
+
+
+def _is_linked(document: Mapping[str, Any]) -> bool:
+    return PATIENT in (document.get("type"), document.get("was")) and bool(kin_of(document))
 
 
 def _departure(document: Mapping[str, Any]) -> Departure:

@@ -288,3 +288,17 @@ async def test_notes_of_files_that_lead_to_nothing_are_forgotten(
     assert lines((await sweep(sweeping, LAB))[0])["Binary", "file"] == 1
     assert await database["attachments.files"].count_documents({}) == 0
     assert await database["forgotten_files"].count_documents({}) == 0
+
+
+async def test_who_has_gone_is_named_by_nobody_as_the_same_person(
+    database: Database, store: MongoResources, sweeping: MongoSweeping, clock: Clock
+) -> None:
+    """The next bearer of the number, and with it of the id, is not taken for who had it."""
+    await put(store, patient())
+    clock.now = NOW + DAY
+    await put(store, patient("p2"))
+    assert await store.relate(LAB, {"p1": frozenset(), "p2": frozenset()}) == {"p1", "p2"}
+    clock.now = OVER
+    await sweep(sweeping)
+    [left] = await database[RESOURCES].find({"type": "Patient"}).to_list(None)
+    assert (left["id"], left["identity"]["kin"], "kin=p1" in left["keys"]) == ("p2", [], False)
