@@ -32,6 +32,7 @@ from ingest.http.app_keys import (
 )
 from ingest.http.body import body_of
 from ingest.http.idempotent import (
+    LATER,
     SLOT,
     UNIT,
     announced,
@@ -123,6 +124,7 @@ def push_context(request: web.Request, *, documents: bool = True, work: Work = a
         work=_Timed(work, app[INGEST_METRICS]),
         beside=_Timed(Job(app[WORKSHOP], str(request[TENANT].tenant)), app[INGEST_METRICS]),
         documents=documents,
+        later=partial(request.__setitem__, LATER) if UNIT in request else None,
     )
 
 

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
 
     from ingest.http.replies import Reply
+    from ingest.writes.push_context import Later
     from store.resources.answers import Slot
     from store.resources.resource_keys import ResourceKey
     from store.resources.resources import ResourceStore, StoreInTransaction
@@ -58,6 +59,8 @@ UNIT: Final[web.RequestKey[StoreInTransaction]] = web.RequestKey("unit")
 """The transaction in which this request is handled."""
 SLOT: Final[web.RequestKey[Slot]] = web.RequestKey("slot")
 """Slot of a create that heeds its key by itself."""
+LATER: Final[web.RequestKey[Later]] = web.RequestKey("later")
+"""Work that the request leaves for the time behind its transaction."""
 FINGERPRINT: Final[web.RequestKey[bytes]] = web.RequestKey("fingerprint")
 THREAD_BYTES: Final = 1_000_000
 """Size above which bodies are hashed, and answers looked at, beside the event loop."""
@@ -140,6 +143,7 @@ async def atomically(request: web.Request, handler: Handler, slot: Slot | None) 
     tenant = request[TENANT].tenant
 
     async def work(unit: StoreInTransaction) -> web.StreamResponse:
+        request.pop(LATER, None)  # Of an attempt that others interfered with.
         if slot is not None:
             known = await unit.recall(tenant, slot)
             if known is not None and await _still_holds(request, unit, slot, known):
@@ -154,11 +158,16 @@ async def atomically(request: web.Request, handler: Handler, slot: Slot | None) 
         return response
 
     await body_of(request)  # A slow sender must not hold a transaction open.
+    store = request.app[RESOURCES]
     try:
-        return await request.app[RESOURCES].atomically(work)
+        response = await store.atomically(work)
     finally:
         if UNIT in request:
             del request[UNIT]
+    if LATER in request:
+        with suppress(ServiceError):  # What the request did is durable: it must not be refused for this.
+            await request[LATER](store)
+    return response
 
 
 async def _fingerprint(request: web.Request) -> bytes:

@@ -55,14 +55,15 @@ async def settle(
 ) -> Settled:
     """Take away what nothing current refers to any more, bring back what something has come to refer to.
 
-    What was stored already is looked at again: its first sender may have died before this. `gone` are reports
-    that were deleted for this message: what they referred to leaves, too.
+    What was stored already is looked at again: its first sender may have died before this, or another one
+    taken it away with a report that is back by now. `gone` are reports that were deleted for this message:
+    what they referred to leaves, too.
     """
     done, told = Settled(), {one.key: one.digest for one in sent}
     alone = not any(one.companion for one in sent)
     because = await _left_behind(ctx, results) | await _left_by(ctx, gone)
     left = set(because)
-    wanted = {key for key in results if key.type in COMPANION_TYPES}
+    wanted = {one.key for one in sent if one.key.type in COMPANION_TYPES}
     for turn in range(_ROUNDS_MAX):
         if not (left or wanted):
             break

@@ -9,6 +9,7 @@ from ingest.messages.message import KINDS
 from ingest.pipeline.completion import complete, with_former_numbers
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.facts import facts_of
+from ingest.pipeline.identity.likeness import is_another_person
 from store.fhir.datatypes import listed
 from store.resources.versions import NO_VERSION, Outcome, Stored
 
@@ -61,7 +62,7 @@ async def completed(
     for number, placed in enumerate(planned.placements):
         partial = told.get(entries[number].full_url or "")
         known = placed.choice.known
-        if partial is None or _is_anothers(placed, planned):
+        if partial is None or _is_anothers(placed, planned) or _is_another_person(placed):
             continue
         is_new = known is None and placed.key.type in _FOUND
         if trusting and is_new and placed.facts.numbers:
@@ -89,6 +90,12 @@ def _is_anothers(placed: Placement, planned: Planned) -> bool:
         return False
     who = next((one for one in planned.placements if str(one.key) == placed.facts.patient), None)
     return who is None or before not in {f"{who.key.type}/{one}" for one in who.facts.kin}
+
+
+def _is_another_person(placed: Placement) -> bool:
+    """Whether a record becomes somebody else's: what it says of the person before is not theirs."""
+    known = placed.choice.known
+    return known is not None and placed.key.type == "Patient" and is_another_person(placed.facts, known.facts)
 
 
 def is_lost_merge(placed: Placement, result: PutResult | None) -> bool:

@@ -88,14 +88,25 @@ def _is_patient(facts: Facts, reading: FactContext, told: Mapping[str, Any] | No
 def _loses_nothing(
     facts: Facts, reading: FactContext, known: Facts | None, told: Mapping[str, Any] | None
 ) -> bool:
-    """Whether a record has no number that the plan did not see: another source's is to stay."""
-    now = as_evidence(from_stored(told or {}), reading)
-    seen = _named(facts) | (_named(known) if known else set())
-    return _named(now) <= seen
+    """Whether a record has no number, and no source, that the plan did not see, and lacks none that it saw.
+
+    What another source gives is to stay, also when this one gives the same, until that takes it back.
+    """
+    if told is None:
+        return True
+    now = as_evidence(from_stored(told), reading)
+    mine, there = _named(facts), _named(known) if known else set()
+    sources = {facts.source} | (_sources(known) if known else set())
+    return there - mine <= _named(now) <= there | mine and _sources(now) <= sources
 
 
 def _named(facts: Facts) -> set[tuple[str, str]]:
     return {(one.system, one.value) for one in (*facts.numbers, *facts.former)}
+
+
+def _sources(facts: Facts) -> set[str]:
+    """The sources that gave a stored record its numbers."""
+    return {one.source for one in facts.given} or {facts.source}
 
 
 def _is_nobody_else(facts: Facts, reading: FactContext, told: Mapping[str, Any] | None) -> bool:
@@ -118,6 +129,8 @@ def _is_report(
     now = as_evidence(from_stored(told), reading)
     if now == known:
         return True
+    if now.corrected > facts.corrected:  # It stays known that it was corrected.
+        return False
     return now.patient == facts.patient and is_same_report(Pair(facts, now, linked=True, alone=False))
 
 

@@ -7,6 +7,7 @@ be kept, the message is refused. Strict: any deviation refuses the message, with
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Final, TypeAlias
 
 from ingest.messages.completion import Completed, completed, is_lost_merge
@@ -42,12 +43,13 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.messages.message import Message
-    from ingest.messages.planning import Planner
+    from ingest.messages.planning import Planner, Seen
     from ingest.pipeline.completion import Partial
     from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile
+    from store.resources.resources import ResourceStore
 
 Delivered: TypeAlias = "Pushed | ServiceError"
 """Outcome for one entry."""
@@ -104,22 +106,10 @@ async def message(
     if write.lost_merges(planned, done):
         planned, seen = await planning.plan()
         planned, done = await write.carry_out(planned, (), (), before=done)
-    raced = is_open(planned, done)
-    if not raced:
-        await link_again(ctx, planning, done, seen)
-    amended = frozenset[str]()
-    for _ in range(_DECISIONS_MAX if raced else 0):
-        # Who is who was decided by what was there; whoever writes looks afterwards who else was faster, also
-        # behind what that made it write.
-        made = made_by(done)
-        again, seen = await planning.plan_again(seen, made - amended, made)
-        if again is None:
-            break
-        before = without_lost(done, again, seen)
-        if again.keys == planned.keys and not again.unfinished and before is done:
-            break
-        planned, done = await write.carry_out(again, (), (), before=before)
-        amended |= await withdraw(ctx, before, done)
+    if ctx.later is None:
+        planned, done = await write.look_behind(planned, done, seen)
+    else:  # A transaction sees nothing of others.
+        ctx.later(partial(write.look_later, planned, done, seen))
     refused = await _letters(ctx, planned.placements, done.taken.entries)
     envelope = (*read.tolerances, *filed.tolerances)
     return [
@@ -166,6 +156,34 @@ class _Delivery:
         if overtaken:
             raise ServiceError(Category.UNAVAILABLE, _OVERTAKEN)
         raise ServiceError(Category.CONFLICT, _CHANGING)
+
+    async def look_behind(self, planned: Planned, done: Executed, seen: Seen) -> tuple[Planned, Executed]:
+        """Decide again behind the write, when others may have written at the same time.
+
+        Who is who was decided by what was there; whoever writes looks afterwards who else was faster, also
+        behind what that made it write.
+        """
+        raced = is_open(planned, done)
+        if not raced:
+            await link_again(self.ctx, self.planning, done, seen)
+        amended = frozenset[str]()
+        for _ in range(_DECISIONS_MAX if raced else 0):
+            made = made_by(done)
+            again, seen = await self.planning.plan_again(seen, made - amended, made)
+            if again is None:
+                break
+            before = without_lost(done, again, seen)
+            if again.keys == planned.keys and not again.unfinished and before is done:
+                break
+            planned, done = await self.carry_out(again, (), (), before=before)
+            amended |= await withdraw(self.ctx, before, done)
+        return planned, done
+
+    async def look_later(self, planned: Planned, done: Executed, seen: Seen, store: ResourceStore) -> None:
+        """The same once the transaction of the message is durable, in the store that all see."""
+        ctx = self.ctx._replace(store=store, later=None)
+        outside = replace(self, ctx=ctx, planning=replace(self.planning, ctx=ctx))
+        await outside.look_behind(planned, done, seen)
 
     def lost_merges(self, planned: Planned, done: Executed) -> bool:
         """Whether something newer came between the plan and the write of a merge, which it must take."""

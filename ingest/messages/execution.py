@@ -127,7 +127,7 @@ async def execute(
     await share_news(ctx, planned, taken)
     gone = [*await link(ctx, planned.kin), *await _unite(ctx, planned)]
     latest = max((one.sourced for one in taken.unique.values()), default="")
-    settled = await settle(ctx, ordered, results, sourced=latest, gone=gone)
+    settled = await settle(ctx, [*taken.unique.values()], results, sourced=latest, gone=gone)
     results |= settled.back
     retired = Counter(settled.gone.values())
     if before:

@@ -275,7 +275,8 @@ def _numbered(placed: Placement, given: _Given) -> Placement:
 
 def _candidate(known: Known, reading: FactContext) -> Candidate:
     told = {name: value for name, value in known.identity.items() if name != "keys"}
-    return Candidate(known.key, as_evidence(from_stored(told), reading), known.sourced, known.retired)
+    facts = as_evidence(from_stored(told), reading)
+    return Candidate(known.key, facts, known.sourced, known.retired, known.arrived)
 
 
 def refuse_lost_patient(planned: Planned, number: int) -> None:

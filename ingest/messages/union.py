@@ -11,10 +11,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.messages.completion import Completed
+from ingest.messages.planning import reading_of
 from ingest.pipeline.decode import decode
-from ingest.pipeline.identity.facts import from_stored
+from ingest.pipeline.identity.facts import as_evidence, from_stored
 from ingest.pipeline.identity.givers import Held, held, identifiers_of, list_of, merged
-from ingest.pipeline.identity.likeness import contradict_as_people
+from ingest.pipeline.identity.likeness import is_another_person
 from ingest.pipeline.identity.patients import is_same_patient
 from ingest.pipeline.identity.reader import PATIENT
 from ingest.writes import filing
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from ingest.messages.planning import Planner
     from ingest.pipeline.identity.decisions import Candidate, Placement, Planned
-    from ingest.pipeline.identity.facts import Facts
+    from ingest.pipeline.identity.facts import FactContext, Facts
     from ingest.pipeline.identity.numbers import Number
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
@@ -144,7 +145,7 @@ async def _add(ctx: PushContext, placed: Placement, told: Facts, planning: Plann
         known = await planning.known(placed.key)
         if known is None or not is_same_patient(told, known.facts):
             return
-        if contradict_as_people(told, known.facts):
+        if is_another_person(told, known.facts):
             return
         now = held(told, entry.sourced, known)
         kept = _missing(now, known.facts)
@@ -176,10 +177,12 @@ async def _write(ctx: PushContext, known: Candidate, now: Held, late: Sequence[A
     facts = known.facts._replace(numbers=now.numbers, former=now.former, given=now.given)
     made = {**resource, "identifier": left}
     ready = await filing.prepared_again(ctx, made, known.key.id, facts=facts._replace(kin=()))
-    same = Provided(known.key, partial(_is_as_known, known.facts))
+    same = Provided(known.key, partial(_is_as_known, known.facts, reading_of(ctx)))
     await filing.put(ctx, [ready._replace(only_version=stored.version, provided=(same,))], (), again=True)
 
 
-def _is_as_known(known: Facts, told: Mapping[str, Any] | None) -> bool:
-    """Whether the numbers of a record are those that the new ones were added to."""
-    return told is not None and {*known.numbers} <= {*from_stored(told).numbers}
+def _is_as_known(known: Facts, reading: FactContext, told: Mapping[str, Any] | None) -> bool:
+    """Whether all that is known of a record is what the new numbers were added to."""
+    if told is None:
+        return False
+    return as_evidence(from_stored(told), reading)._replace(kin=()) == known._replace(kin=())

@@ -104,6 +104,10 @@ class BundleReferences:
             root = f"{source.rstrip('/')}/" if source.startswith(("http://", "https://")) else UNKNOWN_ROOT
         return root + text
 
+    def has_root(self, number: int, text: str) -> bool:
+        """Whether a reference that leads out of the Bundle is an address, and not the source's local id."""
+        return self._roots[number] is not None or RELATIVE.fullmatch(text.partition(_HISTORY)[0]) is None
+
 
 def bare_url(url: str) -> str:
     """A URL without the version of the source; a UUID is the same in capitals. https://www.rfc-editor.org/rfc/rfc4122"""

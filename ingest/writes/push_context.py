@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from store.search.parsing.context import SearchLimits
     from store.tenancy import Tenant
 
+    Later = Callable[[ResourceStore], Awaitable[None]]
+    """Work in the store that all see."""
     RefusedEntry = tuple[BundleEntry, ServiceError]
 
 
@@ -65,6 +67,8 @@ class PushContext(NamedTuple):
     """Whether there may be documents in what is pushed that are too long to stay inside."""
     uploads: frozenset[str] = frozenset()
     """Ids of files that the caller uploaded before, and that what is pushed refers to."""
+    later: Callable[[Later], None] | None = None
+    """Takes what is to be done once the transaction of the push is durable; None: it has none."""
     derived_from: tuple[str, ...] = ()
     """`Type/id` of the records of the message that is pushed: they stay as long as its reports."""
 

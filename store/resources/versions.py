@@ -26,6 +26,8 @@ class Known(NamedTuple):
     sourced: SourceTime
     retired: bool = False
     """A companion that left the current data, and may come back."""
+    arrived: int = 0
+    """Moment of its current version, in microseconds since 1970."""
 
 
 ANY_VERSION: Final = -1

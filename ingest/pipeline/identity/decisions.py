@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -76,6 +76,8 @@ class Candidate:
     sourced: SourceTime = ""
     retired: bool = False
     """Whether it left the current data with a version of its report, and may come back."""
+    arrived: int = field(default=0, compare=False)
+    """Moment of its current version, in microseconds: two of no time are told apart by it."""
 
 
 class Choice(NamedTuple):

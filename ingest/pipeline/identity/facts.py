@@ -11,7 +11,6 @@ from ingest.pipeline.identity.codes import codes_of, parent_of, title_of
 from ingest.pipeline.identity.names import folded, name_of, names_of
 from ingest.pipeline.identity.numbers import (
     Number,
-    Numbers,
     Rank,
     has_ended,
     numbers_of,
@@ -91,6 +90,8 @@ class Facts(NamedTuple):
     """The result that a report goes on from, as the susceptibilities of one organism do: HL7 v2's OBR-26."""
     source: str = ""
     """The source that told of a patient last; empty: nobody's, as what is put."""
+    corrected: str = ""
+    """Source's time of a report's newest correction: what is older was mended, whatever came since."""
     given: tuple[Given, ...] = ()
     """Lists of numbers of a patient by their sources, the newest first; empty: one source alone."""
 
@@ -198,7 +199,7 @@ def facts_of(resource: JsonObject, reading: FactContext, *, base: str = "") -> F
         patient=patient_of(resource, reading, base=base),
         own=f"{reading.source}|{own}" if reading.source and isinstance(own, str) else "",
         stable=reading.stable,
-        time=_time(resource),
+        time=time_of(resource),
         status=status if isinstance(status, str) else "",
         ending=found.ending,
         parent=parent_of(resource) if resource_type == "DiagnosticReport" else "",
@@ -227,6 +228,18 @@ def patient_of(resource: JsonObject, reading: FactContext = PLAIN, *, base: str 
     return ""
 
 
+def patient_number(resource: JsonObject, reading: FactContext) -> str:
+    """Number that a resource names its patient by, beside a reference; empty: there is none."""
+    identifier = _about(resource).get("identifier")
+    return _identified(identifier, reading) if isinstance(identifier, dict) else ""
+
+
+def _about(resource: JsonObject) -> JsonObject:
+    """The reference that says whom a resource is about."""
+    about = (next(iter(listed(resource.get(name))), None) for name in _PATIENTS)
+    return next((one for one in about if isinstance(one, dict)), {})
+
+
 def _identified(identifier: JsonObject, reading: FactContext) -> str:
     """Number that names a patient; empty: it is nobody's, as a placeholder, and the words count with it."""
     named: JsonObject = {"resourceType": "Patient", "identifier": [identifier]}
@@ -239,9 +252,7 @@ def contained_patient(resource: JsonObject) -> JsonObject | None:
 
     The id of a contained resource says nothing beyond the resource.
     """
-    about = (next(iter(listed(resource.get(name))), None) for name in _PATIENTS)
-    told = [one for one in about if isinstance(one, dict)]
-    text = told[0].get("reference") if told else None
+    text = _about(resource).get("reference")
     if not isinstance(text, str) or not text.startswith("#"):
         return None
     inside = (one for one in listed(resource.get("contained")) if isinstance(one, dict))
@@ -255,28 +266,14 @@ def _described(patient: Facts) -> str:
     return sure[0] if sure else "#" + " ".join(told)
 
 
-def specimen_names(specimen: JsonObject, reading: FactContext) -> tuple[str, ...]:
-    """Names by which the specimens of two reports are told apart: `#number`, else `=` and what it is."""
-    found: Numbers = numbers_of(
-        specimen, placeholders=reading.placeholders, source=reading.source, now=reading.now
-    )
-    if found.current:
-        return tuple(f"#{one.name}" for one in found.current)
-    collection = specimen.get("collection")
-    site = collection.get("bodySite") if isinstance(collection, dict) else None
-    told = [*codes_of(specimen.get("type")), title_of(specimen.get("type")), *codes_of(site), title_of(site)]
-    time = _time(specimen)
-    words = [one for one in told if one] + ([f"{time.start}-{time.end}"] if time != ABSENT else [])
-    return (f"={' '.join(words)}",) if words else ()
-
-
 def _nobody(name: str, resource_type: str, reading: FactContext) -> bool:
     """Whether a patient's name stands for "there is none"; two unknown people are two."""
     words = name.split()
     return resource_type == "Patient" and all(is_placeholder(one, reading.placeholders) for one in words)
 
 
-def _time(resource: JsonObject) -> Interval:
+def time_of(resource: JsonObject) -> Interval:
+    """The clinical time of a resource, as far as it can be read."""
     found = [resource[name] for name in _TIMES if name in resource]
     if resource.get("resourceType") == "Specimen":
         found = [one for path in _COLLECTED for one in path.values(resource)]

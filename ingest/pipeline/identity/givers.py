@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.identity.facts import Given
-from ingest.pipeline.identity.likeness import contradict_as_people
+from ingest.pipeline.identity.likeness import is_another_person
 from ingest.pipeline.identity.numbers import Rank
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def held(facts: Facts, sourced: SourceTime, known: Candidate) -> Held:
     Somebody of another name and birth date gets nothing of what was given to the one before. The number of a
     merged record stays, whoever tells of it, and however late.
     """
-    if contradict_as_people(facts, known.facts):
+    if is_another_person(facts, known.facts):
         return Held(numbers=facts.numbers, former=facts.former)
     before = _given_to(known)
     own = next((one for one in before if one.source == facts.source), None)
@@ -69,7 +69,11 @@ def merged(*lists: Sequence[Given]) -> tuple[Given, ...]:
 
 
 def list_of(facts: Facts, known: Candidate) -> Facts:
-    """A list that speaks for its own systems alone, with what its source gave before in others."""
+    """A list that speaks for its own systems alone, with what its source gave the same person before in
+    others.
+    """
+    if is_another_person(facts, known.facts):
+        return facts
     before = next((one.numbers for one in _given_to(known) if one.source == facts.source), ())
     systems = {one.system for one in facts.numbers}
     left = (one for one in before if one.system not in systems)

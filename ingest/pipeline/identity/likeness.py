@@ -158,6 +158,19 @@ def changed_person(one: Facts, other: Facts) -> bool:
     return alike_in_name(one, other) is False and alike_in_birth(one, other) is False
 
 
+def is_another_person(one: Facts, other: Facts) -> bool:
+    """Whether the record of a sure number became somebody else's: name and birth date, or one and the sex.
+
+    A laboratory that gives no birth date, and the name in other words, tells of nobody else.
+    """
+    differ = [
+        alike_in_name(one, other) is False,
+        alike_in_birth(one, other) is False,
+        apart_in_sex(one, other),
+    ]
+    return sum(differ) > 1
+
+
 def contradict_as_people(one: Facts, other: Facts) -> bool:
     """Whether hardly more than a weak number speaks for one person: a doubt makes two.
 

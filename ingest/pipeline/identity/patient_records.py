@@ -1,21 +1,28 @@
-"""Records of patients within one message: names for those without number, and links between records."""
+"""Records of patients: names for those without number, links between records, and which were merged."""
 
 from __future__ import annotations
 
 from hashlib import sha256
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding, Kin
 from ingest.pipeline.identity.facts import Facts
-from ingest.pipeline.identity.likeness import is_uuid
-from ingest.pipeline.identity.numbers import LINKS
+from ingest.pipeline.identity.likeness import (
+    alike_in_birth,
+    alike_in_name,
+    contradict_as_people,
+    is_another_person,
+    is_uuid,
+)
+from ingest.pipeline.identity.numbers import LINKS, Rank
 from ingest.pipeline.identity.reader import PATIENT, REPORT
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from ingest.pipeline.identity.reader import Reader
+    from store.resources.versions import SourceTime
 
 
 def named(facts: Facts) -> frozenset[tuple[str, str]]:
@@ -82,7 +89,7 @@ def unknown_kin(read: Reader, choices: dict[int, Choice], candidates: Sequence[C
         members = {choice.id: frozenset(choice.known.facts.kin if choice.known else ())}
         members |= {one.key.id: frozenset(one.facts.kin) for one in choice.kin}
         group = frozenset(members).union(*members.values())
-        behind = {one.key.id: frozenset(one.facts.kin) for one in _claiming(candidates, choice.id)}
+        behind = {one.key.id: frozenset(one.facts.kin) for one in _claiming(candidates, choice)}
         group |= frozenset(behind)
         complete = all(group - {one} <= kin for one, kin in (members | behind).items())
         if len(group) > 1 and not complete:
@@ -91,6 +98,103 @@ def unknown_kin(read: Reader, choices: dict[int, Choice], candidates: Sequence[C
     return found
 
 
-def _claiming(candidates: Sequence[Candidate], patient: str) -> list[Candidate]:
-    """Stored Patients that name this one as their kin."""
-    return [one for one in candidates if one.key.type == PATIENT and patient in one.facts.kin]
+def _claiming(candidates: Sequence[Candidate], choice: Choice) -> list[Candidate]:
+    """Stored Patients that name this one as their kin; of whoever is new they mean who had the id before."""
+    if choice.known is None:
+        return []
+    known = choice.known.facts
+    naming = (one for one in candidates if one.key.type == PATIENT and choice.id in one.facts.kin)
+    return [one for one in naming if one.key.id in known.kin or not contradict_as_people(one.facts, known)]
+
+
+# --- merges
+
+
+class Told(NamedTuple):
+    """A pushed patient, and what the plan knows of it."""
+
+    facts: Facts
+    sourced: SourceTime
+    known: Candidate | None = None
+    """The stored record that it is."""
+    racing: Collection[str] = ()
+
+
+def merged(told: Told, candidates: Iterable[Candidate], own_id: str) -> tuple[Candidate, ...]:
+    """Records that are merged with this one: a number of `use` `old` is the current one of the other."""
+    others = [one for one in candidates if one.key.id != own_id]
+    facts, this = told.facts, Candidate(ResourceKey(PATIENT, own_id), told.facts)
+    return tuple(
+        one
+        for one in others
+        if (_lists(facts, one.facts) and not (_is_passed_on(this, one, others) or _is_no_news(told, one)))
+        or (
+            _lists(one.facts, facts) and not (_is_passed_on(one, this, others) or _is_issued_again(told, one))
+        )
+    )
+
+
+def _is_no_news(survivor: Told, carrier: Candidate) -> bool:
+    """Whether a survivor that listed the number before meets somebody else, who was not linked then.
+
+    The merged record itself need not be stored: it never came, was deleted, or is past its retention.
+    """
+    known = survivor.known
+    return (
+        known is not None
+        and carrier.key.id not in {*known.facts.kin, *survivor.racing}
+        and _lists(known.facts, carrier.facts)
+        and is_another_person(survivor.facts, carrier.facts)
+    )
+
+
+def _is_issued_again(carrier: Told, survivor: Candidate) -> bool:
+    """Whether somebody else comes with the number of a merged record behind the merge: older news is of that
+    record.
+    """
+    is_linked = carrier.known is not None and carrier.known.key.id in survivor.facts.kin
+    is_late = bool(carrier.sourced) and carrier.sourced < survivor.sourced
+    return not is_linked and not is_late and is_another_person(survivor.facts, carrier.facts)
+
+
+def is_retired_of_another(facts: Facts, record: Candidate, merging: Iterable[Candidate]) -> bool:
+    """Whether a record was merged into another, and neither is this patient: a number was issued again.
+
+    `merging` are the records that list former numbers.
+    """
+    survivors = [one for one in merging if one is not record and _lists(one.facts, record.facts)]
+    linked = [one for one in survivors if one.key.id in record.facts.kin]
+    return bool(linked) and all(contradict_as_people(facts, one.facts) for one in (record, *survivors))
+
+
+def _is_passed_on(survivor: Candidate, carrier: Candidate, candidates: Iterable[Candidate]) -> bool:
+    """Whether a carrier of a survivor's former number is somebody else, who got it after the merge.
+
+    The record that was merged is another one, which is stored.
+    """
+    if not contradict_as_people(survivor.facts, carrier.facts):
+        return False
+    return any(
+        one not in (survivor, carrier)
+        and survivor.key.id in one.facts.kin
+        and _lists(survivor.facts, one.facts)
+        and contradict_as_people(carrier.facts, one.facts)
+        for one in candidates
+    )
+
+
+def _lists(survivor: Facts, retired: Facts) -> bool:
+    """Whether a record lists the number of another as a former one; families share untyped numbers."""
+    if not survivor.former:
+        return False
+    former = {(number.system, number.value): number.rank for number in survivor.former}
+    ranks = [
+        min(number.rank, former[number.system, number.value])
+        for number in retired.numbers
+        if (number.system, number.value) in former
+    ]
+    if not ranks:
+        return False
+    return min(ranks) is Rank.STRONG or (
+        alike_in_name(survivor, retired) is not False and alike_in_birth(survivor, retired) is not False
+    )

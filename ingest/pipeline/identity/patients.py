@@ -14,17 +14,19 @@ from ingest.pipeline.identity.likeness import (
     changed_person,
     contradict,
     contradict_as_people,
+    is_another_person,
     shared,
 )
 from ingest.pipeline.identity.numbers import Rank
+from ingest.pipeline.identity.patient_records import Told, is_retired_of_another, merged
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Sequence
 
     from ingest.pipeline.identity.facts import Facts
+    from store.resources.versions import SourceTime
 
 
 _PATIENT: Final = "Patient"
@@ -94,6 +96,7 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     derive: Callable[[str], str],
     *,
     nameless: str,
+    sourced: SourceTime = "",
     racing: Collection[str] = (),
     occupied: Collection[str] = (),
 ) -> Choice:
@@ -104,12 +107,12 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     """
     if not facts.numbers:
         own = next(made for made in _salted(f"Patient {nameless}", derive) if made not in occupied)
-        return Choice(own, kin=_merged(facts, candidates, ""))
+        return Choice(own, kin=merged(Told(facts, sourced), candidates, ""))
     merging = [one for one in candidates if one.facts.former]
     same = [
         one
         for one in candidates
-        if is_same_patient(facts, one.facts) and not _is_retired_of_another(facts, one, merging)
+        if is_same_patient(facts, one.facts) and not is_retired_of_another(facts, one, merging)
     ]
     surest = [one for one in same if shared(facts, one.facts) is Rank.STRONG] or same
     chosen = _best(facts, surest)
@@ -122,16 +125,22 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     if chosen is None:
         doubted = bool(same) or any(shared(facts, one.facts) is not None for one in candidates)
         findings += [Finding.PATIENT_DOUBTED] if doubted else []
-        taken = {*occupied, *(one.key.id for one in candidates)}
+        # A merged record that was deleted is still named by those of its person, and by its reports.
+        others = (one.facts.kin for one in candidates if is_another_person(facts, one.facts))
+        taken = {*occupied, *(one.key.id for one in candidates), *(one for kin in others for one in kin)}
         fresh = _fresh(facts, taken, derive)
-        return Choice(fresh, tuple(findings), kin=_merged(facts, candidates, fresh))
+        return Choice(fresh, tuple(findings), kin=merged(Told(facts, sourced), candidates, fresh))
     if changed_person(facts, chosen.facts):
         findings.append(Finding.PATIENT_CHANGED)
-    kin = {one.key.id: one for one in _merged(facts, candidates, chosen.key.id)}
+    told = Told(facts, sourced, chosen, racing)
+    kin = {one.key.id: one for one in merged(told, candidates, chosen.key.id)}
     kin |= {
         one.key.id: one
         for one in same
-        if one is not chosen and (one.key.id in racing or _sure(facts, one.facts))
+        if one is not chosen
+        and (one.key.id in racing or _sure(facts, one.facts))
+        # Two hospital numbers of one system are two people's, though a laboratory's number is both's.
+        and not contradict(chosen.facts, one.facts, below=Rank.WEAK)
     }
     of_one = {chosen.key.id, *chosen.facts.kin, *kin}
     if any(one.key.id not in of_one and shared(facts, one.facts) is Rank.STRONG for one in same):
@@ -191,61 +200,6 @@ def _best(facts: Facts, same: Sequence[Candidate]) -> Candidate | None:
     if any(not is_same_patient(first.facts, one.facts) for one in rivals):
         return None
     return first
-
-
-def _merged(facts: Facts, candidates: Iterable[Candidate], own_id: str) -> tuple[Candidate, ...]:
-    """Records that are merged with this one: a number of `use` `old` is the current one of the other."""
-    others = [one for one in candidates if one.key.id != own_id]
-    this = Candidate(ResourceKey(_PATIENT, own_id), facts)
-    return tuple(
-        one
-        for one in others
-        if (_lists(facts, one.facts) and not _is_passed_on(this, one, others))
-        or (_lists(one.facts, facts) and not _is_passed_on(one, this, others))
-    )
-
-
-def _is_retired_of_another(facts: Facts, record: Candidate, merging: Iterable[Candidate]) -> bool:
-    """Whether a record was merged into another, and neither is this patient: a number was issued again.
-
-    `merging` are the records that list former numbers.
-    """
-    survivors = [one for one in merging if one is not record and _lists(one.facts, record.facts)]
-    linked = [one for one in survivors if one.key.id in record.facts.kin]
-    return bool(linked) and all(contradict_as_people(facts, one.facts) for one in (record, *survivors))
-
-
-def _is_passed_on(survivor: Candidate, carrier: Candidate, candidates: Iterable[Candidate]) -> bool:
-    """Whether a carrier of a survivor's former number is somebody else, who got it after the merge.
-
-    The record that was merged is another one, which is stored.
-    """
-    if not contradict_as_people(survivor.facts, carrier.facts):
-        return False
-    return any(
-        one not in (survivor, carrier)
-        and survivor.key.id in one.facts.kin
-        and _lists(survivor.facts, one.facts)
-        and contradict_as_people(carrier.facts, one.facts)
-        for one in candidates
-    )
-
-
-def _lists(survivor: Facts, retired: Facts) -> bool:
-    """Whether a record lists the number of another as a former one; families share untyped numbers."""
-    if not survivor.former:
-        return False
-    former = {(number.system, number.value): number.rank for number in survivor.former}
-    ranks = [
-        min(number.rank, former[number.system, number.value])
-        for number in retired.numbers
-        if (number.system, number.value) in former
-    ]
-    if not ranks:
-        return False
-    return min(ranks) is Rank.STRONG or (
-        alike_in_name(survivor, retired) is not False and alike_in_birth(survivor, retired) is not False
-    )
 
 
 def _fresh(facts: Facts, taken: set[str], derive: Callable[[str], str]) -> str:

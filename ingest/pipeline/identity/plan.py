@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from ingest.pipeline.bundle_references import redirected
 from ingest.pipeline.identity.content_digests import ContentDigests
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding, Placement, Planned, Race
-from ingest.pipeline.identity.facts import Facts, specimen_names
+from ingest.pipeline.identity.facts import Facts, patient_number
 from ingest.pipeline.identity.likeness import twins
 from ingest.pipeline.identity.parts import (
     DIRECTORY,
@@ -30,7 +30,7 @@ from ingest.pipeline.identity.parts import (
 from ingest.pipeline.identity.patient_records import link_records, name_without_number, unknown_kin
 from ingest.pipeline.identity.patients import Records, choose_patient
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader, is_of_source
-from ingest.pipeline.identity.reports import Incoming, choose_reports
+from ingest.pipeline.identity.reports import Incoming, choose_reports, corrected
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
@@ -92,6 +92,7 @@ class Planning:
                 records.near(facts),
                 self.derive,
                 nameless=name_without_number(self.read, number),
+                sourced=self.read.entries[number].sourced,
                 racing=racing,
                 occupied=stored if facts.numbers else self.occupied,
             )
@@ -132,7 +133,7 @@ class Planning:
     def _reports(self) -> None:
         race = self.race or Race()
         numbers = self.read.by_type.get(REPORT, [])
-        facts = [self.about(n)._replace(specimens=self._specimens(n)) for n in numbers]
+        facts = [self.about(n)._replace(specimens=self.read.specimens(n)) for n in numbers]
         facts = [
             one._replace(apart=True)
             if any(
@@ -159,19 +160,12 @@ class Planning:
             choice = choices[number]
             # Once told apart by their own ids, reports stay so.
             apart = one.apart or (choice.known is not None and choice.known.facts.apart)
-            self._choose(n, choice, one._replace(apart=apart))
+            told = corrected(incoming[number], choice)
+            self._choose(n, choice, one._replace(apart=apart, corrected=told))
 
     def _differ(self, numbers: Sequence[int], one: int, other: int) -> bool:
         mine, theirs = self.read.entries[numbers[one]], self.read.entries[numbers[other]]
         return mine.content != theirs.content or mine.resource.get("id") != theirs.resource.get("id")
-
-    def _specimens(self, number: int) -> tuple[str, ...]:
-        found: list[str] = []
-        for there in self.read.leads_to(number):
-            entry = self.read.entries[there]
-            if entry.type == "Specimen":
-                found += specimen_names(entry.resource, self.read.reading)
-        return tuple(sorted(dict.fromkeys(found)))
 
     def _names_of(self, number: int, patient: str) -> frozenset[str]:
         """Names of a report's patient: `Patient/id` of each stored record, and the numbers."""
@@ -250,10 +244,22 @@ class Planning:
             return facts
         there = self.read.targets[number][text]
         if there is None:
-            return facts._replace(patient=self._elsewhere(number, text))
+            return facts._replace(patient=self._outside(number, text))
         of_type = self.read.types[there]
         own = self.choices[there].id if there in self.choices else self.read.facts[there].own
         return facts._replace(patient=f"{of_type}/{own}")
+
+    def _outside(self, number: int, text: str) -> str:
+        """Name of a patient who is not in the message: the address or number, else within the message.
+
+        A local id such as `Patient/1` is another person's in the next message.
+        """
+        there = self._elsewhere(number, text)
+        if text not in self._missing(number):
+            return there
+        if named := patient_number(self.read.entries[number].resource, self.read.reading):
+            return named
+        return there if self.read.references.has_root(number, text) else f"{there} {self.read.digest}"
 
     def _elsewhere(self, number: int, text: str) -> str:
         """A reference that leads out of the message, as it is stored."""

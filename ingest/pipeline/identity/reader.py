@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from functools import cached_property
+from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.bundle_references import BundleReferences, is_dead, pointers_of
-from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of
-from ingest.pipeline.identity.numbers import Number, Rank
+from ingest.pipeline.identity.codes import codes_of, title_of
+from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of, time_of
+from ingest.pipeline.identity.numbers import Number, Rank, numbers_of
+from store.fhir.instants import ABSENT
 from store.fhir.references import RELATIVE
 from store.fhir.resource_types import RESOURCE_TYPES
 from store.files import references_to_files
@@ -98,6 +102,11 @@ class Reader:
             return ""
         return text
 
+    @cached_property
+    def digest(self) -> str:
+        """Digest of all that the message says, hexadecimal."""
+        return sha256(b"".join(sorted([one.content for one in self.entries]))).hexdigest()
+
     def is_dead(self, number: int, text: str) -> bool:
         """Whether a patient's reference leads nowhere by its form, or to nothing that the report contains."""
         if text.startswith("#"):
@@ -107,6 +116,15 @@ class Reader:
     def leads_to(self, number: int) -> list[int]:
         """The entries that an entry refers to."""
         return [there for there in self.targets[number].values() if there is not None]
+
+    def specimens(self, number: int) -> tuple[str, ...]:
+        """Names of the specimens of a report."""
+        found: list[str] = []
+        for there in self.leads_to(number):
+            entry = self.entries[there]
+            if entry.type == "Specimen":
+                found += _specimen_names(entry.resource, self.reading)
+        return tuple(sorted(dict.fromkeys(found)))
 
     def missing(self, number: int) -> list[str]:
         """References of an entry that lead out of the message, and not to this service by its address."""
@@ -130,3 +148,16 @@ def is_of_source(url: str) -> bool:
     """
     match = RELATIVE.fullmatch(url.partition("/_history/")[0])
     return match is not None and match[1] in RESOURCE_TYPES and not references_to_files(f'"{url}"'.encode())
+
+
+def _specimen_names(specimen: JsonObject, reading: FactContext) -> tuple[str, ...]:
+    """Names by which the specimens of two reports are told apart: `#number`, else `=` and what it is."""
+    found = numbers_of(specimen, placeholders=reading.placeholders, source=reading.source, now=reading.now)
+    if found.current:
+        return tuple(f"#{one.name}" for one in found.current)
+    collection = specimen.get("collection")
+    site = collection.get("bodySite") if isinstance(collection, dict) else None
+    told = [*codes_of(specimen.get("type")), title_of(specimen.get("type")), *codes_of(site), title_of(site)]
+    time = time_of(specimen)
+    words = [one for one in told if one] + ([f"{time.start}-{time.end}"] if time != ABSENT else [])
+    return (f"={' '.join(words)}",) if words else ()

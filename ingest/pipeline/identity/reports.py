@@ -62,6 +62,8 @@ class Pair(NamedTuple):
     """Whether nothing else is known under the number."""
     places: bool = False
     """Whether the ids under the number turned out to be places in messages: one id is of two codes."""
+    mended: bool = False
+    """Whether the report was corrected behind the older one, whatever came since."""
 
 
 def is_same_report(pair: Pair) -> bool:
@@ -69,16 +71,18 @@ def is_same_report(pair: Pair) -> bool:
     new, old = pair.newer, pair.older
     if not _share_number(new, old):
         return False
-    correcting, same_id = new.status in CORRECTING, same_own(new, old)
+    same_id, mends = same_own(new, old), new.status in CORRECTING
+    # What was mended before is only surely the older one where more than number and code say so.
+    correcting = mends or (pair.mended and _is_surely(new, old))
     if not pair.linked:
         # A mix-up that the laboratory mends: the report moves.
         movable = _is_movable(new, old)
-        return correcting and movable and alike_in_code(new, old) and not _told_apart(new, old, places=True)
+        return correcting and movable and alike_in_code(new, old) and not _told_apart(pair, places=True)
     if not alike_in_code(new, old):
-        return correcting and same_id and _meant(pair)
+        return correcting and same_id and (telling(new) or (mends and _meant(pair)))
     if same_id and not apart_in_parent(new, old) and (lasting(new) or (correcting and telling(new))):
         return True
-    return not _told_apart(new, old, places=pair.places)
+    return not _told_apart(pair, places=pair.places)
 
 
 def _is_movable(new: Facts, old: Facts) -> bool:
@@ -99,8 +103,9 @@ def _share_number(one: Facts, other: Facts) -> bool:
     return rank is Rank.STRONG or not contradict(one, other, below=Rank(rank - 1))
 
 
-def _told_apart(new: Facts, old: Facts, *, places: bool = False) -> bool:
+def _told_apart(pair: Pair, *, places: bool) -> bool:
     """Whether time, specimen, or else the source's own id tell two reports of one number and code apart."""
+    new, old = pair.newer, pair.older
     if apart_in_time(new, old) or apart_in_parent(new, old):
         return True
     if apart_in_specimen(new, old, numbers_only=new.status in CORRECTING):
@@ -200,7 +205,7 @@ def _are_places(told: Iterable[Facts]) -> bool:
 def _pair(one: Incoming, stored: Candidate, *, alone: bool, places: bool) -> Pair:
     linked = one.facts.patient == stored.facts.patient or stored.facts.patient in one.kin
     if stored.sourced > one.sourced:
-        return Pair(stored.facts, one.facts, linked, alone, places)
+        return Pair(stored.facts, one.facts, linked, alone, places, stored.facts.corrected > one.sourced)
     return Pair(one.facts, stored.facts, linked, alone, places)
 
 
@@ -290,7 +295,8 @@ def _is_surely(one: Facts, other: Facts) -> bool:
 
 def superseded(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Stored reports that others supersede once the records of their patients are known as one person's."""
-    newest = sorted(candidates, key=lambda one: (_reversed(one.sourced), one.key.id))
+    # Without a time of the source the later arrival counts.
+    newest = sorted(candidates, key=lambda one: (_reversed(one.sourced), -one.arrived, one.key.id))
     staying: defaultdict[str, list[Candidate]] = defaultdict(list)
     leaving = []
     for one in newest:
@@ -305,13 +311,20 @@ def superseded(candidates: Iterable[Candidate]) -> list[Candidate]:
 
 def _supersedes(newer: Candidate, older: Candidate) -> bool:
     """Whether a report of one record is the same, and newer, as that of the other record."""
-    pair = Pair(newer.facts, older.facts, linked=True, alone=False)
+    mended = newer.facts.corrected > older.sourced
+    pair = Pair(newer.facts, older.facts, linked=True, alone=False, mended=mended)
     return (
         newer.facts.patient != older.facts.patient
         and not _siblings(newer, older)
         and is_same_report(pair)
         and _is_surely(newer.facts, older.facts)
     )
+
+
+def corrected(one: Incoming, choice: Choice) -> SourceTime:
+    """Time of the newest correction of a report: what is older was said before it."""
+    before = [known.facts.corrected for known in (choice.known, *choice.united) if known is not None]
+    return max([*before, one.sourced if one.facts.status in CORRECTING else ""])
 
 
 def report_name(facts: Facts) -> str:

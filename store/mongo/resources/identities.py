@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
-_FIELDS: Final = {"_id": 0, "type": 1, "id": 1, "identity": 1, "sourced": 1}
+_FIELDS: Final = {"_id": 0, "type": 1, "id": 1, "identity": 1, "sourced": 1, "updated.lo": 1}
 _RETIRED: Final = "Observation"
 """The type of resources that leave with a version of a report and may come back: then no type is stored."""
 
@@ -114,6 +114,7 @@ class MongoIdentities(resources.Identities):
                 one.get("identity", {}),
                 one.get("sourced", ""),
                 retired="type" not in one,
+                arrived=one["updated"]["lo"],
             )
             for one in found
         ]
@@ -131,11 +132,7 @@ class MongoIdentities(resources.Identities):
             there = {"_id": {"$in": ids}, "type": "Patient"}
             cursor = self._plain.find(there, {"_id": 0, "id": 1, "identity": 1}, session=session)
             found = {one["id"]: numbers_of(one.get("identity") or {}) for one in await cursor.to_list(None)}
-            same = [
-                one
-                for one in group
-                if not group[one] or not group[one].isdisjoint(found.get(one, group[one]))
-            ]
+            same = [one for one in found if not group[one] or not group[one].isdisjoint(found[one])]
             operations = linking(tenant, set(same))
             if len(operations) > 1:
                 await self._plain.bulk_write(operations, ordered=False, session=session)

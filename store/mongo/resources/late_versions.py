@@ -22,7 +22,7 @@ from store.mongo.indexes import HISTORY, RESOURCES
 from store.resources.versions import Outcome, PutResult, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from datetime import datetime
 
     from pymongo.client_session import ClientSession
@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 
 EXTRAS: Final = ("sourced", "last", "companion", "links")
 """Fields of a document that are there only when there is something to say."""
+_TOLD: Final = ("given", "corrected", "apart")
+"""Evidence of who a resource is that comes with a message, and is no part of the content."""
 _CONFLICT: Final = "TransientTransactionError"
 
 
@@ -91,7 +93,7 @@ class LateVersions:
         for name, (one, document) in new.items():
             stored = Stored(one.prepared.key, document["version"], updated_of(document), document["raw"])
             done[name] = PutResult(Outcome.STALE, stored)
-        self._keep_alone([one for name, one in late.items() if done[name] is not LatePlacement.NOT], session)
+        self._note([one for name, one in late.items() if done[name] is not LatePlacement.NOT], session)
         return done
 
     def end(
@@ -147,15 +149,18 @@ class LateVersions:
             )
         return found
 
-    def _keep_alone(self, late: Iterable[LateWrite], session: ClientSession | None) -> None:
-        """Let companions that were pushed by themselves as well, however late, not leave with a report."""
-        alone = [
+    def _note(self, late: Sequence[LateWrite], session: ClientSession | None) -> None:
+        """Let companions that were pushed by themselves as well, however late, not leave with a report; and
+        reports know of late corrections.
+        """
+        notes = [
             UpdateOne({"_id": one.id, "companion": True, "deleted": None}, {"$set": {"companion": False}})
             for one in late
             if one.current.get("companion") and not one.prepared.companion
         ]
-        if alone:
-            self._writing(self._resources, session).bulk_write(alone, ordered=False, session=session)
+        notes += corrections(late)
+        if notes:
+            self._writing(self._resources, session).bulk_write(notes, ordered=False, session=session)
 
     def _writing(self, collection: Plain[Document], session: ClientSession | None) -> Plain[Document]:
         """Durable by itself, or with its transaction."""
@@ -266,13 +271,22 @@ def confirmed(current: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
     """Fields that identical content changes: a later time, who gave it, or that it came by itself as well."""
     later = prepared.sourced > current.get("sourced", "")
     alone = bool(current.get("companion")) and not prepared.companion
-    given = (prepared.identity or {}).get("given")
-    other = given is not None and given != (current.get("identity") or {}).get("given")
+    told, known = prepared.identity or {}, current.get("identity") or {}
     return {
         **({"sourced": prepared.sourced} if later else {}),
-        **({"identity.given": given} if other else {}),
+        **{f"identity.{n}": told[n] for n in _TOLD if n in told and told[n] != known.get(n)},
         **({"companion": False} if alone else {}),
     }
+
+
+def corrections(late: Iterable[LateWrite]) -> list[UpdateOne]:
+    """Updates that note on current reports a correction that came late: what it mended stays mended."""
+    told = ((one, (one.prepared.identity or {}).get("corrected")) for one in late)
+    return [
+        UpdateOne({"_id": one.id, "deleted": None}, {"$max": {"identity.corrected": said}})
+        for one, said in told
+        if said and said > (one.current.get("identity") or {}).get("corrected", "")
+    ]
 
 
 def awaits(current: Mapping[str, Any] | None, number: int) -> bool:

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from ingest.messages import execution, linking
+from ingest.messages.companions import settle
 from ingest.messages.planning import Planner
 from store.resources.resource_keys import ResourceKey
 from store.tenancy import SearchScope
-from tests.oracle.hospital import number
+from tests.oracle.hospital import moment, number
 from tests.support.cases import all_of, fill, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 
@@ -169,9 +170,13 @@ OVERTAKEN: Final = {
 }
 
 
+KEY: Final = "idempotency-key"
+
+
+@pytest.mark.parametrize("headers", [{}, {KEY: "1"}], ids=["", "with a key"])
 @pytest.mark.parametrize("name", OVERTAKEN)
 async def test_who_is_who_is_decided_again_when_somebody_was_faster(
-    replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch, name: str
+    replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch, name: str, headers: dict[str, str]
 ) -> None:
     *first, between, last = msg(BOB, minute=0), *OVERTAKEN[name]
     one, other = [await replicas[0].new_tenant(search_scope=SearchScope.ANY) for _ in range(2)]
@@ -179,7 +184,7 @@ async def test_who_is_who_is_decided_again_when_somebody_was_faster(
         for message in sent:
             assert (await send(where, message)).status == 200
     behind_plan(monkeypatch, other, between, lambda: None)
-    assert (await send(other, last)).status == 200
+    assert (await send(other, last, **headers)).status == 200
     assert await lines(other, "") == await lines(one, "")
 
 
@@ -208,6 +213,22 @@ async def test_records_of_two_sources_made_at_once_keep_the_numbers_of_both(
         assert found == ["CBC final", "CMP final"], asked
 
 
+async def test_a_number_that_its_source_takes_back_at_the_moment_of_anothers_news_is_gone(
+    replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
+    own, laboratory = number("labs", "L", "PI"), "urn:made-up:laboratory"
+    for minute, numbers, source in ((1, (mr("A"), own), laboratory), (2, (mr("A"),), "urn:made-up:clinic")):
+        assert (await send(service, msg(pat("1", *numbers), minute=minute, source=source))).status == 200
+    behind_plan(monkeypatch, service, msg(ANN, minute=3, source=laboratory), lambda: None)
+    news = msg(pat("1", mr("A"), name="Ann Reed"), minute=4, source="urn:made-up:clinic")
+    assert (await send(service, news)).status == 200
+    bob = pat("1", own, name="Bob", born="1960-02-02"), rep("r1", "Patient/1", fill("F"))
+    assert (await send(service, msg(*bob, minute=5, source=laboratory))).status == 200
+    assert await lines(service, "mr|A") == []
+    assert await lines(service, "labs|L") == ["CBC final of Bob"]
+
+
 async def test_a_report_that_another_sender_took_away_by_half_of_its_message_is_there_again(
     replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,13 +240,17 @@ async def test_a_report_that_another_sender_took_away_by_half_of_its_message_is_
         monkeypatch.setattr(Planner, "plan_again", plan_again)
         [mine] = await all_of(service, "DiagnosticReport?code:text=CBC")
         key = ResourceKey("DiagnosticReport", mine["id"])
-        assert await planner.ctx.store.delete(service.tenant, key, only_version=1) is not None
+        gone = await planner.ctx.store.delete(service.tenant, key, only_version=1)
+        assert gone is not None
+        await settle(planner.ctx, (), {}, sourced=moment(3), gone=[gone])
         assert (await send(service, told(3, ANN, id="r5", code="CMP"))).status == 200
         return await plan_again(planner, *given)
 
     monkeypatch.setattr(Planner, "plan_again", again)
-    assert (await send(service, told(2, ANN))).status == 200
-    assert await lines(service, "") == ["CBC final of Ann", "CMP final of Ann"]
+    potassium = obs("k", "Patient/1", "K", "5")
+    first = msg(ANN, rep("r1", "Patient/1", fill("F"), results=["Observation/k"]), potassium, minute=2)
+    assert (await send(service, first)).status == 200
+    assert await lines(service, "") == ["CBC final of Ann: K=5", "CMP final of Ann"]
 
 
 async def test_the_newest_news_reaches_each_record_that_a_race_made(

@@ -6,6 +6,8 @@ from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
+import pytest
+
 from ingest.writes import filing
 from store.tenancy import SearchScope
 from tests.oracle.hospital import number
@@ -120,3 +122,42 @@ async def test_a_list_of_hl7_keeps_what_others_gave_and_takes_no_bare_number_for
     assert sorted(await values(lab)) == [["7"], ["7", "9", "A"]]
     found = await all_of(lab, "DiagnosticReport?patient.identifier=urn:made-up:mr|A")
     assert len(found) == 2
+
+
+async def test_a_laboratory_that_gives_no_birth_date_and_an_initial_tells_of_nobody_else(
+    lab: Service,
+) -> None:
+    news = told(1, H, mr("A"), SS, name="Ann Arbor"), told(2, L, mr("A"), name="A Arbor", born=None)
+    for order in permutations(news):
+        tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
+        for one in order:
+            await sent(tenant, one)
+        assert len(await lines(tenant, "ss|9")) == 2
+
+
+@pytest.mark.parametrize("more", [(), (SS,)])
+async def test_sources_that_tell_of_a_new_patient_at_once_each_keep_their_list(
+    lab: Service, more: tuple[Json, ...]
+) -> None:
+    """Both give the record number, and one of them takes it back."""
+    put, turns = filing.put_each, iter([True])
+
+    async def behind(*arguments: Any, **more: Any) -> Any:
+        if next(turns, False):
+            await sent(lab, told(2, L, mr("A")))
+        return await put(*arguments, **more)
+
+    with patch("ingest.messages.execution.filing.put_each", behind):
+        await sent(lab, told(3, H, mr("A"), *more))
+    await sent(lab, told(4, H, mr("A"), SS))
+    await sent(lab, told(5, H, SS))
+    assert len(await lines(lab, "mr|A")) == 4
+
+
+async def test_a_laboratory_that_fits_two_people_links_them_not(lab: Service) -> None:
+    """Number, name and birth date are both's; their record numbers are two of one hospital."""
+    licence = number("dl", "7", "DL")
+    for one in (told(1, H, mr("A"), SS, licence), told(2, H, mr("B"), SS), told(3, L, SS, licence)):
+        await sent(lab, one)
+    assert await lines(lab, "mr|A") == [ANN] * 2
+    assert await lines(lab, "mr|B") == [ANN]
