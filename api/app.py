@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
@@ -64,9 +64,29 @@ from store.search.parsing.context import SearchLimits
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
+    from aiohttp.typedefs import Middleware
+
     from api.http.routing import Route
     from api.lifecycle import OpenStores
     from api.settings.service import Settings
+
+
+_AROUND: Final[Sequence[Middleware]] = (
+    observe,
+    send_in_parts,
+    compress,
+    audit,
+    errors,
+    hold_answers,
+    admit_pushes,
+    while_reachable,
+    throttle_addresses,
+    authenticate,
+    throttle_clients,
+)
+"""Middlewares, the outermost first."""
+_AROUND_TAKEN: Final[Sequence[Middleware]] = (send_in_parts, audit, errors, hold_answers)
+"""Those of the annex."""
 
 
 def utc_now() -> datetime:
@@ -98,32 +118,24 @@ def _scans(settings: Settings) -> Gate:
     )
 
 
-def create_app(
+def create_app(  # noqa: PLR0913 -- all but one keyword-only
     settings: Settings,
     *,
     routes: Iterable[Route],
     open_stores: OpenStores,
     clock: Callable[[], datetime] = utc_now,
     is_timekeeper: bool = True,
+    taken: Middleware | None = None,
 ) -> web.Application:
     """The FHIR application. `api.health.create_admin_app` makes the admin one beside it.
 
-    Of several workers of one service, one is the timekeeper: it has the jobs on a timer.
+    Of several workers of one service, one is the timekeeper: it has the jobs on a timer. The annex is an
+    application whose requests are `taken` from another one, which has done all that concerns their senders.
     """
     app = web.Application(
         middlewares=[
             *([trace] if settings.otlp_endpoint else []),
-            observe,
-            send_in_parts,
-            compress,
-            audit,
-            errors,
-            hold_answers,
-            admit_pushes,
-            while_reachable,
-            throttle_addresses,
-            authenticate,
-            throttle_clients,
+            *(_AROUND if taken is None else (taken, *_AROUND_TAKEN)),
         ],
         client_max_size=settings.body_bytes_max,
     )
@@ -148,16 +160,10 @@ def create_app(
     app[SCANS] = _scans(settings)
     feeds.prepare(app)
     install(app, table, role=settings.role)
-    app.on_response_prepare.append(say_server)
-    app.on_response_prepare.append(forbid_copies)
-    app.on_response_prepare.append(disarm)
-    app.on_response_prepare.append(echo_request_id)
     app.on_response_prepare.append(say_letter)
-    app.on_response_prepare.append(allow_pages)
     app.on_shutdown.append(lifecycle.end_listening)
     app.cleanup_ctx.extend(
         [
-            lifecycle.loop_lag,
             lifecycle.stores(open_stores),
             lifecycle.doorkeeper,
             lifecycle.dead_letters,
@@ -165,6 +171,16 @@ def create_app(
             life.subscriptions,
         ]
     )
+    if taken is None:
+        _serve_clients(app, is_timekeeper=is_timekeeper)
+    return app
+
+
+def _serve_clients(app: web.Application, *, is_timekeeper: bool) -> None:
+    """Say on answers what clients are told, and do what is done beside their requests."""
+    settings = app[SETTINGS]
+    app.on_response_prepare.extend([say_server, forbid_copies, disarm, echo_request_id, allow_pages])
+    app.cleanup_ctx.append(lifecycle.loop_lag)
     if settings.role in ("all", "ingest"):
         app.cleanup_ctx.append(feeds.feeds)
     keeps_time = is_timekeeper and settings.role in ("all", "jobs")
@@ -173,7 +189,6 @@ def create_app(
         app.cleanup_ctx.append(lifecycle.jobs)
         if settings.changes_look_seconds:
             app.cleanup_ctx.append(life.worker)
-    return app
 
 
 def _observe(app: web.Application, settings: Settings, table: Sequence[Route]) -> None:

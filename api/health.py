@@ -10,7 +10,9 @@ from aiohttp import hdrs, web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from api.http.app_keys import READINESS, REGISTRY
+from api.http.large_bodies import ANNEX
 from api.middleware.answer_headers import say_server
+from api.processes.families import Families, joined, rows_of
 from store.detached import detached
 
 if TYPE_CHECKING:
@@ -64,15 +66,33 @@ def shared(handler: Handler) -> Handler:
     return answer
 
 
+async def metrics(request: web.Request) -> web.StreamResponse:
+    """All that was counted, by the process for large bodies too."""
+    registry = request.app[REGISTRY]
+    others = await request.app[ANNEX].rows() if ANNEX in request.app else []
+    return await make_aiohttp_handler(joined(registry, others) if others else registry)(request)
+
+
+async def families(request: web.Request) -> web.Response:
+    """The metrics of this process, and of the one that it started, for whoever adds them up."""
+    beside = Families()
+    for rows in await request.app[ANNEX].rows() if ANNEX in request.app else ():
+        beside.take(rows)
+    body = orjson.dumps({"own": rows_of(request.app[REGISTRY]), "beside": beside.rows()})
+    return web.Response(body=body, content_type="application/json")
+
+
 def create_admin_app(app: web.Application, more: Sequence[web.RouteDef] = ()) -> web.Application:
     """The admin application beside a service application, sharing its readiness and metrics."""
     admin = web.Application()
     admin[READINESS] = app[READINESS]
     admin[REGISTRY] = app[REGISTRY]
+    if ANNEX in app:
+        admin[ANNEX] = app[ANNEX]
     admin.on_response_prepare.append(say_server)
     admin.router.add_get("/livez", livez)
     admin.router.add_get("/readyz", readyz)
-    admin.router.add_get("/metrics", shared(make_aiohttp_handler(app[REGISTRY])))
+    admin.router.add_get("/metrics", shared(metrics))
     admin.router.add_routes(more)
     admin.router.add_route("*", "/{rest:.*}", elsewhere)
     return admin

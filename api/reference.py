@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from api.annex.metrics import AnnexMetrics
 from api.metrics import ApiMetrics, new_registry
 from api.server.loop_lag import LoopMetrics
 from api.server.tls_metrics import TlsMetrics
@@ -170,7 +171,7 @@ def all_metrics() -> CollectorRegistry:
 
 METRICS: Final[Sequence[Callable[[CollectorRegistry], object]]] = (
     *(ApiMetrics, IngestMetrics, RefusalMetrics, RetentionMetrics, StoreMetrics, LoopMetrics),
-    *(TlsMetrics, SupervisorMetrics, FeedMetrics, ChangeMetrics, SubscriptionMetrics),
+    *(TlsMetrics, SupervisorMetrics, AnnexMetrics, FeedMetrics, ChangeMetrics, SubscriptionMetrics),
 )
 """All that registers metrics. A test finds what is missing here."""
 

@@ -7,9 +7,7 @@ under way → close the stores → stop the embedded MongoDB → exit 0. Another
 from __future__ import annotations
 
 import asyncio
-import ctypes
 import errno
-import gc
 import logging
 import os
 import signal
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
 from aiohttp import web
 from typing_extensions import override
 
+from api.annex.annex import annexed
 from api.app import create_app, utc_now
 from api.database import database
 from api.health import create_admin_app
@@ -28,6 +27,7 @@ from api.http.app_keys import READINESS, REGISTRY
 from api.routes import routes
 from api.server.connections import limits_of, raise_files
 from api.server.logs import configure_logging
+from api.server.memory import settle_memory
 from api.server.runner import FhirRunner
 from api.server.tls import Files, reloading
 from api.server.tls_metrics import TlsMetrics
@@ -52,8 +52,6 @@ ACCEPTED_AT_ONCE: Final = 8
 """Connections accepted before others get a turn of the event loop."""
 BACKLOG: Final = 1_024
 """Connections that wait to be accepted; the system may allow fewer."""
-GC_OBJECTS: Final = 20_000
-"""New objects between two collections; a search makes some hundreds, none of them in cycles."""
 
 
 PRIVILEGED: Final = 1024
@@ -64,12 +62,6 @@ _REASONS: Final = {
     errno.EACCES: "is not yours to listen on",
     errno.EADDRNOTAVAIL: "cannot be listened on: this machine has no such address",
 }
-
-MAPPED_BYTES: Final = 262_144
-"""Larger pieces of memory go back to the system when they are let go. Left to itself glibc keeps them after a
-while, for each thread: some hundred megabytes after a few pages of large resources."""
-_M_MMAP_THRESHOLD: Final = -3
-"""The name of that parameter in `malloc.h`."""
 
 
 class Stop:
@@ -203,6 +195,7 @@ async def serving(  # noqa: PLR0913 -- the parts of a process
                 role=settings.role,
             ),
         )
+        await stack.enter_async_context(annexed(app, mongodb.uri))
         admin = await new_runner(create_admin_app(app, sites.admin_routes), settings)
         stack.push_async_callback(admin.cleanup)  # Closed last, so that probes see the draining.
         admin_url = await sites.admin(admin, secured=None)
@@ -210,7 +203,7 @@ async def serving(  # noqa: PLR0913 -- the parts of a process
         secured = await _secured(stack, settings, app)
         stack.push_async_callback(_close, runner, stop)
         url = await sites.fhir(runner, secured=secured)
-        _settle_memory()
+        settle_memory()
         app[READINESS].started = True
         LOG.info("listening", extra=start_fields(settings, url, admin_url))
         try:
@@ -219,15 +212,6 @@ async def serving(  # noqa: PLR0913 -- the parts of a process
             app[READINESS].draining = True
             runner.let_go()
             await stop.drained()
-
-
-def _settle_memory() -> None:
-    """Keep what is loaded by now: the collector need not look at it, nor come after every 700 objects."""
-    with suppress(OSError, AttributeError):  # Of glibc; elsewhere memory is given back without being asked.
-        ctypes.CDLL(None).mallopt(_M_MMAP_THRESHOLD, MAPPED_BYTES)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(GC_OBJECTS)
 
 
 async def new_runner(app: web.Application, settings: Settings, limits: Limits | None = None) -> FhirRunner:

@@ -117,9 +117,14 @@ async def leg(
 
 
 def resident(pid: int) -> float:
-    """Megabytes of memory of a process."""
-    pages = int(Path(f"/proc/{pid}/statm").read_text(encoding="ascii").split()[1])
-    return pages * 4096 / 1e6
+    """Megabytes of memory of a process, and of those that it has started."""
+    process = Path(f"/proc/{pid}")
+    try:
+        pages = int((process / "statm").read_text(encoding="ascii").split()[1])
+        children = (process / "task" / str(pid) / "children").read_text(encoding="ascii").split()
+    except OSError:  # It has ended.
+        return 0.0
+    return pages * 4096 / 1e6 + sum(resident(int(child)) for child in children)
 
 
 @contextmanager

@@ -121,6 +121,10 @@ class Access:
             self._pending = self._trail.begin(self._record(0))
             self._is_changed = False
 
+    def is_told(self) -> None:
+        """Leave it: another process has answered, and has put it on record."""
+        self._is_over = True
+
     async def finish(self, status: int) -> None:
         """Return when all of it is on record. Raises ServiceError when it is not, and has to be."""
         if self._is_over:

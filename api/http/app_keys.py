@@ -74,3 +74,5 @@ PAGE_SECRET: Final[web.AppKey[bytes]] = web.AppKey("page_secret")
 REQUEST_ID: Final[web.RequestKey[str]] = web.RequestKey("request_id")
 TRACE_ID: Final[web.RequestKey[str]] = web.RequestKey("trace_id")
 """Id of its trace; only of requests that are traced."""
+TRACE_PARENT: Final[web.RequestKey[str]] = web.RequestKey("trace_parent")
+"""Its span, as `traceparent` names it to another process; only of requests that are traced."""

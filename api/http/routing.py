@@ -15,6 +15,7 @@ from aiohttp import hdrs, web
 
 from api.http.browsers import options
 from api.http.fhir_json import refuse_unacceptable, refuse_unreadable_body
+from api.http.large_bodies import answered
 from ingest.http.admission import ADMISSION
 from ingest.http.answer_room import ANSWER_ROOM
 from ingest.http.app_keys import READS, asker_of
@@ -149,7 +150,7 @@ def _edge(row: Route) -> Handler:
         if not takes_room:
             return await handler(request)
         with request.app[ADMISSION].room_for(request):
-            return await handler(request)
+            return await (answered(request, handler) if pushes else handler(request))
 
     return edge
 

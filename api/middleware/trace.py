@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
 
-from api.http.app_keys import REQUEST_ID, TRACE_ID, TRACES
+from api.http.app_keys import REQUEST_ID, TRACE_ID, TRACE_PARENT, TRACES
 from ingest.http.app_keys import PRINCIPAL, TENANT
 from store.spans import traced
 
@@ -25,7 +25,7 @@ async def trace(request: web.Request, handler: Handler) -> web.StreamResponse:
     with request.app[TRACES].request(request.method, template, request.headers) as spans:
         if spans is None:
             return await handler(request)
-        request[TRACE_ID] = spans.trace_id
+        request[TRACE_ID], request[TRACE_PARENT] = spans.trace_id, spans.parent
         status = 0
         try:
             with traced(spans):

@@ -55,6 +55,11 @@ class RequestSpans(Spans):
         """Id of the trace, 32 hexadecimal digits."""
         return f"{self._span.get_span_context().trace_id:032x}"
 
+    @property
+    def parent(self) -> str:
+        """The span as the `traceparent` of what another process does for it."""
+        return f"00-{self.trace_id}-{self._span.get_span_context().span_id:016x}-01"
+
     @override
     def spent(self, on: str, seconds: float, said: dict[str, str | int]) -> None:
         now = time.time_ns()

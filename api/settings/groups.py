@@ -125,7 +125,7 @@ _GROUPS: Final = (
     SettingsGroup(
         "Limits of pushes",
         (
-            *("body_bytes_max", "body_seconds", "push_bytes_max", "resource_bytes_max"),
+            *("body_bytes_max", "large_body_bytes", "body_seconds", "push_bytes_max", "resource_bytes_max"),
             *("push_tenant_share", "push_client_share", "body_elements_max", "resource_elements_max"),
             *("index_entries_max", "prepare_seconds", "identity_placeholders", "source_ahead_seconds"),
             *("attachment_inline_bytes_max", "bundle_entries_max", "hl7v2_segments_max"),

@@ -7,7 +7,7 @@ import logging
 import signal
 from typing import TYPE_CHECKING, Final
 
-from api.workers.child import Child
+from api.processes.child import Child
 from api.workers.order import WorkOrder
 from store.errors import StartupError
 
@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from typing import Any
 
-    from api.workers.ended import Ended
-    from api.workers.families import Row
+    from api.processes.ended import Ended
+    from api.processes.families import Row
     from api.workers.metrics import SupervisorMetrics
 
 LOG: Final = logging.getLogger("api.workers")
@@ -207,7 +207,7 @@ class Fleet:
         """Keep what a worker that has ended has counted."""
         self._running.remove(child)
         try:
-            self._ended.take(child.pid, child.scraped)
+            self._ended.take(child.pid, child.scraped, child.beside)
         except Exception:  # A worker that was killed may leave half a file. Its place is filled all the same.
             LOG.exception("the counts of a worker that has ended cannot be read")
         await child.closed()

@@ -7,7 +7,7 @@ import os
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import orjson
 
@@ -16,8 +16,6 @@ if TYPE_CHECKING:
 
     from api.settings.service import Settings
 
-FAMILIES: Final = "/families"
-"""Path of a worker's metrics on its own admin endpoint, as JSON rows."""
 DIVIDED: Final[Mapping[str, int]] = {
     "answers_bytes_max": 32_000_000,
     "changes_listeners_max": 1,
@@ -40,6 +38,9 @@ tenants and clients are parts of these, so they hold for the whole too."""
 @dataclass(frozen=True, slots=True)
 class WorkOrder:
     """All that a worker needs to know. It comes on its standard input, since it may hold a password."""
+
+    module: ClassVar = "api.workers.worker"
+    """Program that takes the order."""
 
     options: Mapping[str, Any]
     """Options of the command line that were given."""

@@ -18,26 +18,22 @@ import orjson
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
-from prometheus_client.registry import Collector
-from typing_extensions import override
 
 from api.database import database
 from api.health import elsewhere, livez, shared
 from api.middleware.answer_headers import say_server
+from api.processes.ended import Ended
+from api.processes.families import joined
 from api.serve import Stop, listen, new_runner, start_fields
 from api.server.logs import configure_logging
 from api.workers.addresses import listening_on, url_of
-from api.workers.ended import Ended
-from api.workers.families import Families, rows_of
 from api.workers.fleet import Fleet, FleetPlan
 from api.workers.metrics import SupervisorMetrics
 from api.workers.order import count_of
 from store.errors import StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Iterable, Mapping
-
-    from prometheus_client.metrics_core import Metric
+    from collections.abc import AsyncIterator, Mapping
 
     from api.database import Database
     from api.settings.service import Settings
@@ -134,17 +130,6 @@ async def _hand_on(fleet: Fleet, stop: Stop) -> None:
         fleet.tell(signal.SIGTERM)
 
 
-class _Scrape(Collector):
-    """Families that have been collected already."""
-
-    def __init__(self, families: Families) -> None:
-        self._families = families
-
-    @override
-    def collect(self) -> Iterable[Metric]:
-        return self._families.metrics()
-
-
 def _admin_app(fleet: Fleet, registry: CollectorRegistry) -> web.Application:
     """The admin endpoint of the whole: what its workers say, taken together."""
 
@@ -159,13 +144,7 @@ def _admin_app(fleet: Fleet, registry: CollectorRegistry) -> web.Application:
 
     async def metrics(request: web.Request) -> web.StreamResponse:
         """All that was counted, by workers that have ended too."""
-        families = Families()
-        families.take(rows_of(registry))
-        for rows in await fleet.rows():
-            families.take(rows)
-        everything = CollectorRegistry()
-        everything.register(_Scrape(families))
-        return await make_aiohttp_handler(everything)(request)
+        return await make_aiohttp_handler(joined(registry, await fleet.rows()))(request)
 
     app = web.Application()
     app.on_response_prepare.append(say_server)

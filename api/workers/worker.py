@@ -15,19 +15,18 @@ import sys
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Final, NoReturn
 
-import orjson
 from aiohttp import web
 from typing_extensions import override
 
 from api.database import Database, database
-from api.http.app_keys import REGISTRY
+from api.health import families
+from api.processes.families import FAMILIES
 from api.serve import Sites, Stop, let_wait, serving
 from api.server.connections import limits_of, raise_files
 from api.server.event_loop import run
 from api.server.logs import configure_logging
 from api.settings.service import load_settings
-from api.workers.families import rows_of
-from api.workers.order import FAMILIES, WorkOrder, divided
+from api.workers.order import WorkOrder, divided
 from store.errors import StartupError
 
 if TYPE_CHECKING:
@@ -67,12 +66,6 @@ async def _mongodb(settings: Settings, uri: str | None) -> AsyncIterator[Databas
         return
     async with database(settings, role="serve") as named:
         yield named
-
-
-async def families(request: web.Request) -> web.Response:
-    """The metrics of this worker, for the supervisor to add up."""
-    body = orjson.dumps(rows_of(request.app[REGISTRY]))
-    return web.Response(body=body, content_type="application/json")
 
 
 class _SharedSite(web.SockSite):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from aiohttp import web
 
@@ -63,7 +63,19 @@ READS: Final[web.AppKey[Gate]] = web.AppKey("reads")
 WORKSHOP: Final[web.AppKey[Workshop]] = web.AppKey("workshop")
 """Workshop in which large bodies are parsed and prepared."""
 
+
+class CameIn(NamedTuple):
+    """Place where a request came in, as the process saw it that took it."""
+
+    origin: str
+    """Our public origin, as its client sees it."""
+    address: str
+    """Address of its client."""
+
+
 # The request's.
+CAME_IN: Final[web.RequestKey[CameIn]] = web.RequestKey("came_in")
+"""Where the request came in, if another process took it and handed it over."""
 PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")
 """Caller of the request. Absent on open routes."""
 TENANT: Final[web.RequestKey[TenantSettings]] = web.RequestKey("tenant")
@@ -89,7 +101,7 @@ def origin_of(request: web.Request) -> str:
     Raises 421 for the name of another server: it would end up in links, and references to us under our real
     name would be taken for somebody else's.
     """
-    origin = request.app[BASE_URL]
+    origin = request[CAME_IN].origin if CAME_IN in request else request.app[BASE_URL]
     if origin is not None:
         return origin
     told = _forwarded(request)
@@ -101,6 +113,8 @@ def origin_of(request: web.Request) -> str:
 
 def address_of(request: web.Request) -> str:
     """The client's address, as far as trusted proxies say; else that of the connection."""
+    if CAME_IN in request:
+        return request[CAME_IN].address
     return _forwarded(request).client or request.remote or ""
 
 

@@ -11,13 +11,13 @@ import pytest
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 
+from api.processes.child import Child
+from api.processes.ended import Ended
+from api.processes.families import FAMILIES
 from api.workers import fleet as module
 from api.workers import supervisor
-from api.workers.child import Child
-from api.workers.ended import Ended
 from api.workers.fleet import Fleet, Place
 from api.workers.metrics import SupervisorMetrics
-from api.workers.order import FAMILIES
 
 if TYPE_CHECKING:
     from collections.abc import Coroutine
@@ -154,7 +154,7 @@ async def test_a_reload_that_fails_ends_neither_the_service_nor_the_next_one() -
 
 async def test_counts_that_cannot_be_read_keep_no_place_empty(tmp_path: Path) -> None:
     class Gone(Worker):
-        pid, scraped = 7, ()
+        pid, scraped, beside = 7, (), ()
 
         async def closed(self) -> None:
             """Hold nothing."""
@@ -173,7 +173,7 @@ async def test_whoever_asks_a_worker_that_ends_is_answered(tmp_path: Path) -> No
     async def families(_: web.Request) -> web.Response:
         asked.set()
         await answer.wait()
-        return web.json_response([])
+        return web.json_response({"own": [], "beside": []})
 
     app = web.Application()
     app.router.add_get(FAMILIES, families)

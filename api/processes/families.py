@@ -9,12 +9,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
+from prometheus_client import CollectorRegistry
 from prometheus_client.metrics_core import Metric
+from prometheus_client.registry import Collector
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from prometheus_client import CollectorRegistry
+    from prometheus_client.samples import Exemplar
 
 Join = Callable[[float, float], float]
 Key = tuple[str, tuple[tuple[str, str], ...]]
@@ -22,9 +25,12 @@ Key = tuple[str, tuple[tuple[str, str], ...]]
 Row = tuple[str, str, str, list[tuple[str, dict[str, str], float]]]
 """A family on its way between processes: name, type, help, samples."""
 
+FAMILIES: Final = "/families"
+"""Path of a process's metrics on its own admin endpoint, as JSON rows."""
 MONOTONIC: Final = frozenset({"counter", "histogram", "summary"})
 """Types of families that only grow, and must not shrink when a process ends."""
 _NAN: Final = float("nan")
+NO_EXEMPLARS: Final[Mapping[Key, Exemplar]] = {}
 CREATED: Final = "_created"
 """Suffix of the samples that say when a counter began."""
 
@@ -35,6 +41,7 @@ def added(one: float, other: float) -> float:
 
 
 GAUGES: Final[Mapping[str, Join]] = {
+    "dod_annex_running": added,
     "dod_audit_queue": added,
     "dod_changes_behind_seconds": max,
     "dod_changes_following": added,
@@ -94,7 +101,7 @@ class Families:
             self._heads.setdefault(name, (kind, text))
             values = self._values.setdefault(name, {})
             for sample, labels, value in samples:
-                key = (sample, tuple(sorted(labels.items())))
+                key = _key(sample, labels)
                 known = values.get(key)
                 values[key] = value if known is None else _join(name, kind, sample)(known, value)
 
@@ -106,15 +113,50 @@ class Families:
             for kind, text in (self._heads[name],)
         ]
 
-    def metrics(self) -> list[Metric]:
-        """All families, as an exposition takes them."""
+    def registry(self, exemplars: Mapping[Key, Exemplar] = NO_EXEMPLARS) -> CollectorRegistry:
+        """A registry to expose all families by."""
+        made = CollectorRegistry()
+        made.register(_Scrape(self.metrics(exemplars)))
+        return made
+
+    def metrics(self, exemplars: Mapping[Key, Exemplar] = NO_EXEMPLARS) -> list[Metric]:
+        """All families, as an exposition takes them; with these exemplars beside the samples."""
         made = []
         for name, kind, text, samples in self.rows():
             metric = Metric(name, text, kind)
             for sample, labels, value in samples:
-                metric.add_sample(sample, labels, value)
+                exemplar = exemplars.get(_key(sample, labels)) if exemplars else None
+                metric.add_sample(sample, labels, value, exemplar=exemplar)
             made.append(metric)
         return made
+
+
+class _Scrape(Collector):
+    """Families that have been collected already."""
+
+    def __init__(self, metrics: Sequence[Metric]) -> None:
+        self._metrics = metrics
+
+    @override
+    def collect(self) -> Iterable[Metric]:
+        return self._metrics
+
+
+def joined(registry: CollectorRegistry, others: Iterable[Iterable[Row]]) -> CollectorRegistry:
+    """The metrics of this process, with exemplars, together with those of others."""
+    families, exemplars = Families(), {}
+    families.take(rows_of(registry))
+    for rows in others:
+        families.take(rows)
+    for metric in registry.collect():
+        for sample in metric.samples:
+            if sample.exemplar is not None:
+                exemplars[_key(sample.name, sample.labels)] = sample.exemplar
+    return families.registry(exemplars)
+
+
+def _key(sample: str, labels: Mapping[str, str]) -> Key:
+    return sample, tuple(sorted(labels.items()))
 
 
 def _join(name: str, kind: str, sample: str) -> Join:

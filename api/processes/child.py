@@ -1,4 +1,4 @@
-"""Worker process, as its supervisor sees it."""
+"""Further process of the service, as the one that started it sees it."""
 
 from __future__ import annotations
 
@@ -7,30 +7,48 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 
-from api.workers.ended import FOLDER_VARIABLE
-from api.workers.families import rows_from
-from api.workers.order import FAMILIES, WorkOrder
+from api.processes.ended import FOLDER_VARIABLE
+from api.processes.families import FAMILIES, rows_from
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Sequence
     from pathlib import Path
 
-    from api.workers.families import Row
+    from api.processes.families import Row
 
 ASK_SECONDS: Final = 2.0
-"""Time that a worker may take to say how it is."""
+"""Time that a process may take to say how it is."""
 POLL_SECONDS: Final = 0.05
 
 
-class Child:
-    """A worker: started, asked, told to end."""
+class Order(Protocol):
+    """Order to a process at its start, which comes on its standard input."""
 
-    def __init__(self, order: WorkOrder, process: Process) -> None:
+    @property
+    def module(self) -> str:
+        """Program that takes the order."""
+
+    @property
+    def listening(self) -> tuple[int, ...]:
+        """Descriptors of sockets that it listens on."""
+
+    @property
+    def admin(self) -> str:
+        """Path of the unix socket of its admin endpoint."""
+
+    def line(self) -> bytes:
+        """The order as it is sent."""
+
+
+class Child:
+    """A process: started, asked, told to end."""
+
+    def __init__(self, order: Order, process: Process) -> None:
         self.order = order
         self.pid = process.pid
         self.started = asyncio.get_running_loop().time()
@@ -38,6 +56,8 @@ class Child:
         """Moment of its last answer."""
         self.scraped: Sequence[Row] = ()
         """Metrics as they were last read."""
+        self.beside: Sequence[Row] = ()
+        """Metrics of what it started itself, as they were last read."""
         self._process = process
         self._client = aiohttp.ClientSession(
             connector=aiohttp.UnixConnector(order.admin), timeout=aiohttp.ClientTimeout(total=ASK_SECONDS)
@@ -49,14 +69,14 @@ class Child:
         self._unasked.set()
 
     @classmethod
-    async def begun(cls, order: WorkOrder, *, counts: Path) -> Child:
-        """A worker that has been started, and is told its order; `counts` is the folder of its counters."""
+    async def begun(cls, order: Order, *, counts: Path) -> Child:
+        """A process that has been started, and is told its order; `counts` is the folder of its counters."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "api.workers.worker"),
+            *(sys.executable, "-m", order.module),
             stdin=asyncio.subprocess.PIPE,
             pass_fds=order.listening,
             env={**os.environ, FOLDER_VARIABLE: str(counts)},
-            start_new_session=True,  # A Ctrl-C in the terminal is the supervisor's, who hands it on.
+            start_new_session=True,  # A Ctrl-C in the terminal is ours, and handed on.
         )
         assert process.stdin is not None  # noqa: S101 -- it is a pipe
         process.stdin.write(order.line())
@@ -72,9 +92,14 @@ class Child:
         return await asyncio.shield(self._ended)
 
     async def closed(self) -> None:
-        """Let go of what is held for a worker that has ended, once nobody asks it any more."""
+        """Let go of what is held for a process that has ended, once nobody asks it any more."""
         await self._unasked.wait()
         await self._client.close()
+
+    def dismiss(self) -> None:
+        """End its standard input: it finishes what is under way, and ends."""
+        if self._process.stdin is not None:
+            self._process.stdin.close()
 
     def tell(self, number: signal.Signals) -> None:
         """Send it a signal, if it is there."""
@@ -87,11 +112,11 @@ class Child:
         return state if isinstance(state, dict) else {}
 
     async def rows(self) -> Sequence[Row]:
-        """Metrics of the worker; those read before when it does not answer."""
+        """Metrics of the process and of what it started; those read before when it does not answer."""
         said = await self._asked(FAMILIES)
-        if isinstance(said, list):
-            self.scraped = rows_from(said)
-        return self.scraped
+        if isinstance(said, dict):
+            self.scraped, self.beside = rows_from(said["own"]), rows_from(said["beside"])
+        return [*self.scraped, *self.beside]
 
     async def ready(self, seconds: float) -> bool:
         """Wait until traffic may come to it; whether it may within so many seconds."""
@@ -109,7 +134,7 @@ class Child:
         self._asked_now += 1
         self._unasked.clear()
         try:
-            async with self._client.get(f"http://worker{path}") as response:
+            async with self._client.get(f"http://process{path}") as response:
                 said = await response.json(content_type=None)
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return None

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
+from api.processes.ended import FOLDER_VARIABLE, Ended
+from api.processes.families import GAUGES, Families, Row, rows_from, rows_of
 from api.reference import all_metrics
-from api.workers.ended import FOLDER_VARIABLE, Ended
-from api.workers.families import GAUGES, Families, Row, rows_from, rows_of
 
 
 def process(requests: int, *, available: bool, queue: int) -> list[Row]:

@@ -1,0 +1,81 @@
+"""Requests that are handed over, on the side of the annex: as they came in, with who asks and for whom."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from aiohttp import web
+from multidict import CIMultiDict, CIMultiDictProxy
+from typing_extensions import override
+
+from api.annex.handed import FIELD_BYTES_MAX, HEADER, Handed
+from api.http.app_keys import REQUEST_ID
+from ingest.http.app_keys import CAME_IN, PRINCIPAL, TENANT
+from ingest.http.body import BODY
+
+if TYPE_CHECKING:
+    import asyncio
+
+    from aiohttp import StreamReader
+    from aiohttp.abc import AbstractStreamWriter
+    from aiohttp.http_parser import RawRequestMessage
+    from aiohttp.typedefs import Handler
+    from aiohttp.web_request import BaseRequest
+
+
+@web.middleware
+async def taken(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Take in the body, whose room is held by who has handed it over."""
+    body = bytearray()
+    async for chunk in request.content.iter_any():
+        body += chunk
+    request[BODY] = body
+    return await handler(request)
+
+
+def _as_it_came(made: web.Server) -> Any:  # noqa: ANN401 -- aiohttp's own type is private
+    """A factory of requests as they came in to the process beside this one."""
+
+    def make(
+        message: RawRequestMessage,
+        payload: StreamReader,
+        protocol: web.RequestHandler,
+        writer: AbstractStreamWriter,
+        task: asyncio.Task[None],
+    ) -> BaseRequest:
+        handed = Handed.read(message.headers[HEADER])
+        message = message._replace(
+            method=handed.method,
+            path=handed.path,
+            url=handed.url,
+            headers=CIMultiDictProxy(CIMultiDict(handed.headers)),
+        )
+        request = made.request_factory(message, payload, protocol, writer, task)
+        request[REQUEST_ID] = handed.request_id
+        request[CAME_IN] = handed.came_in
+        request[PRINCIPAL] = handed.caller
+        if handed.tenant is not None:
+            request[TENANT] = handed.tenant
+        return request
+
+    return make
+
+
+class AnnexRunner(web.AppRunner):
+    """aiohttp's runner of an application, for requests that are handed over."""
+
+    __slots__ = ()
+
+    def __init__(self, app: web.Application, **kwargs: Any) -> None:  # noqa: ANN401 -- aiohttp's own
+        super().__init__(app, max_field_size=FIELD_BYTES_MAX, auto_decompress=False, **kwargs)
+
+    @override
+    async def _make_server(self) -> web.Server:
+        made = await super()._make_server()
+        return web.Server(
+            made.request_handler,
+            request_factory=_as_it_came(made),
+            handler_cancellation=made.handler_cancellation,
+            loop=made._loop,  # noqa: SLF001 -- aiohttp has no other way to requests of another make
+            **made._kwargs,  # noqa: SLF001
+        )

@@ -1,0 +1,221 @@
+"""The annex: large bodies are answered by a process of their own, exactly as a thread would answer them."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import re
+import signal
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+from uuid import uuid4
+
+import httpx
+
+from tests.support.fhir import batch, message, patient, report
+from tests.support.hl7v2 import PID, obr, obx
+from tests.support.hl7v2 import message as v2
+from tests.support.served import Served, served
+from tests.support.service import FHIR, opened_service
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Mapping
+
+    from store.mongo.driver.client import Client
+    from tests.support.service import Service
+
+LARGE = 70_000
+SECONDS = 60.0
+NOTE: dict[str, Any] = {"extension": [{"url": "urn:x", "valueString": "made up " * LARGE}]}
+ONCE = {"Idempotency-Key": "once"}
+NEW = {"date", "x-request-id", "dead-letter", "location", "last-modified", "content-length"}
+"""Header fields that are others each time."""
+
+
+class Push(NamedTuple):
+    """Large push, and the status of its answer."""
+
+    status: int
+    method: str
+    path: str
+    body: Any
+    headers: Mapping[str, str] = {}
+
+
+def _transaction(*requests: tuple[str, str, Any]) -> Any:
+    return {**batch(*requests), "type": "transaction"}
+
+
+_REPORT = report("r1", **NOTE)
+_MESSAGE = message(report("m", **NOTE), patient("p1"))
+_BATCH = batch(("PUT", "Patient/p2", patient("p2", **NOTE)), ("GET", "Patient/p2", None))
+_PATCH = [{"op": "add", "path": "/conclusion", "value": "x" * LARGE}]
+_V2 = v2(PID, obr(), obx("718-7^Hb^LN", "made up " * LARGE, kind="TX"))
+_DOCUMENT = {"resourceType": "Binary", "id": "b", "contentType": "a/b", "data": "QUJD" * LARGE}
+_JSON = {"Content-Type": "application/json"}
+_RESULTS = json.loads(Path("samples/results-new.txt").read_text())
+_RESULTS["Meta"]["Destinations"] = []  # Its token is for one tenant.
+_RESULTS["Unmapped"] = "x" * LARGE
+PUSHES = {
+    "update": Push(201, "PUT", "DiagnosticReport/r1", _REPORT),
+    "the same again": Push(200, "PUT", "DiagnosticReport/r1", _REPORT),
+    "another version": Push(412, "PUT", "DiagnosticReport/r1", _REPORT, {"If-Match": 'W/"9"'}),
+    "create": Push(201, "POST", "DiagnosticReport", _REPORT),
+    "create once": Push(201, "POST", "DiagnosticReport", _REPORT, ONCE),
+    "create once again": Push(201, "POST", "DiagnosticReport", _REPORT, ONCE),
+    "another under its key": Push(422, "POST", "DiagnosticReport", {**_REPORT, "id": "r2"}, ONCE),
+    "patch": Push(200, "PATCH", "DiagnosticReport/r1", _PATCH, _JSON),
+    "message": Push(200, "POST", "$process-message", _MESSAGE),
+    "message again": Push(200, "POST", "$process-message", _MESSAGE),
+    "batch": Push(200, "POST", "", _BATCH),
+    "transaction": Push(200, "POST", "", _transaction(("PUT", "Patient/p3", patient("p3", **NOTE)))),
+    "refused transaction": Push(400, "POST", "", _transaction(("PUT", "Patient/p4", patient("p5", **NOTE)))),
+    "document": Push(201, "PUT", "Binary/b", _DOCUMENT),
+    "HL7 v2": Push(200, "POST", "$hl7v2", _V2, {"Content-Type": "application/hl7-v2"}),
+    "Data Model": Push(200, "POST", "/endpoint", _RESULTS, _JSON),
+    "Data Model without Meta": Push(400, "POST", "$data-model", {"Orders": ["x" * LARGE]}, _JSON),
+    "no JSON": Push(400, "POST", "DiagnosticReport", b"{" + b" " * LARGE),
+    "nested": Push(400, "POST", "DiagnosticReport", b"[" * 9_000 + b" " * LARGE),
+    "another type": Push(400, "PUT", "Patient/p9", _REPORT),
+    "too many values": Push(413, "POST", "DiagnosticReport", {**report(), "result": [{}] * LARGE}),
+    "strict": Push(422, "PUT", "Patient/p8", {**patient("p8", **NOTE), "birthDate": "x"}),
+}
+
+
+@dataclass
+class Running:
+    """A `dod serve`, and a tenant there."""
+
+    process: Served
+    lab: Service
+    database: str
+    client: httpx.AsyncClient
+
+    async def push(self, push: Push) -> httpx.Response:
+        body = push.body if isinstance(push.body, bytes) else json.dumps(push.body).encode()
+        headers = {**self.lab.headers, "Content-Type": FHIR, **push.headers}
+        base = "" if push.path.startswith("/") else f"{self.lab.root}/"
+        url = f"{self.process.url}{base}{push.path}".rstrip("/")
+        return await self.client.request(push.method, url, content=body, headers=headers)
+
+    async def counted(self) -> dict[str, float]:
+        text = (await self.client.get(f"{self.process.admin_url}/metrics")).text
+        return {name: float(value) for name, value in re.findall(r"^([^# ]\S*) (\S+)$", text, re.MULTILINE)}
+
+    def annexes(self) -> list[int]:
+        """Process ids of its children."""
+        pid = self.process.process.pid
+        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+    def logged(self) -> list[str]:
+        """Ids of the requests in its log."""
+        told = [json.loads(line) for line in self.process.log.read_text().splitlines()]
+        return [line["request_id"] for line in told if line["message"] == "request"]
+
+
+@asynccontextmanager
+async def running(mongodb: str, folder: Path, **settings: str) -> AsyncIterator[Running]:
+    name = f"dod_annex_{uuid4().hex[:12]}"
+    given = {"DOD_LARGE_BODY_BYTES": "65536", "DOD_BODY_ELEMENTS_MAX": "60000", **settings}
+    async with (
+        opened_service(mongodb, mongodb_database=name) as service,
+        httpx.AsyncClient(timeout=SECONDS) as client,
+    ):
+        # The other process looks at the token by the clock of the machine.
+        service.clock.now = service.clock.now.replace(year=2125)
+        lab = await service.new_tenant()
+        await asyncio.to_thread(folder.mkdir)
+        async with served(folder, mongodb, name, **given) as process:
+            yield Running(process, lab, name, client)
+
+
+def told(answer: httpx.Response) -> object:
+    """The answer, without what is new each time."""
+    ids = r"org-[0-9a-f]{12}|file-[0-9a-f]{40}|[0-9a-f]{8}-[0-9a-f-]{27}|127\.0\.0\.1:\d+"
+    fresh = rf"{ids}|\d{{4}}-\d\d-\d\dT[^\"]*|20\d{{12}}[^|]*"
+    headers = sorted((name, value) for name, value in answer.headers.items() if name not in NEW)
+    return "Dead-Letter" in answer.headers, headers, re.sub(fresh, "", answer.text)
+
+
+async def test_the_annex_answers_as_a_thread_does(mongodb: str, mongo_client: Client, tmp_path: Path) -> None:
+    async with (
+        running(mongodb, tmp_path / "annex") as ours,
+        running(mongodb, tmp_path / "thread", DOD_LARGE_BODY_BYTES="0") as other,
+    ):
+        small = Push(201, "PUT", "Patient/p0", patient("p0"))
+        assert (await ours.push(small)).status_code == (await other.push(small)).status_code == 201
+        assert ours.annexes() == []  # Begun when it is needed.
+        asked = []
+        for name, push in PUSHES.items():
+            answer, expected = await ours.push(push), await other.push(push)
+            assert (name, answer.status_code) == (name, push.status), answer.text
+            assert (name, told(answer)) == (name, told(expected))
+            asked.append(answer.headers["X-Request-Id"])
+        assert (len(ours.annexes()), other.annexes()) == (1, [])
+
+        # Each is on record, in the log, and counted: once.
+        trail = mongo_client[ours.database]["audit"]
+        assert set(await trail.distinct("request", {"request": {"$in": asked}})) == set(asked)
+        alike = mongo_client[other.database]["audit"]
+        assert await trail.count_documents({}) == await alike.count_documents({})
+        async with asyncio.timeout(SECONDS):
+            while not set(asked) <= set(logged := ours.logged()):  # noqa: ASYNC110 -- of another process
+                await asyncio.sleep(0.05)
+        assert len(logged) == len(set(logged))
+        mine, theirs = await ours.counted(), await other.counted()
+        assert {name: mine[name] for name in theirs if is_count(name)} == {
+            name: value for name, value in theirs.items() if is_count(name)
+        }
+        assert mine["dod_annex_running"] == 1
+
+
+def is_count(name: str) -> bool:
+    """Whether a series counts pushes, and not how long they took."""
+    families = "dod_http_requests_total", "dod_dead_letters", "dod_ingest", "dod_source_pushes"
+    return name.startswith(families) and not re.search(r"_sum|_bucket|seconds", name)
+
+
+async def test_a_killed_annex_costs_what_it_had_and_is_followed_by_another(
+    mongodb: str, tmp_path: Path
+) -> None:
+    async with running(mongodb, tmp_path / "annex") as service:
+        push = PUSHES["update"]
+        assert (await service.push(push)).status_code == 201
+        [first] = service.annexes()
+        os.kill(first, signal.SIGSTOP)
+        waiting = asyncio.ensure_future(service.push(PUSHES["create"]))
+        small = Push(201, "PUT", "Patient/p0", patient("p0"))
+        assert (await service.push(small)).status_code == 201  # Nobody else waits for it.
+        await until(service, lambda counted: counted["dod_http_requests_in_flight"] == 1)
+        os.kill(first, signal.SIGKILL)
+        answer = await waiting
+        assert (answer.status_code, answer.headers["Retry-After"]) == (503, "1")
+        assert answer.json()["issue"][0]["code"] == "transient"
+        async with asyncio.timeout(SECONDS):
+            while (answer := await service.push(push)).status_code == 503:  # noqa: ASYNC110 -- another process
+                await asyncio.sleep(0.1)
+        assert answer.status_code == 200
+        [second] = service.annexes()
+        assert second != first
+        counted = await service.counted()
+        assert counted['dod_annex_ends_total{how="killed"}'] == 1
+        assert counted["dod_annex_running"] == 1
+        assert counted['dod_ingest_phase_seconds_count{phase="parse"}'] >= 3  # What it counted stays.
+
+        # The service ends when what the annex has under way is answered, and the annex with it.
+        service.process.process.terminate()
+        assert await asyncio.wait_for(service.process.process.wait(), SECONDS) == 0
+        assert not is_running(second)
+
+
+def is_running(pid: int) -> bool:
+    return Path(f"/proc/{pid}").exists()
+
+
+async def until(service: Running, holds: Any) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not holds(await service.counted()):  # noqa: ASYNC110 -- of another process
+            await asyncio.sleep(0.05)
