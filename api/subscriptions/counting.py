@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.subscriptions.sending.reading import matching
 from api.subscriptions.standing import AWAY, TOO_MUCH, Ended
-from api.subscriptions.telling import FORGOTTEN, Asking, Row, concerned, is_new, told
+from api.subscriptions.telling import FORGOTTEN, Asking, Row, concerned, is_new, is_told_as_others, told
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
 from store.errors import Category, ServiceError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from api.subscriptions.standing import Standings
     from store.changes.changes import Change, Position
     from store.search.criteria import SearchQuery
-    from store.subscriptions.events import Delivering, Event, Outbox
+    from store.subscriptions.events import Delivering, Outbox, Run
     from store.subscriptions.matching import IndexSide, IndexSides
     from store.subscriptions.records import Subscription, SubscriptionStore
     from store.tenancy import Tenant
@@ -57,7 +57,7 @@ class Counted(NamedTuple):
 
     position: Position
     """Place behind it."""
-    events: Mapping[str, Sequence[Event]]
+    events: Mapping[str, Run]
     """New events, by the name of their subscription."""
     forgotten: bool = False
     """Whether names of resources were taken out of earlier events."""
@@ -120,7 +120,7 @@ class Counting:
         newest = max(one.at for one in page.changes)
         lag = (self._clock() - newest).total_seconds()
         self._metrics.counted(sum(len(one.occurrences) for one in additions), lag_seconds=lag)
-        events = {one.subscription.name: one.events for one in additions}
+        events = {one.subscription.name: one.run for one in additions}
         return Counted(page.position, events, forgotten=bool(gone))
 
     async def note(self, delivering: Delivering, tenants: Collection[Tenant]) -> None:
@@ -202,9 +202,18 @@ class Counting:
         asked_for = [one.subscription for one in asking]
         known = await self._outbox.knowing(tenant, asked_for, earlier) if earlier else {}
         made: list[Addition] = []
+        alike: dict[tuple[int, bool], tuple[list[Row], tuple[Occurrence, ...]]] = {}
         for one, own in concerned(asking, rows, sides, known):
+            # Those that ask for the same, and knew of none of it, are told the same.
+            same = (id(one.query), one.new_only) if is_told_as_others(one, own, known) else None
+            before = None if same is None else alike.get(same)
             try:
-                some = await self._occurrences(one, own, sides, known)
+                if before is not None and before[0] == own:
+                    some = before[1]
+                else:
+                    some = tuple(await self._occurrences(one, own, sides, known))
+                if same is not None:
+                    alike[same] = (own, some)
             except ServiceError as error:
                 if self._may_pass(one.subscription.name, error.category):
                     raise
@@ -212,7 +221,7 @@ class Counting:
                 continue
             self._late.pop(one.subscription.name, None)
             if some and not await self._is_full(one.subscription, len(some)):
-                made.append(Addition(one.subscription, tuple(some)))
+                made.append(Addition(one.subscription, some))
         return made
 
     async def _asking(self, one: Subscription, memory: dict[str, Known]) -> Asking | None:

@@ -91,6 +91,7 @@ class Standings:
         self._clock = clock
         self._tenants: TtlCache[Tenant, TenantSettings] = TtlCache(access.tenant, seconds=seconds)
         self._remembered: dict[str, _Remembered] = {}
+        self._queries: dict[SearchQuery, SearchQuery] = {}
 
     async def of(self, one: Subscription, memory: dict[str, Known] | None = None) -> Standing:
         """The standing of a subscription. Raises Ended; ServiceError when the database is away.
@@ -110,6 +111,10 @@ class Standings:
         standing = _standing(one, reach, SearchContext(self._limits, one.base, now, strict=True), bounded)
         if len(self._remembered) >= REMEMBERED_MAX:
             self._remembered.clear()
+        if len(self._queries) >= REMEMBERED_MAX:
+            self._queries.clear()
+        # Equal ones are one: what is told of one search is worked out once.
+        standing = standing._replace(query=self._queries.setdefault(standing.query, standing.query))
         self._remembered[one.name] = _Remembered(asked, reach, standing)
         return standing
 

@@ -65,6 +65,16 @@ def concerned(
     return ((asking[number], some) for number, some in own.items())
 
 
+def is_told_as_others(asking: Asking, rows: Sequence[Row], known: Mapping[str, Mapping[str, str]]) -> bool:
+    """Whether a subscription is told of changes whatever any other with its search is: all of them came
+    behind its beginning, and it knew of none of the resources.
+    """
+    own = asking.subscription
+    if rows[0].change.number <= own.start.number:
+        return False
+    return not known or not any(own.id in known.get(row.key, ()) for row in rows)
+
+
 def is_new(change: Change) -> bool:
     """Whether a resource is new by this change."""
     return change.kind is Kind.CREATED or (change.version == 1 and change.kind not in FEED_GOING)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from api.subscriptions.counting import Counting
     from api.subscriptions.sending.delivery import Delivery, Ports
     from store.changes.changes import Position
-    from store.subscriptions.events import Delivering, Event
+    from store.subscriptions.events import Delivering, Run
     from store.subscriptions.records import Status, Subscription
     from store.tenancy import Tenant
 
@@ -34,8 +34,10 @@ LOOK_SECONDS: Final = 1.0
 """Longest time after which subscriptions that were made or changed are noticed."""
 FAULT_SECONDS: Final = 1.0
 """Pause after the database was away."""
-RECENT_MAX: Final = 200
-"""Most events of one subscription that are remembered until they are sent."""
+RECENT_MAX: Final = 1_000
+"""Most events of one subscription that are remembered until they are sent: those of a page, which all who are
+told the same share.
+"""
 RENEWALS: Final = 4
 """Renewals of the lease within its time."""
 
@@ -59,14 +61,20 @@ class _Tended:
     subscription: Subscription
     task: asyncio.Task[None] | None = None
     wake: asyncio.Event = field(default_factory=asyncio.Event)
-    recent: deque[Event] = field(default_factory=lambda: deque(maxlen=RECENT_MAX))
+    recent: deque[Run] = field(default_factory=deque)
     """Newest events, so that they need not be read to be sent."""
     seen: _State | None = None
     """State behind the last step: any other makes one due."""
 
     def forget_delivered(self, number: int) -> None:
         """Remember no event up to this number."""
-        while self.recent and self.recent[0].number <= number:
+        while self.recent and self.recent[0].last <= number:
+            self.recent.popleft()
+
+    def remember(self, run: Run) -> None:
+        """Remember new events; the oldest are forgotten where there are too many."""
+        self.recent.append(run)
+        while sum(len(one.occurrences) for one in self.recent) > RECENT_MAX:
             self.recent.popleft()
 
 
@@ -216,13 +224,13 @@ class Worker:
             await asyncio.sleep(FAULT_SECONDS)
         if counted.forgotten:
             self._forget(tenant)
-        for name, some in counted.events.items():
+        for name, run in counted.events.items():
             known = self._tended.get(name)
             if known is not None:
                 one = known.subscription
-                progress = replace(one.progress, last=some[-1].number)
+                progress = replace(one.progress, last=run.last)
                 known.subscription = replace(one, progress=progress)
-                known.recent.extend(some)
+                known.remember(run)
                 known.wake.set()
 
     def _forget(self, tenant: Tenant) -> None:

@@ -291,6 +291,13 @@ INDEXES: Final = (
     ),
     IndexSpec(
         OUTBOX,
+        "sharing",
+        (("tenant", 1), ("shared", 1)),
+        "who was told what several were told",
+        {"partialFilterExpression": {"shared": {"$exists": True}}},
+    ),
+    IndexSpec(
+        OUTBOX,
         "forgotten",
         (("expires_at", 1),),
         "forgets events once they have been kept long enough",

@@ -6,7 +6,6 @@ An event is the name of a resource and what became of it. Its content is read wh
 from __future__ import annotations
 
 from datetime import datetime
-from itertools import takewhile
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from store.changes.kinds import GOING as FEED_GOING
@@ -47,26 +46,53 @@ class Event(NamedTuple):
     at: datetime
 
 
+class Run(NamedTuple):
+    """Occurrences that follow each other as events of one subscription. Others may share them."""
+
+    first: int
+    """Number of the first."""
+    occurrences: tuple[Occurrence, ...]
+
+    @property
+    def last(self) -> int:
+        """Number of the last."""
+        return self.first + len(self.occurrences) - 1
+
+    def events(self, number: int, limit: int) -> tuple[Event, ...]:
+        """At most so many of its events, from this number on."""
+        start = number - self.first
+        return tuple(Event(n, *one) for n, one in enumerate(self.occurrences[start : start + limit], number))
+
+
 class Addition(NamedTuple):
-    """Occurrences to be counted for a subscription, in order."""
+    """Occurrences to be counted for a subscription, in order.
+
+    Subscriptions that are told the same have the very same tuple: it is kept once.
+    """
 
     subscription: Subscription
     occurrences: tuple[Occurrence, ...]
 
     @property
-    def events(self) -> tuple[Event, ...]:
+    def run(self) -> Run:
         """The occurrences with the numbers that they get."""
-        first = self.subscription.progress.last + 1
-        return tuple(Event(number, *one) for number, one in enumerate(self.occurrences, first))
+        return Run(self.subscription.progress.last + 1, self.occurrences)
 
 
-def next_of(recent: Sequence[Event], progress: Progress, limit: int) -> tuple[Event, ...]:
+def next_of(recent: Iterable[Run], progress: Progress, limit: int) -> tuple[Event, ...]:
     """Events that are next, as far as they follow each other: between those that are known some may have
     been counted that are not. None where what is known begins behind them.
     """
-    some = [event for event in recent if progress.delivered < event.number <= progress.last][:limit]
-    numbered = enumerate(some, progress.delivered + 1)
-    return tuple(event for _, event in takewhile(lambda one: one[0] == one[1].number, numbered))
+    found: list[Event] = []
+    limit = max(min(limit, progress.waiting), 0)
+    for run in recent:
+        number = progress.delivered + 1 + len(found)
+        if run.last < number:
+            continue
+        if run.first > number or len(found) == limit:
+            break
+        found += run.events(number, limit - len(found))
+    return tuple(found)
 
 
 class Overtaken(Exception):  # noqa: N818 -- the reason to look again, no error

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from api.subscriptions.sending.receiver_tokens import ReceiverTokens
     from api.subscriptions.sending.retries import Circuits
     from api.subscriptions.standing import Standing, Standings
-    from store.subscriptions.events import Event, Outbox
+    from store.subscriptions.events import Event, Outbox, Run
     from store.subscriptions.records import Subscription, SubscriptionStore
 
 LOG: Final = logging.getLogger("api.subscriptions")
@@ -119,7 +119,7 @@ class Delivery:
         self._root = root
         self._clock = clock
 
-    async def step(self, one: Subscription, recent: Sequence[Event] = ()) -> Step:
+    async def step(self, one: Subscription, recent: Sequence[Run] = ()) -> Step:
         """Do what is due for a subscription. Raises ServiceError when the database is away.
 
         `recent` are its newest events, in order, as far as they are known.
@@ -147,7 +147,7 @@ class Delivery:
         return Step(due)
 
     async def _notify(
-        self, one: Subscription, standing: Standing, shown: Sealed, now: datetime, recent: Sequence[Event]
+        self, one: Subscription, standing: Standing, shown: Sealed, now: datetime, recent: Sequence[Run]
     ) -> Step:
         # Before anything is read: a server of tokens may be slow, and what is sent is read when it is sent.
         access = await self._access(one, shown)
@@ -213,7 +213,7 @@ class Delivery:
         return await self._failed(one, reply, now)
 
     async def _events(
-        self, one: Subscription, standing: Standing, access: Access, now: datetime, recent: Sequence[Event]
+        self, one: Subscription, standing: Standing, access: Access, now: datetime, recent: Sequence[Run]
     ) -> Step:
         most = min(one.channel.max_count or self._pace.batch_max, self._pace.batch_max)
         limit = most if one.channel.form is Form.TOPIC else 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.subscriptions.sending.light import Told
@@ -115,7 +116,13 @@ async def _named(
 
 def _keys(events: Sequence[Event]) -> list[ResourceKey]:
     named = dict.fromkeys(one.key for one in events if one.key and one.change not in GOING)
-    return [ResourceKey(*key.split("/", 1)) for key in named]
+    return list(map(_key, named))
+
+
+@lru_cache(maxsize=4_096)
+def _key(text: str) -> ResourceKey:
+    """Key of a resource; many who are told of it ask for it at about the same moment."""
+    return ResourceKey(*text.split("/", 1))
 
 
 REPORT_INCLUDES: Final = ("result", "specimen", "based-on", "performer")

@@ -102,7 +102,8 @@ class MongoChanges(Changes):
 
     @override
     async def readable(self, tenant: Tenant, keys: Collection[ResourceKey]) -> frozenset[ResourceKey]:
-        names = {document_id(str(tenant), *key): key for key in keys}
+        owner = str(tenant)
+        names = {document_id(owner, *key): key for key in keys}
         if not names:
             return frozenset()
         there = await self._there.ask(names)

@@ -5,7 +5,9 @@ outbox         _id "org/env/id/1764331200000/000000000017": a piece of a subscri
                when the subscription was made and its first number: what is left of one that was deleted
                is none of the next one's under the same id;
                tenant, subscription, made (missing in older ones), first, last,
-               keys [Type/id…], events [[key, change, version, at]…], expires_at
+               keys [Type/id…], events [[key, change, version, at]…], expires_at; where several were told
+               the same, in the place of both shared, the `_id` of the document that has them
+               _id "org/env/shared/…", tenant, keys, events, expires_at
                _id "position org/env", tenant: place in the feed behind what was counted for the tenant; with
                the numbers that were given, and beside those that receivers acknowledged: `counters`
 """
@@ -14,6 +16,8 @@ from __future__ import annotations
 
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
+
+from bson import ObjectId
 
 from store.changes.changes import Position
 from store.fhir.instants import from_datetime
@@ -163,19 +167,33 @@ def _earlier(document: Mapping[str, Any]) -> tuple[EarlierSecret, ...]:
     return tuple(EarlierSecret(*one) for one in document.get("earlier", ()))
 
 
+def told(some: Sequence[Occurrence]) -> dict[str, Any]:
+    """Events as they are stored."""
+    return {"keys": list(dict.fromkeys(one.key for one in some)), "events": [list(one) for one in some]}
+
+
+def shared(tenant: str, content: Mapping[str, Any], expires_at: datetime) -> dict[str, Any]:
+    """The document of events that several subscriptions have."""
+    return {
+        "_id": f"{tenant}/shared/{ObjectId()}",
+        "tenant": tenant,
+        **content,
+        "expires_at": expires_at,
+    }
+
+
 def piece(
-    subscription: Subscription, first: int, some: Sequence[Occurrence], expires_at: datetime
+    subscription: Subscription, first: int, size: int, content: Mapping[str, Any], expires_at: datetime
 ) -> dict[str, Any]:
-    """The document of events that follow each other; the first has this number."""
+    """The document of so many events that follow each other; the first has this number."""
     return {
         "_id": f"{subscription.name}/{_milliseconds(subscription.created)}/{first:0{DIGITS}}",
         "tenant": str(subscription.tenant),
         "subscription": subscription.name,
         "made": subscription.created,
         "first": first,
-        "last": first + len(some) - 1,
-        "keys": list(dict.fromkeys(one.key for one in some)),
-        "events": [list(one) for one in some],
+        "last": first + size - 1,
+        **content,
         "expires_at": expires_at,
     }
 

@@ -26,12 +26,14 @@ from store.mongo.subscriptions.documents import (
     pieces_of,
     position_id,
     position_of,
+    shared,
+    told,
 )
 from store.subscriptions.events import Delivering, Outbox, Overtaken
 from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -47,6 +49,8 @@ if TYPE_CHECKING:
 
 LEASE: Final = "subscriptions"
 PLACE: Final = {"number": 1, "mark": 1}
+OWN: Final = {"subscription": 1, "made": 1, "first": 1, "last": 1, "events": 1, "shared": 1}
+"""Fields of a piece."""
 PIECE_MAX: Final = 500
 """Most events of one document."""
 
@@ -105,14 +109,18 @@ class MongoOutbox(Outbox):
         wanted = {**own, "last": {"$gt": after}}
         with guarded(self._metrics, "outbox_events", seconds=self._seconds):
             # Each document has an event at least that is wanted.
-            cursor = self._outbox.find(wanted, {"first": 1, "events": 1}, sort=[("last", 1)], limit=limit)
-            found: list[Event] = []
-            async for document in cursor:
-                found += events_of([document], after)
-                if len(found) >= limit:
+            cursor = self._outbox.find(wanted, OWN, sort=[("last", 1)], limit=limit)
+            pieces: list[Mapping[str, Any]] = []
+            async for one in cursor:
+                pieces.append(one)
+                if one["last"] - max(after, pieces[0]["first"] - 1) >= limit:
                     break
             await cursor.close()
-        return tuple(found[:limit])
+            ids = [one["shared"] for one in pieces if "shared" in one]
+            found = await self._outbox.find({"_id": {"$in": ids}}, {"events": 1}).to_list(None) if ids else []
+        content = {one["_id"]: one["events"] for one in found}
+        whole = ({"events": content.get(one.get("shared"), ()), **one} for one in pieces)
+        return tuple(events_of(whole, after)[:limit])
 
     @override
     async def knowing(
@@ -122,15 +130,20 @@ class MongoOutbox(Outbox):
         known: dict[str, dict[str, str]] = {}
         with guarded(self._metrics, "outbox_knowing", seconds=self._seconds):
             asked = {"tenant": str(tenant), "keys": {"$in": sorted(wanted)}}
-            shown = {"subscription": 1, "made": 1, "first": 1, "events": 1}
-            found = await self._outbox.find(asked, shown).to_list(None)
-        for document in sorted(found, key=lambda one: int(one["first"])):
+            found = await self._outbox.find(asked, OWN).to_list(None)
+            ids = [one["_id"] for one in found if "subscription" not in one]
+            of_these = {"tenant": str(tenant), "shared": {"$in": ids}}
+            sharing = await self._outbox.find(of_these, OWN, hint="sharing").to_list(None) if ids else []
+        found_in = {
+            one["_id"]: [(key, change) for key, change, *_ in one["events"] if key in wanted] for one in found
+        }
+        own = [*(one for one in found if "subscription" in one), *sharing]
+        for document in sorted(own, key=lambda one: int(one["first"])):
             one = asking.get(document["subscription"])
             if one is None or not is_of(document, one.created):
                 continue
-            for event in events_of([document], 0):
-                if event.key in wanted:
-                    known.setdefault(event.key, {})[one.id] = event.change
+            for key, change in found_in[document.get("shared", document["_id"])]:
+                known.setdefault(key, {})[one.id] = change
         return known
 
     async def write(  # noqa: PLR0913 -- the port's, and the lease
@@ -223,7 +236,7 @@ class MongoOutbox(Outbox):
             numbers[f"last.{own}"] = known + len(one.occurrences)
         expires_at = self._clock() + self._keeping
         await self._database[OUTBOX].insert_many(
-            [one for addition in additions for one in _pieces(addition, expires_at)],
+            list(_documents(additions, expires_at)),
             ordered=False,
             session=session,
         )
@@ -249,14 +262,22 @@ class MongoOutbox(Outbox):
         return {seat_of(one["id"], one["created"]): one["progress"].get("last", 0) for one in found}
 
 
-def _pieces(addition: Addition, expires_at: datetime) -> list[dict[str, Any]]:
-    first = addition.subscription.progress.last + 1
-    return [
-        piece(
-            addition.subscription, first + start, addition.occurrences[start : start + PIECE_MAX], expires_at
-        )
-        for start in range(0, len(addition.occurrences), PIECE_MAX)
-    ]
+def _documents(additions: Sequence[Addition], expires_at: datetime) -> Iterator[dict[str, Any]]:
+    """Documents of these events; what several subscriptions are told is kept once for all of them."""
+    alike: dict[int, list[Addition]] = {}
+    for one in additions:
+        alike.setdefault(id(one.occurrences), []).append(one)
+    for some in alike.values():
+        occurrences, tenant = some[0].occurrences, str(some[0].subscription.tenant)
+        for start in range(0, len(occurrences), PIECE_MAX):
+            part = occurrences[start : start + PIECE_MAX]
+            content = told(part)
+            if len(some) > 1:
+                whole = shared(tenant, content, expires_at)
+                yield whole
+                content = {"shared": whole["_id"]}
+            for one in some:
+                yield piece(one.subscription, one.run.first + start, len(part), content, expires_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping, Sequence
 
     from store.mongo.driver.client import Database
-    from store.subscriptions.events import Event
+    from store.subscriptions.events import Run
     from store.subscriptions.records import Subscription, SubscriptionStore
     from store.tenancy import Tenant
 
@@ -63,12 +63,12 @@ class Steps:
         self.store: SubscriptionStore | None = None
         """Store that all is noted in as delivered."""
 
-    async def step(self, one: Subscription, recent: Sequence[Event] = ()) -> Step:
+    async def step(self, one: Subscription, recent: Sequence[Run] = ()) -> Step:
         last = one.progress.last if self.store is not None and one.progress.waiting else None
         if self.store is not None and last is not None:
             await self.store.acknowledged(one, last, at=NOW)
         self.taken.append(one)
-        self.known.append([event.key for event in recent])
+        self.known.append([event.key for run in recent for event in run.occurrences])
         self.another.set()
         return Step(NOW if self.busy else None, delivered=last)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from store.subscriptions.events import Event, next_of
+from store.subscriptions.events import Occurrence, Run, next_of
 from store.subscriptions.records import Progress
 from tests.support.subscriptions import NOW
 
@@ -33,6 +33,15 @@ from tests.support.subscriptions import NOW
 def test_remembered_events_are_sent_if_none_before_them_waits(
     known: tuple[int, ...], delivered: int, last: int, expected: list[int]
 ) -> None:
-    recent = [Event(number, "A/1", "created", 1, NOW) for number in known]
-    found = next_of(recent, Progress(last=last, delivered=delivered), 2)
-    assert [event.number for event in found] == expected
+    recent = [Run(number, (Occurrence(f"A/{number}", "created", 1, NOW),)) for number in known]
+    together: list[Run] = []
+    for run in recent:
+        if together and together[-1].last + 1 == run.first:
+            before = together.pop()
+            together.append(Run(before.first, before.occurrences + run.occurrences))
+        else:
+            together.append(run)
+    for runs in (recent, together):
+        found = next_of(runs, Progress(last=last, delivered=delivered), 2)
+        assert [event.number for event in found] == expected
+        assert [event.key for event in found] == [f"A/{number}" for number in expected]

@@ -22,6 +22,7 @@ from store.changes.changes import Position
 from store.changes.kinds import Kind
 from store.errors import Category, ServiceError
 from store.retention.runs import LeaseLost
+from store.subscriptions.events import Occurrence, Run
 from store.subscriptions.records import Status
 from tests.api.subscriptions.sending.told import status, told
 from tests.support.fhir import report
@@ -329,8 +330,8 @@ async def test_events_that_are_remembered_are_not_read_to_be_sent(
         for number in range(3):
             await on.change(report(f"r{number}"), Kind.CREATED)
         await on.count()
-        events = await on.told_to()
+        run = Run(1, tuple(Occurrence(*event[1:]) for event in await on.told_to()))
         await on.database["outbox"].update_many({}, {"$set": {"expires_at": NOW}})
         monkeypatch.setattr(on.outbox, "events", asked)
-        await on.delivery.step(await on.get(), events)
+        await on.delivery.step(await on.get(), [run])
         assert [number for number, _, _ in at.told] == [1, 2, 3]
