@@ -40,7 +40,7 @@ from store.fhir.issues import Issue
 from store.retrying import pause_before
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ingest.messages.message import Message
     from ingest.messages.planning import Planner, Seen
@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.files import NewFile
+    from store.resources.resource_keys import ResourceKey
     from store.resources.resources import ResourceStore
 
 Delivered: TypeAlias = "Pushed | ServiceError"
@@ -222,7 +223,8 @@ async def _letters(
     refused = {n: one for n, one in enumerate(taken) if isinstance(one, ServiceError)}
     if not refused or ctx.refused is None:
         return list(taken)
-    letters = await ctx.refused([(_as_update(placed[n]), error) for n, error in refused.items()])
+    there = await ctx.store.versions(ctx.tenant, [placed[n].key for n in refused])
+    letters = await ctx.refused([(_as_update(placed[n], there), error) for n, error in refused.items()])
     told: dict[int, ServiceError] = {}
     for (n, error), letter in zip(refused.items(), letters, strict=True):
         said = Issue("informational", f"Dead-Letter: {letter}", severity="information")
@@ -230,9 +232,12 @@ async def _letters(
     return [told.get(n, one) for n, one in enumerate(taken)]
 
 
-def _as_update(placed: Placement) -> BundleEntry:
+def _as_update(placed: Placement, there: Mapping[ResourceKey, int]) -> BundleEntry:
+    """Update that an entry stands for, of what is there now: replayed later it must replace nothing newer."""
     resource = {**placed.resource, "id": placed.key.id}
-    return BundleEntry(resource, None, {"method": "PUT", "url": str(placed.key)})
+    version = there.get(placed.key)
+    condition = {"ifNoneMatch": "*"} if version is None else {"ifMatch": f'W/"{version}"'}
+    return BundleEntry(resource, None, {"method": "PUT", "url": str(placed.key), **condition})
 
 
 def _delivered(  # noqa: PLR0913 -- all that is told of an entry

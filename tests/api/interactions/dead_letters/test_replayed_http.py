@@ -66,6 +66,25 @@ async def test_without_a_source_the_senders_name_is_still_part_of_the_key(servic
     assert len((await service.search(f"patient.identifier={MRN}|1")).ids) == 1
 
 
+async def test_an_entry_of_a_message_that_is_replayed_late_replaces_nothing_newer(service: Service) -> None:
+    numbered: dict[str, Any] = {"identifier": [identified("urn:example:fillers", "F-1")]}
+    other = report("r2", identifier=[identified("urn:example:fillers", "F-2")])
+    for is_newer in (False, True):
+        tenant = await service.new_tenant()
+        sent = message(patient("p1", identified(MRN, SENTINEL)), wrong(**numbered), other)
+        answer = await tenant.request("POST", "$process-message", sent)
+        assert [one["response"]["status"][:3] for one in answer.body["entry"]].count("422") == 1
+        [letter] = await letters(tenant)
+        place, admin = f"$dead-letters/{letter['id']}", await admin_of(tenant)
+        body = json.loads((await admin.get(f"{place}?body=true")).body["body"])
+        if is_newer:
+            assert (await tenant.put({**body, "status": "final", "conclusion": "newer"})).status == 201
+        await admin.request("PUT", place, {**body, "status": "final"})
+        replayed = await replay(tenant, letter["id"])
+        found = (await tenant.get(f"DiagnosticReport/{body['id']}")).body["conclusion"]
+        assert (replayed.body["state"], found) == (("open", "newer") if is_newer else ("replayed", SENTINEL))
+
+
 async def test_a_create_replayed_after_a_crash_makes_no_twin(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
