@@ -87,6 +87,7 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     if len(indexed.keys) > entries_max:
         raise too_many_entries(key.type, entries_max)
     body = unstamped(mended, key)
+    is_of_message = facts is not None
     if facts is None:
         facts = facts_of(mended, PLAIN, base=base)
     known = is_kept(key.type, facts)
@@ -97,6 +98,7 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
         indexed,
         fresh,
         identity=facts.stored() if known else None,
+        said=None if is_of_message else facts.stored(),
         identity_keys=tuple(keys_of(key.type, facts)) if known else (),
     )
     kept = _each_place_once((*(found if companion else ()), *looked.issues))[:KEPT_MAX]

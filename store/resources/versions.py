@@ -113,6 +113,10 @@ class Prepared(NamedTuple):
     """Whether it takes a version back: it is as old as it was, whatever the time of that."""
     identity: Mapping[str, Any] | None = None
     """Evidence of who it is, kept as it is and given back by `candidates`."""
+    said: Mapping[str, Any] | None = None
+    """Evidence of what came otherwise than in a message: what messages told of who it is stays, as far as it
+    agrees with this.
+    """
     identity_keys: tuple[str, ...] = ()
     """Entries of the index by which `candidates` finds it, besides those of its search parameters."""
     derived_from: tuple[str, ...] = ()

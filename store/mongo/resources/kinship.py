@@ -1,4 +1,5 @@
-"""Links between the records of one person: updates keep them, and a record that becomes another's parts.
+"""Links between the records of one person: updates keep them, and a record that becomes another's parts. What
+messages told of a resource stays as well, as far as its content still says so.
 
 A record names the others in `identity.kin`, and so do they. Whoever links or parts records counts `links` on
 each, so that an update that has read the links before is decided again.
@@ -11,11 +12,13 @@ from typing import TYPE_CHECKING, Any, Final
 from pymongo import UpdateMany, UpdateOne
 
 from store.search.planning.plan import document_id
+from store.search.values.escapes import escape
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from collections.abc import Set as AbstractSet
 
+    from store.resources.versions import Prepared
     from store.tenancy import Tenant
 
 KIN_MAX: Final = 1_000
@@ -66,6 +69,50 @@ def kept_kin(document: Mapping[str, Any], kin: Sequence[str]) -> dict[str, Any]:
             "kin": [*dict.fromkeys((*identity.get("kin", ()), *kin))],
             "keys": [*dict.fromkeys((*identity.get("keys", ()), *entries))],
         },
+        "keys": [*dict.fromkeys((*document["keys"], *entries))],
+    }
+
+
+_TOLD: Final = ("own", "stable", "apart", "specimens", "corrected", "within")
+"""Evidence of a message beyond the content: of a patient also `source` and `given`."""
+_ABOUT: Final = ("patient", "codes", "title")
+_BARE: Final = ("source ", "client ", "author ")
+"""Beginnings of names that stand for the system of a number that has none."""
+
+
+def kept_evidence(
+    prepared: Prepared, document: Mapping[str, Any], current: Mapping[str, Any] | None, *, deleted: bool
+) -> dict[str, Any]:
+    """Fields of a new version that came in no message, with what messages told of the one before.
+
+    An update of a report by its id is found by the next message all the same.
+    """
+    before = (current or {}).get("identity") or {}
+    is_another = deleted and prepared.revives is None  # What comes back may be anybody's.
+    if is_another or prepared.said is None or not before:
+        return {}
+    now = prepared.said
+    bare = [
+        one
+        for one in before.get("numbers", ())
+        if one[1].startswith(_BARE) and f"identifier={escape(one[2])}" in document["keys"]
+    ]
+    whole = {**now, "numbers": sorted([*now.get("numbers", ()), *bare])}
+    if prepared.key.type == PATIENT:
+        stays = numbers_of(whole) == numbers_of(before)
+    else:
+        stays = all(now.get(name) == before.get(name) for name in _ABOUT)
+        bare = bare if stays else []
+    if not (stays or bare):
+        return {}
+    names = (*_TOLD, "source", "given") if stays else ()
+    told = {name: before[name] for name in names if name in before and name not in now}
+    about = {f"{before.get('patient')}&number={escape(one[1])}|{escape(one[2])}" for one in bare}
+    entries = [one for one in before.get("keys", ()) if (stays and one.startswith("own=")) or one in about]
+    if not (bare or told):
+        return {}
+    return {
+        "identity": {**whole, **told, "keys": [*prepared.identity_keys, *entries]},
         "keys": [*dict.fromkeys((*document["keys"], *entries))],
     }
 

@@ -15,7 +15,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.mongo.documents import DOCUMENT_BYTES_MAX, LASTING, to_document, to_tombstone, updated_of
 from store.mongo.driver.error_codes import passing_failure
-from store.mongo.resources.kinship import kept_kin, kin_of, parted, without_kin
+from store.mongo.resources.kinship import kept_evidence, kept_kin, kin_of, parted, without_kin
 from store.mongo.resources.late_versions import (
     EXTRAS,
     awaits,
@@ -204,6 +204,7 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
         companion=write.prepared.companion,
         restored=write.prepared.restores,
     )
+    document |= kept_evidence(write.prepared, document, current, deleted=deleted)
     leaves = parted(write.prepared.identity, current, deleted=deleted)
     document |= kept_kin(document, () if leaves else kin_of(current)) | context.marks
     if len(document["raw"]) > _SURELY_FITS and len(bson.encode(document)) > DOCUMENT_BYTES_MAX:
