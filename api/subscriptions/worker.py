@@ -38,6 +38,9 @@ RECENT_MAX: Final = 1_000
 """Most events of one subscription that are remembered until they are sent: those of a page, which all who are
 told the same share.
 """
+RECENT_ALL: Final = 200_000
+"""Most events that are remembered in all, as far as each subscription has some."""
+RECENT_LEAST: Final = 100
 RENEWALS: Final = 4
 """Renewals of the lease within its time."""
 
@@ -71,10 +74,10 @@ class _Tended:
         while self.recent and self.recent[0].last <= number:
             self.recent.popleft()
 
-    def remember(self, run: Run) -> None:
-        """Remember new events; the oldest are forgotten where there are too many."""
+    def remember(self, run: Run, most: int) -> None:
+        """Remember new events; the oldest are forgotten where there are more than so many."""
         self.recent.append(run)
-        while sum(len(one.occurrences) for one in self.recent) > RECENT_MAX:
+        while sum(len(one.occurrences) for one in self.recent) > most:
             self.recent.popleft()
 
 
@@ -224,13 +227,14 @@ class Worker:
             await asyncio.sleep(FAULT_SECONDS)
         if counted.forgotten:
             self._forget(tenant)
+        most = min(RECENT_MAX, max(RECENT_ALL // max(len(self._tended), 1), RECENT_LEAST))
         for name, run in counted.events.items():
             known = self._tended.get(name)
             if known is not None:
                 one = known.subscription
                 progress = replace(one.progress, last=run.last)
                 known.subscription = replace(one, progress=progress)
-                known.remember(run)
+                known.remember(run, most)
                 known.wake.set()
 
     def _forget(self, tenant: Tenant) -> None:

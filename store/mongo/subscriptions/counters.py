@@ -12,10 +12,10 @@ one of its id. Subscriptions from before have their numbers in `progress` until 
 
 from __future__ import annotations
 
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from store.fhir.instants import from_datetime
+from store.fhir.instants import from_datetime, to_datetime
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
@@ -85,7 +85,7 @@ class MongoCounters:
         for note in notes:
             delivered = f"$delivered.{note.seat}"
             is_as_before = {"$eq": [{"$ifNull": [delivered, note.before]}, note.before]}
-            change = by_tenant.setdefault(note.tenant, {"tenant": note.tenant})
+            change = by_tenant.setdefault(note.tenant, {"tenant": {"$literal": note.tenant}})
             change[f"delivered.{note.seat}"] = {"$cond": [is_as_before, note.number, delivered]}
             change[f"heard.{note.seat}"] = {"$cond": [is_as_before, note.at, f"$heard.{note.seat}"]}
         for tenant, change in by_tenant.items():
@@ -107,19 +107,33 @@ class MongoCounters:
             await self._outbox.update_many({"_id": {"$in": names}}, gone)
 
     async def tidy(self) -> None:
-        """Forget the counters of subscriptions that are gone: answers of receivers may come behind an end."""
+        """Forget what came behind the end of a subscription: an answer, a page that was under way."""
         with guarded(self._metrics, "subscription_counters", seconds=self._seconds):
             wanted = {"$or": [{"_id": beginning(name)} for name in (POSITION, DELIVERED)]}
             found = await self._outbox.find(wanted, {"tenant": 1}).to_list(None)
-        counters = await self.of({one["tenant"] for one in found})
+            tenants = sorted({one["tenant"] for one in found})
+        counters = await self.of(tenants)
+        with guarded(self._metrics, "subscriptions", seconds=self._seconds):
+            shown = {"tenant": 1, "id": 1, "created": 1}
+            of_these = {"tenant": {"$in": tenants}}
+            there = await self._subscriptions.find(of_these, shown).to_list(None)
+        seats: dict[str, set[str]] = {}
+        for one in there:
+            seats.setdefault(one["tenant"], set()).add(seat_of(one["id"], one["created"]))
         for tenant, own in counters.items():
-            with guarded(self._metrics, "subscriptions", seconds=self._seconds):
-                shown = {"id": 1, "created": 1}
-                found = await self._subscriptions.find({"tenant": tenant}, shown).to_list(None)
-            there = {seat_of(one["id"], one["created"]) for one in found}
-            gone = {seat for counted in own for seat in counted} - there
+            gone = {seat for counted in own for seat in counted} - seats.get(tenant, set())
             if gone:
+                with guarded(self._metrics, "delete_subscription", seconds=self._seconds):
+                    for pieces in map(partial(_pieces_of, tenant), gone):
+                        await self._outbox.delete_many(pieces)
                 await self.forget(tenant, gone)
+
+
+def _pieces_of(tenant: str, seat: str) -> dict[str, Any]:
+    """Filter of the pieces of the subscription that has a seat."""
+    id, _, made = seat.rpartition("@")
+    name = f"{tenant}/{id.replace('_', '.')}"
+    return {"tenant": tenant, "subscription": name, "made": to_datetime(int(made) * 1_000)}
 
 
 def beginning(name: str) -> dict[str, str]:

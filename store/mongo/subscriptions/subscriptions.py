@@ -197,7 +197,9 @@ class MongoSubscriptions(SubscriptionStore):
         progress = subscription.progress
         if progress.failures or progress.failure or progress.next_at is not None:
             with guarded(self._metrics, "acknowledge_subscription", seconds=self._seconds):
-                await self._subscriptions.update_one(_same(subscription), {"$set": CALM})
+                # Those that another process has counted since are its own.
+                failed = {**_same(subscription), "progress.failures": progress.failures}
+                await self._subscriptions.update_one(failed, {"$set": CALM})
         before, owner = progress.delivered, str(subscription.tenant)
         await self._notes.ask(Acknowledged(owner, seat(subscription), before, number, at))
 

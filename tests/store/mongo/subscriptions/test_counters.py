@@ -85,7 +85,21 @@ async def test_nothing_is_left_of_a_subscription_that_went(database: Database) -
         assert await seats() == left
         await on.store.acknowledged(gone, 1, at=NOW)
         assert await seats() != left, "its receiver answers behind its end"
+        await on.outbox.tidy()
+        assert await seats() == left
+        # A page that was under way comes behind the deletion of its events.
+        await on.store.create(kept("s.1"))
+        own = await on.outbox.take()
+        assert own is not None
+        await own.add(
+            LAB, [Addition(await on.get("s.1"), one.occurrences)], position=Position(2), forget=NONE
+        )
+        await own.release()
+        await database["subscriptions"].delete_one({"id": "s.1"})
         own = await on.outbox.take()
         assert own is not None
         assert await seats() == left
+        assert [
+            one["subscription"] async for one in database["outbox"].find({"subscription": {"$exists": True}})
+        ] == [f"{LAB}/s2"]
         await own.release()
