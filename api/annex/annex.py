@@ -46,7 +46,7 @@ IDLE_SECONDS: Final = 300.0
 """Time without a large body after which it ends."""
 STEADY_SECONDS: Final = 30.0
 """One that ends sooner is followed by another only after a pause."""
-PAUSE_SECONDS: Final = (0.5, 30.0)
+PAUSE_SECONDS: Final = (0.5, 5.0)
 """Shortest and longest pause; it doubles from one to the next."""
 LOOK_SECONDS: Final = 5.0
 """Pause between two looks whether it answers."""

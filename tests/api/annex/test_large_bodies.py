@@ -1,0 +1,179 @@
+"""The life of the annex: begun once, followed by another after a pause, ended when nobody needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from api.annex import annex as module
+from api.annex.annex import LargeBodies
+from api.annex.metrics import AnnexMetrics
+from api.processes.child import Child
+from api.settings.service import Settings
+from store.errors import ServiceError
+
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+    from pathlib import Path
+
+
+class Process:
+    """A process that does as the test says."""
+
+    pid, scraped, beside = 7, (), ()
+
+    def __init__(self, *, is_ready: bool = True) -> None:
+        self.is_ready = is_ready
+        self.started = self.heard = asyncio.get_running_loop().time()
+        self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+
+    @property
+    def is_running(self) -> bool:
+        return not self.over.done()
+
+    async def ready(self, _: float) -> bool:
+        return self.is_ready
+
+    async def ended(self) -> int:
+        return await asyncio.shield(self.over)
+
+    async def state(self) -> dict[str, Any]:
+        return {}
+
+    async def rows(self) -> tuple[()]:
+        return ()
+
+    async def closed(self) -> None:
+        """Hold nothing."""
+
+    def dismiss(self) -> None:
+        self.over.set_result(0)
+
+    def tell(self, number: signal.Signals) -> None:
+        if self.is_running:
+            self.over.set_result(-number)
+
+
+class Machine:
+    """Starts processes, or cannot."""
+
+    def __init__(self) -> None:
+        self.begun: list[Process] = []
+        self.is_ready = True
+        self.fails = False
+
+    async def begin(self, *_: object, **__: object) -> Process:
+        if self.fails:
+            raise MemoryError
+        self.begun.append(Process(is_ready=self.is_ready))
+        return self.begun[-1]
+
+
+@pytest.fixture
+def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
+    made = Machine()
+    monkeypatch.setattr(Child, "begun", made.begin)
+    return made
+
+
+@asynccontextmanager
+async def bodies(folder: Path) -> AsyncIterator[LargeBodies]:
+    made = LargeBodies(Settings(), "mongodb://nowhere", folder, AnnexMetrics(CollectorRegistry()))
+    yield made
+    await made.close()
+
+
+async def begun(made: LargeBodies) -> bool:
+    """Whether an annex is there for a large body that comes now."""
+    made.foresee()
+    if made._begun is None:
+        return False
+    with suppress(ServiceError):
+        await made._begun
+        return True
+    return False
+
+
+async def settled(made: LargeBodies) -> None:
+    """Return when each process that has ended is put away."""
+    while made._running or made._keeping:  # noqa: ASYNC110 -- no event tells it
+        await asyncio.sleep(0)
+
+
+async def test_it_is_begun_once_and_again_after_a_pause_that_doubles(
+    machine: Machine, tmp_path: Path
+) -> None:
+    async with bodies(tmp_path) as made:
+        assert [await begun(made), await begun(made)] == [True, True]
+        assert len(machine.begun) == 1
+        pauses = []
+        for _ in range(6):
+            machine.begun[-1].tell(signal.SIGKILL)
+            await settled(made)
+            assert not await begun(made)
+            pauses.append(made._pause)
+            made._not_before = 0.0
+            assert await begun(made)
+        assert pauses == [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
+        machine.begun[-1].started -= module.STEADY_SECONDS + 1
+        machine.begun[-1].tell(signal.SIGKILL)
+        await settled(made)
+        assert made._pause == 0.5
+
+
+@pytest.mark.parametrize("fault", ["fails", "is not ready"])
+async def test_one_that_cannot_be_started_is_tried_again_after_a_pause(
+    machine: Machine, tmp_path: Path, fault: str
+) -> None:
+    machine.fails, machine.is_ready = fault == "fails", False
+    async with bodies(tmp_path) as made:
+        assert not await begun(made)
+        await settled(made)
+        assert made._pause
+        machine.fails, machine.is_ready = False, True
+        assert not await begun(made)
+        made._not_before = 0.0
+        assert await begun(made)
+
+
+async def test_it_ends_when_nobody_needs_it_and_is_begun_anew(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    async with bodies(tmp_path) as made:
+        assert await begun(made)
+        [running] = made._running
+        running.under_way = 1
+        running.used_at -= module.IDLE_SECONDS + 1
+        for _ in range(20):
+            await asyncio.sleep(0)
+        assert running.child.is_running
+        running.under_way = 0
+        await settled(made)
+        assert await begun(made)  # Without a pause.
+        assert len(machine.begun) == 2
+
+
+async def test_one_that_answers_nothing_is_killed(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
+    async with bodies(tmp_path) as made:
+        assert await begun(made)
+        machine.begun[0].heard -= module.SILENT_SECONDS + 1
+        assert await machine.begun[0].ended() == -signal.SIGKILL
+
+
+async def test_one_that_does_not_end_with_the_service_is_killed(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "END_SECONDS", 0.0)
+    monkeypatch.setattr(Process, "dismiss", lambda _: None)
+    async with bodies(tmp_path) as made:
+        assert await begun(made)
+    assert machine.begun[0].over.result() == -signal.SIGKILL
