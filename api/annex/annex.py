@@ -19,19 +19,20 @@ from aiohttp import hdrs, web
 from multidict import CIMultiDict
 from typing_extensions import override
 
-from api.annex.handed import FIELD_BYTES_MAX, HEADER, Handed
+from api.annex.handed import FIELD_BYTES_MAX, HEADER, TENANT_HEADER, Handed
 from api.annex.metrics import AnnexMetrics
 from api.annex.order import AnnexOrder, settings_of
-from api.http.app_keys import REGISTRY, SETTINGS
+from api.http.app_keys import DOORKEEPER, REGISTRY, SETTINGS
 from api.http.large_bodies import ANNEX, Annex
 from api.http.routing import ROLES, Group
 from api.processes.child import Child
 from api.processes.ended import Ended
-from ingest.http.app_keys import AUDITED
+from ingest.http.app_keys import AUDITED, TENANT
 from ingest.http.body import BODY, let_go
 from store.detached import detached
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
@@ -149,6 +150,11 @@ class LargeBodies(Annex):
             raise ServiceError(Category.UNAVAILABLE, _GONE) from None
         if AUDITED in request:
             request[AUDITED].is_told()
+        tenant = response.headers.pop(TENANT_HEADER, None)
+        if tenant is not None and TENANT not in request:
+            settings = await request.app[DOORKEEPER].tenant(parse_tenant(tenant))
+            if settings is not None:
+                request[TENANT] = settings
         return response
 
     @override

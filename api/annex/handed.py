@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from store.tenancy import TenantSettings
 
 HEADER: Final = "Dod-Handed"
+TENANT_HEADER: Final = "Dod-Tenant"
+"""Header field of the answer: the tenant, which the body may have named."""
 FIELD_BYTES_MAX: Final = 16_000_000
 """Longest header field between the two: a token may be for a thousand tenants."""
 _OF_BODY: Final = frozenset({"content-encoding", "content-length", "transfer-encoding", "traceparent"})

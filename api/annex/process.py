@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from aiohttp import web
 
 from api.annex.order import AnnexOrder
-from api.annex.taking import AnnexRunner, taken
+from api.annex.taking import AnnexRunner, say_tenant, taken
 from api.app import create_app, utc_now
 from api.health import create_admin_app, families
 from api.http.app_keys import READINESS
@@ -66,7 +66,7 @@ async def work(order: AnnexOrder) -> None:
 
 
 def _app(settings: Settings, uri: str) -> web.Application:
-    return create_app(
+    app = create_app(
         settings,
         routes=routes(),
         taken=taken,
@@ -80,6 +80,8 @@ def _app(settings: Settings, uri: str) -> web.Application:
             role=settings.role,
         ),
     )
+    app.on_response_prepare.append(say_tenant)
+    return app
 
 
 def _come_last() -> None:

@@ -8,7 +8,7 @@ from aiohttp import web
 from multidict import CIMultiDict, CIMultiDictProxy
 from typing_extensions import override
 
-from api.annex.handed import FIELD_BYTES_MAX, HEADER, Handed
+from api.annex.handed import FIELD_BYTES_MAX, HEADER, TENANT_HEADER, Handed
 from api.http.app_keys import REQUEST_ID
 from ingest.http.app_keys import CAME_IN, PRINCIPAL, TENANT
 from ingest.http.body import BODY
@@ -31,6 +31,12 @@ async def taken(request: web.Request, handler: Handler) -> web.StreamResponse:
         body += chunk
     request[BODY] = body
     return await handler(request)
+
+
+async def say_tenant(request: web.Request, response: web.StreamResponse) -> None:
+    """Name the tenant to the process beside this one; an `on_response_prepare` of the application."""
+    if TENANT in request:
+        response.headers[TENANT_HEADER] = str(request[TENANT].tenant)
 
 
 def _as_it_came(made: web.Server) -> Any:  # noqa: ANN401 -- aiohttp's own type is private

@@ -110,10 +110,13 @@ class Running:
         pid = self.process.process.pid
         return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
-    def logged(self) -> list[str]:
-        """Ids of the requests in its log."""
+    def logged(self) -> dict[str, str]:
+        """Tenants of the requests in its log, by their ids; each of them stands there once."""
         told = [json.loads(line) for line in self.process.log.read_text().splitlines()]
-        return [line["request_id"] for line in told if line["message"] == "request"]
+        asked = [line for line in told if line["message"] == "request"]
+        found = {line["request_id"]: line["tenant"] for line in asked}
+        assert len(found) == len(asked)
+        return found
 
 
 @asynccontextmanager
@@ -164,7 +167,7 @@ async def test_the_annex_answers_as_a_thread_does(mongodb: str, mongo_client: Cl
         async with asyncio.timeout(SECONDS):
             while not set(asked) <= set(logged := ours.logged()):  # noqa: ASYNC110 -- of another process
                 await asyncio.sleep(0.05)
-        assert len(logged) == len(set(logged))
+        assert set(logged.values()) == {str(ours.lab.tenant)}
         mine, theirs = await ours.counted(), await other.counted()
         assert {name: mine[name] for name in theirs if is_count(name)} == {
             name: value for name, value in theirs.items() if is_count(name)
@@ -206,7 +209,12 @@ async def test_a_killed_annex_costs_what_it_had_and_is_followed_by_another(
         assert counted['dod_ingest_phase_seconds_count{phase="parse"}'] >= 3  # What it counted stays.
 
         # The service ends when what the annex has under way is answered, and the annex with it.
+        os.kill(second, signal.SIGSTOP)
+        waiting = asyncio.ensure_future(service.push(PUSHES["create"]))
+        await until(service, lambda counted: counted["dod_http_requests_in_flight"] == 1)
         service.process.process.terminate()
+        os.kill(second, signal.SIGCONT)
+        assert (await waiting).status_code == 201
         assert await asyncio.wait_for(service.process.process.wait(), SECONDS) == 0
         assert not is_running(second)
 
