@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial as partial_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.messages.message import KINDS
-from ingest.pipeline.completion import complete, with_former_numbers
+from ingest.pipeline.completion import complete, united, with_former_numbers
 from ingest.pipeline.decode import decode
-from ingest.pipeline.identity.facts import facts_of
+from ingest.pipeline.identity.facts import NO_LIST, facts_of
 from ingest.pipeline.identity.likeness import is_another_person
 from store.fhir.datatypes import listed
 from store.resources.versions import NO_VERSION, Outcome, Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from ingest.pipeline.completion import Partial
     from ingest.pipeline.identity.decisions import Candidate, Placement, Planned
@@ -24,8 +25,11 @@ if TYPE_CHECKING:
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import Json, JsonObject
     from store.resources.resource_keys import ResourceKey
-    from store.resources.versions import PutResult
+    from store.resources.versions import PutResult, SourceTime
 
+    Completing = Callable[[Placement, Stored, Partial | None, FactContext], Placement | None]
+
+_REPORT: Final = "DiagnosticReport"
 _FOUND: Final = frozenset({"Patient", "Encounter", "DiagnosticReport"})
 """Types of which a plan knows by their numbers whether they are stored; others are looked for by id."""
 
@@ -37,7 +41,7 @@ class Completed(NamedTuple):
     versions: Mapping[ResourceKey, int]
     """Versions that were completed: each is replaced, or the entry is completed again."""
     timeless: frozenset[ResourceKey] = frozenset()
-    """Newer resources that take a merge from this message: their time stays."""
+    """Newer resources that take a merge, or results, from this message: their time stays."""
 
 
 async def completed(
@@ -49,7 +53,7 @@ async def completed(
     trusting: bool = True,
 ) -> Completed:
     """A plan with what its entries do not speak of. What is older than what is stored changes nothing, but
-    for the numbers of merged records.
+    for the numbers of merged records, and results beneath a report of which changed ones alone have come.
 
     What the plan found nowhere must not be there: of two messages at once one completes the other.
     `trusting`: what has a number and was not found is not looked for under its id.
@@ -60,27 +64,67 @@ async def completed(
     versions: dict[ResourceKey, int] = {}
     timeless: set[ResourceKey] = set()
     for number, placed in enumerate(planned.placements):
-        partial = told.get(entries[number].full_url or "")
+        partial, sourced = told.get(entries[number].full_url or ""), entries[number].sourced
         known = placed.choice.known
-        if partial is None or _is_anothers(placed, planned) or _is_another_person(placed):
+        late = known is not None and known.sourced > sourced
+        add = _adder(placed, partial, sourced) if late else (_whole if partial else None)
+        if add is None or _is_anothers(placed, planned) or _is_another_person(placed):
             continue
         is_new = known is None and placed.key.type in _FOUND
-        if trusting and is_new and placed.facts.numbers:
-            versions[placed.key] = NO_VERSION
-            continue
-        late = known is not None and known.sourced > entries[number].sourced
-        if late and not placed.facts.former:
-            continue
-        stored = await ctx.store.latest(ctx.tenant, placed.key)
+        trusted = trusting and is_new and bool(placed.facts.numbers)
+        stored = None if trusted else await ctx.store.latest(ctx.tenant, placed.key)
         if not isinstance(stored, Stored):
             versions[placed.key] = NO_VERSION
+            placements[number] = _with_list(placed, partial)
             continue
         versions[placed.key] = stored.version
-        whole = await ctx.work(_merged if late else _whole, placed, stored, partial, reading)
+        whole = await ctx.work(add, placed, stored, partial, reading)
         if whole is not None:
-            placements[number] = whole
+            placements[number] = _with_list(whole, partial) if not late else whole
             timeless |= {placed.key} if late else set()
     return Completed(replace(planned, placements=tuple(placements)), versions, frozenset(timeless))
+
+
+def _adder(placed: Placement, partial: Partial | None, sourced: SourceTime) -> Completing | None:
+    """The way in which something late completes what is stored; None: in none.
+
+    Numbers of merged records, and results of a report of which changed ones alone have come since.
+    """
+    known = placed.choice.known
+    if known is None:
+        return None
+    if placed.key.type == _REPORT and known.facts.patient == placed.facts.patient:
+        if not known.facts.beneath or sourced < known.facts.beneath:
+            return None
+        is_whole = partial is None or not partial.results
+        return partial_(_with_results, sourced=sourced if is_whole else "")
+    return _merged if partial is not None and placed.facts.former else None
+
+
+def _with_list(placed: Placement, partial: Partial | None) -> Placement:
+    """A report that came with its changed results alone, and knows the list beneath them."""
+    if partial is None or not partial.results:
+        return placed
+    known = placed.choice.known
+    beneath = NO_LIST if known is None else known.facts.beneath or known.sourced or NO_LIST
+    return placed._replace(facts=placed.facts._replace(beneath=beneath))
+
+
+def _with_results(
+    placed: Placement, stored: Stored, _: Partial | None, __: FactContext, *, sourced: SourceTime
+) -> Placement | None:
+    """A stored report with the results that an older message adds. `sourced`: time of its list, if that is
+    whole.
+    """
+    resource, known = decode(stored.raw), placed.choice.known
+    if known is None:
+        return None
+    facts = known.facts._replace(beneath=sourced or known.facts.beneath)
+    resource = {
+        **resource,
+        "result": united(listed(placed.resource.get("result")), listed(resource.get("result"))),
+    }
+    return placed._replace(resource=resource, facts=facts)
 
 
 def _is_anothers(placed: Placement, planned: Planned) -> bool:
@@ -103,7 +147,7 @@ def is_lost_merge(placed: Placement, result: PutResult | None) -> bool:
     return bool(placed.facts.former) and result is not None and result.outcome is Outcome.STALE
 
 
-def _merged(placed: Placement, stored: Stored, _: Partial, reading: FactContext) -> Placement | None:
+def _merged(placed: Placement, stored: Stored, _: Partial | None, reading: FactContext) -> Placement | None:
     resource = with_former_numbers(decode(stored.raw), placed.resource)
     if resource is None:
         return None
@@ -114,7 +158,11 @@ def _merged(placed: Placement, stored: Stored, _: Partial, reading: FactContext)
     return made._replace(facts=facts)
 
 
-def _whole(placed: Placement, stored: Stored, partial: Partial, reading: FactContext) -> Placement:
+def _whole(
+    placed: Placement, stored: Stored, partial: Partial | None, reading: FactContext
+) -> Placement | None:
+    if partial is None:
+        return None
     return _as(placed, complete(placed.resource, decode(stored.raw), partial), reading)
 
 

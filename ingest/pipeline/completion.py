@@ -51,7 +51,7 @@ def complete(resource: JsonObject, stored: JsonObject, partial: Partial) -> Json
             if not made[name]:
                 del made[name]
     if partial.results and "result" in stored:
-        made["result"] = _united(listed(resource.get("result")), listed(stored["result"]))
+        made["result"] = united(listed(resource.get("result")), listed(stored["result"]))
     old_status = stored.get("status")
     if (
         resource.get("status") == _SAYS_NOTHING
@@ -138,7 +138,7 @@ _LISTS: Final[Mapping[str, Any]] = {"identifier": identifiers, "extension": _ext
 """Lists that are united: what they hold is told apart by system and URL."""
 
 
-def _united(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
+def united(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
     """Results as they are stored, and behind them those that are new."""
     there = {one.get("reference") for one in old if isinstance(one, dict)}
     return [*old, *(one for one in new if isinstance(one, dict) and one.get("reference") not in there)]

@@ -27,6 +27,10 @@ if TYPE_CHECKING:
     from store.fhir.datatypes import Json, JsonObject
 
 
+NO_LIST: Final = "-"
+"""Time of a list of results that has not come, before any."""
+
+
 class FactContext(NamedTuple):
     """Circumstances in which facts are read: the source, and what counts as no number."""
 
@@ -92,6 +96,8 @@ class Facts(NamedTuple):
     """The source that told of a patient last; empty: nobody's, as what is put."""
     corrected: str = ""
     """Source's time of a report's newest correction: what is older was mended, whatever came since."""
+    beneath: str = ""
+    """Source's time of the whole list of results beneath those that came alone; empty: all is whole."""
     given: tuple[Given, ...] = ()
     """Lists of numbers of a patient by their sources, the newest first; empty: one source alone."""
 

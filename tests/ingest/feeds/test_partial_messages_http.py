@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from itertools import permutations
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
 from ingest.messages.planning import Planner
 from store.mongo.resources.resources import MongoResources
+from store.tenancy import SearchScope
 from tests.support.hl7v2 import PID, message, obr, obx, one, results, send
 
 if TYPE_CHECKING:
@@ -111,6 +113,28 @@ async def test_deltas_of_two_connections_at_once_lose_none_of_their_results(serv
         *(f"Analyte {number}" for number in range(1000, 1006)),
         "Potassium",
     ]
+
+
+async def test_whole_reports_and_deltas_come_in_any_order(service: Service) -> None:
+    """A message that was held up adds its results beneath those that came since."""
+    messages = (
+        message(PID, obr(), obx(K, "4.0"), obx(NA, "140"), time=at(1)),
+        message(PID, obr(status="C", f55="U"), obx(NA, "150", status="C"), number="M-2", time=at(2)),
+        message(PID, obr(status="C", f55="A"), obx(CL, "111", f4="2"), number="M-3", time=at(3)),
+    )
+    for order in permutations(messages):
+        tenant = await service.new_tenant(search_scope=SearchScope.ANY)
+        for sent in order:
+            await send(tenant, sent)
+        assert sorted(each[:2] for each in told(await results(tenant))) == [
+            ("Chloride", "111"),
+            ("Potassium", "4.0"),
+            ("Sodium", "150"),
+        ]
+        # Behind a whole report nothing older is added.
+        await send(tenant, message(PID, obr(), obx(K, "4.4"), number="M-5", time=at(5)))
+        await send(tenant, message(PID, obr(f55="A"), obx(NA, "9"), number="M-4", time=at(4)))
+        assert [each[:2] for each in told(await results(tenant))] == [("Potassium", "4.4")]
 
 
 async def test_an_older_delta_overwrites_nothing(service: Service) -> None:
