@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from hashlib import sha256
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -17,12 +18,12 @@ from ingest.pipeline.identity.likeness import (
 from ingest.pipeline.identity.numbers import LINKS, Rank
 from ingest.pipeline.identity.reader import PATIENT, REPORT
 from store.resources.resource_keys import ResourceKey
+from store.resources.versions import SourceTime
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
 
     from ingest.pipeline.identity.reader import Reader
-    from store.resources.versions import SourceTime
 
 
 def named(facts: Facts) -> frozenset[tuple[str, str]]:
