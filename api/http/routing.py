@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Final, Literal
 
 from aiohttp import hdrs, web
+from typing_extensions import override
 
 from api.http.browsers import options
 from api.http.fhir_json import refuse_unacceptable, refuse_unreadable_body
@@ -115,7 +117,8 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
         by_path[row.path].append(row)
     rows: dict[web.AbstractRoute, Route] = {}
     for path, candidates in by_path.items():
-        resource = app.router.add_resource(path + SLASH)
+        resource = _Path(path)
+        app.router.register_resource(resource)
         resource.add_route(hdrs.METH_OPTIONS, options)
         served = [row for row in candidates if row.group in ROLES[role]]
         for row in served or candidates:
@@ -124,6 +127,28 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
             if row.method == hdrs.METH_GET:
                 rows[resource.add_route(hdrs.METH_HEAD, handler)] = row
     app[ROWS] = rows
+
+
+_FIXED: Final = re.compile(r"/(?:\{\w+:([A-Za-z]+)\}|([^/{]+))(?=/|$)")
+"""A part of a path that is the same in every request for it, as a variable or as it stands."""
+
+
+class _Path(web.DynamicResource):
+    """Path of the table. One that is of a single type, or an operation, is out of question at a glance.
+
+    aiohttp tries the paths one after the other, each by a regular expression.
+    """
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path + SLASH)
+        found = _FIXED.search(path.removeprefix(BASE))
+        self._fixed = "" if found is None else f"/{found[1] or found[2]}"
+
+    @override
+    async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
+        if self._fixed not in request.rel_url.path_safe:
+            return None, set()
+        return await super().resolve(request)
 
 
 def _edge(row: Route) -> Handler:

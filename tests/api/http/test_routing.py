@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 
-from api.http.routing import BASE, ID, TYPE, Group, Role, Route
+from api.http.routing import BASE, ID, TYPE, Group, Role, Route, install
+from api.routes import routes
 from api.settings.service import Settings
 from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
@@ -133,3 +135,34 @@ async def test_the_handler_of_a_row_gets_the_ids_of_the_path() -> None:
     async with serving(access, routes=edge_routes(show)) as client:
         response = await client.get(f"{LAB_BASE}/DiagnosticReport/a-1/", headers=bearer(access))
         assert await response.text() == "DiagnosticReport a-1"
+
+
+AT_ANY_BASE = "/fhir/R4/Subscription/Production"  # A tenant may be named as a type is.
+LOOKED_FOR = [
+    *(path.format(base=base) for base in (LAB_BASE, AT_ANY_BASE) for path in (
+        "{base}", "{base}/", "{base}/Subscription", "{base}/Subscription/_search/", "{base}/Subscription/1",
+        "{base}/Subscription/$status", "{base}/Subscription/1/$events", "{base}/Subscriptions",
+        "{base}/AuditEvent/_search", "{base}/AuditEvent/1", "{base}/Binary/1/_history/2", "{base}/Patient",
+        "{base}/Patient/1/Observation", "{base}/Patient/1/$everything", "{base}/Patient/1/%24purge",
+        "{base}/DiagnosticReport/_search", "{base}/DiagnosticReport/%24write", "{base}/%24process-message",
+        "{base}/$process%2Dmessage", "{base}/Media/1/_history", "{base}/Media/_history", "{base}/metadata",
+        "{base}/$dead-letters/", "{base}/.well-known/smart-configuration", "{base}/x/y/z",
+    )),
+    "/endpoint", "/upload/", "/query", "/v2/auth/token", "/explorer", "/explorer/static/a.js", "/nowhere",
+]  # fmt: skip
+
+
+async def test_a_path_is_found_as_by_its_expression_alone() -> None:
+    app = web.Application()
+    install(app, routes(), role="all")
+    found = 0
+    for path in LOOKED_FOR:
+        for method in ("GET", "POST", "PUT", "PATCH"):
+            request = make_mocked_request(method, path)
+            for resource in app.router.resources():
+                assert isinstance(resource, web.DynamicResource)
+                plain, methods = await web.DynamicResource.resolve(resource, request)
+                match, allowed = await resource.resolve(request)
+                assert (match, allowed) == (plain, methods), f"{method} {path} at {resource.canonical}"
+                found += match is not None
+    assert found > len(LOOKED_FOR)
