@@ -27,19 +27,19 @@ def wanted(
 ) -> dict[str, frozenset[str]]:
     """Entries of the index under which candidates are, by resource type.
 
-    An observation's hold its patient, who is decided on by what is known so far.
+    Those of an observation's numbers hold its patient, who is decided on by what is known so far.
     """
     guess = Planning(read, candidates, derive)
     guess.decide_patients()
     found: defaultdict[str, set[str]] = defaultdict(set)
     for number, entry in enumerate(read.entries):
-        facts = guess.about(number) if entry.type == OBSERVATION else read.facts[number]
+        facts = read.facts[number]
         if entry.type == PATIENT:
             found[PATIENT] |= {f"identifier={escape(n.value)}" for n in (*facts.numbers, *facts.former)}
             found[PATIENT] |= {f"former={escape(n.value)}" for n in facts.numbers}
             found[PATIENT].add(f"kin={guess.choices[number].id}")
         elif entry.type == OBSERVATION:
-            found[OBSERVATION].update(keys_of(OBSERVATION, facts))
+            found[OBSERVATION].update(keys_of(OBSERVATION, guess.about(number) if facts.numbers else facts))
         elif entry.type in _LOOKED_UP:
             if entry.type == REPORT:
                 found[PATIENT] |= {f"identifier={escape(n.value)}" for n in read.logical[number]}

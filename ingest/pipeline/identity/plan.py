@@ -91,7 +91,7 @@ class Planning:
                 facts,
                 records.near(facts),
                 self.derive,
-                nameless=name_without_number(self.read, number),
+                nameless="" if facts.numbers else name_without_number(self.read, number),
                 sourced=self.read.entries[number].sourced,
                 racing=racing,
                 occupied=stored if facts.numbers else self.occupied,
