@@ -121,12 +121,17 @@ def _since_epoch(moment: datetime) -> int:
     return (moment - _EPOCH) // _MICROSECOND
 
 
+@lru_cache(maxsize=64)
 def from_datetime(moment: datetime) -> Interval:
-    """A moment as the instant a resource shows for it: one millisecond wide."""
+    """A moment as the instant a resource shows for it: one millisecond wide.
+
+    Remembered, as `to_datetime`: all that is written together is of one moment.
+    """
     start = _since_epoch(moment) // MILLISECOND * MILLISECOND
     return Interval(start, start + MILLISECOND)
 
 
+@lru_cache(maxsize=64)
 def to_datetime(microseconds: int) -> datetime:
     """Datetime of microseconds since 1970; the first or the last one there is of what lies beyond.
 

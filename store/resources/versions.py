@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from store.errors import Category, ServiceError
@@ -63,8 +64,9 @@ class Unstamped(NamedTuple):
         return b'%b%d","lastUpdated":"%b%b' % (self.head, version, instant(last_updated), self.tail)
 
 
+@lru_cache(maxsize=64)
 def instant(moment: datetime) -> bytes:
-    """A UTC datetime as a FHIR instant with milliseconds."""
+    """A UTC datetime as a FHIR instant with milliseconds. Remembered: a group of writes is of one moment."""
     return moment.isoformat(timespec="milliseconds")[:23].encode() + b"Z"
 
 
