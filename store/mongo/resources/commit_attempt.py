@@ -36,6 +36,7 @@ from store.mongo.resources.write_decision import (
 )
 from store.resources.versions import Gone, PutResult
 from store.retention.policy import NEVER
+from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -117,16 +118,13 @@ class CommitAttempt:
 
     def _decided(self) -> dict[str, Decision]:
         """Decision on each write by what is stored; all that relies on one record is refused together."""
-        known: dict[tuple[str, Provided], bool] = {}
-
-        def holds(name: str, one: Provided) -> bool:
-            if (name, one) not in known:
-                known[name, one] = one.is_still(evidence_of(self.current.get(name), self.context.now))
-            return known[name, one]
-
+        holds = {
+            mark: one.is_still(evidence_of(self.current.get(name), self.context.now))
+            for mark, (name, one) in _conditions_of(self.writes).items()
+        }
         return {
             write.id: decision_of(write, self.current.get(write.id), self.context)
-            if all(map(holds, write.relied_on, write.provided))
+            if all(holds[id(one)] for one in write.provided)
             else overtaken(write)
             for write in self.writes
         }
@@ -139,7 +137,8 @@ class CommitAttempt:
 
     def _look_up(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """Current documents of these ids, without their bytes."""
-        ids = list(dict.fromkeys((*ids, *(one for write in self.writes for one in write.relied_on))))
+        relied_on = (name for name, _ in _conditions_of(self.writes).values())
+        ids = list(dict.fromkeys((*ids, *relied_on)))
         if not ids:
             return {}
         # Majority, so that `unchanged` and `exists` are said of what is durable. A writer that came too
@@ -242,3 +241,16 @@ class CommitAttempt:
                 of_tenant.write(write, self.current.get(write.id, {}), self.decisions[write.id])
         for tenant, one in touched.items():
             self.collections.dependents.tie(tenant, one, session=self._plain_session())
+
+
+def _conditions_of(writes: Sequence[Write]) -> dict[int, tuple[str, Provided]]:
+    """Conditions of writes, each with the `_id` of its document, by the identity of its object.
+
+    The entries of a message share conditions, and each is looked at once.
+    """
+    found: dict[int, tuple[str, Provided]] = {}
+    for write in writes:
+        for one in write.provided:
+            if id(one) not in found:
+                found[id(one)] = document_id(str(write.tenant), *one.key), one
+    return found

@@ -88,8 +88,6 @@ class Write(NamedTuple):
     """Time at which its source deleted it."""
     provided: tuple[Provided, ...] = ()
     """Conditions under which it holds."""
-    relied_on: tuple[str, ...] = ()
-    """`_id` of the document that each of them is about."""
 
 
 class WriteContext(NamedTuple):
@@ -143,16 +141,14 @@ def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
     """Write of a prepared resource or of a deletion."""
     prepared = None if isinstance(one, Deletion) else one
     sourced = one.sourced if isinstance(one, Deletion) else ""
-    owner = str(tenant)
     return Write(
-        document_id(owner, *one.key),
+        document_id(str(tenant), *one.key),
         tenant,
         one.key,
         prepared,
         one.only_version,
         sourced=sourced,
         provided=one.provided,
-        relied_on=tuple([document_id(owner, *condition.key) for condition in one.provided]),
     )
 
 
