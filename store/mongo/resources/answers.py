@@ -18,6 +18,7 @@ from typing_extensions import override
 from store.errors import Category, ServiceError
 from store.mongo.documents import DOCUMENT_BYTES_MAX
 from store.mongo.driver.client import durable
+from store.mongo.driver.gathering import Gathering
 from store.mongo.driver.group_commit import GroupCommit
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import IDEMPOTENCY
@@ -42,6 +43,8 @@ if TYPE_CHECKING:
     from store.tenancy import Tenant
 
 
+TOGETHER_MAX: Final = 16
+"""Answers that are asked for together: one of them may have as many bytes as a document."""
 OVERHEAD_BYTES: Final = 500
 """Bytes of a document beside the body of its answer, about."""
 
@@ -84,6 +87,7 @@ class Answers(RequestAnswers):
             size=lambda one: _size(one.document),
             settings=settings,
         )
+        self._asked: Gathering[str, Document | None] = Gathering(self._standing_under, most=TOGETHER_MAX)
 
     async def drain(self) -> None:
         """Wait for answers that are being written."""
@@ -98,18 +102,32 @@ class Answers(RequestAnswers):
     @override
     async def recall(self, tenant: Tenant, slot: Slot) -> Remembered | None:
         """The remembered answer; None: there is none, or its time is over, swept by MongoDB or not."""
-        now = self._clock()
-        wanted = {"_id": id_of(tenant, slot), "status": {"$exists": True}, "expires_at": {"$gt": now}}
-        found: Sequence[Document]
-        if self._transaction is not None:
+        name = id_of(tenant, slot)
+        if self._transaction is None:
+            document = await self._asked.ask(name)
+        else:
+            wanted = self._standing([name])
             found = await self._transaction.run(
                 lambda session: self._inside.find(wanted, session=session).to_list(None)
             )
-        else:
-            by_id = {"find": IDEMPOTENCY, "filter": wanted, "limit": 1, "readConcern": {"level": "majority"}}
-            with guarded(self._metrics, "recall", seconds=self._seconds):
-                found = await self._look_ups.find(by_id)
-        return remembered(found[0]) if found else None
+            document = found[0] if found else None
+        return None if document is None else remembered(document)
+
+    def _standing(self, names: Sequence[str]) -> dict[str, Any]:
+        """Filter for the answers that count, of these `_id`."""
+        return {
+            "_id": {"$in": list(names)},
+            "status": {"$exists": True},
+            "expires_at": {"$gt": self._clock()},
+        }
+
+    async def _standing_under(self, names: Sequence[str]) -> list[Document | None]:
+        """The answers that count, each in the place of its `_id`."""
+        command = {"find": IDEMPOTENCY, "filter": self._standing(names)}
+        with guarded(self._metrics, "recall", seconds=self._seconds):
+            found = await self._look_ups.find({**command, "readConcern": {"level": "majority"}})
+        by_name = {one["_id"]: one for one in found}
+        return [by_name.get(name) for name in names]
 
     async def claim(self, tenant: Tenant, slot: Slot, until: datetime) -> None:
         """Be the transaction that does it: whoever claims the same meanwhile gets a write conflict.

@@ -8,14 +8,14 @@ result asks, so a scan within one patient costs less than an entry for each resu
 from __future__ import annotations
 
 import copy
-from itertools import count, groupby
+from itertools import groupby
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from typing_extensions import override
 
 from store.mongo.documents import READ, from_document, patients_among
 from store.mongo.driver.client import durable, majority
-from store.mongo.driver.group_commit import GroupCommit
+from store.mongo.driver.gathering import Gathering
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.resources.late_versions import next_version
@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+TOGETHER_MAX: Final = 32
+"""Messages whose companions are looked for together."""
 _RECORDS: Final = frozenset({"AuditEvent", "MessageHeader", "Provenance"})
 """Types that tell how something came about; a reference from them keeps nothing current."""
 
@@ -61,19 +63,10 @@ class MongoCompanions(resources.Companions):
         self._clock = clock
         self._metrics = metrics
         self._transaction: OpenTransaction | None = None
-        numbers = count()
-        # Every message with observations asks, and nearly always there are none: those that come together ask
-        # together.
-        self._tombstones: GroupCommit[Sequence[str], list[Mapping[str, Any]]] = GroupCommit(
-            self._tombstones_of,
-            same=lambda _: str(next(numbers)),
-            size=lambda ids: sum(map(len, ids)),
-            settings=settings,
+        # Every message with observations asks, and nearly always there are none.
+        self._tombstones: Gathering[Sequence[str], list[Mapping[str, Any]]] = Gathering(
+            self._tombstones_of, most=TOGETHER_MAX
         )
-
-    async def drain(self) -> None:
-        """Wait for what is being looked up."""
-        await self._tombstones.drain()
 
     def within(self, transaction: OpenTransaction) -> MongoCompanions:
         """These verbs as a transaction sees the store, its own writes among it."""
@@ -139,7 +132,7 @@ class MongoCompanions(resources.Companions):
         if not ids:
             return []
         if self._transaction is None:
-            [retired] = await self._tombstones.submit([ids])
+            retired = await self._tombstones.ask(ids)
         else:
             [retired] = await self._tombstones_of([ids])
         if not retired:

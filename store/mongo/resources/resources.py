@@ -126,7 +126,6 @@ class MongoResources(StoreInTransaction):
         """Wait for the group commits under way, and begin no more searches."""
         await self._announcements.drain()
         await self._writing.drain()
-        await self._companions.drain()
         await self._answers.drain()
         self._look_ups.close()
         self._searches.close()
