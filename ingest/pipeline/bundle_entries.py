@@ -11,13 +11,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from urllib.parse import urlsplit
 
 from store.errors import Category, ServiceError
-from store.fhir.datatypes import Malformed, object_of, text_of
+from store.fhir.datatypes import JsonObject, Malformed, object_of, text_of
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from store.fhir.datatypes import JsonObject
 
 _URL: Final = re.compile(
     r"(?P<type>[A-Z][A-Za-z]+)"

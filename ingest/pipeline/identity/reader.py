@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from functools import cached_property
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -11,17 +10,17 @@ from ingest.pipeline.bundle_references import BundleReferences, is_dead, pointer
 from ingest.pipeline.identity.codes import codes_of, title_of
 from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of, time_of
 from ingest.pipeline.identity.numbers import Number, Rank, numbers_of
+from store.fhir.datatypes import JsonObject
 from store.fhir.instants import ABSENT
 from store.fhir.references import RELATIVE
 from store.fhir.resource_types import RESOURCE_TYPES
 from store.files import references_to_files
+from store.resources.versions import SourceTime
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ingest.pipeline.identity.facts import FactContext
-    from store.fhir.datatypes import JsonObject
-    from store.resources.versions import SourceTime
 
 
 PATIENT: Final = "Patient"
@@ -57,6 +56,7 @@ class Reader:
         self.entries = entries
         self.reading = reading
         self.base = base
+        self._digest = ""
         self.references = BundleReferences([(one.resource, one.full_url) for one in entries])
         pointers = [pointers_of(one.resource) for one in entries]
         self.texts = [one.texts for one in pointers]
@@ -102,10 +102,12 @@ class Reader:
             return ""
         return text
 
-    @cached_property
+    @property
     def digest(self) -> str:
-        """Digest of all that the message says, hexadecimal."""
-        return sha256(b"".join(sorted([one.content for one in self.entries]))).hexdigest()
+        """Digest of all that the message says, hexadecimal; made once, for those who ask for it."""
+        if not self._digest:
+            self._digest = sha256(b"".join(sorted([one.content for one in self.entries]))).hexdigest()
+        return self._digest
 
     def is_dead(self, number: int, text: str) -> bool:
         """Whether a patient's reference leads nowhere by its form, or to nothing that the report contains."""

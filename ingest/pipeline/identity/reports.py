@@ -27,12 +27,12 @@ from ingest.pipeline.identity.likeness import (
     telling,
 )
 from ingest.pipeline.identity.numbers import Rank
+from store.resources.versions import SourceTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
     from ingest.pipeline.identity.facts import Facts
-    from store.resources.versions import SourceTime
 
 CORRECTING: Final = frozenset({"corrected", "amended", "appended", "cancelled", "entered-in-error"})
 """Statuses with which a laboratory mends what it said."""
