@@ -147,7 +147,7 @@ def pointers_of(resource: JsonObject) -> Pointers:
     return Pointers(texts, elements)
 
 
-def _collect(element: JsonObject, found: dict[str, bool]) -> bool:
+def _collect(element: dict[str, Json], found: dict[str, bool]) -> bool:
     """Note the references in an element; whether there are any."""
     some = False
     for name, value in element.items():

@@ -24,7 +24,7 @@ from store.search.values import content, references
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from store.fhir.datatypes import JsonObject
+    from store.fhir.datatypes import Json, JsonObject
     from store.search.readers import Found
 
 __all__ = ["CONTAINED", "INDEX_VERSION", "Indexed", "Inside", "index", "key", "names_patient", "scoped_key"]
@@ -93,7 +93,7 @@ class _IndexPlan(NamedTuple):
 
     always: Sequence[_Look]
     """Looks that store something for every resource: dates, and whether an element is there."""
-    by_element: Mapping[str, Sequence[_Look]]
+    by_element: dict[str, list[_Look]]
 
 
 @cache
@@ -153,7 +153,7 @@ def _read(
     """Read a resource by the rows of its type; issues of what cannot be indexed."""
     issues: list[Issue] = []
     shown = with_patients(resource) if resource_type == "Bundle" else resource
-    for look, found in _looks(_plan(resource_type), shown):
+    for look, found in _looks(_plan(resource_type), dict(shown)):
         try:
             look.read(reading, found)
         except Malformed as error:
@@ -164,10 +164,9 @@ def _read(
     return issues
 
 
-def _looks(plan: _IndexPlan, resource: JsonObject) -> Iterator[tuple[_Look, Found]]:
+def _looks(plan: _IndexPlan, resource: dict[str, Json]) -> list[tuple[_Look, Found]]:
     """Looks to take, in the order of the resource's elements."""
-    for look in plan.always:
-        yield look, look.found(resource)
+    looks: list[tuple[_Look, Found]] = [(look, look.found(resource)) for look in plan.always]
     by_element = plan.by_element
     for name, value in resource.items():
         if name not in by_element or value is None:
@@ -179,9 +178,10 @@ def _looks(plan: _IndexPlan, resource: JsonObject) -> Iterator[tuple[_Look, Foun
                 found = look.found(resource)
                 # All at once, where the first of them is.
                 if found and found[0][1].partition(".")[0] == name:
-                    yield look, found
+                    looks.append((look, found))
             elif held := path.within(values):
-                yield look, ((held, path.text),)
+                looks.append((look, ((held, path.text),)))
+    return looks
 
 
 def _inside(contained: Mapping[str, JsonObject], owner: str, base: str | None) -> Iterator[Inside]:

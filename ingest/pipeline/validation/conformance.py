@@ -130,7 +130,7 @@ def look(resource: JsonObject) -> Looked:
     on, shape = _Walk(), _shapes().get(str(resource.get("resourceType")))
     if shape is None:
         return _NOTHING
-    _object(resource, shape, (None, shape.name), 0, on)
+    _object(dict(resource), shape, (None, shape.name), 0, on)
     if not on.found:
         return _NOTHING
     issues = [_issue(spelled(where), kind) for where, kind in on.found]
@@ -145,7 +145,7 @@ def _issue(path: str, kind: str) -> Issue:
     return Issue(code, f"`{path}` {text}", (path,))
 
 
-def _object(element: JsonObject, shape: _Shape, where: Where, depth: int, on: _Walk) -> None:
+def _object(element: dict[str, Json], shape: _Shape, where: Where, depth: int, on: _Walk) -> None:
     """Walk an object and all that is in it."""
     places = shape.places
     for name, value in element.items():
@@ -172,7 +172,7 @@ def _object(element: JsonObject, shape: _Shape, where: Where, depth: int, on: _W
         on.tell(where, REVERSED)
 
 
-def _has_one(element: JsonObject, names: Sequence[str]) -> bool:
+def _has_one(element: dict[str, Json], names: Sequence[str]) -> bool:
     for name in names:  # noqa: SIM110 -- compiled, it is three times as fast as `any`
         if name in element:
             return True
@@ -229,7 +229,7 @@ def _is_open(where: Where) -> bool:
     return True
 
 
-def _is_reversed(period: JsonObject) -> bool:
+def _is_reversed(period: dict[str, Json]) -> bool:
     start, end = period.get("start"), period.get("end")
     if not isinstance(start, str) or not isinstance(end, str):
         return False

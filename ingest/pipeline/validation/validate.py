@@ -83,7 +83,7 @@ def _issues(resource: JsonObject) -> Iterator[Issue]:
         yield from _of_data(resource["data"])
     if resource_type == "Bundle":
         yield from _of_bundle(resource)
-    if {"effectiveDateTime", "effectivePeriod"} <= resource.keys():
+    if "effectiveDateTime" in resource and "effectivePeriod" in resource:
         path = f"{resource_type}.effective"
         yield Issue("structure", f"`{path}[x]` may be given once", (path,))
 
