@@ -12,13 +12,13 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from store.fhir.instants import parse, to_datetime
+from store.resources.versions import SourceTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from datetime import datetime
 
     from store.fhir.datatypes import Json, JsonObject
-    from store.resources.versions import SourceTime
 
 RESULTS: Final = frozenset({"DiagnosticReport", "Observation"})
 SETTLED: Final = frozenset({"final", "amended", "corrected", "appended", "cancelled", "entered-in-error"})

@@ -7,14 +7,13 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
+from ingest.pipeline.identity.facts import Facts
 from store.fhir.datatypes import JsonObject
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import SourceTime
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-    from ingest.pipeline.identity.facts import Facts
 
 
 Kin: TypeAlias = Mapping[str, frozenset[tuple[str, str]]]

@@ -10,6 +10,7 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.likeness import (
     alike_in_code,
     apart_in_time,
@@ -26,7 +27,6 @@ from store.fhir.instants import ABSENT
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 
-    from ingest.pipeline.identity.facts import Facts
 
 DIRECTORY: Final = frozenset(
     "Practitioner PractitionerRole Organization OrganizationAffiliation Location Device HealthcareService"

@@ -5,9 +5,8 @@ read ─▶ wanted keys ─(the store's look-up)▶ candidates ─plan▶ placem
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 from ingest.pipeline.bundle_references import redirected
 from ingest.pipeline.identity.content_digests import ContentDigests
@@ -32,9 +31,6 @@ from ingest.pipeline.identity.patients import Records, choose_patient
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader, is_of_source
 from ingest.pipeline.identity.reports import Incoming, choose_reports, corrected
 from store.resources.resource_keys import ResourceKey
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 
 def plan(

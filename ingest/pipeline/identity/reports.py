@@ -11,6 +11,7 @@ from itertools import combinations
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.likeness import (
     alike_in_code,
     alike_in_time_or_specimen,
@@ -32,7 +33,6 @@ from store.resources.versions import SourceTime
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
-    from ingest.pipeline.identity.facts import Facts
 
 CORRECTING: Final = frozenset({"corrected", "amended", "appended", "cancelled", "entered-in-error"})
 """Statuses with which a laboratory mends what it said."""
