@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import tempfile
 from contextlib import asynccontextmanager
@@ -55,6 +56,8 @@ SILENT_SECONDS: Final = 30.0
 """Time for which it may answer nothing before it is killed."""
 END_SECONDS: Final = 5.0
 """Time that it may take to end: all requests of the process beside it have."""
+FOLDER_MAX: Final = 90
+"""Bytes of the path of its folder: that of a unix socket has 107."""
 PART_BYTES: Final = 131_072
 _DROPPED: Final = frozenset({"content-length", "transfer-encoding", "connection", "date", "server"})
 """Header fields of its answer that are said anew."""
@@ -263,6 +266,10 @@ async def annexed(app: web.Application, uri: str) -> AsyncIterator[None]:
         yield
         return
     with folder as name:
+        if len(os.fsencode(name)) > FOLDER_MAX:
+            LOG.warning("the path of the temporary directory is too long: large bodies stay here")
+            yield
+            return
         app[ANNEX] = bodies = LargeBodies(settings, uri, Path(name), AnnexMetrics(app[REGISTRY]))
         try:
             yield

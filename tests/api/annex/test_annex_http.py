@@ -15,6 +15,7 @@ from uuid import uuid4
 
 import httpx
 
+from tests.support.collector import Collector
 from tests.support.fhir import batch, message, patient, report
 from tests.support.hl7v2 import PID, obr, obx
 from tests.support.hl7v2 import message as v2
@@ -184,7 +185,11 @@ def is_count(name: str) -> bool:
 async def test_a_killed_annex_costs_what_it_had_and_is_followed_by_another(
     mongodb: str, tmp_path: Path
 ) -> None:
-    async with running(mongodb, tmp_path / "annex") as service:
+    collector = Collector()
+    async with (
+        collector as address,
+        running(mongodb, tmp_path / "annex", DOD_OTLP_ENDPOINT=address, DOD_TRACE_SHARE="1") as service,
+    ):
         push = PUSHES["update"]
         assert (await service.push(push)).status_code == 201
         [first] = service.annexes()
@@ -217,6 +222,15 @@ async def test_a_killed_annex_costs_what_it_had_and_is_followed_by_another(
         assert (await waiting).status_code == 201
         assert await asyncio.wait_for(service.process.process.wait(), SECONDS) == 0
         assert not is_running(second)
+
+        # The annex's part of a request is a part of its trace.
+        ours, theirs = (
+            [one for one in collector.spans if one.name.startswith(("PUT ", "POST ")) and one_of(one)]
+            for one_of in (lambda one: not one.parent_span_id, lambda one: one.parent_span_id)
+        )
+        assert {one.parent_span_id for one in theirs} <= {one.span_id for one in ours}
+        assert {one.trace_id for one in theirs} <= {one.trace_id for one in ours}
+        assert theirs
 
 
 def is_running(pid: int) -> bool:
