@@ -110,7 +110,8 @@ def _ready(ctx: PushContext, entry: BundleEntry, name: str) -> Ready | None:
         version, absent = if_match(asked.if_match), if_none_match(asked.if_none_match)
         ready = push.ready_to_update(ctx, key, resource, only_version=version, only_absent=absent)
         ready = ready._replace(prepared=ready.prepared._replace(keeps_labels=True))
-    ready = ready._replace(tolerances=(*asked.tolerances, *ready.tolerances))
+    if asked.tolerances:
+        ready = ready._replace(tolerances=(*asked.tolerances, *ready.tolerances))
     return None if references_to_files(ready.prepared.body.tail) else ready
 
 

@@ -91,14 +91,15 @@ def prepare(  # noqa: PLR0913 -- how it came, by name
     if facts is None:
         facts = facts_of(mended, PLAIN, base=base)
     known = is_kept(key.type, facts)
+    told = facts.stored() if known or not is_of_message else None
     prepared = Prepared(
         key,
         body,
         digest(body),
         indexed,
         fresh,
-        identity=facts.stored() if known else None,
-        said=None if is_of_message else facts.stored(),
+        identity=told if known else None,
+        said=None if is_of_message else told,
         identity_keys=tuple(keys_of(key.type, facts)) if known else (),
     )
     kept = _each_place_once((*(found if companion else ()), *looked.issues))[:KEPT_MAX]
