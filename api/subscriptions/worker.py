@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from time import monotonic
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Final
 
+from api.subscriptions.tended import Tended, remembered_max, state_of, until
 from store.errors import ServiceError
 from store.retention.runs import LeaseLost
 from store.subscriptions.events import Overtaken
@@ -25,8 +25,8 @@ if TYPE_CHECKING:
     from api.subscriptions.counting import Counting
     from api.subscriptions.sending.delivery import Delivery, Ports
     from store.changes.changes import Position
-    from store.subscriptions.events import Delivering, Run
-    from store.subscriptions.records import Status, Subscription
+    from store.subscriptions.events import Delivering
+    from store.subscriptions.records import Subscription
     from store.tenancy import Tenant
 
 LOG: Final = logging.getLogger("api.subscriptions")
@@ -34,51 +34,8 @@ LOOK_SECONDS: Final = 1.0
 """Longest time after which subscriptions that were made or changed are noticed."""
 FAULT_SECONDS: Final = 1.0
 """Pause after the database was away."""
-RECENT_MAX: Final = 1_000
-"""Most events of one subscription that are remembered until they are sent: those of a page, which all who are
-told the same share.
-"""
-RECENT_ALL: Final = 200_000
-"""Most events that are remembered in all, as far as each subscription has some."""
-RECENT_LEAST: Final = 100
 RENEWALS: Final = 4
 """Renewals of the lease within its time."""
-
-
-class _State(NamedTuple):
-    """All of a subscription that makes a step due."""
-
-    created: datetime
-    version: int
-    status: Status
-    paused: bool
-    last: int
-    delivered: int
-    next_at: datetime | None
-
-
-@dataclass(slots=True)
-class _Tended:
-    """A subscription that has a task of its own."""
-
-    subscription: Subscription
-    task: asyncio.Task[None] | None = None
-    wake: asyncio.Event = field(default_factory=asyncio.Event)
-    recent: deque[Run] = field(default_factory=deque)
-    """Newest events, so that they need not be read to be sent."""
-    seen: _State | None = None
-    """State behind the last step: any other makes one due."""
-
-    def forget_delivered(self, number: int) -> None:
-        """Remember no event up to this number."""
-        while self.recent and self.recent[0].last <= number:
-            self.recent.popleft()
-
-    def remember(self, run: Run, most: int) -> None:
-        """Remember new events; the oldest are forgotten where there are more than so many."""
-        self.recent.append(run)
-        while sum(len(one.occurrences) for one in self.recent) > most:
-            self.recent.popleft()
 
 
 class Worker:
@@ -100,7 +57,7 @@ class Worker:
         self._clock = clock
         self._lease_seconds = lease_seconds
         self._linger = linger_seconds
-        self._tended: dict[str, _Tended] = {}
+        self._tended: dict[str, Tended] = {}
         self._positions: dict[Tenant, Position] = {}
         self._some_went = False
         """Whether subscriptions were gone at the last look."""
@@ -227,7 +184,7 @@ class Worker:
             await asyncio.sleep(FAULT_SECONDS)
         if counted.forgotten:
             self._forget(tenant)
-        most = min(RECENT_MAX, max(RECENT_ALL // max(len(self._tended), 1), RECENT_LEAST))
+        most = remembered_max(len(self._tended))
         for name, run in counted.events.items():
             known = self._tended.get(name)
             if known is not None:
@@ -276,18 +233,18 @@ class Worker:
             tended = self._tended.get(name)
             # One that ends for want of its subscription may find another made under the same id.
             if tended is None or tended.task is None or tended.task.done():
-                tended = self._tended[name] = _Tended(one)
+                tended = self._tended[name] = Tended(one)
                 tended.task = asyncio.ensure_future(self._tend(tended))
             else:
                 if tended.subscription.created != one.created:
                     tended.recent.clear()
                 tended.subscription = one
-                if tended.seen != _state_of(one):
+                if tended.seen != state_of(one):
                     tended.wake.set()
         circuits = self._ports.circuits.open(one for one in found.values() if one.sends)
         self._ports.metrics.measured(found.values(), self._clock(), circuits=circuits)
 
-    async def _tend(self, tended: _Tended) -> None:
+    async def _tend(self, tended: Tended) -> None:
         """Take one step after the other, each when it is due."""
         while True:
             tended.wake.clear()
@@ -298,7 +255,7 @@ class Worker:
                 fresh = await self._ports.store.fresh(one)
                 if fresh is None:
                     return
-                seen = tended.seen = _state_of(fresh)
+                seen = tended.seen = state_of(fresh)
                 if self._holds():
                     tended.forget_delivered(fresh.progress.delivered)
                     step = await self._delivery.step(fresh, tuple(tended.recent))
@@ -313,7 +270,7 @@ class Worker:
             except Exception:
                 LOG.exception("a subscription could not be tended", extra={"tenant": str(one.tenant)})
                 due = 60 * FAULT_SECONDS
-            await _until(tended.wake, due, least=least)
+            await until(tended.wake, due, least=least)
 
     async def _let_go(self) -> None:
         tasks = [one.task for one in self._tended.values() if one.task is not None]
@@ -325,20 +282,3 @@ class Worker:
     async def _rest(self, seconds: float) -> None:
         with suppress(TimeoutError):
             await asyncio.wait_for(self._stopping.wait(), seconds)
-
-
-def _state_of(one: Subscription) -> _State:
-    progress = one.progress
-    state = one.created, one.version, one.status, one.paused
-    return _State(*state, progress.last, progress.delivered, progress.next_at)
-
-
-async def _until(wake: asyncio.Event, seconds: float | None, *, least: float) -> None:
-    """Wait until woken, or until it is due; at least for so long."""
-    if least > 0:
-        await asyncio.sleep(least)
-        seconds = None if seconds is None else seconds - least
-    if wake.is_set():
-        return
-    with suppress(TimeoutError):
-        await asyncio.wait_for(wake.wait(), None if seconds is None else max(seconds, 0.0))

@@ -36,13 +36,15 @@ from store.subscriptions.records import (
 from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
     from datetime import datetime
 
-    from store.subscriptions.events import Occurrence
+    from store.subscriptions.events import Addition, Occurrence
     from store.tenancy import Tenant
 
 DIGITS: Final = 12
+PIECE_MAX: Final = 500
+"""Most events of one document."""
 MOVING: Final = ("version", "created", "status", "reason", "paused", "progress")
 """Fields that change within a version, and those that tell which one it is."""
 
@@ -196,6 +198,24 @@ def piece(
         **content,
         "expires_at": expires_at,
     }
+
+
+def documents_of(additions: Sequence[Addition], expires_at: datetime) -> Iterator[dict[str, Any]]:
+    """Documents of these events; what several subscriptions are told is kept once for all of them."""
+    alike: dict[int, list[Addition]] = {}
+    for one in additions:
+        alike.setdefault(id(one.occurrences), []).append(one)
+    for some in alike.values():
+        occurrences, tenant = some[0].occurrences, str(some[0].subscription.tenant)
+        for start in range(0, len(occurrences), PIECE_MAX):
+            part = occurrences[start : start + PIECE_MAX]
+            content = told(part)
+            if len(some) > 1:
+                whole = shared(tenant, content, expires_at)
+                yield whole
+                content = {"shared": whole["_id"]}
+            for one in some:
+                yield piece(one.subscription, one.run.first + start, len(part), content, expires_at)
 
 
 def pieces_of(tenant: str, name: str, created: datetime) -> dict[str, Any]:

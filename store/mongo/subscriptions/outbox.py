@@ -20,20 +20,18 @@ from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
 from store.mongo.retention.lease import Leases
 from store.mongo.subscriptions.counters import POSITION, MongoCounters, beginning, seat, seat_of
 from store.mongo.subscriptions.documents import (
+    documents_of,
     events_of,
     is_of,
-    piece,
     pieces_of,
     position_id,
     position_of,
-    shared,
-    told,
 )
 from store.subscriptions.events import Delivering, Outbox, Overtaken
 from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
     from collections.abc import Set as AbstractSet
     from datetime import datetime
 
@@ -51,8 +49,6 @@ LEASE: Final = "subscriptions"
 PLACE: Final = {"number": 1, "mark": 1}
 OWN: Final = {"subscription": 1, "made": 1, "first": 1, "last": 1, "events": 1, "shared": 1}
 """Fields of a piece."""
-PIECE_MAX: Final = 500
-"""Most events of one document."""
 
 
 class MongoOutbox(Outbox):
@@ -236,7 +232,7 @@ class MongoOutbox(Outbox):
             numbers[f"last.{own}"] = known + len(one.occurrences)
         expires_at = self._clock() + self._keeping
         await self._database[OUTBOX].insert_many(
-            list(_documents(additions, expires_at)),
+            list(documents_of(additions, expires_at)),
             ordered=False,
             session=session,
         )
@@ -260,24 +256,6 @@ class MongoOutbox(Outbox):
             change = {"$unset": {"progress.last": ""}}
             await subscriptions.update_many({"_id": {"$in": before}}, change, session=session)
         return {seat_of(one["id"], one["created"]): one["progress"].get("last", 0) for one in found}
-
-
-def _documents(additions: Sequence[Addition], expires_at: datetime) -> Iterator[dict[str, Any]]:
-    """Documents of these events; what several subscriptions are told is kept once for all of them."""
-    alike: dict[int, list[Addition]] = {}
-    for one in additions:
-        alike.setdefault(id(one.occurrences), []).append(one)
-    for some in alike.values():
-        occurrences, tenant = some[0].occurrences, str(some[0].subscription.tenant)
-        for start in range(0, len(occurrences), PIECE_MAX):
-            part = occurrences[start : start + PIECE_MAX]
-            content = told(part)
-            if len(some) > 1:
-                whole = shared(tenant, content, expires_at)
-                yield whole
-                content = {"shared": whole["_id"]}
-            for one in some:
-                yield piece(one.subscription, one.run.first + start, len(part), content, expires_at)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from store.changes.changes import Position
-from store.mongo.subscriptions import outbox as module
+from store.mongo.subscriptions import documents as module
 from store.subscriptions.events import Addition, Occurrence
 from tests.support.subscriptions import LAB, NOW, bench, kept
 
