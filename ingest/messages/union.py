@@ -11,7 +11,6 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.messages.completion import Completed
-from ingest.messages.planning import reading_of
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.facts import as_evidence, from_stored
 from ingest.pipeline.identity.givers import Held, held, identifiers_of, list_of, merged
@@ -152,7 +151,8 @@ async def _add(ctx: PushContext, placed: Placement, told: Facts, planning: Plann
         if not any(kept) and now.numbers == known.facts.numbers and now.given == known.facts.given:
             return
         try:
-            await _write(ctx, known, now, listed(entry.resource.get("identifier")))
+            same = Provided(known.key, partial(_is_as_known, known.facts, planning.read.reading))
+            await _write(ctx, known, now, listed(entry.resource.get("identifier")), same)
         except ServiceError as error:
             if error.category is not Category.PRECONDITION:
                 raise
@@ -160,7 +160,7 @@ async def _add(ctx: PushContext, placed: Placement, told: Facts, planning: Plann
             return
 
 
-async def _write(ctx: PushContext, known: Candidate, now: Held, late: Sequence[Any]) -> None:
+async def _write(ctx: PushContext, known: Candidate, now: Held, late: Sequence[Any], same: Provided) -> None:
     """Write a stored patient with the numbers that it is to have. Raises ServiceError when it changed."""
     stored = await ctx.store.latest(ctx.tenant, known.key)
     if not isinstance(stored, Stored):
@@ -177,7 +177,6 @@ async def _write(ctx: PushContext, known: Candidate, now: Held, late: Sequence[A
     facts = known.facts._replace(numbers=now.numbers, former=now.former, given=now.given)
     made = {**resource, "identifier": left}
     ready = await filing.prepared_again(ctx, made, known.key.id, facts=facts._replace(kin=()))
-    same = Provided(known.key, partial(_is_as_known, known.facts, reading_of(ctx)))
     await filing.put(ctx, [ready._replace(only_version=stored.version, provided=(same,))], (), again=True)
 
 
