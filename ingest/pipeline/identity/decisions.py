@@ -28,6 +28,7 @@ class Finding(StrEnum):
     PATIENTS_LINKED = "patients-linked"
     REPORT_DOUBTED = "report-doubted"
     REPORT_MOVED = "report-moved"
+    REPORT_MENDED = "report-mended"
     REPORT_UNITED = "report-united"
     OBSERVATION_DOUBTED = "observation-doubted"
     REFERENCE_UNRESOLVED = "reference-unresolved"
@@ -45,6 +46,9 @@ TEXTS: Final[Mapping[Finding, str]] = {
         " two reports."
     ),
     Finding.REPORT_MOVED: "The report moved here from another patient, whose searches no longer show it.",
+    Finding.REPORT_MENDED: (
+        "The report was corrected since: it is another patient's, and what this says of it is in its history."
+    ),
     Finding.REPORT_UNITED: "Another stored report turned out to be this one and left the current data.",
     Finding.OBSERVATION_DOUBTED: (
         "Stored observations share the number of this one, but not its report, patient, code or time: it is"

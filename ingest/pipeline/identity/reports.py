@@ -264,6 +264,8 @@ def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Cho
     if stays.facts.patient != one.facts.patient and stays.sourced <= one.sourced:
         moved = stays.facts.patient
         findings.append(Finding.REPORT_MOVED)
+    elif stays.facts.patient not in {one.facts.patient, *one.kin}:
+        findings.append(Finding.REPORT_MENDED)
     return Choice(stays.key.id, tuple(findings), stays, united, moved_from=moved)
 
 

@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
+from ingest.pipeline.identity.decisions import TEXTS, Finding
 from store.tenancy import SearchScope
 from tests.oracle.hospital import number
 from tests.support import hl7v2
-from tests.support.cases import all_of, fill, lines, mr, msg, obs, pat, rep
+from tests.support.cases import all_of, fill, lines, mr, msg, obs, outcomes, pat, rep
 from tests.support.feed import send
 
 if TYPE_CHECKING:
@@ -58,6 +59,13 @@ async def test_what_was_mended_does_not_come_back_late_or_again(lab: Service, na
         tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
         await sent(tenant, *order)
         assert await lines(tenant, "") == wanted
+
+
+async def test_a_late_report_that_is_anothers_by_now_is_told_to_its_sender(lab: Service) -> None:
+    await sent(lab, told(5, BOB, status="corrected"))
+    answer = await send(lab, told(3, ANN))
+    assert TEXTS[Finding.REPORT_MENDED] in outcomes(answer)
+    assert TEXTS[Finding.REPORT_MENDED] not in outcomes(await send(lab, told(4, BOB)))
 
 
 async def test_of_two_reports_of_a_merged_patient_the_later_arrival_stays_where_no_time_is_told(

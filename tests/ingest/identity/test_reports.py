@@ -220,7 +220,7 @@ def test_a_report_that_moves_says_from_whom() -> None:
     [found] = choose(report(patient="b", status="corrected"), stored=(report(),))
     assert (found.moved_from, found.findings) == ("Patient/a", (Finding.REPORT_MOVED,))
     [late] = choose(report(), stored=(report(patient="b", status="corrected"),), late=True)
-    assert (late.moved_from, late.findings) == ("", ())
+    assert (late.moved_from, late.findings) == ("", (Finding.REPORT_MENDED,))
 
 
 def test_a_report_of_a_merged_patient_moves_with_any_status() -> None:
