@@ -86,7 +86,7 @@ _AROUND: Final[Sequence[Middleware]] = (
 )
 """Middlewares, the outermost first."""
 _AROUND_TAKEN: Final[Sequence[Middleware]] = (send_in_parts, audit, errors, hold_answers)
-"""Those of the annex."""
+"""Middlewares of the annex."""
 
 
 def utc_now() -> datetime:

@@ -47,7 +47,7 @@ READY_SECONDS: Final = 60.0
 IDLE_SECONDS: Final = 300.0
 """Time without a large body after which it ends."""
 STEADY_SECONDS: Final = 30.0
-"""One that ends sooner is followed by another only after a pause."""
+"""Life of an annex that needs no pause before the next one."""
 PAUSE_SECONDS: Final = (0.5, 5.0)
 """Shortest and longest pause; it doubles from one to the next."""
 LOOK_SECONDS: Final = 5.0
@@ -80,7 +80,7 @@ class Running:
         self.used_at = asyncio.get_running_loop().time()
         self.is_dismissed = False
         self.looking: asyncio.Task[None] | None = None
-        """Whoever looks after it, once it is ready."""
+        """Task that looks after it, once it is ready."""
         # A connection for each request: one that is kept may be closed just when it is used again.
         connector = aiohttp.UnixConnector(work, limit=0, force_close=True)
         self.client = aiohttp.ClientSession(
@@ -92,7 +92,7 @@ class Running:
         )
 
     async def ask(self, header: str, body: bytearray) -> web.Response:
-        """Its answer. Raises aiohttp's ClientError when it ends meanwhile."""
+        """Answer of the annex. Raises aiohttp's ClientError when it ends meanwhile."""
         headers = {HEADER: header, hdrs.CONTENT_LENGTH: str(len(body))}
         self.under_way += 1
         try:

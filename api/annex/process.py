@@ -32,10 +32,10 @@ from store.mongo.stores import opened
 if TYPE_CHECKING:
     from api.settings.service import Settings
 
-NICE: Final = 10
+NICE: Final = 5
 """Steps by which it comes after the process beside it, where there are too few processors for both."""
 OOM_SCORE: Final = 500
-"""It is the first to go when memory runs out."""
+"""Score by which the system ends it first when memory runs out."""
 
 
 async def work(order: AnnexOrder) -> None:

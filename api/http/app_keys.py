@@ -75,4 +75,4 @@ REQUEST_ID: Final[web.RequestKey[str]] = web.RequestKey("request_id")
 TRACE_ID: Final[web.RequestKey[str]] = web.RequestKey("trace_id")
 """Id of its trace; only of requests that are traced."""
 TRACE_PARENT: Final[web.RequestKey[str]] = web.RequestKey("trace_parent")
-"""Its span, as `traceparent` names it to another process; only of requests that are traced."""
+"""Span of the request, as `traceparent` names it to another process; only of requests that are traced."""

@@ -30,7 +30,7 @@ class Annex(Protocol):
         """Begin it, if it does not run: a large body is on its way."""
 
     async def answer(self, request: web.Request) -> web.Response:
-        """Its answer to a request whose body has come. Raises ServiceError `unavailable`."""
+        """Answer to a request whose body has come. Raises ServiceError `unavailable`."""
 
     async def rows(self) -> list[Iterable[Row]]:
         """All that it has counted."""

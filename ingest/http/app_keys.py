@@ -75,7 +75,7 @@ class CameIn(NamedTuple):
 
 # The request's.
 CAME_IN: Final[web.RequestKey[CameIn]] = web.RequestKey("came_in")
-"""Where the request came in, if another process took it and handed it over."""
+"""Place at which the request came in, if another process took it and handed it over."""
 PRINCIPAL: Final[web.RequestKey[Caller]] = web.RequestKey("principal")
 """Caller of the request. Absent on open routes."""
 TENANT: Final[web.RequestKey[TenantSettings]] = web.RequestKey("tenant")
