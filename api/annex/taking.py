@@ -11,7 +11,7 @@ from typing_extensions import override
 from api.annex.handed import FIELD_BYTES_MAX, HEADER, TENANT_HEADER, Handed
 from api.http.app_keys import REQUEST_ID
 from ingest.http.app_keys import CAME_IN, PRINCIPAL, TENANT
-from ingest.http.body import BODY
+from ingest.http.body import BODY, let_go
 
 if TYPE_CHECKING:
     import asyncio
@@ -25,12 +25,22 @@ if TYPE_CHECKING:
 
 @web.middleware
 async def taken(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Take in the body, whose room is held by who has handed it over."""
+    """Take in the body, whose room is held by who has handed it over, and let go of it in the end.
+
+    A refusal leads to its request, and back, until garbage is collected; and few objects are made here.
+    """
+    request[BODY] = await _whole(request)
+    try:
+        return await handler(request)
+    finally:
+        let_go(request)
+
+
+async def _whole(request: web.Request) -> bytearray:
     body = bytearray()
     async for chunk in request.content.iter_any():
         body += chunk
-    request[BODY] = body
-    return await handler(request)
+    return body
 
 
 async def say_tenant(request: web.Request, response: web.StreamResponse) -> None:
