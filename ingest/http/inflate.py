@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 MEMBERS_MAX: Final = 1_000
 """Members of one gzip stream. Empty ones cost time and bring nothing; block gzip has one for each 64 KB."""
-MEMBERS_AT_ONCE: Final = 32
-"""Members that one call looks at: behind each the rest of what was given is copied."""
+WINDOW_BYTES: Final = 16_384
+"""Compressed bytes that a stream is given at once: behind the end of each member the rest of them is copied."""
+STEPS_AT_ONCE: Final = 32
+"""Members, or windows, that one call looks at."""
 _GZIP: Final = zlib.MAX_WBITS | 16
 _DEFLATE: Final = 8
 """Low four bits of the first byte of a zlib stream; without them it is a bare deflate stream."""
@@ -37,16 +39,19 @@ class Inflater:
         self._stream: Any = None
         self._members = 0
         self._given = b""
+        self._at = 0
+        """Place in what was given, of what no stream has taken yet."""
         self._is_full = False
 
     def give(self, data: bytes) -> None:
         """Add compressed bytes; those given before have been taken."""
-        self._given += data
+        self._given = self._given[self._at :] + data
+        self._at = 0
 
     @property
     def has_more(self) -> bool:
         """Whether `take` has to be called again before more is given."""
-        return bool(self._given) or self._is_full
+        return self._at < len(self._given) or self._is_full
 
     def take(self, most: int) -> bytes:
         """Inflate at most so many bytes; Brotli's library rounds up to 32 KiB. Raises BrokenError."""
@@ -62,21 +67,21 @@ class Inflater:
     def _taken(self, most: int) -> bytes:
         """Inflated bytes, also of members that end meanwhile: each by itself would be a call of a thread."""
         taken = b""
-        for _ in range(MEMBERS_AT_ONCE):
+        for _ in range(STEPS_AT_ONCE):
+            window = self._given[self._at : self._at + WINDOW_BYTES]
             if self._stream is None:
-                if not self._given:
+                if not window:
                     break
                 if self._members >= self._members_max:
                     raise BrokenError
-                self._stream = self._open(self._given)
-            piece, self._given = _step(self._stream, self._given, most - len(taken))
+                self._stream = self._open(window)
+            piece, rest = _step(self._stream, window, most - len(taken))
             taken += piece
-            if not self._stream.eof:
-                break
-            self._given = self._stream.unused_data
-            self._stream = None
-            self._members += 1
-            if len(taken) >= most:
+            self._at += len(window) - len(rest)
+            if self._stream.eof:
+                self._stream = None
+                self._members += 1
+            if len(taken) >= most or not window:
                 break
         return taken
 
@@ -89,7 +94,7 @@ class Inflater:
 def _step(stream: Any, given: bytes, most: int) -> tuple[bytes, bytes]:  # noqa: ANN401 -- of several libraries
     """Inflate at most so many bytes; the rest of those given."""
     taken: bytes = stream.decompress(given, most)
-    return taken, getattr(stream, "unconsumed_tail", b"")
+    return taken, stream.unused_data if stream.eof else getattr(stream, "unconsumed_tail", b"")
 
 
 class _Brotli:
