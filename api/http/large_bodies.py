@@ -42,6 +42,12 @@ PARSED: Final = FHIR_BODIES | JSON_BODIES | PATCH_BODIES | V2_BODIES
 """Media types of bodies that are parsed. Documents and forms are hardly looked at, and stay."""
 
 
+OBJECTS_MAX: Final = 3_000
+"""Objects of a body above which it is large, however short: five thousand empty entries are as many answers."""
+_OBJECT_BYTES: Final = 3
+"""Fewest bytes of an object among others."""
+
+
 async def answered(request: web.Request, handler: Handler) -> web.StreamResponse:
     """The handler's answer, or the annex's if the body is large."""
     annex = request.app.get(ANNEX)
@@ -50,9 +56,14 @@ async def answered(request: web.Request, handler: Handler) -> web.StreamResponse
     refuse_unknown_encoding(request)
     if (request.content_length or 0) > request.app[SETTINGS].large_body_bytes:
         annex.foresee()
-    if len(await body_of(request)) <= request.app[SETTINGS].large_body_bytes:
-        return await handler(request)
-    return await annex.answer(request)
+    if is_large(await body_of(request), request.app[SETTINGS].large_body_bytes):
+        return await annex.answer(request)
+    return await handler(request)
+
+
+def is_large(body: bytearray, bytes_max: int) -> bool:
+    """Whether a body takes long to parse and to answer, as far as its bytes say."""
+    return len(body) > bytes_max or body.count(b"{") > OBJECTS_MAX
 
 
 def _may_be_large(request: web.Request) -> bool:
@@ -60,4 +71,5 @@ def _may_be_large(request: web.Request) -> bool:
     size = request.content_length
     if size is None:
         return request.can_read_body
-    return size > request.app[SETTINGS].large_body_bytes or hdrs.CONTENT_ENCODING in request.headers
+    least = min(request.app[SETTINGS].large_body_bytes, OBJECTS_MAX * _OBJECT_BYTES)
+    return size > least or hdrs.CONTENT_ENCODING in request.headers

@@ -134,10 +134,10 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
     """Time that a connection is kept between two requests; a balancer in front should keep it less long."""
     body_bytes_max: int = Field(default=41_943_040, ge=1_000)
     """Largest request body, counted after decoding: 40 MiB, as a file of 30 MB alone is 40.0 MB of base64."""
-    large_body_bytes: int = Field(default=262_144, ge=0)
-    """Bodies of pushes longer than this are parsed and stored by a further process, so that those of others
-    do not wait for them. It starts with the first of them (some 100 MB) and ends after five minutes without.
-    0: none, by a thread of the process that took them."""
+    large_body_bytes: int = Field(default=131_072, ge=0)
+    """Bodies of pushes longer than this (or of more than 3,000 objects) are parsed and stored by a further
+    process, so that those of others do not wait for them. It starts with the first of them (some 100 MB) and
+    ends after five minutes without. 0: none, by a thread of the process that took them."""
     page_size_default: int = Field(default=50, ge=1)
     """Matches per page when a search has no `_count`."""
     page_size_max: int = Field(default=1_000, ge=1)

@@ -82,6 +82,7 @@ PUSHES = {
     "nested": Push(400, "POST", "DiagnosticReport", b"[" * 9_000 + b" " * LARGE),
     "another type": Push(400, "PUT", "Patient/p9", _REPORT),
     "too many values": Push(413, "POST", "DiagnosticReport", {**report(), "result": [{}] * LARGE}),
+    "many objects": Push(200, "POST", "", batch(*[("GET", "Patient/nobody", None)] * 2_000)),
     "strict": Push(422, "PUT", "Patient/p8", {**patient("p8", **NOTE), "birthDate": "x"}),
 }
 
