@@ -43,7 +43,7 @@ PARSED: Final = FHIR_BODIES | JSON_BODIES | PATCH_BODIES | V2_BODIES
 
 
 OBJECTS_MAX: Final = 3_000
-"""Objects of a body above which it is large, however short: five thousand empty entries are as many answers."""
+"""Objects of a body above which it is large, however short: empty entries are an answer each."""
 _OBJECT_BYTES: Final = 3
 """Fewest bytes of an object among others."""
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 MEMBERS_MAX: Final = 1_000
 """Members of one gzip stream. Empty ones cost time and bring nothing; block gzip has one for each 64 KB."""
 WINDOW_BYTES: Final = 16_384
-"""Compressed bytes that a stream is given at once: behind the end of each member the rest of them is copied."""
+"""Compressed bytes given to a stream at once: behind the end of each member the rest of them is copied."""
 STEPS_AT_ONCE: Final = 32
 """Members, or windows, that one call looks at."""
 _GZIP: Final = zlib.MAX_WBITS | 16
