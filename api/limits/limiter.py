@@ -65,6 +65,8 @@ class Limiter:
         }
         self._at_once = at_once
         self._under_way: Counter[str] = Counter()
+        self.held_back: Counter[str] = Counter()
+        """Refusals that wait to go out, by who is refused."""
 
     def hit(self, kind: Class, who: str) -> Mapping[str, str]:
         """Count a request; headers for its answer, when little of the limit is left.

@@ -34,6 +34,10 @@ _OF_ROWS: Final[Mapping[str, Class]] = {
     "verify": Class.LOGIN,
 }
 """Rows whose class is not that of their group."""
+REFUSALS_A_PAUSE: Final = 50
+"""Refusals of one client that go out in a pause; more of them wait for longer."""
+PAUSE_SECONDS_MAX: Final = 10.0
+"""Longest pause, unless the setting asks for a longer one: a service that ends waits for it."""
 _HOUSEHOLD: Final = 64
 """Bits of an IPv6 address that are one subscriber's network."""
 
@@ -53,17 +57,18 @@ async def throttle_addresses(request: web.Request, handler: Handler) -> web.Stre
         if row is not None and class_of(row) is Class.LOGIN:
             limiter.hit(Class.LOGIN, address)
     except ThrottledError:
-        await _pause(request)
+        await _pause(request, address)
         raise
     return await handler(request)
 
 
 async def count_guess(request: web.Request) -> None:
     """Count a wrong verification token as a login of its address. Raises ThrottledError past the limit."""
+    address = _counted(address_of(request))
     try:
-        request.app[LIMITER].hit(Class.LOGIN, _counted(address_of(request)))
+        request.app[LIMITER].hit(Class.LOGIN, address)
     except ThrottledError:
-        await _pause(request)
+        await _pause(request, address)
         raise
 
 
@@ -79,7 +84,7 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
         told = limiter.hit(kind, holder)
         limiter.enter(holder)
     except ThrottledError:
-        await _pause(request)
+        await _pause(request, holder)
         raise
     try:
         response = await handler(request)
@@ -90,9 +95,24 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
     return response
 
 
-async def _pause(request: web.Request) -> None:
+async def _pause(request: web.Request, who: str) -> None:
     """Hold a refusal back; its client waits, and nobody else does."""
-    await asyncio.sleep(request.app[SETTINGS].throttle_pause_seconds)
+    held = request.app[LIMITER].held_back
+    held[who] += 1
+    try:
+        await asyncio.sleep(pause_of(held[who], request.app[SETTINGS].throttle_pause_seconds))
+    finally:
+        held[who] -= 1
+        if not held[who]:
+            del held[who]
+
+
+def pause_of(held: int, seconds: float) -> float:
+    """Seconds for which a refusal is held back when so many of its client are.
+
+    Two thousand connections that ask anew each second would take the event loop by refusals alone.
+    """
+    return min(seconds * max(1.0, held / REFUSALS_A_PAUSE), max(seconds, PAUSE_SECONDS_MAX))
 
 
 @lru_cache(maxsize=4_096)

@@ -63,8 +63,8 @@ class AuthSettings(BaseModel):
     client_requests_max: int = Field(default=128, ge=1)
     """Requests of one client under way at a time; past it 429."""
     throttle_pause_seconds: float = Field(default=1.0, ge=0, le=30)
-    """Time for which a 429 is held back: a client that asks again at once, on many connections, would keep
-    others waiting with refusals alone."""
+    """Time for which a 429 is held back, and up to ten seconds when hundreds of one client are: one that asks
+    again at once, on many connections, would keep others waiting with refusals alone."""
 
     cors_origins: str = ""
     """Origins such as `https://app.example`, separated by commas, whose pages may ask; `*`: any.

@@ -5,6 +5,9 @@ from __future__ import annotations
 import asyncio
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
+from api.middleware.throttle import pause_of
 from api.settings.service import Settings
 from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
@@ -98,3 +101,11 @@ async def test_a_client_has_so_many_requests_at_a_time() -> None:
         assert (await other).status == 200
         assert sorted([(await one).status for one in held]) == [200, 200, 429, 429, 429]
         assert await statuses(client, noisy, 2) == [200, 200]
+
+
+@pytest.mark.parametrize(
+    ("held", "seconds", "expected"),
+    [(1, 1.0, 1.0), (50, 1.0, 1.0), (200, 1.0, 4.0), (2_000, 1.0, 10.0), (2_000, 30.0, 30.0), (2_000, 0, 0)],
+)
+def test_many_refusals_of_one_client_go_out_more_slowly(held: int, seconds: float, expected: float) -> None:
+    assert pause_of(held, seconds) == expected
