@@ -20,20 +20,18 @@ from aiohttp import web
 from typing_extensions import override
 
 from api.annex.annex import annexed
-from api.app import create_app, utc_now
 from api.database import database
 from api.health import create_admin_app
 from api.http.app_keys import READINESS, REGISTRY
-from api.routes import routes
+from api.served import served
 from api.server.connections import limits_of, raise_files
 from api.server.logs import configure_logging
 from api.server.memory import settle_memory
-from api.server.runner import FhirRunner
+from api.server.runner import AT_ONCE_SECONDS, FhirRunner
 from api.server.tls import Files, reloading
 from api.server.tls_metrics import TlsMetrics
 from api.version import VERSION
 from store.errors import StartupError
-from store.mongo.stores import opened
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
@@ -44,10 +42,6 @@ if TYPE_CHECKING:
     from api.settings.service import Settings
 
 LOG: Final = logging.getLogger("api.serve")
-AT_ONCE_SECONDS: Final = 0.05
-"""aiohttp takes 0 for \"without end\"."""
-
-
 ACCEPTED_AT_ONCE: Final = 8
 """Connections accepted before others get a turn of the event loop."""
 BACKLOG: Final = 1_024
@@ -181,20 +175,7 @@ async def serving(  # noqa: PLR0913 -- the parts of a process
 ) -> AsyncIterator[Service]:
     """Both applications on a database that runs. A process that is no timekeeper has no jobs on a timer."""
     async with AsyncExitStack() as stack:
-        app = create_app(
-            settings,
-            routes=routes(),
-            is_timekeeper=is_timekeeper,
-            open_stores=lambda metrics: opened(
-                settings,
-                uri=mongodb.uri,
-                clock=utc_now,
-                metrics=metrics,
-                wait_seconds=settings.startup_seconds,
-                told=app[READINESS].told,
-                role=settings.role,
-            ),
-        )
+        app = served(settings, mongodb.uri, is_timekeeper=is_timekeeper)
         await stack.enter_async_context(annexed(app, mongodb.uri))
         admin = await new_runner(create_admin_app(app, sites.admin_routes), settings)
         stack.push_async_callback(admin.cleanup)  # Closed last, so that probes see the draining.

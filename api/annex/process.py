@@ -12,25 +12,21 @@ import signal
 import sys
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import Final, NoReturn
 
 from aiohttp import web
 
 from api.annex.order import AnnexOrder
 from api.annex.taking import AnnexRunner, say_tenant, taken
-from api.app import create_app, utc_now
 from api.health import create_admin_app, families
 from api.http.app_keys import READINESS
 from api.processes.families import FAMILIES
-from api.routes import routes
+from api.served import served
 from api.server.event_loop import run
 from api.server.logs import configure_logging
 from api.server.memory import settle_memory
+from api.server.runner import AT_ONCE_SECONDS
 from store.errors import StartupError
-from store.mongo.stores import opened
-
-if TYPE_CHECKING:
-    from api.settings.service import Settings
 
 NICE: Final = 5
 """Steps by which it comes after the process beside it, where there are too few processors for both."""
@@ -48,8 +44,9 @@ async def work(order: AnnexOrder) -> None:
         loop.add_signal_handler(number, lambda: None)
     loop.add_reader(sys.stdin.fileno(), is_over.set)
     async with AsyncExitStack() as stack:
-        app = _app(settings, order.uri)
-        seconds = max(settings.shutdown_seconds, 0.05)
+        app = served(settings, order.uri, is_timekeeper=False, taken=taken)
+        app.on_response_prepare.append(say_tenant)
+        seconds = max(settings.shutdown_seconds, AT_ONCE_SECONDS)
         admin = create_admin_app(app, [web.get(FAMILIES, families)])
         for runner, path in (
             (web.AppRunner(admin, access_log=None), order.admin),
@@ -63,25 +60,6 @@ async def work(order: AnnexOrder) -> None:
         app[READINESS].started = True
         await is_over.wait()
         loop.remove_reader(sys.stdin.fileno())
-
-
-def _app(settings: Settings, uri: str) -> web.Application:
-    app = create_app(
-        settings,
-        routes=routes(),
-        taken=taken,
-        is_timekeeper=False,
-        open_stores=lambda metrics: opened(
-            settings,
-            uri=uri,
-            clock=utc_now,
-            metrics=metrics,
-            wait_seconds=settings.startup_seconds,
-            role=settings.role,
-        ),
-    )
-    app.on_response_prepare.append(say_tenant)
-    return app
 
 
 def _come_last() -> None:

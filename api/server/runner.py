@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 
     Handler = Callable[[BaseRequest], Awaitable[web.StreamResponse]]
 
+AT_ONCE_SECONDS: Final = 0.05
+"""Shortest shutdown: aiohttp takes 0 for \"without end\"."""
 LOG: Final = logging.getLogger("api.runner")
 NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it, or a line of it is too long."
 SERVER: Final = "dod"

@@ -12,7 +12,7 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from api import serve
+from api import serve, served
 from api.database import Database
 from api.settings.service import Settings
 from store.errors import StartupError
@@ -70,8 +70,8 @@ class House:
 async def house(monkeypatch: pytest.MonkeyPatch) -> House:
     built = House()
     monkeypatch.setattr(serve, "database", built.database)
-    monkeypatch.setattr(serve, "opened", built.opened)
-    monkeypatch.setattr(serve, "routes", lambda: edge_routes(built.slow))
+    monkeypatch.setattr(served, "opened", built.opened)
+    monkeypatch.setattr(served, "routes", lambda: edge_routes(built.slow))
     monkeypatch.setattr(serve, "configure_logging", lambda _: None)
     return built
 
