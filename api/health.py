@@ -16,9 +16,11 @@ from api.processes.families import Families, joined, rows_of
 from store.detached import detached
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from aiohttp.typedefs import Handler
+
+    from api.processes.families import Row
 
 
 async def livez(_: web.Request) -> web.Response:
@@ -69,17 +71,23 @@ def shared(handler: Handler) -> Handler:
 async def metrics(request: web.Request) -> web.StreamResponse:
     """All that was counted, by the process for large bodies too."""
     registry = request.app[REGISTRY]
-    others = await request.app[ANNEX].rows() if ANNEX in request.app else []
+    others = await _beside(request.app)
     return await make_aiohttp_handler(joined(registry, others) if others else registry)(request)
 
 
 async def families(request: web.Request) -> web.Response:
     """The metrics of this process, and of the one that it started, for whoever adds them up."""
     beside = Families()
-    for rows in await request.app[ANNEX].rows() if ANNEX in request.app else ():
+    for rows in await _beside(request.app):
         beside.take(rows)
-    body = orjson.dumps({"own": rows_of(request.app[REGISTRY]), "beside": beside.rows()})
+    own = rows_of(request.app[REGISTRY].collect())
+    body = orjson.dumps({"own": own, "beside": beside.rows()})
     return web.Response(body=body, content_type="application/json")
+
+
+async def _beside(app: web.Application) -> Sequence[Iterable[Row]]:
+    """Metrics of the processes for large bodies: that which runs, and those that have ended."""
+    return await app[ANNEX].rows() if ANNEX in app else ()
 
 
 def create_admin_app(app: web.Application, more: Sequence[web.RouteDef] = ()) -> web.Application:

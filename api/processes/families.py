@@ -78,11 +78,11 @@ GAUGES: Final[Mapping[str, Join]] = {
 """Way in which each gauge is joined; a test knows that none is missing."""
 
 
-def rows_of(registry: CollectorRegistry) -> list[Row]:
-    """All families of this process, as JSON has them."""
+def rows_of(families: Iterable[Metric]) -> list[Row]:
+    """Families that were collected, as JSON has them."""
     return [
         (one.name, one.type, one.documentation, [(s.name, dict(s.labels), s.value) for s in one.samples])
-        for one in registry.collect()
+        for one in families
     ]
 
 
@@ -144,11 +144,11 @@ class _Scrape(Collector):
 
 def joined(registry: CollectorRegistry, others: Iterable[Iterable[Row]]) -> CollectorRegistry:
     """The metrics of this process, with exemplars, together with those of others."""
-    families, exemplars = Families(), {}
-    families.take(rows_of(registry))
+    families, exemplars, own = Families(), {}, list(registry.collect())
+    families.take(rows_of(own))
     for rows in others:
         families.take(rows)
-    for metric in registry.collect():
+    for metric in own:
         for sample in metric.samples:
             if sample.exemplar is not None:
                 exemplars[_key(sample.name, sample.labels)] = sample.exemplar

@@ -24,7 +24,7 @@ def process(requests: int, *, available: bool, queue: int) -> list[Row]:
         seconds.observe(1.5)
     Gauge("dod_store_available", "Available.", registry=registry).set(available)
     Gauge("dod_store_commit_queue", "Queue.", registry=registry).set(queue)
-    return rows_of(registry)
+    return rows_of(registry.collect())
 
 
 def value(families: Families, name: str, **labels: str) -> float:
@@ -54,7 +54,9 @@ def test_rows_that_came_as_json_are_the_same_exposition() -> None:
     Counter("dod_asked_total", "Asked.", registry=registry).inc(2)
     families = Families()
     families.take(
-        rows_from([[one[0], one[1], one[2], [list(s) for s in one[3]]] for one in rows_of(registry)])
+        rows_from(
+            [[one[0], one[1], one[2], [list(s) for s in one[3]]] for one in rows_of(registry.collect())]
+        )
     )
 
     class Scrape:
