@@ -78,6 +78,11 @@ class CommitAttempt:
     """Decision on each write, by `_id`."""
     failed: Mapping[str, ServiceError] = field(default_factory=dict)
     """Refusals of the server, by `_id`; `RACED` for a write to try again."""
+    conditions: Mapping[int, tuple[str, Provided]] = field(init=False)
+    """Conditions of all writes, each with the `_id` of its document, by the identity of its object."""
+
+    def __post_init__(self) -> None:
+        self.conditions = _conditions_of(self.writes)
 
     def write_together(self) -> None:
         """Make all writes that are not refused, each durable by itself. In a driver thread."""
@@ -120,7 +125,7 @@ class CommitAttempt:
         """Decision on each write by what is stored; all that relies on one record is refused together."""
         holds = {
             mark: one.is_still(evidence_of(self.current.get(name), self.context.now))
-            for mark, (name, one) in _conditions_of(self.writes).items()
+            for mark, (name, one) in self.conditions.items()
         }
         return {
             write.id: decision_of(write, self.current.get(write.id), self.context)
@@ -137,7 +142,7 @@ class CommitAttempt:
 
     def _look_up(self, ids: Sequence[str]) -> dict[str, Mapping[str, Any]]:
         """Current documents of these ids, without their bytes."""
-        relied_on = (name for name, _ in _conditions_of(self.writes).values())
+        relied_on = (name for name, _ in self.conditions.values())
         ids = list(dict.fromkeys((*ids, *relied_on)))
         if not ids:
             return {}
