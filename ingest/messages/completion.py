@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import replace
-from functools import partial as partial_
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.messages.message import KINDS
@@ -97,7 +97,7 @@ def _adder(placed: Placement, partial: Partial | None, sourced: SourceTime) -> C
         if not known.facts.beneath or sourced < known.facts.beneath:
             return None
         is_whole = partial is None or not partial.results
-        return partial_(_with_results, sourced=sourced if is_whole else "")
+        return functools.partial(_with_results, sourced=sourced if is_whole else "")
     return _merged if partial is not None and placed.facts.former else None
 
 
