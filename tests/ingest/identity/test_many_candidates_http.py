@@ -7,31 +7,16 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from ingest.messages import planning
-from store.tenancy import SearchScope
 from tests.support.cases import all_of, fill, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 from tests.support.fhir import identified
-from tests.support.service import opened_service
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
-
     from tests.support.service import Service
 
 Json = dict[str, Any]
 FEW: Final = 5
 SHARED: Final = identified("urn:made-up:household", "12345")
-
-
-@pytest.fixture(scope="module")
-async def running(mongodb: str) -> AsyncIterator[Service]:
-    async with opened_service(mongodb) as service:
-        yield service
-
-
-@pytest.fixture
-async def lab(running: Service) -> Service:
-    return await running.new_tenant(search_scope=SearchScope.ANY)
 
 
 @pytest.fixture(autouse=True)
