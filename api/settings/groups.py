@@ -117,7 +117,7 @@ _GROUPS: Final = (
                 "query_orders_max",
             ),
             *("count_max", "chain_matches_max", "includes_max", "search_timeout_seconds"),
-            *("search_slow_seconds", "search_slow_beside_max"),
+            *("search_slow_seconds", "search_slow_beside_max", "search_slow_rest"),
             *("page_bytes_max", "search_queue_max", "tenant_share", "client_share", "reads_max"),
             *("answers_bytes_max", "answer_stall_seconds", "answer_rate_min"),
         ),

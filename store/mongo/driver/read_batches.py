@@ -59,8 +59,11 @@ class ReadBatches:
         around: Around = lambda _, __: nullcontext(),
         waited: Callable[[float], None] = lambda _: None,
         most: Callable[[Asker], int] | None = None,
+        rest: Callable[[Asker, float], float] = lambda _, __: 0.0,
     ) -> None:
+        """`rest`: seconds for which an asker has no other turn in place of one that took so many seconds."""
         self._waited = waited
+        self._rest = rest
         self._around = around
         self._pool = ThreadPoolExecutor(threads.all, thread_name_prefix=name)
         self._threads = threads.all
@@ -86,6 +89,7 @@ class ReadBatches:
 
     def close(self) -> None:
         """Take no more reads. Threads end with the batch that they are at."""
+        self._threads = 0  # Whoever rests comes back to no pool.
         self._pool.shutdown(wait=False, cancel_futures=True)
 
     def _start(self, loop: asyncio.AbstractEventLoop) -> None:
@@ -120,15 +124,24 @@ class ReadBatches:
         for asker in askers:
             self._waiting.ended(asker)
 
+    def _rested(self, asker: Asker, loop: asyncio.AbstractEventLoop) -> None:
+        self._waiting.ended(asker)
+        self._start(loop)
+
     def _ended(
         self,
         turn: Sequence[_Waiting],
         askers: Sequence[Asker],
         answers: Sequence[object],
+        seconds: float,
         loop: asyncio.AbstractEventLoop,
     ) -> None:
         self._busy -= 1
-        self._free(askers)
+        for asker in askers:
+            if (rest := self._rest(asker, seconds)) > 0:  # Its thread is free, its place is not.
+                loop.call_later(rest, self._rested, asker, loop)
+            else:
+                self._waiting.ended(asker)
         for late in reversed(turn[len(answers) :]):
             self._waiting.back(late.asker, late)
         for one, answer in zip(turn, answers, strict=False):
@@ -157,7 +170,7 @@ class ReadBatches:
         except Exception as error:  # noqa: BLE001 -- a turn that never ended would keep its thread for good
             answers = [error] * len(turn)
         # One call into the loop, where a future of the pool would wake one of the loop that wakes these.
-        loop.call_soon_threadsafe(self._ended, turn, askers, answers, loop)
+        loop.call_soon_threadsafe(self._ended, turn, askers, answers, monotonic() - begun, loop)
 
 
 def _answer(one: _Waiting) -> object:

@@ -55,6 +55,8 @@ _OF_POOL: Final = 8
 as many searches in a turn as one that has all."""
 QUICK_TOGETHER: Final = 8
 """Quick searches that share a turn: each takes well under a millisecond."""
+REST_MAX: Final = 1.0
+"""Longest rest behind a slow search, in seconds: what waits meanwhile has a deadline."""
 
 
 def quick_shares(pool_size: int) -> Shares:
@@ -132,6 +134,7 @@ class Searches(ResourceSearching):
             name="search-slow",
             waited=metrics.read_waited,
             most=self._slow_at_once,
+            rest=self._rest,
         )
         self._pace = Pace(slow_seconds=settings.search_slow_seconds)
         self._company = Company()
@@ -147,6 +150,12 @@ class Searches(ResourceSearching):
         share = self._settings.shares(self._settings.pool_size // 4 or 1).client
         beside = self._settings.search_slow_beside_max
         return min(share, beside) if self._company.is_kept_by(asker) else share
+
+    def _rest(self, asker: Asker, seconds: float) -> float:
+        """Seconds for which a client begins no slow search behind one that took so long."""
+        if not self._company.is_kept_by(asker):
+            return 0.0
+        return min(seconds * self._settings.search_slow_rest, REST_MAX)
 
     @override
     async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:

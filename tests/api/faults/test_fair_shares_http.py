@@ -81,7 +81,11 @@ async def test_slow_searches_of_one_client_are_few_while_others_have_quick_ones(
 
     monkeypatch.setattr(pace, "LATELY_SECONDS", 3_600.0)
     async with opened_service(
-        mongodb, search_scope=SearchScope.ANY, search_timeout_seconds=SECONDS, search_slow_beside_max=2
+        mongodb,
+        search_scope=SearchScope.ANY,
+        search_timeout_seconds=SECONDS,
+        search_slow_beside_max=2,
+        search_slow_rest=0,
     ) as greedy:
         other = await greedy.new_tenant(search_scope=SearchScope.ANY)
         await other.load(report())

@@ -219,3 +219,31 @@ async def test_a_turn_that_takes_long_lets_others_go_first_and_loses_none() -> N
     turns.close()
     assert begun.index(100) < 6
     assert [number for number in begun if number < 100] == list(range(6))
+
+
+async def test_an_asker_rests_behind_a_turn_and_nobody_else_does() -> None:
+    took: list[tuple[Asker, float]] = []
+
+    def rest(asker: Asker, seconds: float) -> float:
+        took.append((asker, seconds))
+        return SECONDS if asker == LAB else 0.0
+
+    turns = ReadBatches(threads=Shares(1, 1, 2), waiting=MANY, jobs_max=1, name="test", rest=rest)
+    clinic = Asker("clinic", "any")
+    assert await turns.run(LAB, partial(_answer, 1), seconds=SECONDS) == 1
+    begun: list[int] = []
+    waits = asyncio.create_task(turns.run(LAB, say(2, begun), seconds=SECONDS))
+    for number in range(5):
+        assert await turns.run(clinic, partial(_answer, number), seconds=SECONDS) == number
+    assert (begun, len(turns)) == ([], 1)
+    assert [asker for asker, _ in took] == [LAB, *[clinic] * 5]
+    assert all(0 < seconds < SECONDS for _, seconds in took)
+    waits.cancel()
+    turns.close()
+
+
+async def test_rested_it_goes_on() -> None:
+    turns = ReadBatches(threads=ONE, waiting=MANY, jobs_max=1, name="test", rest=lambda _, __: 1e-6)
+    some = [turns.run(LAB, partial(_answer, number), seconds=SECONDS) for number in range(5)]
+    assert await asyncio.gather(*some) == list(range(5))
+    turns.close()
