@@ -6,19 +6,18 @@ to note either in the document of each subscription took MongoDB longer than all
 outbox  _id "position org/env": last {seat: number of the newest event}, beside the place in the feed; written
         under the lease, in the transaction that keeps the events
         _id "delivered org/env": tenant, delivered {seat: number}, heard {seat: moment}
-A seat is a subscription by its id and the moment when it was made: one that went leaves nothing to the next
-one of its id. Subscriptions from before have their numbers in `progress` until new ones are noted.
+A seat is the name of a subscription among the fields (`seats`). Subscriptions from before have their numbers
+in `progress` until new ones are noted.
 """
 
 from __future__ import annotations
 
-from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from store.fhir.instants import from_datetime, to_datetime
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
+from store.mongo.subscriptions.seats import of_field, seat_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 
     from store.metrics import StoreMetrics
     from store.mongo.driver.client import Collection, Database
-    from store.subscriptions.records import Subscription
+    from store.mongo.subscriptions.seats import Seat
 
 POSITION: Final = "position "
 """Beginning of the `_id` of the numbers that were given, and of a tenant's place in the feed."""
@@ -124,29 +123,16 @@ class MongoCounters:
             gone = {seat for counted in own for seat in counted} - seats.get(tenant, set())
             if gone:
                 with guarded(self._metrics, "delete_subscription", seconds=self._seconds):
-                    for pieces in map(partial(_pieces_of, tenant), gone):
-                        await self._outbox.delete_many(pieces)
+                    for went in map(of_field, gone):
+                        await self._outbox.delete_many(_pieces_of(tenant, went))
                 await self.forget(tenant, gone)
 
 
-def _pieces_of(tenant: str, seat: str) -> dict[str, Any]:
+def _pieces_of(tenant: str, one: Seat) -> dict[str, Any]:
     """Filter of the pieces of the subscription that has a seat."""
-    id, _, made = seat.rpartition("@")
-    name = f"{tenant}/{id.replace('_', '.')}"
-    return {"tenant": tenant, "subscription": name, "made": to_datetime(int(made) * 1_000)}
+    return {"tenant": tenant, "subscription": f"{tenant}/{one.id}", "made": one.created}
 
 
 def beginning(name: str) -> dict[str, str]:
     """Condition on an `_id` that begins so; the name ends with a space."""
     return {"$gte": name, "$lt": f"{name[:-1]}!"}
-
-
-@lru_cache(maxsize=10_000)
-def seat_of(id: str, created: datetime) -> str:
-    """Seat of the subscription that was made under an id at a moment: a field's name, so without dots."""
-    return f"{id.replace('.', '_')}@{from_datetime(created).start // 1_000}"
-
-
-def seat(subscription: Subscription) -> str:
-    """Seat of a subscription."""
-    return seat_of(subscription.id, subscription.created)

@@ -21,7 +21,8 @@ from bson import ObjectId
 
 from store.changes.changes import Position
 from store.fhir.instants import from_datetime
-from store.mongo.subscriptions.counters import POSITION, Counters, seat, seat_of
+from store.mongo.subscriptions.counters import POSITION, Counters
+from store.mongo.subscriptions.seats import seat, seat_of
 from store.subscriptions.events import Event
 from store.subscriptions.records import (
     Channel,

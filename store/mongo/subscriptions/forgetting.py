@@ -13,8 +13,9 @@ import orjson
 from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
-from store.mongo.subscriptions.counters import MongoCounters, seat_of
+from store.mongo.subscriptions.counters import MongoCounters
 from store.mongo.subscriptions.documents import pieces_of
+from store.mongo.subscriptions.seats import seat_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -18,7 +18,7 @@ from store.mongo.driver.client import durable
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
 from store.mongo.retention.lease import Leases
-from store.mongo.subscriptions.counters import POSITION, MongoCounters, beginning, seat, seat_of
+from store.mongo.subscriptions.counters import POSITION, MongoCounters, beginning
 from store.mongo.subscriptions.documents import (
     documents_of,
     events_of,
@@ -27,6 +27,7 @@ from store.mongo.subscriptions.documents import (
     position_id,
     position_of,
 )
+from store.mongo.subscriptions.seats import seat, seat_of
 from store.subscriptions.events import Delivering, Outbox, Overtaken
 from store.tenancy import parse_tenant
 

@@ -11,7 +11,7 @@ from store.mongo.driver.client import durable
 from store.mongo.driver.gathering import Gathering
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import OUTBOX, SUBSCRIPTIONS
-from store.mongo.subscriptions.counters import NO_COUNTERS, Acknowledged, MongoCounters, seat, seat_of
+from store.mongo.subscriptions.counters import NO_COUNTERS, Acknowledged, MongoCounters
 from store.mongo.subscriptions.documents import (
     MOVING,
     from_document,
@@ -20,6 +20,7 @@ from store.mongo.subscriptions.documents import (
     progress_document,
     to_document,
 )
+from store.mongo.subscriptions.seats import seat, seat_of
 from store.subscriptions.naming import names_in
 from store.subscriptions.records import NONE, SubscriptionStore
 
