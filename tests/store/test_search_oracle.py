@@ -23,10 +23,10 @@ from store.search.criteria import Total
 from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.tenancy import Tenant
-from tests.oracle import words, worlds
-from tests.oracle.including import included
-from tests.oracle.matching import World
-from tests.oracle.queries import Asker
+from tests.oracle.search import words, worlds
+from tests.oracle.search.including import included
+from tests.oracle.search.matching import World
+from tests.oracle.search.queries import Asker
 from tests.support.store import content, ids, mongo_store, put
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
-from tests.oracle.hospital import moment, number
+from tests.oracle.identity.hospital import moment, number
 from tests.support.feed import send
 from tests.support.fhir import refers
 

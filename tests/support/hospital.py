@@ -1,4 +1,4 @@
-"""A world of `tests/oracle/identities.py` told to the service, and all that it serves then."""
+"""A world of `tests/oracle/identity/identities.py` told to the service, and all that it serves then."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar
 from urllib.parse import quote
 
 from store.tenancy import SearchScope
-from tests.oracle.closure import Served, patient_numbers
-from tests.oracle.habits import written
+from tests.oracle.identity.closure import Served, patient_numbers
+from tests.oracle.identity.habits import written
 from tests.support.feed import send
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
     from random import Random
 
-    from tests.oracle.hospital import Sent
+    from tests.oracle.identity.hospital import Sent
     from tests.support.service import Service
 
 Json = dict[str, Any]

@@ -17,7 +17,7 @@ from ingest.data_model.places import place
 from ingest.data_model.table import Table
 from ingest.data_model.to_fhir import translate
 from ingest.hl7v2.profile import DEFAULT_PROFILE
-from tests.oracle import data_model as oracle
+from tests.oracle.mapping import data_model as oracle
 from tests.support.data_model import order, result, results_new, whole_message
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 
 from ingest.hl7v2.reader import Unreadable, read, split
 from store.tenancy import SearchScope
-from tests.oracle.hl7v2 import missing
+from tests.oracle.mapping.hl7v2 import missing
 from tests.support.extra import DATA
 from tests.support.service import opened_service
 

@@ -16,7 +16,7 @@ from ingest.hl7v2.profile import DEFAULT_PROFILE
 from ingest.hl7v2.reader import read, split
 from ingest.hl7v2.translate import translate
 from ingest.pipeline.stamp import dump
-from tests.oracle.hl7v2 import missing
+from tests.oracle.mapping.hl7v2 import missing
 
 MESSAGES = list(split(Path(__file__).with_name("senders.hl7").read_bytes()))
 

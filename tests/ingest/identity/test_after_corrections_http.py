@@ -9,7 +9,7 @@ import pytest
 
 from ingest.pipeline.identity.decisions import TEXTS, Finding
 from store.tenancy import SearchScope
-from tests.oracle.hospital import number
+from tests.oracle.identity.hospital import number
 from tests.support import hl7v2
 from tests.support.cases import all_of, fill, lines, mr, msg, obs, outcomes, pat, rep
 from tests.support.feed import send

@@ -13,7 +13,7 @@ from ingest.messages.companions import settle
 from ingest.messages.planning import Planner
 from store.resources.resource_keys import ResourceKey
 from store.tenancy import SearchScope
-from tests.oracle.hospital import moment, number
+from tests.oracle.identity.hospital import moment, number
 from tests.support.cases import all_of, fill, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 

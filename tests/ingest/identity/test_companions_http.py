@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from store.tenancy import SearchScope
-from tests.oracle.hospital import number
+from tests.oracle.identity.hospital import number
 from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 from tests.support.fhir import refers

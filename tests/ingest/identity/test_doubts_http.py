@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.oracle.hospital import number
+from tests.oracle.identity.hospital import number
 from tests.support import hl7v2
 from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, pat, rep
 from tests.support.feed import send

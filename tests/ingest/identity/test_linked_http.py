@@ -9,7 +9,7 @@ import pytest
 
 from ingest.writes import filing
 from store.mongo.resources.identities import MongoIdentities
-from tests.oracle import hospital
+from tests.oracle.identity import hospital
 from tests.support import hl7v2
 from tests.support.cases import all_of, fill, lines, mr, msg, outcomes, pat, rep
 from tests.support.feed import send

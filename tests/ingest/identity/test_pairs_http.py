@@ -13,7 +13,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any, Final
 
 from store.tenancy import SearchScope
-from tests.oracle.hospital import number
+from tests.oracle.identity.hospital import number
 from tests.support.cases import fill, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 from tests.support.service import opened_service

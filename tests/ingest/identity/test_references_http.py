@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from store.tenancy import SearchScope
-from tests.oracle.hospital import moment
+from tests.oracle.identity.hospital import moment
 from tests.support.cases import (
     LAB,
     ROOT,

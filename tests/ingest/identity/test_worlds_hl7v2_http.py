@@ -14,16 +14,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import pytest
 
 from store.tenancy import SearchScope
-from tests.oracle.er7 import STORIES, written
-from tests.oracle.er7_closure import faults
-from tests.oracle.hospital import Ids
-from tests.oracle.identities import world
+from tests.oracle.identity.er7 import STORIES, written
+from tests.oracle.identity.er7_closure import faults
+from tests.oracle.identity.hospital import Ids
+from tests.oracle.identity.identities import world
 from tests.support.hospital import AGAIN, ATTEMPTS, served, smallest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from tests.oracle.hospital import Sent
+    from tests.oracle.identity.hospital import Sent
     from tests.support.service import Service
 
 ROUNDS: Final = int(os.environ.get("IDENTITY_ROUNDS", "12"))

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from tests.oracle.closure import faults
-from tests.oracle.identities import world
+from tests.oracle.identity.closure import faults
+from tests.oracle.identity.identities import world
 from tests.support.hospital import deliveries, served, smallest, story, tell
 
 if TYPE_CHECKING:

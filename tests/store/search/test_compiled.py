@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from store.search.index import index
 from store.search.parameters import TYPES
-from tests.oracle import indexing
+from tests.oracle.search import indexing
 from tests.support.examples import EXAMPLES
 from tests.support.reports import BASE
 

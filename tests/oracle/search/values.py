@@ -12,12 +12,12 @@ from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.oracle.rows import COMMON
+from tests.oracle.search.rows import COMMON
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from tests.oracle.rows import Row
+    from tests.oracle.search.rows import Row
 
 Json = dict[str, Any]
 

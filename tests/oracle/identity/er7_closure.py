@@ -1,6 +1,6 @@
 """Truth that must be served once a world was told in HL7 v2, and the comparison with it.
 
-The same rule as `tests/oracle/closure.py`, of what HL7 v2 can say: a report, its status, code and
+The same rule as `tests/oracle/identity/closure.py`, of what HL7 v2 can say: a report, its status, code and
 time, its results with their values, its patient, specimen, order, interpreter and visit.
 """
 
@@ -10,14 +10,14 @@ from collections import defaultdict
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.oracle.closure import Truth, misfound
-from tests.oracle.er7 import REPORT, numbers_of, results_of
+from tests.oracle.identity.closure import Truth, misfound
+from tests.oracle.identity.er7 import REPORT, numbers_of, results_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from tests.oracle.closure import Served, Told
-    from tests.oracle.hospital import Said, Sent
+    from tests.oracle.identity.closure import Served, Told
+    from tests.oracle.identity.hospital import Said, Sent
 
 Json = dict[str, Any]
 View = dict[str, Any]

@@ -6,13 +6,13 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, Final
 from uuid import UUID, uuid5
 
-from tests.oracle.hospital import Ids, number
+from tests.oracle.identity.hospital import Ids, number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from random import Random
 
-    from tests.oracle.hospital import Said, Sent
+    from tests.oracle.identity.hospital import Said, Sent
 
 Json = dict[str, Any]
 

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.oracle.hospital import Ids, Said, Sent, Source
-from tests.oracle.people import Register
-from tests.oracle.reports import Companions, observed
-from tests.oracle.scenarios import Draft, Teller
+from tests.oracle.identity.hospital import Ids, Said, Sent, Source
+from tests.oracle.identity.people import Register
+from tests.oracle.identity.reports import Companions, observed
+from tests.oracle.identity.scenarios import Draft, Teller
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from tests.oracle.hospital import Person
+    from tests.oracle.identity.hospital import Person
 
 STORIES: Final = (
     *("one", "panels", "tolerance", "cultures", "recoded"),

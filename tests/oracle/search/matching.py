@@ -13,8 +13,8 @@ from decimal import Decimal
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tests.oracle.rows import ALIASES, CLINICAL_DATE, COMMON, ROWS, Row
-from tests.oracle.values import (
+from tests.oracle.search.rows import ALIASES, CLINICAL_DATE, COMMON, ROWS, Row
+from tests.oracle.search.values import (
     MATCH,
     date_is,
     fold,

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from tests.oracle.hospital import Hold, Said, Sent
+from tests.oracle.identity.hospital import Hold, Said, Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.oracle import words
-from tests.oracle.rows import ALIASES, ANY, COMMON, ROWS, Row
-from tests.oracle.values import escaped, split
+from tests.oracle.search import words
+from tests.oracle.search.rows import ALIASES, ANY, COMMON, ROWS, Row
+from tests.oracle.search.values import escaped, split
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

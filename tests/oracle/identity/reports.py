@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tests.oracle.hospital import Hold, Said, coded, moment, number, to
+from tests.oracle.identity.hospital import Hold, Said, coded, moment, number, to
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from random import Random
 
-    from tests.oracle.hospital import Person
+    from tests.oracle.identity.hospital import Person
 
 Json = dict[str, Any]
 

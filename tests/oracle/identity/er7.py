@@ -1,4 +1,4 @@
-"""A world of `tests/oracle/identities.py` written down as HL7 v2, by a laboratory's interface.
+"""A world of `tests/oracle/identity/identities.py` written down as HL7 v2, by a laboratory's interface.
 
 The interface has no ids: what it says is told apart by numbers, codes and times. Stories that need ids, or a
 result without a report, are not told.
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from tests.oracle.hospital import Said, Sent
+    from tests.oracle.identity.hospital import Said, Sent
 
 Json = dict[str, Any]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.oracle import words
-from tests.oracle.values import span
+from tests.oracle.search import words
+from tests.oracle.search.values import span
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from tests.oracle.matching import references, refers_to, resolve
-from tests.oracle.rows import ROWS
+from tests.oracle.search.matching import references, refers_to, resolve
+from tests.oracle.search.rows import ROWS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
-    from tests.oracle.matching import Json, Pair, World
+    from tests.oracle.search.matching import Json, Pair, World
 
 INCLUDED_ROUNDS: Final = 4
 """References between a match and what `:iterate` still includes, by decision."""

@@ -1,22 +1,22 @@
 """Stories of reports: each is some messages in the order of their source time.
 
 The sentences quoted are those of the rules of identity. A story avoids what the rules leave to the order
-of arrival; where they leave two outcomes, `tests/oracle/closure.py` accepts both and says by which sentence.
+of arrival; where they leave two outcomes, `closure.py` accepts both and says by which sentence.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from tests.oracle.hospital import Hold, Ids, number
-from tests.oracle.people import PLACEHOLDERS
-from tests.oracle.reports import PANELS, Result, Version
+from tests.oracle.identity.hospital import Hold, Ids, number
+from tests.oracle.identity.people import PLACEHOLDERS
+from tests.oracle.identity.reports import PANELS, Result, Version
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from random import Random
 
-    from tests.oracle.hospital import Person, Source
+    from tests.oracle.identity.hospital import Person, Source
 
 Json = dict[str, Any]
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from tests.oracle import words
-from tests.oracle.datatypes import DatatypeMaker
+from tests.oracle.search import words
+from tests.oracle.search.datatypes import DatatypeMaker
 
 if TYPE_CHECKING:
     from random import Random

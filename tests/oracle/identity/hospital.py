@@ -1,7 +1,7 @@
 """Words of the model of truth: people, sources with their habits, and statements about things by source time.
 
 A thing is named by the world (`Patient ann`, `DiagnosticReport 3`), never by an id or a number: how a
-message writes it down is `tests/oracle/habits.py`, how the service tells things apart is its own concern.
+message writes it down is `habits.py`, how the service tells things apart is its own concern.
 Nothing here knows the service.
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from tests.oracle.hospital import Hold, Person, number
+from tests.oracle.identity.hospital import Hold, Person, number
 
 if TYPE_CHECKING:
     from random import Random
