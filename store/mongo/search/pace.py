@@ -6,7 +6,8 @@ several quick searches in a turn, so that a slow one among them holds up those o
 mean: a database that stands still for a second makes every search slow, and no client one with slow searches.
 
 Threads are not all that a slow search takes: while it runs it has a processor of MongoDB's. A client that is
-alone may have as many as its share of the threads, and beside others as few as the settings say.
+alone may have as many as its share of the threads, and beside others as few as the settings say, with a rest
+behind each.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from store.fair import Asker
+    from store.settings import StoreSettings
 
 WEIGHT: Final = 0.1
 """Weight of the last search in the mean: some ten searches are remembered."""
@@ -78,3 +80,32 @@ class Company:
         """Whether others than this client search."""
         since = self._now() - LATELY_SECONDS
         return any(one != asker and moment >= since for one, moment in self._latest.items())
+
+
+REST_MAX: Final = 1.0
+"""Longest rest behind a slow search, in seconds: what waits meanwhile has a deadline."""
+
+
+class Restraint:
+    """Bounds of slow searches: whose are slow, how few of them a client has under way, how long it rests."""
+
+    def __init__(self, settings: StoreSettings, *, alone: int) -> None:
+        """`alone`: slow searches at once of a client that has the database for itself."""
+        self._settings = settings
+        self._alone = alone
+        self._pace = Pace(slow_seconds=settings.search_slow_seconds)
+        self._company = Company()
+        self.took = self._pace.took
+        self.is_slow = self._pace.is_slow
+        self.came = self._company.came
+
+    def most(self, asker: Asker) -> int:
+        """Slow searches that a client may have under way."""
+        beside = min(self._alone, self._settings.search_slow_beside_max)
+        return beside if self._company.is_kept_by(asker) else self._alone
+
+    def rest(self, asker: Asker, seconds: float) -> float:
+        """Seconds for which a client begins no slow search in place of one that took so long."""
+        if not self._company.is_kept_by(asker):
+            return 0.0
+        return min(seconds * self._settings.search_slow_rest, REST_MAX)

@@ -23,7 +23,7 @@ from store.mongo.driver.read_batches import ReadBatches
 from store.mongo.search import includes
 from store.mongo.search.chains import look_up, resolve
 from store.mongo.search.find_commands import examined, projection
-from store.mongo.search.pace import Company, Pace
+from store.mongo.search.pace import Restraint
 from store.mongo.search.pages import fitting, page_of
 from store.mongo.search.snapshot import Batch, MomentForgottenError, View
 from store.resources.pages import Page
@@ -55,8 +55,6 @@ _OF_POOL: Final = 8
 as many searches in a turn as one that has all."""
 QUICK_TOGETHER: Final = 8
 """Quick searches that share a turn: each takes well under a millisecond."""
-REST_MAX: Final = 1.0
-"""Longest rest behind a slow search, in seconds: what waits meanwhile has a deadline."""
 
 
 def quick_shares(pool_size: int) -> Shares:
@@ -125,19 +123,19 @@ class Searches(ResourceSearching):
             around=self._together,
             waited=metrics.read_waited,
         )
+        slow = settings.shares(settings.pool_size // 4 or 1)
+        self._restraint = Restraint(settings, alone=slow.client)
         # A search without a driving entry may run to its deadline, and one that has an index and is slow
         # nevertheless would hold up others in the same turn: they hold up only their like.
         self._slow = ReadBatches(
-            threads=settings.shares(settings.pool_size // 4 or 1),
+            threads=slow,
             waiting=waiting,
             jobs_max=1,
             name="search-slow",
             waited=metrics.read_waited,
-            most=self._slow_at_once,
-            rest=self._rest,
+            most=self._restraint.most,
+            rest=self._restraint.rest,
         )
-        self._pace = Pace(slow_seconds=settings.search_slow_seconds)
-        self._company = Company()
         metrics.reads(lambda: len(self._quick) + len(self._slow))
 
     def close(self) -> None:
@@ -145,27 +143,15 @@ class Searches(ResourceSearching):
         for turns in (self._quick, self._slow):
             turns.close()
 
-    def _slow_at_once(self, asker: Asker) -> int:
-        """Slow searches that a client may have under way."""
-        share = self._settings.shares(self._settings.pool_size // 4 or 1).client
-        beside = self._settings.search_slow_beside_max
-        return min(share, beside) if self._company.is_kept_by(asker) else share
-
-    def _rest(self, asker: Asker, seconds: float) -> float:
-        """Seconds for which a client begins no slow search behind one that took so long."""
-        if not self._company.is_kept_by(asker):
-            return 0.0
-        return min(seconds * self._settings.search_slow_rest, REST_MAX)
-
     @override
     async def search(self, tenant: Tenant, query: SearchQuery, *, client: str = "") -> Page:
         self._check()
         # Each round of includes is more finds: those that go on hold up only their like too.
         quick = drives(query) and not any(one.iterate for one in query.includes)
         asker, seconds = Asker(str(tenant), client), self._settings.search_timeout_seconds
-        is_quick = quick and not self._pace.is_slow(asker)
+        is_quick = quick and not self._restraint.is_slow(asker)
         if is_quick:
-            self._company.came(asker)
+            self._restraint.came(asker)
         turns = self._quick if is_quick else self._slow
         search = _Search(self, tenant, query, asker, nothing_ends=self._nothing_ends(tenant))
         page = await turns.run(asker, search, seconds=seconds)
@@ -237,7 +223,7 @@ class Searches(ResourceSearching):
                     return self._at(search, View(self._database, None, latest=True), seconds, {})
         finally:
             search.seconds = monotonic() - begun
-            self._pace.took(search.asker, search.seconds)
+            self._restraint.took(search.asker, search.seconds)
 
     def _at(self, search: _Search, view: View, seconds: float, targets: Resolved) -> Page:
         tenant, query = search.tenant, search.query

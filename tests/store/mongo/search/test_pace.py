@@ -6,8 +6,9 @@ import threading
 from typing import TYPE_CHECKING
 
 from store.fair import Asker
-from store.mongo.search.pace import LATELY_SECONDS, REMEMBERED_MAX, Company, Pace
+from store.mongo.search.pace import LATELY_SECONDS, REMEMBERED_MAX, REST_MAX, Company, Pace, Restraint
 from store.mongo.search.searches import Searches
+from store.settings import StoreSettings
 from tests.support.fhir import report
 from tests.support.service import opened_service
 
@@ -80,3 +81,14 @@ async def test_searches_of_a_slow_client_share_no_turn_with_others(
         for _ in range(2):
             assert (await service.search("patient=p1")).ids == ["r1"]
     assert set(threads.values()) == {"search"}
+
+
+def test_a_client_is_restrained_beside_others_alone() -> None:
+    settings = StoreSettings(search_slow_beside_max=2, search_slow_rest=3.0)
+    restraint = Restraint(settings, alone=4)
+    restraint.came(NOISY)
+    assert (restraint.most(NOISY), restraint.rest(NOISY, 0.25)) == (4, 0.0)
+    restraint.came(CALM)
+    assert (restraint.most(NOISY), restraint.rest(NOISY, 0.25)) == (2, 0.75)
+    assert restraint.rest(NOISY, 5.0) == REST_MAX
+    assert Restraint(settings, alone=1).most(NOISY) == 1
