@@ -17,8 +17,8 @@ from api.subscriptions.telling import FORGOTTEN, Asking, Row, concerned, is_new,
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
 from store.errors import Category, ServiceError
+from store.search.index_side import decided, fields_of
 from store.subscriptions.events import Addition, Occurrence, Overtaken
-from store.subscriptions.matching import decided, fields_of
 from store.subscriptions.records import Status
 from store.subscriptions.topics import topic_of
 
@@ -32,8 +32,9 @@ if TYPE_CHECKING:
     from api.subscriptions.standing import Standings
     from store.changes.changes import Change, Position
     from store.search.criteria import SearchQuery
+    from store.search.index_side import IndexSide
     from store.subscriptions.events import Delivering, Outbox, Run
-    from store.subscriptions.matching import IndexSide, IndexSides
+    from store.subscriptions.matching import IndexSides
     from store.subscriptions.records import Subscription, SubscriptionStore
     from store.tenancy import Tenant
 
@@ -46,9 +47,7 @@ LONG: Final = timedelta(hours=1)
 """Time after which it is noted, however few they were: `DECISIONS.md#passed-places`."""
 LATE_MAX: Final = 3
 """Searches of one subscription in a row that take too long before it ends: others wait for each."""
-FULL: Final = (
-    "its queue is full: more events wait than may; read what changed by `_lastUpdated`, then ask anew"
-)
+FULL: Final = "its queue is full: too many events wait; read what changed by `_lastUpdated`, then ask anew"
 GAP: Final = "changes were lost before they were matched; read what changed by `_lastUpdated`, then ask anew"
 
 
@@ -288,11 +287,11 @@ class Counting:
         fitting: set[str] = set()
         undecided: dict[str, str] = {}
         for key in dict.fromkeys(row.key for row in rows):
-            side = sides.get(key)
-            said = False if side is None else decided(query.clauses, side)
-            if said:
+            if (side := sides.get(key)) is None:
+                continue
+            if said := decided(query.clauses, side):
                 fitting.add(key)
-            elif side is not None and said is None:
+            elif said is None:
                 undecided[side.id] = key
         if undecided:
             found = await matching(self._sources.resources, tenant, query, undecided)

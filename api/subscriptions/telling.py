@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from store.changes.changes import Change
     from store.search.criteria import SearchQuery
-    from store.subscriptions.matching import IndexSide
+    from store.search.index_side import IndexSide
     from store.subscriptions.records import Subscription
 
 FORGOTTEN: Final = frozenset({Kind.ERASED, Kind.EXPIRED})

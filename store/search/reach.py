@@ -7,7 +7,7 @@ is tested by the database in a search, and by `holds` on the bytes of one resour
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Final, Protocol, assert_never
 
 from store.errors import ServiceError
@@ -27,13 +27,14 @@ from store.search.criteria import (
     Words,
 )
 from store.search.index import index
+from store.search.index_side import IndexSide, decided
 from store.search.looks import SEARCH, looks_of
 from store.search.parameters import TYPES
 from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
     from store.fhir.datatypes import JsonObject
     from store.search.criteria import Clause
@@ -191,38 +192,10 @@ def _behind(target: str, inner: Clause, reach: Reach, *, referring: bool = False
 # --- one resource
 
 
-@dataclass(frozen=True, slots=True)
-class _Indexed:
-    """A resource as the clauses of a scope look at it."""
-
-    type: str
-    id: str
-    fields: Mapping[str, object]
-
-    def values(self, field: str) -> Sequence[object]:
-        """The stored values of a field, as the database would have them."""
-        if field in ("id", "type"):
-            return (self.id if field == "id" else self.type,)
-        found = self.fields.get(field.removeprefix("index."), ())
-        return found if isinstance(found, list | tuple) else (found,)
-
-
 def holds(clause: Clause, resource: JsonObject, *, type: str, id: str, base: str | None) -> bool:
     """Whether a resource fulfils the clause of a scope; `base` is the tenant's own base URL."""
     indexed = index(resource, type, base=base, resource_id=id)
-    return _holds(clause, _Indexed(type, id, indexed.fields))
-
-
-def _holds(clause: Clause, indexed: _Indexed) -> bool:
-    match clause:
-        case Tokens():
-            found = not frozenset(clause.spellings).isdisjoint(indexed.values(clause.parameter.field))
-            return found is not clause.negated
-        case References():
-            return not frozenset(clause.spellings).isdisjoint(indexed.values(clause.parameter.field))
-        case AnyOf():
-            return any(_holds(one, indexed) for one in clause.clauses)
-        case All():
-            return all(_holds(one, indexed) for one in clause.clauses)
-        case _:
-            raise AssertionError  # `constraint` lets no other in.
+    known = decided((clause,), IndexSide(type, id, indexed.fields))
+    if known is None:
+        raise AssertionError  # `constraint` lets in only what is decided there.
+    return known

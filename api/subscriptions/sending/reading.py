@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from api.subscriptions.sending.light import Told
 from store.resources.resource_keys import ResourceKey
 from store.search.criteria import Include, Tokens, Total
+from store.search.index_side import decided, fields_of
 from store.search.parameters import TYPES
 from store.subscriptions.events import GOING
-from store.subscriptions.matching import decided, fields_of
 from store.subscriptions.records import Content
 
 if TYPE_CHECKING:

@@ -9,8 +9,9 @@ from typing_extensions import override
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import RESOURCES
+from store.search.index_side import IndexSide
 from store.search.planning.plan import document_id
-from store.subscriptions.matching import IndexSide, IndexSides
+from store.subscriptions.matching import IndexSides
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from store.search.index import index
+from store.search.index_side import IndexSide, decided, fields_of
 from store.search.parsing.context import SearchContext, SearchLimits
 from store.search.parsing.parse import parse
 from store.search.parsing.query_text import pairs_of
-from store.subscriptions.matching import Dispatch, IndexSide, decided, fields_of
+from store.subscriptions.matching import Dispatch
 from tests.support.fhir import coded, identified, refers, report
 from tests.support.subscriptions import BASE
 
