@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def each(cases: Mapping[str, tuple[Any, ...]]) -> Callable[[Callable[..., None]], Callable[[], None]]:
-    """One test of a rule for all cases: thousands of tests take longer to begin than to run."""
+    """Test a rule on all cases at once: thousands of tests take longer to begin than to run."""
 
     def tested(rule: Callable[..., None]) -> Callable[[], None]:
         def test() -> None:
