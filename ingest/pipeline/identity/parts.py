@@ -6,7 +6,6 @@ A part of a report is found again when the report is amended, and no other repor
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
@@ -125,11 +124,32 @@ class Part(NamedTuple):
     type: str
     facts: Facts
     within: tuple[str, ...]
-    """`Type/id` of the reports that lead to it, else of its patient."""
-    reported: bool
-    """Whether those are reports."""
+    """`Type/id` of the reports that lead to it, or of what else holds it; else of its patient."""
+    held: bool
+    """Whether those lead to it."""
     content: bytes
     """Content of its entry, without the id."""
+    said: str = ""
+    """Digest of all that it says, by which it is known when nothing else tells."""
+
+
+_HELD: Final = frozenset({"Media", "Specimen"})
+"""Types of which a source's own id, or the patient, says too little: also UUIDs come again for others."""
+
+
+def is_nameless(resource_type: str, facts: Facts) -> bool:
+    """Whether something that no report leads to is known within what leads to it alone.
+
+    Without a patient, as a Binary, its number or id may be another person's in the next message.
+    """
+    if resource_type == OBSERVATION or facts.stable:
+        return False
+    return not facts.patient or (resource_type in _HELD and not is_told(facts))
+
+
+def is_told(facts: Facts) -> bool:
+    """Whether number, or time and patient, tell what something by itself is."""
+    return bool(facts.numbers) or (facts.time != ABSENT and bool(facts.patient))
 
 
 def name_parts(parts: Sequence[Part]) -> dict[int, str]:
@@ -153,14 +173,15 @@ def _base(part: Part) -> tuple[str, ...]:
     facts = part.facts
     code = " ".join(sorted(facts.codes)) or facts.title
     base = (part.type, *part.within, code)
-    if part.reported:
+    if part.held:
         return base
     # By itself it is told by its number, or by the source and its time.
     if facts.numbers:
         return (*base, facts.numbers[0].name, str(facts.time.start))
     when = str(facts.time.start)
-    if facts.time == ABSENT:
-        when = facts.own if facts.own and telling(facts) else sha256(part.content).hexdigest()
+    if not is_told(facts):
+        is_own = facts.stable or (bool(facts.patient) and telling(facts))
+        when = facts.own if facts.own and is_own else part.said
     return (*base, facts.own.partition("|")[0], when)
 
 
@@ -211,7 +232,7 @@ def choose_observation(
     ]
     same = [one for one in under if _is_same(facts, one.facts)]
     own = [one for one in same if same_own(facts, one.facts)]
-    if part.reported:
+    if part.held:
         alone = [one for one in same if not one.facts.within]
         reports = {one.partition("/")[2] for one in part.within}
         mine = [one for one in same if reports == set(one.facts.within)]

@@ -22,6 +22,8 @@ from ingest.pipeline.identity.parts import (
     choose_observation,
     choose_shared,
     contradicted,
+    is_nameless,
+    is_told,
     name_parts,
     owners_of,
     shared_names,
@@ -187,14 +189,18 @@ class Planning:
     # --- parts of reports
 
     def _parts(self) -> None:
-        left = [
-            n
-            for n, entry in enumerate(self.read.entries)
-            if n not in self.choices and entry.type not in RECORDS
-        ]
+        types = self.read.types
+        left = [n for n, kind in enumerate(types) if n not in self.choices and kind not in RECORDS]
         leads_to = {n: self.read.leads_to(n) for n in range(len(self.read.entries))}
         owners = owners_of(leads_to, self.read.by_type.get(REPORT, []), frozenset(left))
-        parts = [self._part(n, owners.get(n, ())) for n in left]
+        nameless = frozenset(n for n in left if n not in owners and is_nameless(types[n], self.about(n)))
+        others = [n for n in leads_to if nameless and n not in nameless and types[n] not in RECORDS]
+        holders = {n: found for n, found in owners_of(leads_to, others, nameless).items() if n in nameless}
+        self._choose_parts([self._part(n, owners.get(n, ())) for n in left if n not in holders])
+        # They lie within what leads to them, which is known by now.
+        self._choose_parts([self._part(n, holders[n]) for n in left if n in holders])
+
+    def _choose_parts(self, parts: Sequence[Part]) -> None:
         names = name_parts(parts)
         # What the message made itself, without knowing of the others, is in nobody's way.
         mine = self.race.mine if self.race else frozenset()
@@ -206,7 +212,7 @@ class Planning:
             if part.type == OBSERVATION and (part.facts.numbers or part.facts.stable):
                 choice = choose_observation(part, derived, known, taken)
             taken.add(choice.id)
-            within = tuple(one.partition("/")[2] for one in part.within) if part.reported else ()
+            within = tuple(one.partition("/")[2] for one in part.within) if part.held else ()
             if choice.known is not None and not within:
                 within = choice.known.facts.within
             self._choose(part.number, choice, part.facts._replace(within=within))
@@ -214,8 +220,9 @@ class Planning:
     def _part(self, number: int, owners: Sequence[int]) -> Part:
         facts = self.about(number)
         entry = self.read.entries[number]
-        within = tuple(sorted({f"{REPORT}/{self.choices[n].id}" for n in owners}))
-        return Part(number, entry.type, facts, within or (facts.patient,), bool(within), entry.content)
+        within = tuple(sorted({f"{self.read.types[n]}/{self.choices[n].id}" for n in owners}))
+        said = "" if within or is_told(facts) else self.content.of(number)
+        return Part(number, entry.type, facts, within or (facts.patient,), bool(within), entry.content, said)
 
     # --- records, and what all have in common
 

@@ -1,0 +1,121 @@
+"""Content of messages without a report keeps its own parts, whatever other messages call theirs."""
+
+from __future__ import annotations
+
+import base64
+from typing import TYPE_CHECKING, Any, Final
+
+import pytest
+
+from tests.oracle.identity.hospital import number
+from tests.support.cases import all_of, mr, msg, obs, pat, read, text
+from tests.support.feed import send
+from tests.support.fhir import refers
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.support.service import Service
+
+Json = dict[str, Any]
+ANN: Final = pat("1", mr("A"))
+BOB: Final = pat("1", mr("B"), name="Bob", born="1960-02-02")
+IDS: Final = ("x1", "item-0001", "5f3c1a5e-1111-4222-8333-444455556666")
+
+
+async def sent(lab: Service, message: Json) -> None:
+    answer = await send(lab, message)
+    assert answer.status == 200, answer.text
+
+
+def document(minute: int, patient: Json, id: str, words: str, *numbers: Json) -> Json:
+    data = base64.b64encode(words.encode()).decode()
+    return msg(
+        patient,
+        {
+            "resourceType": "DocumentReference",
+            "id": "d1",
+            "status": "current",
+            "subject": refers("Patient/1"),
+            "content": [{"attachment": {"contentType": "text/plain", "url": f"Binary/{id}"}}],
+            **({"identifier": list(numbers)} if numbers else {}),
+        },
+        {"resourceType": "Binary", "id": id, "contentType": "text/plain", "data": data},
+        minute=minute,
+    )
+
+
+async def documents(lab: Service) -> list[str]:
+    found = []
+    for one in await all_of(lab, "DocumentReference?_count=9"):
+        url = one["content"][0]["attachment"]["url"]
+        held = await lab.get(url.removeprefix(f"{lab.base}/"), accept="application/fhir+json")
+        words = base64.b64decode(held.body["data"]).decode()
+        found.append(f"{text(await read(lab, one['subject']))}: {words}")
+    return sorted(found)
+
+
+@pytest.mark.parametrize("id", IDS)
+async def test_a_document_keeps_its_content(lab: Service, id: str) -> None:
+    await sent(lab, document(1, ANN, id, "ann", number("documents", "D1")))
+    await sent(lab, document(2, BOB, id, "bob", number("documents", "D2")))
+    await sent(lab, document(3, ANN, id, "ann again", number("documents", "D3")))
+    assert await documents(lab) == ["Ann: ann", "Ann: ann again", "Bob: bob"]
+    await sent(lab, document(4, ANN, id, "ann amended", number("documents", "D1")))
+    assert await documents(lab) == ["Ann: ann again", "Ann: ann amended", "Bob: bob"]
+
+
+async def test_documents_that_their_content_alone_tells_apart_are_two(lab: Service) -> None:
+    await sent(lab, document(1, ANN, "x1", "one"))
+    await sent(lab, document(2, ANN, "x1", "two"))
+    await sent(lab, document(2, ANN, "x1", "two"))
+    assert await documents(lab) == ["Ann: one", "Ann: two"]
+
+
+def specimen(id: str, words: str, **more: Any) -> Json:
+    return {
+        "resourceType": "Specimen",
+        "id": id,
+        "type": {"text": "Blood"},
+        "note": [{"text": words}],
+        **more,
+    }
+
+
+def media(id: str, words: str, **more: Any) -> Json:
+    return {"resourceType": "Media", "id": id, "status": "completed", "content": {"title": words}, **more}
+
+
+HELD: Final = {"specimen": (specimen, "specimen"), "media": (media, "derivedFrom")}
+PATIENTS: Final[dict[str, Json]] = {"nobody's": {}, "the patient's": {"subject": refers("Patient/1")}}
+
+
+@pytest.mark.parametrize("id", IDS)
+@pytest.mark.parametrize("whose", PATIENTS)
+@pytest.mark.parametrize("numbered", [False, True])
+@pytest.mark.parametrize("kind", HELD)
+async def test_a_result_by_itself_keeps_its_own(
+    lab: Service, kind: str, id: str, whose: str, numbered: bool
+) -> None:
+    make: Callable[..., Json] = HELD[kind][0]
+    element = HELD[kind][1]
+
+    def one(minute: int, patient: Json, words: str, day: str = "2026-01-01") -> Json:
+        of_line = {"identifier": [{"value": "1"}]} if numbered and whose == "nobody's" else {}
+        pointer: Any = refers(f"{kind.title()}/{id}")
+        led = {element: [pointer] if element == "derivedFrom" else pointer}
+        result = obs("o", "Patient/1", "K", words, effectiveDateTime=day, **led)
+        return msg(patient, result, make(id, words, **of_line, **PATIENTS[whose]), minute=minute)
+
+    await sent(lab, one(1, ANN, "ann"))
+    await sent(lab, one(2, BOB, "bob"))
+    await sent(lab, one(3, ANN, "ann later", "2026-01-02"))
+    await sent(lab, one(4, BOB, "bob amended"))
+    found = await all_of(lab, "Observation?_count=9")
+    assert sorted(result["valueString"] for result in found) == ["ann", "ann later", "bob amended"]
+    for result in found:
+        pointer = result[element]
+        held = await read(lab, pointer[0] if isinstance(pointer, list) else pointer)
+        words = held["note"][0]["text"] if kind == "specimen" else held["content"]["title"]
+        assert words == result["valueString"]
+    assert len(await all_of(lab, f"{kind.title()}?_count=9")) == 3
