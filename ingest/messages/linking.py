@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ingest.messages.candidates import candidates_under
 from ingest.messages.conditions import as_found
-from ingest.messages.planning import candidates_under
 from ingest.pipeline.identity.decisions import Finding
 from ingest.pipeline.identity.reader import PATIENT, REPORT
 from ingest.pipeline.identity.reports import superseded

@@ -11,16 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.ids import stable_id
+from ingest.messages.candidates import candidate_of, candidates_under, reading_of, with_reports
 from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.completion import identifiers
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.decisions import Candidate, Race
-from ingest.pipeline.identity.facts import FactContext, as_evidence, from_stored
 from ingest.pipeline.identity.lookups import narrowed, wanted
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.plan import plan
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
-from ingest.pipeline.placeholders import placeholder_words
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
@@ -29,13 +28,12 @@ from store.resources.versions import Stored
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from ingest.messages.message import Message, Sender
+    from ingest.messages.message import Message
     from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
     from store.fhir.datatypes import JsonObject
     from store.resources.resource_keys import ResourceKey
-    from store.resources.versions import Known
 
 CANDIDATES_MAX: Final = 500
 """Stored resources that one look-up for a message may find; past it only sure numbers are looked up."""
@@ -143,7 +141,7 @@ class Planner:
         """
         keys = sorted({one.key for one in new})
         known = await self.ctx.store.known(self.ctx.tenant, keys) if keys else []
-        there = {one.key: _candidate(one, self.read.reading) for one in known}
+        there = {one.key: candidate_of(one, self.read.reading) for one in known}
         others: set[ResourceKey] = set()
         own: dict[ResourceKey, Candidate] = {}
         for one in new:
@@ -171,7 +169,7 @@ class Planner:
     async def known(self, key: ResourceKey) -> Candidate | None:
         """A stored resource as it is now; None: it is not there."""
         found = await self.ctx.store.known(self.ctx.tenant, [key])
-        return _candidate(found[0], self.read.reading) if found else None
+        return candidate_of(found[0], self.read.reading) if found else None
 
     async def plan_again(
         self, seen: Seen, mine: frozenset[str], made: frozenset[str] = frozenset()
@@ -191,6 +189,11 @@ class Planner:
     async def _candidates(
         self, asked: Mapping[str, frozenset[str]], mine: frozenset[str] = frozenset()
     ) -> list[Candidate]:
+        found = await self._all_under(asked, mine)
+        # Without a report of the message none of them can become another one's result.
+        return await with_reports(self.ctx, found) if self.read.by_type[REPORT] else found
+
+    async def _all_under(self, asked: Mapping[str, frozenset[str]], mine: frozenset[str]) -> list[Candidate]:
         found = await self._look_up(asked)
         if len(found) > CANDIDATES_MAX:
             found = await self._one_type_after_the_other(asked)
@@ -227,25 +230,6 @@ class Planner:
         return await candidates_under(self.ctx, keys, limit=CANDIDATES_MAX)
 
 
-async def candidates_under(
-    ctx: PushContext, keys: Mapping[str, frozenset[str]], *, limit: int
-) -> list[Candidate]:
-    """Stored resources under these entries of the index; more than `limit`: there are more."""
-    known = await ctx.store.candidates(ctx.tenant, keys, limit=limit)
-    reading = reading_of(ctx)
-    return [_candidate(one, reading) for one in known]
-
-
-def reading_of(ctx: PushContext, sender: Sender | None = None) -> FactContext:
-    """Circumstances in which facts are read now; without a sender those of what is stored."""
-    return FactContext(
-        placeholder_words(ctx.settings.identity_placeholders),
-        source=str(sender) if sender else "",
-        stable=sender is not None and sender.name in ctx.stable_sources,
-        now=ctx.clock(),
-    )
-
-
 def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Planner:
     """The planner of a message."""
     return Planner(ctx, Reader(entries, reading_of(ctx, message.sender), base=ctx.base))
@@ -271,12 +255,6 @@ def _numbered(placed: Placement, given: _Given) -> Placement:
     facts = placed.facts._replace(numbers=known.facts.numbers, former=known.facts.former)
     resource: JsonObject = {**placed.resource, "identifier": told}
     return placed._replace(resource=resource, facts=facts, choice=placed.choice._replace(known=known))
-
-
-def _candidate(known: Known, reading: FactContext) -> Candidate:
-    told = {name: value for name, value in known.identity.items() if name != "keys"}
-    facts = as_evidence(from_stored(told), reading)
-    return Candidate(known.key, facts, known.sourced, known.retired, known.arrived)
 
 
 def refuse_lost_patient(planned: Planned, number: int) -> None:

@@ -147,6 +147,11 @@ class Companions(Protocol):
         The version is the one from before anybody was asked.
         """
 
+    async def referring(
+        self, tenant: Tenant, keys: Sequence[ResourceKey]
+    ) -> dict[ResourceKey, set[ResourceKey]]:
+        """Current resources of their patient that refer to these; a key is left out where there are none."""
+
     async def released(
         self, tenant: Tenant, keys: Sequence[ResourceKey], *, alone: bool = False
     ) -> list[Released]:

@@ -81,6 +81,8 @@ class Candidate:
     """Whether it left the current data with a version of its report, and may come back."""
     arrived: int = field(default=0, compare=False)
     """Moment of its current version, in microseconds: two of no time are told apart by it."""
+    shown: frozenset[str] = frozenset()
+    """Ids of the reports that show an observation, which was pushed by itself."""
 
 
 class Choice(NamedTuple):

@@ -233,8 +233,9 @@ def choose_observation(
     same = [one for one in under if _is_same(facts, one.facts)]
     own = [one for one in same if same_own(facts, one.facts)]
     if part.held:
-        alone = [one for one in same if not one.facts.within]
         reports = {one.partition("/")[2] for one in part.within}
+        # A report that was put shows what was put; another one's news is not about that.
+        alone = [one for one in same if not one.facts.within and one.shown <= reports]
         mine = [one for one in same if reports == set(one.facts.within)]
         found = alone if len(alone) == 1 else [one for one in mine if one.key.id == derived] or mine
         if len(found) == 1:

@@ -125,6 +125,16 @@ class MongoCompanions(resources.Companions):
         return {key: versions[key] for key in patients if key not in referred}
 
     @override
+    async def referring(
+        self, tenant: Tenant, keys: Sequence[ResourceKey]
+    ) -> dict[ResourceKey, set[ResourceKey]]:
+        with guarded(self._metrics, "referring", seconds=self._seconds):
+            wanted = {"_id": {"$in": [document_id(str(tenant), *one) for one in keys]}, "deleted": None}
+            found = await self._found(self._read, wanted, {"type": 1, "id": 1, "keys": 1})
+            patients = {ResourceKey(d["type"], d["id"]): patients_among(d["keys"]) for d in found}
+            return await self._referring(tenant, patients)
+
+    @override
     async def released(
         self, tenant: Tenant, keys: Sequence[ResourceKey], *, alone: bool = False
     ) -> list[Released]:
@@ -190,28 +200,38 @@ class MongoCompanions(resources.Companions):
         self, tenant: Tenant, patients: Mapping[ResourceKey, Sequence[str]]
     ) -> set[ResourceKey]:
         """Keys that something current of their patient refers to."""
-        referred: set[ResourceKey] = set()
+        return set(await self._referring(tenant, patients))
+
+    async def _referring(
+        self, tenant: Tenant, patients: Mapping[ResourceKey, Sequence[str]]
+    ) -> dict[ResourceKey, set[ResourceKey]]:
+        """Current resources of their patient that refer to each key, where there are any."""
+        referring: dict[ResourceKey, set[ResourceKey]] = {}
         by_type = sorted((key, known) for key, known in patients.items() if known)
         for resource_type, group in groupby(by_type, key=lambda one: one[0].type):
-            referred |= await self._referred_of(tenant, resource_type, list(group))
-        return referred
+            referring |= await self._referring_to(tenant, resource_type, list(group))
+        return referring
 
-    async def _referred_of(
+    async def _referring_to(
         self, tenant: Tenant, resource_type: str, asked: Sequence[tuple[ResourceKey, Sequence[str]]]
-    ) -> set[ResourceKey]:
+    ) -> dict[ResourceKey, set[ResourceKey]]:
         types, names = referring(frozenset((resource_type,)), without=_RECORDS)
-        spellings = [str(key) for key, _ in asked]
+        by_spelling = {str(key): key for key, _ in asked}
         matching: Mapping[str, Any] = {
             "tenant": str(tenant),
             "type": {"$in": types},
             "keys": {"$in": sorted({one for _, patients in asked for one in patients})},
-            "$or": [{f"index.{name}": {"$in": spellings}} for name in names],
+            "$or": [{f"index.{name}": {"$in": [*by_spelling]}} for name in names],
         }
-        fields = {"_id": 0, **{f"index.{name}": 1 for name in names}}
-        referred: set[str] = set()
+        fields = {"_id": 0, "type": 1, "id": 1, **{f"index.{name}": 1 for name in names}}
+        found: dict[ResourceKey, set[ResourceKey]] = {}
         for document in await self._found(self._read, matching, fields, hint="keyed"):
-            referred |= {one for spelled in document["index"].values() for one in spelled}
-        return {key for key, _ in asked if str(key) in referred}
+            who = ResourceKey(document["type"], document["id"])
+            for one in {
+                one for spelled in document["index"].values() for one in spelled
+            } & by_spelling.keys():
+                found.setdefault(by_spelling[one], set()).add(who)
+        return found
 
     async def _found(
         self,

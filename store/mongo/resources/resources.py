@@ -262,6 +262,12 @@ class MongoResources(StoreInTransaction):
         return await self._companions.unreferenced(tenant, keys)
 
     @override
+    async def referring(
+        self, tenant: Tenant, keys: Sequence[ResourceKey]
+    ) -> dict[ResourceKey, set[ResourceKey]]:
+        return await self._companions.referring(tenant, keys)
+
+    @override
     async def released(
         self, tenant: Tenant, keys: Sequence[ResourceKey], *, alone: bool = False
     ) -> list[Released]:

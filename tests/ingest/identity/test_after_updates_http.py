@@ -104,3 +104,24 @@ async def test_what_was_given_to_somebody_else_is_theirs(lab: Service, change: C
     await change(lab, stored, {"subject": {"reference": "Patient/bob"}})
     await sent(lab, msg(ANN, rep("r1", "Patient/1", bare, conclusion="newer"), minute=5))
     assert await lines(lab, "") == ["CBC final of Ann", "CBC final of Bob"]
+
+
+@pytest.mark.parametrize("status", ["final", "corrected"])
+async def test_a_report_that_was_put_keeps_the_result_that_was_put(lab: Service, status: str) -> None:
+    """Numbers of results are unique within a report only."""
+    numbered = number("lines", "1")
+    await lab.load(
+        {**ANN, "id": "ann"},
+        obs("k", "Patient/ann", "K", "6.9", numbered),
+        rep("mine", "Patient/ann", fill("F1"), results=["Observation/k"]),
+    )
+    other = rep("r2", "Patient/1", fill("F2"), results=["Observation/o"], status=status)
+    for minute in (2, 3):
+        result = obs("o", "Patient/1", "K", f"3.{minute}", numbered)
+        await sent(lab, msg(ANN, other, result, minute=minute))
+        told = ["CBC final of Ann: K=6.9", f"CBC {status} of Ann: K=3.{minute}"]
+        assert await lines(lab, "mr|A") == sorted(told)
+    mine = rep("r1", "Patient/1", fill("F1"), results=["Observation/o"], status="amended")
+    await sent(lab, msg(ANN, mine, obs("o", "Patient/1", "K", "7.0", numbered), minute=4))
+    assert await lines(lab, "mr|A") == sorted(["CBC amended of Ann: K=7.0", told[1]])
+    assert len(await all_of(lab, "Observation?_count=9")) == 2
