@@ -93,7 +93,7 @@ class Facts(NamedTuple):
     parent: str = ""
     """The result that a report goes on from, as the susceptibilities of one organism do: HL7 v2's OBR-26."""
     source: str = ""
-    """The source that told of a patient last; empty: nobody's, as what is put."""
+    """The source that told of a patient or report last; empty: nobody's, as what is put."""
     corrected: str = ""
     """Source's time of a report's newest correction: what is older was mended, whatever came since."""
     beneath: str = ""
@@ -209,7 +209,7 @@ def facts_of(resource: JsonObject, reading: FactContext, *, base: str = "") -> F
         status=status if isinstance(status, str) else "",
         ending=found.ending,
         parent=parent_of(resource) if resource_type == "DiagnosticReport" else "",
-        source=reading.source if resource_type == "Patient" else "",
+        source=reading.source if resource_type in ("Patient", "DiagnosticReport") else "",
     )
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
-from ingest.pipeline.identity.numbers import Rank
-from store.fhir.instants import ABSENT
+from ingest.pipeline.identity.numbers import UNNAMED, Rank
+from store.fhir.instants import ABSENT, MINUTE
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,11 +24,18 @@ def shared(one: Facts, other: Facts) -> Rank | None:
     """The surest rank of a number that two resources share; None: they share none."""
     theirs = {(number.system, number.value): number.rank for number in other.numbers}
     ranks = [
-        min(number.rank, theirs[number.system, number.value])
+        _agreed(number.rank, theirs[number.system, number.value])
         for number in one.numbers
         if (number.system, number.value) in theirs
     ]
     return min(ranks, default=None)
+
+
+def _agreed(one: Rank, other: Rank) -> Rank:
+    """The surer of two ranks; but the number of an order is no report's own, though both kinds of numbers
+    are counted in one system.
+    """
+    return Rank.ORDER if Rank.ORDER in (one, other) else min(one, other)
 
 
 def contradict(one: Facts, other: Facts, *, below: Rank) -> bool:
@@ -126,6 +133,24 @@ def alike_in_time_or_specimen(one: Facts, other: Facts) -> bool:
         return False
     timed = ABSENT not in (one.time, other.time)
     return timed or not set(one.specimens).isdisjoint(other.specimens)
+
+
+def alike_in_moment(one: Facts, other: Facts) -> bool:
+    """Whether both say when to the minute, and the same, or name one specimen by its number.
+
+    A laboratory's numbers may begin anew each day: the day alone says little beside them.
+    """
+    if apart_in_time(one, other) or apart_in_specimen(one, other):
+        return False
+    lasts = [facts.time.end - facts.time.start for facts in (one, other)]
+    timed = ABSENT not in (one.time, other.time) and max(lasts) <= MINUTE
+    return timed or any(name.startswith("#") and name in other.specimens for name in one.specimens)
+
+
+def other_source(one: Facts, other: Facts) -> bool:
+    """Whether both are told by senders with a name, and not by the same."""
+    told = {facts.source for facts in (one, other) if facts.source and not facts.source.startswith(UNNAMED)}
+    return len(told) > 1
 
 
 def alike_in_name(one: Facts, other: Facts) -> bool | None:

@@ -102,6 +102,8 @@ _UNFIT: Final[Mapping[str, AbstractSet[str]]] = {
 """Types of numbers that never name one thing of the resource type."""
 _SHARED: Final = frozenset({"ACSN", "LACSN", "SID", "USID"})
 _ORDERS: Final = frozenset({"PLAC", "PGN", "FGN"})
+UNNAMED: Final = "client "
+"""Beginning of the name of a sender that names no endpoint."""
 _FORMER: Final = "old"
 _USES: Final = frozenset({"", "usual", "official"})
 """Uses of a number that is evidence, whatever the case; any other, also one that R4 does not have, takes it
@@ -227,7 +229,7 @@ def _within_a_source(resource_type: str, rank: Rank, source: str) -> Rank:
     """Rank of a number without a system: many hospitals may be behind one source."""
     if resource_type == "Patient":
         return Rank.WEAK
-    named = not source.startswith("client ")
+    named = not source.startswith(UNNAMED)
     # A report never moves to another patient by such a number.
     return Rank.ORDER if resource_type == "DiagnosticReport" and (rank is Rank.WEAK or not named) else rank
 

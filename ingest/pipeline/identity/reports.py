@@ -14,6 +14,7 @@ from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.likeness import (
     alike_in_code,
+    alike_in_moment,
     alike_in_time_or_specimen,
     apart_in_parent,
     apart_in_specimen,
@@ -22,6 +23,7 @@ from ingest.pipeline.identity.likeness import (
     is_uuid,
     lasting,
     other_own,
+    other_source,
     same_own,
     says_more,
     shared,
@@ -76,7 +78,7 @@ def is_same_report(pair: Pair) -> bool:
     correcting = mends or (pair.mended and _is_surely(new, old))
     if not pair.linked:
         # A mix-up that the laboratory mends: the report moves.
-        movable = _is_movable(new, old)
+        movable = _is_movable(new, old) and (not other_source(new, old) or alike_in_moment(new, old))
         return correcting and movable and alike_in_code(new, old) and not _told_apart(pair, places=True)
     if not alike_in_code(new, old):
         return correcting and same_id and (telling(new) or (mends and _meant(pair)))
