@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from hashlib import sha256
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -16,17 +15,22 @@ from ingest.handlers import answer_bundle
 from ingest.ids import stable_id
 from ingest.load.histories import read_history
 from ingest.load.hl7v2 import is_hl7v2, pushed_messages
+from ingest.load.placing import (
+    Placed,
+    digest_of,
+    placed_entry,
+    refer_within,
+    refuse_contradictions,
+    under_own_id,
+)
 from ingest.load.results import AGAIN, LoadCounts, Refusal, Result, in_order, refusal, shown
 from ingest.messages import delivery
 from ingest.pipeline.bundle_entries import entries_of, relative
 from ingest.pipeline.bundle_references import redirected
 from ingest.pipeline.decode import decode
-from ingest.pipeline.stamp import dump
 from ingest.writes import push
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.fhir.references import ID
-from store.resources.resource_keys import ResourceKey
 from store.search.reach import Everything
 
 if TYPE_CHECKING:
@@ -65,7 +69,7 @@ async def pushed(ctx: PushContext, place: Place, body: bytes, sources: Sequence[
             return await pushed_messages(one, place, body, sources, tally.counts)
         resource = _resource(body)
         if resource["resourceType"] != "Bundle":
-            await push.update(one, *_placed(one, resource))
+            await push.update(one, *under_own_id(one, resource))
             return Result(tally.counts)
         refusals = await way_of(resource)(one, Sent(resource, body, place))
     except ServiceError as error:
@@ -112,7 +116,7 @@ async def _message(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
 
 async def _interactions(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
     """A batch or transaction; what it creates is given an id, so that it is created once."""
-    bundle, name = sent.bundle, _digest(sent.body)
+    bundle, name = sent.bundle, digest_of(sent.body)
     bundle = repeatable(bundle, ctx.base, lambda n: stable_id(ctx.tenant, f"load {name} {n}", ctx.secret))
     refusals = []
     for number, entry in enumerate(await answer_bundle(ctx, bundle, name=f"load {name}")):
@@ -154,7 +158,7 @@ def repeatable(bundle: JsonObject, base: str, new_id: Callable[[int], str]) -> J
 async def _upserts(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
     """A collection or searchset: each entry is put under its id, whatever becomes of the others."""
     entries = entries_of(sent.bundle, entries_max=ctx.settings.bundle_entries_max)
-    placed: list[tuple[int, ResourceKey, JsonObject]] = []
+    placed: list[Placed] = []
     refusals: list[Refusal] = []
 
     def refused(number: int, error: ServiceError) -> None:
@@ -165,18 +169,15 @@ async def _upserts(ctx: PushContext, sent: Sent) -> tuple[Refusal, ...]:
         if is_remark(sent.bundle, entry):
             continue
         try:
-            placed.append((number, *_placed_entry(ctx, entry)))
+            placed.append(placed_entry(ctx, number, entry))
         except ServiceError as error:
             refused(number, error)
-    targets = {
-        entry.full_url: str(key)
-        for entry, (number, key, _) in ((entries[one[0]], one) for one in placed)
-        if entry.full_url is not None
-    }
+    refuse_contradictions(placed)
+    placed = refer_within(placed, entries)
     # Reports last: whoever finds one finds what it refers to.
-    placed.sort(key=lambda one: one[1].type == "DiagnosticReport")
+    placed.sort(key=lambda one: one.key.type == "DiagnosticReport")
     done = await asyncio.gather(
-        *(push.update(ctx, key, redirected(resource, targets)) for _, key, resource in placed),
+        *(push.update(ctx, key, resource) for _, key, resource in placed),
         return_exceptions=True,
     )
     for (number, _, _), result in zip(placed, done, strict=True):
@@ -241,30 +242,3 @@ _WAYS: Final[Mapping[str, Way]] = {
     "searchset": _upserts,
     "history": _history,
 }
-
-
-def _placed(ctx: PushContext, resource: JsonObject) -> tuple[ResourceKey, JsonObject]:
-    """Path for a resource: under its id, else under one made of its content."""
-    own = resource.get("id")
-    if own is None:
-        return _under(resource, stable_id(ctx.tenant, f"load {_digest(dump(resource))}", ctx.secret))
-    return _under(resource, str(own))
-
-
-def _placed_entry(ctx: PushContext, entry: BundleEntry) -> tuple[ResourceKey, JsonObject]:
-    """Entry with such a path; its `fullUrl` may be the only name it has: `urn:uuid:…`."""
-    if entry.resource is None:
-        issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
-        raise ServiceError(Category.UNPROCESSABLE, issue)
-    named = (entry.full_url or "").removeprefix("urn:uuid:").lower()
-    if "id" not in entry.resource and entry.full_url != named and ID.fullmatch(named):
-        return _under(entry.resource, named)
-    return _placed(ctx, entry.resource)
-
-
-def _under(resource: JsonObject, chosen: str) -> tuple[ResourceKey, JsonObject]:
-    return ResourceKey(str(resource.get("resourceType")), chosen), {**resource, "id": chosen}
-
-
-def _digest(content: bytes) -> str:
-    return sha256(content).hexdigest()

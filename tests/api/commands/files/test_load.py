@@ -226,3 +226,47 @@ async def test_a_later_line_wins_over_an_earlier_one_of_the_same_resource(
     assert await stored(database) == {f"DiagnosticReport/r{n}": 40 for n in range(7)}
     for n in range(7):
         assert (await raw(database, f"DiagnosticReport/r{n}"))["conclusion"] == str(273 + n)
+
+
+HERE, THERE = "https://one.example/fhir", "https://two.example/fhir"
+
+
+def two_servers(other: str) -> Json:
+    """A collection of what two servers have under ids of their own: a patient and a report of each."""
+    return bundle(
+        "collection",
+        {"fullUrl": f"{HERE}/Patient/1", "resource": patient("1", identified(MRN, "A"))},
+        {"fullUrl": f"{HERE}/DiagnosticReport/r1", "resource": report("r1", "1")},
+        {"fullUrl": f"{THERE}/Patient/1", "resource": patient("1", identified(MRN, other))},
+        {"fullUrl": f"{THERE}/DiagnosticReport/r2", "resource": report("r2", "1")},
+    )
+
+
+async def test_two_resources_of_one_id_refuse_their_bundle(
+    dod: Dod, database: Database, tmp_path: Path
+) -> None:
+    result = await dod(put_down(tmp_path / "in", two__json=two_servers("B")))
+    assert result.code == 1
+    assert "Bundle.entry[2].resource" in result.err
+    assert "Bundle.entry[0].resource" in result.err
+    assert await stored(database) == {}
+    result = await dod(put_down(tmp_path / "same", two__json=two_servers("A")))
+    assert result.code == 0
+    assert len(await stored(database)) == 3
+
+
+async def test_a_relative_reference_leads_to_the_entry_below_its_root(
+    dod: Dod, database: Database, tmp_path: Path
+) -> None:
+    """The Patient has no id but that of its `fullUrl`, so that it is stored under another one."""
+    nameless = {name: value for name, value in patient("1").items() if name != "id"}
+    told = bundle(
+        "collection",
+        {"fullUrl": f"{HERE}/Patient/1", "resource": nameless},
+        {"fullUrl": f"{HERE}/DiagnosticReport/r1", "resource": report("r1", "1")},
+    )
+    result = await dod(put_down(tmp_path / "in", told__json=told, other__ndjson=lines(patient("1"))))
+    assert result.code == 0
+    subject = (await raw(database, "DiagnosticReport/r1"))["subject"]["reference"]
+    assert subject != "Patient/1"
+    assert subject in await stored(database)
