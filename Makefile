@@ -165,6 +165,10 @@ siege: $(RUNTIME) compiled ## Attack the service beside another tenant's client,
 bench-workers: $(RUNTIME) compiled ## Search with one process and with workers, in turn (ARGS='--workers 4')
 	@$(SERVED) $(BIN)/python -m bench.workers $(ARGS)
 
+.PHONY: bench-subscriptions
+bench-subscriptions: $(RUNTIME) compiled ## Push to a tenant with a hundred subscriptions and to one without, in turn
+	@$(SERVED) $(BIN)/python -m bench.subscriptions $(ARGS)
+
 .PHONY: bench-retention
 bench-retention: $(RUNTIME) compiled ## Sweep half of a store while searches go on (ARGS='--reports 2000000')
 	@$(SERVED) $(BIN)/python -m bench.retention $(ARGS)

@@ -59,6 +59,17 @@ def cpu_seconds(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / TICK
 
 
+def resident(pid: int) -> float:
+    """Megabytes of memory of a process, and of those that it has started; 0: it has ended."""
+    process = Path(f"/proc/{pid}")
+    try:
+        pages = int((process / "statm").read_text(encoding="ascii").split()[1])
+        children = (process / "task" / str(pid) / "children").read_text(encoding="ascii").split()
+    except OSError:
+        return 0.0
+    return pages * 4096 / 1e6 + sum(resident(int(child)) for child in children)
+
+
 def cores(*, pin: bool) -> Cores:
     """Choice of a core for the servers and the rest for the others, where there are two or more."""
     available = sorted(os.sched_getaffinity(0))
@@ -97,13 +108,15 @@ def dod(*arguments: str, uri: str, **settings: str) -> str:
     """Output of a `dod` command."""
     command = [sys.executable, "-c", COMMAND_LINE, *arguments]
     env = environment(DOD_MONGODB_URI=uri, **settings)
-    done = subprocess.run(command, env=env, cwd=SERVED, check=True, capture_output=True, text=True)
+    done = subprocess.run(command, env=env, cwd=SERVED, check=False, capture_output=True, text=True)
+    assert not done.returncode, done.stderr
     return done.stdout.strip()
 
 
 def token(*tenants: str, uri: str, **settings: str) -> str:
     """A token for all of these tenants, which it makes."""
-    dod("tenant", "create", *tenants, uri=uri, **settings)
+    for tenant in tenants:
+        dod("tenant", "create", tenant, "--search-scope", "any", uri=uri, **settings)
     named = [part for tenant in tenants for part in ("--tenant", tenant)]
     return dod("token", "issue", *named, "--scope", "system/*.cruds", uri=uri, **settings)
 

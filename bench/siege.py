@@ -111,20 +111,9 @@ async def leg(
         await asyncio.sleep(max(0.0, due - perf_counter()))
         tasks.add(asyncio.ensure_future(client.ask(make(), due)))
         if number % 10 == 0:
-            rss = max(rss, resident(server.pid))
+            rss = max(rss, servers.resident(server.pid))
     await asyncio.gather(*tasks)
     return Told(sorted(client.latencies), client.errors, rss)
-
-
-def resident(pid: int) -> float:
-    """Megabytes of memory of a process, and of those that it has started."""
-    process = Path(f"/proc/{pid}")
-    try:
-        pages = int((process / "statm").read_text(encoding="ascii").split()[1])
-        children = (process / "task" / str(pid) / "children").read_text(encoding="ascii").split()
-    except OSError:  # It has ended.
-        return 0.0
-    return pages * 4096 / 1e6 + sum(resident(int(child)) for child in children)
 
 
 @contextmanager
@@ -177,7 +166,7 @@ async def main() -> None:
             search = searches("patient", [("", one) for one in range(PATIENTS)], ours)
             push = pushes(PATIENTS, ours, "1")
             await leg(server, search, push, 3.0)
-            idle, held = resident(server.pid), True
+            idle, held = servers.resident(server.pid), True
             print(f"idle: {idle:.0f} MB; legs of {options.seconds:g} s")
             print(f"{'attack':14}{'p50':>8}{'p99':>8}{'errors':>8}{'RSS above idle':>16}   p99 before")
             for name in names:
