@@ -117,6 +117,7 @@ def push_context(request: web.Request, *, documents: bool = True, work: Work = a
         metrics=app[INGEST_METRICS],
         new_id=request[REPLAY].new_id if REPLAY in request else secret_id,
         refused=entry_keeper(request),
+        since=request[REPLAY].since if REPLAY in request else None,
         strict=_strict(request),
         stable_sources=request[TENANT].stable_sources,
         audit=app.get(AUDIT),

@@ -201,7 +201,7 @@ async def push_again(request: web.Request, tenant: Tenant, letter: Letter, body:
     sender = _sender(letter, tenant, request)
     again[TENANT], again[PRINCIPAL] = request[TENANT], sender
     again[REQUEST_ID] = request[REQUEST_ID]
-    again[REPLAY] = Replay(_ids(tenant, letter, request.app[IDENTITY_SECRET]))
+    again[REPLAY] = Replay(_ids(tenant, letter, request.app[IDENTITY_SECRET]), letter.last_at)
     if row.scope and "type" in match and not sender.may(match["type"], row.scope):
         text = "the sender's scopes did not allow this on this resource type"
         return Verdict(STATUS[Category.FORBIDDEN], (Issue("forbidden", text),))

@@ -266,6 +266,7 @@ async def _write(
                 only_version=if_match(action.if_match),
                 only_absent=action.only_absent or action.only_unmatched,
                 keeps_labels=whole is not None and action.number not in whole,
+                unless_since=ctx.since,
             )
         elif isinstance(action, Delete):
             version = if_match(action.if_match)

@@ -28,6 +28,7 @@ from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Mapping, Sequence
+    from datetime import datetime
 
     from aiohttp.typedefs import Handler
 
@@ -121,6 +122,8 @@ class Replay:
 
     new_id: Callable[[], str]
     """Ids for creates, the same ones each time this letter is replayed."""
+    since: datetime
+    """Moment at which the letter came last."""
 
 
 def keep_refused(operation: str, handler: Handler) -> Handler:

@@ -37,6 +37,7 @@ from ingest.writes import filing
 from ingest.writes.push import Pushed, check_scope
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.resources.versions import NEWER_BY_NOW
 from store.retrying import pause_before
 
 if TYPE_CHECKING:
@@ -149,6 +150,8 @@ class _Delivery:
                 done = await execute(self.ctx, whole.planned, taken, files, before=before)
             except ServiceError as error:
                 overtaken = is_overtaken(error)
+                if NEWER_BY_NOW in error.issues:
+                    raise
                 if not overtaken and not (whole.versions and error.category is Category.PRECONDITION):
                     raise
             else:

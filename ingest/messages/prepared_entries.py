@@ -83,6 +83,7 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
                     companion=companion,
                     derived_from=ctx.derived_from if one.key.type in DERIVED else (),
                     provided=conditions.of(ready.prepared.key),
+                    unless_since=None if entries[number].sourced else ctx.since,
                 )
                 unique[prepared.key] = prepared
         except ServiceError as error:

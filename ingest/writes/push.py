@@ -72,7 +72,10 @@ async def _create(ctx: PushContext, taken: Taken, *, as_id: str | None = None) -
 def ready_of(ctx: PushContext, resource: JsonObject, resource_id: str, *, fresh: bool = False) -> Ready:
     """A resource prepared, with no more index entries than there may be."""
     most = ctx.settings.index_entries_max
-    return prepare(resource, resource_id, base=ctx.base, fresh=fresh, strict=ctx.strict, entries_max=most)
+    ready = prepare(resource, resource_id, base=ctx.base, fresh=fresh, strict=ctx.strict, entries_max=most)
+    if ctx.since is None:
+        return ready
+    return ready._replace(prepared=ready.prepared._replace(unless_since=ctx.since))
 
 
 def ready_to_create(ctx: PushContext, resource: JsonObject, *, as_id: str | None = None) -> Ready:

@@ -51,6 +51,8 @@ class PushContext(NamedTuple):
     """Maker of ids for creates. The replay of a dead letter brings its own, so that it makes no twins."""
     refused: Callable[[Sequence[RefusedEntry]], Awaitable[list[str | None]]] | None = None
     """Keeps refused entries of a Bundle as dead letters; gives each one's letter, where there is one."""
+    since: datetime | None = None
+    """Moment at which a dead letter that is pushed again came last: it replaces nothing that came since."""
     strict: bool = False
     """Whether deviations from R4 refuse what is pushed."""
     stable_sources: frozenset[str] = frozenset()

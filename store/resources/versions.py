@@ -125,6 +125,16 @@ class Prepared(NamedTuple):
     """`Type/id` of the records of the message that it was made of: they stay as long as it does."""
     provided: tuple[Provided, ...] = ()
     """Refused with `ANOTHER_BY_NOW` unless all of these hold when it is written."""
+    unless_since: datetime | None = None
+    """Refused with `NEWER_BY_NOW` when what is there has come, or gone, behind this moment."""
+
+
+NEWER_BY_NOW: Final = Issue(
+    "conflict",
+    "the resource was changed after this was refused, and nothing says which of them is newer: discard the"
+    " letter, or let a message say its time (`Bundle.timestamp`)",
+)
+"""Refusal for what is pushed again long after it was sent."""
 
 
 LABELS: Final = ("tag", "security", "profile")

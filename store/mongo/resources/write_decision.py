@@ -32,6 +32,7 @@ from store.resources.versions import (
     ANY_VERSION,
     LABELS,
     LABELS_LEFT_OUT,
+    NEWER_BY_NOW,
     Deletion,
     Gone,
     Outcome,
@@ -137,6 +138,16 @@ def _leaves_labels_out(prepared: Prepared, current: Mapping[str, Any]) -> bool:
     return any(f"_{label}" in there and f"_{label}" not in fields for label in LABELS)
 
 
+def _refusal(prepared: Prepared, current: Mapping[str, Any], *, deleted: bool) -> ServiceError | None:
+    """Refusal of another content for what is there, or was; None: nothing speaks against it."""
+    if prepared.keeps_labels and not deleted and _leaves_labels_out(prepared, current):
+        return ServiceError(Category.CONFLICT, LABELS_LEFT_OUT)
+    since = prepared.unless_since
+    if since is not None and updated_of(current) > since:
+        return ServiceError(Category.PRECONDITION, NEWER_BY_NOW)
+    return None
+
+
 def write_of(tenant: Tenant, one: Prepared | Deletion) -> Write:
     """Write of a prepared resource or of a deletion."""
     prepared = None if isinstance(one, Deletion) else one
@@ -176,13 +187,14 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
         before = updated_of(current)
         if write.prepared.only_absent:
             return Decision(PutResult(Outcome.EXISTS, Stored(write.key, version, before, b"")))
-        if write.prepared.keeps_labels and _leaves_labels_out(write.prepared, current):
-            return Decision(ServiceError(Category.CONFLICT, LABELS_LEFT_OUT))
         if current["digest"] == write.prepared.digest:
             same = Stored(write.key, version, before, write.prepared.body.stamp(version, before))
             return Decision(
                 PutResult(Outcome.UNCHANGED, same), None, replaces, confirmed(current, write.prepared)
             )
+    refused = _refusal(write.prepared, current, deleted=deleted) if current else None
+    if refused is not None:
+        return Decision(refused)
     revives = write.prepared.revives
     if revives is not None and not awaits(current, revives):
         return Decision(None)

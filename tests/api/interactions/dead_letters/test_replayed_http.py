@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import TYPE_CHECKING, Any
+
+import pytest
 
 from api.http.app_keys import DEAD_LETTERS
 from store.dead_letters import State
+from store.tenancy import SearchScope
 from tests.api.interactions.dead_letters.letters import (
     SENTINEL,
     admin_of,
@@ -19,12 +23,12 @@ from tests.api.interactions.dead_letters.letters import (
     wrong,
     wrong_message,
 )
-from tests.support.fhir import MRN, identified, message, patient, report
+from tests.support.fhir import MRN, Json, batch, identified, message, patient, report
 from tests.support.lines import logged
 from tests.support.service import Service
 
 if TYPE_CHECKING:
-    import pytest
+    from collections.abc import Callable
 
 MRNS = f"Patient?identifier={MRN}|{SENTINEL}"
 
@@ -224,3 +228,58 @@ async def test_nothing_of_a_payload_is_logged_or_counted(service: Service) -> No
 
 async def test_states_are_those_of_the_port() -> None:
     assert [state.value for state in State] == ["open", "replayed", "discarded"]
+
+
+NUMBERED: dict[str, Any] = {"identifier": [identified("urn:example:fillers", "F-1")]}
+
+
+def untimed(status: str | None, time: str | None = None) -> Json:
+    """A message without a time of its own; without a status it is refused."""
+    told = wrong(**NUMBERED) if status is None else report(status=status, **NUMBERED)
+    body = message(patient("p1", identified(MRN, SENTINEL)), told)
+    body.pop("timestamp", None)
+    return {**body, "timestamp": time} if time else body
+
+
+def updated(status: str | None) -> Json:
+    return wrong() if status is None else report(status=status)
+
+
+def several(kind: str, status: str | None) -> Json:
+    put = batch(("PUT", "DiagnosticReport/r1", updated(status)))
+    return {**put, "type": kind}
+
+
+ROADS: dict[str, tuple[str, str, Callable[[str | None], Json]]] = {
+    "message": ("POST", "$process-message", untimed),
+    "update": ("PUT", "DiagnosticReport/r1", updated),
+    "batch": ("POST", "", partial(several, "batch")),
+    "transaction": ("POST", "", partial(several, "transaction")),
+}
+
+
+@pytest.mark.parametrize("road", ROADS)
+@pytest.mark.parametrize("gone", [False, True], ids=["changed", "deleted"])
+async def test_a_replay_takes_the_place_of_nothing_that_came_behind_its_letter(
+    service: Service, road: str, gone: bool
+) -> None:
+    tenant = await service.new_tenant(search_scope=SearchScope.ANY)
+    method, path, body = ROADS[road]
+    assert (await tenant.request(method, path, body("preliminary"))).status in (200, 201)
+    tenant.clock.move(seconds=5)
+    refused = await tenant.request(method, path, body(None))
+    [letter] = [one["id"] for one in await letters(tenant)]
+    assert refused.headers.get("Dead-Letter", letter) == letter
+    tenant.clock.move(seconds=5)
+    assert (await tenant.request(method, path, body("corrected"))).status == 200
+    [found] = (await tenant.search("")).ids
+    if gone:
+        tenant.clock.move(seconds=5)
+        assert (await tenant.delete(f"DiagnosticReport/{found}")).status in (200, 204)
+    fixed = body("final") if road in ("message", "transaction") else updated("final")
+    admin = await admin_of(tenant)
+    assert (await admin.request("PUT", f"$dead-letters/{letter}", fixed)).status == 200
+    replayed = await replay(tenant, letter)
+    assert (replayed.status, replayed.body["state"]) == (200, "open")
+    read = await tenant.get(f"DiagnosticReport/{found}")
+    assert read.status == 410 if gone else read.body["status"] == "corrected"
