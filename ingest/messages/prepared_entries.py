@@ -11,7 +11,7 @@ from ingest.messages.companions import COMPANION_TYPES
 from ingest.messages.message import MAIN
 from ingest.messages.planning import refuse_lost_patient
 from ingest.pipeline.bundle_entries import at_entry
-from ingest.pipeline.identity.reader import Entry
+from ingest.pipeline.identity.reader import PATIENT, Entry
 from ingest.pipeline.prepare import Ready, prepare
 from ingest.pipeline.source_time import evidence_of, message_time
 from ingest.pipeline.validation.validate import refuse_subset
@@ -20,7 +20,7 @@ from store.fhir.issues import Issue
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from ingest.messages.conditions import Conditions
     from ingest.messages.message import Message
@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 
 DERIVED: Final = frozenset({"DiagnosticReport", "DocumentReference"})
 """Types of what a message is about that keep the message itself."""
+
+
+_NOT_THERE: Final = "the entry of its patient is refused, and they are not stored: nobody would find it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,10 +96,30 @@ def prepared_entries(  # noqa: PLR0913 -- all that a message is
             done.append(ServiceError(error.category, *told))
         else:
             done.append(Ready(prepared, ready.tolerances, ready.kept))
+    for number, lost in _without_patient(planned, tuple(done)):
+        done[number] = lost
+        found += lost.issues
+        unique.pop(planned.placements[number].key, None)
     # Without any of what it is about, the rest would be companions of nothing.
     if refused or all(isinstance(done[number], ServiceError) for number in read.main or range(len(done))):
         raise ServiceError(Category.UNPROCESSABLE, *found)
     return PreparedEntries(tuple(done), unique)
+
+
+def _without_patient(
+    planned: Planned, done: Sequence[Ready | ServiceError]
+) -> Iterator[tuple[int, ServiceError]]:
+    """Results that nobody would find: their patient's entry is refused, and no record of theirs stored."""
+    placed = planned.placements
+    refused = {str(placed[n].key) for n, one in enumerate(done) if isinstance(one, ServiceError)}
+    stored = {str(one.key) for one in placed if one.choice.known is not None}
+    lost = {name for name in refused - stored if name.startswith(f"{PATIENT}/")}
+    for number, one in enumerate(placed if lost else ()):
+        named = one.resource.get("subject")
+        alone = not (isinstance(named, dict) and "identifier" in named)
+        if one.key.type in MAIN and one.facts.patient in lost and alone and isinstance(done[number], Ready):
+            issue = Issue("not-found", _NOT_THERE, (f"{one.key.type}.subject",))
+            yield number, ServiceError(Category.UNPROCESSABLE, at_entry(issue, number))
 
 
 def reports_of_nobody(ctx: PushContext, planned: Planned) -> list[Prepared]:

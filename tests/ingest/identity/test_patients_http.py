@@ -9,7 +9,7 @@ import pytest
 
 from store.tenancy import SearchScope
 from tests.oracle.identity.hospital import number
-from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, pat, rep
+from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 from tests.support.fhir import refers
 
@@ -307,3 +307,38 @@ async def test_records_are_linked_by_an_identifier_and_stay_so_when_either_is_up
             answer = await tenant.put({**patient, "gender": "unknown"})
             assert answer.status == 200, answer.text
         assert await lines(tenant, "mr|A") == await lines(tenant, "mr|B") == [ANN, ANN]
+
+
+UNREADABLE: Final = pat("1", mr("A"), born="01/02/1950")
+
+
+async def test_results_whose_patient_is_refused_are_refused_with_them(lab: Service) -> None:
+    """Nobody would find them."""
+    result = obs("k", "Patient/1", "K", "5")
+    for parts in ([rep("r1", "Patient/1", fill("F"), results=["Observation/k"]), result], [result]):
+        answer = await send(lab, msg(UNREADABLE, *parts, minute=1))
+        assert (answer.status, "Dead-Letter" in answer.headers) == (422, True)
+        assert await all_of(lab, "Observation?_count=9") == []
+    assert await lines(lab, "") == []
+
+
+async def test_of_several_patients_one_that_is_refused_keeps_nobody_elses_results_back(lab: Service) -> None:
+    other = pat("2", mr("B"), name="Bob", born="1960-02-02")
+    reports = rep("r1", "Patient/1", fill("F1")), rep("r2", "Patient/2", fill("F2"))
+    answer = await send(lab, msg(UNREADABLE, other, *reports, minute=1))
+    assert [one["response"]["status"][:3] for one in answer.body["entry"]].count("422") == 2
+    assert await lines(lab, "") == ["CBC final of Bob"]
+
+
+async def test_results_of_a_stored_patient_are_kept_whatever_is_wrong_with_news_of_them(lab: Service) -> None:
+    assert (await send(lab, msg(pat("1", mr("A")), minute=1))).status == 200
+    answer = await send(lab, msg(UNREADABLE, rep("r1", "Patient/1", fill("F")), minute=2))
+    assert [one["response"]["status"][:3] for one in answer.body["entry"]] == ["200", "422", "201"]
+    assert await lines(lab, "mr|A") == ["CBC final of Ann"]
+
+
+async def test_a_report_that_names_its_patient_by_number_too_is_found_by_it(lab: Service) -> None:
+    named = {"subject": {"reference": "Patient/1", "identifier": mr("A")}}
+    answer = await send(lab, msg(UNREADABLE, {**rep("r1", "Patient/1", fill("F")), **named}, minute=1))
+    assert answer.status == 200
+    assert len(await all_of(lab, "DiagnosticReport?patient.identifier=urn:made-up:mr|A")) == 1
