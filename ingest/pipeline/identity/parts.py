@@ -47,6 +47,8 @@ def shared_names(resource_type: str, facts: Facts) -> list[str]:
     """Natural keys by number of a resource that reports share, the surest first; empty: it has none."""
     if resource_type in DIRECTORY:
         told = [_called(number.rank, facts) for number in facts.numbers]
+    elif not facts.patient:  # A number of a visit may count those of a patient.
+        return []
     else:
         mine: tuple[str, ...] = (facts.patient,)
         if resource_type == "ServiceRequest":

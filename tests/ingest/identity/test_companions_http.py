@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final
 
@@ -14,6 +15,8 @@ from tests.support.feed import send
 from tests.support.fhir import refers
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from tests.support.service import Service
 
 Json = dict[str, Any]
@@ -175,11 +178,16 @@ def visit(name: str, *numbers: Json) -> Json:
     return {"resourceType": "Encounter", "id": "1", **numbered, **about, "type": [{"text": name}]}
 
 
+def nobodys(make: Callable[..., Json], name: str, *numbers: Json) -> Json:
+    """A companion that does not say whom it is about."""
+    return {key: value for key, value in make(name, *numbers).items() if key != "subject"}
+
+
 def organization(name: str) -> Json:
     return {"resourceType": "Organization", "id": "1", "name": name}
 
 
-COMPANIONS: Final = {
+COMPANIONS: Final[dict[str, tuple[Callable[..., Json], str, tuple[Json, ...]]]] = {
     "practitioner": (practitioner, "resultsInterpreter", ()),
     "practitioner with a placeholder": (practitioner, "resultsInterpreter", (number("npi", "0", "NPI"),)),
     "organization": (organization, "performer", ()),
@@ -189,6 +197,9 @@ COMPANIONS: Final = {
     "media with a shared number": (media, "media", (number("accession", "X1"),)),
     "order": (order, "basedOn", ()),
     "encounter": (visit, "encounter", ()),
+    "nobody's encounter": (partial(nobodys, visit), "encounter", (number("visits", "1", "VN"),)),
+    "nobody's order": (partial(nobodys, order), "basedOn", (number("orders", "1", "PLAC"),)),
+    "nobody's specimen": (partial(nobodys, specimen), "specimen", (number("lines", "1"),)),
 }
 
 
