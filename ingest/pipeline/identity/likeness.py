@@ -135,6 +135,11 @@ def alike_in_time_or_specimen(one: Facts, other: Facts) -> bool:
     return timed or not set(one.specimens).isdisjoint(other.specimens)
 
 
+def is_to_the_minute(facts: Facts) -> bool:
+    """Whether it is said when, as finely as two things of one kind hardly happen at once."""
+    return facts.time != ABSENT and facts.time.end - facts.time.start <= MINUTE
+
+
 def alike_in_moment(one: Facts, other: Facts) -> bool:
     """Whether both say when to the minute, and the same, or name one specimen by its number.
 
@@ -142,8 +147,7 @@ def alike_in_moment(one: Facts, other: Facts) -> bool:
     """
     if apart_in_time(one, other) or apart_in_specimen(one, other):
         return False
-    lasts = [facts.time.end - facts.time.start for facts in (one, other)]
-    timed = ABSENT not in (one.time, other.time) and max(lasts) <= MINUTE
+    timed = is_to_the_minute(one) and is_to_the_minute(other)
     return timed or any(name.startswith("#") and name in other.specimens for name in one.specimens)
 
 

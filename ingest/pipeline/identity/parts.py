@@ -14,6 +14,7 @@ from ingest.pipeline.identity.likeness import (
     alike_in_code,
     apart_in_time,
     contradict,
+    is_to_the_minute,
     same_own,
     says_more,
     shared,
@@ -150,8 +151,8 @@ def is_nameless(resource_type: str, facts: Facts) -> bool:
 
 
 def is_told(facts: Facts) -> bool:
-    """Whether number, or time and patient, tell what something by itself is."""
-    return bool(facts.numbers) or (facts.time != ABSENT and bool(facts.patient))
+    """Whether number, or time and patient, tell what something by itself is; a day has room for several."""
+    return bool(facts.numbers) or (is_to_the_minute(facts) and bool(facts.patient))
 
 
 def name_parts(parts: Sequence[Part]) -> dict[int, str]:
@@ -183,7 +184,7 @@ def _base(part: Part) -> tuple[str, ...]:
     when = str(facts.time.start)
     if not is_told(facts):
         is_own = facts.stable or (bool(facts.patient) and telling(facts))
-        when = facts.own if facts.own and is_own else part.said
+        when += f" {facts.own}" if facts.own and is_own else f" {part.said}"
     return (*base, facts.own.partition("|")[0], when)
 
 

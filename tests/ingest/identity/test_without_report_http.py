@@ -100,16 +100,16 @@ async def test_a_result_by_itself_keeps_its_own(
     make: Callable[..., Json] = HELD[kind][0]
     element = HELD[kind][1]
 
-    def one(minute: int, patient: Json, words: str, day: str = "2026-01-01") -> Json:
+    def one(minute: int, patient: Json, words: str, at: str = "2026-01-01T08:00:00Z") -> Json:
         of_line = {"identifier": [{"value": "1"}]} if numbered and whose == "nobody's" else {}
         pointer: Any = refers(f"{kind.title()}/{id}")
         led = {element: [pointer] if element == "derivedFrom" else pointer}
-        result = obs("o", "Patient/1", "K", words, effectiveDateTime=day, **led)
+        result = obs("o", "Patient/1", "K", words, effectiveDateTime=at, **led)
         return msg(patient, result, make(id, words, **of_line, **PATIENTS[whose]), minute=minute)
 
     await sent(lab, one(1, ANN, "ann"))
     await sent(lab, one(2, BOB, "bob"))
-    await sent(lab, one(3, ANN, "ann later", "2026-01-02"))
+    await sent(lab, one(3, ANN, "ann later", "2026-01-01T09:00:00Z"))
     await sent(lab, one(4, BOB, "bob amended"))
     found = await all_of(lab, "Observation?_count=9")
     assert sorted(result["valueString"] for result in found) == ["ann", "ann later", "bob amended"]
@@ -119,3 +119,27 @@ async def test_a_result_by_itself_keeps_its_own(
         words = held["note"][0]["text"] if kind == "specimen" else held["content"]["title"]
         assert words == result["valueString"]
     assert len(await all_of(lab, f"{kind.title()}?_count=9")) == 3
+
+
+@pytest.mark.parametrize("when", ["2026-01-01", "2026-01", None])
+async def test_results_of_one_day_are_several(lab: Service, when: str | None) -> None:
+    """A patient who measures glucose, without numbers: none takes the place of the one before."""
+    timed = {"effectiveDateTime": when} if when else {}
+
+    def one(minute: int, value: str, id: str = "o1") -> Json:
+        return msg(ANN, obs(id, "Patient/1", "Glucose", value, **timed), minute=minute)
+
+    for minute, value in ((1, "5.1"), (2, "7.4"), (3, "5.1")):
+        await sent(lab, one(minute, value))
+    assert sorted(one["valueString"] for one in await all_of(lab, "Observation?_count=9")) == ["5.1", "7.4"]
+    for minute, value in ((4, "6.0"), (5, "6.1")):  # An id that says more than a place finds its own.
+        await sent(lab, one(minute, value, "result-20260101"))
+    found = [one["valueString"] for one in await all_of(lab, "Observation?_count=9")]
+    assert sorted(found) == ["5.1", "6.1", "7.4"]
+
+
+async def test_a_result_of_a_minute_is_amended(lab: Service) -> None:
+    for minute, value in ((1, "5.1"), (2, "7.4")):
+        result = obs(f"o{minute}", "Patient/1", "Glucose", value, effectiveDateTime="2026-01-01T08:00:00Z")
+        await sent(lab, msg(ANN, result, minute=minute))
+    assert [one["valueString"] for one in await all_of(lab, "Observation?_count=9")] == ["7.4"]

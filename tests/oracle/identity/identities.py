@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STORIES: Final = (
     *("one", "panels", "tolerance", "cultures", "recoded"),
-    *("mixed_up", "reused", "merged", "alone", "shared", "late", "several"),
+    *("mixed_up", "reused", "alike", "merged", "alone", "shared", "late", "several"),
 )
 ROOTS: Final = ("https://a.example/fhir", "https://b.example/fhir")
 LAST: Final = 100
@@ -40,8 +40,9 @@ def world(
             source = source._replace(name="stable", endpoint="urn:made-up:stable", ids=Ids.STABLE)
         people = _people(rng, name, register, pairs)
         drafts: list[Draft] = getattr(teller, name)(source, people)
-        companions = Companions(rng, numbered=rng.random() < 0.5)
-        both = _both(rng) if name == "several" else (source,)
+        counted = ids is None and rng.random() < 0.2
+        companions = Companions(rng, numbered=rng.random() < 0.5, counted=counted)
+        both = _both(rng) if name in ("several", "alike") else (source,)
         for draft, minute in zip(drafts, _minutes(rng, free, drafts, people), strict=True):
             sent.append(Sent(minute, both[draft.by], _said(draft, minute, companions), name))
     sent += [
@@ -78,7 +79,7 @@ def _sources(rng: Random, ids: Ids | None) -> list[Source]:
 
 
 def _both(rng: Random) -> tuple[Source, ...]:
-    """Two senders of one person's messages, whom their endpoints tell apart."""
+    """Two senders, whom their endpoints tell apart."""
     names = ("lab", "clinic")
     return tuple(
         Source(name, rng.choice(tuple(Ids)), f"urn:made-up:{name}", ROOTS[:1], document=False)

@@ -54,9 +54,11 @@ def marker(name: str, edition: int) -> str:
 class Companions:
     """Says what a report leads to; each source has its habits of numbers, each edition its own texts."""
 
-    def __init__(self, rng: Random, *, numbered: bool) -> None:
+    def __init__(self, rng: Random, *, numbered: bool, counted: bool = False) -> None:
+        """`counted`: visits are counted for each patient, whom they do not name."""
         self._rng = rng
         self._numbered = numbered
+        self._counted = counted
 
     def told(self, version: Version, minute: int, *, group: int) -> list[Said]:
         """The report and its companions, as a message of this minute has them."""
@@ -145,6 +147,10 @@ class Companions:
             "subject": to(version.person.thing),
             "length": {"value": self._rng.randint(1, 99), "unit": "min"},
         }
+        if self._counted:
+            del body["subject"]
+            body["identifier"] = [number("visit", "1", "VN")]
+            return Said(f"Encounter of {version.name}", body, Hold.EXACT, group, "encounter")
         if self._numbered:
             body["identifier"] = [number("visit", f"V-{version.name}", "VN")]
         hold = Hold.NEWER if self._numbered else Hold.EXACT

@@ -121,6 +121,17 @@ class Teller:
         self.rng.shuffle(drafts)
         return sorted(drafts, key=lambda draft: draft.versions[0].edition)
 
+    def alike(self, source: Source, people: tuple[Person, ...]) -> list[Draft]:
+        """Two senders that count alike: "the same correction from another sender: two", without a time."""
+        numbers, code = self._numbered(), self.rng.choice(tuple(PANELS))
+        drafts: list[Draft] = []
+        for by, person in enumerate(people[:2]):
+            base = self._version(person, numbers, code=code, timed=False)._replace(specimen=None)
+            editions = self._editions(base, self._statuses(self.rng.randint(1, 2)))
+            drafts += [Draft((one,), by=by) for one in editions]
+        self.rng.shuffle(drafts)
+        return sorted(drafts, key=lambda draft: draft.versions[0].edition)
+
     def merged(self, source: Source, people: tuple[Person, ...]) -> list[Draft]:
         """Two records of one person: "a search by either number finds the reports of both"."""
         retired, survivor = people[:2]
