@@ -19,7 +19,7 @@ class IssueBudget:
         self._left = ISSUES_MAX
 
     def told(self, issues: Sequence[Issue]) -> tuple[Issue, ...]:
-        """As many of the issues as are left, and a word on the others."""
+        """The first issues, as many as may still be told, and one that counts the others."""
         most = max(self._left, 1)
         self._left -= len(issues)
         return tuple(issues) if len(issues) <= most else (*issues[:most], MORE)

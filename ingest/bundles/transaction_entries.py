@@ -81,7 +81,7 @@ def _dangling(asked: Sequence[Asked]) -> Iterator[Issue]:
 
 
 def conditions(asked: Iterable[Asked], base: str | None = None) -> set[Condition]:
-    """All that must be looked up."""
+    """Conditions of the entries, to be looked up before the transaction."""
     wanted: set[Condition] = set()
     for one in asked:
         if one.condition is not None:

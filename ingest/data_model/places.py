@@ -38,7 +38,7 @@ class Step(NamedTuple):
         return isinstance(element, dict) and all(_says(element, name, value) for name, value in self.wanted)
 
     def new(self) -> Element:
-        """A new element that is meant."""
+        """A new element that fits the step."""
         made: Element = {}
         for name, value in self.wanted:
             made |= (

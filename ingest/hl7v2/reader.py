@@ -114,7 +114,7 @@ class Message:
 
     @property
     def control_id(self) -> str:
-        """MSH-10."""
+        """Id of the message by its sender (MSH-10)."""
         return self.header.control_id
 
 

@@ -53,7 +53,7 @@ class AnswerRoom:
         self.add(asker, size)
 
     def add(self, asker: Asker, size: int) -> None:
-        """Take or give back, whatever room there is."""
+        """Count bytes taken (or, negative, given back), also past the bound."""
         self.bytes += size
         for key in (asker, asker.tenant):
             self._used[key] += size

@@ -39,7 +39,7 @@ _SLOW: Final = "the body took too long to arrive"
 async def body_of(
     request: web.Request, *, most: int | None = None, seconds: float | None = None
 ) -> bytearray:
-    """All of it, decoded. Raises 413 past the limit, of the application or `most`, 408 when it is too slow.
+    """The whole body, decoded. Raises 413 past `most` (else the application's limit), 408 when it is slow.
 
     A body that says that it is too long is refused before any of it is read, one that is cut or broken
     with 400.

@@ -135,7 +135,7 @@ def sources(paths: Iterable[Path], *, skipped: Callable[[Path], None]) -> Iterat
 
 
 def _under(folder: Path) -> list[Path]:
-    """All that is in a folder, in order. Raises OSError where it cannot be read, rather than pass over it."""
+    """Paths of all files below a folder, in order. Raises OSError where one cannot be read."""
 
     def fail(error: OSError) -> None:
         raise error

@@ -105,7 +105,7 @@ class Journal:
         return sum((counts for _, counts in parts), Counter(self._counts.get(name, Counter())))
 
     def part(self, name: str, piece: Piece) -> Counter[str]:
-        """The outcomes of what earlier runs stored of a body that had a refusal."""
+        """Counts, by outcome, of what earlier runs stored of a body that had a refusal."""
         _, counts = self._parts.get(name, {}).get((piece.member, piece.start), (0, Counter[str]()))
         return counts
 

@@ -56,7 +56,7 @@ class Naming:
     secret: bytes
 
     def id_of(self, content_type: str | None, digest: str) -> str:
-        """`file-…`."""
+        """Id of the Binary that holds a document of this type and digest: `file-…`."""
         named = f"{self.tenant} file {digest} {content_type or ''}"
         return f"file-{hmac.digest(self.secret, named.encode(), sha256)[:20].hex()}"
 

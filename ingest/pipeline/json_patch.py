@@ -88,7 +88,7 @@ def carried(binary: JsonObject | None, where: str) -> tuple[Operation, ...]:
 
 
 def document(binary: JsonObject | None, where: str) -> bytes:
-    """The bytes of such a patch. Raises ServiceError."""
+    """Bytes of the patch in a Binary. Raises ServiceError."""
     held = {} if binary is None else binary
     if held.get("resourceType") != "Binary" or held.get("contentType") != FORMAT:
         text = f"`{where}` of a PATCH must be a Binary with `contentType` `{FORMAT}`"

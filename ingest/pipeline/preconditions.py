@@ -45,7 +45,7 @@ def holds(only_version: int | None, found: Stored | None) -> bool:
 
 
 def names_version(only_version: int | None) -> bool:
-    """Whether an `If-Match` is about one version: somebody else's write then ends what it is asked of."""
+    """Whether an `If-Match` is about one version: another client's write then makes it fail."""
     return only_version not in (None, ANY_VERSION)
 
 

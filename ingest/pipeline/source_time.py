@@ -48,7 +48,7 @@ class Evidence(NamedTuple):
 
 
 def evidence_of(resource: JsonObject, *, message: Json, latest: datetime) -> Evidence:
-    """All the evidence there is; a time behind `latest` is not believed."""
+    """Evidence of when the source said a resource; a time behind `latest` is not believed."""
     instants = list(_instants(resource, message))
     told = [text for moment, text in instants if moment <= latest]
     ahead = len(told) < len(instants)
@@ -59,7 +59,7 @@ def evidence_of(resource: JsonObject, *, message: Json, latest: datetime) -> Evi
 
 
 def source_time(resource: JsonObject, *, message: Json, latest: datetime) -> SourceTime:
-    """All the evidence that is believed, comparable as text."""
+    """Times of a source that are believed, comparable as text."""
     return evidence_of(resource, message=message, latest=latest).sourced
 
 

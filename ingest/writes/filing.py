@@ -61,7 +61,7 @@ async def put(
 async def put_each(
     ctx: PushContext, resources: Sequence[Prepared], files: Sequence[NewFile]
 ) -> list[PutResult | ServiceError]:
-    """The same, with the result of each by itself: some may be refused when others are stored.
+    """Store resources with their files; the result of each, or why it was refused when others are stored.
 
     Raises ServiceError when nothing was begun.
     """

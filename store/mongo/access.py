@@ -72,7 +72,7 @@ class MongoAccess(AccessStore):
         return tuple(map(_tenant, documents))
 
     async def every_tenant(self) -> list[Tenant]:
-        """All that were ever made, by name, those that have left too."""
+        """Names of all tenants ever made, in order; tenants that have left are among them."""
         with guarded(self._metrics, "tenants", seconds=self._seconds):
             documents = await self._tenants.find({}, {"_id": 1}, sort=[("_id", 1)]).to_list(None)
         return [parse_tenant(one["_id"]) for one in documents]

@@ -116,7 +116,7 @@ class Fitness:
             await asyncio.sleep(PAUSE_SECONDS)
 
     async def faults(self) -> tuple[str, ...]:
-        """Everything that is wrong, for `dod doctor`; waits no longer than a ping."""
+        """Sentences on all faults of the database, for `dod doctor`; waits no longer than a ping."""
         self._tried_at = None
         try:
             await self.ping()
@@ -225,7 +225,7 @@ def _silent(client: Client) -> str:
 async def faults_at(
     uri: str, settings: StoreSettings, metrics: StoreMetrics, *, role: Role
 ) -> tuple[str, ...]:
-    """Everything that is wrong with the database at the URI, for a process of this role; changes nothing."""
+    """Sentences on all faults of the database at a URI, for a process of this role; changes nothing."""
     try:
         client = connect(uri, settings)
     except StartupError as error:

@@ -44,7 +44,7 @@ class Schedule:
         )
 
     def start(self) -> None:
-        """Begin to look."""
+        """Begin to look for sweeps that are due."""
         for job in self._jobs:
             self._scheduler.add_job(
                 self._fire,

@@ -64,7 +64,7 @@ class Stage(Protocol):
     async def look(
         self, tenant: Tenant, as_of: datetime, after: Mapping[str, Any] | None, limit: int
     ) -> SweepStep:
-        """The next that expired by then, sorted into what goes and what stays."""
+        """The next documents that expired by then, sorted into those to be deleted and those that stay."""
 
     async def count(self, tenant: Tenant, as_of: datetime, step: SweepStep) -> Iterable[Found]:
         """Counts of what deleting this step would delete."""
@@ -240,7 +240,7 @@ class Sweep:
     async def _walk(
         self, runs: LeasedRuns, run: Run, limit: int
     ) -> AsyncIterator[tuple[Tenant, Stage, SweepStep, Mapping[str, Any], int]]:
-        """Everything that a run is about, from its position on, with the policy by which it was looked at."""
+        """Steps of a run, from its position on, each with tenant, stage, place and version of the policy."""
         position: Mapping[str, Any] | None = run.position
         for tenant in sorted(await self.tenants(), key=str):
             if run.tenant not in ("", str(tenant)) or (position and str(tenant) < position["tenant"]):

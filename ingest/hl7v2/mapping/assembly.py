@@ -126,7 +126,7 @@ class Parts:
     # --- orders
 
     def orders(self, group: PatientGroup) -> None:
-        """ORM and OML."""
+        """Map the orders of an ORM or OML message."""
         subject = self._patient(group)
         encounter = self._encounter(group, subject)
         for sent in group.orders:
@@ -182,7 +182,7 @@ class Parts:
     # --- results
 
     def results(self, group: PatientGroup) -> None:
-        """ORU and OUL."""
+        """Map the reports and results of an ORU or OUL message."""
         subject = self._patient(group)
         encounter = self._encounter(group, subject)
         self._loose(group.loose, subject)
@@ -296,7 +296,7 @@ class Parts:
     # --- documents
 
     def document(self, group: PatientGroup) -> None:
-        """MDM."""
+        """Map the document of an MDM message."""
         context = self.context
         assert group.document is not None  # noqa: S101 -- translate has looked
         subject = self._patient(group)

@@ -77,7 +77,7 @@ def survey(resource: JsonObject) -> Survey:
 
 
 def faults(resource: JsonObject) -> tuple[Issue, ...]:
-    """All that is wrong with the structure of a resource."""
+    """Issues of the structure of a resource."""
     return survey(resource).faults
 
 

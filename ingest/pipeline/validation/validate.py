@@ -45,7 +45,7 @@ _BUNDLES: Final = frozenset(
 
 
 def validate(resource: JsonObject) -> tuple[Issue, ...]:
-    """All that is wrong with one resource. Empty when it may be kept."""
+    """Issues of one resource; empty: it may be kept."""
     return tuple(_issues(resource))
 
 

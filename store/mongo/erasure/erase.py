@@ -209,7 +209,7 @@ class MongoErasing(Erasing):
         return letters, await self._mentions.answers(tenant, wanted, heartbeat)
 
     async def _is_wholly_held(self, tenant: Tenant, own: KnownAs) -> bool:
-        """Whether a hold on the patient, or on the tenant, covers all there is."""
+        """Whether a hold on the patient, or on the tenant, covers every document found."""
         someone = {"_id": _SUBJECT, "type": "", "id": "", "keys": own.keys}
         return _SUBJECT in await self._tools.holds.held(tenant, [someone], self._tools.clock())
 

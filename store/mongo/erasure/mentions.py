@@ -76,7 +76,7 @@ class Mentions:
             await self._pieces.delete_many({"_id": {"$in": sorted(pieces)}})
 
     async def answers(self, tenant: Tenant, wanted: Wanted, heartbeat: Heartbeat) -> list[str]:
-        """The ids of the remembered answers that tell of what goes."""
+        """Ids of remembered answers that mention a resource being erased."""
         of_tenant = {"_id": {"$gt": f"{tenant}/", "$lt": f"{tenant}0"}}  # `0` comes after `/`.
         fields = {"body": 1, "headers": 1, "shown": 1}
         cursor = self._answers.find(of_tenant, fields, hint="_id_", batch_size=SCAN_BATCH)

@@ -133,7 +133,7 @@ class PatientData:
                 place[one["_id"]] = replace(item_of({**one, "deleted": True}), depth=DEPTH_MAX)
 
     async def _versions(self, tenant: Tenant, found: Belongings) -> None:
-        """All past versions of what goes, but for those about another patient."""
+        """Past versions of the resources being erased, but for those about another patient."""
         by_type: dict[str, list[str]] = {}
         for one in (*found.current.values(), *found.patients.values()):
             by_type.setdefault(one.type, []).append(one.name.partition("/")[2])

@@ -90,7 +90,7 @@ class Reads:
         hint: str,
         heartbeat: Heartbeat,
     ) -> AsyncIterator[Mapping[str, Any]]:
-        """All that matches, however long it takes: each batch has a deadline of its own."""
+        """Documents that match, however long it takes: each batch has a deadline of its own."""
         cursor = collection.find(wanted, fields, hint=hint, batch_size=SCAN_BATCH)
         try:
             while True:

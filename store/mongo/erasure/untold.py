@@ -62,7 +62,7 @@ class Untold:
             found.current[item.id] = item
 
     async def _companions(self, tenant: Tenant, found: Belongings) -> dict[str, Item]:
-        """Companions of what goes, and what these refer to in turn, as far as nothing says whose they are."""
+        """Companions of the resources erased, and what these refer to, where nothing says whose it is."""
         known = {one.name for one in (*found.current.values(), *found.patients.values())}
         candidates: dict[str, Item] = {}
         step = {to for one in (*found.current.values(), *found.past.values()) for to in one.refers}

@@ -39,7 +39,7 @@ class KeptRefusal(NamedTuple):
 
     @property
     def change(self) -> dict[str, Any]:
-        """The upsert."""
+        """Update that makes the letter, or counts the refusal in the one that is there."""
         return {**self.again, "$setOnInsert": self.kept}
 
 

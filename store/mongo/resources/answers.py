@@ -94,7 +94,7 @@ class Answers(RequestAnswers):
         await self._commits.drain()
 
     def within(self, transaction: OpenTransaction) -> Answers:
-        """These verbs in a transaction: an answer is kept with what it tells of, or not at all."""
+        """The same port in a transaction: an answer is kept with its write, or not at all."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within

@@ -69,7 +69,7 @@ class MongoCompanions(resources.Companions):
         )
 
     def within(self, transaction: OpenTransaction) -> MongoCompanions:
-        """These verbs as a transaction sees the store, its own writes among it."""
+        """The same port as a transaction sees the store, with its own writes."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within
@@ -242,7 +242,7 @@ class MongoCompanions(resources.Companions):
         hint: str | None = None,
         newest: bool = False,
     ) -> Sequence[Mapping[str, Any]]:
-        """All that match, or the newest version alone."""
+        """Documents that match, or the newest version alone."""
 
         async def operation(session: Session | None) -> Sequence[Mapping[str, Any]]:
             cursor = collection.find(wanted, fields, session=session)

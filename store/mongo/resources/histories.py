@@ -175,7 +175,7 @@ class Histories:
         yield self._collections[HISTORY], [_name(tenant, resource_type, key) for key in keys]
 
     async def _total(self, found: Sequence[Source], query: HistoryQuery) -> int | None:
-        """All that match, or None past the bound."""
+        """Number of versions that match; None: more than may be counted."""
         bound = self._settings.count_max
         stages = (
             _at(found, query)
@@ -265,7 +265,7 @@ def _together(found: Sequence[Source], query: HistoryQuery, *, limit: int | None
 
 
 def _at(found: Sequence[Source], query: HistoryQuery) -> list[Filter]:
-    """The versions that were current at some time of `at`: each ends where the next one begins.
+    """Stages that leave versions that were current at some time of `at`: each ends where the next begins.
 
     Looks at every version before the end of the period, for the next one is not written down. What came too
     late by its source's time never was current.

@@ -54,7 +54,7 @@ class MongoIdentities(resources.Identities):
         self._metrics = metrics
 
     def within(self, transaction: OpenTransaction) -> MongoIdentities:
-        """These verbs in a transaction, which sees its own writes."""
+        """The same port in a transaction, which sees its own writes."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within

@@ -50,7 +50,7 @@ class Reading(ResourceReading):
         self._metrics = metrics
 
     def within(self, transaction: OpenTransaction) -> Reading:
-        """These verbs; current versions as the transaction sees them, its own writes among them."""
+        """The same port; current versions as a transaction sees them, with its own writes."""
         within = copy.copy(self)
         within._transaction = transaction  # noqa: SLF001 -- of our own kind
         return within

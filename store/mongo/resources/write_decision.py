@@ -129,7 +129,7 @@ class Decision(NamedTuple):
     """Whether it is another person's than the records that it was linked with."""
 
     def without_kin(self, gone: AbstractSet[str]) -> Decision:
-        """This decision, linked no longer with these records."""
+        """The same decision, without links to these records."""
         return self if self.document is None else self._replace(document=without_kin(self.document, gone))
 
 

@@ -72,7 +72,7 @@ class Writing:
         )
 
     def within(self, transaction: OpenTransaction) -> Writing:
-        """These verbs, with their writes in a transaction."""
+        """The same port, with its writes in a transaction."""
         within = copy.copy(self)
         within._commits = CommitInTransaction(transaction, within._commit_within)  # noqa: SLF001 -- our own kind
         return within

@@ -146,5 +146,5 @@ def letters(database: Database, needing: Needing, **kwargs: Any) -> Aged:  # noq
 
 
 def audits(database: Database, needing: Needing, **kwargs: Any) -> Aged:  # noqa: ANN401 -- passed on
-    """Audit records."""
+    """Stage of the sweep for audit records past their time."""
     return Aged(database, AUDIT, Reason.AUDIT, needing, moment="at", **kwargs)

@@ -203,7 +203,7 @@ def _referred_to(at: _Step, step: Has, below: Resolved) -> list[str] | None:
 
 
 def _referred_to_from(at: _Step, step: Has, below: Resolved | None, lead: FindPlan) -> list[str]:
-    """The same, among the resources that the other clauses leave."""
+    """Ids, among the resources that the other clauses leave, of those that what a `_has` finds refers to."""
     ids = [one["id"] for one in at.view.find(lead, {"_id": 0, "id": 1})]
     if len(ids) > LEFT_MAX or not step.parameter.keyed:
         raise at.too_many(step)

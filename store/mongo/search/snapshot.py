@@ -57,7 +57,7 @@ class View:
 
     @property
     def moment(self) -> Moment | None:
-        """The moment; None before the first read, and when each read sees the latest there is."""
+        """Moment that all reads see; None: nothing was read yet, or each read sees the newest state."""
         return None if self._at is None else Moment(self._at.time, self._at.inc)
 
     def find(self, find: FindPlan, fields: Mapping[str, int]) -> list[dict[str, Any]]:
