@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AsyncExitStack
-from dataclasses import dataclass, field
-from itertools import count
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import httpx
@@ -16,15 +15,14 @@ import pytest
 from aiohttp import web
 
 from store.tenancy import SearchScope
-from tests.support.fhir import report
 from tests.support.mongods import primary_of, replica_set
 from tests.support.receiver import receiver
-from tests.support.served import Served, served
+from tests.support.replicas import Replicas
+from tests.support.served import served
 from tests.support.service import RunningClock, opened_service
 from tests.support.subscriptions import asked
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
     from tests.support.receiver import Receiver
@@ -33,59 +31,24 @@ DATABASE = "dod_subscriptions_killed"
 WRITERS = 3
 MORE = 30
 """Events between two blows."""
-PAUSE_SECONDS = 0.05
-"""Between two pushes of a writer: what is waited for takes seconds, and needs a processor itself."""
 SOON = "from api.subscriptions.sending import retries; retries.PAUSES = (0, 1, 1, 2)"
 """Upstream's schedule takes most of a minute for three faults in a row; its own tests know it."""
 SETTINGS = {"DOD_SUBSCRIPTION_NETWORKS": "127.0.0.0/8", "DOD_SUBSCRIPTION_TIMEOUT_SECONDS": "2"}
 
 
 @dataclass(slots=True)
-class Load:
-    """Writers, each of which tries all replicas until one answers."""
+class Subscriber:
+    """Receiver of the events of replicas that are written to meanwhile."""
 
-    root: str
-    headers: Mapping[str, str]
     at: Receiver
-    replicas: list[Served] = field(default_factory=list)
-    written: dict[str, str] = field(default_factory=dict)
-    """Last version that was acknowledged, by id."""
-    changes: int = 0
-    stop: bool = False
-
-    async def ask(self, client: httpx.AsyncClient, method: str, path: str, **more: Any) -> httpx.Response:
-        for turn in count():
-            up = [one for one in self.replicas if one.process.returncode is None and one.url]
-            if up:
-                try:
-                    url = f"{up[turn % len(up)].url}{self.root}/{path}"
-                    answer = await client.request(method, url, headers=dict(self.headers), **more)
-                    if answer.status_code < 500:
-                        return answer
-                except httpx.HTTPError:
-                    pass
-            await asyncio.sleep(0.05)
-        raise AssertionError
-
-    async def write(self, number: int) -> None:
-        async with httpx.AsyncClient(timeout=30) as client:
-            for turn in count():
-                if self.stop:
-                    return
-                name = f"w{number}-{turn // 3}"
-                sent = report(name, conclusion=str(turn))
-                answer = await self.ask(client, "PUT", f"DiagnosticReport/{name}", json=sent)
-                assert answer.status_code in (200, 201), answer.text
-                self.written[name] = answer.json()["meta"]["versionId"]
-                await asyncio.sleep(PAUSE_SECONDS)
 
     @property
-    def shown(self) -> dict[str, str]:
+    def shown(self) -> dict[str, int]:
         """Version of each report as it was shown last."""
-        found: dict[str, str] = {}
+        found: dict[str, int] = {}
         for one in self.at.of("event-notification"):
             for entry in one.json["entry"][1:]:
-                found[entry["resource"]["id"]] = entry["resource"]["meta"]["versionId"]
+                found[entry["resource"]["id"]] = int(entry["resource"]["meta"]["versionId"])
         return found
 
     async def more(self) -> None:
@@ -100,24 +63,24 @@ async def test_every_change_arrives_whatever_is_killed_and_however_the_receiver_
         uri = f"mongodb://{members[0].address}/?replicaSet=tests"
         async with opened_service(uri, mongodb_database=DATABASE, clock=RunningClock()) as service:
             lab = await service.new_tenant(search_scope=SearchScope.ANY)
-        load = Load(lab.root, dict(lab.headers), at)
+        replicas, subscriber = Replicas(lab.root, dict(lab.headers)), Subscriber(at)
 
         async def started() -> None:
-            folder = tmp_path / f"replica-{len(load.replicas)}"
+            folder = tmp_path / f"replica-{len(replicas.started)}"
             folder.mkdir()
             replica = served(folder, uri, DATABASE, changed=SOON, **SETTINGS)
-            load.replicas.append(await stack.enter_async_context(replica))
+            replicas.started.append(await stack.enter_async_context(replica))
 
         await started()
         await started()
         async with httpx.AsyncClient(timeout=30) as client:
             sent = {**asked(endpoint=at.url, content="full-resource"), "id": "s1"}
-            answer = await load.ask(client, "PUT", "Subscription/s1", json=sent)
+            answer = await replicas.ask(client, "PUT", "Subscription/s1", json=sent)
             assert answer.status_code == 201, answer.text
-        tasks = [asyncio.ensure_future(load.write(number)) for number in range(WRITERS)]
-        await load.more()
-        await load.replicas[0].kill()  # It was the first, so it delivers.
-        await load.more()
+        tasks = [asyncio.ensure_future(replicas.write(number)) for number in range(WRITERS)]
+        await subscriber.more()
+        await replicas.started[0].kill()  # It was the first, so it delivers.
+        await subscriber.more()
         faults = iter(
             [
                 web.Response(status=500),
@@ -126,17 +89,17 @@ async def test_every_change_arrives_whatever_is_killed_and_however_the_receiver_
             ]
         )
         at.answer = lambda _: _fault(faults)
-        await load.more()
+        await subscriber.more()
         await started()
         await members[0].kill()
         await members[0].start()
         await primary_of(members)
-        await load.more()
-        await load.replicas[1].kill()
-        await load.more()
-        load.stop = True
+        await subscriber.more()
+        await replicas.started[1].kill()
+        await subscriber.more()
+        replicas.stop = True
         await asyncio.gather(*tasks)
-        await at.until(lambda: load.shown == load.written, 180)
+        await at.until(lambda: subscriber.shown == replicas.written, 180)
     told = [number for number, _, _ in at.told]
     last = max(told)
     assert set(told) == set(range(1, last + 1))
