@@ -39,7 +39,7 @@ def under_own_id(ctx: PushContext, resource: JsonObject) -> tuple[ResourceKey, J
 
 
 def placed_entry(ctx: PushContext, number: int, entry: BundleEntry) -> Placed:
-    """Entry with such a path; its `fullUrl` may be the only name it has: `urn:uuid:…`."""
+    """Path for an entry's resource: its id, else the UUID of its `fullUrl`, else one made of its content."""
     if entry.resource is None:
         issue = Issue("required", "the entry has no resource", ("Bundle.entry.resource",))
         raise ServiceError(Category.UNPROCESSABLE, issue)
