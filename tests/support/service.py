@@ -243,18 +243,23 @@ class Service:
         return await self.request("DELETE", path, headers=named(headers))
 
     async def load(self, *resources: Json) -> None:
-        """Put all of these, in order."""
+        """Put all of these in few requests, in no order; those of one id one after another."""
+        rest = list(resources)
+        while rest:
+            some = {(one["resourceType"], one["id"]): one for one in reversed(rest[:350])}
+            rest = [one for one in rest if some.get((one["resourceType"], one["id"])) is not one]
+            puts = [("PUT", f"{type}/{id}", one) for (type, id), one in reversed(some.items())]
+            if len(puts) == 1:
+                await self.load_in_order(*some.values())
+                continue
+            answer = await self.request("POST", "", batch(*puts))
+            assert all(one["response"]["status"][0] == "2" for one in answer.body["entry"]), answer.text
+
+    async def load_in_order(self, *resources: Json) -> None:
+        """Put all of these, one after another."""
         for resource in resources:
             answer = await self.put(resource)
             assert answer.status in (200, 201), answer.text
-
-    async def load_at_once(self, *resources: Json) -> None:
-        """Put all of these in few requests, in no order."""
-        for start in range(0, len(resources), 350):
-            some = resources[start : start + 350]
-            puts = (("PUT", f"{one['resourceType']}/{one['id']}", one) for one in some)
-            answer = await self.request("POST", "", batch(*puts))
-            assert all(one["response"]["status"][0] == "2" for one in answer.body["entry"]), answer.text
 
     async def search(
         self, parameters: Parameters = "", *, type: str = "DiagnosticReport", **headers: str

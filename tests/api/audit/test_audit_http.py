@@ -35,7 +35,7 @@ def events(answer: Answer) -> list[tuple[str, str]]:
 
 
 async def test_an_officer_sees_who_looked_at_a_patient(service: Service) -> None:
-    await service.load(patient("p1", identified(MRN, "A-1")), report("r1"), report("r2", "p2"))
+    await service.load_in_order(patient("p1", identified(MRN, "A-1")), report("r1"), report("r2", "p2"))
     await service.get("DiagnosticReport/r1")
     await service.search(f"patient.identifier={MRN}|A-1")
     await service.get("DiagnosticReport/r2")
@@ -88,7 +88,9 @@ async def test_an_officer_sees_who_looked_at_a_patient(service: Service) -> None
 
 
 async def test_every_way_of_a_search_leads_to_the_audit(service: Service) -> None:
-    await service.load(patient("p1"), resource("AuditEvent", "pushed", recorded="2026-11-22T12:00:00Z"))
+    await service.load_in_order(
+        patient("p1"), resource("AuditEvent", "pushed", recorded="2026-11-22T12:00:00Z")
+    )
     officer = await service.with_token(scopes=["dod/audit", "system/*.rs"])
     asked = "patient=p1&subtype=update"
     for answer in (
@@ -111,7 +113,7 @@ def found_in(answer: Answer) -> list[str]:
 async def test_a_page_link_leads_on_when_its_last_record_has_gone(
     service: Service, mongo_client: Client
 ) -> None:
-    await service.load(*(report(f"r{n}") for n in range(6)))
+    await service.load_in_order(*(report(f"r{n}") for n in range(6)))
     officer = await service.with_token(scopes=["dod/audit"])
     first = await officer.get("AuditEvent?subtype=update&_count=2")
     [_, last] = [entry["resource"]["id"] for entry in first.body["entry"]]
@@ -123,7 +125,7 @@ async def test_a_page_link_leads_on_when_its_last_record_has_gone(
 
 async def test_a_page_link_expires_as_the_policy_says(mongodb: str) -> None:
     async with opened_service(mongodb, page_token_seconds=10 * 86_400) as service:
-        await service.load(patient("p1"), *(report(f"r{n}") for n in range(3)))
+        await service.load_in_order(patient("p1"), *(report(f"r{n}") for n in range(3)))
         officer = await service.with_token(scopes=["dod/audit"])
         urls = (
             (officer, (await officer.get("AuditEvent?_count=1")).links["next"]),
@@ -138,7 +140,7 @@ async def test_a_page_link_expires_as_the_policy_says(mongodb: str) -> None:
 
 async def test_a_page_link_of_pushed_events_is_none_of_the_audit(service: Service) -> None:
     pushed = (resource("AuditEvent", f"e{n}", recorded="2026-11-22T12:00:00Z") for n in range(2))
-    await service.load(*pushed)
+    await service.load_in_order(*pushed)
     url = (await service.search("_id=e0,e1&_count=1", type="AuditEvent")).links["next"]
     officer = await service.with_token(scopes=["system/*.rs", "dod/audit"])
     assert (await officer.get(url)).status == 404
@@ -151,7 +153,9 @@ async def following(officer: Service, page: Answer) -> AsyncIterator[Answer]:
 
 
 async def test_nobody_else_sees_it(service: Service) -> None:
-    await service.load(patient("p1"), resource("AuditEvent", "pushed", recorded="2026-11-22T12:00:00Z"))
+    await service.load_in_order(
+        patient("p1"), resource("AuditEvent", "pushed", recorded="2026-11-22T12:00:00Z")
+    )
     answer = await service.search("_id=pushed", type="AuditEvent")
     assert (answer.status, answer.ids) == (200, ["pushed"])  # As any type that is pushed.
     assert (await service.get("AuditEvent/pushed")).status == 200
@@ -176,7 +180,7 @@ async def test_nobody_else_sees_it(service: Service) -> None:
 
 
 async def test_who_was_erased_is_found_by_the_number_and_named_by_nothing(service: Service) -> None:
-    await service.load(patient("p1", identified(MRN, "SECRET-1")), report("r1"))
+    await service.load_in_order(patient("p1", identified(MRN, "SECRET-1")), report("r1"))
     await service.search(f"patient.identifier={MRN}|SECRET-1")
     admin = await service.with_token(scopes=["dod/purge", "dod/audit"])
     purged = await admin.request("POST", "Patient/p1/$purge", {"reason": "asked for by letter"})
@@ -195,7 +199,7 @@ async def test_dod_audit(
     dod = command(monkeypatch, capsys)
     async with opened_service(mongodb) as service:
         tenant = str(service.tenant)
-        await service.load(patient("p1", identified(MRN, "A-1")), report("r1"))
+        await service.load_in_order(patient("p1", identified(MRN, "A-1")), report("r1"))
         await service.get("DiagnosticReport/r1")
         table = await dod("audit", tenant, "--patient", f"{MRN}|A-1", "--client", "tests")
         assert table.code == 0, table.err

@@ -82,11 +82,11 @@ async def test_the_results_of_a_version_are_those_of_then(service: Service, brow
     panel = [result(f"o{n}", f"Test {n}", f"{n}-1", **amount(1.0)) for n in range(70)]
     names = [refers(f"Observation/o{n}") for n in range(70)]
     await service.load(person("p1", "First", "ONE"))
-    await service.load_at_once(*panel)
+    await service.load(*panel)
     await service.load(report("r1", result=names))
     service.clock.move(minutes=1)
     # All of them change, one is taken out of the report and deleted.
-    await service.load_at_once(*(result(f"o{n}", f"Test {n}", f"{n}-1", **amount(2.0)) for n in range(1, 70)))
+    await service.load(*(result(f"o{n}", f"Test {n}", f"{n}-1", **amount(2.0)) for n in range(1, 70)))
     await service.load(report("r1", result=names[1:], status="corrected"))
     assert (await service.request("DELETE", "Observation/o0")).status == 204
     async with watched(browser, service) as tab:
@@ -112,7 +112,7 @@ async def test_contained_results_and_very_many_of_them(service: Service, browser
     ]
     await service.load(person("p1", "First", "ONE"))
     many = [result(f"m{n}", f"Of many {n}", "7-7", **amount(float(n))) for n in range(1_050)]
-    await service.load_at_once(*many)
+    await service.load(*many)
     await service.load(report("r1", contained=inner, result=[refers("#panel")]))
     await service.load(report("r2", result=[refers(f"Observation/m{n}") for n in range(1_050)]))
     async with watched(browser, service) as tab:

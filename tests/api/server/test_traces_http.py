@@ -41,7 +41,7 @@ async def test_requests_and_their_parts_are_told_without_values(mongodb: str) ->
         collector as address,
         opened_service(mongodb, otlp_endpoint=address, trace_share=1) as service,
     ):
-        await service.load(
+        await service.load_in_order(
             patient(
                 "sentinel-id",
                 identifier=[identified("urn:example:mrn", "SENTINEL4711")],

@@ -42,7 +42,7 @@ async def here(mongodb: str, name: str) -> AsyncIterator[Service]:
     async with opened_service(mongodb, mongodb_database=name) as service:
         service.clock.now = utc_now()
         one = await service.new_tenant()
-        await one.load(
+        await one.load_in_order(
             patient("anna", identified(MRN, "ANNA-4711"), name=[{"family": "Annason", "given": ["Anna"]}]),
             patient("bert", identified(MRN, "BERT-0815")),
             report("ra", "anna", conclusion="unremarkable for Anna"),
@@ -205,7 +205,7 @@ async def test_a_hold_of_somebody_who_is_to_come(kept: Database, here: Service, 
     add = ("retention", "hold", "add", tenant)
     assert (await dod(*add, "--patient", f"{MRN}|NOBODY", "--absent", *WHY)).code == 0
     assert (await dod(*add, "--patient", referred, *WHY)).code == 1
-    await here.load(report("rc", None, subject={"identifier": identified(MRN, "ONLY-REFERRED-TO")}))
+    await here.load_in_order(report("rc", None, subject={"identifier": identified(MRN, "ONLY-REFERRED-TO")}))
     assert (await dod(*add, "--patient", referred, *WHY)).code == 0
     assert (await dod(*add, "--patient", "Patient/anna", *WHY)).code == 0
 
@@ -223,7 +223,7 @@ async def test_an_ended_hold_does_not_tell_on_whom_it_was(kept: Database, here: 
 async def test_a_tenant_leaves(kept: Database, here: Service, dod: Dod) -> None:
     tenant = str(here.tenant)
     other = await here.new_tenant()
-    await other.load(patient("anna"))
+    await other.load_in_order(patient("anna"))
     done = await dod("purge", "tenant", tenant, *WHY, "--yes", tenant)
     assert done.code == 0, done.err
     assert "2 DiagnosticReport (off-boarding) deleted" in done.out

@@ -34,7 +34,7 @@ async def purge(world: World, id: str = "anna", reason: str | None = REASON, **m
 
 
 async def test_over_http_it_tells_counts(world: World) -> None:
-    await world.service.load(*BERTS, *ANNAS)
+    await world.service.load_in_order(*BERTS, *ANNAS)
     answer = await purge(world)
     assert answer.status == 200
     assert parameter(answer, "state") == "done"
@@ -53,7 +53,9 @@ async def test_over_http_it_tells_counts(world: World) -> None:
 
 
 async def test_page_links_from_before_show_nothing_of_it(world: World) -> None:
-    await world.service.load(*BERTS, *ANNAS, *(report(f"more{number}", "anna") for number in range(4)))
+    await world.service.load_in_order(
+        *BERTS, *ANNAS, *(report(f"more{number}", "anna") for number in range(4))
+    )
     first = await world.service.search("patient=anna,bert&_count=2&_sort=_id")
     await world.erase()
     pages = (await world.service.pages(first))[1:]
@@ -61,7 +63,7 @@ async def test_page_links_from_before_show_nothing_of_it(world: World) -> None:
 
 
 async def test_a_long_one_goes_on_behind_202(world: World) -> None:
-    await world.service.load(*BERTS, *ANNAS)
+    await world.service.load_in_order(*BERTS, *ANNAS)
     app = world.service.client.app
     assert app is not None
     app[PURGES]._wait_seconds = 0
@@ -88,7 +90,7 @@ async def test_a_long_one_goes_on_behind_202(world: World) -> None:
 async def test_misuse_deletes_nothing(
     world: World, id: str, reason: str | None, scopes: list[str], status: int
 ) -> None:
-    await world.service.load(*ANNAS)
+    await world.service.load_in_order(*ANNAS)
     before = await world.documents()
     other = World(await world.service.with_token(scopes=scopes), world.database)
     answer = await purge(other, id, reason)
@@ -112,7 +114,7 @@ async def test_misuse_deletes_nothing(
     ],
 )
 async def test_who_is_not_named_well_is_not_erased(world: World, text: str, category: Category) -> None:
-    await world.service.load(*BERTS, *ANNAS)
+    await world.service.load_in_order(*BERTS, *ANNAS)
     before = await world.documents()
     with pytest.raises(ServiceError) as refused:
         await world.erase(text)
