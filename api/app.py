@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from datetime import UTC, datetime
+from enum import Enum
 from typing import TYPE_CHECKING, Final
 
 from aiohttp import web
@@ -118,19 +119,32 @@ def _scans(settings: Settings) -> Gate:
     )
 
 
+class Duty(Enum):
+    """Work beside requests, which one process of a service has."""
+
+    TIMER = "timer"
+    """Jobs on a timer."""
+    TELL = "tell"
+    """The change feed, and telling subscribers of changes."""
+
+
+ALL_DUTIES: Final = frozenset(Duty)
+NO_DUTIES: Final[frozenset[Duty]] = frozenset()
+
+
 def create_app(  # noqa: PLR0913 -- all but one keyword-only
     settings: Settings,
     *,
     routes: Iterable[Route],
     open_stores: OpenStores,
     clock: Callable[[], datetime] = utc_now,
-    is_timekeeper: bool = True,
+    duties: frozenset[Duty] = ALL_DUTIES,
     taken: Middleware | None = None,
 ) -> web.Application:
     """The FHIR application. `api.health.create_admin_app` makes the admin one beside it.
 
-    Of several workers of one service, one is the timekeeper: it has the jobs on a timer. The annex is an
-    application whose requests are `taken` from another one, which has done all that concerns their senders.
+    Of several processes of one service, one has each duty. The annex is an application whose requests are
+    `taken` from another one, which has done all that concerns their senders.
     """
     app = web.Application(
         middlewares=[
@@ -172,23 +186,23 @@ def create_app(  # noqa: PLR0913 -- all but one keyword-only
         ]
     )
     if taken is None:
-        _serve_clients(app, is_timekeeper=is_timekeeper)
+        _serve_clients(app, duties)
     return app
 
 
-def _serve_clients(app: web.Application, *, is_timekeeper: bool) -> None:
+def _serve_clients(app: web.Application, duties: frozenset[Duty]) -> None:
     """Say on answers what clients are told, and do what is done beside their requests."""
     settings = app[SETTINGS]
     app.on_response_prepare.extend([say_server, forbid_copies, disarm, echo_request_id, allow_pages])
     app.cleanup_ctx.append(lifecycle.loop_lag)
     if settings.role in ("all", "ingest"):
         app.cleanup_ctx.append(feeds.feeds)
-    keeps_time = is_timekeeper and settings.role in ("all", "jobs")
-    app.cleanup_ctx.append(lifecycle.following(follows=keeps_time))
-    if keeps_time:
+    own = duties if settings.role in ("all", "jobs") else NO_DUTIES
+    if Duty.TELL in own and settings.changes_look_seconds:
+        app.cleanup_ctx.append(life.telling)
+    app.cleanup_ctx.append(lifecycle.following(follows=Duty.TELL in own))
+    if Duty.TIMER in own:
         app.cleanup_ctx.append(lifecycle.jobs)
-        if settings.changes_look_seconds:
-            app.cleanup_ctx.append(life.worker)
 
 
 def _observe(app: web.Application, settings: Settings, table: Sequence[Route]) -> None:

@@ -10,8 +10,8 @@ from aiohttp import hdrs, web
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from api.http.app_keys import READINESS, REGISTRY
-from api.http.large_bodies import ANNEX
 from api.middleware.answer_headers import say_server
+from api.processes.beside import BESIDE
 from api.processes.families import Families, joined, rows_of
 from store.detached import detached
 
@@ -69,14 +69,14 @@ def shared(handler: Handler) -> Handler:
 
 
 async def metrics(request: web.Request) -> web.StreamResponse:
-    """All that was counted, by the process for large bodies too."""
+    """All that was counted, by the processes beside this one too."""
     registry = request.app[REGISTRY]
     others = await _beside(request.app)
     return await make_aiohttp_handler(joined(registry, others) if others else registry)(request)
 
 
 async def families(request: web.Request) -> web.Response:
-    """The metrics of this process, and of the one that it started, for whoever adds them up."""
+    """The metrics of this process, and of those that it started, for whoever adds them up."""
     beside = Families()
     for rows in await _beside(request.app):
         beside.take(rows)
@@ -86,8 +86,9 @@ async def families(request: web.Request) -> web.Response:
 
 
 async def _beside(app: web.Application) -> Sequence[Iterable[Row]]:
-    """Metrics of the processes for large bodies: that which runs, and those that have ended."""
-    return await app[ANNEX].rows() if ANNEX in app else ()
+    """Metrics of the processes that this one started: those that run, and those that have ended."""
+    said = await asyncio.gather(*[one.rows() for one in app.get(BESIDE, ())])
+    return [rows for some in said for rows in some]
 
 
 def create_admin_app(app: web.Application, more: Sequence[web.RouteDef] = ()) -> web.Application:
@@ -95,8 +96,8 @@ def create_admin_app(app: web.Application, more: Sequence[web.RouteDef] = ()) ->
     admin = web.Application()
     admin[READINESS] = app[READINESS]
     admin[REGISTRY] = app[REGISTRY]
-    if ANNEX in app:
-        admin[ANNEX] = app[ANNEX]
+    if BESIDE in app:
+        admin[BESIDE] = app[BESIDE]
     admin.on_response_prepare.append(say_server)
     admin.router.add_get("/livez", livez)
     admin.router.add_get("/readyz", readyz)

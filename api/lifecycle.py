@@ -13,6 +13,7 @@ from api.auth.doorkeeper import Doorkeeper
 from api.auth.external import ExternalIssuer, IssuerSettings, keys_of_issuer
 from api.auth.key_sets import KeySets
 from api.background.following import Following
+from api.background.herald import HERALD
 from api.background.jobs import Jobs
 from api.background.purges import Purges
 from api.http.app_keys import (
@@ -183,12 +184,14 @@ async def end_listening(app: web.Application) -> None:
 
 def following(*, follows: bool) -> Callable[[web.Application], AsyncIterator[None]]:
     """Look how far the change feed is behind; a process that `follows` reads MongoDB's log for it, when no
-    other one does. Needs the stores.
+    other one does, nor the herald. Needs the stores.
     """
 
     async def context(app: web.Application) -> AsyncIterator[None]:
         seconds = app[SETTINGS].changes_look_seconds if follows else 0.0
-        work = Following(app[STORES].follower, app[CHANGE_METRICS], seconds=seconds)
+        herald = app.get(HERALD)
+        away = herald.is_there if herald is not None else lambda: False
+        work = Following(app[STORES].follower, app[CHANGE_METRICS], seconds=seconds, away=away)
         work.start()
         try:
             yield

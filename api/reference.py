@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from api.annex.metrics import AnnexMetrics
 from api.metrics import ApiMetrics, new_registry
+from api.processes.metrics import annex_metrics, herald_metrics
 from api.server.loop_lag import LoopMetrics
 from api.server.tls_metrics import TlsMetrics
 from api.settings.groups import grouped
@@ -171,7 +171,15 @@ def all_metrics() -> CollectorRegistry:
 
 METRICS: Final[Sequence[Callable[[CollectorRegistry], object]]] = (
     *(ApiMetrics, IngestMetrics, RefusalMetrics, RetentionMetrics, StoreMetrics, LoopMetrics),
-    *(TlsMetrics, SupervisorMetrics, AnnexMetrics, FeedMetrics, ChangeMetrics, SubscriptionMetrics),
+    *(
+        TlsMetrics,
+        SupervisorMetrics,
+        annex_metrics,
+        herald_metrics,
+        FeedMetrics,
+        ChangeMetrics,
+        SubscriptionMetrics,
+    ),
 )
 """All that registers metrics. A test finds what is missing here."""
 

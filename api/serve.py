@@ -20,8 +20,10 @@ from aiohttp import web
 from typing_extensions import override
 
 from api.annex.annex import annexed
+from api.app import ALL_DUTIES, Duty
 from api.database import database
 from api.health import create_admin_app
+from api.herald.herald import heralded
 from api.http.app_keys import READINESS, REGISTRY
 from api.served import served
 from api.server.connections import limits_of, raise_files
@@ -171,12 +173,14 @@ async def serving(  # noqa: PLR0913 -- the parts of a process
     mongodb: Database,
     sites: Sites,
     *,
-    is_timekeeper: bool = True,
+    duties: frozenset[Duty] = ALL_DUTIES,
 ) -> AsyncIterator[Service]:
-    """Both applications on a database that runs. A process that is no timekeeper has no jobs on a timer."""
+    """Both applications on a database that runs."""
     async with AsyncExitStack() as stack:
-        app = served(settings, mongodb.uri, is_timekeeper=is_timekeeper)
+        app = served(settings, mongodb.uri, duties=duties)
         await stack.enter_async_context(annexed(app, mongodb.uri))
+        if Duty.TELL in duties:
+            stack.enter_context(heralded(app, mongodb.uri))
         admin = await new_runner(create_admin_app(app, sites.admin_routes), settings)
         stack.push_async_callback(admin.cleanup)  # Closed last, so that probes see the draining.
         admin_url = await sites.admin(admin, secured=None)

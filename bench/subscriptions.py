@@ -22,6 +22,7 @@ import orjson
 from bench import reports, servers
 from bench.load import ask_once, head, measure, post
 from bench.requests import FHIR
+from bench.workers import cpu_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -54,7 +55,7 @@ class Leg(NamedTuple):
     rate: float
     p99: float
     cost: float
-    """Microseconds of the service's processor time for each, deliveries included."""
+    """Microseconds of processor time of the service's processes for each, deliveries included."""
     mongod: float
     rss: float
     """Megabytes of the service behind it."""
@@ -136,14 +137,12 @@ async def all_arrived(port: int, events: int) -> list[Arrived]:
 
 async def leg(server: Server, make: Callable[[], bytes], *, connections: int, seconds: float) -> Leg:
     """Push for a while."""
-    before = [servers.cpu_seconds(one) for one in (server.pid, server.mongod)]
+    before = cpu_of(server.pid), servers.cpu_seconds(server.mongod)
     measured = await measure(server.port, make, status=b"201", connections=connections, seconds=seconds)
     assert not measured.failures, measured.sample[:1]
     number = len(measured.latencies)
-    cost, mongod = (
-        (servers.cpu_seconds(one) - was) / number * 1e6
-        for one, was in zip((server.pid, server.mongod), before, strict=True)
-    )
+    cost = (cpu_of(server.pid) - before[0]) / number * 1e6
+    mongod = (servers.cpu_seconds(server.mongod) - before[1]) / number * 1e6
     return Leg(measured.rate, measured.milliseconds(0.99), cost, mongod, servers.resident(server.pid))
 
 

@@ -8,11 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import signal
-import tempfile
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -21,13 +18,14 @@ from multidict import CIMultiDict
 from typing_extensions import override
 
 from api.annex.handed import FIELD_BYTES_MAX, HEADER, TENANT_HEADER, Handed
-from api.annex.metrics import AnnexMetrics
 from api.annex.order import AnnexOrder, settings_of
 from api.http.app_keys import DOORKEEPER, REGISTRY, SETTINGS
 from api.http.large_bodies import ANNEX, Annex
 from api.http.routing import ROLES, Group
+from api.processes.beside import BESIDE, folder
 from api.processes.child import Child
 from api.processes.ended import Ended
+from api.processes.metrics import annex_metrics
 from ingest.http.app_keys import AUDITED, TENANT
 from ingest.http.body import BODY, let_go
 from store.detached import detached
@@ -37,8 +35,10 @@ from store.tenancy import parse_tenant
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
+    from pathlib import Path
 
     from api.processes.families import Row
+    from api.processes.metrics import ProcessMetrics
     from api.settings.service import Settings
 
 LOG: Final = logging.getLogger("api.annex")
@@ -56,8 +56,6 @@ SILENT_SECONDS: Final = 30.0
 """Time for which it may answer nothing before it is killed."""
 END_SECONDS: Final = 5.0
 """Time that it may take to end: all requests of the process beside it have."""
-FOLDER_MAX: Final = 90
-"""Bytes of the path of its folder: that of a unix socket has 107."""
 PART_BYTES: Final = 131_072
 _DROPPED: Final = frozenset({"content-length", "transfer-encoding", "connection", "date", "server"})
 """Header fields of its answer that are said anew."""
@@ -114,7 +112,7 @@ async def _parts(body: bytearray) -> AsyncIterator[memoryview]:
 class LargeBodies(Annex):
     """Begins the annex, hands over, looks after it."""
 
-    def __init__(self, settings: Settings, uri: str, folder: Path, metrics: AnnexMetrics) -> None:
+    def __init__(self, settings: Settings, uri: str, folder: Path, metrics: ProcessMetrics) -> None:
         self._settings = settings_of(settings)
         self._uri = uri
         self._folder = folder
@@ -217,7 +215,7 @@ class LargeBodies(Annex):
         if not running.is_dismissed:
             LOG.error("the process for large bodies ended by itself", extra={"status": code})
             self._put_off(asyncio.get_running_loop().time() - child.started)
-        self._metrics.ended("idle" if running.is_dismissed else "killed" if code < 0 else "exited")
+        self._metrics.ended(dismissed=running.is_dismissed, code=code)
         try:
             self._ended.take(child.pid, child.scraped)
         except Exception:  # One that was killed may leave half a file.
@@ -259,18 +257,13 @@ async def annexed(app: web.Application, uri: str) -> AsyncIterator[None]:
     if not settings.large_body_bytes or Group.WRITE not in ROLES[settings.role]:
         yield
         return
-    try:
-        folder = tempfile.TemporaryDirectory(prefix="dod-")
-    except OSError as error:
-        LOG.warning("no temporary directory: large bodies stay here", extra={"reason": error.strerror})
-        yield
-        return
-    with folder as name:
-        if len(os.fsencode(name)) > FOLDER_MAX:
-            LOG.warning("the path of the temporary directory is too long: large bodies stay here")
+    with folder() as place:
+        if place is None:
             yield
             return
-        app[ANNEX] = bodies = LargeBodies(settings, uri, Path(name), AnnexMetrics(app[REGISTRY]))
+        metrics = annex_metrics(app[REGISTRY])
+        app[ANNEX] = bodies = LargeBodies(settings, uri, place, metrics)
+        app.setdefault(BESIDE, []).append(bodies)
         try:
             yield
         finally:

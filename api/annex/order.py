@@ -1,10 +1,11 @@
-"""Order to the annex at its start: the settings as they are, and where to work."""
+"""Order to the annex at its start."""
 
 from __future__ import annotations
 
-import pickle
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from api.processes.order import ProcessOrder, with_pool
 
 if TYPE_CHECKING:
     from api.settings.service import Settings
@@ -15,34 +16,15 @@ POOL_MIN: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
-class AnnexOrder:
-    """All that it needs to know. It comes on its standard input, since it may hold a password."""
+class AnnexOrder(ProcessOrder):
+    """All that it needs to know, where to work with it."""
 
-    module: ClassVar = "api.annex.process"
-    """Program that takes the order."""
-    listening: ClassVar[tuple[int, ...]] = ()
-    """Descriptors of sockets that it listens on: it makes its own."""
+    module: ClassVar[str] = "api.annex.process"
 
-    settings: Settings
-    uri: str
-    """Address of the database."""
-    admin: str
-    """Path of the unix socket of its admin endpoint."""
     work: str
     """Path of the unix socket on which requests are handed over."""
-
-    def line(self) -> bytes:
-        """The order as it is sent."""
-        return pickle.dumps(self)
-
-    @classmethod
-    def read(cls, source: IO[bytes]) -> AnnexOrder:
-        """The order that comes."""
-        read = pickle.load(source)  # noqa: S301 -- from the process that started this one
-        assert isinstance(read, cls)  # noqa: S101
-        return read
 
 
 def settings_of(settings: Settings) -> Settings:
     """The settings of the annex beside a process with these."""
-    return settings.model_copy(update={"pool_size": max(POOL_MIN, settings.pool_size // POOL_PART)})
+    return with_pool(settings, part=POOL_PART, least=POOL_MIN)

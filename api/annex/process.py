@@ -6,21 +6,19 @@ ask the whole service to end leave it to the process that still needs it.
 
 from __future__ import annotations
 
-import asyncio
-import os
-import signal
 import sys
-from contextlib import AsyncExitStack, suppress
-from pathlib import Path
+from contextlib import AsyncExitStack
 from typing import Final, NoReturn
 
 from aiohttp import web
 
 from api.annex.order import AnnexOrder
 from api.annex.taking import AnnexRunner, say_tenant, taken
+from api.app import NO_DUTIES
 from api.health import create_admin_app, families
 from api.http.app_keys import READINESS
 from api.processes.families import FAMILIES
+from api.processes.program import come_last, dismissal
 from api.served import served
 from api.server.event_loop import run
 from api.server.logs import configure_logging
@@ -30,21 +28,14 @@ from store.errors import StartupError
 
 NICE: Final = 5
 """Steps by which it comes after the process beside it, where there are too few processors for both."""
-OOM_SCORE: Final = 500
-"""Score by which the system ends it first when memory runs out."""
 
 
 async def work(order: AnnexOrder) -> None:
     """Answer until standard input ends."""
     settings = order.settings
     configure_logging(settings.log_level)
-    is_over = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        loop.add_signal_handler(number, lambda: None)
-    loop.add_reader(sys.stdin.fileno(), is_over.set)
-    async with AsyncExitStack() as stack:
-        app = served(settings, order.uri, is_timekeeper=False, taken=taken)
+    async with dismissal() as is_over, AsyncExitStack() as stack:
+        app = served(settings, order.uri, duties=NO_DUTIES, taken=taken)
         app.on_response_prepare.append(say_tenant)
         seconds = max(settings.shutdown_seconds, AT_ONCE_SECONDS)
         admin = create_admin_app(app, [web.get(FAMILIES, families)])
@@ -56,18 +47,9 @@ async def work(order: AnnexOrder) -> None:
             await runner.setup()
             await web.UnixSite(runner, path).start()
         settle_memory()
-        _come_last()
+        come_last(nice=NICE)
         app[READINESS].started = True
         await is_over.wait()
-        loop.remove_reader(sys.stdin.fileno())
-
-
-def _come_last() -> None:
-    """Leave processor and memory to others first."""
-    with suppress(OSError):
-        os.nice(NICE)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(str(OOM_SCORE), encoding="ascii")
 
 
 def main() -> NoReturn:

@@ -23,11 +23,22 @@ MEASURE_SECONDS: Final = 10.0
 class Following:
     """The tasks of this process, from `start` to `stop`."""
 
-    def __init__(self, follower: ChangeFollower, metrics: ChangeMetrics, *, seconds: float) -> None:
-        """With 0 seconds this process never follows: it measures how far the feed is behind, as all do."""
+    def __init__(
+        self,
+        follower: ChangeFollower,
+        metrics: ChangeMetrics,
+        *,
+        seconds: float,
+        away: Callable[[], bool] = lambda: False,
+    ) -> None:
+        """With 0 seconds this process never follows: it measures how far the feed is behind, as all do.
+
+        `away` says whether a process beside this one has that duty now.
+        """
         self._follower = follower
         self._metrics = metrics
         self._seconds = seconds
+        self._away = away
         self._stopping = asyncio.Event()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -54,7 +65,11 @@ class Following:
                 await asyncio.wait_for(self._stopping.wait(), seconds)
 
     async def _follow(self) -> None:
-        await self._follower.follow(self._stopping.is_set, self._metrics)
+        if not self._ends():
+            await self._follower.follow(self._ends, self._metrics)
+
+    def _ends(self) -> bool:
+        return self._stopping.is_set() or self._away()
 
     async def _measure(self) -> None:
         self._metrics.behind(await self._follower.behind())

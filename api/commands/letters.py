@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import orjson
 from aiohttp import ClientSession, ClientTimeout, UnixConnector, web
 
-from api.app import create_app, utc_now
+from api.app import NO_DUTIES, create_app, utc_now
 from api.auth.scopes import ADMIN
 from api.auth.tokens import new_grant, new_token
 from api.commands.access.tenants import columns, tenants_of
@@ -176,7 +176,7 @@ async def _speaking(
     # Beside a service it takes no port, does no job on a timer, and holds an operator to no client's limits.
     unlimited = {f"rate_{kind.value}": "" for kind in Class}
     chosen = settings.model_copy(update={"role": "all", "mllp_port": None, **unlimited})
-    app = create_app(chosen, routes=routes(), open_stores=already, is_timekeeper=False)
+    app = create_app(chosen, routes=routes(), open_stores=already, duties=NO_DUTIES)
     app[FEEDS] = known_sources(settings)
     runner = FhirRunner(app, access_log=None)
     token = new_token()

@@ -47,6 +47,7 @@ GAUGES: Final[Mapping[str, Join]] = {
     "dod_changes_following": added,
     "dod_changes_listeners": added,
     "dod_dead_letters_open": max,
+    "dod_herald_running": added,
     "dod_http_requests_in_flight": added,
     "dod_hl7v2_last_message_timestamp_seconds": max,
     "dod_mllp_connections": added,

@@ -33,6 +33,9 @@ class SubscriptionSettings(ChangeSettings):
     subscription_networks: NetworksText = ""
     """Networks, such as `10.0.0.0/8`, that notifications may be sent to beside public addresses, and by
     `http`. Whoever may subscribe can make the service connect to any address in them."""
+    subscription_process: bool = True
+    """Whether a further process, the herald, follows MongoDB's log and tells subscribers beside a process of
+    role `all`, from the first subscription on: pushes keep their processor, for some 100 MB of memory."""
     subscription_timeout_seconds: float = Field(default=30.0, gt=0, le=300)
     """Longest deadline of one notification; a subscription may ask for a shorter one."""
     subscription_batch_max: int = Field(default=100, ge=1, le=300)

@@ -99,7 +99,12 @@ _GROUPS: Final = (
     SettingsGroup(
         "Subscriptions",
         (
-            *("subscriptions_max", "subscription_networks", "subscription_timeout_seconds"),
+            *(
+                "subscriptions_max",
+                "subscription_networks",
+                "subscription_process",
+                "subscription_timeout_seconds",
+            ),
             *("subscription_batch_max", "subscription_bytes_max", "subscription_linger_seconds"),
             *("subscription_queue_max", "subscription_give_up_hours", "subscription_days"),
             *("subscription_lease_seconds", "subscription_notify"),

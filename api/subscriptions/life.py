@@ -8,6 +8,7 @@ from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING
 
+from api.background.herald import HERALD
 from api.http.app_keys import ACCESS, CLIENTS, PRIVACY, REGISTRY, SETTINGS, STORES
 from api.subscriptions.app_keys import (
     OUTBOX,
@@ -59,8 +60,14 @@ async def subscriptions(app: web.Application) -> AsyncIterator[None]:
     yield
 
 
-async def worker(app: web.Application) -> AsyncIterator[None]:
-    """Match and deliver, while no other process does; needs the contexts before it."""
+async def telling(app: web.Application) -> AsyncIterator[None]:
+    """Match and deliver, while no other process does, or have the herald do it; needs the contexts before."""
+    herald = app.get(HERALD)
+    if herald is not None:
+        SubscriptionMetrics(app[REGISTRY])  # Nothing is counted here; each is there from the start.
+        async with herald.kept(app[SUBSCRIPTIONS].are_there):
+            yield
+        return
     async with receivers(app[RECEIVER_NETWORKS]) as reached:
         working = worker_of(app, reached)
         task = asyncio.ensure_future(working.run())

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 from aiohttp import web
 from typing_extensions import override
 
+from api.app import ALL_DUTIES, NO_DUTIES
 from api.database import Database, database
 from api.health import families
 from api.processes.families import FAMILIES
@@ -53,7 +54,14 @@ async def work(order: WorkOrder, settings: Settings) -> None:
         asyncio.get_running_loop().add_reader(sys.stdin.fileno(), _supervisor_gone)
         async with (
             _mongodb(settings, order.uri) as mongodb,
-            serving(settings, stop, limits, mongodb, sites, is_timekeeper=order.is_timekeeper) as service,
+            serving(
+                settings,
+                stop,
+                limits,
+                mongodb,
+                sites,
+                duties=ALL_DUTIES if order.is_timekeeper else NO_DUTIES,
+            ) as service,
         ):
             await service.ended()
 

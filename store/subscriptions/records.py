@@ -214,6 +214,9 @@ class SubscriptionStore(Protocol):
         within one is read alone.
         """
 
+    async def are_there(self) -> bool:
+        """Whether there is any, of any tenant, whatever its status."""
+
     async def delete(self, tenant: Tenant, id: str) -> bool:
         """Forget a subscription with its events; False: there is none."""
 

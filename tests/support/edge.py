@@ -111,6 +111,10 @@ class NoChanges:
     async def take(self) -> None:
         """Nobody delivers."""
 
+    async def are_there(self) -> bool:
+        """Nobody subscribes."""
+        return False
+
 
 def edge_stores(
     access: AccessStore, ping: Callable[[], Awaitable[None]], clients: ClientStore | None = None
@@ -132,7 +136,7 @@ def edge_stores(
         verifying=nothing,
         changes=silent,
         follower=silent,
-        subscribing=Subscribing(nothing, silent, nothing),
+        subscribing=Subscribing(silent, silent, nothing),
     )
 
 

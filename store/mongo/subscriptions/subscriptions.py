@@ -141,6 +141,11 @@ class MongoSubscriptions(SubscriptionStore):
         return tuple(found[name] for name in sorted(found))
 
     @override
+    async def are_there(self) -> bool:
+        with guarded(self._metrics, "subscriptions", seconds=self._seconds):
+            return await self._subscriptions.find_one({}, {"_id": 1}) is not None
+
+    @override
     async def delete(self, tenant: Tenant, id: str) -> bool:
         name = f"{tenant}/{id}"
         with guarded(self._metrics, "delete_subscription", seconds=self._seconds):

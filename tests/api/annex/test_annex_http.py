@@ -179,7 +179,7 @@ async def test_the_annex_answers_as_a_thread_does(mongodb: str, mongo_client: Cl
 
 def is_count(name: str) -> bool:
     """Whether a series counts pushes, and not how long they took."""
-    families = "dod_http_requests_total", "dod_dead_letters", "dod_ingest", "dod_source_pushes"
+    families = "dod_http_requests_total", "dod_dead_letters_total", "dod_ingest", "dod_source_pushes"
     return name.startswith(families) and not re.search(r"_sum|_bucket|seconds", name)
 
 

@@ -5,85 +5,31 @@ from __future__ import annotations
 import asyncio
 import signal
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from api.annex import annex as module
 from api.annex.annex import LargeBodies
-from api.annex.metrics import AnnexMetrics
-from api.processes.child import Child
+from api.processes.metrics import annex_metrics
 from api.settings.service import Settings
 from store.errors import ServiceError
+from tests.support.children import Machine, Process
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
 
-class Process:
-    """A process that does as the test says."""
-
-    pid, scraped, beside = 7, (), ()
-
-    def __init__(self, *, is_ready: bool = True) -> None:
-        self.is_ready = is_ready
-        self.started = self.heard = asyncio.get_running_loop().time()
-        self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-
-    @property
-    def is_running(self) -> bool:
-        return not self.over.done()
-
-    async def ready(self, _: float) -> bool:
-        return self.is_ready
-
-    async def ended(self) -> int:
-        return await asyncio.shield(self.over)
-
-    async def state(self) -> dict[str, Any]:
-        return {}
-
-    async def rows(self) -> tuple[()]:
-        return ()
-
-    async def closed(self) -> None:
-        """Hold nothing."""
-
-    def dismiss(self) -> None:
-        self.over.set_result(0)
-
-    def tell(self, number: signal.Signals) -> None:
-        if self.is_running:
-            self.over.set_result(-number)
-
-
-class Machine:
-    """Starts processes, or cannot."""
-
-    def __init__(self) -> None:
-        self.begun: list[Process] = []
-        self.is_ready = True
-        self.fails = False
-
-    async def begin(self, *_: object, **__: object) -> Process:
-        if self.fails:
-            raise MemoryError
-        self.begun.append(Process(is_ready=self.is_ready))
-        return self.begun[-1]
-
-
 @pytest.fixture
 def machine(monkeypatch: pytest.MonkeyPatch) -> Machine:
-    made = Machine()
-    monkeypatch.setattr(Child, "begun", made.begin)
-    return made
+    return Machine.of(monkeypatch)
 
 
 @asynccontextmanager
 async def bodies(folder: Path) -> AsyncIterator[LargeBodies]:
-    made = LargeBodies(Settings(), "mongodb://nowhere", folder, AnnexMetrics(CollectorRegistry()))
+    made = LargeBodies(Settings(), "mongodb://nowhere", folder, annex_metrics(CollectorRegistry()))
     yield made
     await made.close()
 
