@@ -33,7 +33,11 @@ MORE = 30
 """Events between two blows."""
 SOON = "from api.subscriptions.sending import retries; retries.PAUSES = (0, 1, 1, 2)"
 """Upstream's schedule takes most of a minute for three faults in a row; its own tests know it."""
-SETTINGS = {"DOD_SUBSCRIPTION_NETWORKS": "127.0.0.0/8", "DOD_SUBSCRIPTION_TIMEOUT_SECONDS": "2"}
+SETTINGS = {
+    "DOD_SUBSCRIPTION_NETWORKS": "127.0.0.0/8",
+    "DOD_SUBSCRIPTION_TIMEOUT_SECONDS": "2",
+    "DOD_SUBSCRIPTION_PROCESS": "false",  # `SOON` reaches the process that is started here alone.
+}
 
 
 @dataclass(slots=True)
