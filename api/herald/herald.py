@@ -94,9 +94,13 @@ class HeraldProcess(Herald):
         """Have one while it is needed."""
         pause = LOOK_SECONDS
         while not self._over.is_set():
-            if await _said(is_needed, before=False):
-                lived = await self._have_one(is_needed)
-                pause = LOOK_SECONDS if lived > STEADY_SECONDS else min(PAUSE_MAX, 2 * pause)
+            try:
+                if await _said(is_needed, before=False):
+                    lived = await self._have_one(is_needed)
+                    pause = LOOK_SECONDS if lived > STEADY_SECONDS else min(PAUSE_MAX, 2 * pause)
+            except Exception:
+                LOG.exception("the process that tells subscribers could not be kept; it is tried again")
+                pause = PAUSE_MAX
             await self._rest(pause)
 
     async def _have_one(self, is_needed: Callable[[], Awaitable[bool]]) -> float:

@@ -153,6 +153,18 @@ async def test_one_that_cannot_be_started_is_tried_again(
         await until(made.is_there)
 
 
+async def test_our_own_fault_is_no_end_of_it(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr(module, "PAUSE_MAX", 0.0)
+    with monkeypatch.context() as broken:
+        broken.setattr(Process, "state", lambda _: 1 / 0)
+        async with kept(tmp_path, Need()):
+            await until(lambda: len(machine.begun) > 2)
+    assert "could not be kept" in caplog.text
+    assert all(not one.is_running for one in machine.begun)
+
+
 async def test_one_that_answers_nothing_is_killed(machine: Machine, tmp_path: Path) -> None:
     async with kept(tmp_path, Need()) as made:
         await until(made.is_there)
