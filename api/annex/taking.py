@@ -10,17 +10,13 @@ from typing_extensions import override
 
 from api.annex.handed import FIELD_BYTES_MAX, HEADER, TENANT_HEADER, Handed
 from api.http.app_keys import REQUEST_ID
+from api.server.requests import Meant, server_of
 from ingest.http.app_keys import CAME_IN, PRINCIPAL, TENANT
 from ingest.http.body import BODY, let_go
 
 if TYPE_CHECKING:
-    import asyncio
-
-    from aiohttp import StreamReader
-    from aiohttp.abc import AbstractStreamWriter
     from aiohttp.http_parser import RawRequestMessage
     from aiohttp.typedefs import Handler
-    from aiohttp.web_request import BaseRequest
 
 
 @web.middleware
@@ -49,32 +45,21 @@ async def say_tenant(request: web.Request, response: web.StreamResponse) -> None
         response.headers[TENANT_HEADER] = str(request[TENANT].tenant)
 
 
-def _as_it_came(made: web.Server) -> Any:  # noqa: ANN401 -- aiohttp's own type is private
-    """A factory of requests as they came in to the process beside this one."""
-
-    def make(
-        message: RawRequestMessage,
-        payload: StreamReader,
-        protocol: web.RequestHandler,
-        writer: AbstractStreamWriter,
-        task: asyncio.Task[None],
-    ) -> BaseRequest:
-        handed = Handed.read(message.headers[HEADER])
-        message = message._replace(
-            method=handed.method,
-            path=handed.path,
-            url=handed.url,
-            headers=CIMultiDictProxy(CIMultiDict(handed.headers)),
-        )
-        request = made.request_factory(message, payload, protocol, writer, task)
-        request[REQUEST_ID] = handed.request_id
-        request[CAME_IN] = handed.came_in
-        request[PRINCIPAL] = handed.caller
-        if handed.tenant is not None:
-            request[TENANT] = handed.tenant
-        return request
-
-    return make
+def _as_it_came(message: RawRequestMessage) -> Meant:
+    """A request as it came in to the process beside this one."""
+    handed = Handed.read(message.headers[HEADER])
+    message = message._replace(
+        method=handed.method,
+        path=handed.path,
+        url=handed.url,
+        headers=CIMultiDictProxy(CIMultiDict(handed.headers)),
+    )
+    known: dict[web.RequestKey[Any], Any] = {
+        REQUEST_ID: handed.request_id,
+        CAME_IN: handed.came_in,
+        PRINCIPAL: handed.caller,
+    }
+    return Meant(message, known if handed.tenant is None else {**known, TENANT: handed.tenant})
 
 
 class AnnexRunner(web.AppRunner):
@@ -87,11 +72,4 @@ class AnnexRunner(web.AppRunner):
 
     @override
     async def _make_server(self) -> web.Server:
-        made = await super()._make_server()
-        return web.Server(
-            made.request_handler,
-            request_factory=_as_it_came(made),
-            handler_cancellation=made.handler_cancellation,
-            loop=made._loop,  # noqa: SLF001 -- aiohttp has no other way to requests of another make
-            **made._kwargs,  # noqa: SLF001
-        )
+        return server_of(await super()._make_server(), web.Server, _as_it_came)

@@ -2,7 +2,7 @@
 
 aiohttp hands a whole answer to the connection, which copies what the client does not take at once. Here a
 part follows when the one before is gone, so that an answer is in memory once. A connection on which nothing
-moves is cut by `api.server.runner`; one on which too little moves, here.
+moves is cut by `api.server.connection`; one on which too little moves, here.
 """
 
 from __future__ import annotations

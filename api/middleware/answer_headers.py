@@ -10,7 +10,7 @@ from aiohttp import hdrs
 
 from api.http.browsers import NO_STORE
 from api.http.routing import ROWS
-from api.server.runner import SERVER
+from api.server.connection import SERVER
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
