@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from functools import lru_cache
 from ipaddress import IPv6Address, ip_address, ip_network
 from typing import TYPE_CHECKING, Final
@@ -13,6 +12,7 @@ from api.auth.principal import holder_of
 from api.http.app_keys import LIMITER, SETTINGS
 from api.http.routing import ROWS, Group
 from api.limits.limiter import Class, ThrottledError
+from api.server.connection import Connection
 from ingest.http.app_keys import PRINCIPAL, address_of
 
 if TYPE_CHECKING:
@@ -37,7 +37,9 @@ _OF_ROWS: Final[Mapping[str, Class]] = {
 REFUSALS_A_PAUSE: Final = 50
 """Refusals of one client that go out in a pause; more of them wait for longer."""
 PAUSE_SECONDS_MAX: Final = 10.0
-"""Longest pause, unless the setting asks for a longer one: a service that ends waits for it."""
+"""Longest pause, unless the setting asks for a longer one."""
+_SPREAD: Final = 0.618
+"""Part of the golden ratio: its multiples lie evenly, however many there are."""
 _HOUSEHOLD: Final = 64
 """Bits of an IPv6 address that are one subscriber's network."""
 
@@ -97,10 +99,12 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
 
 async def _pause(request: web.Request, who: str) -> None:
     """Hold a refusal back; its client waits, and nobody else does."""
-    held = request.app[LIMITER].held_back
+    held, connection = request.app[LIMITER].held_back, request.protocol
+    assert isinstance(connection, Connection)  # noqa: S101 -- all clients' are
     held[who] += 1
     try:
-        await asyncio.sleep(pause_of(held[who], request.app[SETTINGS].throttle_pause_seconds))
+        seconds = pause_of(held[who], request.app[SETTINGS].throttle_pause_seconds)
+        await connection.hold_back(seconds)
     finally:
         held[who] -= 1
         if not held[who]:
@@ -110,9 +114,15 @@ async def _pause(request: web.Request, who: str) -> None:
 def pause_of(held: int, seconds: float) -> float:
     """Seconds for which a refusal is held back when so many of its client are.
 
-    Two thousand connections that ask anew each second would take the event loop by refusals alone.
+    Two thousand connections that ask anew each second would take the event loop by refusals alone. Those that
+    came together and have to wait for longest do not go out together.
     """
-    return min(seconds * max(1.0, held / REFUSALS_A_PAUSE), max(seconds, PAUSE_SECONDS_MAX))
+    longest = max(seconds, PAUSE_SECONDS_MAX)
+    wanted = seconds * max(1.0, held / REFUSALS_A_PAUSE)
+    if wanted <= longest:
+        return wanted
+    shortest = max(seconds, longest / 2)
+    return shortest + (longest - shortest) * (held * _SPREAD % 1)
 
 
 @lru_cache(maxsize=4_096)

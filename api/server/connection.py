@@ -11,6 +11,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
+from aiohttp.http import RawRequestMessage
+from aiohttp.streams import EMPTY_PAYLOAD
 from typing_extensions import override
 
 from api.server.heads import (
@@ -36,6 +38,8 @@ LOG: Final = logging.getLogger("api.runner")
 NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it, or a line of it is too long."
 SERVER: Final = "dod"
 """The header `Server`: no versions, which tell whom to attack with what."""
+PART_BYTES: Final = 16_384
+"""Bytes parsed before they are looked at: as chunks of one byte they take 5 ms."""
 LINGER_BYTES: Final = 262_144
 """Bytes behind a refusal that are thrown away while its sender reads the refusal."""
 LINGER_SECONDS: Final = 1.0
@@ -48,13 +52,17 @@ class Connection(web.RequestHandler):
     """A connection of aiohttp's: refusals are OperationOutcomes, and nobody is waited for without end."""
 
     __slots__ = (
+        "_body",
         "_connections",
         "_deadline",
         "_framing_bytes",
         "_head_bytes",
+        "_held",
         "_is_fresh",
         "_is_last",
+        "_is_refused",
         "_is_unread",
+        "_kept",
         "_lingering",
         "_stalled",
         "_thrown_away",
@@ -74,6 +82,8 @@ class Connection(web.RequestHandler):
         self._stalled: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
         """The transport, also when aiohttp has let it go and something is left to send."""
+        self._body: StreamReader = EMPTY_PAYLOAD
+        """Body of the request whose head came last."""
         self._framing_bytes = 0
         """Bytes of the body under way that are sizes and ends of its chunks, lately."""
         self._head_bytes = 0
@@ -81,8 +91,14 @@ class Connection(web.RequestHandler):
         self._is_fresh = True
         """Whether no request has come yet."""
         self._is_last = False
+        self._is_refused = False
+        """Whether what came was no HTTP, and that has been said."""
         self._is_unread = False
-        """Whether what came was no HTTP: nobody reads what follows."""
+        """Whether nobody reads what follows: what came was no HTTP, or its body is refused."""
+        self._kept = b""
+        """Bytes that came when enough of a body, or of requests, was there."""
+        self._held: asyncio.Future[None] | None = None
+        """Refusal that waits to go out."""
         self._lingering: asyncio.Future[None] | None = None
         self._thrown_away = 0
         self.address = ""
@@ -95,9 +111,39 @@ class Connection(web.RequestHandler):
         waiter = self._waiter
         return waiter is not None and not waiter.done() and not self._messages
 
+    @property
+    def gives_way(self) -> bool:
+        """Whether nobody does anything for it: no request is under way, or one whose refusal waits."""
+        return self.is_waiting or self._held is not None
+
     def give_way(self) -> None:
         """Close at once: somebody else needs the place."""
         self.force_close()
+        self._let_out()
+
+    async def hold_back(self, seconds: float) -> None:
+        """Wait for so long with the refusal of the request under way, or until nobody waits for it any more.
+
+        Nothing of its body is kept meanwhile, and nothing more of that is wanted.
+        """
+        request = self._current_request
+        if request is None or self._wire is None or self._connections.ending:
+            return
+        self._held = held = self._loop.create_future()
+        if not request.content.is_eof():
+            self._is_unread, self._kept = True, b""
+        with suppress(Exception):  # It is broken off.
+            request.content.read_nowait()
+        ending = self._loop.call_later(seconds, self._let_out)
+        try:
+            await held
+        finally:
+            ending.cancel()
+            self._held = None
+
+    def _let_out(self) -> None:
+        if self._held is not None and not self._held.done():
+            self._held.set_result(None)
 
     @override
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -124,6 +170,7 @@ class Connection(web.RequestHandler):
         self._moves()
         self._wire = None
         self._has_lingered()
+        self._let_out()
         super().connection_lost(exc)
 
     @override
@@ -150,10 +197,8 @@ class Connection(web.RequestHandler):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if self._lingering is not None:
-            self._thrown_away += len(data)
-            if self._thrown_away >= LINGER_BYTES:
-                self._has_lingered()
+        if self._is_unread or self._lingering is not None:
+            self._throw_away(len(data))
             return
         if self._is_last and self.transport is not None:  # The end of the service waits for this body.
             ending, self._force_close = self._force_close, False
@@ -175,18 +220,42 @@ class Connection(web.RequestHandler):
             self._await_head()
 
     def _receive(self, data: bytes) -> None:
-        """Hand on what came; the body under way is refused when most of that is no body but its framing."""
-        request = self._current_request
-        if request is None or request.content.is_eof():
-            self._framing_bytes = 0
-            super().data_received(data)
-            return
-        before = request.content.total_bytes
+        """Hand on what came, in parts: what is refused for one of them is not parsed any further."""
+        data, self._kept = self._kept + data, b""
+        for at in range(0, len(data) or 1, PART_BYTES):
+            self._parse(data[at : at + PART_BYTES])
+            if self._is_unread:
+                return
+            if self._reading_paused or self._buffer_paused:
+                self._kept = data[at + PART_BYTES :]
+                return
+
+    def _parse(self, data: bytes) -> None:
+        """Hand on a part; the body under way is refused when most of that is no body but its framing."""
+        body = self._body
+        before, waiting = body.total_bytes, len(self._messages)
         super().data_received(data)
-        body = request.content.total_bytes
-        self._framing_bytes += len(data) - (body - before)
-        if self._framing_bytes > framing_max(body) and not request.content.is_eof():
-            request.content.set_exception(ServiceError(Category.TOO_LARGE, SMALL_CHUNKS))
+        if len(self._messages) > waiting:
+            message, self._body = self._messages[-1]
+            self._framing_bytes = 0  # That of the part in which a body begins is not counted.
+            self._is_unread = not isinstance(message, RawRequestMessage)
+            if self._is_unread and not body.is_eof():
+                body.set_exception(web.RequestPayloadError(NOT_HTTP))
+        elif body.is_eof():
+            self._framing_bytes = 0
+        else:
+            self._framing_bytes += len(data) - (body.total_bytes - before)
+            # While it is paused the parser keeps a part to itself.
+            if self._framing_bytes > framing_max(body.total_bytes) and not self._reading_paused:
+                body.set_exception(ServiceError(Category.TOO_LARGE, SMALL_CHUNKS))
+                self._is_unread = True
+
+    def _throw_away(self, size: int) -> None:
+        """Let go of what came behind what is refused, and read no more of it when that is much."""
+        self._thrown_away += size
+        if self._thrown_away >= LINGER_BYTES:
+            self._has_lingered()
+            self._pause_transport_reading()
 
     def _await_head(self) -> None:
         self._deadline = self._loop.call_later(self._connections.limits.head_seconds, self._is_late)
@@ -216,6 +285,7 @@ class Connection(web.RequestHandler):
 
         Whoever has just connected sends a request, and would lose it.
         """
+        self._let_out()
         request = self._current_request
         if request is not None and not request.content.is_eof():
             self._is_last = True
@@ -255,7 +325,7 @@ class Connection(web.RequestHandler):
             issue = issue_of_status(status, NOT_HTTP)
         response = fhir_json(render((issue,)), status=status, headers={hdrs.SERVER: SERVER})
         response.force_close()
-        self._is_unread = status < web.HTTPInternalServerError.status_code
+        self._is_refused = status < web.HTTPInternalServerError.status_code
         return response
 
     @override
@@ -271,7 +341,8 @@ class Connection(web.RequestHandler):
             await asyncio.sleep(0)  # Requests that were sent all at once take turns with those of others.
         if is_gone:
             return resp, is_gone
-        if self.transport is not None and (self._is_unread or request.content.exception() is not None):
+        is_refused = self._is_refused or request.content.exception() is not None
+        if self.transport is not None and (is_refused or (self._is_unread and unread)):
             await self._begin_to_linger()
         elif unread and not request.content.is_eof():
             await self._linger(request.content)
@@ -279,11 +350,12 @@ class Connection(web.RequestHandler):
 
     def _begin_to_linger(self) -> asyncio.Future[None]:
         """Throw away what comes, until the sender has gone, or has had its time."""
-        self._lingering = lingering = self._loop.create_future()
+        self._lingering, self._thrown_away = self._loop.create_future(), 0
+        lingering = self._lingering
         with suppress(Exception):  # Nobody is there any more.
             if self.transport is not None and self.transport.can_write_eof():
                 self.transport.write_eof()
-                self.transport.resume_reading()
+        self._resume_transport_reading()
         ending = self._loop.call_later(LINGER_SECONDS, self._has_lingered)
         lingering.add_done_callback(lambda _: ending.cancel())
         return lingering

@@ -79,8 +79,8 @@ class Connection(Protocol):
     """Address of the client."""
 
     @property
-    def is_waiting(self) -> bool:
-        """Whether no request is under way."""
+    def gives_way(self) -> bool:
+        """Whether nobody does anything for it: no request is under way, or one whose refusal waits."""
 
     def give_way(self) -> None:
         """Close at once."""
@@ -117,7 +117,7 @@ class Connections:
 
     def _make_way(self, address: str | None) -> bool:
         for one in self._open:
-            if one.is_waiting and address in (None, one.address):
+            if one.gives_way and address in (None, one.address):
                 self.forget(one)
                 one.give_way()
                 return True

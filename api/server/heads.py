@@ -28,7 +28,7 @@ FIELDS_BYTES_MAX: Final = 65_536
 """Bytes of all header fields of a request together."""
 HEAD_BYTES_MAX: Final = LINE_BYTES_MAX + FIELDS_BYTES_MAX
 """Bytes of a head that are taken while its end has not come."""
-FRAMING_BYTES: Final = 65_536
+FRAMING_BYTES: Final = 32_768
 """Bytes of the framing of a body that are taken in any case."""
 FRAMING_PART: Final = 8
 """Body bytes for each further one of its framing: chunks of 50 bytes and more. Chunks of one byte each, six

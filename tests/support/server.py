@@ -24,4 +24,5 @@ class Server(TestServer):
 
     @override
     async def _make_runner(self, **kwargs: Any) -> FhirRunner:
-        return FhirRunner(self.app, limits=self._limits, **kwargs)
+        # aiohttp's cancels the handler of a client that has gone, and would hide what goes on for it.
+        return FhirRunner(self.app, limits=self._limits, **{**kwargs, "handler_cancellation": False})

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from api.http.app_keys import LIMITER
 from api.middleware.throttle import pause_of
+from api.server.connection import LINGER_BYTES
+from api.server.connections import Limits
 from api.settings.service import Settings
 from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
+from tests.support.wire import Wire, head, wire
 
 if TYPE_CHECKING:
+    from collections.abc import AsyncIterator, Callable
+
     from aiohttp import web
 
     from tests.support.edge import EdgeClient
@@ -93,8 +101,8 @@ async def test_a_client_has_so_many_requests_at_a_time() -> None:
     async with serving(access, routes=edge_routes(slow), settings=settings(client_requests_max=2)) as client:
         noisy, quiet = bearer(access), bearer(access)
         held = [asyncio.ensure_future(client.get(READ, headers=noisy)) for _ in range(5)]
-        first, _ = await asyncio.wait(held, return_when=asyncio.FIRST_COMPLETED)
-        assert {one.result().status for one in first} == {429}
+        refused = asyncio.as_completed(held)
+        assert [(await next(refused)).status for _ in range(3)] == [429] * 3
         other = asyncio.ensure_future(client.get(READ, headers=quiet))
         await asyncio.sleep(0)
         gate.set()
@@ -105,7 +113,80 @@ async def test_a_client_has_so_many_requests_at_a_time() -> None:
 
 @pytest.mark.parametrize(
     ("held", "seconds", "expected"),
-    [(1, 1.0, 1.0), (50, 1.0, 1.0), (200, 1.0, 4.0), (2_000, 1.0, 10.0), (2_000, 30.0, 30.0), (2_000, 0, 0)],
+    [(1, 1.0, 1.0), (50, 1.0, 1.0), (200, 1.0, 4.0), (500, 1.0, 10.0), (2_000, 30.0, 30.0), (2_000, 0, 0)],
 )
 def test_many_refusals_of_one_client_go_out_more_slowly(held: int, seconds: float, expected: float) -> None:
     assert pause_of(held, seconds) == expected
+
+
+def test_refusals_that_wait_for_longest_go_out_one_after_another() -> None:
+    in_each_second = Counter(int(pause_of(held, 1.0)) for held in range(501, 2_001))
+    assert set(in_each_second) == set(range(5, 10))
+    assert max(in_each_second.values()) < 400
+
+
+def held_by(client: EdgeClient) -> int:
+    """Refusals that wait."""
+    return sum(client.app[LIMITER].held_back.values())
+
+
+async def reached(state: Callable[[], bool]) -> None:
+    async with asyncio.timeout(20):
+        while not state():  # noqa: ASYNC110 -- of the same loop
+            await asyncio.sleep(0)
+
+
+@asynccontextmanager
+async def held_back(number: int, sent: bytes, **limits: Any) -> AsyncIterator[tuple[Any, list[Wire]]]:
+    """The server, and connections whose refusals wait for half a minute."""
+    access = memory_access()
+    told = Settings(rate_push="1/minute", throttle_pause_seconds=30)
+    async with AsyncExitStack() as stack:
+        client = await stack.enter_async_context(serving(access, settings=told, limits=Limits(**limits)))
+        shown, lines = bearer(access), []
+        assert (await client.put(READ, json={}, headers=shown)).status == 200
+        asked = head("PUT", READ, {**shown, "Content-Type": "application/json", "Content-Length": "2000000"})
+        for _ in range(number):
+            lines.append(await stack.enter_async_context(wire(client)))
+            await lines[-1].send(asked, sent)
+        await reached(lambda: held_by(client) == number)
+        yield client, lines
+
+
+async def test_a_refusal_that_waits_gives_its_connection_up() -> None:
+    async with held_back(19, b"{", connections=20) as (client, lines):
+        async with wire(client) as healthy, wire(client) as another:
+            for line in (healthy, another):
+                await line.send(head("GET", f"{LAB_BASE}/metadata", {}))
+                assert (await line.reply()).status == 200
+        assert await lines[0].rest() == b""
+        await reached(lambda: held_by(client) == 18)
+
+
+async def test_whoever_has_gone_waits_for_no_refusal() -> None:
+    async with held_back(3, b"{") as (client, lines):
+        for line in lines:
+            line.writer.transport.abort()
+        await reached(lambda: not held_by(client))
+        assert not client.app[LIMITER].held_back
+
+
+async def test_a_service_that_ends_lets_refusals_out() -> None:
+    async with held_back(3, b"{") as (client, lines):
+        ending = asyncio.ensure_future(client.server.runner.cleanup())
+        for line in lines:
+            reply = await line.reply()
+            assert (reply.status, reply.headers["connection"]) == (429, "close")
+        await ending
+
+
+async def test_nothing_of_a_body_is_kept_while_its_refusal_waits() -> None:
+    """Each would have half a megabyte, two thousand of them a gigabyte."""
+    async with held_back(2, bytes(200_000)) as (client, lines):
+        connections = client.server.runner.server.connections
+        held = [one for one in connections if one._held is not None]
+        assert len(held) == 2
+        for line in lines:
+            line.writer.write(bytes(1_000_000))
+        await reached(lambda: all(one._thrown_away > LINGER_BYTES for one in held))
+        assert [one._current_request.content._size for one in held] == [0, 0]

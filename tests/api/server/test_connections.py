@@ -22,7 +22,7 @@ REPORTS = f"{LAB_BASE}/DiagnosticReport"
 @dataclass(eq=False)
 class Client:
     address: str = "10.0.0.1"
-    is_waiting: bool = True
+    gives_way: bool = True
     is_open: bool = True
 
     def give_way(self) -> None:
@@ -31,7 +31,7 @@ class Client:
 
 def test_the_longest_waiting_gives_way_and_nobody_with_a_request_does() -> None:
     ones = Connections(Limits(connections=3))
-    busy, idle, lately = Client(is_waiting=False), Client(), Client()
+    busy, idle, lately = Client(gives_way=False), Client(), Client()
     for one in (busy, idle, lately):
         assert ones.admit(one)
     another = Client()
@@ -82,7 +82,7 @@ async def test_heads_that_arrive_are_bounded_together() -> None:
 def test_where_all_have_requests_a_new_one_is_refused() -> None:
     ones = Connections(Limits(connections=2))
     for _ in range(2):
-        assert ones.admit(Client(is_waiting=False))
+        assert ones.admit(Client(gives_way=False))
     assert not ones.admit(Client())
     assert len(ones) == 2
 
@@ -90,8 +90,8 @@ def test_where_all_have_requests_a_new_one_is_refused() -> None:
 def test_an_address_has_a_limit_of_its_own() -> None:
     ones = Connections(Limits(connections=10, per_address=2))
     first, other = Client(), Client("10.0.0.2")
-    assert all(ones.admit(one) for one in (first, Client(is_waiting=False), other))
-    assert ones.admit(Client(is_waiting=False))
+    assert all(ones.admit(one) for one in (first, Client(gives_way=False), other))
+    assert ones.admit(Client(gives_way=False))
     assert (first.is_open, other.is_open) == (False, True)
     assert not ones.admit(Client())
     assert ones.admit(Client("10.0.0.2"))

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 import pytest
 
 from api.server.heads import FRAMING_BYTES
-from tests.support.edge import LAB_BASE, bearer, memory_access, serving
+from ingest.http.replies import fhir_json
+from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
 from tests.support.wire import head, wire
+
+if TYPE_CHECKING:
+    from aiohttp import web
 
 HEADERS = {"Content-Type": "application/fhir+json", "Transfer-Encoding": "chunked"}
 TIMES = 2 * FRAMING_BYTES
@@ -48,6 +53,36 @@ async def test_chunks(chunk: bytes, number: int, status: int) -> None:
     assert reply.status == status
     if status == 413:
         assert json.loads(reply.body)["issue"][0]["code"] == "too-costly"
+
+
+async def test_little_is_parsed_of_tiny_chunks_that_come_all_at_once() -> None:
+    """A quarter of a megabyte of them would hold the event loop for 70 ms."""
+    parsed = 0
+
+    async def read(request: web.Request) -> web.StreamResponse:
+        nonlocal parsed
+        try:
+            await request.content.read()
+        finally:
+            parsed = request.content.total_bytes
+        return fhir_json(b"{}")
+
+    access = memory_access()
+    async with serving(access, routes=edge_routes(read)) as client, wire(client) as sent:
+        asked = head("POST", f"{LAB_BASE}/Patient", {**HEADERS, **bearer(access)})
+        sent.writer.write(asked + b"1\r\n \r\n" * 100_000)
+        assert (await sent.reply()).status == 413
+    assert parsed <= FRAMING_BYTES // 3
+
+
+async def test_a_body_whose_chunks_break_off_is_not_waited_for() -> None:
+    access = memory_access()
+    async with serving(access) as client, wire(client) as sent:
+        await sent.send(head("POST", f"{LAB_BASE}/Patient", {**HEADERS, **bearer(access)}), b"2\r\n{}\r\n")
+        await asyncio.sleep(0)
+        await sent.send(b"no size\r\n")
+        assert (await sent.reply()).status == 400
+        assert await sent.rest() == b""
 
 
 async def test_requests_sent_all_at_once_take_turns_with_others() -> None:
