@@ -37,7 +37,7 @@ class Workshop:
         self._waiting: dict[str, deque[asyncio.Future[None]]] = {}
         self._is_busy = False
         self._heavy: Counter[str] = Counter()
-        self._heavy_waiting: list[tuple[str, asyncio.Future[None]]] = []
+        self._heavy_waiting: dict[str, deque[asyncio.Future[None]]] = {}
 
     def close(self) -> None:
         """End the thread, after the piece that it works on."""
@@ -83,14 +83,14 @@ class Workshop:
             self._heavy[tenant] += 1
             return
         turn = asyncio.get_running_loop().create_future()
-        waiting = tenant, turn
-        self._heavy_waiting.append(waiting)
+        self._heavy_waiting.setdefault(tenant, deque()).append(turn)
         try:
             async with asyncio.timeout(self.wait_seconds):
                 await turn
         except BaseException as error:
-            if waiting in self._heavy_waiting:
-                self._heavy_waiting.remove(waiting)
+            waiting = self._heavy_waiting.get(tenant)
+            if waiting is not None and turn in waiting:
+                waiting.remove(turn)
             elif not turn.cancelled():
                 self.leave_heavy(tenant)  # It was given and is not taken.
             if isinstance(error, TimeoutError):
@@ -101,15 +101,22 @@ class Workshop:
         return not self._heavy[tenant] and self._heavy.total() < HEAVY_MAX
 
     def leave_heavy(self, tenant: str) -> None:
-        """Let the next heavy bodies in."""
+        """Let the next heavy bodies in: of the tenants that have waited longest since their last one."""
         self._heavy[tenant] -= 1
-        for waiting in tuple(self._heavy_waiting):
-            other, turn = waiting
+        for other in tuple(self._heavy_waiting):
             if self._has_room(other):
-                self._heavy_waiting.remove(waiting)
-                if not turn.done():
-                    self._heavy[other] += 1
-                    turn.set_result(None)
+                self._let_in(other)
+
+    def _let_in(self, tenant: str) -> None:
+        turns = self._heavy_waiting.pop(tenant)
+        while turns:
+            turn = turns.popleft()
+            if not turn.done():
+                self._heavy[tenant] += 1
+                turn.set_result(None)
+                break
+        if turns:
+            self._heavy_waiting[tenant] = turns  # Behind all others.
 
 
 class Job:

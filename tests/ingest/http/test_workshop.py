@@ -87,6 +87,23 @@ async def test_few_heavy_bodies_are_under_way_and_one_of_each_tenant(workshop: W
     await asyncio.gather(*tasks)
 
 
+async def test_a_tenant_waits_for_one_heavy_body_of_each_other_one(workshop: Workshop) -> None:
+    entered: list[str] = []
+
+    async def enter(tenant: str) -> None:
+        await workshop.enter_heavy(tenant)
+        entered.append(tenant)
+
+    tasks = [asyncio.ensure_future(enter(name)) for name in "aaaaabbbbbc"]
+    await asyncio.sleep(0)
+    for leaving in "abab":
+        workshop.leave_heavy(leaving)
+        await asyncio.sleep(0)
+    assert "".join(entered) == "abab" + "ca"
+    for task in tasks:
+        task.cancel()
+
+
 async def test_who_waits_too_long_for_a_place_is_told_so_and_leaves_it() -> None:
     workshop = Workshop(seconds=5.0, wait_seconds=0.01)
     await workshop.enter_heavy("a")
