@@ -11,7 +11,6 @@ import errno
 import logging
 import os
 import signal
-import socket
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, Protocol, Self
@@ -29,13 +28,15 @@ from api.served import served
 from api.server.connections import limits_of, raise_files
 from api.server.logs import configure_logging
 from api.server.memory import settle_memory
-from api.server.runner import AT_ONCE_SECONDS, FhirRunner
+from api.server.runner import AT_ONCE_SECONDS, FhirRunner, shaking_hands
 from api.server.tls import Files, reloading
 from api.server.tls_metrics import TlsMetrics
 from api.version import VERSION
+from ingest.accepting import ACCEPTED_AT_ONCE, let_wait
 from store.errors import StartupError
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from api.database import Database
@@ -44,12 +45,6 @@ if TYPE_CHECKING:
     from api.settings.service import Settings
 
 LOG: Final = logging.getLogger("api.serve")
-ACCEPTED_AT_ONCE: Final = 8
-"""Connections accepted before others get a turn of the event loop."""
-BACKLOG: Final = 1_024
-"""Connections that wait to be accepted; the system may allow fewer."""
-
-
 PRIVILEGED: Final = 1024
 """The first port that anybody may listen on."""
 PORT_MAX: Final = 65_535
@@ -225,7 +220,7 @@ async def _secured(
 
 
 class _Site(web.TCPSite):
-    """A site of aiohttp's whose handshakes have a deadline of ours: left to itself it is a minute."""
+    """A site of aiohttp's whose handshakes have places and a deadline of ours."""
 
     __slots__ = ("handshake_seconds",)
 
@@ -240,12 +235,10 @@ class _Site(web.TCPSite):
         server = self._runner.server
         assert server is not None  # noqa: S101 -- the runner is set up
         self._server = listening = await asyncio.get_running_loop().create_server(
-            server,
+            shaking_hands(server, self._ssl_context, self.handshake_seconds),
             self._host,
             self._port,
-            ssl=self._ssl_context,
             backlog=self._backlog,
-            ssl_handshake_timeout=self.handshake_seconds,
         )
         self._bound_port = listening.sockets[0].getsockname()[1]
 
@@ -260,12 +253,11 @@ async def listen(  # noqa: PLR0913 -- all but three keyword-only
     handshake_seconds: float | None = None,
 ) -> str:
     """Accept connections; gives the URL with the port that was really taken."""
-    # asyncio accepts as many at once as may wait: a storm of connections would hold up all others.
     site = _Site(runner, host, port, backlog=ACCEPTED_AT_ONCE, ssl_context=secured)
     site.handshake_seconds = handshake_seconds
     try:
         await site.start()
-        let_wait(site)
+        let_wait(listening_sockets(site))
     except OSError as error:
         raise not_listening(error, host, port, option=option) from None
     return site.name
@@ -289,12 +281,9 @@ def _other(port: int) -> int:
     return port + 1 if PRIVILEGED <= port < PORT_MAX else 8081
 
 
-def let_wait(site: web.BaseSite) -> None:
-    """Let more connections wait than are accepted at once."""
-    server = site._server  # noqa: SLF001 -- aiohttp has no other way to its sockets
-    for listening in getattr(server, "sockets", ()):
-        with socket.socket(fileno=os.dup(listening.fileno())) as same:
-            same.listen(BACKLOG)
+def listening_sockets(site: web.BaseSite) -> Sequence[socket.socket]:
+    """Sockets of a site that has started."""
+    return getattr(site._server, "sockets", ())  # noqa: SLF001 -- aiohttp has no other way to them
 
 
 async def _close(runner: web.AppRunner, stop: Stop) -> None:

@@ -125,6 +125,7 @@ class Connection(web.RequestHandler):
         """Wait for so long with the refusal of the request under way, or until nobody waits for it any more.
 
         Nothing of its body is kept meanwhile, and nothing more of that is wanted.
+        See DECISIONS.md#held-back-keeps-nothing.
         """
         request = self._current_request
         if request is None or self._wire is None or self._connections.ending:

@@ -136,6 +136,12 @@ class Connections:
         """The head is there, or nobody waits for it any more."""
         self._head_bytes -= self._heads.pop(connection, 0)
 
+    def close(self) -> None:
+        """Close all that are open: the service has ended."""
+        for one in list(self._open):
+            self.forget(one)
+            one.give_way()
+
     def touch(self, connection: Connection) -> None:
         """A request has come."""
         if connection in self._open:

@@ -6,6 +6,7 @@ aiohttp takes any number of connections, and a head of any size as a whole.
 from __future__ import annotations
 
 import logging
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import HttpVersion11, hdrs, web
@@ -15,10 +16,15 @@ from api.server.connection import SERVER, Connection
 from api.server.connections import Connections, Limits
 from api.server.heads import FIELD_BYTES_MAX, FIELDS_MAX, LINE_BYTES_MAX, fault_of
 from api.server.requests import as_clients_mean, server_of
+from ingest.accepting import Handshake
 from ingest.http.outcome import issue_of_status, render
 from ingest.http.replies import fhir_json
 
 if TYPE_CHECKING:
+    import asyncio
+    from collections.abc import Callable
+    from ssl import SSLContext
+
     from aiohttp.web_request import BaseRequest
 
     from api.server.requests import Handler
@@ -28,7 +34,7 @@ AT_ONCE_SECONDS: Final = 0.05
 LOG: Final = logging.getLogger("api.runner")
 
 
-class _Server(web.Server):
+class Server(web.Server):
     """Makes our connections; remembers those that are open."""
 
     admitted: Connections
@@ -37,6 +43,11 @@ class _Server(web.Server):
     def pre_shutdown(self) -> None:
         self.admitted.ending = True
         super().pre_shutdown()
+
+    @override
+    async def shutdown(self, timeout: float | None = None) -> None:
+        await super().shutdown(timeout)
+        self.admitted.close()
 
     @override
     def __call__(self) -> web.RequestHandler:
@@ -59,6 +70,16 @@ def _within_bounds(handler: Handler) -> Handler:
         return response
 
     return handle
+
+
+def shaking_hands(
+    server: web.Server, context: SSLContext | None, seconds: float
+) -> Callable[[], asyncio.Protocol]:
+    """Maker of the server's connections, behind a handshake if there is a certificate."""
+    if context is None:
+        return server
+    assert isinstance(server, Server)  # noqa: S101 -- no other one is behind TLS
+    return partial(Handshake, server.admitted, server, context, seconds)
 
 
 class FhirRunner(web.AppRunner):
@@ -86,12 +107,12 @@ class FhirRunner(web.AppRunner):
 
     def let_go(self) -> None:
         """Make each answer the last of its connection: whoever sends at the end would lose a request."""
-        server = cast("_Server | None", self.server)
+        server = cast("Server | None", self.server)
         if server is not None:
             server.admitted.draining = True
 
     @override
     async def _make_server(self) -> web.Server:
-        server = server_of(await super()._make_server(), _Server, as_clients_mean, _within_bounds)
+        server = server_of(await super()._make_server(), Server, as_clients_mean, _within_bounds)
         server.admitted = Connections(self._limits)
         return server

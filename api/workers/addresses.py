@@ -6,7 +6,8 @@ import socket
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
-from api.serve import BACKLOG, not_listening
+from api.serve import not_listening
+from ingest.accepting import BACKLOG
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -22,12 +22,14 @@ from api.app import ALL_DUTIES, NO_DUTIES
 from api.database import Database, database
 from api.health import families
 from api.processes.families import FAMILIES
-from api.serve import Sites, Stop, let_wait, serving
+from api.serve import Sites, Stop, serving
 from api.server.connections import limits_of, raise_files
 from api.server.event_loop import run
 from api.server.logs import configure_logging
+from api.server.runner import shaking_hands
 from api.settings.service import load_settings
 from api.workers.order import WorkOrder, divided
+from ingest.accepting import let_wait
 from store.errors import StartupError
 
 if TYPE_CHECKING:
@@ -89,11 +91,9 @@ class _SharedSite(web.SockSite):
         server = self._runner.server
         assert server is not None  # noqa: S101 -- the runner is set up
         self._server = await asyncio.get_running_loop().create_server(
-            server,
+            shaking_hands(server, self._ssl_context, self.handshake_seconds),
             sock=self._sock,
-            ssl=self._ssl_context,
             backlog=self._backlog,
-            ssl_handshake_timeout=None if self._ssl_context is None else self.handshake_seconds,
         )
 
 
@@ -111,7 +111,7 @@ class _Listener:
             site = _SharedSite(runner, shared, backlog=ACCEPTED_AT_ONCE, ssl_context=secured)
             site.handshake_seconds = self._handshake_seconds
             await site.start()
-            let_wait(site)
+            let_wait([shared])
         return self._order.url
 
     async def admin(self, runner: web.AppRunner, *, secured: ReloadingContext | None) -> str:  # noqa: ARG002

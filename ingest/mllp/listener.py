@@ -13,8 +13,10 @@ import socket
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
+from ingest.accepting import ACCEPTED_AT_ONCE, Handshake, Waiting, let_wait
 from ingest.mllp.framing import Frame, Framing, Half, Stray, TooLong, framed
 from ingest.mllp.room import Place
 from ingest.work import unhurried
@@ -26,8 +28,6 @@ if TYPE_CHECKING:
     from ingest.mllp.room import ConnectionRoom
 
 LOG: Final = logging.getLogger("ingest.mllp")
-BACKLOG: Final = 1_024
-"""Connections that wait to be accepted; the system may allow fewer."""
 READ_BYTES: Final = 65_536
 END_SECONDS: Final = 1.0
 """Time for which the carriage return behind an end block is waited for."""
@@ -130,17 +130,19 @@ class Listener:
 
         `shared`: other processes of this service listen there too.
         """
-        self._server = await asyncio.start_server(
-            self._accept,
-            host,
-            port,
-            limit=READ_BYTES,
-            backlog=BACKLOG,
-            reuse_port=shared or None,
-            ssl=tls,
-            ssl_handshake_timeout=None if tls is None else self.limits.stall_seconds,
+        made: Callable[[], asyncio.Protocol] = self._made
+        if tls is not None:
+            handshakes = Waiting(self.limits.connections)
+            made = partial(Handshake, handshakes, self._made, tls, self.limits.stall_seconds)
+        loop = asyncio.get_running_loop()
+        self._server = await loop.create_server(
+            made, host, port, backlog=ACCEPTED_AT_ONCE, reuse_port=shared or None
         )
+        let_wait(self._server.sockets)
         return int(self._server.sockets[0].getsockname()[1])
+
+    def _made(self) -> asyncio.StreamReaderProtocol:
+        return asyncio.StreamReaderProtocol(asyncio.StreamReader(READ_BYTES), self._accept)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()

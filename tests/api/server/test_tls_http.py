@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import ssl
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -19,6 +19,7 @@ from prometheus_client import CollectorRegistry
 from api.auth.tokens import new_grant
 from api.serve import listen
 from api.server import tls
+from api.server.connections import Limits
 from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
 from api.server.tls_metrics import TlsMetrics
 from api.settings.service import Settings
@@ -61,18 +62,28 @@ def authority() -> Authority:
 
 
 @asynccontextmanager
-async def secured(folder: Path, pair: Pair, client_ca: bytes | None = None) -> AsyncIterator[Secured]:
+async def secured(
+    folder: Path,
+    pair: Pair,
+    client_ca: bytes | None = None,
+    *,
+    limits: Limits | None = None,
+    handshake_seconds: float = SECONDS,
+) -> AsyncIterator[Secured]:
     files = Files(*pair.write(folder, "server"))
     if client_ca is not None:
         (folder / "clients.pem").write_bytes(client_ca)
         files = files._replace(client_ca=folder / "clients.pem")
     access, metrics = memory_access(), TlsMetrics(CollectorRegistry())
     async with AsyncExitStack() as stack:
-        client = await stack.enter_async_context(serving(access, settings=Settings(access_cache_seconds=0)))
+        settings = Settings(access_cache_seconds=0)
+        client = await stack.enter_async_context(serving(access, settings=settings, limits=limits))
         context = await stack.enter_async_context(reloading(files, seconds=SECONDS, metrics=metrics))
         runner = client.server.runner
         assert isinstance(runner, web.AppRunner)
-        url = await listen(runner, "127.0.0.1", 0, option="--port", secured=context, handshake_seconds=10)
+        url = await listen(
+            runner, "127.0.0.1", 0, option="--port", secured=context, handshake_seconds=handshake_seconds
+        )
         yield Secured(url, int(url.rpartition(":")[2]), files, context, access, metrics)
 
 
@@ -284,3 +295,44 @@ def test_what_is_wrong_with_files_is_named(tmp_path: Path, authority: Authority)
         with pytest.raises(StartupError, match=part):
             load(files)
     assert load(Files(certificate, key)).ends_at.tzinfo is not None
+
+
+async def test_handshakes_have_places_among_all_connections(tmp_path: Path, authority: Authority) -> None:
+    """Thousands that say nothing would take all open files."""
+    limits = Limits(connections=20)
+    async with secured(tmp_path, authority.server(), limits=limits) as at, AsyncExitStack() as stack:
+        silent = []
+        for number in range(60):
+            reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+            stack.callback(writer.close)
+            if number % 2:
+                writer.write(b"\x16\x03\x01\x02\x00\x01")  # Half of a ClientHello.
+            silent.append(reader)
+        async with httpx.AsyncClient(verify=at.trusting(authority)) as client:
+            for _ in range(3):
+                answer = await client.get(f"{at.url}{LAB_BASE}/metadata")
+                assert answer.status_code == 200
+        async with asyncio.timeout(20):
+            for reader in silent[:40]:
+                with suppress(ConnectionError):
+                    assert await reader.read() == b""
+        assert not silent[-1].at_eof()
+
+
+async def test_a_request_that_comes_with_the_end_of_its_handshake_is_answered(
+    tmp_path: Path, authority: Authority
+) -> None:
+    async with secured(tmp_path, authority.server()) as at:
+        for _ in range(10):
+            reader, writer = await asyncio.open_connection("127.0.0.1", at.port, ssl=at.trusting(authority))
+            writer.write(b"GET %b/metadata HTTP/1.1\r\nHost: a\r\n\r\n" % LAB_BASE.encode())
+            assert (await reader.readline()).startswith(b"HTTP/1.1 200")
+            writer.close()
+
+
+async def test_a_handshake_has_a_deadline(tmp_path: Path, authority: Authority) -> None:
+    async with secured(tmp_path, authority.server(), handshake_seconds=0.1) as at:
+        reader, writer = await asyncio.open_connection("127.0.0.1", at.port)
+        async with asyncio.timeout(20):
+            assert await reader.read() == b""
+        writer.close()
