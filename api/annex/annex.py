@@ -145,7 +145,10 @@ class LargeBodies(Annex):
         running = await asyncio.shield(self._begun)
         try:
             response = await running.ask(header, body)
-        except aiohttp.ClientConnectorError:
+        except aiohttp.ClientConnectorError as error:
+            if isinstance(error.os_error, FileNotFoundError):
+                LOG.warning("the socket of the process for large bodies is gone: it is ended")
+                running.child.tell(signal.SIGKILL)
             raise ServiceError(Category.UNAVAILABLE, _NONE) from None
         except (aiohttp.ClientError, ConnectionError):
             raise ServiceError(Category.UNAVAILABLE, _GONE) from None
@@ -184,6 +187,7 @@ class LargeBodies(Annex):
     async def _begin(self) -> Running:
         """Start it. Raises ServiceError `unavailable` when it cannot be started."""
         self._serial += 1
+        self._folder.mkdir(0o700, exist_ok=True)  # Something may tidy up temporary directories.
         place = self._folder / str(self._serial)
         order = AnnexOrder(self._settings, self._uri, admin=f"{place}.admin", work=f"{place}.work")
         try:

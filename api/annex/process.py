@@ -24,6 +24,7 @@ from api.server.event_loop import run
 from api.server.logs import configure_logging
 from api.server.memory import settle_memory
 from api.server.runner import AT_ONCE_SECONDS
+from ingest.accepting import BACKLOG
 from store.errors import StartupError
 
 NICE: Final = 5
@@ -45,7 +46,7 @@ async def work(order: AnnexOrder) -> None:
         ):
             stack.push_async_callback(runner.cleanup)
             await runner.setup()
-            await web.UnixSite(runner, path).start()
+            await web.UnixSite(runner, path, backlog=BACKLOG).start()
         settle_memory()
         come_last(nice=NICE)
         app[READINESS].started = True

@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import re
+import shutil
 import signal
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from uuid import uuid4
 
 import httpx
 
+from api.processes.ended import FOLDER_VARIABLE
 from tests.support.collector import Collector
 from tests.support.fhir import batch, message, patient, report
 from tests.support.hl7v2 import PID, obr, obx
@@ -232,6 +234,26 @@ async def test_a_killed_annex_costs_what_it_had_and_is_followed_by_another(
         assert {one.parent_span_id for one in theirs} <= {one.span_id for one in ours}
         assert {one.trace_id for one in theirs} <= {one.trace_id for one in ours}
         assert theirs
+
+
+async def test_who_tidies_up_temporary_directories_costs_one_annex(mongodb: str, tmp_path: Path) -> None:
+    async with running(mongodb, tmp_path / "annex") as service:
+        push = PUSHES["update"]
+        assert (await service.push(push)).status_code == 201
+        [first] = service.annexes()
+        shutil.rmtree(folder_of(first))
+        assert (await service.push(push)).status_code == 503
+        async with asyncio.timeout(SECONDS):
+            while (answer := await service.push(push)).status_code == 503:  # noqa: ASYNC110 -- another process
+                await asyncio.sleep(0.1)
+        assert answer.status_code == 200
+        [second] = service.annexes()
+        assert second != first
+
+
+def folder_of(pid: int) -> str:
+    told = Path(f"/proc/{pid}/environ").read_text().split("\0")
+    return dict(one.split("=", 1) for one in told if one)[FOLDER_VARIABLE]
 
 
 def is_running(pid: int) -> bool:
