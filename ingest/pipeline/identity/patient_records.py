@@ -23,6 +23,7 @@ from store.resources.versions import SourceTime
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
+    from ingest.pipeline.identity.numbers import Number
     from ingest.pipeline.identity.reader import Reader
 
 
@@ -185,7 +186,10 @@ def _is_passed_on(survivor: Candidate, carrier: Candidate, candidates: Iterable[
 
 
 def _lists(survivor: Facts, retired: Facts) -> bool:
-    """Whether a record lists the number of another as a former one; families share untyped numbers."""
+    """Whether a record lists the number of another as a former one; families share untyped numbers.
+
+    Where one stands for another of its system, a merge may be what corrects the name or the birth date.
+    """
     if not survivor.former:
         return False
     former = {(number.system, number.value): number.rank for number in survivor.former}
@@ -196,6 +200,25 @@ def _lists(survivor: Facts, retired: Facts) -> bool:
     ]
     if not ranks:
         return False
-    return min(ranks) is Rank.STRONG or (
-        alike_in_name(survivor, retired) is not False and alike_in_birth(survivor, retired) is not False
+    if min(ranks) is Rank.STRONG:
+        return True
+    counted = {number.system for number in survivor.numbers}
+    if any(one.system in counted for one in retired.numbers if (one.system, one.value) in former):
+        return not contradict_as_people(survivor, retired)
+    return alike_in_name(survivor, retired) is not False and alike_in_birth(survivor, retired) is not False
+
+
+def unlinked(told: Told, candidates: Iterable[Candidate], linked: Collection[str]) -> bool:
+    """Whether a number of a merge is news, and the current one of a record that is not linked with this."""
+    known = told.known.facts if told.known else Facts()
+    former = _names(told.facts.former) - _names(known.former)
+    current = _names(told.facts.numbers) - _names(known.numbers)
+    return any(
+        one.key.id not in linked
+        and bool(former & _names(one.facts.numbers) or current & _names(one.facts.former))
+        for one in candidates
     )
+
+
+def _names(numbers: Iterable[Number]) -> set[tuple[str, str]]:
+    return {(one.system, one.value) for one in numbers}

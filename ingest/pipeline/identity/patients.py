@@ -18,7 +18,7 @@ from ingest.pipeline.identity.likeness import (
     shared,
 )
 from ingest.pipeline.identity.numbers import Rank
-from ingest.pipeline.identity.patient_records import Told, is_retired_of_another, merged
+from ingest.pipeline.identity.patient_records import Told, is_retired_of_another, merged, unlinked
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
@@ -124,12 +124,15 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
     findings: list[Finding] = []
     if chosen is None:
         doubted = bool(same) or any(shared(facts, one.facts) is not None for one in candidates)
-        findings += [Finding.PATIENT_DOUBTED] if doubted else []
         # A merged record that was deleted is still named by those of its person, and by its reports.
         others = (one.facts.kin for one in candidates if is_another_person(facts, one.facts))
         taken = {*occupied, *(one.key.id for one in candidates), *(one for kin in others for one in kin)}
         fresh = _fresh(facts, taken, derive)
-        return Choice(fresh, tuple(findings), kin=merged(Told(facts, sourced), candidates, fresh))
+        merges = merged(Told(facts, sourced), candidates, fresh)
+        findings = [Finding.PATIENTS_LINKED] if merges else []
+        if doubted or unlinked(Told(facts, sourced), candidates, {one.key.id for one in merges}):
+            findings.append(Finding.PATIENT_DOUBTED)
+        return Choice(fresh, tuple(findings), kin=merges)
     if changed_person(facts, chosen.facts):
         findings.append(Finding.PATIENT_CHANGED)
     told = Told(facts, sourced, chosen, racing)
@@ -143,8 +146,10 @@ def choose_patient(  # noqa: PLR0913 -- half of them keyword-only
         and not contradict(chosen.facts, one.facts, below=Rank.WEAK)
     }
     of_one = {chosen.key.id, *chosen.facts.kin, *kin}
-    if any(one.key.id not in of_one and shared(facts, one.facts) is Rank.STRONG for one in same):
-        findings.append(Finding.PATIENT_DOUBTED)  # Two people have the number by now.
+    # Two people have the number by now, or a merge is doubted.
+    twice = any(one.key.id not in of_one and shared(facts, one.facts) is Rank.STRONG for one in same)
+    if twice or unlinked(told, candidates, of_one):
+        findings.append(Finding.PATIENT_DOUBTED)
     new = kin.keys() - set(chosen.facts.kin)
     findings += [Finding.PATIENTS_LINKED] if new else []
     linked = {*racing, *chosen.facts.kin}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final
 from unittest.mock import patch
 
@@ -9,6 +10,7 @@ import pytest
 
 from ingest.writes import filing
 from store.mongo.resources.identities import MongoIdentities
+from store.tenancy import SearchScope
 from tests.oracle.identity import hospital
 from tests.support import hl7v2
 from tests.support.cases import all_of, fill, lines, mr, msg, outcomes, pat, rep
@@ -181,3 +183,43 @@ async def test_a_merged_record_of_another_hospital_keeps_its_number(lab: Service
     assert [(one["value"], one.get("use")) for one in kept["identifier"]] == [("1", None), ("S", None)]
     for asked in ("mr|1", "there|2"):
         assert len(await lines(lab, asked)) == 4, asked
+
+
+KINDS: Final = ("^^^HOSP^MR", "^^^HOSP^PT", "^^^HOSP", "")
+CORRECTIONS: Final = {
+    "nothing": ("MADEUP^JANE||19700101|F", True),
+    "name": ("MARRIED^JANE||19700101|F", True),
+    "birth date": ("MADEUP^JANE||19700110|F", True),
+    "name and birth date": ("OTHER^MARK||19800202|F", False),
+    "name and sex": ("OTHER^MARK||19700101|M", False),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("what", CORRECTIONS)
+async def test_a_merge_holds_though_it_corrects_what_made_two_records(
+    lab: Service, kind: str, what: str
+) -> None:
+    who, agrees = CORRECTIONS[what]
+    links = agrees or kind.endswith("MR")
+    retired, survivor = (
+        f"PID|1||{n}{kind}||{name}" for n, name in ((111, "MADEUP^JANE||19700101|F"), (222, who))
+    )
+
+    def at(minute: int, *segments: str, event: str = "ORU^R01") -> bytes:
+        time = f"2026112210{minute:02}00+0000"
+        return hl7v2.message(*segments, event=event, number=f"M-{minute}", time=time)
+
+    sent = {
+        at(1, retired, hl7v2.obr("F-1"), hl7v2.obx("1^K", "1")),
+        at(2, survivor, hl7v2.obr("F-2"), hl7v2.obx("1^K", "2")),
+        at(3, survivor, f"MRG|111{kind}", event="ADT^A40"),
+    }
+    for order in permutations(sorted(sent)):
+        tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
+        answers = [await hl7v2.send(tenant, one) for one in order]
+        found = [len((await tenant.search(f"patient.identifier={n}")).ids) for n in (111, 222)]
+        # The survivor lists the number: a search by it finds that record's reports all the same.
+        assert found == ([2, 2] if links else [2, 1])
+        assert any("Patient records were linked" in one.text for one in answers) is links
+        assert any("they are two patients" in one.text for one in answers) is not links

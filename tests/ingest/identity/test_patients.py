@@ -86,7 +86,10 @@ ANN, BOB = ("Ann Arbor", "1980-01-02"), ("Bob Builder", "1990-03-04")
             patient("Ann B. Arbor", ANN[1], ss="9"), patient(*ANN, ss="9"), SAME, id="a middle name"
         ),
         pytest.param(
-            patient(*ANN, mr="1"), patient(*ANN, mr="2", old_mr="1"), ("new", ()), id="a survivor is another"
+            patient(*ANN, mr="1"),
+            patient(*ANN, mr="2", old_mr="1"),
+            ("new", (Finding.PATIENTS_LINKED,)),
+            id="a survivor is another",
         ),
         pytest.param(
             patient(*ANN, ss="9")._replace(sex="female"),

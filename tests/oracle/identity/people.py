@@ -113,6 +113,8 @@ class Register:
     def merged(self) -> tuple[Person, Person]:
         """The retired record, and the survivor that lists its number as old from some minute on."""
         retired, survivor = self.recorded([], changes=False), self.recorded([], changes=False)
+        if self._rng.random() < 0.4:
+            retired, survivor = self._two_records(retired, survivor)
         minute = self._rng.randint(35, 65)
         body = survivor.states[0][1]
         old = {**retired.states[0][1]["identifier"][0], "use": "old"}
@@ -121,6 +123,19 @@ class Register:
         listed = {**body, "identifier": self._mixed([*body["identifier"], old])}
         states = (*survivor.states, (minute, listed))
         return retired, survivor._replace(states=states, replaces=(minute, retired.thing))
+
+    def _two_records(self, retired: Person, survivor: Person) -> tuple[Person, Person]:
+        """Records whose numbers have no sure type: they agree in name or birth date, or in both."""
+        kind = self._rng.choice((None, "PT", "NI"))
+        before, after = retired.states[0][1], survivor.states[0][1]
+        kept = self._rng.choice((("name", "birthDate"), ("name",), ("birthDate",)))
+        alike = {**after, "gender": before["gender"], **{name: before[name] for name in kept}}
+
+        def under(person: Person, body: Json) -> Person:
+            own = number("mr", body["identifier"][0]["value"], kind)
+            return person._replace(states=((0, {**body, "identifier": [own]}),))
+
+        return under(retired, before), under(survivor, alike)
 
     def _somebody(self) -> tuple[str, Json]:
         n = self._count
