@@ -233,12 +233,13 @@ def is_remark(bundle: JsonObject, entry: BundleEntry) -> bool:
     return bundle.get("type") == "searchset" and held == "OperationOutcome"
 
 
+UNDER_OWN_IDS: Final = ("collection", "searchset")
+"""Types of Bundles of which each entry is put under its id."""
 _WAYS: Final[Mapping[str, Way]] = {
     "message": _message,
     "batch": _interactions,
     "transaction": _interactions,
     "document": _message,
-    "collection": _upserts,
-    "searchset": _upserts,
+    **dict.fromkeys(UNDER_OWN_IDS, _upserts),
     "history": _history,
 }

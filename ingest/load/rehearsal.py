@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from ingest.load.bodies import is_remark, way_of
+from ingest.load.bodies import UNDER_OWN_IDS, is_remark, way_of
 from ingest.load.hl7v2 import is_hl7v2, rehearsed_messages
+from ingest.load.placing import placed_entry, refuse_contradictions
 from ingest.load.results import Refusal, Result, refusal
 from ingest.messages.message import TYPES as DELIVERED
 from ingest.messages.message import read_message
@@ -54,6 +55,12 @@ def _parts(ctx: PushContext, resource: JsonObject) -> Iterator[tuple[int | None,
     if resource.get("type") in DELIVERED:
         read_message(resource, client=ctx.caller.client, entries_max=ctx.settings.bundle_entries_max)
     entries = entries_of(resource, entries_max=ctx.settings.bundle_entries_max)
-    for number, entry in enumerate(entries):
-        if entry.resource is not None and not is_remark(resource, entry):
-            yield number, entry.resource
+    told = [
+        (number, entry)
+        for number, entry in enumerate(entries)
+        if entry.resource is not None and not is_remark(resource, entry)
+    ]
+    if resource.get("type") in UNDER_OWN_IDS:
+        refuse_contradictions([placed_entry(ctx, number, entry) for number, entry in told])
+    for number, entry in told:
+        yield number, entry.resource or {}

@@ -245,10 +245,11 @@ def two_servers(other: str) -> Json:
 async def test_two_resources_of_one_id_refuse_their_bundle(
     dod: Dod, database: Database, tmp_path: Path
 ) -> None:
-    result = await dod(put_down(tmp_path / "in", two__json=two_servers("B")))
-    assert result.code == 1
-    assert "Bundle.entry[2].resource" in result.err
-    assert "Bundle.entry[0].resource" in result.err
+    for how in ((), ("--dry-run",)):
+        result = await dod(put_down(tmp_path / "in", two__json=two_servers("B")), *how)
+        assert result.code == 1
+        assert "Bundle.entry[2].resource" in result.err
+        assert "Bundle.entry[0].resource" in result.err
     assert await stored(database) == {}
     result = await dod(put_down(tmp_path / "same", two__json=two_servers("A")))
     assert result.code == 0
