@@ -106,6 +106,7 @@ class HeraldProcess(Herald):
     async def _have_one(self, is_needed: Callable[[], Awaitable[bool]]) -> float:
         """Begin one, and look after it until its end; the seconds that it lived."""
         self._serial += 1
+        self._folder.mkdir(0o700, exist_ok=True)  # Something may tidy up temporary directories.
         order = HeraldOrder(self._settings, self._uri, admin=f"{self._folder / str(self._serial)}.admin")
         try:
             child = self._child = await Child.begun(order, counts=self._folder)

@@ -165,6 +165,13 @@ async def test_our_own_fault_is_no_end_of_it(
     assert all(not one.is_running for one in machine.begun)
 
 
+async def test_its_folder_is_made_again(machine: Machine, tmp_path: Path) -> None:
+    place = tmp_path / "gone"
+    async with kept(place, Need()) as made:
+        await until(made.is_there)
+        assert place.is_dir()
+
+
 async def test_one_that_answers_nothing_is_killed(machine: Machine, tmp_path: Path) -> None:
     async with kept(tmp_path, Need()) as made:
         await until(made.is_there)
