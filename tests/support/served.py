@@ -68,4 +68,5 @@ def _read_addresses(made: Served) -> None:
     for line in made.log.read_text().splitlines():
         with suppress(ValueError, KeyError, TypeError):
             said = json.loads(line)
-            made.url, made.admin_url = said["address"].rstrip("/"), said["admin_address"].rstrip("/")
+            if said["admin_address"].startswith("http"):  # That of a worker is a socket.
+                made.url, made.admin_url = said["address"].rstrip("/"), said["admin_address"].rstrip("/")
