@@ -169,6 +169,10 @@ bench-workers: $(RUNTIME) compiled ## Search with one process and with workers, 
 bench-subscriptions: $(RUNTIME) compiled ## Push to a tenant with a hundred subscriptions and to one without, in turn
 	@$(SERVED) $(BIN)/python -m bench.subscriptions $(ARGS)
 
+.PHONY: soak-service
+soak-service: $(RUNTIME) compiled ## Everything at once for an hour; memory and descriptors must not grow (ARGS='--minutes 60 --rate 60')
+	@$(SERVED) $(BIN)/python -m bench.soak $(ARGS)
+
 .PHONY: bench-retention
 bench-retention: $(RUNTIME) compiled ## Sweep half of a store while searches go on (ARGS='--reports 2000000')
 	@$(SERVED) $(BIN)/python -m bench.retention $(ARGS)

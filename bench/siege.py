@@ -63,15 +63,20 @@ class Client:
 
     async def ask(self, request: bytes, due: float) -> None:
         """Send a request; an answer other than 2xx, or none, is an error."""
+        answer = await self.answer(request, due)
+        self.errors += not answer.partition(b" ")[2].startswith(b"2")
+
+    async def answer(self, request: bytes, due: float) -> bytes:
+        """The whole answer; empty when there is none."""
         try:
             async with asyncio.timeout(30):
-                status = await self._status(request)
+                return await self._answer(request)
         except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            status = b""
-        self.latencies.append((perf_counter() - due) * 1000)
-        self.errors += not status.startswith(b"2")
+            return b""
+        finally:
+            self.latencies.append((perf_counter() - due) * 1000)
 
-    async def _status(self, request: bytes) -> bytes:
+    async def _answer(self, request: bytes) -> bytes:
         while True:
             is_used = bool(self._idle)
             reader, writer = (
@@ -86,12 +91,12 @@ class Client:
                     continue  # As every client does: it was closed while it was idle.
                 raise
             length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
-            await reader.readexactly(int(length))
+            body = await reader.readexactly(int(length))
             if b"\r\nConnection: close" in head or len(self._idle) >= CONNECTIONS:
                 writer.close()
             else:
                 self._idle.append((reader, writer))
-            return head.split(b" ", 2)[1]
+            return head + body
 
 
 async def leg(
