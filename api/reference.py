@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from api.cli.page import page as commands_page
 from api.metrics import ApiMetrics, new_registry
 from api.processes.metrics import annex_metrics, herald_metrics
 from api.server.loop_lag import LoopMetrics
@@ -267,6 +268,7 @@ PAGES: Final[Mapping[str, Callable[[], str]]] = {
     "metrics.md": metrics_page,
     "hl7v2-mapping.md": mapping_page,
     "data-model.md": data_model_page,
+    "commands.md": lambda: commands_page([_MADE, ""]),
 }
 
 
