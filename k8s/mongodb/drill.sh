@@ -1,20 +1,20 @@
 #!/bin/sh
 # A restore, tried: dump of one replica set, restored into another that nothing uses, and everything in it
-# compared with its digests. Usage: drill.sh FROM_URI INTO_URI [DATABASE]
+# compared with its digests. Usage: FROM_URI=mongodb://… INTO_URI=mongodb://… drill.sh [DATABASE]
 set -eu
 
-if [ $# -lt 2 ]; then
+if [ -z "${FROM_URI:-}" ] || [ -z "${INTO_URI:-}" ]; then
     sed -n '2,3s/^# //p' "$0" >&2
     exit 2
 fi
-from=$1 into=$2 database=${3:-dod}
+from=$FROM_URI into=$INTO_URI database=${1:-dod}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 export DOD_MONGODB_DATABASE="$database"
 
 seconds() { date +%s; }
 
-# URIs are settings of the environment here, so that no password is in the list of processes of `dod`.
+# URIs are settings of the environment, so that no password is in the list of processes.
 verify() { DOD_MONGODB_URI=$1 dod verify-data --json; }
 
 # The tools take them from a file for the same reason.
