@@ -39,6 +39,10 @@ demo: $(RUNTIME) ## Show the service at work on an embedded MongoDB (ARGS=--once
 test: $(DEV) ## Run the tests, two workers a core (ARGS='-k dates -n 0' goes to pytest)
 	@$(PYTEST) $(WORKERS) $(ARGS)
 
+.PHONY: test-routed
+test-routed: $(DEV) ## Run the tests of the store behind a simulated mongos, which refuses what all shards would get
+	@DOD_ROUTER=1 $(PYTEST) $(WORKERS) tests/store/mongo $(ARGS)
+
 .PHONY: test-fast
 test-fast: $(DEV) ## Run the tests that need no database, which takes seconds
 	@$(PYTEST) $(WORKERS) -m 'not mongo' $(ARGS)

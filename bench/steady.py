@@ -17,7 +17,12 @@ SLOPE_MAX: Final = 0.01
 """Share of its memory by which a process may grow in ten minutes."""
 DESCRIPTORS_MAX: Final = 2.0
 """Descriptors by which the last third may have more than the first: one connection more is no leak."""
-_ROLES: Final = (("api.annex", "annex"), ("api.workers", "worker"), ("mongod", "mongod"))
+_ROLES: Final = (
+    ("api.annex", "annex"),
+    ("api.herald", "herald"),
+    ("api.workers", "worker"),
+    ("mongod", "mongod"),
+)
 
 
 class Held(NamedTuple):

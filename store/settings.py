@@ -20,6 +20,9 @@ class StoreSettings(BaseModel):
     """Connection string of a replica set. Unset: the embedded MongoDB on the data directory."""
     mongodb_database: str = Field(default="dod", min_length=1, max_length=38)
     """Database name. All collections are made in it."""
+    mongodb_sharded: bool = False
+    """Whether `DOD_MONGODB_URI` leads to mongos, and collections are sharded as docs/scaling.md says: each
+    filter is sent with its tenant's part of the shard key then, so that no other shard is asked."""
     store_timeout_seconds: float = Field(default=10.0, gt=0, le=300)
     """Deadline of one store operation, retries included; past it the request ends with 503 or 504."""
     search_timeout_seconds: float = Field(default=5.0, gt=0, le=300)

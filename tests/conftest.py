@@ -27,6 +27,7 @@ from store.mongo.retention import policy_rollout as settling
 from store.settings import StoreSettings
 from tests.support.memory_backed import memory_backed
 from tests.support.remembered import WRITES
+from tests.support.routed import refused_by_the_router, run_behind_a_router
 from tests.support.service import START, Service, opened_service
 from tests.support.spread import WORKERS_A_CORE, spread, workers
 
@@ -109,6 +110,8 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
     sys.addaudithook(_started)
     _run_as_served()
+    if "DOD_ROUTER" in os.environ:
+        run_behind_a_router()
     # A busy machine takes longer than the moment that an answer waits for its letter.
     pytest.MonkeyPatch().setattr(letter_keeper, "WAIT_SECONDS", 60)
 
@@ -124,6 +127,10 @@ def _run_as_served() -> None:
         ):  # Of Python 3.14: pytest-asyncio's other way names the loop in each test.
             warnings.simplefilter("ignore", DeprecationWarning)
             asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())
+
+
+def pytest_runtest_teardown() -> None:
+    refused_by_the_router()
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

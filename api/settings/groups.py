@@ -22,7 +22,14 @@ _GROUPS: Final = (
     SettingsGroup(
         "Where the data and the settings are",
         (
-            *("data_dir", "mongodb_uri", "mongodb_database", "mongod", "mongod_cache_gigabytes"),
+            *(
+                "data_dir",
+                "mongodb_uri",
+                "mongodb_database",
+                "mongodb_sharded",
+                "mongod",
+                "mongod_cache_gigabytes",
+            ),
             *("config", "secrets_dir"),
         ),
     ),

@@ -16,6 +16,7 @@ from pymongo.errors import ConfigurationError, OperationFailure, ServerSelection
 
 from store.errors import Category, ServiceError, StartupError
 from store.fhir.issues import Issue
+from store.mongo.database import database_of
 from store.mongo.driver.client import connect
 from store.mongo.driver.guard import guarded, translate
 from store.mongo.indexes import COLLECTIONS, RESOURCES
@@ -231,7 +232,7 @@ async def faults_at(
     except StartupError as error:
         return (str(error),)
     try:
-        database = client[settings.mongodb_database]
+        database = database_of(client, settings)
         return await Fitness(database, settings=settings, metrics=metrics, role=role).faults()
     finally:
         client.close()

@@ -70,16 +70,16 @@ class Right(NamedTuple):
     """Command, but for the collection; it fails for another reason, or does nothing."""
 
 
-_NOBODY: Final = "\x00 nobody"
+NOBODY: Final = "\x00 nobody"
 """An `_id` that no document has."""
 _NOWHERE: Final = {"$changeStream": {"resumeAfter": {"_data": "00"}}}
-FIND: Final = Right("find", {"find": None, "filter": {"_id": _NOBODY}, "limit": 1})
+FIND: Final = Right("find", {"find": None, "filter": {"_id": NOBODY}, "limit": 1})
 RIGHTS: Final = (
     FIND,
     # An `_id` may not be an array: refused, but only for who may insert.
-    Right("insert", {"insert": None, "documents": [{"_id": [_NOBODY]}]}),
-    Right("update", {"update": None, "updates": [{"q": {"_id": _NOBODY}, "u": {"$set": {"nothing": 1}}}]}),
-    Right("remove", {"delete": None, "deletes": [{"q": {"_id": _NOBODY}, "limit": 1}]}),
+    Right("insert", {"insert": None, "documents": [{"_id": [NOBODY]}]}),
+    Right("update", {"update": None, "updates": [{"q": {"_id": NOBODY}, "u": {"$set": {"nothing": 1}}}]}),
+    Right("remove", {"delete": None, "deletes": [{"q": {"_id": NOBODY}, "limit": 1}]}),
     # A place that no log has: refused, but only for who may follow it.
     Right("changeStream", {"aggregate": None, "pipeline": [_NOWHERE], "cursor": {}}),
 )

@@ -14,6 +14,7 @@ from store.mongo.changes.following import MongoChangeFollower
 from store.mongo.changes.place import begin
 from store.mongo.changes.reading import MongoChanges
 from store.mongo.clients import MongoClients
+from store.mongo.database import database_of
 from store.mongo.driver.circuit_breaker import WATCH_SECONDS, Pulse, refusal
 from store.mongo.driver.client import connect
 from store.mongo.driver.guard import guarded
@@ -82,7 +83,7 @@ async def opened(  # noqa: PLR0913 -- all but the first keyword-only
     the deadline of one operation. `told` hears from then on of each change of what is wrong.
     """
     client = connect(uri, settings, watch=PoolWatch(metrics, size=settings.pool_size))
-    database = client[settings.mongodb_database]
+    database = database_of(client, settings)
     fitness = Fitness(
         database, settings=settings, metrics=metrics, told=told, wall_clock=wall_clock, role=role
     )

@@ -1,4 +1,4 @@
-"""The drill of a restore: what it compares, how it ends; with MongoDB's tools, and with stand-ins for them."""
+"""The drill of a restore: what it compares and how it ends, by MongoDB's tools and by stand-ins for them."""
 
 from __future__ import annotations
 

@@ -197,7 +197,15 @@ class MongoAuditTrail(AuditTrail):
                 _check(lane.command({**_INSERT, "documents": new}))
             again = [write.document for write in writes if write.replaces]
             if again:
-                updates = [{"q": {"_id": one["_id"]}, "u": one, "upsert": True} for one in again]
+                updates = [
+                    {
+                        "q": {"_id": one["_id"], "tenant": one["tenant"]},
+                        "u": one,
+                        "upsert": True,
+                        "hint": "_id_",
+                    }
+                    for one in again
+                ]
                 _check(lane.command({**_UPDATE, "updates": updates}))
         finally:
             lane.give_back()

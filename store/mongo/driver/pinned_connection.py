@@ -19,6 +19,9 @@ class Lane:
 
     def __init__(self, database: Any) -> None:  # noqa: ANN401 -- pymongo's
         self._database = database
+        # Asked of the class: of a database each name is a collection.
+        self._routed = getattr(type(database), "routed", None)
+        """Way of a command behind mongos."""
         self._held: tuple[AbstractContextManager[Any], Any, Any] | None = None
 
     def command(self, command: dict[str, Any]) -> dict[str, Any]:
@@ -28,7 +31,7 @@ class Lane:
         try:
             reply: dict[str, Any] = connection.command(
                 self._database.name,
-                command,
+                command if self._routed is None else self._routed(command),
                 preference,
                 codec_options=self._database.codec_options,
                 client=client,

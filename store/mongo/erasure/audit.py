@@ -50,7 +50,7 @@ class AuditErasure:
             digest = await self._erasures.digest_of(tenant, name)
             while some := await self._naming(tenant, name.text):
                 await heartbeat()
-                await self._change(some, nameless(name.text, digest))
+                await self._change(tenant, some, nameless(name.text, digest))
         await self._forget_queries(tenant, wanted, heartbeat)
 
     async def forget_all(self, tenant: Tenant, heartbeat: Callable[[], Awaitable[None]]) -> None:
@@ -65,7 +65,7 @@ class AuditErasure:
             if not found:
                 return
             await heartbeat()
-            await self._change([one["_id"] for one in found], NAMELESS)
+            await self._change(tenant, [one["_id"] for one in found], NAMELESS)
             at, last = found[-1]["at"], found[-1]["_id"]
             after = {"at": {"$lte": at}, "$or": [{"at": {"$lt": at}}, {"at": at, "_id": {"$lt": last}}]}
 
@@ -93,12 +93,13 @@ class AuditErasure:
             await heartbeat()
             told = [one["_id"] for one in found if wanted.in_query(one.get("query", b""))]
             if told:
-                await self._change(told, [{"$unset": ["query", "unnamed"]}])
+                await self._change(tenant, told, [{"$unset": ["query", "unnamed"]}])
             after = found[-1]["_id"]
 
-    async def _change(self, ids: Sequence[Any], stages: Sequence[dict[str, Any]]) -> None:
+    async def _change(self, tenant: Tenant, ids: Sequence[Any], stages: Sequence[dict[str, Any]]) -> None:
+        those = {"_id": {"$in": list(ids)}, "tenant": str(tenant)}
         with guarded(self._metrics, "audit_forget", seconds=self._seconds):
-            await self._audit.update_many({"_id": {"$in": list(ids)}}, list(stages))
+            await self._audit.update_many(those, list(stages), hint="_id_")
 
 
 _OF_TYPE: Final = {"$arrayElemAt": [{"$split": [{"$ifNull": ["$resource", ""]}, "/"]}, 0]}

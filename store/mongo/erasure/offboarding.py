@@ -211,7 +211,10 @@ class MongoOffboarding(Offboarding):
             counts: Counter[Row] = Counter()
             for name in sorted(set(types.values())):
                 ids = [one for one, of_type in types.items() if of_type == name]
-                done = await collection.delete_many({"_id": {"$in": ids}}, session=session)
+                own = {} if part.by_id else {"tenant": owner}
+                done = await collection.delete_many(
+                    {"_id": {"$in": ids}, **own}, hint="_id_", session=session
+                )
                 counts[Row(owner, 0, name, Reason.OFF_BOARDING.value)] += done.deleted_count
             return Batch(counts)
 

@@ -72,12 +72,12 @@ class Aged(Stage):
     @override
     async def delete(self, tenant: Tenant, as_of: datetime, step: SweepStep, session: Session) -> Deleted:
         # A letter that came again meanwhile has a later end.
-        wanted = {"_id": {"$in": [one["_id"] for one in step.going]}, "expires_at": {"$lte": as_of}}
-        ids = [
-            one["_id"] for one in await self._plain.find(wanted, {"_id": 1}, session=session).to_list(None)
-        ]
+        own, those = {"tenant": str(tenant)}, [one["_id"] for one in step.going]
+        wanted = {**own, "_id": {"$in": those}, "expires_at": {"$lte": as_of}}
+        cursor = self._plain.find(wanted, {"_id": 1}, hint="_id_", session=session)
+        ids = [one["_id"] for one in await cursor.to_list(None)]
         if ids:
-            await self._plain.delete_many({"_id": {"$in": ids}}, session=session)
+            await self._plain.delete_many({**own, "_id": {"$in": ids}}, hint="_id_", session=session)
             if self._with_them is not None:
                 await self._with_them.delete_many({"letter": {"$in": ids}}, session=session)
         return Deleted(Counter({Row(str(tenant), 0, "", self._reason.value): len(ids)} if ids else {}))

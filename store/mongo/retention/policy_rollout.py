@@ -228,8 +228,8 @@ class Settling:
         until = _later("$at", days)
         strangers = {"$min": [until, _later("$at", STRANGER_DAYS)]}
         until = {"$cond": [{"$eq": ["$by", ""]}, strangers, until]}
-        some = {"_id": {"$in": [one["_id"] for one in found]}}
-        await audit.update_many(some, [{"$set": {"expires_at": until}}])
+        some = {"_id": {"$in": [one["_id"] for one in found]}, "tenant": str(tenant)}
+        await audit.update_many(some, [{"$set": {"expires_at": until}}], hint="_id_")
         return f"{found[-1]['at'].isoformat()} {found[-1]['_id']}"
 
 
