@@ -152,9 +152,13 @@ def _document() -> bytes:
     return json.dumps({"resourceType": "Binary", "contentType": "application/pdf", "data": data}).encode()
 
 
-def _gzip() -> bytes:
-    made = zlib.compressobj(9, wbits=31)
+def _zeros(wbits: int) -> bytes:
+    made = zlib.compressobj(9, wbits=wbits)
     return b"".join(made.compress(bytes(10_000_000)) for _ in range(ZEROS // 10_000_000)) + made.flush()
+
+
+def _gzip() -> bytes:
+    return _zeros(31)
 
 
 def _members() -> bytes:
@@ -170,6 +174,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "bomb-404": Attack(4, "POST", "/nowhere", _gzip, CODED, known=False),
     "bomb-message": Attack(4, "POST", f"{BASE}/$process-message", _gzip, CODED),
     "bomb-binary": Attack(4, "POST", f"{BASE}/Binary", _gzip, {**CODED, "Content-Type": "application/pdf"}),
+    "bomb-deflate": Attack(4, "POST", REPORTS, lambda: _zeros(15), {"Content-Encoding": "deflate"}),
     "members": Attack(4, "POST", REPORTS, _members, CODED),
     "objects": Attack(2, "POST", REPORTS, _filled(b"{}", b"result")),
     "lists": Attack(2, "POST", REPORTS, _filled(b"[]", b"result")),
@@ -211,6 +216,7 @@ ATTACKS: Final[Mapping[str, Attack]] = {
     "chunks": Attack(2, "POST", REPORTS, lambda: b"1\r\n \r\n" * 4_000_000, {"Transfer-Encoding": "chunked"}),
     "half-heads": Attack(2_000, "GET", REPORTS, lambda: b"", drips=60),
     "slow-bodies": Attack(2_000, "POST", REPORTS, lambda: bytes(1_000_000), drips=1_000),
+    "whole-bodies": Attack(1_000, "POST", REPORTS, lambda: bytes(1_000_000)),
     "slow-searches": Attack(200, "GET", UNFOUND, lambda: b"", reports=20_000),
     "stalled": Attack(8, "POST", REPORTS, lambda: bytes(BODY_BYTES), drips=30_000_000),
 }
