@@ -51,8 +51,7 @@ async def charts(mongodb: str) -> AsyncIterator[dict[str, Service]]:
         loaded: dict[str, Service] = {}
         for name, chart, _ in CHARTS:
             tenant = await service.new_tenant(search_scope=SearchScope.ANY)
-            for one in chart:
-                await tenant.load(_based(one, tenant.base))
+            await tenant.load(*(_based(one, tenant.base) for one in chart))
             if any(one["id"] == "gone" for one in chart):
                 assert (await tenant.delete("Patient/gone")).status == 204
             loaded[name] = tenant
