@@ -63,6 +63,7 @@ class Connection(web.RequestHandler):
         "_is_refused",
         "_is_unread",
         "_kept",
+        "_length",
         "_lingering",
         "_stalled",
         "_thrown_away",
@@ -84,6 +85,8 @@ class Connection(web.RequestHandler):
         """The transport, also when aiohttp has let it go and something is left to send."""
         self._body: StreamReader = EMPTY_PAYLOAD
         """Body of the request whose head came last."""
+        self._length = 0
+        """Length of that, if it was told."""
         self._framing_bytes = 0
         """Bytes of the body under way that are sizes and ends of its chunks, lately."""
         self._head_bytes = 0
@@ -221,14 +224,20 @@ class Connection(web.RequestHandler):
             self._await_head()
 
     def _receive(self, data: bytes) -> None:
-        """Hand on what came, in parts: what is refused for one of them is not parsed any further."""
+        """Hand on what came, in parts: what is refused for one of them is not parsed any further.
+
+        What is left of a body whose length is known is one part.
+        """
         data, self._kept = self._kept + data, b""
-        for at in range(0, len(data) or 1, PART_BYTES):
-            self._parse(data[at : at + PART_BYTES])
-            if self._is_unread:
+        at = 0
+        while True:
+            size = max(PART_BYTES, self._length - self._body.total_bytes)
+            self._parse(data[at : at + size])
+            at += size
+            if self._is_unread or at >= len(data):
                 return
             if self._reading_paused or self._buffer_paused:
-                self._kept = data[at + PART_BYTES :]
+                self._kept = data[at:]
                 return
 
     def _parse(self, data: bytes) -> None:
@@ -239,8 +248,11 @@ class Connection(web.RequestHandler):
         if len(self._messages) > waiting:
             message, self._body = self._messages[-1]
             self._framing_bytes = 0  # That of the part in which a body begins is not counted.
-            self._is_unread = not isinstance(message, RawRequestMessage)
-            if self._is_unread and not body.is_eof():
+            if isinstance(message, RawRequestMessage):
+                self._length = int(message.headers.get(hdrs.CONTENT_LENGTH, 0))
+                return
+            self._is_unread = True
+            if not body.is_eof():
                 body.set_exception(web.RequestPayloadError(NOT_HTTP))
         elif body.is_eof():
             self._framing_bytes = 0
