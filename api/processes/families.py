@@ -66,6 +66,7 @@ GAUGES: Final[Mapping[str, Join]] = {
     "dod_subscription_lag_seconds": max,
     "dod_subscription_oldest_waiting_seconds": max,
     "dod_subscription_worker": added,
+    "dod_subscription_worker_needed": max,
     "dod_subscriptions": max,
     "dod_tls_certificate_end_timestamp_seconds": min,
     "dod_workers": added,

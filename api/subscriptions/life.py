@@ -64,8 +64,13 @@ async def telling(app: web.Application) -> AsyncIterator[None]:
     """Match and deliver, while no other process does, or have the herald do it; needs the contexts before."""
     herald = app.get(HERALD)
     if herald is not None:
-        SubscriptionMetrics(app[REGISTRY])  # Nothing is counted here; each is there from the start.
-        async with herald.kept(app[SUBSCRIPTIONS].are_there):
+        metrics = SubscriptionMetrics(app[REGISTRY])  # Little is counted here; each is there from the start.
+
+        async def is_needed() -> bool:
+            metrics.needed(needed=(there := await app[SUBSCRIPTIONS].are_there()))
+            return there
+
+        async with herald.kept(is_needed):
             yield
         return
     async with receivers(app[RECEIVER_NETWORKS]) as reached:

@@ -69,7 +69,17 @@ class SubscriptionMetrics:
         self._works = Gauge(
             "dod_subscription_worker", "1: this process matches and delivers.", registry=registry
         )
+        self._needed = Gauge(
+            "dod_subscription_worker_needed",
+            "0: this process has a herald in its place, and saw no subscription for it.",
+            registry=registry,
+        )
+        self.needed(needed=True)
         self._oldest_of: dict[str, datetime] = {}
+
+    def needed(self, *, needed: bool) -> None:
+        """Note whether anybody has to match and deliver."""
+        self._needed.set(needed)
 
     def attempted(self, outcome: Outcome) -> None:
         """Count an attempt."""

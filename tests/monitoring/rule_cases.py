@@ -201,7 +201,14 @@ CASES = (
     Case(
         "DodSubscriptionsFailed", {'dod_subscriptions{status="error"}': "0x10 1x30 0x30"}, "15m", "25m", "45m"
     ),
-    Case("DodSubscriptionsStopped", {"dod_subscription_worker": "1x10 0x20 1x30"}, "12m", "20m", "35m"),
+    Case(
+        "DodSubscriptionsStopped",
+        # At the end nobody works, and there is no subscription.
+        {"dod_subscription_worker": "1x10 0x50", "dod_subscription_worker_needed": "1x30 0x30"},
+        "12m",
+        "20m",
+        "35m",
+    ),
     Case(
         "DodReplicationLag",
         {

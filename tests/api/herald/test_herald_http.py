@@ -74,6 +74,7 @@ async def replica(mongodb: str, folder: Path, **settings: str) -> AsyncIterator[
         yield Replica(process, lab, at)
 
 
+NEEDED = "dod_subscription_worker_needed"
 DELIVERED = 'dod_subscription_deliveries_total{outcome="delivered"}'
 
 
@@ -83,12 +84,15 @@ async def test_it_tells_from_the_first_subscription_on_and_its_end_loses_nothing
     async with replica(mongodb, tmp_path) as one:
         assert not one.heralds()
         assert await one.counted(DELIVERED) == 0
+        async with asyncio.timeout(SECONDS):
+            while await one.counted(NEEDED):  # noqa: ASYNC110 -- another process, which has not looked yet
+                await asyncio.sleep(0.05)
         await one.subscribe()
         [herald] = one.heralds()
         await one.tell(1)
         delivered = await one.counted(DELIVERED)
         assert delivered >= 2
-        assert await one.counted("dod_herald_running") == 1
+        assert await one.counted("dod_herald_running") == await one.counted(NEEDED) == 1
         os.kill(herald, signal.SIGKILL)
         await one.tell(2)
         assert await one.counted(DELIVERED) > delivered
