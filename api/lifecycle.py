@@ -82,7 +82,12 @@ def stores(open_stores: OpenStores) -> Callable[[web.Application], AsyncIterator
         metrics = StoreMetrics(app[REGISTRY])
         async with open_stores(metrics) as opened:
             settings = app[SETTINGS]
-            app[ADMISSION] = Admission(shares_of(settings), check=opened.check, rejected=metrics.rejected)
+            app[ADMISSION] = Admission(
+                shares_of(settings),
+                check=opened.check,
+                rejected=metrics.rejected,
+                rate=settings.push_client_rate,
+            )
             workshop = Workshop(seconds=settings.prepare_seconds, wait_seconds=settings.body_seconds)
             app[WORKSHOP] = workshop
             app[STORES] = opened

@@ -45,6 +45,9 @@ class IngestSettings(BaseModel):
     """Part of `push_bytes_max` that the bodies of one tenant may take together."""
     push_client_share: float = Field(default=0.5, gt=0, le=1)
     """Part of `push_bytes_max` that the bodies of one client of a tenant may take together."""
+    push_client_rate: int = Field(default=64_000_000, ge=0)
+    """Bytes a second that are read of the bodies above 64 KiB of one client of a tenant, on all connections
+    together; a client that sends more waits. 0: as many as come."""
     body_elements_max: int = Field(default=1_000_000, ge=1_000)
     """Most JSON values of one body, such as a Bundle. Parsed, each takes some 150 bytes of memory."""
     resource_elements_max: int = Field(default=100_000, ge=1_000)

@@ -138,7 +138,8 @@ _GROUPS: Final = (
         "Limits of pushes",
         (
             *("body_bytes_max", "large_body_bytes", "body_seconds", "push_bytes_max", "resource_bytes_max"),
-            *("push_tenant_share", "push_client_share", "body_elements_max", "resource_elements_max"),
+            *("push_tenant_share", "push_client_share", "push_client_rate"),
+            *("body_elements_max", "resource_elements_max"),
             *("index_entries_max", "prepare_seconds", "identity_placeholders", "source_ahead_seconds"),
             *("attachment_inline_bytes_max", "bundle_entries_max", "hl7v2_segments_max"),
             "transaction_entries_max",

@@ -2,11 +2,13 @@
 
 A body takes room as its bytes come, whatever its `Content-Length` says. A tenant and a client have a share
 each, so that none takes all; small bodies have room of their own beside the large ones. Where room is
-missing, who sends markedly slower than the one who needs it loses theirs.
+missing, who sends markedly slower than the one who needs it loses theirs. How fast one client may fill it is
+bounded too.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
@@ -18,7 +20,7 @@ from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Hashable, Iterator, Mapping
 
     from aiohttp import StreamReader
 
@@ -37,6 +39,10 @@ SLOWER: Final = 4
 """Factor by which a sender must be slower than another to lose its room to it."""
 RATE_SECONDS: Final = 1.0
 """Time for which a sender is watched before it is called slow."""
+LEAST_SECONDS: Final = 0.005
+"""Shortest wait that is worth a timer."""
+REMEMBERED: Final = 1_000
+"""Senders that are remembered before those that are not behind are forgotten."""
 _NO_ROOM: Final = Issue("transient", "too many pushes are under way; nothing was stored, try again shortly")
 
 
@@ -104,6 +110,13 @@ class Room:
         if self._content is not None:
             self._mark()
 
+    async def keep_pace(self, size: int) -> None:
+        """Wait behind so many bytes of a large body, if its client sends faster than it may."""
+        if self.size > SMALL_BYTES:
+            seconds = self._admission.flow.wait((self.tenant, self.client), size)
+            if seconds:
+                await asyncio.sleep(seconds)
+
     def _mark(self) -> None:
         self._grown_at = now = self._admission.clock()
         passed = now - self._marked_at
@@ -140,6 +153,31 @@ class Room:
 ROOM: Final[web.RequestKey[Room]] = web.RequestKey("room")
 
 
+class Flow:
+    """Moments up to which each sender has sent what it may.
+
+    To take a megabyte in is some milliseconds of the event loop, for the copies on its way. A thousand
+    connections of one client that send one each would have the loop for themselves. Who sends faster is read
+    later: its line fills up, and it waits. See DECISIONS.md#flow-of-a-client.
+    """
+
+    def __init__(self, rate: int, *, clock: Callable[[], float]) -> None:
+        """`rate`: bytes a second; 0: as many as come."""
+        self._rate = rate
+        self._clock = clock
+        self._paid: dict[Hashable, float] = {}
+
+    def wait(self, sender: Hashable, size: int) -> float:
+        """Seconds for which no more is read from this sender behind so many bytes; 0.0: read on."""
+        if not self._rate:
+            return 0.0
+        now = self._clock()
+        if len(self._paid) >= REMEMBERED:
+            self._paid = {one: moment for one, moment in self._paid.items() if moment > now}
+        moment = self._paid[sender] = max(now, self._paid.get(sender, now)) + size / self._rate
+        return moment - now if moment - now >= LEAST_SECONDS else 0.0
+
+
 class Admission:
     """Counts the bytes of the bodies under way."""
 
@@ -149,13 +187,16 @@ class Admission:
         *,
         check: Callable[[], None],
         rejected: Callable[[str], None],
+        rate: int = 0,
         clock: Callable[[], float] = monotonic,
     ) -> None:
+        """`rate`: bytes a second of the large bodies of one client; 0: as many as come."""
         self._shares: Mapping[bool, Shares] = {False: shares, True: shares.part(SMALL_PART)}
         self.check = check
         """Raises ServiceError `unavailable` while a push would be refused anyway."""
         self._rejected = rejected
         self.clock = clock
+        self.flow = Flow(rate, clock=clock)
         self.rooms: set[Room] = set()
         self._taken: Counter[Group] = Counter()
 

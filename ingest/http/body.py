@@ -111,6 +111,8 @@ class _Reading:
             self._room.watch(request.content)
         while chunk := await request.content.readany():
             await self._add(chunk)
+            if self._room is not None:
+                await self._room.keep_pace(len(chunk))
 
     async def _add(self, chunk: bytes) -> None:
         if self._inflater is None:
