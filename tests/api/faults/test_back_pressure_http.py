@@ -66,7 +66,7 @@ async def versions(service: Service, path: str) -> int:
 
 async def test_a_frozen_database_refuses_pushes_at_once_and_is_back_by_itself(tmp_path: Path) -> None:
     async with embedded(tmp_path, role="serve") as mongod, opened_service(mongod.uri, **SHORT) as service:
-        await service.load(report("r1"))
+        await back(service, report("r1"))
         assert service.client.app is not None
         async with TestClient(Server(create_admin_app(service.client.app))) as admin:
             with frozen(mongod.pid), logged() as lines:
@@ -115,7 +115,7 @@ async def test_connections_that_are_cut_lose_and_double_nothing(tmp_path: Path) 
 
 async def test_a_primary_that_steps_down_costs_a_while_and_nothing_else(tmp_path: Path) -> None:
     async with embedded(tmp_path, role="serve") as mongod, opened_service(mongod.uri, **SHORT) as service:
-        await service.load(report("r1"))
+        await back(service, report("r1"))
         pushes = [asyncio.ensure_future(service.put(report(f"s{n}"))) for n in range(20)]
         await step_down(mongod.uri, 1)
         answers = [await push for push in pushes]
