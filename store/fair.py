@@ -87,6 +87,11 @@ class FairQueue(Generic[Item]):
     def __len__(self) -> int:
         return self._length
 
+    def waiting_of(self, asker: Asker) -> int:
+        """Number of items of an asker that wait."""
+        client = self._clients.get(asker)
+        return 0 if client is None else len(client.items)
+
     def put(self, asker: Asker, item: Item) -> None:
         """Have it wait. Raises ServiceError `throttled` past the asker's share, `unavailable` past all."""
         client = self._clients.get(asker) or self._new(asker)

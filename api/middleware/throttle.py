@@ -14,6 +14,7 @@ from api.http.routing import ROWS, Group
 from api.limits.limiter import Class, ThrottledError
 from api.server.connection import Connection
 from ingest.http.app_keys import PRINCIPAL, address_of
+from store.errors import Category, ServiceError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -88,10 +89,18 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
     except ThrottledError:
         await _pause(request, holder)
         raise
+    refused: ServiceError | None = None
     try:
         response = await handler(request)
+    except ServiceError as error:
+        if kind is not Class.SEARCH or error.category is not Category.THROTTLED:
+            raise
+        refused = error
     finally:
         limiter.leave(holder)
+    if refused is not None:  # Its searches wait already.
+        await _pause(request, holder)
+        raise refused
     if told and not response.prepared:
         response.headers.update(told)
     return response

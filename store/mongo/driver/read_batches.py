@@ -87,6 +87,10 @@ class ReadBatches:
         """Number of reads that wait."""
         return len(self._waiting)
 
+    def waiting_of(self, asker: Asker) -> int:
+        """Number of reads of an asker that wait."""
+        return self._waiting.waiting_of(asker)
+
     def close(self) -> None:
         """Take no more reads. Threads end with the batch that they are at."""
         self._threads = 0  # Whoever rests comes back to no pool.

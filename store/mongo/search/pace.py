@@ -16,6 +16,9 @@ from threading import Lock
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -52,7 +55,11 @@ class Pace:
 
     def is_slow(self, asker: Asker) -> bool:
         """Whether the searches of this client take long."""
-        return self._means.get(asker, 0.0) >= self._slow
+        return self.mean(asker) >= self._slow
+
+    def mean(self, asker: Asker) -> float:
+        """Mean time of the searches of this client, in seconds; 0.0: they are quick, or it has had none."""
+        return self._means.get(asker, 0.0)
 
 
 LATELY_SECONDS: Final = 1.0
@@ -86,6 +93,13 @@ REST_MAX: Final = 1.0
 """Longest rest behind a slow search, in seconds: what waits meanwhile has a deadline."""
 
 
+TOO_MANY: Final = Issue(
+    "throttled",
+    "slow searches of this client are waiting already, for longer than a search may take: send fewer at a"
+    " time, or name a patient or a code, by which an index leads",
+)
+
+
 class Restraint:
     """Bounds of slow searches: whose are slow, how few of them a client has under way, how long it rests."""
 
@@ -103,6 +117,19 @@ class Restraint:
         """Slow searches that a client may have under way."""
         beside = min(self._alone, self._settings.search_slow_beside_max)
         return beside if self._company.is_kept_by(asker) else self._alone
+
+    def admit(self, asker: Asker, waiting: int) -> None:
+        """Refuse a slow search that would wait beyond its deadline behind so many of its client.
+
+        Raises ServiceError `throttled`: what is known beforehand is said at once, not at the deadline, when
+        all that wait would be told together.
+        """
+        mean = self._pace.mean(asker)
+        if not self._company.is_kept_by(asker):
+            return
+        each = mean + self.rest(asker, mean)
+        if waiting * each > self._settings.search_timeout_seconds * self.most(asker):
+            raise ServiceError(Category.THROTTLED, TOO_MANY)
 
     def rest(self, asker: Asker, seconds: float) -> float:
         """Seconds for which a client begins no slow search in place of one that took so long."""

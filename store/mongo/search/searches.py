@@ -152,6 +152,8 @@ class Searches(ResourceSearching):
         is_quick = quick and not self._restraint.is_slow(asker)
         if is_quick:
             self._restraint.came(asker)
+        else:
+            self._restraint.admit(asker, self._slow.waiting_of(asker))
         turns = self._quick if is_quick else self._slow
         search = _Search(self, tenant, query, asker, nothing_ends=self._nothing_ends(tenant))
         page = await turns.run(asker, search, seconds=seconds)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING
 
+import pytest
+
+from store.errors import Category, ServiceError
 from store.fair import Asker
 from store.mongo.search.pace import LATELY_SECONDS, REMEMBERED_MAX, REST_MAX, Company, Pace, Restraint
 from store.mongo.search.searches import Searches
 from store.settings import StoreSettings
 from tests.support.fhir import report
 from tests.support.service import opened_service
-
-if TYPE_CHECKING:
-    import pytest
 
 NOISY, CALM = Asker("a", "noisy"), Asker("b", "calm")
 
@@ -92,3 +91,18 @@ def test_a_client_is_restrained_beside_others_alone() -> None:
     assert (restraint.most(NOISY), restraint.rest(NOISY, 0.25)) == (2, 0.75)
     assert restraint.rest(NOISY, 5.0) == REST_MAX
     assert Restraint(settings, alone=1).most(NOISY) == 1
+
+
+def test_who_would_wait_past_the_deadline_is_refused_at_once() -> None:
+    settings = StoreSettings(search_slow_rest=1.0, search_timeout_seconds=5.0, search_slow_seconds=0.1)
+    restraint = Restraint(settings, alone=4)
+    restraint.admit(NOISY, 1_000)  # Nothing is known of it.
+    for _ in range(100):
+        restraint.took(NOISY, 0.25)
+    restraint.admit(NOISY, 1_000)  # It is alone.
+    restraint.came(CALM)
+    restraint.admit(NOISY, 9)
+    with pytest.raises(ServiceError) as refused:
+        restraint.admit(NOISY, 12)
+    assert refused.value.category is Category.THROTTLED
+    restraint.admit(CALM, 1_000)
