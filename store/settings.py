@@ -43,8 +43,8 @@ class StoreSettings(BaseModel):
     with `_at` it has as many at any time."""
     search_slow_rest: float = Field(default=1.0, ge=0, le=100)
     """Rest behind a slow search while others have quick ones, in times of what it took, of a second at most:
-    for so long its client begins none in its place, and MongoDB's processors are free for others. One that would
-    wait behind those of its client for longer than `search_timeout_seconds` is refused with 429."""
+    for so long its client begins none in its place, and MongoDB's processors are free for others.
+    One that would wait behind those of its client beyond `search_timeout_seconds` is refused with 429."""
     reads_max: int = Field(default=16, ge=2, le=1_000)
     """Reads, versions and histories under way at once; the next ones wait, each client for its turn."""
     startup_seconds: float = Field(default=30.0, ge=0, le=3_600)
