@@ -91,8 +91,6 @@ class Company:
 
 REST_MAX: Final = 1.0
 """Longest rest behind a slow search, in seconds: what waits meanwhile has a deadline."""
-
-
 TOO_MANY: Final = Issue(
     "throttled",
     "slow searches of this client are waiting already, for longer than a search may take: send fewer at a"
@@ -124,9 +122,9 @@ class Restraint:
         Raises ServiceError `throttled`: what is known beforehand is said at once, not at the deadline, when
         all that wait would be told together.
         """
-        mean = self._pace.mean(asker)
         if not self._company.is_kept_by(asker):
             return
+        mean = self._pace.mean(asker)
         each = mean + self.rest(asker, mean)
         if waiting * each > self._settings.search_timeout_seconds * self.most(asker):
             raise ServiceError(Category.THROTTLED, TOO_MANY)
