@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import orjson
 
-from bench.receiver import Notifications, moments
+from bench.subscriptions.receiver import Notifications, moments
 
 
 def event(instant: str) -> dict[str, object]:

@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from bench.steady import Held, growth, held_by, slope, verdicts
+from bench.soak.steady import Held, growth, held_by, slope, verdicts
 
 
 def test_a_slope_is_a_share_of_the_mean_in_ten_minutes() -> None:

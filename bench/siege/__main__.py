@@ -19,10 +19,10 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from bench import servers, stores
-from bench.attacks import ATTACKS, EVIL
-from bench.attacks import BASE as EVIL_BASE
-from bench.load import END_OF_HEAD
+from bench.client import Client
 from bench.requests import TENANT, pushes, searches
+from bench.siege.attacks import ATTACKS, EVIL
+from bench.siege.attacks import BASE as EVIL_BASE
 from store.mongo.embedded import embedded
 
 if TYPE_CHECKING:
@@ -35,7 +35,6 @@ PATIENTS: Final = 200
 REPORTS: Final = 2_000
 P99_MILLISECONDS: Final = 250.0
 RSS_MEGABYTES: Final = 600.0
-CONNECTIONS: Final = 64
 
 
 class Told(NamedTuple):
@@ -50,53 +49,6 @@ class Told(NamedTuple):
     def percentile(self, part: float) -> float:
         """A percentile of the latency."""
         return self.latencies[min(int(len(self.latencies) * part), len(self.latencies) - 1)]
-
-
-class Client:
-    """Connections that are kept, each with one request under way."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._idle: list[tuple[asyncio.StreamReader, asyncio.StreamWriter]] = []
-        self.latencies: list[float] = []
-        self.errors = 0
-
-    async def ask(self, request: bytes, due: float) -> None:
-        """Send a request; an answer other than 2xx, or none, is an error."""
-        answer = await self.answer(request, due)
-        self.errors += not answer.partition(b" ")[2].startswith(b"2")
-
-    async def answer(self, request: bytes, due: float) -> bytes:
-        """The whole answer; empty when there is none."""
-        try:
-            async with asyncio.timeout(30):
-                return await self._answer(request)
-        except (OSError, TimeoutError, asyncio.IncompleteReadError):
-            return b""
-        finally:
-            self.latencies.append((perf_counter() - due) * 1000)
-
-    async def _answer(self, request: bytes) -> bytes:
-        while True:
-            is_used = bool(self._idle)
-            reader, writer = (
-                self._idle.pop() if is_used else await asyncio.open_connection("127.0.0.1", self._port)
-            )
-            try:
-                writer.write(request)
-                head = await reader.readuntil(END_OF_HEAD)
-            except (OSError, asyncio.IncompleteReadError):
-                writer.close()
-                if is_used:
-                    continue  # As every client does: it was closed while it was idle.
-                raise
-            length = head.lower().partition(b"content-length: ")[2].partition(b"\r")[0]
-            body = await reader.readexactly(int(length))
-            if b"\r\nConnection: close" in head or len(self._idle) >= CONNECTIONS:
-                writer.close()
-            else:
-                self._idle.append((reader, writer))
-            return head + body
 
 
 async def leg(
@@ -124,7 +76,7 @@ async def leg(
 @contextmanager
 def attack(name: str, port: int, token: str) -> Iterator[None]:
     """The attack, under way."""
-    command = [sys.executable, "-m", "bench.attacks", name, str(port), token]
+    command = [sys.executable, "-m", "bench.siege.attacks", name, str(port), token]
     process = subprocess.Popen(
         command, env=servers.environment(), cwd=servers.ROOT, stdout=subprocess.PIPE, text=True
     )

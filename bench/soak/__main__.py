@@ -25,10 +25,10 @@ from aiohttp import web
 
 from bench import feeds, reports, servers, stores
 from bench.answers import found_of_patient
+from bench.client import Client
 from bench.load import END_OF_HEAD, ask_once, head, post
 from bench.requests import BASE, FHIR, TENANT, bundles, pushes, searches
-from bench.siege import Client
-from bench.steady import Held, held_by, verdicts
+from bench.soak.steady import Held, held_by, verdicts
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable

@@ -105,7 +105,7 @@ def subscription(port: int, number: int, *, filters: str) -> bytes:
 def receivers() -> Iterator[int]:
     """The port of a process that is the receiver of all."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "bench.receiver"],
+        [sys.executable, "-m", "bench.subscriptions.receiver"],
         env=servers.environment(),
         cwd=servers.ROOT,
         stdout=subprocess.PIPE,
