@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
+from uuid import uuid4
 
 import pytest
+from bson import Timestamp
 from playwright.async_api import expect
 
 from api.auth.scopes import ADMIN
 from api.auth.tokens import digest
+from store.mongo.indexes import CHANGE_STATE
 from tests.support.browser import CHROMIUM
 from tests.support.explorer import link, watched
 from tests.support.fhir import report, resource
@@ -17,6 +20,7 @@ from tests.support.service import opened_service
 if TYPE_CHECKING:
     from playwright.async_api import Browser, Route
 
+    from store.mongo.driver.client import Client
     from tests.support.service import Service
 
 pytestmark = [
@@ -143,8 +147,10 @@ async def test_a_refused_push_is_mended_and_replayed(service: Service, browser: 
         await tab.is_clean()
 
 
-async def test_what_is_pushed_appears(mongodb: str, browser: Browser) -> None:
-    async with opened_service(mongodb, changes_look_seconds=0.02) as service:
+async def test_what_is_pushed_appears_once(mongodb: str, mongo_client: Client, browser: Browser) -> None:
+    """Also when MongoDB's log is lost on the way, and a scan tells again what was told."""
+    database = f"dod_{uuid4().hex[:12]}"
+    async with opened_service(mongodb, changes_look_seconds=0.02, mongodb_database=database) as service:
         await service.load(PERSON)
         admin = await service.with_token(scopes=["system/*.cruds", ADMIN])
         async with watched(browser, admin) as tab:
@@ -158,6 +164,8 @@ async def test_what_is_pushed_appears(mongodb: str, browser: Browser) -> None:
             row = page.locator(".feed li", has_text="Pushed just now")
             await expect(row).to_contain_text("Muster")
             await expect(row).to_contain_text("created")
+            lost = {"token": None, "start": Timestamp(1, 1)}
+            await mongo_client[database][CHANGE_STATE].update_one({"_id": "log"}, {"$set": lost})
             await service.load(made | {"status": "corrected"})
             await expect(page.locator(".feed li", has_text="Pushed just now")).to_have_count(2)
             await page.get_by_label("All sources").select_option("Another laboratory")

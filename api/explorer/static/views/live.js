@@ -35,6 +35,9 @@ export function livePage(app) {
     pause.textContent = on || text === L.connecting ? L.pause : L.resume;
   };
   const add = (row) => {
+    // After a scan the feed tells what it has told before.
+    const { change } = row.dataset;
+    if (change && [...feed.children].some((one) => one.dataset.change === change)) return;
     nothing.hidden = true;
     kinds.offer(row.dataset.type);
     sources.offer(row.dataset.source);
@@ -138,7 +141,7 @@ class Listening {
       : h("span", {}, change.type, " ", h("span", { class: "mono muted" }, data(change.id)));
     const source = known ? referenceText(list(report.performer)[0], targets, report) : "";
     const about = known && [referenceText(report.subject, targets, report), source].filter(Boolean).join(" · ");
-    return h("li", { "data-type": change.type, "data-source": source || null },
+    return h("li", { "data-type": change.type, "data-source": source || null, "data-change": [change.type, change.id, change.version].join("/") },
       h("time", { datetime: change.at }, clock(change.at)),
       h("span", {}, title, about && [" ", h("span", { class: "muted" }, data(about))]),
       h("span", {}, known && statusPill(report.status), " ", h("span", { class: "muted" }, `${change.kind}, ${T.report.version(change.version).toLowerCase()}`)));

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from typing import TYPE_CHECKING, Any
+from uuid import uuid4
 
 import pytest
 from prometheus_client import generate_latest
@@ -15,14 +16,17 @@ from store.settings import StoreSettings
 from store.tenancy import SearchScope
 from tests.support.fhir import coded, patient, refers, report, resource
 from tests.support.listening import listening
-from tests.support.service import DATABASE, opened_service
+from tests.support.service import opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
 
     from tests.support.service import Answer, Service
 
-SHORT: dict[str, Any] = {"changes_look_seconds": 0.02, "changes_wait_seconds": 20}
+DATABASE = f"dod_{uuid4().hex[:12]}"
+"""A feed of its own: what other tests have written since the last look may fill MongoDB's log."""
+PLACE: dict[str, Any] = {"mongodb_database": DATABASE}
+SHORT: dict[str, Any] = PLACE | {"changes_look_seconds": 0.02, "changes_wait_seconds": 20}
 
 
 @pytest.fixture(scope="module")
@@ -273,7 +277,7 @@ async def test_a_stream_that_is_cut_before_its_first_change_goes_on_with_that_ch
 
 async def test_two_replicas_tell_the_same_from_the_same_position(told: Service, mongodb: str) -> None:
     since = await now(told)
-    async with opened_service(mongodb) as second:
+    async with opened_service(mongodb, **PLACE) as second:
         other = type(told)(second.client, second.clock, told.tenant, told.headers)
         async with listening(told, f"since={since}") as one, listening(other, f"since={since}") as two:
             await told.load(report("r1"))
