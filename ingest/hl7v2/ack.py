@@ -129,7 +129,9 @@ def charset_of(content: bytes, told: Sequence[str]) -> str:
 
 def batched(answers: Sequence[bytes], asked: bytes) -> bytes:
     """Acknowledgments as one batch, in answer to a batch whose BHS-11 they refer to."""
-    begin = next((line for line in _LINES.split(asked[:FIELD_MAX]) if line.startswith(b"BHS")), b"BHS|^~\\&")
+    lines = _LINES.split(asked[:FIELD_MAX])
+    # A BHS that is no more than its name has no delimiter.
+    begin = next((line for line in lines if line.startswith(b"BHS") and line[3:]), b"BHS|^~\\&")
     by, fields = begin[3:4], begin.split(begin[3:4])
     encoding = fields[1] if len(fields) > 1 else b""
     header = by.join([b"BHS", encoding, *([b""] * 9), fields[_BATCH] if len(fields) > _BATCH else b""])

@@ -7,6 +7,7 @@ ASCII, the default that nobody looks at, is believed of ASCII bytes alone.
 from __future__ import annotations
 
 import codecs
+from encodings.aliases import aliases
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
@@ -54,6 +55,15 @@ _CODECS: Final[Mapping[str, str]] = {
     "ansi1252": "cp1252",
 }
 """Python's codecs by the letters and digits of the name."""
+_NAME_MAX: Final = 64
+"""Longest name that is looked for."""
+_UNREAD: Final = frozenset({"idna", "mbcs", "punycode", "unicode_escape", "raw_unicode_escape", "utf_7"})
+"""Codecs that are no charset of messages. That of punycode takes a minute for half a megabyte.
+
+See DECISIONS.md#charsets-by-table.
+"""
+_UNNAMED: Final = ("cp720", "cp737", "cp856", "cp874", "koi8_t", "koi8_u")
+"""Charsets of Python's that have no other name."""
 _ANY_BYTE: Final = "cp1252"
 _LAST: Final = "iso8859-1"
 _BOM: Final = codecs.BOM_UTF8
@@ -73,17 +83,33 @@ class UnknownCharset(ValueError):  # noqa: N818 -- says what the charset is
     """A charset that is not known here, or bytes that are not of it; the text is the rule."""
 
 
-@lru_cache(maxsize=256)
 def codec_of(name: str) -> str | None:
     """Python's codec for a name of HL7's table 0211, or one that senders use; None: unknown."""
-    bare = "".join(character for character in name.lower() if character.isalnum())
-    known = _CODECS.get(bare)
-    if known is not None:
-        return known
+    bare = _bare(name[: _NAME_MAX + 1])
+    return None if len(name) > _NAME_MAX else _CODECS.get(bare) or _named(_ALIASES.get(bare))
+
+
+def _bare(name: str) -> str:
+    return "".join(character for character in name.lower() if character.isalnum())
+
+
+_ALIASES: Final[Mapping[str, str]] = {
+    _bare(name): codec
+    for alias, codec in (*aliases.items(), *((one, one) for one in _UNNAMED))
+    if codec not in _UNREAD
+    for name in (alias, codec)
+}
+"""Python's names of codecs by their letters and digits. Python itself is never asked for a name that came: it
+remembers each that it does not know, for ever.
+"""
+
+
+@lru_cache(maxsize=256)
+def _named(codec: str | None) -> str | None:
+    """Python's name of a codec of texts; None: it is none, or not of this platform."""
     try:
-        # Python's own names, `cp1250` and the like: of text encodings alone.
-        found = codecs.lookup(name.strip())
-    except (LookupError, ValueError):
+        found = codecs.lookup(codec or "")
+    except LookupError:
         return None
     return found.name if getattr(found, "_is_text_encoding", True) else None
 

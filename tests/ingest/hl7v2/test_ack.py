@@ -159,4 +159,5 @@ def test_answers_to_a_batch_are_a_batch() -> None:
     assert lines[0] == b"BHS|^~\\&||||||||||B-7"
     assert lines[-2:] == [b"BTS|2", b""]
     assert [line[:3] for line in lines[1:-2]] == [b"MSH", b"MSA"] * 2
-    assert ack.batched([one], b"MSH|^~\\&|").startswith(b"BHS|^~\\&\r")
+    for bare in (b"MSH|^~\\&|", b"BHS", b"BHS\rMSH|^~\\&|"):
+        assert ack.batched([one], bare).startswith(b"BHS|^~\\&\r")

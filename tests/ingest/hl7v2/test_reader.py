@@ -1,5 +1,6 @@
 """The reader: segments, fields, delimiters, charsets, line ends, files and batches."""
 
+import encodings
 from collections.abc import Iterator
 from contextlib import suppress
 
@@ -8,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.hl7v2.charsets import codec_of
 from ingest.hl7v2.reader import Message, Unreadable, read, read_header, split
 from tests.support.extra import DATA
 
@@ -116,6 +118,19 @@ def test_text_is_read_in_the_charset_of_msh_18_else_the_source_s(
     assert found.header.encoding == encoding
     assert found.header.charset == declared
     assert found.faults == ()
+
+
+@pytest.mark.parametrize("name", ["punycode", "PUNY_CODE", "idna", "utf-7", "unicode_escape", "hex"])
+def test_codecs_that_are_no_charsets_are_unknown(name: str) -> None:
+    assert codec_of(name) is None
+
+
+def test_names_of_charsets_that_came_are_not_remembered() -> None:
+    before = len(encodings._cache)
+    for number in range(10):
+        with pytest.raises(Unreadable):
+            read(f"{HEAD}||||||klingon{number}\rPID|1||7||Müller\r".encode())
+    assert len(encodings._cache) == before
 
 
 def test_a_charset_that_nobody_names_is_guessed_and_said() -> None:
