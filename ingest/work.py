@@ -32,7 +32,7 @@ async def at_once(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
     return function(*args, **kwargs)
 
 
-class _Pace:
+class Pace:
     """Time that work has taken since others had a turn; all who work on the same share it."""
 
     def __init__(self) -> None:
@@ -52,12 +52,15 @@ class _Pace:
         self._is_over = False
 
 
-async def unhurried(items: Iterable[T]) -> AsyncIterator[T]:
-    """Items one by one; others get turns in between, however long the work on each takes together."""
-    pace = _Pace()
+async def unhurried(items: Iterable[T], pace: Pace | None = None) -> AsyncIterator[T]:
+    """Items one by one; others get turns in between, however long the work on each takes together.
+
+    Those who have a pace in common take that long together.
+    """
+    pace = pace or Pace()
     for item in items:
-        yield item
         await pace.keep()
+        yield item
 
 
 async def each_of(items: Iterable[T], call: Callable[[T], Awaitable[V]]) -> list[V]:
@@ -65,7 +68,7 @@ async def each_of(items: Iterable[T], call: Callable[[T], Awaitable[V]]) -> list
 
     All at once, thousands of them would hold up the event loop, and stand in front of others at the database.
     """
-    left, pace = deque(enumerate(items)), _Pace()
+    left, pace = deque(enumerate(items)), Pace()
     results = dict[int, V]()
 
     async def work() -> None:

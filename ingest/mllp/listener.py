@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
 from ingest.accepting import ACCEPTED_AT_ONCE, Handshake, Waiting, let_wait
 from ingest.mllp.framing import Frame, Framing, Half, Stray, TooLong, framed
+from ingest.mllp.leaving import first_to_go
 from ingest.mllp.room import Place
-from ingest.work import unhurried
+from ingest.work import Pace, unhurried
 
 if TYPE_CHECKING:
     import ssl
@@ -118,6 +119,8 @@ class Listener:
         self._admits = admits
         self.limits = limits
         self._room = room
+        self.pace = Pace()
+        """Time in a turn of the event loop for what all connections send."""
         self._metrics = metrics
         self._server: asyncio.Server | None = None
         self._connections: dict[asyncio.Task[None], _Connection] = {}
@@ -147,16 +150,16 @@ class Listener:
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         task = asyncio.current_task()
         assert task is not None  # noqa: S101 -- asyncio runs this as a task
+        peer = _peer(writer)
+        if not self._admits(peer):  # Before anybody gives way.
+            self.noticed("stranger", 0)
+            writer.transport.abort()
+            return
         if self._is_closing or not self._has_room():
             self._metrics.refused(self.name, "connections")
             writer.transport.abort()
             return
-        peer = _peer(writer)
-        if not self._admits(peer):
-            self.noticed("stranger", 0)
-            writer.transport.abort()
-            return
-        connection = _Connection(self, reader, writer, peer, Place(self._room))
+        connection = _Connection(self, reader, writer, peer, Place(self._room, partial(self._lose, task)))
         self._connections[task] = connection
         self._metrics.connected(self.name, 1)
         try:
@@ -166,25 +169,28 @@ class Listener:
         except Exception:
             LOG.exception("a connection failed", extra={"listener": self.name})
         finally:
-            del self._connections[task]
+            self._connections.pop(task, None)
             self._metrics.connected(self.name, -1)
             connection.place.leave()
             writer.close()
             # Who takes nothing would keep it open.
             asyncio.get_running_loop().call_later(self.limits.stall_seconds, writer.transport.abort)
 
+    def _lose(self, task: asyncio.Task[None]) -> None:
+        """End a connection whose message hardly grows: somebody else needs its place."""
+        self.noticed("slow", 0)
+        task.cancel()
+
     def _has_room(self) -> bool:
-        """Whether there is room for one more; the connection that has been idle longest gives way."""
+        """Whether there is room for one more, as there is while another one gives way."""
         if len(self._connections) < self.limits.connections:
             return True
-        idle = [
-            (one.idle_since, n, task)
-            for n, (task, one) in enumerate(self._connections.items())
-            if one.is_idle
-        ]
-        if not idle:
+        found = first_to_go(list(self._connections.values()))
+        if found is None:
             return False
-        min(idle)[2].cancel()
+        task = next(task for task, one in self._connections.items() if one is found)
+        del self._connections[task]  # Many come before its task has ended.
+        task.cancel()
         return True
 
     def noticed(self, reason: str, size: int, *, is_told: bool = True) -> None:
@@ -242,6 +248,16 @@ class _Connection:
         _keep_alive(writer)
 
     @property
+    def address(self) -> str:
+        """Address of the other side."""
+        return self._peer.address
+
+    @property
+    def since(self) -> float:
+        """Moment from which on it is idle, or at which its message began."""
+        return self.idle_since if self.is_idle else self._begun_at
+
+    @property
     def is_idle(self) -> bool:
         """Whether no message is under way."""
         return not self.is_answering and self._framing.is_idle
@@ -255,7 +271,8 @@ class _Connection:
                 await self._each(self._framing.settle(), answer)
             else:
                 starts = range(0, len(data), PIECE_BYTES)
-                async for piece in unhurried(data[start : start + PIECE_BYTES] for start in starts):
+                pieces = (data[start : start + PIECE_BYTES] for start in starts)
+                async for piece in unhurried(pieces, self._listener.pace):
                     await self._each(self._framing.receive(piece), answer)
             if data == b"" or self._framing.strays > STRAY_MAX:
                 await self._each(self._framing.end(), answer)
@@ -297,6 +314,7 @@ class _Connection:
         if not events:
             return
         self.is_answering = True
+        self.place.has_come()
         try:
             async for event in unhurried(events):
                 heard = self._told(event)

@@ -239,6 +239,14 @@ async def test_the_longest_idle_connection_gives_way(mongodb: str) -> None:
             assert await first.answer() == b""
 
 
+async def test_half_a_message_gives_way_where_nobody_is_idle(mongodb: str) -> None:
+    async with fed_service(mongodb, mllp_connections_max=1) as (_, port), connected(port) as half:
+        await half.write(framed(oru())[:40])
+        async with connected(port) as other:
+            assert await other.send(oru()) == ["MSA", "AA", "M-1"]
+        assert await half.answer() == b""
+
+
 async def test_a_message_too_long_is_rejected_and_the_next_one_taken(mongodb: str) -> None:
     async with fed_service(mongodb, mllp_message_bytes_max=1_000) as (_, port), connected(port) as sender:
         long = oru() + b"NTE|1||" + b"x" * 2_000
