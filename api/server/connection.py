@@ -11,22 +11,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final, cast
 
 from aiohttp import hdrs, web
-from aiohttp.http import RawRequestMessage
-from aiohttp.streams import EMPTY_PAYLOAD
 from typing_extensions import override
 
-from api.server.heads import (
-    HEAD_BYTES_MAX,
-    SMALL_CHUNKS,
-    TOO_LARGE,
-    TOO_LATE,
-    Fault,
-    framing_max,
-    unheard,
-)
+from api.server.arriving import NOT_HTTP, Arriving
+from api.server.heads import HEAD_BYTES_MAX, TOO_LARGE, TOO_LATE, Fault, unheard
 from ingest.http.outcome import DEFAULT_ISSUE, issue_of_status, render
 from ingest.http.replies import fhir_json
-from store.errors import Category, ServiceError
+from store.errors import Category
 
 if TYPE_CHECKING:
     from aiohttp import StreamReader
@@ -35,11 +26,8 @@ if TYPE_CHECKING:
     from api.server.connections import Connections
 
 LOG: Final = logging.getLogger("api.runner")
-NOT_HTTP: Final = "The request is not HTTP/1.1 as RFC 9112 has it, or a line of it is too long."
 SERVER: Final = "dod"
 """The header `Server`: no versions, which tell whom to attack with what."""
-PART_BYTES: Final = 16_384
-"""Bytes parsed before they are looked at: as chunks of one byte they take 5 ms."""
 LINGER_BYTES: Final = 262_144
 """Bytes behind a refusal that are thrown away while its sender reads the refusal."""
 LINGER_SECONDS: Final = 1.0
@@ -48,22 +36,16 @@ FIRST_SECONDS: Final = 1.0
 """Time for the first request of a connection that was made just before the service ends."""
 
 
-class Connection(web.RequestHandler):
+class Connection(Arriving):
     """A connection of aiohttp's: refusals are OperationOutcomes, and nobody is waited for without end."""
 
     __slots__ = (
-        "_body",
         "_connections",
         "_deadline",
-        "_framing_bytes",
         "_head_bytes",
         "_held",
         "_is_fresh",
-        "_is_last",
         "_is_refused",
-        "_is_unread",
-        "_kept",
-        "_length",
         "_lingering",
         "_stalled",
         "_thrown_away",
@@ -77,29 +59,18 @@ class Connection(web.RequestHandler):
         connections: Connections,
         **kwargs: Any,  # noqa: ANN401 -- aiohttp's own
     ) -> None:
-        super().__init__(manager, **kwargs)
+        super().__init__(manager, pace=connections.pace, **kwargs)
         self._connections = connections
         self._deadline: asyncio.TimerHandle | None = None
         self._stalled: asyncio.TimerHandle | None = None
         self._wire: asyncio.Transport | None = None
         """The transport, also when aiohttp has let it go and something is left to send."""
-        self._body: StreamReader = EMPTY_PAYLOAD
-        """Body of the request whose head came last."""
-        self._length = 0
-        """Length of that, if it was told."""
-        self._framing_bytes = 0
-        """Bytes of the body under way that are sizes and ends of its chunks, lately."""
         self._head_bytes = 0
         """Bytes of a head whose end has not come."""
         self._is_fresh = True
         """Whether no request has come yet."""
-        self._is_last = False
         self._is_refused = False
         """Whether what came was no HTTP, and that has been said."""
-        self._is_unread = False
-        """Whether nobody reads what follows: what came was no HTTP, or its body is refused."""
-        self._kept = b""
-        """Bytes that came when enough of a body, or of requests, was there."""
         self._held: asyncio.Future[None] | None = None
         """Refusal that waits to go out."""
         self._lingering: asyncio.Future[None] | None = None
@@ -135,7 +106,7 @@ class Connection(web.RequestHandler):
             return
         self._held = held = self._loop.create_future()
         if not request.content.is_eof():
-            self._is_unread, self._kept = True, b""
+            self._leave_unread()
         with suppress(Exception):  # It is broken off.
             request.content.read_nowait()
         ending = self._loop.call_later(seconds, self._let_out)
@@ -204,13 +175,10 @@ class Connection(web.RequestHandler):
         if self._is_unread or self._lingering is not None:
             self._throw_away(len(data))
             return
-        if self._is_last and self.transport is not None:  # The end of the service waits for this body.
-            ending, self._force_close = self._force_close, False
-            self._receive(data)
-            self._force_close = ending
+        self._receive(data)
+        if self._is_last and self.transport is not None:
             self._is_fresh = False
             return
-        self._receive(data)
         if not self.is_waiting:
             self._is_fresh = False
             self._head_is_there()
@@ -222,46 +190,6 @@ class Connection(web.RequestHandler):
             self._refuse_head(TOO_LARGE)
         elif self._deadline is None:  # A part of a head.
             self._await_head()
-
-    def _receive(self, data: bytes) -> None:
-        """Hand on what came, in parts: what is refused for one of them is not parsed any further.
-
-        What is left of a body whose length is known is one part.
-        """
-        data, self._kept = self._kept + data, b""
-        at = 0
-        while True:
-            size = max(PART_BYTES, self._length - self._body.total_bytes)
-            self._parse(data[at : at + size])
-            at += size
-            if self._is_unread or at >= len(data):
-                return
-            if self._reading_paused or self._buffer_paused:
-                self._kept = data[at:]
-                return
-
-    def _parse(self, data: bytes) -> None:
-        """Hand on a part; the body under way is refused when most of that is no body but its framing."""
-        body = self._body
-        before, waiting = body.total_bytes, len(self._messages)
-        super().data_received(data)
-        if len(self._messages) > waiting:
-            message, self._body = self._messages[-1]
-            self._framing_bytes = 0  # That of the part in which a body begins is not counted.
-            if isinstance(message, RawRequestMessage):
-                self._length = int(message.headers.get(hdrs.CONTENT_LENGTH, 0))
-                return
-            self._is_unread = True
-            if not body.is_eof():
-                body.set_exception(web.RequestPayloadError(NOT_HTTP))
-        elif body.is_eof():
-            self._framing_bytes = 0
-        else:
-            self._framing_bytes += len(data) - (body.total_bytes - before)
-            # While it is paused the parser keeps a part to itself.
-            if self._framing_bytes > framing_max(body.total_bytes) and not self._reading_paused:
-                body.set_exception(ServiceError(Category.TOO_LARGE, SMALL_CHUNKS))
-                self._is_unread = True
 
     def _throw_away(self, size: int) -> None:
         """Let go of what came behind what is refused, and read no more of it when that is much."""
@@ -350,15 +278,20 @@ class Connection(web.RequestHandler):
         if unread or self._is_last or self._connections.draining:
             resp.force_close()
         resp, is_gone = await super().finish_response(request, resp, start_time)
-        if self._messages:
-            await asyncio.sleep(0)  # Requests that were sent all at once take turns with those of others.
         if is_gone:
             return resp, is_gone
+        self._is_busy = bool(self._messages)
+        if self._is_busy or self._kept:
+            await asyncio.sleep(0)  # Requests that were sent all at once take turns with those of others.
         is_refused = self._is_refused or request.content.exception() is not None
-        if self.transport is not None and (is_refused or (self._is_unread and unread)):
+        is_left = (unread and (self._is_unread or self._is_held)) or (self._kept and not resp.keep_alive)
+        if self.transport is not None and (is_refused or is_left):
+            self._leave_unread()
             await self._begin_to_linger()
         elif unread and not request.content.is_eof():
             await self._linger(request.content)
+        elif not self._is_busy:
+            self._go_on()
         return resp, is_gone
 
     def _begin_to_linger(self) -> asyncio.Future[None]:

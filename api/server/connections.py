@@ -11,6 +11,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Protocol
 
+from ingest.work import Pace
 from store.errors import StartupError
 
 if TYPE_CHECKING:
@@ -91,6 +92,8 @@ class Connections:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        self.pace = Pace()
+        """Time in a turn of the event loop for bodies that begin to be read."""
         self.draining = False
         """Whether the service will end: each answer is the last of its connection, and says so."""
         self.ending = False

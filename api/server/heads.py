@@ -16,6 +16,7 @@ from store.fhir.issues import Issue
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+END_OF_HEAD: Final = b"\r\n\r\n"
 LINE_BYTES_MAX: Final = 131_072
 """Longest request line: a sealed page link holds the whole search."""
 PATH_MAX: Final = 2_000

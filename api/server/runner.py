@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 AT_ONCE_SECONDS: Final = 0.05
 """Shortest shutdown: aiohttp takes 0 for \"without end\"."""
+BODY_BYTES: Final = 65_536
+"""Bytes of a body that wait to be taken, of each connection; about twice as many are not read any further."""
 LOG: Final = logging.getLogger("api.runner")
 
 
@@ -102,6 +104,7 @@ class FhirRunner(web.AppRunner):
             "max_field_size": FIELD_BYTES_MAX,
             "max_headers": FIELDS_MAX,
             "max_line_size": LINE_BYTES_MAX,
+            "read_bufsize": BODY_BYTES,
         }
         super().__init__(app, **{**ours, **kwargs})
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 from time import perf_counter
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from aiohttp import hdrs, web
 
@@ -19,6 +19,9 @@ from ingest.http.app_keys import INGEST_METRICS, INGEST_SETTINGS, STILL_OPEN
 from ingest.http.inflate import CODINGS, BrokenError, Inflater
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+
+if TYPE_CHECKING:
+    from aiohttp import StreamReader
 
 BODY: Final[web.RequestKey[bytearray]] = web.RequestKey("body")
 EXPECTS: Final[web.RequestKey[bool]] = web.RequestKey("expects")
@@ -34,6 +37,16 @@ _BROKEN: Final = Issue(
     "structure", "the body is not what its `Content-Encoding` says, is cut, or goes on behind its end"
 )
 _SLOW: Final = "the body took too long to arrive"
+
+
+class HoldsBack(web.RequestHandler):
+    """Connection that lets a large body wait until somebody wants it."""
+
+    __slots__ = ()
+
+    async def want(self, content: StreamReader) -> None:
+        """Let this body come."""
+        raise NotImplementedError
 
 
 async def body_of(
@@ -107,6 +120,8 @@ class _Reading:
         if request.pop(EXPECTS, False):
             await request.writer.write(CONTINUE)
             request.writer.output_size = 0  # It is no part of the answer.
+        if isinstance(request.protocol, HoldsBack):
+            await request.protocol.want(request.content)
         if self._room is not None:
             self._room.watch(request.content)
         while chunk := await request.content.readany():

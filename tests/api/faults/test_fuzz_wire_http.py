@@ -152,7 +152,9 @@ async def _send(draw: Random, service: Service, count: int, seen: set[int]) -> N
         finally:
             writer.close()
         seen.update(int(status) for status in STATUS.findall(answer))
-        assert not [one for one in STATUS.findall(answer) if one >= b"500"], (answer[:500], request[:500])
+        # 501: a transfer coding that is not read, as RFC 9112 has it.
+        failed = [one for one in STATUS.findall(answer) if one >= b"500" and one != b"501"]
+        assert not failed, (answer[:500], request[:500])
 
 
 def _resident() -> int:

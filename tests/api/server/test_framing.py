@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from api.server.heads import FRAMING_BYTES
+from ingest.http.body import HoldsBack
 from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
 from tests.support.wire import head, wire
@@ -61,6 +62,8 @@ async def test_little_is_parsed_of_tiny_chunks_that_come_all_at_once() -> None:
 
     async def read(request: web.Request) -> web.StreamResponse:
         nonlocal parsed
+        assert isinstance(request.protocol, HoldsBack)
+        await request.protocol.want(request.content)
         try:
             await request.content.read()
         finally:
@@ -73,6 +76,35 @@ async def test_little_is_parsed_of_tiny_chunks_that_come_all_at_once() -> None:
         sent.writer.write(asked + b"1\r\n \r\n" * 100_000)
         assert (await sent.reply()).status == 413
     assert parsed <= FRAMING_BYTES // 3
+
+
+async def test_what_nobody_wants_is_not_parsed() -> None:
+    """Neither a body whose handler does not ask for it, nor the request behind the one under way."""
+    seen = []
+
+    async def look(request: web.Request) -> web.StreamResponse:
+        await asyncio.sleep(0)  # All that was sent has come.
+        seen.append((request.content.total_bytes, len(request.protocol._messages)))
+        return fhir_json(b"{}")
+
+    access = memory_access()
+    async with serving(access, routes=edge_routes(look)) as client, wire(client) as sent:
+        told = {"Content-Type": "application/fhir+json", **bearer(access)}
+        asked = head("POST", f"{LAB_BASE}/Patient", told)
+        large = head("POST", f"{LAB_BASE}/Patient", {**told, "Content-Length": "100000"})
+        sent.writer.write(asked * 3 + large + bytes(10_000))
+        for _ in range(4):
+            assert (await sent.reply()).status == 200
+    assert seen == [(0, 0)] * 4
+
+
+async def test_a_body_behind_a_wish_for_another_protocol_is_bounded_as_any() -> None:
+    access = memory_access()
+    async with serving(access) as client, wire(client) as sent:
+        wish = head("GET", "/nowhere", {"Connection": "Upgrade", "Upgrade": "websocket"})
+        asked = head("POST", f"{LAB_BASE}/Patient", {**HEADERS, **bearer(access)})
+        sent.writer.write(wish + asked + b"1\r\n \r\n" * 20_000)
+        assert [(await sent.reply()).status for _ in range(2)] == [404, 413]
 
 
 async def test_a_body_whose_chunks_break_off_is_not_waited_for() -> None:
