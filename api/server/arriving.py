@@ -1,4 +1,4 @@
-"""What arrives on a connection, parsed as far as somebody wants it.
+"""Bytes that arrive on a connection, parsed as far as somebody wants them.
 
 Nothing behind a head is parsed before: a large body when its handler reads it, the next request when this one
 is answered. See DECISIONS.md#parsed-when-wanted.
