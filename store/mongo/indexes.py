@@ -345,7 +345,10 @@ async def await_indexes(database: Database, seconds: float) -> None:
 
 
 async def ensure_indexes(database: Database) -> None:
-    """Make what is missing, drop what is retired; safe to repeat, and to run on several replicas at once."""
+    """Make what is missing, drop what is retired; safe to repeat, and to run on several replicas at once.
+
+    Collections as well: a transaction over several shards may make none.
+    """
     for collection, name in RETIRED:
         try:
             await database[collection].drop_index(name)
@@ -357,8 +360,10 @@ async def ensure_indexes(database: Database) -> None:
 
 
 def _models() -> Mapping[str, list[IndexModel]]:
-    """The indexes of each collection, as one command makes them."""
+    """The indexes of each collection, as one command makes them; that of `_id`, where there is no other."""
     models: dict[str, list[IndexModel]] = defaultdict(list)
+    for collection in frozenset(COLLECTIONS) - {spec.collection for spec in INDEXES}:
+        models[collection].append(IndexModel("_id", name="_id_"))
     for spec in INDEXES:
         models[spec.collection].append(IndexModel(list(spec.keys), name=spec.name, **spec.options))
     return models

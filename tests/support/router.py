@@ -69,6 +69,8 @@ def broadcasts(command: Mapping[str, Any]) -> Iterator[str]:
         yield from broadcasts(command["explain"])
     elif name == "aggregate":
         yield from _stages(collection, command["pipeline"])
+        if command.get("autocommit") is False:
+            yield from _not_within_a_transaction(collection, command["pipeline"])
     elif not isinstance(collection, str) or collection not in SHARDED or _is_harmless(name, command):
         return
     elif name in ("find", "count", "distinct"):
@@ -122,6 +124,18 @@ def _stages(collection: Any, stages: Sequence[Mapping[str, Any]], *, joined_by: 
                 yield from _stages(joined[source], joined.get("pipeline", ()), joined_by=by)
         if odd := {"$graphLookup", "$out"} & stage.keys():
             yield f"{sorted(odd)} in an aggregation of {collection}"
+
+
+def _not_within_a_transaction(collection: Any, stages: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Stages that MongoDB refuses within a transaction: before 8.0 a look-up in what is sharded.
+
+    https://www.mongodb.com/docs/manual/reference/operator/aggregation/lookup/
+    https://www.mongodb.com/docs/manual/reference/operator/aggregation/unionWith/
+    """
+    for stage in stages:
+        for name, source in (("$lookup", "from"), ("$unionWith", "coll"), ("$merge", "into")):
+            if (joined := stage.get(name)) and (name != "$lookup" or joined[source] in SHARDED):
+                yield f"{name} {joined[source]} within a transaction, from {collection}"
 
 
 def _told(name: str, collection: str, wanted: Any) -> str:

@@ -23,7 +23,7 @@ from store.retention.policy import NEVER
 from store.retrying import pause_behind
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from datetime import datetime
 
     from pymongo.client_session import ClientSession
@@ -40,6 +40,9 @@ _ENDS: Final = dict.fromkeys(
 )
 _LATER: Final = ("needed_until", "expires_at")
 """Fields that move when something is needed for longer."""
+_THERE: Final = {"type": {"$exists": True}}
+_LONGEST: Final = {"_id": 0, "expires_at": 1}
+"""Fields of what needs a resource."""
 _FIELDS: Final = {**_ENDS, "needed_as": {"$concat": ["$type", "/", "$id"]}}
 
 
@@ -120,7 +123,7 @@ class Dependents:
         for attempt in range(_ATTEMPTS_MAX):
             _pause_before(attempt)
             moves = []
-            for found in self._plain.aggregate(needed(tenant, {"_id": {"$in": ids}}), session=session):
+            for found in self._needed(tenant, {"_id": {"$in": ids}}, session):
                 known = ends_of(found)
                 until = found["needers"][0]["expires_at"] if found["needers"] else known.needed
                 ends = known._replace(needed=until)
@@ -133,6 +136,21 @@ class Dependents:
             # Whoever saw the longer time, and needs it as long, had nothing to do.
             ids = shorter if done else ids
         raise ServiceError(Category.CONFLICT, _RACED)
+
+    def _needed(
+        self, tenant: str, wanted: Mapping[str, Any], session: ClientSession | None
+    ) -> Iterator[Mapping[str, Any]]:
+        """Resources with `needers`, as `needed` gives them; within a transaction by finds.
+
+        Before MongoDB 8.0 no look-up in a sharded collection may be within one.
+        """
+        if session is None:
+            yield from self._plain.aggregate(needed(tenant, wanted))
+            return
+        for found in list(self._plain.find({**wanted, **_THERE}, _FIELDS, session=session)):
+            needing = {"tenant": tenant, "needs": found["needed_as"]}
+            cursor = self._plain.find(needing, _LONGEST, hint="needing", limit=1, session=session)
+            yield {**found, "needers": list(cursor.sort("expires_at", -1))}
 
     def _moved(self, moves: Sequence[_Move], further: Touched, session: ClientSession | None) -> bool:
         """Whether nobody else changed any of these meanwhile."""
@@ -195,7 +213,7 @@ def needed(
         {"$match": {"tenant": tenant}},
         {"$sort": {"expires_at": -1}},
         {"$limit": 1},
-        {"$project": {"_id": 0, "expires_at": 1}},
+        {"$project": _LONGEST},
     ]
     lookup = {
         "from": RESOURCES,
@@ -205,7 +223,7 @@ def needed(
         "as": "needers",
     }
     return [
-        {"$match": {**wanted, "type": {"$exists": True}}},
+        {"$match": {**wanted, **_THERE}},
         {"$project": fields},
         {"$lookup": lookup},
     ]

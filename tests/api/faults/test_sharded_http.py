@@ -8,6 +8,7 @@ import pytest
 
 from store.mongo import stores
 from store.mongo.driver.pool import PoolWatch
+from store.retention.policy import Policy
 from store.tenancy import SearchScope
 from tests.support.fhir import batch, message, patient, report
 from tests.support.router import Router
@@ -83,6 +84,14 @@ async def test_nothing_is_asked_of_every_shard(sharded: Service) -> None:
     )
     for kind in ("batch", "transaction"):
         assert (await lab.request("POST", "", {**both, "type": kind})).status == 200
+    # With a policy, what is needed is looked up behind each write, and within the transaction of one.
+    await lab.keeps(Policy(keep_days=30))
+    kept = batch(
+        ("PUT", "Patient/p4", patient("p4", gender="female")),
+        ("PUT", "DiagnosticReport/r4", report("r4", patient="p4")),
+    )
+    for kind in ("batch", "transaction"):
+        assert (await lab.request("POST", "", {**kept, "type": kind})).status == 200
     once = {"If-None-Exist": "identifier=urn:x|1"}
     assert (await lab.request("POST", "Patient", somebody, headers=once)).status == 200
     keyed = {"Idempotency-Key": "k"}

@@ -8,7 +8,7 @@ from uuid import uuid4
 import bson
 import pytest
 
-from store.mongo.indexes import INDEXES, RECEIPTS, RESOURCES, RUN_COUNTS, RUNS, ensure_indexes
+from store.mongo.indexes import COLLECTIONS, INDEXES, RECEIPTS, RESOURCES, RUN_COUNTS, RUNS, ensure_indexes
 from store.search.criteria import Total
 from tests.support.fhir import CATEGORY, MRN, ORDERS, coded, identified, patient, refers, report, resource
 from tests.support.store import LAB, OTHER, asked, found, mongo_store, put
@@ -295,6 +295,11 @@ async def test_every_index_of_resources_serves_a_search(store: MongoResources) -
     # `test_attachments`, `test_ties`.
     others = {"deleted", "referring", "overdue", "needing"}
     assert used == {spec.name for spec in INDEXES if spec.collection == RESOURCES} - others
+
+
+async def test_every_collection_is_there_from_the_start(full: Database) -> None:
+    """A transaction over several shards can make none: https://www.mongodb.com/docs/manual/core/transactions/"""
+    assert set(COLLECTIONS) <= set(await full.list_collection_names())
 
 
 async def test_indexes_can_be_made_again(full: Database) -> None:

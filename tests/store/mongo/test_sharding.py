@@ -99,6 +99,8 @@ def test_a_command_gets_it_wherever_it_reads(command: dict[str, Any], sent: dict
         {"findAndModify": RESOURCES, "query": {**OWN, "_id": LAB}},
         {"insert": "audit", "documents": [{"_id": 1}]},
         {"mapReduce": RESOURCES},
+        {"aggregate": TOKENS, "pipeline": [_lookup(RESOURCES, SENT)], "autocommit": False},
+        {"aggregate": TOKENS, "pipeline": [_union(TOKENS, OWN)], "autocommit": False},
     ],
 )
 def test_the_simulated_router_tells_what_every_shard_would_get(command: dict[str, Any]) -> None:

@@ -257,6 +257,16 @@ async def test_in_a_transaction_it_is_the_same(
     assert past["of"] == ["patient=Patient/p1"]
     assert not {"needs", "own_until", "keys", "policy"} & past.keys()
 
+    async def less(unit: Any) -> None:
+        await put(unit, report(conclusion="third"), patient(gender="other"))
+
+    clock.now = NOW + 7 * DAY
+    await store.atomically(less)
+    assert await days(database) == {"DiagnosticReport/r1": 17, "Observation/o": 15, "Patient/p1": 17}
+    await put(store, report("r2", result=results("o")))
+    await store.atomically(less)
+    assert (await days(database))["Observation/o"] == 17
+
 
 async def test_past_versions_say_whom_they_are_about(database: Database, store: MongoResources) -> None:
     subject = {"reference": "Patient/p1", "identifier": {"system": "urn:mrn", "value": "1&2"}}
