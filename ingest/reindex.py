@@ -1,13 +1,14 @@
 """Brings what an older release indexed up to date: stored bytes → JSON → index, as a push would make it.
 
 The bytes, the version and the moment stay as they are. It can be stopped and started again at any time: what
-is done carries the present `INDEX_VERSION` and is passed over.
+is done carries the present `INDEX_VERSION` and is passed over, or is not walked through once more by who
+kept the place.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Final
 
 from ingest.pipeline.decode import decode
 from store.errors import Category, ServiceError
@@ -35,11 +36,17 @@ class ReindexCounts:
     """Brought up; in a dry run those that could be."""
     failed: int = 0
     """Cannot be indexed any more, so left as they were; each was reported."""
+    after: str | None = None
+    """Place behind what was examined, from which it goes on; None: at the beginning, or at the end."""
+    is_done: bool = field(default=False, compare=False)
 
     @property
     def moved(self) -> int:
         """Changed by somebody else meanwhile, who indexed them."""
         return self.outdated - self.done - self.failed
+
+
+_NOTHING: Final = ReindexCounts()
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +62,15 @@ class Job:
     """Callback for each resource that is left as it was, with the reason."""
     progress: Callable[[Tenant, ReindexCounts], None]
     """Callback after each batch."""
+    is_over: Callable[[], bool] = lambda: False
+    """Whether to stop after the batch under way."""
 
 
-async def reindex(job: Job, tenant: Tenant) -> ReindexCounts:
-    """Reindex a tenant from its first resource to its last."""
-    tally, after = ReindexCounts(), None
-    while True:
-        batch = await job.store.outdated(tenant, after=after, limit=job.batch)
+async def reindex(job: Job, tenant: Tenant, begun: ReindexCounts = _NOTHING) -> ReindexCounts:
+    """Reindex a tenant from its first resource to its last, or from where it was `begun`."""
+    tally = begun
+    while not tally.is_done and not job.is_over():
+        batch = await job.store.outdated(tenant, after=tally.after, limit=job.batch)
         ready: list[tuple[Outdated, Indexed]] = []
         failures: list[tuple[ResourceKey, str]] = []
         for outdated in batch.outdated:
@@ -82,11 +91,11 @@ async def reindex(job: Job, tenant: Tenant) -> ReindexCounts:
             outdated=tally.outdated + len(batch.outdated),
             done=tally.done + done,
             failed=tally.failed + len(failures),
+            after=batch.next,
+            is_done=batch.next is None,
         )
         job.progress(tenant, tally)
-        if batch.next is None:
-            return tally
-        after = batch.next
+    return tally
 
 
 def indexed(outdated: Outdated, tenant: Tenant, *, base: str | None) -> Indexed:

@@ -192,6 +192,7 @@ def reindex(
         int, typer.Option(min=1, max=10_000, help="Resources looked at in one step.")
     ] = REINDEX_BATCH,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be done.")] = False,
+    progress: Annotated[Path | None, typer.Option(help="File that keeps how far it has come.")] = None,
     base_url: PushedUnder = None,
     data_dir: DataDir = None,
     mongodb_uri: MongodbUri = None,
@@ -207,11 +208,18 @@ def reindex(
 
     async def run(stores: Stores) -> int:
         return await reindex_tenants(
-            stores, tenant=only, origin=origin, batch=batch, dry_run=dry_run, say=typer.echo, warn=warn
+            stores,
+            tenant=only,
+            origin=origin,
+            batch=batch,
+            dry_run=dry_run,
+            progress=progress,
+            say=typer.echo,
+            warn=warn,
         )
 
-    if with_stores(run, **places):
-        raise typer.Exit(1)
+    if code := with_stores(run, **places):
+        raise typer.Exit(code)
 
 
 @app.command("collect-files")

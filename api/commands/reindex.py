@@ -5,11 +5,15 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from api.commands.access.tenants import tenants_of
+from api.commands.files.stopping import SIGNALLED, StopSignals
+from api.commands.progress_file import ProgressFile
 from ingest.http.app_keys import base_under
 from ingest.reindex import Job, ReindexCounts, reindex
+from store.search.index import INDEX_VERSION
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from store.resources.resource_keys import ResourceKey
     from store.stores import Stores
@@ -26,27 +30,42 @@ async def reindex_tenants(  # noqa: PLR0913 (all keyword-only, one per option)
     origin: str | None,
     batch: int,
     dry_run: bool,
+    progress: Path | None = None,
     say: Callable[[str], None],
     warn: Callable[[str], None],
 ) -> int:
-    """Bring up one tenant or all; how many resources could not be. `say` the summary, `warn` the rest."""
+    """Bring up one tenant or all, or as many as until a signal; the exit code. `say` the summary, `warn` the
+    rest. How far it has come is kept in the file `progress`, but for a dry run.
+    """
     tenants = await tenants_of(stores.access, tenant)
+    kept = ProgressFile(None if dry_run else progress, f"dod reindex {INDEX_VERSION}", ReindexCounts)
 
     def failed(owner: Tenant, key: ResourceKey, why: str) -> None:
         warn(f"{owner} {key} is left as it was: {why}")
 
-    def progress(owner: Tenant, tally: ReindexCounts) -> None:
+    def progressed(owner: Tenant, tally: ReindexCounts) -> None:
+        kept.keep(owner, tally)
         if tally.examined // TELL_EVERY > max(tally.examined - batch, 0) // TELL_EVERY:
             warn(f"{owner}: {_told(tally, dry_run=dry_run)} so far")
 
     left = 0
-    for owner in tenants:
-        base = None if origin is None else base_under(origin, str(owner))
-        job = Job(stores.resources, base, batch, dry_run, failed, progress)
-        tally = await reindex(job, owner)
-        say(f"{owner}: {_told(tally, dry_run=dry_run)}")
-        left += tally.failed
-    return left
+    with StopSignals(warn) as stop:
+        for owner in tenants:
+            base = None if origin is None else base_under(origin, str(owner))
+            job = Job(stores.resources, base, batch, dry_run, failed, progressed, stop.event.is_set)
+            tally = await reindex(job, owner, kept.of(owner))
+            left += tally.failed
+            if not tally.is_done:
+                break
+            say(f"{owner}: {_told(tally, dry_run=dry_run)}")
+        else:
+            kept.end()
+            return int(left > 0)
+    say(f"{owner}: {_told(tally, dry_run=dry_run)} so far")
+    assert stop.received is not None  # noqa: S101 -- nothing else breaks it off
+    again = "" if dry_run else "; the same command goes on from here"
+    warn(f"Stopped by {stop.received.name} before the end{again}.")
+    return SIGNALLED + stop.received
 
 
 def _told(tally: ReindexCounts, *, dry_run: bool) -> str:

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 from typing import TYPE_CHECKING, Any, Final
 
 from api.commands.access.tenants import columns, tenants_of
+from api.commands.progress_file import ProgressFile
 from ingest.http.app_keys import base_under
 from ingest.verify import PARTS, Report, verify
-from store.errors import StartupError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -20,41 +19,6 @@ if TYPE_CHECKING:
 
 TELL_EVERY: Final = 50_000
 """Contents looked at between two lines of progress."""
-
-
-class Progress:
-    """Progress of each tenant, in a file: a run that was broken off goes on from there."""
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._reports: dict[str, Any] = {}
-        if path is not None and path.exists():
-            try:
-                told = json.loads(path.read_text(encoding="utf-8"))
-                self._reports = {name: asdict(Report(**one)) for name, one in told.items()}
-            except (OSError, ValueError, TypeError, AttributeError):
-                raise StartupError(
-                    f"The progress file {path} cannot be read: remove it to begin anew."
-                ) from None
-
-    def of(self, tenant: Tenant) -> Report:
-        """Place to go on from."""
-        return Report(**self._reports.get(str(tenant), {}))
-
-    def keep(self, tenant: Tenant, report: Report) -> None:
-        """Note how far it has come; replaced in one step, readable by us alone."""
-        if self._path is None:
-            return
-        self._reports[str(tenant)] = asdict(report)
-        fresh = self._path.with_suffix(".new")
-        fresh.touch(mode=0o600)
-        fresh.write_text(json.dumps(self._reports), encoding="utf-8")
-        fresh.replace(self._path)
-
-    def end(self) -> None:
-        """All is looked at: the next run begins anew."""
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
 
 
 async def verify_tenants(  # noqa: PLR0913 -- all keyword-only, one per option
@@ -70,7 +34,7 @@ async def verify_tenants(  # noqa: PLR0913 -- all keyword-only, one per option
 ) -> int:
     """Verify one tenant or all; the number of faults. `say` the summary, `warn` the rest."""
     tenants = await tenants_of(stores.access, tenant)
-    kept = Progress(progress)
+    kept = ProgressFile(progress, "dod verify-data", Report)
     reports: dict[str, Report] = {}
     for owner in tenants:
         report = reports[str(owner)] = kept.of(owner)
@@ -90,7 +54,7 @@ async def _verified(  # noqa: PLR0913 -- all but four keyword-only
     stores: Stores,
     owner: Tenant,
     report: Report,
-    kept: Progress,
+    kept: ProgressFile[Report],
     *,
     origin: str | None,
     batch: int,

@@ -129,7 +129,10 @@ async def test_a_run_that_was_broken_off_goes_on(
     monkeypatch.setattr(store, "past", broken)
     with pytest.raises(KeyboardInterrupt):
         await verified(filled, file, batch=1)
-    assert json.loads(file.read_text())[str(filled.tenant)]["counts"]["current"] == whole.only["current"]
+    assert (
+        json.loads(file.read_text())["tenants"][str(filled.tenant)]["counts"]["current"]
+        == (whole.only["current"])
+    )
     monkeypatch.setattr(store, "past", past)
     assert file.stat().st_mode & 0o777 == 0o600
     assert (await verified(filled, file)).only == whole.only
@@ -139,7 +142,9 @@ async def test_a_run_that_was_broken_off_goes_on(
     assert (await verified(filled, file)).faults == 1, (
         "what was looked at in an earlier run is looked at again"
     )
-    for wrong in ("[]", '{"a": 1}', '{"a": {"nothing": 1}}', "{"):
+    other = '{"of": "dod reindex", "tenants": {}}'
+    odd = '{"of": "dod verify-data", "tenants": {"a": {"nothing": 1}}}'
+    for wrong in ("[]", '{"a": 1}', odd, "{", other):
         file.write_text(wrong)
         with pytest.raises(StartupError):
             await verified(filled, file)
