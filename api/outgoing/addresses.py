@@ -62,7 +62,8 @@ def refuse_url(text: str, allowed: Networks, *, setting: str) -> None:
         raise ValueError("has no user, password or fragment: what stands in a URL ends in logs")
     if url.scheme == "http" and not allowed:
         raise ValueError("begins with `https://`")
-    if ":" not in host and ("%" in host or _is_odd_ipv4(host)):
+    is_odd = _address(host) is None if ":" in host else "%" in host or _is_odd_ipv4(host)
+    if is_odd:
         raise ValueError("names its host plainly: an IPv4 address is four decimal numbers")
     leads_to = _led_to(host)
     if not leads_to:

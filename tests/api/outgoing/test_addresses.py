@@ -108,6 +108,17 @@ def test_http_reaches_networks_of_the_setting_alone(
         ("https://1.2.3.4.5/hook", (), "four decimal numbers"),
         ("https://%31%32%37.0.0.1/hook", (), "four decimal numbers"),
         ("http://127.1/hook", LOOPBACK, "four decimal numbers"),
+        ("https://[::ffff:0x7f.1]/hook", (), "names its host plainly"),
+        # The dots and digits of other scripts are those of addresses, too.
+        ("https://127\u30020\uff610\uff0e1/hook", (), SETTING),
+        ("https://\uff11\uff12\uff17.0.0.1/hook", (), SETTING),
+        ("https://localhost\u3002/hook", (), SETTING),
+        ("https://app\u3002example/hook", (), None),
+        ("https://[64:ff9b::a9fe:a9fe]/hook", (), SETTING),
+        ("https://[2002:a9fe:a9fe::]/hook", (), SETTING),
+        ("https://0/hook", (), "four decimal numbers"),
+        ("https://app.example:443@127.0.0.1/hook", (), "no user"),
+        ("https://a\\@127.0.0.1/hook", (), "no URL"),
     ],
 )
 def test_urls_are_refused_by_what_they_say(url: str, allowed: Any, rule: str | None) -> None:
