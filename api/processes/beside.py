@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 
 from aiohttp import web
 
+from api.processes.ended import FOLDER_VARIABLE
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
@@ -35,10 +37,10 @@ BESIDE: Final[web.AppKey[list[Beside]]] = web.AppKey("beside")
 @contextmanager
 def folder() -> Iterator[Path | None]:
     """Folder for sockets and counts of further processes, for as long as it is needed; None: there is no
-    place for one, and the log says why.
+    place for one, and the log says why. That of a worker lies in its supervisor's, which goes with that one.
     """
     try:
-        made = tempfile.TemporaryDirectory(prefix="dod-")
+        made = tempfile.TemporaryDirectory(prefix="dod-", dir=os.environ.get(FOLDER_VARIABLE))
     except OSError as error:
         reason = error.strerror
         LOG.warning("no temporary directory: all is done in one process", extra={"reason": reason})

@@ -7,17 +7,18 @@ import json
 import re
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 from uuid import uuid4
 
 import httpx
 
+from tests.support.proc import children
 from tests.support.served import Served, served
 from tests.support.service import FHIR, opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
+    from pathlib import Path
 
     from tests.support.service import Service
 
@@ -65,14 +66,6 @@ class Running:
         found = {line["request_id"]: line["tenant"] for line in asked}
         assert len(found) == len(asked)
         return found
-
-
-def children(pid: int) -> list[int]:
-    """Process ids of what a process has started; none when it has ended."""
-    try:
-        return [int(one) for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-    except FileNotFoundError:
-        return []
 
 
 @asynccontextmanager

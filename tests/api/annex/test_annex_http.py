@@ -17,6 +17,7 @@ from tests.support.collector import Collector
 from tests.support.fhir import batch, message, patient, report
 from tests.support.hl7v2 import PID, obr, obx
 from tests.support.hl7v2 import message as v2
+from tests.support.proc import is_running
 
 if TYPE_CHECKING:
     import httpx
@@ -186,7 +187,3 @@ async def test_who_tidies_up_temporary_directories_costs_one_annex(mongodb: str,
 def folder_of(pid: int) -> str:
     told = Path(f"/proc/{pid}/environ").read_text().split("\0")
     return dict(one.split("=", 1) for one in told if one)[FOLDER_VARIABLE]
-
-
-def is_running(pid: int) -> bool:
-    return Path(f"/proc/{pid}").exists()

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 
-from tests.api.annex.annexed import SECONDS, Push, Running, children, running, until
+from tests.api.annex.annexed import SECONDS, Push, Running, running, until
 from tests.support.fhir import report
+from tests.support.proc import children, is_running
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -140,12 +141,3 @@ async def test_what_ends_costs_what_it_had(mongodb: str, mongo_client: Client, t
         assert (sending.cut, sending.refused, sending.odd) == (cut, refused, [])
         assert await asyncio.wait_for(service.process.process.wait(), SECONDS) == 0
         assert not any(map(is_running, every))
-
-
-def is_running(pid: int) -> bool:
-    """Whether a process is there, and no zombie."""
-    try:
-        with open(f"/proc/{pid}/stat", encoding="ascii") as file:  # noqa: PTH123
-            return file.read().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False

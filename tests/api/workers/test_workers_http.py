@@ -17,6 +17,7 @@ import aiohttp
 import pytest
 
 from tests.support.preloaded import Forked, dod
+from tests.support.proc import children
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable
@@ -68,10 +69,7 @@ class Running:
 
     def workers(self) -> list[int]:
         """Process ids of the workers; the supervisor has no other children here."""
-        return [
-            int(pid)
-            for pid in Path(f"/proc/{self.process.pid}/task/{self.process.pid}/children").read_text().split()
-        ]
+        return children(self.process.pid)
 
 
 @asynccontextmanager
