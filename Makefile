@@ -7,7 +7,7 @@ MAKEFLAGS += --no-print-directory
 
 # The first Python that is new enough; `make PYTHON=python3.12 …` picks another one.
 MINIMUM := import sys; sys.exit(sys.version_info < (3, 11))
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
 	$$p -c '$(MINIMUM)' 2>/dev/null && { echo $$p; break; }; done)
 ARGS ?=
 
@@ -206,7 +206,7 @@ test-compiled: $(DEV) compiled ## Run the tests of what is compiled on the compi
 
 # One file for all supported Pythons: resolved on the oldest, then tried on the others that are here.
 OLDEST ?= python3.11
-OTHERS ?= python3.12 python3.13
+OTHERS ?= python3.12 python3.13 python3.14
 .PHONY: constraints
 constraints: ## Resolve all dependencies anew into constraints.txt (OLDEST=, OTHERS=: the interpreters)
 	@rm -rf build/constraints
@@ -229,6 +229,15 @@ constraints: ## Resolve all dependencies anew into constraints.txt (OLDEST=, OTH
 	done
 	@mv build/constraints/constraints.txt constraints.txt
 	@rm -rf build/constraints
+
+# A Python's own library has what the backports bring to older ones.
+FOR ?= 3.14
+.PHONY: wheels
+wheels: $(RUNTIME) ## Look whether all that is pinned has a wheel for a Python that is not here (FOR=3.14)
+	@mkdir -p build && grep -v -e '^#' -e '^backports' constraints.txt >build/wheels.txt
+	@$(PIP_INSTALL) --dry-run --no-deps --only-binary=:all: --target build/wheels --python-version $(FOR) \
+		$$(for tag in 2014 _2_17 _2_27 _2_28 _2_34; do echo "--platform manylinux$${tag}_$$(uname -m)"; done) \
+		-r build/wheels.txt && echo "all $$(grep -c . build/wheels.txt) have a wheel for Python $(FOR)"
 
 .PHONY: test-pythons
 test-pythons: ## Run the tests that need no database on the other interpreters that are here (OTHERS=)
