@@ -63,7 +63,8 @@ def fhir_datetime(text: str, zone: tzinfo) -> str | None:
     except ValueError:
         return None
     shift = _offset(moment, offset, zone)
-    return None if shift is None else f"{moment:%Y-%m-%dT%H:%M:%S}{fraction or ''}{shift}"
+    # Not `%Y`: it writes the year 1, which is no date to .NET, without its zeros.
+    return None if shift is None else f"{moment.isoformat(timespec='seconds')}{fraction or ''}{shift}"
 
 
 def _offset(moment: datetime, offset: str | None, zone: tzinfo) -> str | None:
