@@ -12,7 +12,7 @@ from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 _ISO: Final[Mapping[str, str]] = {
     f"8859{part}": f"iso8859-{part}" for part in (*range(1, 12), *range(13, 17))
@@ -57,6 +57,8 @@ _CODECS: Final[Mapping[str, str]] = {
 """Python's codecs by the letters and digits of the name."""
 _NAME_MAX: Final = 64
 """Longest name that is looked for."""
+_NAMES_MAX: Final = 16
+"""Repetitions of MSH-18 that are looked at: HL7's table has no more that go together."""
 _UNREAD: Final = frozenset({"idna", "mbcs", "punycode", "unicode_escape", "raw_unicode_escape", "utf_7"})
 """Codecs that are no charset of messages. That of punycode takes a minute for half a megabyte.
 
@@ -64,6 +66,9 @@ See DECISIONS.md#charsets-by-table.
 """
 _UNNAMED: Final = ("cp720", "cp737", "cp856", "cp874", "koi8_t", "koi8_u")
 """Charsets of Python's that have no other name."""
+_SWITCHING: Final = "iso2022_jp"
+"""Codecs that follow the escape sequences from one charset to the next."""
+_ALL_OF_JIS: Final = "iso2022_jp_ext"
 _ANY_BYTE: Final = "cp1252"
 _LAST: Final = "iso8859-1"
 _BOM: Final = codecs.BOM_UTF8
@@ -114,10 +119,22 @@ def _named(codec: str | None) -> str | None:
     return found.name if getattr(found, "_is_text_encoding", True) else None
 
 
-def decode(data: bytes, declared: str, default: str | None) -> Decoded:
-    """Text of a message. Raises UnknownCharset."""
+def _declared(names: Sequence[str]) -> str | None:
+    """The codec of all that MSH-18 names; None: a charset that is not known.
+
+    The first repetition is the default, ASCII where it is empty; the others are what escape sequences switch
+    to, and hold ASCII themselves. HL7 v2.5.1, 2.15.9.18.
+    """
+    first, *others = [codec_of(one) if one else "ascii" for one in names[:_NAMES_MAX]]
+    if others and any(one and one.startswith(_SWITCHING) for one in (first, *others)):
+        return _ALL_OF_JIS
+    return first if first != "ascii" else next((one for one in others if one and one != "ascii"), first)
+
+
+def decode(data: bytes, declared: Sequence[str], default: str | None) -> Decoded:
+    """Text of a message; `declared` are the repetitions of MSH-18. Raises UnknownCharset."""
     data = data.removeprefix(_BOM)
-    codec = codec_of(declared) if declared else "ascii"
+    codec = _declared(declared)
     if codec is None and data.isascii():
         return Decoded(data.decode("ascii"), "ascii")  # Whatever the name means, these are the same in it.
     if codec is None:
@@ -125,7 +142,9 @@ def decode(data: bytes, declared: str, default: str | None) -> Decoded:
         raise UnknownCharset(message)
     if codec == "ascii":
         if data.isascii():
-            return Decoded(data.decode("ascii"), "ascii" if declared else codec_of(default or "") or "utf-8")
+            return Decoded(
+                data.decode("ascii"), "ascii" if any(declared) else codec_of(default or "") or "utf-8"
+            )
         return _undeclared(data, default)
     try:
         return Decoded(data.decode(codec), codec)

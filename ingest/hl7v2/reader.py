@@ -75,8 +75,8 @@ class Header:
     """MSH-15: AL, NE, ER, SU or empty."""
     application_acknowledgment: str
     """MSH-16, likewise."""
-    charset: str
-    """MSH-18 as sent, its first repetition."""
+    charsets: tuple[str, ...]
+    """The repetitions of MSH-18, the first one is the default."""
     encoding: str
     """Python's name of the charset that the message was decoded with."""
 
@@ -122,7 +122,7 @@ def read(data: bytes, default_charset: str | None = None) -> Message:
     """Take one message apart. Raises Unreadable with the faults, and the header as far as there is one."""
     header = read_header(data)
     try:
-        decoded = decode(data.lstrip(_BEFORE).rstrip(_BEHIND), header.charset, default_charset)
+        decoded = decode(data.lstrip(_BEFORE).rstrip(_BEHIND), header.charsets, default_charset)
     except UnknownCharset as error:
         raise Unreadable([Fault("MSH", 1, 18, 0, DATA_TYPE, str(error))], header) from None
     lines = _lines(decoded.text, header.delimiters)
@@ -234,11 +234,13 @@ def _header(line: str, delimiters: Delimiters, encoding: str) -> Header:
     fields = (raw[0], delimiters.field, *raw[1:])
     plain = unescaper(delimiters, encoding)
 
+    def values(number: int, component: int = 1) -> list[str]:
+        told = fields[number].split(delimiters.repetition) if number < len(fields) else [""]
+        split = [one.split(delimiters.component) for one in told]
+        return [plain(one[component - 1]).strip() if component <= len(one) else "" for one in split]
+
     def value(number: int, component: int = 1) -> str:
-        if number >= len(fields):
-            return ""
-        parts = fields[number].split(delimiters.repetition, 1)[0].split(delimiters.component)
-        return plain(parts[component - 1]).strip() if component <= len(parts) else ""
+        return values(number, component)[0]
 
     kind, event = value(9).upper(), value(9, 2).upper()
     return Header(
@@ -255,7 +257,7 @@ def _header(line: str, delimiters: Delimiters, encoding: str) -> Header:
         version=value(12),
         accept_acknowledgment=value(15).upper(),
         application_acknowledgment=value(16).upper(),
-        charset=value(18),
+        charsets=tuple(values(18)),
         encoding=encoding,
     )
 

@@ -47,7 +47,7 @@ def test_the_header_s_values() -> None:
     assert (header.receiving_application, header.receiving_facility) == ("EHR", "MAIN")
     assert header.type == ("ORU", "R01")
     assert header.control_id == "M|1"
-    assert (header.processing_id, header.version, header.charset) == ("T", "2.5.1", "8859/1")
+    assert (header.processing_id, header.version, header.charsets) == ("T", "2.5.1", ("8859/1", "ASCII"))
     assert (header.accept_acknowledgment, header.application_acknowledgment) == ("AL", "NE")
 
 
@@ -100,6 +100,12 @@ def test_the_type_is_told_by_the_structure_where_the_event_is_missing() -> None:
         ("UNICODE UTF-8", "utf-8", None),
         ("UTF-8", "utf-8", None),
         ("ISO IR87", "iso2022_jp", None),
+        ("~ISO IR87", "iso2022_jp_ext", None),
+        ("ISO IR14~ISO IR87~ISO IR159", "iso2022_jp_ext", None),
+        ("ISO IR13~ISO IR87", "iso2022_jp_ext", None),
+        ("ASCII~8859/2", "iso8859-2", None),
+        ("ASCII~KLINGON", "utf-8", None),
+        ("8859/1~UNICODE UTF-8", "iso8859-1", None),
         ("GB 18030-2000", "gb18030", None),
         ("", "utf-8", None),
         ("", "iso8859-1", "8859/1"),
@@ -109,14 +115,13 @@ def test_the_type_is_told_by_the_structure_where_the_event_is_missing() -> None:
 def test_text_is_read_in_the_charset_of_msh_18_else_the_source_s(
     declared: str, encoding: str, default: str | None
 ) -> None:
-    name = {"iso8859-2": "Łódź", "iso2022_jp": "山田", "gb18030": "山田", "iso8859-15": "€é"}.get(
-        encoding, "Müllé"
-    )
+    japanese = {"iso2022_jp": "山田", "iso2022_jp_ext": "山田ｶﾞ", "gb18030": "山田"}
+    name = {**japanese, "iso8859-2": "Łódź", "iso8859-15": "€é"}.get(encoding, "Müllé")
     text = f"{HEAD}||||||{declared}\rPID|1||7||{name}\r"
     found = read(text.encode(encoding), default)
     assert found.segments[1].fields[5] == name
     assert found.header.encoding == encoding
-    assert found.header.charset == declared
+    assert found.header.charsets == tuple(declared.split("~"))
     assert found.faults == ()
 
 
@@ -176,7 +181,7 @@ def test_a_message_of_a_header_alone_has_nothing_to_say() -> None:
 
 
 def test_what_is_plain_is_read_whatever_the_charset_is_called() -> None:
-    assert read(message(*BODY, head=f"{HEAD}||||||KLINGON")).header.charset == "KLINGON"
+    assert read(message(*BODY, head=f"{HEAD}||||||KLINGON")).header.charsets == ("KLINGON",)
 
 
 def test_segments_in_small_letters_and_indented_ones_are_known() -> None:
