@@ -13,13 +13,15 @@ from ingest.pipeline.bundle_entries import is_kept_whole
 from ingest.pipeline.validation.primitives import (
     CHECKS,
     CONDITIONAL,
+    CONTROL,
     DEAD,
     HOUR_24,
+    INSIDE,
     WITHOUT_SECONDS,
     WITHOUT_ZONE,
     WRONG,
 )
-from store.fhir.datatypes import JsonObject
+from store.fhir.datatypes import JsonObject, listed
 from store.fhir.definitions import definitions
 from store.fhir.elements import DEPTH_MAX, FAULTS_MAX, spelled
 from store.fhir.instants import parse
@@ -53,7 +55,11 @@ _TEXTS: Final[Mapping[str, tuple[str, str]]] = {
     WITHOUT_ZONE: ("value", "must have a time zone: it is taken for UTC"),
     WITHOUT_SECONDS: ("value", "must have seconds: it is taken for the whole minute"),
     HOUR_24: ("value", "must have an hour up to 23: it is taken for the end of the day"),
-    DEAD: ("value", "leads nowhere: a reference is `Type/id`, an absolute URL, or `#id`"),
+    DEAD: (
+        "value",
+        "leads nowhere: a reference is `Type/id`, an absolute URL, or `#id` of what is contained",
+    ),
+    CONTROL: ("value", "has a control character, which R4's strings have not"),
     CONDITIONAL: ("value", "is a search: R4 has those in transactions only, so it leads nowhere by itself"),
 }
 """Issue code, and what is said of the element."""
@@ -76,14 +82,29 @@ class Looked(NamedTuple):
 class _Walk:
     """The deviations of one resource while it is walked through."""
 
-    __slots__ = ("found",)
+    __slots__ = ("_contained", "_inside", "found")
 
-    def __init__(self) -> None:
+    def __init__(self, contained: Json) -> None:
         self.found: list[tuple[Where, str]] = []
+        self._contained = contained
+        self._inside: frozenset[str] | None = None
 
     def tell(self, where: Where, kind: str) -> None:
         if len(self.found) < FAULTS_MAX:
             self.found.append((where, kind))
+
+    def tell_of(self, value: Json, where: Where, kind: str) -> None:
+        """Tell of a primitive, unless it refers to what is contained and that is there (ref-1)."""
+        if kind != INSIDE:
+            self.tell(where, kind)
+        elif not self._is_inside(str(value)[1:]):
+            self.tell(where, DEAD)
+
+    def _is_inside(self, name: str) -> bool:
+        if self._inside is None:
+            inner = [one.get("id") for one in listed(self._contained) if isinstance(one, dict)]
+            self._inside = frozenset(one for one in inner if isinstance(one, str))
+        return not name or name in self._inside  # `#` alone is the whole resource.
 
 
 class _Place:
@@ -127,7 +148,7 @@ def _shapes() -> dict[str, _Shape]:
 
 def look(resource: JsonObject) -> Looked:
     """Compare a resource with R4's definitions. Of a type that has none nothing is said."""
-    on, shape = _Walk(), _shapes().get(str(resource.get("resourceType")))
+    on, shape = _Walk(resource.get("contained")), _shapes().get(str(resource.get("resourceType")))
     if shape is None:
         return _NOTHING
     _object(dict(resource), shape, (None, shape.name), 0, on)
@@ -164,7 +185,7 @@ def _object(element: dict[str, Json], shape: _Shape, where: Where, depth: int, o
             if check is None:
                 _value(value, place, (where, name), depth, on)
             elif (kind := check(value)) is not None:
-                on.tell((where, name), kind)
+                on.tell_of(value, (where, name), kind)
     for name, spellings in shape.required:
         if not _has_one(element, spellings):
             on.tell((where, name), MISSING)
@@ -207,7 +228,7 @@ def _value(value: Json, known: _Place, where: Where, depth: int, on: _Walk) -> N
     if check is not None:
         kind = None if value is None else check(value)  # A null in a list keeps a place beside its sibling.
         if kind is not None:
-            on.tell(where, kind)
+            on.tell_of(value, where, kind)
     elif value is None:
         on.tell(where, NULL)
     elif not isinstance(value, dict):

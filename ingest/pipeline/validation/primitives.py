@@ -26,6 +26,9 @@ WITHOUT_SECONDS: Final = "date-without-seconds"
 HOUR_24: Final = "hour-24"
 DEAD: Final = "dead-reference"
 CONDITIONAL: Final = "conditional-reference"
+CONTROL: Final = "control-character"
+INSIDE: Final = "inside"
+"""No tolerance: a reference to what is contained, of which the resource as a whole tells whether it is."""
 _SECONDS: Final = len("2026-11-22T12:00:00")
 _MIDNIGHT: Final = "24"
 _DATE: Final = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?", re.ASCII)
@@ -38,11 +41,20 @@ _OID: Final = re.compile(r"urn:oid:[0-2](?:\.(?:0|[1-9]\d*))+", re.ASCII)
 _UUID: Final = re.compile(r"urn:uuid:[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _RELATIVE: Final = re.compile(r"([A-Z][A-Za-z]+)/[A-Za-z0-9\-.]{1,64}(?:/_history/[A-Za-z0-9\-.]{1,64})?")
 _SEARCH: Final = re.compile(r"(?:https?://\S+/)?([A-Z][A-Za-z]+)\?.+", re.DOTALL)
-_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+|#\S*")
+_ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:\S+")
+_CONTAINED: Final = re.compile(r"#\S*")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f]")
+
+
+def _base64(value: Json) -> str | None:
+    return None if isinstance(value, str) else WRONG
 
 
 def _string(value: Json) -> str | None:
-    return None if isinstance(value, str) else WRONG
+    if not isinstance(value, str):
+        return WRONG
+    # The first look is a fast one, and is right but for line ends and the like.
+    return CONTROL if not value.isprintable() and _CONTROL.search(value) else None
 
 
 def _like(pattern: re.Pattern[str]) -> Check:
@@ -113,11 +125,14 @@ def _reference(value: Json) -> str | None:
     match = _SEARCH.fullmatch(value)
     if match is not None and match[1] in RESOURCE_TYPES:
         return CONDITIONAL
+    if _CONTAINED.fullmatch(value):
+        return INSIDE
     return None if not value or _ABSOLUTE.fullmatch(value) else DEAD
 
 
 CHECKS: Final[Mapping[str, Check]] = {
-    **dict.fromkeys(("string", "markdown", "xhtml", "base64Binary"), _string),
+    **dict.fromkeys(("string", "markdown", "xhtml"), _string),
+    "base64Binary": _base64,
     **dict.fromkeys(("uri", "url", "canonical"), _like(_URI)),
     "boolean": _boolean,
     "code": _like(_CODE),

@@ -85,7 +85,9 @@ KEPT: Final[Mapping[str, str]] = {
     "date-without-seconds": "A time of day without seconds: kept, and searched as the whole minute.",
     "hour-24": "24:00, which ISO 8601 had and R4 has not: kept, and searched as the end of the day.",
     "reversed-period": "A Period that ends before it starts: kept, and found by no date.",
-    "dead-reference": "A reference that leads nowhere, such as `Patient 5` or `5`: kept.",
+    "dead-reference": "A reference that leads nowhere, such as `Patient 5`, `5`, or `#p` where no `p` is"
+    " contained: kept.",
+    "control-character": "A character below 32 in a text, which R4 has not but for tab and line ends: kept.",
     "conditional-reference": "A search in place of a reference, outside a transaction: kept; one by"
     " `identifier=system|value` is found by that identifier.",
     "faulty-companion": "What came along with a report breaks a rule: kept if it can be, else refused alone.",

@@ -21,6 +21,13 @@ from tests.support.reports import attempt, refusal, report
 SENTINEL = "Doe-4711"
 CODING = {"coding": [{"code": "LAB"}]}
 DIV = "<div xmlns='http://www.w3.org/1999/xhtml'>x</div>"
+CONTAINED = {
+    "resourceType": "Patient",
+    "id": "a",
+    "managingOrganization": {"reference": "#o"},
+    "generalPractitioner": [{"reference": "#"}],
+}
+CONTAINED_BESIDE = {"resourceType": "Organization", "id": "o"}
 BASE = "https://dod.example/fhir/R4/a/Development"
 
 
@@ -47,7 +54,9 @@ def told(sent: Any) -> list[tuple[str, str]]:
         resource("Observation", status="final", code=CODING, valueTime="10:00:00"),
         resource("Organization", alias=[None, "x"], _alias=[{"id": "1"}, None]),
         resource("Basic", code=CODING, subject={"reference": "Patient/1/_history/2", "type": "Patient"}),
-        resource("Basic", code=CODING, subject={"reference": "urn:uuid:0f2a"}, author={"reference": "#a"}),
+        resource("Basic", code=CODING, subject={"reference": "urn:uuid:0f2a"}, author={"reference": "#"}),
+        resource("Basic", code=CODING, author={"reference": "#a"}, contained=[CONTAINED, CONTAINED_BESIDE]),
+        resource("Patient", name=[{"text": "a\tb\r\nc\u00a0d\u200f"}]),
         resource("Basic", code=CODING, subject={"reference": "https://x.example/Patient/1"}),
         resource("Basic", code=CODING, text={"status": "generated", "div": DIV}),
         resource("Basic", code=CODING, contained=[resource("Patient", id="1", active=True)]),
@@ -106,7 +115,18 @@ def test_what_r4_allows(sent: Any) -> None:
                 "Organization/5/",
                 "Org/5",
                 "Organization/a_b",
+                "#o",
             )
+        ],
+        (
+            resource("Basic", code=CODING, author={"reference": "#a"}, contained=[CONTAINED]),
+            "dead-reference",
+            "Basic.contained[0].managingOrganization.reference",
+        ),
+        *[
+            (resource("Patient", name=[{"given": ["x", f"{SENTINEL}{text}"]}]), "control-character", place)
+            for place in ("Patient.name[0].given[1]",)
+            for text in ("\0", "\b", "\f", "\x1b")
         ],
         (
             resource("Patient", managingOrganization={"reference": "Organization?identifier=a|b"}),
