@@ -92,7 +92,9 @@ def parse(text: str) -> QuantityValue:
     if prefix == "ap":
         slack = max(slack, abs(number) / 10)
     unit = _unit(parts[1], parts[2]) if len(parts) > 1 else None
-    return QuantityValue(prefix, float(number - slack), float(number), float(number + slack), unit)
+    # More digits than a float has leave no room: the number itself is in its range all the same.
+    exact, high = float(number), float(number + slack)
+    return QuantityValue(prefix, float(number - slack), exact, max(high, nextafter(exact, _INFINITY)), unit)
 
 
 def _half_a_unit(number: Decimal, *, scientific: bool) -> Decimal:

@@ -131,6 +131,7 @@ VALUE_CASES: Final = tuple(
             ("value-quantity=1e-9", "tiny"),
             ("value-quantity=0.000000001", "tiny"),
             ("value-quantity=1e20", "huge"),
+            ("value-quantity=100000000000000000000", "huge"),
         ),
         *((f"value-quantity=gt5|{UCUM}|mg/dL", "exact"), (f"value-quantity=5.4|{UCUM}|", "exact")),
         ("value-quantity:missing=true&_id=exact,why,unsaid,zero", "why unsaid"),

@@ -84,6 +84,20 @@ def test_a_prefix_is_what_the_definition_says(prefix: str, stored: Decimal, aske
 
 
 @pytest.mark.parametrize(
+    "digits",
+    ["5.0999999999999996447286321199499070644378", "12345678901234567890", "-0.12345678901234567", "1e-330"],
+)
+def test_a_number_of_more_digits_than_a_float_has_is_found_by_itself(digits: str) -> None:
+    held = {"index": {"q": [quantities.index({"value": Number(digits)}, "q")]}}
+
+    def found(prefix: str) -> bool:
+        value = quantities.parse(f"{prefix}{digits}")
+        return matches(held, {"index.q": {"$elemMatch": quantities.to_filter("", value)}})
+
+    assert {prefix for prefix in _DEFINITION if found(prefix)} == {"eq", "ge", "le", "ap"}
+
+
+@pytest.mark.parametrize(
     ("asked", "found"),
     [
         ("5", True),
