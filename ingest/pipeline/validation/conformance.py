@@ -10,17 +10,20 @@ from functools import cache
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.pipeline.bundle_entries import is_kept_whole
-from ingest.pipeline.validation.primitives import (
-    CHECKS,
-    CONDITIONAL,
-    CONTROL,
+from ingest.pipeline.validation.deviations import (
     DEAD,
-    HOUR_24,
     INSIDE,
-    WITHOUT_SECONDS,
-    WITHOUT_ZONE,
+    LIST,
+    LONE,
+    MENDABLE,
+    MISSING,
+    NULL,
+    REVERSED,
+    TEXTS,
+    UNKNOWN,
     WRONG,
 )
+from ingest.pipeline.validation.primitives import CHECKS
 from store.fhir.datatypes import JsonObject, listed
 from store.fhir.definitions import definitions
 from store.fhir.elements import DEPTH_MAX, FAULTS_MAX, spelled
@@ -35,34 +38,6 @@ if TYPE_CHECKING:
     from store.fhir.definitions import Definition, Element
 
     Where = tuple[Any, str | int] | None
-
-UNKNOWN: Final = "unknown-element"
-MISSING: Final = "missing-required"
-REVERSED: Final = "reversed-period"
-LIST: Final = "list-for-object"
-LONE: Final = "object-for-list"
-NULL: Final = "null-in-list"
-MENDABLE: Final = frozenset({LIST, LONE, NULL})
-"""Deviations that `straightened` mends."""
-_TEXTS: Final[Mapping[str, tuple[str, str]]] = {
-    UNKNOWN: ("structure", "is not an element of R4"),
-    MISSING: ("required", "is missing"),
-    REVERSED: ("value", "starts after it ends: no search by date finds it"),
-    LIST: ("structure", "must not be a list"),
-    LONE: ("structure", "must be a list"),
-    NULL: ("structure", "must not be null"),
-    WRONG: ("value", "breaks R4's rule for its datatype"),
-    WITHOUT_ZONE: ("value", "must have a time zone: it is taken for UTC"),
-    WITHOUT_SECONDS: ("value", "must have seconds: it is taken for the whole minute"),
-    HOUR_24: ("value", "must have an hour up to 23: it is taken for the end of the day"),
-    DEAD: (
-        "value",
-        "leads nowhere: a reference is `Type/id`, an absolute URL, or `#id` of what is contained",
-    ),
-    CONTROL: ("value", "has a control character, which R4's strings have not"),
-    CONDITIONAL: ("value", "is a search: R4 has those in transactions only, so it leads nowhere by itself"),
-}
-"""Issue code, and what is said of the element."""
 
 
 class Looked(NamedTuple):
@@ -162,7 +137,7 @@ _NOTHING: Final = Looked()
 
 
 def _issue(path: str, kind: str) -> Issue:
-    code, text = _TEXTS[kind]
+    code, text = TEXTS[kind]
     return Issue(code, f"`{path}` {text}", (path,))
 
 

@@ -8,6 +8,16 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from ingest.pipeline.validation.deviations import (
+    CONDITIONAL,
+    CONTROL,
+    DEAD,
+    HOUR_24,
+    INSIDE,
+    WITHOUT_SECONDS,
+    WITHOUT_ZONE,
+    WRONG,
+)
 from store.fhir.datatypes import Number
 from store.fhir.instants import parse
 from store.fhir.resource_types import RESOURCE_TYPES
@@ -20,15 +30,6 @@ if TYPE_CHECKING:
     Check = Callable[[Json], str | None]
     """The tolerance that a value takes; None: it is as R4 has it."""
 
-WRONG: Final = "wrong-value"
-WITHOUT_ZONE: Final = "date-without-zone"
-WITHOUT_SECONDS: Final = "date-without-seconds"
-HOUR_24: Final = "hour-24"
-DEAD: Final = "dead-reference"
-CONDITIONAL: Final = "conditional-reference"
-CONTROL: Final = "control-character"
-INSIDE: Final = "inside"
-"""No tolerance: a reference to what is contained, of which the resource as a whole tells whether it is."""
 _SECONDS: Final = len("2026-11-22T12:00:00")
 _MIDNIGHT: Final = "24"
 _DATE: Final = re.compile(r"\d{4}(?:-\d\d(?:-\d\d)?)?", re.ASCII)

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ingest.pipeline.prepare import prepare
-from ingest.pipeline.validation.conformance import MENDABLE, look, straightened
+from ingest.pipeline.validation.conformance import look, straightened
+from ingest.pipeline.validation.deviations import MENDABLE
 from ingest.pipeline.validation.tolerances import KEPT, MENDED, TOLERANCES
 from store.errors import ServiceError
 from store.fhir.datatypes import Number
