@@ -53,7 +53,7 @@ def conditions_of(planned: Planned, reading: FactContext) -> Conditions:
 
 def as_found(one: Candidate) -> tuple[Provided, ...]:
     """Condition that a stored resource is what it was when it was found, as far as its numbers tell."""
-    return (Provided(one.key, partial(_is_as_found, one.facts)),) if one.facts.numbers else ()
+    return (Provided(one.key, partial(_is_as_found, one.facts)),)
 
 
 def is_overtaken(error: ServiceError) -> bool:
@@ -117,7 +117,10 @@ def _is_nobody_else(facts: Facts, reading: FactContext, told: Mapping[str, Any] 
 
 def _is_as_found(found: Facts, told: Mapping[str, Any] | None) -> bool:
     """Whether what is stored is about the same, or gone already."""
-    return told is None or _is_record(found, found, told)
+    if told is None or found.numbers:
+        return told is None or _is_record(found, found, told)
+    now = from_stored(told)
+    return now.patient == found.patient and not now.numbers
 
 
 def _is_report(

@@ -60,8 +60,11 @@ _LIGHT_ENTRIES: Final = 50
 """Entries of a message that is planned on the event loop: each is compared with each that it may be."""
 _DECISIONS_MAX: Final = 4
 """Looks behind a write; each further one takes another sender who was faster."""
-_ATTEMPTS_MAX: Final = 12
-"""Attempts to write a plan while others change what it found, or what its entries were completed by."""
+_ATTEMPTS_MAX: Final = 24
+"""Attempts to write a plan while others change what it found, or what its entries were completed by.
+
+Of twenty senders of one patient's news at once the last may be overtaken by each of the others.
+"""
 _CHANGING: Final = Issue(
     "conflict", "what the message leaves unsaid kept changing in the store; send it again"
 )
@@ -97,7 +100,7 @@ async def message(
     for entry in read.entries:
         check_scope(ctx.caller, entry.type, "cu")
     entries = await ctx.work(entries_with_time, ctx, filed.resource, read)
-    planning = await ctx.work(planner, ctx, read, entries)
+    planning = await ctx.work(planner, ctx, read, entries, partials)
     planned, seen = await planning.plan()
     issues = [*read.issues, *(faults(planned) if strict else ())]
     if planned.patientless:

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.ids import stable_id
 from ingest.messages.candidates import candidate_of, candidates_under, reading_of, with_reports
+from ingest.messages.deltas import found_again
 from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.completion import identifiers
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.decisions import Candidate, Race
-from ingest.pipeline.identity.lookups import narrowed, wanted
+from ingest.pipeline.identity.lookups import narrowed, unindexed, wanted
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.plan import plan
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from ingest.messages.message import Message
+    from ingest.pipeline.completion import Partial
     from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.pipeline.identity.reader import Entry
     from ingest.writes.push_context import PushContext
@@ -85,6 +87,8 @@ class Planner:
 
     ctx: PushContext
     read: Reader
+    partials: Sequence[Partial] = ()
+    """Entries that do not say all that is to be kept of them."""
 
     @property
     def derive(self) -> Callable[[str], str]:
@@ -102,8 +106,17 @@ class Planner:
         if checked:
             planned, candidates = await self._decided(asked, candidates)
         else:
-            planned = await self.ctx.work(plan, self.read, candidates, self.derive)
+            planned = await self._planned(candidates)
         return planned, Seen(asked, candidates)
+
+    async def _planned(
+        self,
+        candidates: Sequence[Candidate],
+        race: Race | None = None,
+        occupied: frozenset[str] = frozenset(),
+    ) -> Planned:
+        made = await self.ctx.work(plan, self.read, candidates, self.derive, race, occupied)
+        return await found_again(self, made)
 
     async def _decided(
         self, asked: Mapping[str, frozenset[str]], candidates: list[Candidate], race: Race | None = None
@@ -119,7 +132,7 @@ class Planner:
         missed: dict[ResourceKey, Candidate] = {}
         given: dict[ResourceKey, _Given] = {}
         while True:
-            planned = await self.ctx.work(plan, self.read, candidates, self.derive, race, occupied)
+            planned = await self._planned(candidates, race, occupied)
             new = [one for one in planned.placements if _is_new(one)]
             others, own = await self._there([one for one in new if one.key.id not in mine | occupied], given)
             missed |= own
@@ -190,8 +203,17 @@ class Planner:
         self, asked: Mapping[str, frozenset[str]], mine: frozenset[str] = frozenset()
     ) -> list[Candidate]:
         found = await self._all_under(asked, mine)
+        found += await self._unindexed(found)
         # Without a report of the message none of them can become another one's result.
         return await with_reports(self.ctx, found) if self.read.by_type[REPORT] else found
+
+    async def _unindexed(self, found: Sequence[Candidate]) -> list[Candidate]:
+        """Resources without numbers, which are known by their ids, under any of their patient's records."""
+        there = {one.key for one in found}
+        wanted_too = await self.ctx.work(unindexed, self.read, self.derive, found)
+        keys = [key for key in wanted_too if key not in there]
+        known = await self.ctx.store.known(self.ctx.tenant, keys) if keys else []
+        return [candidate_of(one, self.read.reading) for one in known]
 
     async def _all_under(self, asked: Mapping[str, frozenset[str]], mine: frozenset[str]) -> list[Candidate]:
         found = await self._look_up(asked)
@@ -230,9 +252,11 @@ class Planner:
         return await candidates_under(self.ctx, keys, limit=CANDIDATES_MAX)
 
 
-def planner(ctx: PushContext, message: Message, entries: Sequence[Entry]) -> Planner:
+def planner(
+    ctx: PushContext, message: Message, entries: Sequence[Entry], partials: Sequence[Partial]
+) -> Planner:
     """The planner of a message."""
-    return Planner(ctx, Reader(entries, reading_of(ctx, message.sender), base=ctx.base))
+    return Planner(ctx, Reader(entries, reading_of(ctx, message.sender), base=ctx.base), partials)
 
 
 def _is_new(placed: Placement) -> bool:

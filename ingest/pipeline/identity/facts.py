@@ -7,14 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ingest.pipeline.identity.codes import codes_of, parent_of, title_of
-from ingest.pipeline.identity.names import folded, name_of, names_of
-from ingest.pipeline.identity.numbers import (
-    Number,
-    Rank,
-    has_ended,
-    numbers_of,
-)
+from ingest.pipeline.identity.numbers import Number, Rank, asked_for, has_ended, numbers_of
+from ingest.pipeline.identity.wording import codes_of, folded, name_of, names_of, parent_of, title_of
 from ingest.pipeline.placeholders import is_placeholder, placeholder_words
 from store.fhir.datatypes import Path, listed
 from store.fhir.instants import ABSENT, OPEN_END, OPEN_START, Interval, parse
@@ -221,7 +215,8 @@ def patient_of(resource: JsonObject, reading: FactContext = PLAIN, *, base: str 
             continue
         text, identifier = reference.get("reference"), reference.get("identifier")
         if isinstance(text, str) and not text.startswith("#"):
-            return text.removeprefix(f"{base}/") if base else text
+            named = _identified(asked_for(text, base=base), reading) if "?" in text else ""
+            return named or (text.removeprefix(f"{base}/") if base else text)
         if (inside := contained_patient(resource)) is not None:
             return _described(facts_of(inside, reading))
         words = f"#{folded(display)}" if isinstance(display := reference.get("display"), str) else ""

@@ -1,4 +1,7 @@
-"""Comparisons of facts: numbers, codes, times, specimens and people. Each answers yes, no, or cannot tell."""
+"""Comparisons of facts: numbers, codes, times, specimens and people. Each answers yes, no, or cannot tell.
+
+Natural keys of reports say the same in one text.
+"""
 
 from __future__ import annotations
 
@@ -220,3 +223,36 @@ def twins(one: Facts, other: Facts) -> bool:
         and not apart_in_parent(one, other)
         and not apart_in_specimen(one, other)
     )
+
+
+# --- names of reports
+
+
+def report_name(facts: Facts) -> str:
+    """The natural key of a report: equal for twins, another for all that is told apart."""
+    number = facts.numbers[0].name if facts.numbers else facts.own
+    told = [
+        number,
+        " ".join(sorted(facts.codes)) or facts.title,
+        facts.patient,
+        f"{facts.time.start}",
+        " ".join(sorted(facts.specimens)),
+        facts.own if facts.apart else "",
+        *([facts.parent] if facts.parent else []),
+    ]
+    return "DiagnosticReport " + "\n".join(told)
+
+
+def is_bare(facts: Facts) -> bool:
+    """Whether a report has neither a number nor an id of its source."""
+    return not (facts.numbers or facts.own)
+
+
+def is_same_bare(one: Facts, other: Facts) -> bool:
+    """Whether two reports without number and id say the same of what they are, but for the patient."""
+    return is_bare(one) and is_bare(other) and told_of_bare(one) == told_of_bare(other)
+
+
+def told_of_bare(facts: Facts) -> str:
+    """All that tells reports without number and id apart, but for the patient."""
+    return report_name(facts._replace(patient=""))

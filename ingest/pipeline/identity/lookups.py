@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
 from ingest.pipeline.identity.decisions import Candidate
 from ingest.pipeline.identity.facts import Facts
+from ingest.pipeline.identity.likeness import is_bare, told_of_bare
+from ingest.pipeline.identity.lone_parts import DOCUMENT
 from ingest.pipeline.identity.numbers import Rank
 from ingest.pipeline.identity.parts import (
     DIRECTORY,
     NUMBERED,
     OBSERVATION,
+    owners_of,
 )
 from ingest.pipeline.identity.plan import Planning
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
+from ingest.pipeline.identity.reports import names_of_bare
+from store.resources.resource_keys import ResourceKey
 from store.search.values.escapes import escape
 
 if TYPE_CHECKING:
@@ -31,6 +36,7 @@ def wanted(
     """
     guess = Planning(read, candidates, derive)
     guess.decide_patients()
+    lone = _lone(read)
     found: defaultdict[str, set[str]] = defaultdict(set)
     for number, entry in enumerate(read.entries):
         facts = read.facts[number]
@@ -39,7 +45,13 @@ def wanted(
             found[PATIENT] |= {f"former={escape(n.value)}" for n in facts.numbers}
             found[PATIENT].add(f"kin={guess.choices[number].id}")
         elif entry.type == OBSERVATION:
-            found[OBSERVATION].update(keys_of(OBSERVATION, guess.about(number) if facts.numbers else facts))
+            found[PATIENT] |= {f"identifier={escape(n.value)}" for n in read.logical[number]}
+            about = guess.about(number) if facts.numbers else facts
+            patients = {about.patient}
+            if facts.numbers and number in lone:
+                patients |= guess.names_of(number, about.patient)
+            for patient in patients:
+                found[OBSERVATION].update(keys_of(OBSERVATION, about._replace(patient=patient)))
         elif entry.type in _LOOKED_UP:
             if entry.type == REPORT:
                 found[PATIENT] |= {f"identifier={escape(n.value)}" for n in read.logical[number]}
@@ -68,6 +80,43 @@ def narrowed(
     return frozenset(f"patient={guess.about(n).patient}" for n in read.by_type[REPORT])
 
 
+def unindexed(
+    read: Reader, derive: Callable[[str], str], candidates: Sequence[Candidate]
+) -> list[ResourceKey]:
+    """Keys under which entries of the message may be stored, which no entry of the index tells.
+
+    Reports without number and id, and observations by themselves without number under other records of
+    their patient: DECISIONS.md#bare-reports
+    """
+    has_bare = any(is_bare(read.facts[n]) for n in read.by_type[REPORT])
+    lone = any(not read.facts[n].numbers for n in _lone(read))
+    if not (has_bare or lone):
+        return []
+    guess = Planning(read, candidates, derive)
+    if lone:
+        guess.planned()
+    else:
+        guess.decide_patients()
+    bare = [one for one in guess.incoming()[1] if is_bare(one.facts)] if has_bare else []
+    turns = Counter(told_of_bare(one.facts) for one in bare)
+    names = {
+        name
+        for one in bare
+        for turn in range(1, turns[told_of_bare(one.facts)] + 1)
+        for name in names_of_bare(one, turn)
+    }
+    return sorted(guess.sought | {ResourceKey(REPORT, derive(name)) for name in names})
+
+
+def _lone(read: Reader) -> frozenset[int]:
+    """Observations that no report leads to."""
+    reports, results = read.by_type[REPORT], read.by_type[OBSERVATION]
+    if not reports or not results:
+        return frozenset(results)
+    through = frozenset(n for n, kind in enumerate(read.types) if kind != PATIENT)
+    return frozenset(results) - owners_of(read.leads, reports, through).keys()
+
+
 def _keys_of_missing(read: Reader) -> Iterator[tuple[str, str]]:
     """Types and keys under which earlier resources of a source with stable ids are found."""
     for number in range(len(read.entries)):
@@ -77,7 +126,7 @@ def _keys_of_missing(read: Reader) -> Iterator[tuple[str, str]]:
                 yield kind, own_key(f"{read.reading.source}|{own}")
 
 
-_LOOKED_UP: Final = frozenset({PATIENT, REPORT, OBSERVATION}) | NUMBERED | DIRECTORY
+_LOOKED_UP: Final = frozenset({PATIENT, REPORT, OBSERVATION, DOCUMENT}) | NUMBERED | DIRECTORY
 
 
 def own_key(own: str) -> str:

@@ -12,7 +12,9 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest.pipeline.placeholders import is_placeholder
 from store.fhir.datatypes import listed
 from store.fhir.instants import parse, to_datetime
+from store.fhir.references import parse_conditional
 from store.search.values.escapes import escape
+from store.search.values.references import asked_identifier
 from store.search.values.strings import folded_words
 
 if TYPE_CHECKING:
@@ -204,6 +206,13 @@ def _identifiers(resource: JsonObject) -> Iterator[JsonObject]:
     yield from found
     if resource.get("resourceType") == "Patient":
         yield from ({**one, "use": _FORMER} for one in _linked(resource))
+
+
+def asked_for(reference: str, *, base: str) -> JsonObject:
+    """The identifier that a search in place of a reference names a patient by; empty: it names none."""
+    asked = parse_conditional(reference, base=base or None)
+    found = asked_identifier(asked) if asked is not None and asked.type == "Patient" else None
+    return {} if found is None else {"system": found[0], "value": found[1]}
 
 
 def kinds_of(identifier: JsonObject) -> AbstractSet[str]:

@@ -8,20 +8,16 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
+from ingest.pipeline.identity.decisions import Candidate, Choice
 from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.likeness import (
-    alike_in_code,
-    apart_in_time,
     contradict,
     is_to_the_minute,
-    same_own,
-    says_more,
     shared,
     telling,
 )
-from ingest.pipeline.identity.names import telling_words
 from ingest.pipeline.identity.numbers import Rank
+from ingest.pipeline.identity.wording import telling_words
 from store.fhir.instants import ABSENT
 
 if TYPE_CHECKING:
@@ -134,6 +130,8 @@ class Part(NamedTuple):
     """Content of its entry, without the id."""
     said: str = ""
     """Digest of all that it says, by which it is known when nothing else tells."""
+    kin: frozenset[str] = frozenset()
+    """`Patient/id` of the other records of its patient."""
 
 
 _HELD: Final = frozenset({"Media", "Specimen"})
@@ -217,58 +215,6 @@ def _by_time(facts: Facts) -> str:
 
 def _by_own_id(facts: Facts) -> str:
     return facts.own
-
-
-def choose_observation(
-    part: Part, derived: str, candidates: Sequence[Candidate], taken: Collection[str]
-) -> Choice:
-    """The stored observation with the same number, patient and code, else the one named by the part.
-
-    One within reports is only ever found again by just these, so that news of one changes no other; or it was
-    pushed by itself before.
-    """
-    facts = part.facts
-    under = [
-        one
-        for one in candidates
-        if one.key.type == OBSERVATION and one.key.id not in taken and _share(facts, one.facts)
-    ]
-    same = [one for one in under if _is_same(facts, one.facts)]
-    own = [one for one in same if same_own(facts, one.facts)]
-    if part.held:
-        reports = {one.partition("/")[2] for one in part.within}
-        # A report that was put shows what was put; another one's news is not about that.
-        alone = [one for one in same if not one.facts.within and one.shown <= reports]
-        mine = [one for one in same if reports == set(one.facts.within)]
-        found = alone if len(alone) == 1 else [one for one in mine if one.key.id == derived] or mine
-        if len(found) == 1:
-            return Choice(found[0].key.id, known=found[0])
-        return Choice(derived)
-    same = [one for one in same if not one.retired] or same
-    likely = same if len(same) == 1 else [one for one in same if one.key.id == derived] or own
-    if len(likely) == 1:
-        return Choice(likely[0].key.id, known=likely[0])
-    if same and all(_surely_one(facts, one.facts) for one in same):
-        # One observation that several reports carry, each its own copy.
-        first, *copies = sorted(same, key=lambda one: one.key.id)
-        return Choice(first.key.id, known=first, also=tuple(one.key.id for one in copies))
-    doubted = (Finding.OBSERVATION_DOUBTED,) if under else ()
-    return Choice(derived, doubted)
-
-
-def _surely_one(one: Facts, other: Facts) -> bool:
-    """Whether the number is hardly one of a report's own counting, or the time is the same."""
-    theirs = {(number.system, number.value) for number in other.numbers}
-    mine = [number.value for number in one.numbers if (number.system, number.value) in theirs]
-    return one.time == other.time != ABSENT or any(map(says_more, mine))
-
-
-def _share(one: Facts, other: Facts) -> bool:
-    return shared(one, other) is not None or (one.stable and same_own(one, other))
-
-
-def _is_same(one: Facts, other: Facts) -> bool:
-    return one.patient == other.patient and alike_in_code(one, other) and not apart_in_time(one, other)
 
 
 def owners_of(

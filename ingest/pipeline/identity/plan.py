@@ -5,7 +5,7 @@ read ─▶ wanted keys ─(the store's look-up)▶ candidates ─plan▶ placem
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 
 from ingest.pipeline.bundle_references import redirected
@@ -13,13 +13,14 @@ from ingest.pipeline.identity.content_digests import ContentDigests
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding, Placement, Planned, Race
 from ingest.pipeline.identity.facts import Facts, patient_number
 from ingest.pipeline.identity.likeness import twins
+from ingest.pipeline.identity.lone_parts import choose_numbered, is_found_by_number
+from ingest.pipeline.identity.numbers import Number
 from ingest.pipeline.identity.parts import (
     DIRECTORY,
     NUMBERED,
     OBSERVATION,
     RECORDS,
     Part,
-    choose_observation,
     choose_shared,
     contradicted,
     is_nameless,
@@ -61,6 +62,8 @@ class Planning:
     contradicted: frozenset[int] = frozenset()
     """Entries whose numbers are no evidence: another entry says something else under one of them."""
     content: ContentDigests = field(init=False)
+    sought: set[ResourceKey] = field(default_factory=set)
+    """Keys that no entry of the index tells, under which something of the message may be stored."""
 
     def __post_init__(self) -> None:
         self.content = ContentDigests(self.read, self.choices)
@@ -129,6 +132,18 @@ class Planning:
     # --- reports
 
     def _reports(self) -> None:
+        facts, incoming, which = self.incoming()
+        known = [one for one in self.candidates if one.key.type == REPORT]
+        choices = choose_reports(incoming, known, self.derive)
+        for n, one, number in zip(self.read.by_type.get(REPORT, []), facts, which, strict=True):
+            choice = choices[number]
+            # Once told apart by their own ids, reports stay so.
+            apart = one.apart or (choice.known is not None and choice.known.facts.apart)
+            told = corrected(incoming[number], choice)
+            self._choose(n, choice, one._replace(apart=apart, corrected=told))
+
+    def incoming(self) -> tuple[list[Facts], list[Incoming], list[int]]:
+        """The facts of the message's reports; the reports, twins that say the same once; which each is."""
         race = self.race or Race()
         numbers = self.read.by_type.get(REPORT, [])
         facts = [self.about(n)._replace(specimens=self.read.specimens(n)) for n in numbers]
@@ -149,37 +164,35 @@ class Planning:
             if same not in first:
                 first[same] = len(incoming)
                 incoming.append(
-                    Incoming(one, entry.sourced, self._names_of(n, one.patient), race.mine, race.gone)
+                    Incoming(one, entry.sourced, self.names_of(n, one.patient), race.mine, race.gone)
                 )
             which.append(first[same])
-        known = [one for one in self.candidates if one.key.type == REPORT]
-        choices = choose_reports(incoming, known, self.derive)
-        for n, one, number in zip(numbers, facts, which, strict=True):
-            choice = choices[number]
-            # Once told apart by their own ids, reports stay so.
-            apart = one.apart or (choice.known is not None and choice.known.facts.apart)
-            told = corrected(incoming[number], choice)
-            self._choose(n, choice, one._replace(apart=apart, corrected=told))
+        return facts, incoming, which
 
     def _differ(self, numbers: Sequence[int], one: int, other: int) -> bool:
         mine, theirs = self.read.entries[numbers[one]], self.read.entries[numbers[other]]
         return mine.content != theirs.content or mine.resource.get("id") != theirs.resource.get("id")
 
-    def _names_of(self, number: int, patient: str) -> frozenset[str]:
-        """Names of a report's patient: `Patient/id` of each stored record, and the numbers."""
+    def names_of(self, number: int, patient: str) -> frozenset[str]:
+        """Names of an entry's patient: `Patient/id` of each stored record, and the numbers."""
         for other in self.read.by_type[PATIENT]:
             if f"{PATIENT}/{self.choices[other].id}" == patient:
-                ids = (self.choices[other].id, *self.facts[other].kin)
-                numbers = (one.name for one in self.facts[other].numbers)
-                return frozenset((*(f"{PATIENT}/{one}" for one in ids), *numbers))
-        named = {(one.system, one.value) for one in self.read.logical[number]}
-        found = [
-            one.key.id
-            for one in self.candidates
-            if one.key.type == PATIENT
-            and not named.isdisjoint((theirs.system, theirs.value) for theirs in one.facts.numbers)
+                facts, known = self.facts[other], self.choices[other].known
+                told = (
+                    *facts.numbers,
+                    *facts.former,
+                    *((*known.facts.numbers, *known.facts.former) if known else ()),
+                )
+                ids = (f"{PATIENT}/{one}" for one in facts.kin)
+                return frozenset((patient, *ids, *(one.name for one in told)))
+        named = {(one.system, one.value) for one in self.read.logical.get(number, ())}
+        people = [one for one in self.candidates if named and one.key.type == PATIENT]
+        # A number of a merged record is the survivor's, unless it was issued again.
+        found = [one for one in people if _carries(one.facts.numbers, named)] or [
+            one for one in people if _carries(one.facts.former, named)
         ]
-        return frozenset((patient, *(f"{PATIENT}/{one}" for one in found)))
+        ids = (f"{PATIENT}/{name}" for one in found for name in (one.key.id, *one.facts.kin))
+        return frozenset((patient, *ids))
 
     def _has_lost_patient(self, number: int) -> bool:
         """Whether a report names its patient by a reference that leads nowhere, and by nothing else."""
@@ -191,7 +204,7 @@ class Planning:
     def _parts(self) -> None:
         types = self.read.types
         left = [n for n, kind in enumerate(types) if n not in self.choices and kind not in RECORDS]
-        leads_to = {n: self.read.leads_to(n) for n in range(len(self.read.entries))}
+        leads_to = self.read.leads
         owners = owners_of(leads_to, self.read.by_type.get(REPORT, []), frozenset(left))
         nameless = frozenset(n for n in left if n not in owners and is_nameless(types[n], self.about(n)))
         others = [n for n in leads_to if nameless and n not in nameless and types[n] not in RECORDS]
@@ -204,25 +217,42 @@ class Planning:
         names = name_parts(parts)
         # What the message made itself, without knowing of the others, is in nobody's way.
         mine = self.race.mine if self.race else frozenset()
-        known = [one for one in self.candidates if one.key.type == OBSERVATION and one.key.id not in mine]
+        known = [one for one in self.candidates if one.key.id not in mine]
         taken: set[str] = set()
         for part in parts:
             derived = self.derive(names[part.number])
             choice = Choice(derived)
-            if part.type == OBSERVATION and (part.facts.numbers or part.facts.stable):
-                choice = choose_observation(part, derived, known, taken)
+            if is_found_by_number(part):
+                choice = choose_numbered(part, derived, known, taken)
+            elif part.kin and not part.held and part.type == OBSERVATION:
+                choice = self._under_kin(part, derived)
             taken.add(choice.id)
             within = tuple(one.partition("/")[2] for one in part.within) if part.held else ()
             if choice.known is not None and not within:
                 within = choice.known.facts.within
             self._choose(part.number, choice, part.facts._replace(within=within))
 
+    def _under_kin(self, part: Part, derived: str) -> Choice:
+        """Something by itself, without number, that was made under another record of its patient, or under
+        each of them.
+        """
+        names = (name_parts([part._replace(within=(one,))])[part.number] for one in sorted(part.kin))
+        keys = [ResourceKey(part.type, self.derive(name)) for name in names]
+        self.sought.update((ResourceKey(part.type, derived), *keys))
+        stored = {one.key for one in self.candidates}
+        found = [key.id for key in keys if key in stored]
+        if not found or ResourceKey(part.type, derived) in stored:
+            return Choice(derived, also=tuple(found))
+        return Choice(found[0], also=tuple(found[1:]))
+
     def _part(self, number: int, owners: Sequence[int]) -> Part:
         facts = self.about(number)
         entry = self.read.entries[number]
         within = tuple(sorted({f"{self.read.types[n]}/{self.choices[n].id}" for n in owners}))
         said = "" if within or is_told(facts) else self.content.of(number)
-        return Part(number, entry.type, facts, within or (facts.patient,), bool(within), entry.content, said)
+        kin = self.names_of(number, facts.patient) - {facts.patient}
+        within, held = within or (facts.patient,), bool(within)
+        return Part(number, entry.type, facts, within, held, entry.content, said, kin)
 
     # --- records, and what all have in common
 
@@ -295,3 +325,7 @@ class Planning:
         key = ResourceKey(entry.type, choice.id)
         resource = redirected(entry.resource, told, within=self.read.pointing[number])
         return Placement(key, resource, self.facts[number], choice, self._missing(number))
+
+
+def _carries(numbers: Sequence[Number], named: Collection[tuple[str, str]]) -> bool:
+    return any((one.system, one.value) in named for one in numbers)

@@ -7,9 +7,9 @@ from hashlib import sha256
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.bundle_references import BundleReferences, is_dead, pointers_of
-from ingest.pipeline.identity.codes import codes_of, title_of
 from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of, time_of
-from ingest.pipeline.identity.numbers import Number, Rank, numbers_of
+from ingest.pipeline.identity.numbers import Number, Rank, asked_for, numbers_of
+from ingest.pipeline.identity.wording import codes_of, title_of
 from store.fhir.datatypes import JsonObject
 from store.fhir.instants import ABSENT
 from store.fhir.references import RELATIVE
@@ -29,6 +29,8 @@ PATIENT: Final = "Patient"
 REPORT: Final = "DiagnosticReport"
 
 
+_OF_PATIENTS: Final = frozenset({REPORT, "Observation"})
+"""Types of which it is looked up whose they are by a number that they themselves name."""
 _ABSOLUTE: Final = ("urn:", "http://", "https://")
 
 
@@ -65,10 +67,14 @@ class Reader:
         self.targets = [
             {text: self.references.resolve(n, text) for text in texts} for n, texts in enumerate(self.texts)
         ]
+        self.leads = {
+            n: [there for there in found.values() if there is not None]
+            for n, found in enumerate(self.targets)
+        }
         self.types = [one.type for one in entries]
         self.facts = [self._facts(n) for n in range(len(entries))]
         self.patients = [patient_of(one.resource) for one in entries]
-        self.logical = {n: self._logical(n) for n, kind in enumerate(self.types) if kind == REPORT}
+        self.logical = {n: self._logical(n) for n, kind in enumerate(self.types) if kind in _OF_PATIENTS}
         self.by_type: defaultdict[str, list[int]] = defaultdict(list)
         for number, kind in enumerate(self.types):
             self.by_type[kind].append(number)
@@ -77,16 +83,23 @@ class Reader:
         entry = self.entries[number]
         facts = facts_of(entry.resource, self.reading, base=self.base)
         own = self.references.own_id(number)
+        if own is None and self.types[number] == REPORT and not facts.numbers and facts.time == ABSENT:
+            # Another message is another report, though it may say the same.
+            own = f"said {self.digest} {sha256(entry.content).hexdigest()}"
         own = f"{self.reading.source}|{own}" if own is not None and self.reading.source else ""
         return facts if facts.own == own else facts._replace(own=own)
 
     def _logical(self, number: int) -> tuple[Number, ...]:
-        """The numbers by which a report itself names its patient."""
+        """The numbers by which a report or observation itself names its patient."""
         report = self.entries[number].resource
         if (inside := contained_patient(report)) is not None:
             return tuple(one for one in facts_of(inside, self.reading).numbers if one.rank is Rank.STRONG)
         subject = report.get("subject")
-        identifier = subject.get("identifier") if isinstance(subject, dict) else None
+        if not isinstance(subject, dict):
+            return ()
+        identifier, text = subject.get("identifier"), subject.get("reference")
+        if isinstance(text, str) and "?" in text:
+            identifier = asked_for(text, base=self.base)
         if not isinstance(identifier, dict):
             return ()
         named: JsonObject = {"resourceType": PATIENT, "identifier": [identifier]}
@@ -117,7 +130,7 @@ class Reader:
 
     def leads_to(self, number: int) -> list[int]:
         """The entries that an entry refers to."""
-        return [there for there in self.targets[number].values() if there is not None]
+        return self.leads[number]
 
     def specimens(self, number: int) -> tuple[str, ...]:
         """Names of the specimens of a report."""

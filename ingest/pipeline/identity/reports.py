@@ -20,14 +20,18 @@ from ingest.pipeline.identity.likeness import (
     apart_in_specimen,
     apart_in_time,
     contradict,
+    is_bare,
+    is_same_bare,
     is_uuid,
     lasting,
     other_own,
     other_source,
+    report_name,
     same_own,
     says_more,
     shared,
     telling,
+    told_of_bare,
 )
 from ingest.pipeline.identity.numbers import Rank
 from store.resources.versions import SourceTime
@@ -99,8 +103,9 @@ def _is_movable(new: Facts, old: Facts) -> bool:
 def _share_number(one: Facts, other: Facts) -> bool:
     rank = shared(one, other)
     if rank is None:
-        # Without any number the source's own id stands in for one.
-        return same_own(one, other) and not (one.numbers or other.numbers)
+        # Without any number the source's own id stands in for one, and without that all that is said.
+        alike = is_same_bare(one, other) if is_bare(one) else same_own(one, other)
+        return alike and not (one.numbers or other.numbers)
     # Of two numbers the surer one decides: one order, or accession, brings several reports.
     return rank is Rank.STRONG or not contradict(one, other, below=Rank(rank - 1))
 
@@ -149,11 +154,13 @@ def choose_reports(
     turns: Counter[str] = Counter()
     choices = []
     for number, report in enumerate(incoming):
-        choice = (
-            _known(report, chosen[number], [c for c in likely[number] if c.key.id not in taken])
-            if number in chosen
-            else _new(report, candidates, derive, used, turns)
-        )
+        if number in chosen:
+            others = [c for c in likely[number] if c.key.id not in taken]
+            choice = _known(report, chosen[number], others)
+        elif is_bare(report.facts):
+            choice = _bare(report, candidates, derive, used, turns)
+        else:
+            choice = _new(report, candidates, derive, used, turns)
         used.add(choice.id)
         choices.append(choice)
     return choices
@@ -164,6 +171,9 @@ def _likely(incoming: Sequence[Incoming], candidates: Sequence[Candidate]) -> di
     found: dict[int, list[Candidate]] = {}
     stored, sent = _Shelf(c.facts for c in candidates), _Shelf(one.facts for one in incoming)
     for number, one in enumerate(incoming):
+        if is_bare(one.facts):  # It is known by its id.
+            found[number] = []
+            continue
         under = [candidates[n] for n in stored.under(one.facts)]
         rivals = [incoming[n] for n in sent.under(one.facts)]
         known = [c for c in under if c.key.id not in one.mine]
@@ -191,8 +201,8 @@ class _Shelf:
 
 
 def _names(one: Facts) -> set[object]:
-    """All that a report can share: its numbers, else the source's own id."""
-    return {(number.system, number.value) for number in one.numbers} or {one.own}
+    """All that a report can share: its numbers, else the source's own id, else all that is said."""
+    return {(number.system, number.value) for number in one.numbers} or {one.own or told_of_bare(one)}
 
 
 def _are_places(told: Iterable[Facts]) -> bool:
@@ -241,6 +251,12 @@ def _siblings(one: Candidate, other: Candidate) -> bool:
     return one.key != other.key and one.facts.apart and other.facts.apart
 
 
+def _are_two(one: Candidate, other: Candidate) -> bool:
+    """Whether ids tell two stored reports apart; those of two records of one patient may carry the same."""
+    alike = same_own(one.facts, other.facts) or is_same_bare(one.facts, other.facts)
+    return _siblings(one, other) and not alike
+
+
 def _score(one: Incoming, stored: Candidate) -> tuple[bool, ...]:
     mine, theirs = one.facts, stored.facts
     return (
@@ -257,7 +273,7 @@ def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Cho
     # A report leaves only where more than number and code say that it is this one; or where this one was made
     # without knowing of it: it would have been taken for it.
     taken = next((c for _, c in _ranked([one], {0: others})), None) if chosen.key.id in one.mine else None
-    same = [c for c in others if not _siblings(c, chosen) and (c is taken or _is_surely(one.facts, c.facts))]
+    same = [c for c in others if not _are_two(c, chosen) and (c is taken or _is_surely(one.facts, c.facts))]
     # Whoever looks comes to the same, so that of two senders neither takes away what the other leaves.
     stays = min([chosen, *same], key=lambda c: (_reversed(c.sourced), c.key.id))
     united = tuple(c for c in (chosen, *same) if c is not stays)
@@ -269,6 +285,42 @@ def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Cho
     elif stays.facts.patient not in {one.facts.patient, *one.kin}:
         findings.append(Finding.REPORT_MENDED)
     return Choice(stays.key.id, tuple(findings), stays, united, moved_from=moved)
+
+
+def _bare(
+    one: Incoming,
+    candidates: Sequence[Candidate],
+    derive: Callable[[str], str],
+    used: Collection[str],
+    turns: Counter[str],
+) -> Choice:
+    """A report with neither number nor id: that under the id of its name, with any of its patient's names."""
+    name, there = report_name(one.facts), {c.key.id: c for c in candidates}
+    patients = {one.facts.patient, *one.kin}
+    while True:
+        turns[name] += 1
+        made, *others = (derive(told) for told in names_of_bare(one, turns[name]))
+        found = [
+            there[of]
+            for of in (made, *others)
+            if of in there
+            and there[of].facts.patient in patients
+            and is_same_bare(one.facts, there[of].facts)
+        ]
+        if found:
+            return _known(one, found[0], found[1:])
+        if made not in used:
+            return Choice(made)
+
+
+def names_of_bare(one: Incoming, turn: int) -> list[str]:
+    """Natural keys of the n-th report of a message with neither number nor id: its own, and of the kin."""
+    patients = dict.fromkeys([one.facts.patient, *sorted(one.kin)])
+    return [_turned(report_name(one.facts._replace(patient=who)), turn) for who in patients]
+
+
+def _turned(name: str, turn: int) -> str:
+    return name if turn == 1 else f"{name} again {turn}"
 
 
 def _new(
@@ -285,7 +337,7 @@ def _new(
     name = report_name(one.facts)
     while True:
         turns[name] += 1
-        made = derive(name if turns[name] == 1 else f"{name} again {turns[name]}")
+        made = derive(_turned(name, turns[name]))
         if made not in used:
             break
     return Choice(made, (Finding.REPORT_DOUBTED,) if doubted else ())
@@ -301,10 +353,10 @@ def superseded(candidates: Iterable[Candidate]) -> list[Candidate]:
     """Stored reports that others supersede once the records of their patients are known as one person's."""
     # Without a time of the source the later arrival counts.
     newest = sorted(candidates, key=lambda one: (_reversed(one.sourced), -one.arrived, one.key.id))
-    staying: defaultdict[str, list[Candidate]] = defaultdict(list)
+    staying: defaultdict[object, list[Candidate]] = defaultdict(list)
     leaving = []
     for one in newest:
-        names = [number.name for number in one.facts.numbers]
+        names = _names(one.facts)
         if any(_supersedes(newer, one) for name in names for newer in staying[name]):
             leaving.append(one)
             continue
@@ -319,7 +371,7 @@ def _supersedes(newer: Candidate, older: Candidate) -> bool:
     pair = Pair(newer.facts, older.facts, linked=True, alone=False, mended=mended)
     return (
         newer.facts.patient != older.facts.patient
-        and not _siblings(newer, older)
+        and not _are_two(newer, older)
         and is_same_report(pair)
         and _is_surely(newer.facts, older.facts)
     )
@@ -329,18 +381,3 @@ def corrected(one: Incoming, choice: Choice) -> SourceTime:
     """Time of the newest correction of a report: what is older was said before it."""
     before = [known.facts.corrected for known in (choice.known, *choice.united) if known is not None]
     return max([*before, one.sourced if one.facts.status in CORRECTING else ""])
-
-
-def report_name(facts: Facts) -> str:
-    """The natural key of a report: equal for twins, another for all that is told apart."""
-    number = facts.numbers[0].name if facts.numbers else facts.own
-    told = [
-        number,
-        " ".join(sorted(facts.codes)) or facts.title,
-        facts.patient,
-        f"{facts.time.start}",
-        " ".join(sorted(facts.specimens)),
-        facts.own if facts.apart else "",
-        *([facts.parent] if facts.parent else []),
-    ]
-    return "DiagnosticReport " + "\n".join(told)

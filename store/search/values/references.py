@@ -95,19 +95,25 @@ def index(
 
 
 def _asked_for(asked: Conditional) -> tuple[str, ...]:
-    """The identifier that a conditional reference names; no other criterion says whom it means."""
+    found = asked_identifier(asked)
+    if found is None:
+        return ()
+    # Without a system it means any: it is found by the value alone.
+    system, value = found
+    return (escape(value),) if system is None else tuple(spellings(system, value, folded=False))
+
+
+def asked_identifier(asked: Conditional) -> tuple[str | None, str] | None:
+    """System and value of the identifier that a conditional reference names; no other criterion says whom."""
     pairs = parse_qsl(asked.criteria)
     if len(pairs) != 1 or pairs[0][0] != "identifier":
-        return ()
+        return None
     try:
         [alternative] = split(pairs[0][1], ",")
         *system, value = [unescape(part) for part in split(alternative, "|")]
-        if len(system) > 1 or not value:
-            return ()
     except ValueError:
-        return ()
-    # Without a system it means any: it is found by the value alone.
-    return tuple(spellings(system[0], value, folded=False)) if system else (escape(value),)
+        return None
+    return (system[0] if system else None, value) if len(system) < 2 and value else None  # noqa: PLR2004
 
 
 def plain(values: Sequence[Any]) -> list[str] | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
+from uuid import NAMESPACE_URL, uuid5
 
 from ingest.hl7v2.mapping.context import codes, extension
 from ingest.hl7v2.mapping.datatypes.concepts import of_table
@@ -108,6 +109,9 @@ def document(  # noqa: PLR0913 -- what a document is made of
         made["status"] = "entered-in-error"
     if numbers := made.get("identifier"):
         made["masterIdentifier"] = numbers[0]
+        # Never another document's, whatever later notifications say of its type.
+        told = f"TXA-12 {numbers[0].get('system', '')}|{numbers[0]['value']}"
+        made["id"] = str(uuid5(NAMESPACE_URL, told))
     made["subject"] = subject
     parent = txa.fields[13] if len(txa.fields) > 13 else ""  # noqa: PLR2004 -- TXA-13
     if event in _REPLACES and (number := ei()(context, parent)):
