@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.facts import Facts
     from ingest.pipeline.identity.numbers import Number
 
+SAID: Final = "said "
+"""Beginning of what stands for an id where nothing but its message tells a report from another."""
 _SEXES: Final = frozenset({"female", "male"})
 _UUID: Final = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE)
 _TELLING: Final = re.compile(r".*(\d{4}|[0-9a-f]{8}-[0-9a-f]{4}-).*", re.IGNORECASE | re.DOTALL)
@@ -246,6 +248,19 @@ def report_name(facts: Facts) -> str:
 def is_bare(facts: Facts) -> bool:
     """Whether a report has neither a number nor an id of its source."""
     return not (facts.numbers or facts.own)
+
+
+def is_of_its_message(facts: Facts) -> bool:
+    """Whether nothing of a report but its message tells it from another: neither number and id, nor a time.
+
+    Nor a patient, where the number may count reports, and the id places in messages.
+    """
+    if facts.patient:
+        return is_bare(facts) and facts.time == ABSENT
+    own = facts.own.rpartition("|")[2]
+    if own and not own.startswith(SAID) and telling(facts):
+        return False
+    return not any(one.rank is Rank.STRONG or says_more(one.value) for one in facts.numbers)
 
 
 def is_same_bare(one: Facts, other: Facts) -> bool:

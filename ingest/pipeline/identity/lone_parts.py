@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 
 DOCUMENT: Final = "DocumentReference"
+_TAKEN_BACK: Final = "entered-in-error"
 
 
 def is_found_by_number(part: Part) -> bool:
@@ -99,5 +100,8 @@ def _is_same(part: Part, other: Facts) -> bool:
         return alike_in_code(one, other) and not apart_in_time(one, other)
     if other.within:
         return False
+    if alike_in_code(one, other) or (lasting(one) and same_own(one, other)):
+        return True
+    # Whoever takes a document back says less of it.
     untold = not (one.codes or one.title) or not (other.codes or other.title)
-    return untold or alike_in_code(one, other) or (lasting(one) and same_own(one, other))
+    return untold and _TAKEN_BACK in (one.status, other.status)

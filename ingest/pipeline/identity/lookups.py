@@ -110,11 +110,13 @@ def unindexed(
 
 def _lone(read: Reader) -> frozenset[int]:
     """Observations that no report leads to."""
-    reports, results = read.by_type[REPORT], read.by_type[OBSERVATION]
+    reports, results = read.by_type[REPORT], frozenset(read.by_type[OBSERVATION])
     if not reports or not results:
-        return frozenset(results)
+        return results
+    if results.issubset([there for one in reports for there in read.leads[one]]):
+        return frozenset()
     through = frozenset(n for n, kind in enumerate(read.types) if kind != PATIENT)
-    return frozenset(results) - owners_of(read.leads, reports, through).keys()
+    return results - owners_of(read.leads, reports, through).keys()
 
 
 def _keys_of_missing(read: Reader) -> Iterator[tuple[str, str]]:

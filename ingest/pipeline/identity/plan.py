@@ -12,9 +12,9 @@ from ingest.pipeline.bundle_references import redirected
 from ingest.pipeline.identity.content_digests import ContentDigests
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding, Placement, Planned, Race
 from ingest.pipeline.identity.facts import Facts, patient_number
-from ingest.pipeline.identity.likeness import twins
+from ingest.pipeline.identity.likeness import is_bare, twins
 from ingest.pipeline.identity.lone_parts import choose_numbered, is_found_by_number
-from ingest.pipeline.identity.numbers import Number
+from ingest.pipeline.identity.numbers import Number, Rank
 from ingest.pipeline.identity.parts import (
     DIRECTORY,
     NUMBERED,
@@ -164,7 +164,13 @@ class Planning:
             if same not in first:
                 first[same] = len(incoming)
                 incoming.append(
-                    Incoming(one, entry.sourced, self.names_of(n, one.patient), race.mine, race.gone)
+                    Incoming(
+                        one,
+                        entry.sourced,
+                        self.names_of(n, one.patient, sure=is_bare(one)),
+                        race.mine,
+                        race.gone,
+                    )
                 )
             which.append(first[same])
         return facts, incoming, which
@@ -173,23 +179,23 @@ class Planning:
         mine, theirs = self.read.entries[numbers[one]], self.read.entries[numbers[other]]
         return mine.content != theirs.content or mine.resource.get("id") != theirs.resource.get("id")
 
-    def names_of(self, number: int, patient: str) -> frozenset[str]:
-        """Names of an entry's patient: `Patient/id` of each stored record, and the numbers."""
+    def names_of(self, number: int, patient: str, *, sure: bool = False) -> frozenset[str]:
+        """Names of an entry's patient: `Patient/id` of each stored record, and the numbers.
+
+        `sure`: nothing but these speaks for what is found, so that no number counts that others may have.
+        """
         for other in self.read.by_type[PATIENT]:
             if f"{PATIENT}/{self.choices[other].id}" == patient:
                 facts, known = self.facts[other], self.choices[other].known
-                told = (
-                    *facts.numbers,
-                    *facts.former,
-                    *((*known.facts.numbers, *known.facts.former) if known else ()),
-                )
-                ids = (f"{PATIENT}/{one}" for one in facts.kin)
-                return frozenset((patient, *ids, *(one.name for one in told)))
+                told = (*facts.numbers, *facts.former)
+                told += (*known.facts.numbers, *known.facts.former) if known else ()
+                numbers = (one.name for one in told if one.rank is Rank.STRONG or not sure)
+                return frozenset((patient, *(f"{PATIENT}/{one}" for one in facts.kin), *numbers))
         named = {(one.system, one.value) for one in self.read.logical.get(number, ())}
         people = [one for one in self.candidates if named and one.key.type == PATIENT]
         # A number of a merged record is the survivor's, unless it was issued again.
-        found = [one for one in people if _carries(one.facts.numbers, named)] or [
-            one for one in people if _carries(one.facts.former, named)
+        found = [one for one in people if _carries(one.facts.numbers, named, sure=sure)] or [
+            one for one in people if _carries(one.facts.former, named, sure=sure)
         ]
         ids = (f"{PATIENT}/{name}" for one in found for name in (one.key.id, *one.facts.kin))
         return frozenset((patient, *ids))
@@ -250,7 +256,7 @@ class Planning:
         entry = self.read.entries[number]
         within = tuple(sorted({f"{self.read.types[n]}/{self.choices[n].id}" for n in owners}))
         said = "" if within or is_told(facts) else self.content.of(number)
-        kin = self.names_of(number, facts.patient) - {facts.patient}
+        kin = self.names_of(number, facts.patient, sure=not facts.numbers) - {facts.patient}
         within, held = within or (facts.patient,), bool(within)
         return Part(number, entry.type, facts, within, held, entry.content, said, kin)
 
@@ -327,5 +333,6 @@ class Planning:
         return Placement(key, resource, self.facts[number], choice, self._missing(number))
 
 
-def _carries(numbers: Sequence[Number], named: Collection[tuple[str, str]]) -> bool:
-    return any((one.system, one.value) in named for one in numbers)
+def _carries(numbers: Sequence[Number], named: Collection[tuple[str, str]], *, sure: bool) -> bool:
+    told = (one for one in numbers if one.rank is Rank.STRONG or not sure)
+    return any((one.system, one.value) in named for one in told)

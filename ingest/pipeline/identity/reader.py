@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.bundle_references import BundleReferences, is_dead, pointers_of
 from ingest.pipeline.identity.facts import Facts, contained_patient, facts_of, patient_of, time_of
+from ingest.pipeline.identity.likeness import SAID, is_of_its_message
 from ingest.pipeline.identity.numbers import Number, Rank, asked_for, numbers_of
 from ingest.pipeline.identity.wording import codes_of, title_of
 from store.fhir.datatypes import JsonObject
@@ -83,9 +84,9 @@ class Reader:
         entry = self.entries[number]
         facts = facts_of(entry.resource, self.reading, base=self.base)
         own = self.references.own_id(number)
-        if own is None and self.types[number] == REPORT and not facts.numbers and facts.time == ABSENT:
+        if self.types[number] == REPORT and is_of_its_message(facts._replace(own=own or "")):
             # Another message is another report, though it may say the same.
-            own = f"said {self.digest} {sha256(entry.content).hexdigest()}"
+            own = f"{SAID}{self.digest} {sha256(entry.content).hexdigest()}"
         own = f"{self.reading.source}|{own}" if own is not None and self.reading.source else ""
         return facts if facts.own == own else facts._replace(own=own)
 

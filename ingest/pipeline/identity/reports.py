@@ -21,6 +21,7 @@ from ingest.pipeline.identity.likeness import (
     apart_in_time,
     contradict,
     is_bare,
+    is_of_its_message,
     is_same_bare,
     is_uuid,
     lasting,
@@ -102,6 +103,8 @@ def _is_movable(new: Facts, old: Facts) -> bool:
 
 def _share_number(one: Facts, other: Facts) -> bool:
     rank = shared(one, other)
+    if not (one.patient or other.patient) and is_of_its_message(one):
+        return same_own(one, other)  # Whose they are nobody says.
     if rank is None:
         # Without any number the source's own id stands in for one, and without that all that is said.
         alike = is_same_bare(one, other) if is_bare(one) else same_own(one, other)

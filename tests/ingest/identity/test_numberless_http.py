@@ -10,7 +10,7 @@ from store.tenancy import SearchScope
 from tests.ingest.identity.test_at_once_http import WEAK, behind_plan
 from tests.oracle.identity.hospital import number
 from tests.support import hl7v2
-from tests.support.cases import all_of, fill, lines, mr, msg, obs, pat, rep
+from tests.support.cases import ROOT, all_of, fill, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 
 if TYPE_CHECKING:
@@ -31,7 +31,7 @@ def told(minute: int, *numbers: Json, own: bool, name: str = "Ann", status: str 
     report = rep("r1", "Patient/1", status=status, results=["Observation/k"], effectiveDateTime=TIME)
     entries: list[Json] = [report, obs("k", "Patient/1", "K", f"{minute}")]
     if not own:
-        report["subject"] = {"reference": f"{'https://lab.example/fhir'}/Patient/1"}
+        report["subject"] = {"reference": f"{ROOT}/Patient/1"}
         report["result"] = [{"reference": "urn:uuid:k"}]
         entries = [bare(report, "r"), bare({**entries[1], "subject": report["subject"]}, "k")]
     return msg(pat("1", *numbers, name=name), *entries, minute=minute)
@@ -198,3 +198,35 @@ async def test_an_observation_alone_whose_patient_is_named_by_number_and_comes_a
         contents = [name(result)] if named else [pat("1", mr("1")), result]
         assert (await send(lab, msg(*contents, minute=minute))).status == 200
         assert [one["valueString"] for one in await all_of(lab, "Observation?")] == [f"{minute}"]
+
+
+@pytest.mark.parametrize("report", [True, False], ids=["report", "observation"])
+async def test_a_number_that_others_may_have_tells_nothing_of_what_has_none(
+    lab: Service, report: bool
+) -> None:
+    """Somebody is named by an insurer's number, which two people have."""
+    shared, time = number("x", "9", "SS"), {"effectiveDateTime": TIME}
+    people = (pat("1", mr("1"), shared), pat("1", mr("2"), shared, name="Bob", born="1960-02-02"))
+
+    def sent(minute: int, *who: Json) -> Json:
+        subject = {"subject": {"reference": f"{ROOT}/Patient/1"} if who else {"identifier": shared}}
+        result = bare({**obs("k", "Patient/1", "K", f"{minute}", **time), **subject}, "k")
+        told = {**rep("r", "Patient/1", results=["urn:uuid:k"], **time), **subject}
+        return msg(*who, *([bare(told, "r")] if report else []), result, minute=minute)
+
+    for one in (sent(1), sent(2, people[0]), sent(3, people[1]), sent(4, people[0])):
+        assert (await send(lab, one)).status == 200
+    found = [one["valueString"] for one in await all_of(lab, "Observation?")]
+    assert sorted(found) == ["1", "3", "4"]
+
+
+@pytest.mark.parametrize("kind", [{}, {"type": {"text": "Letter"}}], ids=["no type", "another type"])
+async def test_two_documents_of_one_number_stay_two(lab: Service, kind: Json) -> None:
+    def document(minute: int, **more: Json) -> Json:
+        made = {"resourceType": "DocumentReference", "id": "d", "status": "current", **more}
+        named = {"subject": {"reference": "Patient/1"}, "identifier": [number("accessions", "5")]}
+        return msg(pat("1", mr("1")), {**made, **named}, minute=minute)
+
+    for one in (document(1, type={"text": "Report"}), document(2, **kind)):
+        assert (await send(lab, one)).status == 200
+    assert len(await all_of(lab, "DocumentReference?")) == 2

@@ -32,5 +32,9 @@ def test_a_report_goes_only_as_long_as_it_is_the_one_that_was_found(*, now: Fact
     assert condition.is_still(None if now is None else now.stored()) is goes
 
 
-def test_a_report_without_number_goes_as_before() -> None:
-    assert as_found(Candidate(KEY, Facts(patient="Patient/a"))) == ()
+def test_a_report_without_number_goes_as_long_as_it_has_none_and_is_the_patients() -> None:
+    [condition] = as_found(Candidate(KEY, Facts(patient="Patient/a")))
+    facts = Facts(patient="Patient/a", status="final")
+    other, numbered = facts._replace(patient="Patient/b"), facts._replace(numbers=FOUND.numbers)
+    now = [one.stored() for one in (facts, other, numbered)]
+    assert [condition.is_still(one) for one in (None, *now)] == [True, True, False, False]
