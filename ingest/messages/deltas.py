@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.messages.companions import companions
 from ingest.pipeline.bundle_references import rewritten
@@ -24,33 +24,46 @@ from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
-    from ingest.messages.planning import Planner
+    from ingest.pipeline.completion import Partial
     from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.pipeline.identity.facts import Facts
+    from ingest.pipeline.identity.reader import Reader
+    from ingest.writes.push_context import PushContext
 
 _UNFINISHED: Final = frozenset({"registered", "preliminary", "unknown"})
 """Statuses of a result of which there is news to come."""
 
 
-async def found_again(planning: Planner, planned: Planned) -> Planned:
+class Sent(NamedTuple):
+    """A message, and what it takes to name its entries."""
+
+    ctx: PushContext
+    read: Reader
+    partials: Sequence[Partial]
+    """Entries that do not say all that is to be kept of them."""
+    derive: Callable[[str], str]
+    """The id that a natural key always has."""
+
+
+async def found_again(sent: Sent, planned: Planned) -> Planned:
     """A plan whose changed results are those of the stored report that they change."""
-    read, changed = planning.read, {one.full_url for one in planning.partials if one.results}
+    read, changed = sent.read, {one.full_url for one in sent.partials if one.results}
     moved: dict[int, ResourceKey] = {}
     for number in read.by_type[REPORT] if changed else ():
         placed = planned.placements[number]
         if read.entries[number].full_url in changed and placed.choice.known and not placed.choice.moved_from:
             results = [n for n in read.leads_to(number) if read.types[n] == OBSERVATION]
-            moved |= await _found(planning, planned.placements, placed, results)
+            moved |= await _found(sent, planned.placements, placed, results)
     return _with_keys(planned, moved) if moved else planned
 
 
 async def _found(
-    planning: Planner, placements: Sequence[Placement], report: Placement, results: Iterable[int]
+    sent: Sent, placements: Sequence[Placement], report: Placement, results: Iterable[int]
 ) -> dict[int, ResourceKey]:
     """Other keys than those of the plan, for results of one report."""
-    ctx = planning.ctx
+    ctx = sent.ctx
     stored = await ctx.store.latest(ctx.tenant, report.key)
     if not isinstance(stored, Stored):
         return {}
@@ -62,10 +75,10 @@ async def _found(
     for key in there:
         before = await ctx.store.latest(ctx.tenant, key)
         if isinstance(before, Stored):
-            old[key] = facts_of(await ctx.work(decode, before.raw), planning.read.reading)
+            old[key] = facts_of(await ctx.work(decode, before.raw), sent.read.reading)
     found = same_results(new, old)
     others = {
-        n: ResourceKey(OBSERVATION, planning.derive(f"{placements[n].key} beside at {facts.time.start}"))
+        n: ResourceKey(OBSERVATION, sent.derive(f"{placements[n].key} beside at {facts.time.start}"))
         for n, facts in new.items()
         if n not in found and placements[n].key in there
     }

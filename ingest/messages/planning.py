@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.ids import stable_id
 from ingest.messages.candidates import candidate_of, candidates_under, reading_of, with_reports
-from ingest.messages.deltas import found_again
+from ingest.messages.deltas import Sent, found_again
 from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.completion import identifiers
 from ingest.pipeline.decode import decode
@@ -116,7 +116,7 @@ class Planner:
         occupied: frozenset[str] = frozenset(),
     ) -> Planned:
         made = await self.ctx.work(plan, self.read, candidates, self.derive, race, occupied)
-        return await found_again(self, made)
+        return await found_again(Sent(self.ctx, self.read, self.partials, self.derive), made)
 
     async def _decided(
         self, asked: Mapping[str, frozenset[str]], candidates: list[Candidate], race: Race | None = None

@@ -104,7 +104,7 @@ def _asked_for(asked: Conditional) -> tuple[str, ...]:
 
 
 def asked_identifier(asked: Conditional) -> tuple[str | None, str] | None:
-    """System and value of the identifier that a conditional reference names; no other criterion says whom."""
+    """System and value of the identifier that a conditional reference names; None: it names none."""
     pairs = parse_qsl(asked.criteria)
     if len(pairs) != 1 or pairs[0][0] != "identifier":
         return None

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
-from ingest.pipeline.identity.likeness import alike_in_code
+from ingest.pipeline.identity.likeness import alike_in_code, report_name
 from ingest.pipeline.identity.reports import (
     Incoming,
     _ranked,
@@ -19,7 +19,6 @@ from ingest.pipeline.identity.reports import (
     _Shelf,
     _siblings,
     choose_reports,
-    report_name,
 )
 from store.resources.resource_keys import ResourceKey
 

@@ -33,8 +33,8 @@ async def sends(lab: Service, *sent: Json) -> list[str]:
 async def values(lab: Service) -> list[str]:
     found = []
     for one in await all_of(lab, "DiagnosticReport?"):
-        for result in one.get("result", ()):
-            found.append((await lab.get(result["reference"])).body["valueString"])
+        told = [(await lab.get(result["reference"])).body for result in one.get("result", ())]
+        found += [result["valueString"] for result in told]
     return sorted(found)
 
 
