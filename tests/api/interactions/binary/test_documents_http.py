@@ -177,7 +177,9 @@ async def test_the_id_of_a_file_cannot_be_taken(service: Service) -> None:
         (TYPE, 201),
         ("text/plain; charset=iso-8859-1", 201),
         ("application/dicom", 201),
-        ("application/fhir+xml", 415),
+        ("application/fhir+xml", 201),
+        ("application/fhir+json", 201),
+        ("application/json; charset=utf-8", 201),
         ("*/*", 415),
         ('text/plain; x="\u00e4"', 415),
     ],
@@ -188,6 +190,41 @@ async def test_content_types_of_documents(service: Service, content_type: str, s
     if status == 201:
         read = await get(service, f"Binary/{answer.body['id']}")
         assert read.headers["Content-Type"] == content_type
+
+
+JSON_TYPE, XML_TYPE = "application/fhir+json", "application/fhir+xml"
+OTHERS: list[tuple[str, bytes]] = [
+    (JSON_TYPE, b'{"resourceType": "Patient", "id": "p1"}'),
+    (JSON_TYPE, b'{"resourceType":"Bundle","entry":[{"resource":{"resourceType":"Binary"}}]}'),
+    ("application/json", b'{"a": 1}'),
+    ("application/json", b"[1, 2"),
+    (XML_TYPE, b'<?xml version="1.0"?><!-- x --><f:Patient xmlns:f="http://hl7.org/fhir"/>'),
+]
+
+
+@pytest.mark.parametrize(("content_type", "content"), OTHERS)
+async def test_what_is_no_binary_is_a_document(service: Service, content_type: str, content: bytes) -> None:
+    for method, path in (("POST", "Binary"), ("PUT", "Binary/mine")):
+        made = await service.request(method, path, data=content, content_type=content_type)
+        assert made.status == 201, made.text
+        read = await get(service, f"Binary/{made.body['id']}")
+        assert (read.headers["Content-Type"], read.body) == (content_type, content)
+        resource = await get(service, f"Binary/{made.body['id']}", accept=FHIR)
+        assert (resource.json["contentType"], b64decode(resource.json["data"])) == (content_type, content)
+
+
+@pytest.mark.parametrize(
+    ("content_type", "content", "status"),
+    [
+        (JSON_TYPE, b"", 400),
+        (JSON_TYPE, b'{"id":"b","resourceType" : "Binary","contentType":"text/plain"', 400),
+        (XML_TYPE, b'<Binary xmlns="http://hl7.org/fhir"><contentType value="text/plain"/></Binary>', 415),
+    ],
+)
+async def test_a_binary_that_cannot_be_read_is_no_document(
+    service: Service, content_type: str, content: bytes, status: int
+) -> None:
+    assert (await service.request("POST", "Binary", data=content, content_type=content_type)).status == status
 
 
 async def test_an_encoding_that_is_not_decoded_is_refused(service: Service) -> None:
