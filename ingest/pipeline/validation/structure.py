@@ -166,14 +166,18 @@ def _period(value: Json) -> str | None:
     if not isinstance(start, str) or not isinstance(end, str):
         return None
     try:
-        first, last = parse(start), parse(end)
+        return "must start before it ends" if is_reversed(start, end) else None
     except ValueError:
         return "must have dates"
+
+
+def is_reversed(start: str, end: str) -> bool:
+    """Whether a Period of them breaks R4's per-1. Raises ValueError for what is no date."""
+    first, last = parse(start), parse(end)
     # A day and a time within it cannot be compared, so per-1 does not hold; months and years of a period
     # that is known roughly are taken as they are meant.
-    day = len(start) == _DAY and "T" in end
-    after = first.end > last.end if day else first.start >= last.end
-    return "must start before it ends" if after else None
+    is_within_day = len(start) == _DAY and "T" in end
+    return first.end > last.end if is_within_day else first.start >= last.end
 
 
 def _attachment(value: Json) -> str | None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
+from ingest.pipeline.validation.structure import faults
 from tests.support.hl7v2 import PID, fields, obr, obx
 from tests.support.translated import kinds, places, report, resources, translated
 
@@ -44,6 +47,56 @@ def test_dates_that_are_no_instants_are_kept() -> None:
     found = report(obr(f22="20261122"))
     assert "issued" not in found
     assert found["_issued"]["extension"][0]["valueDateTime"] == "2026-11-22"
+
+
+def _beside(kind: str, value: str, url: str = "urn:dod:hl7v2:OBR-8") -> Any:
+    return {"extension": [{"url": url, f"value{kind}": value}]}
+
+
+@pytest.mark.parametrize(
+    ("began", "ended", "time"),
+    [
+        ("20261122", "20261122", {"effectiveDateTime": "2026-11-22"}),
+        (
+            "202611220930",
+            "20261122",
+            {"effectivePeriod": {"start": "2026-11-22T09:30:00Z", "end": "2026-11-22"}},
+        ),
+        ("", "20261122", {"effectivePeriod": {"end": "2026-11-22"}}),
+        (
+            "soon",
+            "20261122",
+            {
+                "effectivePeriod": {
+                    "_start": _beside("String", "soon", "urn:dod:hl7v2:text"),
+                    "end": "2026-11-22",
+                }
+            },
+        ),
+        (
+            "20261122",
+            "202611220930",
+            {
+                "effectiveDateTime": "2026-11-22",
+                "_effectiveDateTime": _beside("DateTime", "2026-11-22T09:30:00Z"),
+            },
+        ),
+        (
+            "20261123",
+            "20261122",
+            {"effectiveDateTime": "2026-11-23", "_effectiveDateTime": _beside("DateTime", "2026-11-22")},
+        ),
+        (
+            "20261123",
+            "late",
+            {"effectiveDateTime": "2026-11-23", "_effectiveDateTime": _beside("String", "late")},
+        ),
+    ],
+)
+def test_times_that_make_no_period_hold_up_no_result(began: str, ended: str, time: dict[str, Any]) -> None:
+    found = report(obr(f7=began, f8=ended), obx(CODE, "4"))
+    assert {name: value for name, value in found.items() if "effective" in name} == time
+    assert faults(found) == ()
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from ingest.hl7v2.faults import NOT_IN_TABLE, REQUIRED
+from ingest.hl7v2.faults import DATA_TYPE, NOT_IN_TABLE, REQUIRED
 from ingest.hl7v2.mapping.context import AS_SENT, URN, codes, extension
 from ingest.hl7v2.mapping.datatypes.concepts import concept
 from ingest.hl7v2.mapping.datatypes.identifiers import ei, kind
 from ingest.hl7v2.mapping.datatypes.people import ndl
 from ingest.hl7v2.mapping.systems import V2, V3, coding_system
 from ingest.hl7v2.mapping.table import Row, Table, extended, many, one
+from ingest.pipeline.validation.structure import is_reversed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -28,6 +29,8 @@ _PLAIN: Final = frozenset("OISRPFCX")
 """Codes that the status says completely."""
 STATUS: Final = f"{URN}OBR-25"
 """Extension of the status with the code that it was made from, where it says more."""
+ENDED: Final = f"{URN}OBR-8"
+"""Extension of the time with an end that makes no period of it."""
 _FUNCTION: Final = "http://hl7.org/fhir/StructureDefinition/event-performerFunction"
 _ABSENT: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _SETTLED: Final = frozenset({"final", "amended", "corrected", "cancelled", "entered-in-error"})
@@ -127,7 +130,13 @@ WHOLE: Final = (
         lambda *_: None,
         "OBR-8 is not valued, else effectivePeriod.start",
     ),
-    Row("OBR-8", "effectivePeriod.end", "DTM → dateTime", lambda *_: None),
+    Row(
+        "OBR-8",
+        "effectivePeriod.end",
+        "DTM → dateTime",
+        lambda *_: None,
+        "before OBR-7, or a time of that day: the extension urn:dod:hl7v2:OBR-8 of effectiveDateTime",
+    ),
     Row(
         "OBR-25",
         "status",
@@ -191,19 +200,27 @@ def _filler_first(number: Element) -> bool:
 
 
 def _time(context: Context, fields: Sequence[str], made: Element) -> None:
-    """OBR-7 and OBR-8: one moment, or a period where they differ."""
+    """OBR-7 and OBR-8: one moment, or a period where they differ. What makes none is kept as sent."""
     start, end = _field(fields, 7), _field(fields, 8)
     context.field = 7
     began = context.times(start) if start else None
     context.field = 8
     ended = context.times(end) if end else None
-    if began is None and (text := context.first(start)):
-        made["_effectiveDateTime"] = {"extension": [extension(AS_SENT, "String", text)]}
+    unread = [extension(AS_SENT, "String", text)] if began is None and (text := context.first(start)) else []
+    beside = [extension(ENDED, "String", text)] if ended is None and (text := context.first(end)) else []
+    if began and ended and ended != began and is_reversed(began, ended):
+        rule = "OBR-8 is before OBR-7, or a time of the day that is OBR-7: it is kept beside that"
+        context.fault(DATA_TYPE, rule)
+        beside, ended = [extension(ENDED, "DateTime", ended)], began
     if ended and ended != began:
         made["effectivePeriod"] = {"start": began, "end": ended} if began else {"end": ended}
-        made.pop("_effectiveDateTime", None)
-    elif began:
+        if unread:
+            made["effectivePeriod"]["_start"] = {"extension": unread}
+        return
+    if began:
         made["effectiveDateTime"] = began
+    if unread or beside:
+        made["_effectiveDateTime"] = {"extension": [*unread, *beside]}
 
 
 def effective(made: Element) -> dict[str, Any]:
