@@ -78,13 +78,16 @@ def _names(clause: Clause, names: Sequence[str]) -> bool:
 
 
 def _may_be_a_patient(clause: References) -> bool:
-    """Whether a `subject` may be a patient: a ward or a group is none, and all of it would be found.
-
-    An absolute reference that tells no type may be one.
+    """Whether each `subject` may be a patient: a ward or a group is none, and all of it would be found, also
+    beside a patient. An absolute reference that tells no type may be one.
     """
     if clause.parameter.name != "subject":
         return True
-    return any(references.type_of(spelling) in (None, "Patient") for spelling in clause.spellings)
+    spelled = frozenset(clause.spellings)
+    # A bare id stands for that of each type, and beside them.
+    return all(
+        references.type_of(one) in (None, "Patient") or one.rpartition("/")[2] in spelled for one in spelled
+    )
 
 
 def _names_itself(clause: Clause) -> bool:
