@@ -95,7 +95,7 @@ def search_page() -> str:
         "`-` before those that go down; what has no value sorts below everything.",
         "",
         "`_summary` (`true`, `text`, `data`, `count`, `false`) and `_elements=status,code` cut down",
-        "what is shown; mandatory elements and modifiers stay.",
+        "what is shown, of a read too; mandatory elements and modifiers stay.",
         "",
         "`_include=Type:reference[:Target]`, `Type:*` or `*` brings along what the matches of a page",
         "refer to, `_revinclude=Type:reference` what refers to them (listed below each type);",

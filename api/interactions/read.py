@@ -1,4 +1,4 @@
-"""Read and vread: stored bytes, with the headers that let a client keep them.
+"""Read and vread: stored bytes, or the part that is asked for, with the headers that let a client keep them.
 
 https://hl7.org/fhir/R4/http.html#read
 """
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from aiohttp import hdrs, web
 
 from api.http.headers import listed, read_date
+from api.search.subset import cut_as_asked
 from ingest.http.app_keys import AUDITED, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.reach import seen
 from ingest.http.replies import fhir_json, version_headers
@@ -42,7 +43,8 @@ def _shown(request: web.Request, stored: Stored) -> web.Response:
     modified_since = read_date(request.headers.get(hdrs.IF_MODIFIED_SINCE))
     if has_it(stored, none_match=known, modified_since=modified_since):
         return web.Response(status=304, headers=headers)
-    return fhir_json(stored.raw, headers=headers)
+    # As for a page of a search, whose resources are as large together as one may be.
+    return fhir_json(cut_as_asked(stored, request.rel_url.raw_query_string), headers=headers)
 
 
 def _key(request: web.Request) -> ResourceKey:

@@ -13,13 +13,19 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.decode import decode
 from ingest.pipeline.stamp import dump
+from store.errors import Category, ServiceError
+from store.fhir.issues import Issue
+from store.resources.pages import Entry
 from store.search.criteria import Summary
+from store.search.parsing import subsets
+from store.search.parsing.query_text import value_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from store.fhir.datatypes import Json, JsonObject
-    from store.resources.pages import Entry, Page
+    from store.resources.pages import Page
+    from store.resources.versions import Stored
     from store.search.criteria import SearchQuery
 
 SUBSETTED: Final[Mapping[str, str]] = {
@@ -200,6 +206,33 @@ def trim(page: Page, query: SearchQuery) -> Page:
         entries=tuple(cut(entry, query.summary, query.elements) for entry in page.entries),
         included=tuple(cut(entry, query.summary) for entry in page.included),
     )
+
+
+def cut_as_asked(stored: Stored, query: str) -> bytes:
+    """Stored bytes of a read, cut down as its query asks: R4 has both parameters for all interactions.
+
+    Raises ServiceError. https://hl7.org/fhir/R4/http.html#parameters
+    """
+    summary, elements = value_of(query, "_summary"), value_of(query, "_elements")
+    if summary is None and elements is None:
+        return stored.raw
+    try:
+        asked = subsets.summary(summary or Summary.FALSE.value, None)
+    except ValueError as error:
+        raise _refused("_summary", str(error)) from None
+    try:
+        named = tuple(subsets.elements(elements or "", stored.key.type))
+    except ValueError as error:
+        raise _refused("_elements", str(error)) from None
+    if asked is Summary.COUNT:
+        raise _refused("_summary", "`count` counts the matches of a search: a read has none")
+    for name, rule in subsets.contradictions(asked, named, ()):
+        raise _refused(name, rule)
+    return cut(Entry(stored.key, stored.raw), asked, named).raw
+
+
+def _refused(name: str, rule: str) -> ServiceError:
+    return ServiceError(Category.INCORRECT, Issue("invalid", f"`{name}`: {rule}", (name,)))
 
 
 def cut(entry: Entry, summary: Summary, elements: Sequence[str] = ()) -> Entry:

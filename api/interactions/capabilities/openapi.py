@@ -99,8 +99,15 @@ _CHANGES: Final[Mapping[str, Json]] = {
     "_wait": {"type": "integer", "minimum": 0},
 }
 """Parameters of `$changes`."""
+_PART: Final[Mapping[str, Json]] = {
+    "_summary": {"enum": ["true", "text", "data", "false"]},
+    "_elements": {"type": "string"},
+}
+"""Parameters of a read."""
 _COUNT: Final[Json] = {"type": "integer", "minimum": 1}
 _OPERATIONS: Final[Mapping[str, Mapping[str, Json]]] = {
+    "read": _PART,
+    "vread": _PART,
     "everything": _EVERYTHING,
     "changes": _CHANGES,
     "retention": {"count": _COUNT},

@@ -70,6 +70,39 @@ async def test_a_client_that_has_it_is_told_so(stored: Service, headers: dict[st
     assert (answer.headers["ETag"], answer.headers["Last-Modified"]) == ('W/"1"', NOON)
 
 
+@pytest.mark.parametrize(
+    ("query", "there", "gone"),
+    [
+        ("_summary=true", {"code", "subject"}, {"conclusion"}),
+        ("_summary=text", {"text", "code"}, {"conclusion", "subject"}),
+        ("_summary=data", {"conclusion"}, {"text"}),
+        ("_summary=false", {"conclusion", "text"}, set()),
+        ("_elements=conclusion", {"conclusion", "status", "code"}, {"text", "subject"}),
+        ("_elements=&_summary=&_pretty=true", {"conclusion", "text"}, set()),
+    ],
+)
+async def test_a_part_is_shown_as_in_a_search(
+    stored: Service, query: str, there: set[str], gone: set[str]
+) -> None:
+    div = "<div xmlns='http://www.w3.org/1999/xhtml'>x</div>"
+    await stored.put(report(conclusion="y", text={"status": "generated", "div": div}))
+    for path in (PATH, f"{PATH}/_history/2"):
+        answer = await stored.get(f"{path}?{query}")
+        assert (answer.status, answer.headers["ETag"]) == (200, 'W/"2"')
+        assert there <= answer.body.keys()
+        assert gone.isdisjoint(answer.body)
+        assert ("tag" in answer.body["meta"]) == bool(gone)
+        found = await stored.search(f"_id=r1&{query}")
+        assert found.matches[0]["resource"] == answer.body
+
+
+@pytest.mark.parametrize(
+    "query", ["_summary=some", "_summary=count", "_elements=a.b", "_elements=code&_summary=true"]
+)
+async def test_a_part_that_there_is_not_is_refused(stored: Service, query: str) -> None:
+    is_refused(await stored.get(f"{PATH}?{query}"), 400, "invalid")
+
+
 async def test_what_was_never_there(stored: Service) -> None:
     for path in ("DiagnosticReport/r2", "Observation/r1", "DiagnosticReport/R1", f"{PATH}/_history/2"):
         is_refused(await stored.get(path), 404, "not-found")
