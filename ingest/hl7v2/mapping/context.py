@@ -132,7 +132,7 @@ class Context:
             return None
         found = fhir_datetime(text, self.zone)
         if found is None:
-            rule = "this is no date of HL7: YYYYMMDD[HHMM[SS[.SSSS]]][±ZZZZ]; it is kept as text"
+            rule = "this is no date of HL7: YYYYMMDD[HHMM[SS[.SSSS]]][±ZZZZ]; it is kept as it was sent"
             self.fault(DATA_TYPE, rule)
         return found
 
