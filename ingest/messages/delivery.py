@@ -14,6 +14,7 @@ from ingest.messages.completion import Completed, completed, is_lost_merge
 from ingest.messages.conditions import conditions_of, is_overtaken
 from ingest.messages.execution import (
     Executed,
+    came_back,
     execute,
     is_open,
     link_again,
@@ -173,9 +174,10 @@ class _Delivery:
         raced = is_open(planned, done)
         if not raced:
             await link_again(self.ctx, self.planning, done, seen)
-        amended = frozenset[str]()
+        amended = back = frozenset[str]()
         for _ in range(_DECISIONS_MAX if raced else 0):
-            made = made_by(done)
+            back |= came_back(planned)
+            made = made_by(done) - back
             again, seen = await self.planning.plan_again(seen, made - amended, made)
             if again is None:
                 break

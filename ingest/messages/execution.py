@@ -55,6 +55,12 @@ def made_by(done: Executed) -> frozenset[str]:
     return frozenset(key.id for key, one in done.results.items() if one.outcome is Outcome.CREATED)
 
 
+def came_back(planned: Planned) -> frozenset[str]:
+    """Ids of what had left the current data with a version of its report: it is not made by this message."""
+    known = (one.choice.known for one in planned.placements)
+    return frozenset(one.key.id for one in known if one is not None and one.retired)
+
+
 def is_open(planned: Planned, done: Executed) -> bool:
     """Whether somebody else may have decided otherwise at the same time."""
     return done.raced or any(

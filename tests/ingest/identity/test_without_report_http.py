@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from tests.oracle.identity.hospital import number
-from tests.support.cases import all_of, mr, msg, obs, pat, read, text
+from tests.support.cases import all_of, mr, msg, obs, pat, read, rep, text
 from tests.support.feed import send
 from tests.support.fhir import refers
 
@@ -143,3 +143,26 @@ async def test_a_result_of_a_minute_is_amended(lab: Service) -> None:
         result = obs(f"o{minute}", "Patient/1", "Glucose", value, effectiveDateTime="2026-01-01T08:00:00Z")
         await sent(lab, msg(ANN, result, minute=minute))
     assert [one["valueString"] for one in await all_of(lab, "Observation?_count=9")] == ["7.4"]
+
+
+@pytest.mark.parametrize("minute", [0, 2, 4], ids=["older", "between", "newer"])
+@pytest.mark.parametrize("again", [False, True], ids=["left", "and shown again"])
+async def test_a_result_that_its_report_let_go_of_is_the_same_by_itself(
+    lab: Service, minute: int, again: bool
+) -> None:
+    """A result that left with a version of its report, and comes by itself, is no second one."""
+    potassium = obs("k", "Patient/1", "K", "4.1", number("results", "R-10077"))
+
+    def panel(minute: int, *results: str) -> Json:
+        shown = rep("r", "Patient/1", number("fillers", "F-20011"), results=results)
+        return msg(ANN, shown, *([potassium] if results else ()), minute=minute)
+
+    whole = panel(1, "Observation/k")
+    for one in (whole, panel(3), msg(ANN, potassium, minute=minute)):
+        await sent(lab, one)
+    if again:
+        await sent(lab, panel(5, "Observation/k"))
+    versions = await lab.get("DiagnosticReport/_history?_count=9")
+    await sent(lab, {**whole, "id": "again"})
+    assert len(await all_of(lab, "Observation?_count=9")) == 1
+    assert (await lab.get("DiagnosticReport/_history?_count=9")).body["total"] == versions.body["total"]
