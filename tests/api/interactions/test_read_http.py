@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 
+from api.search.subset import cut_as_asked
+from ingest.http.answer_room import SMALL_BYTES
 from tests.support.fhir import report, resource
 from tests.support.service import FHIR, FHIR_UTF8, Answer, Service
 
@@ -101,6 +106,23 @@ async def test_a_part_is_shown_as_in_a_search(
 )
 async def test_a_part_that_there_is_not_is_refused(stored: Service, query: str) -> None:
     is_refused(await stored.get(f"{PATH}?{query}"), 400, "invalid")
+
+
+async def test_a_large_resource_is_cut_down_beside_the_event_loop(
+    stored: Service, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    threads = []
+
+    def noted(*args: Any) -> bytes:
+        threads.append(threading.current_thread())
+        return cut_as_asked(*args)
+
+    monkeypatch.setattr("api.interactions.read.cut_as_asked", noted)
+    await stored.put(report(conclusion="y" * SMALL_BYTES))
+    answer = await stored.get(f"{PATH}?_summary=true")
+    assert (answer.status, "conclusion" in answer.body) == (200, False)
+    assert threading.main_thread() not in threads
+    assert threads
 
 
 async def test_what_was_never_there(stored: Service) -> None:
