@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from api.auth.access_check import AccessCheck
@@ -171,6 +172,15 @@ async def purges(app: web.Application) -> AsyncIterator[None]:
     await app[PURGES].stop()
 
 
+def _is_away(app: web.Application) -> bool:
+    """Whether the database is away."""
+    try:
+        app[STORES].check_read()
+    except ServiceError:
+        return True
+    return False
+
+
 async def jobs(app: web.Application) -> AsyncIterator[None]:
     """Do what is done on a timer; needs the stores."""
     work = Jobs(app[STORES], app[SETTINGS], clock=app[CLOCK], metrics=app[RETENTION_METRICS])
@@ -178,7 +188,7 @@ async def jobs(app: web.Application) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        await work.schedule.stop()
+        await work.schedule.stop(is_away=partial(_is_away, app))
 
 
 async def end_listening(app: web.Application) -> None:
@@ -201,6 +211,6 @@ def following(*, follows: bool) -> Callable[[web.Application], AsyncIterator[Non
         try:
             yield
         finally:
-            await work.stop()
+            await work.stop(is_away=partial(_is_away, app))
 
     return context

@@ -174,12 +174,12 @@ class LargeBodies(Annex):
         self._is_over, begun = True, self._begun
         for one in self._running:
             self._dismiss(one)
-        if begun is not None:
-            await asyncio.wait({begun})
-        if self._keeping:
-            await asyncio.wait(self._keeping, timeout=END_SECONDS)
+        ends = {*self._keeping, *(() if begun is None else (begun,))}
+        if ends:  # One that begins waits for the database, which may be away.
+            await asyncio.wait(ends, timeout=END_SECONDS)
             for one in self._running:
                 one.child.tell(signal.SIGKILL)
+            await asyncio.gather(*ends, return_exceptions=True)
             await asyncio.gather(*self._keeping)
 
     # --- its life
@@ -199,6 +199,7 @@ class LargeBodies(Annex):
         self._running.append(running)
         if self._is_over:
             self._dismiss(running)
+            running.child.tell(signal.SIGKILL)  # Nobody has handed it anything.
         kept = detached(self._kept(running))
         self._keeping.add(kept)
         kept.add_done_callback(self._keeping.discard)

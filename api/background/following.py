@@ -7,6 +7,7 @@ import logging
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
+from store.detached import ended
 from store.errors import ServiceError
 
 if TYPE_CHECKING:
@@ -47,11 +48,13 @@ class Following:
         looks = ((self._follow, self._seconds), (self._measure, MEASURE_SECONDS))
         self._tasks = [asyncio.create_task(self._again(work, pause)) for work, pause in looks if pause]
 
-    async def stop(self) -> None:
-        """Look no more; return when what was under way is over, and another process can take over."""
+    async def stop(self, *, is_away: Callable[[], bool] = lambda: False) -> None:
+        """Look no more; return when what was under way is over, and another process can take over.
+
+        Nothing is waited for while the database is away.
+        """
         self._stopping.set()
-        if self._tasks:
-            await asyncio.wait(self._tasks)
+        await ended(self._tasks, is_away=is_away)
 
     async def _again(self, work: Callable[[], Awaitable[None]], seconds: float) -> None:
         while not self._stopping.is_set():

@@ -95,7 +95,7 @@ class HeraldProcess(Herald):
         pause = LOOK_SECONDS
         while not self._over.is_set():
             try:
-                if await _said(is_needed, before=False):
+                if await self._said(is_needed, before=False):
                     lived = await self._have_one(is_needed)
                     pause = LOOK_SECONDS if lived > STEADY_SECONDS else min(PAUSE_MAX, 2 * pause)
             except Exception:
@@ -144,7 +144,7 @@ class HeraldProcess(Herald):
                 LOG.error("the process that tells subscribers does not answer and is ended")
                 child.tell(signal.SIGKILL)
                 await child.ended()
-            elif await _said(is_needed, before=True):
+            elif await self._said(is_needed, before=True):
                 needed_at = loop.time()
             elif loop.time() - needed_at > IDLE_SECONDS:
                 return
@@ -180,13 +180,16 @@ class HeraldProcess(Herald):
             one.cancel()
         await asyncio.gather(*ends, return_exceptions=True)
 
-
-async def _said(is_needed: Callable[[], Awaitable[bool]], *, before: bool) -> bool:
-    """Whether it is needed; as `before` while the database does not say."""
-    try:
-        return await is_needed()
-    except ServiceError:
-        return before
+    async def _said(self, is_needed: Callable[[], Awaitable[bool]], *, before: bool) -> bool:
+        """Whether it is needed; as `before` while the database does not say. The end waits for no answer."""
+        asked, over = asyncio.ensure_future(is_needed()), asyncio.ensure_future(self._over.wait())
+        await asyncio.wait({asked, over}, return_when=asyncio.FIRST_COMPLETED)
+        for one in (asked, over):
+            one.cancel()
+        [said, _] = await asyncio.gather(asked, over, return_exceptions=True)
+        if isinstance(said, BaseException) and not isinstance(said, ServiceError | asyncio.CancelledError):
+            raise said
+        return before if isinstance(said, BaseException) else said
 
 
 @contextmanager

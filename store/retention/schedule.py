@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from apscheduler.jobstores.memory import MemoryJobStore
 from apscheduler.schedulers.asyncio import AsyncIOScheduler
 
+from store.detached import ended
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
@@ -64,9 +66,11 @@ class Schedule:
         # The scheduler cancels what it runs when it stops; a transaction must not end so.
         await asyncio.shield(task)
 
-    async def stop(self) -> None:
-        """Look no more, and wait for what is under way: long work ends with its step."""
+    async def stop(self, *, is_away: Callable[[], bool] = lambda: False) -> None:
+        """Look no more, and wait for what is under way: long work ends with its step.
+
+        Nothing is waited for while the database is away.
+        """
         self.stopping = True
         self._scheduler.shutdown(wait=False)
-        while self._under_way:
-            await asyncio.wait(list(self._under_way))
+        await ended(self._under_way, is_away=is_away)

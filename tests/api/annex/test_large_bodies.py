@@ -123,3 +123,17 @@ async def test_one_that_does_not_end_with_the_service_is_killed(
     async with bodies(tmp_path) as made:
         assert await begun(made)
     assert machine.begun[0].over.result() == -signal.SIGKILL
+
+
+async def test_one_that_never_starts_holds_up_no_end(
+    machine: Machine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An annex that waits for the database does not hear that it is dismissed."""
+    monkeypatch.setattr(module, "END_SECONDS", 0.0)
+    monkeypatch.setattr(Process, "dismiss", lambda _: None)
+    machine.starts = False
+    async with asyncio.timeout(30), bodies(tmp_path) as made:
+        made.foresee()
+        while not made._running:  # noqa: ASYNC110 -- no event tells it
+            await asyncio.sleep(0)
+    assert machine.begun[0].over.result() == -signal.SIGKILL

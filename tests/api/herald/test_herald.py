@@ -127,8 +127,9 @@ async def test_it_ends_when_nobody_has_needed_it_for_long(
         need.there = False
         await looked(need)
         assert made.is_there()  # For a while.
-        monkeypatch.setattr(module, "IDLE_SECONDS", -1.0)
         need.away = True
+        await looked(need)
+        monkeypatch.setattr(module, "IDLE_SECONDS", -1.0)
         await looked(need)
         assert made.is_there()  # Nobody knows.
         need.away = False
@@ -195,3 +196,17 @@ async def test_a_service_that_ends_waits_for_no_start(machine: Machine, tmp_path
         await until(lambda: bool(machine.begun))
     assert not made.is_there()
     assert machine.begun[0].over.result() == 0
+
+
+async def test_the_end_waits_for_no_database(machine: Machine, tmp_path: Path) -> None:
+    asked = asyncio.Event()
+
+    async def silent() -> bool:
+        asked.set()
+        answer: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
+        return await answer
+
+    made = HeraldProcess(Settings(), "mongodb://nowhere", tmp_path, herald_metrics(CollectorRegistry()))
+    async with asyncio.timeout(30), made.kept(silent):
+        await asked.wait()
+    assert not machine.begun
