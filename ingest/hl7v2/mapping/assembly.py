@@ -318,6 +318,8 @@ class Parts:
         url = context.add(made)
         self.focus.append(url)
         self.partials.append((url, frozenset(context.deleted), False))
+        if before := references.replaced(context, group.document, made):
+            self.partials.append((context.add(before), frozenset(), False))
         self._loose(rest, subject)
 
 

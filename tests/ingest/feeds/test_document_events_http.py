@@ -72,12 +72,33 @@ async def test_another_patient_or_number_is_another_document(lab: Service) -> No
     assert sorted(one["status"] for one in found) == ["current", "entered-in-error", "entered-in-error"]
 
 
-async def test_an_addendum_and_a_replacement_are_documents_of_their_own(lab: Service) -> None:
+def about(number: str, parent: str) -> str:
+    return txa(number).replace("^HOSP|", f"^HOSP|{parent}^HOSP", 1)
+
+
+@pytest.mark.parametrize(
+    ("event", "status"),
+    [("T05", "current"), ("T06", "current"), ("T09", "superseded"), ("T10", "superseded")],
+)
+async def test_an_addendum_and_a_replacement_are_documents_of_their_own(
+    lab: Service, event: str, status: str
+) -> None:
     await send(lab, at(1, "MDM^T02", txa(), NOTE))
-    for minute, event in ((2, "T06"), (3, "T10")):
-        own = txa(f"DOC-{minute}").replace("^HOSP|", "^HOSP|DOC-1^HOSP", 1)
-        await send(lab, at(minute, f"MDM^{event}", own, NOTE))
-    assert len(await documents(lab)) == 3
+    for _ in range(2):
+        await send(lab, at(2, f"MDM^{event}", about("DOC-2", "DOC-1"), NOTE))
+        assert await documents(lab) == sorted([f"{status} PN with text", "current PN with text"])
+    found = {one["masterIdentifier"]["value"]: one for one in await all_of(lab, "DocumentReference?")}
+    assert (found["DOC-1"]["status"], found["DOC-2"]["status"]) == (status, "current")
+    assert found["DOC-2"]["relatesTo"][0]["target"]["identifier"]["value"] == "DOC-1"
+
+
+async def test_a_document_is_superseded_also_when_it_comes_late_and_never_by_itself(lab: Service) -> None:
+    await send(lab, at(2, "MDM^T10", about("DOC-2", "DOC-1"), NOTE))
+    await send(lab, at(1, "MDM^T02", txa(), NOTE))
+    await send(lab, at(3, "MDM^T10", about("DOC-3", "DOC-3"), NOTE))
+    found = {one["masterIdentifier"]["value"]: one for one in await all_of(lab, "DocumentReference?")}
+    statuses = {number: one["status"] for number, one in found.items()}
+    assert statuses == {"DOC-1": "superseded", "DOC-2": "current", "DOC-3": "current"}
 
 
 @pytest.fixture

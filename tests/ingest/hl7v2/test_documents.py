@@ -117,10 +117,13 @@ def test_pointers() -> None:
     assert form["title"] == r"\\server\1.pdf"
 
 
-def document(event: str, *segments: str, txa: str = "") -> Any:
-    about = "TXA|1|PN^Note^L|TX|20261122100000+0000|||||9^Doc^Dan"
-    head = txa or f"{about}|||DOC-1^HOSP|DOC-0^HOSP|O-1^EHR|F-1^LAB||AU||AV"
-    [found] = resources(translated(PID, head, *segments, event=event), "DocumentReference")
+WITH_PARENT = (
+    "TXA|1|PN^Note^L|TX|20261122100000+0000|||||9^Doc^Dan|||DOC-1^HOSP|DOC-0^HOSP|O-1^EHR|F-1^LAB||AU||AV"
+)
+
+
+def document(event: str, *segments: str, txa: str = WITH_PARENT) -> Any:
+    [found] = resources(translated(PID, txa, *segments, event=event), "DocumentReference")
     return found
 
 
@@ -148,7 +151,8 @@ def test_a_document_by_itself() -> None:
     ],
 )
 def test_what_becomes_of_documents(event: str, status: str, code: str | None) -> None:
-    found = document(event)
+    found, *others = resources(translated(PID, WITH_PARENT, event=event), "DocumentReference")
+    assert [one["status"] for one in others] == (["superseded"] if code == "replaces" else [])
     assert found["status"] == status
     assert [one["code"] for one in found.get("relatesTo", ())] == ([code] if code else [])
     assert "content" not in found

@@ -23,7 +23,8 @@ _DOC_STATUSES: Final = codes(
 _STATUSES: Final = {"AV": "current", "CA": "entered-in-error", "OB": "superseded", "UN": "current"}
 """HL7 table 0273."""
 CANCELLED: Final = "T11"
-_REPLACES: Final = {"T05": "appends", "T06": "appends", "T09": "replaces", "T10": "replaces"}
+_REPLACES: Final = "replaces"
+_RELATIONS: Final = {"T05": "appends", "T06": "appends", "T09": _REPLACES, "T10": _REPLACES}
 
 
 def _date(context: Context, raw: str, resource: Element) -> None:
@@ -89,6 +90,13 @@ TXA: Final = Table(
             _coded("status", _STATUSES),
             "HL7 table 0273; T11: entered-in-error",
         ),
+        Row(
+            "TXA-13",
+            "relatesTo",
+            "EI → Identifier",
+            lambda *_: None,
+            "T05, T06: appends; T09, T10: replaces, and the document of this number is superseded",
+        ),
         Row("TXA-25", "description", "ST → string", one("description", text)),
     ),
 )
@@ -109,16 +117,35 @@ def document(  # noqa: PLR0913 -- what a document is made of
         made["status"] = "entered-in-error"
     if numbers := made.get("identifier"):
         made["masterIdentifier"] = numbers[0]
-        # Never another document's, whatever later notifications say of its type.
-        told = f"TXA-12 {numbers[0].get('system', '')}|{numbers[0]['value']}"
-        made["id"] = str(uuid5(NAMESPACE_URL, told))
+        made["id"] = _id_of(numbers[0])
     made["subject"] = subject
-    parent = txa.fields[13] if len(txa.fields) > 13 else ""  # noqa: PLR2004 -- TXA-13
-    if event in _REPLACES and (number := ei()(context, parent)):
+    if event in _RELATIONS and (number := _parent(context, txa)):
         target = {"type": "DocumentReference", "identifier": number}
-        made["relatesTo"] = [{"code": _REPLACES[event], "target": target}]
+        made["relatesTo"] = [{"code": _RELATIONS[event], "target": target}]
     if contents:
         made["content"] = [{"attachment": one} for one in contents]
     if encounter:
         made.setdefault("context", {})["encounter"] = [encounter]
     return made
+
+
+def replaced(context: Context, txa: Segment, made: Element) -> Element | None:
+    """The document that this one replaces, of which no more is told than that it is obsolete; None: none.
+
+    DECISIONS.md#replaced-is-superseded
+    """
+    relations = [one["code"] for one in made.get("relatesTo", ())]
+    number = _parent(context, txa) if _REPLACES in relations else None
+    if number is None or number in made.get("identifier", ()):
+        return None
+    told = {"masterIdentifier": number, "identifier": [number], "subject": made["subject"]}
+    return {"resourceType": "DocumentReference", "id": _id_of(number), "status": "superseded", **told}
+
+
+def _id_of(number: Element) -> str:
+    """The id of a document: never another one's, whatever later notifications say of its type."""
+    return str(uuid5(NAMESPACE_URL, f"TXA-12 {number.get('system', '')}|{number['value']}"))
+
+
+def _parent(context: Context, txa: Segment) -> Element | None:
+    return ei()(context, txa.fields[13]) if len(txa.fields) > 13 else None  # noqa: PLR2004 -- TXA-13
