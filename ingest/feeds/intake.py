@@ -52,7 +52,7 @@ def messages_in(body: bytes, settings: IngestSettings) -> list[bytes]:
     if rule is not None:
         raise ServiceError(Category.TOO_LARGE, Issue("too-costly", rule))
     begins = body.lstrip(b"\x0b\r\n")[:3]
-    if begins == b"MSH" and b"\rMSH" not in body and b"\nMSH" not in body:
+    if begins == b"MSH" and b"\rMSH" not in body and b"\nMSH" not in body and body.find(b"\x0bMSH", 1) < 0:
         return [body]  # Nearly always; taking 30 MB apart to find one message would hold up all others.
     return list(split(body)) or [body]
 

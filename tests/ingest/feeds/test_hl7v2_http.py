@@ -131,6 +131,15 @@ async def test_several_messages_are_answered_by_a_batch_and_kept_apart(service: 
     assert len((await service.search("patient.identifier=P-1")).ids) == 2
 
 
+async def test_messages_in_frames_are_several(service: Service) -> None:
+    framed = [b"\x0b" + one.rstrip(b"\r") + b"\x1c\r" for one in (oru("M-1"), oru("M-2", filler="F-2"))]
+    answer = await push(service, *framed)
+    assert [line for line in answer.text.split("\r") if line.startswith("MSA")] == [
+        "MSA|AA|M-1",
+        "MSA|AA|M-2",
+    ]
+
+
 async def test_a_message_twice_is_stored_once(service: Service) -> None:
     assert [told(await push(service, oru()))[1] for _ in range(2)] == ["AA", "AA"]
     keyed = {"Idempotency-Key": "one"}
