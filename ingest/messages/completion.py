@@ -68,7 +68,7 @@ async def completed(
         known = placed.choice.known
         late = known is not None and known.sourced > sourced
         add = _adder(placed, partial, sourced) if late else (_whole if partial else None)
-        if add is None or _is_anothers(placed, planned) or _is_another_person(placed):
+        if add is None or is_anothers(placed, planned) or _is_another_person(placed):
             continue
         is_new = known is None and placed.key.type in _FOUND
         trusted = trusting and is_new and bool(placed.facts.numbers)
@@ -127,7 +127,7 @@ def _with_results(
     return placed._replace(resource=resource, facts=facts)
 
 
-def _is_anothers(placed: Placement, planned: Planned) -> bool:
+def is_anothers(placed: Placement, planned: Planned) -> bool:
     """Whether a report moves here from another person: what it does not speak of is that person's."""
     before = placed.choice.moved_from
     if not before:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.messages.companions import companions
+from ingest.messages.completion import is_anothers
 from ingest.pipeline.bundle_references import rewritten
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.decisions import Choice
@@ -53,7 +54,8 @@ async def found_again(sent: Sent, planned: Planned) -> Planned:
     moved: dict[int, ResourceKey] = {}
     for number in read.by_type[REPORT] if changed else ():
         placed = planned.placements[number]
-        if read.entries[number].full_url in changed and placed.choice.known and not placed.choice.moved_from:
+        is_known = placed.choice.known is not None and not is_anothers(placed, planned)
+        if read.entries[number].full_url in changed and is_known:
             results = [n for n in read.leads_to(number) if read.types[n] == OBSERVATION]
             moved |= await _found(sent, planned.placements, placed, results)
     return _with_keys(planned, moved) if moved else planned
