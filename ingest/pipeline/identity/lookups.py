@@ -47,15 +47,19 @@ def wanted(
         elif entry.type == OBSERVATION:
             found[PATIENT] |= {f"identifier={escape(n.value)}" for n in read.logical[number]}
             about = guess.about(number) if facts.numbers else facts
-            patients = {about.patient}
-            if facts.numbers and number in lone:
-                patients |= guess.names_of(number, about.patient)
-            for patient in patients:
+            # In a report it may be what came by itself, under another name of the patient.
+            names = guess.names_of(number, about.patient, sure=number not in lone) if facts.numbers else ()
+            for patient in {about.patient, *names}:
                 found[OBSERVATION].update(keys_of(OBSERVATION, about._replace(patient=patient)))
         elif entry.type in _LOOKED_UP:
             if entry.type == REPORT:
                 found[PATIENT] |= {f"identifier={escape(n.value)}" for n in read.logical[number]}
             found[entry.type] |= {f"identifier={escape(n.value)}" for n in facts.numbers}
+        if entry.type in (REPORT, OBSERVATION) and read.patients[number].startswith(
+            f"{read.base}/{PATIENT}/"
+        ):
+            # One of ours by its address, who may have been merged.
+            found[PATIENT].add(f"kin={facts.patient.removeprefix(f'{PATIENT}/')}")
         if facts.own and _has_own_key(entry.type, facts):
             found[entry.type].add(own_key(facts.own))
     if read.reading.stable:

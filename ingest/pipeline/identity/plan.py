@@ -192,13 +192,17 @@ class Planning:
                 numbers = (one.name for one in told if one.rank is Rank.STRONG or not sure)
                 return frozenset((patient, *(f"{PATIENT}/{one}" for one in facts.kin), *numbers))
         named = {(one.system, one.value) for one in self.read.logical.get(number, ())}
-        people = [one for one in self.candidates if named and one.key.type == PATIENT]
+        people = self._people() if named else []
         # A number of a merged record is the survivor's, unless it was issued again.
         found = [one for one in people if _carries(one.facts.numbers, named, sure=sure)] or [
             one for one in people if _carries(one.facts.former, named, sure=sure)
         ]
+        found += [one for one in self._people() if patient.partition("/")[2] in (one.key.id, *one.facts.kin)]
         ids = (f"{PATIENT}/{name}" for one in found for name in (one.key.id, *one.facts.kin))
         return frozenset((patient, *ids))
+
+    def _people(self) -> list[Candidate]:
+        return [one for one in self.candidates if one.key.type == PATIENT]
 
     def _has_lost_patient(self, number: int) -> bool:
         """Whether a report names its patient by a reference that leads nowhere, and by nothing else."""
@@ -294,8 +298,8 @@ class Planning:
         A local id such as `Patient/1` is another person's in the next message.
         """
         there = self._elsewhere(number, text)
-        if text not in self._missing(number):
-            return there
+        if text not in self._missing(number):  # One of ours goes by its id, as in all other messages.
+            return there.partition("/_history/")[0].removeprefix(f"{self.read.base}/")
         if named := patient_number(self.read.entries[number].resource, self.read.reading):
             return named
         return there if self.read.references.has_root(number, text) else f"{there} {self.read.digest}"

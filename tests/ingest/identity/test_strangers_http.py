@@ -210,3 +210,118 @@ async def test_a_merge_chain_by_links_old_numbers_and_hl7(lab: Service, first: i
         assert (await send(lab, one)).status == 200
     for n in "23":
         assert await lines(lab, f"mr|{n}") == ["CBC final of Ann"] * 3, n
+
+
+async def test_results_by_themselves_and_within_a_report_of_merged_patients(lab: Service) -> None:
+    """A result by itself under the retired number is the one that the survivor's report brings."""
+    named = number("results", "R-1001")
+    alone = msg(pat("1", mr("1")), obs("k", "Patient/1", "K", "1", named, **TIME), minute=1)
+    merge = msg(pat("1", mr("2"), mr("1", use="old")), minute=2)
+    result = obs("k", "Patient/1", "K", "3", named, **TIME)
+    report = rep("r1", "Patient/1", fill("F"), results=["Observation/k"])
+    within = msg(pat("1", mr("2")), report, result, minute=3)
+    last = msg(pat("1", mr("1")), {**result, "valueString": "4"}, minute=4)
+    for one, value in ((alone, "1"), (merge, "1"), (within, "3"), (last, "4")):
+        assert (await send(lab, one)).status == 200
+        assert [one["valueString"] for one in await all_of(lab, "Observation?")] == [value]
+    assert await values(lab) == ["4"]
+
+
+async def test_another_order_of_the_same_two_messages_of_a_bare_report(lab: Service) -> None:
+    """The older one comes last: it goes to the history."""
+
+    def sent(minute: int, *numbers: Json) -> Json:
+        subject = {"subject": {"reference": f"{ROOT}/Patient/1"}}
+        report = {**rep("r", "Patient/1", results=[f"{ROOT}/Observation/k"], **TIME), **subject}
+        report.pop("id")
+        entry = {"fullUrl": "urn:uuid:r", "resource": report}
+        return msg(pat("1", *numbers), entry, obs("k", "Patient/1", "K", f"{minute}"), minute=minute)
+
+    merge = msg(pat("1", mr("2"), mr("1", use="old")), minute=0)
+    assert await sends(lab, merge, sent(5, mr("2")), sent(1, mr("1"))) == ["5"]
+    assert len(await all_of(lab, "DiagnosticReport?")) == 1
+
+
+async def test_bare_reports_of_two_patients_and_two_codes_of_one_minute(lab: Service) -> None:
+    def sent(minute: int, who: Json, code: str, **more: Any) -> Json:
+        report = {
+            **rep("r", "Patient/1", code=code, **TIME),
+            "subject": {"reference": f"{ROOT}/Patient/1"},
+            **more,
+        }
+        report.pop("id")
+        return msg(who, {"fullUrl": "urn:uuid:r", "resource": report}, minute=minute)
+
+    ann, bob = pat("1", mr("1")), pat("1", mr("2"), **BOB)
+    for minute, (who, code) in enumerate(((ann, "CBC"), (bob, "CBC"), (ann, "CMP"), (ann, "CBC"))):
+        assert (await send(lab, sent(minute, who, code))).status == 200
+    other = {"specimen": [{"identifier": number("s", "S-1"), "display": "blood"}]}
+    assert (await send(lab, sent(8, ann, "CBC", status="corrected", **other))).status == 200
+    assert await lines(lab, "mr|2") == ["CBC final of Bob"]
+    assert len(await lines(lab, "mr|1")) == 2
+
+
+@pytest.mark.parametrize("way", ["batch", "transaction"])
+async def test_a_report_that_was_put_with_a_result_under_local_ids(lab: Service, way: str) -> None:
+    """Ids of a Bundle are the store's: a message with the same ones is about something else."""
+    put = [
+        pat("p1", mr("1")),
+        rep("r1", "Patient/p1", results=["Observation/k"], **TIME),
+        obs("k", "Patient/p1", "K", "1", **TIME),
+    ]
+    entries = [
+        {"resource": one, "request": {"method": "PUT", "url": f"{one['resourceType']}/{one['id']}"}}
+        for one in put
+    ]
+    bundle = {"resourceType": "Bundle", "type": way, "entry": entries}
+    assert (await lab.request("POST", "", bundle)).status == 200
+    bob = pat("p1", mr("2"), **BOB)
+    news = msg(
+        bob,
+        rep("r1", "Patient/p1", results=["Observation/k"], **TIME),
+        obs("k", "Patient/p1", "K", "2", **TIME),
+        minute=5,
+    )
+    assert await sends(lab, news) == ["1", "2"]
+    assert await lines(lab, "mr|1") == ["CBC final of Ann: K=1"]
+    assert await lines(lab, "mr|2") == ["CBC final of Bob: K=2"]
+
+
+async def test_a_result_by_itself_of_a_patient_named_by_number_and_within_a_report(lab: Service) -> None:
+    named = number("results", "R-1001")
+    alone = {**obs("k", "x", "K", "1", named, **TIME), "subject": {"identifier": mr("1")}}
+    report = rep("r1", "Patient/1", fill("F"), results=["Observation/k"])
+    within = msg(pat("1", mr("1")), report, obs("k", "Patient/1", "K", "2", named, **TIME), minute=2)
+    for one, value in (
+        (msg(alone, minute=1), "1"),
+        (within, "2"),
+        (msg({**alone, "valueString": "3"}, minute=3), "3"),
+    ):
+        assert (await send(lab, one)).status == 200
+        assert [one["valueString"] for one in await all_of(lab, "Observation?")] == [value]
+    assert await values(lab) == ["3"]
+
+
+@pytest.mark.parametrize("merged", [True, False], ids=["merged", ""])
+@pytest.mark.parametrize("numbers", [(fill("F"),), ()], ids=["numbered", "without"])
+async def test_a_patient_named_by_the_address_that_this_service_gave(
+    lab: Service, numbers: tuple[Json, ...], merged: bool
+) -> None:
+    """A report of a stored Patient, and again with the Patient along, or under the survivor's number."""
+    assert (await send(lab, msg(pat("1", mr("1")), minute=1))).status == 200
+    [ann] = await all_of(lab, "Patient?")
+    base = str(lab.client.make_url(f"/fhir/R4/{lab.tenant.organization}/{lab.tenant.environment}"))
+    address = f"{base}/Patient/{ann['id']}"
+
+    def sent(minute: int, subject: str, *who: Json) -> Json:
+        said = {"subject": {"reference": subject}}
+        report = {**rep("r1", "x", *numbers, results=["Observation/k"], **TIME), **said}
+        return msg(*who, report, {**obs("k", "x", "K", f"{minute}", **TIME), **said}, minute=minute)
+
+    assert await sends(lab, sent(2, address)) == ["2"]
+    number_ = "2" if merged else "1"
+    if merged:
+        assert (await send(lab, msg(pat("1", mr("2"), mr("1", use="old")), minute=3))).status == 200
+    assert await sends(lab, sent(4, "Patient/1", pat("1", mr(number_)))) == ["4"]
+    assert await sends(lab, sent(5, address)) == ["5"]
+    assert len(await all_of(lab, "DiagnosticReport?")) == 1
