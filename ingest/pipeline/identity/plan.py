@@ -197,7 +197,9 @@ class Planning:
         found = [one for one in people if _carries(one.facts.numbers, named, sure=sure)] or [
             one for one in people if _carries(one.facts.former, named, sure=sure)
         ]
-        found += [one for one in self._people() if patient.partition("/")[2] in (one.key.id, *one.facts.kin)]
+        record = patient.removeprefix(f"{PATIENT}/")
+        if record != patient:
+            found += [one for one in self._people() if record in (one.key.id, *one.facts.kin)]
         ids = (f"{PATIENT}/{name}" for one in found for name in (one.key.id, *one.facts.kin))
         return frozenset((patient, *ids))
 
@@ -235,14 +237,14 @@ class Planning:
             if is_found_by_number(part):
                 choice = choose_numbered(part, derived, known, taken)
             elif part.kin and not part.held and part.type == OBSERVATION:
-                choice = self._under_kin(part, derived)
-            taken.add(choice.id)
+                choice = self._under_kin(part, derived, taken)
+            taken.update((choice.id, *choice.also))
             within = tuple(one.partition("/")[2] for one in part.within) if part.held else ()
             if choice.known is not None and not within:
                 within = choice.known.facts.within
             self._choose(part.number, choice, part.facts._replace(within=within))
 
-    def _under_kin(self, part: Part, derived: str) -> Choice:
+    def _under_kin(self, part: Part, derived: str, taken: Collection[str]) -> Choice:
         """Something by itself, without number, that was made under another record of its patient, or under
         each of them.
         """
@@ -250,7 +252,7 @@ class Planning:
         keys = [ResourceKey(part.type, self.derive(name)) for name in names]
         self.sought.update((ResourceKey(part.type, derived), *keys))
         stored = {one.key for one in self.candidates}
-        found = [key.id for key in keys if key in stored]
+        found = [key.id for key in keys if key in stored and key.id not in taken]
         if not found or ResourceKey(part.type, derived) in stored:
             return Choice(derived, also=tuple(found))
         return Choice(found[0], also=tuple(found[1:]))

@@ -230,3 +230,16 @@ async def test_two_documents_of_one_number_stay_two(lab: Service, kind: Json) ->
     for one in (document(1, type={"text": "Report"}), document(2, **kind)):
         assert (await send(lab, one)).status == 200
     assert len(await all_of(lab, "DocumentReference?")) == 2
+
+
+async def test_two_observations_alone_where_a_merged_record_had_one(lab: Service) -> None:
+    """Neither takes the other's place."""
+
+    def sent(minute: int, who: Json, *ids: str) -> Json:
+        results = [obs(one, "Patient/1", "K", f"{one}{minute}", effectiveDateTime=TIME) for one in ids]
+        return msg(pat("1", who), *results, minute=minute)
+
+    merge = msg(pat("1", mr("2"), mr("1", use="old")), minute=2)
+    for one in (sent(1, mr("1"), "a"), merge, sent(3, mr("2"), "a", "b")):
+        assert (await send(lab, one)).status == 200
+    assert {"a3", "b3"} <= {one["valueString"] for one in await all_of(lab, "Observation?")}
