@@ -39,9 +39,11 @@ demo: $(RUNTIME) ## Show the service at work on an embedded MongoDB (ARGS=--once
 test: $(DEV) ## Run the tests, two workers a core (ARGS='-k dates -n 0' goes to pytest)
 	@$(PYTEST) $(WORKERS) $(ARGS)
 
+ROUTED := tests/store/mongo tests/store/resources tests/api/interactions tests/api/commands \
+	tests/ingest/writes tests/ingest/bundles tests/ingest/messages
 .PHONY: test-routed
 test-routed: $(DEV) ## Run the tests of the store behind a simulated mongos, which refuses what all shards would get
-	@DOD_ROUTER=1 $(PYTEST) $(WORKERS) tests/store/mongo $(ARGS)
+	@TESTS_ROUTED=1 $(PYTEST) $(WORKERS) $(ROUTED) $(ARGS)
 
 .PHONY: test-fast
 test-fast: $(DEV) ## Run the tests that need no database, which takes seconds

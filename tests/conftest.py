@@ -110,7 +110,7 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(folder))
     sys.addaudithook(_started)
     _run_as_served()
-    if "DOD_ROUTER" in os.environ:
+    if "TESTS_ROUTED" in os.environ:
         run_behind_a_router()
     # A busy machine takes longer than the moment that an answer waits for its letter.
     pytest.MonkeyPatch().setattr(letter_keeper, "WAIT_SECONDS", 60)

@@ -33,15 +33,28 @@ def range_of(tenant: str) -> dict[str, str]:
 
 
 def ranged(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
-    """The filter, with the range of `_id` of the tenant that it names; as it is, when it names `_id`s."""
+    """The filter, with the range of `_id` of the tenant that it names; as it is, when it names `_id`s.
+
+    One of several tenants, as a commit or a backlog asks, gets the range of each.
+    """
     tenant, bounds = _tenant_of(wanted), wanted.get("_id")
     if tenant is None:
-        return wanted
+        return wanted if bounds is not None else _of_several(wanted)
     if bounds is None:
         return {**wanted, "_id": range_of(tenant)}
     # A walk from a place on has one bound; the other one keeps it within the tenant.
     if isinstance(bounds, dict) and bounds and bounds.keys() <= _BOUNDS:
         return {**wanted, "_id": _within(bounds, range_of(tenant))}
+    return wanted
+
+
+def _of_several(wanted: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The filter with the ranges of several tenants, if it names them."""
+    if "$or" in wanted:
+        return {**wanted, "$or": [ranged(branch) for branch in wanted["$or"]]}
+    named = wanted.get("tenant")
+    if isinstance(named, dict) and named.keys() == {"$in"}:
+        return {**wanted, "$or": [{"_id": range_of(tenant)} for tenant in named["$in"]]}
     return wanted
 
 

@@ -1,7 +1,7 @@
 """A simulated router: commands are read as mongos reads them; what it would send to every shard is told.
 
-`DOD_ROUTER=1` has any test run behind it: each database is that of `DOD_MONGODB_SHARDED`, and each command of
-the store is looked at. https://www.mongodb.com/docs/v6.0/core/sharded-cluster-query-router/
+`TESTS_ROUTED=1` has any test run behind it: each database is that of `DOD_MONGODB_SHARDED`, and each command
+of the store is looked at. https://www.mongodb.com/docs/v6.0/core/sharded-cluster-query-router/
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ import pytest
 
 from store.mongo.database import database_of
 from store.mongo.indexes import HISTORY, INDEXES, RESOURCES, TOKENS
-from store.mongo.sharding import SHARDED, ranged, routed
+from store.mongo.sharding import SHARDED, range_of, ranged, routed
 from store.settings import StoreSettings
 from tests.support.router import broadcasts, is_one
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from store.mongo.driver.client import Client, Database
 
 LAB = {"$gte": "lab/Production/", "$lt": "lab/Production0"}
-OWN = {"tenant": "lab/Production"}
+OWN, OTHER = {"tenant": "lab/Production"}, {"tenant": "other/Production"}
 
 
 @pytest.mark.parametrize(
@@ -40,9 +40,21 @@ OWN = {"tenant": "lab/Production"}
             {"$or": [{**OWN, "a": 1}, {**OWN, "b": 2}]},
             {"$or": [{**OWN, "a": 1}, {**OWN, "b": 2}], "_id": LAB},
         ),
-        ({"$or": [{**OWN, "a": 1}, {"b": 2}]}, None),
-        ({"$or": [OWN, {"tenant": "other/Production"}]}, None),
+        ({"$or": [{**OWN, "a": 1}, {"b": 2}]}, {"$or": [{**OWN, "a": 1, "_id": LAB}, {"b": 2}]}),
+        ({"$or": [OWN, {"_id": 1, **OTHER}]}, {"$or": [{**OWN, "_id": LAB}, {"_id": 1, **OTHER}]}),
+        (
+            {"$or": [OWN, OTHER], "a": 1},
+            {"$or": [{**OWN, "_id": LAB}, {**OTHER, "_id": range_of("other/Production")}], "a": 1},
+        ),
         ({"keys": "a=b"}, None),
+        (
+            {"tenant": {"$in": ["lab/Production", "other/Production"]}, "a": 1},
+            {
+                "tenant": {"$in": ["lab/Production", "other/Production"]},
+                "a": 1,
+                "$or": [{"_id": LAB}, {"_id": range_of("other/Production")}],
+            },
+        ),
     ],
 )
 def test_a_filter_gets_the_range_of_its_tenant(wanted: dict[str, Any], sent: dict[str, Any] | None) -> None:

@@ -189,7 +189,7 @@ async def test_a_hold_waits_for_what_is_being_deleted(database: Database) -> Non
         placing.append(asyncio.create_task(holds.add(hold(HoldKind.TENANT))))
         done, _ = await asyncio.wait(placing, timeout=0.3)
         assert not done
-        await database[RESOURCES].delete_many({}, session=session)
+        await database[RESOURCES].delete_many({"tenant": str(LAB)}, session=session)
 
     assert await holds.unless_held(LAB, NOW, delete)
     await asyncio.gather(*placing)
