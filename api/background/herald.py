@@ -17,8 +17,13 @@ class Herald(Protocol):
     def is_there(self) -> bool:
         """Whether it runs, and has these duties."""
 
-    def kept(self, is_needed: Callable[[], Awaitable[bool]]) -> AbstractAsyncContextManager[None]:
-        """Keep it while it is needed, until the end of the context; that it is, is asked again and again."""
+    def kept(
+        self, is_needed: Callable[[], Awaitable[bool]], free: Callable[[int], Awaitable[None]]
+    ) -> AbstractAsyncContextManager[None]:
+        """Keep it while it is needed, until the end of the context; that it is, is asked again and again.
+
+        `free` lets others have what one held that was killed, by its process id.
+        """
 
 
 HERALD: Final[web.AppKey[Herald]] = web.AppKey("herald")

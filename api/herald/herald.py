@@ -11,7 +11,7 @@ import asyncio
 import logging
 import signal
 from contextlib import asynccontextmanager, contextmanager
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from typing_extensions import override
 
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from api.processes.metrics import ProcessMetrics
     from api.settings.service import Settings
 
+T = TypeVar("T")
 LOG: Final = logging.getLogger("api.herald")
 LOOK_SECONDS: Final = 1.0
 """Pause between two looks whether it is needed, or whether it answers."""
@@ -64,6 +65,7 @@ class HeraldProcess(Herald):
         self._child: Child | None = None
         self._is_ready = False
         self._over = asyncio.Event()
+        self._free: Callable[[int], Awaitable[None]] = _nothing_to_free
         metrics.running.set_function(lambda: int(self._child is not None))
 
     @override
@@ -80,7 +82,10 @@ class HeraldProcess(Herald):
 
     @override
     @asynccontextmanager
-    async def kept(self, is_needed: Callable[[], Awaitable[bool]]) -> AsyncIterator[None]:
+    async def kept(
+        self, is_needed: Callable[[], Awaitable[bool]], free: Callable[[int], Awaitable[None]]
+    ) -> AsyncIterator[None]:
+        self._free = free
         keeping = asyncio.ensure_future(self._keep(is_needed))
         try:
             yield
@@ -160,15 +165,17 @@ class HeraldProcess(Herald):
         except TimeoutError:
             child.tell(signal.SIGKILL)
             code = await child.ended()
+        self._child = None
         if by_itself:
             LOG.error("the process that tells subscribers ended by itself", extra={"status": code})
-        self._child = None
         self._metrics.ended(dismissed=not by_itself, code=code)
         try:
             self._ended.take(child.pid, child.scraped)
         except Exception:  # One that was killed may leave half a file.
             LOG.exception("the counts of a process that has ended cannot be read")
         await child.closed()
+        if by_itself:  # While the database is away, its leases end by themselves.
+            await self._answer(self._free(child.pid))
 
     async def _rest(self, seconds: float, child: Child | None = None) -> None:
         """Wait so long, or until the end of the service or of this process."""
@@ -181,15 +188,26 @@ class HeraldProcess(Herald):
         await asyncio.gather(*ends, return_exceptions=True)
 
     async def _said(self, is_needed: Callable[[], Awaitable[bool]], *, before: bool) -> bool:
-        """Whether it is needed; as `before` while the database does not say. The end waits for no answer."""
-        asked, over = asyncio.ensure_future(is_needed()), asyncio.ensure_future(self._over.wait())
+        """Whether it is needed; as `before` while the database does not say."""
+        said = await self._answer(is_needed())
+        return before if said is None else said
+
+    async def _answer(self, question: Awaitable[T]) -> T | None:
+        """Answer of the database; None: it does not say. The end waits for none."""
+        asked, over = asyncio.ensure_future(question), asyncio.ensure_future(self._over.wait())
         await asyncio.wait({asked, over}, return_when=asyncio.FIRST_COMPLETED)
         for one in (asked, over):
             one.cancel()
         [said, _] = await asyncio.gather(asked, over, return_exceptions=True)
-        if isinstance(said, BaseException) and not isinstance(said, ServiceError | asyncio.CancelledError):
+        if isinstance(said, ServiceError | asyncio.CancelledError):
+            return None
+        if isinstance(said, BaseException):
             raise said
-        return before if isinstance(said, BaseException) else said
+        return said
+
+
+async def _nothing_to_free(_: int) -> None:
+    """Do nothing: none was kept yet."""
 
 
 @contextmanager

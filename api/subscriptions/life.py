@@ -70,7 +70,7 @@ async def telling(app: web.Application) -> AsyncIterator[None]:
             metrics.needed(needed=(there := await app[SUBSCRIPTIONS].are_there()))
             return there
 
-        async with herald.kept(is_needed):
+        async with herald.kept(is_needed, app[STORES].leases.free):
             yield
         return
     async with receivers(app[RECEIVER_NETWORKS]) as reached:

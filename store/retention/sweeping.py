@@ -94,3 +94,6 @@ class JobLeases(Protocol):
 
     async def take(self, name: str, *, every: timedelta) -> JobLease | None:
         """Lease of a job; None: another process has it, or the job was begun less than this long ago."""
+
+    async def free(self, pid: int) -> None:
+        """Let others have at once what a process of this machine held, which ended without giving it back."""

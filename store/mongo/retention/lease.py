@@ -11,6 +11,7 @@ latest fence through, and a takeover meanwhile is a write conflict with that tra
 from __future__ import annotations
 
 import os
+import re
 import socket
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -77,7 +78,7 @@ class Leases:
         self._lasting = timedelta(seconds=lease_seconds)
         self._leases: Collection = durable(database, LEASES)
         self._plain: Collection = database[LEASES]
-        self._me = f"{socket.gethostname()}:{os.getpid()}:{uuid4().hex[:8]}"
+        self._me = f"{_process(os.getpid())}{uuid4().hex[:8]}"
 
     async def take(self, name: str, *, every: timedelta | None = None) -> Lease | None:
         """The lease, when nobody holds it and, with `every`, its last work began so long ago.
@@ -179,6 +180,12 @@ class Leases:
         finally:
             await lease.session.end_session()
 
+    async def free(self, pid: int) -> None:
+        """End what a process of this machine holds, which is over: nobody has to wait for that."""
+        held = {"holder": {"$regex": f"^{re.escape(_process(pid))}"}}
+        with guarded(self._metrics, "free_leases", seconds=self._seconds):
+            await self._leases.update_many(held, {"$set": {"until": _LONG_AGO}})
+
     async def holding(self, name: str) -> LeaseHolder | None:
         """Process that has a lease now; None: nobody has it."""
         with guarded(self._metrics, "lease", seconds=self._seconds):
@@ -212,6 +219,15 @@ class MongoJobLeases(JobLeases):
     async def take(self, name: str, *, every: timedelta) -> JobLease | None:
         lease = await self._leases.take(name, every=every)
         return None if lease is None else _MongoJobLease(self._leases, lease)
+
+    @override
+    async def free(self, pid: int) -> None:
+        await self._leases.free(pid)
+
+
+def _process(pid: int) -> str:
+    """Beginning of the name of a holder, by its process."""
+    return f"{socket.gethostname()}:{pid}:"
 
 
 def _id_of(session: Session) -> object:

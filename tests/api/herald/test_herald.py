@@ -37,6 +37,7 @@ class Need:
         self.there = True
         self.away = False
         self.asked = 0
+        self.freed: list[int] = []
 
     async def __call__(self) -> bool:
         self.asked += 1
@@ -44,11 +45,16 @@ class Need:
             raise ServiceError(Category.UNAVAILABLE)
         return self.there
 
+    async def free(self, pid: int) -> None:
+        self.freed.append(pid)
+        if self.away:
+            raise ServiceError(Category.UNAVAILABLE)
+
 
 @asynccontextmanager
 async def kept(folder: Path, need: Need) -> AsyncIterator[HeraldProcess]:
     made = HeraldProcess(Settings(), "mongodb://nowhere", folder, herald_metrics(CollectorRegistry()))
-    async with made.kept(need):
+    async with made.kept(need, need.free):
         yield made
 
 
@@ -85,14 +91,18 @@ async def test_it_is_begun_with_the_first_subscription_and_ends_with_the_service
 async def test_another_follows_one_that_ended_and_duties_are_here_meanwhile(
     machine: Machine, tmp_path: Path
 ) -> None:
-    async with kept(tmp_path, Need()) as made:
+    need = Need()
+    async with kept(tmp_path, need) as made:
         for number in range(1, 4):
             await until(made.is_there)
             assert len(machine.begun) == number
+            # What it held others have at once, unless the database is away.
+            assert len(need.freed) == number - 1
+            need.away = number == 2
             machine.fails = True
             machine.begun[-1].tell(signal.SIGKILL)
-            await until(lambda: not made.is_there())
-            machine.fails = False
+            await until(lambda: len(need.freed) == number)  # noqa: B023
+            machine.fails = need.away = False
 
 
 async def test_pauses_double_until_one_has_lived_for_long(
@@ -207,6 +217,6 @@ async def test_the_end_waits_for_no_database(machine: Machine, tmp_path: Path) -
         return await answer
 
     made = HeraldProcess(Settings(), "mongodb://nowhere", tmp_path, herald_metrics(CollectorRegistry()))
-    async with asyncio.timeout(30), made.kept(silent):
+    async with asyncio.timeout(30), made.kept(silent, Need().free):
         await asked.wait()
     assert not machine.begun

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from socket import gethostname
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -119,6 +121,26 @@ async def test_a_transaction_that_its_holder_left_open_does_not_keep_the_next_wa
     stored = await database[LEASES].find_one({"_id": "sweep"})
     assert stored is not None
     assert stored["holder"] == new.holder
+
+
+async def test_nobody_waits_for_a_process_of_this_machine_that_is_over(database: Database) -> None:
+    ours, next_one = leases_of(database), leases_of(database)
+    lease = await taken(ours)
+    other = f"{gethostname()}:{os.getpid()}0:x"
+    await database[LEASES].insert_one({**(await stored(database)), "_id": "other", "holder": other})
+    await next_one.free(os.getpid() + 1)
+    assert await next_one.take("sweep") is None
+    await next_one.free(os.getpid())
+    assert (await taken(next_one)).fence == 2
+    with pytest.raises(LeaseLost):
+        await ours.renew(lease)
+    assert await next_one.take("other") is None
+
+
+async def stored(database: Database) -> dict[str, Any]:
+    found = await database[LEASES].find_one({"_id": "sweep"})
+    assert found is not None
+    return dict(found)
 
 
 @pytest.mark.parametrize("done", [True, False])
