@@ -25,7 +25,7 @@ from api.health import create_admin_app
 from api.herald.herald import heralded
 from api.http.app_keys import READINESS, REGISTRY
 from api.served import served
-from api.server.connections import limits_of, raise_files
+from api.server.connection_limits import limits_of, raise_files
 from api.server.logs import configure_logging
 from api.server.memory import settle_memory
 from api.server.runner import AT_ONCE_SECONDS, FhirRunner, shaking_hands
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Awaitable, Sequence
 
     from api.database import Database
-    from api.server.connections import Limits
+    from api.server.connection_limits import Limits
     from api.server.tls import ReloadingContext
     from api.settings.service import Settings
 

@@ -45,6 +45,11 @@ def test_no_module_has_a_vague_name() -> None:
     assert [str(one.relative_to(ROOT)) for one in MODULES if one.stem in WORDS] == []
 
 
+def test_no_two_modules_of_a_room_differ_by_a_plural() -> None:
+    names = {one.relative_to(ROOT).with_suffix("") for one in MODULES}
+    assert [str(one) for one in names if one.with_name(one.name + "s") in names] == []
+
+
 def test_the_root_has_the_pages_that_readers_look_for() -> None:
     pages = {"ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "DECISIONS.md", "README.md"}
     assert {page.name for page in ROOT.glob("*.md")} == pages

@@ -24,7 +24,7 @@ from prometheus_client import CollectorRegistry
 
 from api.database import database
 from api.feeds import feeds_of
-from api.server.connections import limits_of
+from api.server.connection_limits import limits_of
 from api.server.event_loop import factory_of
 from api.server.tls import Files, load
 from api.server.traces import MISSING, is_installed

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from aiohttp import StreamReader
     from aiohttp.web_request import BaseRequest
 
-    from api.server.connections import Connections
+    from api.server.connection_limits import Connections
 
 LOG: Final = logging.getLogger("api.runner")
 SERVER: Final = "dod"

@@ -13,7 +13,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from typing_extensions import override
 
 from api.server.connection import SERVER, Connection
-from api.server.connections import Connections, Limits
+from api.server.connection_limits import Connections, Limits
 from api.server.heads import FIELD_BYTES_MAX, FIELDS_MAX, LINE_BYTES_MAX, fault_of
 from api.server.requests import as_clients_mean, server_of
 from ingest.accepting import Handshake

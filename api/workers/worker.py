@@ -23,7 +23,7 @@ from api.database import Database, database
 from api.health import families
 from api.processes.families import FAMILIES
 from api.serve import Sites, Stop, serving
-from api.server.connections import limits_of, raise_files
+from api.server.connection_limits import limits_of, raise_files
 from api.server.event_loop import run
 from api.server.logs import configure_logging
 from api.server.runner import shaking_hands

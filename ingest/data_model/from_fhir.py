@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ingest.data_model import people
 from ingest.data_model.codecs import CLASS, codings_of
+from ingest.data_model.mapping import PLACE, RANGE, REPORT, REQUEST, RESULT, VISIT
 from ingest.data_model.places import kind_of
 from ingest.data_model.table import URN
-from ingest.data_model.tables import PLACE, RANGE, REPORT, REQUEST, RESULT, VISIT
 from ingest.data_model.to_fhir import (
     COPIES,
     EFFECTIVE,

@@ -1,10 +1,10 @@
-"""`docs/data-model.md`, made from the tables of the mapping."""
+"""`docs/data-model.md`, made from the rows of the mapping."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingest.data_model import codecs, tables
+from ingest.data_model import codecs, mapping
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -129,17 +129,17 @@ def page() -> str:
 
 def _lines() -> Iterator[str]:
     for table in (
-        tables.PATIENT,
-        tables.CONTACT,
-        tables.VISIT,
-        tables.PLACE,
-        tables.REPORT,
-        tables.REQUEST,
-        tables.RESULT,
-        tables.RANGE,
-        tables.PROVIDER,
-        tables.ORGANIZATION,
-        tables.SPECIMEN,
+        mapping.PATIENT,
+        mapping.CONTACT,
+        mapping.VISIT,
+        mapping.PLACE,
+        mapping.REPORT,
+        mapping.REQUEST,
+        mapping.RESULT,
+        mapping.RANGE,
+        mapping.PROVIDER,
+        mapping.ORGANIZATION,
+        mapping.SPECIMEN,
     ):
         yield f"### {table.name} → {table.element}"
         yield ""
@@ -147,16 +147,16 @@ def _lines() -> Iterator[str]:
         yield from _table(("Data Model", "FHIR", "type", ""), rows)
     yield "### Across elements"
     yield ""
-    yield from _table(("Data Model", "FHIR", ""), tables.BY_HAND)
+    yield from _table(("Data Model", "FHIR", ""), mapping.BY_HAND)
     yield "### Values, by ValueType"
     yield ""
-    yield from _table(("ValueType", "FHIR", ""), tables.VALUES)
+    yield from _table(("ValueType", "FHIR", ""), mapping.VALUES)
     yield "### Codes"
     yield ""
     yield from _table(("of", "codes"), ((name, _words(codec)) for name, codec in _CODES))
     yield "### Not mapped"
     yield ""
-    yield from _table(("path", ""), tables.UNMAPPED)
+    yield from _table(("path", ""), mapping.UNMAPPED)
 
 
 _CODES: Final = (

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.data_model.codecs import codings_of
+from ingest.data_model.mapping import CONTACT, ORGANIZATION, PATIENT, PROVIDER, SPECIMEN
 from ingest.data_model.places import KINDS, kind_of
 from ingest.data_model.table import URN, is_empty
-from ingest.data_model.tables import CONTACT, ORGANIZATION, PATIENT, PROVIDER, SPECIMEN
 from ingest.hl7v2.mapping.context import extension
 from ingest.hl7v2.mapping.systems import NPI, SSN
 

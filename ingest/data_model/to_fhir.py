@@ -12,10 +12,10 @@ from urllib.parse import quote
 from ingest.data_model import people
 from ingest.data_model.codecs import CLASS, INSTANT
 from ingest.data_model.context import Context
+from ingest.data_model.mapping import PLACE, RANGE, REPORT, REQUEST, RESULT, VISIT
 from ingest.data_model.models import fault, unknown
 from ingest.data_model.places import KINDS
 from ingest.data_model.table import URN, is_empty
-from ingest.data_model.tables import PLACE, RANGE, REPORT, REQUEST, RESULT, VISIT
 from ingest.data_model.values import DOCUMENTS, Valued, write_value
 from ingest.hl7v2.mapping.context import extension
 from ingest.hl7v2.mapping.datatypes.documents import CONTENT_TYPES

@@ -13,7 +13,7 @@ from api.app import create_app
 from api.auth.tokens import new_grant, new_token
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES
 from api.http.routing import BASE, ID, TYPE, Group, Route
-from api.server.connections import Limits
+from api.server.connection_limits import Limits
 from ingest.http.app_keys import PRINCIPAL
 from ingest.http.body import body_of
 from ingest.http.replies import fhir_json

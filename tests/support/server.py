@@ -12,7 +12,7 @@ from api.server.runner import FhirRunner
 if TYPE_CHECKING:
     from aiohttp import web
 
-    from api.server.connections import Limits
+    from api.server.connection_limits import Limits
 
 
 class Server(TestServer):

@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from aiohttp import web
     from multidict import CIMultiDictProxy
 
-    from api.server.connections import Limits
+    from api.server.connection_limits import Limits
     from api.settings.service import Settings
     from store.access import AccessStore
     from store.clients import Client, ClientStore

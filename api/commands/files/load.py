@@ -12,9 +12,9 @@ from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from api.commands.access.tenants import columns, existing_tenant
 from api.commands.files.load_frames import LoadOrder
+from api.commands.files.load_pool import LoadWorkers
 from api.commands.files.load_progress import Progress
 from api.commands.files.load_summary import Summary
-from api.commands.files.load_workers import LoadWorkers
 from api.commands.files.operator import operator_context
 from api.commands.files.stopping import SIGNALLED, StopSignals
 from api.feeds import known_sources

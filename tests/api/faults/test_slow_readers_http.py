@@ -11,7 +11,7 @@ import pytest
 from prometheus_client import generate_latest
 
 from api.http.app_keys import REGISTRY
-from api.server.connections import Limits
+from api.server.connection_limits import Limits
 from ingest.http.answer_room import ANSWER_ROOM
 from store.changes.changes import START
 from store.changes.kinds import Kind

@@ -12,7 +12,7 @@ import pytest
 from api.http.app_keys import LIMITER
 from api.middleware.throttle import pause_of
 from api.server.connection import LINGER_BYTES
-from api.server.connections import Limits
+from api.server.connection_limits import Limits
 from api.settings.service import Settings
 from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving

@@ -19,7 +19,7 @@ from prometheus_client import CollectorRegistry
 from api.auth.tokens import new_grant
 from api.serve import listen
 from api.server import tls
-from api.server.connections import Limits
+from api.server.connection_limits import Limits
 from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
 from api.server.tls_metrics import TlsMetrics
 from api.settings.service import Settings

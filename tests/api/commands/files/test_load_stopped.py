@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from api.commands.files import load_workers
+from api.commands.files import load_pool
 from api.commands.files.load_frames import LoadOrder
-from api.commands.files.load_workers import LoadWorkers
+from api.commands.files.load_pool import LoadWorkers
 from store.mongo.indexes import RESOURCES
 from tests.api.commands.files.loading import Result, bundle, lines, put_down, raw, stored
 from tests.support import preloaded
@@ -187,7 +187,7 @@ async def test_files_of_hl7_v2_are_mapped_as_what_comes_in_by_the_tenant_s_port(
 async def test_a_worker_that_stands_still_is_not_waited_for(
     mongodb: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(load_workers, "STOP_SECONDS", 0.1)
+    monkeypatch.setattr(load_pool, "STOP_SECONDS", 0.1)
     async with LoadWorkers(LoadOrder({}, mongodb, str(LAB), None), workers=1) as workers:
         [worker] = workers._workers
         os.kill(worker._process.pid, signal.SIGSTOP)

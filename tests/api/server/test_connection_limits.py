@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from api.server.connections import Connections, Limits, limits_of, raise_files
+from api.server.connection_limits import Connections, Limits, limits_of, raise_files
 from api.settings.service import Settings
 from store.errors import StartupError
 from tests.support.edge import LAB_BASE, bearer, memory_access, serving

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from pydantic import BaseModel
 
-from ingest.data_model import codecs, tables
+from ingest.data_model import codecs, mapping
 from ingest.data_model.from_fhir import Reader
 from ingest.data_model.models import ResultsNew, read
 from ingest.data_model.places import place
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 Json = dict[str, Any]
-TABLES = [one for one in vars(tables).values() if isinstance(one, Table)]
+TABLES = [one for one in vars(mapping).values() if isinstance(one, Table)]
 ROWS = [(table, number) for table in TABLES for number in range(len(table.rows))]
 IDS = [f"{table.name} {table.rows[number].path}" for table, number in ROWS]
 
