@@ -71,7 +71,7 @@ async def loop_lag(app: web.Application) -> AsyncIterator[None]:
 
 
 async def traces(app: web.Application) -> AsyncIterator[None]:
-    """Send what is left of the traces at the end."""
+    """Cleanup context that sends what is left of the traces at the end."""
     async with closed_at_end(app[TRACES]):
         yield
 

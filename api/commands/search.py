@@ -130,7 +130,7 @@ async def _answers(
 
 
 async def _tabulate(answers: AsyncIterator[Answer], *, width: int | None, say: Callable[[str], None]) -> None:
-    """Page by page, so that a long answer is neither held nor waited for; the total below."""
+    """Print pages as one table, each as it comes, so that a long answer is not held; the total below."""
     number, included, last = 0, 0, None
     async for answer in answers:
         rows = [row_of(entry) for entry in answer.page.entries]

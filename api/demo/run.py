@@ -60,7 +60,10 @@ SAMPLES: Final = (
 
 
 async def demo(settings: Settings, *, once: bool) -> None:
-    """Show it all; with `once`, end after printing. Raises StartupError when something did not work."""
+    """Run the service, push the samples, search them and print each answer; with `once`, end after that.
+
+    Raises StartupError when something did not work.
+    """
     quiet = settings.model_copy(update={"log_level": "WARNING", **ports_of(settings)})
     async with running(quiet) as service:
         base = f"{service.url}/fhir/R4/{TENANT}"

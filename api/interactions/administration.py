@@ -142,7 +142,7 @@ def _lines(found: Counter[Found]) -> list[dict[str, Any]]:
 
 
 def tenant_of(settings: TenantSettings, policy: Policy) -> dict[str, Any]:
-    """Settings of a tenant."""
+    """Settings of a tenant, and how long it keeps what, as JSON."""
     return {
         "tenant": str(settings.tenant),
         "searchScope": settings.search_scope.value,

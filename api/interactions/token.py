@@ -138,7 +138,7 @@ async def _form(request: web.Request) -> Mapping[str, str]:
 
 
 async def _key(request: web.Request, client: Client | None, shown: Presented, now: datetime) -> str:
-    """The client's key that the assertion names. Raises Refusal; a stranger is not told what is missing."""
+    """Public key (JWK) that the assertion names. Raises Refusal; a stranger is not told what is missing."""
     key = await _found(request, client, shown, now)
     if isinstance(key, Reason):
         assertions.pretend(shown)
@@ -149,7 +149,7 @@ async def _key(request: web.Request, client: Client | None, shown: Presented, no
 async def _found(
     request: web.Request, client: Client | None, shown: Presented, now: datetime
 ) -> str | Reason:
-    """The key, or the reason why there is none."""
+    """Public key (JWK) that the assertion names, or the reason why there is none."""
     if client is None or client.external:
         return Reason.NO_CLIENT
     if shown.key_url not in (None, client.jwks_url):

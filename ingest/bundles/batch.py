@@ -58,7 +58,10 @@ class BatchReads(NamedTuple):
 async def answers(
     ctx: PushContext, entries: Sequence[BundleEntry], *, name: str, reading: BatchReads
 ) -> list[dict[str, Any]]:
-    """Each entry of a batch on its own. `name` is the same when the batch is sent again."""
+    """Entries of the answer to a batch, in order; each request stands or falls alone.
+
+    `name` is the same when the batch is sent again.
+    """
     done: dict[int, Answer] = {}
     budget = AnswerBudget(ctx.limits.bytes_max)
     within = _Within(reading, budget)

@@ -139,7 +139,7 @@ class Reader:
         return told
 
     def _loose(self, document: Element, report: Element) -> Told:
-        """A document that no result stands for, as a result of the report's own code."""
+        """Result of the Data Model, with the report's own code, for a document that no result stands for."""
         told = RESULT.read({"code": report.get("code", {}), "status": report.get("status")})
         told |= {"Units": None, "ReferenceRange": RANGE.read({}), **_document(document)}
         told["Specimen"], told["Producer"] = people.read_specimen(None), people.read_organization(None)

@@ -123,7 +123,7 @@ What an element cannot hold as it was sent stands beside it in an extension `urn
 
 
 def page() -> str:
-    """The page."""
+    """Text of `docs/data-model.md`."""
     return "\n".join(["<!-- Made by `make docs`. Do not edit. -->", *_HEAD.splitlines(), "", *_lines()])
 
 

@@ -173,7 +173,7 @@ def patient_groups(query: ResultsQuery, known: Sequence[Element], organization: 
 
 
 def person_pairs(query: PatientQuery) -> list[Pair]:
-    """The parameters of a search for a person: identifiers, else name and birth. Raises ServiceError."""
+    """Parameters that find a person: identifiers, else name and birth. Raises ServiceError for too little."""
     numbers = [one for one in query.Patient.Identifiers if one.ID]
     if numbers:
         return [("identifier", escaped(one.ID or "")) for one in numbers]

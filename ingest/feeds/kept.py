@@ -49,12 +49,12 @@ def name_of(message: bytes) -> str:
 
 
 def id_of(tenant: Tenant, message: bytes, secret: bytes) -> str:
-    """The id of both records of a message."""
+    """The id that the Provenance and the Binary of a message share."""
     return stable_id(tenant, name_of(message), secret)
 
 
 def records_of(message_id: str) -> tuple[str, str]:
-    """`Type/id` of both."""
+    """`Type/id` of the Provenance and of the Binary of a message."""
     return f"Provenance/{message_id}", f"Binary/{message_id}"
 
 

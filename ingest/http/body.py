@@ -142,7 +142,7 @@ class _Reading:
             raise ServiceError(Category.INCORRECT, _BROKEN) from None
 
     def _append(self, piece: bytes) -> None:
-        """Refuse what is too much for one, or for all together."""
+        """Add a piece to the body. Raises ServiceError when that is too much for one, or for all together."""
         size = len(self._body) + len(piece)
         _refuse_length(size, self._limit)
         if self._room is not None:

@@ -99,7 +99,10 @@ def rehearsed_messages(place: Place, body: bytes, sources: Sequence[Source]) -> 
 
 
 def claims_of(body: bytes) -> Mapping[str, bytes]:
-    """The patients that messages are about, by the bytes of their numbers: those of one keep their order."""
+    """Claims of a body of messages: its digest under each patient number that they name, or under `hl7v2`.
+
+    Bodies that name a number in common keep their order.
+    """
     digest = blake2b(body, digest_size=16).digest()
     return {f"hl7v2 {number}": digest for number in _numbers(body)} or {"hl7v2": digest}
 

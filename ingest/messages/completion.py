@@ -86,9 +86,9 @@ async def completed(
 
 
 def _adder(placed: Placement, partial: Partial | None, sourced: SourceTime) -> Completing | None:
-    """The way in which something late completes what is stored; None: in none.
+    """Function that adds what came late to the stored resource; None: nothing is to be added.
 
-    Numbers of merged records, and results of a report of which changed ones alone have come since.
+    Added are numbers of merged records, and results of a report of which changed ones alone have come since.
     """
     known = placed.choice.known
     if known is None:

@@ -33,7 +33,7 @@ _EMPTY: Final = re.compile(rb"(?:[\0\t\n\f\r \x1c]*+\x0b[\0\t\n\f\r \x0b]*+\x1c+
 
 
 class Frame(NamedTuple):
-    """A message, whole."""
+    """A frame that came whole, with one message."""
 
     body: bytes
 

@@ -130,7 +130,7 @@ class Pointers(NamedTuple):
     """References that a resource makes."""
 
     texts: Mapping[str, bool]
-    """Each by its text; True: by a Reference, False: only by the URL of an Attachment."""
+    """Text of each reference → whether a Reference makes it; False: the URL of an Attachment alone."""
     elements: Sequence[str]
     """Elements of the resource that hold them."""
 

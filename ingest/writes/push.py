@@ -188,7 +188,7 @@ def _check_id(resource: JsonObject, key: ResourceKey) -> None:
 
 
 def pushed(ctx: PushContext, ready: Ready, result: PutResult | ServiceError) -> Pushed:
-    """Outcome for a resource, counted. Raises what the store refused it with, or what `*` forbids."""
+    """Outcome for a resource, after counting it. Raises the store's ServiceError, or what `*` forbids."""
     if isinstance(result, ServiceError):
         raise result
     if result.outcome is Outcome.EXISTS and not ready.prepared.posted:

@@ -221,7 +221,7 @@ class _File:
         self._out = sys.stdout.buffer if path is None else _private(_part(path))
 
     def of(self, resource_type: str) -> IO[bytes]:  # noqa: ARG002 -- of the protocol
-        """The one file."""
+        """The file, whatever the type."""
         return self._out
 
     def close(self, counts: Counter[str], started: datetime, tenant: Tenant) -> None:  # noqa: ARG002

@@ -111,7 +111,7 @@ def _refuse_event(meta: Meta) -> None:
 
 
 async def _keep_unread(request: web.Request, error: ServiceError) -> None:
-    """Keep a body that names no tenant, where the URL does, or the token is for one alone."""
+    """Keep a body that names no tenant, as a letter of the tenant of the URL, or of a token for one alone."""
     with suppress(ServiceError):
         await enter_tenant(request, NOBODY)
     if TENANT in request:

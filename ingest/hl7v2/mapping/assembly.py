@@ -120,7 +120,7 @@ class Parts:
         self._loose(group.loose, subject)
 
     def merge(self, group: PatientGroup) -> None:
-        """ADT that merges records, or changes a number."""
+        """Map an ADT that merges records or changes a number: the Patient, with its old numbers too."""
         self.focus.append(self._patient(group)["reference"])
 
     # --- orders
@@ -268,7 +268,10 @@ class Parts:
             made["id"] = f"twin-{turn}"
 
     def _parent(self, sent: Order) -> Element | None:
-        """The result that this report goes on from, as susceptibilities from an organism: OBR-26, OBR-29."""
+        """Identifier of the result that this report goes on from, as susceptibilities from an organism.
+
+        It is made of OBR-26 and OBR-29; None: the report names no such result.
+        """
         context = self.context
         told = _field(sent.obr, 26)
         order = _field(sent.obr, 29) or _field(sent.obr, 54) or _field(sent.orc, 8)

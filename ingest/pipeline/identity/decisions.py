@@ -131,7 +131,7 @@ class Planned:
 
     @property
     def ids(self) -> tuple[ResourceKey, ...]:
-        """The key of each entry."""
+        """`Type/id` under which each entry of the message is stored, in order."""
         return tuple(one.key for one in self.placements)
 
     @property

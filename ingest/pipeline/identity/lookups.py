@@ -71,8 +71,9 @@ def wanted(
 def narrowed(
     read: Reader, derive: Callable[[str], str], candidates: Sequence[Candidate], kind: str
 ) -> frozenset[str]:
-    """Narrower keys for a type of which too many carry the numbers: sure numbers of patients, reports of the
-    patient; of others none.
+    """Keys that find fewer candidates of a type of which too many carry the message's numbers.
+
+    Patients are found by their sure numbers, reports by their patient; other types have no such keys.
     """
     if kind == PATIENT:
         sure = [n for p in read.by_type[PATIENT] for n in read.facts[p].numbers if n.rank is Rank.STRONG]

@@ -317,7 +317,7 @@ class Planning:
         return tuple(text for text in self.read.missing(number) if self._sent_before(text) is None)
 
     def _sent_before(self, text: str) -> str | None:
-        """The stored resource that a source with stable ids means by a reference."""
+        """`Type/id` of the stored resource that a source with stable ids means; None: there is none."""
         if not self.read.reading.stable:
             return None
         kind, _, own = text.partition("/_history/")[0].partition("/")

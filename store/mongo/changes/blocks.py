@@ -52,7 +52,7 @@ def blocks_of(  # noqa: PLR0913 -- what blocks have in common
     until: datetime,
     scanned: bool,
 ) -> list[dict[str, Any]]:
-    """Blocks of a tenant's changes, numbered on from a position."""
+    """Documents that hold a tenant's changes, so many each, numbered on from the position `behind`."""
     blocks = []
     for start in range(0, len(entries), BLOCK_MAX):
         some = entries[start : start + BLOCK_MAX]

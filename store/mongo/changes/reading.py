@@ -39,7 +39,7 @@ LOOK_SECONDS: Final = 0.2
 
 
 class MongoChanges(Changes):
-    """The port's verbs on one database."""
+    """Change feed of one database: pages of changes, and waiting for the next one."""
 
     def __init__(
         self,

@@ -217,7 +217,7 @@ def all_done(answers: Sequence[Done | BaseException]) -> list[Done]:
 
 
 def _for_all(error: BaseException) -> BaseException:
-    """Each waiter gets its own exception: one object raised in many tasks would mix their tracebacks."""
+    """Exception for one waiter: a copy, for one object raised in many tasks would mix their tracebacks."""
     if isinstance(error, ServiceError):
         return ServiceError(error.category, *error.issues)
     if isinstance(error, asyncio.CancelledError):

@@ -162,7 +162,11 @@ class Announcements(AnnouncedCreates):
         return {}
 
     async def _taken(self, words: Sequence[_Word]) -> dict[int, Remembered | ServiceError]:
-        """Answers in their places; one that has expired there, or was never given, makes room."""
+        """Answers that were given before under the ids of these words, by the number of the word.
+
+        One that has expired, or was announced and never given, makes room for the word; `conflict` for a word
+        whose place stays taken.
+        """
         met: dict[int, Remembered | ServiceError] = {}
         left = list(words)
         for _ in range(_ATTEMPTS_MAX):

@@ -216,7 +216,7 @@ def sources(tenant: str, query: HistoryQuery, *, now: datetime, expiring: bool =
 
 
 def living(now: datetime) -> tuple[Filter, ...]:
-    """Stages for the history that leave out the versions of what has expired: they go with their resource."""
+    """Pipeline stages that leave out past versions whose resource has expired: they go with it."""
     lookup = {
         "from": RESOURCES,
         "localField": "current",

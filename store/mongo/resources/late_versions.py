@@ -223,7 +223,7 @@ def _document(late: LateWrite, now: datetime) -> dict[str, Any]:
 
 
 def standing(current: Mapping[str, Any]) -> dict[str, Any]:
-    """The condition that a current document still is what was read. None matches what is not there."""
+    """Filter that a current document meets as long as it is what was read; None matches an absent field."""
     return {name: current.get(name) for name in ("version", *EXTRAS)}
 
 

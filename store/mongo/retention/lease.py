@@ -147,7 +147,10 @@ class Leases:
             return  # Not allowed here: then MongoDB ends it after its own minute.
 
     async def confirm(self, lease: Lease, session: Session) -> None:
-        """First step of a transaction: it takes effect only if the lease is still ours. Renews it, too."""
+        """Renew the lease, as first step of a transaction: that takes effect only while the lease is ours.
+
+        Raises LeaseLost.
+        """
         done = await self._plain.update_one(lease.key, [{"$set": {"until": self._until}}], session=session)
         if not done.matched_count:
             raise LeaseLost

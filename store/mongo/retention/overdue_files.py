@@ -138,7 +138,7 @@ class OverdueFiles(Stage):
     async def _whole(
         self, tenant: Tenant, names: Sequence[str], as_of: datetime
     ) -> dict[str, Mapping[str, Any]]:
-        """Files that are there, and that nobody is about to refer to."""
+        """Length and date of each named file that is there, by name, but for those just touched by a push."""
         wanted = {"tenant": str(tenant), "id": {"$in": list(names)}, "touched": {"$lt": as_of - GRACE}}
         fields = {"id": 1, "length": 1, "uploadDate": 1}
         found = await self._files.find(wanted, fields, hint="files").to_list(None)

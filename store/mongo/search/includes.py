@@ -140,7 +140,7 @@ def _plans(  # noqa: PLR0913 -- what a round is made of
     *,
     now: datetime,
 ) -> Iterator[FindPlan]:
-    """The finds of one round."""
+    """Finds of one round: targets by id, and for each reverse include the resources that refer to these."""
     wanted = dict.fromkeys(
         target
         for include in includes

@@ -237,7 +237,7 @@ def _keep_unit(context: Context, raw: str, measured: Element, made: Element) -> 
 
 
 def _type(context: Context, fields: Sequence[str]) -> str:
-    """OBX-2; without it a number is NM, and what has components CWE."""
+    """Type of the value (OBX-2); without it CWE for a value of several components, ST for any other."""
     sent = context.first(fields[2]).upper()
     if sent:
         return sent
