@@ -35,11 +35,14 @@ def load(
             cli.main()
         return int(ended.value.code or 0)
 
+    alone = asyncio.Lock()  # All commands of a process have one list of arguments.
+
     async def loaded(service: Service, bundles: Sequence[Any]) -> None:
         folder = tmp_path / service.tenant.organization
         folder.mkdir()
         for n, bundle in enumerate(bundles):
             (folder / f"{n:03}.json").write_text(json.dumps(bundle))
-        assert await asyncio.to_thread(run, "load", str(folder), "--tenant", str(service.tenant)) == 0
+        async with alone:
+            assert await asyncio.to_thread(run, "load", str(folder), "--tenant", str(service.tenant)) == 0
 
     return loaded

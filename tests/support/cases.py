@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from itertools import permutations
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 from urllib.parse import quote
 
+from store.tenancy import SearchScope
 from tests.oracle.identity.hospital import moment, number
 from tests.support.feed import send
 from tests.support.fhir import refers
+from tests.support.together import together
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 
     from tests.support.service import Answer, Service
 
 Json = dict[str, Any]
+T = TypeVar("T")
+"""A message, in whatever format."""
 
 ROOT: Final = "https://lab.example/fhir"
 LAB: Final = "urn:made-up:lab"
@@ -201,6 +206,27 @@ async def holds(service: Service, case: Case, *, again: bool = True) -> None:
     for n, one in enumerate(case.sent):
         assert (await send(service, {**one, "id": f"again-{n}"})).status == 200
     await _as_said(service, case)
+
+
+async def in_any_order(
+    service: Service, sent: Iterable[T], holds_for: Callable[[Service, Sequence[T]], Awaitable[None]]
+) -> None:
+    """Each order of the messages, at a new tenant each: at the same time, so that they share commands."""
+
+    async def one(order: Sequence[T]) -> None:
+        await holds_for(await service.new_tenant(search_scope=SearchScope.ANY), order)
+
+    await together(one(order) for order in permutations(sent))
+
+
+async def holds_in_any_order(service: Service, case: Case) -> None:
+    """AssertionError unless the case comes out as its row says, in whatever order it is sent."""
+    again = list(permutations(case.sent))[:2]
+
+    async def one(tenant: Service, order: Sequence[Json]) -> None:
+        await holds(tenant, case._replace(sent=order, doubt=None), again=order in again)
+
+    await in_any_order(service, case.sent, one)
 
 
 async def _as_said(service: Service, case: Case) -> None:

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from itertools import permutations
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
 from store.tenancy import SearchScope
 from tests.oracle.identity.hospital import moment, number
-from tests.support.cases import Case, all_of, fill, holds, lines, mr, msg, obs, outcomes, pat, rep
+from tests.support.cases import (
+    Case,
+    all_of,
+    fill,
+    holds,
+    holds_in_any_order,
+    lines,
+    mr,
+    msg,
+    obs,
+    outcomes,
+    pat,
+    rep,
+)
 from tests.support.feed import send
 
 if TYPE_CHECKING:
@@ -33,12 +45,6 @@ def panel(id: str, code: str, kind: str | None = "FILL", **more: Any) -> Json:
     return rep(id, "Patient/1", fill("N", kind), code=code, **more)
 
 
-async def in_any_order(lab: Service, case: Case) -> None:
-    for n, order in enumerate(permutations(case.sent)):
-        tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
-        await holds(tenant, case._replace(sent=order, doubt=None), again=n <= 1)
-
-
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("ids", [("cbc", "cmp"), ("r1", "r1")], ids=["ids", "one local id"])
 async def test_as_many_reports_as_codes_each_corrected_by_itself(
@@ -51,13 +57,13 @@ async def test_as_many_reports_as_codes_each_corrected_by_itself(
         told(3, panel(ids[1], "CMP", kind, status=late)),
     )
     found = {"mr|A": ["CBC preliminary of Ann", f"CMP {late} of Ann"]}
-    await in_any_order(lab, Case("panels", sent, found))
+    await holds_in_any_order(lab, Case("panels", sent, found))
 
 
 async def test_panels_in_one_message_in_either_order_of_entries(lab: Service) -> None:
     both = (panel("cbc", "CBC"), panel("cmp", "CMP", status="preliminary"))
     sent = (told(1, *both), told(2, *both[::-1]), told(3, panel("cmp", "CMP")))
-    await in_any_order(lab, Case("panels", sent, {"mr|A": ["CBC final of Ann", "CMP final of Ann"]}))
+    await holds_in_any_order(lab, Case("panels", sent, {"mr|A": ["CBC final of Ann", "CMP final of Ann"]}))
 
 
 def dose(n: int, status: str = "final", **more: Any) -> Json:
@@ -122,7 +128,7 @@ async def test_as_many_reports_as_the_source_tells_apart(lab: Service, name: str
     wanted = THREE
     if "specimens" in name:
         wanted = [f"{one} + set {n}" for n, one in enumerate(THREE, start=1)]
-    await in_any_order(lab, Case(name, APART[name], {"mr|A": wanted}))
+    await holds_in_any_order(lab, Case(name, APART[name], {"mr|A": wanted}))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -136,7 +142,7 @@ async def test_the_same_number_and_code_is_the_same_report_corrected(
         told(2, panel(id, "CBC", kind, **when)),
         told(3, panel(id, "CBC", kind, status="corrected", **when)),
     )
-    await in_any_order(lab, Case("corrected", sent, {"mr|A": ["CBC corrected of Ann"]}))
+    await holds_in_any_order(lab, Case("corrected", sent, {"mr|A": ["CBC corrected of Ann"]}))
 
 
 @pytest.mark.parametrize("status", MENDED)
@@ -144,14 +150,14 @@ async def test_the_same_number_and_own_id_with_another_code_is_the_same_report(
     lab: Service, status: str
 ) -> None:
     sent = (told(1, panel("r1", "CBC")), told(2, panel("r1", "CMP", status=status)))
-    await in_any_order(lab, Case("recoded", sent, {"mr|A": [f"CMP {status} of Ann"]}))
+    await holds_in_any_order(lab, Case("recoded", sent, {"mr|A": [f"CMP {status} of Ann"]}))
 
 
 @pytest.mark.parametrize("status", PLAIN)
 async def test_another_code_of_plain_status_is_another_report(lab: Service, status: str) -> None:
     sent = (told(1, panel("r1", "CBC")), told(2, panel("r1", "CMP", status=status)))
     found = {"mr|A": ["CBC final of Ann", f"CMP {status} of Ann"]}
-    await in_any_order(lab, Case("another", sent, found))
+    await holds_in_any_order(lab, Case("another", sent, found))
 
 
 @pytest.mark.parametrize("status", MENDED)
@@ -166,7 +172,7 @@ async def test_a_mended_mix_up_moves_the_report(lab: Service, status: str, id: s
     case = Case("moved", sent, {"mr|A": [], "mr|B": [f"CBC {status} of Bob: K=4"]}, doubt=1)
     tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
     await holds(tenant, case)
-    await in_any_order(lab, case)
+    await holds_in_any_order(lab, case)
     [moved] = await all_of(tenant, "DiagnosticReport?_count=9")
     history = await tenant.get(f"DiagnosticReport/{moved['id']}/_history")
     assert [entry["resource"]["status"] for entry in history.body["entry"]][-1:] == ["final"]
@@ -183,7 +189,7 @@ async def test_the_same_number_of_another_patient_is_two_reports(lab: Service, s
     )
     found = {"mr|A": ["CBC final of Ann: Na=140"], "mr|B": [f"CBC {status} of Bob: K=4"]}
     await holds(await lab.new_tenant(search_scope=SearchScope.ANY), Case("two", sent, found, doubt=1))
-    await in_any_order(lab, Case("two", sent, found))
+    await holds_in_any_order(lab, Case("two", sent, found))
 
 
 @pytest.mark.parametrize(
@@ -207,7 +213,7 @@ async def test_without_a_number_a_local_id_is_within_a_patient_and_a_code(
 async def test_one_filler_number_in_two_systems_is_two_reports(lab: Service) -> None:
     other = rep("r2", "Patient/1", number("others", "N", "FILL"))
     sent = (told(1, panel("r1", "CBC")), told(2, other))
-    await in_any_order(lab, Case("systems", sent, {"mr|A": ["CBC final of Ann"] * 2}))
+    await holds_in_any_order(lab, Case("systems", sent, {"mr|A": ["CBC final of Ann"] * 2}))
 
 
 async def test_a_reply_that_made_two_of_a_doubt_says_so_and_a_plain_one_does_not(lab: Service) -> None:

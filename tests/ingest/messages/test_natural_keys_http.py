@@ -14,7 +14,7 @@ from tests.support.service import opened_service
 if TYPE_CHECKING:
     from tests.support.service import Answer
 
-ROUNDS: Final = int(os.environ.get("RACE_ROUNDS", "10"))
+ROUNDS: Final = int(os.environ.get("RACE_ROUNDS", "5"))
 """`make soak-races` does more."""
 TWINS = 20
 
