@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 from collections import defaultdict
@@ -17,6 +16,7 @@ from typing import Final, NamedTuple
 
 import pytest
 
+from tests.support.ports import free_port
 from tests.support.preloaded import QUICK, server
 
 ROOT: Final = Path(__file__).resolve().parents[1]
@@ -45,12 +45,6 @@ def blocks() -> list[Block]:
     return found
 
 
-def free_port() -> str:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return str(probe.getsockname()[1])
-
-
 def scratch(folder: Path, dod: str) -> Path:
     """Content of a checkout after `make demo`: `.venv` with `dod`, and the samples."""
     binaries = folder / ".venv" / "bin"
@@ -69,7 +63,7 @@ def environment() -> dict[str, str]:
 
 def script() -> str:
     steps = [f"echo '{STEP} {one.place}'\n{one.text}" for one in blocks()]
-    ports = {"8080": free_port(), "9090": free_port(), "2575": free_port()}
+    ports = {name: str(free_port()) for name in ("8080", "9090", "2575")}
     text = "\n".join(["set -euo pipefail", "trap 'kill $(jobs -p)' EXIT", *steps, f"echo '{STEP} the end'"])
     return re.sub("|".join(ports), lambda port: ports[port[0]], text)
 

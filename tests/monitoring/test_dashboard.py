@@ -6,7 +6,6 @@ import asyncio
 import importlib.util
 import json
 import shutil
-import socket
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +15,7 @@ import pytest
 from aiohttp.test_utils import TestServer
 
 from api.health import create_admin_app
+from tests.support.ports import free_port
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
@@ -67,9 +67,7 @@ async def prometheus(target: str, folder: Path) -> AsyncIterator[str]:
     rules = [str(FOLDER / "rules.yaml")]
     every = {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"}
     config.write_text(json.dumps({"global": every, "rule_files": rules, "scrape_configs": [scrape]}))
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        address = f"127.0.0.1:{probe.getsockname()[1]}"
+    address = f"127.0.0.1:{free_port()}"
     process = await asyncio.create_subprocess_exec(
         "prometheus",
         f"--config.file={config}",

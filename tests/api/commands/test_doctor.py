@@ -19,7 +19,8 @@ from api.cli.main import app
 from api.commands import doctor
 from api.commands.doctor import Finding, as_json, examine, is_wrong, table
 from store.mongo.requirements import STANDALONE
-from tests.support.mongods import free_port, standalone
+from tests.support.mongods import standalone
+from tests.support.ports import free_port
 
 FREE = {"DOD_PORT": "0", "DOD_ADMIN_PORT": "0"}
 

@@ -10,7 +10,6 @@ import asyncio
 import os
 import random
 import signal
-import socket
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -23,6 +22,7 @@ from aiohttp import ClientSession
 
 from ingest.mllp.framing import Frame, Framing, framed
 from tests.support.mllp import msa, oru
+from tests.support.ports import free_port
 from tests.support.preloaded import Forked, dod, said_by
 from tests.support.service import START
 
@@ -170,12 +170,6 @@ class Dod:
         if self.process is not None and self.process.poll() is None:
             self.process.terminate()
             self.process.join()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 async def searched(session: ClientSession, base: str, path: str) -> list[dict[str, Any]]:

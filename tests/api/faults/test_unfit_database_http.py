@@ -23,7 +23,8 @@ from store.mongo.embedded import embedded
 from store.mongo.requirements import STANDALONE
 from tests.support.fhir import report
 from tests.support.mongod import line
-from tests.support.mongods import free_port, standalone
+from tests.support.mongods import standalone
+from tests.support.ports import free_port
 from tests.support.server import Server
 from tests.support.service import opened_service
 

@@ -18,6 +18,7 @@ from api.subscriptions.app_keys import SUBSCRIPTIONS
 from store.subscriptions.records import Status
 from tests.api.subscriptions.subscribing import active, made
 from tests.support.fhir import identified, patient, report
+from tests.support.ports import free_port
 from tests.support.receiver import receiver
 from tests.support.subscriptions import asked
 
@@ -96,9 +97,7 @@ async def test_the_receiver_of_the_page_checks_signatures_and_says_what_it_hears
     text = PAGE.read_text(encoding="utf-8")
     [code] = re.findall(r"^```python\n(.*?)^```$", text, re.MULTILINE | re.DOTALL)
     assert len([line for line in code.splitlines() if line]) <= 22
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
+    port = str(free_port())
     endpoint = f"http://127.0.0.1:{port}/hook"
     off = {**asked(endpoint=endpoint), "id": "page", "status": "off"}
     assert (await tenant.put(off)).status == 201

@@ -27,7 +27,8 @@ from store.mongo.requirements import (
 from store.mongo.rights import FOLLOWING
 from store.mongo.stores import opened
 from store.settings import StoreSettings
-from tests.support.mongods import SET, Client, as_user, free_port, guarded_set, standalone
+from tests.support.mongods import SET, Client, as_user, guarded_set, standalone
+from tests.support.ports import free_port
 from tests.support.store import NOW, metrics
 
 if TYPE_CHECKING:
