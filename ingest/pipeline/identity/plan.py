@@ -62,6 +62,8 @@ class Planning:
     contradicted: frozenset[int] = frozenset()
     """Entries whose numbers are no evidence: another entry says something else under one of them."""
     content: ContentDigests = field(init=False)
+    among: dict[str, int] = field(default_factory=dict)
+    """Entry of each patient of the message, by `Patient/id`."""
     sought: set[ResourceKey] = field(default_factory=set)
     """Keys that no entry of the index tells, under which something of the message may be stored."""
 
@@ -113,6 +115,7 @@ class Planning:
             kin = dict.fromkeys([*before, *(one.key.id for one in choice.kin)])
             kin.pop(choice.id, None)
             self.facts[number] = self.facts[number]._replace(kin=tuple(kin))
+            self.among.setdefault(f"{PATIENT}/{choice.id}", number)
 
     # --- what reports share
 
@@ -184,13 +187,12 @@ class Planning:
 
         `sure`: nothing but these speaks for what is found, so that no number counts that others may have.
         """
-        for other in self.read.by_type[PATIENT]:
-            if f"{PATIENT}/{self.choices[other].id}" == patient:
-                facts, known = self.facts[other], self.choices[other].known
-                told = (*facts.numbers, *facts.former)
-                told += (*known.facts.numbers, *known.facts.former) if known else ()
-                numbers = (one.name for one in told if one.rank is Rank.STRONG or not sure)
-                return frozenset((patient, *(f"{PATIENT}/{one}" for one in facts.kin), *numbers))
+        if (other := self.among.get(patient)) is not None:
+            facts, known = self.facts[other], self.choices[other].known
+            told = (*facts.numbers, *facts.former)
+            told += (*known.facts.numbers, *known.facts.former) if known else ()
+            numbers = (one.name for one in told if one.rank is Rank.STRONG or not sure)
+            return frozenset((patient, *(f"{PATIENT}/{one}" for one in facts.kin), *numbers))
         named = {(one.system, one.value) for one in self.read.logical.get(number, ())}
         people = self._people() if named else []
         # A number of a merged record is the survivor's, unless it was issued again.
