@@ -121,7 +121,7 @@ def _lone(read: Reader) -> frozenset[int]:
     if results.issubset([there for one in reports for there in read.leads[one]]):
         return frozenset()
     through = frozenset(n for n, kind in enumerate(read.types) if kind != PATIENT)
-    return results - owners_of(read.leads, reports, through).keys()
+    return results.difference(owners_of(read.leads, reports, through))
 
 
 def _keys_of_missing(read: Reader) -> Iterator[tuple[str, str]]:
