@@ -111,6 +111,21 @@ def test_who_a_patient_is() -> None:
     assert len([one for one in found["extension"] if "valueCodeableConcept" in one]) == 2
 
 
+@pytest.mark.parametrize(
+    ("sent", "kept"),
+    [
+        ("555-1^PRN^PH^j@x.example", ["home phone 555-1", "email j@x.example"]),
+        ("^WPN^PH^j@x.example^^^5551~555-2", ["work phone 5551", "home phone 555-2", "email j@x.example"]),
+        ("^NET^Internet^j@x.example", ["email j@x.example"]),
+        ("555-1^PRN^PH^none", ["home phone 555-1"]),
+    ],
+)
+def test_an_e_mail_address_beside_a_number_is_one_more(sent: str, kept: list[str]) -> None:
+    found = patient(f"PID|1||7^^^HOSP||Doe||||||||{sent}")
+    told = [" ".join([one.get("use", ""), one["system"], one["value"]]).strip() for one in found["telecom"]]
+    assert told == kept
+
+
 @pytest.mark.parametrize(("born", "kept"), [("Aug 15, 1942", "Aug 15, 1942"), ("196203520", "196203520")])
 def test_a_date_of_birth_that_is_none_is_kept_as_text(born: str, kept: str) -> None:
     found = translated(f"PID|1||7||Doe||{born}|alien", event="ADT^A08")

@@ -55,7 +55,7 @@ COMPONENTS: Final = (
     ("XTN.1, .12", "value", "else country code, area code, number and extension"),
     ("XTN.2", "use", "HL7 table 0201"),
     ("XTN.3", "system", "HL7 table 0202"),
-    ("XTN.4", "value", "an e-mail address"),
+    ("XTN.4", "value", "an e-mail address, by itself where a number stands beside it"),
     ("XCN.1, .9, .13", "Practitioner.identifier", "number, assigning authority, type"),
     ("XCN.2 to .7, .10, .21", "Practitioner.name", "as XPN"),
     ("XON.1", "Organization.name", ""),
@@ -148,6 +148,14 @@ def call(context: Context, raw: str) -> Element | None:
         return None
     use = "mobile" if told[2].upper() == _MOBILE else _CALL_USES.get(told[1].upper(), "")
     return _called(system or ("email" if "@" in number else "phone"), number, use)
+
+
+def mail(context: Context, raw: str) -> Element | None:
+    """The e-mail address beside the number of an XTN; None: there is none, or `call` has it."""
+    parts = context.parts(raw)
+    told = context.plain(parts[3]).strip() if len(parts) > 3 else ""  # noqa: PLR2004 -- XTN.4
+    made = call(context, raw) if "@" in told else None
+    return None if made is None or made["system"] == "email" else _called("email", told, "")
 
 
 def _called(system: str, value: str, use: str) -> Element:

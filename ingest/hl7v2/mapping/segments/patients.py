@@ -12,6 +12,7 @@ from ingest.hl7v2.mapping.datatypes.identifiers import cx, kind
 from ingest.hl7v2.mapping.datatypes.people import (
     address,
     call,
+    mail,
     name,
     organization_reference,
     reference,
@@ -96,6 +97,17 @@ def _calls(use: str) -> Convert:
     return convert
 
 
+def _telecom(convert: Convert) -> Put:
+    """Numbers, and the e-mail addresses beside them."""
+    numbers, mails = many("telecom", convert), many("telecom", mail)
+
+    def put(context: Context, raw: str, resource: Element) -> None:
+        numbers(context, raw, resource)
+        mails(context, raw, resource)
+
+    return put
+
+
 def _county(context: Context, raw: str, resource: Element) -> None:
     county = context.first(raw)
     told = resource.get("address", [])
@@ -173,8 +185,8 @@ PID: Final = Table(
         ),
         Row("PID-11", "address", "XAD → Address", many("address", address)),
         Row("PID-12", "address.district", "IS → string", _county, "one address without a county"),
-        Row("PID-13", "telecom", "XTN → ContactPoint", many("telecom", _calls("home"))),
-        Row("PID-14", "telecom", "XTN → ContactPoint", many("telecom", _calls("work"))),
+        Row("PID-13", "telecom", "XTN → ContactPoint", _telecom(_calls("home"))),
+        Row("PID-14", "telecom", "XTN → ContactPoint", _telecom(_calls("work"))),
         Row("PID-15", "communication.language", "CWE → CodeableConcept", many("communication", _language)),
         Row("PID-16", "maritalStatus", "CWE → CodeableConcept", one("maritalStatus", _marital)),
         Row(
@@ -227,7 +239,7 @@ PID: Final = Table(
         ),
         Row("PID-29", "deceasedDateTime", "DTM → dateTime", moment("deceasedDateTime", Context.times)),
         Row("PID-30", "deceasedBoolean", "ID → boolean", _deceased, "PID-29 is not valued"),
-        Row("PID-40", "telecom", "XTN → ContactPoint", many("telecom", call)),
+        Row("PID-40", "telecom", "XTN → ContactPoint", _telecom(call)),
     ),
 )
 
@@ -257,8 +269,8 @@ NK1: Final = Table(
         Row("NK1-2", "name", "XPN → HumanName", one("name", name)),
         Row("NK1-3", "relationship", "CWE → CodeableConcept", many("relationship", of_table("0063"))),
         Row("NK1-4", "address", "XAD → Address", one("address", address)),
-        Row("NK1-5", "telecom", "XTN → ContactPoint", many("telecom", call)),
-        Row("NK1-6", "telecom", "XTN → ContactPoint", many("telecom", call)),
+        Row("NK1-5", "telecom", "XTN → ContactPoint", _telecom(call)),
+        Row("NK1-6", "telecom", "XTN → ContactPoint", _telecom(call)),
         Row("NK1-7", "relationship", "CWE → CodeableConcept", many("relationship", in_system(V2 + "0131"))),
         Row("NK1-15", "gender", "CWE → code", _sex),
     ),
