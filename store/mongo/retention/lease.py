@@ -184,7 +184,10 @@ class Leases:
             await lease.session.end_session()
 
     async def free(self, pid: int) -> None:
-        """End what a process of this machine holds, which is over: nobody has to wait for that."""
+        """End what a process of this machine holds, which is over: nobody has to wait for that.
+
+        `DECISIONS.md#freed-leases`.
+        """
         held = {"holder": {"$regex": f"^{re.escape(_process(pid))}"}}
         with guarded(self._metrics, "free_leases", seconds=self._seconds):
             await self._leases.update_many(held, {"$set": {"until": _LONG_AGO}})
