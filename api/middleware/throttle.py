@@ -13,6 +13,7 @@ from api.http.app_keys import LIMITER, SETTINGS
 from api.http.routing import ROWS, Group
 from api.limits.limiter import Class, ThrottledError
 from api.server.connection import Connection
+from ingest.http.admission import NoRoomError
 from ingest.http.app_keys import PRINCIPAL, address_of
 from store.errors import Category, ServiceError
 
@@ -93,12 +94,13 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
     try:
         response = await handler(request)
     except ServiceError as error:
-        if kind is not Class.SEARCH or error.category is not Category.THROTTLED:
+        waits = kind is Class.SEARCH and error.category is Category.THROTTLED  # Its searches do already.
+        if not waits and not isinstance(error, NoRoomError):
             raise
         refused = error
     finally:
         limiter.leave(holder)
-    if refused is not None:  # Its searches wait already.
+    if refused is not None:
         await _pause(request, holder)
         raise refused
     if told and not response.prepared:

@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, NamedTuple, Self, TypeAlias
 
 from aiohttp import web
+from typing_extensions import override
 
 from ingest.http.app_keys import asker_of
 from store.errors import Category, ServiceError
@@ -46,9 +47,15 @@ REMEMBERED: Final = 1_000
 _NO_ROOM: Final = Issue("transient", "too many pushes are under way; nothing was stored, try again shortly")
 
 
-def no_room() -> ServiceError:
-    """The refusal for want of room."""
-    return ServiceError(Category.UNAVAILABLE, _NO_ROOM)
+class NoRoomError(ServiceError):
+    """Refusal for want of room."""
+
+    def __init__(self) -> None:
+        super().__init__(Category.UNAVAILABLE, _NO_ROOM)
+
+    @override
+    def __reduce__(self) -> tuple[object, ...]:
+        return type(self), ()
 
 
 Group: TypeAlias = tuple[bool, *tuple[str, ...]]
@@ -137,7 +144,7 @@ class Room:
         content, self._content = self._content, None
         self._admission.release(self)
         if content is not None:
-            content.set_exception(no_room())
+            content.set_exception(NoRoomError())
 
     def __enter__(self) -> Self:
         self._admission.rooms.add(self)
@@ -248,7 +255,7 @@ class Admission:
                     one.lose()
                 return
         self._rejected(BODIES)
-        raise no_room()
+        raise NoRoomError
 
     def _slower(self, group: Group, for_: Room) -> Iterator[Room]:
         """The rooms of a group whose senders are markedly slower, the slowest first."""

@@ -14,6 +14,7 @@ from api.middleware.throttle import pause_of
 from api.server.connection import LINGER_BYTES
 from api.server.connection_limits import Limits
 from api.settings.service import Settings
+from ingest.http.admission import NoRoomError
 from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
 from tests.support.wire import Wire, head, wire
@@ -190,3 +191,19 @@ async def test_nothing_of_a_body_is_kept_while_its_refusal_waits() -> None:
             line.writer.write(bytes(1_000_000))
         await reached(lambda: all(one._thrown_away > LINGER_BYTES for one in held))
         assert [one._current_request.content._size for one in held] == [0, 0]
+
+
+async def test_a_push_that_finds_no_room_is_held_back_as_well() -> None:
+    """Else its client would send the body again, and again."""
+
+    async def full(_: web.Request) -> web.StreamResponse:
+        raise NoRoomError
+
+    access = memory_access()
+    told = settings(throttle_pause_seconds=30)
+    async with serving(access, routes=edge_routes(full), settings=told) as client, wire(client) as sent:
+        await sent.send(head("PUT", READ, {"Content-Type": "application/fhir+json", **bearer(access)}))
+        await reached(lambda: held_by(client) == 1)
+        ending = asyncio.ensure_future(client.server.runner.cleanup())
+        assert (await sent.reply()).status == 503
+        await ending
