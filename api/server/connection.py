@@ -133,7 +133,8 @@ class Connection(Arriving):
             return
         super().connection_made(transport)
         self._wire = transport
-        transport.set_write_buffer_limits(high=0)  # Paused while anything is left to send.
+        # Paused while anything is left to send. With 0 TLS is paused by nothing, until something else comes.
+        transport.set_write_buffer_limits(high=1)
         self._await_head()
         if self._connections.ending:
             self._take_one()

@@ -20,6 +20,7 @@ from api.auth.tokens import new_grant
 from api.serve import listen
 from api.server import tls
 from api.server.connection_limits import Limits
+from api.server.event_loop import factory_of
 from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
 from api.server.tls_metrics import TlsMetrics
 from api.settings.service import Settings
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator
     from pathlib import Path
 
+    from api.settings.service import EventLoop
     from tests.support.access import MemoryAccess
 
 SECONDS = 3_600.0
@@ -328,6 +330,33 @@ async def test_a_request_that_comes_with_the_end_of_its_handshake_is_answered(
             writer.write(b"GET %b/metadata HTTP/1.1\r\nHost: a\r\n\r\n" % LAB_BASE.encode())
             assert (await reader.readline()).startswith(b"HTTP/1.1 200")
             writer.close()
+
+
+@pytest.mark.parametrize("event_loop", ["asyncio", "uvloop"])
+def test_a_connection_that_is_to_be_closed_is_closed_at_once(
+    tmp_path: Path, authority: Authority, event_loop: EventLoop
+) -> None:
+    """TLS paused an answer without end where nothing at all may be left to send."""
+
+    async def ask() -> list[bytes]:
+        heads = []
+        async with secured(tmp_path, authority.server()) as at:
+            for _ in range(6):
+                reader, writer = await asyncio.open_connection(
+                    "127.0.0.1", at.port, ssl=at.trusting(authority)
+                )
+                writer.write(
+                    b"GET %b/metadata HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n" % LAB_BASE.encode()
+                )
+                async with asyncio.timeout(20):
+                    heads.append((await reader.read())[:15])
+                writer.close()
+        return heads
+
+    if event_loop == "uvloop":
+        pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=factory_of(event_loop)) as runner:
+        assert runner.run(ask()) == [b"HTTP/1.1 200 OK"] * 6
 
 
 async def test_a_handshake_has_a_deadline(tmp_path: Path, authority: Authority) -> None:
