@@ -204,6 +204,7 @@ async def test_a_push_that_finds_no_room_is_held_back_as_well() -> None:
     async with serving(access, routes=edge_routes(full), settings=told) as client, wire(client) as sent:
         await sent.send(head("PUT", READ, {"Content-Type": "application/fhir+json", **bearer(access)}))
         await reached(lambda: held_by(client) == 1)
+        assert client.server.runner is not None
         ending = asyncio.ensure_future(client.server.runner.cleanup())
         assert (await sent.reply()).status == 503
         await ending
