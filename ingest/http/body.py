@@ -102,10 +102,13 @@ class _Reading:
     async def all(self) -> bytearray:
         """The whole body. Raises 413 past the limit, ServiceError `incorrect` when it is broken."""
         content = self._request.content
-        if content.is_eof():  # Most bodies are there when their request is: nothing is waited for.
-            await self._add(content.read_nowait())
-        else:
-            await self._arrive()
+        try:
+            if content.is_eof():  # Most bodies are there when their request is: nothing is waited for.
+                await self._add(content.read_nowait())
+            else:
+                await self._arrive()
+        except ConnectionError as error:  # Its client has gone: no failure of ours.
+            raise web.RequestPayloadError from error
         if self._inflater is not None:
             try:
                 self._inflater.end()

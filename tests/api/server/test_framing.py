@@ -8,9 +8,10 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import pytest
+from aiohttp.web import RequestPayloadError
 
 from api.server.heads import FRAMING_BYTES
-from ingest.http.body import HoldsBack
+from ingest.http.body import HoldsBack, body_of
 from ingest.http.replies import fhir_json
 from tests.support.edge import LAB_BASE, bearer, edge_routes, memory_access, serving
 from tests.support.wire import head, wire
@@ -115,6 +116,33 @@ async def test_a_body_whose_chunks_break_off_is_not_waited_for() -> None:
         await sent.send(b"no size\r\n")
         assert (await sent.reply()).status == 400
         assert await sent.rest() == b""
+
+
+async def test_a_client_that_goes_in_the_middle_of_a_body_is_no_failure(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    access, reading = memory_access(), asyncio.Event()
+    ended: list[BaseException] = []
+
+    async def read(request: web.Request) -> web.StreamResponse:
+        reading.set()
+        try:
+            await body_of(request)
+        except BaseException as error:
+            ended.append(error)
+            raise
+        return fhir_json(b"{}")
+
+    async with serving(access, routes=edge_routes(read)) as client:
+        for size in (100, 1_000_000):
+            reading.clear()
+            told = {"Content-Type": "application/fhir+json", "Content-Length": str(size), **bearer(access)}
+            async with wire(client) as sent:
+                await sent.send(head("POST", f"{LAB_BASE}/Patient", told), b"{")
+                await reading.wait()
+                sent.writer.transport.abort()
+    assert [type(one) for one in ended] == [RequestPayloadError] * 2
+    assert "unexpected error" not in caplog.text
 
 
 async def test_requests_sent_all_at_once_take_turns_with_others() -> None:
