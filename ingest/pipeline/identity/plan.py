@@ -201,7 +201,7 @@ class Planning:
         ]
         record = patient.removeprefix(f"{PATIENT}/")
         if record != patient:
-            found += [one for one in self._people() if record in (one.key.id, *one.facts.kin)]
+            found += [c for c in self._people() if record == c.key.id or record in c.facts.kin]
         ids = (f"{PATIENT}/{name}" for one in found for name in (one.key.id, *one.facts.kin))
         return frozenset((patient, *ids))
 
