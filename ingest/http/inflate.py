@@ -22,6 +22,8 @@ WINDOW_BYTES: Final = 16_384
 """Compressed bytes given to a stream at once: behind the end of each member the rest of them is copied."""
 STEPS_AT_ONCE: Final = 32
 """Members, or windows, that one call looks at."""
+ZSTD_WINDOW_LOG: Final = 23
+"""Largest window of a zstd stream, 8 MB as RFC 9659 has it: with 128 MB a stream keeps all its output."""
 _GZIP: Final = zlib.MAX_WBITS | 16
 _DEFLATE: Final = 8
 """Low four bits of the first byte of a zlib stream; without them it is a bare deflate stream."""
@@ -113,7 +115,7 @@ class _Brotli:
 
 
 def _zstd(library: Any, _: bytes) -> object:  # noqa: ANN401 -- one of two
-    return library.ZstdDecompressor()
+    return library.ZstdDecompressor(options={library.DecompressionParameter.window_log_max: ZSTD_WINDOW_LOG})
 
 
 def _deflated(start: bytes) -> object:

@@ -112,3 +112,18 @@ def test_a_bomb_gives_no_more_than_was_asked_for(way: str) -> None:
     for _ in range(5):
         assert 0 < len(inflater.take(4_096)) <= _rounded(coding, 4_096)
     assert inflater.has_more
+
+
+@pytest.mark.skipif("zstd" not in CODINGS, reason="no zstd")
+@pytest.mark.parametrize(("window_log", "is_taken"), [(23, True), (24, False)])
+def test_a_window_of_zstd_is_bounded(window_log: int, is_taken: bool) -> None:
+    """Each stream keeps as much of its output: forty megabytes of zeros are a kilobyte."""
+    library = import_module("backports.zstd")
+    data = bytes(20_000_000)
+    made = library.ZstdCompressor(options={library.CompressionParameter.window_log: window_log})
+    coded = made.compress(data) + made.flush()
+    if is_taken:
+        assert inflated("zstd", [coded], most=1_000_000) == data
+    else:
+        with pytest.raises(BrokenError):
+            inflated("zstd", [coded])
