@@ -33,7 +33,7 @@ class Annex(Protocol):
         """Answer to a request whose body has come. Raises ServiceError `unavailable`."""
 
     async def rows(self) -> list[Iterable[Row]]:
-        """All that it has counted."""
+        """Metric rows of the annex: all that it has counted since it began, and its predecessors."""
 
 
 ANNEX: Final[web.AppKey[Annex]] = web.AppKey("annex")

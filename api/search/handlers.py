@@ -174,7 +174,9 @@ def _known(resource_type: str) -> ResourceType:
 
 
 def refuse_unbounded(settings: TenantSettings, search: Search) -> None:
-    """The patient scope rule: a misspelt parameter must never widen a search to everyone.
+    """Raise ServiceError for a search that names no patient, where the tenant allows no other.
+
+    A misspelt parameter must never widen a search to everyone.
 
     `DECISIONS.md#patient-scope`
     """

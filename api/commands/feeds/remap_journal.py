@@ -31,7 +31,7 @@ def digest_of(secret: bytes, tenant: Tenant, source: str | None, profiles: Seque
 
 
 class RemapJournal:
-    """Messages that are mapped, and the reports that they spoke for."""
+    """Journal of a remap that was broken off: messages that are done, and the reports that they spoke for."""
 
     def __init__(self, file: int, path: Path) -> None:
         self._file = file

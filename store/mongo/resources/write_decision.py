@@ -299,7 +299,10 @@ def superseding_among(changing: Mapping[str, Decision]) -> list[str]:
 def operation_of(
     name: str, decision: Decision
 ) -> InsertOne[Mapping[str, Any]] | ReplaceOne[Mapping[str, Any]] | UpdateOne:
-    """The write that fails with a duplicate key when somebody else was faster; a touch does nothing then."""
+    """Driver's operation for a decision: it fails with a duplicate key when somebody else was faster.
+
+    A touch does nothing then.
+    """
     if decision.touch:
         return UpdateOne({"_id": name, **(decision.replaces or {})}, {"$set": decision.touch})
     document = decision.document or {}
