@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -122,6 +123,7 @@ def edge_stores(
     """Stores of tests of the edge: nothing asks for what needs a database."""
     nothing: Any = None
     silent: Any = NoChanges()
+    unheld: Any = SimpleNamespace(free=None)  # A herald that ends is told of it, and none ends here.
     return Stores(
         resources=nothing,
         access=access,
@@ -131,7 +133,7 @@ def edge_stores(
         policies=nothing,
         privacy=Privacy(nothing, nothing, nothing, nothing, nothing),
         sweeping=nothing,
-        leases=nothing,
+        leases=unheld,
         clients=clients or MemoryClients(),
         verifying=nothing,
         changes=silent,
