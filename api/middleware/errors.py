@@ -46,7 +46,9 @@ async def errors(request: web.Request, handler: Handler) -> web.StreamResponse:
         _refuse_long_media_type(request)
         return await handler(request)
     except ServiceError as error:
-        return answer_of(request, error)
+        response = answer_of(request, error)
+        error.__traceback__ = None  # A frame that still knows of it would keep the request and its body.
+        return response
     except web.HTTPException as error:
         return _of_http(request, error)
     except web.RequestPayloadError:

@@ -97,7 +97,7 @@ async def throttle_clients(request: web.Request, handler: Handler) -> web.Stream
         waits = kind is Class.SEARCH and error.category is Category.THROTTLED  # Its searches do already.
         if not waits and not isinstance(error, NoRoomError):
             raise
-        refused = error
+        refused = error.with_traceback(None)  # Its frames hold what has come of the body.
     finally:
         limiter.leave(holder)
     if refused is not None:
