@@ -85,7 +85,7 @@ async def main() -> None:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--seconds", type=float, default=4.0)
-    parser.add_argument("--connections", type=int, default=32)
+    parser.add_argument("--connections", type=int, default=64)  # Thirty-two for each of two workers.
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="dod-bench-") as directory, ExitStack() as stack:
         place = Path(directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from typing import TYPE_CHECKING, Final
 
 from prometheus_client import Counter, Gauge, Histogram
@@ -88,8 +89,7 @@ class SubscriptionMetrics:
     def delivered(self, name: str, ages: Sequence[float]) -> None:
         """Count events that a receiver acknowledged."""
         self._oldest_of.pop(name, None)
-        for seconds in ages:
-            self._seconds.observe(max(seconds, 0.0))
+        observe_all(self._seconds, [max(seconds, 0.0) for seconds in ages])
 
     def waiting(self, name: str, oldest: datetime | None) -> None:
         """Note the oldest event of a subscription that waits."""
@@ -132,3 +132,18 @@ class SubscriptionMetrics:
                 gauge.set(0)
             for status in Status:
                 self._statuses.labels(status.value).set(0)
+
+
+def observe_all(histogram: Histogram, values: Iterable[float]) -> None:
+    """Observe many values with one write for each bucket; the histogram has no labels.
+
+    A write to a mapped file costs more than the rest of an event: two for each were a sixth of the herald.
+    """
+    in_order = sorted(values)
+    histogram._sum.inc(sum(in_order))  # noqa: SLF001 -- the library observes one value at a time
+    before = 0
+    for bound, bucket in zip(histogram._upper_bounds, histogram._buckets, strict=True):  # noqa: SLF001
+        behind = bisect_right(in_order, bound)
+        if behind > before:
+            bucket.inc(behind - before)
+        before = behind
