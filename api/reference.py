@@ -83,6 +83,8 @@ def search_page() -> str:
         "`|code`, `system|`; dates take the prefixes `eq ne gt ge lt le sa eb ap`; references `Type/id`,",
         "a bare id or an absolute URL, and can be chained (`patient.identifier=…`,",
         "`subject:Patient.birthdate=…`).",
+        "Where a search must name its patient, a bare id in `subject` is a Patient's, and neither `_has`",
+        "nor `_revinclude` leads from what many patients share (a Location, Group, Device …) to any of them.",
         "`_has:Type:reference:parameter=…` is the way back. Strings start a word, without case and",
         "accents; quantities are `[prefix]number[|system|code]`.",
         "Of one text the first 1,000 characters are searched, from the start of each of its first 12",

@@ -29,7 +29,7 @@ from store.search.looks import refusals
 from store.search.parameters import TYPES
 from store.search.parsing.context import SearchContext
 from store.search.parsing.parse import is_known
-from store.search.parsing.patient_scope import bounded_by_patient
+from store.search.parsing.patient_scope import bounded
 from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
 from store.search.reach import reaches
 from store.tenancy import SearchScope
@@ -49,8 +49,10 @@ _UNBOUNDED: Final = Issue(
     "required",
     "the search must name its patient: `patient`, `subject`, `patient.identifier`, `subject.identifier`,"
     " `patient:identifier`, `subject:identifier`, or `_id`; a Patient is named by `identifier`, `_id`, or a"
-    " name with `birthdate`, `phone` or `email`. None of this was asked for. To let trusted clients search"
-    " across patients: `dod tenant create ORG/ENV --search-scope any`",
+    " name with a day as `birthdate`, `phone` or `email`. None of this was asked for, or something else"
+    " beside a patient, such as `Group/…`; or a `_has` leads from what many patients share to them, and"
+    " names none. To let trusted clients search across patients:"
+    " `dod tenant create ORG/ENV --search-scope any`",
 )
 
 
@@ -117,7 +119,7 @@ async def _searchset(
     if search is None:
         strict = wants_strict(", ".join(request.headers.getall("Prefer", ())))
         search = _first(request, resource_type, pairs, SearchContext(limits, base, now, strict))
-    refuse_unbounded(request[TENANT], search)
+    search = in_bounds(request[TENANT], search)
     caller = request[PRINCIPAL]
     unseen = refusals(search.query, partial(reaches, caller))
     if unseen:
@@ -173,12 +175,16 @@ def _known(resource_type: str) -> ResourceType:
     return row
 
 
-def refuse_unbounded(settings: TenantSettings, search: Search) -> None:
-    """Raise ServiceError for a search that names no patient, where the tenant allows no other.
+def in_bounds(settings: TenantSettings, search: Search) -> Search:
+    """The search as its patient bounds it, where the tenant allows no other. Raises ServiceError without one.
 
     A misspelt parameter must never widen a search to everyone.
 
     `DECISIONS.md#patient-scope`
     """
-    if settings.search_scope is SearchScope.PATIENT and not bounded_by_patient(search.query):
+    if settings.search_scope is not SearchScope.PATIENT:
+        return search
+    query = bounded(search.query)
+    if query is None:
         raise ServiceError(Category.INCORRECT, _UNBOUNDED, *search.ignored)
+    return search._replace(query=query)

@@ -15,7 +15,7 @@ from store.errors import Category, ServiceError
 from store.fhir.instants import from_datetime
 from store.search.looks import refusals
 from store.search.parsing.context import SearchContext
-from store.search.parsing.patient_scope import bounded_by_patient
+from store.search.parsing.patient_scope import bounded
 from store.search.reach import narrowed, reaches
 from store.subscriptions.topics import topic_of
 from store.tenancy import SearchScope
@@ -103,12 +103,12 @@ class Standings:
         if settings is None or reach is None:  # A tenant that was closed hears nothing, its operator neither.
             raise Ended(LOST)
         now = from_datetime(self._clock()).start
-        bounded = one.holder is not None and settings.search_scope is SearchScope.PATIENT
-        asked = (one.created, one.topic, one.filters, one.base, bounded, now // MINUTE)
+        within = one.holder is not None and settings.search_scope is SearchScope.PATIENT
+        asked = (one.created, one.topic, one.filters, one.base, within, now // MINUTE)
         known = self._remembered.get(one.name)
         if known is not None and known.reach is reach and known.asked == asked:
             return known.standing
-        standing = _standing(one, reach, SearchContext(self._limits, one.base, now, strict=True), bounded)
+        standing = _standing(one, reach, SearchContext(self._limits, one.base, now, strict=True), within)
         if len(self._remembered) >= REMEMBERED_MAX:
             self._remembered.clear()
         if len(self._queries) >= REMEMBERED_MAX:
@@ -119,7 +119,7 @@ class Standings:
         return standing
 
 
-def _standing(one: Subscription, reach: Reach, context: SearchContext, bounded: bool) -> Standing:  # noqa: FBT001
+def _standing(one: Subscription, reach: Reach, context: SearchContext, within: bool) -> Standing:  # noqa: FBT001
     topic = topic_of(one.topic)
     if topic is None or not reaches(reach, topic.type, READS):
         raise Ended(LOST)
@@ -129,6 +129,7 @@ def _standing(one: Subscription, reach: Reach, context: SearchContext, bounded: 
         raise Ended(UNREADABLE) from None
     if refusals(query, partial(reaches, reach)):
         raise Ended(LOST)
-    if bounded and not bounded_by_patient(query):
+    named = bounded(query) if within else query
+    if named is None:
         raise Ended(UNBOUNDED)
-    return Standing(narrowed(query, reach), reach.within(query.type, READS))
+    return Standing(narrowed(named, reach), reach.within(query.type, READS))

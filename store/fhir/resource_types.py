@@ -23,6 +23,9 @@ NOT_ABOUT_PATIENTS: Final = frozenset(
 )
 """Directories and definitions: a search on these need not name a patient."""
 
+SHARED: Final = NOT_ABOUT_PATIENTS | {"Device", "Group"}
+"""Types of what many patients may have to do with."""
+
 RESOURCE_TYPES: Final = frozenset(
     """
     Account ActivityDefinition AdverseEvent AllergyIntolerance Appointment AppointmentResponse AuditEvent

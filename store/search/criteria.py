@@ -263,3 +263,5 @@ class SearchQuery:
     """Type and clause, for types of which includes may read and go on from a part only."""
     bytes_max: int = PAGE_BYTES_MAX
     """Bytes of the matches on a page with their includes; one match is shown however large."""
+    of_a_patient: bool = False
+    """Whether a patient must be named: then nothing leads back from what many of them share."""

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from api.http.app_keys import PAGE_SECRET, SETTINGS
 from api.search import on_record
 from api.search.answer import Asker, ask, begin
-from api.search.handlers import refuse_unbounded
+from api.search.handlers import in_bounds
 from ingest.http.answer_room import SMALL_BYTES, hold
 from ingest.http.app_keys import AUDITED, CLOCK, LIMITS, PRINCIPAL, RESOURCES, TENANT, base_of
 from ingest.http.reach import check_reading
@@ -47,8 +47,8 @@ async def find(request: web.Request, resource_type: str, pairs: Sequence[tuple[s
     app, caller = request.app, request[PRINCIPAL]
     check_reading(caller, resource_type, SEARCH)  # The route names no type, so no row has asked for it.
     context = SearchContext(app[LIMITS], base_of(request), from_datetime(app[CLOCK]()).start, strict=True)
-    search = begin(resource_type, pairs, context, link_seconds=app[SETTINGS].page_token_seconds)
-    refuse_unbounded(request[TENANT], search)
+    first = begin(resource_type, pairs, context, link_seconds=app[SETTINGS].page_token_seconds)
+    search = in_bounds(request[TENANT], first)
     unseen = refusals(search.query, partial(reaches, caller))
     if unseen:
         raise ServiceError(Category.FORBIDDEN, *unseen)

@@ -34,7 +34,7 @@ from store.fhir.instants import from_datetime
 from store.fhir.issues import Issue
 from store.search.looks import refusals
 from store.search.parsing.context import SearchContext
-from store.search.parsing.patient_scope import bounded_by_patient
+from store.search.parsing.patient_scope import bounded
 from store.search.reach import reaches
 from store.subscriptions.records import Status, Subscription
 from store.tenancy import SearchScope
@@ -161,7 +161,7 @@ async def _requested(
     unseen = refusals(told.query, partial(reaches, caller))
     if unseen:
         raise ServiceError(Category.FORBIDDEN, *unseen)
-    if request[TENANT].search_scope is SearchScope.PATIENT and not bounded_by_patient(told.query):
+    if request[TENANT].search_scope is SearchScope.PATIENT and bounded(told.query) is None:
         raise ServiceError(Category.UNPROCESSABLE, _UNBOUNDED)
     return told
 

@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from store.fhir.references import RELATIVE
+from store.fhir.resource_types import NOT_ABOUT_PATIENTS, SHARED
 from store.resources.pages import Entry
 from store.resources.resource_keys import ResourceKey
 from store.search.criteria import References, SearchQuery, Tokens
@@ -58,7 +59,7 @@ class Included(NamedTuple):
     complete: bool
     """Whether all fits; else one match alone brings along more, and the rest is left out."""
     unfound: bool
-    """Whether what refers to some resource was not looked for, since it names no patient."""
+    """Whether what refers to a resource was not looked for: it names no patient, or many share it."""
 
 
 def follow(  # noqa: PLR0913 -- what a search is made of
@@ -197,7 +198,11 @@ def _referring(
 ) -> Iterator[FindPlan]:
     """Finds for what refers to these documents, each with as many keys as may drive."""
     row = include.parameter
-    targets = [one for one in frontier if include.target in (None, one["type"])]
+    targets = [
+        one
+        for one in frontier
+        if include.target in (None, one["type"]) and not _is_out_of_bounds(search, include, one)
+    ]
     if row is None or not targets:
         return
     within = [clause for name, clause in search.within if name == include.source]
@@ -214,16 +219,30 @@ def _referring(
 
 
 def _loses(query: SearchQuery, include: Include, frontier: Sequence[Document]) -> bool:
-    """Whether an include leads back by the patient, and from a resource that names none."""
-    if not include.reverse or include.parameter is None or include.parameter.keyed:
+    """Whether an include leads back by the patient from a resource that names none, or out of bounds."""
+    if not include.reverse or include.parameter is None or not _is_visible(query, include.source):
         return False
+    row = include.parameter
     targets = (one for one in frontier if include.target in (None, one["type"]))
-    led = _is_visible(query, include.source)
-    return led and any(
-        not any(_patients(one)) and not any(_identified(one))
+    return any(
+        _is_out_of_bounds(query, include, one) or (not row.keyed and not _names_a_patient(one))
         for one in targets
-        if one["type"] in include.parameter.targets
+        if one["type"] in row.targets
     )
+
+
+def _is_out_of_bounds(query: SearchQuery, include: Include, document: Document) -> bool:
+    """Whether a way back leads from what many patients share to all of them.
+
+    `DECISIONS.md#patient-scope`
+    """
+    if not query.of_a_patient or include.source in NOT_ABOUT_PATIENTS:
+        return False
+    return document["type"] in SHARED and not _names_a_patient(document)
+
+
+def _names_a_patient(document: Document) -> bool:
+    return any(_patients(document)) or any(_identified(document))
 
 
 def _of_patients(source: str, targets: Sequence[Document]) -> Iterator[References | Tokens]:

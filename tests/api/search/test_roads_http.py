@@ -95,10 +95,13 @@ async def test_an_identifier_is_found_wherever_it_stands(service: Service) -> No
         patient("p2", identified(MRN, "2")),
     )
     anywhere = {"literal", "logical", "both", "contained", "typed"}
-    for name in ("patient.identifier", "subject:Patient.identifier"):
+    # Where a patient must be named, a device of that number is not found by it.
+    for name in ("patient.identifier", "subject:Patient.identifier", "subject.identifier"):
         found = await service.search([(name, f"{MRN}|1")])
         assert (set(found.ids), found.body["total"]) == (anywhere, 5), name
-    assert set((await service.search([("subject.identifier", f"{MRN}|1")])).ids) == {*anywhere, "device"}
+    among = ("_id", "device,typed,other-value")
+    by_itself = await service.search([("subject.identifier", f"{MRN}|1"), among])
+    assert set(by_itself.ids) == {"device", "typed"}
     assert set((await service.search([("patient:identifier", f"{MRN}|1")])).ids) == {
         "logical",
         "both",
@@ -107,6 +110,40 @@ async def test_an_identifier_is_found_wherever_it_stands(service: Service) -> No
     assert set((await service.search([("patient.identifier", "1")])).ids) == {*anywhere, "other-system"}
     either = await service.search([("patient.identifier", f"{MRN}|1,{MRN}|2")])
     assert set(either.ids) == {*anywhere, "other-value"}
+
+
+async def test_an_id_of_a_ward_finds_no_reports_where_a_patient_must_be_named(service: Service) -> None:
+    """By no road that a bare id, or its own, takes."""
+    await service.load(
+        resource("Location", "x"),
+        report("ward", None, subject=refers("Location/x")),
+        report("person", "x"),
+        resource("Provenance", "v", target=[refers("Location/x"), refers("DiagnosticReport/ward")]),
+    )
+    assert (await service.search("subject=x")).ids == ["person"]
+    assert (await service.search("subject=x,Location/x")).ids == ["person"]
+    assert (await service.search("subject:Patient=x")).ids == ["person"]
+    assert (await service.search("_id=ward,person&subject=x")).body["total"] == 2
+    for query in (
+        "subject=Location/x",
+        "subject:Location=x",
+        f"subject={service.base}/Location/x",
+        "subject=urn:uuid:5b7f4a2c-0d4d-4a7e-8a55-2f6a2a5d1c11",
+    ):
+        is_refused(await service.search(query), "required")
+    is_refused(await service.search("target=Location/x", type="Provenance"), "required")
+    there = "_has:DiagnosticReport:subject:status=final"
+    is_refused(await service.search(there, type="Location"), "required")
+    for back in ("DiagnosticReport:subject", "Provenance:target"):
+        found = await service.search(f"_id=x&_revinclude={back}", type="Location")
+        shown = [one["resource"]["resourceType"] for one in found.body["entry"]]
+        assert shown == ["Location", "OperationOutcome"]
+    queries = ("subject=x", "subject=Location/x")
+    asked = [{"request": {"method": "GET", "url": f"DiagnosticReport?{one}"}} for one in queries]
+    batch = await service.request("POST", "", {"resourceType": "Bundle", "type": "batch", "entry": asked})
+    person, ward = batch.body["entry"]
+    assert [one["resource"]["id"] for one in person["resource"]["entry"]] == ["person"]
+    assert ward["response"]["status"].startswith("400")
 
 
 async def test_identifier_values_and_systems_are_case_sensitive_and_codes_are_not(service: Service) -> None:

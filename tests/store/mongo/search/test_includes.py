@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -128,6 +129,35 @@ async def test_a_way_back_by_the_patient_that_is_not_named_is_told(store: MongoR
     assert (back.included, back.unfound) == ((), True)
     keyed = await page_of(store, "_id=o1&_revinclude=Provenance:target", type="Observation")
     assert ([str(one.key) for one in keyed.included], keyed.unfound) == (["Provenance/v1"], False)
+
+
+async def test_no_way_leads_back_from_what_patients_share_where_one_must_be_named(
+    store: MongoResources,
+) -> None:
+    await put(
+        store,
+        resource("Location", "ward"),
+        report("r1", subject=refers("Location/ward"), performer=[refers("Organization/lab")]),
+        report("r2", performer=[refers("Organization/lab")]),
+        resource("Organization", "lab"),
+        provenance("v1", "Organization/lab", "DiagnosticReport/r1"),
+        provenance("v2", "DiagnosticReport/r2"),
+    )
+    for text, type_, open_, kept in (
+        ("_id=ward&_revinclude=DiagnosticReport:subject", "Location", "DiagnosticReport/r1", ""),
+        ("_id=lab&_revinclude=Provenance:target", "Organization", "Provenance/v1", ""),
+        (
+            "_id=r2&_include=DiagnosticReport:performer&_revinclude:iterate=Provenance:target",
+            "DiagnosticReport",
+            "Organization/lab Provenance/v1 Provenance/v2",
+            "Organization/lab Provenance/v2",
+        ),
+    ):
+        for of_a_patient, expected in ((False, open_), (True, kept)):
+            query = replace(asked(text, type=type_), of_a_patient=of_a_patient)
+            page = await store.search(LAB, query)
+            found = sorted(str(one.key) for one in page.included)
+            assert (found, page.unfound) == (expected.split(), of_a_patient), text
 
 
 async def test_stored_bytes_come_along(chart: MongoResources) -> None:

@@ -18,7 +18,7 @@ from store.search.criteria import (
 from store.search.parameters import TYPES
 from store.search.parsing.context import SearchLimits
 from store.search.parsing.parse import parse
-from store.search.parsing.patient_scope import bounded_by_patient
+from store.search.parsing.patient_scope import bounded
 from tests.store.search.parsing.clauses import DR, REPORT
 from tests.support.reports import attempt, context, query_of, refusal, said
 
@@ -165,7 +165,8 @@ def test_any_text_is_understood_or_refused(type: str, pairs: list[tuple[str, str
     else:
         assert set(found.pairs) <= set(pairs)
         assert not (strict and found.ignored)
-        assert isinstance(bounded_by_patient(found.query), bool)
+        named = bounded(found.query)
+        assert named is None or named.of_a_patient
 
 
 SENTINEL = "Zq7Sentinel"

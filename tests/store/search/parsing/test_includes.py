@@ -9,7 +9,7 @@ from store.search.criteria import Include
 from store.search.parameters import TYPES, ResourceType
 from store.search.parsing.includes import INCLUDES_MAX, references_of, reversible, reversible_of
 from store.search.parsing.parse import parse
-from store.search.parsing.patient_scope import bounded_by_patient
+from store.search.parsing.patient_scope import bounded
 from tests.support.reports import context, query_of, refusal, said
 
 DR = "DiagnosticReport"
@@ -140,7 +140,7 @@ def test_there_is_a_limit() -> None:
 
 def test_an_include_names_no_patient() -> None:
     pairs = [("_include", "DiagnosticReport:patient"), ("_revinclude", "Provenance:target")]
-    assert not bounded_by_patient(query_of(*pairs))
+    assert bounded(query_of(*pairs)) is None
 
 
 @pytest.mark.parametrize("row", [row for row in TYPES.values() if row.parameters], ids=lambda row: row.name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
-from store.search.parsing.patient_scope import bounded_by_patient
+from store.search.parsing.patient_scope import bounded
 from tests.store.search.parsing.clauses import DR
 from tests.support.reports import query_of, refusal, said
 
@@ -12,7 +14,7 @@ from tests.support.reports import query_of, refusal, said
 
 
 @pytest.mark.parametrize(
-    ("type", "name", "text", "bounded"),
+    ("type", "name", "text", "named"),
     [
         pytest.param(DR, "patient", "p", True, id="patient"),
         pytest.param(DR, "subject", "Patient/p", True, id="subject"),
@@ -25,9 +27,11 @@ from tests.support.reports import query_of, refusal, said
         pytest.param(DR, "subject", "p", True, id="a bare id"),
         pytest.param(DR, "subject", "Patient/p/_history/1", True, id="a version of a patient"),
         pytest.param(DR, "subject", "https://elsewhere.example/Patient/p", True, id="a foreign patient"),
-        pytest.param(DR, "subject", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", True, id="a urn"),
+        pytest.param(DR, "subject", "urn:uuid:0c3151bd-1cbf-4d64-b04d-cd9187a4c6e0", False, id="a urn"),
+        pytest.param(DR, "subject", "https://elsewhere.example/1", False, id="a URL that tells no type"),
+        pytest.param(DR, "subject", "p,https://elsewhere.example/1", False, id="a patient, or a URL"),
         pytest.param(DR, "subject", "Patient/p,Group/g", False, id="a patient or a group"),
-        pytest.param(DR, "subject", "Patient/p,q,urn:uuid:1", True, id="one of several patients"),
+        pytest.param(DR, "subject", "Patient/p,q", True, id="one of several patients"),
         pytest.param(DR, "subject", "Location/ward", False, id="a ward"),
         pytest.param(DR, "subject", "Group/g,Device/d", False, id="a group or a device"),
         pytest.param(DR, "subject:Group", "g", False, id="a group by the modifier"),
@@ -49,6 +53,21 @@ from tests.support.reports import query_of, refusal, said
         pytest.param(
             "Provenance", "target:DiagnosticReport.identifier", "urn:r|1", True, id="target by its identifier"
         ),
+        pytest.param("Provenance", "target", "Organization/lab", False, id="all that a laboratory sent"),
+        pytest.param("Provenance", "target", "Group/g,DiagnosticReport/r", False, id="a group, or a report"),
+        pytest.param("Provenance", "target:Device.identifier", "urn:d|1", False, id="all of a device"),
+        pytest.param("Provenance", "target:identifier", "urn:r|1", False, id="an identifier of whatever"),
+        pytest.param("Practitioner", "_has:Patient:general-practitioner:name", "a", False, id="of patients"),
+        pytest.param(
+            "Practitioner", "_has:Patient:general-practitioner:identifier", "urn:m|1", True, id="of a patient"
+        ),
+        pytest.param(
+            "Practitioner", "_has:PractitionerRole:practitioner:active", "true", True, id="its roles"
+        ),
+        pytest.param("Location", "_has:DiagnosticReport:subject:code", "a", False, id="reports of a ward"),
+        pytest.param(
+            "Location", "_has:Encounter:location:_has:Procedure:encounter:code", "a", False, id="by visits"
+        ),
         pytest.param("Patient", "identifier", "urn:m|1", True, id="identifier of a patient"),
         pytest.param("Patient", "identifier:not", "urn:m|1", False, id="all patients but one"),
         pytest.param("Patient", "identifier", "urn:m|", False, id="all patients with a number"),
@@ -56,23 +75,73 @@ from tests.support.reports import query_of, refusal, said
         pytest.param("Practitioner", "identifier", "urn:n|1", True, id="a type that is not about patients"),
     ],
 )
-def test_bounded_by_patient(type: str, name: str, text: str, bounded: bool) -> None:
-    assert bounded_by_patient(query_of((name, text), type=type)) is bounded
+def test_bounded_by_patient(type: str, name: str, text: str, named: bool) -> None:
+    assert (bounded(query_of((name, text), type=type)) is not None) is named
+
+
+@pytest.mark.parametrize(
+    ("type", "name", "text", "as_if"),
+    [
+        pytest.param(DR, "subject", "x", ("subject", "Patient/x"), id="a bare id"),
+        pytest.param(DR, "subject", "x,Patient/y", ("subject", "Patient/x,Patient/y"), id="bare ids too"),
+        pytest.param(DR, "subject.identifier", "urn:m|1", ("patient.identifier", "urn:m|1"), id="a chain"),
+        pytest.param(DR, "subject:identifier", "urn:m|1", ("patient:identifier", "urn:m|1"), id="logical"),
+        pytest.param("Task", "subject", "x", ("subject", "Patient/x"), id="a reference to anything"),
+    ],
+)
+def test_what_may_name_something_else_names_a_patient(
+    type: str, name: str, text: str, as_if: tuple[str, str]
+) -> None:
+    """Else a ward's id would find what is about everyone there."""
+    asked, patients = query_of((name, text), type=type), query_of(as_if, type=type)
+    assert bounded(asked) == replace(patients, of_a_patient=True) != replace(asked, of_a_patient=True)
+    itself = query_of((name, text), ("_id", "r"), type=type)
+    assert bounded(itself) == replace(itself, of_a_patient=True)
+
+
+def test_a_way_back_to_an_id_that_is_bare_leads_to_a_patient() -> None:
+    asked = bounded(query_of(("_has:DiagnosticReport:performer:subject", "x"), type="Practitioner"))
+    assert asked is not None
+    assert (
+        asked.clauses
+        == query_of(("_has:DiagnosticReport:performer:subject", "Patient/x"), type="Practitioner").clauses
+    )
+
+
+def test_what_leads_by_something_shared_to_any_patient_is_not_bounded_by_one_beside_it() -> None:
+    by = ("performer:Practitioner._has:Patient:general-practitioner:family", "smith")
+    assert bounded(query_of(("patient", "p"), by)) is None
+
+
+@pytest.mark.parametrize(
+    ("how", "named"),
+    [
+        pytest.param(("birthdate", "1980-02-03"), True, id="a day"),
+        pytest.param(("birthdate", "1980"), False, id="a year"),
+        pytest.param(("birthdate", "1980-02-03,1980-02-04"), False, id="days"),
+        pytest.param(("birthdate", "ge1980-02-03"), False, id="from a day on"),
+        pytest.param(("telecom", "5551234"), True, id="a number"),
+        pytest.param(("telecom:not", "5551234"), False, id="any other number"),
+    ],
+)
+def test_a_name_describes_a_patient_with_something_else(how: tuple[str, str], named: bool) -> None:
+    assert (bounded(query_of(("name", "smith"), how, type="Patient")) is not None) is named
+    assert bounded(query_of(how, type="Patient")) is None
 
 
 def test_a_search_for_everything_is_not_bounded() -> None:
-    assert not bounded_by_patient(query_of())
-    assert not bounded_by_patient(query_of(type="Patient"))
+    assert bounded(query_of()) is None
+    assert bounded(query_of(type="Patient")) is None
 
 
 @pytest.mark.parametrize("type", ["AllergyIntolerance", "Immunization", "Person", "Provenance", "Task"])
 def test_a_type_about_patients_is_not_open_for_want_of_a_parameter(type: str) -> None:
-    assert not bounded_by_patient(query_of(type=type))
+    assert bounded(query_of(type=type)) is None
 
 
 def test_a_provenance_is_bounded_by_the_patient_it_is_about() -> None:
-    assert bounded_by_patient(query_of(("patient", "p1"), type="Provenance"))
-    assert not bounded_by_patient(query_of(("agent", "Device/1"), type="Provenance"))
+    assert bounded(query_of(("patient", "p1"), type="Provenance")) is not None
+    assert bounded(query_of(("agent", "Device/1"), type="Provenance")) is None
 
 
 @pytest.mark.parametrize(
