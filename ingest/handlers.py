@@ -125,6 +125,7 @@ def push_context(request: web.Request, *, documents: bool = True, work: Work = a
         work=_Timed(work, app[INGEST_METRICS]),
         beside=_Timed(Job(app[WORKSHOP], str(request[TENANT].tenant)), app[INGEST_METRICS]),
         documents=documents,
+        unit=request.get(UNIT),
         later=partial(request.__setitem__, LATER) if UNIT in request else None,
     )
 

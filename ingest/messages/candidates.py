@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate
 from ingest.pipeline.identity.facts import FactContext, as_evidence, from_stored
@@ -16,7 +16,65 @@ if TYPE_CHECKING:
 
     from ingest.messages.message import Sender
     from ingest.writes.push_context import PushContext
+    from store.resources.resource_keys import ResourceKey
     from store.resources.versions import Known
+
+
+class Seen(NamedTuple):
+    """Candidates of a message's first plan, and the entries of the index under which they were found."""
+
+    asked: Mapping[str, frozenset[str]]
+    """Keys by resource type; they do not depend on what is stored."""
+    candidates: Sequence[Candidate]
+    met: Sequence[Candidate] = ()
+    """Candidates of the latest look."""
+    gone: tuple[Candidate, ...] = ()
+    """Reports of others that a look met, and a later one did not."""
+    came: tuple[ResourceKey, ...] = ()
+    """Reports of others that the latest look met, and the plan did not, or not as they are."""
+    racing: frozenset[str] | None = None
+    """Ids of the candidates of the first plan, where these are those of a later one."""
+    settled: frozenset[str] = frozenset()
+    """Ids of what the message wrote by that plan."""
+
+    @property
+    def reports(self) -> list[ResourceKey]:
+        """Stored reports of the latest look."""
+        return sorted(one.key for one in self.met or self.candidates if one.key.type == REPORT)
+
+    def later(self, candidates: Sequence[Candidate], made: frozenset[str], wrote: frozenset[str]) -> Seen:
+        """All that was seen, with another look at the store; what the message `made` is nobody else's, and
+        what it `wrote` is as it says.
+        """
+        there = {one.key for one in candidates}
+        known = {one.key: one for one in (*self.gone, *self.met)}
+        left = [one for key, one in known.items() if key not in there and key.id not in made]
+        gone = [one for one in left if one.key.type == REPORT]
+        first = {one.key: one for one in self.candidates}
+        came = [one.key for one in candidates if one.key.type == REPORT and first.get(one.key) != one]
+        others = tuple(key for key in came if key.id not in made | wrote)
+        return self._replace(met=candidates, gone=tuple(gone), came=others)
+
+    def decided(self, settled: frozenset[str]) -> Seen:
+        """The latest look as that on which a plan was decided; the message wrote these ids by it."""
+        others = [one for one in self.met if one.key.id not in settled]
+        return self._replace(candidates=others, met=(), gone=(), came=(), racing=self.first, settled=settled)
+
+    @property
+    def first(self) -> frozenset[str]:
+        """Ids of the candidates of the first plan."""
+        return frozenset(one.key.id for one in self.candidates) if self.racing is None else self.racing
+
+    def is_all_of(
+        self, candidates: Sequence[Candidate], mine: frozenset[str], behind: frozenset[str]
+    ) -> bool:
+        """Whether later candidates are these, unchanged, but for those that the message itself made, and
+        those that were decided upon behind them.
+        """
+        settled = self.settled | behind
+        before = {one.key: one for one in self.candidates if one.key.id not in settled}
+        others = [one for one in candidates if one.key.id not in mine | settled]
+        return len(others) == len(before) and all(before.get(one.key) == one for one in others)
 
 
 async def candidates_under(
@@ -53,6 +111,6 @@ def _is_alone(one: Candidate) -> bool:
 
 def candidate_of(known: Known, reading: FactContext) -> Candidate:
     """A stored resource as a candidate."""
-    told = {name: value for name, value in known.identity.items() if name != "keys"}
-    facts = as_evidence(from_stored(told), reading)
-    return Candidate(known.key, facts, known.sourced, known.retired, known.arrived)
+    facts = as_evidence(from_stored(known.identity), reading)
+    behind = frozenset(known.identity.get("behind", ()))
+    return Candidate(known.key, facts, known.sourced, known.retired, known.arrived, behind=behind)

@@ -132,8 +132,7 @@ def is_anothers(placed: Placement, planned: Planned) -> bool:
     before = placed.choice.moved_from
     if not before:
         return False
-    who = next((one for one in planned.placements if str(one.key) == placed.facts.patient), None)
-    return who is None or before not in {f"{who.key.type}/{one}" for one in who.facts.kin}
+    return before not in planned.records_of(placed.facts.patient)
 
 
 def _is_another_person(placed: Placement) -> bool:

@@ -26,7 +26,8 @@ from store.resources.versions import Outcome, PutResult
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ingest.messages.planning import Planner, Seen
+    from ingest.messages.candidates import Seen
+    from ingest.messages.planning import Planner
     from ingest.pipeline.identity.decisions import Placement, Planned
     from ingest.writes.push_context import PushContext
     from store.files import NewFile
@@ -53,6 +54,11 @@ class Executed:
 def made_by(done: Executed) -> frozenset[str]:
     """Ids of what this message made."""
     return frozenset(key.id for key, one in done.results.items() if one.outcome is Outcome.CREATED)
+
+
+def written_by(done: Executed) -> frozenset[str]:
+    """Ids of what this message wrote as it is current now."""
+    return frozenset(key.id for key, one in done.results.items() if one.outcome in _WRITTEN)
 
 
 def came_back(planned: Planned) -> frozenset[str]:

@@ -1,7 +1,7 @@
 """A message planned against the store: look up what may be the same, plan, look further where the plan asks.
 
 What was decided is decided again when it turns out that somebody else was faster: see
-`ingest.messages.delivery`.
+`ingest.messages.carrying`.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.ids import stable_id
-from ingest.messages.candidates import candidate_of, candidates_under, reading_of, with_reports
+from ingest.messages.candidates import Seen, candidate_of, candidates_under, reading_of, with_reports
 from ingest.messages.deltas import Sent, found_again
 from ingest.pipeline.bundle_entries import at_entry
 from ingest.pipeline.completion import identifiers
@@ -53,32 +53,6 @@ class _Given(NamedTuple):
 
     known: Candidate
     resource: JsonObject
-
-
-class Seen(NamedTuple):
-    """Candidates of a message's first plan, and the entries of the index under which they were found."""
-
-    asked: Mapping[str, frozenset[str]]
-    """Keys by resource type; they do not depend on what is stored."""
-    candidates: Sequence[Candidate]
-    met: Sequence[Candidate] = ()
-    """Candidates of the latest look."""
-    gone: tuple[Candidate, ...] = ()
-    """Reports of others that a look met, and a later one did not."""
-
-    def later(self, candidates: Sequence[Candidate], made: frozenset[str]) -> Seen:
-        """All that was seen, with another look at the store; what the message `made` is nobody else's."""
-        there = {one.key for one in candidates}
-        known = {one.key: one for one in (*self.gone, *self.met)}
-        left = [one for key, one in known.items() if key not in there and key.id not in made]
-        gone = [one for one in left if one.key.type == REPORT]
-        return self._replace(met=candidates, gone=tuple(gone))
-
-    def is_all_of(self, candidates: Sequence[Candidate], mine: frozenset[str]) -> bool:
-        """Whether later candidates are these, unchanged, but for those that the message itself made."""
-        before = {one.key: one for one in self.candidates}
-        others = [one for one in candidates if one.key.id not in mine]
-        return len(others) == len(before) and all(before.get(one.key) == one for one in others)
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,18 +159,23 @@ class Planner:
         return candidate_of(found[0], self.read.reading) if found else None
 
     async def plan_again(
-        self, seen: Seen, mine: frozenset[str], made: frozenset[str] = frozenset()
+        self,
+        seen: Seen,
+        mine: frozenset[str],
+        made: frozenset[str] = frozenset(),
+        wrote: frozenset[str] = frozenset(),
     ) -> tuple[Planned | None, Seen]:
         """Plan behind a write, when others may have written at the same time, and what is seen by then.
 
-        `mine`: ids of what this message made, and is of it alone still; `made`: of all that it made. None:
-        nobody else wrote, so that the plan would be the same.
+        `mine`: ids of what this message made, and is of it alone still; `made`, `wrote`: of all that it made,
+        and wrote. None: nobody else wrote who has not seen that, so that the plan would be the same.
         """
         candidates = await self._candidates(seen.asked, mine)
-        if seen.is_all_of(candidates, mine):
+        behind = frozenset(name for one in candidates if one.key.id in wrote for name in one.behind)
+        if seen.is_all_of(candidates, mine, behind):
             return None, seen
-        later = seen.later(candidates, made)
-        race = Race(frozenset(one.key.id for one in seen.candidates), mine, later.gone)
+        later = seen.later(candidates, made, wrote)
+        race = Race(seen.first, mine, later.gone)
         return (await self._decided(seen.asked, candidates, race))[0], later
 
     async def _candidates(

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from store.errors import ServiceError
     from store.fhir.datatypes import JsonObject
     from store.files import AttachmentStore
-    from store.resources.resources import ResourceStore
+    from store.resources.resources import ResourceStore, StoreInTransaction
     from store.search.parsing.context import SearchLimits
     from store.tenancy import Tenant
 
@@ -69,8 +69,10 @@ class PushContext(NamedTuple):
     """Whether there may be documents in what is pushed that are too long to stay inside."""
     uploads: frozenset[str] = frozenset()
     """Ids of files that the caller uploaded before, and that what is pushed refers to."""
+    unit: StoreInTransaction | None = None
+    """The transaction of the push, which is `store`, too; None: it has none."""
     later: Callable[[Later], None] | None = None
-    """Takes what is to be done once the transaction of the push is durable; None: it has none."""
+    """Takes what is to be done once the transaction of the request is durable; None: it has none."""
     derived_from: tuple[str, ...] = ()
     """`Type/id` of the records of the message that is pushed: they stay as long as its reports."""
 

@@ -259,8 +259,11 @@ class StoreInTransaction(ResourceStore, Protocol):
     async def begin(self) -> None:
         """Fix the moment that the transaction sees: what is changed behind it is a conflict."""
 
-    async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> None:
-        """Let nobody change these until the transaction has ended; who has meanwhile makes it run again."""
+    async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey], *, behind: Sequence[str] = ()) -> None:
+        """Let nobody change these until the transaction has ended; who has meanwhile makes it run again.
+
+        `behind`: ids of what was decided upon these, noted on each until its next version (`Known.identity`).
+        """
 
     def overtaken(self) -> Exception:
         """Exception to raise when what the work decided upon turns out to be overtaken: it runs again."""

@@ -83,6 +83,8 @@ class Candidate:
     """Moment of its current version, in microseconds: two of no time are told apart by it."""
     shown: frozenset[str] = frozenset()
     """Ids of the reports that show an observation, which was pushed by itself."""
+    behind: frozenset[str] = field(default=frozenset(), compare=False)
+    """Ids of reports that other senders decided upon this one, at the same time as its own."""
 
 
 class Choice(NamedTuple):
@@ -149,6 +151,26 @@ class Planned:
         return bool(self.kin) or any(
             one.choice.united or one.choice.latest is not None for one in self.placements
         )
+
+    @property
+    def takes(self) -> bool:
+        """Whether a report of another person moves to one of the message, or leaves for one."""
+        return any(
+            not {placed.choice.moved_from, *(one.facts.patient for one in placed.choice.united)}
+            <= {"", *self.records_of(placed.facts.patient)}
+            for placed in self.placements
+            if placed.choice.moved_from or placed.choice.united
+        )
+
+    def records_of(self, patient: str) -> set[str]:
+        """`Patient/id` of the records of a person, of which this is one."""
+        mine = (one for one in self.placements if str(one.key) == patient)
+        linked = (group for group in self.kin if patient.partition("/")[2] in group)
+        ids = (
+            *(name for one in mine for name in one.facts.kin),
+            *(name for group in linked for name in group),
+        )
+        return {patient, *(f"Patient/{name}" for name in ids)}
 
 
 class Race(NamedTuple):

@@ -115,12 +115,14 @@ class Reading(ResourceReading):
                 lambda session: self._in_transaction.find_one({"_id": ""}, {"_id": 1}, session=session)
             )
 
-    async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> None:
+    async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey], *, behind: Sequence[str] = ()) -> None:
         """Write to these within the transaction: it meets a write conflict with whoever changes one."""
         if self._transaction is None or not keys:
             return
         ids = [document_id(str(tenant), *key) for key in keys]
-        held = {"$set": {"held_at": self._clock()}}
+        held: dict[str, Any] = {"$set": {"held_at": self._clock()}}
+        if behind:
+            held["$addToSet"] = {"identity.behind": {"$each": list(behind)}}
         await self._transaction.run(
             lambda session: self._in_transaction.update_many({"_id": {"$in": ids}}, held, session=session)
         )

@@ -207,8 +207,8 @@ class MongoResources(StoreInTransaction):
         await self._reading.begin()
 
     @override
-    async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> None:
-        await self._reading.pin(tenant, keys)
+    async def pin(self, tenant: Tenant, keys: Sequence[ResourceKey], *, behind: Sequence[str] = ()) -> None:
+        await self._reading.pin(tenant, keys, behind=behind)
 
     @override
     def overtaken(self) -> Exception:

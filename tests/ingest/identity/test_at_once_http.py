@@ -117,6 +117,22 @@ TWO: Final = msg(
 )
 """Two reports of one order, of which a correction means the second by the id of the first."""
 OVERTAKEN: Final = {
+    "of two corrections the later one finds what its patient got from the other": (
+        msg(ANN, minute=1),
+        TWO,
+        msg(
+            ANN,
+            rep("r1", "Patient/1", fill("F"), code="CMP", status="cancelled"),
+            rep("r9", "Patient/1", fill("F")),
+            minute=3,
+        ),
+        msg(
+            ANN,
+            rep("r2", "Patient/1", fill("F"), status="corrected"),
+            rep("r9", "Patient/1", fill("F"), code="CMP"),
+            minute=5,
+        ),
+    ),
     "a correction takes away what came as it was written": (
         told(3, ANN),
         told(2, BOB),
@@ -185,6 +201,45 @@ async def test_who_is_who_is_decided_again_when_somebody_was_faster(
             assert (await send(where, message)).status == 200
     behind_plan(monkeypatch, other, between, lambda: None)
     assert (await send(other, last, **headers)).status == 200
+    assert await lines(other, "") == await lines(one, "")
+
+
+async def test_who_was_decided_upon_by_another_sender_does_not_decide_again_upon_that(
+    replicas: tuple[Service, Service], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both looked for what was there before either wrote; each would find that ids are places in messages."""
+    one, other = [await replicas[0].new_tenant(search_scope=SearchScope.ANY) for _ in range(2)]
+    first = told(4, ANN, id="r2")
+    early = told(21, ANN, status="preliminary", effectiveDateTime="2026-01-01")
+    panels = (
+        rep("r1", "Patient/1", fill("F"), code="CMP", status="corrected"),
+        rep("r9", "Patient/1", fill("F")),
+    )
+    late = msg(ANN, *panels, minute=29)
+    for where, sent in ((one, (first, early, late)), (other, (first,))):
+        for message in sent:
+            assert (await send(where, message)).status == 200
+    plan, plan_again = Planner.plan, Planner.plan_again
+    wrote, may_look, meanwhile = asyncio.Event(), asyncio.Event(), []
+
+    async def again(planner: Planner, *given: Any) -> Any:
+        monkeypatch.setattr(Planner, "plan_again", plan_again)
+        wrote.set()
+        await may_look.wait()
+        return await plan_again(planner, *given)
+
+    async def planned(planner: Planner, **named: Any) -> Any:
+        done = await plan(planner, **named)
+        monkeypatch.setattr(Planner, "plan", plan)
+        meanwhile.append(asyncio.create_task(send(other, early)))
+        await wrote.wait()
+        return done
+
+    monkeypatch.setattr(Planner, "plan", planned)
+    monkeypatch.setattr(Planner, "plan_again", again)
+    assert (await send(other, late)).status == 200
+    may_look.set()
+    assert [(await answer).status for answer in meanwhile] == [200]
     assert await lines(other, "") == await lines(one, "")
 
 

@@ -1,6 +1,7 @@
 """Random messages at the same moment, to two replicas, come out as one after the other, in whatever order.
 
-`IDENTITY_PAIRS` and `IDENTITY_SEED` of the environment draw more of them (`make soak-identity`).
+`IDENTITY_PAIRS` and `IDENTITY_SEED` of the environment draw more of them (`make soak-identity`), and
+`IDENTITY_AT_ONCE` more of them at a time.
 """
 
 from __future__ import annotations
@@ -26,8 +27,9 @@ if TYPE_CHECKING:
 Json = dict[str, Any]
 PAIRS: Final = int(os.environ.get("IDENTITY_PAIRS", "6"))
 SEED: Final = int(os.environ.get("IDENTITY_SEED", "3"))
+AT_ONCE: Final = int(os.environ.get("IDENTITY_AT_ONCE", "2"))
 TRIES: Final = 3
-"""Times that a pair is sent at once: each meets in another way."""
+"""Times that they are sent at once: each meets in another way."""
 PATIENTS: Final = (
     pat("1", mr("A")),
     pat("1", mr("A")),
@@ -76,12 +78,13 @@ async def test_messages_at_the_same_moment_come_out_as_one_after_the_other(mongo
     async with opened_service(mongodb) as lab, opened_service(mongodb) as replica:
         for turn in range(PAIRS):
             before = [drawn(random, minute) for minute in random.sample(range(1, 20), random.choice((0, 1)))]
-            pair = [drawn(random, minute) for minute in random.sample(range(20, 60), 2)]
-            allowed = [await one_after_the_other(lab, [*before, *order]) for order in permutations(pair)]
+            meeting = [drawn(random, minute) for minute in random.sample(range(20, 60), AT_ONCE)]
+            allowed = [await one_after_the_other(lab, [*before, *order]) for order in permutations(meeting)]
             for _ in range(TRIES):
                 tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
                 other = replace(replica, tenant=tenant.tenant, headers=tenant.headers)
                 for message in before:
                     assert (await send(tenant, message)).status == 200
-                await asyncio.gather(send(tenant, pair[0]), send(other, pair[1]))
+                sent = [send(other if n % 2 else tenant, one) for n, one in enumerate(meeting)]
+                assert [answer.status for answer in await asyncio.gather(*sent)] == [200] * AT_ONCE
                 assert await shown(tenant) in allowed, (SEED, turn)

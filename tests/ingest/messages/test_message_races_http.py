@@ -9,7 +9,7 @@ from unittest.mock import patch
 
 import pytest
 
-from ingest.messages import delivery, execution
+from ingest.messages import carrying, execution
 from ingest.messages.completion import completed
 from ingest.messages.planning import Planner
 from ingest.pipeline.identity.decisions import Choice
@@ -111,7 +111,7 @@ async def test_a_completed_entry_is_not_completed_by_somebody_else(service: Serv
             await service.load({**before, "identifier": [number], "name": [{"family": "Bert"}]})
         return await completed(*arguments, **named)
 
-    with patch("ingest.messages.delivery.completed", behind):
+    with patch("ingest.messages.carrying.completed", behind):
         second = hl7v2.message(hl7v2.PID, hl7v2.obr("F-2"), result, number="M-2", time="20261122113000+0000")
         await hl7v2.send(service, second)
     assert changed
@@ -125,7 +125,7 @@ async def test_a_completed_entry_is_not_completed_by_somebody_else(service: Serv
 async def test_a_record_that_keeps_changing_hands_is_a_refusal_and_nothing_is_stored(
     service: Service, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(delivery, "_ATTEMPTS_MAX", 3)
+    monkeypatch.setattr(carrying, "_ATTEMPTS_MAX", 3)
     assert (await send(service, "before", anna())).status == 200
     record, turns = await record_of(service, "1"), count(2)
 
