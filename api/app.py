@@ -40,12 +40,14 @@ from api.middleware.throttle import throttle_addresses, throttle_clients
 from api.middleware.trace import trace
 from api.readiness import Readiness
 from api.search.handlers import search_entry
+from api.search.subset import cut_as_asked
 from api.server.traces import Traces
 from api.subscriptions import life
 from ingest.http.answer_room import ANSWER_ROOM, AnswerRoom
 from ingest.http.app_keys import (
     BASE_URL,
     CLOCK,
+    CUT,
     INGEST_METRICS,
     INGEST_SETTINGS,
     LIMITS,
@@ -165,6 +167,7 @@ def create_app(  # noqa: PLR0913 -- all but one keyword-only
     app[STILL_OPEN] = refuse_closed
     app[LIMITS] = limits_of(settings)
     app[SEARCH] = search_entry
+    app[CUT] = cut_as_asked
     app[ANSWER_ROOM] = AnswerRoom(settings.shares(settings.answers_bytes_max))
     app[READS] = Gate(
         places=settings.shares(settings.reads_max),

@@ -18,6 +18,7 @@ from ingest.http.app_keys import (
     AUDIT,
     AUDITED,
     CLOCK,
+    CUT,
     IDENTITY_SECRET,
     INGEST_METRICS,
     INGEST_SETTINGS,
@@ -119,6 +120,7 @@ def push_context(request: web.Request, *, documents: bool = True, work: Work = a
         refused=entry_keeper(request),
         since=request[REPLAY].since if REPLAY in request else None,
         strict=_strict(request),
+        prefer=_prefer(request),
         stable_sources=request[TENANT].stable_sources,
         audit=app.get(AUDIT),
         access=request.get(AUDITED),
@@ -218,8 +220,8 @@ async def _update(request: web.Request, ctx: PushContext, resource: JsonObject) 
         ctx,
         key,
         resource,
-        only_version=if_match(request.headers.get(hdrs.IF_MATCH)),
-        only_absent=if_none_match(request.headers.get(hdrs.IF_NONE_MATCH)),
+        only_version=_only_version(request),
+        only_absent=_only_absent(request),
     )
     return replies.pushed(done, base=ctx.base, prefer=_prefer(request))
 
@@ -227,7 +229,7 @@ async def _update(request: web.Request, ctx: PushContext, resource: JsonObject) 
 async def delete(request: web.Request) -> web.StreamResponse:
     """DELETE {base}/{Type}/{id}."""
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
-    version = if_match(request.headers.get(hdrs.IF_MATCH))
+    version = _only_version(request)
     gone = await push.delete(push_context(request), key, only_version=version)
     return replies.deleted(gone, prefer=_prefer(request))
 
@@ -240,15 +242,15 @@ async def update_where(request: web.Request) -> web.StreamResponse:
         request.match_info["type"],
         request.rel_url.raw_query_string,
         resource,
-        only_version=if_match(request.headers.get(hdrs.IF_MATCH)),
-        only_absent=if_none_match(request.headers.get(hdrs.IF_NONE_MATCH)),
+        only_version=_only_version(request),
+        only_absent=_only_absent(request),
     )
     return replies.pushed(done, base=ctx.base, prefer=_prefer(request))
 
 
 async def delete_where(request: web.Request) -> web.StreamResponse:
     """DELETE {base}/{Type}?criteria."""
-    version = if_match(request.headers.get(hdrs.IF_MATCH))
+    version = _only_version(request)
     resource_type, criteria = request.match_info["type"], request.rel_url.raw_query_string
     ctx = push_context(request)
     gone = await conditional.delete_where(ctx, resource_type, criteria, only_version=version)
@@ -259,7 +261,7 @@ async def patch_one(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}/{id}."""
     ctx, operations = await _patched(request)
     key = ResourceKey(request.match_info["type"], request.match_info["id"])
-    version = if_match(request.headers.get(hdrs.IF_MATCH))
+    version = _only_version(request)
     done = await conditional.patch_one(ctx, key, operations, only_version=version)
     return replies.pushed(done, base=ctx.base, prefer=_readable(request, key.type))
 
@@ -268,9 +270,23 @@ async def patch_where(request: web.Request) -> web.StreamResponse:
     """PATCH {base}/{Type}?criteria."""
     ctx, operations = await _patched(request)
     resource_type, criteria = request.match_info["type"], request.rel_url.raw_query_string
-    version = if_match(request.headers.get(hdrs.IF_MATCH))
+    version = _only_version(request)
     done = await conditional.patch_where(ctx, resource_type, criteria, operations, only_version=version)
     return replies.pushed(done, base=ctx.base, prefer=_readable(request, resource_type))
+
+
+def _only_version(request: web.Request) -> int | None:
+    return if_match(_joined(request, hdrs.IF_MATCH))
+
+
+def _only_absent(request: web.Request) -> bool:
+    return if_none_match(_joined(request, hdrs.IF_NONE_MATCH))
+
+
+def _joined(request: web.Request, name: str) -> str | None:
+    """All fields of a header as the one list that they are (RFC 9110, 5.3)."""
+    fields = request.headers.getall(name, ())
+    return ", ".join(fields) if fields else None
 
 
 def _readable(request: web.Request, resource_type: str) -> str:
@@ -328,7 +344,9 @@ async def _transaction(
     async def answer(_: web.Request) -> web.StreamResponse:
         ctx, outside = push_context(request, work=work), request.app[RESOURCES]
         asked = None if keyed else search
-        made.append(await transact(ctx, request[UNIT], bundle, outside=outside, search=asked))
+        made.append(
+            await transact(ctx, request[UNIT], bundle, outside=outside, search=asked, cut=request.app[CUT])
+        )
         return _transacted(made[-1])
 
     if keyed:
@@ -351,7 +369,7 @@ async def _batch(
 ) -> web.StreamResponse:
     slot = await bundle_slot(request)
     reading = batches.BatchReads(
-        partial(request.app[SEARCH], request), request.app[READS], partial(hold, request)
+        partial(request.app[SEARCH], request), request.app[READS], partial(hold, request), request.app[CUT]
     )
     answered = await batches.answers(ctx, entries, name=f"{slot.client} {slot.name}", reading=reading)
     return replies.fhir_json(replies.response_bundle("batch-response", answered))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from ingest.http.preferences import returned
 from ingest.issue_budget import IssueBudget
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -22,10 +23,23 @@ _SPENT: Final = Issue(
 class AnswerBudget:
     """Bytes that are left for one answer, and issues."""
 
-    def __init__(self, bytes_max: int) -> None:
+    def __init__(self, bytes_max: int, prefer: str = "") -> None:
         self.issues = IssueBudget()
         self.left = bytes_max
+        self._returned = returned(prefer)
         self._begun = False
+
+    @property
+    def tells(self) -> bool:
+        """Whether each write is told of, as `Prefer: return=OperationOutcome` asks."""
+        return self._returned == "operationoutcome"
+
+    def represents(self, size: int) -> bool:
+        """Whether a write shows its resource, as `Prefer: return=representation` asks: as long as it fits."""
+        if self._returned != "representation" or size > self.left:
+            return False
+        self.left -= size
+        return True
 
     def check(self) -> None:
         """Raise ServiceError `too-costly` when nothing is left."""

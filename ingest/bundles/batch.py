@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ingest.bundles.answer_budget import AnswerBudget
 from ingest.bundles.batch_puts import id_of, is_forgotten, put_together, refused
+from ingest.bundles.shown import entry_of, part_of, whole
 from ingest.bundles.transaction import LETTERS
 from ingest.http import replies
 from ingest.http.reach import check_reading, seen
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
 
     from ingest.bundles.batch_puts import Answer
+    from ingest.bundles.shown import Cut
     from ingest.pipeline.bundle_entries import BundleEntry, Interaction
     from ingest.writes.push_context import PushContext
     from store.fair import Gate
@@ -53,6 +55,8 @@ class BatchReads(NamedTuple):
     """Places for its searches and reads, which others need too."""
     hold: Callable[[int], None] = lambda _: None
     """Takes room for what was read; raises ServiceError when there is none. Searches do so themselves."""
+    cut: Cut = whole
+    """Part of what was read that is asked for."""
 
 
 async def answers(
@@ -63,7 +67,7 @@ async def answers(
     `name` is the same when the batch is sent again.
     """
     done: dict[int, Answer] = {}
-    budget = AnswerBudget(ctx.limits.bytes_max)
+    budget = AnswerBudget(ctx.limits.bytes_max, ctx.prefer)
     within = _Within(reading, budget)
     for phase in (*_PHASES, None):
         mine = [
@@ -72,7 +76,7 @@ async def answers(
             if number not in done and phase in (None, method_of(entry))
         ]
         if phase in _PUTTING:
-            done |= await put_together(ctx, entries, mine, name, budget.issues)
+            done |= await put_together(ctx, entries, mine, name, budget)
         rest = [number for number in mine if number not in done]
         answered = await each_of(rest, lambda n: _answer(ctx, entries[n], f"{name} {n}", within))
         done |= dict(zip(rest, answered, strict=True))
@@ -107,7 +111,7 @@ async def _answer(ctx: PushContext, entry: BundleEntry, name: str, within: _With
         if method_of(entry) not in READING:
             done = await _interact(ctx, entry, name)
             if isinstance(done, Pushed):
-                return replies.entry_of(done, base=ctx.base, issues=within.budget.issues)
+                return entry_of(ctx, done, within.budget)
             return replies.entry_of_deletion(done)
         return await _read_or_search(ctx, entry, within)
     except ServiceError as error:
@@ -118,7 +122,7 @@ async def _answer(ctx: PushContext, entry: BundleEntry, name: str, within: _With
 async def _read_or_search(ctx: PushContext, entry: BundleEntry, within: _Within) -> dict[str, Any]:
     asked, budget = interaction(entry, base=ctx.base, strict=ctx.strict), within.budget
     budget.check()
-    search, places, hold = within.reading
+    search, places, hold, cut = within.reading
     place = places and places.turn(Asker(str(ctx.tenant), ctx.caller.client))
     if asked.id is None and search is not None:
         check_reading(ctx.caller, asked.type, "s")
@@ -138,8 +142,9 @@ async def _read_or_search(ctx: PushContext, entry: BundleEntry, within: _Within)
     if has_it(found, none_match=asked.if_none_match, modified_since=modified_since):
         return replies.entry_of_unchanged(found)
     hold(len(found.raw))
-    budget.spend(len(found.raw))
-    return replies.entry_of_read(found, base=ctx.base)
+    shown = await part_of(ctx, found, asked.query, cut)
+    budget.spend(len(shown))
+    return replies.entry_of_read(found, shown, base=ctx.base)
 
 
 async def _interact(ctx: PushContext, entry: BundleEntry, name: str) -> Pushed | Gone | None:

@@ -8,8 +8,8 @@ from datetime import timedelta
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
+from ingest.bundles.shown import entry_of
 from ingest.bundles.transaction import LETTERS
-from ingest.http import replies
 from ingest.ids import stable_id
 from ingest.pipeline.bundle_entries import interaction
 from ingest.pipeline.preconditions import if_match, if_none_match
@@ -23,7 +23,7 @@ from store.resources.versions import Outcome
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ingest.issue_budget import IssueBudget
+    from ingest.bundles.answer_budget import AnswerBudget
     from ingest.pipeline.bundle_entries import BundleEntry
     from ingest.pipeline.prepare import Ready
     from ingest.writes.push_context import PushContext
@@ -43,12 +43,12 @@ async def put_together(
     entries: Sequence[BundleEntry],
     numbers: Iterable[int],
     name: str,
-    issues: IssueBudget,
+    budget: AnswerBudget,
 ) -> dict[int, Answer]:
     """The answers to those that are a resource to put and no more; the others are left out."""
     readies: dict[int, Ready] = {}
     done: dict[int, Answer] = {}
-    left = deque(numbers)
+    left, issues = deque(numbers), budget.issues
     while left:
         for number, ready in (await _piece(ctx, entries, left, name)).items():
             if isinstance(ready, ServiceError):
@@ -65,7 +65,7 @@ async def put_together(
         try:
             if not _is_repeated(ctx, ready, result):
                 pushed = push.pushed(ctx, ready, result)
-                done[number] = replies.entry_of(pushed, base=ctx.base, issues=issues)
+                done[number] = entry_of(ctx, pushed, budget)
         except ServiceError as error:
             done[number] = refused(ctx, issues.within(error))
     return done

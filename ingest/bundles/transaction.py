@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.bundles.answer_budget import AnswerBudget
+from ingest.bundles.shown import entry_of, part_of, whole
 from ingest.bundles.transaction_actions import Condition, Delete, Existing, Put, Read, Search
 from ingest.bundles.transaction_entries import conditions, read_transaction
 from ingest.bundles.transaction_plan import patched_keys, place
@@ -35,6 +36,7 @@ from store.resources.versions import Deletion, Gone, Outcome, PutResult, Stored
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Container, Mapping, Sequence
 
+    from ingest.bundles.shown import Cut
     from ingest.bundles.transaction_actions import Action, Asked, Found
     from ingest.pipeline.prepare import Ready
     from ingest.writes.criteria import Criteria
@@ -57,13 +59,14 @@ LETTERS: Final[Mapping[str, str]] = {
 """Scope that each method of an entry asks of the caller, in batches too."""
 
 
-async def transact(
+async def transact(  # noqa: PLR0913 -- what it is made of
     ctx: PushContext,
     unit: StoreInTransaction,
     bundle: JsonObject,
     *,
     outside: ResourceStore,
     search: Searches | None = None,
+    cut: Cut = whole,
 ) -> list[dict[str, Any]]:
     """The entries of the answer, in order. `outside` is the store as everybody sees it."""
     taken = await filing.taken_out(ctx, bundle)
@@ -89,10 +92,12 @@ async def transact(
         actions = [await _labelled(ctx, unit, action, patched) for action in actions]
         readies = await ctx.work(_prepared, ctx, actions)
         done = await _write(unit, ctx, actions, readies)
-    budget = AnswerBudget(ctx.limits.bytes_max)
+    budget = AnswerBudget(ctx.limits.bytes_max, ctx.prefer)
     return [
         await _search(action, search, budget)
         if isinstance(action, Search)
+        else await _read(ctx, unit, action, budget, cut)
+        if isinstance(action, Read)
         else await _answer(ctx, unit, action, readies, done, budget)
         async for action in unhurried(actions)
     ]
@@ -116,7 +121,7 @@ async def searched(
     """The answer of a transaction with its searches done again behind it: R4 has them see what it stored."""
     if not any(_is_reading(entry) for entry in listed(bundle.get("entry"))):
         return entries
-    most, budget = ctx.settings.transaction_entries_max, AnswerBudget(ctx.limits.bytes_max)
+    most, budget = ctx.settings.transaction_entries_max, AnswerBudget(ctx.limits.bytes_max, ctx.prefer)
     read = partial(read_transaction, bundle, entries_max=most, base=ctx.base, strict=ctx.strict)
     for one in await asyncio.to_thread(read):
         if not one.searches:
@@ -292,7 +297,7 @@ def _exists(result: PutResult | Gone | None) -> bool:
 async def _answer(  # noqa: PLR0913 -- what one transaction is made of
     ctx: PushContext,
     unit: StoreInTransaction,
-    action: Put | Delete | Existing | Read,
+    action: Put | Delete | Existing,
     readies: Mapping[int, Ready],
     done: Mapping[int, PutResult | Gone | None],
     budget: AnswerBudget,
@@ -304,9 +309,7 @@ async def _answer(  # noqa: PLR0913 -- what one transaction is made of
             tolerances = (*action.tolerances, *readies[action.number].tolerances)
             ctx.metrics.count(result.outcome.value, tolerances)
             kept = readies[action.number].kept
-            return replies.entry_of(
-                Pushed(result, tolerances, kept=kept), base=ctx.base, issues=budget.issues
-            )
+            return entry_of(ctx, Pushed(result, tolerances, kept=kept), budget)
         case Delete():
             gone = done.get(action.number)
             ctx.metrics.count("deleted")
@@ -316,16 +319,14 @@ async def _answer(  # noqa: PLR0913 -- what one transaction is made of
             if not isinstance(there, Stored):  # Deleted since it was looked up.
                 raise unit.overtaken()
             ctx.metrics.count(Outcome.EXISTS.value)
-            return replies.entry_of(existing(ctx, there), base=ctx.base, issues=budget.issues)
-        case Read():
-            budget.check()
-            return await _read(ctx, unit, action, budget)
+            return entry_of(ctx, existing(ctx, there), budget)
 
 
 async def _read(
-    ctx: PushContext, unit: StoreInTransaction, action: Read, budget: AnswerBudget
+    ctx: PushContext, unit: StoreInTransaction, action: Read, budget: AnswerBudget, cut: Cut
 ) -> dict[str, Any]:
     """R4: either each entry ends well, or the transaction does not."""
+    budget.check()
     path = f"Bundle.entry[{action.number}].request.url"
     if action.version is None:
         found = await unit.get(ctx.tenant, action.key)
@@ -336,8 +337,9 @@ async def _read(
             modified_since = since(action.if_modified_since)
             if has_it(stored, none_match=action.if_none_match, modified_since=modified_since):
                 return replies.entry_of_unchanged(stored)
-            budget.spend(len(stored.raw))
-            return replies.entry_of_read(stored, base=ctx.base)
+            shown = await part_of(ctx, stored, action.query, cut)
+            budget.spend(len(shown))
+            return replies.entry_of_read(stored, shown, base=ctx.base)
         case Gone():
             raise ServiceError(Category.GONE, Issue("deleted", f"`{path}`: it was deleted", (path,)))
         case None:

@@ -32,7 +32,7 @@ class Asked(NamedTuple):
     @property
     def condition(self) -> Condition | None:
         """Condition that says which resource the entry is about; None: its id or a search says it."""
-        if self.searches:
+        if self.asks.method in READING:
             return None
         criteria = self.asks.if_none_exist if self.asks.method == "POST" else self.asks.query
         return None if criteria is None else Condition(self.asks.type, criteria.removeprefix("?"))
@@ -82,6 +82,8 @@ class Read:
     """Version that is asked for; None: the current one."""
     if_none_match: str | None = None
     if_modified_since: str | None = None
+    query: str | None = None
+    """Query that says which part of it is asked for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from dataclasses import replace
 from itertools import islice
@@ -23,6 +24,10 @@ WRITES: Final = ("DELETE", "POST", "PUT", "PATCH")
 
 
 METHODS: Final = READING.union(WRITES)
+
+
+_CONDITIONLESS: Final = re.compile(r"(?:https?://.+/)?[A-Z][A-Za-z]+\?")
+"""A conditional reference (R4: it must find one resource) that says nothing of it."""
 
 
 def read_transaction(bundle: JsonObject, *, entries_max: int, base: str, strict: bool = False) -> list[Asked]:
@@ -76,6 +81,10 @@ def _dangling(asked: Sequence[Asked]) -> Iterator[Issue]:
             path = f"{place}.fullUrl"
             yield Issue("duplicate", f"`{path}` is that of another entry, too", (path,))
         for path, text in pointers(one.asks.resource, f"{place}.resource"):
+            if _CONDITIONLESS.fullmatch(text):
+                yield Issue(
+                    "required", f"`{path}` is a search without a criterion: it finds no one resource", (path,)
+                )
             if text.startswith(("urn:uuid:", "urn:oid:")) and entry_url(text) not in names:
                 yield Issue("not-found", f"`{path}` is the `fullUrl` of no entry", (path,))
 

@@ -93,7 +93,7 @@ def _action(one: Asked, found: Found, derived: Callable[[Condition], str]) -> Ac
         return Search(one.number, asks.type, asks.query or "")
     if asks.method in READING:
         key = ResourceKey(asks.type, asks.id or "")
-        return Read(one.number, key, asks.version, asks.if_none_match, asks.if_modified_since)
+        return Read(one.number, key, asks.version, asks.if_none_match, asks.if_modified_since, asks.query)
     if asks.method == "PUT" and asks.id is not None:
         key, absent = ResourceKey(asks.type, asks.id), asks.if_none_match == "*"
         return Put(one.number, key, resource, only_absent=absent, if_match=asks.if_match)

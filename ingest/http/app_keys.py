@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from store.fair import Gate
     from store.files import AttachmentStore
     from store.resources.resources import ResourceStore
+    from store.resources.versions import Stored
     from store.search.parsing.context import SearchLimits
     from store.tenancy import TenantSettings
 
@@ -56,6 +57,8 @@ SEARCH: Final[web.AppKey[Callable[[web.Request, str, str, int], Awaitable[bytes]
 """Answers a search within a batch: (the batch, resource type, query string, bytes of its page) → searchset.
 
 `api` has them."""
+CUT: Final[web.AppKey[Callable[[Stored, str], bytes]]] = web.AppKey("cut")
+"""Part of a read within a batch that its query asks for: (what was read, query string) → bytes."""
 LIMITS: Final[web.AppKey[SearchLimits]] = web.AppKey("limits")
 """Bounds of a search, or of a condition."""
 READS: Final[web.AppKey[Gate]] = web.AppKey("reads")

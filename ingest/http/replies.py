@@ -125,7 +125,9 @@ def _informed(done: Pushed) -> list[Issue]:
     return said + [replace(issue, severity="warning") for issue in done.kept]
 
 
-def entry_of(done: Pushed, *, base: str, issues: IssueBudget) -> dict[str, Any]:
+def entry_of(
+    done: Pushed, *, base: str, issues: IssueBudget, tells: bool = False, shows: bool = False
+) -> dict[str, Any]:
     """The entry of a response Bundle for a resource that was stored; its issues are of those of the whole."""
     stored = done.result.stored
     created = done.result.outcome is Outcome.CREATED
@@ -136,16 +138,18 @@ def entry_of(done: Pushed, *, base: str, issues: IssueBudget) -> dict[str, Any]:
     if not done.veiled:
         response["etag"] = etag(stored.version)
         response["lastModified"] = instant(stored.last_updated).decode()
-    if not created or done.tolerances or done.notes:
+    if not created or done.tolerances or done.notes or tells:
         response["outcome"] = outcome(issues.told(_informed(done)))
-    return {"response": response}
+    if not shows:
+        return {"response": response}
+    return {"fullUrl": f"{base}/{stored.key}", "resource": orjson.Fragment(stored.raw), "response": response}
 
 
-def entry_of_read(stored: Stored, *, base: str) -> dict[str, Any]:
-    """The entry of a response Bundle for a resource that was read."""
+def entry_of_read(stored: Stored, shown: bytes, *, base: str) -> dict[str, Any]:
+    """The entry of a response Bundle for a resource that was read, and the part of it that is shown."""
     return {
         "fullUrl": f"{base}/{stored.key}",
-        "resource": orjson.Fragment(stored.raw),
+        "resource": orjson.Fragment(shown),
         "response": {
             "status": "200 OK",
             "etag": etag(stored.version),

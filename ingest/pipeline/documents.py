@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import binascii
 import hmac
-from base64 import b64encode
 from dataclasses import dataclass
 from functools import partial
 from hashlib import sha1, sha256
@@ -18,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.bundle_entries import is_kept_whole
 from ingest.pipeline.stamp import dump
+from ingest.pipeline.validation.attachments import hash_of, wrongs
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 from store.files import CHUNK_BYTES, FILE_ID, NewFile
@@ -33,9 +33,6 @@ FILE_EXTENSION: Final = "urn:data-on-demand:file"
 """Extension of `Binary.data` that says where the bytes are."""
 SOURCE_URL_EXTENSION: Final = "urn:data-on-demand:source-url"
 """Extension of `Attachment.url` with the source's own, beside the data that it sent as well."""
-SIZE: Final = "attachment-size"
-HASH: Final = "attachment-hash"
-"""Tolerances: what the source says of its own data is not so; what is so is kept."""
 _ATTACHMENTS: Final = frozenset({"presentedForm", "content", "attachment", "photo", "image", "document"})
 """Elements of type Attachment, beside those whose name ends in `Attachment`: `valueAttachment` …"""
 
@@ -141,7 +138,7 @@ class _Taking:
                 self.files[file.id] = file
                 if _is_binary(element, name):
                     return _binary(element, file)
-                self.said.update(dict.fromkeys(_wrongs(element, file)))
+                self.said.update(dict.fromkeys(wrongs(element, size=file.size, hash=hash_of(file.sha1))))
                 return _attachment(element, file)
         changed: dict[str, Json] = {}
         for inner, value in element.items():
@@ -191,22 +188,10 @@ def pieces(data: str, size: int = CHUNK_BYTES) -> Iterator[bytes]:
         yield binascii.a2b_base64(waiting, strict_mode=True)
 
 
-def _wrongs(element: JsonObject, file: NewFile) -> Iterator[str]:
-    if element.get("size", file.size) != file.size:
-        yield SIZE
-    if element.get("hash", _hash(file)) != _hash(file):
-        yield HASH
-
-
 def attachment_of(file: File) -> JsonObject:
     """The Attachment that a file is which is kept already."""
     kind: JsonObject = {"contentType": file.content_type} if file.content_type else {}
-    return {**kind, "url": f"Binary/{file.id}", "size": file.size, "hash": _hash(file)}
-
-
-def _hash(file: NewFile | File) -> str:
-    """SHA-1 as base64, as R4 has it."""
-    return b64encode(file.sha1).decode()
+    return {**kind, "url": f"Binary/{file.id}", "size": file.size, "hash": hash_of(file.sha1)}
 
 
 def _attachment(element: JsonObject, file: NewFile) -> JsonObject:
@@ -218,7 +203,7 @@ def _attachment(element: JsonObject, file: NewFile) -> JsonObject:
         others = extended.get("extension")
         own_url: JsonObject = {"url": SOURCE_URL_EXTENSION, "valueUrl": own}
         kept["_url"] = {**extended, "extension": [*(others if isinstance(others, list) else ()), own_url]}
-    return {**kept, "url": f"Binary/{file.id}", "size": file.size, "hash": _hash(file)}
+    return {**kept, "url": f"Binary/{file.id}", "size": file.size, "hash": hash_of(file.sha1)}
 
 
 def _binary(element: JsonObject, file: NewFile) -> JsonObject:

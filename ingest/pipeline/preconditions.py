@@ -34,7 +34,8 @@ def if_match(header: str | None) -> int | None:
         return ANY_VERSION
     match = _VERSION.fullmatch(header.strip())
     if match is None:
-        issue = Issue("value", '`If-Match` must be one version, such as `W/"3"`, or `*`', ("If-Match",))
+        rule = 'must be one version, as `ETag` has it, such as `W/"3"`, or `*`; a list is not offered here'
+        issue = Issue("value", f"`If-Match` {rule}", ("If-Match",))
         raise ServiceError(Category.INCORRECT, issue)
     return int(match[1])
 

@@ -125,9 +125,13 @@ def to_remember(
     shown = []
     for number, entry in enumerate(told.get("entry", ())):
         resource = entry.get("resource")
-        if resource is not None and resource["resourceType"] not in _OURS:
+        if resource is not None and (resource["resourceType"] not in _OURS or _is_stored(resource)):
             shown.append(_shown(number, entry.pop("resource")))
     return Remembered(slot.fingerprint, status, kept, dump(told), tuple(shown), until)
+
+
+def _is_stored(resource: Mapping[str, Any]) -> bool:
+    return "versionId" in resource.get("meta", ())
 
 
 def _shown(place: int | None, resource: Mapping[str, Any]) -> Shown:

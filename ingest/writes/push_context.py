@@ -55,6 +55,8 @@ class PushContext(NamedTuple):
     """Moment at which a dead letter that is pushed again came last: it replaces nothing that came since."""
     strict: bool = False
     """Whether deviations from R4 refuse what is pushed."""
+    prefer: str = ""
+    """Preferences of the request."""
     stable_sources: frozenset[str] = frozenset()
     """Sources whose ids the tenant declares stable."""
     audit: AuditTrail | None = None

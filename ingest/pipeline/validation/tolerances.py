@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.pipeline.validation.attachments import HASH, SIZE, with_true_hash, with_true_size
 from store.fhir.datatypes import JsonObject
 
 if TYPE_CHECKING:
@@ -70,6 +71,10 @@ def _is_blank(before: Json, after: Json) -> bool:
 TOLERANCES: Final = (
     Tolerance("null-element", "Elements that are null, as ORMs write them.", _without_null),
     Tolerance("empty-element", "Elements that are an empty string, list or object.", _without_empty),
+    Tolerance(
+        SIZE, "An Attachment whose `size` is not that of its `data`: what is so is kept.", with_true_size
+    ),
+    Tolerance(HASH, "An Attachment whose `hash` is not the SHA-1 of its `data`: likewise.", with_true_hash),
 )
 
 

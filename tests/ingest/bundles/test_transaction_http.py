@@ -91,6 +91,8 @@ REFUSED: list[tuple[Json, int]] = [
     (entry("POST", "DiagnosticReport", report(subject=refers(f"Patient?{CONDITION}0"))), 400),
     (entry("POST", "DiagnosticReport", report(subject=refers("Patient?nonsense=1"))), 400),
     (entry("POST", "DiagnosticReport", report(subject=refers("Patient?_count=1"))), 400),
+    (entry("POST", "DiagnosticReport", report(subject=refers("Patient?"))), 400),
+    (entry("POST", "DiagnosticReport", report(subject=refers("https://elsewhere.test/fhir/Patient?"))), 400),
     (entry("POST", "DiagnosticReport", report(subject=refers(f"Patient?{CONDITION}"))), 412),
     (entry("POST", "Patient", patient(), ifNoneExist=CONDITION), 412),
     (entry("PUT", "Patient/p1", patient("p1", active=True), ifMatch='W/"9"'), 412),

@@ -15,8 +15,6 @@ from hypothesis import strategies as st
 from ingest.pipeline.decode import decode
 from ingest.pipeline.documents import (
     FILE_EXTENSION,
-    HASH,
-    SIZE,
     SOURCE_URL_EXTENSION,
     Naming,
     file_of_binary,
@@ -26,6 +24,7 @@ from ingest.pipeline.documents import (
     refuse_file_id,
     take_out,
 )
+from ingest.pipeline.validation.attachments import HASH, SIZE
 from store.errors import Category, ServiceError
 from store.files import CHUNK_BYTES, FILE_ID, references_to_files
 from store.tenancy import Tenant

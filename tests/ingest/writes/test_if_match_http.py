@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
 import pytest
+from multidict import CIMultiDict
 
 from store.retention.policy import Policy
 from tests.support.fhir import ORDERS, Json, identified, report
@@ -101,6 +102,18 @@ async def test_what_is_said(service: Service) -> None:
     answer = await service.put(report(), if_match="*")
     assert (answer.status, answer.issues) == (412, [("error", "conflict")])
     assert answer.texts == "`If-Match: *` was asked for, and there is no such resource"
+
+
+async def test_a_list_is_refused_as_one_header_and_as_several(service: Service) -> None:
+    """Else the first of several would decide."""
+    await service.load(report())
+    body, known = report(status="amended"), service.headers.items()
+    for fields in (['W/"1", W/"2"'], ['W/"1"', 'W/"2"'], ["*", 'W/"1"']):
+        headers = CIMultiDict([*known, *(("If-Match", one) for one in fields)])
+        async with service.client.session.put(f"{service.base}/{PATH}", json=body, headers=headers) as answer:
+            assert answer.status == 400, fields
+            assert "a list is not offered here" in await answer.text()
+    assert (await service.get(PATH)).headers["ETag"] == 'W/"1"'
 
 
 @pytest.mark.parametrize("tag", ['W/"0"', 'W/"00"', '"-1"', '* , W/"1"', "**", ""])

@@ -91,8 +91,14 @@ def test_what_is_issued_is_an_instant_of_reports_and_observations_only() -> None
         ({"presentedForm": [FORM, {"data": "Zm9v"}]}, "presentedForm[1]"),
         ({"presentedForm": [{**FORM, "data": "%%%"}]}, "presentedForm[0]"),
         ({"presentedForm": [{**FORM, "data": 7}]}, "presentedForm[0]"),
-        ({"presentedForm": [{**FORM, "size": 4}]}, "presentedForm[0]"),
-        ({"presentedForm": [{**FORM, "size": True}]}, "presentedForm[0]"),
+        (
+            {"extension": [{"url": "urn:x", "valueAttachment": {**FORM, "size": 4}}]},
+            "extension[0].valueAttachment",
+        ),
+        (
+            {"extension": [{"url": "urn:x", "valueAttachment": {**FORM, "size": True}}]},
+            "extension[0].valueAttachment",
+        ),
         ({"extension": [{"url": "u", "valueOid": f"urn:oid:{SENTINEL}"}]}, "extension[0].valueOid"),
         ({"extension": [{"url": "u", "valueBoolean": "true"}]}, "extension[0].valueBoolean"),
         ({"extension": [{"url": "u", "valueInteger": True}]}, "extension[0].valueInteger"),

@@ -12,6 +12,8 @@ from ingest.pipeline.validation.tolerances import TOLERANCES, mend
 from tests.support.reports import report
 
 CODING = {"coding": [{"code": "LAB"}]}
+FORM: dict[str, Any] = {"contentType": "text/plain", "data": "Zm9v"}
+SHA1 = "C+7Hteo/D9vJXQ3UfzxbwnXaijM="
 
 
 @pytest.mark.parametrize(
@@ -33,6 +35,36 @@ CODING = {"coding": [{"code": "LAB"}]}
         ),
         pytest.param(
             {"flag": False, "count": 0}, {"flag": False, "count": 0}, (), id="false and zero are values"
+        ),
+        pytest.param(
+            {"presentedForm": [{**FORM, "size": 4, "hash": "eA=="}, FORM]},
+            {"presentedForm": [{**FORM, "size": 3, "hash": SHA1}, FORM]},
+            ("attachment-size", "attachment-hash"),
+            id="what is said of data",
+        ),
+        pytest.param(
+            {"content": [{"attachment": FORM | {"size": True}}], "photo": FORM | {"hash": ""}},
+            {"content": [{"attachment": FORM | {"size": 3}}], "photo": FORM | {"hash": SHA1}},
+            ("attachment-size", "attachment-hash"),
+            id="within an element",
+        ),
+        pytest.param(
+            {
+                "presentedForm": [
+                    {**FORM, "size": 3, "hash": SHA1},
+                    {**FORM, "data": "?", "size": 9},
+                    {"size": 1},
+                ]
+            },
+            {
+                "presentedForm": [
+                    {**FORM, "size": 3, "hash": SHA1},
+                    {**FORM, "data": "?", "size": 9},
+                    {"size": 1},
+                ]
+            },
+            (),
+            id="data that says so, and no data",
         ),
         pytest.param({"extension": [{"url": "urn:x"}]}, {"extension": [{"url": "urn:x"}]}, (), id="unknown"),
     ],
