@@ -10,13 +10,15 @@ from __future__ import annotations
 import asyncio
 import os
 import socket
-from typing import TYPE_CHECKING, Any, Final, Protocol, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 from typing_extensions import override
 
 if TYPE_CHECKING:
     import ssl
     from collections.abc import Callable, Coroutine, Iterable
+
+    from ingest.places import Places
 
 ACCEPTED_AT_ONCE: Final = 8
 """Connections accepted before others get a turn: an event loop accepts as many at once as may wait."""
@@ -31,48 +33,17 @@ def let_wait(listening: Iterable[socket.socket]) -> None:
             same.listen(BACKLOG)
 
 
-class Places(Protocol):
-    """Places of connections, of which there are so many."""
-
-    def admit(self, connection: Handshake, /) -> bool:
-        """Take a connection in, if there is a place or one that waits gives way."""
-
-    def forget(self, connection: Handshake, /) -> None:
-        """The connection needs its place no longer, or is another one's from now on."""
-
-
-class Waiting:
-    """Places of handshakes alone; the oldest one gives way."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._open: dict[Handshake, None] = {}
-
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def admit(self, connection: Handshake) -> bool:
-        """Take it in."""
-        if len(self._open) >= self._most:
-            oldest = next(iter(self._open))
-            self.forget(oldest)
-            oldest.give_way()
-        self._open[connection] = None
-        return True
-
-    def forget(self, connection: Handshake) -> None:
-        """Let it go."""
-        self._open.pop(connection, None)
-
-
 class Handshake(asyncio.Protocol):
     """A connection until its handshake is over; another protocol has it from then on."""
 
-    gives_way = True
-    """A handshake does, as a connection that waits for a request."""
+    is_awaited = True
 
     def __init__(
-        self, places: Places, made: Callable[[], asyncio.Protocol], context: ssl.SSLContext, seconds: float
+        self,
+        places: Places[Any],
+        made: Callable[[], asyncio.Protocol],
+        context: ssl.SSLContext,
+        seconds: float,
     ) -> None:
         self._places = places
         self._made = made

@@ -87,13 +87,17 @@ class Connection(Arriving):
         return waiter is not None and not waiter.done() and not self._messages
 
     @property
-    def gives_way(self) -> bool:
-        """Whether nobody does anything for it: no request is under way, or one whose refusal waits."""
-        return self.is_waiting or self._held is not None
+    def is_awaited(self) -> bool:
+        """Whether the client is waited for: for the rest of a body, or to take an answer."""
+        request = self._current_request
+        return self._stalled is not None or (request is not None and not request.content.is_eof())
 
     def give_way(self) -> None:
         """Close at once: somebody else needs the place."""
+        wire = self._wire
         self.force_close()
+        if wire is not None and not self._connections.ending:
+            wire.abort()  # Whoever takes no answer would keep it.
         self._let_out()
 
     async def hold_back(self, seconds: float) -> None:
@@ -106,6 +110,7 @@ class Connection(Arriving):
         if request is None or self._wire is None or self._connections.ending:
             return
         self._held = held = self._loop.create_future()
+        self._connections.rests(self)
         if not request.content.is_eof():
             self._leave_unread()
         with suppress(Exception):  # It is broken off.
@@ -116,6 +121,7 @@ class Connection(Arriving):
         finally:
             ending.cancel()
             self._held = None
+            self._connections.begins(self)
 
     def _let_out(self) -> None:
         if self._held is not None and not self._held.done():
@@ -185,7 +191,8 @@ class Connection(Arriving):
         if not self.is_waiting:
             self._is_fresh = False
             self._head_is_there()
-            self._connections.touch(self)
+            if self._is_busy and self._held is None:
+                self._connections.begins(self)
             return
         self._head_bytes += len(data)
         self._connections.arriving(self, len(data))
@@ -291,13 +298,18 @@ class Connection(Arriving):
             await asyncio.sleep(0)  # Requests that were sent all at once take turns with those of others.
         is_refused = self._is_refused or request.content.exception() is not None
         is_left = (unread and (self._is_unread or self._is_held)) or (self._kept and not resp.keep_alive)
+        if is_refused or is_left or (unread and not request.content.is_eof()):
+            self._connections.rests(self)  # Nobody does anything for it any more.
         if self.transport is not None and (is_refused or is_left):
             self._leave_unread()
             await self._begin_to_linger()
         elif unread and not request.content.is_eof():
             await self._linger(request.content)
         elif not self._is_busy:
+            self._connections.rests(self)
             self._go_on()
+            if self._messages:
+                self._connections.begins(self)
         return resp, is_gone
 
     def _begin_to_linger(self) -> asyncio.Future[None]:

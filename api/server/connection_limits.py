@@ -1,16 +1,18 @@
 """Connections of clients: how many there may be, and who has to go when there are too many.
 
-Pure, but for the limit of open files. A connection that waits for a request gives way to a new one, the one
-that has waited longest first: half-sent heads and idle connections starve nobody.
+Pure, but for the limit of open files. Half-sent heads and idle connections starve nobody, and neither does
+one network that makes as many as it can (`ingest.places`).
 """
 
 from __future__ import annotations
 
 import resource
-from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Protocol
+from typing import TYPE_CHECKING, Final
 
+from typing_extensions import override
+
+from ingest.places import Held, Places
 from ingest.work import Pace
 from store.errors import StartupError
 
@@ -35,7 +37,7 @@ class Limits:
 
     connections: int = 4_000
     per_address: int = 0
-    """Connections of one client address; 0: as many as there may be at all."""
+    """Connections of one client network; 0: as many as there may be at all."""
     head_seconds: float = 10.0
     """Time from the first byte of a request to the end of its header fields."""
     idle_seconds: float = 75.0
@@ -73,24 +75,11 @@ def raise_files() -> int:
     return FILES_MAX if soft == resource.RLIM_INFINITY else soft
 
 
-class Connection(Protocol):
-    """A connection, as far as its place among the others asks."""
-
-    address: str
-    """Address of the client."""
-
-    @property
-    def gives_way(self) -> bool:
-        """Whether nobody does anything for it: no request is under way, or one whose refusal waits."""
-
-    def give_way(self) -> None:
-        """Close at once."""
-
-
-class Connections:
-    """Open connections, the longest without a request first."""
+class Connections(Places[Held]):
+    """Open connections, and what they have in common."""
 
     def __init__(self, limits: Limits) -> None:
+        super().__init__(limits.connections, per_network=limits.per_address)
         self.limits = limits
         self.pace = Pace()
         """Time in a turn of the event loop for bodies that begin to be read."""
@@ -98,35 +87,11 @@ class Connections:
         """Whether the service will end: each answer is the last of its connection, and says so."""
         self.ending = False
         """Whether the service ends: a connection that is made still takes one request."""
-        self._open: dict[Connection, None] = {}
-        self._of_address: Counter[str] = Counter()
-        self._heads: dict[Connection, int] = {}
+        self._heads: dict[Held, int] = {}
         """Connections of whose next head a part has come, each with its bytes."""
         self._head_bytes = 0
 
-    def __len__(self) -> int:
-        return len(self._open)
-
-    def admit(self, connection: Connection) -> bool:
-        """Take a new connection in, if there is room or one that waits gives way."""
-        address, most = connection.address, self.limits.per_address
-        if most and self._of_address[address] >= most and not self._make_way(address):
-            return False
-        if len(self._open) >= self.limits.connections and not self._make_way(None):
-            return False
-        self._open[connection] = None
-        self._of_address[address] += 1
-        return True
-
-    def _make_way(self, address: str | None) -> bool:
-        for one in self._open:
-            if one.gives_way and address in (None, one.address):
-                self.forget(one)
-                one.give_way()
-                return True
-        return False
-
-    def arriving(self, connection: Connection, size: int) -> None:
+    def arriving(self, connection: Held, size: int) -> None:
         """A further part of a head has come; past the bound of all the largest ones give way."""
         self._heads[connection] = self._heads.get(connection, 0) + size
         self._head_bytes += size
@@ -135,27 +100,17 @@ class Connections:
             self.forget(largest)
             largest.give_way()
 
-    def arrived(self, connection: Connection) -> None:
+    def arrived(self, connection: Held) -> None:
         """The head is there, or nobody waits for it any more."""
         self._head_bytes -= self._heads.pop(connection, 0)
 
     def close(self) -> None:
         """Close all that are open: the service has ended."""
-        for one in list(self._open):
+        for one in self:
             self.forget(one)
             one.give_way()
 
-    def touch(self, connection: Connection) -> None:
-        """A request has come."""
-        if connection in self._open:
-            del self._open[connection]
-            self._open[connection] = None
-
-    def forget(self, connection: Connection) -> None:
-        """The connection is closed."""
-        self.arrived(connection)
-        if connection in self._open:
-            del self._open[connection]
-            self._of_address[connection.address] -= 1
-            if not self._of_address[connection.address]:
-                del self._of_address[connection.address]
+    @override
+    def forget(self, one: Held) -> None:
+        self.arrived(one)
+        super().forget(one)

@@ -122,12 +122,14 @@ class Settings(StoreSettings, IngestSettings, AuthSettings, FeedSettings, Subscr
     """Time that requests under way may still take when the listening sockets are closed."""
 
     connections_max: int = Field(default=4_000, ge=16)
-    """Most connections of clients; past it the one that waits longest for a request gives way to a new one.
+    """Most connections of clients; past it one gives way to a new one: of the address (IPv6: network of 64
+    bits) with most, the one that waits longest for a request, or else whose client is waited for.
 
     Fewer where the open files (`ulimit -n`, raised to its hard limit at start) do not suffice.
     """
     connections_per_address_max: int = Field(default=0, ge=0)
-    """Most connections of one client address; 0: no limit, for behind an ingress all have one address."""
+    """Most connections of one client address (IPv6: network of 64 bits); 0: no limit, for behind an ingress
+    all have one address."""
     head_seconds: float = Field(default=10.0, gt=0, le=3_600)
     """Time that the header fields of a request may take to arrive, from its first byte; then 408."""
     idle_seconds: float = Field(default=75.0, gt=0, le=3_600)

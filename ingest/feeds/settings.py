@@ -29,7 +29,8 @@ class FeedSettings(BaseModel):
     mllp_bytes_max: int = Field(default=128_000_000, ge=1_000_000)
     """Bytes of large messages (above 64 KiB) in memory at once, of all connections; past it senders wait."""
     mllp_connections_max: int = Field(default=1_000, ge=1)
-    """Most connections of one listener; past it the one that has been idle longest gives way to a new one."""
+    """Most connections of one listener; past it one gives way to a new one: of the address (IPv6: network of
+    64 bits) with most, the one idle for longest, or else with a message that has not come as a whole."""
     mllp_idle_seconds: float = Field(default=3_600.0, gt=0, le=604_800)
     """Time that a connection is kept between two messages."""
     mllp_stall_seconds: float = Field(default=30.0, gt=0, le=3_600)

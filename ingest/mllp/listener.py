@@ -16,10 +16,10 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol, TypeAlias
 
-from ingest.accepting import ACCEPTED_AT_ONCE, Handshake, Waiting, let_wait
+from ingest.accepting import ACCEPTED_AT_ONCE, Handshake, let_wait
 from ingest.mllp.framing import Frame, Framing, Half, Stray, TooLong, framed
-from ingest.mllp.leaving import first_to_go
 from ingest.mllp.room import Place
+from ingest.places import Places
 from ingest.work import Pace, unhurried
 
 if TYPE_CHECKING:
@@ -118,12 +118,12 @@ class Listener:
         self._answer = answer
         self._admits = admits
         self.limits = limits
-        self._room = room
+        self.room = room
         self.pace = Pace()
         """Time in a turn of the event loop for what all connections send."""
         self._metrics = metrics
         self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[None], _Connection] = {}
+        self.places: Places[_Connection] = Places(limits.connections)
         self._is_closing = False
 
     async def start(
@@ -135,7 +135,7 @@ class Listener:
         """
         made: Callable[[], asyncio.Protocol] = self._made
         if tls is not None:
-            handshakes = Waiting(self.limits.connections)
+            handshakes: Places[Handshake] = Places(self.limits.connections)
             made = partial(Handshake, handshakes, self._made, tls, self.limits.stall_seconds)
         loop = asyncio.get_running_loop()
         self._server = await loop.create_server(
@@ -155,12 +155,11 @@ class Listener:
             self.noticed("stranger", 0)
             writer.transport.abort()
             return
-        if self._is_closing or not self._has_room():
+        connection = _Connection(self, reader, writer, peer, task)
+        if self._is_closing or not self.places.admit(connection):
             self._metrics.refused(self.name, "connections")
             writer.transport.abort()
             return
-        connection = _Connection(self, reader, writer, peer, Place(self._room, partial(self._lose, task)))
-        self._connections[task] = connection
         self._metrics.connected(self.name, 1)
         try:
             await connection.converse(self._answer)
@@ -169,29 +168,12 @@ class Listener:
         except Exception:
             LOG.exception("a connection failed", extra={"listener": self.name})
         finally:
-            self._connections.pop(task, None)
+            self.places.forget(connection)
             self._metrics.connected(self.name, -1)
             connection.place.leave()
             writer.close()
             # Who takes nothing would keep it open.
             asyncio.get_running_loop().call_later(self.limits.stall_seconds, writer.transport.abort)
-
-    def _lose(self, task: asyncio.Task[None]) -> None:
-        """End a connection whose message hardly grows: somebody else needs its place."""
-        self.noticed("slow", 0)
-        task.cancel()
-
-    def _has_room(self) -> bool:
-        """Whether there is room for one more, as there is while another one gives way."""
-        if len(self._connections) < self.limits.connections:
-            return True
-        found = first_to_go(list(self._connections.values()))
-        if found is None:
-            return False
-        task = next(task for task, one in self._connections.items() if one is found)
-        del self._connections[task]  # Many come before its task has ended.
-        task.cancel()
-        return True
 
     def noticed(self, reason: str, size: int, *, is_told: bool = True) -> None:
         """Count and log what was no message."""
@@ -205,16 +187,15 @@ class Listener:
         self._is_closing = True
         if self._server is not None:
             self._server.close()
-        for task, one in list(self._connections.items()):
-            one.is_ending = True
-            if one.is_idle:
-                task.cancel()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=seconds)
-        for task in list(self._connections):
+        for one in self.places:
+            one.end()
+        tasks = [one.task for one in self.places]
+        if tasks:
+            await asyncio.wait(tasks, timeout=seconds)
+        for task in tasks:
             task.cancel()
-        if self._connections:
-            await asyncio.wait(list(self._connections), timeout=1)
+        if tasks:
+            await asyncio.wait(tasks, timeout=1)
 
 
 class _Connection:
@@ -226,8 +207,10 @@ class _Connection:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
         peer: Peer,
-        place: Place,
+        task: asyncio.Task[None],
     ) -> None:
+        self.task = task
+        """Task that converses on it."""
         self._listener = listener
         self._reader = reader
         self._writer = writer
@@ -240,9 +223,11 @@ class _Connection:
         """Frames and other pieces without a message since it was last read."""
         self._noticed = dict[str, float]()
         """Reasons that were logged, each with the moment from which on it is logged again."""
-        self.place = place
-        self.idle_since = self._loop.time()
+        self.place = Place(listener.room, peer.address, self._lose)
+        self._idle_since = self._loop.time()
         self.is_answering = False
+        self._is_telling = False
+        """Whether an answer is not taken yet."""
         self.is_ending = False
         """Whether the connection closes behind the message under way."""
         _keep_alive(writer)
@@ -253,9 +238,24 @@ class _Connection:
         return self._peer.address
 
     @property
-    def since(self) -> float:
-        """Moment from which on it is idle, or at which its message began."""
-        return self.idle_since if self.is_idle else self._begun_at
+    def is_awaited(self) -> bool:
+        """Whether the other side is waited for: for the rest of a message, or to take an answer."""
+        return self._is_telling or not self.is_answering
+
+    def give_way(self) -> None:
+        """Close at once: somebody else needs the place."""
+        self.task.cancel()
+
+    def end(self) -> None:
+        """Close behind the message under way."""
+        self.is_ending = True
+        if self.is_idle:
+            self.task.cancel()
+
+    def _lose(self) -> None:
+        """End it, for its message hardly grows: somebody else needs its place in memory."""
+        self._listener.noticed("slow", 0)
+        self.task.cancel()
 
     @property
     def is_idle(self) -> bool:
@@ -267,6 +267,7 @@ class _Connection:
         while not (self.is_ending and self.is_idle):
             data = await self._heard()
             self._idle_frames = -self._framing.blanks
+            self._listener.places.begins(self)
             if data is None:
                 await self._each(self._framing.settle(), answer)
             else:
@@ -278,7 +279,8 @@ class _Connection:
                 await self._each(self._framing.end(), answer)
                 return
             if self._framing.is_idle:
-                self.idle_since = self._loop.time()
+                self._idle_since = self._loop.time()
+                self._listener.places.rests(self)
                 self.place.leave()
             await self._rest(self._idle_frames + self._framing.blanks)
 
@@ -292,7 +294,7 @@ class _Connection:
         framing, now, limits = self._framing, self._loop.time(), self._limits
         if framing.is_idle:
             self._begun_at = 0.0
-            until = self.idle_since + limits.idle_seconds
+            until = self._idle_since + limits.idle_seconds
         else:
             self._begun_at = self._begun_at or now
             until = min(now + limits.stall_seconds, self._begun_at + limits.message_seconds)
@@ -350,8 +352,12 @@ class _Connection:
 
     async def _say(self, message: bytes) -> None:
         self._writer.write(framed(message))
-        async with asyncio.timeout(self._limits.stall_seconds):
-            await self._writer.drain()
+        self._is_telling = True
+        try:
+            async with asyncio.timeout(self._limits.stall_seconds):
+                await self._writer.drain()
+        finally:
+            self._is_telling = False
 
 
 def _peer(writer: asyncio.StreamWriter) -> Peer:

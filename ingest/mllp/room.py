@@ -3,14 +3,18 @@
 A message takes no place while it is small, one of some when it grows beyond, and one of few when it is large.
 Who finds none waits, and its sender with it: nothing more is read from the connection. Places are taken in
 this order alone, so that nobody waits for somebody who waits for them. While somebody waits, a message that
-hardly grows loses its place, and its connection: senders that stand still hold up nobody for long.
+hardly grows loses its place, and its connection: senders that stand still hold up nobody for long. Places go
+round among networks (`ingest.places`), and one that has more than its part loses one to another.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import Counter, deque
 from time import monotonic
 from typing import TYPE_CHECKING, Final
+
+from ingest.places import network_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,35 +33,64 @@ SLOW_SECONDS: Final = 2.0
 """Time for which a message has its place in any case."""
 
 
-class _Places(asyncio.Semaphore):
-    """Places of one size, and who has them."""
+class _Places:
+    """Places of one size, who has them, and who waits."""
 
     def __init__(self, number: int) -> None:
-        super().__init__(number)
+        self._free = number
         self.taken: set[Place] = set()
+        self._waiting: dict[str, deque[tuple[Place, asyncio.Future[None]]]] = {}
+        """Places that are waited for, by network; the one whose turn was longest ago first."""
 
     async def take(self, place: Place) -> None:
         """Wait for one."""
-        taking = asyncio.ensure_future(self.acquire())
+        turn = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(place.network, deque()).append((place, turn))
+        self._hand_out()
         try:
-            while not (await asyncio.wait({taking}, timeout=LOOK_SECONDS))[0]:
-                self.let_go_of_slowest(monotonic())
+            while not (turn.done() or (await asyncio.wait({turn}, timeout=LOOK_SECONDS))[0]):
+                self.make_way(place.network, monotonic())
         except asyncio.CancelledError:
-            if not taking.cancel() and not taking.cancelled():
-                self.release()  # It was given and is not taken.
+            if turn.done():
+                self.give(place)  # It was given and is not taken.
+            turn.cancel()
             raise
-        self.taken.add(place)
 
     def give(self, place: Place) -> None:
         """Take one back."""
         self.taken.discard(place)
-        self.release()
+        self._free += 1
+        self._hand_out()
 
-    def let_go_of_slowest(self, now: float) -> None:
-        """Have the slowest of those leave that hardly grow."""
+    def _hand_out(self) -> None:
+        """Give what is free to the networks that have fewest, by turns."""
+        while self._free and self._waiting:
+            has = self._number()
+            network = min(self._waiting, key=has.__getitem__)
+            turns = self._waiting.pop(network)
+            place, turn = turns.popleft()
+            if turns:
+                self._waiting[network] = turns  # Behind all others.
+            if not turn.done():
+                self._free -= 1
+                self.taken.add(place)
+                turn.set_result(None)
+
+    def make_way(self, network: str, now: float) -> None:
+        """Have one leave whose message hardly grows, or else one of a network that has more than its part.
+
+        The slowest of them, and none that has come as a whole.
+        """
         rates = [(rate, id(one), one) for one in self.taken if (rate := one.rate(now)) is not None]
-        if rates and min(rates)[0] < SLOW_RATE:
-            min(rates)[-1].lose()
+        has = self._number()
+        leaving = [one for one in rates if one[0] < SLOW_RATE] or [
+            one for one in rates if has[one[-1].network] > has[network] + 1
+        ]
+        if leaving:
+            min(leaving)[-1].lose()
+
+    def _number(self) -> Counter[str]:
+        return Counter(one.network for one in self.taken)
 
 
 class ConnectionRoom:
@@ -72,10 +105,11 @@ class ConnectionRoom:
 class Place:
     """The places that the message of one connection has taken."""
 
-    __slots__ = ("_begun_at", "_begun_size", "_is_waiting", "_lose", "_room", "_size", "_taken")
+    __slots__ = ("_begun_at", "_begun_size", "_is_waiting", "_lose", "_room", "_size", "_taken", "network")
 
-    def __init__(self, room: ConnectionRoom, lose: Callable[[], object]) -> None:
+    def __init__(self, room: ConnectionRoom, address: str, lose: Callable[[], object]) -> None:
         """`lose` ends the connection."""
+        self.network = network_of(address)
         self._room = room
         self._lose = lose
         self._taken: list[_Places] = []

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, cast
 
 from typing_extensions import override
 
-from ingest.accepting import Handshake, Waiting
+from ingest.accepting import Handshake
+from ingest.places import Places
 from tests.support.certificates import Authority
 
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ class Greeting(asyncio.Protocol):
 
 
 async def test_the_oldest_handshake_gives_way(tmp_path: Path) -> None:
-    authority, places = Authority(), Waiting(5)
+    authority, places = Authority(), Places[Handshake](5)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(*authority.server().write(tmp_path, "server"))
     made = partial(Handshake, places, Greeting, context, 3_600.0)

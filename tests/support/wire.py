@@ -53,9 +53,13 @@ class Wire:
 
 
 @asynccontextmanager
-async def wire(client: TestClient) -> AsyncIterator[Wire]:  # type: ignore[type-arg]
-    """A connection to the server of a test client."""
-    reader, writer = await asyncio.open_connection(client.host, client.port)
+async def wire(
+    client: TestClient,  # type: ignore[type-arg]
+    address: str | None = None,
+) -> AsyncIterator[Wire]:
+    """A connection to the server of a test client, from an address of this machine."""
+    own = None if address is None else (address, 0)
+    reader, writer = await asyncio.open_connection(client.host, client.port, local_addr=own)
     try:
         yield Wire(reader, writer)
     finally:

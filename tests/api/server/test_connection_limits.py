@@ -22,24 +22,11 @@ REPORTS = f"{LAB_BASE}/DiagnosticReport"
 @dataclass(eq=False)
 class Client:
     address: str = "10.0.0.1"
-    gives_way: bool = True
+    is_awaited: bool = False
     is_open: bool = True
 
     def give_way(self) -> None:
         self.is_open = False
-
-
-def test_the_longest_waiting_gives_way_and_nobody_with_a_request_does() -> None:
-    ones = Connections(Limits(connections=3))
-    busy, idle, lately = Client(gives_way=False), Client(), Client()
-    for one in (busy, idle, lately):
-        assert ones.admit(one)
-    another = Client()
-    assert ones.admit(another)
-    assert [one.is_open for one in (busy, idle, lately, another)] == [True, False, True, True]
-    ones.touch(lately)  # It had a request: `another` has not had one for longer.
-    assert ones.admit(Client())
-    assert [one.is_open for one in (lately, another)] == [True, False]
 
 
 def test_of_heads_that_arrive_the_largest_give_way() -> None:
@@ -77,34 +64,6 @@ async def test_heads_that_arrive_are_bounded_together() -> None:
             assert (await quick.reply()).status == 200
         for task in gone:
             task.cancel()
-
-
-def test_where_all_have_requests_a_new_one_is_refused() -> None:
-    ones = Connections(Limits(connections=2))
-    for _ in range(2):
-        assert ones.admit(Client(gives_way=False))
-    assert not ones.admit(Client())
-    assert len(ones) == 2
-
-
-def test_an_address_has_a_limit_of_its_own() -> None:
-    ones = Connections(Limits(connections=10, per_address=2))
-    first, other = Client(), Client("10.0.0.2")
-    assert all(ones.admit(one) for one in (first, Client(gives_way=False), other))
-    assert ones.admit(Client(gives_way=False))
-    assert (first.is_open, other.is_open) == (False, True)
-    assert not ones.admit(Client())
-    assert ones.admit(Client("10.0.0.2"))
-
-
-def test_what_is_closed_leaves_no_trace() -> None:
-    ones = Connections(Limits(connections=2))
-    for _ in range(5):
-        one = Client()
-        assert ones.admit(one)
-        ones.forget(one)
-        ones.forget(one)
-    assert (len(ones), dict(ones._of_address)) == (0, {})
 
 
 @pytest.mark.parametrize(
@@ -183,6 +142,29 @@ async def test_half_sent_heads_starve_nobody() -> None:
             async with wire(client) as healthy:
                 await healthy.send(head("GET", REPORTS, bearer(access)))
                 assert (await healthy.reply()).status == 200
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["bodies that do not end", "refusals not left"])
+async def test_one_address_keeps_nobody_out(known: bool) -> None:
+    """Neither with requests whose bodies do not end, nor where their refusal waits to be read."""
+    access = memory_access()
+    fields = {"Content-Type": "application/fhir+json", "Content-Length": "9000"}
+    slow = head("POST", REPORTS, {**fields, **(bearer(access) if known else {})})
+    async with serving(access, limits=Limits(connections=20)) as client, AsyncExitStack() as stack:
+        idle = await stack.enter_async_context(wire(client, "127.0.0.2"))
+        await idle.send(head("GET", REPORTS, bearer(access)))
+        assert (await idle.reply()).status == 200
+        for _ in range(30):
+            line = await stack.enter_async_context(wire(client))
+            await line.send(slow, b"{")
+            if not known:
+                assert (await line.reply()).status == 401
+        for _ in range(5):
+            healthy = await stack.enter_async_context(wire(client, "127.0.0.3"))
+            await healthy.send(head("GET", REPORTS, bearer(access)))
+            assert (await healthy.reply()).status == 200
+        await idle.send(head("GET", REPORTS, bearer(access)))
+        assert (await idle.reply()).status == 200
 
 
 async def test_many_requests_on_one_connection_are_answered_in_order() -> None:
