@@ -179,6 +179,10 @@ bench-subscriptions: $(RUNTIME) compiled ## Push to a tenant with a hundred subs
 soak-service: $(RUNTIME) compiled ## Everything at once for an hour; memory and descriptors must not grow (ARGS='--minutes 60 --rate 60')
 	@$(SERVED) $(BIN)/python -m bench.soak $(ARGS)
 
+.PHONY: soak-fuzz
+soak-fuzz: $(RUNTIME) compiled ## Arbitrary bytes, JSON and HL7 v2 for half an hour beside a client that is well (ARGS='--minutes 30 --senders 24')
+	@$(SERVED) $(BIN)/python -m bench.soak.fuzz $(ARGS)
+
 .PHONY: bench-retention
 bench-retention: $(RUNTIME) compiled ## Sweep half of a store while searches go on (ARGS='--reports 2000000')
 	@$(SERVED) $(BIN)/python -m bench.retention $(ARGS)

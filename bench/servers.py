@@ -182,7 +182,9 @@ def _port(process: subprocess.Popen[bytes], log: Path) -> int:
     while time.monotonic() < until and process.poll() is None:
         for line in log.read_text(encoding="utf-8").splitlines():
             with suppress(ValueError, KeyError, TypeError):
-                return urlsplit(json.loads(line)["address"]).port or 0
+                address: str = json.loads(line)["address"]
+                if (port := urlsplit(address).port) is not None:  # Else it is one for MLLP.
+                    return port
         time.sleep(0.05)
     text = log.read_text(encoding="utf-8")[-2000:]
     raise RuntimeError(f"a server did not start: {' '.join(command_of(process))}\n{text}")

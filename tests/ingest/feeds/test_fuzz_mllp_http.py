@@ -6,61 +6,12 @@ import asyncio
 import os
 import random
 from contextlib import suppress
-from typing import TYPE_CHECKING
 
+from bench.soak.odd_bytes import mutated
 from ingest.mllp.framing import framed
 from tests.support.mllp import Sender, connected, fed_service, msa, oru
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
 ROUNDS = int(os.environ.get("FUZZ_EXAMPLES", "60"))
-SPECIAL = (
-    b"\x0b",
-    b"\x1c",
-    b"\x1c\r",
-    b"\r",
-    b"\n",
-    b"|",
-    b"^",
-    b"~",
-    b"\\",
-    b"&",
-    b"\x00",
-    b"\xff",
-    b"MSH|",
-    b"PID|",
-)
-
-
-def cut(message: bytes, chance: random.Random) -> bytes:
-    return message[: chance.randrange(len(message))]
-
-
-def inserted(message: bytes, chance: random.Random) -> bytes:
-    at = chance.randrange(len(message))
-    return message[:at] + chance.choice(SPECIAL) * chance.choice((1, 2, 50)) + message[at:]
-
-
-def swapped(message: bytes, chance: random.Random) -> bytes:
-    lines = message.split(b"\r")
-    chance.shuffle(lines)
-    return b"\r".join(lines)
-
-
-def noise(message: bytes, chance: random.Random) -> bytes:
-    return message + chance.randbytes(chance.choice((1, 100, 5_000)))
-
-
-def field(message: bytes, chance: random.Random) -> bytes:
-    fields = message.split(b"|")
-    fields[chance.randrange(len(fields))] = chance.choice(
-        (b"", b'""', b"x" * 3_000, b"^" * 300, b"99991399", b"\xc3\x28")
-    )
-    return b"|".join(fields)
-
-
-MUTATIONS: tuple[Callable[[bytes, random.Random], bytes], ...] = (cut, inserted, swapped, noise, field)
 
 
 async def heard(sender: Sender, sent: bytes) -> list[str] | None:
@@ -77,8 +28,7 @@ async def test_whatever_comes_those_behind_it_are_served(mongodb: str) -> None:
     async with fed_service(mongodb, mllp_stall_seconds=0.5) as (service, port):
         for number in range(ROUNDS):
             message = oru(f"M-{number}", filler=f"F-{number}")
-            for _ in range(chance.randrange(1, 4)):
-                message = chance.choice(MUTATIONS)(message, chance) or b"x"
+            message = mutated(message, chance)
             sent = framed(message) if chance.random() < 0.8 else message
             async with connected(port) as sender:
                 told = await heard(sender, sent)
