@@ -63,8 +63,13 @@ class Schedule:
         task = asyncio.ensure_future(job.work())
         self._under_way.add(task)
         task.add_done_callback(self._under_way.discard)
-        # The scheduler cancels what it runs when it stops; a transaction must not end so.
-        await asyncio.shield(task)
+        # The scheduler cancels what it runs when it stops, and logs that as a failure; a transaction must not
+        # end so.
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if not self.stopping:
+                raise
 
     async def stop(self, *, is_away: Callable[[], bool] = lambda: False) -> None:
         """Look no more, and wait for what is under way: long work ends with its step.
