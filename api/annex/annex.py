@@ -23,8 +23,7 @@ from api.http.app_keys import DOORKEEPER, REGISTRY, SETTINGS
 from api.http.large_bodies import ANNEX, Annex
 from api.http.routing import ROLES, Group
 from api.processes.beside import BESIDE, folder
-from api.processes.child import Child
-from api.processes.ended import Ended
+from api.processes.children import Children
 from api.processes.metrics import annex_metrics
 from ingest.http.app_keys import AUDITED, TENANT
 from ingest.http.body import BODY, let_go
@@ -37,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Iterable
     from pathlib import Path
 
+    from api.processes.child import Child
     from api.processes.families import Row
     from api.processes.metrics import ProcessMetrics
     from api.settings.service import Settings
@@ -115,17 +115,15 @@ class LargeBodies(Annex):
     def __init__(self, settings: Settings, uri: str, folder: Path, metrics: ProcessMetrics) -> None:
         self._settings = settings_of(settings)
         self._uri = uri
-        self._folder = folder
         self._metrics = metrics
-        self._ended = Ended(folder)
-        self._serial = 0
+        self._children = Children(folder)
         self._begun: asyncio.Task[Running] | None = None
         self._running: list[Running] = []
         self._keeping: set[asyncio.Task[None]] = set()
         self._pause = 0.0
         self._not_before = 0.0
         self._is_over = False
-        metrics.running.set_function(lambda: len(self._running))
+        metrics.running.set_function(lambda: len(self._children.running))
 
     @override
     def foresee(self) -> None:
@@ -163,11 +161,7 @@ class LargeBodies(Annex):
 
     @override
     async def rows(self) -> list[Iterable[Row]]:
-        asked = list(self._running)
-        said = await asyncio.gather(*[one.child.rows() for one in asked])
-        # Who has ended meanwhile is among those that have.
-        live = [rows for one, rows in zip(asked, said, strict=True) if one in self._running]
-        return [self._ended.rows(), *live] if self._serial else []
+        return await self._children.rows()
 
     async def close(self) -> None:
         """End it; nobody waits for its answers any more."""
@@ -186,12 +180,10 @@ class LargeBodies(Annex):
 
     async def _begin(self) -> Running:
         """Start it. Raises ServiceError `unavailable` when it cannot be started."""
-        self._serial += 1
-        self._folder.mkdir(0o700, exist_ok=True)  # Something may tidy up temporary directories.
-        place = self._folder / str(self._serial)
+        place = self._children.place()
         order = AnnexOrder(self._settings, self._uri, admin=f"{place}.admin", work=f"{place}.work")
         try:
-            running = Running(await Child.begun(order, counts=self._folder), order.work)
+            running = Running(await self._children.begin(order), order.work)
         except Exception:  # No memory, no process, no file descriptor left.
             LOG.exception("the process for large bodies could not be started")
             self._put_off(0.0)
@@ -221,11 +213,7 @@ class LargeBodies(Annex):
             LOG.error("the process for large bodies ended by itself", extra={"status": code})
             self._put_off(asyncio.get_running_loop().time() - child.started)
         self._metrics.ended(dismissed=running.is_dismissed, code=code)
-        try:
-            self._ended.take(child.pid, child.scraped)
-        except Exception:  # One that was killed may leave half a file.
-            LOG.exception("the counts of a process that has ended cannot be read")
-        await child.closed()
+        await self._children.gone(child)
         await running.client.close()
 
     async def _look_after(self, running: Running) -> None:

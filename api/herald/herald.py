@@ -19,8 +19,7 @@ from api.background.herald import HERALD, Herald
 from api.herald.order import HeraldOrder, settings_of
 from api.http.app_keys import REGISTRY, SETTINGS
 from api.processes.beside import BESIDE, folder
-from api.processes.child import Child
-from api.processes.ended import Ended
+from api.processes.children import Children
 from api.processes.metrics import herald_metrics
 from store.errors import ServiceError
 
@@ -30,6 +29,7 @@ if TYPE_CHECKING:
 
     from aiohttp import web
 
+    from api.processes.child import Child
     from api.processes.families import Row
     from api.processes.metrics import ProcessMetrics
     from api.settings.service import Settings
@@ -58,15 +58,12 @@ class HeraldProcess(Herald):
     def __init__(self, settings: Settings, uri: str, place: Path, metrics: ProcessMetrics) -> None:
         self._settings = settings_of(settings)
         self._uri = uri
-        self._folder = place
         self._metrics = metrics
-        self._ended = Ended(place)
-        self._serial = 0
-        self._child: Child | None = None
+        self._children = Children(place)
         self._is_ready = False
         self._over = asyncio.Event()
         self._free: Callable[[int], Awaitable[None]] = _nothing_to_free
-        metrics.running.set_function(lambda: int(self._child is not None))
+        metrics.running.set_function(lambda: len(self._children.running))
 
     @override
     def is_there(self) -> bool:
@@ -74,11 +71,7 @@ class HeraldProcess(Herald):
 
     async def rows(self) -> list[Iterable[Row]]:
         """All that heralds counted, for `/metrics`."""
-        child = self._child
-        live = [] if child is None else await child.rows()
-        # Who has ended meanwhile is among those that have.
-        shown = [live] if child is self._child else []
-        return [self._ended.rows(), *shown] if self._serial else []
+        return await self._children.rows()
 
     @override
     @asynccontextmanager
@@ -110,11 +103,9 @@ class HeraldProcess(Herald):
 
     async def _have_one(self, is_needed: Callable[[], Awaitable[bool]]) -> float:
         """Begin one, and look after it until its end; the seconds that it lived."""
-        self._serial += 1
-        self._folder.mkdir(0o700, exist_ok=True)  # Something may tidy up temporary directories.
-        order = HeraldOrder(self._settings, self._uri, admin=f"{self._folder / str(self._serial)}.admin")
+        order = HeraldOrder(self._settings, self._uri, admin=f"{self._children.place()}.admin")
         try:
-            child = self._child = await Child.begun(order, counts=self._folder)
+            child = await self._children.begin(order)
         except Exception:  # No memory, no process, no file descriptor left.
             LOG.exception("the process that tells subscribers could not be started")
             return 0.0
@@ -165,15 +156,10 @@ class HeraldProcess(Herald):
         except TimeoutError:
             child.tell(signal.SIGKILL)
             code = await child.ended()
-        self._child = None
         if by_itself:
             LOG.error("the process that tells subscribers ended by itself", extra={"status": code})
         self._metrics.ended(dismissed=not by_itself, code=code)
-        try:
-            self._ended.take(child.pid, child.scraped)
-        except Exception:  # One that was killed may leave half a file.
-            LOG.exception("the counts of a process that has ended cannot be read")
-        await child.closed()
+        await self._children.gone(child)
         if by_itself:  # While the database is away, its leases end by themselves.
             await self._answer(self._free(child.pid))
 

@@ -7,16 +7,15 @@ import logging
 import signal
 from typing import TYPE_CHECKING, Final
 
-from api.processes.child import Child
 from api.workers.order import WorkOrder
 from store.errors import StartupError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Iterable, Mapping
     from typing import Any
 
-    from api.processes.ended import Ended
+    from api.processes.child import Child
+    from api.processes.children import Children
     from api.processes.families import Row
     from api.workers.metrics import SupervisorMetrics
 
@@ -36,17 +35,15 @@ SILENT_SECONDS: Final = 30.0
 class FleetPlan:
     """Plan that all workers of a service are told alike."""
 
-    def __init__(  # noqa: PLR0913 -- keyword-only
+    def __init__(
         self,
         *,
         options: Mapping[str, Any],
         uri: str | None,
         listening: tuple[int, ...],
         url: str,
-        folder: Path,
         workers: int,
     ) -> None:
-        self.folder = folder
         self.url = url
         self.workers = workers
         self._alike: dict[str, Any] = {
@@ -56,12 +53,9 @@ class FleetPlan:
             "url": url,
             "workers": workers,
         }
-        self._serial = 0
 
-    def order(self, index: int) -> WorkOrder:
+    def order(self, index: int, admin: str) -> WorkOrder:
         """The order of the next worker at this place; the first place has the jobs on a timer."""
-        self._serial += 1
-        admin = str(self.folder / f"{self._serial}.sock")
         return WorkOrder(**self._alike, admin=admin, is_timekeeper=index == 0)
 
 
@@ -131,21 +125,20 @@ class Fleet:
     """All workers."""
 
     def __init__(
-        self, plan: FleetPlan, ended: Ended, metrics: SupervisorMetrics, *, start_seconds: float
+        self, plan: FleetPlan, children: Children, metrics: SupervisorMetrics, *, start_seconds: float
     ) -> None:
         self.metrics = metrics
         self.ending = False
         self._plan = plan
-        self._ended = ended
+        self._children = children
         self._ready_seconds = start_seconds + READY_SECONDS
         self._places: list[Place] = []
-        self._running: list[Child] = []
         self._tasks: list[asyncio.Task[None]] = []
 
     @property
     def size(self) -> int:
         """Number of workers that run."""
-        return len(self._running)
+        return len(self._children.running)
 
     async def start(self) -> None:
         """Begin all workers; return when the first is ready. Raises StartupError when it cannot get ready.
@@ -176,53 +169,43 @@ class Fleet:
     def tell(self, number: signal.Signals) -> None:
         """Hand a signal that asks to end on to all workers; no worker is replaced from now on."""
         self.ending = True
-        for child in self._running:
+        for child in self._children.running:
             child.tell(number)
 
     async def over(self, seconds: float) -> None:
         """Wait until all workers have ended; kill what has not after so many seconds."""
         if not self.ending:  # No signal has come: something failed.
             self.tell(signal.SIGINT)
-        waiting = [asyncio.ensure_future(child.ended()) for child in self._running]
+        waiting = [asyncio.ensure_future(child.ended()) for child in self._children.running]
         if waiting:
             await asyncio.wait(waiting, timeout=seconds)
-        for child in self._running:
+        for child in self._children.running:
             child.tell(signal.SIGKILL)
         await asyncio.gather(*waiting)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        for child in self._running:
+        for child in self._children.running:
             await child.closed()
 
     async def begin(self, index: int) -> Child:
         """Start a worker at this place."""
-        child = await Child.begun(self._plan.order(index), counts=self._plan.folder)
-        self._running.append(child)
+        child = await self._children.begin(self._plan.order(index, f"{self._children.place()}.sock"))
         if self.ending:  # The signal came while it was being started.
             child.tell(signal.SIGTERM)
         return child
 
     async def gone(self, child: Child) -> None:
         """Keep what a worker that has ended has counted."""
-        self._running.remove(child)
-        try:
-            self._ended.take(child.pid, child.scraped, child.beside)
-        except Exception:  # A worker that was killed may leave half a file. Its place is filled all the same.
-            LOG.exception("the counts of a worker that has ended cannot be read")
-        await child.closed()
+        await self._children.gone(child)
 
     async def states(self) -> list[dict[str, Any]]:
         """State of each worker."""
-        return await asyncio.gather(*[child.state() for child in self._running])
+        return await asyncio.gather(*[child.state() for child in self._children.running])
 
-    async def rows(self) -> list[Sequence[Row]]:
+    async def rows(self) -> list[Iterable[Row]]:
         """The metrics of each worker, and of those that have ended."""
-        asked = list(self._running)
-        said = await asyncio.gather(*[child.rows() for child in asked])
-        # Who has ended meanwhile is among those that have.
-        live = [rows for child, rows in zip(asked, said, strict=True) if child in self._running]
-        return [self._ended.rows(), *live]
+        return await self._children.rows()
 
     async def _watch(self) -> None:
         """Kill what has stood still for long; its place is filled again."""

@@ -22,7 +22,7 @@ from prometheus_client.aiohttp import make_aiohttp_handler
 from api.database import database
 from api.health import elsewhere, livez, shared
 from api.middleware.answer_headers import say_server
-from api.processes.ended import Ended
+from api.processes.children import Children
 from api.processes.families import joined
 from api.serve import Stop, listen, new_runner, start_fields
 from api.server.logs import configure_logging
@@ -50,27 +50,28 @@ async def supervise(settings: Settings, options: Mapping[str, Any]) -> None:
         listening = listening_on(settings.host, settings.port)
         for one in listening:
             stack.callback(one.close)
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dod-")))
+        children = Children(Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="dod-"))))
         async with database(settings, role="serve") as mongodb:
             plan = FleetPlan(
                 options=options,
                 uri=None if settings.mongodb_uri is not None else mongodb.uri,
                 listening=tuple(one.fileno() for one in listening),
                 url=url_of(listening, settings.host, is_secured=settings.tls_certificate is not None),
-                folder=folder,
                 workers=count_of(settings),
             )
-            async with _served(settings, plan, stop) as fleet:
+            async with _served(settings, plan, children, stop) as fleet:
                 await _until_stopped(fleet, mongodb, stop)
     LOG.info("stopped")
 
 
 @asynccontextmanager
-async def _served(settings: Settings, plan: FleetPlan, stop: Stop) -> AsyncIterator[Fleet]:
+async def _served(
+    settings: Settings, plan: FleetPlan, children: Children, stop: Stop
+) -> AsyncIterator[Fleet]:
     """The workers and the admin endpoint; on the way out the workers end first, so that probes see it."""
     registry = CollectorRegistry()
     metrics = SupervisorMetrics(registry)
-    fleet = Fleet(plan, Ended(plan.folder), metrics, start_seconds=settings.startup_seconds)
+    fleet = Fleet(plan, children, metrics, start_seconds=settings.startup_seconds)
     metrics.running(lambda: fleet.size)
     admin = await new_runner(_admin_app(fleet, registry), settings)
     try:

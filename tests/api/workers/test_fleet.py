@@ -12,7 +12,7 @@ from aiohttp import web
 from prometheus_client import CollectorRegistry
 
 from api.processes.child import Child
-from api.processes.ended import Ended
+from api.processes.children import Children
 from api.processes.families import FAMILIES
 from api.workers import fleet as module
 from api.workers import supervisor
@@ -126,8 +126,8 @@ async def outlives(loop: Coroutine[Any, Any, None], failing: Failing) -> None:
 
 
 def fleet_of(tmp_path: Path) -> Fleet:
-    ended = Ended(tmp_path)
-    return Fleet(cast("Any", None), ended, SupervisorMetrics(CollectorRegistry()), start_seconds=0.0)
+    children = Children(tmp_path)
+    return Fleet(cast("Any", None), children, SupervisorMetrics(CollectorRegistry()), start_seconds=0.0)
 
 
 async def test_the_watch_over_the_workers_outlives_a_failure(
@@ -161,7 +161,7 @@ async def test_counts_that_cannot_be_read_keep_no_place_empty(tmp_path: Path) ->
 
     (tmp_path / "counter_7.db").write_bytes(b"half a file")
     fleet, worker = fleet_of(tmp_path), cast("Any", Gone())
-    fleet._running.append(worker)
+    fleet._children.running.append(worker)
     await fleet.gone(worker)
     assert fleet.size == 0
 
