@@ -11,12 +11,13 @@ from store.mongo.access import MongoAccess
 from store.mongo.indexes import RESOURCES
 from store.settings import StoreSettings
 from store.tenancy import TenantSettings
-from tests.support.commands import command, database_of_commands
 from tests.support.fhir import refers, report
 from tests.support.service import START
 from tests.support.store import LAB, OTHER, metrics, mongo_store, put
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from store.mongo.driver.client import Database
     from tests.support.commands import Dod
 
@@ -24,11 +25,8 @@ ABSOLUTE = "https://dod.example/fhir/R4/lab/Production/Patient/p1"
 
 
 @pytest.fixture
-def dod(
-    mongodb: str, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Dod:
-    database_of_commands(monkeypatch, mongodb, database.name)
-    return command(monkeypatch, capsys, "reindex")
+def dod(commands: Callable[..., Dod]) -> Dod:
+    return commands("reindex")
 
 
 @pytest.fixture(autouse=True)

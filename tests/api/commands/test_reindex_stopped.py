@@ -16,7 +16,7 @@ from store.mongo.indexes import RESOURCES
 from store.settings import StoreSettings
 from store.tenancy import TenantSettings
 from tests.support import preloaded
-from tests.support.commands import Result, command, database_of_commands
+from tests.support.commands import Result
 from tests.support.fhir import report
 from tests.support.store import LAB, OTHER, metrics, mongo_store, put
 
@@ -36,11 +36,8 @@ OLD = {"index_version": 0, "index": {}, "keys": []}
 
 
 @pytest.fixture
-def dod(
-    mongodb: str, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Dod:
-    database_of_commands(monkeypatch, mongodb, database.name)
-    return command(monkeypatch, capsys, "reindex")
+def dod(commands: Callable[..., Dod]) -> Dod:
+    return commands("reindex")
 
 
 @pytest.fixture(autouse=True)

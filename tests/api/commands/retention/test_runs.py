@@ -20,14 +20,13 @@ from store.retention.policy import Policy
 from store.settings import StoreSettings
 from store.tenancy import Tenant, TenantSettings
 from tests.support import preloaded
-from tests.support.commands import command, database_of_commands
 from tests.support.fhir import patient, report
 from tests.support.service import Clock
 from tests.support.store import LAB, OTHER, let, metrics, mongo_policies, mongo_store, put, put_one
 from tests.support.sweeping import sweeping_of
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     from store.mongo.driver.client import Database
     from tests.support.commands import Dod
@@ -37,11 +36,8 @@ REPORTS = 10
 
 
 @pytest.fixture
-def dod(
-    mongodb: str, database: Database, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Dod:
-    database_of_commands(monkeypatch, mongodb, database.name)
-    return command(monkeypatch, capsys, "retention")
+def dod(commands: Callable[..., Dod]) -> Dod:
+    return commands("retention")
 
 
 @pytest.fixture(autouse=True)
