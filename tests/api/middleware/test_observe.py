@@ -74,6 +74,24 @@ async def test_requests_are_counted_by_route_method_and_status() -> None:
         assert application(client)[METRICS].in_flight == 0
 
 
+@pytest.mark.parametrize(
+    "asked", [[], ["dod_http_requests_total"], ["dod_http_request_duration_seconds_count"]]
+)
+async def test_what_is_foreseen_is_there_at_the_first_scrape(asked: list[str]) -> None:
+    """An alert misses the first step of a series that is new. A scrape may ask for some names alone."""
+    async with serving(memory_access()) as client:
+        registry = application(client)[REGISTRY]
+        text = generate_latest(registry.restricted_registry(asked) if asked else registry).decode()
+    wanted = {
+        "dod_http_requests_total": 'dod_http_requests_total{code="503",method="GET",route="read"} 0.0\n',
+        "dod_http_request_duration_seconds_count": (
+            'dod_http_request_duration_seconds_count{method="GET",route="read"} 0.0\n'
+        ),
+    }
+    for name in asked or wanted:
+        assert wanted[name] in text
+
+
 async def test_requests_under_way_are_shown() -> None:
     arrived, gate = asyncio.Event(), asyncio.Event()
 
