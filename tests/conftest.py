@@ -20,11 +20,13 @@ from hypothesis import HealthCheck, settings
 
 from api.server.event_loop import factory_of
 from ingest.http import letter_keeper
+from store.mongo import stores
 from store.mongo.driver.client import connect
 from store.mongo.embedded import embedded
 from store.mongo.indexes import AUDIT, DEAD_LETTERS, INDEXES, ensure_indexes
 from store.mongo.retention import policy_rollout as settling
 from store.settings import StoreSettings
+from tests.support.indexed import indexed_once
 from tests.support.memory_backed import memory_backed
 from tests.support.remembered import WRITES
 from tests.support.routed import refused_by_the_router, run_behind_a_router
@@ -116,8 +118,10 @@ def pytest_configure(config: pytest.Config) -> None:
     _run_as_served()
     if "TESTS_ROUTED" in os.environ:
         run_behind_a_router()
+    patch = pytest.MonkeyPatch()
+    patch.setattr(stores, "ensure_indexes", indexed_once)
     # A busy machine takes longer than the moment that an answer waits for its letter.
-    pytest.MonkeyPatch().setattr(letter_keeper, "WAIT_SECONDS", 60)
+    patch.setattr(letter_keeper, "WAIT_SECONDS", 60)
 
 
 def _run_as_served() -> None:
