@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Callable, Generator, Iterator
 
     from store.mongo.driver.client import Client, Database
+    from store.mongo.embedded import Embedded
 
 
 # Machines are shared and noisy: how long an example takes says nothing. CI must fail for a reason of ours.
@@ -50,6 +51,8 @@ settings.load_profile("dod")
 
 # --- the split: `make test-fast` is all without the marker `mongo`
 
+LEADING = frozenset({"mongodb", "frail_mongod"})
+"""Fixtures that start a mongod."""
 STARTERS = {"embedded", "find_mongod", "replica_set", "standalone"}
 """Names of what starts a mongod of a test's own."""
 LONG_FOLDERS = tuple(
@@ -72,12 +75,12 @@ _running: list[pytest.Item] = []
 
 @pytest.hookimpl(wrapper=True, tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
-    """Mark what asks for a fixture that leads to `mongodb`, and modules that start mongods themselves, before
+    """Mark what asks for a fixture that leads to a mongod, and modules that start mongods themselves, before
     `-m` chooses; spread what takes long behind it.
     """
     for item in items:
         assert isinstance(item, pytest.Function)
-        if "mongodb" in item.fixturenames or STARTERS & vars(item.module).keys():
+        if LEADING.intersection(item.fixturenames) or STARTERS & vars(item.module).keys():
             item.add_marker("mongo")
         item.stash[_MARKED] = item.get_closest_marker("mongo") is not None
     yield
@@ -175,6 +178,15 @@ async def mongodb(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[str
         client.close()
         yield mongod.uri
     # Also when tests have failed: it may lie in memory. The log stays then.
+    shutil.rmtree(folder / "db")
+
+
+@pytest.fixture(scope="session")
+async def frail_mongod(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[Embedded]:
+    """An embedded MongoDB that tests freeze, cut off and make step down, and leave as it was."""
+    folder = tmp_path_factory.mktemp("frail")
+    async with embedded(folder, role="serve") as mongod:
+        yield mongod
     shutil.rmtree(folder / "db")
 
 

@@ -15,7 +15,6 @@ from aiohttp.test_utils import TestClient
 from api.health import create_admin_app
 from api.http.app_keys import REGISTRY
 from ingest.http.admission import ADMISSION, Admission, Room, Shares
-from store.mongo.embedded import embedded
 from tests.support.fhir import message, report
 from tests.support.lines import logged
 from tests.support.mongod import frozen, line, step_down
@@ -23,6 +22,7 @@ from tests.support.server import Server
 from tests.support.service import FHIR, FORM, answered, opened_service
 
 if TYPE_CHECKING:
+    from store.mongo.embedded import Embedded
     from tests.support.service import Answer, Service
 
 SHORT: dict[str, Any] = {"access_cache_seconds": 60, "store_timeout_seconds": 0.5}
@@ -64,12 +64,12 @@ async def versions(service: Service, path: str) -> int:
     return int((await answered(service.get, path)).headers["ETag"].strip('W/"'))
 
 
-async def test_a_frozen_database_refuses_pushes_at_once_and_is_back_by_itself(tmp_path: Path) -> None:
-    async with embedded(tmp_path, role="serve") as mongod, opened_service(mongod.uri, **SHORT) as service:
+async def test_a_frozen_database_refuses_pushes_at_once_and_is_back_by_itself(frail_mongod: Embedded) -> None:
+    async with opened_service(frail_mongod.uri, **SHORT) as service:
         await back(service, report("r1"))
         assert service.client.app is not None
         async with TestClient(Server(create_admin_app(service.client.app))) as admin:
-            with frozen(mongod.pid), logged() as lines:
+            with frozen(frail_mongod.pid), logged() as lines:
                 assert (await service.put(report("r2"))).status in (503, 504)
                 before = len(lines.raw)
                 # From the first failure on nobody waits, whatever is pushed: no deadline of the store passes.
@@ -90,10 +90,11 @@ async def test_a_frozen_database_refuses_pushes_at_once_and_is_back_by_itself(tm
         assert [(await service.get(f"DiagnosticReport/{one}")).status for one in ("n0", "r1")] == [404, 200]
 
 
-async def test_connections_that_are_cut_lose_and_double_nothing(tmp_path: Path) -> None:
+async def test_connections_that_are_cut_lose_and_double_nothing(
+    frail_mongod: Embedded, tmp_path: Path
+) -> None:
     async with (
-        embedded(tmp_path, role="serve") as mongod,
-        line(mongod.uri, tmp_path) as connection,
+        line(frail_mongod.uri, tmp_path) as connection,
         opened_service(connection.uri, **SHORT) as service,
     ):
         seen = set[int]()
@@ -113,11 +114,11 @@ async def test_connections_that_are_cut_lose_and_double_nothing(tmp_path: Path) 
         assert 201 in seen  # On a busy machine all of one round may be late.
 
 
-async def test_a_primary_that_steps_down_costs_a_while_and_nothing_else(tmp_path: Path) -> None:
-    async with embedded(tmp_path, role="serve") as mongod, opened_service(mongod.uri, **SHORT) as service:
+async def test_a_primary_that_steps_down_costs_a_while_and_nothing_else(frail_mongod: Embedded) -> None:
+    async with opened_service(frail_mongod.uri, **SHORT) as service:
         await back(service, report("r1"))
         pushes = [asyncio.ensure_future(service.put(report(f"s{n}"))) for n in range(20)]
-        await step_down(mongod.uri, 1)
+        await step_down(frail_mongod.uri, 1)
         answers = [await push for push in pushes]
         assert {answer.status for answer in answers} <= {201, 503, 504}
         await back(service, report("after"), within=15)  # The election is mongod's to hold.
@@ -127,16 +128,16 @@ async def test_a_primary_that_steps_down_costs_a_while_and_nothing_else(tmp_path
             assert await versions(service, f"DiagnosticReport/s{n}") == 1
 
 
-async def test_bodies_under_way_are_bounded_by_their_bytes(tmp_path: Path) -> None:
+async def test_bodies_under_way_are_bounded_by_their_bytes(frail_mongod: Embedded) -> None:
     """Pushes held up by a frozen database: more of them find no room, before they are read."""
     large: dict[str, Any] = {"conclusion": "x" * 400_000}
     whole = {"push_bytes_max": 1_000_000, "push_tenant_share": 1, "push_client_share": 1}
     wanted = {**SHORT, "store_timeout_seconds": 3.0, **whole}
-    async with embedded(tmp_path, role="serve") as mongod, opened_service(mongod.uri, **wanted) as service:
+    async with opened_service(frail_mongod.uri, **wanted) as service:
         assert service.client.app is not None
         admission = service.client.app[ADMISSION]
         await service.load(report("r1"))
-        with frozen(mongod.pid):
+        with frozen(frail_mongod.pid):
             held = [asyncio.ensure_future(service.put(report(f"h{n}", **large))) for n in range(2)]
             while admission.bytes < 800_000:  # noqa: ASYNC110 (until they arrived; the service says so to nobody)
                 await asyncio.sleep(0.005)

@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from store.mongo.embedded import embedded
 from store.tenancy import SearchScope
 from tests.support.fhir import MRN, identified, message, report
 from tests.support.mongod import Line, frozen, line, step_down
@@ -104,12 +103,11 @@ async def cut(_: Embedded, connection: Line) -> None:
 
 @pytest.mark.parametrize(("blow", "grace"), [(freeze, 0), (retire, 15), (cut, 0)])
 async def test_nothing_acknowledged_is_lost_and_nothing_is_doubled(
-    tmp_path: Path, blow: Blow, grace: float
+    frail_mongod: Embedded, tmp_path: Path, blow: Blow, grace: float
 ) -> None:
     wanted: dict[str, Any] = {"access_cache_seconds": 60, "store_timeout_seconds": max(SECONDS / 4, 0.3)}
     async with (
-        embedded(tmp_path, role="serve") as mongod,
-        line(mongod.uri, tmp_path) as connection,
+        line(frail_mongod.uri, tmp_path) as connection,
         opened_service(connection.uri, search_scope=SearchScope.ANY, **wanted) as service,
     ):
         senders = [Sender(service, number) for number in range(SENDERS)]
@@ -117,7 +115,7 @@ async def test_nothing_acknowledged_is_lost_and_nothing_is_doubled(
         while sum(len(one.acknowledged) for one in senders) < SENDERS * 3:  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         before = process.getrusage(process.RUSAGE_SELF).ru_maxrss
-        await blow(mongod, connection)
+        await blow(frail_mongod, connection)
         back = monotonic()
         while (await service.put(report("probe", conclusion=str(monotonic())))).status not in (200, 201):
             # An election is mongod's to hold, and takes its time.

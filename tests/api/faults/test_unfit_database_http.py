@@ -19,7 +19,6 @@ from api.health import create_admin_app
 from api.http.app_keys import READINESS, REGISTRY
 from api.settings.service import Settings
 from store.errors import StartupError
-from store.mongo.embedded import embedded
 from store.mongo.requirements import STANDALONE
 from tests.support.fhir import report
 from tests.support.mongod import line
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
+    from store.mongo.embedded import Embedded
     from tests.support.service import Service
 
 DAY = timedelta(days=1)
@@ -66,11 +66,10 @@ def quiet(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(serve, "configure_logging", lambda _: None)
 
 
-async def test_nobody_waits_for_a_database_that_is_away(tmp_path: Path) -> None:
+async def test_nobody_waits_for_a_database_that_is_away(frail_mongod: Embedded, tmp_path: Path) -> None:
     """Not even for the look-up of a token."""
     async with (
-        embedded(tmp_path / "db", role="serve") as mongod,
-        line(mongod.uri, tmp_path) as connection,
+        line(frail_mongod.uri, tmp_path) as connection,
         opened_service(connection.uri, store_timeout_seconds=60, search_timeout_seconds=50) as service,
     ):
         await service.load(report("r1"))

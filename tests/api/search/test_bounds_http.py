@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from store.mongo.embedded import embedded
 from store.tenancy import SearchScope
 from tests.support.fhir import MRN, identified, patient, refers, report, resource
 from tests.support.lines import logged
@@ -20,8 +19,8 @@ from tests.support.service import FHIR_UTF8, opened_service
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator
-    from pathlib import Path
 
+    from store.mongo.embedded import Embedded
     from tests.support.service import Answer, Service
 
 SECRET: Final = "Sentinella-4711"
@@ -328,16 +327,17 @@ SEARCHES: Final = (
 )
 
 
-async def test_a_database_that_hangs_is_said_within_the_time_and_works_again_after(tmp_path: Path) -> None:
+async def test_a_database_that_hangs_is_said_within_the_time_and_works_again_after(
+    frail_mongod: Embedded,
+) -> None:
     wanted: dict[str, Any] = {"search_timeout_seconds": 0.3, "access_cache_seconds": 60}
     async with (
-        embedded(tmp_path, role="serve") as mongod,
-        opened_service(mongod.uri, search_scope=SearchScope.ANY, **wanted) as service,
+        opened_service(frail_mongod.uri, search_scope=SearchScope.ANY, **wanted) as service,
     ):
         await service.load(report(), patient("p1", identified(MRN, "1")))
         before = [(await service.search(query)).ids for query in SEARCHES]
         assert before[0] == ["r1"]
-        with frozen(mongod.pid), logged() as lines:
+        with frozen(frail_mongod.pid), logged() as lines:
             for query in SEARCHES:
                 answer = await service.search(f"{query}&_tag:not={SECRET}")
                 # Once its absence is noticed nobody waits any more.
