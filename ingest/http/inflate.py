@@ -94,7 +94,7 @@ class Inflater:
 
 
 def _step(stream: Any, given: bytes, most: int) -> tuple[bytes, bytes]:  # noqa: ANN401 -- of several libraries
-    """Inflate at most so many bytes; the rest of those given."""
+    """Bytes that were inflated, at most so many, and the rest of those given."""
     taken: bytes = stream.decompress(given, most)
     return taken, stream.unused_data if stream.eof else getattr(stream, "unconsumed_tail", b"")
 

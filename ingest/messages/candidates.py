@@ -97,7 +97,7 @@ def reading_of(ctx: PushContext, sender: Sender | None = None) -> FactContext:
 
 
 async def with_reports(ctx: PushContext, found: Sequence[Candidate]) -> list[Candidate]:
-    """Candidates, of which observations that were pushed by themselves tell the reports that show them."""
+    """The candidates; an observation that was pushed by itself comes with the reports that show it."""
     alone = [one.key for one in found if _is_alone(one)]
     shown = await ctx.store.referring(ctx.tenant, alone) if alone else {}
     reports = {key: frozenset(one.id for one in there if one.type == REPORT) for key, there in shown.items()}

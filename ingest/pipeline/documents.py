@@ -98,7 +98,7 @@ def _is_document(element: JsonObject, name: str, longer_than: int) -> bool:
 
 
 def _is_whole(element: JsonObject, name: str) -> bool:
-    """The resource of an entry that is kept as it is."""
+    """Whether an element is the resource of an entry, and of a kind that is kept as it came."""
     return name == "resource" and is_kept_whole(element)
 
 

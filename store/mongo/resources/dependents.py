@@ -69,7 +69,7 @@ class Touched:
             self.looked.add(str(write.key))
 
     def keep(self, names: set[str], until: datetime) -> None:
-        """Something that ends then needs these."""
+        """Note that something which ends at this moment needs the resources of these names."""
         for name in names:
             known = self.kept.get(name)
             if known is None or known < until:

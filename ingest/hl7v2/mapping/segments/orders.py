@@ -71,7 +71,7 @@ def _occurrence(context: Context, raw: str, resource: Element) -> None:
 
 
 def _numbered(context: Context, raw: str, resource: Element) -> None:
-    """Alternate numbers are added behind those of the order itself."""
+    """Add an alternate number behind those of the order itself."""
     many("identifier", ei("PLAC"))(context, raw, resource)
 
 
