@@ -11,13 +11,13 @@ from contextlib import suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from api.subscriptions.sending.reading import matching
+from api.subscriptions.sending.reading import fitting
 from api.subscriptions.standing import AWAY, TOO_MUCH, Ended
 from api.subscriptions.telling import FORGOTTEN, Asking, Row, concerned, is_new, is_told_as_others, told
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
 from store.errors import Category, ServiceError
-from store.search.index_side import decided, fields_of
+from store.search.index_side import fields_of
 from store.subscriptions.events import Addition, Occurrence, Overtaken
 from store.subscriptions.records import Status
 from store.subscriptions.topics import topic_of
@@ -251,6 +251,8 @@ class Counting:
         if one.progress.waiting + some <= self._queue_max:
             return False
         await self._store.settle(one, Status.OFF, reason=FULL)
+        # Left there, what waits would end whoever asks anew: `DECISIONS.md#full-queue`.
+        await self._store.rewind(one.tenant, one.id, one.progress.last)
         LOG.error("the queue of a subscription is full", extra={"tenant": str(one.tenant)})
         return True
 
@@ -268,11 +270,11 @@ class Counting:
             for row in rows
             if row.change.number > one.start.number and (not new_only or is_new(row.change))
         ]
-        fitting = await self._fitting(one.tenant, query, own, sides)
+        fits = await self._fitting(one.tenant, query, own, sides)
         last = {row.key: known[row.key][one.id] for row in own if one.id in known.get(row.key, ())}
         found: list[Occurrence] = []
         for change, key in own:
-            kind = told(change, key in fitting, last.get(key), everything=not query.clauses)
+            kind = told(change, key in fits, last.get(key), everything=not query.clauses)
             if kind is not None:
                 found.append(Occurrence(key, kind, change.version, change.at))
                 last[key] = kind
@@ -284,16 +286,5 @@ class Counting:
         """Keys of these whose resources match the query now; all of them, where it asks for everything."""
         if not query.clauses:
             return frozenset(row.key for row in rows)
-        fitting: set[str] = set()
-        undecided: dict[str, str] = {}
-        for key in dict.fromkeys(row.key for row in rows):
-            if (side := sides.get(key)) is None:
-                continue
-            if said := decided(query.clauses, side):
-                fitting.add(key)
-            elif said is None:
-                undecided[side.id] = key
-        if undecided:
-            found = await matching(self._sources.resources, tenant, query, undecided)
-            fitting |= {undecided[id] for id in found}
-        return frozenset(fitting)
+        own = {row.key: side for row in rows if (side := sides.get(row.key)) is not None}
+        return await fitting(self._sources, tenant, query, own)

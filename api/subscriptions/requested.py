@@ -53,7 +53,11 @@ _OURS: Final = frozenset(
     " keep-alive proxy-authorization webhook-id webhook-timestamp webhook-signature".split()
 )
 """Headers that the service sets itself, or that belong to the connection."""
-_MEDIA_TYPES: Final = frozenset({"application/fhir+json", "application/json"})
+_MEDIA_TYPE: Final = re.compile(
+    r"application/(?:fhir\+)?json(?:\s*;\s*(?:charset=\"?utf-8\"?|fhirversion=\"?4\.0(?:\.1)?\"?))*",
+    re.IGNORECASE,
+)
+"""Media type of a notification, with the parameters that are true of it."""
 
 
 class Terms(NamedTuple):
@@ -61,7 +65,6 @@ class Terms(NamedTuple):
 
     context: SearchContext
     now: datetime
-    timeout_max: float
     refuse_url: Callable[[str], None]
     """Raises ValueError with the rule that a URL breaks."""
 
@@ -170,7 +173,7 @@ def _channel(told: Mapping[str, Any], terms: Terms, on: _Reading) -> Channel | N
     numbers: dict[str, int | None] = {}
     for name, url, least, most in (
         ("heartbeat", HEARTBEAT, HEARTBEAT_MIN, 10_000_000),
-        ("timeout", TIMEOUT, 1, int(terms.timeout_max)),
+        ("timeout", TIMEOUT, 1, 10_000_000),  # The settings have a bound, which may be shorter.
         ("count", MAX_COUNT, 1, 1_000_000),
     ):
         numbers[name] = number = _number(told, url)
@@ -189,7 +192,7 @@ def _channel(told: Mapping[str, Any], terms: Terms, on: _Reading) -> Channel | N
 
 def _content(told: Mapping[str, Any], on: _Reading) -> Content | None:
     path = "Subscription.channel.payload"
-    if told.get("payload") not in _MEDIA_TYPES:
+    if _MEDIA_TYPE.fullmatch(told.get("payload", "")) is None:
         on.refuse(path, "notifications are `application/fhir+json`", "not-supported")
     codes = [one.get("valueCode") for one in _extensions(told, "_payload", CONTENT)]
     known = [one.value for one in Content]
@@ -230,12 +233,17 @@ def _sealed(told: Mapping[str, Any], before: Sealed, terms: Terms, on: _Reading)
         name, value = found[1], found[2]
         if name.lower() in _OURS:
             on.refuse(f"{path}[{number}]", "is a header that the service sets itself")
+        if name.lower() in (one.lower() for one, _ in headers):
+            on.refuse(f"{path}[{number}]", "is a header that is named before: give each once")
         if value == HIDDEN and name.lower() not in known:
             on.refuse(
                 f"{path}[{number}]", f"`{HIDDEN}` stands for a value not known for this `endpoint`: send it"
             )
         headers.append((name, known.get(name.lower(), value) if value == HIDDEN else value))
-    return Sealed(tuple(headers), _oauth(told, before, terms, on))
+    oauth = _oauth(told, before, terms, on)
+    if oauth is not None and any(name.lower() == "authorization" for name, _ in headers):
+        on.refuse(path, f"has no `Authorization` beside the extension `{OAUTH}`, whose token is shown there")
+    return Sealed(tuple(headers), oauth)
 
 
 def _oauth(told: Mapping[str, Any], before: Sealed, terms: Terms, on: _Reading) -> OAuthClient | None:

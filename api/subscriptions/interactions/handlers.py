@@ -172,7 +172,6 @@ def terms_of(request: web.Request) -> Terms:
     return Terms(
         SearchContext(app[LIMITS], base_of(request), from_datetime(now).start, strict=True),
         now,
-        app[SETTINGS].subscription_timeout_seconds,
         partial(refuse_receiver, allowed=app[RECEIVER_NETWORKS]),
     )
 

@@ -18,7 +18,7 @@ from api.subscriptions.interactions import rendering
 from api.subscriptions.interactions.handlers import CHANGED, owned, seen
 from api.subscriptions.secrets import rotated, signing_secret
 from api.subscriptions.sending.notification import QUERY_EVENT, notification, status_searchset, url_of
-from api.subscriptions.sending.reading import readable
+from api.subscriptions.sending.reading import of_topic, readable
 from api.subscriptions.standing import READS, Ended, Standing
 from ingest.http.app_keys import AUDITED, CLOCK, PRINCIPAL, base_of
 from ingest.http.body import body_of
@@ -96,6 +96,7 @@ async def events(request: web.Request) -> web.StreamResponse:
     after = max(since, 1) - 1
     limit = max(0, min(app[SETTINGS].subscription_batch_max, until - after))
     found = await app[OUTBOX].events(one, after=after, limit=limit) if limit else ()
+    found = of_topic(found, standing.query)
     told = await readable(sources, one, found, standing=standing, content=content)
     if AUDITED in request:
         for key, raw in told.resources.items():

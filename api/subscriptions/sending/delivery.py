@@ -17,11 +17,12 @@ from api.subscriptions.receivers import Outcome, Reply
 from api.subscriptions.secrets import keys_of, signed, unseal
 from api.subscriptions.sending import light
 from api.subscriptions.sending.notification import EVENTS, HANDSHAKE, HEARTBEAT, notification
-from api.subscriptions.sending.reading import message_of, readable
+from api.subscriptions.sending.reading import message_of, of_topic, readable
 from api.subscriptions.sending.retries import RETRY_AFTER_MAX, is_due, pause_after
 from api.subscriptions.standing import AWAY, TOO_MUCH, UNREADABLE, Ended
 from ingest.unique import unique_id
 from store.errors import ServiceError
+from store.fhir.instants import from_datetime
 from store.subscriptions.events import next_of
 from store.subscriptions.records import Form, Status
 
@@ -99,6 +100,11 @@ class Step(NamedTuple):
 
 
 IDLE: Final = Step(None)
+
+
+def _milliseconds(moment: datetime) -> int:
+    """A moment as MongoDB keeps it: the same in each attempt."""
+    return from_datetime(moment).start // 1_000
 
 
 class Delivery:
@@ -194,7 +200,7 @@ class Delivery:
         return due if one.ends is None else min(due, one.ends)
 
     async def _handshake(self, one: Subscription, access: Access, now: datetime) -> Step:
-        id = f"{one.id}.handshake.{one.version}"
+        id = f"{one.id}.handshake.{_milliseconds(one.updated)}"
         if one.channel.form is Form.TOPIC:
             body = notification(one, HANDSHAKE, id=unique_id(), now=now)
             reply = await self._send(one, access, body, id)
@@ -223,6 +229,7 @@ class Delivery:
         if not found:  # No longer kept: what is behind them goes on.
             await self._ports.store.acknowledged(one, one.progress.last, at=one.progress.heard_at or now)
             return Step(now)
+        found = of_topic(found, standing.query)
         self._ports.metrics.waiting(one.name, found[0].at)
         read = self._monotonic()
         try:
@@ -234,7 +241,9 @@ class Delivery:
             return IDLE
         if self._monotonic() - read > FRESH_SECONDS:  # Somebody may have been erased since: it is read again.
             return Step(self._clock() + AGAIN)
-        reply = await self._send(one, access, body, f"{one.id}.{some[0].number}.{some[-1].number}")
+        # Numbers come again in a Subscription of the same id, and behind a restore: receivers go by the id.
+        id = f"{one.id}.{some[0].number}.{some[-1].number}.{_milliseconds(some[0].at)}"
+        reply = await self._send(one, access, body, id)
         if reply.outcome is not Outcome.DELIVERED:
             return await self._failed(one, reply, now)
         heard = self._clock()

@@ -15,12 +15,13 @@ from store.subscriptions.events import GOING
 from store.subscriptions.records import Content
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from api.subscriptions.standing import Standing
     from store.changes.changes import Changes
     from store.resources.resources import ResourceStore
     from store.search.criteria import SearchQuery
+    from store.search.index_side import IndexSide
     from store.search.parsing.context import SearchLimits
     from store.subscriptions.events import Event
     from store.subscriptions.matching import IndexSides
@@ -77,6 +78,32 @@ async def matching(
     return frozenset(found)
 
 
+async def fitting(
+    sources: Sources, tenant: Tenant, query: SearchQuery, sides: Mapping[str, IndexSide]
+) -> frozenset[str]:
+    """Names of these resources (`Type/id`) that the search finds now.
+
+    Their index sides decide, where spellings alone do; else the search itself is asked.
+    """
+    found: set[str] = set()
+    undecided: dict[str, str] = {}
+    for name, side in sides.items():
+        if said := decided(query.clauses, side):
+            found.add(name)
+        elif said is None:
+            undecided[side.id] = name
+    if undecided:
+        some = await matching(sources.resources, tenant, query, undecided)
+        found |= {undecided[id] for id in some}
+    return frozenset(found)
+
+
+def of_topic(events: Sequence[Event], query: SearchQuery) -> tuple[Event, ...]:
+    """Events without the names of those of another type: they were counted for another topic."""
+    begin = f"{query.type}/"
+    return tuple(one if one.key.startswith(begin) else one._replace(key="") for one in events)
+
+
 async def readable(
     sources: Sources,
     subscription: Subscription,
@@ -107,11 +134,19 @@ async def readable(
 async def _named(
     sources: Sources, tenant: Tenant, keys: Sequence[ResourceKey], standing: Standing
 ) -> list[str]:
-    """Names of these that may be told: of what is there, and within the part of its type that is reached."""
-    if standing.part is None:
+    """Names of these that may be told: of what is there, and fits the filters by now
+    (`DECISIONS.md#named-as-content`).
+
+    Of what was deleted since nothing tells what part of its type it belonged to; whoever reaches all of the
+    type may be told the name.
+    """
+    query = standing.query
+    if not query.clauses:
         return [str(key) for key in await sources.changes.readable(tenant, keys)]
-    sides = await sources.sides.sides(tenant, keys, fields_of((standing.part,)))
-    return [name for name, side in sides.items() if decided((standing.part,), side)]
+    sides = await sources.sides.sides(tenant, keys, fields_of(query.clauses))
+    gone = [key for key in keys if str(key) not in sides] if standing.part is None else []
+    deleted = await sources.changes.readable(tenant, gone) if gone else ()
+    return [*map(str, deleted), *await fitting(sources, tenant, query, sides)]
 
 
 def _keys(events: Sequence[Event]) -> list[ResourceKey]:

@@ -5,6 +5,7 @@ https://www.rfc-editor.org/rfc/rfc6749#section-4.4
 
 from __future__ import annotations
 
+import re
 from math import isfinite
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote, urlencode
@@ -27,6 +28,8 @@ LIFE_MAX: Final = 3_600.0
 EARLY: Final = 0.8
 """Part of its life for which a token is shown."""
 KEPT_MAX: Final = 1_000
+_SHOWN: Final = re.compile(r"[\x21-\x7e]+")
+"""Token that can stand in a header."""
 NO_TOKEN: Final = Reply(Outcome.NO_TOKEN, detail="its answer has no `access_token` that can be shown")
 
 
@@ -65,10 +68,11 @@ class ReceiverTokens:
     def _keep(self, client: OAuthClient, body: bytes, asked_at: float) -> str | None:
         try:
             told = orjson.loads(body)
-            token, life = str(told["access_token"]), float(told.get("expires_in", LIFE_DEFAULT))
+            token, life = told["access_token"], told.get("expires_in")
+            life = LIFE_DEFAULT if life is None else float(life)
         except (ValueError, KeyError, TypeError, AttributeError):
             return None
-        if not token.isprintable() or not token.isascii() or not isfinite(life):
+        if not isinstance(token, str) or _SHOWN.fullmatch(token) is None or not isfinite(life):
             return None
         while len(self._kept) >= KEPT_MAX:
             del self._kept[next(iter(self._kept))]

@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 TERMS = Terms(
     SearchContext(SearchLimits(), BASE, from_datetime(NOW).start, strict=True),
     NOW,
-    30.0,
     partial(refuse_receiver, allowed=()),
 )
 
@@ -49,7 +48,7 @@ def test_a_subscription_is_understood() -> None:
             "DiagnosticReport?patient=Patient/1",
             "status=final",
             content="full-resource",
-            headers=("Authorization: Bearer abc", "X-Route: one"),
+            headers=("X-Api-Key: k-abc", "X-Route: one"),
             extensions=(
                 extension("backport-heartbeat-period", valueUnsignedInt=60),
                 extension("backport-timeout", valueUnsignedInt=20),
@@ -64,12 +63,12 @@ def test_a_subscription_is_understood() -> None:
     assert f"{told.wanted} {told.channel.content}" == "requested full-resource"
     limits = [told.channel.heartbeat_seconds, told.channel.timeout_seconds, told.channel.max_count]
     assert limits == [60, 20, 5]
-    assert told.sealed.headers == (("Authorization", "Bearer abc"), ("X-Route", "one"))
+    assert told.sealed.headers == (("X-Api-Key", "k-abc"), ("X-Route", "one"))
     assert told.sealed.oauth == OAuthClient("https://auth.example/token", "me", "s3cret")
     assert told.ends is not None
-    for secret in (b"Bearer abc", b"s3cret"):
+    for secret in (b"k-abc", b"s3cret"):
         assert secret not in told.resource
-    assert orjson.loads(told.resource)["channel"]["header"] == ["Authorization: ***", "X-Route: ***"]
+    assert orjson.loads(told.resource)["channel"]["header"] == ["X-Api-Key: ***", "X-Route: ***"]
 
 
 @pytest.mark.parametrize("spelling", ["valueUrl", "valueString"])
@@ -86,7 +85,7 @@ def test_a_secret_is_kept_sealed_however_it_is_spelled(spelling: str) -> None:
 
 
 def test_what_was_read_may_be_sent_again_and_its_secrets_stay() -> None:
-    before = requested(asked(headers=("Authorization: Bearer abc",), extensions=(oauth("s3cret"),)), TERMS)
+    before = requested(asked(headers=("X-Api-Key: k-abc",), extensions=(oauth("s3cret"),)), TERMS)
     read = {**orjson.loads(before.resource), "status": "active"}
     at = before.channel.endpoint
     assert requested(read, TERMS, before=before.sealed, receiver=at).sealed == before.sealed
@@ -105,7 +104,7 @@ def test_what_was_read_may_be_sent_again_and_its_secrets_stay() -> None:
     ["https://thief.example/hook", "https://app.example:444/hook", "https://app.example.thief/hook"],
 )
 def test_secrets_of_one_receiver_go_to_no_other(endpoint: str) -> None:
-    before = requested(asked(headers=("Authorization: Bearer abc",), extensions=(oauth("s3cret"),)), TERMS)
+    before = requested(asked(headers=("X-Api-Key: k-abc",), extensions=(oauth("s3cret"),)), TERMS)
     read = orjson.loads(before.resource)
     moved = {**read, "status": "requested", "channel": {**read["channel"], "endpoint": endpoint}}
     with pytest.raises(ServiceError) as refused:
@@ -169,11 +168,12 @@ REFUSED: tuple[tuple[str, Json, str, str], ...] = (
         "10",
     ),
     (
-        "a long deadline",
-        asked(extensions=(extension("backport-timeout", valueUnsignedInt=31),)),
+        "no time at all",
+        asked(extensions=(extension("backport-timeout", valueUnsignedInt=0),)),
         "timeout",
-        "30",
+        "is 1 to",
     ),
+    ("JSON of R5", channel(payload="application/fhir+json; fhirVersion=5.0"), "channel.payload", "fhir+json"),
     (
         "no events in one",
         asked(extensions=(extension("backport-max-count", valuePositiveInt=0),)),
@@ -183,6 +183,13 @@ REFUSED: tuple[tuple[str, Json, str, str], ...] = (
     ("a header of ours", asked(headers=("Webhook-Signature: v1,x",)), "header[0]", "sets itself"),
     ("a header in two lines", asked(headers=("X-A: b\r\nX-C: d",)), "header[0]", "Name: value"),
     ("too many headers", asked(headers=tuple(f"X-{n}: 1" for n in range(21))), "header[20]", "at most 20"),
+    ("a header twice", asked(headers=("Cookie: a=b", "cookie: c=d")), "header[1]", "each once"),
+    (
+        "two ways to show who asks",
+        asked(headers=("Authorization: Bearer x",), extensions=(oauth("x"),)),
+        "header",
+        "no `Authorization` beside",
+    ),
     ("a hidden value", asked(headers=("Authorization: ***",)), "header[0]", "not known"),
     ("half a client", asked(extensions=({"url": OAUTH, "extension": []},)), OAUTH, "client_secret"),
     ("a token URL inside", asked(extensions=(oauth("x", token_url="https://10.0.0.1/t"),)), OAUTH, "private"),
@@ -194,6 +201,14 @@ REFUSED: tuple[tuple[str, Json, str, str], ...] = (
         "understood",
     ),
 )
+
+
+@pytest.mark.parametrize(
+    "payload",
+    ["application/json", "application/fhir+json;charset=UTF-8", "application/fhir+json; fhirVersion=4.0"],
+)
+def test_a_media_type_may_have_parameters_that_are_true(payload: str) -> None:
+    assert requested(channel(payload=payload), TERMS).wanted is Status.REQUESTED
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
@@ -53,6 +54,23 @@ async def test_a_queue_that_is_full_ends_the_subscription_and_says_so(database: 
         await on.count()
         assert ((await on.get("s1")).status, (await on.get("s1")).reason) == (Status.OFF, FULL)
         assert (await on.get("s2")).progress.last == 4
+
+
+async def test_who_asks_anew_behind_a_full_queue_hears_of_what_comes(database: Database) -> None:
+    """Nothing that waited is sent, or ends it a second time; by its number it can be had."""
+    async with told(database, kept(), queue_max=3) as (on, at):
+        for number in range(4):
+            await on.change(report(f"r{number}"), Kind.CREATED)
+            await on.count()
+        off = await on.get()
+        assert (off.status, off.progress.waiting) == (Status.OFF, 0)
+        anew = replace(off, version=2, status=Status.REQUESTED, reason="", start=await on.changes.head(LAB))
+        assert await on.store.replace(anew, instead_of=1, anew=True)
+        await on.change(report("r4"), Kind.CREATED)
+        await on.count()
+        await on.settle()
+        assert at.told == [(4, "DiagnosticReport/r4", "created")]
+        assert [one.number for one in await on.told_to()] == [1, 2, 3, 4]
 
 
 async def test_changes_that_were_lost_are_told_as_an_error(database: Database) -> None:
@@ -109,6 +127,9 @@ async def test_a_receiver_is_shown_its_headers_and_a_token_of_its_own_server(dat
             ({"status": 400}, "no token: refused, status 400"),
             ({"text": "[]"}, "no token: its answer has no `access_token`"),
             ({"text": '{"access_token": "x", "expires_in": "nan"}'}, "no token: its answer"),
+            ({"text": '{"access_token": null}'}, "no token: its answer"),
+            ({"text": '{"access_token": ""}'}, "no token: its answer"),
+            ({"text": '{"access_token": ""}'}, "no token: its answer"),  # Nor one that was kept.
         ):
             at.answer = answers(**answered)
             on.clock.move(hours=1)

@@ -149,7 +149,7 @@ def test_a_subscription_is_read_back_within_its_profile() -> None:
         extension("backport-timeout", valueUnsignedInt=30),
         extension("backport-max-count", valuePositiveInt=20),
     )
-    terms = Terms(SearchContext(SearchLimits(), BASE, 0, strict=True), NOW, 60, lambda _: None)
+    terms = Terms(SearchContext(SearchLimits(), BASE, 0, strict=True), NOW, lambda _: None)
     told = requested(asked("status=final", "patient=Patient/1", extensions=numbers), terms)
     shown: dict[str, Any] = rendering.resource(kept(resource=told.resource))
     assert {"criteria", "_criteria", "reason", "status", "channel"} <= shown.keys()

@@ -27,7 +27,7 @@ from store.subscriptions.events import UNMATCHED, Event
 from store.subscriptions.records import Content, Form, Progress, Status
 from tests.api.subscriptions.test_requested import TERMS
 from tests.support.fhir import identified, patient, report
-from tests.support.subscriptions import BASE, NOW, asked, kept
+from tests.support.subscriptions import BASE, NOW, asked, extension, kept
 
 if TYPE_CHECKING:
     from tests.support.fhir import Json
@@ -121,6 +121,11 @@ def test_the_example_of_the_guide_is_refused_for_its_topic_alone() -> None:
         topic="urn:data-on-demand:topic:Encounter",
         endpoint="https://example.org/Endpoints/d7dcc004-808d-452b-8030-3a3a13cd871d",
         end="2027-12-31T12:00:00Z",
+        extensions=(
+            extension("backport-heartbeat-period", valueUnsignedInt=86_400),
+            extension("backport-timeout", valueUnsignedInt=60),
+            extension("backport-max-count", valuePositiveInt=20),
+        ),
     )
     assert requested(example, TERMS).topic.type == "Encounter"
 

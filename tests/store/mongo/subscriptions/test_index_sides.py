@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 
 from store.resources.resource_keys import ResourceKey
 from tests.support.fhir import report
-from tests.support.store import put
+from tests.support.store import OTHER, put
 from tests.support.subscriptions import LAB, bench
 
 if TYPE_CHECKING:
@@ -23,3 +24,17 @@ async def test_a_side_has_the_fields_that_are_asked_for(database: Database) -> N
             assert (name, side.type, side.id) == ("DiagnosticReport/r1", "DiagnosticReport", "r1")
             assert {f"index.{field}" for field in side.fields} == fields - {"id", "type"}
             assert ("Patient/p1" in side.values("index.patient")) == ("index.patient" in fields)
+
+
+async def test_who_asks_at_the_same_moment_is_answered_what_was_asked(database: Database) -> None:
+    async with bench(database) as on:
+        asked = (("r1", LAB, "index.patient"), ("r2", LAB, "index.status"), ("r1", OTHER, "index.status"))
+        for id, tenant, _ in asked:
+            await put(on.resources, report(id, f"{id}-{tenant.environment}"), tenant=tenant)
+        sides = on.ports.sources.sides.sides
+        keys = [ResourceKey("DiagnosticReport", id) for id, _, _ in asked]
+        some = (sides(tenant, [key], {field}) for key, (_, tenant, field) in zip(keys, asked, strict=True))
+        for found, (id, _, field) in zip(await asyncio.gather(*some), asked, strict=True):
+            assert list(found) == [f"DiagnosticReport/{id}"]
+            assert found[f"DiagnosticReport/{id}"].values(field)
+        assert await sides(LAB, [], {"index.status"}) == {}
