@@ -238,8 +238,9 @@ class MongoChangeFollower(ChangeFollower):
         """Begin a scan: first note where the log goes on, so that nothing can fall between the two."""
         since = place.at - self._horizon
         LOGGER.warning(
-            "the log of MongoDB no longer reaches back to where the change feed was: all resources are"
-            " scanned for what changed since; versions in between are not told",
+            "the log of MongoDB no longer reaches back to where the change feed was, or a restore has put"
+            " other resources in the place of all: they are scanned for what changed since; versions in"
+            " between are not told",
             extra={"since": since.isoformat()},
         )
         following.told.scan()

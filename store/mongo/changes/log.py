@@ -50,7 +50,9 @@ _STAGES: Final[Sequence[Mapping[str, Any]]] = (
 
 
 class LogLost(Exception):  # noqa: N818 -- no error of ours: what follows the place has to be found otherwise
-    """Raised when MongoDB's log does not have the place to read from, or has it no longer."""
+    """Raised when MongoDB's log does not have the place to read from, or has it no longer; and when the
+    collection was replaced since, as by a restore: what its log tells never was, or is there already.
+    """
 
 
 class LogBatch(NamedTuple):
@@ -83,7 +85,7 @@ class Log:
         the stream anew.
         """
         try:
-            return self._more(limit) if self._cursor else self._opened(place, limit)
+            batch = self._more(limit) if self._cursor else self._opened(place, limit)
         except OperationFailure as error:
             self.close()
             if error.code in _LOST:
@@ -92,6 +94,10 @@ class Log:
         except PyMongoError:
             self.close()
             raise
+        if any(one["operationType"] == "invalidate" for one in batch.events):
+            self.close()  # `DECISIONS.md#restored-in-place`
+            raise LogLost
+        return batch
 
     def _opened(self, place: Mapping[str, Any], limit: int) -> LogBatch:
         self._session = self._database.client.start_session(causal_consistency=False)

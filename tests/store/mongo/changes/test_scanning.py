@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from store.mongo.changes import following as module
 from store.mongo.changes.log import Log, LogBatch, LogLost
 from store.mongo.changes.place import Place
-from store.mongo.indexes import CHANGE_STATE
+from store.mongo.indexes import CHANGE_STATE, CHANGES, RESOURCES, ensure_indexes
 from store.resources.resource_keys import ResourceKey
 from tests.store.mongo.changes.changing import erased, report
 from tests.support.changes import changes_of, follower_of, following, heard, told
@@ -96,3 +96,24 @@ async def test_a_long_scan_keeps_its_lease(begun: Database, monkeypatch: pytest.
         await put(store, report("r1"))
         await heard(changes, 1)
     assert len(confirmed) > 20  # Renewed for each type that had nothing.
+
+
+async def test_a_backup_restored_in_the_place_of_all_tells_nobody_of_it(begun: Database) -> None:
+    """As `mongorestore --drop` does it: the log has what came behind the backup, and then the backup."""
+    hour_ago, changes = mongo_store(begun, clock=lambda: NOW - timedelta(hours=1)), changes_of(begun)
+    await put(hour_ago, report("r1"), report("r2"))
+    async with following(follower_of(begun)):
+        await heard(changes, 2)
+    kept = {name: await begun[name].find({}).to_list(None) for name in (RESOURCES, CHANGES, CHANGE_STATE)}
+    await put(mongo_store(begun), report("lost"))
+    async with following(follower_of(begun)):
+        await heard(changes, 3)
+    for name, documents in kept.items():
+        await begun[name].drop()
+        await begun[name].insert_many(documents)
+    await ensure_indexes(begun)
+    async with following(follower_of(begun)):
+        await put(mongo_store(begun), report("next"))
+        found = await heard(changes, 3)
+    told_of = [one.key.id for one in found]
+    assert (sorted(told_of[:2]), set(told_of[2:])) == (["r1", "r2"], {"next"})
