@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from api.subscriptions.sending.reading import fitting
 from api.subscriptions.standing import AWAY, TOO_MUCH, Ended
-from api.subscriptions.telling import FORGOTTEN, Asking, Row, concerned, is_new, is_told_as_others, told
+from api.subscriptions.telling import (
+    FORGOTTEN,
+    Asking,
+    Row,
+    concerned,
+    is_new,
+    is_told_as_others,
+    may_be_new,
+    told,
+)
 from store.changes.changes import PositionLost
 from store.changes.kinds import GOING as FEED_GOING
 from store.errors import Category, ServiceError
@@ -268,7 +277,8 @@ class Counting:
         own = [
             row
             for row in rows
-            if row.change.number > one.start.number and (not new_only or is_new(row.change))
+            if row.change.number > one.start.number
+            and (not new_only or may_be_new(row.change, knows=one.id in known.get(row.key, ())))
         ]
         fits = await self._fitting(one.tenant, query, own, sides)
         last = {row.key: known[row.key][one.id] for row in own if one.id in known.get(row.key, ())}

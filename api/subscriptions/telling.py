@@ -80,6 +80,13 @@ def is_new(change: Change) -> bool:
     return change.kind is Kind.CREATED or (change.version == 1 and change.kind not in FEED_GOING)
 
 
+def may_be_new(change: Change, *, knows: bool) -> bool:
+    """Whether a resource is new to a subscriber, who knows of it or not: a scan finds its last version alone,
+    so any may be one that came since.
+    """
+    return is_new(change) or (change.scanned and change.kind not in FEED_GOING and not knows)
+
+
 def told(change: Change, fits: bool, last: str | None, *, everything: bool) -> str | None:  # noqa: FBT001
     """Tell what a subscriber hears of a change; None: nothing.
 

@@ -95,8 +95,9 @@ async def events(request: web.Request) -> web.StreamResponse:
     standing = _for_caller(cast("Principal", request[PRINCIPAL]), standing)
     after = max(since, 1) - 1
     limit = max(0, min(app[SETTINGS].subscription_batch_max, until - after))
-    found = await app[OUTBOX].events(one, after=after, limit=limit) if limit else ()
-    found = of_topic(found, standing.query)
+    kept = await app[OUTBOX].events(one, after=after, limit=limit) if limit else ()
+    # Where the first are no longer kept, those that are may begin behind the last that is asked for.
+    found = of_topic([event for event in kept if event.number <= until], standing.query)
     told = await readable(sources, one, found, standing=standing, content=content)
     if AUDITED in request:
         for key, raw in told.resources.items():

@@ -12,6 +12,7 @@ from store.resources.resource_keys import ResourceKey
 from store.subscriptions.records import Content, Status
 from tests.api.subscriptions.sending.told import status, told
 from tests.support.fhir import patient, report
+from tests.support.store import put
 from tests.support.subscriptions import LAB, kept
 
 if TYPE_CHECKING:
@@ -82,3 +83,24 @@ async def test_receivers_may_go_by_the_id_of_a_notification(database: Database) 
         assert [one.kind for one in at.came] == ["handshake", *["event-notification"] * 2] * 2
         assert (ids[1], ids[4]) == (ids[2], ids[5])
         assert len(set(ids)) == 4
+
+
+async def test_behind_a_scan_who_wants_new_reports_hears_of_those_that_it_did_not_know(
+    database: Database,
+) -> None:
+    """A scan finds the last version of a report alone: one that came and was corrected since is new."""
+    created = "urn:data-on-demand:topic:DiagnosticReport-created"
+    async with told(database, kept(topic=created)) as (on, at):
+        await on.change(report("known"), Kind.CREATED)
+        await on.count()
+        for name in ("known", "came"):
+            await put(on.resources, report(name, status="corrected"))
+            on.changes.tell(f"DiagnosticReport/{name}", Kind.CORRECTED, version=2)
+            on.changes.changes[LAB][-1] = on.changes.changes[LAB][-1]._replace(scanned=True)
+        on.changes.tell("DiagnosticReport/came", Kind.UPDATED, version=3)
+        await on.count()
+        await on.settle()
+        assert [(key, change) for _, key, change in at.told] == [
+            ("DiagnosticReport/known", "created"),
+            ("DiagnosticReport/came", "corrected"),
+        ]
