@@ -71,7 +71,7 @@ GAUGES: Final[Mapping[str, Join]] = {
     "dod_tls_certificate_end_timestamp_seconds": min,
     "dod_workers": added,
     "process_max_fds": min,
-    "process_open_fds": added,
+    "process_open_fds": max,
     "process_resident_memory_bytes": added,
     "process_start_time_seconds": min,
     "process_virtual_memory_bytes": added,

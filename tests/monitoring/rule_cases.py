@@ -210,6 +210,14 @@ CASES = (
         "35m",
     ),
     Case(
+        "DodSubscriptionsStopped",
+        # Of role jobs there is no process; the others say nothing of it.
+        {"dod_build_info": "1x60", "dod_subscription_worker": "1x10 _x20 1x30"},
+        "14m",
+        "25m",
+        "40m",
+    ),
+    Case(
         "DodReplicationLag",
         {
             # Each member has an exporter, and they are not scraped at one moment: half a minute lies between.

@@ -103,7 +103,8 @@ def promtool_test(case: Case, folder: Path) -> str:
     """A file with the test of one alert, beside one with its rule and what that is made of."""
     rule = ALERTS[case.alert]
     made_of = [other for other in rules() if "record" in other and other["record"] in rule["expr"]]
-    only = folder / f"{case.alert}.rules"
+    name = f"{case.alert}-{case.fires_at}"
+    only = folder / f"{name}.rules"
     only.write_text(json.dumps({"groups": [{"name": "only", "rules": [*made_of, rule]}]}))  # JSON is YAML.
     fires = {"exp_labels": {**rule["labels"], **case.labels}, "exp_annotations": rule["annotations"]}
     test = {
@@ -114,7 +115,7 @@ def promtool_test(case: Case, folder: Path) -> str:
             for at in (case.quiet_at, case.fires_at, case.clear_at)
         ],
     }
-    file = folder / f"{case.alert}.test"
+    file = folder / f"{name}.test"
     whole = {"rule_files": [str(only)], "evaluation_interval": case.interval, "tests": [test]}
     file.write_text(json.dumps(whole))
     return str(file)

@@ -47,6 +47,11 @@ def test_counts_add_up_and_gauges_are_joined_as_their_row_says() -> None:
     assert value(both, "dod_seconds_bucket", le="2.0") == 8
     assert value(both, "dod_store_available") == 0
     assert value(both, "dod_store_commit_queue") == 6
+    # The limit of open files is one process's, and so is the number that comes near to it.
+    for files in (30.0, 20.0):
+        both.take([("process_open_fds", "gauge", "Files.", [("process_open_fds", {}, files)])])
+        both.take([("process_max_fds", "gauge", "Most.", [("process_max_fds", {}, 100.0)])])
+    assert (value(both, "process_open_fds"), value(both, "process_max_fds")) == (30, 100)
 
 
 def test_rows_that_came_as_json_are_the_same_exposition() -> None:
