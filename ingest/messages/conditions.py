@@ -15,7 +15,7 @@ from ingest.pipeline.identity.facts import as_evidence, from_stored
 from ingest.pipeline.identity.likeness import shared
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.reader import PATIENT
-from ingest.pipeline.identity.reports import Pair, is_same_report
+from ingest.pipeline.identity.reports.sameness import Pair, is_same_report
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import ANOTHER_BY_NOW, Provided
 

@@ -20,7 +20,7 @@ from ingest.pipeline.identity.likeness import alike_in_code, apart_in_time, cont
 from ingest.pipeline.identity.numbers import Rank
 from ingest.pipeline.identity.parts import OBSERVATION
 from ingest.pipeline.identity.reader import REPORT
-from ingest.pipeline.identity.reports import CORRECTING
+from ingest.pipeline.identity.reports.sameness import CORRECTING
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import Stored
 

@@ -15,7 +15,7 @@ from ingest.messages.prepared_entries import PreparedEntries
 from ingest.messages.twins import share_news
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.reader import PATIENT
-from ingest.pipeline.identity.reports import CORRECTING
+from ingest.pipeline.identity.reports.sameness import CORRECTING
 from ingest.writes import filing
 from store.audit.records import AuditRecord, Deed
 from store.errors import Category, ServiceError

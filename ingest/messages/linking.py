@@ -8,7 +8,7 @@ from ingest.messages.candidates import candidates_under
 from ingest.messages.conditions import as_found
 from ingest.pipeline.identity.decisions import Finding
 from ingest.pipeline.identity.reader import PATIENT, REPORT
-from ingest.pipeline.identity.reports import superseded
+from ingest.pipeline.identity.reports.choosing import superseded
 
 if TYPE_CHECKING:
     from collections.abc import Collection

@@ -90,6 +90,8 @@ class Facts(NamedTuple):
     """The source that told of a patient or report last; empty: nobody's, as what is put."""
     corrected: str = ""
     """Source's time of a report's newest correction: what is older was mended, whatever came since."""
+    since: str = ""
+    """First news of a report that was about its patient (`reports.incoming`); empty: it is the latest."""
     beneath: str = ""
     """Source's time of the whole list of results beneath those that came alone; empty: all is whole."""
     given: tuple[Given, ...] = ()

@@ -19,7 +19,7 @@ from ingest.pipeline.identity.parts import (
 )
 from ingest.pipeline.identity.plan import Planning
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader
-from ingest.pipeline.identity.reports import names_of_bare
+from ingest.pipeline.identity.reports.choosing import names_of_bare
 from store.resources.resource_keys import ResourceKey
 from store.search.values.escapes import escape
 

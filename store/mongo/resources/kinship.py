@@ -73,7 +73,7 @@ def kept_kin(document: Mapping[str, Any], kin: Sequence[str]) -> dict[str, Any]:
     }
 
 
-_TOLD: Final = ("own", "stable", "apart", "specimens", "corrected", "within")
+_TOLD: Final = ("own", "stable", "apart", "specimens", "corrected", "since", "within")
 """Evidence of a message beyond the content: of a patient also `source` and `given`."""
 _ABOUT: Final = ("patient", "codes", "title")
 _BARE: Final = ("source ", "client ", "author ")

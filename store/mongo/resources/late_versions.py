@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 EXTRAS: Final = ("sourced", "last", "companion", "links")
 """Fields of a document that are there only when there is something to say."""
-_TOLD: Final = ("given", "corrected", "apart")
+_TOLD: Final = ("given", "corrected", "since", "apart")
 """Evidence of who a resource is that comes with a message, and is no part of the content."""
 _CONFLICT: Final = "TransientTransactionError"
 
@@ -280,13 +280,16 @@ def confirmed(current: Mapping[str, Any], prepared: Prepared) -> dict[str, Any]:
 
 
 def corrections(late: Iterable[LateWrite]) -> list[UpdateOne]:
-    """Updates that note on current reports a correction that came late: what it mended stays mended."""
-    told = ((one, (one.prepared.identity or {}).get("corrected")) for one in late)
-    return [
-        UpdateOne({"_id": one.id, "deleted": None}, {"$max": {"identity.corrected": said}})
-        for one, said in told
-        if said and said > (one.current.get("identity") or {}).get("corrected", "")
-    ]
+    """Updates that note on current reports a correction that came late, and older news of their patient."""
+    notes = []
+    for one in late:
+        told, known = one.prepared.identity or {}, one.current.get("identity") or {}
+        said, first = told.get("corrected", ""), told.get("since")
+        noted = {"$max": {"identity.corrected": said}} if said > known.get("corrected", "") else {}
+        if first and first < known.get("since", one.current.get("sourced", "")):
+            noted["$min"] = {"identity.since": first}
+        notes += [UpdateOne({"_id": one.id, "deleted": None}, noted)] if noted else []
+    return notes
 
 
 def awaits(current: Mapping[str, Any] | None, number: int) -> bool:

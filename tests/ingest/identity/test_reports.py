@@ -11,15 +11,9 @@ from hypothesis import strategies as st
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import PLAIN, Facts, facts_of, from_stored
 from ingest.pipeline.identity.likeness import alike_in_code, report_name
-from ingest.pipeline.identity.reports import (
-    Incoming,
-    _ranked,
-    _score,
-    _share_number,
-    _Shelf,
-    _siblings,
-    choose_reports,
-)
+from ingest.pipeline.identity.reports.choosing import _ranked, _score, _Shelf, _siblings, choose_reports
+from ingest.pipeline.identity.reports.incoming import Incoming
+from ingest.pipeline.identity.reports.sameness import share_number
 from store.resources.resource_keys import ResourceKey
 
 if TYPE_CHECKING:
@@ -262,7 +256,7 @@ def test_of_several_records_of_one_report_the_newest_stays() -> None:
         *candidates(report(patient="a"), sourced=EARLY),
         Candidate(ResourceKey("DiagnosticReport", "moved"), report(patient="b", status="corrected"), LATE),
     ]
-    [found] = choose_reports([Incoming(report(patient="a"), EARLY)], both, str)
+    [found] = choose_reports([Incoming(report(patient="a"), EARLY, mine=frozenset({"s0"}))], both, str)
     assert (found.id, [one.key.id for one in found.united]) == ("moved", ["s0"])
     assert Finding.REPORT_UNITED in found.findings
 
@@ -298,7 +292,7 @@ def test_reports_are_looked_for_among_those_that_may_share_a_number_and_none_is_
     ]
     shelf = _Shelf(told)
     for one in told:
-        assert shelf.under(one) == [n for n, other in enumerate(told) if _share_number(one, other)]
+        assert shelf.under(one) == [n for n, other in enumerate(told) if share_number(one, other)]
 
 
 def test_hundreds_of_reports_of_one_number_are_told_apart_by_their_codes() -> None:
@@ -345,7 +339,7 @@ def test_hundreds_of_reports_of_one_number_and_id_cost_a_comparison_for_each_two
         compared += 1
         return alike_in_code(one, other)
 
-    monkeypatch.setattr("ingest.pipeline.identity.reports.alike_in_code", counting)
+    monkeypatch.setattr("ingest.pipeline.identity.reports.choosing.alike_in_code", counting)
     chosen = choose(*(report(when=f"20{n:02}") for n in range(80)))
     assert len({one.id for one in chosen}) == 80
     assert compared <= 80 * 80

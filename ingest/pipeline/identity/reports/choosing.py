@@ -1,144 +1,32 @@
-"""Reports: which stored report a pushed one is, whether it moved, and which stored ones turn out to be one.
-
-A number alone decides nothing: reports of one number are told apart by code, patient, specimen and clinical
-time, and by the source's own id where that says more than a place in the message.
-"""
+"""Reports chosen: which stored one a pushed one is, whether it moved, and which stored ones are one."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from itertools import combinations
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding
 from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.likeness import (
     alike_in_code,
-    alike_in_moment,
-    alike_in_time_or_specimen,
-    apart_in_parent,
-    apart_in_specimen,
-    apart_in_time,
-    contradict,
     is_bare,
-    is_of_its_message,
     is_same_bare,
-    is_uuid,
-    lasting,
-    other_own,
-    other_source,
     report_name,
     same_own,
-    says_more,
-    shared,
-    telling,
     told_of_bare,
 )
-from ingest.pipeline.identity.numbers import Rank
+from ingest.pipeline.identity.reports.incoming import Incoming, is_of_person, is_own, is_since
+from ingest.pipeline.identity.reports.sameness import (
+    Pair,
+    is_same_report,
+    is_surely,
+    share_number,
+)
 from store.resources.versions import SourceTime
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-
-
-CORRECTING: Final = frozenset({"corrected", "amended", "appended", "cancelled", "entered-in-error"})
-"""Statuses with which a laboratory mends what it said."""
-
-
-class Incoming(NamedTuple):
-    """A report of a message, ready to be compared."""
-
-    facts: Facts
-    sourced: SourceTime
-    kin: frozenset[str] = frozenset()
-    """Names of its patient: `Patient/id` of each stored record, and the numbers."""
-    mine: frozenset[str] = frozenset()
-    """Ids of what the same message made: no evidence of others."""
-    gone: tuple[Candidate, ...] = ()
-    """Reports of others that left while it was decided: evidence, though they cannot be this one any more."""
-
-
-class Pair(NamedTuple):
-    """Pair of reports under one number, the newer one first."""
-
-    newer: Facts
-    older: Facts
-    linked: bool
-    """Whether their patients are one person."""
-    alone: bool
-    """Whether nothing else is known under the number."""
-    places: bool = False
-    """Whether the ids under the number turned out to be places in messages: one id is of two codes."""
-    mended: bool = False
-    """Whether the report was corrected behind the older one, whatever came since."""
-
-
-def is_same_report(pair: Pair) -> bool:
-    """Whether two reports are one, by the table of `docs/identity.md`. Symmetrical but for what is newer."""
-    new, old = pair.newer, pair.older
-    if not _share_number(new, old):
-        return False
-    same_id, mends = same_own(new, old), new.status in CORRECTING
-    # What was mended before is only surely the older one where more than number and code say so.
-    correcting = mends or (pair.mended and _is_surely(new, old))
-    if not pair.linked:
-        # A mix-up that the laboratory mends: the report moves.
-        movable = _is_movable(new, old) and (not other_source(new, old) or alike_in_moment(new, old))
-        return correcting and movable and alike_in_code(new, old) and not _told_apart(pair, places=True)
-    if not alike_in_code(new, old):
-        return correcting and same_id and (telling(new) or (mends and _meant(pair)))
-    if same_id and not apart_in_parent(new, old) and (lasting(new) or (correcting and telling(new))):
-        return True
-    return not _told_apart(pair, places=pair.places)
-
-
-def _is_movable(new: Facts, old: Facts) -> bool:
-    """Whether a number in common is a report's own beyond the patient: `1` may be another one's, too."""
-    rank = shared(new, old)
-    if rank is not Rank.WEAK:
-        return rank is not None and rank < Rank.ORDER
-    theirs = {(number.system, number.value) for number in old.numbers}
-    return any(says_more(n.value) for n in new.numbers if (n.system, n.value) in theirs)
-
-
-def _share_number(one: Facts, other: Facts) -> bool:
-    rank = shared(one, other)
-    if not (one.patient or other.patient) and is_of_its_message(one):
-        return same_own(one, other)  # Whose they are nobody says.
-    if rank is None:
-        # Without any number the source's own id stands in for one, and without that all that is said.
-        alike = is_same_bare(one, other) if is_bare(one) else same_own(one, other)
-        return alike and not (one.numbers or other.numbers)
-    # Of two numbers the surer one decides: one order, or accession, brings several reports.
-    return rank is Rank.STRONG or not contradict(one, other, below=Rank(rank - 1))
-
-
-def _told_apart(pair: Pair, *, places: bool) -> bool:
-    """Whether time, specimen, or else the source's own id tell two reports of one number and code apart."""
-    new, old = pair.newer, pair.older
-    if apart_in_time(new, old) or apart_in_parent(new, old):
-        return True
-    if apart_in_specimen(new, old, numbers_only=new.status in CORRECTING):
-        return True
-    if not other_own(new, old):
-        return False
-    if new.apart or old.apart or (new.stable and old.stable):
-        return True
-    if places:
-        return False
-    # A converter makes new UUIDs for each message; other ids are as good as a time, where there is none.
-    return not alike_in_time_or_specimen(new, old) and not (is_uuid(new) and is_uuid(old))
-
-
-def _meant(pair: Pair) -> bool:
-    """Whether one id of the source means one report though the code is another.
-
-    An accession is shared, and `r1` may be another report of the next message.
-    """
-    if telling(pair.newer):
-        return True
-    rank = shared(pair.newer, pair.older)
-    return pair.alone and rank is not None and rank not in (Rank.SHARED, Rank.ORDER)
 
 
 def choose_reports(
@@ -180,11 +68,21 @@ def _likely(incoming: Sequence[Incoming], candidates: Sequence[Candidate]) -> di
         under = [candidates[n] for n in stored.under(one.facts)]
         rivals = [incoming[n] for n in sent.under(one.facts)]
         known = [c for c in under if c.key.id not in one.mine]
-        others = [c.facts for c in known] + [c.facts for c in one.gone if _share_number(one.facts, c.facts)]
+        others = [c.facts for c in known] + [c.facts for c in one.gone if share_number(one.facts, c.facts)]
         places = _are_places([*others, *(other.facts for other in rivals)])
         alone = len(others) == 1 and len(rivals) == 1
-        found[number] = [c for c in under if is_same_report(_pair(one, c, alone=alone, places=places))]
+        same = [c for c in under if is_same_report(_pair(one, c, alone=alone, places=places))]
+        found[number] = _without_doubted(one, same)
     return found
+
+
+def _without_doubted(one: Incoming, likely: list[Candidate]) -> list[Candidate]:
+    """Reports that one may be, without those of several other people of which nothing says which is meant."""
+    if any(is_of_person(one, c) for c in likely) or len({c.facts.patient for c in likely}) <= 1:
+        return likely
+    best = max(_score(one, c) for c in likely)
+    first = [c for c in likely if _score(one, c) == best]
+    return first if len({c.facts.patient for c in first}) == 1 else []
 
 
 class _Shelf:
@@ -200,7 +98,7 @@ class _Shelf:
     def under(self, one: Facts) -> list[int]:
         """Places of the reports that share a number with this one, in order."""
         near = {place for name in _names(one) for place in self._places.get(name, ())}
-        return [place for place in sorted(near) if _share_number(one, self._reports[place])]
+        return [place for place in sorted(near) if share_number(one, self._reports[place])]
 
 
 def _names(one: Facts) -> set[object]:
@@ -220,7 +118,9 @@ def _are_places(told: Iterable[Facts]) -> bool:
 def _pair(one: Incoming, stored: Candidate, *, alone: bool, places: bool) -> Pair:
     linked = one.facts.patient == stored.facts.patient or stored.facts.patient in one.kin
     if stored.sourced > one.sourced:
-        return Pair(stored.facts, one.facts, linked, alone, places, stored.facts.corrected > one.sourced)
+        mended = stored.facts.corrected > one.sourced
+        own = not linked and is_own(stored, one.sourced)
+        return Pair(stored.facts, one.facts, linked, alone, places, mended, own)
     return Pair(one.facts, stored.facts, linked, alone, places)
 
 
@@ -276,7 +176,8 @@ def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Cho
     # A report leaves only where more than number and code say that it is this one; or where this one was made
     # without knowing of it: it would have been taken for it.
     taken = next((c for _, c in _ranked([one], {0: others})), None) if chosen.key.id in one.mine else None
-    same = [c for c in others if not _are_two(c, chosen) and (c is taken or _is_surely(one.facts, c.facts))]
+    same = [c for c in others if not _are_two(c, chosen) and (c is taken or is_surely(one.facts, c.facts))]
+    same = [c for c in same if is_of_person(one, c) or _moves(one, chosen, c)]
     # Whoever looks comes to the same, so that of two senders neither takes away what the other leaves.
     stays = min([chosen, *same], key=lambda c: (_reversed(c.sourced), c.key.id))
     united = tuple(c for c in (chosen, *same) if c is not stays)
@@ -288,6 +189,16 @@ def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Cho
     elif stays.facts.patient not in {one.facts.patient, *one.kin}:
         findings.append(Finding.REPORT_MENDED)
     return Choice(stays.key.id, tuple(findings), stays, united, moved_from=moved)
+
+
+def _moves(one: Incoming, chosen: Candidate, other: Candidate) -> bool:
+    """Whether another patient's report and the chosen one are one: it moves here, or that moved there.
+
+    Where a patient had the report before this news of it, nobody else's is meant.
+    """
+    if chosen.key.id in one.mine:
+        return True
+    return other.sourced <= one.sourced and not (is_of_person(one, chosen) and is_since(chosen, one.sourced))
 
 
 def _bare(
@@ -334,7 +245,7 @@ def _new(
     turns: Counter[str],
 ) -> Choice:
     """A report that is none of the stored ones. `turns`: how many of the message had each name so far."""
-    under = [c for c in candidates if _share_number(one.facts, c.facts)]
+    under = [c for c in candidates if share_number(one.facts, c.facts)]
     # Other codes of one number are how orders are reported; another patient, time or specimen is a doubt.
     doubted = any(alike_in_code(one.facts, c.facts) for c in under)
     name = report_name(one.facts)
@@ -344,12 +255,6 @@ def _new(
         if made not in used:
             break
     return Choice(made, (Finding.REPORT_DOUBTED,) if doubted else ())
-
-
-def _is_surely(one: Facts, other: Facts) -> bool:
-    return same_own(one, other) or (
-        alike_in_time_or_specimen(one, other) and not (other_own(one, other) and (one.apart or other.apart))
-    )
 
 
 def superseded(candidates: Iterable[Candidate]) -> list[Candidate]:
@@ -376,11 +281,5 @@ def _supersedes(newer: Candidate, older: Candidate) -> bool:
         newer.facts.patient != older.facts.patient
         and not _are_two(newer, older)
         and is_same_report(pair)
-        and _is_surely(newer.facts, older.facts)
+        and is_surely(newer.facts, older.facts)
     )
-
-
-def corrected(one: Incoming, choice: Choice) -> SourceTime:
-    """Time of the newest correction of a report: what is older was said before it."""
-    before = [known.facts.corrected for known in (choice.known, *choice.united) if known is not None]
-    return max([*before, one.sourced if one.facts.status in CORRECTING else ""])
