@@ -52,6 +52,12 @@ def fhir_datetime(text: str, zone: tzinfo) -> str | None:
     if match is None:
         return None
     year, month, day, hour, minute, second, fraction, offset = match.groups()
+    clock = f"{hour or ''}{minute or ''}{second or ''}{fraction or ''}"
+    if "00" in (month, day):  # Nobody knows the day, or not even the month.
+        if clock.strip("0.") or (month == "00" and day not in (None, "00")):
+            return None
+        month, day, hour = None if month == "00" else month, None, None
+    to_midnight = hour == "24" and not clock[2:].strip("0.")
     try:
         if day is None:
             date(int(year), int(month or 1), 1)
@@ -59,8 +65,10 @@ def fhir_datetime(text: str, zone: tzinfo) -> str | None:
         if hour is None:
             date(int(year), int(month), int(day))
             return f"{year}-{month}-{day}"
-        moment = datetime(int(year), int(month), int(day), int(hour), int(minute or 0), int(second or 0))  # noqa: DTZ001 -- the zone follows
-    except ValueError:
+        hours = 0 if to_midnight else int(hour)
+        moment = datetime(int(year), int(month), int(day), hours, int(minute or 0), int(second or 0))  # noqa: DTZ001 -- the zone follows
+        moment += timedelta(days=to_midnight)  # The end of a day, as it is often written.
+    except (ValueError, OverflowError):
         return None
     shift = _offset(moment, offset, zone)
     # Not `%Y`: it writes the year 1, which is no date to .NET, without its zeros.
