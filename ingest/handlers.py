@@ -276,6 +276,11 @@ async def patch_where(request: web.Request) -> web.StreamResponse:
 
 
 def _only_version(request: web.Request) -> int | None:
+    """The version that must be current. Raises ServiceError for a condition that is not offered."""
+    if hdrs.IF_UNMODIFIED_SINCE in request.headers:
+        rule = "is not offered here: two writes may share a second; send `If-Match` with the `ETag`"
+        issue = Issue("not-supported", f"`{hdrs.IF_UNMODIFIED_SINCE}` {rule}", (hdrs.IF_UNMODIFIED_SINCE,))
+        raise ServiceError(Category.INCORRECT, issue)
     return if_match(_joined(request, hdrs.IF_MATCH))
 
 

@@ -62,9 +62,10 @@ def _issues(resource: JsonObject) -> Iterator[Issue]:
         yield Issue("not-supported", UNKEPT[resource_type], ("resourceType",))
         return
     resource_id = resource.get("id")
-    if resource_id is not None and not (isinstance(resource_id, str) and ID.fullmatch(resource_id)):
+    if resource_id is not None and not _is_id(resource_id):
         path = f"{resource_type}.id"
-        yield Issue("value", f"`{path}` must be 1 to 64 letters, digits, `-` or `.` (no `_`)", (path,))
+        rule = "must be 1 to 64 letters, digits, `-` or `.` (no `_`), not dots alone"
+        yield Issue("value", f"`{path}` {rule}", (path,))
     meta = resource.get("meta")
     if meta is not None and not isinstance(meta, dict):
         yield Issue("structure", f"`{resource_type}.meta` must be an object", (f"{resource_type}.meta",))
@@ -123,3 +124,8 @@ def _of_bundle(bundle: JsonObject) -> Iterator[Issue]:
 
 def _is_report_status(status: Json) -> bool:
     return isinstance(status, str) and status in REPORT_STATUSES
+
+
+def _is_id(value: Json) -> bool:
+    """Whether it is an id: one of dots alone would be, and every client takes `Patient/..` for a path up."""
+    return isinstance(value, str) and ID.fullmatch(value) is not None and bool(value.strip("."))

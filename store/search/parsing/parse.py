@@ -7,7 +7,7 @@ another question. https://hl7.org/fhir/R4/search.html#errors
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -48,8 +48,11 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: SearchContext) -> 
     ignored: list[Issue] = []
     refused: list[Issue] = []
     for name, text in pairs:
-        if name in _SILENT or not text.strip(",") or (name, text) == ("_contained", "false"):
-            continue  # Logically empty (`DECISIONS.md#empty-values`), or not about matching.
+        if name in _SILENT or (name, text) == ("_contained", "false"):
+            continue  # Not about matching.
+        if not text.strip(","):  # Logically empty (`DECISIONS.md#empty-values`).
+            refused += _unsupported(resource_type, name, context)
+            continue
         try:
             _read(draft, resource_type, name, text, context)
             understood.append((name, text))
@@ -94,6 +97,19 @@ def _total(draft: Draft) -> Total:
     if draft.summary is Summary.COUNT or (draft.count == 0 and draft.total is not Total.NONE):
         return Total.ACCURATE
     return draft.total or Total.BOUNDED
+
+
+def _unsupported(resource_type: str, name: str, context: SearchContext) -> Iterator[Issue]:
+    """The modifier of a parameter without value, if it is none: `code:2823-3` was to be `code=2823-3`."""
+    if ":" not in name or name.startswith("_has:"):
+        return
+    try:
+        _read(Draft(), resource_type, name, "x", context)
+    except Refused as error:
+        if error.code == "not-supported":
+            yield Issue(error.code, f"`{shown(name)}`: {error.text}", (shown(name),))
+    except Unknown:
+        pass
 
 
 def is_known(resource_type: str, name: str) -> bool:

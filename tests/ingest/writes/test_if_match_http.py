@@ -116,6 +116,17 @@ async def test_a_list_is_refused_as_one_header_and_as_several(service: Service) 
     assert (await service.get(PATH)).headers["ETag"] == 'W/"1"'
 
 
+async def test_a_condition_that_is_not_offered_is_not_passed_over(service: Service) -> None:
+    await service.load(report())
+    headers = {"If-Unmodified-Since": "Sun, 06 Nov 1994 08:49:37 GMT"}
+    for method in ("PUT", "DELETE"):
+        body = report(status="amended") if method == "PUT" else None
+        answer = await service.request(method, PATH, body, headers=headers)
+        assert (answer.status, answer.issues) == (400, [("error", "not-supported")]), method
+        assert "`If-Match`" in answer.texts
+    assert (await service.get(PATH)).headers["ETag"] == 'W/"1"'
+
+
 @pytest.mark.parametrize("tag", ['W/"0"', 'W/"00"', '"-1"', '* , W/"1"', "**", ""])
 async def test_what_is_no_version_is_not_any(service: Service, tag: str) -> None:
     await service.load(report())

@@ -39,7 +39,7 @@ _STATUS = (
     " corrected, entered-in-error, final, partial, preliminary, registered, unknown"
 )
 _NEAR = f"{_STATUS} (did you mean `final`?)"
-_ID = "`DiagnosticReport.id` must be 1 to 64 letters, digits, `-` or `.` (no `_`)"
+_ID = "`DiagnosticReport.id` must be 1 to 64 letters, digits, `-` or `.` (no `_`), not dots alone"
 
 
 @pytest.mark.parametrize(
@@ -80,6 +80,7 @@ _ID = "`DiagnosticReport.id` must be 1 to 64 letters, digits, `-` or `.` (no `_`
         pytest.param(report(id="a" * 65), "value", _ID, f"{DR}.id", id="id too long"),
         pytest.param(report(id="John_Doe"), "value", _ID, f"{DR}.id", id="underscore in an id"),
         pytest.param(report(id=7), "value", _ID, f"{DR}.id", id="number for an id"),
+        pytest.param(report(id=".."), "value", _ID, f"{DR}.id", id="dots alone"),
         pytest.param(report(id=""), "value", _ID, f"{DR}.id", id="empty id"),
         pytest.param(
             report(meta="Doe"),

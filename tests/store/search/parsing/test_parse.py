@@ -176,6 +176,15 @@ def test_an_empty_parameter_is_ignored(name: str, text: str) -> None:
 
 
 @pytest.mark.parametrize(
+    "name", ["code:2823-3", "status:in", "subject:Practitioner", "date:2026", "_sort:desc"]
+)
+def test_a_modifier_that_is_none_is_refused_without_a_value_too(name: str) -> None:
+    """A typo: `code:2823-3` for `code=2823-3` would be every code."""
+    error = refusal(lambda: parse(DR, [("patient", "p"), (name, "")], context()))
+    assert [issue.code for issue in error.issues] == ["not-supported"]
+
+
+@pytest.mark.parametrize(
     ("name", "text", "rule", "code"),
     [
         pytest.param("date", "20", "`date`: not a FHIR date", "invalid", id="date"),
