@@ -53,6 +53,23 @@ SYSTEMS: Final[Mapping[str, str]] = {
     "ATC": "http://www.whocc.no/atc",
     "NUCC": "http://nucc.org/provider-taxonomy",
 }
+OIDS: Final[Mapping[str, str]] = {
+    "1.2.840.10008.2.16.4": SYSTEMS["DCM"],
+    "2.16.840.1.113883.6.1": LOINC,
+    "2.16.840.1.113883.6.3": SYSTEMS["I10"],
+    "2.16.840.1.113883.6.8": UCUM,
+    "2.16.840.1.113883.6.12": SYSTEMS["CPT"],
+    "2.16.840.1.113883.6.69": SYSTEMS["NDC"],
+    "2.16.840.1.113883.6.73": SYSTEMS["ATC"],
+    "2.16.840.1.113883.6.88": SYSTEMS["RXNORM"],
+    "2.16.840.1.113883.6.90": SYSTEMS["I10C"],
+    "2.16.840.1.113883.6.96": SYSTEMS["SCT"],
+    "2.16.840.1.113883.6.101": SYSTEMS["NUCC"],
+    "2.16.840.1.113883.6.103": SYSTEMS["I9"],
+    "2.16.840.1.113883.6.104": SYSTEMS["I9"],
+    "2.16.840.1.113883.12.292": SYSTEMS["CVX"],
+}
+"""URIs that R4 has for code systems, by OID: it wants the URI. https://hl7.org/fhir/R4/terminologies-systems.html"""
 _TABLE: Final = re.compile(r"HL7-?(\d{4})")
 _LOCAL: Final = re.compile(r"L|LOCAL|99.*")
 _OID: Final = re.compile(r"(?:urn:oid:)?([0-2](?:\.(?:0|[1-9]\d*))+)")
@@ -72,7 +89,7 @@ def known_system(name: str, sender: str) -> str:
     if match := _TABLE.fullmatch(name.upper()):
         return V2 + match[1]
     if match := _OID.fullmatch(name):
-        return f"urn:oid:{match[1]}"
+        return OIDS.get(match[1], f"urn:oid:{match[1]}")
     if _URI.fullmatch(name):
         return name
     if _LOCAL.fullmatch(name.upper()):

@@ -45,6 +45,13 @@ VALUES: list[tuple[str, str, dict[str, Any]]] = [
     ("CE", "1^One^L^2^Two^LN", {"valueCodeableConcept": {"coding": [
         {"system": "urn:dod:hl7v2:local:HOSP:L", "code": "1", "display": "One"},
         {"system": "http://loinc.org", "code": "2", "display": "Two"}]}}),
+    ("CWE", "260373001^Detected^2.16.840.1.113883.6.96^2^Two^urn:oid:2.16.840.1.113883.6.1", {
+        "valueCodeableConcept": {"coding": [
+            {"system": "http://snomed.info/sct", "code": "260373001", "display": "Detected"},
+            {"system": "http://loinc.org", "code": "2", "display": "Two"}]}}),
+    ("CWE", "1^One^^2^Two^^^^^^^^^2.16.840.1.113883.6.96^^^1.2.3", {"valueCodeableConcept": {"coding": [
+        {"system": "http://snomed.info/sct", "code": "1", "display": "One"},
+        {"system": "urn:oid:1.2.3", "code": "2", "display": "Two"}]}}),
     ("CWE", "^Bordetella", {"valueCodeableConcept": {"text": "Bordetella"}}),
     ("CWE", "Isolated", {"valueCodeableConcept": {"coding": [{"code": "Isolated"}], "text": "Isolated"}}),
     ("CWE", "X^^SCT^^^^2020^^as said", {"valueCodeableConcept": {

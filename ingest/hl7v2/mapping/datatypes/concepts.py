@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from ingest.hl7v2.mapping.context import Context, Element
     from ingest.hl7v2.mapping.table import Convert
 
-_TRIPLETS: Final = ((0, 1, 2, 6), (3, 4, 5, 7), (9, 10, 11, 12))
-"""Code, text, system and version: primary, alternate, second alternate (v2.7)."""
+_TRIPLETS: Final = ((0, 1, 2, 6, 13), (3, 4, 5, 7, 16), (9, 10, 11, 12, 19))
+"""Code, text, system, version and the system's OID (v2.7): primary, alternate, second alternate (v2.7)."""
 _ORIGINAL: Final = 8
 
 COMPONENTS: Final = (
@@ -25,6 +25,7 @@ COMPONENTS: Final = (
     ("CWE.7, .8", "coding.version", ""),
     ("CWE.9", "text", "without it the text of a coding without code or system"),
     ("CWE.10, .11, .12, .13", "coding[2]", "v2.7: the second alternate code"),
+    ("CWE.14, .17, .20", "coding.system", "v2.7: the OID of a system that has no name"),
 )
 
 
@@ -47,12 +48,12 @@ def _concept(context: Context, raw: str) -> Element | None:
     count = len(parts)
     codings: list[Element] = []
     text = parts[_ORIGINAL] if count > _ORIGINAL else ""
-    for code_at, text_at, system_at, version_at in _TRIPLETS:
+    for code_at, text_at, system_at, version_at, oid_at in _TRIPLETS:
         if code_at >= count:
             break
         code = parts[code_at]
         display = parts[text_at] if text_at < count else ""
-        name = parts[system_at] if system_at < count else ""
+        name = (parts[system_at] if system_at < count else "") or (parts[oid_at] if oid_at < count else "")
         version = parts[version_at] if version_at < count else ""
         if code and (mapped := context.profile.codes) and code in (table := mapped.get(name, {})):
             found = table[code]
