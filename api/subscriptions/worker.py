@@ -13,6 +13,7 @@ from dataclasses import replace
 from time import monotonic
 from typing import TYPE_CHECKING, Final
 
+from api.outgoing.names import ASKER
 from api.subscriptions.tended import Tended, remembered_max, state_of, until
 from store.errors import ServiceError
 from store.retention.runs import LeaseLost
@@ -246,6 +247,7 @@ class Worker:
 
     async def _tend(self, tended: Tended) -> None:
         """Take one step after the other, each when it is due."""
+        ASKER.set(str(tended.subscription.tenant))
         while True:
             tended.wake.clear()
             one = tended.subscription

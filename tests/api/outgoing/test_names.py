@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from api.outgoing.names import Names
+from api.outgoing.names import ASKER, Names
 
 
 async def test_a_name_is_led_to_its_addresses() -> None:
@@ -45,3 +45,28 @@ async def test_slow_names_take_nobody_elses_threads_and_one_of_their_own_each(
         let_go.set()
     assert (await waiting)[0]["host"] == "192.0.2.1"
     assert asked == ["slow.example", "quick.example"]
+
+
+async def test_slow_names_of_one_asker_leave_threads_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    names, let_go, asked = Names(threads=3, share=2), Event(), list[str]()
+
+    def look(host: str, *_: Any) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+        asked.append(host)
+        if host.startswith("slow"):
+            let_go.wait(30)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
+
+    async def resolved(asker: str, host: str) -> str:
+        ASKER.set(asker)
+        return (await names.resolve(host, 443))[0]["host"]
+
+    monkeypatch.setattr(socket, "getaddrinfo", look)
+    slow = [asyncio.ensure_future(resolved("one", f"slow{number}.example")) for number in range(9)]
+    try:
+        await asyncio.sleep(0)
+        assert await resolved("another", "quick.example") == "192.0.2.1"
+        assert await resolved("", "keys.example") == "192.0.2.1"
+        assert len(asked) == 4
+    finally:
+        let_go.set()
+    assert await asyncio.gather(*slow) == ["192.0.2.1"] * 9
