@@ -32,7 +32,7 @@ from store.subscriptions.records import Status
 from store.subscriptions.topics import topic_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Mapping, Sequence
+    from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
     from datetime import datetime
 
     from api.subscriptions.holders import Known
@@ -40,7 +40,6 @@ if TYPE_CHECKING:
     from api.subscriptions.sending.reading import Sources
     from api.subscriptions.standing import Standings
     from store.changes.changes import Change, Position
-    from store.search.criteria import SearchQuery
     from store.search.index_side import IndexSide
     from store.subscriptions.events import Delivering, Outbox, Run
     from store.subscriptions.matching import IndexSides
@@ -108,16 +107,23 @@ class Counting:
         """Searches in a row that took too long, by the name of their subscription."""
 
     async def page(
-        self, delivering: Delivering, tenant: Tenant, subscriptions: Sequence[Subscription], after: Position
+        self,
+        delivering: Delivering,
+        tenant: Tenant,
+        subscriptions: Callable[[], Awaitable[Sequence[Subscription]]],
+        after: Position,
     ) -> Counted:
-        """Count one page of changes. Raises LeaseLost, Overtaken, ServiceError: then nothing was counted."""
+        """Count one page of changes. Raises LeaseLost, Overtaken, ServiceError: then nothing was counted.
+
+        Subscriptions are read behind the changes: `DECISIONS.md#matched-by-what-is-now`.
+        """
         try:
             page = await self._sources.changes.read(tenant, after, limit=BATCH)
         except PositionLost:
-            return Counted(await self._lost(delivering, tenant, subscriptions), {})
+            return Counted(await self._lost(delivering, tenant, await subscriptions()), {})
         if not page.changes:
             return Counted(page.position, {})
-        additions = await self._additions(tenant, subscriptions, page.changes)
+        additions = await self._additions(tenant, await subscriptions(), page.changes)
         gone = frozenset(str(one.key) for one in page.changes if one.kind in FORGOTTEN)
         if additions or gone or self._is_far(tenant, page.position):
             await delivering.add(tenant, additions, position=page.position, forget=gone, after=after)
@@ -259,7 +265,8 @@ class Counting:
     async def _is_full(self, one: Subscription, some: int) -> bool:
         if one.progress.waiting + some <= self._queue_max:
             return False
-        await self._store.settle(one, Status.OFF, reason=FULL)
+        if not await self._store.settle(one, Status.OFF, reason=FULL):
+            raise Overtaken  # It was changed at the same moment: the page is counted anew.
         # Left there, what waits would end whoever asks anew: `DECISIONS.md#full-queue`.
         await self._store.rewind(one.tenant, one.id, one.progress.last)
         LOG.error("the queue of a subscription is full", extra={"tenant": str(one.tenant)})
@@ -280,21 +287,13 @@ class Counting:
             if row.change.number > one.start.number
             and (not new_only or may_be_new(row.change, knows=one.id in known.get(row.key, ())))
         ]
-        fits = await self._fitting(one.tenant, query, own, sides)
+        there = {row.key: side for row in own if (side := sides.get(row.key)) is not None}
+        fits = await fitting(self._sources, one.tenant, query, there) if query.clauses else None
         last = {row.key: known[row.key][one.id] for row in own if one.id in known.get(row.key, ())}
         found: list[Occurrence] = []
         for change, key in own:
-            kind = told(change, key in fits, last.get(key), everything=not query.clauses)
+            kind = told(change, fits is None or key in fits, last.get(key), everything=not query.clauses)
             if kind is not None:
                 found.append(Occurrence(key, kind, change.version, change.at))
                 last[key] = kind
         return found
-
-    async def _fitting(
-        self, tenant: Tenant, query: SearchQuery, rows: Sequence[Row], sides: Mapping[str, IndexSide]
-    ) -> frozenset[str]:
-        """Keys of these whose resources match the query now; all of them, where it asks for everything."""
-        if not query.clauses:
-            return frozenset(row.key for row in rows)
-        own = {row.key: side for row in rows if (side := sides.get(row.key)) is not None}
-        return await fitting(self._sources, tenant, query, own)

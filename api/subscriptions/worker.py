@@ -170,8 +170,15 @@ class Worker:
     async def _page(
         self, delivering: Delivering, tenant: Tenant, subscriptions: list[Subscription], before: Position
     ) -> None:
+        noticed = {one.name: one for one in subscriptions}
+
+        async def fresh() -> list[Subscription]:
+            found = await self._ports.store.of_tenant(tenant, noticed)
+            # Others are counted for once they are noticed, and have joined.
+            return [one for one in found if one.name in noticed and one.counts and one.progress.joined]
+
         try:
-            counted = await self._counting.page(delivering, tenant, subscriptions, before)
+            counted = await self._counting.page(delivering, tenant, fresh, before)
         except Overtaken:
             # Read too early, both may have been: before a commit that was not answered. Its events are not
             # among those that are remembered, and names that it took out may be.

@@ -206,13 +206,15 @@ class SubscriptionStore(Protocol):
     async def fresh(self, known: Subscription) -> Subscription | None:
         """A subscription that was read before, as it is now; None: it is gone."""
 
-    async def of_tenant(self, tenant: Tenant) -> tuple[Subscription, ...]:
-        """All of a tenant, by id."""
-
-    async def every(self, known: Mapping[str, Subscription] = NONE) -> tuple[Subscription, ...]:
-        """All of all tenants, by name; of those that are known, while they are the same version, what changes
+    async def of_tenant(
+        self, tenant: Tenant, known: Mapping[str, Subscription] = NONE
+    ) -> tuple[Subscription, ...]:
+        """All of a tenant, by id; of those that are known, while they are the same version, what changes
         within one is read alone.
         """
+
+    async def every(self, known: Mapping[str, Subscription] = NONE) -> tuple[Subscription, ...]:
+        """All of all tenants, by name, as `of_tenant` has them."""
 
     async def are_there(self) -> bool:
         """Whether there is any, of any tenant, whatever its status."""

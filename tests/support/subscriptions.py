@@ -40,6 +40,7 @@ from tests.support.store import OTHER, metrics, mongo_store, put
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Collection, Mapping
 
+    from api.subscriptions.counting import Counted
     from api.subscriptions.sending.delivery import Step
     from store.audit.records import AuditRecord
     from store.mongo.driver.client import Database
@@ -201,14 +202,21 @@ class Bench:
         assert own is not None
         try:
             while True:
-                some = [one for one in await self.store.of_tenant(tenant) if one.counts]
                 after = self.positions.get(tenant, Position(0))
-                self.positions[tenant] = (await self.counting.page(own, tenant, some, after)).position
+                self.positions[tenant] = (await self.page(own, after, tenant=tenant)).position
                 if self.positions[tenant] == after:
                     break
         finally:
             if delivering is None:
                 await own.release()
+
+    async def page(self, delivering: Delivering, after: Position, *, tenant: Tenant = LAB) -> Counted:
+        """Count a page of changes for all that count."""
+
+        async def some() -> list[Subscription]:
+            return [one for one in await self.store.of_tenant(tenant) if one.counts]
+
+        return await self.counting.page(delivering, tenant, some, after)
 
     async def step(self, id: str = "s1", tenant: Tenant = LAB) -> Step:
         one = await self.get(id, tenant)

@@ -130,14 +130,19 @@ class MongoSubscriptions(SubscriptionStore):
         return tuple(from_document(one, counters.get(one["tenant"], NO_COUNTERS)) for one in found)
 
     @override
-    async def of_tenant(self, tenant: Tenant) -> tuple[Subscription, ...]:
-        with guarded(self._metrics, "subscriptions", seconds=self._seconds):
-            found = await self._subscriptions.find({"tenant": str(tenant)}, sort=[("_id", 1)]).to_list(None)
-        return await self._read(found)
+    async def of_tenant(
+        self, tenant: Tenant, known: Mapping[str, Subscription] = NONE
+    ) -> tuple[Subscription, ...]:
+        return await self._sorted({"tenant": str(tenant)}, known)
 
     @override
     async def every(self, known: Mapping[str, Subscription] = NONE) -> tuple[Subscription, ...]:
-        found = await self._moved({}, known)
+        return await self._sorted({}, known)
+
+    async def _sorted(
+        self, wanted: Mapping[str, Any], known: Mapping[str, Subscription]
+    ) -> tuple[Subscription, ...]:
+        found = await self._moved(wanted, known)
         return tuple(found[name] for name in sorted(found))
 
     @override

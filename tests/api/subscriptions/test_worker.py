@@ -17,7 +17,7 @@ from api.subscriptions.worker import Worker
 from store.changes.changes import Position
 from store.changes.kinds import Kind
 from store.subscriptions.events import Overtaken
-from store.subscriptions.records import Status
+from store.subscriptions.records import Holder, Status
 from tests.support.fhir import report
 from tests.support.store import OTHER
 from tests.support.subscriptions import LAB, NOW, Bench, bench, kept
@@ -137,6 +137,25 @@ async def test_a_subscription_misses_nothing_before_it_is_noticed(
             assert await numbers(on, "s2") == [(n, f"DiagnosticReport/r{n + 1}") for n in range(1, 4)]
             two = await on.get("s2")
             assert (two.progress.last, two.progress.joined) == (3, True)
+
+
+@pytest.mark.parametrize(
+    "before",
+    [{"filters": ("status=partial",)}, {"holder": Holder("tests", "revoked", ("system/*.rs",), NOW)}],
+)
+async def test_what_comes_behind_a_put_is_matched_by_it(
+    database: Database, monkeypatch: pytest.MonkeyPatch, before: dict[str, Any]
+) -> None:
+    """The worker waits, and knows the subscription as it was."""
+    async with bench(database) as on:
+        await on.store.create(kept(**before))
+        async with working(on, monkeypatch) as (turns, _):
+            await turns.begun()
+            await turns.over()
+            assert await on.store.replace(kept(version=2), instead_of=1)
+            await on.change(report("r1"), Kind.CREATED)
+            await turns.over()
+            assert await numbers(on, "s1") == [(1, "DiagnosticReport/r1")]
 
 
 async def test_one_made_under_the_id_of_one_that_went_is_tended(
@@ -313,9 +332,9 @@ async def test_changes_that_concern_nobody_cost_no_write_until_they_are_many(
             await on.change(report(f"r{number}"), Kind.CREATED)
             await on.count(delivering=own)
             assert (await on.outbox.positions())[LAB].number == noted
-        await on.store.create(kept("new", start=await on.changes.head(LAB)))
         await on.change(report("r5"), Kind.CREATED)
-        await on.counting.page(own, LAB, [await on.get()], Position(4))
+        await on.page(own, Position(4))
+        await on.store.create(kept("new", start=Position(4)))
         await on.counting.join(own, await on.get("new"), Position(5))
         assert (await on.outbox.positions())[LAB].number == 5, "else it would be counted once more"
         assert await numbers(on, "new") == [(1, "DiagnosticReport/r5")]

@@ -79,7 +79,7 @@ async def test_changes_that_were_lost_are_told_as_an_error(database: Database) -
         own = await on.outbox.take()
         assert own is not None
         on.changes.tell("DiagnosticReport/r1", Kind.CREATED)
-        counted = await on.counting.page(own, LAB, [await on.get()], Position(0))
+        counted = await on.page(own, Position(0))
         assert (counted.position, counted.events) == (Position(1), {})
         assert ((await on.get()).status, (await on.get()).reason) == (Status.ERROR, GAP)
         await own.release()

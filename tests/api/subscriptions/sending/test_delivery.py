@@ -200,7 +200,7 @@ async def test_a_lost_race_for_the_lease_counts_nothing_twice(
         later(seconds=7)
         await on.count()
         with pytest.raises(LeaseLost):
-            await on.counting.page(frozen, LAB, [await on.get()], Position(0))
+            await on.page(frozen, Position(0))
         await on.settle()
         assert at.told == [(1, "DiagnosticReport/r1", "created")]
 
