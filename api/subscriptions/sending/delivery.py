@@ -159,6 +159,8 @@ class Delivery:
         access = await self._access(one, shown)
         if isinstance(access, Reply):
             self._ports.metrics.attempted(access.outcome)
+            for oldest in await self._next(one, recent, 1):
+                self._ports.metrics.waiting(one.name, oldest.at)
             return await self._failed(one, access, now)
         if one.status is Status.REQUESTED:
             return await self._handshake(one, access, now)
@@ -223,9 +225,7 @@ class Delivery:
     ) -> Step:
         most = min(one.channel.max_count or self._pace.batch_max, self._pace.batch_max)
         limit = most if one.channel.form is Form.TOPIC else 1
-        found = next_of(recent, one.progress, limit)
-        if not found:
-            found = await self._ports.outbox.events(one, after=one.progress.delivered, limit=limit)
+        found = await self._next(one, recent, limit)
         if not found:  # No longer kept: what is behind them goes on.
             await self._ports.store.acknowledged(one, one.progress.last, at=one.progress.heard_at or now)
             return Step(now)
@@ -254,6 +254,13 @@ class Delivery:
         due = heard if waiting else self._end_of_silence(one, heard, heard)
         # As many as one notification holds wait already: there is nothing to wait for.
         return Step(due, sent=waiting < limit, delivered=number)
+
+    async def _next(self, one: Subscription, recent: Sequence[Run], limit: int) -> tuple[Event, ...]:
+        """Events that are next; none where none waits, or none of them is kept any more."""
+        if one.progress.waiting <= 0:
+            return ()
+        found = next_of(recent, one.progress, limit)
+        return found or await self._ports.outbox.events(one, after=one.progress.delivered, limit=limit)
 
     async def _body(
         self, one: Subscription, found: Sequence[Event], standing: Standing, now: datetime

@@ -138,3 +138,7 @@ async def test_a_receiver_is_shown_its_headers_and_a_token_of_its_own_server(dat
             assert [one.path for one in at.came[came:]] == ["/token"]
             assert said in (await on.get()).problem
         assert on.ports.circuits.open([await on.get()]) == 0, "the receiver itself was not asked"
+        on.ports.metrics.measured([await on.get()], on.clock.now, circuits=0)
+        waits = on.registry.get_sample_value("dod_subscription_oldest_waiting_seconds")
+        assert waits is not None
+        assert waits > 6 * 3_600, "whoever runs it hears of one whose token endpoint is down"
