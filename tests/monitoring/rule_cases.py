@@ -191,6 +191,8 @@ CASES = (
     ),
     Case("DodChangesBehind", {"dod_changes_behind_seconds": "2x10 60+60x10 2x10"}, "10m", "18m", "25m"),
     Case("DodChangesScanned", {"dod_changes_scans_total": "0x10 1x120"}, "10m", "15m", "90m"),
+    # By a process that has just begun.
+    Case("DodChangesScanned", {"dod_changes_scans_total": "_x10 1x120"}, "10m", "16m", "90m"),
     Case(
         "DodSubscriptionsBehind",
         {"dod_subscription_oldest_waiting_seconds": "0x10 0+60x30 0x30"},
