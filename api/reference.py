@@ -10,6 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from prometheus_client.metrics import MetricWrapperBase
+
 from api.cli.page import page as commands_page
 from api.metrics import ApiMetrics, new_registry
 from api.processes.metrics import annex_metrics, herald_metrics
@@ -219,8 +221,9 @@ _SUFFIXES: Final[Mapping[str, str]] = {"counter": "_total", "info": "_info"}
 
 def _metric_rows(registry: CollectorRegistry) -> Iterator[tuple[str, str, str, str]]:
     """Name, type, labels and meaning of each metric."""
-    names = registry._collector_to_names  # noqa: SLF001 -- labels without a value are nowhere else
-    labels = {name: getattr(one, "_labelnames", ()) for one, many in names.items() for name in many}
+    collectors = registry._collector_to_names  # noqa: SLF001 -- labels without a value are nowhere else
+    parts = [part for one in collectors for part in (one, *vars(one).values())]
+    labels = {part._name: part._labelnames for part in parts if isinstance(part, MetricWrapperBase)}  # noqa: SLF001
     for one in registry.collect():
         name = one.name + _SUFFIXES.get(one.type, "")
         known = labels.get(one.name, ()) or sorted({key for s in one.samples for key in s.labels} - {"le"})

@@ -61,6 +61,12 @@ def idle() -> list[Metric]:
     return list(app[REGISTRY].collect())
 
 
+def test_the_page_has_the_labels_of_a_metric_without_series() -> None:
+    page = PAGES["metrics.md"]()
+    assert "| `dod_http_requests_total` | counter | route, method, code |" in page
+    assert "| `dod_http_request_duration_seconds` | histogram | route, method |" in page
+
+
 def test_what_a_service_has_is_on_the_page() -> None:
     assert named(idle()) <= named(all_metrics().collect())
 
