@@ -55,6 +55,10 @@ FOUND: Final = {
         (told(1, BOB), told(2, CARL), told(5, ANN, "corrected")),
         ["CBC corrected of Ann: K=5", "CBC final of Bob: K=1", "CBC final of Carl: K=2"],
     ),
+    "of two others' nobody knows which was meant, and she is corrected once more": (
+        (told(1, BOB), told(2, CARL), told(5, ANN, "corrected"), told(6, ANN, "amended")),
+        ["CBC amended of Ann: K=6", "CBC final of Bob: K=1", "CBC final of Carl: K=2"],
+    ),
     "of two others' it is the one of her id": (
         (told(1, BOB, id="r2"), told(2, CARL, id="r3"), told(5, ANN, "corrected", id="r2")),
         ["CBC corrected of Ann: K=5", "CBC final of Carl: K=2"],

@@ -16,7 +16,7 @@ from ingest.pipeline.identity.likeness import (
     same_own,
     told_of_bare,
 )
-from ingest.pipeline.identity.reports.incoming import Incoming, is_of_person, is_own, is_since
+from ingest.pipeline.identity.reports.incoming import Incoming, first_of, is_of_person, is_own, is_since
 from ingest.pipeline.identity.reports.sameness import (
     Pair,
     is_same_report,
@@ -78,11 +78,17 @@ def _likely(incoming: Sequence[Incoming], candidates: Sequence[Candidate]) -> di
 
 def _without_doubted(one: Incoming, likely: list[Candidate]) -> list[Candidate]:
     """Reports that one may be, without those of several other people of which nothing says which is meant."""
-    if any(is_of_person(one, c) for c in likely) or len({c.facts.patient for c in likely}) <= 1:
-        return likely
-    best = max(_score(one, c) for c in likely)
-    first = [c for c in likely if _score(one, c) == best]
-    return first if len({c.facts.patient for c in first}) == 1 else []
+    return likely if any(is_of_person(one, c) for c in likely) else _meant(one, likely)
+
+
+def _meant(one: Incoming, theirs: list[Candidate]) -> list[Candidate]:
+    """Reports of the one of several other people whose is likeliest; none: nothing says which is meant."""
+    best = max((_score(one, c) for c in theirs), default=())
+    first = [c for c in theirs if _score(one, c) == best]
+    people = {c.facts.patient for c in theirs}
+    if len(people) > 1 and len({c.facts.patient for c in first}) > 1:
+        return []
+    return theirs if len(people) == 1 else first
 
 
 class _Shelf:
@@ -177,7 +183,8 @@ def _known(one: Incoming, chosen: Candidate, others: Sequence[Candidate]) -> Cho
     # without knowing of it: it would have been taken for it.
     taken = next((c for _, c in _ranked([one], {0: others})), None) if chosen.key.id in one.mine else None
     same = [c for c in others if not _are_two(c, chosen) and (c is taken or is_surely(one.facts, c.facts))]
-    same = [c for c in same if is_of_person(one, c) or _moves(one, chosen, c)]
+    theirs = [c for c in same if not is_of_person(one, c) and _moves(one, chosen, c)]
+    same = [c for c in same if is_of_person(one, c)] + _meant(one, theirs)
     # Whoever looks comes to the same, so that of two senders neither takes away what the other leaves.
     stays = min([chosen, *same], key=lambda c: (_reversed(c.sourced), c.key.id))
     united = tuple(c for c in (chosen, *same) if c is not stays)
@@ -198,7 +205,9 @@ def _moves(one: Incoming, chosen: Candidate, other: Candidate) -> bool:
     """
     if chosen.key.id in one.mine:
         return True
-    return other.sourced <= one.sourced and not (is_of_person(one, chosen) and is_since(chosen, one.sourced))
+    own = is_own(chosen, other.sourced) or first_of(chosen).moved
+    is_hers = is_of_person(one, chosen) and is_since(chosen, one.sourced) and own
+    return other.sourced <= one.sourced and not is_hers
 
 
 def _bare(

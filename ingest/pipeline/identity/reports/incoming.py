@@ -11,6 +11,8 @@ from store.resources.versions import SourceTime
 
 MENDING: Final = " mending"
 """Mark behind the time of first news that were a correction."""
+MOVED: Final = " moved"
+"""The same, where another patient's report has moved with it."""
 
 
 class First(NamedTuple):
@@ -19,6 +21,8 @@ class First(NamedTuple):
     sourced: SourceTime
     mended: bool
     """Whether it was a correction, which may have made it this patient's."""
+    moved: bool = False
+    """Whether another patient's report has moved here: no further one does."""
 
 
 class Incoming(NamedTuple):
@@ -44,7 +48,9 @@ def first_of(stored: Candidate) -> First:
     told = stored.facts.since
     if not told:
         return First(stored.sourced, stored.facts.status in CORRECTING)
-    return First(told.removesuffix(MENDING), told.endswith(MENDING))
+    return First(
+        told.removesuffix(MENDING).removesuffix(MOVED), told.endswith((MENDING, MOVED)), told.endswith(MOVED)
+    )
 
 
 def is_since(stored: Candidate, sourced: SourceTime) -> bool:
@@ -59,14 +65,19 @@ def is_own(stored: Candidate, sourced: SourceTime) -> bool:
 
 def since(one: Incoming, choice: Choice) -> SourceTime:
     """First news of a report that was about its patient, as it is kept; empty: it is the latest."""
-    known = choice.known
-    if known is None or not one.sourced or not is_of_person(one, known):
+    known, mine = choice.known, First(one.sourced, one.facts.status in CORRECTING)
+    if known is None or not one.sourced:
         return ""
+    if not is_of_person(one, known):
+        return f"{one.sourced}{MOVED}" if choice.moved_from else ""
     before = first_of(known)
-    first = min(before, First(one.sourced, one.facts.status in CORRECTING))
-    if not before.sourced or (not known.facts.since and before.sourced == one.sourced):
+    if not before.sourced:
         return ""
-    return f"{first.sourced}{MENDING if first.mended else ''}"
+    first = min(before, mine)
+    moved = before.moved or any(not is_of_person(one, other) for other in choice.united)
+    if not (moved or known.facts.since or before.sourced != one.sourced):
+        return ""
+    return f"{first.sourced}{(MOVED if moved else MENDING) if first.mended else ''}"
 
 
 def corrected(one: Incoming, choice: Choice) -> SourceTime:
