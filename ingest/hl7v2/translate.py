@@ -37,6 +37,8 @@ class Subject(Enum):
     DOCUMENT = auto()
     PATIENT = auto()
     MERGE = auto()
+    WITHIN = auto()
+    """Accounts or visits of one patient, merged or moved: nothing that tells who is who."""
     ORDERS = auto()
     NOTHING = auto()
     """Taken and not stored: it changes nothing that is kept here."""
@@ -47,7 +49,8 @@ EVENTS: Final[Mapping[tuple[str, str], Subject]] = {
     **{("OUL", event): Subject.RESULTS for event in ("R21", "R22", "R23", "R24")},
     **{("MDM", f"T{number:02}"): Subject.DOCUMENT for number in range(1, 12)},
     **{("ADT", event): Subject.PATIENT for event in ("A01", "A04", "A08", "A31")},
-    **{("ADT", event): Subject.MERGE for event in ("A34", "A40", "A47")},
+    **{("ADT", event): Subject.MERGE for event in ("A18", "A30", "A34", "A36", "A39", "A40", "A47")},
+    **{("ADT", event): Subject.WITHIN for event in ("A35", "A41", "A42", "A45")},
     **{("ADT", event): Subject.NOTHING for event in ("A11", "A12", "A13")},
     ("ORM", "O01"): Subject.ORDERS,
     ("OML", "O21"): Subject.ORDERS,
@@ -57,7 +60,7 @@ _TYPES: Final = frozenset(kind for kind, _ in EVENTS)
 
 
 class Merge(NamedTuple):
-    """A number that another one replaces (ADT A34, A40, A47), as FHIR identifiers.
+    """A number that another one replaces (ADT A34, A40 …), as FHIR identifiers.
 
     They hold a patient's numbers: never to be logged.
     """
@@ -124,6 +127,7 @@ _PARTS: Final = {
     Subject.DOCUMENT: assembly.Parts.document,
     Subject.PATIENT: assembly.Parts.person,
     Subject.MERGE: assembly.Parts.merge,
+    Subject.WITHIN: assembly.Parts.within,
     Subject.ORDERS: assembly.Parts.orders,
 }
 
@@ -144,8 +148,8 @@ def _missing(subject: Subject, groups: list[PatientGroup]) -> list[Fault]:
         if group.pid is None:
             rule = "PID is missing: nobody could tell whose the content is"
             found.append(Fault("PID", number, 0, 0, SEQUENCE, rule))
-        if subject is Subject.MERGE and not group.merged:
-            rule = "MRG is missing: it names the record that was merged"
+        if subject in (Subject.MERGE, Subject.WITHIN) and not group.merged:
+            rule = "MRG is missing: it names what was merged or moved"
             found.append(Fault("MRG", number, 0, 0, SEQUENCE, rule))
         if subject is Subject.DOCUMENT and group.document is None:
             rule = "TXA is missing: it says what the document is"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from ingest.hl7v2.faults import REQUIRED
+from ingest.hl7v2.faults import REQUIRED, UNSUPPORTED_EVENT
 from ingest.hl7v2.mapping.context import NULL, URN, extension
 from ingest.hl7v2.mapping.datatypes import documents
 from ingest.hl7v2.mapping.datatypes.identifiers import cx, ei
@@ -35,7 +35,12 @@ _DELTA: Final = {"A": True, "U": True, "D": True, "S": False}
 """HL7 table 0206: an action code says whether the report comes as a whole."""
 _NOT_RESENT: Final = "U"
 """OBX-11: the result is final now, and its value is not sent again."""
-_MERGED: Final = ("A34", "A40", "A47")
+_KEPT: Final = ((1, 3), (4, 2))
+"""Fields of MRG with the numbers of a patient, each with that of PID in which they stood."""
+_ANOTHERS: Final = (
+    "MRG-1 names another patient than PID-3: an account or a visit moves no results from one patient to"
+    " another; send them again, corrected (OBR-25 `C`), under the right patient"
+)
 
 
 class Parts:
@@ -56,7 +61,9 @@ class Parts:
         context = self.context
         assert group.pid is not None  # noqa: S101 -- translate has looked
         context.deleted = set()
-        former = [number for one in group.merged for number in self._former(one, group.pid)]
+        former = self._others(
+            [one for mrg in group.merged for one in self._former(mrg, group.pid)], group.pid
+        )
         made = patients.patient(context, group.pid, group.pd1, group.kin, former)
         loose = not group.orders and group.notes
         told = as_sent([*group.notes, *group.others] if loose else group.others, self.mark)
@@ -75,26 +82,44 @@ class Parts:
         A number without an authority is of the one that has assigned the numbers of PID-3, if it is one.
         """
         context = self.context
-        context.segment = merged
         convert = cx(context.profile.default_identifier_type)
         found: list[Element] = []
-        for at in (1, 4):
-            raw = merged.fields[at] if len(merged.fields) > at else ""
-            context.field = at
-            found += [made for one in context.repetitions(raw) if one and (made := convert(context, one))]
+        for at, kept in _KEPT:
+            context.segment, context.field = merged, at
+            told = [
+                one
+                for raw in context.repetitions(_field(merged, at))
+                if raw and (one := convert(context, raw))
+            ]
+            assigned = self._assigned(pid, kept if _field(pid, kept) else 3) if told else {}
+            found += [{**({} if "system" in one else assigned), **one, "use": "old"} for one in told]
+        context.segment = merged
         if not found:
             context.field = 1
             context.fault(REQUIRED, "MRG-1 names the numbers that were merged", "E")
-        assigned = self._assigned(pid)
-        return [{**({} if "system" in one else assigned), **one, "use": "old"} for one in found]
+        return found
 
-    def _assigned(self, pid: Segment) -> Element:
-        """System and type that all numbers of PID-3 have in common."""
+    def _others(self, former: Sequence[Element], pid: Segment) -> list[Element]:
+        """Numbers of other records: an account that is merged names its patient by the number of PID-3."""
+        there = [one for at in (3, 2) for one in self._numbers(pid, at)] if former else []
+        return [
+            one
+            for one in former
+            if not any(
+                one["value"] == mine.get("value") and one.get("system") in (None, mine.get("system"))
+                for mine in there
+            )
+        ]
+
+    def _numbers(self, pid: Segment, at: int) -> list[Element]:
         context = self.context
-        context.segment, context.field = pid, 3
+        context.segment, context.field = pid, at
         convert = cx(context.profile.default_identifier_type)
-        made = [found for one in context.repetitions(_field(pid, 3)) if (found := convert(context, one))]
-        pairs = [(one.get("system"), one.get("type")) for one in made]
+        return [made for one in context.repetitions(_field(pid, at)) if (made := convert(context, one))]
+
+    def _assigned(self, pid: Segment, at: int) -> Element:
+        """System and type that all numbers of PID-3, or PID-2, have in common."""
+        pairs = [(one.get("system"), one.get("type")) for one in self._numbers(pid, at)]
         if not pairs or not pairs[0][0] or any(pair != pairs[0] for pair in pairs):
             return {}
         system, kind = pairs[0]
@@ -122,6 +147,15 @@ class Parts:
     def merge(self, group: PatientGroup) -> None:
         """Map an ADT that merges records or changes a number: the Patient, with its old numbers too."""
         self.focus.append(self._patient(group)["reference"])
+
+    def within(self, group: PatientGroup) -> None:
+        """Map an ADT about accounts or visits of one patient: what it says of the patient."""
+        assert group.pid is not None  # noqa: S101 -- translate has looked
+        for merged in group.merged:
+            if self._others(self._former(merged, group.pid), group.pid):
+                self.context.segment, self.context.field = merged, 1
+                self.context.fault(UNSUPPORTED_EVENT, _ANOTHERS, "E")
+        self.merge(group)
 
     # --- orders
 

@@ -34,7 +34,7 @@ async def found(service: Service, number: str) -> list[str]:
     return sorted(values)
 
 
-@pytest.mark.parametrize("event", ["ADT^A34", "ADT^A40", "ADT^A47"])
+@pytest.mark.parametrize("event", ["ADT^A18", "ADT^A36", "ADT^A40"])
 async def test_a_report_without_number_is_served_once_in_each_order(service: Service, event: str) -> None:
     bare = obr(f3="")
     sent = {

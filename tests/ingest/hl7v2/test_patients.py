@@ -155,7 +155,7 @@ def test_kin_and_doctors() -> None:
 
 
 def test_merges_lead_from_the_old_number_to_the_new_one() -> None:
-    for event in ("ADT^A34", "ADT^A40", "ADT^A47"):
+    for event in (f"ADT^{one}" for one in ("A18", "A30", "A34", "A36", "A39", "A40", "A47")):
         found = translated(PID, "MRG|P-0^^^HOSP^MR~P-9^^^HOSP^MR", event=event)
         [made] = resources(found, "Patient")
         assert [(one["value"], one.get("use")) for one in made["identifier"]] == [
@@ -169,6 +169,31 @@ def test_merges_lead_from_the_old_number_to_the_new_one() -> None:
         ]
     assert places(translated(PID, event="ADT^A40"), "E") == ["MRG[1]"]
     assert places(translated(PID, "MRG|", event="ADT^A40"), "E") == ["MRG[1]-1"]
+
+
+@pytest.mark.parametrize("merged", ["P-1^^^HOSP^MR||A-0", "P-1|||X-1", "P-1^^^HOSP^MR||||V-0"])
+@pytest.mark.parametrize("event", ["A18", "A35", "A36", "A41", "A42", "A45"])
+def test_what_is_merged_within_one_patient_makes_no_number_an_old_one(event: str, merged: str) -> None:
+    """Accounts and visits: MRG-1 names the patient of PID-3, whom the message updates."""
+    pid = "PID|1|X-1|P-1^^^HOSP^MR||DOE^JANE||19800101|F"
+    found = translated(pid, f"MRG|{merged}", event=f"ADT^{event}")
+    [made] = resources(found, "Patient")
+    assert [one.get("use") for one in made["identifier"]] == [None, "secondary"]
+    assert (found.merges, found.faults) == ((), ())
+
+
+@pytest.mark.parametrize("event", ["A35", "A41", "A42", "A45"])
+def test_a_visit_or_an_account_moves_no_results_to_another_patient(event: str) -> None:
+    assert places(translated(PID, "MRG|P-2^^^HOSP^MR||A-0", event=f"ADT^{event}"), "E") == ["MRG[1]-1"]
+    assert places(translated(PID, event=f"ADT^{event}"), "E") == ["MRG[1]"]
+
+
+def test_an_external_number_is_of_whoever_has_assigned_that_of_pid_2() -> None:
+    pid = "PID|1|X-1^^^CITY^PI|P-1^^^HOSP^MR||DOE^JANE||19800101|F"
+    found = translated(pid, "MRG|P-1|||X-0", event="ADT^A39")
+    [made] = resources(found, "Patient")
+    [old] = [one for one in made["identifier"] if one.get("use") == "old"]
+    assert (old["value"], old["system"]) == ("X-0", "urn:dod:hl7v2:authority:CITY")
 
 
 def test_a_visit() -> None:
