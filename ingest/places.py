@@ -135,7 +135,7 @@ class Places(Generic[C]):
             if number < size:
                 break
             for network in self._by_size[number]:
-                may_cost = network is own or number > FAR_FEWER * size
+                may_cost = network is own or number > FAR_FEWER * max(size, 1)
                 found = network.leaving(also_awaited=may_cost)
                 if found is not None:
                     return found

@@ -51,7 +51,8 @@ def gone(ones: Iterable[One]) -> list[int]:
         (["a", "a", "b-", "b-", "b-", "b-"], "a", [0]),  # Two of four are not far fewer.
         (["a+", "b-", "b-", "b-"], "a", [1]),
         (["a-"], "a", [0]),
-        (["a-"], "b", [0]),
+        (["a-"], "b", None),  # Many that have one each keep what they are doing.
+        (["a-", "b-"], "c", None),
         (["a+"], "b", None),
         (["2001:db8::1", "2001:db8::2", "a"], "b", [0]),
     ],
