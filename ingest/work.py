@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final, ParamSpec, Protocol, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+    from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Iterable
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -16,6 +16,8 @@ V = TypeVar("V")
 
 PIECE_SECONDS: Final = 0.003
 """Seconds of work on the event loop before others get a turn."""
+AT_ONCE: Final = 8
+"""Pieces that begin in one turn of the event loop."""
 TOGETHER: Final = 8
 """Pieces of one request that wait for the database at once."""
 
@@ -50,6 +52,48 @@ class Pace:
     def _begin(self) -> None:
         self._until = monotonic() + PIECE_SECONDS
         self._is_over = False
+
+
+class Turns:
+    """Turns to begin something: a few in each turn of the event loop, those who ask one after another.
+
+    See DECISIONS.md#requests-begin-by-turns.
+    """
+
+    def __init__(self) -> None:
+        self._left = AT_ONCE
+        self._is_counting = False
+        self._waiting: dict[Hashable, deque[asyncio.Future[None]]] = {}
+
+    async def take(self, asker: Hashable) -> None:
+        """Go on, in a later turn of the event loop when enough has begun in this one."""
+        self._count()
+        if self._left and not self._waiting:
+            self._left -= 1
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._waiting.setdefault(asker, deque()).append(turn)
+        await turn
+
+    def _count(self) -> None:
+        if not self._is_counting:
+            self._is_counting = True
+            asyncio.get_running_loop().call_soon(self._begin)
+
+    def _begin(self) -> None:
+        """Let the next ones go on."""
+        self._is_counting, self._left = False, AT_ONCE
+        while self._left and self._waiting:
+            asker = next(iter(self._waiting))
+            turns = self._waiting.pop(asker)
+            turn = turns.popleft()
+            if turns:
+                self._waiting[asker] = turns  # Behind all others.
+            if not turn.done():
+                self._left -= 1
+                turn.set_result(None)
+        if self._left < AT_ONCE:
+            self._count()
 
 
 async def unhurried(items: Iterable[T], pace: Pace | None = None) -> AsyncIterator[T]:

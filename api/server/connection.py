@@ -18,6 +18,7 @@ from api.server.arriving import NOT_HTTP, Arriving
 from api.server.heads import HEAD_BYTES_MAX, TOO_LARGE, TOO_LATE, Fault, unheard
 from ingest.http.outcome import DEFAULT_ISSUE, issue_of_status, render
 from ingest.http.replies import fhir_json
+from ingest.places import network_of
 from store.errors import Category
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class Connection(Arriving):
         "_is_fresh",
         "_is_refused",
         "_lingering",
+        "_network",
         "_stalled",
         "_thrown_away",
         "_wire",
@@ -76,9 +78,13 @@ class Connection(Arriving):
         """Refusal that waits to go out."""
         self._lingering: asyncio.Future[None] | None = None
         self._thrown_away = 0
-        self.address = ""
+        self.address = self._network = ""
 
     # --- how long and how many
+
+    async def turn(self) -> None:
+        """Wait until the request under way may begin: many that come together take turns."""
+        await self._connections.turns.take(self._network)
 
     @property
     def is_waiting(self) -> bool:
@@ -133,6 +139,7 @@ class Connection(Arriving):
         transport = cast("asyncio.Transport", transport)
         peer = transport.get_extra_info("peername")
         self.address = str(peer[0]) if isinstance(peer, tuple) else ""
+        self._network = network_of(self.address)
         if not self._connections.admit(self):
             self._force_close = True
             self._manager = None  # Never made, so never lost.

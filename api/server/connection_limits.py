@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Final
 from typing_extensions import override
 
 from ingest.places import Held, Places
-from ingest.work import Pace
+from ingest.work import Pace, Turns
 from store.errors import StartupError
 
 if TYPE_CHECKING:
@@ -83,6 +83,8 @@ class Connections(Places[Held]):
         self.limits = limits
         self.pace = Pace()
         """Time in a turn of the event loop for bodies that begin to be read."""
+        self.turns = Turns()
+        """Turns of requests to begin."""
         self.draining = False
         """Whether the service will end: each answer is the last of its connection, and says so."""
         self.ending = False

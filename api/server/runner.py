@@ -60,6 +60,8 @@ def _within_bounds(handler: Handler) -> Handler:
     """The handler of requests whose head is within bounds; all others are refused."""
 
     async def handle(request: BaseRequest) -> web.StreamResponse:
+        if isinstance(request.protocol, Connection):
+            await request.protocol.turn()
         is_http_11 = request.version >= HttpVersion11
         fault = fault_of(request.rel_url.raw_path, request.raw_headers, is_http_11=is_http_11)
         if fault is None:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from ingest import work
-from ingest.work import TOGETHER, each_of, unhurried
+from ingest.work import AT_ONCE, TOGETHER, Turns, each_of, unhurried
 
 
 async def test_a_few_are_under_way_at_once_and_the_results_are_in_order() -> None:
@@ -71,3 +71,23 @@ async def test_others_get_turns_in_between(monkeypatch: pytest.MonkeyPatch) -> N
 
 async def _all(numbers: range) -> None:
     assert [n async for n in unhurried(numbers)] == list(numbers)
+
+
+async def test_turns_are_given_to_those_who_ask_one_after_another() -> None:
+    turns, began = Turns(), list[str]()
+
+    async def begin(asker: str) -> None:
+        await turns.take(asker)
+        began.append(asker)
+
+    tasks = [asyncio.ensure_future(begin(asker)) for asker in "a" * 40 + "bc"]
+    await asyncio.sleep(0)
+    assert began == ["a"] * AT_ONCE
+    gone = tasks[AT_ONCE]
+    gone.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    assert gone.cancelled()
+    assert sorted(began[AT_ONCE : AT_ONCE * 2])[-2:] == ["b", "c"]
+    assert len(began) == 41
+    await begin("d")
+    assert not turns._waiting
