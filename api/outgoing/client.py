@@ -54,7 +54,8 @@ class GuardedClient:
             method,
             url,
             data=body,
-            headers=dict(headers),
+            # Left to itself, aiohttp asks for compressed answers, whether it inflates them or not.
+            headers=dict(headers) if inflate else {**headers, hdrs.ACCEPT_ENCODING: "identity"},
             timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS)),
             allow_redirects=False,
             auto_decompress=inflate,

@@ -50,7 +50,7 @@ _HEADER: Final = re.compile(
 )
 _OURS: Final = frozenset(
     "host content-length content-type content-encoding transfer-encoding connection upgrade expect te trailer"
-    " keep-alive proxy-authorization webhook-id webhook-timestamp webhook-signature".split()
+    " keep-alive accept-encoding proxy-authorization webhook-id webhook-timestamp webhook-signature".split()
 )
 """Headers that the service sets itself, or that belong to the connection."""
 _MEDIA_TYPE: Final = re.compile(

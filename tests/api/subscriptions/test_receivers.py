@@ -108,6 +108,20 @@ async def test_each_end_of_an_attempt_has_its_outcome() -> None:
         assert (await out.post(url, b"{}", {}, seconds=5)).outcome is Outcome.UNREACHABLE
 
 
+async def test_an_answer_comes_as_it_is_read() -> None:
+    """Nothing would be found of a challenge or an access token that came compressed."""
+
+    def compressed(came: Came) -> web.StreamResponse:
+        answer = web.Response(text='{"access_token": "one"}')
+        if "gzip" in came.headers.get("accept-encoding", ""):
+            answer.enable_compression(web.ContentCoding.gzip)
+        return answer
+
+    async with receiver() as inside, receivers(LOOPBACK) as out:
+        inside.answer = compressed
+        assert (await out.post(inside.url, b"{}", {}, seconds=5)).body == b'{"access_token": "one"}'
+
+
 async def test_a_certificate_that_cannot_be_verified_ends_the_attempt() -> None:
     async with receiver() as plain, receivers(LOOPBACK) as out:
         url = plain.url.replace("http://", "https://")

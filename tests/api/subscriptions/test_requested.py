@@ -181,6 +181,7 @@ REFUSED: tuple[tuple[str, Json, str, str], ...] = (
         "R4",
     ),
     ("a header of ours", asked(headers=("Webhook-Signature: v1,x",)), "header[0]", "sets itself"),
+    ("a coding of answers", asked(headers=("Accept-Encoding: gzip",)), "header[0]", "sets itself"),
     ("a header in two lines", asked(headers=("X-A: b\r\nX-C: d",)), "header[0]", "Name: value"),
     ("too many headers", asked(headers=tuple(f"X-{n}: 1" for n in range(21))), "header[20]", "at most 20"),
     ("a header twice", asked(headers=("Cookie: a=b", "cookie: c=d")), "header[1]", "each once"),
