@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Final
 
 import aiohttp
@@ -48,8 +49,12 @@ class GuardedClient:
         seconds: float,
         body: bytes | None = None,
         inflate: bool = False,
+        used_before: list[bool] | None = None,
     ) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
-        """The answer, whose status may be a redirect: none is followed. See `is_blocked` for its errors."""
+        """The answer, whose status may be a redirect: none is followed. See `is_blocked` for its errors.
+
+        `used_before` gets an element where it went out on a connection that was kept from another request.
+        """
         return self._sessions[URL(url).scheme].request(
             method,
             url,
@@ -59,6 +64,7 @@ class GuardedClient:
             timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=min(seconds, CONNECT_SECONDS)),
             allow_redirects=False,
             auto_decompress=inflate,
+            trace_request_ctx=used_before,
         )
 
 
@@ -99,12 +105,20 @@ def _session(scheme: str, allowed: Networks) -> aiohttp.ClientSession:
         resolver=NAMES,
         socket_factory=_sockets(scheme, allowed),
     )
+    tracing = aiohttp.TraceConfig()
+    tracing.on_connection_reuseconn.append(_note_use)
     return aiohttp.ClientSession(
         connector=connector,
+        trace_configs=[tracing],
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         headers={hdrs.USER_AGENT: "data-on-demand"},
     )
+
+
+async def _note_use(_: aiohttp.ClientSession, context: SimpleNamespace, __: object) -> None:
+    if context.trace_request_ctx is not None:
+        context.trace_request_ctx.append(True)
 
 
 def _sockets(

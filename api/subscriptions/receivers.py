@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import asynccontextmanager
 from enum import StrEnum
-from time import time
+from time import monotonic, time
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import aiohttp
@@ -92,9 +92,21 @@ class Receivers:
             refuse_receiver(url, self._allowed)
         except ValueError:
             return BLOCKED
+        began, used_before = monotonic(), list[bool]()
+        reply = await self._posted(url, body, headers, seconds, used_before)
+        left = seconds - (monotonic() - began)
+        if reply.outcome is Outcome.UNREACHABLE and used_before and left > 0:
+            # The receiver closed a connection that it had kept, as this was on its way: it is there.
+            # https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1
+            return await self._posted(url, body, headers, left, used_before)
+        return reply
+
+    async def _posted(
+        self, url: str, body: bytes, headers: Mapping[str, str], seconds: float, used_before: list[bool]
+    ) -> Reply:
         try:
             async with self._client.request(
-                "POST", url, body=body, headers=headers, seconds=seconds
+                "POST", url, body=body, headers=headers, seconds=seconds, used_before=used_before
             ) as response:
                 content = await _content(response)
                 if response.status // 100 == 2:  # noqa: PLR2004 -- HTTP's Success
