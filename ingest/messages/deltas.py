@@ -73,11 +73,11 @@ async def _found(
     new = {n: placements[n].facts for n in results}
     if all(facts.numbers and placements[n].key in there for n, facts in new.items()):
         return {}  # Code and number say which.
-    old: dict[ResourceKey, Facts] = {}
-    for key in there:
-        before = await ctx.store.latest(ctx.tenant, key)
-        if isinstance(before, Stored):
-            old[key] = facts_of(await ctx.work(decode, before.raw), sent.read.reading)
+    before = await ctx.store.newest(ctx.tenant, there)
+    old = {
+        key: facts_of(await ctx.work(decode, one.raw), sent.read.reading)
+        for key, one in sorted(before.items())
+    }
     found = same_results(new, old)
     others = {
         n: ResourceKey(OBSERVATION, sent.derive(f"{placements[n].key} beside at {facts.time.start}"))

@@ -50,6 +50,9 @@ class ResourceReading(Protocol):
         A writer must see whoever was faster, as `known` and `candidates` do; nobody else may be told of it.
         """
 
+    async def newest(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, Stored]:
+        """`latest` of several, in one command; what is not there, or deleted, is left out."""
+
     async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
         """A version, current or past; None when the resource or this version is not there."""
 

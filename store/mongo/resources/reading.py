@@ -13,6 +13,7 @@ from store.mongo.driver.client import durable, majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.resources.resources import ResourceReading
+from store.resources.versions import Stored
 from store.search.planning.plan import document_id
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from store.mongo.driver.client import Collection, Database, Document
     from store.mongo.driver.transaction import OpenTransaction
     from store.resources.resource_keys import ResourceKey
-    from store.resources.versions import Gone, Stored
+    from store.resources.versions import Gone
     from store.settings import StoreSettings
     from store.tenancy import Tenant
 
@@ -64,6 +65,23 @@ class Reading(ResourceReading):
     async def latest(self, tenant: Tenant, key: ResourceKey) -> Stored | Gone | None:
         """The newest version, on a majority yet or not; None: there is none."""
         return await self._got(tenant, key, self._newest)
+
+    @override
+    async def newest(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, Stored]:
+        """The newest versions of several, in one command; what is deleted is left out."""
+        named = {document_id(str(tenant), *key): key for key in keys}
+        wanted = {"_id": {"$in": list(named)}, "deleted": None, "expires_at": {"$gt": self._clock()}}
+        fields = {**READ, "_id": 1}
+        found: Sequence[Document]
+        if self._transaction is not None:
+            found = await self._transaction.run(
+                lambda session: self._in_transaction.find(wanted, fields, session=session).to_list(None)
+            )
+        else:
+            with guarded(self._metrics, "newest", seconds=self._seconds):
+                found = await self._newest.find(wanted, fields).to_list(None)
+        read = {named[one["_id"]]: from_document(named[one["_id"]], one) for one in found}
+        return {key: one for key, one in read.items() if isinstance(one, Stored)}
 
     async def _got(self, tenant: Tenant, key: ResourceKey, resources: Collection) -> Stored | Gone | None:
         wanted = {"_id": document_id(str(tenant), *key), "expires_at": {"$gt": self._clock()}}

@@ -225,6 +225,10 @@ class MongoResources(StoreInTransaction):
         return await self._reading.latest(tenant, key)
 
     @override
+    async def newest(self, tenant: Tenant, keys: Sequence[ResourceKey]) -> dict[ResourceKey, Stored]:
+        return await self._reading.newest(tenant, keys)
+
+    @override
     async def get_version(self, tenant: Tenant, key: ResourceKey, version: int) -> Stored | Gone | None:
         return await self._reading.get_version(tenant, key, version)
 

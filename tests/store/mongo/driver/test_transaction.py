@@ -50,6 +50,20 @@ async def test_everything_is_written(database: Database) -> None:
         done = await unit.write_many(LAB, writes)
         assert content(await unit.get(LAB, SECOND))["id"] == "r2"
         assert await store.get(LAB, SECOND) is None
+        asked = [
+            REPORT,
+            SECOND,
+            ResourceKey("DiagnosticReport", "old"),
+            ResourceKey("DiagnosticReport", "never"),
+        ]
+        read = await unit.newest(LAB, asked)
+        assert {key.id: content(one)["status"] for key, one in read.items()} == {
+            "r1": "amended",
+            "r2": "final",
+        }
+        outside = await store.newest(LAB, asked)
+        assert {key.id: one.version for key, one in outside.items()} == {"r1": 1, "old": 1}
+        assert await store.newest(OTHER, asked) == {}
         return done
 
     gone, nothing, replaced, created = await store.atomically(work)
