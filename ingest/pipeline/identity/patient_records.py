@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from hashlib import sha256
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate, Choice, Finding, Kin
 from ingest.pipeline.identity.facts import Facts
@@ -27,6 +27,12 @@ if TYPE_CHECKING:
     from ingest.pipeline.identity.reader import Reader
 
 
+FILLED_IN: Final = frozenset(
+    ("0001-01-01", "1753-01-01", "1800-01-01", "1899-12-30", "1899-12-31", "1900-01-01", "9999-12-31")
+)
+"""Days on which nobody who is tested was born: first and last ones of databases, spreadsheets and .NET."""
+
+
 def named(facts: Facts) -> frozenset[tuple[str, str]]:
     """Systems and values of the numbers of a record, former ones too."""
     return frozenset((one.system, one.value) for one in (*facts.numbers, *facts.former))
@@ -35,12 +41,12 @@ def named(facts: Facts) -> frozenset[tuple[str, str]]:
 def name_without_number(read: Reader, number: int) -> str:
     """Name of a patient without any number: who it is said to be, else within what came with it.
 
-    A name without a birth date is that of many, and so is a local id such as `Patient/1`: then another
+    A name without a day of birth is that of many, and so is a local id such as `Patient/1`: then another
     message is about another patient, unless it carries a report of the same number.
     """
     facts = read.facts[number]
     told = f"{read.reading.source} {' / '.join(facts.names)} {facts.born} {facts.sex}"
-    if facts.names and facts.born:
+    if facts.names and tells_a_day(facts.born):
         return told
     about = [n for n in read.by_type[REPORT] if number in read.leads_to(n)]
     anchors = [one.name for n in about for one in read.facts[n].numbers[:1]]
@@ -49,6 +55,11 @@ def name_without_number(read: Reader, number: int) -> str:
     own = facts.own if facts.names or is_uuid(facts) else ""
     said = [read.entries[number].content] if own else sorted(one.content for one in read.entries)
     return f"{told} {own} {sha256(b''.join(said)).hexdigest()}"
+
+
+def tells_a_day(born: str) -> bool:
+    """Whether a birth date tells people of one name apart: a year does not, nor does what systems fill in."""
+    return len(born) == len("1950-01-01") and born not in FILLED_IN
 
 
 def link_records(read: Reader, choices: dict[int, Choice]) -> None:

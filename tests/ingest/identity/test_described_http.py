@@ -72,6 +72,17 @@ async def test_a_name_that_stands_for_none_joins_nobody(lab: Service, name: str)
     await holds(lab, Case("nobody", sent, {}, patients=2))
 
 
+@pytest.mark.parametrize(
+    ("born", "people"), [("1980-05-06", 1), ("1980-05", 2), ("1980", 2), ("1900-01-01", 2), ("0001-01-01", 2)]
+)
+async def test_a_name_without_a_day_of_birth_joins_nobody(lab: Service, born: str, people: int) -> None:
+    """Many share a name and a year, or a day that systems fill in."""
+    bob = pat("p", name="Bob", born=born)
+    sent = [msg(bob, rep("r1", "Patient/p", fill(f"F{n}")), minute=n) for n in (1, 2)]
+    again = msg(bob, rep("r1", "Patient/p", fill("F1")), minute=3)
+    await holds(lab, Case("a name", [*sent, again], {"": ["CBC final of Bob"] * 2}, patients=people))
+
+
 async def test_a_record_number_without_a_system_gives_way_to_name_and_birth_date(lab: Service) -> None:
     one = {name: value for name, value in mr("1").items() if name != "system"}
     sent = [
