@@ -99,6 +99,10 @@ class Arriving(HoldsBack):
         """Size of what is parsed at once: the rest of a body of known length, else little, or a head."""
         if self._is_busy:
             return self._length - self._body.total_bytes if self._length else PART_BYTES
+        part = data[at : at + PART_BYTES]
+        blank = len(part) - len(part.lstrip(b"\r\n"))
+        if blank:  # Empty lines before a request, all at once: each two of them look like the end of a head.
+            return blank
         end = data.find(END_OF_HEAD, at, at + PART_BYTES)
         return PART_BYTES if end < 0 else end + len(END_OF_HEAD) - at
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from api.server.connection import Connection
 from api.server.connection_limits import Connections, Limits, limits_of, raise_files
 from api.settings.service import Settings
 from store.errors import StartupError
@@ -165,6 +166,27 @@ async def test_one_address_keeps_nobody_out(known: bool) -> None:
             assert (await healthy.reply()).status == 200
         await idle.send(head("GET", REPORTS, bearer(access)))
         assert (await idle.reply()).status == 200
+
+
+async def test_empty_lines_before_a_request_are_passed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hundred connections with megabytes of them held up everybody: four bytes were parsed at a time."""
+    parts = list[int]()
+    parse = Connection._parse
+
+    def counted(self: Connection, data: bytes) -> bytes:
+        parts.append(len(data))
+        return parse(self, data)
+
+    monkeypatch.setattr(Connection, "_parse", counted)
+    access = memory_access()
+    request = head("GET", REPORTS, bearer(access))
+    async with serving(access) as client, wire(client) as line:
+        for _ in range(2):
+            await line.send(b"\r\n" * 25_000, request)
+            assert (await line.reply()).status == 200
+        assert len(parts) < 200
+        await line.send(b"\r\n" * 150_000)
+        assert (await line.reply()).status == 431
 
 
 async def test_many_requests_on_one_connection_are_answered_in_order() -> None:
