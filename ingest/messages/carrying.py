@@ -132,6 +132,7 @@ class Delivery:
     ) -> Done:
         """Write a plan, completed by what is stored, as often as others write at the same time."""
         overtaken, unit = False, self.ctx.unit
+        tried = frozenset[str]() if before is None else before.tried
         for attempt in range(_ATTEMPTS_MAX):
             await pause_before(attempt)
             met = seen
@@ -147,13 +148,15 @@ class Delivery:
                 done = await execute(self.ctx, whole.planned, taken, files, before=before)
             except ServiceError as error:
                 overtaken = is_overtaken(error)
+                new = (one.key.id for one in whole.planned.placements if one.choice.known is None)
+                tried |= frozenset(new)
                 if NEWER_BY_NOW in error.issues:
                     raise
                 if not overtaken and not (whole.versions and error.category is Category.PRECONDITION):
                     raise
             else:
                 await add_late_numbers(self.ctx, whole.planned, done.results, self.planning)
-                return Done(whole.planned, seen, replace(done, raced=attempt > 0))
+                return Done(whole.planned, seen, replace(done, raced=attempt > 0, tried=tried))
         if overtaken:
             raise ServiceError(Category.UNAVAILABLE, _OVERTAKEN)
         raise ServiceError(Category.CONFLICT, _CHANGING)

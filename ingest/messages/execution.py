@@ -49,11 +49,17 @@ class Executed:
     """Companions that left the current data, by the entry that let go of them."""
     raced: bool = False
     """Whether others wrote between the plan and an attempt before, of which a part may be stored."""
+    tried: frozenset[str] = frozenset()
+    """Ids of what attempts before this one were to make, and may have made."""
 
 
 def made_by(done: Executed) -> frozenset[str]:
     """Ids of what this message made."""
-    return frozenset(key.id for key, one in done.results.items() if one.outcome is Outcome.CREATED)
+    return frozenset(
+        key.id
+        for key, one in done.results.items()
+        if one.outcome is Outcome.CREATED or (one.outcome is Outcome.UNCHANGED and key.id in done.tried)
+    )
 
 
 def written_by(done: Executed) -> frozenset[str]:

@@ -116,3 +116,16 @@ async def test_every_report_of_a_feed_leads_to_what_its_message_said(
         found = await wrong(replicas, copies, senders=rng.choice((1, SENDERS)))
         if found:
             pytest.fail(f"seed {seed}\n{await told(replicas, copies, found)}")
+
+
+async def test_a_mix_up_mended_while_the_first_message_is_tried_again(
+    replicas: tuple[Service, Service],
+) -> None:
+    """Two messages make Bob's record at once: one is tried again, and finds the report that it made."""
+    rng = Random(4)
+    told_of = {}
+    for one in deliveries(world(rng, story=STORY, ids=Ids.NONE, stories=STORIES), rng):
+        told_of[one.body.decode().split("|")[9]] = one
+    copies = [told_of[name] for name in ("M-20-1", "M-86-0", "M-36-1")]
+    for _ in range(10):
+        assert not await wrong(replicas, copies, senders=SENDERS)
