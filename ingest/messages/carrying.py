@@ -92,6 +92,8 @@ class Delivery:
     planning: Planner
     partials: Sequence[Partial]
     strict: bool
+    tried: frozenset[str] = frozenset()
+    """Ids of what attempts before were to make, and may have made."""
 
     async def carry_out(
         self,
@@ -132,14 +134,14 @@ class Delivery:
     ) -> Done:
         """Write a plan, completed by what is stored, as often as others write at the same time."""
         overtaken, unit = False, self.ctx.unit
-        tried = frozenset[str]() if before is None else before.tried
+        tried = self.tried if before is None else self.tried | before.tried
         for attempt in range(_ATTEMPTS_MAX):
             await pause_before(attempt)
             met = seen
             if attempt:
                 planned, met = await self.planning.plan(checked=True)
             if planned.takes and unit is None:
-                return await self.carry_out(planned, seen, files, issues, before=before)
+                return await replace(self, tried=tried).carry_out(planned, seen, files, issues, before=before)
             if unit is not None and (planned.takes or met.came):
                 await unit.pin(self.ctx.tenant, met.reports)
             whole = await self._completed(planned, trusting=not attempt)
@@ -148,8 +150,7 @@ class Delivery:
                 done = await execute(self.ctx, whole.planned, taken, files, before=before)
             except ServiceError as error:
                 overtaken = is_overtaken(error)
-                new = (one.key.id for one in whole.planned.placements if one.choice.known is None)
-                tried |= frozenset(new)
+                tried |= {one.key.id for one in whole.planned.placements if one.choice.known is None}
                 if NEWER_BY_NOW in error.issues:
                     raise
                 if not overtaken and not (whole.versions and error.category is Category.PRECONDITION):
