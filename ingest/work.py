@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 P = ParamSpec("P")
 T = TypeVar("T")
 V = TypeVar("V")
+K = TypeVar("K", bound="Hashable")
 
 PIECE_SECONDS: Final = 0.003
 """Seconds of work on the event loop before others get a turn."""
@@ -84,16 +85,21 @@ class Turns:
         """Let the next ones go on."""
         self._is_counting, self._left = False, AT_ONCE
         while self._left and self._waiting:
-            asker = next(iter(self._waiting))
-            turns = self._waiting.pop(asker)
-            turn = turns.popleft()
-            if turns:
-                self._waiting[asker] = turns  # Behind all others.
+            turn = next_of(self._waiting, next(iter(self._waiting)))
             if not turn.done():
                 self._left -= 1
                 turn.set_result(None)
         if self._left < AT_ONCE:
             self._count()
+
+
+def next_of(waiting: dict[K, deque[V]], asker: K) -> V:
+    """The first of what waits for an asker, taken out; what is left of it waits behind all others'."""
+    some = waiting.pop(asker)
+    first = some.popleft()
+    if some:
+        waiting[asker] = some
+    return first
 
 
 async def unhurried(items: Iterable[T], pace: Pace | None = None) -> AsyncIterator[T]:

@@ -15,6 +15,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from ingest.places import network_of
+from ingest.work import next_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -67,10 +68,7 @@ class _Places:
         while self._free and self._waiting:
             has = self._number()
             network = min(self._waiting, key=has.__getitem__)
-            turns = self._waiting.pop(network)
-            place, turn = turns.popleft()
-            if turns:
-                self._waiting[network] = turns  # Behind all others.
+            place, turn = next_of(self._waiting, network)
             if not turn.done():
                 self._free -= 1
                 self.taken.add(place)

@@ -2,25 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pytest
 
 from ingest.places import Places, network_of
+from tests.support.held import One
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-
-
-@dataclass(eq=False)
-class One:
-    address: str = "a"
-    is_awaited: bool = False
-    is_open: bool = True
-
-    def give_way(self) -> None:
-        self.is_open = False
 
 
 def made(places: Places[One], *kinds: str) -> list[One]:

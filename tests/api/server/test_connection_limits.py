@@ -6,7 +6,6 @@ import asyncio
 import json
 import resource
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass
 
 import pytest
 
@@ -15,24 +14,15 @@ from api.server.connection_limits import Connections, Limits, limits_of, raise_f
 from api.settings.service import Settings
 from store.errors import StartupError
 from tests.support.edge import LAB_BASE, bearer, memory_access, serving
+from tests.support.held import One
 from tests.support.wire import head, wire
 
 REPORTS = f"{LAB_BASE}/DiagnosticReport"
 
 
-@dataclass(eq=False)
-class Client:
-    address: str = "10.0.0.1"
-    is_awaited: bool = False
-    is_open: bool = True
-
-    def give_way(self) -> None:
-        self.is_open = False
-
-
 def test_of_heads_that_arrive_the_largest_give_way() -> None:
     ones = Connections(Limits(connections=10, heads_bytes=1_000))
-    small, large, other = Client(), Client(), Client()
+    small, large, other = One(), One(), One()
     assert all(map(ones.admit, (small, large, other)))
     for one, size in ((small, 100), (large, 500), (other, 300), (large, 100)):
         ones.arriving(one, size)
