@@ -50,10 +50,8 @@ STEADY_SECONDS: Final = 30.0
 """Life of an annex that needs no pause before the next one."""
 PAUSE_SECONDS: Final = (0.5, 5.0)
 """Shortest and longest pause; it doubles from one to the next."""
-LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 1.0
 """Pause between two looks whether it answers."""
-SILENT_SECONDS: Final = 30.0
-"""Time for which it may answer nothing before it is killed."""
 END_SECONDS: Final = 5.0
 """Time that it may take to end: all requests of the process beside it have."""
 PART_BYTES: Final = 131_072
@@ -221,8 +219,7 @@ class LargeBodies(Annex):
         loop = asyncio.get_running_loop()
         while running.child.is_running and not running.is_dismissed:
             await asyncio.sleep(LOOK_SECONDS)
-            await running.child.state()
-            if loop.time() - running.child.heard > SILENT_SECONDS:
+            if await running.child.is_stuck():
                 LOG.error("the process for large bodies does not answer and is ended")
                 running.child.tell(signal.SIGKILL)
             elif not running.under_way and loop.time() - running.used_at > IDLE_SECONDS:

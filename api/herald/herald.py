@@ -42,8 +42,6 @@ READY_SECONDS: Final = 60.0
 """Time that it may take to start."""
 IDLE_SECONDS: Final = 300.0
 """Time without a subscription after which it ends."""
-SILENT_SECONDS: Final = 30.0
-"""Time for which it may answer nothing before it is killed."""
 STEADY_SECONDS: Final = 30.0
 """Life of a herald that needs no long pause before the next one."""
 PAUSE_MAX: Final = 30.0
@@ -135,8 +133,7 @@ class HeraldProcess(Herald):
         needed_at = loop.time()
         while child.is_running and not self._over.is_set():
             await self._rest(LOOK_SECONDS, child)
-            await child.state()
-            if loop.time() - child.heard > SILENT_SECONDS:
+            if await child.is_stuck():
                 LOG.error("the process that tells subscribers does not answer and is ended")
                 child.tell(signal.SIGKILL)
                 await child.ended()

@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 from contextlib import suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
@@ -17,13 +18,16 @@ from api.processes.families import FAMILIES, rows_from
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
     from collections.abc import Sequence
-    from pathlib import Path
 
     from api.processes.families import Row
 
 ASK_SECONDS: Final = 2.0
 """Time that a process may take to say how it is."""
 POLL_SECONDS: Final = 0.05
+SILENT_SECONDS: Final = 30.0
+"""Time for which a process may answer nothing, however much it works."""
+STILL_SECONDS: Final = 5.0
+"""Time for which it may answer nothing and use no processor: somebody stopped it, or it waits for itself."""
 
 
 class Order(Protocol):
@@ -54,6 +58,10 @@ class Child:
         self.started = asyncio.get_running_loop().time()
         self.heard = self.started
         """Moment of its last answer."""
+        self._used: int | None = None
+        """Processor time that it had used when it was last asked for a sign of life."""
+        self._moved = self.started
+        """Moment at which that was seen to be more than before."""
         self.scraped: Sequence[Row] = ()
         """Metrics as they were last read."""
         self.beside: Sequence[Row] = ()
@@ -106,6 +114,19 @@ class Child:
         with suppress(ProcessLookupError):
             self._process.send_signal(number)
 
+    async def is_stuck(self) -> bool:
+        """Ask for a sign of life; whether there has been none for too long.
+
+        Not for its state, which waits for a database that is away. See DECISIONS.md#stands-still.
+        """
+        await self._asked("/livez")
+        now, used = asyncio.get_running_loop().time(), _ticks_of(self.pid)
+        if used != self._used:
+            self._used, self._moved = used, now
+        is_known = used is not None and self.heard > self.started
+        is_still = is_known and now - max(self.heard, self._moved) > STILL_SECONDS
+        return is_still or now - self.heard > SILENT_SECONDS
+
     async def state(self) -> dict[str, Any]:
         """State that its `/readyz` tells; empty when it does not answer."""
         state = await self._asked("/readyz")
@@ -144,3 +165,12 @@ class Child:
                 self._unasked.set()
         self.heard = asyncio.get_running_loop().time()
         return said
+
+
+def _ticks_of(pid: int) -> int | None:
+    """Processor time that a process has used so far, in ticks of the system; None: it does not tell."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+        return int(fields[11]) + int(fields[12])
+    except (OSError, ValueError, IndexError):
+        return None

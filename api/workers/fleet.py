@@ -26,10 +26,8 @@ STEADY_SECONDS: Final = 10.0
 """A worker that ends sooner is replaced only after a pause."""
 PAUSE_SECONDS: Final = (0.1, 10.0)
 """Shortest and longest pause before a worker is replaced; it doubles from one to the next."""
-LOOK_SECONDS: Final = 5.0
+LOOK_SECONDS: Final = 1.0
 """Pause between two looks whether each worker answers."""
-SILENT_SECONDS: Final = 30.0
-"""Time for which a worker may answer nothing before it is killed and replaced."""
 
 
 class FleetPlan:
@@ -217,10 +215,9 @@ class Fleet:
                 LOG.exception("the workers could not be asked how they are; it is tried again")
 
     async def _look(self) -> None:
-        await self.states()
-        now = asyncio.get_running_loop().time()
-        for place in self._places:
-            child = place.current
-            if child.is_running and now - child.heard > SILENT_SECONDS and not self.ending:
+        children = [place.current for place in self._places]
+        stuck = await asyncio.gather(*[child.is_stuck() for child in children])
+        for child, is_stuck in zip(children, stuck, strict=True):
+            if is_stuck and child.is_running and not self.ending:
                 LOG.error("a worker does not answer and is replaced")
                 child.tell(signal.SIGKILL)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from api.processes.child import Child
 
@@ -24,6 +24,7 @@ class Process:
         self.starts = starts
         self.started = self.heard = asyncio.get_running_loop().time()
         self.over: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self.stuck = False
 
     @property
     def is_running(self) -> bool:
@@ -37,8 +38,8 @@ class Process:
     async def ended(self) -> int:
         return await asyncio.shield(self.over)
 
-    async def state(self) -> dict[str, Any]:
-        return {}
+    async def is_stuck(self) -> bool:
+        return self.stuck
 
     async def rows(self) -> tuple[()]:
         return ()

@@ -169,7 +169,7 @@ async def test_our_own_fault_is_no_end_of_it(
 ) -> None:
     monkeypatch.setattr(module, "PAUSE_MAX", 0.0)
     with monkeypatch.context() as broken:
-        broken.setattr(Process, "state", lambda _: 1 / 0)
+        broken.setattr(Process, "is_stuck", lambda _: 1 / 0)
         async with kept(tmp_path, Need()):
             await until(lambda: len(machine.begun) > 2)
     assert "could not be kept" in caplog.text
@@ -186,7 +186,7 @@ async def test_its_folder_is_made_again(machine: Machine, tmp_path: Path) -> Non
 async def test_one_that_answers_nothing_is_killed(machine: Machine, tmp_path: Path) -> None:
     async with kept(tmp_path, Need()) as made:
         await until(made.is_there)
-        machine.begun[0].heard -= module.SILENT_SECONDS + 1
+        machine.begun[0].stuck = True
         assert await machine.begun[0].ended() == -signal.SIGKILL
 
 

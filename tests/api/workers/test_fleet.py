@@ -135,7 +135,7 @@ async def test_the_watch_over_the_workers_outlives_a_failure(
 ) -> None:
     monkeypatch.setattr(module, "LOOK_SECONDS", 0.0)
     fleet, failing = fleet_of(tmp_path), Failing()
-    monkeypatch.setattr(fleet, "states", failing.awaited)
+    monkeypatch.setattr(fleet, "_look", failing.awaited)
     await outlives(fleet._watch(), failing)
 
 
