@@ -13,7 +13,7 @@ from aiohttp.http import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
 from typing_extensions import override
 
-from api.server.heads import END_OF_HEAD, FRAMING_BYTES, SMALL_CHUNKS, framing_max
+from api.server.heads import BLANK_BYTES_MAX, END_OF_HEAD, FRAMING_BYTES, SMALL_CHUNKS, framing_max
 from ingest.http.body import HoldsBack
 from store.errors import Category, ServiceError
 
@@ -33,6 +33,7 @@ class Arriving(HoldsBack):
     """Connection of aiohttp's that parses what is wanted alone."""
 
     __slots__ = (
+        "_blank_bytes",
         "_body",
         "_framing_bytes",
         "_is_busy",
@@ -58,6 +59,8 @@ class Arriving(HoldsBack):
         """Body of the request whose head came last."""
         self._length = 0
         """Length of that, if it was told."""
+        self._blank_bytes = 0
+        """Bytes of empty lines that came before a request."""
         self._framing_bytes = 0
         """Bytes of the body under way that are sizes and ends of its chunks, lately."""
         self._is_busy = False
@@ -84,6 +87,10 @@ class Arriving(HoldsBack):
                 if self._kept:
                     self._pause_reading_for_buffer()
                 break
+            if not self._is_busy and self._is_blank(data, at):
+                self._is_unread = True
+                self._refuse_blank()
+                break
             size = self._size_of_part(data, at)
             tail = self._parse(data[at : at + size])
             at += size - len(tail)
@@ -95,11 +102,23 @@ class Arriving(HoldsBack):
         if awaited:
             self._force_close = ending
 
+    def _is_blank(self, data: bytes, at: int) -> bool:
+        """Whether more empty lines have come than are passed over; no more of them are looked at.
+
+        See DECISIONS.md#empty-lines.
+        """
+        part = data[at : at + BLANK_BYTES_MAX]
+        self._blank_bytes += len(part) - len(part.lstrip(b"\r\n"))
+        return self._blank_bytes > BLANK_BYTES_MAX
+
+    def _refuse_blank(self) -> None:
+        """Refuse what is nothing but empty lines."""
+
     def _size_of_part(self, data: bytes, at: int) -> int:
         """Size of what is parsed at once: the rest of a body of known length, else little, or a head."""
         if self._is_busy:
             return self._length - self._body.total_bytes if self._length else PART_BYTES
-        part = data[at : at + PART_BYTES]
+        part = data[at : at + BLANK_BYTES_MAX]
         blank = len(part) - len(part.lstrip(b"\r\n"))
         if blank:  # Empty lines before a request, all at once: each two of them look like the end of a head.
             return blank
@@ -122,7 +141,7 @@ class Arriving(HoldsBack):
         if len(self._messages) > waiting:
             message, self._body = self._messages[-1]
             self._framing_bytes = 0  # That of the part in which a body begins is not counted.
-            self._is_busy = True
+            self._is_busy, self._blank_bytes = True, 0
             if isinstance(message, RawRequestMessage):
                 self._length = int(message.headers.get(hdrs.CONTENT_LENGTH, 0))
                 self._is_held = not (self._body.is_eof() or 0 < self._length <= HELD_BYTES)

@@ -15,7 +15,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from typing_extensions import override
 
 from api.server.arriving import NOT_HTTP, Arriving
-from api.server.heads import HEAD_BYTES_MAX, TOO_LARGE, TOO_LATE, Fault, unheard
+from api.server.heads import HEAD_BYTES_MAX, TOO_BLANK, TOO_LARGE, TOO_LATE, Fault, unheard
 from ingest.http.outcome import DEFAULT_ISSUE, issue_of_status, render
 from ingest.http.replies import fhir_json
 from ingest.places import network_of
@@ -97,6 +97,10 @@ class Connection(Arriving):
         """Whether the client is waited for: for the rest of a body, or to take an answer."""
         request = self._current_request
         return self._stalled is not None or (request is not None and not request.content.is_eof())
+
+    def is_lingering(self) -> bool:
+        """Whether what comes is thrown away, behind a refusal."""
+        return self._lingering is not None
 
     def give_way(self) -> None:
         """Close at once: somebody else needs the place."""
@@ -188,10 +192,12 @@ class Connection(Arriving):
 
     @override
     def data_received(self, data: bytes) -> None:
-        if self._is_unread or self._lingering is not None:
+        if self._is_unread or self.is_lingering():
             self._throw_away(len(data))
             return
         self._receive(data)
+        if self.is_lingering():  # Refused.
+            return
         if self._is_last and self.transport is not None:
             self._is_fresh = False
             return
@@ -232,10 +238,14 @@ class Connection(Arriving):
 
     def _refuse_head(self, fault: Fault) -> None:
         """Refuse a request of which a part of the head has come."""
-        if self.transport is not None:
+        if self.transport is not None and self._lingering is None:
             LOG.info("no head", extra={"status": fault.status})
             self.transport.write(unheard(fault))
             self._begin_to_linger().add_done_callback(lambda _: self.force_close())
+
+    @override
+    def _refuse_blank(self) -> None:
+        self._refuse_head(TOO_BLANK)
 
     @override
     def close(self) -> None:

@@ -29,6 +29,12 @@ FIELDS_BYTES_MAX: Final = 65_536
 """Bytes of all header fields of a request together."""
 HEAD_BYTES_MAX: Final = LINE_BYTES_MAX + FIELDS_BYTES_MAX
 """Bytes of a head that are taken while its end has not come."""
+BLANK_BYTES_MAX: Final = 1_024
+"""Bytes of empty lines that are passed over before a request: some clients send one behind a body, and parts
+of a head that comes line by line look alike.
+
+https://www.rfc-editor.org/rfc/rfc9112#section-2.2
+"""
 FRAMING_BYTES: Final = 32_768
 """Bytes of the framing of a body that are taken in any case."""
 FRAMING_PART: Final = 8
@@ -58,6 +64,7 @@ UNREAD: Final = Fault(501, OTHER_CODING)
 
 https://www.rfc-editor.org/rfc/rfc9112#section-6.1
 """
+TOO_BLANK: Final = Fault(400, "More empty lines came before the request than are passed over.")
 TOO_LATE: Final = Fault(408, "The header fields of the request took too long to arrive.")
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from api.server.connection import Connection
 from api.server.connection_limits import Connections, Limits, limits_of, raise_files
+from api.server.heads import BLANK_BYTES_MAX
 from api.settings.service import Settings
 from store.errors import StartupError
 from tests.support.edge import LAB_BASE, bearer, memory_access, serving
@@ -158,25 +159,49 @@ async def test_one_address_keeps_nobody_out(known: bool) -> None:
         assert (await idle.reply()).status == 200
 
 
-async def test_empty_lines_before_a_request_are_passed_over_together(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A hundred connections with megabytes of them held up everybody: four bytes were parsed at a time."""
-    parts = list[int]()
+async def test_empty_lines_before_a_request_are_passed_over_together_as_far_as_anybody_sends_them(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A hundred connections with megabytes of them held up everybody, however they were parsed."""
+    parsed = list[int]()
     parse = Connection._parse
 
     def counted(self: Connection, data: bytes) -> bytes:
-        parts.append(len(data))
+        parsed.append(len(data))
         return parse(self, data)
 
     monkeypatch.setattr(Connection, "_parse", counted)
     access = memory_access()
     request = head("GET", REPORTS, bearer(access))
     async with serving(access) as client, wire(client) as line:
-        for _ in range(2):
-            await line.send(b"\r\n" * 25_000, request)
+        for _ in range(3):  # Counted before each request.
+            await line.send(b"\r\n" * 500, request)
             assert (await line.reply()).status == 200
-        assert len(parts) < 200
-        await line.send(b"\r\n" * 150_000)
-        assert (await line.reply()).status == 431
+        assert len(parsed) < 10
+        await line.send(request, b"\r\n" * 600)  # Behind a request, as before one.
+        assert (await line.reply()).status == 200
+        assert (await line.reply()).status == 400
+        assert await line.rest() == b""
+        del parsed[:]
+        async with wire(client) as another:
+            await another.send(b"\n" * 100_000)
+            refused = await another.reply()
+            assert (refused.status, refused.headers["connection"]) == (400, "close")
+            assert b"empty lines" in refused.body
+            assert await another.rest() == b""
+        assert sum(parsed) <= BLANK_BYTES_MAX
+
+
+async def test_a_head_that_comes_byte_by_byte_has_no_empty_lines() -> None:
+    access = memory_access()
+    fields = {**bearer(access), **{f"X-{number}": "a" for number in range(90)}}
+    async with serving(access) as client, wire(client) as line:
+        for piece in head("GET", REPORTS, fields).splitlines(keepends=True):
+            await line.send(piece[:-2])
+            await asyncio.sleep(0)
+            await line.send(piece[-2:])
+            await asyncio.sleep(0)
+        assert (await line.reply()).status == 200
 
 
 async def test_many_requests_on_one_connection_are_answered_in_order() -> None:
