@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from store.access import AccessStore, VerificationToken
     from store.tenancy import Tenant, TenantSettings
 
+ORIGINS_SECONDS: Final = 1.0
+"""Longest wait for the origins of all tenants: what needs no database waits for none that stands still."""
 _NOTHING_GIVEN: Final = (
     "A bearer token is needed, `Authorization: Bearer …`: `POST /v2/auth/token` gives one to a registered"
     " client, `dod token issue` makes one."
@@ -109,8 +112,9 @@ class Doorkeeper:
         Strangers ask, for any name: those of all tenants are known together, and as they were when nobody can
         be asked.
         """
-        with suppress(ServiceError):
-            self._last_origins = await self._origins.get(None) or {}
+        with suppress(ServiceError, TimeoutError):
+            async with asyncio.timeout(ORIGINS_SECONDS):
+                self._last_origins = await self._origins.get(None) or {}
         return self._last_origins.get(tenant, frozenset())
 
     async def verifies(self, tenant: Tenant) -> bool:

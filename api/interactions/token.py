@@ -21,7 +21,7 @@ from api.auth.key_sets import UnreadableError
 from api.auth.refusal import Reason, Refusal
 from api.auth.refusal import body_of as refusal_body
 from api.auth.scopes import granted
-from api.http.app_keys import CLIENTS, KEY_SETS, METRICS, REQUEST_ID, SETTINGS, TOKEN_KEY
+from api.http.app_keys import CLIENTS, KEY_SETS, METRICS, REQUEST_ID, SETTINGS, STORES, TOKEN_KEY
 from ingest.http.app_keys import AUDIT, CLOCK, address_of, origin_of
 from ingest.http.body import body_of
 from store.audit.records import AuditRecord, Deed
@@ -101,6 +101,7 @@ async def _client(request: web.Request) -> tuple[Client, tuple[str, ...], str]:
     asked = assertions.read(request.content_type, await _form(request))
     shown = assertions.presented(asked)
     app, now = request.app, request.app[CLOCK]()
+    app[STORES].check_read()
     client = await app[CLIENTS].client(shown.client_id)
     if client is not None:
         request[MEANT] = client.id

@@ -8,6 +8,7 @@ import sys
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlencode
 
 import aiohttp
 import pytest
@@ -17,15 +18,17 @@ from pydantic import SecretStr
 from api import serve
 from api.health import create_admin_app
 from api.http.app_keys import READINESS, REGISTRY
+from api.interactions.token import PATH as TOKEN
 from api.settings.service import Settings
 from store.errors import StartupError
 from store.mongo.requirements import STANDALONE
 from tests.support.fhir import report
 from tests.support.mongod import line
 from tests.support.mongods import standalone
+from tests.support.oauth import assertion, claims, form
 from tests.support.ports import free_port
 from tests.support.server import Server
-from tests.support.service import opened_service
+from tests.support.service import FORM, opened_service
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -81,6 +84,10 @@ async def test_nobody_waits_for_a_database_that_is_away(frail_mongod: Embedded, 
 
         await until(away)
         before = asked(service)
+        where = str(service.client.make_url(TOKEN))
+        shown = urlencode(form(assertion(claims(service.clock.now.timestamp(), where))))
+        token = await service.request("POST", where, data=shown, content_type=FORM)
+        assert (token.status, token.body["error"]) == (503, "temporarily_unavailable")
         for answer in [
             await service.search("patient=p1"),
             await service.post_search("patient.identifier=urn:x|y"),
@@ -88,6 +95,9 @@ async def test_nobody_waits_for_a_database_that_is_away(frail_mongod: Embedded, 
             await service.get("DiagnosticReport/r1"),
             await service.get("DiagnosticReport/r1/_history"),
             await service.get("DiagnosticReport/_history"),
+            await service.get("$retention"),
+            await service.get("$dead-letters"),
+            await service.request("POST", "Patient/p1/$purge", {"reason": "asked"}),
         ]:
             assert (answer.status, answer.issues) == (503, [("error", "transient")])
             assert int(answer.headers["Retry-After"]) >= 1

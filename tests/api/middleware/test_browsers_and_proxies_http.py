@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import zlib
@@ -230,6 +231,26 @@ async def test_pages_are_let_as_they_were_while_nobody_can_be_asked() -> None:
     reachable[0] = False
     assert await doorkeeper.origins(LAB) == {"https://app.example"}
     assert await doorkeeper.origins(OTHER) == frozenset()
+
+
+async def test_origins_are_not_waited_for_while_the_database_stands_still(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Answers that need no database waited for its deadline."""
+    access, still = memory_access(), asyncio.Event()
+    access.settings[LAB] = replace(access.settings[LAB], cors_origins=frozenset({"https://app.example"}))
+    doorkeeper = Doorkeeper(access, clock=lambda: NOW, seconds=0)
+    assert await doorkeeper.origins(LAB) == {"https://app.example"}
+    known = access.origins
+
+    async def stands_still() -> object:
+        await still.wait()
+        return await known()
+
+    monkeypatch.setattr(access, "origins", stands_still)
+    monkeypatch.setattr("api.auth.doorkeeper.ORIGINS_SECONDS", 0.0)
+    assert await doorkeeper.origins(LAB) == {"https://app.example"}
+    still.set()
 
 
 @pytest.mark.parametrize(
