@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import aiohttp
 
+from api.processes.command_line import command_of
 from api.processes.ended import FOLDER_VARIABLE
 from api.processes.families import FAMILIES, rows_from
 
@@ -80,7 +80,7 @@ class Child:
     async def begun(cls, order: Order, *, counts: Path) -> Child:
         """A process that has been started, and is told its order; `counts` is the folder of its counters."""
         process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", order.module),
+            *command_of(order.module),
             stdin=asyncio.subprocess.PIPE,
             pass_fds=order.listening,
             env={**os.environ, FOLDER_VARIABLE: str(counts)},

@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import socket
-import sys
 from itertools import count
 from typing import TYPE_CHECKING, Self
 
 from typing_extensions import override
 
 from api.commands.files.load_frames import LoadOrder, Outcome, frame, next_frame
+from api.processes.command_line import command_of
 from ingest.load.load import STOP_SECONDS
 from ingest.load.pushers import Pusher
 from ingest.load.results import Result
@@ -85,7 +85,8 @@ class _Worker:
         ours, theirs = socket.socketpair()
         with theirs:
             process = await asyncio.create_subprocess_exec(
-                *(sys.executable, "-m", "api.commands.files.load_worker", str(theirs.fileno())),
+                *command_of("api.commands.files.load_worker"),
+                str(theirs.fileno()),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=asyncio.subprocess.DEVNULL,
                 pass_fds=[theirs.fileno()],

@@ -15,6 +15,7 @@ import httpx
 from tests.support.proc import children
 from tests.support.served import Served, served
 from tests.support.service import FHIR, opened_service
+from tests.support.strange_folder import strange_folder
 
 if TYPE_CHECKING:
     from collections.abc import AsyncIterator, Mapping
@@ -79,8 +80,8 @@ async def running(mongodb: str, folder: Path, **settings: str) -> AsyncIterator[
         # The other process looks at the token by the clock of the machine.
         service.clock.now = service.clock.now.replace(year=2125)
         lab = await service.new_tenant()
-        await asyncio.to_thread(folder.mkdir)
-        async with served(folder, mongodb, name, **given) as process:
+        there = f"import os; os.chdir({str(await asyncio.to_thread(strange_folder, folder))!r})"
+        async with served(folder, mongodb, name, changed=there, **given) as process:
             yield Running(process, lab, name, client)
 
 

@@ -22,6 +22,7 @@ from tests.support import preloaded
 from tests.support.fhir import report
 from tests.support.mllp import oru
 from tests.support.store import LAB
+from tests.support.strange_folder import strange_folder
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,10 +36,10 @@ POLL_SECONDS = 0.002
 """Without a pause, the test would take a processor from what it watches."""
 
 
-def ended(words: tuple[str, ...], watch: Callable[[Forked], None]) -> Result:
-    """Result of `dod` in a process of its own, watched while it runs."""
+def ended(words: tuple[str, ...], watch: Callable[[Forked], None], folder: Path = preloaded.ROOT) -> Result:
+    """Result of `dod` in a process of its own, started in a folder and watched while it runs."""
     with TemporaryFile() as output, TemporaryFile() as errors:
-        process = preloaded.dod(*words, environment=os.environ, stdout=output, stderr=errors)
+        process = preloaded.dod(*words, environment=os.environ, folder=folder, stdout=output, stderr=errors)
         watch(process)
         code = process.join()
         for said in (output, errors):
@@ -135,7 +136,7 @@ async def test_workers_store_the_same_whichever_of_them_goes(
                 break
             sleep(POLL_SECONDS)
 
-    result = await asyncio.to_thread(ended, words, kill)
+    result = await asyncio.to_thread(ended, words, kill, strange_folder(tmp_path / "there"))
     assert (result.code, result.table["all"][-1]) == (1, "1")
     assert "a.ndjson: line 301" in result.err
     there = await stored(database)
