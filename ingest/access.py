@@ -1,6 +1,6 @@
 """Access on its way into the audit: what a request turns out to be about, before it is answered.
 
-The record of a search, or of a single push, is handed in before the work is done: it is written meanwhile.
+The record of a search, or of a push, is handed in before the work is done: it is written meanwhile.
 It says that the work was done; when the outcome is another, it is corrected before the answer leaves.
 """
 
@@ -101,14 +101,15 @@ class Access:
         self._entries.append(record._replace(did=did, resource=resource, query=query, patients=named))
 
     def stores(self, resources: Iterable[Prepared]) -> None:
-        """Note resources that are about to be stored; the record of a single one is begun."""
+        """Note resources that are about to be stored; the record is begun."""
         prepared = list(resources)
         for one in prepared:
             self.about(of_keys(one.key.type, one.key.id, one.indexed.keys))
-        if len(prepared) == 1 and not self._entries and self._pending is None:
-            if self._resource == prepared[0].key.type:  # A create: its id was not known so far.
-                self._resource = str(prepared[0].key)
-            self.begin()
+        if not prepared or self._entries or self._pending is not None:
+            return
+        if len(prepared) == 1 and self._resource == prepared[0].key.type:  # A create: its id was not known.
+            self._resource = str(prepared[0].key)
+        self.begin()
 
     # --- into the audit
 
