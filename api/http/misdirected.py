@@ -36,9 +36,10 @@ def nothing_here(path: str, operations: Collection[str]) -> str:
     return f"{_NOTHING} {said}"
 
 
-def not_here(allowed: str) -> str:
-    """The sentence of a 405, with the methods that the path takes."""
-    return f"This method is not served at this path; `Allow` lists those that are: {allowed or 'none'}."
+def not_here(allowed: str, *, whole: bool = True) -> str:
+    """The sentences of a 405, with the methods that the path takes; `whole` is a process of all roles."""
+    said = f"This method is not served at this path; `Allow` lists those that are: {allowed}."
+    return said if whole else f"{said} A process of another role may serve it (`DOD_ROLE`)."
 
 
 def _operation(path: str, operations: Collection[str]) -> str | None:

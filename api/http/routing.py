@@ -22,6 +22,7 @@ from ingest.http.admission import ADMISSION
 from ingest.http.answer_room import ANSWER_ROOM
 from ingest.http.app_keys import READS, asker_of
 from ingest.http.idempotent import keyed
+from ingest.pipeline.validation.validate import UNKEPT
 
 if TYPE_CHECKING:
     from aiohttp.typedefs import Handler
@@ -111,7 +112,7 @@ def counted(routes: Iterable[Route], *, role: Role) -> list[tuple[str, str]]:
 
 
 def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> None:
-    """Register the rows that this role serves; a path of another role answers 405."""
+    """Register the rows that this role serves; the paths of others are there, for 405 with what they take."""
     by_path: dict[str, list[Route]] = defaultdict(list)
     for row in routes:
         by_path[row.path].append(row)
@@ -120,9 +121,8 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
         resource = _Path(path)
         app.router.register_resource(resource)
         resource.add_route(hdrs.METH_OPTIONS, options)
-        served = [row for row in candidates if row.group in ROLES[role]]
-        for row in served or candidates:
-            handler = _edge(row) if served else _refuse_role
+        for row in (row for row in candidates if row.group in ROLES[role]):
+            handler = _edge(row)
             rows[resource.add_route(row.method, handler)] = row
             if row.method == hdrs.METH_GET:
                 rows[resource.add_route(hdrs.METH_HEAD, handler)] = row
@@ -131,6 +131,9 @@ def install(app: web.Application, routes: Iterable[Route], *, role: Role) -> Non
 
 _FIXED: Final = re.compile(r"/(?:\{\w+:([A-Za-z]+)\}|([^/{]+))(?=/|$)")
 """A part of a path that is the same in every request for it, as a variable or as it stands."""
+
+_OF_ITS_OWN: Final = re.compile(rf"/fhir/R4/[^/]+/[^/]+/(?:{'|'.join(sorted(UNKEPT))})(?:/|$)")
+"""Path of a type that has interactions of its own alone: those of all types would look for it in vain."""
 
 
 class _Path(web.DynamicResource):
@@ -143,12 +146,17 @@ class _Path(web.DynamicResource):
         super().__init__(path + SLASH)
         found = _FIXED.search(path.removeprefix(BASE))
         self._fixed = "" if found is None else f"/{found[1] or found[2]}"
+        self._is_of_all = path.startswith(f"{BASE}/{TYPE}")
 
     @override
     async def resolve(self, request: web.Request) -> tuple[web.UrlMappingMatchInfo | None, set[str]]:
-        if self._fixed not in request.rel_url.path_safe:
+        path = request.rel_url.path_safe
+        if self._fixed not in path:
             return None, set()
-        return await super().resolve(request)
+        found, methods = await super().resolve(request)
+        if methods and self._is_of_all and _OF_ITS_OWN.match(path) is not None:
+            return found if request.method == hdrs.METH_OPTIONS else None, {hdrs.METH_OPTIONS}
+        return found, methods
 
 
 def _edge(row: Route) -> Handler:
@@ -178,9 +186,3 @@ def _edge(row: Route) -> Handler:
             return await (answered(request, handler) if pushes else handler(request))
 
     return edge
-
-
-async def _refuse_role(request: web.Request) -> web.StreamResponse:
-    raise web.HTTPMethodNotAllowed(
-        request.method, (), text="This process does not serve this interaction (`DOD_ROLE`)."
-    )

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 from aiohttp import hdrs, web
 
 from api.auth.refusal import body_of, error_of_status
-from api.http.app_keys import REQUEST_ID
+from api.http.app_keys import REQUEST_ID, SETTINGS
 from api.http.misdirected import OPERATION, not_here, nothing_here
 from api.http.routing import ROWS
 from api.limits.limiter import ThrottledError
@@ -106,7 +106,8 @@ def _said(
 def _unrouted(request: web.Request, status: int, allowed: str) -> bytes:
     """Reason why the router found nothing; an operation is named, for senders try several."""
     if status != web.HTTPNotFound.status_code:
-        return render((issue_of_status(status, not_here(allowed)),))
+        whole = request.app[SETTINGS].role == "all"
+        return render((issue_of_status(status, not_here(allowed, whole=whole)),))
     paths = {row.path.rpartition("/")[2] for row in request.app[ROWS].values()}
     text = nothing_here(request.path, [path for path in paths if path.startswith("$")])
     if OPERATION.search(request.path):

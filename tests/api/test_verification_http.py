@@ -296,7 +296,7 @@ async def test_a_refused_push_names_the_token_in_its_letter(service: Service) ->
 async def test_the_role_that_takes_no_pushes_takes_no_challenge(mongodb: str) -> None:
     async with opened_service(mongodb, role="query") as service:
         nobody = await given(service)
-        assert (await challenged(nobody, asked())).status == 401
+        assert (await challenged(nobody, asked())).status == 405
         assert (await nobody.get(f"?challenge={CHALLENGE}&verification-token={TOKEN}")).status == 405
 
 

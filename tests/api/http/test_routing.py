@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from uuid import UUID
+
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
-from api.http.routing import BASE, ID, TYPE, Group, Role, Route, install
+from api.http.routing import BASE, ID, ROLES, TYPE, Group, Role, Route, install
 from api.routes import routes
 from api.settings.service import Settings
 from ingest.http.replies import fhir_json
@@ -101,8 +104,68 @@ async def test_a_role_serves_its_groups(role: Role, expected: dict[str, int]) ->
             response = await client.request(method, path, headers={**bearer(access), **headers})
             assert (name, response.status) == (name, expected[name])
             if response.status == 405:
-                assert "Allow" in response.headers
-                assert (await response.json())["resourceType"] == "OperationOutcome"
+                issue = (await response.json())["issue"][0]
+                assert "`DOD_ROLE`" in issue["details"]["text"]
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE")
+SUBSCRIPTION = f"{BASE}/Subscription"
+OF_ALL_TYPES = (f"{SUBSCRIPTION}/_history", f"{SUBSCRIPTION}/1/_history", f"{SUBSCRIPTION}/1/_history/1")
+"""Paths of all types of which Subscriptions have none."""
+EXAMPLES = {
+    "organization": "lab",
+    "environment": "Production",
+    "file": "nothing.js",
+}
+
+
+def example(path: str) -> str:
+    """A path that a row takes."""
+
+    def value(found: re.Match[str]) -> str:
+        name, _, pattern = found[1].partition(":")
+        fixed = pattern if pattern.isalpha() else "Media"
+        given = {**EXAMPLES, "type": fixed, "compartment": fixed, "id": str(UUID(int=1))}
+        return given.get(name, "1")
+
+    return re.sub(r"\{((?:[^{}]|\{[^{}]*\})*)\}", value, path)
+
+
+PATHS = sorted({example(path) for path in (*(row.path for row in routes()), *OF_ALL_TYPES)})
+
+
+@pytest.mark.parametrize("role", ROLES)
+async def test_allow_lists_what_a_path_takes_and_nothing_else(role: Role) -> None:
+    """Each path × method: 405 carries `Allow`, the same for all methods, and what is listed is no 405."""
+    access = memory_access()
+    async with serving(access, routes=routes(), settings=Settings(role=role)) as client:
+        for path in PATHS:
+            told = await client.options(path)
+            assert "Allow" in told.headers, path
+            listed = set(told.headers["Allow"].split(", "))
+            assert told.status == 204
+            for method in METHODS:
+                response = await client.request(method, path)
+                refused = response.status == 405
+                assert refused == (method not in listed), f"{method} {path}: {response.status}, {listed}"
+                if refused:
+                    assert set(response.headers["Allow"].split(",")) == listed, f"{method} {path}"
+
+
+async def test_a_type_with_interactions_of_its_own_has_no_others() -> None:
+    access = memory_access()
+    async with serving(access, routes=routes()) as client:
+        for method, path, taken in (
+            ("PATCH", "Subscription/1", "DELETE,GET,HEAD,OPTIONS,PUT"),
+            ("PATCH", "Subscription/1/", "DELETE,GET,HEAD,OPTIONS,PUT"),
+            ("PUT", "Subscription?url=x", "GET,HEAD,OPTIONS,POST"),
+            ("DELETE", "Subscription?url=x", "GET,HEAD,OPTIONS,POST"),
+            ("GET", "Subscription/_history", "OPTIONS"),
+            ("GET", "Subscription/1/_history", "OPTIONS"),
+            ("GET", "Subscription/1/_history/1", "OPTIONS"),
+        ):
+            response = await client.request(method, f"{LAB_BASE}/{path}", headers=bearer(access))
+            assert (response.status, response.headers.get("Allow")) == (405, taken), f"{method} {path}"
 
 
 async def test_a_route_may_answer_other_than_json() -> None:
@@ -163,6 +226,9 @@ async def test_a_path_is_found_as_by_its_expression_alone() -> None:
                 assert isinstance(resource, web.DynamicResource)
                 plain, methods = await web.DynamicResource.resolve(resource, request)
                 match, allowed = await resource.resolve(request)
+                of_all = "/(?P<type>[A-Z]" in resource.get_info()["pattern"].pattern
+                if methods and of_all and "/Production/Subscription/" in f"{path}/":
+                    plain, methods = None, {"OPTIONS"}  # Of a type with paths of its own.
                 assert (match, allowed) == (plain, methods), f"{method} {path} at {resource.canonical}"
                 found += match is not None
     assert found > len(LOOKED_FOR)
