@@ -11,7 +11,7 @@ from uuid import uuid4
 from api.commands.access.tenants import existing_tenant
 from api.commands.terminal import user
 from api.subscriptions.receivers import refuse_receiver
-from api.subscriptions.secrets import SECRET, Sealed, rotated, seal, signing_secret
+from api.subscriptions.secrets import SECRET, Sealed, first_generation, rotated, seal, signing_secret
 from api.subscriptions.sending.light import TOKEN_HEADER
 from store.audit.records import AuditRecord, Deed
 from store.errors import StartupError
@@ -202,6 +202,7 @@ async def notified(stores: Stores, told: Destination, *, now: datetime, allowed:
         base=told.base,
         resource=b"",
         sealed=seal(root, f"{told.tenant}/{id}", Sealed(shown_there)),
+        generation=first_generation(),
     )
     await stores.subscribing.subscriptions.create(one)
     return id

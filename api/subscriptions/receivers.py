@@ -92,14 +92,16 @@ class Receivers:
             refuse_receiver(url, self._allowed)
         except ValueError:
             return BLOCKED
-        began, used_before = monotonic(), list[bool]()
-        reply = await self._posted(url, body, headers, seconds, used_before)
-        left = seconds - (monotonic() - began)
-        if reply.outcome is Outcome.UNREACHABLE and used_before and left > 0:
-            # The receiver closed a connection that it had kept, as this was on its way: it is there.
+        ends = monotonic() + seconds
+        while True:
+            used_before = list[bool]()
+            left = ends - monotonic()
+            reply = await self._posted(url, body, headers, left, used_before)
+            # The receiver closed a connection that it had kept, as this was on its way: it is there. So may
+            # others of that time be closed, each of which is gone by then.
             # https://www.rfc-editor.org/rfc/rfc9112#section-9.3.1
-            return await self._posted(url, body, headers, left, used_before)
-        return reply
+            if reply.outcome is not Outcome.UNREACHABLE or not used_before or monotonic() >= ends:
+                return reply
 
     async def _posted(
         self, url: str, body: bytes, headers: Mapping[str, str], seconds: float, used_before: list[bool]

@@ -35,6 +35,7 @@ SIGNATURE: Final = "webhook-signature"
 EARLIER_MAX: Final = 4
 """Most secrets before the newest that sign; each is a signature more in a header."""
 _NONCE_BYTES: Final = 12
+_GENERATION_BYTES: Final = 6
 
 
 class OAuthClient(NamedTuple):
@@ -54,6 +55,11 @@ class Sealed(NamedTuple):
 
 
 NO_SECRETS: Final = Sealed()
+
+
+def first_generation() -> int:
+    """Generation that a subscription begins with: none that one under its id had before."""
+    return int.from_bytes(os.urandom(_GENERATION_BYTES)) + 1
 
 
 def signing_secret(root: bytes, name: str, generation: int) -> str:

@@ -105,6 +105,8 @@ class Progress:
     """Moment of the next attempt; None: at once."""
     failure: str = ""
     """Outcome of the last attempt, when it failed."""
+    tried: int = 0
+    """Number of the last event that the last attempt told of, when it failed."""
     heard_at: datetime | None = None
     """Last moment at which the receiver acknowledged anything."""
     joined: bool = False
@@ -150,7 +152,7 @@ class Subscription:
     sealed: bytes = b""
     """Secrets of the receiver, sealed."""
     generation: int = 1
-    """Counts the signing secrets."""
+    """Number of the signing secret, which counts up from wherever it began."""
     earlier: tuple[EarlierSecret, ...] = ()
     """Signing secrets before that may still be good, the newest first."""
     ends: datetime | None = None
@@ -229,9 +231,11 @@ class SubscriptionStore(Protocol):
         """Hold back its notifications, or let them go, at once; False: there is none."""
 
     async def failed(
-        self, subscription: Subscription, failure: str, *, at: datetime, next_at: datetime
+        self, subscription: Subscription, failure: str, *, at: datetime, next_at: datetime, tried: int = 0
     ) -> None:
-        """Count an attempt that failed, with its outcome, and note when the next one is due."""
+        """Count an attempt that failed, with its outcome and the last event that it told of, and note when
+        the next one is due.
+        """
 
     async def acknowledged(self, subscription: Subscription, number: int, *, at: datetime) -> None:
         """Note that the receiver has all events up to this number."""

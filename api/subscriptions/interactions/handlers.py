@@ -20,7 +20,7 @@ from api.subscriptions.holders import holder_of
 from api.subscriptions.interactions import rendering
 from api.subscriptions.receivers import refuse_receiver
 from api.subscriptions.requested import Requested, Terms, requested
-from api.subscriptions.secrets import NO_SECRETS, Sealed, seal, unseal
+from api.subscriptions.secrets import NO_SECRETS, Sealed, first_generation, seal, unseal
 from api.subscriptions.standing import READS
 from ingest.http.app_keys import CLOCK, LIMITS, PRINCIPAL, TENANT, base_of
 from ingest.http.parsing import parsed
@@ -200,6 +200,7 @@ async def _made(request: web.Request, id: str, told: Requested) -> Subscription:
         resource=told.resource,
         holder=holder_of(caller, now=now),
         sealed=seal(app[ROOT_SECRET], f"{tenant}/{id}", told.sealed),
+        generation=first_generation(),
         ends=told.ends,
     )
 

@@ -107,6 +107,11 @@ def _milliseconds(moment: datetime) -> int:
     return from_datetime(moment).start // 1_000
 
 
+def _webhook_id(one: Subscription, *parts: str | int) -> str:
+    """The id of a notification, without a `.`, which a client's own id may have: Standard Webhooks."""
+    return "_".join((one.id.replace(".", "_"), *map(str, parts)))
+
+
 class Delivery:
     """Steps of all subscriptions of this process."""
 
@@ -202,7 +207,7 @@ class Delivery:
         return due if one.ends is None else min(due, one.ends)
 
     async def _handshake(self, one: Subscription, access: Access, now: datetime) -> Step:
-        id = f"{one.id}.handshake.{_milliseconds(one.updated)}"
+        id = _webhook_id(one, HANDSHAKE, _milliseconds(one.updated))
         if one.channel.form is Form.TOPIC:
             body = notification(one, HANDSHAKE, id=unique_id(), now=now)
             reply = await self._send(one, access, body, id)
@@ -225,6 +230,9 @@ class Delivery:
     ) -> Step:
         most = min(one.channel.max_count or self._pace.batch_max, self._pace.batch_max)
         limit = most if one.channel.form is Form.TOPIC else 1
+        if one.progress.failures and one.progress.tried > one.progress.delivered:
+            # A receiver that has them, and whose answer was lost: `DECISIONS.md#tried-again-the-same`.
+            limit = min(limit, one.progress.tried - one.progress.delivered)
         found = await self._next(one, recent, limit)
         if not found:  # No longer kept: what is behind them goes on.
             await self._ports.store.acknowledged(one, one.progress.last, at=one.progress.heard_at or now)
@@ -242,10 +250,10 @@ class Delivery:
         if self._monotonic() - read > FRESH_SECONDS:  # Somebody may have been erased since: it is read again.
             return Step(self._clock() + AGAIN)
         # Numbers come again in a Subscription of the same id, and behind a restore: receivers go by the id.
-        id = f"{one.id}.{some[0].number}.{some[-1].number}.{_milliseconds(some[0].at)}"
+        id = _webhook_id(one, some[0].number, some[-1].number, _milliseconds(some[0].at))
         reply = await self._send(one, access, body, id)
         if reply.outcome is not Outcome.DELIVERED:
-            return await self._failed(one, reply, now)
+            return await self._failed(one, reply, now, tried=some[-1].number)
         heard = self._clock()
         await self._ports.store.acknowledged(one, some[-1].number, at=heard)
         self._ports.metrics.delivered(one.name, [(heard - event.at).total_seconds() for event in some])
@@ -282,7 +290,7 @@ class Delivery:
 
     async def _heartbeat(self, one: Subscription, access: Access, now: datetime) -> Step:
         body = notification(one, HEARTBEAT, id=unique_id(), now=now)
-        reply = await self._send(one, access, body, f"{one.id}.heartbeat.{int(now.timestamp())}")
+        reply = await self._send(one, access, body, _webhook_id(one, HEARTBEAT, int(now.timestamp())))
         if reply.outcome is not Outcome.DELIVERED:
             return await self._failed(one, reply, now)
         await self._ports.store.acknowledged(one, one.progress.delivered, at=now)
@@ -305,7 +313,9 @@ class Delivery:
             self._ports.circuits.succeeded(one)
         return reply
 
-    async def _failed(self, one: Subscription, reply: Reply, began: datetime) -> Step:
+    async def _failed(
+        self, one: Subscription, reply: Reply, began: datetime, *, tried: int | None = None
+    ) -> Step:
         """Note a failure, and when the next attempt is due; or that there is none."""
         now, store = self._clock(), self._ports.store
         if reply.outcome.is_the_endpoints:
@@ -324,7 +334,8 @@ class Delivery:
             return IDLE
         asked = timedelta(seconds=min(reply.retry_after or 0.0, RETRY_AFTER_MAX))
         next_at = now + max(pause_after(failures), asked)
-        await store.failed(one, reply.text, at=began, next_at=next_at)
+        last = one.progress.tried if tried is None else tried
+        await store.failed(one, reply.text, at=began, next_at=next_at, tried=last)
         return Step(next_at, sent=True)
 
     async def _end(self, one: Subscription, status: Status, reason: str) -> None:

@@ -98,6 +98,7 @@ def progress_document(progress: Progress) -> dict[str, Any]:
         "failing_since": progress.failing_since,
         "failure": progress.failure,
         "next_at": progress.next_at,
+        "tried": progress.tried,
         "joined": progress.joined,
     }
 
@@ -158,6 +159,7 @@ def _progress(document: Mapping[str, Any], counters: Counters, seat: str) -> Pro
         told["failing_since"],
         told["next_at"],
         told.get("failure", ""),
+        told.get("tried", 0),
         counters.heard.get(seat, told.get("heard_at")),
         told.get("joined", True),  # Those from before the field have joined long ago.
     )

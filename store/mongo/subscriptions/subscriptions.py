@@ -41,6 +41,7 @@ CALM: Final[Mapping[str, Any]] = {
     "progress.failing_since": None,
     "progress.failure": "",
     "progress.next_at": None,
+    "progress.tried": 0,
 }
 """Progress without failures."""
 TOGETHER_MAX: Final = 100
@@ -182,7 +183,7 @@ class MongoSubscriptions(SubscriptionStore):
 
     @override
     async def failed(
-        self, subscription: Subscription, failure: str, *, at: datetime, next_at: datetime
+        self, subscription: Subscription, failure: str, *, at: datetime, next_at: datetime, tried: int = 0
     ) -> None:
         # Of a process that was frozen, and wakes up beside the one that took over, the failure is none.
         progress, owner = subscription.progress, str(subscription.tenant)
@@ -198,6 +199,7 @@ class MongoSubscriptions(SubscriptionStore):
                 "progress.failing_since": since,
                 "progress.failure": failure,
                 "progress.next_at": next_at,
+                "progress.tried": tried,
             },
         }
         with guarded(self._metrics, "fail_subscription", seconds=self._seconds):

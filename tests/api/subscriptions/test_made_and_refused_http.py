@@ -54,6 +54,20 @@ async def test_a_subscription_is_read_searched_changed_and_deleted(tenant: Servi
         assert (await tenant.request("PUT", "Subscription/mine", asked())).status == 400
 
 
+async def test_who_had_an_id_before_knows_no_secret_of_the_next_one(tenant: Service) -> None:
+    """A stolen secret ends with its Subscription; an id that is free may be another client's."""
+    secrets = []
+    async with receiver() as at:
+        for _ in range(2):
+            sent = {**asked(endpoint=at.url), "id": "hook"}
+            for status in (201, 200):  # As it is changed, the secret stays.
+                assert (await tenant.put(sent)).status == status
+                answer = await tenant.request("POST", "Subscription/hook/$signing-secret")
+                secrets.append(answer.body["parameter"][0]["valueString"])
+            assert (await tenant.delete("Subscription/hook")).status == 204
+    assert secrets[0] == secrets[1] != secrets[2] == secrets[3]
+
+
 async def test_a_subscription_is_made_once_for_a_key(tenant: Service) -> None:
     async with receiver() as at:
         answers = [await tenant.create(asked(endpoint=at.url), idempotency_key="one") for _ in range(2)]

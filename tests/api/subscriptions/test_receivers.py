@@ -171,13 +171,21 @@ async def test_a_status_is_an_answer_whatever_follows_it(answer: bytes, outcome:
     assert (reply.outcome, said in reply.text) == (outcome, True), reply.text
 
 
-async def test_a_connection_that_was_kept_and_ends_as_it_is_used_is_no_failure() -> None:
-    """A receiver closes what is idle for some seconds; a notification may be on its way at that moment."""
+@pytest.mark.parametrize("kept", [1, 3])
+async def test_connections_that_were_kept_and_end_as_they_are_used_are_no_failure(kept: int) -> None:
+    """A receiver closes what is idle for some seconds; a notification may be on its way at that moment.
+
+    Several subscriptions that were told at one moment leave as many connections, all of one age.
+    """
     came: list[int] = []
+    all_there = asyncio.Event()
 
     async def talk(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         came.append(0)
         await reader.readuntil(b"\r\n\r\n{}")
+        if len(came) == kept:
+            all_there.set()
+        await all_there.wait()
         writer.write(b"HTTP/1.1 204 No Content\r\n\r\n")
         await reader.readuntil(b"\r\n\r\n{}")
         writer.close()
@@ -185,9 +193,10 @@ async def test_a_connection_that_was_kept_and_ends_as_it_is_used_is_no_failure()
     server = await asyncio.start_server(talk, "127.0.0.1", 0)
     async with server, receivers(LOOPBACK) as out:
         url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/hook"
-        for number in (1, 2):
-            reply = await out.post(url, b"{}", {}, seconds=5)
-            assert (reply.outcome, len(came)) == (Outcome.DELIVERED, number)
+        first = [out.post(url, b"{}", {}, seconds=5) for _ in range(kept)]
+        assert {one.outcome for one in await asyncio.gather(*first)} == {Outcome.DELIVERED}
+        reply = await out.post(url, b"{}", {}, seconds=5)
+        assert (reply.outcome, len(came)) == (Outcome.DELIVERED, kept + 1)
 
 
 async def test_a_body_that_never_ends_takes_nothing_back() -> None:

@@ -85,6 +85,24 @@ async def test_receivers_may_go_by_the_id_of_a_notification(database: Database) 
         assert len(set(ids)) == 4
 
 
+@pytest.mark.parametrize("name", ["s1", "a.1733011200.b"])
+async def test_a_notification_that_was_tried_is_the_same_again(database: Database, name: str) -> None:
+    """Later events belong to the next one: a receiver whose answer was lost knows the first by its id."""
+    async with told(database, kept(name)) as (on, at):
+        for attempt in range(3):
+            at.answer = status(500 if attempt < 2 else 200)
+            await on.change(report(f"r{attempt}"), Kind.CREATED)
+            await on.count()
+            on.clock.move(seconds=10)
+            await on.step(name)
+        await on.settle(name)
+        shown = [[number for number, _, _ in one.events] for one in at.came]
+        assert shown == [[1], [1], [1], [2, 3]]
+        ids = [one.headers["webhook-id"] for one in at.came]
+        assert ids[0] == ids[1] == ids[2] != ids[3]
+        assert not any("." in one for one in ids), "Standard Webhooks: it may hold no full stop"
+
+
 async def test_behind_a_scan_who_wants_new_reports_hears_of_those_that_it_did_not_know(
     database: Database,
 ) -> None:
