@@ -37,9 +37,9 @@ _INCOMPLETE: Final = Issue(
 _UNFOUND: Final = Issue(
     "incomplete",
     "the way back of a `_revinclude` leads by the patient, and a resource on this page names none, or many"
-    " patients share it: search for what refers to it by that reference, with the patient where that is"
-    " asked",
-    ("_revinclude",),
+    " patients share it, as a group, from which no `_include` leads to them either: search for them, or for"
+    " what refers to it by that reference, with the patient where that is asked",
+    ("_include", "_revinclude"),
     severity="warning",
 )
 

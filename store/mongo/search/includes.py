@@ -59,7 +59,7 @@ class Included(NamedTuple):
     complete: bool
     """Whether all fits; else one match alone brings along more, and the rest is left out."""
     unfound: bool
-    """Whether what refers to a resource was not looked for: it names no patient, or many share it."""
+    """Whether something was not looked for: a resource names no patient, or many share it."""
 
 
 def follow(  # noqa: PLR0913 -- what a search is made of
@@ -146,8 +146,8 @@ def _plans(  # noqa: PLR0913 -- what a round is made of
         target
         for include in includes
         if not include.reverse
-        for target in _targets(include, frontier)
-        if target not in seen and _is_visible(query, target.partition("/")[0])
+        for document, target in _targets(include, frontier)
+        if target not in seen and _is_shown(query, document, target.partition("/")[0])
     )
     if wanted:
         yield _by_id(str(tenant), list(wanted), query, now=now)
@@ -173,7 +173,12 @@ def _by_id(tenant: str, wanted: Sequence[str], query: SearchQuery, *, now: datet
     return FindPlan(filter=found, sort=(), limit=0, hint="_id_", described=lambda: "include", matching=found)
 
 
-def _targets(include: Include, frontier: Sequence[Document]) -> Iterator[str]:
+def _is_shown(query: SearchQuery, document: Document, target: str) -> bool:
+    """Whether targets of a type come along with a document that refers to them."""
+    return _is_visible(query, target) and not _leads_to_many(query, document, target)
+
+
+def _targets(include: Include, frontier: Sequence[Document]) -> Iterator[tuple[Document, str]]:
     """The resources of ours that these documents refer to: `Type/id`, whatever version was meant."""
     for document in frontier:
         if include.source not in ("*", document["type"]):
@@ -183,7 +188,7 @@ def _targets(include: Include, frontier: Sequence[Document]) -> Iterator[str]:
             for spelling in index.get(row.name, ()):
                 match = RELATIVE.fullmatch(spelling)
                 if match is not None and include.target in (None, match[1]):
-                    yield spelling
+                    yield document, spelling
 
 
 def _rows(include: Include, resource_type: str) -> Iterable[Parameter]:
@@ -219,8 +224,11 @@ def _referring(
 
 
 def _loses(query: SearchQuery, include: Include, frontier: Sequence[Document]) -> bool:
-    """Whether an include leads back by the patient from a resource that names none, or out of bounds."""
-    if not include.reverse or include.parameter is None or not _is_visible(query, include.source):
+    """Whether an include leads out of bounds, or back by the patient from a resource that names none."""
+    if not include.reverse:
+        found = ((document, target.partition("/")[0]) for document, target in _targets(include, frontier))
+        return any(_is_visible(query, type_) and _leads_to_many(query, one, type_) for one, type_ in found)
+    if include.parameter is None or not _is_visible(query, include.source):
         return False
     row = include.parameter
     targets = (one for one in frontier if include.target in (None, one["type"]))
@@ -236,8 +244,15 @@ def _is_out_of_bounds(query: SearchQuery, include: Include, document: Document) 
 
     `DECISIONS.md#patient-scope`
     """
-    if not query.of_a_patient or include.source in NOT_ABOUT_PATIENTS:
-        return False
+    return query.of_a_patient and include.source not in NOT_ABOUT_PATIENTS and _is_shared(document)
+
+
+def _leads_to_many(query: SearchQuery, document: Document, target: str) -> bool:
+    """Whether a reference leads from what many patients share to them: a group to its members."""
+    return query.of_a_patient and target not in SHARED and _is_shared(document)
+
+
+def _is_shared(document: Document) -> bool:
     return document["type"] in SHARED and not _names_a_patient(document)
 
 

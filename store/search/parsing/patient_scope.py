@@ -150,22 +150,23 @@ def _names_a_patient(name: str, type: str | None) -> bool:
 
 
 def _kept(resource_type: str, clause: Clause) -> Clause | None:
-    """The clause, its `_has` kept to patients; None when one leads from something shared to any of them.
+    """The clause, kept to patients; None when a way leads from something shared to any of them.
 
-    `_has:Patient:general-practitioner:family=…` would tell of a patient by way of a practitioner.
+    `_has:Patient:general-practitioner:family=…` would tell of a patient by way of a practitioner, and
+    `member.family=…` by way of a group.
     """
     match clause:
         case Has():
-            behind = clause.inner
-            if resource_type in SHARED and clause.type not in NOT_ABOUT_PATIENTS:
-                asked = bounded(SearchQuery(clause.type, (behind,)))
-                if asked is None:
-                    return None
-                [behind] = asked.clauses
-            inner = _kept(clause.type, behind)
+            shared = resource_type in SHARED and clause.type not in NOT_ABOUT_PATIENTS
+            inner = _behind(clause.type, clause.inner, naming=shared)
             return None if inner is None else replace(clause, inner=inner)
         case Chain():
-            ways = [(target, _kept(target, inner)) for target, inner in clause.inner]
+            # The patient of a device is the one whom it names.
+            shared = resource_type in SHARED and clause.parameter.name != "patient"
+            ways = [
+                (target, _behind(target, inner, naming=shared and target not in SHARED))
+                for target, inner in clause.inner
+            ]
             kept = tuple((target, inner) for target, inner in ways if inner is not None)
             return replace(clause, inner=kept) if len(kept) == len(ways) else None
         case AnyOf() | All():
@@ -176,3 +177,13 @@ def _kept(resource_type: str, clause: Clause) -> Clause | None:
             return clause
         case _:
             assert_never(clause)
+
+
+def _behind(resource_type: str, clause: Clause, *, naming: bool) -> Clause | None:
+    """The clause on what a way leads to; `naming`: it has to name its patient."""
+    if naming:
+        asked = bounded(SearchQuery(resource_type, (clause,)))
+        if asked is None:
+            return None
+        [clause] = asked.clauses
+    return _kept(resource_type, clause)

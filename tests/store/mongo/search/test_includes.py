@@ -131,9 +131,7 @@ async def test_a_way_back_by_the_patient_that_is_not_named_is_told(store: MongoR
     assert ([str(one.key) for one in keyed.included], keyed.unfound) == (["Provenance/v1"], False)
 
 
-async def test_no_way_leads_back_from_what_patients_share_where_one_must_be_named(
-    store: MongoResources,
-) -> None:
+async def test_no_way_leads_from_what_patients_share_where_one_must_be_named(store: MongoResources) -> None:
     await put(
         store,
         resource("Location", "ward"),
@@ -142,8 +140,25 @@ async def test_no_way_leads_back_from_what_patients_share_where_one_must_be_name
         resource("Organization", "lab"),
         provenance("v1", "Organization/lab", "DiagnosticReport/r1"),
         provenance("v2", "DiagnosticReport/r2"),
+        patient("p1"),
+        patient("p2"),
+        resource("Group", "g", member=[{"entity": refers("Patient/p1")}, {"entity": refers("Patient/p2")}]),
+        observation("o1", focus=[refers("Group/g")]),
     )
     for text, type_, open_, kept in (
+        ("_id=g&_include=Group:member", "Group", "Patient/p1 Patient/p2", ""),
+        (
+            "patient=p1&_include=Observation:focus&_include:iterate=Group:member",
+            "Observation",
+            "Group/g Patient/p1 Patient/p2",
+            "Group/g",
+        ),
+        (
+            "patient=p1&_include:iterate=*",
+            "Observation",
+            "Group/g Patient/p1 Patient/p2",
+            "Group/g Patient/p1",
+        ),
         ("_id=ward&_revinclude=DiagnosticReport:subject", "Location", "DiagnosticReport/r1", ""),
         ("_id=lab&_revinclude=Provenance:target", "Organization", "Provenance/v1", ""),
         (
@@ -158,6 +173,13 @@ async def test_no_way_leads_back_from_what_patients_share_where_one_must_be_name
             page = await store.search(LAB, query)
             found = sorted(str(one.key) for one in page.included)
             assert (found, page.unfound) == (expected.split(), of_a_patient), text
+
+
+async def test_the_patient_of_a_device_comes_along(store: MongoResources) -> None:
+    await put(store, patient("p1"), resource("Device", "d", patient=refers("Patient/p1")))
+    query = replace(asked("patient=p1&_include=Device:patient", type="Device"), of_a_patient=True)
+    page = await store.search(LAB, query)
+    assert ([str(one.key) for one in page.included], page.unfound) == (["Patient/p1"], False)
 
 
 async def test_stored_bytes_come_along(chart: MongoResources) -> None:

@@ -108,9 +108,23 @@ def test_a_way_back_to_an_id_that_is_bare_leads_to_a_patient() -> None:
     )
 
 
-def test_what_leads_by_something_shared_to_any_patient_is_not_bounded_by_one_beside_it() -> None:
-    by = ("performer:Practitioner._has:Patient:general-practitioner:family", "smith")
-    assert bounded(query_of(("patient", "p"), by)) is None
+@pytest.mark.parametrize(
+    ("type", "name", "text", "kept"),
+    [
+        (DR, "performer:Practitioner._has:Patient:general-practitioner:family", "smith", False),
+        (DR, "subject:Group.member:Patient.family", "smith", False),
+        (DR, "subject:Group.member:Patient.identifier", "urn:m|1", True),
+        (DR, "subject:Group.member:Device.status", "active", True),
+        ("Group", "member:Patient.birthdate", "1980", False),
+        ("Group", "managing-entity:RelatedPerson.name", "smith", False),
+        ("Device", "patient.family", "smith", True),
+    ],
+)
+def test_what_leads_by_something_shared_to_any_patient_is_not_bounded_by_what_is_beside_it(
+    type: str, name: str, text: str, *, kept: bool
+) -> None:
+    """By a group to its members, as from a practitioner to the patients."""
+    assert (bounded(query_of(("_id", "x"), (name, text), type=type)) is not None) is kept
 
 
 @pytest.mark.parametrize(
