@@ -77,8 +77,13 @@ def has_it(stored: Stored, *, none_match: str | None, modified_since: datetime |
     """Whether the client has this version: `If-None-Match` decides when it is there (RFC 9110, 13.2.2)."""
     if none_match is not None:
         return has_tag(none_match, f'"{stored.version}"')
-    # HTTP dates have whole seconds, so a change within that one goes unseen: ETags are the exact way.
-    return modified_since is not None and stored.last_updated - timedelta(seconds=1) < modified_since
+    if modified_since is None:
+        return False
+    if stored.last_updated <= modified_since:
+        return True
+    # A date of HTTP is a whole second, which may have seen several versions: the first alone is surely it.
+    within = not modified_since.microsecond and stored.last_updated - timedelta(seconds=1) < modified_since
+    return within and stored.version == 1
 
 
 def since(text: str | None) -> datetime | None:
@@ -87,7 +92,7 @@ def since(text: str | None) -> datetime | None:
         return None
     try:
         if _INSTANT.fullmatch(text):
-            return to_datetime(parse(text).start).replace(microsecond=0)
+            return to_datetime(parse(text).start)
     except ValueError:
         pass
     rule = "must be an instant with seconds and zone, such as 2026-11-22T12:00:00Z"

@@ -75,6 +75,22 @@ async def test_a_client_that_has_it_is_told_so(stored: Service, headers: dict[st
     assert (answer.headers["ETag"], answer.headers["Last-Modified"]) == ('W/"1"', NOON)
 
 
+async def test_a_date_of_http_hides_no_later_version_of_its_second(stored: Service) -> None:
+    """A preliminary report may be final within the second in which somebody read it."""
+    stored.clock.move(milliseconds=700)
+    await stored.load(report(status="amended"))
+    later = await stored.get(PATH, if_modified_since=NOON)
+    assert (later.status, later.headers["Last-Modified"], later.body["status"]) == (200, NOON, "amended")
+    assert (await stored.get(PATH, if_modified_since="Sun, 22 Nov 2026 12:00:01 GMT")).status == 304
+    moments = {"12:00:00Z": "200", "12:00:00.699Z": "200", "12:00:00.700Z": "304", "12:00:01Z": "304"}
+    for kind in ("batch", "transaction"):
+        asked = [{"method": "GET", "url": PATH, "ifModifiedSince": f"2026-11-22T{at}"} for at in moments]
+        entry = [{"request": one} for one in asked]
+        answer = await stored.request("POST", "", {"resourceType": "Bundle", "type": kind, "entry": entry})
+        found = [one["response"]["status"][:3] for one in answer.body["entry"]]
+        assert found == list(moments.values()), kind
+
+
 @pytest.mark.parametrize(
     ("query", "there", "gone"),
     [
