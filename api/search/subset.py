@@ -11,6 +11,7 @@ from dataclasses import replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from api.search.contained import with_contained
 from ingest.pipeline.decode import decode
 from ingest.pipeline.stamp import dump
 from store.errors import Category, ServiceError
@@ -238,20 +239,18 @@ def _refused(name: str, rule: str) -> ServiceError:
 def cut(entry: Entry, summary: Summary, elements: Sequence[str] = ()) -> Entry:
     """Resource of a page, cut down."""
     row = ELEMENTS.get(entry.key.type)
-    if summary is Summary.DATA:
-        kept = {name: value for name, value in decode(entry.raw).items() if name != "text"}
-    elif row is None or (summary is Summary.FALSE and not elements):
+    if summary is not Summary.DATA and (row is None or (summary is Summary.FALSE and not elements)):
         return entry
+    whole = decode(entry.raw)
+    if row is None or summary is Summary.DATA:
+        kept = {name: value for name, value in whole.items() if name != "text"}
     elif summary is Summary.TRUE:
-        kept = {
-            name: _narrowed(value, name, row.parts)
-            for name, value in decode(entry.raw).items()
-            if _is_one_of(name, row.summary)
-        }
+        shown = ((name, value) for name, value in whole.items() if _is_one_of(name, row.summary))
+        kept = {name: _narrowed(value, name, row.parts) for name, value in shown}
     else:
         names = row.always.union(elements or ("text",))
-        kept = {name: value for name, value in decode(entry.raw).items() if _is_one_of(name, names)}
-    return entry._replace(raw=dump(_tagged(kept)))
+        kept = {name: value for name, value in whole.items() if _is_one_of(name, names)}
+    return entry._replace(raw=dump(_tagged(with_contained(kept, whole))))
 
 
 def _narrowed(value: Json, path: str, parts: Mapping[str, frozenset[str]]) -> Json:

@@ -98,6 +98,42 @@ def test_data_is_all_but_the_text() -> None:
     assert shown(REPORT, Summary.DATA) == {name: v for name, v in REPORT.items() if name != "text"}
 
 
+_CONTAINED: list[dict[str, Any]] = [
+    {"resourceType": "Patient", "id": "p"},
+    {"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": "#d"}},
+    {"resourceType": "Practitioner", "id": "d", "name": [{"text": "#p"}]},
+    {"resourceType": "Organization", "id": "o", "partOf": {"reference": "#"}},
+    {"resourceType": "Specimen"},
+]
+
+
+@pytest.mark.parametrize(
+    ("summary", "elements", "ids"),
+    [
+        pytest.param(Summary.FALSE, ("subject",), ["p"], id="what an element refers to"),
+        pytest.param(Summary.FALSE, ("performer",), ["p", "r", "d"], id="and what that refers to"),
+        pytest.param(Summary.FALSE, ("conclusion",), None, id="nothing refers to them"),
+        pytest.param(Summary.TRUE, (), ["p", "o"], id="the summary"),
+        pytest.param(Summary.TEXT, (), None, id="the text"),
+    ],
+)
+def test_what_is_shown_leads_to_what_is_contained(
+    summary: Summary, elements: tuple[str, ...], ids: list[str] | None
+) -> None:
+    """Else the patient that a report holds would be a `#p` that leads nowhere, which R4 does not allow."""
+    contained = {
+        **{k: v for k, v in REPORT.items() if k not in ("performer", "contained")},
+        "contained": _CONTAINED,
+        "subject": {"reference": "#p"},
+        **({"performer": [{"reference": "#r"}]} if elements == ("performer",) else {}),
+        "resultsInterpreter": [{"reference": "#o"}],
+    }
+    found = shown(contained, summary, *elements)
+    expected = None if ids is None else [one for one in _CONTAINED if one.get("id") in ids]
+    assert found.get("contained") == expected
+    assert list(found) == [name for name in contained if name in found]
+
+
 @pytest.mark.parametrize(
     ("type", "elements", "kept"),
     [
