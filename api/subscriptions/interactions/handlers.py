@@ -115,6 +115,7 @@ async def delete(request: web.Request) -> web.StreamResponse:
 async def search(request: web.Request) -> web.StreamResponse:
     """GET {base}/Subscription?status=…, and by POST: those of the caller."""
     pairs = await rendering.pairs_in(request)
+    rendering.refuse_unknown(pairs)
     found = [one for one in await seen(request) if rendering.matches(one, pairs)]
     return fhir_json(rendering.searchset(found, base=base_of(request), pairs=pairs))
 

@@ -12,6 +12,7 @@ from ingest.http.body import body_of
 from ingest.unique import unique_id
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
+from store.search.parsing.context import shown
 from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
 
 if TYPE_CHECKING:
@@ -70,17 +71,21 @@ _PARAMETERS: Final[Mapping[str, Callable[[Subscription, str], bool]]] = {
 _SILENT: Final = frozenset({"_format", "_pretty", "_count", "_total"})
 
 
-def matches(one: Subscription, pairs: Sequence[Pair]) -> bool:
-    """Whether a subscription is found. Raises ServiceError for a parameter that is not known."""
+def refuse_unknown(pairs: Sequence[Pair]) -> None:
+    """Raise ServiceError for a parameter that is not known, whatever there is to find."""
     unknown = [name for name, _ in pairs if name not in _PARAMETERS and name not in _SILENT]
     if unknown:
         known = ", ".join(f"`{name}`" for name in _PARAMETERS)
-        issue = Issue("not-supported", f"a search of Subscriptions takes {known}", (unknown[0][:40],))
+        issue = Issue("not-supported", f"a search of Subscriptions takes {known}", (shown(unknown[0]),))
         raise ServiceError(Category.INCORRECT, issue)
+
+
+def matches(one: Subscription, pairs: Sequence[Pair]) -> bool:
+    """Whether a subscription is found. What has no value asks for nothing (`DECISIONS.md#empty-values`)."""
     return all(
-        any(_PARAMETERS[name](one, text) for text in value.split(","))
+        any(_PARAMETERS[name](one, text) for text in value.split(",") if text)
         for name, value in pairs
-        if name in _PARAMETERS
+        if name in _PARAMETERS and value.strip(",")
     )
 
 
