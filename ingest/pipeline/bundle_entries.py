@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from store.errors import Category, ServiceError
 from store.fhir.datatypes import JsonObject, Malformed, object_of, text_of
 from store.fhir.issues import Issue
+from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -23,6 +24,14 @@ _URL: Final = re.compile(
     r"(?:/(?P<id>[A-Za-z0-9\-.]{1,64})(?:/_history/(?P<version>[1-9][0-9]{0,8}))?)?(?P<query>\?.*)?",
     re.DOTALL,
 )
+_SEARCH: Final = re.compile(
+    r"(?:(?P<type>[A-Z][A-Za-z]+)/_search|Patient/(?P<patient>[A-Za-z0-9\-.]{1,64})/(?P<of>[A-Z][A-Za-z]+))"
+    r"(?:\?(?P<query>.*))?",
+    re.DOTALL,
+)
+"""Other spellings of a search that are served: `Type/_search?…`, and the compartment `Patient/id/Type?…`."""
+_APART: Final = frozenset({"Subscription"})
+"""Types that are kept in a store of their own, which the searches of a Bundle do not look into."""
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|//")
 """Beginning of a URL that names its server, or is none."""
 READING: Final = frozenset({"GET", "HEAD"})
@@ -120,13 +129,15 @@ def interaction(entry: BundleEntry, *, base: str, strict: bool = False) -> Inter
     if below is None:
         text = "`request.url` is another server's: entries are about this one, such as `Patient/123`"
         raise _refusal(Issue("value", text, ("Bundle.entry.request.url",)))
-    match = _URL.fullmatch(below)
+    match = _URL.fullmatch(_as_r4_searches(below) if method in READING else below)
     if method is None or match is None:
-        text = "`request.method` and a `request.url` such as `Patient/123` are needed"
-        raise _refusal(Issue("value", text, ("Bundle.entry.request",)))
+        raise _refusal(Issue("value", _rule_of(method, below), ("Bundle.entry.request",)))
     if match["version"] is not None and method not in READING:
         text = "`request.url` with a version goes with GET; what is changed is the current one (`ifMatch`)"
         raise _refusal(Issue("value", text, ("Bundle.entry.request.url",)))
+    if match["type"] in _APART and method in READING:
+        text = f"a {match['type']} is read and searched by itself, not in a Bundle: this would find none"
+        raise _refusal(Issue("not-supported", text, ("Bundle.entry.request.url",)))
     query = (match["query"] or "")[1:] or None
     if method == "POST" and match["id"] is None and if_none_exist is None:
         if_none_exist, query = query, None  # As some clients write it.
@@ -143,6 +154,34 @@ def interaction(entry: BundleEntry, *, base: str, strict: bool = False) -> Inter
         if_modified_since,
         () if implied is None else (WITHOUT_URL,),
     )
+
+
+def _as_r4_searches(below: str) -> str:
+    """A search by its type alone; any other URL as it is."""
+    found = _SEARCH.fullmatch(below)
+    if found is None:
+        return below
+    query = [found["query"]] if found["query"] else []
+    if found["patient"] is None:
+        return "?".join((found["type"], *query))
+    row = TYPES.get(found["of"])
+    if row is None or "patient" not in row.by_name:
+        text = "`request.url` names a type that is not in the compartment of a Patient here"
+        raise _refusal(Issue("not-found", text, ("Bundle.entry.request.url",)))
+    return f"{row.name}?" + "&".join((f"patient=Patient/{found['patient']}", *query))
+
+
+def _rule_of(method: str | None, below: str) -> str:
+    """Rule for a `request.url` that is not understood."""
+    if method in READING and below:
+        return (
+            "`request.url` of a GET is a read or a search: `Type/id`, `Type/id/_history/version`,"
+            " `Type?name=value`, `Patient/id/Type?name=value`; histories and operations are asked for by"
+            " themselves, not in a Bundle"
+        )
+    if method == "POST" and _SEARCH.fullmatch(below):
+        return "a search in a Bundle is a GET: its parameters stand in `request.url`, `Type?name=value`"
+    return "`request.method` and a `request.url` such as `Patient/123` are needed"
 
 
 def url_of(entry: BundleEntry) -> str | None:

@@ -39,6 +39,27 @@ async def test_get_post_alias_and_compartment_answer_the_same(service: Service) 
         assert answer.links == {"self": f"{service.base}/DiagnosticReport?patient=Patient/p1&status=final"}
 
 
+async def test_a_bundle_takes_each_road_of_a_get(service: Service) -> None:
+    await service.load(report("a"), report("b", status="partial"), report("c", "p2"))
+    urls = (
+        "DiagnosticReport?patient=Patient/p1&status=final",
+        "DiagnosticReport/_search?patient=Patient/p1&status=final",
+        "Patient/p1/DiagnosticReport?status=final",
+        "Patient/p1/DiagnosticReport?status=final&patient=Patient/p1",
+    )
+    for kind in ("batch", "transaction"):
+        asked = [{"request": {"method": "GET", "url": one}} for one in (*urls, "Patient/p2/DiagnosticReport")]
+        answer = await service.request("POST", "", {"resourceType": "Bundle", "type": kind, "entry": asked})
+        found = [one["resource"] for one in answer.body["entry"]]
+        assert [[one["resource"]["id"] for one in bundle["entry"]] for bundle in found] == [
+            *([["a"]] * len(urls)),
+            ["c"],
+        ]
+        assert {bundle["link"][0]["url"] for bundle in found[: len(urls)]} == {
+            f"{service.base}/DiagnosticReport?patient=Patient/p1&status=final"
+        }
+
+
 async def test_url_and_form_of_a_post_mean_and(service: Service) -> None:
     await service.load(report("a"), report("b", "p2"))
     assert (await service.post_search("patient=p1", url_query="patient=p2")).body["total"] == 0

@@ -126,6 +126,21 @@ def test_wrong_shapes_are_all_named(entry: Any, paths: list[str]) -> None:
             Interaction("HEAD", "Patient", "1", None, None, version=999999999),
             id="a version, absolute",
         ),
+        *(
+            pytest.param(
+                {"method": method, "url": url},
+                Interaction(method, "Observation", None, None, None, query=query),
+                id=f"{method} {url}",
+            )
+            for method in ("GET", "HEAD")
+            for url, query in (
+                ("Observation/_search", None),
+                ("Observation/_search?code=1&code=2", "code=1&code=2"),
+                ("Patient/p.1/Observation", "patient=Patient/p.1"),
+                ("/Patient/p.1/Observation?", "patient=Patient/p.1"),
+                (f"{BASE}/Patient/p.1/Observation?code=1", "patient=Patient/p.1&code=1"),
+            )
+        ),
     ],
 )
 def test_interaction(request_: dict[str, Any], expected: Interaction) -> None:
@@ -135,6 +150,14 @@ def test_interaction(request_: dict[str, Any], expected: Interaction) -> None:
 _FOREIGN = "`request.url` is another server's: entries are about this one, such as `Patient/123`"
 _PAST = "`request.url` with a version goes with GET; what is changed is the current one (`ifMatch`)"
 _NEEDED = "`request.method` and a `request.url` such as `Patient/123` are needed"
+_READS = (
+    "`request.url` of a GET is a read or a search: `Type/id`, `Type/id/_history/version`,"
+    " `Type?name=value`, `Patient/id/Type?name=value`; histories and operations are asked for by"
+    " themselves, not in a Bundle"
+)
+_SEARCHES = "a search in a Bundle is a GET: its parameters stand in `request.url`, `Type?name=value`"
+_APART = "a Subscription is read and searched by itself, not in a Bundle: this would find none"
+_NOT_IN = "`request.url` names a type that is not in the compartment of a Patient here"
 
 
 @pytest.mark.parametrize(
@@ -143,10 +166,10 @@ _NEEDED = "`request.method` and a `request.url` such as `Patient/123` are needed
         pytest.param({}, _NEEDED, Category.UNPROCESSABLE, id="empty"),
         pytest.param({"url": "Patient"}, _NEEDED, Category.UNPROCESSABLE, id="no method"),
         pytest.param({"method": "GET"}, _NEEDED, Category.UNPROCESSABLE, id="no url"),
-        pytest.param({"method": "GET", "url": "doe/1"}, _NEEDED, Category.UNPROCESSABLE, id="no type"),
-        pytest.param({"method": "GET", "url": "Patient/a_b"}, _NEEDED, Category.UNPROCESSABLE, id="no id"),
+        pytest.param({"method": "GET", "url": "doe/1"}, _READS, Category.UNPROCESSABLE, id="no type"),
+        pytest.param({"method": "GET", "url": "Patient/a_b"}, _READS, Category.UNPROCESSABLE, id="no id"),
         pytest.param(
-            {"method": "GET", "url": "Patient/" + "a" * 65}, _NEEDED, Category.UNPROCESSABLE, id="long id"
+            {"method": "GET", "url": "Patient/" + "a" * 65}, _READS, Category.UNPROCESSABLE, id="long id"
         ),
         *(
             pytest.param({"method": "GET", "url": url}, _FOREIGN, Category.UNPROCESSABLE, id=url)
@@ -161,9 +184,8 @@ _NEEDED = "`request.method` and a `request.url` such as `Patient/123` are needed
             )
         ),
         *(
-            pytest.param({"method": "GET", "url": url}, _NEEDED, Category.UNPROCESSABLE, id=url)
+            pytest.param({"method": "GET", "url": url}, _READS, Category.UNPROCESSABLE, id=url)
             for url in (
-                f"{BASE}/",
                 f"{BASE}//Patient/doe",
                 f"{BASE}/../doe",
                 "/fhir/R4/other/Production/Patient/doe",
@@ -171,14 +193,29 @@ _NEEDED = "`request.method` and a `request.url` such as `Patient/123` are needed
                 "Patient/doe/_history/0",
                 "Patient/doe/_history/v1",
                 "Patient/_history/1",
-                "Patient/doe/DiagnosticReport",
+                "Patient/doe/$everything",
+                "Encounter/doe/DiagnosticReport",
+                "metadata",
             )
+        ),
+        pytest.param({"method": "GET", "url": f"{BASE}/"}, _NEEDED, Category.UNPROCESSABLE, id="the base"),
+        *(
+            pytest.param({"method": "GET", "url": f"Patient/doe/{name}"}, _NOT_IN, Category.UNPROCESSABLE)
+            for name in ("Practitioner", "Doe")
+        ),
+        *(
+            pytest.param({"method": "GET", "url": url}, _APART, Category.UNPROCESSABLE, id=url)
+            for url in ("Subscription/doe", "Subscription?status=active", "Subscription/_search")
+        ),
+        *(
+            pytest.param({"method": "POST", "url": url}, _SEARCHES, Category.UNPROCESSABLE, id=f"POST {url}")
+            for url in ("Patient/_search?name=doe", "Patient/doe/Observation")
         ),
         *(
             pytest.param({"method": method, "url": "Patient/doe/_history/1"}, _PAST, Category.UNPROCESSABLE)
             for method in ("PUT", "DELETE", "PATCH", "POST")
         ),
-        pytest.param({"method": "GET", "url": "../Patient/1"}, _NEEDED, Category.UNPROCESSABLE, id="upwards"),
+        pytest.param({"method": "GET", "url": "../Patient/1"}, _READS, Category.UNPROCESSABLE, id="upwards"),
         pytest.param(
             {"method": "PUT", "url": "patient?name=Doe"},
             _NEEDED,
