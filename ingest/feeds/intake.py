@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 from ingest.feeds.receive import Received, header_of
 from ingest.feeds.sources import Source, first_match
 from ingest.hl7v2.ack import Answer, Verdict
+from ingest.hl7v2.batches import split
 from ingest.hl7v2.budget import excess
 from ingest.hl7v2.faults import Fault
 from ingest.hl7v2.patients import REPEATED, by_patient, within_whole
-from ingest.hl7v2.reader import split
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
 

@@ -35,6 +35,8 @@ _KNOWN_MAX: Final = 256
 """Commands whose text is remembered; a longer list would be an attack."""
 _COMMAND_MAX: Final = 16
 """Characters of a command that is remembered: a longer one is text of somebody."""
+_WORD: Final = re.compile(r"(?:[.A-Za-z][A-Za-z0-9.+-]*\s*[+-]?\d{0,4})?")
+r"""A command, known or not: no text between two marks that nobody escaped, such as `1\2 of \T\`."""
 _HEX: Final = re.compile(r"X((?:[0-9A-Fa-f]{2})+)")
 _TEXT_BYTES: Final = frozenset({0x09, 0x0A, 0x0D, *range(0x20, 0x7F)})
 
@@ -69,14 +71,17 @@ def unescaper(delimiters: Delimiters, encoding: str = "utf-8") -> Callable[[str]
     def unescape(text: str) -> str:
         if mark not in text:
             return text
-        # Between two marks is a command, then text up to the next one; a mark without another stays.
-        parts = text.split(mark)
-        end = len(parts) - 1
-        for at in range(1, end, 2):
-            parts[at] = plain(parts[at])
-        if end % 2:
-            parts[end] = mark + parts[end]
-        return "".join(parts)
+        # Between two marks is a command; where it is no word, the first mark is a text of somebody.
+        first, *parts = text.split(mark)
+        made = [first]
+        is_open = True
+        """Whether the mark before a part may begin a command."""
+        for part in parts[:-1]:
+            is_command = is_open and _WORD.fullmatch(part) is not None
+            made.append(plain(part) if is_command else f"{mark}{part}" if is_open else part)
+            is_open = not is_command
+        made.append(f"{mark}{parts[-1]}" if is_open else parts[-1])
+        return "".join(made)
 
     return unescape
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING, Final
 
-from ingest.hl7v2.reader import lines_of
+from ingest.hl7v2.batches import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

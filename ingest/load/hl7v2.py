@@ -14,8 +14,9 @@ from ingest.feeds.intake import Taken, take_in
 from ingest.feeds.receive import header_of, receive
 from ingest.feeds.sources import Source, first_match
 from ingest.hl7v2.ack import Verdict
+from ingest.hl7v2.batches import split
 from ingest.hl7v2.profile import DEFAULT_PROFILE
-from ingest.hl7v2.reader import Unreadable, read, split
+from ingest.hl7v2.reader import Unreadable, read
 from ingest.hl7v2.translate import translate
 from ingest.load.message_chunks import LEADING
 from ingest.load.results import Refusal, Result

@@ -6,10 +6,11 @@ import json
 import re
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+from ingest.hl7v2.batches import split
 from ingest.hl7v2.escapes import unescaper
 from ingest.hl7v2.mapping.listing import elements_of
 from ingest.hl7v2.profile import DEFAULT_PROFILE, load_profile
-from ingest.hl7v2.reader import Unreadable, read, split
+from ingest.hl7v2.reader import Unreadable, read
 from ingest.hl7v2.translate import translate
 from ingest.pipeline.stamp import dump
 from store.errors import StartupError

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from ingest.hl7v2.reader import Unreadable, read, split
+from ingest.hl7v2.batches import split
+from ingest.hl7v2.reader import Unreadable, read
 from store.tenancy import SearchScope
 from tests.oracle.mapping.hl7v2 import missing
 from tests.support.extra import DATA

@@ -34,6 +34,9 @@ TABLE = [
     (r"a\T\b\S\c\F", r"a&b^c\F"),
     (r"\\\\", r"\\\\"),
     (r"\\T\\", r"\\T\\"),
+    (r"1\2 of \T\ b", r"1\2 of & b"),
+    (r"4\5 re.\.br\next", "4\\5 re.\nnext"),
+    (r"\ and \F\ ", r"\ and | "),
     ("no escapes", "no escapes"),
     ("", ""),
 ]

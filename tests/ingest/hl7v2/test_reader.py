@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ingest.hl7v2.batches import split
 from ingest.hl7v2.charsets import codec_of
-from ingest.hl7v2.reader import Message, Unreadable, read, read_header, split
+from ingest.hl7v2.reader import Message, Unreadable, read, read_header
 from tests.support.extra import DATA
 
 HEAD = r"MSH|^~\&|LAB|HOSP|EHR|MAIN|20260302081500||ORU^R01^ORU_R01|M1|P|2.5.1"
@@ -84,11 +85,21 @@ def test_the_delimiters_are_those_of_msh(marks: str, expected: tuple[str, ...]) 
     assert found.segments[1].fields[3] == "7"
 
 
-def test_the_type_is_told_by_the_structure_where_the_event_is_missing() -> None:
-    assert read_header(message(*BODY, head=HEAD.replace("ORU^R01^ORU_R01", "ORU^^ORU_R01"))).type == (
-        "ORU",
-        "R01",
-    )
+@pytest.mark.parametrize(
+    ("sent", "told"),
+    [
+        ("ORU^^ORU_R01", ("ORU", "R01")),
+        ("ORU_R01", ("ORU", "R01")),
+        ("ORU", ("ORU", "R01")),
+        ("ORM", ("ORM", "O01")),
+        ("OUL", ("OUL", "")),
+        ("MDM_T02", ("MDM", "T02")),
+    ],
+)
+def test_the_type_is_told_by_the_structure_where_the_event_is_missing(
+    sent: str, told: tuple[str, str]
+) -> None:
+    assert read_header(message(*BODY, head=HEAD.replace("ORU^R01^ORU_R01", sent))).type == told
 
 
 @pytest.mark.parametrize(
@@ -190,6 +201,13 @@ def test_segments_in_small_letters_and_indented_ones_are_known() -> None:
         "PID",
         "OBX",
     ]
+
+
+def test_a_segment_in_pieces_is_put_together() -> None:
+    found = read(message("OBX|1|FT|N^Note^L||first ha", "ADD|lf, seco", "ADD|nd half||||||F", "NTE|1||x"))
+    assert [one.name for one in found.segments] == ["MSH", "OBX", "NTE"]
+    assert found.segments[1].fields[5] == "first half, second half"
+    assert found.segments[1].fields[11] == "F"
 
 
 def test_lines_of_text_that_nobody_escaped_stay_text() -> None:

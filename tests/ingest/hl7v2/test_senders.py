@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from ingest.hl7v2.batches import split
 from ingest.hl7v2.profile import DEFAULT_PROFILE
-from ingest.hl7v2.reader import read, split
+from ingest.hl7v2.reader import read
 from ingest.hl7v2.translate import translate
 from ingest.pipeline.stamp import dump
 from tests.oracle.mapping.hl7v2 import missing
