@@ -21,7 +21,7 @@ from ingest.hl7v2.mapping.systems import V2
 from ingest.pipeline.completion import Partial
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from ingest.hl7v2.mapping.context import Element
     from ingest.hl7v2.mapping.structure import PatientGroup
@@ -106,7 +106,7 @@ def translate(message: Message, profile: SourceProfile) -> Translation:
     context.entries.append({"fullUrl": f"{context.uuids}{0:012x}", "resource": None})
     groups = grouped(message)
     parts = assembly.Parts(context, header.type[1])
-    faults = list(_missing(subject, groups))
+    faults = [*_missing(subject, groups), *_surplus(message, groups)]
     if not faults:
         for group in groups:
             _PARTS[subject](parts, group)
@@ -160,6 +160,20 @@ def _missing(subject: Subject, groups: list[PatientGroup]) -> list[Fault]:
         if subject is Subject.ORDERS and not group.orders:
             found.append(Fault("ORC", number, 0, 0, REQUIRED, "ORC is missing: it is the order"))
     return found
+
+
+def _surplus(message: Message, groups: list[PatientGroup]) -> Iterator[Fault]:
+    """Faults of what no message can say: a second document, or that it goes on in another one.
+
+    See DECISIONS.md#parts-of-messages.
+    """
+    for one in (segment for group in groups for segment in group.surplus):
+        rule = "a second TXA: a message is about one document; send each by itself"
+        yield Fault("TXA", one.sequence, 0, 0, SEQUENCE, rule)
+    for one in message.segments:
+        if one.name == "DSC" and len(one.fields) > 1 and one.fields[1].strip():
+            rule = "the message goes on in another one, and a part of a report is none: send it as a whole"
+            yield Fault("DSC", one.sequence, 1, 0, SEQUENCE, rule)
 
 
 def _header(context: Context, header: Header, focus: list[str]) -> Element:

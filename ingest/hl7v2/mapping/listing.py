@@ -4,7 +4,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.hl7v2.mapping.datatypes import concepts, documents, identifiers, people, values
+from ingest.hl7v2.mapping.datatypes import (
+    concepts,
+    documents,
+    identifiers,
+    people,
+    result_status,
+    values,
+)
 from ingest.hl7v2.mapping.segments import (
     notes,
     observations,
@@ -104,7 +111,7 @@ DATATYPES: Final[Sequence[Section]] = (
 )
 STATUSES: Final[Sequence[tuple[str, Mapping[str, str]]]] = (
     ("OBR-25 → DiagnosticReport.status", reports.STATUSES),
-    ("OBX-11 → Observation.status", observations.STATUSES),
+    ("OBX-11 → Observation.status", result_status.STATUSES),
 )
 
 

@@ -70,6 +70,8 @@ class PatientGroup:
     """TXA."""
     pages: list[Result] = field(default_factory=list)
     """OBX behind TXA."""
+    surplus: list[Segment] = field(default_factory=list)
+    """TXA behind the first one."""
     others: list[Segment] = field(default_factory=list)
 
 
@@ -100,6 +102,8 @@ class _Grouping:
         self.last = self.group
 
     def close(self) -> None:
+        self.group.loose += self.waiting
+        self.waiting = []
         self.groups.append(self.group)
         self.group = PatientGroup()
         self.order, self.sample = None, None
@@ -121,6 +125,9 @@ class _Grouping:
         self.group.merged.append(segment)
 
     def txa(self, segment: Segment) -> None:
+        if self.group.document is not None:
+            self.group.surplus.append(segment)
+            return
         self.group.document = segment
         if self.kind[0] == "MDM":
             # What follows is the document, whatever was ordered before.
@@ -128,9 +135,10 @@ class _Grouping:
         self.last = self.group
 
     def orc(self, segment: Segment) -> None:
-        later = self.kind in _ORDER_LATER and self.order is not None and self.order.obr is not None
-        if later and self.order is not None and self.order.orc is None:
-            self.order.orc = segment
+        order = self.order
+        # Behind its OBR at once: one behind results or specimens is of the next OBR, as in other messages.
+        if self.kind in _ORDER_LATER and order is not None and self.last is order and order.orc is None:
+            order.orc = segment
             return
         self.begin(Order(orc=segment))
 
@@ -177,8 +185,8 @@ class _Grouping:
         self.last.notes.append(segment)
 
     def done(self) -> list[PatientGroup]:
-        self.group.loose += self.waiting
-        return [*self.groups, self.group]
+        self.close()
+        return self.groups
 
 
 _HANDLERS: Final = {

@@ -35,6 +35,8 @@ def forms(*segments: str) -> list[tuple[str, bytes]]:
         (ed(ENCODED, kind="", subtype="", encoding=""), ("application/pdf", PDF)),
         (ed(ENCODED.rstrip("=")), ("application/pdf", PDF)),
         (ed(ENCODED[:76] + "\\.br\\" + ENCODED[76:]), ("application/pdf", PDF)),
+        (ed(f"data:application/pdf;base64,{ENCODED}"), ("application/pdf", PDF)),
+        (ed(f"{ENCODED}^^"), ("application/pdf", PDF)),
         (ed(PDF.hex(), encoding="Hex"), ("application/pdf", PDF)),
         (ed(r"{\E\rtf1 a\T\b}", subtype="RTF", encoding="A"), ("application/rtf", rb"{\rtf1 a&b}")),
         (ed("<html>x</html>", kind="TEXT", subtype="HTML", encoding="A"), ("text/html", b"<html>x</html>")),
@@ -107,6 +109,32 @@ def test_a_document_that_could_never_be_read_is_told_and_the_rest_is_stored(sent
     assert document["_data"]["extension"][0]["valueCode"] == "error"
     two = translated(PID, obr(), sent, ed("JVBERi0xLjQ=", subtype="PNG"))
     assert (places(two, "E"), places(two)) == ([], ["OBX[1]-5.5"])
+
+
+WITHDRAWN = [
+    (ed(ENCODED, status="W"), ed(b64encode(PDF + b"2").decode())),
+    (ed(ENCODED[:600], status="D"), ed(ENCODED[600:], status="D"), ed(b64encode(PDF + b"2").decode())),
+    (ed("hers", subtype="TXT", encoding="A", status="W"), ed("x2", subtype="TXT", encoding="A")),
+    (obx(CODE, "https://pacs.example/1.pdf", kind="RP", status="W"), ed(b64encode(PDF + b"2").decode())),
+    (ed("no Base64", status="W"), ed(b64encode(PDF + b"2").decode())),
+]
+
+
+@pytest.mark.parametrize("sent", WITHDRAWN)
+def test_a_document_that_was_withdrawn_is_shown_no_more(sent: tuple[str, ...]) -> None:
+    assert [data[-1:] for _, data in forms(*sent)] == [b"2"]
+    found = translated(PID, obr(), *sent)
+    assert places(found) == []
+    statuses = [one["status"] for one in resources(found, "Observation")]
+    assert sorted(statuses) == ["entered-in-error", "final"]
+
+
+@pytest.mark.parametrize("code", ["D", "W", "own"])
+def test_lines_that_were_withdrawn_are_no_text_of_the_report(code: str) -> None:
+    lines = [obx(CODE, one, kind="TX") for one in ("FINDINGS:", "Nothing.", '""')]
+    lines.append(obx(CODE, "of another patient", kind="TX", status=code))
+    [form] = report(obr(), *lines, profile={"result_statuses": {"own": "entered-in-error"}})["presentedForm"]
+    assert b64decode(form["data"]) == b"FINDINGS:\nNothing."
 
 
 def test_pointers() -> None:

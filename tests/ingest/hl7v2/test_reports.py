@@ -225,6 +225,12 @@ def test_notes_by_their_place() -> None:
     assert resources(found, "Specimen")[0]["note"] == [{"text": "hemolysed"}]
 
 
+def test_null_is_no_comment() -> None:
+    found = translated(PID, obr(), 'NTE|1||""', obx(CODE, "4"), 'NTE|1||""', 'NTE|2||""~fasting')
+    assert "extension" not in resources(found, "DiagnosticReport")[0]
+    assert [one["text"].strip() for one in resources(found, "Observation")[0]["note"]] == ["fasting"]
+
+
 def test_z_segments_and_participants_are_kept_where_they_stand() -> None:
     found = translated(PID, obr(), "ZDS|1.2^APP^Application^DICOM", obx(CODE, "4"), "PRT|1|AD||RO|5^Doc")
     assert resources(found, "DiagnosticReport")[0]["extension"] == [
@@ -274,6 +280,32 @@ def test_specimen_centred_messages() -> None:
     assert [len(one["result"]) for one in made] == [2, 1, 1]
     assert made[0]["specimen"] == made[1]["specimen"] != made[2]["specimen"]
     assert kinds(made[0]["identifier"]) == [("FILL", "F-1"), ("PLAC", "O-1")]
+
+
+def test_an_orc_behind_results_is_of_the_next_obr() -> None:
+    found = translated(
+        PID, "SPM|1|^S-1&LAB", obr("F-1"), obx(CODE, "4"), "ORC|RE|O-2^EHR|F-2^LAB", obr(f3=""),
+        obx(CODE, "5"), event="OUL^R22",
+    )  # fmt: skip
+    first, second = resources(found, "DiagnosticReport")
+    assert kinds(first["identifier"]) == [("FILL", "F-1")]
+    assert kinds(second["identifier"]) == [("FILL", "F-2"), ("PLAC", "O-2")]
+
+
+def test_results_of_a_specimen_without_order_stay_with_their_patient() -> None:
+    found = translated(
+        PID, "SPM|1|^S-1&LAB", obr("F-1"), obx(CODE, "4"), "SPM|2|^S-2&LAB", obx("1-0^Volume^LN", "5"),
+        PID.replace("P-1", "P-2"), "SPM|3|^S-3&LAB", obr("F-2"), obx(CODE, "6"), event="OUL^R22",
+    )  # fmt: skip
+    bundle: Any = found.bundle
+    anna, other = (
+        entry["fullUrl"] for entry in bundle["entry"] if entry["resource"]["resourceType"] == "Patient"
+    )
+    whose = {
+        (one["code"]["coding"][0]["code"], one["subject"]["reference"])
+        for one in resources(found, "Observation")
+    }
+    assert whose == {("2823-3", anna), ("1-0", anna), ("2823-3", other)}
 
 
 def test_a_report_in_lines_is_one_result_and_a_document() -> None:

@@ -80,6 +80,9 @@ def test_a_message_is_translated_the_same_again_and_no_other_has_its_references(
         ((PID, "ORC|RE|O-1"), "ORU^R01", "OBR[1]"),
         ((PID,), "MDM^T02", "TXA[1]"),
         ((PID,), "ORM^O01", "ORC[1]"),
+        # More than one message can say, and less than a whole one.
+        ((PID, "TXA|1|CN|TX", "TXA|2|CN|TX"), "MDM^T02", "TXA[2]"),
+        ((PID, obr(), obx(CODE, "4"), "DSC|next|F"), "ORU^R01", "DSC[1]-1"),
     ],
 )
 def test_what_a_message_cannot_do_without(segments: tuple[str, ...], event: str, place: str) -> None:

@@ -118,8 +118,30 @@ def test_repeated_values_that_are_no_text_are_components() -> None:
             {"unit": "1", "system": "http://unitsofmeasure.org", "code": "1"},
         ),
         ("", "ucum", {}),
+        # Powers that nobody escaped.
+        ("10^3/uL", "as-sent", {"unit": "10^3/uL"}),
+        ("x10^9/L", "ucum", {"unit": "x10^9/L"}),
+        ("10^3/mm^3", "as-sent", {"unit": "10^3/mm^3"}),
+        ("10^6^", "as-sent", {"unit": "10^6"}),
+        ("kg/m^2", "ucum", {"unit": "kg/m^2"}),
+        ("mL/min/1.73m^2", "as-sent", {"unit": "mL/min/1.73m^2"}),
+        ("10^6/uL^UCUM", "as-sent", {"unit": "10^6/uL"}),
+        (
+            "10*3/uL^10^3/uL^UCUM",
+            "as-sent",
+            {"unit": "10^3/uL", "system": "http://unitsofmeasure.org", "code": "10*3/uL"},
+        ),
+        # Components that only look like them.
+        (
+            "/min^1/min^UCUM",
+            "as-sent",
+            {"unit": "1/min", "system": "http://unitsofmeasure.org", "code": "/min"},
+        ),
+        ("110^3rd", "as-sent", {"unit": "3rd"}),
+        ("mm^millimetre^UCUM", "as-sent", {
+            "unit": "millimetre", "system": "http://unitsofmeasure.org", "code": "mm"}),
     ],
-)
+)  # fmt: skip
 def test_units(sent: str, units: str, expected: dict[str, str]) -> None:
     found = result(obx(CODE, "1", f6=sent), profile={"units": units})
     assert {name: value for name, value in found["valueQuantity"].items() if name != "value"} == expected
@@ -250,6 +272,8 @@ def test_who_performed_is_there_once_for_all_results() -> None:
         ("CD:289^mg/dL", "mg/dL", False),
         ("^^^mm Hg^^L", "mm Hg", True),
         ("[IU]/mL^units^UCUM^IU/ml^^L", "units", False),
+        ("kg/m^2", "kg/m^2", True),
+        ("10^6/uL^UCUM", "10^6/uL", False),
     ],
 )
 def test_what_a_quantity_cannot_say_of_its_unit_is_kept(sent: str, words: str, is_whole: bool) -> None:

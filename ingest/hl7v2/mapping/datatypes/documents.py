@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from ingest.hl7v2.faults import DATA_TYPE, REQUIRED
 from ingest.hl7v2.mapping.context import codes, extension
 from ingest.hl7v2.mapping.datatypes.concepts import concept
+from ingest.hl7v2.mapping.datatypes.result_status import is_withdrawn
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -45,7 +46,10 @@ _ABSENT: Final = "http://hl7.org/fhir/StructureDefinition/data-absent-reason"
 _NO_HEX: Final = "ED.5 is not hexadecimal, as ED.4 says"
 _NO_BASE64: Final = "ED.5 is not Base64, as ED.4 says: it could never be read"
 _SPACE: Final = re.compile(r"\s+")
+_SIGNS: Final = "+/="
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
+_DATA_URL: Final = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
+"""Beginning of a `data:` URL, up to its data."""
 _BREAKS: Final = re.compile(r"\.br|X(?:0[DAda])+")
 _ENCODINGS: Final = {
     "BASE64": "base64",
@@ -63,6 +67,7 @@ _ENCODINGS: Final = {
 
 ROWS: Final = (
     ("OBX-3", "presentedForm.title", "the text of the code"),
+    ("OBX-11", "", "`D`, `W`: the document is left out"),
     ("OBX-14", "presentedForm.creation", "a time of day is needed"),
     (
         "ED.2, .3",
@@ -86,8 +91,8 @@ ROWS: Final = (
 class _Piece(NamedTuple):
     """ED value, taken apart."""
 
-    key: tuple[str, str, str, str]
-    """Code, type, subtype and encoding: pieces of one document agree in them."""
+    key: tuple[str, ...]
+    """Code and status, type, subtype and encoding: pieces of one document agree in them."""
     content_type: str
     encoding: str
     data: str
@@ -135,29 +140,27 @@ def documents(context: Context, results: Sequence[Result]) -> Documents:
         fields = result.obx.fields
         kind = context.first(fields[2]).upper() if len(fields) > 5 else ""  # noqa: PLR2004 -- OBX-5
         context.segment, context.field = result.obx, 5
-        if kind == "RP":
+        if kind == "RP" and not is_withdrawn(context, fields):
             sent = fields[5].split(context.repetition)
             made += [one for raw in sent if (one := _pointer(context, result, raw))]
         if kind != "ED":
             continue
         begins = False
         for raw in fields[5].split(context.repetition):
-            piece = _piece(context, fields[3], raw)
+            piece = _piece(context, (fields[3], *fields[11:12]), raw)
             if piece is None:
                 continue
             if first is None or not _goes_on(pieces[0], piece):
-                if first is not None:
-                    made.append(_joined(context, first, pieces, unread))
+                made += _whole(context, first, pieces, unread)
                 first, pieces, begins = result, [], True
             pieces.append(piece)
         if not begins and pieces and first is not result:
             rest.add(result.obx.sequence)
-    if first is not None:
-        made.append(_joined(context, first, pieces, unread))
+    made += _whole(context, first, pieces, unread)
     return Documents(made, frozenset(rest), tuple(unread))
 
 
-def _piece(context: Context, code: str, raw: str) -> _Piece | None:
+def _piece(context: Context, about: tuple[str, ...], raw: str) -> _Piece | None:
     parts = context.parts(raw)
     if len(parts) == 1 and parts[0]:
         parts = ["", "", "", "", parts[0]]  # The data alone.
@@ -165,12 +168,16 @@ def _piece(context: Context, code: str, raw: str) -> _Piece | None:
     # MSH-2 may have made a delimiter of a sign of Base64: all behind ED.4 is data.
     data = context.component.join(parts[4:])
     kind, subtype, encoding = (context.plain(part).strip() for part in parts[1:4])
+    if _ENCODINGS.get(encoding.upper()) != "plain":
+        data = _DATA_URL.sub("", data, count=1)
+        if context.component not in _SIGNS:  # Empty components behind the data.
+            data = data.rstrip(context.component)
     if not data:
         rule = "the document has no data: ED.5"
         context.fault(REQUIRED, rule, "W", component=5)
         return None
     return _Piece(
-        (code, kind, subtype, encoding),
+        (*about, kind, subtype, encoding),
         _content_type(kind, subtype),
         _ENCODINGS.get(encoding.upper(), ""),
         data,
@@ -210,6 +217,15 @@ def _head(piece: _Piece) -> bytes:
 
 def _sniffed(head: bytes) -> str:
     return next((kind for mark, kind in _MAGIC if head.lstrip().startswith(mark)), "")
+
+
+def _whole(
+    context: Context, first: Result | None, pieces: Sequence[_Piece], unread: list[Unread]
+) -> list[Element]:
+    """The document that begins with an OBX; none where that was withdrawn."""
+    if first is None or is_withdrawn(context, first.obx.fields):
+        return []
+    return [_joined(context, first, pieces, unread)]
 
 
 def _joined(context: Context, first: Result, pieces: Sequence[_Piece], unread: list[Unread]) -> Element:

@@ -48,7 +48,10 @@ def unit(context: Context, raw: str) -> Element:
 
 
 def _unit(context: Context, raw: str) -> Element:
-    parts = [context.plain(part).strip() for part in context.parts(raw)]
+    sent = context.parts(raw)
+    parts = [context.plain(part).strip() for part in _unbroken(context, sent)]
+    if parts[0] != context.plain(sent[0]).strip():
+        return {"unit": parts[0]}  # What follows stands where nobody meant it.
     parts += [""] * (9 - len(parts))
     words = parts[1] or parts[0] or parts[8] or parts[4] or parts[3]
     made: Element = {"unit": words} if words else {}
@@ -63,9 +66,39 @@ def _unit(context: Context, raw: str) -> Element:
     return made
 
 
+def _unbroken(context: Context, parts: list[str]) -> list[str]:
+    """Components of a unit; one whose power was not escaped, `10^3/uL`, `kg/m^2`, is a whole again."""
+    if len(parts) == 1 or context.component != "^":
+        return parts
+    made = parts[:1]
+    for part in parts[1:]:
+        if any(base.search(made[-1]) and power.fullmatch(part) for base, power in _POWERS):
+            made[-1] += f"^{part}"
+        else:
+            made.append(part)
+    return made
+
+
+_POWERS: Final = (
+    (re.compile(r"(?:^|[^\d.])10$"), re.compile(r"[+-]?\d{1,2}(?:\s*[/A-Za-z].*)?")),
+    (re.compile(r"(?:^|[^A-Za-z])[cdkmn]?m$"), re.compile(r"[+-]?[1-4](?:\s*/.*)?")),
+)
+"""Ends of a text of which a power follows, and the power with the rest of the unit: of 10, and of a length.
+
+See DECISIONS.md#powers-in-units.
+"""
+
+
+def unit_as_sent(context: Context, raw: str) -> Element | None:
+    """OBX-6 as a CodeableConcept; one whose powers were not escaped is a text. None: it is empty."""
+    sent = context.parts(raw.partition(context.repetition)[0])
+    return concept(context, raw) if _unbroken(context, sent) == sent else {"text": context.plain(raw)}
+
+
 def is_whole(context: Context, raw: str, measured: Element) -> bool:
     """Whether a Quantity says all of OBX-6: its codes and texts, the alternate ones too."""
-    parts = [context.plain(part).strip() for part in context.parts(raw.partition(context.repetition)[0])]
+    sent = context.parts(raw.partition(context.repetition)[0])
+    parts = [context.plain(part).strip() for part in _unbroken(context, sent)]
     told = [part for at, part in enumerate(parts) if at in _UNIT_WORDS and part]
     return not set(told) - set(measured.values())
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from base64 import b64encode
 from typing import TYPE_CHECKING, Final
 
+from ingest.hl7v2.mapping.context import NULL
+from ingest.hl7v2.mapping.datatypes.result_status import is_withdrawn
 from ingest.hl7v2.mapping.datatypes.values import is_text
 from ingest.hl7v2.mapping.structure import Result
 from ingest.hl7v2.reader import Segment
@@ -64,14 +66,14 @@ def narrative(
     lines: list[str] = []
     for result in results:
         kind = context.first(_field(result.obx, 2)).upper()
-        if kind in ("ED", "RP"):
+        if kind in ("ED", "RP") or is_withdrawn(context, result.obx.fields):
             continue
         if kind not in _LINES:
             if not always:
                 return None
             continue
         raw = _field(result.obx, _TEXT)
-        lines += [context.plain(line) for line in raw.split(context.repetition)]
+        lines += [context.plain(line) for line in raw.split(context.repetition) if line != NULL]
     text = "\n".join(lines).strip("\n")
     if not text.strip() or (not always and (len(lines) < 2 or not _is_prose(found))):  # noqa: PLR2004 -- a line is a result
         return None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from ingest.hl7v2.mapping.context import URN, extension
+from ingest.hl7v2.mapping.context import NULL, URN, extension
 from ingest.hl7v2.mapping.datatypes.people import reference
 from ingest.hl7v2.mapping.table import Row
 
@@ -43,7 +43,8 @@ def comments(context: Context, notes: Sequence[Segment]) -> list[Element]:
         fields = segment.fields
         context.segment, context.field = segment, 3
         raw = fields[3] if len(fields) > 3 else ""  # noqa: PLR2004 -- NTE-3
-        text = "\n".join(context.plain(line) for line in raw.split(context.repetition))
+        lines = raw.split(context.repetition)
+        text = "\n".join(context.plain(line) for line in lines if line != NULL)
         about: Element = {}
         if len(fields) > 5 and fields[5] and (author := reference(context, fields[5])):  # noqa: PLR2004 -- NTE-5
             about["authorReference"] = author

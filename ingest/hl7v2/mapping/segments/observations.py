@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from ingest.hl7v2.faults import NOT_IN_TABLE, REQUIRED
-from ingest.hl7v2.mapping.context import URN, codes, extension
+from ingest.hl7v2.mapping.context import URN, extension
+from ingest.hl7v2.mapping.datatypes import result_status
 from ingest.hl7v2.mapping.datatypes.concepts import concept, interpretation, of_table
 from ingest.hl7v2.mapping.datatypes.identifiers import ei, eip
 from ingest.hl7v2.mapping.datatypes.people import (
@@ -15,7 +16,13 @@ from ingest.hl7v2.mapping.datatypes.people import (
     producer,
     reference,
 )
-from ingest.hl7v2.mapping.datatypes.values import is_whole, put_value, reference_range, unit
+from ingest.hl7v2.mapping.datatypes.values import (
+    is_whole,
+    put_value,
+    reference_range,
+    unit,
+    unit_as_sent,
+)
 from ingest.hl7v2.mapping.segments.notes import as_sent, comments
 from ingest.hl7v2.mapping.systems import V2
 from ingest.hl7v2.mapping.table import Row, Table, extended, many, one
@@ -26,12 +33,6 @@ if TYPE_CHECKING:
     from ingest.hl7v2.mapping.context import Context, Element
     from ingest.hl7v2.mapping.structure import Result
 
-STATUSES: Final = codes(
-    "F=final U=final P=preliminary R=preliminary S=preliminary C=corrected A=amended B=amended "
-    "V=amended D=entered-in-error W=entered-in-error X=cancelled I=registered O=registered "
-    "N=cancelled"
-)
-"""HL7 table 0085."""
 _PLAIN: Final = frozenset("FPCX")
 """Codes that the status says completely."""
 STATUS: Final = f"{URN}OBX-11"
@@ -137,7 +138,13 @@ WHOLE: Final = (
         lambda *_: None,
         "see values; several repetitions that are no text are components",
     ),
-    Row("OBX-6", "valueQuantity.unit, .code, .system", "CWE → Quantity", lambda *_: None),
+    Row(
+        "OBX-6",
+        "valueQuantity.unit, .code, .system",
+        "CWE → Quantity",
+        lambda *_: None,
+        "a power that was not escaped (`10^3/uL`) is of the unit",
+    ),
     Row(
         "OBX-7",
         "referenceRange.text, .low, .high",
@@ -232,7 +239,7 @@ def _keep_unit(context: Context, raw: str, measured: Element, made: Element) -> 
     """Keep OBX-6 beside a value that does not say it as a whole."""
     is_told = ("valueQuantity" in made or "valueRange" in made) and is_whole(context, raw, measured)
     if not is_told:
-        told = extension(f"{URN}OBX-6", "CodeableConcept", concept(context, raw))
+        told = extension(f"{URN}OBX-6", "CodeableConcept", unit_as_sent(context, raw))
         made.setdefault("extension", []).append(told)
 
 
@@ -245,12 +252,10 @@ def _type(context: Context, fields: Sequence[str]) -> str:
 
 
 def _set_status(context: Context, fields: Sequence[str], made: Element, around: Surroundings) -> None:
-    code = context.first(fields[11]) if len(fields) > 11 else ""  # noqa: PLR2004 -- OBX-11
-    profile = context.profile
-    known = profile.result_statuses.get(code) or STATUSES.get(code.upper())
+    code, known = result_status.told(context, fields)
     context.field = 11
     if known is None and not code:
-        told = profile.missing_result_status
+        told = context.profile.missing_result_status
         known = (
             around.status or "unknown" if told == "from-report" else "unknown" if told == "refuse" else told
         )
@@ -348,4 +353,4 @@ def _set_rest(context: Context, result: Result, made: Element, around: Surroundi
         made["encounter"] = around.encounter
 
 
-__all__ = ["OBX", "STATUSES", "WHOLE", "Surroundings", "observation", "result_number"]
+__all__ = ["OBX", "WHOLE", "Surroundings", "observation", "result_number"]
