@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 from urllib.parse import quote, unquote
 
+from ingest.hl7v2.dates import fhir_date, fhir_datetime, fhir_instant
 from ingest.hl7v2.mapping.context import number_of
 from ingest.hl7v2.mapping.systems import SYSTEMS, V2, V3, known_system
 from store.fhir.datatypes import Number
 from store.fhir.instants import parse
 
 if TYPE_CHECKING:
+    from datetime import tzinfo
+
     from ingest.data_model.places import Element
 
 Json: TypeAlias = Any
@@ -27,6 +31,8 @@ class Codec(NamedTuple):
     to_model: Callable[[Json], str | None]
     table: Mapping[str, str] = {}
     """Words and their codes, where a table says them."""
+    knows: Callable[[str], bool] = lambda _: True
+    """Whether a text is one that the other side has a value for, beyond `unknown`."""
 
 
 def _text(value: Json) -> str | None:
@@ -60,15 +66,27 @@ def _is_time(text: str) -> bool:
 def _date(text: str) -> str | None:
     """A date; of a date with time its day."""
     day = text.partition("T")[0]
-    return day if _DATE.fullmatch(day) and _is_time(day) else None
+    return day if _DATE.fullmatch(day) and _is_time(day) else fhir_date(text, UTC)
 
 
-def _datetime(text: str) -> str | None:
-    return text if (_DATE.fullmatch(text) or _MOMENT.fullmatch(text)) and _is_time(text) else None
-
-
-def _instant(text: str) -> str | None:
+def exact(text: str) -> str | None:
+    """A time with seconds and zone; None: it is none."""
     return text if _MOMENT.fullmatch(text) and _is_time(text) else None
+
+
+def datetimes(zone: tzinfo) -> Codec:
+    """Dates and times; those of other forms of ISO 8601 and without a zone are read as HL7 v2's are."""
+
+    def to_fhir(text: str) -> str | None:
+        told = text if _DATE.fullmatch(text) and _is_time(text) else exact(text)
+        return told or fhir_datetime(text, zone)
+
+    return Codec("dateTime", to_fhir, _text)
+
+
+def instants(zone: tzinfo) -> Codec:
+    """Times of day of a date, likewise."""
+    return Codec("instant", lambda text: exact(text) or fhir_instant(text, zone), _text)
 
 
 def _time(text: str) -> str | None:
@@ -77,8 +95,8 @@ def _time(text: str) -> str | None:
 
 TEXT: Final = Codec("string", _words, _text)
 DATE: Final = Codec("date", _date, _text)
-DATETIME: Final = Codec("dateTime", _datetime, _text)
-INSTANT: Final = Codec("instant", _instant, _text)
+DATETIME: Final = datetimes(UTC)
+INSTANT: Final = instants(UTC)
 TIME: Final = Codec("time", _time, _text)
 DECIMAL: Final = Codec("decimal", number_of, _text)
 BOOLEAN: Final = Codec("boolean", {"true": True, "false": False}.get, _text)
@@ -89,20 +107,27 @@ def coded(
 ) -> Codec:
     """A code by a table; of several words for one code the first is the one back.
 
-    `other` is the code of all other words.
+    `other` is the code of all other words. Capitals say nothing.
     """
+    folded = _folded(table)
     reverse: dict[str, str | None] = {}
     for word, code in table.items():
         reverse.setdefault(code, word)
     reverse |= back or {}
 
     def to_fhir(text: str) -> Json:
-        return table.get(text, other)
+        return folded.get(text.strip().casefold(), other)
 
     def to_model(value: Json) -> str | None:
         return reverse.get(value) if isinstance(value, str) else None
 
-    return Codec("code", to_fhir, to_model, table)
+    return Codec("code", to_fhir, to_model, table, lambda text: text.strip().casefold() in folded)
+
+
+def _folded(table: Mapping[str, str]) -> Mapping[str, str]:
+    """The table by its words in small letters, as either English spells them."""
+    made = {word.casefold(): code for word, code in table.items()}
+    return made | {"cancelled": made["canceled"]} if "canceled" in made else made
 
 
 def concept(system: str, table: Mapping[str, str]) -> Codec:
@@ -110,11 +135,12 @@ def concept(system: str, table: Mapping[str, str]) -> Codec:
     reverse: dict[str, str] = {}
     for word, code in table.items():
         reverse.setdefault(code, word)
+    folded = _folded(table)
 
     def to_fhir(text: str) -> Json:
         if not text.strip():
             return None
-        code = table.get(text)
+        code = folded.get(text.strip().casefold())
         coding = {"coding": [{"system": system, "code": code}]} if code else {}
         return {**coding, "text": text}
 
@@ -122,7 +148,7 @@ def concept(system: str, table: Mapping[str, str]) -> Codec:
         if not isinstance(value, dict):
             return None
         words = value.get("text")
-        if isinstance(words, str) and words in table:
+        if isinstance(words, str) and words.strip().casefold() in folded:
             return words
         known = (reverse.get(str(one.get("code"))) for one in codings_of(value))
         displays = (one.get("display") or one.get("code") for one in codings_of(value))

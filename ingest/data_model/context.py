@@ -2,25 +2,29 @@
 
 from __future__ import annotations
 
+from datetime import UTC
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 from uuid import UUID, uuid5
 
-from ingest.data_model.codecs import codeset
+from ingest.data_model.codecs import codeset, datetimes, instants
 from ingest.data_model.places import KINDS
 from ingest.data_model.table import URN
+from ingest.hl7v2.dates import zone_of
 from ingest.hl7v2.mapping.systems import IDENTIFIER_TYPES, NPI, SSN
 from ingest.pipeline.stamp import dump
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from ingest.data_model.codecs import Codec
     from ingest.data_model.models import ResultsNew
     from ingest.data_model.places import Element
     from ingest.hl7v2.profile import SourceProfile
     from store.fhir.datatypes import JsonObject
 
 _NAMESPACE: Final = UUID("3f1b6a0e-7d0c-5f0e-9a41-0b8f7c2d6e11")
+_DATETIMES: Final = ("CollectionDateTime", "TransactionDateTime", "VisitDateTime", "DeathDateTime")
 _RECORDS: Final = frozenset({"MR", "PI"})
 ORIGIN: Final = "https://fhir.redoxengine.com/StructureDefinition/identifier-origin"
 
@@ -36,6 +40,15 @@ class Context:
         told = f"{URN}source:{quote(self.sender, safe='')}" if self.sender else ""
         self.endpoint = profile.endpoint or told
         self.codeset = codeset(self.sender)
+        zone = zone_of(profile.zone) or UTC
+        self.times: Mapping[str, Codec] = {
+            **dict.fromkeys(_DATETIMES, datetimes(zone)),
+            "CompletionDateTime": instants(zone),
+        }
+        """Codecs of times, by the name of the field: those without a zone are in that of the profile."""
+        self.zone = zone
+        self.unread: list[str] = []
+        """JSON paths of what FHIR has no value for."""
         self.entries: list[Element] = []
         self.origins: list[str] = []
         """JSON path of each entry."""
@@ -44,6 +57,10 @@ class Context:
         self._known: dict[bytes, str] = {}
         name = dump(_name(message))
         self._uuids: Final = f"urn:uuid:{str(uuid5(_NAMESPACE, f'{self.endpoint} {name.hex()}'))[:24]}"
+
+    def misread(self, path: str) -> None:
+        """Note a value, below the place that is being mapped, that FHIR has no value for."""
+        self.unread.append(f"{self.place}.{path}")
 
     def add(self, resource: Element) -> str:
         """Make an entry of the Bundle; the reference to it."""

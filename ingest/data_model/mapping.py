@@ -206,7 +206,7 @@ BY_HAND: Final = (
 )
 """Paths that take more than one element, or resource, to map: functions of `to_fhir` and `from_fhir`."""
 VALUES: Final = (
-    ("Numeric, Money, Price", "valueQuantity", "what is no number is valueString"),
+    ("Numeric, Money, Price", "valueQuantity", "`<5` with comparator; what is no number is valueString"),
     ("Structured Numeric", "valueQuantity with comparator, valueRange, valueRatio", "else valueString"),
     ("Coded Entry", "valueCodeableConcept", ""),
     ("Date, DateTime", "valueDateTime", "what is no date is valueString"),
@@ -214,7 +214,7 @@ VALUES: Final = (
     (
         "Encapsulated Data",
         "DiagnosticReport.presentedForm.data",
-        "base64, or the URI of an upload; longer ones become a Binary",
+        "base64, the URI of an upload, or a `data:` URL; longer ones become a Binary; `Deleted`: none",
     ),
     ("Reference Pointer", "DiagnosticReport.presentedForm.url", "what is no URI is valueString"),
     ("all others", "valueString", ""),

@@ -109,9 +109,11 @@ A large document is its URL, a Binary, in `Value`.
 
 `Meta.DataModel`, `Meta.EventType`; an identifier of the patient, or `LastName` and `DOB`; for each order
 `ID` (`New`) or `ApplicationOrderID` (`NewUnsolicited`); for each result `Code` or `Description`.
-Everything else may be null or missing. Numbers are taken for text, empty texts for null, one object for a
-list of one, and a list of one for what is in it. An `IDType` without `ID` is not kept, and named in
-`Meta.Warnings[]`; a result without `ValueType` comes back as `String`. A
+Everything else may be null or missing. Words are taken whatever their capitals; a time without a zone is in
+that of the source's profile, else UTC (`Meta.EventDateTime` must have one). A time, a number or a word that
+nobody knows is kept as it was sent, found by no search, and named in `Meta.Warnings[]`. Numbers are taken for
+text, empty texts for null, one object for a list of one, and a list of one for what is in it. An `IDType`
+without `ID` is not kept, and named there too; a result without `ValueType` comes back as `String`. A
 message has at most 100,000 values and 20,000 objects (413).
 
 ## Mapping

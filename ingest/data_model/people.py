@@ -36,7 +36,7 @@ def patient(context: Context, told: Mapping[str, Any]) -> Element:
         numbers.append({"type": kind, "system": SSN, "value": who["SSN"]})
     if numbers:
         made["identifier"] = numbers
-    PATIENT.write(told, made)
+    PATIENT.write(told, made, context.misread, **context.times)
     if "deceasedDateTime" in made:
         made.pop("deceasedBoolean", None)
     for spoken in made.get("communication", ()):

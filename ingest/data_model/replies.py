@@ -52,6 +52,15 @@ def unmapped(paths: Sequence[str]) -> list[dict[str, str]]:
     return told
 
 
+def unread(paths: Sequence[str]) -> list[dict[str, str]]:
+    """Members of `Meta.Warnings[]` for values that FHIR has no value for."""
+    rule = "is no time, number or word that is known: it is kept as it was sent, and found by no search"
+    told = [{"Text": rule, "Path": path} for path in paths[:WARNINGS_MAX]]
+    if (more := len(paths) - WARNINGS_MAX) > 0:
+        told.append({"Text": f"{more} more are kept as they were sent, and found by no search", "Path": "$"})
+    return told
+
+
 def doubted(findings: Sequence[Finding]) -> list[dict[str, str]]:
     """Members of `Meta.Warnings[]` for what was decided about who is who."""
     return [{"Text": TEXTS[one], "Path": PLACES.get(one, "$.Orders"), "Code": one.value} for one in findings]

@@ -56,8 +56,17 @@ class Table:
         self.rows = rows
         self.steps: Final = tuple(_compiled(row) for row in rows)
 
-    def write(self, told: Mapping[str, Any], element: Element, **codecs: Codec) -> Element:
-        """Fill an element with what an object says; `codecs` by path take the place of those of rows."""
+    def write(
+        self,
+        told: Mapping[str, Any],
+        element: Element,
+        tell: Callable[[str], None] = lambda _: None,
+        **codecs: Codec,
+    ) -> Element:
+        """Fill an element with what an object says; `codecs` by path take the place of those of rows.
+
+        `tell` hears the path of what the element has no value for, which is kept as it was sent.
+        """
         for step in self.steps:
             value = at(told, step.path)
             if value is None:
@@ -69,6 +78,8 @@ class Table:
                         step.element.put(element, made)
                 continue
             made = codec.to_fhir(value)
+            if made is None or not codec.knows(value):
+                tell(".".join(step.path))
             if made is not None:
                 step.element.put(element, made)
             if made is None or codec.to_model(made) != value:

@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import quote
 
 from ingest.data_model import people
-from ingest.data_model.codecs import CLASS, INSTANT
+from ingest.data_model.codecs import CLASS, exact
 from ingest.data_model.context import Context
 from ingest.data_model.mapping import PLACE, RANGE, REPORT, REQUEST, RESULT, VISIT
 from ingest.data_model.models import fault, unknown
 from ingest.data_model.places import KINDS
 from ingest.data_model.table import URN, is_empty
-from ingest.data_model.values import DOCUMENTS, Valued, write_value
+from ingest.data_model.values import DOCUMENTS, Valued, is_word, kind_of, write_value
 from ingest.hl7v2.mapping.context import extension
-from ingest.hl7v2.mapping.datatypes.documents import CONTENT_TYPES
+from ingest.hl7v2.mapping.datatypes.documents import CONTENT_TYPES, DATA_URL
 from ingest.hl7v2.mapping.systems import V2, V3
 from ingest.pipeline.documents import pieces
 from store.errors import Category, ServiceError
@@ -50,7 +50,11 @@ CATEGORY: Final = "LAB"
 PROCESSING: Final = "In Process"
 EMBEDDED: Final = "Encapsulated Data"
 CANCEL: Final = "Cancel"
+UNAVAILABLE: Final = "Unavailable"
+DELETED: Final = "entered-in-error"
 _URL: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:\S+")
+_MEDIA: Final = re.compile(r"\s*data:([\w.+-]+/[\w.+-]+)[;,]", re.IGNORECASE)
+"""Content type of a `data:` URL."""
 _ENTRY: Final = re.compile(r"Bundle\.entry\[(\d+)\](?:\.resource)?\.?")
 
 
@@ -62,6 +66,8 @@ class Translation(NamedTuple):
     """JSON path that each entry comes from."""
     unknown: tuple[str, ...]
     """JSON paths of what the message says and no row maps."""
+    unread: tuple[str, ...]
+    """JSON paths of what FHIR has no value for: kept as it was sent, and found by no search."""
 
     def at_origin(self, issue: Issue) -> Issue:
         """An issue of the pipeline as one of the message: its JSON path, and the rule."""
@@ -93,15 +99,15 @@ def translate(message: ResultsNew, profile: SourceProfile, organization: str) ->
     bundle: JsonObject = {
         "resourceType": "Bundle",
         "type": "message",
-        **({"timestamp": sent} if (sent := INSTANT.to_fhir(told["Meta"]["EventDateTime"] or "")) else {}),
+        **({"timestamp": sent} if (sent := exact(told["Meta"]["EventDateTime"] or "")) else {}),
         "entry": context.entries,
     }
-    return Translation(bundle, tuple(context.origins), tuple(unknown(message)))
+    return Translation(bundle, tuple(context.origins), tuple(unknown(message)), tuple(context.unread))
 
 
 def faults(message: ResultsNew) -> Iterator[Issue]:
     """Faults of a message that lacks what it cannot do without."""
-    if message.Meta.EventDateTime and INSTANT.to_fhir(message.Meta.EventDateTime) is None:
+    if message.Meta.EventDateTime and exact(message.Meta.EventDateTime) is None:
         rule = "must be a time with seconds and zone, such as `2026-11-29T12:00:00.000Z`"
         yield fault("$.Meta.EventDateTime", rule, "value")
     who = message.Patient.Demographics
@@ -127,13 +133,14 @@ def faults(message: ResultsNew) -> Iterator[Issue]:
             if result.Code is None and result.Description is None:
                 rule = "is missing: without it nobody could tell what was observed"
                 yield fault(f"$.Orders[{number}].Results[{at}].Code", rule, "required")
-            if result.ValueType == EMBEDDED and result.Value and not _is_document(result.Value.strip()):
+            if kind_of(result.ValueType) == EMBEDDED and result.Value and not _is_document(result.Value):
                 rule = "must be Base64, or a URI: the document could never be read"
                 yield fault(f"$.Orders[{number}].Results[{at}].Value", rule, "value")
 
 
 def _is_document(value: str) -> bool:
     """Whether a value is the URI of a document, or the document in Base64."""
+    value = value_of(value)
     if _URL.fullmatch(value):
         return True
     try:
@@ -180,7 +187,7 @@ def _visit(context: Context, told: Mapping[str, Any], subject: Element) -> Eleme
     if numbers:
         made["identifier"] = numbers
     made["class"] = _class(told["PatientClass"])
-    VISIT.write(told, made)
+    VISIT.write(told, made, context.misread, **context.times)
     if not is_empty(told["Location"]):
         words = [told["Location"][one] for one in ("Facility", "Department", "Room", "Bed", "Type")]
         place = {"location": {"display": ", ".join(one for one in words if one)}}
@@ -218,7 +225,7 @@ class _Orders:
         report["identifier"] = context.order_numbers(told["ID"], told["ApplicationOrderID"])
         category = context.profile.category or CATEGORY
         report["category"] = [{"coding": [{"system": f"{V2}0074", "code": category}]}]
-        REPORT.write(told, report, Codeset=context.codeset)
+        REPORT.write(told, report, context.misread, Codeset=context.codeset, **context.times)
         _require_code(report)
         self._set_status(told, report)
         report |= self.around
@@ -241,8 +248,8 @@ class _Orders:
     def _set_status(self, told: Mapping[str, Any], report: Element) -> None:
         said = told["ResultsStatus"]
         if said is None:
-            report["status"] = "cancelled" if told["Status"] == CANCEL else "unknown"
-        elif said == PROCESSING and not told["Results"]:
+            report["status"] = "cancelled" if is_word(told["Status"], CANCEL) else "unknown"
+        elif is_word(said, PROCESSING) and not told["Results"]:
             report["status"] = "registered"
 
     def _set_time(self, told: Mapping[str, Any], report: Element, request: Element) -> None:
@@ -262,7 +269,7 @@ class _Orders:
         context = self.context
         made: Element = {"resourceType": "ServiceRequest", "intent": "order", "code": report["code"]}
         made["identifier"] = report["identifier"]
-        REQUEST.write(told, made)
+        REQUEST.write(told, made, context.misread, **context.times)
         made.setdefault("status", "unknown")
         if requester := people.provider(context, told["Provider"]):
             made["requester"] = requester
@@ -277,7 +284,7 @@ class _Orders:
     def _result(self, told: Mapping[str, Any], report: Element) -> Element | None:
         context = self.context
         made: Element = {"resourceType": "Observation"}
-        RESULT.write(told, made, Codeset=context.codeset)
+        RESULT.write(told, made, context.misread, Codeset=context.codeset, **context.times)
         _require_code(made)
         made.setdefault("status", "unknown")
         bounds = RANGE.write(told["ReferenceRange"], {})
@@ -289,12 +296,15 @@ class _Orders:
         if sample:
             made["specimen"] = sample
         self._people(told, made, report)
-        document = _document(told, report) if told["ValueType"] in DOCUMENTS and told["Value"] else None
+        is_document = bool(told["Value"]) and kind_of(told["ValueType"]) in DOCUMENTS
+        is_deleted = is_document and made["status"] == DELETED
+        document = _document(told, report) if is_document and not is_deleted else None
         if document is None:
-            write_value(Valued(told["Value"], told["ValueType"], told["Units"]), made)
+            value = None if is_deleted else told["Value"]
+            write_value(Valued(value, told["ValueType"], told["Units"]), made, context.zone)
             if told["FileType"]:
                 made.setdefault("extension", []).append(extension(FILE_TYPE, "String", told["FileType"]))
-        if told["Status"] == "Unavailable" and told["Value"] is None:
+        if is_word(told["Status"], UNAVAILABLE) and told["Value"] is None:
             made["dataAbsentReason"] = {"coding": [{"system": _ABSENT, "code": "unknown"}]}
         url = context.add(made | self.around)
         report.setdefault("result", []).append({"reference": url})
@@ -323,10 +333,15 @@ class _Orders:
                 report["resultsInterpreter"].append(interpreter)
 
 
+def value_of(sent: str) -> str:
+    """A document as it was sent: its URI, or its Base64, of a `data:` URL too."""
+    return DATA_URL.sub("", sent, count=1).strip()
+
+
 def _document(told: Mapping[str, Any], report: Element) -> Element | None:
     """The Attachment that a result is; None: it is a pointer that is no URI."""
     made: Element = {}
-    kind, value = told["FileType"], told["Value"].strip()
+    kind, value = told["FileType"], value_of(told["Value"])
     if kind:
         media = CONTENT_TYPES.get(kind.upper().lstrip(".")) or (kind if "/" in kind else None)
         if media:
@@ -334,8 +349,10 @@ def _document(told: Mapping[str, Any], report: Element) -> Element | None:
         made["extension"] = [extension(FILE_TYPE, "String", kind)]
     if _URL.fullmatch(value):
         made["url"] = value
-    elif told["ValueType"] == EMBEDDED:
+    elif kind_of(told["ValueType"]) == EMBEDDED:
         made["data"] = value
+        if match := _MEDIA.match(told["Value"]):
+            made.setdefault("contentType", match[1].lower())
         made.setdefault("contentType", "application/octet-stream")
     else:
         return None

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from ingest.data_model.codecs import DATETIME, TIME, codings_of
+from ingest.data_model.codecs import TIME, codings_of, datetimes
 from ingest.data_model.places import place
 from ingest.data_model.table import URN
 from ingest.hl7v2.mapping.context import extension, number_of
@@ -13,6 +14,7 @@ from store.fhir.datatypes import Number
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from datetime import tzinfo
 
     from ingest.data_model.places import Element
 
@@ -45,14 +47,15 @@ def _quantity(text: str, units: str | None) -> Element | None:
 
 
 def _numeric(text: str, units: str | None) -> Made | None:
-    found = _quantity(text, units)
-    return ("valueQuantity", found) if found else None
+    """A quantity, with the comparator that measurements beyond their range have."""
+    match = _COMPARED.fullmatch(text)
+    found = _quantity(match[2] if match else text, units)
+    if found is None:
+        return None
+    return "valueQuantity", {**found, "comparator": match[1]} if match else found
 
 
 def _structured(text: str, units: str | None) -> Made | None:
-    if match := _COMPARED.fullmatch(text):
-        found = _quantity(match[2], units)
-        return ("valueQuantity", {**found, "comparator": match[1]}) if found else None
     if match := _BETWEEN.fullmatch(text):
         return "valueRange", {"low": _quantity(match[1], units), "high": _quantity(match[2], units)}
     if match := _RATIO.fullmatch(text):
@@ -68,8 +71,8 @@ def _concept(text: str, _: str | None) -> Made:
     return "valueCodeableConcept", {**coded, "text": text}
 
 
-def _moment(text: str, _: str | None) -> Made | None:
-    found = DATETIME.to_fhir(text)
+def _moment(text: str, zone: tzinfo) -> Made | None:
+    found = datetimes(zone).to_fhir(text)
     return ("valueDateTime", found) if found else None
 
 
@@ -84,26 +87,41 @@ VALUES: Final[Mapping[str, Callable[[str, str | None], Made | None]]] = {
     "Price": _numeric,
     "Structured Numeric": _structured,
     "Coded Entry": _concept,
-    "Date": _moment,
-    "DateTime": _moment,
     "Time": _clock,
 }
-"""Values by ValueType; of any other the value is a text."""
+"""Values by ValueType, but times; of any other the value is a text."""
+_MOMENTS: Final = ("Date", "DateTime")
+_KINDS: Final = {one.casefold(): one for one in (*VALUES, *_MOMENTS, *DOCUMENTS)}
 
 
-def made_of(valued: Valued) -> Made | None:
+def kind_of(sent: str | None) -> str:
+    """The ValueType that a word is, whatever its capitals."""
+    word = (sent or "").strip()
+    return _KINDS.get(word.casefold(), word)
+
+
+def is_word(sent: str | None, word: str) -> bool:
+    """Whether a text is a word, whatever its capitals."""
+    return (sent or "").strip().casefold() == word.casefold()
+
+
+def made_of(valued: Valued, zone: tzinfo = UTC) -> Made | None:
     """The element that a value becomes; None: there is no value."""
     text = valued.value
     if text is None:
         return None
-    convert = VALUES.get(valued.type or "")
-    found = convert(text.strip(), valued.units) if convert else None
+    kind = kind_of(valued.type)
+    if kind in _MOMENTS:
+        found = _moment(text.strip(), zone)
+    else:
+        convert = VALUES.get(kind)
+        found = convert(text.strip(), valued.units) if convert else None
     return found or ("valueString", text)
 
 
-def write_value(valued: Valued, observation: Element) -> None:
+def write_value(valued: Valued, observation: Element, zone: tzinfo = UTC) -> None:
     """Set value[x]; what it does not say as it was sent stands beside it."""
-    made = made_of(valued)
+    made = made_of(valued, zone)
     if made is not None:
         observation[made[0]] = made[1]
     shown = _shown(made)

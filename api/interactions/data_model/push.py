@@ -94,7 +94,12 @@ async def _stored(request: web.Request, found: Parsed, meta: Meta) -> list[dict[
     late = any(
         one.result.outcome is Outcome.STALE and one.result.stored.key.type in _RESULTS for one in stored
     )
-    return [*replies.unmapped(translation.unknown), *replies.doubted(doubts), *replies.outdated(late=late)]
+    return [
+        *replies.unmapped(translation.unknown),
+        *replies.unread(translation.unread),
+        *replies.doubted(doubts),
+        *replies.outdated(late=late),
+    ]
 
 
 def _refuse_event(meta: Meta) -> None:

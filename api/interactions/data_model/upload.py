@@ -21,6 +21,7 @@ from ingest.data_model import replies
 from ingest.data_model.models import fault
 from ingest.data_model.to_fhir import EMBEDDED
 from ingest.data_model.uploads import PATH, Owner
+from ingest.data_model.values import kind_of
 from ingest.handlers import push_context
 from ingest.http.app_keys import INGEST_SETTINGS, origin_of
 from ingest.http.body import body_of
@@ -98,7 +99,7 @@ def refuse_larger(message: ResultsNew, most: int) -> None:
         fault(f"$.Orders[{n}].Results[{m}].Value", rule, "too-long")
         for n, order in enumerate(message.Orders)
         for m, result in enumerate(order.Results)
-        if result.ValueType == EMBEDDED and result.Value and _bytes_of(result.Value, most) > most
+        if kind_of(result.ValueType) == EMBEDDED and result.Value and _bytes_of(result.Value, most) > most
     ]
     if issues:
         raise ServiceError(Category.TOO_LARGE, *issues)

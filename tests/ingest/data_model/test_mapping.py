@@ -5,6 +5,8 @@ A fault planted in any row, in any word of a table of codes, in any field of the
 
 from __future__ import annotations
 
+import json
+import re
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -15,8 +17,9 @@ from ingest.data_model.from_fhir import Reader
 from ingest.data_model.models import ResultsNew, read
 from ingest.data_model.places import place
 from ingest.data_model.table import Table
-from ingest.data_model.to_fhir import translate
-from ingest.hl7v2.profile import DEFAULT_PROFILE
+from ingest.data_model.to_fhir import Translation, translate
+from ingest.hl7v2.profile import DEFAULT_PROFILE, profile_of
+from ingest.pipeline.stamp import dump
 from tests.oracle.mapping import data_model as oracle
 from tests.support.data_model import order, result, results_new, whole_message
 
@@ -152,3 +155,73 @@ def test_an_order_has_the_specimen_of_its_results() -> None:
     assert told["Specimen"] == sample
     assert [one["Specimen"] for one in told["Results"]] == [sample, sample]
     assert len(report["specimen"]) == 1
+
+
+NOT_AS_PUBLISHED: list[tuple[str, Any, str, Any, bool]] = [
+    ("Orders.0.ResultsStatus", "FINAL", "DiagnosticReport.status", "final", True),
+    ("Orders.0.ResultsStatus", "Cancelled", "DiagnosticReport.status", "cancelled", True),
+    ("Orders.0.ResultsStatus", "Done", "DiagnosticReport.status", "unknown", False),
+    ("Orders.0.CollectionDateTime", "2026-11-20T08:00:00", "DiagnosticReport.effectiveDateTime",
+     "2026-11-20T08:00:00Z", True),
+    ("Orders.0.CollectionDateTime", "20261120080000+0100", "DiagnosticReport.effectiveDateTime",
+     "2026-11-20T08:00:00+01:00", True),
+    ("Orders.0.CollectionDateTime", "11/20/2026", "DiagnosticReport.effectiveDateTime", None, False),
+    ("Orders.0.CompletionDateTime", "2026-11-20 09:00", "DiagnosticReport.issued",
+     "2026-11-20T09:00:00Z", True),
+    ("Orders.0.Results.0.Status", "preliminary", "Observation.status", "preliminary", True),
+    ("Orders.0.Results.0.Status", "Done", "Observation.status", "unknown", False),
+    ("Orders.0.Results.0.Value", "<5", "Observation.valueQuantity",
+     {"value": "5", "comparator": "<", "unit": "mmol/L"}, True),
+    ("Patient.Demographics.DOB", "19800203", "Patient.birthDate", "1980-02-03", True),
+    ("Patient.Demographics.DOB", "02/03/1980", "Patient.birthDate", None, False),
+    ("Patient.Demographics.Sex", "FEMALE", "Patient.gender", "female", True),
+    ("Patient.Demographics.Sex", "F", "Patient.gender", None, False),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("path", "sent", "element", "made", "is_read"), NOT_AS_PUBLISHED)
+def test_what_is_nearly_right_is_read_and_the_rest_is_told(
+    path: str, sent: Any, element: str, made: Any, is_read: bool
+) -> None:
+    message = results_new(result())
+    *parts, last = path.split(".")
+    place: Any = message
+    for part in parts:
+        place = place[int(part) if part.isdecimal() else part]
+    place[last] = sent
+    found = _translated(message)
+    kind, name = element.split(".")
+    [resource] = _of(found, kind)
+    assert resource.get(name) == made
+    where = "$." + re.sub(r"\.(\d+)", r"[\1]", path)
+    assert found.unread == (() if is_read else (where,))
+
+
+def test_times_without_a_zone_are_in_that_of_the_profile() -> None:
+    message = results_new(
+        result(value="2026-11-20 07:00", ValueType="DateTime"), CollectionDateTime="2026-11-20T08:00:00"
+    )
+    found = translate(ResultsNew.model_validate(message), profile_of({"zone": "Europe/Berlin"}), "acme")
+    assert _of(found, "DiagnosticReport")[0]["effectiveDateTime"] == "2026-11-20T08:00:00+01:00"
+    assert _of(found, "Observation")[0]["valueDateTime"] == "2026-11-20T07:00:00+01:00"
+
+
+@pytest.mark.parametrize(("status", "shown"), [("Final", 1), ("Deleted", 0), ("deleted", 0)])
+def test_a_document_that_was_deleted_is_shown_no_more(status: str, shown: int) -> None:
+    value = "data:application/pdf;base64,JVBERi0xLjQ="
+    found = _translated(results_new(result(value=value, ValueType="encapsulated data", Status=status)))
+    forms = _of(found, "DiagnosticReport")[0].get("presentedForm", [])
+    assert [(one["contentType"], one["data"]) for one in forms] == [
+        ("application/pdf", "JVBERi0xLjQ=")
+    ] * shown
+    assert "valueString" not in _of(found, "Observation")[0]
+
+
+def _translated(message: Any) -> Translation:
+    return translate(ResultsNew.model_validate(message), DEFAULT_PROFILE, "acme")
+
+
+def _of(found: Translation, kind: str) -> list[Any]:
+    """Resources of a type; decimals as their text."""
+    entries = json.loads(dump(found.bundle), parse_int=str, parse_float=str)["entry"]
+    return [one["resource"] for one in entries if one["resource"]["resourceType"] == kind]

@@ -48,7 +48,7 @@ _NO_BASE64: Final = "ED.5 is not Base64, as ED.4 says: it could never be read"
 _SPACE: Final = re.compile(r"\s+")
 _SIGNS: Final = "+/="
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]*={0,2}")
-_DATA_URL: Final = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
+DATA_URL: Final = re.compile(r"\s*data:[^,]{0,200};base64,", re.IGNORECASE)
 """Beginning of a `data:` URL, up to its data."""
 _BREAKS: Final = re.compile(r"\.br|X(?:0[DAda])+")
 _ENCODINGS: Final = {
@@ -169,7 +169,7 @@ def _piece(context: Context, about: tuple[str, ...], raw: str) -> _Piece | None:
     data = context.component.join(parts[4:])
     kind, subtype, encoding = (context.plain(part).strip() for part in parts[1:4])
     if _ENCODINGS.get(encoding.upper()) != "plain":
-        data = _DATA_URL.sub("", data, count=1)
+        data = DATA_URL.sub("", data, count=1)
         if context.component not in _SIGNS:  # Empty components behind the data.
             data = data.rstrip(context.component)
     if not data:
