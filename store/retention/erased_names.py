@@ -10,19 +10,15 @@ from __future__ import annotations
 import hmac
 import re
 from hashlib import sha256
-from itertools import islice
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
-from urllib.parse import parse_qsl
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import orjson
 
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
-from store.retention import er7
 from store.retention.subjects import identifier
 from store.search.keys import unquoted
 from store.search.parameters import TYPES
-from store.search.values.escapes import split
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
@@ -134,7 +130,7 @@ def _texts(field: Field | None) -> list[str]:
     return [one for one in field if isinstance(one, str)] if isinstance(field, list) else []
 
 
-# --- bodies that were refused, which may be anything
+# --- bytes
 
 
 _SYSTEM_VALUE: Final = re.compile(
@@ -145,118 +141,16 @@ _VALUE_SYSTEM: Final = re.compile(
 )
 
 
-def names_in(body: bytes, path: str = "") -> frozenset[Name]:
-    """The names that a refused body may be about: Patients, identifiers, and what it puts itself.
-
-    Where no Patient is named, all that it refers to.
-    """
-    found = {Name(KEY, one) for one in references(b'"' + path.partition("?")[0].encode() + b'"')}
-    referred = set(references(body))
-    patients = {one for one in referred if one.startswith("Patient/")}
-    found |= {Name(KEY, one) for one in patients or referred}
-    found |= {Name(PATIENT, one) for one in identifiers_in(body)}
-    found |= {Name(NUMBER, one.text.partition("/")[2]) for one in found if one.text.startswith("Patient/")}
-    told = _parsed(body)
-    found |= {Name(NUMBER, one) for one in _numbers(body, is_json=told is not _BROKEN)}
-    found |= names_asked(path.partition("?")[2])
-    for condition in _CONDITION.findall(body):  # A search in the place of a reference.
-        found |= names_asked(_text(condition))
-    for resource in _resources(told):
-        resource_type, resource_id = resource.get("resourceType"), resource.get("id")
-        if isinstance(resource_type, str) and isinstance(resource_id, str):
-            found.add(Name(KEY, f"{resource_type}/{resource_id}"))
-    return frozenset(found)
+def identifiers_in(raw: bytes) -> set[str]:
+    """`system|value` of what looks like an identifier in a resource as it is stored."""
+    pairs = [(system, value) for system, value in _SYSTEM_VALUE.findall(raw)]
+    pairs += [(system, value) for value, system in _VALUE_SYSTEM.findall(raw)]
+    return {identifier(json_text(system), json_text(value)) for system, value in pairs}
 
 
-_BROKEN: Final = object()
-"""Stands for a body that is no JSON."""
-
-
-def _parsed(body: bytes) -> object:
-    try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return _BROKEN
-
-
-def _numbers(body: bytes, *, is_json: bool) -> set[str]:
-    """Numbers that no system is told to: in HL7 v2, in upstream's Data Model, in identifiers without one.
-
-    In what is no JSON it may be any text with a digit.
-    """
-    if er7.is_er7(body):
-        return er7.numbers_in(body)
-    if not is_json:
-        return {_text(one[1]) for one in islice(_QUOTED.finditer(body), er7.NUMBERS_MAX)}
-    paired = {value for _, value in _SYSTEM_VALUE.findall(body)}
-    paired |= {value for value, _ in _VALUE_SYSTEM.findall(body)}
-    alone = {_text(one) for one in set(_VALUE.findall(body)) - paired}
-    return alone | _of_data_model(body)
-
-
-def _of_data_model(body: bytes) -> set[str]:
-    if b'"Identifiers"' not in body:
-        return set()
-    found = {_text(one) for listed in _IDENTIFIERS.findall(body) for one in _ID.findall(listed)}
-    return found | {_text(one) for one in _SSN.findall(body)}
-
-
-def names_asked(query: str) -> frozenset[Name]:
-    """The patients that the text of a search may name: `system|value`, a number alone, `Patient/id`."""
-    found: set[Name] = set()
-    for name, text in parse_qsl(query, max_num_fields=_ASKED_MAX) if query.count("&") < _ASKED_MAX else ():
-        try:
-            parts = split(text, ",")
-        except ValueError:
-            parts = text.split(",")
-        for part in parts:
-            found |= _asked(name, part)
-    return frozenset(found)
-
-
-def _asked(name: str, part: str) -> set[Name]:
-    if is_whole(part):
-        return {Name(PATIENT, part)}
-    target = _PATIENT.fullmatch(part)
-    if target is not None:
-        return {Name(KEY, target[1])}
-    last = name.rpartition(".")[2].partition(":")[0]
-    if last == "identifier" or ":identifier" in name:
-        return {Name(NUMBER, part.rpartition("|")[2])}
-    return {Name(KEY, f"Patient/{part}")} if last in ("_id", "patient", "subject") else set()
-
-
-_VALUE: Final = re.compile(rb'"value"\s*:\s*"((?:[^"\\]|\\.){1,500})"')
-_QUOTED: Final = re.compile(rb'"([^"\\]{0,100}[0-9][^"\\]{0,100})"')
-_CONDITION: Final = re.compile(rb'"(?:[^"\\]{0,500}/)?Patient\?((?:[^"\\]|\\.){1,500})"')
-_IDENTIFIERS: Final = re.compile(rb'"Identifiers"\s*:\s*[\[{]([^\]]{0,20000})')
-_ID: Final = re.compile(rb'"ID"\s*:\s*"((?:[^"\\]|\\.){1,500})"')
-_SSN: Final = re.compile(rb'"SSN"\s*:\s*"((?:[^"\\]|\\.){1,500})"')
-_PATIENT: Final = re.compile(r"(?:.*/)?(Patient/[A-Za-z0-9\-.]{1,64})(?:/_history/[A-Za-z0-9\-.]{1,64})?")
-_ASKED_MAX: Final = 1_000
-"""Parameters of a query that are looked at; with more it is none."""
-
-
-def identifiers_in(body: bytes) -> set[str]:
-    """`system|value` of what looks like an identifier, also in what is no JSON."""
-    pairs = [(system, value) for system, value in _SYSTEM_VALUE.findall(body)]
-    pairs += [(system, value) for value, system in _VALUE_SYSTEM.findall(body)]
-    return {identifier(_text(system), _text(value)) for system, value in pairs}
-
-
-def _text(inner: bytes) -> str:
+def json_text(inner: bytes) -> str:
     """Text of a JSON string, by the bytes between its quotes."""
     try:
         return str(orjson.loads(b'"' + inner + b'"'))
     except orjson.JSONDecodeError:
         return inner.decode(errors="replace")
-
-
-def _resources(told: object) -> Iterator[dict[str, Any]]:
-    if not isinstance(told, dict):
-        return
-    yield told
-    entries = told.get("entry")
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict) and isinstance(entry.get("resource"), dict):
-            yield entry["resource"]

@@ -10,17 +10,10 @@ from urllib.parse import unquote_plus
 import orjson
 
 from store.fhir.resource_types import NOT_ABOUT_PATIENTS
-from store.retention import er7
-from store.retention.erased_names import (
-    KEY,
-    NUMBER,
-    PATIENT,
-    Name,
-    identifiers_in,
-    names_in,
-    patients_of,
-    references,
-)
+from store.retention.bodies import er7
+from store.retention.bodies.mentions import names_in
+from store.retention.bodies.plain import in_utf8, unescaped
+from store.retention.erased_names import KEY, NUMBER, PATIENT, Name, identifiers_in, patients_of, references
 from store.retention.subjects import identifier as spelled
 from store.retention.subjects import value_of
 from store.search.bundled import people
@@ -96,11 +89,14 @@ class KnownAs:
     """`Patient/id`, and other spellings of references to a patient who is not here."""
     identifiers: set[str] = field(default_factory=set)
     """`system|value`."""
+    numbers: set[str] = field(default_factory=set)
+    """Values of identifiers that came without a system: they lead to nobody, and name the patient."""
 
     @property
     def names(self) -> set[Name]:
         """Names that identifiers and references make."""
-        numbers = {Name(NUMBER, value_of(one)) for one in self.identifiers}
+        values = self.numbers | {value_of(one) for one in self.identifiers}
+        numbers = {Name(NUMBER, one) for one in values}
         by_system = {Name(PATIENT, one) for one in self.identifiers}
         return {Name(KEY, one) for one in self.references} | by_system | numbers
 
@@ -204,18 +200,25 @@ class FullName(NamedTuple):
     given: tuple[str, ...]
     born: str
 
-    def is_in(self, body: bytes) -> bool:
-        """Whether a body holds all of it; with another date of birth it is a namesake's."""
-        if er7.is_er7(body):
-            named = all(er7.holds(body, part) for part in (self.family, *self.given))
-            return named and not (self.born and er7.is_born_otherwise(body, self.born))
-        if not all(_holds(body, part) for part in (self.family, *self.given)):
+    def is_in_message(self, body: bytes) -> bool:
+        """Whether an HL7 v2 message holds all of it; with another date of birth it is a namesake's."""
+        named = all(er7.holds(body, part) for part in (self.family, *self.given))
+        return named and not (self.born and er7.is_born_otherwise(body, self.born))
+
+    def is_in(self, folded: str) -> bool:
+        """Whether JSON in one case holds all of it; with another date of birth it is a namesake's."""
+        if not all(_holds(folded, part) for part in (self.family, *self.given)):
             return False
-        return not self.born or b'"birthDate"' not in body or _holds(body, self.born)
+        has_date = any(name in folded for name in _BIRTH_DATES)
+        return not (self.born and has_date) or _holds(folded, self.born)
 
 
-def _holds(body: bytes, text: str) -> bool:
-    return orjson.dumps(text) in body or _escaped(text) in body
+_BIRTH_DATES: Final = ('"birthdate"', '"dob"')
+"""Names of a date of birth in FHIR and in upstream's Data Model, in one case."""
+
+
+def _holds(folded: str, text: str) -> bool:
+    return orjson.dumps(text).decode().casefold() in folded
 
 
 def full_names(raw: bytes) -> list[FullName]:
@@ -246,18 +249,24 @@ class Wanted(NamedTuple):
         if not names_in(body, path).isdisjoint(self.names):
             return True
         said = unquote_plus(path) + "\n" + unquote_plus("\n".join(headers.values()))
-        numbers = [value_of(one.text) for one in self.names if one.kind == PATIENT]
-        if er7.is_er7(body) and any(er7.holds(body, number) for number in numbers):
+        numbers = self._numbers()
+        if any(re.search(rf"[=|]{re.escape(number)}(?=[&,\n]|$)", said) for number in numbers):
             return True
-        values = [re.escape(number) for number in numbers]
-        if any(re.search(rf"[=|]{value}(?=[&,\n]|$)", said) for value in values):
-            return True
-        return any(name.is_in(body) for name in self.full_names)
+        body = in_utf8(body)
+        if er7.is_er7(body):
+            named = any(name.is_in_message(body) for name in self.full_names)
+            return named or any(er7.holds(body, number) for number in numbers)
+        folded = unescaped(body).decode(errors="replace").casefold() if self.full_names else ""
+        return any(name.is_in(folded) for name in self.full_names)
+
+    def _numbers(self) -> set[str]:
+        numbers = {one.text for one in self.names if one.kind == NUMBER}
+        return numbers | {value_of(one.text) for one in self.names if one.kind == PATIENT}
 
     def in_query(self, query: bytes) -> bool:
         """Whether a search holds a value or a part of a name of the patient."""
         said = unquote_plus(query.decode(errors="replace")).casefold()
-        parts = [value_of(one.text) for one in self.names if one.kind == PATIENT]
+        parts = sorted(self._numbers())
         parts += [one.text.rpartition("/")[2] for one in self.names if one.text.startswith("Patient/")]
         parts += [part for name in self.full_names for part in (name.family, *name.given)]
         return any(re.search(rf"(?<!\w){re.escape(part.casefold())}(?!\w)", said) for part in parts if part)

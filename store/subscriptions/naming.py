@@ -12,7 +12,8 @@ from urllib.parse import unquote_plus
 
 import orjson
 
-from store.retention.erased_names import KEY, NUMBER, Name, names_asked, references
+from store.retention.bodies.mentions import names_asked
+from store.retention.erased_names import KEY, NUMBER, Name, references
 
 if TYPE_CHECKING:
     from store.subscriptions.records import Subscription

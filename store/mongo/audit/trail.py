@@ -26,7 +26,8 @@ from store.mongo.audit.group_writer import GroupWriter, Submission, in_thread
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.pinned_connection import Lane
 from store.mongo.indexes import AUDIT
-from store.retention.erased_names import KEY, PATIENT, Name, names_asked
+from store.retention.bodies.mentions import names_asked
+from store.retention.erased_names import KEY, PATIENT, Name
 from store.retention.policy import NEVER
 from store.tenancy import parse_tenant
 

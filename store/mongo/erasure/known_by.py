@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 from store.mongo.driver.guard import guarded
 from store.retention.erased_names import KEY, is_whole, patients_of
 from store.retention.erasure import full_names
+from store.retention.subjects import value_of
 from store.search.index import key
 
 if TYPE_CHECKING:
@@ -48,10 +49,12 @@ class KnownBy:
                 own.references.update(await self._reads.carriers(tenant, one))
             # Records that were merged: their numbers are those of the survivor's, too.
             own.references |= await self._reads.kin(tenant, own.references)
-            for identifiers in (await self._reads.patients_there(tenant, own.references)).values():
+            there = await self._reads.patients_there(tenant, own.references)
+            deleted = await self._reads.patients_deleted(tenant, own.references - there.keys())
+            for identifiers in (there | deleted).values():
                 for one in identifiers - own.identifiers:
                     if set(await self._reads.carriers(tenant, one)) <= own.references:
-                        own.identifiers.add(one)
+                        _add(own, one)
             own.references |= await self._unarrived(tenant, own)
             if before == (len(own.references), len(own.identifiers)):
                 return
@@ -74,3 +77,10 @@ class KnownBy:
             if not others:
                 free.add(reference)
         return free
+
+
+def _add(own: KnownAs, identifier: str) -> None:
+    if is_whole(identifier):
+        own.identifiers.add(identifier)
+    else:
+        own.numbers.add(value_of(identifier))

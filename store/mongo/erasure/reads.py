@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from operator import itemgetter
 from typing import TYPE_CHECKING, Final
+
+import orjson
 
 from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.indexes import HISTORY, RESOURCES
 from store.mongo.rules.carriers import carriers_of, kin_of
 from store.retention.erased_names import is_whole
+from store.search.index import index
 from store.search.parameters import TYPES
 
 if TYPE_CHECKING:
@@ -53,15 +57,30 @@ class Reads:
             return await kin_of(self.resources, tenant, references)
 
     async def patients_there(self, tenant: Tenant, references: Iterable[str]) -> dict[str, set[str]]:
-        """The whole identifiers of the Patients that are here, by reference."""
+        """The identifiers of the Patients that are here, by reference: `system|value`, or `|value`."""
         ids = [f"{tenant}/{one}" for one in references if one.startswith("Patient/")]
         fields = {"id": 1, "index.identifier": 1}
         with guarded(self.metrics, "patients_there", seconds=self.seconds):
             wanted = {"_id": {"$in": ids}, "type": "Patient"}
             there = await self.resources.find(wanted, fields).to_list(None)
         return {
-            f"Patient/{one['id']}": set(filter(is_whole, one["index"].get("identifier", ()))) for one in there
+            f"Patient/{one['id']}": set(filter(_is_one, one["index"].get("identifier", ()))) for one in there
         }
+
+    async def patients_deleted(self, tenant: Tenant, references: Iterable[str]) -> dict[str, set[str]]:
+        """The identifiers that deleted Patients had at last, by reference.
+
+        See DECISIONS.md#numbers-of-deleted.
+        """
+        ids = sorted(one.partition("/")[2] for one in references if one.startswith("Patient/"))
+        if not ids:
+            return {}
+        wanted = {"tenant": str(tenant), "type": "Patient", "id": {"$in": ids}, "raw": {"$exists": True}}
+        with guarded(self.metrics, "patients_deleted", seconds=self.seconds):
+            fields = {"id": 1, "version": 1, "raw": 1}
+            versions = await self.history.find(wanted, fields, hint="versions").to_list(None)
+        last = {one["id"]: one["raw"] for one in sorted(versions, key=itemgetter("version"))}
+        return {f"Patient/{one}": set(filter(_is_one, _identifiers(raw))) for one, raw in last.items()}
 
     async def there(self, tenant: Tenant, names: Iterable[str]) -> set[str]:
         """Names of these resources that are stored and not deleted."""
@@ -103,3 +122,13 @@ class Reads:
                     yield document
         finally:
             await cursor.close()
+
+
+def _identifiers(raw: bytes) -> list[str]:
+    found = index(orjson.loads(raw), "Patient").fields.get("identifier")
+    return [one for one in found if isinstance(one, str)] if isinstance(found, list) else []
+
+
+def _is_one(spelling: str) -> bool:
+    """Whether a spelling says all that an identifier says."""
+    return is_whole(spelling) or spelling.startswith("|")

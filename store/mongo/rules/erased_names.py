@@ -16,12 +16,11 @@ from store.mongo.driver.guard import guarded
 from store.mongo.driver.secrets import shared_secret
 from store.mongo.indexes import ERASURES, SECRETS
 from store.mongo.rules.policies import Policies
+from store.retention.bodies.mentions import names_asked, names_in
 from store.retention.erased_names import (
     SECRET,
     closed_tenant,
     digest,
-    names_asked,
-    names_in,
     names_of,
     refusal,
 )

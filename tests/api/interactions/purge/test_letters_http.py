@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
 
-from store.retention.erased_names import KEY, NUMBER, PATIENT, Name, names_asked, names_in
+from store.retention.bodies.mentions import names_asked, names_in
+from store.retention.erased_names import KEY, NUMBER, PATIENT, Name
 from tests.support.data_model import result, results_new
-from tests.support.fhir import MRN, identified, patient
+from tests.support.fhir import MRN, identified, patient, refers
+from tests.support.hl7v2 import obr
 
 if TYPE_CHECKING:
     from tests.api.interactions.purge.purged import World
@@ -82,6 +85,92 @@ async def test_letters_that_name_the_number_without_a_system_are_known(world: Wo
     assert await world.left(["ANNA-4711"]) == set()
 
 
+def told(**elements: Any) -> str:
+    return json.dumps({"resourceType": "DiagnosticReport", **elements})
+
+
+def of_data_model(number: int) -> str:
+    body: dict[str, Any] = {**results_new(), "Orders": "none"}
+    return json.dumps({**body, "Patient": {"Identifiers": [{"ID": number, "IDType": "MR"}]}})
+
+
+HEAD: Final = "MSH|^~\\&|LAB|HOSP|DOD|CITY|20261122||ORU^R01|1|P|2.5.1\r"
+REFUSED: Final = obr(status="Z")
+SPELLINGS: Final[dict[str, tuple[str, str, str | bytes]]] = {
+    "a slash escaped": (
+        "POST",
+        "DiagnosticReport",
+        told(subject=refers("Patient/a-4711")).replace("/", "\\/"),
+    ),
+    "blanks": ("POST", "DiagnosticReport", told(subject=refers(" Patient/a-4711 "))),
+    "a fragment": ("POST", "DiagnosticReport", told(subject=refers("Patient/a-4711#x"))),
+    "a number in the place of a text": (
+        "POST",
+        "DiagnosticReport",
+        told(subject={"identifier": {"system": MRN, "value": 4711}}),
+    ),
+    "a number alone": ("POST", "DiagnosticReport", told(subject={"identifier": {"value": 4711}})),
+    "a number of the Data Model": ("POST", "$data-model", of_data_model(4711)),
+    "a value with blanks": (
+        "POST",
+        "DiagnosticReport",
+        told(subject={"identifier": {"system": MRN, "value": " 4711 "}}),
+    ),
+    "an identifier that had no system": (
+        "POST",
+        "DiagnosticReport",
+        told(subject={"identifier": {"value": "B-12"}}),
+    ),
+    "UTF-16": ("POST", "Patient", json.dumps(patient("x", identified(MRN, "4711"))).encode("utf-16")),
+    "HL7 v2 in UTF-16": ("POST", "$hl7v2", (HEAD + "PID|1||4711").encode("utf-16")),
+    "an indented segment": ("POST", "$hl7v2", HEAD + f" pid|1||4711\r{REFUSED}"),
+    "an escaped path": ("PUT", "Patient/a%2D4711", '{"a": 1}'),
+}
+
+
+async def test_letters_are_known_however_they_spell_the_patient(world: World) -> None:
+    """A sender may escape what needs no escape, and is refused for what is not as it should be."""
+    await world.service.load(patient("a-4711", identified(MRN, "4711"), {"value": "B-12"}))
+
+    async def letters() -> list[str]:
+        found = []
+        for name, (method, path, body) in SPELLINGS.items():
+            kind = "x-application/hl7-v2+er7" if path == "$hl7v2" else "application/json"
+            answer = await world.service.request(method, path, data=body, content_type=kind)
+            assert answer.status in (400, 422), (name, answer.text)
+            found += [name] if "Dead-Letter" in answer.headers else []
+        return found
+
+    assert await letters() == list(SPELLINGS)
+    await world.erase(f"{MRN}|4711")
+    kept = [one["path"] async for one in world.database["dead_letters"].find({})]
+    assert kept == []
+    assert await letters() == []
+
+
+async def test_letters_are_known_by_a_name_however_it_is_spelled(world: World) -> None:
+    family = "Müßig-O'Überall"
+    name = {"family": family, "given": ["Annegret"]}
+    await world.service.load(patient("anna", identified(MRN, "4711"), name=[name]))
+    spelled = [
+        rb'{"resourceType":"Patient","name":[{"family":"M\u00FC\u00DFig-O\u0027\u00DCberall","given":["Annegret"]}]',
+        json.dumps(patient("x", name=[{"family": family.upper(), "given": ["ANNEGRET"]}], active=1)).encode(),
+        *(
+            (HEAD + f"PID|1||||{spelling}^Annegret\r{REFUSED}").encode(charset)
+            for spelling, charset in (("Müßig-O'Überall", "cp850"), ("MÜSSIG-O'ÜBERALL", "utf-8"))
+        ),
+    ]
+    for body in spelled:
+        message = body.startswith(b"MSH")
+        path, kind = (
+            ("$hl7v2", "x-application/hl7-v2+er7") if message else ("Patient", "application/fhir+json")
+        )
+        answer = await world.service.request("POST", path, data=body, content_type=kind)
+        assert "Dead-Letter" in answer.headers, answer.text
+    await world.erase(f"{MRN}|4711")
+    assert await world.database["dead_letters"].count_documents({}) == 0
+
+
 async def test_pieces_that_a_crash_left_without_a_letter_go_too(world: World) -> None:
     await world.service.load(patient("anna", identified(MRN, "ANNA-4711")))
     pieces = world.database["dead_letter_bodies"]
@@ -120,6 +209,7 @@ MESSAGE: Final = (
         pytest.param('{"resourceType":"Patient","id":"A-1"', {"A-1"}, id="broken off"),
         pytest.param('{"subject":{"reference":"Patient/A-1"}}', {"A-1"}, id="an id that is a number"),
         pytest.param('{"subject":{"reference":"Patient?identifier=A-1"}}', {"A-1"}, id="a condition"),
+        pytest.param('{"identifier":[{"value":7}],"valueQuantity":{"value":8}}', {"7"}, id="unquoted"),
     ],
 )
 def test_numbers_in_what_tells_no_system(body: str, numbers: set[str]) -> None:

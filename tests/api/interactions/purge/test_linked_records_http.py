@@ -54,3 +54,24 @@ async def test_a_hold_by_the_number_of_a_survivor_holds_what_is_under_the_old_on
     documents = list((await world.documents()).values())
     found = await world.privacy.holds.held(world.service.tenant, documents, now)
     assert found >= {one["_id"] for one in documents if one.get("type") in ("Patient", "DiagnosticReport")}
+
+
+async def test_all_numbers_of_a_record_that_its_client_deleted_lead_to_what_is_theirs(world: World) -> None:
+    """A source deletes the old record of a merge itself, or a Patient before it asks for the erasure."""
+    mine, insured = identified(MRN, "GONE-4711"), identified("urn:example:insurance", "INSURED-1")
+    first, last = patient("gone", mine), patient("gone", mine, insured, name=[NAME])
+    await world.service.load(first, last, report("by-insurance", None, subject={"identifier": insured}))
+    assert (await world.service.delete("Patient/gone")).status == 204
+    await world.erase(f"{MRN}|GONE-4711")
+    assert await world.left(("GONE-4711", "INSURED-1", "Merged-Twice")) == set()
+    again = report("again", None, subject={"identifier": insured})
+    assert (await world.service.put(again)).status == 410
+
+
+async def test_a_number_of_a_deleted_record_that_somebody_else_has_leads_nowhere(world: World) -> None:
+    mine, shared = identified(MRN, "GONE-4711"), identified("urn:example:insurance", "FAMILY-1")
+    await world.service.load(patient("gone", mine, shared), patient("bert", shared))
+    await world.service.load(report("his", None, subject={"identifier": shared}))
+    assert (await world.service.delete("Patient/gone")).status == 204
+    await world.erase(f"{MRN}|GONE-4711")
+    assert (await world.service.get("DiagnosticReport/his")).status == 200

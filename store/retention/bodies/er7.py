@@ -8,18 +8,26 @@ are no letters or digits.
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-_BEGINNING: Final = re.compile(rb"[\s\x0b]*(?:MSH|FHS|BHS|PID)[^0-9A-Za-z\s]")
-_PID: Final = re.compile(rb"(?:^|[\r\n])PID([^0-9A-Za-z\s])([^\r\n]*)")
-_CHARSETS: Final = ("utf-8", "iso8859-1", "iso8859-15")
-"""Charsets in which a value is looked for, beside its bytes in UTF-8."""
+_LINE: Final = rb"(?:^|[\r\n])[ \t\x00\x0b]*"
+_SEGMENT: Final = re.compile(_LINE + rb"(?:MSH|FHS|BHS|PID)[^0-9A-Za-z\s]", re.IGNORECASE)
+_LOOKED_AT: Final = 10_000
+"""Bytes in which a first segment stands, if there is one."""
+_PID: Final = re.compile(_LINE + rb"PID([^0-9A-Za-z\s])([^\r\n]*)", re.IGNORECASE)
+_CHARSETS: Final = (
+    *(f"iso8859-{part}" for part in (*range(1, 12), *range(13, 17))),
+    *(f"cp{page}" for page in (437, 850, 852, 866, *range(1250, 1259))),
+    *("koi8_r", "koi8_u", "iso2022_jp", "shift_jis", "euc_jp", "gb18030", "big5", "euc_kr"),
+)
+"""Charsets in which a value is looked for, beside its bytes in UTF-8: nobody says which one it was."""
 BORN: Final = 7
 """Number of PID's field with the date of birth."""
-_NUMBERED: Final = re.compile(rb"(?:^|[\r\n])(PID|MRG)([^0-9A-Za-z\s])([^\r\n]*)")
+_NUMBERED: Final = re.compile(_LINE + rb"(PID|MRG)([^0-9A-Za-z\s])([^\r\n]*)", re.IGNORECASE)
 _NUMBERS: Final = {b"PID": (2, 3, 4, 18, 19), b"MRG": (1, 2, 3, 4)}
 """Fields with numbers of a patient, or of the record that is merged into theirs."""
 _ENCODING: Final = re.compile(rb"MSH([^0-9A-Za-z\s])([^\r\n]{4})")
@@ -30,7 +38,7 @@ NUMBERS_MAX: Final = 10_000
 
 def is_er7(body: bytes) -> bool:
     """Whether a body is a message, or a batch of them."""
-    return _BEGINNING.match(body) is not None
+    return _SEGMENT.search(body, 0, _LOOKED_AT) is not None
 
 
 def holds(body: bytes, value: str) -> bool:
@@ -49,7 +57,7 @@ def numbers_in(body: bytes) -> set[str]:
     found: set[str] = set()
     for segment, mark, rest in _NUMBERED.findall(body):
         fields = rest.split(mark)
-        for number in _NUMBERS[segment]:
+        for number in _NUMBERS[segment.upper()]:
             for one in fields[number - 1].split(repetition) if number <= len(fields) else ():
                 value = one.split(component)[0].split(within)[0].strip()
                 found |= {value.decode("latin-1"), value.decode(errors="replace")} if value else set()
@@ -59,12 +67,12 @@ def numbers_in(body: bytes) -> set[str]:
 
 
 def _spellings(value: str) -> Iterable[bytes]:
-    found = {value.encode()}
-    for charset in _CHARSETS:
-        try:
-            found.add(value.encode(charset))
-        except UnicodeEncodeError:
-            continue
+    found = set()
+    for text in {value, value.upper(), value.lower()}:  # Bytes fold no letters but ASCII's.
+        found.add(text.encode())
+        for charset in () if text.isascii() else _CHARSETS:
+            with suppress(UnicodeEncodeError):
+                found.add(text.encode(charset))
     return found
 
 
