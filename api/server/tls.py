@@ -11,6 +11,7 @@ import hashlib
 import logging
 import os
 import ssl
+import stat
 import tempfile
 from contextlib import asynccontextmanager, contextmanager, suppress
 from pathlib import Path
@@ -28,6 +29,8 @@ if TYPE_CHECKING:
     from api.server.tls_metrics import TlsMetrics
 
 LOG: Final = logging.getLogger("api.tls")
+FILE_BYTES_MAX: Final = 1_000_000
+"""Most bytes of a file: five times those of all authorities that a browser knows."""
 
 
 class Files(NamedTuple):
@@ -78,10 +81,21 @@ def load(files: Files) -> Loaded:
 
 
 def _read(path: Path) -> bytes:
+    """Content of a file. What is no file is not waited for: these are read on the event loop."""
     try:
-        return path.read_bytes()
+        with open(path, "rb", opener=_without_waiting) as file:
+            if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+                raise StartupError(f"The TLS file {path} cannot be read: it is no regular file.")
+            content = file.read(FILE_BYTES_MAX + 1)
     except OSError as error:
         raise StartupError(f"The TLS file {path} cannot be read: {error.strerror}.") from None
+    if len(content) > FILE_BYTES_MAX:
+        raise StartupError(f"The TLS file {path} has more than {FILE_BYTES_MAX} bytes.")
+    return content
+
+
+def _without_waiting(path: str, flags: int) -> int:
+    return os.open(path, flags | os.O_NONBLOCK)
 
 
 class _PassphraseError(Exception):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import os
 import ssl
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,7 +22,7 @@ from api.serve import listen
 from api.server import tls
 from api.server.connection_limits import Limits
 from api.server.event_loop import factory_of
-from api.server.tls import Files, ReloadingContext, fingerprint_in, load, reloading, renewed
+from api.server.tls import FILE_BYTES_MAX, Files, ReloadingContext, fingerprint_in, load, reloading, renewed
 from api.server.tls_metrics import TlsMetrics
 from api.settings.service import Settings
 from store.errors import StartupError
@@ -288,7 +289,14 @@ def test_what_is_wrong_with_files_is_named(tmp_path: Path, authority: Authority)
     certificate, key = authority.server().write(tmp_path, "one")
     _, other = authority.server().write(tmp_path, "two")
     (tmp_path / "text").write_text("made up")
+    (tmp_path / "large").write_bytes(bytes(FILE_BYTES_MAX + 1))
+    os.mkfifo(tmp_path / "pipe")  # Nobody writes into it: whoever opens it would wait for ever.
+    (tmp_path / "endless").symlink_to("/dev/zero")
+    (tmp_path / "folder").mkdir()
     for files, part in (
+        *((Files(certificate, tmp_path / name), "no regular file") for name in ("pipe", "endless")),
+        (Files(certificate, key, tmp_path / "folder"), "directory"),
+        (Files(tmp_path / "large", key), "more than 1000000 bytes"),
         (Files(tmp_path / "none", key), "cannot be read"),
         (Files(certificate, other), "is not that of the certificate"),
         (Files(tmp_path / "text", key), "no certificate chain"),
