@@ -21,6 +21,7 @@ from store.mongo.driver.client import connect
 from store.mongo.driver.guard import guarded, translate
 from store.mongo.indexes import COLLECTIONS, RESOURCES
 from store.mongo.requirements import (
+    AWAITING,
     FIND,
     MAKING,
     NO_PRIMARY,
@@ -165,7 +166,7 @@ class Fitness:
         with guarded(self._metrics, "rights", seconds=self._settings.store_timeout_seconds):
             if self._is_open():
                 return ()
-            for right in RIGHTS:
+            for right in (*RIGHTS, *(MAKING if self._role in MAKES else AWAITING)):
                 # Who may not read a collection may not follow it either, and is told so once.
                 wanted = [name for name in needed(self._role, right.action) if name not in unreadable]
                 lacking = [name for name in wanted if not self._has(right, name)]
@@ -173,9 +174,6 @@ class Fitness:
                     unreadable = lacking
                 if lacking:
                     sentences.append(self._missing(right, lacking))
-            making = MAKING if self._role in MAKES else ()
-            absent = [right for right in making if not self._has(right, RESOURCES)]
-            sentences += [self._missing(right, ()) for right in absent]
         return tuple(sentences)
 
     def _is_open(self) -> bool:
@@ -197,7 +195,7 @@ class Fitness:
         return True  # Refused, if at all, for what it asks for; that is looked at behind the right.
 
     def _missing(self, right: Right, collections: Sequence[str]) -> str:
-        everywhere = len(collections) in (0, len(COLLECTIONS))
+        everywhere = len(collections) == len(COLLECTIONS)
         return missing(right.action, collections, database=self._database.name, everywhere=everywhere)
 
 

@@ -83,13 +83,16 @@ RIGHTS: Final = (
     # A place that no log has: refused, but only for who may follow it.
     Right("changeStream", {"aggregate": None, "pipeline": [_NOWHERE], "cursor": {}}),
 )
-"""Tried on each collection."""
+"""Tried on each collection, by every role."""
 MAKING: Final = (
-    Right("createIndex", {"createIndexes": None, "indexes": [{"key": {"_id": 1}, "name": "_id_"}]}),
+    # No index is of 0: refused, but only for who may make one.
+    Right("createIndex", {"createIndexes": None, "indexes": [{"key": {"nothing": 0}, "name": "nothing"}]}),
     Right("dropIndex", {"dropIndexes": None, "index": "no-such-index"}),
 )
-"""Tried on one collection: a start makes indexes, and drops those of an older release. Who may insert may
-make collections."""
+"""Tried by roles that make indexes: a start makes them, and drops those of an older release. Who may insert
+may make collections."""
+AWAITING: Final = (Right("listIndexes", {"listIndexes": None}),)
+"""Tried by roles that wait for indexes of others."""
 
 
 def on(right: Right, collection: str) -> dict[str, Any]:
