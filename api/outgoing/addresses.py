@@ -20,6 +20,19 @@ URL_MAX: Final = 2_000
 _NAT64: Final = ip_network("64:ff9b::/96")
 _UNICAST: Final = ip_network("2000::/3")
 """IPv6 addresses that are given out for the public internet; others lead inside, or to IPv4."""
+_INSIDE: Final = tuple(
+    ip_network(one) for one in ("192.0.0.0/24", "192.88.99.0/24", "168.63.129.16/32", "3fff::/20")
+)
+"""Networks that lead inside, or nowhere, and are public by the registry of some supported Python.
+
+Of protocols, Oracle Cloud's metadata among them; relays of 6to4; Azure's host, whose address is a public one;
+examples. https://www.iana.org/assignments/iana-ipv4-special-registry/
+"""
+_LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
+_NAME: Final = re.compile(rf"(?=.{{1,253}}$){_LABEL}(?:\.{_LABEL})*", re.ASCII | re.IGNORECASE)
+"""Host as it is looked up, other scripts in letters of ASCII."""
+_UNPRINTED: Final = re.compile(r"[\x00-\x20\x7f]")
+"""Blanks and control characters, which readers of URLs take for nothing."""
 _NUMBER: Final = re.compile(r"(?:\d+|0x[0-9a-f]*)", re.ASCII)
 """Last part of a host that resolvers read as an IPv4 address.
 
@@ -37,6 +50,8 @@ def may_be_reached(address: str, allowed: Networks) -> bool:
         return True
     if isinstance(known, IPv6Address) and known not in _UNICAST:
         return False
+    if any(known in network for network in _INSIDE):
+        return False
     return known.is_global and not known.is_multicast
 
 
@@ -53,18 +68,21 @@ def refuse_url(text: str, allowed: Networks, *, setting: str) -> None:
     """Raise ValueError for a URL that is never asked, by what it says itself. Its text continues "a URL"."""
     try:
         url = URL(text)
+        host, looked_up = ((one or "").rstrip(".") for one in (url.host, url.raw_host))
     except ValueError:
         raise ValueError("is no URL") from None
-    host = (url.host or "").rstrip(".")
-    if len(text) > URL_MAX or url.scheme not in ("https", "http") or not host:
+    is_plain = len(text) <= URL_MAX and _UNPRINTED.search(text) is None
+    if not is_plain or url.scheme not in ("https", "http") or not host:
         raise ValueError(f"is `https://host/path`, of at most {URL_MAX} characters")
     if url.user or url.password or url.fragment:
         raise ValueError("has no user, password or fragment: what stands in a URL ends in logs")
     if url.scheme == "http" and not allowed:
         raise ValueError("begins with `https://`")
-    is_odd = _address(host) is None if ":" in host else "%" in host or _is_odd_ipv4(host)
+    is_odd = _address(host) is None if ":" in host else not _NAME.fullmatch(looked_up) or _is_odd_ipv4(host)
     if is_odd:
-        raise ValueError("names its host plainly: an IPv4 address is four decimal numbers")
+        raise ValueError(
+            "names its host plainly, by letters, digits and `-`: an IPv4 address is four decimal numbers"
+        )
     leads_to = _led_to(host)
     if not leads_to:
         return

@@ -39,6 +39,12 @@ LOOPBACK, TEN = (ip_network("127.0.0.0/8"),), (ip_network("10.0.0.0/8"),)
         ("64:ff9b:1::7f00:1", False),
         ("fec0::1", False),
         ("5f00::1", False),
+        # Public by the tables of some Pythons: metadata of Oracle Cloud, Azure's host, a relay, examples.
+        ("192.0.0.192", False),
+        ("168.63.129.16", False),
+        ("192.88.99.1", False),
+        ("64:ff9b::a83f:8110", False),
+        ("3fff::1", False),
         ("64:ff9b::5db8:d822", True),
         ("no address", False),
     ],
@@ -119,6 +125,19 @@ def test_http_reaches_networks_of_the_setting_alone(
         ("https://0/hook", (), "four decimal numbers"),
         ("https://app.example:443@127.0.0.1/hook", (), "no user"),
         ("https://a\\@127.0.0.1/hook", (), "no URL"),
+        ("https://192.0.0.192/opc/v1/", (), SETTING),
+        ("https://192.0.0.192/opc/v1/", (ip_network("192.0.0.0/24"),), None),
+        # What never leads anywhere is refused when it is registered, not when it is asked.
+        ("https://xn--/hook", (), "no URL"),
+        ("https://app example/hook", (), "host/path"),
+        ("https://app\texample/hook", (), "host/path"),
+        ("https://app.example/hook\r\nx: y", (), "host/path"),
+        ("https://app..example/hook", (), "names its host plainly"),
+        ("https://-app.example/hook", (), "names its host plainly"),
+        ("https://app%00.example/hook", (), "names its host plainly"),
+        (f"https://{'a' * 64}.example/hook", (), "names its host plainly"),
+        ("https://\u00fcber.example/hook", (), None),
+        ("https://under_score.example./hook", (), None),
     ],
 )
 def test_urls_are_refused_by_what_they_say(url: str, allowed: Any, rule: str | None) -> None:
