@@ -12,22 +12,25 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from contextvars import ContextVar
 from functools import partial
-from typing import Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from aiohttp.abc import AbstractResolver, ResolveResult
 from typing_extensions import override
 
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
 THREADS: Final = 16
 """Names looked up at once; each has one look-up under way, whoever waits for it."""
-SHARE: Final = 4
-"""Names looked up at once for one asker."""
-ASKER: Final[ContextVar[str]] = ContextVar("asker", default="")
-"""Asker for whom a task looks names up, such as a tenant; without one no share is counted."""
+SHARES: Final = (4, 2)
+"""Names looked up at once for one asker: for the whole that it is of, and for itself."""
+ASKER: Final[ContextVar[tuple[str, ...]]] = ContextVar("asker", default=())
+"""Asker for whom a task looks names up, as a tenant and an app of it; without one no share is counted."""
 
 
 class _Look(NamedTuple):
     answer: Future[list[Any]]
-    asker: str
+    asker: tuple[str, ...]
 
 
 class Names(AbstractResolver):
@@ -37,9 +40,9 @@ class Names(AbstractResolver):
     (`DECISIONS.md#names-by-asker`).
     """
 
-    def __init__(self, *, threads: int = THREADS, share: int = SHARE) -> None:
+    def __init__(self, *, threads: int = THREADS, shares: tuple[int, ...] = SHARES) -> None:
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="names")
-        self._share = share
+        self._shares = shares
         self._under_way: dict[tuple[str, int], _Look] = {}
 
     @override
@@ -47,8 +50,8 @@ class Names(AbstractResolver):
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_INET
     ) -> list[ResolveResult]:
         name, asker = (host, family), ASKER.get()
-        while (look := self._under_way.get(name)) is None and self._is_out_of(asker):
-            await self._one_of(asker)
+        while (look := self._under_way.get(name)) is None and (before := self._before(asker)):
+            await _one_of(before)
         if look is None:
             ask = partial(socket.getaddrinfo, host, None, family, socket.SOCK_STREAM)
             look = self._under_way[name] = _Look(self._threads.submit(ask), asker)
@@ -66,28 +69,31 @@ class Names(AbstractResolver):
             for found, _, protocol, _, address in infos
         ]
 
-    def _own(self, asker: str) -> list[Future[list[Any]]]:
-        return [one.answer for one in tuple(self._under_way.values()) if one.asker == asker]
-
-    def _is_out_of(self, asker: str) -> bool:
-        """Whether an asker has no share left."""
-        return bool(asker) and len(self._own(asker)) >= self._share
-
-    async def _one_of(self, asker: str) -> None:
-        """Wait until a look-up of an asker is over."""
-        loop, over = asyncio.get_running_loop(), asyncio.Event()
-
-        def tell(_: object) -> None:
-            with suppress(RuntimeError):  # The loop has ended meanwhile.
-                loop.call_soon_threadsafe(over.set)
-
-        for one in self._own(asker):
-            one.add_done_callback(tell)
-        await over.wait()
+    def _before(self, asker: tuple[str, ...]) -> list[Future[list[Any]]]:
+        """Look-ups of which one has to be over, as they take all of a share; none: there is room."""
+        under_way = tuple(self._under_way.values())
+        for depth, share in enumerate(self._shares[: len(asker)], 1):
+            own = [one.answer for one in under_way if one.asker[:depth] == asker[:depth]]
+            if len(own) >= share:
+                return own
+        return []
 
     @override
     async def close(self) -> None:
         """Leave the threads to those who still wait for them."""
+
+
+async def _one_of(under_way: Sequence[Future[list[Any]]]) -> None:
+    """Wait until one of these look-ups is over."""
+    loop, over = asyncio.get_running_loop(), asyncio.Event()
+
+    def tell(_: object) -> None:
+        with suppress(RuntimeError):  # The loop has ended meanwhile.
+            loop.call_soon_threadsafe(over.set)
+
+    for one in under_way:
+        one.add_done_callback(tell)
+    await over.wait()
 
 
 NAMES: Final = Names()

@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from api.auth.principal import REGISTERED, TOKEN_ID_LENGTH, Principal
+from api.auth.principal import REGISTERED, TOKEN_ID_LENGTH, Principal, owner_of
 from api.auth.scopes import LETTERS, granted, rights_of
 from api.ttl_cache import TtlCache
 from store.search.reach import Everything
@@ -43,6 +43,13 @@ class Known(NamedTuple):
 def holder_of(principal: Principal, *, now: datetime) -> Holder:
     """The holder that a caller becomes."""
     return Holder(principal.client, principal.token_id, scopes_of(principal), now)
+
+
+def app_of(one: Subscription) -> tuple[str, ...]:
+    """Tenant and app of a subscription: what one app's receivers do holds up no other app's."""
+    holder = one.holder
+    owner = () if holder is None else owner_of(holder.client, holder.token_id)
+    return str(one.tenant), " ".join(owner)
 
 
 def scopes_of(principal: Principal) -> tuple[str, ...]:

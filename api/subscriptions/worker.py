@@ -14,6 +14,7 @@ from time import monotonic
 from typing import TYPE_CHECKING, Final
 
 from api.outgoing.names import ASKER
+from api.subscriptions.holders import app_of
 from api.subscriptions.tended import Tended, remembered_max, state_of, until
 from store.errors import ServiceError
 from store.retention.runs import LeaseLost
@@ -254,10 +255,10 @@ class Worker:
 
     async def _tend(self, tended: Tended) -> None:
         """Take one step after the other, each when it is due."""
-        ASKER.set(str(tended.subscription.tenant))
         while True:
             tended.wake.clear()
             one = tended.subscription
+            ASKER.set(app_of(one))
             due: float | None = FAULT_SECONDS
             began, least = monotonic(), 0.0
             try:

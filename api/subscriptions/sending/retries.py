@@ -7,6 +7,8 @@ from datetime import timedelta
 from itertools import accumulate
 from typing import TYPE_CHECKING, Final
 
+from api.subscriptions.holders import app_of
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from datetime import datetime
@@ -20,8 +22,8 @@ RETRY_AFTER_MAX: Final = 3_600.0
 OPENS_AFTER: Final = 3
 """Failures in a row of one receiver, of whatever subscription, after which its circuit opens."""
 
-Receiver = tuple[str, str]
-"""Tenant and endpoint."""
+Receiver = tuple[tuple[str, ...], str]
+"""App of a tenant, and endpoint."""
 
 
 def pause_after(failures: int) -> timedelta:
@@ -53,7 +55,8 @@ class _Circuit:
 class Circuits:
     """Circuits of receivers: one that fails is asked by one subscription at a time.
 
-    A receiver is an endpoint of one tenant: what another tenant sends there holds nobody up.
+    A receiver is an endpoint of one app: what another app sends there, shows there, or has no patience for
+    holds nobody up.
     """
 
     _known: dict[Receiver, _Circuit] = field(default_factory=dict)
@@ -91,4 +94,4 @@ class Circuits:
 
 
 def _receiver(one: Subscription) -> Receiver:
-    return str(one.tenant), one.channel.endpoint
+    return app_of(one), one.channel.endpoint

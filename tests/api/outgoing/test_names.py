@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from queue import Queue
 from threading import Event
 from typing import Any
 
@@ -47,26 +48,37 @@ async def test_slow_names_take_nobody_elses_threads_and_one_of_their_own_each(
     assert asked == ["slow.example", "quick.example"]
 
 
-async def test_slow_names_of_one_asker_leave_threads_to_others(monkeypatch: pytest.MonkeyPatch) -> None:
-    names, let_go, asked = Names(threads=3, share=2), Event(), list[str]()
+@pytest.mark.parametrize("another", [("lab", "app"), ("other", "slow")])
+async def test_slow_names_of_one_asker_leave_threads_to_others(
+    monkeypatch: pytest.MonkeyPatch, another: tuple[str, str]
+) -> None:
+    names, let_go, asked = Names(threads=5, shares=(3, 2)), Event(), list[str]()
+    begun: Queue[str] = Queue()
 
     def look(host: str, *_: Any) -> list[tuple[int, int, int, str, tuple[str, int]]]:
         asked.append(host)
         if host.startswith("slow"):
+            if "-" in host:
+                begun.put(host)
             let_go.wait(30)
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.1", 0))]
 
-    async def resolved(asker: str, host: str) -> str:
+    async def resolved(asker: tuple[str, ...], host: str) -> str:
         ASKER.set(asker)
         return (await names.resolve(host, 443))[0]["host"]
 
     monkeypatch.setattr(socket, "getaddrinfo", look)
-    slow = [asyncio.ensure_future(resolved("one", f"slow{number}.example")) for number in range(9)]
+    slow = [asyncio.ensure_future(resolved(("lab", "slow"), f"slow{number}.example")) for number in range(9)]
     try:
         await asyncio.sleep(0)
-        assert await resolved("another", "quick.example") == "192.0.2.1"
-        assert await resolved("", "keys.example") == "192.0.2.1"
+        assert await resolved(another, "quick.example") == "192.0.2.1"
+        assert await resolved((), "keys.example") == "192.0.2.1"
         assert len(asked) == 4
+        further = [asyncio.ensure_future(resolved(("lab", str(n)), f"slow-{n}.example")) for n in range(9)]
+        await asyncio.sleep(0)
+        assert await resolved(("other", "quick"), "another.example") == "192.0.2.1"
+        assert await asyncio.to_thread(begun.get, timeout=30), "a tenant has more than one app of it"
+        assert begun.empty(), "and no more than its share, whatever app asks"
     finally:
         let_go.set()
-    assert await asyncio.gather(*slow) == ["192.0.2.1"] * 9
+    assert await asyncio.gather(*slow, *further) == ["192.0.2.1"] * 18

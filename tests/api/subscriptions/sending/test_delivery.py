@@ -23,7 +23,7 @@ from store.changes.kinds import Kind
 from store.errors import Category, ServiceError
 from store.retention.runs import LeaseLost
 from store.subscriptions.events import Occurrence, Run
-from store.subscriptions.records import Status
+from store.subscriptions.records import Holder, Status
 from tests.api.subscriptions.sending.told import status, told
 from tests.support.fhir import report
 from tests.support.receiver import receiver
@@ -230,22 +230,33 @@ async def test_a_failing_receiver_holds_up_no_other_and_its_circuit_serves_all_o
         assert [one.status["notification-event"][0]["event-number"] for one in at.came[3:]] == ["1", "1"]
 
 
-async def test_what_one_sends_wrongly_or_sends_of_another_tenant_holds_up_nobody(database: Database) -> None:
-    async with told(database, kept("s1"), kept("s2"), kept("s1", tenant=OTHER)) as (on, at):
+async def test_what_one_sends_wrongly_or_another_app_or_tenant_sends_holds_up_nobody(
+    database: Database,
+) -> None:
+    app = Holder("app", "def", ("system/*.rs",), NOW)
+    some = kept("s1"), kept("s2"), kept("s3", holder=app), kept("s1", tenant=OTHER)
+    async with told(database, *some) as (on, at):
+        grant = replace(on.access.kept["abc"], digest="def", client="app")
+        on.access.kept["def"] = grant
         for tenant in (LAB, OTHER):
             await on.change(report("r1"), Kind.CREATED, tenant=tenant)
             await on.count(tenant)
-        for answer, tenant, waits in ((401, LAB, False), (503, OTHER, False), (503, LAB, True)):
+        for answer, id, tenant, waits in (
+            (401, "s1", LAB, False),
+            (503, "s1", OTHER, False),
+            (503, "s3", LAB, False),
+            (503, "s1", LAB, True),
+        ):
             at.answer = status(answer)
             for _ in range(3):
-                on.clock.now = (await on.step("s1", tenant)).at or on.clock.now
-            await on.step("s1", tenant)
+                on.clock.now = (await on.step(id, tenant)).at or on.clock.now
+            await on.step(id, tenant)
             came = len(at.came)
             await on.step("s2")
-            assert (len(at.came) == came) is waits, (answer, tenant)
+            assert (len(at.came) == came) is waits, (answer, id, tenant)
             on.clock.move(seconds=120)
-        every = [await on.get(id) for id in ("s1", "s2")]
-        assert on.ports.circuits.open(every) == 1
+        every = [await on.get(id) for id in ("s1", "s2", "s3")]
+        assert on.ports.circuits.open(every) == 2
         assert on.ports.circuits.open([]) == 0, "nobody is sent to"
 
 
