@@ -56,7 +56,8 @@ def handshake(token: str, challenge: str) -> bytes:
 
 def message(subscription: Subscription, event: Event, told: Told, *, detailed: bool) -> bytes:
     """The message Bundle of one event. An event whose resource went has its reference alone."""
-    name = f"{subscription.base}/Subscription/{subscription.id}/{event.number}"
+    # The same in each attempt, and none of another event that has its number behind a restore.
+    name = f"{subscription.base}/Subscription/{subscription.id}/{event.number}/{utc(event.at)}"
     focus = [] if told.focus is None and event.change not in GOING else [event.key]
     patient: dict[str, Any] = {} if told.patient is None else orjson.loads(told.patient)
     entries: list[dict[str, Any]] = []

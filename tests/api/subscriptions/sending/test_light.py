@@ -12,7 +12,7 @@ from api.subscriptions.secrets import Sealed, seal
 from store.changes.kinds import Kind
 from store.resources.resource_keys import ResourceKey
 from store.subscriptions.records import Form, Status
-from tests.api.subscriptions.sending.told import told
+from tests.api.subscriptions.sending.told import status, told
 from tests.support.fhir import patient, refers, report, resource
 from tests.support.subscriptions import LAB, NOW, ROOT, kept
 
@@ -54,6 +54,27 @@ async def test_upstreams_light_message_has_identifiers_time_and_references(
         assert person == {"resourceType": "Patient", "id": "p1", "identifier": [identifier]}
         assert b"ecret" not in at.came[-1].body
         assert message["timestamp"] == "2026-11-22T12:00:10.000Z"
+
+
+async def test_a_message_has_one_name_in_each_attempt_and_another_events_has_another(
+    database: Database,
+) -> None:
+    """Numbers come again behind a restore: destinations know a message by its ids alone."""
+    light = kept("up", form=Form.LIGHT, holder=None, resource=b"")
+    async with told(database, light) as (on, at):
+        for _ in range(2):
+            at.answer = status(500)
+            await on.change(report("r1", conclusion=str(on.clock.now)), Kind.UPDATED)
+            await on.count()
+            await on.step("up")
+            at.answer = status(200)
+            on.clock.move(seconds=10)
+            await on.settle("up")
+            await on.database["outbox"].update_many({}, {"$unset": {"last": "", "delivered": ""}})
+            await on.database["outbox"].delete_many({"subscription": f"{LAB}/up"})
+        names = [(one.json["id"], one.json["entry"][0]["resource"]["id"]) for one in at.came]
+    assert names[0] == names[1] != names[2] == names[3]
+    assert len({*names[0], *names[2]}) == 4
 
 
 async def test_upstreams_detailed_message_has_the_resources(database: Database) -> None:
