@@ -4,21 +4,35 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, ProcessCollector, disable_created_metrics
+from prometheus_client.registry import Collector
+from typing_extensions import override
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Metric
 
 ENDS: Final = ("killed", "exited", "replaced")
 RELOADS: Final = ("complete", "broken-off")
+
+
+class Start(Collector):
+    """Start of the supervisor. In a scrape the least of all is the service's: that of the oldest worker moves
+    whenever that one is replaced.
+    """
+
+    @override
+    def collect(self) -> list[Metric]:
+        own = ProcessCollector(registry=None).collect()
+        return [one for one in own if one.name == "process_start_time_seconds"]
 
 
 class SupervisorMetrics:
     """The number of workers, how they ended, and how reloads went."""
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # As in each of the workers.
         self._workers = Gauge("dod_workers", "Workers that run.", registry=registry)
         self._ends = Counter(
             "dod_worker_ends_total",

@@ -28,7 +28,7 @@ from api.serve import Stop, listen, new_runner, start_fields
 from api.server.logs import configure_logging
 from api.workers.addresses import listening_on, url_of
 from api.workers.fleet import Fleet, FleetPlan
-from api.workers.metrics import SupervisorMetrics
+from api.workers.metrics import Start, SupervisorMetrics
 from api.workers.order import count_of
 from store.errors import StartupError
 
@@ -70,6 +70,7 @@ async def _served(
 ) -> AsyncIterator[Fleet]:
     """The workers and the admin endpoint; on the way out the workers end first, so that probes see it."""
     registry = CollectorRegistry()
+    registry.register(Start())
     metrics = SupervisorMetrics(registry)
     fleet = Fleet(plan, children, metrics, start_seconds=settings.startup_seconds)
     metrics.running(lambda: fleet.size)

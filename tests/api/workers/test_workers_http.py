@@ -108,6 +108,7 @@ async def test_workers_serve_one_address_and_are_counted_as_one(mongodb: str, tm
     async with running(mongodb, tmp_path) as service:
         await service.until(lambda counted, state: counted["dod_workers"] == 2 and both_ready(state))
         asking = [asyncio.create_task(service.asking()) for _ in range(4)]
+        began = (await service.counted())["process_start_time_seconds"]
 
         # A reload costs nobody a request.
         before = set(service.workers())
@@ -128,8 +129,10 @@ async def test_workers_serve_one_address_and_are_counted_as_one(mongodb: str, tm
 
         # One scrape is all that was answered, by workers that are gone too.
         name = 'dod_http_requests_total{code="200",method="GET",route="metadata"}'
-        counted = (await service.counted())[name]
-        assert service.answered <= counted <= service.answered + service.failed
+        counted = await service.counted()
+        assert service.answered <= counted[name] <= service.answered + service.failed
+        assert counted["process_start_time_seconds"] == began, "an alert takes each change for a restart"
+        assert not [name for name in counted if "_created" in name]
 
         service.process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(service.process.wait(), SECONDS) == 0
