@@ -42,6 +42,19 @@ async def elsewhere(_: web.Request) -> web.Response:
     return web.Response(text=text, status=404)
 
 
+async def read_alone(request: web.Request) -> web.StreamResponse:
+    """405 for whoever asks a probe to do something."""
+    raise web.HTTPMethodNotAllowed(request.method, (hdrs.METH_GET, hdrs.METH_HEAD))
+
+
+def add_probes(app: web.Application, probes: Mapping[str, Handler]) -> None:
+    """Have an application answer at these paths, and say so anywhere else."""
+    for path, handler in probes.items():
+        app.router.add_get(path, handler)
+        app.router.add_route(hdrs.METH_ANY, path, read_alone)
+    app.router.add_route(hdrs.METH_ANY, "/{rest:.*}", elsewhere)
+
+
 def shared(handler: Handler) -> Handler:
     """The handler, called once for all who ask the same at the same moment.
 
@@ -99,11 +112,8 @@ def create_admin_app(app: web.Application, more: Sequence[web.RouteDef] = ()) ->
     if BESIDE in app:
         admin[BESIDE] = app[BESIDE]
     admin.on_response_prepare.append(say_server)
-    admin.router.add_get("/livez", livez)
-    admin.router.add_get("/readyz", readyz)
-    admin.router.add_get("/metrics", shared(metrics))
     admin.router.add_routes(more)
-    admin.router.add_route("*", "/{rest:.*}", elsewhere)
+    add_probes(admin, {"/livez": livez, "/readyz": readyz, "/metrics": shared(metrics)})
     return admin
 
 

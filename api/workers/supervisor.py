@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry
 from prometheus_client.aiohttp import make_aiohttp_handler
 
 from api.database import database
-from api.health import elsewhere, livez, shared
+from api.health import add_probes, livez, shared
 from api.middleware.answer_headers import say_server
 from api.processes.children import Children
 from api.processes.families import joined
@@ -150,8 +150,5 @@ def _admin_app(fleet: Fleet, registry: CollectorRegistry) -> web.Application:
 
     app = web.Application()
     app.on_response_prepare.append(say_server)
-    app.router.add_get("/livez", livez)
-    app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", shared(metrics))
-    app.router.add_route("*", "/{rest:.*}", elsewhere)
+    add_probes(app, {"/livez": livez, "/readyz": readyz, "/metrics": shared(metrics)})
     return app

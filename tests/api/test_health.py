@@ -92,6 +92,12 @@ async def test_the_admin_endpoint() -> None:
             assert 'dod_http_requests_total{code="200",method="GET",route="search"} 1.0' in metrics
             for name in ("dod_build_info", "dod_store_commit_queue", "process_cpu_seconds", "python_info"):
                 assert name in metrics
+            for path in ("/livez", "/readyz", "/metrics"):
+                for method in ("POST", "PUT", "DELETE", "OPTIONS"):
+                    refused = await admin.request(method, path)
+                    assert (refused.status, refused.headers["Allow"]) == (405, "GET,HEAD"), (method, path)
+            nothing = await admin.post("/fhir/R4/lab/Production")
+            assert (nothing.status, "`DOD_PORT`" in await nothing.text()) == (404, True)
         assert (await client.get("/metrics")).status == 404
 
 
