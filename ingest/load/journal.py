@@ -1,9 +1,9 @@
 """Journal of the bodies that are stored: a load that was killed goes on from it.
 
 One line is appended when a body is acknowledged as durable, so at a kill only what was under way is unknown
-and pushed again, which changes nothing. A line holds no content: a digest of the file's name, size and
-moment, a range of bytes, counts. A body with a refusal is noted as a part: its counts are remembered,
-and it is pushed again.
+and pushed again, which changes nothing. A line holds no content: digests of the file's name, size and
+moment, and of its member's name, which may be a patient's, a range of bytes, counts. A body with a refusal is
+noted as a part: its counts are remembered, and it is pushed again.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import fcntl
 import hmac
 import json
 import os
+import re
 from bisect import bisect_right
 from collections import Counter
 from contextlib import ExitStack, suppress
 from hashlib import sha256
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING, Final, Self
 
 from ingest.load.journal_file import opened
 from store.errors import StartupError
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from ingest.load.files import Piece, Source
+
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{24}")
 
 
 class Spans:
@@ -96,7 +100,7 @@ class Journal:
 
     def holds(self, name: str, piece: Piece) -> bool:
         """Whether this body is stored."""
-        spans = self._spans.get(f"{name}:{piece.member}")
+        spans = self._spans.get(f"{name}:{self._member(piece.member)}")
         return spans is not None and spans.holds(piece.start)
 
     def before(self, name: str) -> Counter[str]:
@@ -106,13 +110,22 @@ class Journal:
 
     def part(self, name: str, piece: Piece) -> Counter[str]:
         """Counts, by outcome, of what earlier runs stored of a body that had a refusal."""
-        _, counts = self._parts.get(name, {}).get((piece.member, piece.start), (0, Counter[str]()))
+        _, counts = self._parts.get(name, {}).get(
+            (self._member(piece.member), piece.start), (0, Counter[str]())
+        )
         return counts
 
     def add(self, name: str, piece: Piece, counts: Counter[str], *, whole: bool = True) -> None:
         """A body is stored, or a part of it."""
-        self._append(_line(name, piece.member, piece.start, piece.end, counts, whole=whole))
-        self._take(name, piece.member, piece.start, piece.end, counts, whole=whole)
+        member = self._member(piece.member)
+        self._append(_line(name, member, piece.start, piece.end, counts, whole=whole))
+        self._take(name, member, piece.start, piece.end, counts, whole=whole)
+
+    def _member(self, name: str) -> str:
+        """Digest of the name of an archive's member; of a digest itself."""
+        if not name or _DIGEST.fullmatch(name):
+            return name
+        return hmac.digest(self._secret, name.encode(errors="surrogateescape"), sha256)[:12].hex()
 
     def _append(self, line: bytes) -> None:
         """Write a line, or nothing of it. Raises StartupError."""
@@ -182,7 +195,7 @@ class Journal:
                     break  # Torn by a kill: that body is pushed again.
                 try:
                     name, member, start, end, counts, *part = json.loads(line)
-                    self._take(name, member, int(start), int(end), counts, whole=not part)
+                    self._take(name, self._member(member), int(start), int(end), counts, whole=not part)
                 except (ValueError, TypeError, AttributeError):
                     raise StartupError(f"{self._path} is not a journal: line {number}.") from None
         if number:

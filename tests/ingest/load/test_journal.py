@@ -61,6 +61,22 @@ def test_it_goes_on_where_it_was(tmp_path: Path) -> None:
     assert path.stat().st_mode & 0o077 == 0
 
 
+def test_no_name_of_an_archives_member_is_in_it(tmp_path: Path) -> None:
+    """Members may be named after patients. A journal of before, which has them in clear, is written anew."""
+    path = tmp_path / "journal"
+    journal = Journal.opened(path, secret=b"s")
+    name, member = journal.name(SOURCE, "a/Production"), "Müßig_Annegret.json"
+    journal.add(name, piece(0, 5, member), ONE)
+    journal.add(name, piece(5, 9, member), ONE, whole=False)
+    journal.close()
+    assert b"Annegret" not in path.read_bytes()
+    path.write_text(f'["{name}","Annegret.json",0,5,{{}}]\n["{name}","Annegret.json",5,9,{{}},"part"]\n')
+    journal = Journal.opened(path, secret=b"s")
+    assert journal.holds(name, piece(0, 5, "Annegret.json"))
+    assert b"Annegret" not in path.read_bytes()
+    journal.close()
+
+
 def test_a_part_is_remembered_until_the_whole_is_there(tmp_path: Path) -> None:
     path = tmp_path / "journal"
     journal = Journal.opened(path, secret=b"s")
