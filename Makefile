@@ -212,7 +212,9 @@ test-compiled: $(DEV) compiled ## Run the tests of what is compiled on the compi
 
 # One file for all supported Pythons: resolved on the oldest, then tried on the others that are here.
 OLDEST ?= python3.11
-OTHERS ?= python3.12 python3.13 python3.14
+# Other interpreters: pyenv's, whose names on the PATH start nothing unless it is told so, or the system's.
+OTHERS ?= $(foreach minor,3.12 3.13 3.14,$(or $(lastword \
+	$(sort $(wildcard $(or $(PYENV_ROOT),$(HOME)/.pyenv)/versions/$(minor).*/bin/python$(minor)))),python$(minor)))
 .PHONY: constraints
 constraints: ## Resolve all dependencies anew into constraints.txt (OLDEST=, OTHERS=: the interpreters)
 	@rm -rf build/constraints
