@@ -239,7 +239,7 @@ class Delivery:
             entries,
             whole.planned,
             # By the plan alone: what an entry was completed by may be another's by now.
-            conditions=conditions_of(planned, self.planning.read.reading),
+            conditions=conditions_of(planned, self.planning.read),
             issues=issues,
             strict=self.strict,
         )

@@ -15,6 +15,7 @@ from ingest.pipeline.identity.facts import as_evidence, from_stored
 from ingest.pipeline.identity.likeness import shared
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
 from ingest.pipeline.identity.reader import PATIENT
+from ingest.pipeline.identity.reports.incoming import forgets
 from ingest.pipeline.identity.reports.sameness import Pair, is_same_report
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import ANOTHER_BY_NOW, Provided
@@ -24,7 +25,9 @@ if TYPE_CHECKING:
 
     from ingest.pipeline.identity.decisions import Candidate, Placement, Planned
     from ingest.pipeline.identity.facts import FactContext, Facts
+    from ingest.pipeline.identity.reader import Reader
     from store.errors import ServiceError
+    from store.resources.versions import SourceTime
 
 _OF_ALL = frozenset({PATIENT, MAIN[0]})
 """Types on which all of a message hangs: when one is another's by now, nothing is written."""
@@ -44,9 +47,10 @@ class Conditions(NamedTuple):
         return self.of_all if own is None else (*self.of_all, own)
 
 
-def conditions_of(planned: Planned, reading: FactContext) -> Conditions:
+def conditions_of(planned: Planned, read: Reader) -> Conditions:
     """Conditions of a plan: its records are who they were."""
-    found = [one for placed in planned.placements for one in _conditions(placed, reading)]
+    told = zip(planned.placements, read.entries, strict=True)
+    found = [one for placed, entry in told for one in _conditions(placed, entry.sourced, read.reading)]
     of_all = tuple(one for one in found if one.key.type in _OF_ALL)
     return Conditions(of_all, {one.key: one for one in found if one.key.type not in _OF_ALL})
 
@@ -61,7 +65,7 @@ def is_overtaken(error: ServiceError) -> bool:
     return ANOTHER_BY_NOW in error.issues
 
 
-def _conditions(placed: Placement, reading: FactContext) -> Iterator[Provided]:
+def _conditions(placed: Placement, sourced: SourceTime, reading: FactContext) -> Iterator[Provided]:
     facts, known = placed.facts, placed.choice.known
     if placed.key.type == PATIENT:
         if facts.numbers:
@@ -75,7 +79,7 @@ def _conditions(placed: Placement, reading: FactContext) -> Iterator[Provided]:
     elif placed.key.type == MAIN[0] and (known is not None or facts.numbers):
         # One without a number is found by its id alone, which says all that is known of it.
         found = known.facts if known else None
-        yield Provided(placed.key, partial(_is_report, facts, reading, found))
+        yield Provided(placed.key, partial(_is_report, facts, sourced, reading, found))
     elif known is not None and shared(facts, known.facts) is not None:
         yield Provided(placed.key, partial(_is_record, facts, known.facts))
 
@@ -124,7 +128,11 @@ def _is_as_found(found: Facts, told: Mapping[str, Any] | None) -> bool:
 
 
 def _is_report(
-    facts: Facts, reading: FactContext, known: Facts | None, told: Mapping[str, Any] | None
+    facts: Facts,
+    sourced: SourceTime,
+    reading: FactContext,
+    known: Facts | None,
+    told: Mapping[str, Any] | None,
 ) -> bool:
     """Whether what is stored is the report as it was found, or this one by the rules of the plan."""
     if told is None:
@@ -133,6 +141,8 @@ def _is_report(
     if now == known:
         return True
     if now.corrected > facts.corrected:  # It stays known that it was corrected.
+        return False
+    if forgets(facts, sourced, now, told.get("sourced", "")):
         return False
     return now.patient == facts.patient and is_same_report(Pair(facts, now, linked=True, alone=False))
 

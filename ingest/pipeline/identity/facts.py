@@ -91,7 +91,11 @@ class Facts(NamedTuple):
     corrected: str = ""
     """Source's time of a report's newest correction: what is older was mended, whatever came since."""
     since: str = ""
-    """First news of a report that was about its patient (`reports.incoming`); empty: it is the latest."""
+    """Source's time of a report's first news of its patient that was no correction (`reports.incoming`)."""
+    mended_since: str = ""
+    """The same of its first correction; both empty: the latest news is the first."""
+    moved_here: bool = False
+    """Whether another patient's report has moved to this one, so that no further one does."""
     beneath: str = ""
     """Source's time of the whole list of results beneath those that came alone; empty: all is whole."""
     given: tuple[Given, ...] = ()

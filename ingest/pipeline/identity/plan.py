@@ -33,7 +33,7 @@ from ingest.pipeline.identity.patient_records import link_records, name_without_
 from ingest.pipeline.identity.patients import Records, choose_patient
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader, is_of_source
 from ingest.pipeline.identity.reports.choosing import choose_reports
-from ingest.pipeline.identity.reports.incoming import Incoming, corrected, since
+from ingest.pipeline.identity.reports.incoming import Incoming, corrected, first_news
 from store.resources.resource_keys import ResourceKey
 
 
@@ -143,8 +143,8 @@ class Planning:
             choice = choices[number]
             # Once told apart by their own ids, reports stay so.
             apart = one.apart or (choice.known is not None and choice.known.facts.apart)
-            mended, first = corrected(incoming[number], choice), since(incoming[number], choice)
-            self._choose(n, choice, one._replace(apart=apart, corrected=mended, since=first))
+            mended, first = corrected(incoming[number], choice), first_news(incoming[number], choice)
+            self._choose(n, choice, one._replace(apart=apart, corrected=mended, **first._asdict()))
 
     def incoming(self) -> tuple[list[Facts], list[Incoming], list[int]]:
         """The facts of the message's reports; the reports, twins that say the same once; which each is."""

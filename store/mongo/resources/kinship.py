@@ -73,7 +73,8 @@ def kept_kin(document: Mapping[str, Any], kin: Sequence[str]) -> dict[str, Any]:
     }
 
 
-_TOLD: Final = ("own", "stable", "apart", "specimens", "corrected", "since", "within")
+_FIRST_NEWS: Final = ("since", "mended_since", "moved_here")
+_TOLD: Final = ("own", "stable", "apart", "specimens", "corrected", *_FIRST_NEWS, "within")
 """Evidence of a message beyond the content: of a patient also `source` and `given`."""
 _ABOUT: Final = ("patient", "codes", "title")
 _BARE: Final = ("source ", "client ", "author ")

@@ -36,7 +36,11 @@ if TYPE_CHECKING:
 
 EXTRAS: Final = ("sourced", "last", "companion", "links")
 """Fields of a document that are there only when there is something to say."""
-_TOLD: Final = ("given", "corrected", "since", "apart")
+_FIRST: Final = ("since", "mended_since")
+"""Evidence of which the smallest counts, whoever tells it first."""
+_LATEST: Final[Mapping[str, Any]] = {"corrected": "", "moved_here": False}
+"""Evidence of which the largest counts, and what is so as long as nobody has told."""
+_TOLD: Final = ("given", *_FIRST, *_LATEST, "apart")
 """Evidence of who a resource is that comes with a message, and is no part of the content."""
 _CONFLICT: Final = "TransientTransactionError"
 
@@ -284,10 +288,14 @@ def corrections(late: Iterable[LateWrite]) -> list[UpdateOne]:
     notes = []
     for one in late:
         told, known = one.prepared.identity or {}, one.current.get("identity") or {}
-        said, first = told.get("corrected", ""), told.get("since")
-        noted = {"$max": {"identity.corrected": said}} if said > known.get("corrected", "") else {}
-        if first and first < known.get("since", one.current.get("sourced", "")):
-            noted["$min"] = {"identity.since": first}
+        latest = {n: told[n] for n, none in _LATEST.items() if told.get(n, none) > known.get(n, none)}
+        first = {n: told[n] for n in _FIRST if n in told and (n not in known or told[n] < known[n])}
+        changes = {"$max": latest, "$min": first}
+        noted = {
+            operator: {f"identity.{name}": value for name, value in some.items()}
+            for operator, some in changes.items()
+            if some
+        }
         notes += [UpdateOne({"_id": one.id, "deleted": None}, noted)] if noted else []
     return notes
 

@@ -226,11 +226,13 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
 
 
 def evidence_of(current: Mapping[str, Any] | None, now: datetime) -> Mapping[str, Any] | None:
-    """Stored evidence of who a resource is; None: it is not there, and is no companion that may come back."""
+    """Stored evidence of who a resource is, with its `sourced`; None: it is gone, and does not come back."""
     if current is None or current["expires_at"] <= now:
         return None
     evidence: Mapping[str, Any] | None = current.get("identity")
-    return evidence if evidence is not None or current.get("deleted") else {}
+    if evidence is not None:
+        return {**evidence, "sourced": current.get("sourced", "")}
+    return None if current.get("deleted") else {}
 
 
 def overtaken(write: Write) -> Decision:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 
 from store.tenancy import SearchScope
+from tests.ingest.identity.test_at_once_http import behind_plan
 from tests.support.cases import fill, lines, mr, msg, obs, pat, rep
 from tests.support.feed import send
 
@@ -89,6 +90,36 @@ def own_of(sent: Sequence[Json]) -> list[tuple[Json, Json]]:
         for later in sent[n + 1 :]
         if first["entry"][1]["resource"] == later["entry"][1]["resource"]
     ]
+
+
+MEANWHILE: Final = {
+    "hers was there before its correction, as news of it are written": (
+        told(5, ANN, "corrected"),
+        told(1, ANN),
+        told(7, ANN),
+    ),
+    "hers was there before its correction, which makes it first": (told(1, ANN), told(7, ANN, "corrected")),
+    "hers was there before its correction, and comes late": (told(7, ANN, "corrected"), told(1, ANN)),
+    "hers was corrected before it was corrected again": (
+        told(1, ANN, "corrected"),
+        told(7, ANN, "corrected"),
+    ),
+}
+
+
+@pytest.mark.parametrize("name", MEANWHILE)
+async def test_what_comes_as_others_are_written_is_known_as_the_first(
+    lab: Service, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """News of another patient, after hers and before the correction, are another report's."""
+    *before, between, last = MEANWHILE[name]
+    tenant = await lab.new_tenant(search_scope=SearchScope.ANY)
+    for one in before:
+        assert (await send(tenant, one)).status == 200
+    behind_plan(monkeypatch, tenant, between, lambda: None)
+    assert (await send(tenant, last)).status == 200
+    assert (await send(tenant, told(3, BOB))).status == 200
+    assert "CBC final of Bob: K=3" in await lines(tenant, "")
 
 
 async def holds(lab: Service, sent: Sequence[Json], found: Sequence[str]) -> None:

@@ -16,7 +16,7 @@ from ingest.pipeline.identity.likeness import (
     same_own,
     told_of_bare,
 )
-from ingest.pipeline.identity.reports.incoming import Incoming, first_of, is_of_person, is_own, is_since
+from ingest.pipeline.identity.reports.incoming import Incoming, is_of_person, is_own, is_since
 from ingest.pipeline.identity.reports.sameness import (
     Pair,
     is_same_report,
@@ -205,7 +205,7 @@ def _moves(one: Incoming, chosen: Candidate, other: Candidate) -> bool:
     """
     if chosen.key.id in one.mine:
         return True
-    own = is_own(chosen, other.sourced) or first_of(chosen).moved
+    own = is_own(chosen, other.sourced) or chosen.facts.moved_here
     is_hers = is_of_person(one, chosen) and is_since(chosen, one.sourced) and own
     return other.sourced <= one.sourced and not is_hers
 

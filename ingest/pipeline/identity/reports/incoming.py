@@ -2,27 +2,39 @@
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 from ingest.pipeline.identity.decisions import Candidate, Choice
 from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.reports.sameness import CORRECTING
 from store.resources.versions import SourceTime
 
-MENDING: Final = " mending"
-"""Mark behind the time of first news that were a correction."""
-MOVED: Final = " moved"
-"""The same, where another patient's report has moved with it."""
 
+class FirstNews(NamedTuple):
+    """First news of a report that was about its patient, as `Facts` has them."""
 
-class First(NamedTuple):
-    """First news of a report that was about its patient."""
+    since: SourceTime = ""
+    mended_since: SourceTime = ""
+    """Time of the first correction, which may have made it this patient's."""
+    moved_here: bool = False
 
-    sourced: SourceTime
-    mended: bool
-    """Whether it was a correction, which may have made it this patient's."""
-    moved: bool = False
-    """Whether another patient's report has moved here: no further one does."""
+    @property
+    def sourced(self) -> SourceTime:
+        """Time of the first of all."""
+        return _earlier(self.since, self.mended_since)
+
+    @property
+    def is_mended(self) -> bool:
+        """Whether a correction was the first."""
+        return bool(self.mended_since) and not (self.since and self.since <= self.mended_since)
+
+    def with_news(self, other: FirstNews) -> FirstNews:
+        """The first of both."""
+        return FirstNews(
+            _earlier(self.since, other.since),
+            _earlier(self.mended_since, other.mended_since),
+            self.moved_here or other.moved_here,
+        )
 
 
 class Incoming(NamedTuple):
@@ -43,41 +55,55 @@ def is_of_person(one: Incoming, stored: Candidate) -> bool:
     return stored.facts.patient in {one.facts.patient, *one.kin}
 
 
-def first_of(stored: Candidate) -> First:
-    """First news of a stored report that was about its patient."""
-    told = stored.facts.since
-    if not told:
-        return First(stored.sourced, stored.facts.status in CORRECTING)
-    return First(
-        told.removesuffix(MENDING).removesuffix(MOVED), told.endswith((MENDING, MOVED)), told.endswith(MOVED)
-    )
+def first_of(stored: Facts, sourced: SourceTime) -> FirstNews:
+    """First news of a stored report that was about its patient; `sourced` is the time of the latest."""
+    told = FirstNews(stored.since, stored.mended_since, stored.moved_here)
+    return told if told.sourced else _alone(stored, sourced)
+
+
+def _alone(facts: Facts, sourced: SourceTime) -> FirstNews:
+    """News of which no earlier ones are known."""
+    return FirstNews(mended_since=sourced) if facts.status in CORRECTING else FirstNews(sourced)
+
+
+def _earlier(one: SourceTime, other: SourceTime) -> SourceTime:
+    return min(one, other) if one and other else one or other
 
 
 def is_since(stored: Candidate, sourced: SourceTime) -> bool:
     """Whether a stored report was about its patient already at this time; without one the arrival counts."""
-    return not sourced or first_of(stored).sourced <= sourced
+    return not sourced or first_of(stored.facts, stored.sourced).sourced <= sourced
 
 
 def is_own(stored: Candidate, sourced: SourceTime) -> bool:
     """Whether no correction behind this time made a stored report its patient's."""
-    return is_since(stored, sourced) or not first_of(stored).mended
+    return is_since(stored, sourced) or not first_of(stored.facts, stored.sourced).is_mended
 
 
-def since(one: Incoming, choice: Choice) -> SourceTime:
-    """First news of a report that was about its patient, as it is kept; empty: it is the latest."""
-    known, mine = choice.known, First(one.sourced, one.facts.status in CORRECTING)
+def first_news(one: Incoming, choice: Choice) -> FirstNews:
+    """First news of a report that was about its patient, as they are kept; none: the latest is the first."""
+    known = choice.known
     if known is None or not one.sourced:
-        return ""
+        return FirstNews()
     if not is_of_person(one, known):
-        return f"{one.sourced}{MOVED}" if choice.moved_from else ""
-    before = first_of(known)
+        return FirstNews(mended_since=one.sourced, moved_here=True) if choice.moved_from else FirstNews()
+    before = first_of(known.facts, known.sourced)
     if not before.sourced:
-        return ""
-    first = min(before, mine)
-    moved = before.moved or any(not is_of_person(one, other) for other in choice.united)
-    if not (moved or known.facts.since or before.sourced != one.sourced):
-        return ""
-    return f"{first.sourced}{(MOVED if moved else MENDING) if first.mended else ''}"
+        return FirstNews()
+    came = any(not is_of_person(one, other) for other in choice.united)
+    first = before.with_news(_alone(one.facts, one.sourced))._replace(moved_here=before.moved_here or came)
+    is_told = first.moved_here or first_of(known.facts, "").sourced or known.sourced != one.sourced
+    return first if is_told else FirstNews()
+
+
+def forgets(mine: Facts, sourced: SourceTime, stored: Facts, latest: SourceTime) -> bool:
+    """Whether a report written with these facts would lose what is stored of its first news by now.
+
+    What is kept in so many words is also noted on a report that is newer.
+    """
+    first, now = first_of(mine, sourced), first_of(stored, latest)
+    both, is_kept = first.with_news(now), bool(mine.since or mine.mended_since)
+    return both != first or not (is_kept or both == now)
 
 
 def corrected(one: Incoming, choice: Choice) -> SourceTime:

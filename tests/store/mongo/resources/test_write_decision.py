@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 
 from store.errors import Category, ServiceError
 from store.mongo.documents import to_document, to_tombstone
+from store.mongo.indexes import RESOURCES
+from store.mongo.resources.late_versions import LateWrite, corrections
 from store.mongo.resources.write_decision import (
     Decision,
     Write,
@@ -20,9 +22,12 @@ from store.mongo.resources.write_decision import (
 )
 from store.resources.resource_keys import ResourceKey
 from store.resources.versions import ANY_VERSION, Deletion, Gone, Outcome, Prepared, PutResult
-from store.retention.policy import TenantRetention
+from store.retention.policy import UNLIMITED, TenantRetention
 from tests.support.fhir import patient, report
 from tests.support.store import LAB, NOW, prepared
+
+if TYPE_CHECKING:
+    from store.mongo.driver.client import Database
 
 KEY = ResourceKey("DiagnosticReport", "r1")
 CONTEXT = WriteContext(NOW, {str(LAB): TenantRetention()})
@@ -198,6 +203,29 @@ def test_an_unchanged_patient_is_written_in_a_transaction() -> None:
     decision = held(decision_of(write_of(LAB, mine), stored(digest=mine.digest), CONTEXT), stored(), NOW)
     assert decision.document is None
     assert decision.touch == {"held_at": NOW}
+
+
+FIRST_NEWS: list[tuple[dict[str, Any], ...]] = [
+    ({"mended_since": EARLY, "moved_here": True}, {"since": LATER, "mended_since": EARLY}),
+    ({"since": EARLY, "mended_since": LATER}, {"since": LATER, "mended_since": EARLY}),
+    ({"since": LATER, "corrected": LATER}, {"mended_since": EARLY, "corrected": EARLY}),
+]
+
+
+@pytest.mark.parametrize("told", FIRST_NEWS, ids=["moved", "each earlier in one", "told by one alone"])
+async def test_first_news_that_come_late_are_the_same_in_any_order(
+    database: Database, told: tuple[dict[str, Any], ...]
+) -> None:
+    """Each is noted by who found the report as it was before the other."""
+    late = [
+        LateWrite(LAB, prepared(report("r1"), identity=one), {"_id": str(turn)}, UNLIMITED)
+        for turn, ordered in enumerate((told, told[::-1]))
+        for one in ordered
+    ]
+    await database[RESOURCES].insert_many([{"_id": "0"}, {"_id": "1"}])
+    await database[RESOURCES].bulk_write(corrections(late))
+    first, second = await database[RESOURCES].find({}, {"identity": 1}).to_list(None)
+    assert first["identity"] == second["identity"]
 
 
 @pytest.mark.parametrize(
