@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
-from ingest.pipeline.identity.decisions import Candidate
+from ingest.pipeline.identity.decisions import OBSERVATION, Candidate
 from ingest.pipeline.identity.facts import FactContext, as_evidence, from_stored
-from ingest.pipeline.identity.parts import OBSERVATION
 from ingest.pipeline.identity.reader import REPORT
 from ingest.pipeline.placeholders import placeholder_words
 
@@ -96,12 +96,27 @@ def reading_of(ctx: PushContext, sender: Sender | None = None) -> FactContext:
     )
 
 
-async def with_reports(ctx: PushContext, found: Sequence[Candidate]) -> list[Candidate]:
-    """The candidates; an observation that was pushed by itself comes with the reports that show it."""
-    alone = [one.key for one in found if _is_alone(one)]
-    shown = await ctx.store.referring(ctx.tenant, alone) if alone else {}
+async def with_reports(
+    ctx: PushContext, found: Sequence[Candidate], *, alone: bool = True
+) -> list[Candidate]:
+    """The candidates; observations that were pushed by themselves (`alone`), and such that are stored several
+    times, come with the reports that show them.
+    """
+    asked = {one.key for one in found if alone and _is_alone(one)} | _several(found)
+    shown = await ctx.store.referring(ctx.tenant, sorted(asked)) if asked else {}
     reports = {key: frozenset(one.id for one in there if one.type == REPORT) for key, there in shown.items()}
     return [replace(one, shown=reports[one.key]) if one.key in reports else one for one in found]
+
+
+def _several(found: Sequence[Candidate]) -> set[ResourceKey]:
+    """Current observations that share number, patient and code with another one."""
+    groups: defaultdict[tuple[object, ...], list[ResourceKey]] = defaultdict(list)
+    for one in found:
+        if one.key.type == OBSERVATION and not one.retired:
+            facts = one.facts
+            for number in facts.numbers:
+                groups[number.name, facts.patient, facts.codes, facts.title].append(one.key)
+    return {key for keys in groups.values() if len(keys) > 1 for key in keys}
 
 
 def _is_alone(one: Candidate) -> bool:

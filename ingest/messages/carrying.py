@@ -20,6 +20,7 @@ from ingest.messages.execution import (
     written_by,
 )
 from ingest.messages.prepared_entries import PreparedEntries, prepared_entries
+from ingest.messages.twins import look_after
 from ingest.messages.union import add_late_numbers, united
 from store.errors import Category, ServiceError
 from store.fhir.issues import Issue
@@ -168,6 +169,7 @@ class Delivery:
         Who is who was decided by what was there; whoever writes looks afterwards who else was faster, also
         behind what that made it write.
         """
+        await look_after(self.ctx, planned)
         raced = is_open(planned, done)
         if not raced:
             await link_again(self.ctx, self.planning, done, seen)
@@ -180,6 +182,7 @@ class Delivery:
             if now is None:
                 break
             planned, seen, done = now.done
+            await look_after(self.ctx, planned)
             amended |= now.amended
         return Done(planned, seen, done)
 

@@ -86,6 +86,11 @@ async def settle(
     return done
 
 
+async def bring_back(ctx: PushContext, keys: AbstractSet[ResourceKey]) -> None:
+    """Bring back those of them that left, and that something current refers to."""
+    await _revive(ctx, keys, alone=False)
+
+
 async def _left_behind(
     ctx: PushContext, results: Mapping[ResourceKey, PutResult]
 ) -> dict[ResourceKey, ResourceKey]:

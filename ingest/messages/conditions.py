@@ -11,6 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ingest.messages.message import MAIN
+from ingest.pipeline.identity.decisions import OBSERVATION
 from ingest.pipeline.identity.facts import as_evidence, from_stored
 from ingest.pipeline.identity.likeness import shared
 from ingest.pipeline.identity.patients import is_same_patient, is_somebody_else
@@ -51,6 +52,7 @@ def conditions_of(planned: Planned, read: Reader) -> Conditions:
     """Conditions of a plan: its records are who they were."""
     told = zip(planned.placements, read.entries, strict=True)
     found = [one for placed, entry in told for one in _conditions(placed, entry.sourced, read.reading)]
+    found += _unchanged(planned)
     of_all = tuple(one for one in found if one.key.type in _OF_ALL)
     return Conditions(of_all, {one.key: one for one in found if one.key.type not in _OF_ALL})
 
@@ -63,6 +65,28 @@ def as_found(one: Candidate) -> tuple[Provided, ...]:
 def is_overtaken(error: ServiceError) -> bool:
     """Whether a write was refused because a record is another's by now."""
     return ANOTHER_BY_NOW in error.issues
+
+
+def _unchanged(planned: Planned) -> Iterator[Provided]:
+    """Conditions that reports are as they were found, where one takes over a result that came by itself.
+
+    Another sender may just give the report a result of its own.
+    """
+    takes = {
+        name
+        for placed in planned.placements
+        if placed.key.type == OBSERVATION and placed.choice.known and not placed.choice.known.facts.within
+        for name in placed.facts.within
+    }
+    for placed in planned.placements if takes else ():
+        if placed.key.type == MAIN[0] and placed.key.id in takes:
+            known = placed.choice.known
+            yield Provided(placed.key, partial(_is_of_moment, known.arrived if known else None))
+
+
+def _is_of_moment(arrived: int | None, told: Mapping[str, Any] | None) -> bool:
+    """Whether what is stored is the version of this moment; None: nothing is there."""
+    return (None if told is None else told.get("arrived")) == arrived
 
 
 def _conditions(placed: Placement, sourced: SourceTime, reading: FactContext) -> Iterator[Provided]:

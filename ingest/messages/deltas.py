@@ -14,11 +14,10 @@ from ingest.messages.companions import companions
 from ingest.messages.completion import is_anothers
 from ingest.pipeline.bundle_references import rewritten
 from ingest.pipeline.decode import decode
-from ingest.pipeline.identity.decisions import Choice
+from ingest.pipeline.identity.decisions import OBSERVATION, Choice
 from ingest.pipeline.identity.facts import facts_of
 from ingest.pipeline.identity.likeness import alike_in_code, apart_in_time, contradict, shared
 from ingest.pipeline.identity.numbers import Rank
-from ingest.pipeline.identity.parts import OBSERVATION
 from ingest.pipeline.identity.reader import REPORT
 from ingest.pipeline.identity.reports.sameness import CORRECTING
 from store.resources.resource_keys import ResourceKey

@@ -12,8 +12,9 @@ from ingest.messages.conditions import as_found, is_overtaken
 from ingest.messages.linking import link
 from ingest.messages.message import MAIN
 from ingest.messages.prepared_entries import PreparedEntries
-from ingest.messages.twins import share_news
+from ingest.messages.twins import give_news, share_news
 from ingest.pipeline.decode import decode
+from ingest.pipeline.identity.decisions import OBSERVATION
 from ingest.pipeline.identity.reader import PATIENT
 from ingest.pipeline.identity.reports.sameness import CORRECTING
 from ingest.writes import filing
@@ -218,6 +219,9 @@ async def _unite(ctx: PushContext, planned: Planned) -> list[Gone]:
     gone = []
     for one in planned.placements:
         for other in one.choice.united:
+            if other.key.type == OBSERVATION:
+                await give_news(ctx, planned, one, other)
+                continue
             deleted = await ctx.store.delete(
                 ctx.tenant, other.key, sourced=other.sourced, provided=as_found(other)
             )

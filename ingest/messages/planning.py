@@ -184,7 +184,7 @@ class Planner:
         found = await self._all_under(asked, mine)
         found += await self._unindexed(found)
         # Without a report of the message none of them can become another one's result.
-        return await with_reports(self.ctx, found) if self.read.by_type[REPORT] else found
+        return await with_reports(self.ctx, found, alone=bool(self.read.by_type[REPORT]))
 
     async def _unindexed(self, found: Sequence[Candidate]) -> list[Candidate]:
         """Resources without numbers, which are known by their ids, under any of their patient's records."""

@@ -1,11 +1,18 @@
-"""Records that were made of one person at once: the newest news of her reaches each of them, in any order."""
+"""Records made of one person at once: the newest news reaches each. And results that came at one moment
+by themselves and with a report: that which the report shows stays.
+
+Whoever looks behind its write finds both results. In one transaction the news of the other go to that of the
+report, and it leaves as a companion does: who has come to refer to it brings it back.
+"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ingest.messages.companions import bring_back
 from ingest.messages.conditions import is_overtaken
 from ingest.messages.union import kept_of
+from ingest.pipeline.bundle_references import rewritten
 from ingest.pipeline.decode import decode
 from ingest.pipeline.identity.decisions import Candidate
 from ingest.pipeline.identity.facts import from_stored
@@ -86,3 +93,28 @@ async def _copies(
             )
         )
     return copies
+
+
+# --- results of a report
+
+
+async def give_news(ctx: PushContext, planned: Planned, placed: Placement, other: Candidate) -> None:
+    """Write what an observation by itself says to each that stays, and let it leave."""
+    stored = await ctx.store.latest(ctx.tenant, other.key)
+    if not isinstance(stored, Stored) or await ctx.store.referring(ctx.tenant, [other.key]):
+        return
+    stay = {str(gone.key): str(one.key) for one in planned.placements for gone in one.choice.united}
+    resource = rewritten(await ctx.work(decode, stored.raw), stay)
+    copies = [
+        await filing.prepared_again(ctx, resource, name, facts=placed.facts)
+        for name in (placed.key.id, *placed.choice.also)
+    ]
+    news = [one._replace(sourced=other.sourced, companion=False) for one in copies]
+    await filing.put(ctx, news, (), again=True)
+    await ctx.store.retire(ctx.tenant, {other.key: stored.version}, sourced=other.sourced, alone=True)
+
+
+async def look_after(ctx: PushContext, planned: Planned) -> None:
+    """Bring back those that left in a transaction, and that something had come to refer to meanwhile."""
+    if left := planned.left:
+        await bring_back(ctx, frozenset(left))

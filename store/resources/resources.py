@@ -120,11 +120,17 @@ class ResourceWriting(Protocol):
         """
 
     async def retire(
-        self, tenant: Tenant, versions: Mapping[ResourceKey, int], *, sourced: SourceTime
+        self,
+        tenant: Tenant,
+        versions: Mapping[ResourceKey, int],
+        *,
+        sourced: SourceTime,
+        alone: bool = False,
     ) -> frozenset[ResourceKey]:
         """Delete companions that are still at these versions, for what a source said at this time.
 
-        Returns the keys of those that went. The caller asks afterwards which of them are `released`.
+        Returns the keys of those that went. The caller asks afterwards which of them are `released`. `alone`:
+        they came by themselves, and are companions from now on.
         """
 
     async def atomically(self, work: Callable[[StoreInTransaction], Awaitable[T]]) -> T:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+OBSERVATION: Final = "Observation"
 Kin: TypeAlias = Mapping[str, frozenset[tuple[str, str]]]
 """Records of one person by id, each with the numbers by which it was taken for theirs; none: by any."""
 
@@ -153,9 +154,21 @@ class Planned:
         )
 
     @property
+    def left(self) -> tuple[ResourceKey, ...]:
+        """Keys of observations by themselves that leave, as a report has them too."""
+        return tuple(
+            other.key
+            for placed in self.placements
+            if placed.key.type == OBSERVATION
+            for other in placed.choice.united
+        )
+
+    @property
     def takes(self) -> bool:
-        """Whether a report of another person moves to one of the message, or leaves for one."""
-        return any(
+        """Whether a report of another person moves to one of the message, or leaves for one, or an
+        observation by itself for that of its report.
+        """
+        return bool(self.left) or any(
             not {placed.choice.moved_from, *(one.facts.patient for one in placed.choice.united)}
             <= {"", *self.records_of(placed.facts.patient)}
             for placed in self.placements

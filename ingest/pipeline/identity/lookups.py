@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from hashlib import sha256
 from typing import TYPE_CHECKING, Final
 
-from ingest.pipeline.identity.decisions import Candidate
+from ingest.pipeline.identity.decisions import OBSERVATION, Candidate
 from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.likeness import is_bare, told_of_bare
 from ingest.pipeline.identity.lone_parts import DOCUMENT
@@ -14,7 +14,6 @@ from ingest.pipeline.identity.numbers import Rank
 from ingest.pipeline.identity.parts import (
     DIRECTORY,
     NUMBERED,
-    OBSERVATION,
     owners_of,
 )
 from ingest.pipeline.identity.plan import Planning

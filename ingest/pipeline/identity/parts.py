@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from ingest.pipeline.identity.decisions import Candidate, Choice
+from ingest.pipeline.identity.decisions import OBSERVATION, Candidate, Choice
 from ingest.pipeline.identity.facts import Facts
 from ingest.pipeline.identity.likeness import (
     contradict,
@@ -37,7 +37,6 @@ NUMBERED: Final = frozenset(
 """Types of a patient's things that many reports share when they carry a number."""
 RECORDS: Final = frozenset({"AuditEvent", "Bundle", "MessageHeader", "Provenance"})
 """Types that tell of one message: one per content."""
-OBSERVATION: Final = "Observation"
 
 
 def shared_names(resource_type: str, facts: Facts) -> list[str]:

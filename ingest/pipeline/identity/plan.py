@@ -10,7 +10,15 @@ from dataclasses import dataclass, field
 
 from ingest.pipeline.bundle_references import redirected
 from ingest.pipeline.identity.content_digests import ContentDigests
-from ingest.pipeline.identity.decisions import Candidate, Choice, Finding, Placement, Planned, Race
+from ingest.pipeline.identity.decisions import (
+    OBSERVATION,
+    Candidate,
+    Choice,
+    Finding,
+    Placement,
+    Planned,
+    Race,
+)
 from ingest.pipeline.identity.facts import Facts, patient_number
 from ingest.pipeline.identity.likeness import is_bare, twins
 from ingest.pipeline.identity.lone_parts import choose_numbered, is_found_by_number
@@ -18,7 +26,6 @@ from ingest.pipeline.identity.numbers import Number, Rank
 from ingest.pipeline.identity.parts import (
     DIRECTORY,
     NUMBERED,
-    OBSERVATION,
     RECORDS,
     Part,
     choose_shared,
@@ -230,15 +237,13 @@ class Planning:
 
     def _choose_parts(self, parts: Sequence[Part]) -> None:
         names = name_parts(parts)
-        # What the message made itself, without knowing of the others, is in nobody's way.
         mine = self.race.mine if self.race else frozenset()
-        known = [one for one in self.candidates if one.key.id not in mine]
         taken: set[str] = set()
         for part in parts:
             derived = self.derive(names[part.number])
             choice = Choice(derived)
             if is_found_by_number(part):
-                choice = choose_numbered(part, derived, known, taken)
+                choice = choose_numbered(part, derived, self.candidates, taken, mine)
             elif part.kin and not part.held and part.type == OBSERVATION:
                 choice = self._under_kin(part, derived, taken)
             taken.update((choice.id, *choice.also))

@@ -172,10 +172,15 @@ class MongoResources(StoreInTransaction):
 
     @override
     async def retire(
-        self, tenant: Tenant, versions: Mapping[ResourceKey, int], *, sourced: SourceTime
+        self,
+        tenant: Tenant,
+        versions: Mapping[ResourceKey, int],
+        *,
+        sourced: SourceTime,
+        alone: bool = False,
     ) -> frozenset[ResourceKey]:
         writes = [
-            write_of(tenant, Deletion(key, version))._replace(retiring=sourced)
+            write_of(tenant, Deletion(key, version))._replace(retiring=sourced, alone=alone)
             for key, version in sorted(versions.items())
         ]
         done = await self._writing.submit(writes)

@@ -85,6 +85,8 @@ class Write(NamedTuple):
     only_version: int | None
     retiring: SourceTime | None = None
     """Delete only a companion, for what a source said at this time."""
+    alone: bool = False
+    """Delete one that came by itself as a companion, too."""
     sourced: SourceTime = ""
     """Time at which its source deleted it."""
     provided: tuple[Provided, ...] = ()
@@ -226,12 +228,12 @@ def decision_of(  # noqa: PLR0911 -- one for each thing that a write can mean
 
 
 def evidence_of(current: Mapping[str, Any] | None, now: datetime) -> Mapping[str, Any] | None:
-    """Stored evidence of who a resource is, with its `sourced`; None: it is gone, and does not come back."""
+    """Stored evidence of who a resource is, with what `Known` has beside it; None: it is gone for good."""
     if current is None or current["expires_at"] <= now:
         return None
     evidence: Mapping[str, Any] | None = current.get("identity")
     if evidence is not None:
-        return {**evidence, "sourced": current.get("sourced", "")}
+        return {**evidence, "sourced": current.get("sourced", ""), "arrived": current["updated"]["lo"]}
     return None if current.get("deleted") else {}
 
 
@@ -247,7 +249,7 @@ def _deletion(
     """Decide what a deletion means for the current document."""
     if current is None or deleted:
         return Decision(Gone(write.key, current["version"], updated_of(current)) if current else None)
-    if write.retiring is not None and not current.get("companion"):
+    if write.retiring is not None and not (current.get("companion") or write.alone):
         return Decision(None)
     # The first evidence is all that is known of a deletion.
     if write.sourced and current.get("sourced", "").partition(" ")[0] > write.sourced:
@@ -257,7 +259,8 @@ def _deletion(
     until = context.policy(write.tenant).superseded_until(context.now)
     tombstone = to_tombstone(write.tenant, write.key, number, updated, until)
     # A retired companion's tombstone says so: its last message, sent again, must not bring it back.
-    extras = carried(current, write.retiring or write.sourced, companion=write.retiring is not None)
+    left = {**current, "companion": True} if write.retiring is not None else current
+    extras = carried(left, write.retiring or write.sourced, companion=write.retiring is not None)
     extras |= {"kin": kin} if (kin := kin_of(current)) else {}
     identity = current.get("identity") if write.retiring is not None else None
     if identity and "keys" in identity:  # What is pushed by itself later finds it again, and it comes back.
