@@ -42,6 +42,15 @@ class Seen(NamedTuple):
         """Stored reports of the latest look."""
         return sorted(one.key for one in self.met or self.candidates if one.key.type == REPORT)
 
+    def before(self, candidates: Sequence[Candidate], made: frozenset[str]) -> list[Candidate]:
+        """Later candidates; those that were decided behind what the message `made` are as they were."""
+        first = {one.key: one for one in self.candidates}
+        return [
+            now
+            for one in candidates
+            if (now := one if made.isdisjoint(one.facts.met) else first.get(one.key)) is not None
+        ]
+
     def later(self, candidates: Sequence[Candidate], made: frozenset[str], wrote: frozenset[str]) -> Seen:
         """All that was seen, with another look at the store; what the message `made` is nobody else's, and
         what it `wrote` is as it says.

@@ -116,7 +116,7 @@ class Delivery:
 
         async def work(unit: StoreInTransaction) -> Done:
             inside = self._in(self.ctx._replace(store=unit, unit=unit))
-            again, now = await inside.planning.plan(checked=True)
+            again, now = await replace(inside.planning, tried=self.tried).plan(checked=True)
             return await inside.written(again, now, files, issues, before)
 
         return await self.ctx.store.atomically(work)
@@ -140,7 +140,7 @@ class Delivery:
             await pause_before(attempt)
             met = seen
             if attempt:
-                planned, met = await self.planning.plan(checked=True)
+                planned, met = await replace(self.planning, tried=tried).plan(checked=True)
             if planned.takes and unit is None:
                 return await replace(self, tried=tried).carry_out(planned, seen, files, issues, before=before)
             if unit is not None and (planned.takes or met.came):

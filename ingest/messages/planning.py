@@ -63,6 +63,8 @@ class Planner:
     read: Reader
     partials: Sequence[Partial] = ()
     """Entries that do not say all that is to be kept of them."""
+    tried: frozenset[str] = frozenset()
+    """Ids of what attempts before were to make: who met these was decided behind this message."""
 
     @property
     def derive(self) -> Callable[[str], str]:
@@ -171,6 +173,7 @@ class Planner:
         and wrote. None: nobody else wrote who has not seen that, so that the plan would be the same.
         """
         candidates = await self._candidates(seen.asked, mine)
+        candidates = seen.before(candidates, made)
         behind = frozenset(name for one in candidates if one.key.id in wrote for name in one.behind)
         if seen.is_all_of(candidates, mine, behind):
             return None, seen
@@ -183,6 +186,7 @@ class Planner:
     ) -> list[Candidate]:
         found = await self._all_under(asked, mine)
         found += await self._unindexed(found)
+        found = [one for one in found if self.tried.isdisjoint(one.facts.met)]
         # Without a report of the message none of them can become another one's result.
         return await with_reports(self.ctx, found, alone=bool(self.read.by_type[REPORT]))
 

@@ -3,6 +3,7 @@ by themselves and with a report: that which the report shows stays.
 
 Whoever looks behind its write finds both results. In one transaction the news of the other go to that of the
 report, and it leaves as a companion does: who has come to refer to it brings it back.
+DECISIONS.md#results-at-once
 """
 
 from __future__ import annotations

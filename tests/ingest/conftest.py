@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -14,7 +16,6 @@ from tests.support.service import DATABASE
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable, Sequence
-    from pathlib import Path
 
     from tests.support.service import Service
 
@@ -38,8 +39,7 @@ def load(
     alone = asyncio.Lock()  # All commands of a process have one list of arguments.
 
     async def loaded(service: Service, bundles: Sequence[Any]) -> None:
-        folder = tmp_path / service.tenant.organization
-        folder.mkdir()
+        folder = Path(mkdtemp(dir=tmp_path))
         for n, bundle in enumerate(bundles):
             (folder / f"{n:03}.json").write_text(json.dumps(bundle))
         async with alone:

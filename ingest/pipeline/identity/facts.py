@@ -91,11 +91,11 @@ class Facts(NamedTuple):
     corrected: str = ""
     """Source's time of a report's newest correction: what is older was mended, whatever came since."""
     since: str = ""
-    """Source's time of a report's first news of its patient that was no correction (`reports.incoming`)."""
     mended_since: str = ""
-    """The same of its first correction; both empty: the latest news is the first."""
     moved_here: bool = False
-    """Whether another patient's report has moved to this one, so that no further one does."""
+    """First news of a report of its patient (`reports.incoming.FirstNews`); none: the latest is the first."""
+    met: tuple[str, ...] = ()
+    """Ids of reports that had just come when it was decided who a report is, and that are others."""
     beneath: str = ""
     """Source's time of the whole list of results beneath those that came alone; empty: all is whole."""
     given: tuple[Given, ...] = ()
@@ -148,11 +148,8 @@ def as_evidence(facts: Facts, reading: FactContext) -> Facts:
     Whoever pushed them otherwise than in a message was not asked.
     """
     ended = {(system, value) for system, value, end in facts.ending if has_ended(end, reading.now)}
-    left = tuple(
-        one
-        for one in facts.numbers
-        if (one.system, one.value) not in ended and not is_placeholder(one.value, reading.placeholders)
-    )
+    current = (one for one in facts.numbers if (one.system, one.value) not in ended)
+    left = tuple(one for one in current if not is_placeholder(one.value, reading.placeholders))
     return facts if len(left) == len(facts.numbers) else facts._replace(numbers=left)
 
 

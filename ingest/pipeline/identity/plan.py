@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
 
 from ingest.pipeline.bundle_references import redirected
 from ingest.pipeline.identity.content_digests import ContentDigests
@@ -41,7 +43,13 @@ from ingest.pipeline.identity.patients import Records, choose_patient
 from ingest.pipeline.identity.reader import PATIENT, REPORT, Reader, is_of_source
 from ingest.pipeline.identity.reports.choosing import choose_reports
 from ingest.pipeline.identity.reports.incoming import Incoming, corrected, first_news
+from store.fhir.instants import from_datetime
 from store.resources.resource_keys import ResourceKey
+
+_MOMENT: Final = timedelta(minutes=1)
+"""Time in which whoever wrote has looked behind the write."""
+_MET_MAX: Final = 20
+"""Reports that are noted as met; of more at one moment nobody knows in which order they came."""
 
 
 def plan(
@@ -146,12 +154,25 @@ class Planning:
         facts, incoming, which = self.incoming()
         known = [one for one in self.candidates if one.key.type == REPORT]
         choices = choose_reports(incoming, known, self.derive)
+        met = self._others(known, choices)
         for n, one, number in zip(self.read.by_type.get(REPORT, []), facts, which, strict=True):
             choice = choices[number]
             # Once told apart by their own ids, reports stay so.
             apart = one.apart or (choice.known is not None and choice.known.facts.apart)
             mended, first = corrected(incoming[number], choice), first_news(incoming[number], choice)
-            self._choose(n, choice, one._replace(apart=apart, corrected=mended, **first._asdict()))
+            self._choose(n, choice, one._replace(apart=apart, corrected=mended, met=met, **first._asdict()))
+
+    def _others(self, known: Sequence[Candidate], choices: Sequence[Choice]) -> tuple[str, ...]:
+        """Ids of reports that came a moment ago, and are none of the message: their senders may still look
+        behind their writes, and have come before this. DECISIONS.md#decided-behind
+        """
+        if (now := self.read.reading.now) is None or not known:
+            return ()
+        mine = {one.id for one in choices} | {other.key.id for one in choices for other in one.united}
+        mine |= self.race.mine if self.race else frozenset()
+        recent = from_datetime(now - _MOMENT).start
+        others = [one for one in known if one.arrived > recent and one.key.id not in mine]
+        return tuple(one.key.id for one in sorted(others, key=lambda one: -one.arrived)[:_MET_MAX])
 
     def incoming(self) -> tuple[list[Facts], list[Incoming], list[int]]:
         """The facts of the message's reports; the reports, twins that say the same once; which each is."""

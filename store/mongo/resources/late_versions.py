@@ -37,9 +37,8 @@ if TYPE_CHECKING:
 EXTRAS: Final = ("sourced", "last", "companion", "links")
 """Fields of a document that are there only when there is something to say."""
 _FIRST: Final = ("since", "mended_since")
-"""Evidence of which the smallest counts, whoever tells it first."""
 _LATEST: Final[Mapping[str, Any]] = {"corrected": "", "moved_here": False}
-"""Evidence of which the largest counts, and what is so as long as nobody has told."""
+"""Evidence of which the smallest counts, whoever tells it first; and the largest, with what none is."""
 _TOLD: Final = ("given", *_FIRST, *_LATEST, "apart")
 """Evidence of who a resource is that comes with a message, and is no part of the content."""
 _CONFLICT: Final = "TransientTransactionError"
@@ -80,8 +79,7 @@ class LateVersions:
     ) -> dict[str, PutResult | LatePlacement]:
         """Put each into the history, once: content that is there already is answered with its version.
 
-        In a driver thread, in plain calls.
-        `session` is that of a transaction that is open; otherwise it takes one of its own.
+        In a driver thread, in plain calls. `session`: of an open transaction; else it takes one of its own.
         """
         done: dict[str, PutResult | LatePlacement] = dict(self._known(late, session))
         new: dict[str, tuple[LateWrite, dict[str, Any]]] = {}
@@ -290,18 +288,13 @@ def corrections(late: Iterable[LateWrite]) -> list[UpdateOne]:
         told, known = one.prepared.identity or {}, one.current.get("identity") or {}
         latest = {n: told[n] for n, none in _LATEST.items() if told.get(n, none) > known.get(n, none)}
         first = {n: told[n] for n in _FIRST if n in told and (n not in known or told[n] < known[n])}
-        changes = {"$max": latest, "$min": first}
-        noted = {
-            operator: {f"identity.{name}": value for name, value in some.items()}
-            for operator, some in changes.items()
-            if some
-        }
+        changes = (("$max", latest), ("$min", first))
+        noted = {how: {f"identity.{n}": some[n] for n in some} for how, some in changes if some}
         notes += [UpdateOne({"_id": one.id, "deleted": None}, noted)] if noted else []
     return notes
 
 
 def awaits(current: Mapping[str, Any] | None, number: int) -> bool:
     """Whether the stored document is a retired companion that would come back as version `number`."""
-    if current is None or not (current.get("deleted") and current.get("companion")):
-        return False
-    return next_version(current) == number
+    away = current is not None and bool(current.get("deleted") and current.get("companion"))
+    return away and next_version(current) == number

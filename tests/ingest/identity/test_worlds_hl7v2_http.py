@@ -18,7 +18,7 @@ from tests.oracle.identity.er7 import STORIES, written
 from tests.oracle.identity.er7_closure import faults
 from tests.oracle.identity.hospital import Ids
 from tests.oracle.identity.identities import world
-from tests.support.hospital import AGAIN, ATTEMPTS, served, smallest
+from tests.support.hospital import AGAIN, ATTEMPTS, rounds, served, smallest
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,7 +58,7 @@ async def wrong(replicas: tuple[Service, Service], copies: Sequence[Copy], *, se
     """Untruths that are served after these deliveries to a new tenant."""
     tenant = await replicas[0].new_tenant(search_scope=SearchScope.ANY)
     there = tenant, replace(replicas[1], tenant=tenant.tenant, headers=tenant.headers)
-    queue = [one.body for one in copies]
+    queue: list[bytes] = []
     refused: list[str] = []
 
     async def sender(service: Service) -> None:
@@ -71,7 +71,9 @@ async def wrong(replicas: tuple[Service, Service], copies: Sequence[Copy], *, se
             if "MSA|AA" not in answer.text:
                 refused.append(f"not acknowledged: {answer.text}")
 
-    await asyncio.gather(*(sender(there[number % 2]) for number in range(senders)))
+    for some in rounds(copies):
+        queue += [one.body for one in some]
+        await asyncio.gather(*(sender(there[number % 2]) for number in range(senders)))
     messages = list({one.sent.minute: one.sent for one in copies}.values())
     return refused or list(faults(messages, await served(tenant, messages)))
 
@@ -124,7 +126,7 @@ async def test_a_mix_up_mended_while_the_first_message_is_tried_again(
     """Two messages make Bob's record at once: one is tried again, and finds the report that it made."""
     rng = Random(4)
     told_of = {}
-    for one in deliveries(world(rng, story=STORY, ids=Ids.NONE, stories=STORIES), rng):
+    for one in deliveries(world(rng, ids=Ids.NONE, stories=STORIES[:-1]), rng):
         told_of[one.body.decode().split("|")[9]] = one
     copies = [told_of[name] for name in ("M-20-1", "M-86-0", "M-36-1")]
     for _ in range(10):

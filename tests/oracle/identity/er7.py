@@ -16,7 +16,10 @@ if TYPE_CHECKING:
 
 Json = dict[str, Any]
 
-STORIES: Final = ("one", "panels", "tolerance", "cultures", "mixed_up", "reused", "merged", "shared", "late")
+STORIES: Final = (
+    *("one", "panels", "tolerance", "cultures", "mixed_up", "reused", "merged", "shared", "late"),
+    "coincident",
+)
 """Stories that HL7 v2 can tell."""
 REPORT: Final = {
     "registered": "I",

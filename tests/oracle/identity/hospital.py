@@ -84,6 +84,8 @@ class Sent(NamedTuple):
     said: tuple[Said, ...]
     kind: str
     """Name of the scenario that it belongs to."""
+    later: bool = False
+    """Whether it is sent once all that is not is acknowledged: a correction of what else nobody had."""
 
     @property
     def time(self) -> str:

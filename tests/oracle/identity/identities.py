@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 STORIES: Final = (
     *("one", "panels", "tolerance", "cultures", "recoded"),
-    *("mixed_up", "reused", "alike", "merged", "alone", "shared", "late", "several"),
+    *("mixed_up", "reused", "alike", "merged", "alone", "shared", "late", "several", "coincident"),
 )
 ROOTS: Final = ("https://a.example/fhir", "https://b.example/fhir")
 LAST: Final = 100
@@ -44,7 +44,7 @@ def world(
         companions = Companions(rng, numbered=rng.random() < 0.5, counted=counted)
         both = _both(rng) if name in ("several", "alike") else (source,)
         for draft, minute in zip(drafts, _minutes(rng, free, drafts, people), strict=True):
-            sent.append(Sent(minute, both[draft.by], _said(draft, minute, companions), name))
+            sent.append(Sent(minute, both[draft.by], _said(draft, minute, companions), name, draft.later))
     sent += [
         Sent(minute, rng.choice(sources), (person.at(minute),), "news")
         for person in rng.choice(pairs)

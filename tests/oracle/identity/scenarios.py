@@ -41,6 +41,8 @@ class Draft(NamedTuple):
     """Whether the message must be later, or earlier, than the merge of its people."""
     by: int = 0
     """Number of the source that sends it, where several tell one story."""
+    later: bool = False
+    """Whether the message is sent once the others are acknowledged."""
 
 
 class Teller:
@@ -129,6 +131,18 @@ class Teller:
             base = self._version(person, numbers, code=code, timed=False)._replace(specimen=None)
             editions = self._editions(base, self._statuses(self.rng.randint(1, 2)))
             drafts += [Draft((one,), by=by) for one in editions]
+        self.rng.shuffle(drafts)
+        return sorted(drafts, key=lambda draft: draft.versions[0].edition)
+
+    def coincident(self, source: Source, people: tuple[Person, ...]) -> list[Draft]:
+        """Two patients, one number, code and minute: "her own, corrected; the other patient's stays"."""
+        numbers, code, when = self._numbered(("FILL",)), self.rng.choice(tuple(PANELS)), self._moment()
+        counts = self.rng.choice(((1, 0), (0, 1), (1, 1), (2, 1)))
+        drafts: list[Draft] = []
+        for person, count in zip(people[:2], counts, strict=True):
+            base = self._version(person, numbers, code=code, effective=when)._replace(specimen=None)
+            statuses = (*self._statuses(1, PLAIN), *self._statuses(count, MENDED))
+            drafts += [Draft((one,), later=one.edition > 1) for one in self._editions(base, statuses)]
         self.rng.shuffle(drafts)
         return sorted(drafts, key=lambda draft: draft.versions[0].edition)
 
