@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = ["Delimiters", "Header", "Message", "Segment", "Unreadable", "read", "read_header"]
 
 _LINE_ENDS_OF_BYTES: Final = re.compile(rb"\r\n|[\r\n]")
+_LINE_ENDS: Final = re.compile(r"[\r\n]+")
 _SEGMENT: Final = re.compile(r"[A-Z][A-Z0-9]{2}")
 _SPACE: Final = "\v\x1c \t\x00"
 _BEFORE: Final = b"\v\x1c \t\x00\r\n\xef\xbb\xbf"
@@ -123,10 +124,10 @@ def read(data: bytes, default_charset: str | None = None) -> Message:
         decoded = decode(data.lstrip(_BEFORE).rstrip(_BEHIND), header.charsets, default_charset)
     except UnknownCharset as error:
         raise Unreadable([Fault("MSH", 1, 18, 0, DATA_TYPE, str(error))], header) from None
-    lines = _lines(decoded.text, header.delimiters)
-    first, *rest = lines
     if decoded.encoding != header.encoding:
+        first = _LINE_ENDS.split(decoded.text, maxsplit=1)[0]
         header = _header(first, header.delimiters, decoded.encoding)
+    _, *rest = _lines(decoded.text, header)
     faults = list(_faults_of(header))
     if decoded.guessed:
         rule = "the charset is not named, and the bytes are no UTF-8: they were read as Windows-1252"
@@ -146,14 +147,14 @@ def read(data: bytes, default_charset: str | None = None) -> Message:
     return Message(header, tuple(segments), tuple(faults))
 
 
-def _lines(text: str, delimiters: Delimiters) -> list[str]:
+def _lines(text: str, header: Header) -> list[str]:
     """The segments. Raises Unreadable for a line that is none.
 
     A line break within the text of OBX or NTE that the sender did not escape is taken for a line of text. A
     segment in pieces is put together: ADD goes on where the one before it ends. HL7 v2.5.1, 2.10.2.1.
     """
     lines: list[str] = []
-    mark = delimiters.field
+    mark = header.delimiters.field
     more: list[str] = []
     """Lines of text that go on with the last segment."""
     if "\n" in text:
@@ -174,7 +175,7 @@ def _lines(text: str, delimiters: Delimiters) -> list[str]:
             before = lines[-1][:3]
             count = sum(one[:3] == before for one in lines)
             rule = "the line behind this segment is no segment: three capitals or digits, then the delimiter"
-            raise Unreadable([Fault(before, count, 0, 0, SEQUENCE, rule)])
+            raise Unreadable([Fault(before, count, 0, 0, SEQUENCE, rule)], header)
     _close(lines, more)
     return lines
 

@@ -179,9 +179,18 @@ def test_what_is_no_message_is_refused_with_place_and_rule(data: bytes, place: s
     assert "Müller" not in str(caught.value)
 
 
-def test_a_refusal_knows_the_message_it_is_about() -> None:
+@pytest.mark.parametrize(
+    "data",
+    [
+        message("PID|1||7||Müller", head=f"{HEAD}||||||KLINGON"),
+        message("PID|1||7", HEAD),
+        message("PID|1||7", "no segment"),
+        message("PID|1||7", head=HEAD.replace("ORU^R01^ORU_R01", "")),
+    ],
+)
+def test_a_refusal_knows_the_message_it_is_about(data: bytes) -> None:
     with pytest.raises(Unreadable) as caught:
-        read(message("PID|1||7||Müller", head=f"{HEAD}||||||KLINGON"))
+        read(data)
     assert caught.value.header is not None
     assert caught.value.header.control_id == "M1"
 

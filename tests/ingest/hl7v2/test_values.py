@@ -87,6 +87,11 @@ def test_a_value_by_its_type(kind: str, sent: str, expected: dict[str, Any]) -> 
     assert {name: value for name, value in found.items() if name.startswith("value")} == expected
 
 
+@pytest.mark.parametrize(("kind", "told"), [("NUM", ["OBX[1]-2"]), ("nm", []), ("", []), ("XON", [])])
+def test_a_type_that_nobody_knows_is_told(kind: str, told: list[str]) -> None:
+    assert places(translated(PID, obr(), obx(CODE, "4", kind=kind))) == told
+
+
 def test_what_an_element_cannot_say_is_kept_as_it_was_sent() -> None:
     found = result(obx(CODE, "1234^Doe^Jane", kind="XCN"))
     assert {"url": "urn:dod:hl7v2:OBX-5", "valueString": "1234^Doe^Jane"} in found["extension"]

@@ -10,7 +10,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 from ingest.hl7v2.dates import fhir_time
-from ingest.hl7v2.faults import DATA_TYPE
+from ingest.hl7v2.faults import DATA_TYPE, NOT_IN_TABLE
 from ingest.hl7v2.mapping.context import URN, extension, number_of
 from ingest.hl7v2.mapping.datatypes.concepts import concept
 from ingest.hl7v2.mapping.datatypes.people import address, call, name
@@ -258,7 +258,7 @@ VALUES: Final[Mapping[str, Value]] = {
         ("XAD AD SAD", _address),
         ("XTN TN", _call),
         ("CX EI XON HD CK", _identifier),
-        ("CP", _whole),
+        ("CP MA NA", _whole),
     )
     for kind in kinds.split()
 }
@@ -301,7 +301,11 @@ def put_value(context: Context, kind: str, raw: str, measured: Element, resource
     """Set value[x], or components where a value that is no text repeats."""
     if kind in DOCUMENTS:
         return
-    convert = VALUES.get(kind, _whole)
+    convert = VALUES.get(kind)
+    if convert is None:
+        context.field = 2
+        context.fault(NOT_IN_TABLE, "OBX-2 is no data type that a value of HL7 has: it is kept as text")
+        convert = _whole
     if kind in _LINES:
         lines = [context.plain(one) for one in raw.split(context.repetition)]
         text = "\n".join(line for line in lines if line != '""')
