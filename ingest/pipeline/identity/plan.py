@@ -240,7 +240,8 @@ class Planning:
     def _has_lost_patient(self, number: int) -> bool:
         """Whether a report names its patient by a reference that leads nowhere, and by nothing else."""
         text = self.read.only_patient(number)
-        return bool(text) and (text in self._missing(number) or self.read.is_dead(number, text))
+        is_search = "?" in text and not self.read.logical[number]  # It names nobody by a number.
+        return bool(text) and (is_search or text in self._missing(number) or self.read.is_dead(number, text))
 
     # --- parts of reports
 

@@ -342,3 +342,13 @@ async def test_a_report_that_names_its_patient_by_number_too_is_found_by_it(lab:
     answer = await send(lab, msg(UNREADABLE, {**rep("r1", "Patient/1", fill("F")), **named}, minute=1))
     assert answer.status == 200
     assert len(await all_of(lab, "DiagnosticReport?patient.identifier=urn:made-up:mr|A")) == 1
+
+
+@pytest.mark.parametrize(
+    "asked", ["Patient?name=Ann", "Patient?_id=a", "Patient?", "Group?identifier=urn:x|1"]
+)
+async def test_a_search_that_names_nobody_by_a_number_is_no_patient(lab: Service, asked: str) -> None:
+    report = rep("r1", "Patient/1", fill("F")) | {"subject": {"reference": asked}}
+    answer = await send(lab, msg(report, minute=1))
+    assert (answer.status, "Dead-Letter" in answer.headers) == (422, True)
+    assert await lines(lab, "") == []
