@@ -22,13 +22,16 @@ class Partial(NamedTuple):
 
     full_url: str
     deleted: frozenset[str] = frozenset()
-    """Elements that the message deletes; `extension(name)` is an extension by the end of its URL."""
+    """Elements that the message deletes; `extension(name)` is an extension by the end of its URL, and
+    `presentedForm(title)` a document.
+    """
     results: bool = False
     """A report with its changed results alone: the others stay."""
 
 
 _CHOICES: Final = ("deceased", "multipleBirth", "value", "effective", "occurrence")
 """Elements of which a resource has one of several types."""
+_DOCUMENTS: Final = "presentedForm"
 _OWN: Final = frozenset({"resourceType", "id", "meta"})
 _SAYS_NOTHING: Final = "unknown"
 _KEPT_STATUS: Final = frozenset({"Encounter"})
@@ -52,6 +55,9 @@ def complete(resource: JsonObject, stored: JsonObject, partial: Partial) -> Json
                 del made[name]
     if partial.results and "result" in stored:
         made["result"] = united(listed(resource.get("result")), listed(stored["result"]))
+    if partial.results and _DOCUMENTS in stored:
+        told = _documents(listed(resource.get(_DOCUMENTS)), listed(stored[_DOCUMENTS]), partial.deleted)
+        made = {**made, _DOCUMENTS: told} if told else {n: one for n, one in made.items() if n != _DOCUMENTS}
     old_status = stored.get("status")
     if (
         resource.get("status") == _SAYS_NOTHING
@@ -115,6 +121,22 @@ def identifiers(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
 def _extensions(new: Sequence[Json], old: Sequence[Json]) -> list[Json]:
     urls = {one.get("url") for one in new if isinstance(one, dict)}
     return _in_place(new, old, "url", lambda one: one.get("url") not in urls)
+
+
+def document_of(title: str) -> str:
+    """The name of a document among the elements that a message deletes."""
+    return f"{_DOCUMENTS}({title})"
+
+
+def _documents(new: Sequence[Json], old: Sequence[Json], deleted: AbstractSet[str]) -> list[Json]:
+    """The documents of a report whose changed results came alone: told apart by their titles."""
+    titles = {one.get("title") for one in new if isinstance(one, dict)}
+
+    def stays(one: JsonObject) -> bool:
+        title = one.get("title")
+        return title not in titles and document_of(str(title or "")) not in deleted
+
+    return _in_place(new, old, "title", stays)
 
 
 def _in_place(

@@ -22,6 +22,7 @@ from ingest.hl7v2.mapping.segments import (
 from ingest.hl7v2.mapping.segments.narratives import joined, narrative
 from ingest.hl7v2.mapping.segments.notes import REPORT_NOTE, as_sent, comments
 from ingest.hl7v2.mapping.segments.observations import NUMBER, Surroundings, result_number
+from ingest.pipeline.completion import document_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -258,7 +259,7 @@ class Parts:
         url = context.add(made)
         self.focus.append(url)
         if self._is_delta(sent):
-            self.partials.append((url, frozenset(), True))
+            self.partials.append((url, frozenset(map(document_of, presented.withdrawn)), True))
 
     def _observations(self, results: Sequence[Result], around: Surroundings) -> list[tuple[str, Element]]:
         context = self.context

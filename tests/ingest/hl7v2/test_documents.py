@@ -129,6 +129,15 @@ def test_a_document_that_was_withdrawn_is_shown_no_more(sent: tuple[str, ...]) -
     assert sorted(statuses) == ["entered-in-error", "final"]
 
 
+def test_a_delta_names_the_documents_that_it_withdraws() -> None:
+    sent = ed("", status="D"), obx("1^Link^L", "https://pacs.example/1.pdf", kind="RP", status="W")
+    found = translated(PID, obr(f55="U"), *sent)
+    assert [one.deleted for one in found.partials if one.results] == [
+        {"presentedForm(Report)", "presentedForm(Link)"}
+    ]
+    assert places(found) == []
+
+
 @pytest.mark.parametrize("code", ["D", "W", "own"])
 def test_lines_that_were_withdrawn_are_no_text_of_the_report(code: str) -> None:
     lines = [obx(CODE, one, kind="TX") for one in ("FINDINGS:", "Nothing.", '""')]

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from ingest.pipeline.completion import Partial, complete
+from ingest.pipeline.completion import Partial, complete, document_of
 
 A, B = {"url": "urn:a", "valueString": "1"}, {"url": "urn:b", "valueString": "2"}
 MR1, MR2 = {"system": "urn:mr", "value": "1"}, {"system": "urn:mr", "value": "2"}
@@ -61,6 +61,29 @@ def test_changed_results_alone_leave_the_others_in_their_order() -> None:
     stored = {"result": refers("a", "b", "c")}
     assert complete(sent, stored, Partial("", results=True))["result"] == refers("a", "b", "c", "d")
     assert complete(sent, stored, Partial(""))["result"] == refers("b", "d")
+
+
+@pytest.mark.parametrize(
+    ("said", "deleted", "kept"),
+    [
+        ([], (), [("a", 1), ("b", 1)]),
+        ([("b", 2)], (), [("a", 1), ("b", 2)]),
+        ([("c", 1)], (), [("a", 1), ("b", 1), ("c", 1)]),
+        ([], ("a",), [("b", 1)]),
+        ([("a", 2)], ("a", "b"), [("a", 2)]),
+        ([], ("a", "b"), []),
+    ],
+)
+def test_changed_results_alone_leave_the_other_documents(said: Any, deleted: Any, kept: Any) -> None:
+    def report(documents: Any) -> Any:
+        forms = [{"title": title, "size": size} for title, size in documents]
+        return {"resourceType": "DiagnosticReport", **({"presentedForm": forms} if forms else {})}
+
+    stored = report([("a", 1), ("b", 1)])
+    partial = Partial("", frozenset(map(document_of, deleted)), results=True)
+    assert complete(report(said), stored, partial) == report(kept)
+    # A report as a whole speaks for all its documents that it has.
+    assert complete(report(said), stored, Partial("")) == report(said or [("a", 1), ("b", 1)])
 
 
 def test_what_says_nothing_new_is_as_it_is_stored() -> None:

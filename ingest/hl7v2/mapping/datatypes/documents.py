@@ -112,6 +112,8 @@ class Documents(NamedTuple):
     rest: frozenset[int]
     """OBX, by their place in the message, that only go on with the document of one before."""
     unread: tuple[Unread, ...] = ()
+    withdrawn: frozenset[str] = frozenset()
+    """Titles of documents that were withdrawn."""
 
     def tell(self, context: Context, *, beside: bool) -> None:
         """Note documents that cannot be read: `beside` other content they are left out of it with a warning,
@@ -134,13 +136,17 @@ def documents(context: Context, results: Sequence[Result]) -> Documents:
     made: list[Element] = []
     unread: list[Unread] = []
     rest: set[int] = set()
+    withdrawn: set[str] = set()
     pieces: list[_Piece] = []
     first: Result | None = None
     for result in results:
         fields = result.obx.fields
         kind = context.first(fields[2]).upper() if len(fields) > 5 else ""  # noqa: PLR2004 -- OBX-5
         context.segment, context.field = result.obx, 5
-        if kind == "RP" and not is_withdrawn(context, fields):
+        is_gone = kind in ("RP", "ED") and is_withdrawn(context, fields)
+        if is_gone:
+            withdrawn.add(str(_about(context, result).get("title", "")))
+        elif kind == "RP":
             sent = fields[5].split(context.repetition)
             made += [one for raw in sent if (one := _pointer(context, result, raw))]
         if kind != "ED":
@@ -149,6 +155,8 @@ def documents(context: Context, results: Sequence[Result]) -> Documents:
         for raw in fields[5].split(context.repetition):
             piece = _piece(context, (fields[3], *fields[11:12]), raw)
             if piece is None:
+                if not is_gone:
+                    context.fault(REQUIRED, "the document has no data: ED.5", "W", component=5)
                 continue
             if first is None or not _goes_on(pieces[0], piece):
                 made += _whole(context, first, pieces, unread)
@@ -157,10 +165,12 @@ def documents(context: Context, results: Sequence[Result]) -> Documents:
         if not begins and pieces and first is not result:
             rest.add(result.obx.sequence)
     made += _whole(context, first, pieces, unread)
-    return Documents(made, frozenset(rest), tuple(unread))
+    return Documents(made, frozenset(rest), tuple(unread), frozenset(withdrawn))
 
 
 def _piece(context: Context, about: tuple[str, ...], raw: str) -> _Piece | None:
+    """The piece of a document that one repetition is; None: it has no data."""
+    """A piece of a document; None: it has no data."""
     parts = context.parts(raw)
     if len(parts) == 1 and parts[0]:
         parts = ["", "", "", "", parts[0]]  # The data alone.
@@ -173,8 +183,6 @@ def _piece(context: Context, about: tuple[str, ...], raw: str) -> _Piece | None:
         if context.component not in _SIGNS:  # Empty components behind the data.
             data = data.rstrip(context.component)
     if not data:
-        rule = "the document has no data: ED.5"
-        context.fault(REQUIRED, rule, "W", component=5)
         return None
     return _Piece(
         (*about, kind, subtype, encoding),
