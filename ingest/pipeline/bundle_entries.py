@@ -31,7 +31,9 @@ _SEARCH: Final = re.compile(
 )
 """Other spellings of a search that are served: `Type/_search?…`, and the compartment `Patient/id/Type?…`."""
 _APART: Final = frozenset({"Subscription"})
-"""Types that are kept in a store of their own, which the searches of a Bundle do not look into."""
+"""Types that are kept in a store of their own, which a Bundle does not look into."""
+_WITH_RESOURCE: Final = frozenset({"POST", "PUT"})
+"""Methods that bring a resource, which says by itself where it belongs."""
 _ABSOLUTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.\-]*:|//")
 """Beginning of a URL that names its server, or is none."""
 READING: Final = frozenset({"GET", "HEAD"})
@@ -135,8 +137,9 @@ def interaction(entry: BundleEntry, *, base: str, strict: bool = False) -> Inter
     if match["version"] is not None and method not in READING:
         text = "`request.url` with a version goes with GET; what is changed is the current one (`ifMatch`)"
         raise _refusal(Issue("value", text, ("Bundle.entry.request.url",)))
-    if match["type"] in _APART and method in READING:
-        text = f"a {match['type']} is read and searched by itself, not in a Bundle: this would find none"
+    if match["type"] in _APART and method not in _WITH_RESOURCE:
+        does = "read and searched" if method in READING else "changed and ended"
+        text = f"a {match['type']} is {does} by itself, not in a Bundle: this would find none"
         raise _refusal(Issue("not-supported", text, ("Bundle.entry.request.url",)))
     query = (match["query"] or "")[1:] or None
     if method == "POST" and match["id"] is None and if_none_exist is None:

@@ -157,6 +157,7 @@ _READS = (
 )
 _SEARCHES = "a search in a Bundle is a GET: its parameters stand in `request.url`, `Type?name=value`"
 _APART = "a Subscription is read and searched by itself, not in a Bundle: this would find none"
+_NOT_ENDED = "a Subscription is changed and ended by itself, not in a Bundle: this would find none"
 _NOT_IN = "`request.url` names a type that is not in the compartment of a Patient here"
 
 
@@ -206,6 +207,11 @@ _NOT_IN = "`request.url` names a type that is not in the compartment of a Patien
         *(
             pytest.param({"method": "GET", "url": url}, _APART, Category.UNPROCESSABLE, id=url)
             for url in ("Subscription/doe", "Subscription?status=active", "Subscription/_search")
+        ),
+        *(
+            pytest.param({"method": method, "url": url}, _NOT_ENDED, Category.UNPROCESSABLE)
+            for method in ("DELETE", "PATCH")
+            for url in ("Subscription/doe", "Subscription?url=doe", f"{BASE}/Subscription/doe")
         ),
         *(
             pytest.param({"method": "POST", "url": url}, _SEARCHES, Category.UNPROCESSABLE, id=f"POST {url}")
