@@ -147,7 +147,8 @@ async def replayed(stores: Stores, tenant: Tenant, id: str, *, after: int) -> st
     if not 0 <= after <= one.progress.last:
         raise StartupError(f"The last event has the number {one.progress.last}: give one before it.")
     await stores.subscribing.subscriptions.rewind(tenant, id, after)
-    return f"{id}: {one.progress.last - after} events are delivered again"
+    done = f"{id}: {one.progress.last - after} events are delivered again"
+    return done if one.sends else f"{done} once it goes on: `dod subscription resume`"
 
 
 async def deleted(stores: Stores, tenant: Tenant, id: str) -> str:

@@ -65,6 +65,8 @@ async def test_an_operator_sees_holds_back_and_sends_again(database: Database) -
         told = await shown(stores, LAB, "s1")
         assert "1 filters" in told
         assert "SECRET" not in told
+        again = await replayed(stores, LAB, "s1", after=0)
+        assert again == "s1: 0 events are delivered again once it goes on: `dod subscription resume`"
         assert await resumed(stores, LAB, "s1", now=NOW) == "s1 goes on"
         assert not (await on.get()).paused
         assert await replayed(stores, LAB, "all", after=0) == "all: 1 events are delivered again"
