@@ -21,7 +21,8 @@ _ROOT: Final = ("fhir", "R4")
 _NOTHING: Final = "There is nothing at this path."
 _BASE: Final = "The base is `/fhir/R4/{organization}/{environment}`, in this spelling."
 _SERVED: Final = (
-    "Below the base are `{Type}`, `{Type}/_search`, `{Type}/{id}`, `{Type}/{id}/_history`, `metadata`."
+    "Below the base are `{Type}`, `{Type}/_search`, `{Type}/{id}`, `{Type}/{id}/_history`,"
+    " `Patient/{id}/{Type}`, `metadata`."
 )
 _BELOW_BASE: Final = ("metadata", "openapi.json")
 _BELOW_TYPE: Final = ("_search", "_history")
@@ -46,6 +47,8 @@ def _operation(path: str, operations: Collection[str]) -> str | None:
     found = OPERATION.search(path)
     if found is None:
         return None
+    if found[1] in operations:
+        return f"The operation `{found[1]}` is offered, but of something else: `openapi.json` has its path."
     hint = near(found[1], operations)
     names = ", ".join(f"`{name}`" for name in sorted(operations))
     return f"The operation `{found[1]}` is not offered here{hint}; offered are {names}."
@@ -75,6 +78,8 @@ def _below(parts: tuple[str, ...]) -> str:
         return f"An id is 1 to 64 letters, digits, `-` or `.`; R4 knows no `_` in it{hint}. {_SERVED}"
     if len(parts) > 2 and parts[2] == "_history":  # noqa: PLR2004 -- the third part
         return "A version is a whole number from 1: `{Type}/{id}/_history/{version}`."
+    if len(parts) > 2 and parts[2] in TYPES:  # noqa: PLR2004 -- the third part
+        return "A Patient alone has what is about it below: `Patient/{id}/{Type}`; else search `{Type}?…`."
     if len(parts) > 2:  # noqa: PLR2004 -- the third part
         return f"Behind an id comes `_history`{near(parts[2], _BELOW_TYPE)}. {_SERVED}"
     return _SERVED

@@ -31,6 +31,8 @@ SECRET = "Sentinel_7391"
         (f"{BASE}/Patient/1/history", "did you mean `_history`?"),
         (f"{BASE}/Patient/1/_history/x", "A version is a whole number"),
         (f"{BASE}/Patient/1/{SECRET}", "Behind an id comes `_history`"),
+        (f"{BASE}/Encounter/7391/DiagnosticReport", "A Patient alone has what is about it below"),
+        (f"{BASE}/Encounter/7391/$write", "`$write` is offered, but of something else"),
         (f"{BASE}/$proces-message", "did you mean `$process-message`?"),
         (f"{BASE}/Patient/1/$everything", "offered are `$process-message`, `$write`"),
     ],
