@@ -97,13 +97,15 @@ def wish_of(pairs: Sequence[Pair], *, count_default: int, count_max: int) -> Wis
         fault = _fault(name, value, given)
         if fault is not None:
             issues.append(fault)
-        given[name] = value
+        given[name] = f"{given[name]},{value}" if name in given else value  # Types may be told one by one.
     if issues:
         raise ServiceError(Category.INCORRECT, *issues)
-    asked = {one for one in given.get("_type", "").split(",") if one}
+    asked = frozenset(one for one in given.get("_type", "").split(",") if one)
+    # What is about no patient, as a Practitioner, is found by what refers to it.
+    through = asked if asked.issubset(ABOUT_PATIENTS) else frozenset()
     return Wish(
-        types=tuple(name for name in ABOUT_PATIENTS if not asked or name in asked),
-        companions=not asked,
+        types=tuple(name for name in ABOUT_PATIENTS if not through or name in through),
+        only=asked,
         since=given.get("_since", ""),
         start=given.get("start", ""),
         end=given.get("end", ""),
@@ -116,7 +118,7 @@ def _fault(name: str, value: str, given: dict[str, str]) -> Issue | None:
     if name not in PARAMETERS:
         text = f"`{shown(name)}` is no parameter of `$everything`; {', '.join(PARAMETERS)} are"
         return Issue("invalid", text, (shown(name),))
-    if name in given:
+    if name in given and name != "_type":
         return Issue("invalid", f"`{name}` may be given once", (name,))
     if name == "_type":
         unknown = [one for one in value.split(",") if one and one not in TYPES]

@@ -37,15 +37,20 @@ class Wish:
     """Conditions on the resources."""
 
     types: tuple[str, ...] = ABOUT_PATIENTS
+    """Types that are looked through."""
+    only: frozenset[str] = frozenset()
+    """Types that are shown; empty: all, and whatever they refer to."""
     since: str = ""
     """Instant since which a resource was stored."""
     start: str = ""
     """First day of care; of types that have a clinical date."""
     end: str = ""
-    companions: bool = True
-    """Whether what they refer to comes along."""
     count: int = 50
-    """Resources of a page, without what they refer to."""
+    """Resources that are looked at for a page, without what they refer to."""
+
+    def shows(self, type: str) -> bool:
+        """Whether resources of a type are asked for."""
+        return not self.only or type in self.only
 
 
 class Place(NamedTuple):
@@ -61,6 +66,8 @@ class Part:
 
     entries: list[Entry] = field(default_factory=list)
     included: dict[str, Entry] = field(default_factory=dict)
+    looked: int = 0
+    """Resources that were looked at, some for what they refer to alone."""
     size: int = 0
     next: Place | None = None
 
@@ -76,21 +83,23 @@ async def page(
         if not reaches(asker.reach, name, INCLUDE):
             number, within = number + 1, None
             continue
-        left = wish.count - len(part.entries)
+        left = wish.count - part.looked
         room = context.limits.bytes_max - part.size
         if left <= 0 or room <= 0:
             part.next = Place(number, within)
             return part
-        limits = replace(context.limits, bytes_max=room) if part.entries else context.limits
+        limits = replace(context.limits, bytes_max=room) if part.looked else context.limits
         pairs = _pairs(name, patients, wish, left)
         search = begin(name, pairs, context._replace(limits=limits), link_seconds=1)
         clauses = (*search.query.clauses, *_in_care(name, wish))
         query = replace(search.query, clauses=clauses, position=within, total=Total.NONE)
         found = (await ask(asker, Search(search.state, query))).page
-        part.entries += found.entries
+        part.entries += found.entries if wish.shows(name) else ()
+        part.looked += len(found.entries)
         part.size += found.size
         for entry in found.included:
-            if wish.companions and entry.key.type != "Patient" and names_only(own, entry.key, entry.raw):
+            kind = entry.key.type
+            if kind != "Patient" and wish.shows(kind) and names_only(own, entry.key, entry.raw):
                 part.included[str(entry.key)] = entry
         if found.next is not None:
             within = found.next

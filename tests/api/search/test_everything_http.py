@@ -79,6 +79,17 @@ async def test_everything_of_a_patient_and_nothing_of_another(service: Service) 
     assert {name for name, mode in typed.items() if mode == "match"} == {
         "DiagnosticReport/r1", "DiagnosticReport/r2", "Observation/o1",
     }  # fmt: skip
+    for types, shown in (
+        ("Practitioner", {"Practitioner/doctor"}),
+        ("Patient,Practitioner", {"Patient/anna", "Practitioner/doctor"}),
+        ("Observation,Organization", {"Observation/o1"}),
+        ("DiagnosticReport", {"DiagnosticReport/r1", "DiagnosticReport/r2"}),
+        ("Patient&_type=Observation,Practitioner", {"Patient/anna", "Observation/o1", "Practitioner/doctor"}),
+    ):
+        for count in (1, 50):
+            first = await service.get(f"Patient/anna/$everything?_type={types}&_count={count}")
+            pages = await service.pages(first)
+            assert {name for page in pages for name in found(page)} == shown, (types, count)
     spring = found(
         await service.get("Patient/anna/$everything?start=2026-02-01&end=2026-02-28&_type=DiagnosticReport")
     )
