@@ -19,7 +19,9 @@ def with_contained(kept: JsonObject, whole: JsonObject) -> JsonObject:
     if "contained" in kept or not isinstance(contained, list):
         return kept
     left = {
-        f"#{one['id']}": one for one in contained if isinstance(one, dict) and isinstance(one.get("id"), str)
+        f"#{one['id'].removeprefix('#')}": one
+        for one in contained
+        if isinstance(one, dict) and isinstance(one.get("id"), str)
     }
     shown: list[JsonObject] = []
     waiting: list[JsonObject] = [kept]

@@ -102,7 +102,7 @@ _CONTAINED: list[dict[str, Any]] = [
     {"resourceType": "Patient", "id": "p"},
     {"resourceType": "PractitionerRole", "id": "r", "practitioner": {"reference": "#d"}},
     {"resourceType": "Practitioner", "id": "d", "name": [{"text": "#p"}]},
-    {"resourceType": "Organization", "id": "o", "partOf": {"reference": "#"}},
+    {"resourceType": "Organization", "id": "#o", "partOf": {"reference": "#"}},
     {"resourceType": "Specimen"},
 ]
 
@@ -113,7 +113,7 @@ _CONTAINED: list[dict[str, Any]] = [
         pytest.param(Summary.FALSE, ("subject",), ["p"], id="what an element refers to"),
         pytest.param(Summary.FALSE, ("performer",), ["p", "r", "d"], id="and what that refers to"),
         pytest.param(Summary.FALSE, ("conclusion",), None, id="nothing refers to them"),
-        pytest.param(Summary.TRUE, (), ["p", "o"], id="the summary"),
+        pytest.param(Summary.TRUE, (), ["p", "#o"], id="the summary"),
         pytest.param(Summary.TEXT, (), None, id="the text"),
     ],
 )
