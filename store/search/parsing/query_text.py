@@ -41,7 +41,7 @@ def pairs_of(text: str, *, of: str = "a search", where: tuple[str, ...] = ()) ->
 def pairs_of_form(body: bytes | bytearray) -> list[Pair]:
     """Pairs of a posted form. Raises ServiceError `incorrect` or `too-large`."""
     try:
-        return pairs_of(body.decode())
+        return pairs_of(body.decode().rstrip("\r\n"))  # A file that is posted ends with a line's end.
     except UnicodeDecodeError:
         raise ServiceError(Category.INCORRECT, Issue("invalid", "the form is not UTF-8")) from None
 

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from store.errors import Category, ServiceError
-from store.search.parsing.query_text import PAIRS_MAX, TEXT_MAX, pairs_of, value_of
+from store.search.parsing.query_text import PAIRS_MAX, TEXT_MAX, pairs_of, pairs_of_form, value_of
 from tests.support.reports import attempt, refusal
 
 
@@ -34,6 +34,13 @@ from tests.support.reports import attempt, refusal
 )
 def test_pairs(text: str, pairs: list[tuple[str, str]]) -> None:
     assert pairs_of(text) == pairs
+
+
+@pytest.mark.parametrize("end", [b"", b"\n", b"\r\n"])
+def test_a_posted_file_ends_with_the_end_of_a_line(end: bytes) -> None:
+    """The last value is without it, for it would find nothing."""
+    assert pairs_of_form(b"a=1&patient=p1" + end) == [("a", "1"), ("patient", "p1")]
+    assert pairs_of_form(b"a=1%0A" + end) == [("a", "1\n")]
 
 
 def test_what_is_not_utf8_is_refused() -> None:
