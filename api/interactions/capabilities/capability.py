@@ -27,7 +27,8 @@ from ingest.http.app_keys import base_of, origin_of
 from ingest.http.replies import FHIR_JSON
 from ingest.pipeline.preconditions import has_tag
 from store.search.parameters import TYPES
-from store.search.parsing.includes import references_of, reversible_of
+from store.search.parsing.includes import NAMES, references_of, reversible_of
+from store.search.parsing.result_parameters import RESULT_PARAMETERS
 from store.subscriptions.records import SEARCHED
 from store.subscriptions.topics import TOPICS
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
     from store.search.parameters import Parameter, ResourceType
 
-RELEASED: Final = "2026-11-29"
+RELEASED: Final = "2026-12-01"
 """Date at which what the statement says last changed."""
 _INTERACTIONS: Final = (
     "read",
@@ -144,6 +145,11 @@ def _rest() -> dict[str, Any]:
         },
         "resource": [_resource(row) for row in TYPES.values()],
         "interaction": [{"code": code} for code in _SYSTEM],
+        "searchParam": [
+            # R4 has no SearchParameter for these, nor a type: what shapes an answer, and the way back.
+            {"name": name, "type": "special"}
+            for name in (*RESULT_PARAMETERS, *NAMES, "_has")
+        ],
         "operation": [{"name": name, "definition": url} for name, url in _OPERATIONS.items()],
     }
 

@@ -64,6 +64,29 @@ async def test_every_parameter_of_a_report_is_taken_as_it_says(service: Service)
         assert (answer.status, answer.links["self"].endswith(asked)) == (200, True), parameter["name"]
 
 
+SHAPING = {
+    "_count": "1",
+    "_total": "accurate",
+    "_sort": "date",
+    "_summary": "true",
+    "_elements": "status",
+    "_include": "DiagnosticReport:patient",
+    "_revinclude": "Provenance:target",
+    "_has": "a",
+}
+
+
+async def test_what_shapes_an_answer_is_listed_and_taken(service: Service) -> None:
+    """A client that finds no `_summary` there does not ask for it."""
+    rest = (await service.get("metadata")).body["rest"][0]
+    listed = [one["name"] for one in rest["searchParam"]]
+    assert sorted(listed) == sorted(SHAPING)
+    for name, value in SHAPING.items():
+        asked = f"{name}:Provenance:target:_id" if name == "_has" else name
+        answer = await service.search([("patient", "p1"), (asked, value)], prefer="handling=strict")
+        assert answer.status == 200, answer.text
+
+
 @pytest.mark.parametrize("name", ["order", "context", "resultsInterpreter", "patient", "based-on", "_id"])
 async def test_upstream_s_names_are_listed(service: Service, name: str) -> None:
     [rest] = (await statement(service))["rest"]
