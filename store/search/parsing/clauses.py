@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Final, assert_never
 
 from store.near import near
@@ -67,7 +67,9 @@ def clause_of(resource_type: str, name: str, text: str, context: SearchContext, 
         message = f"this modifier is not supported here; `{row.name}` takes none"
         raise Unfit(message, "not-supported")
     if row.members:
-        return AnyOf(tuple(clause_of(resource_type, member, text, context) for member in row.members))
+        # What is no reference may be an identifier (`order`).
+        either = context._replace(alternatives=True)
+        return AnyOf(tuple(clause_of(resource_type, member, text, either) for member in row.members))
     values = _values(text, context)
     try:
         return _of_type(row, modifier, values, context)
@@ -141,6 +143,9 @@ def _reference(row: Parameter, modifier: str, values: Sequence[str], context: Se
     only = modifier or None
     if only is not None and only not in row.targets:
         _refuse_modifier(row, modifier, ("", "identifier", *row.targets))
+    if not context.alternatives:
+        for value in values:
+            references.refuse_a_token(value)
     found = [s for v in values for s in references.parse(v, row, base=context.base, only=only)]
     return References(row, tuple(dict.fromkeys(found)))
 
@@ -268,3 +273,17 @@ def _reverse(resource_type: str, name: str, text: str, context: SearchContext, s
         message = f"`_has` names no reference parameter here that leads to `{resource_type}`"
         raise Refused(message)
     return Has(source, row, clause_of(source, inner, text, context, steps + 1))
+
+
+def doubts(clause: Clause) -> Iterator[str]:
+    """Doubts about the references that a clause asks for: they are answered, and found nothing."""
+    match clause:
+        case References():
+            yield from filter(None, map(references.doubt, clause.spellings))
+        case Chain():
+            for _, inner in clause.inner:
+                yield from doubts(inner)
+        case Has():
+            yield from doubts(clause.inner)
+        case _:  # Of alternatives another one may be meant (`order`).
+            return

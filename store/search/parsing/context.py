@@ -34,6 +34,8 @@ class SearchContext(NamedTuple):
     now: int
     """Microseconds since 1970, for the prefix `ap`."""
     strict: bool = False
+    alternatives: bool = False
+    """Whether other parameters are asked with the same value: it need not fit this one."""
 
 
 class Unknown(Exception):  # noqa: N818 -- decides between lenient and strict, never leaves

@@ -21,7 +21,7 @@ from store.search.criteria import (
 )
 from store.search.parameters import TYPES
 from store.search.parsing import includes, subsets
-from store.search.parsing.clauses import clause_of
+from store.search.parsing.clauses import clause_of, doubts
 from store.search.parsing.context import Refused, SearchContext, Unknown, shown
 from store.search.parsing.query_text import Pair
 from store.search.parsing.result_parameters import RESULT_PARAMETERS, Draft, read_include
@@ -34,7 +34,7 @@ _HINTS_MAX: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Understood:
-    """A query, the parameters that went into it (for `self`), and what was left out."""
+    """A query, the parameters that went into it (for `self`), and what was left out or is doubtful."""
 
     query: SearchQuery
     pairs: tuple[Pair, ...]
@@ -54,15 +54,18 @@ def parse(resource_type: str, pairs: Sequence[Pair], context: SearchContext) -> 
             refused += _unsupported(resource_type, name, context)
             continue
         try:
+            before = len(draft.clauses)
             _read(draft, resource_type, name, text, context)
             understood.append((name, text))
+            said = dict.fromkeys(doubt for clause in draft.clauses[before:] for doubt in doubts(clause))
+            ignored += [Issue("value", f"`{shown(name)}`: {one}", (shown(name),), "warning") for one in said]
         except Unknown as error:
             hint = near(error.word, error.names) if len(ignored) + len(refused) < _HINTS_MAX else ""
             if context.strict:
                 refused.append(Issue("not-supported", f"{error.text}{hint}", (shown(name),)))
             else:
-                said = f"{error.text}{hint}; it was left out"
-                ignored.append(Issue("not-supported", said, (shown(name),), "information"))
+                left_out = f"{error.text}{hint}; it was left out"
+                ignored.append(Issue("not-supported", left_out, (shown(name),), "information"))
                 understood += [(name, error.rest)] if error.rest else []
         except Refused as error:
             refused.append(Issue(error.code, f"`{shown(name)}`: {error.text}", (shown(name),)))

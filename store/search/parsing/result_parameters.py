@@ -102,11 +102,18 @@ def _read_summary(draft: Draft, _: str, text: str) -> None:
 
 
 def _read_elements(draft: Draft, resource_type: str, text: str) -> None:
+    parts = list(filter(None, text.split(",")))
     try:
-        named = [*draft.elements, *subsets.elements(text, resource_type)]
+        named = dict(zip(parts, subsets.elements(",".join(parts), resource_type), strict=True))
     except ValueError as error:
         raise Refused(str(error)) from None
-    draft.elements = list(dict.fromkeys(named))
+    there = frozenset(subsets.known(resource_type))
+    kept = {part: name for part, name in named.items() if name in there}
+    draft.elements = list(dict.fromkeys([*draft.elements, *kept.values()]))
+    if len(kept) < len(named):
+        bad = next(name for name in named.values() if name not in there)
+        message = f"`_elements`: `{resource_type}` has no such element"
+        raise Unknown(message, rest=",".join(kept), word=bad, names=there)
 
 
 RESULT_PARAMETERS: Final[Mapping[str, Callable[[Draft, str, str], None]]] = {

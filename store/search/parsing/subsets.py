@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from typing import TYPE_CHECKING, Final
 
+from store.fhir.definitions import OPEN_TYPES, definitions
 from store.search.criteria import Summary
 
 if TYPE_CHECKING:
@@ -43,6 +44,17 @@ def elements(text: str, resource_type: str) -> Iterator[str]:
             message = f"takes elements of the matches, which are of type `{resource_type}`"
             raise ValueError(message)
         yield named[2]
+
+
+def known(resource_type: str) -> Iterator[str]:
+    """The root elements of a type by all the names that `_elements` takes."""
+    for name in definitions()[resource_type].elements:
+        yield name
+        yield from (name[: -len(one)] for one in _CHOICES if name.endswith(one) and len(name) > len(one))
+
+
+_CHOICES: Final = tuple(f"{one[0].upper()}{one[1:]}" for one in OPEN_TYPES)
+"""Ends of the names of a choice, for each of its datatypes."""
 
 
 def contradictions(

@@ -134,7 +134,7 @@ def gender() -> Parameter:
 
 def active() -> Parameter:
     """Whether the record is in use."""
-    return token("active", "active", plain=True)
+    return token("active", "active", plain=True, boolean=True)
 
 
 def addresses(shared: str = "") -> tuple[Parameter, ...]:

@@ -29,7 +29,7 @@ PATIENT: Final = resource_type(
     active(),
     date("birthdate", "birthDate", "individual-birthdate"),
     date("death-date", "deceasedDateTime"),
-    token("deceased", "deceasedBoolean | deceasedDateTime", plain=True, presence=True),
+    token("deceased", "deceasedBoolean | deceasedDateTime", plain=True, boolean=True, presence=True),
     gender(),
     reference("general-practitioner", "generalPractitioner", "Organization Practitioner PractitionerRole"),
     identifier(),
@@ -119,7 +119,7 @@ DEVICE: Final = resource_type(
 
 GROUP: Final = resource_type(
     "Group",
-    token("actual", "actual", plain=True),
+    token("actual", "actual", plain=True, boolean=True),
     token("code", "code"),
     identifier(),
     reference(

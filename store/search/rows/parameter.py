@@ -66,6 +66,8 @@ class Parameter:
     """Dates: the clinical date of its type, by which it is ordered; stored under the same field for all."""
     repeats: bool = False
     """Dates: there may be several, each of which is asked for by itself; they sort as the span of all."""
+    boolean: bool = False
+    """Tokens: `true` or `false`, and nothing else may be asked for."""
     presence: bool = False
     """Tokens: not what the element says but whether it is there and not `false` (`deceased`)."""
     canonical: bool = False

@@ -7,12 +7,15 @@ that carries an identifier, or leads to a contained resource that has one, is fo
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from urllib.parse import parse_qsl
 
 from store.fhir.datatypes import object_of, objects_of, text_of
 from store.fhir.references import ID, RELATIVE, Conditional, parse_conditional
 from store.fhir.references import parse as parse_reference
+from store.fhir.resource_types import RESOURCE_TYPES
+from store.near import near
 from store.search.values.escapes import escape, split, unescape
 from store.search.values.tokens import spellings
 
@@ -57,6 +60,31 @@ def parse(text: str, parameter: Parameter, *, base: str | None, only: str | None
     if target.version is None or is_location:
         return [target.spelling]
     return [f"{target.spelling}/_history/{target.version}"]
+
+
+_NEARLY: Final = re.compile(r"\s*/?([A-Za-z]+)/([^\s/]+(?:/_history/[^\s/]+)?)/?\s*")
+"""A relative reference, or what is nearly one."""
+_SPELLED: Final = {name.casefold(): name for name in RESOURCE_TYPES}
+
+
+def refuse_a_token(text: str) -> None:
+    """Raise ValueError for `system|value`: no reference is written so, and it would find nothing."""
+    if "|" in (text := unescape(text)) and "?" not in text:
+        message = "a reference is `Type/id`, an id or a URL; `system|value` is asked for by `.identifier`"
+        raise ValueError(message)
+
+
+def doubt(spelling: str) -> str | None:
+    """Doubt about a spelling that is nearly `Type/id`; None: there is none.
+
+    `DECISIONS.md#nearly-a-reference`
+    """
+    found = _NEARLY.fullmatch(spelling)
+    if found is None or (found[1] in RESOURCE_TYPES and spelling == f"{found[1]}/{found[2]}"):
+        return None
+    known = _SPELLED.get(found[1].casefold())
+    hint = near(found[1], RESOURCE_TYPES) if known is None else f" (did you mean `{known}/…`?)"
+    return f"a reference is `Type/id` with a resource type of R4, an id, or a URL: this finds none{hint}"
 
 
 def type_of(spelling: str) -> str | None:

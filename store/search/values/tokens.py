@@ -113,6 +113,9 @@ def parse(text: str, parameter: Parameter) -> str:
         message = "a token is `code`, `system|code`, `|code` or `system|`"
         raise ValueError(message)
     code = parts[-1].casefold() if parameter.folded else parts[-1]
+    if parameter.boolean and code not in ("true", "false"):
+        message = "this parameter takes `true` or `false`"
+        raise ValueError(message)
     if len(parts) == 1:
         return _spell(None, code)
     if parameter.plain:

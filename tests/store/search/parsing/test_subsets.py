@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from store.search.criteria import Summary
-from tests.support.reports import query_of, refusal
+from store.search.parsing.parse import parse
+from tests.support.reports import context, query_of, refusal
 
 
 @pytest.mark.parametrize("text", ["true", "text", "data", "false"])
@@ -37,6 +38,22 @@ def test_without_a_word_everything_is_shown() -> None:
 )
 def test_elements(text: str, names: tuple[str, ...]) -> None:
     assert query_of(("_elements", text)).elements == names
+
+
+def test_an_element_that_the_type_does_not_have_is_named() -> None:
+    """A typo that is passed over in silence reads like a report without conclusion."""
+    asked = [("_elements", "status,DiagnosticReport.conclusoin,effective[x]")]
+    found = parse("DiagnosticReport", asked, context(strict=False))
+    assert found.query.elements == ("status", "effective")
+    assert found.pairs == (("_elements", "status,effective[x]"),)
+    [issue] = found.ignored
+    assert (issue.code, issue.severity) == ("not-supported", "information")
+    assert "did you mean `conclusion`?" in issue.text
+    strict = refusal(lambda: parse("DiagnosticReport", asked, context(strict=True)))
+    assert [one.expression for one in strict.issues] == [("_elements",)]
+    assert query_of(("_elements", "statsu"), strict=False).elements == ()
+    for name in ("id", "meta", "text", "contained", "extension", "effectiveDateTime", "resourceType"):
+        assert query_of(("_elements", name)).elements == (name,)
 
 
 def test_elements_add_up() -> None:

@@ -81,7 +81,7 @@ def test_no_value_is_taken_for_a_place(value: str) -> None:
 
 def test_no_reference_is_taken_for_a_place() -> None:
     """A reference that leads nowhere leads the search: it must not answer for the identifier alone."""
-    assert plan_of((ID, "1"), ("patient", "Patient/|")) is None
+    assert plan_of((ID, "1"), ("patient", "Patient/")) is None
 
 
 def test_the_plan_itself_names_no_entries() -> None:

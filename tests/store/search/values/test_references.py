@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from store.search.parameters import TYPES
+from store.search.parsing.parse import parse
 from store.search.planning.plan import plan
 from store.search.values import references
 from store.search.values.references import Referred, contained_in
 from tests.support.filters import matches
-from tests.support.reports import BASE, NOW, TENANT, document_of, query_of, report
+from tests.support.reports import BASE, NOW, TENANT, context, document_of, query_of, refusal, report
 
 REPORT = TYPES["DiagnosticReport"].by_name
 SUBJECT, PATIENT = REPORT["subject"], REPORT["patient"]
@@ -147,3 +148,42 @@ def test_index(reference: dict[str, Any], as_subject: Referred, as_patient: Refe
 def test_contained_resources_are_known_by_their_id_with_or_without_a_hash() -> None:
     inner = [{"id": "a"}, {"id": "#b"}, {"resourceType": "Patient"}]
     assert contained_in({"contained": inner}) == {"a": inner[0], "b": inner[1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("patient/p1", "did you mean `Patient/…`?"),
+        ("/Patient/p1", "did you mean `Patient/…`?"),
+        ("Patient/p1/", "did you mean `Patient/…`?"),
+        ("Patient/p1/_history/2/", "did you mean `Patient/…`?"),
+        ("Patient/p1 ", "did you mean `Patient/…`?"),
+        ("Pateint/p1", "did you mean `Patient`?"),
+        ("Foo/p1", "a resource type of R4"),
+        *(
+            (text, "")
+            for text in (
+                *("p1", "p_1", "Patient/p1", "Patient/p_1", "Patient/p1/_history/2", "Practitioner/p1"),
+                *("urn:uuid:1", "urn:oid:1.2", "http://elsewhere.example/patient/1/", f"{BASE}/Patient/p1"),
+                *("Patient?identifier=urn:m|1", "Patient/"),
+            )
+        ),
+    ],
+)
+def test_what_is_nearly_a_reference_is_answered_with_a_warning(text: str, said: str) -> None:
+    """Nothing is found, which reads like a patient without reports."""
+    for name in ("subject", "patient", "_has:Provenance:target:target", "performer:Organization.partof"):
+        found = parse("DiagnosticReport", [(name, text)], context(strict=True))
+        assert found.pairs == ((name, text),)
+        assert [said in issue.text for issue in found.ignored] == ([True] if said else [])
+        assert all((issue.severity, issue.expression) == ("warning", (name,)) for issue in found.ignored)
+    order = parse("DiagnosticReport", [("order", text)], context(strict=True))
+    assert order.ignored == ()  # It may be the order's number.
+
+
+@pytest.mark.parametrize("text", ["urn:m|1", "Patient|p1", r"Patient/p1\|1", "p1,urn:m|1"])
+def test_a_token_is_no_reference(text: str) -> None:
+    for name in ("subject", "patient", "_has:Provenance:target:target", "performer:Organization.partof"):
+        error = refusal(lambda name=name: query_of((name, text)))  # type: ignore[misc]
+        assert "asked for by `.identifier`" in str(error)
+    assert query_of(("order", text)).clauses

@@ -96,6 +96,10 @@ def test_match(asked: str, stored: Any, parameter: Parameter, expected: bool) ->
         pytest.param(
             "|true", ACTIVE, "this parameter has no code system: give the value alone", id="boolean"
         ),
+        *(
+            pytest.param(asked, ACTIVE, "this parameter takes `true` or `false`", id=f"boolean {asked}")
+            for asked in ("yes", "1", "tru")
+        ),
         pytest.param(r"a\b", CODE, "a backslash escapes only `,` `|` `$` and itself", id="bad escape"),
     ],
 )
