@@ -197,6 +197,7 @@ class FullName(NamedTuple):
     """A patient's name, to be found in what was never taken apart."""
 
     family: str
+    """The family name; without given names the text of the whole name."""
     given: tuple[str, ...]
     born: str
 
@@ -222,7 +223,7 @@ def _holds(folded: str, text: str) -> bool:
 
 
 def full_names(raw: bytes) -> list[FullName]:
-    """The names of a stored Patient that have a family name and a given one."""
+    """The names of a stored Patient that have a family name and a given one, or a text."""
     resource: dict[str, Any] = orjson.loads(raw)
     born = resource.get("birthDate")
     found = []
@@ -230,10 +231,13 @@ def full_names(raw: bytes) -> list[FullName]:
     for one in named if isinstance(named, list) else ():
         if not isinstance(one, dict):
             continue
-        family, given = one.get("family"), one.get("given")
+        family, given, text = one.get("family"), one.get("given"), one.get("text")
         parts = tuple(part for part in given if isinstance(part, str)) if isinstance(given, list) else ()
+        birth = born if isinstance(born, str) else ""
         if isinstance(family, str) and family and parts:
-            found.append(FullName(family, parts, born if isinstance(born, str) else ""))
+            found.append(FullName(family, parts, birth))
+        if isinstance(text, str) and len(text.split()) > 1:
+            found.append(FullName(" ".join(text.split()), (), birth))
     return found
 
 

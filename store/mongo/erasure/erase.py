@@ -8,6 +8,7 @@ to write down what a patient is known by.
 from __future__ import annotations
 
 import asyncio
+import re
 from math import inf
 from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
@@ -259,8 +260,8 @@ def _check_reason(reason: str, found: Belongings) -> None:
     """Raise ServiceError `incorrect` when the reason holds what the patient turns out to be known by."""
     reason_for(reason, subjects=[*found.own.references, *found.own.identifiers])
     said = reason.casefold()
-    for name in found.names:
-        if all(part.casefold() in said for part in (name.family, *name.given)):
+    for name in found.names:  # "Mrs X asked": one who has no given name there has a name all the same.
+        if re.search(rf"(?<!\w){re.escape(name.family.casefold())}(?!\w)", said):
             text = "the reason must not hold the patient's name: it is kept after the patient's data"
             raise ServiceError(Category.INCORRECT, Issue("value", text, ("reason",)))
 

@@ -133,6 +133,7 @@ MISUSE: Final[tuple[tuple[tuple[str, ...], int, str], ...]] = (
     (("patient", "TENANT", ANNA, "--reason", " "), 1, "a reason is needed"),
     (("patient", "TENANT", ANNA, "--reason", "she is ANNA-4711"), 1, "must not hold"),
     (("patient", "TENANT", ANNA, "--reason", "anna annason asked"), 1, "must not hold"),
+    (("patient", "TENANT", ANNA, "--reason", "letter of Mrs Annason, 3 May"), 1, "must not hold"),
     (("patient", "TENANT", "ANNA-4711", *WHY), 1, "`system|value`"),
     (("patient", "TENANT", f"{MRN}|nobody", *WHY), 1, "nothing is stored of this patient"),
     (("patient", "nobody/Production", ANNA, *WHY), 1, "There is no tenant"),

@@ -35,6 +35,8 @@ ANNA = FullName("Müller", ("Anna",), "1970-02-03")
         (MESSAGE, wanted(name=ANNA._replace(born="")), True),
         (MESSAGE, wanted(name=ANNA._replace(given=("Bert",))), False),
         (MESSAGE.replace("19700203", ""), wanted(name=ANNA), True),
+        ('{"name": [{"text": "Anna Muller"}]}', wanted(name=FullName("Anna Muller", (), "")), True),
+        ('{"name": [{"text": "Anna Muller-Lee"}]}', wanted(name=FullName("Anna Muller", (), "")), False),
         (
             '{"resourceType": "Patient", "x": "ANNA-4711"}',
             wanted("ANNA-4711"),
