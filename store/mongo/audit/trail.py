@@ -1,7 +1,7 @@
 """`AuditTrail` on MongoDB: the collection `audit`, a document for each record.
 
 audit   _id, tenant, at, by, did, reason, of, status, patients, resource, query, request, token, address,
-        expires_at; unnamed, where a query named no patient and none was found; nowhere, where the
+        expires_at; unnamed, where a query may name a patient and the record does not; nowhere, where the
         tenant is not there: MongoDB itself deletes these. Fields that say nothing are left out
 """
 
@@ -23,11 +23,13 @@ from store.audit.records import STRANGER_DAYS, AuditPage, AuditPlace, AuditRecor
 from store.errors import ServiceError
 from store.fhir.instants import MILLISECOND, from_datetime, to_datetime
 from store.mongo.audit.group_writer import GroupWriter, Submission, in_thread
+from store.mongo.driver.client import majority
 from store.mongo.driver.guard import guarded
 from store.mongo.driver.pinned_connection import Lane
-from store.mongo.indexes import AUDIT
+from store.mongo.indexes import AUDIT, RESOURCES
+from store.mongo.rules.carriers import never_here
 from store.retention.bodies.mentions import names_asked
-from store.retention.erased_names import KEY, PATIENT, Name
+from store.retention.erased_names import KEY, NUMBER, PATIENT, Name
 from store.retention.policy import NEVER
 from store.tenancy import parse_tenant
 
@@ -87,6 +89,7 @@ class MongoAuditTrail(AuditTrail):
         self._metrics = metrics
         self._seconds = settings.store_timeout_seconds
         self._audit: Collection = database[AUDIT].with_options(read_concern=ReadConcern("majority"))
+        self._resources: Collection = majority(database, RESOURCES)
         self._database = database.delegate
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="audit")
         self._writer: GroupWriter[_Write] = GroupWriter(
@@ -165,9 +168,14 @@ class MongoAuditTrail(AuditTrail):
         asked = frozenset().union(*named.values())
         if not asked:
             return
+        numbers = {Name(NUMBER, id_): f"Patient/{id_}" for one in asked if (id_ := _id_of(one))}
         with guarded(self._metrics, "audit_erased", seconds=self._seconds):
-            known = await self._erasures.known(tenant, asked)
+            known = await self._erasures.known(tenant, asked | numbers.keys())
+            mistaken = {numbers[one]: one for one in known & numbers.keys()}
+            taken = await never_here(self._resources, tenant, mistaken) if mistaken else set()
         digests = {name.text: await self._erasures.digest_of(tenant, name) for name in known}
+        digests |= {one: digests[mistaken[one].text] for one in taken}
+        known |= {Name(KEY, one) for one in taken}
         for document in documents:
             if named[document["_id"]].isdisjoint(known):
                 continue
@@ -241,8 +249,13 @@ def _strip(document: dict[str, Any]) -> None:
 
 def _names_in(document: Mapping[str, Any]) -> set[Name]:
     """The names of patients that a record holds, in its query too."""
-    names = {_name(one) for one in document.get("patients", ())}
+    names = {_name(one) for one in (*document.get("patients", ()), document.get("resource", ""))}
     return names | names_asked(document.get("query", b"").decode(errors="replace"))
+
+
+def _id_of(name: Name) -> str:
+    """The id of a Patient that a name is; clients ask for a number as if it were one. Empty: it is none."""
+    return name.text.partition("/")[2] if name.text.startswith("Patient/") else ""
 
 
 def _name(text: str) -> Name:
@@ -276,6 +289,12 @@ def _filter(wanted: AuditQuery) -> tuple[dict[str, Any], str]:
     return asked, hint
 
 
+def _asks_by_number(query: bytes) -> bool:
+    """Whether a search may name a patient by a number without its system, which no record names."""
+    asked = names_asked(query.decode(errors="replace")) if b"identifier" in query else ()
+    return any(one.kind == NUMBER for one in asked)
+
+
 def _place(record: AuditRecord) -> AuditPlace:
     return AuditPlace(from_datetime(record.at).start // MILLISECOND, record.id)
 
@@ -307,7 +326,7 @@ def to_document(record: AuditRecord) -> dict[str, Any]:
     }
     if record.patients:
         document["patients"] = list(record.patients)
-    elif record.query:
+    if record.query and (not record.patients or _asks_by_number(record.query)):
         document["unnamed"] = True
     if record.request_id:
         document["request"] = record.request_id

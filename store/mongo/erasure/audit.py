@@ -8,10 +8,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from store.audit.records import Deed
-from store.mongo.driver.client import durable
+from store.fhir.references import RELATIVE
+from store.mongo.driver.client import durable, majority
 from store.mongo.driver.guard import guarded
-from store.mongo.indexes import AUDIT
-from store.retention.erased_names import KEY, PATIENT, Name
+from store.mongo.indexes import AUDIT, RESOURCES
+from store.mongo.rules.carriers import never_here
+from store.retention.erased_names import KEY, NUMBER, PATIENT, Name
 from store.retention.erasure import ERASED
 
 if TYPE_CHECKING:
@@ -36,6 +38,7 @@ class AuditErasure:
         self, database: Database, erasures: ErasedNames, *, settings: StoreSettings, metrics: StoreMetrics
     ) -> None:
         self._audit: Collection = durable(database, AUDIT)
+        self._resources: Collection = majority(database, RESOURCES)
         self._erasures = erasures
         self._metrics = metrics
         self._seconds = settings.store_timeout_seconds
@@ -44,14 +47,25 @@ class AuditErasure:
         self, tenant: Tenant, own: KnownAs, wanted: Wanted, heartbeat: Callable[[], Awaitable[None]]
     ) -> None:
         """Let no record tell who the patient was. Safe to repeat."""
-        names = [Name(KEY, one) for one in sorted(own.references)]
-        names += [Name(PATIENT, one) for one in sorted(own.identifiers)]
-        for name in names:
+        names = {one: Name(KEY, one) for one in sorted(own.references)}
+        names |= {one: Name(PATIENT, one) for one in sorted(own.identifiers)}
+        for text, name in (names | await self._mistaken(tenant, own)).items():
             digest = await self._erasures.digest_of(tenant, name)
-            while some := await self._naming(tenant, name.text):
+            while some := await self._naming(tenant, text):
                 await heartbeat()
-                await self._change(tenant, some, nameless(name.text, digest))
+                await self._change(tenant, some, nameless(text, digest))
         await self._forget_queries(tenant, wanted, heartbeat)
+
+    async def _mistaken(self, tenant: Tenant, own: KnownAs) -> dict[str, Name]:
+        """References that clients made of the patient's numbers, and that are nobody's.
+
+        See DECISIONS.md#numbers-as-ids.
+        """
+        numbers = {f"Patient/{one.text}": one for one in own.names if one.kind == NUMBER}
+        made = [one for one in numbers if RELATIVE.fullmatch(one)]
+        with guarded(self._metrics, "audit_mistaken", seconds=self._seconds):
+            free = await never_here(self._resources, tenant, made) - own.references
+        return {one: numbers[one] for one in sorted(free)}
 
     async def forget_all(self, tenant: Tenant, heartbeat: Callable[[], Awaitable[None]]) -> None:
         """Let no record of a tenant tell of anybody's patients. Safe to repeat."""

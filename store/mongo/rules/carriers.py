@@ -34,3 +34,10 @@ async def kin_of(resources: Collection, tenant: Tenant, references: Iterable[str
         None
     )
     return {f"Patient/{kin}" for one in found for kin in one["identity"]["kin"]}
+
+
+async def never_here(resources: Collection, tenant: Tenant, names: Iterable[str]) -> set[str]:
+    """Names `Type/id` under which nothing is stored, no tombstone either. Raises the driver's errors."""
+    ids = {f"{tenant}/{one}": one for one in names}
+    found = await resources.find({"_id": {"$in": sorted(ids)}}, {"_id": 1}, hint="_id_").to_list(None)
+    return set(ids.values()) - {ids[one["_id"]] for one in found}
