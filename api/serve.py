@@ -55,10 +55,15 @@ _REASONS: Final = {
 }
 
 
+class BrokenOffError(StartupError):
+    """A signal came before the service had started."""
+
+
 class Stop:
     """The signals that ask the process to end, each with the seconds for which it goes on serving.
 
-    Load balancers have to notice; nobody balances load in front of a Ctrl-C.
+    Load balancers have to notice; nobody balances load in front of a Ctrl-C. A start, which may wait for a
+    database, is broken off. See DECISIONS.md#start-broken-off.
     """
 
     def __init__(self, drain_seconds: float, **more: float) -> None:
@@ -67,15 +72,30 @@ class Stop:
         self._loop = asyncio.get_running_loop()
         self.first: asyncio.Future[signal.Signals] = self._loop.create_future()
         self.again = asyncio.Event()
+        self.is_broken_off = False
+        """Whether the first one came before all had started."""
+        self._starting: asyncio.Task[Any] | None = None
 
     def __enter__(self) -> Self:
+        self._starting = asyncio.current_task()
         for wanted in self._drains:
             self._loop.add_signal_handler(wanted, self._receive, wanted)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> bool:
+        """Whether what is raised is the end of a start that was broken off."""
         for wanted in self._drains:
             self._loop.remove_signal_handler(wanted)
+        starting = self._starting
+        self._starting = None
+        if starting is None or not self.is_broken_off or kind is not asyncio.CancelledError:
+            return False
+        return not starting.uncancel()
+
+    def started(self) -> None:
+        """From now on a signal lets what is under way end."""
+        if not self.is_broken_off:
+            self._starting = None
 
     def _receive(self, received: signal.Signals) -> None:
         if self.first.done():
@@ -83,6 +103,9 @@ class Stop:
         else:
             LOG.info("stopping", extra={"signal": received.name})
             self.first.set_result(received)
+            if self._starting is not None:
+                self.is_broken_off = True
+                self._starting.cancel()
 
     async def drained(self) -> None:
         """Wait as long as the signal asks for, or until the next one."""
@@ -113,19 +136,25 @@ class Service:
 
 async def serve(settings: Settings) -> None:
     """Serve until a signal asks to stop."""
-    async with running(settings) as service:
-        await service.ended()
+    with suppress(BrokenOffError):
+        async with running(settings) as service:
+            await service.ended()
 
 
 @asynccontextmanager
 async def running(settings: Settings) -> AsyncIterator[Service]:
-    """The service, started; on the way out it drains and closes. `dod demo` uses it too."""
+    """The service, started; on the way out it drains and closes. `dod demo` uses it too.
+
+    Raises BrokenOffError when a signal comes before.
+    """
     configure_logging(settings.log_level)
     limits = limits_of(settings, files=raise_files())
     with Stop(settings.drain_seconds) as stop:
         async with _started(settings, stop, limits) as service:
             yield service
     LOG.info("stopped")
+    if stop.is_broken_off:
+        raise BrokenOffError("Stopped by a signal before it had started.")
 
 
 @asynccontextmanager
@@ -186,6 +215,7 @@ async def serving(  # noqa: PLR0913 -- the parts of a process
         settle_memory()
         app[READINESS].started = True
         LOG.info("listening", extra=start_fields(settings, url, admin_url))
+        stop.started()
         try:
             yield Service(url=url, admin_url=admin_url, stop=stop, database=mongodb)
         finally:

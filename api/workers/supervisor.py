@@ -82,6 +82,7 @@ async def _served(
             await fleet.start()
             if not fleet.ending:
                 LOG.info("listening", extra=start_fields(settings, plan.url, admin_url))
+                stop.started()
             yield fleet
         finally:
             again = asyncio.create_task(_hand_on(fleet, stop))

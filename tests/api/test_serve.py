@@ -123,6 +123,31 @@ async def test_another_signal_ends_the_wait_it_meets(house: House) -> None:
     assert house.diary == ["stores closed", "database stopped"]
 
 
+@pytest.mark.usefixtures("house")
+async def test_a_signal_breaks_off_a_start_that_waits(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A start waited for its database to the end, whoever asked it to end."""
+
+    @asynccontextmanager
+    async def away(*_: object, **__: object) -> AsyncIterator[None]:
+        os.kill(os.getpid(), signal.SIGTERM)
+        await asyncio.Event().wait()
+        yield
+
+    monkeypatch.setattr(served, "opened", away)
+    caplog.set_level("INFO", "api.serve")
+    async with asyncio.timeout(60):
+        await serve.serve(settings())
+        with pytest.raises(serve.BrokenOffError):
+            async with serve.running(settings()):
+                pytest.fail("started")
+    assert [record.message for record in caplog.records] == ["stopping", "stopped"] * 2
+    task = asyncio.current_task()
+    assert task is not None
+    assert not task.cancelling()
+
+
 async def test_a_database_that_ends_by_itself_ends_the_service(house: House) -> None:
     house.exited.set_result(-9)
     with pytest.raises(StartupError, match="ended by itself"):
