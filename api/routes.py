@@ -10,6 +10,7 @@ from typing import Final
 from api.auth.scopes import ADMIN, PURGE
 from api.explorer import pages as explorer
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES, JSON_BODIES, PATCH_BODIES
+from api.http.operation_parameters import PARAMETERS
 from api.http.routing import BASE, ID, TYPE, Group, Route
 from api.interactions import administration, audit, binary, dead_letters, history, read
 from api.interactions.capabilities import capability
@@ -80,6 +81,7 @@ def routes() -> tuple[Route, ...]:
         Route("update-binary", "PUT", BINARY, binary.update, Group.WRITE, "u", negotiates=False),
         Route("vread-binary", "GET", BINARY_VERSION, binary.vread, Group.READ, negotiates=False),
         Route("everything", "GET", EVERYTHING, everything, Group.SEARCH, "r"),
+        Route("everything-post", "POST", EVERYTHING, everything, Group.SEARCH, "r", body=PARAMETERS),
         Route("audit-search", "GET", AUDIT, audit.search, Group.READ),
         Route("audit-read", "GET", f"{AUDIT}/{ID}", audit.read, Group.READ),
         Route("search", "GET", ALL, search.search_type, Group.SEARCH, "s"),

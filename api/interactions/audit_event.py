@@ -75,6 +75,7 @@ PATTERNS: Final[Mapping[str, Pattern]] = {
     "history-instance": _read("history-instance"),
     "history-type": _read("history-type"),
     "everything": _OPERATION,
+    "everything-post": _OPERATION,
     "create": _CREATE,
     "create-binary": _CREATE,
     "update": _UPDATE,

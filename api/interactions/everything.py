@@ -1,4 +1,4 @@
-"""`GET {base}/Patient/{id}/$everything`: a person's own data, all of it, in pages.
+"""`{base}/Patient/{id}/$everything`, by GET or POST: a person's own data, all of it, in pages.
 
 https://hl7.org/fhir/R4/patient-operation-everything.html
 """
@@ -10,6 +10,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Final
 
 from api.http.app_keys import PAGE_SECRET, SETTINGS
+from api.http.operation_parameters import sent_parameters
 from api.search.answer import Asker
 from api.search.bundle import render
 from api.search.everything import ABOUT_PATIENTS, Place, Wish, page, without_doubles
@@ -30,7 +31,6 @@ from store.resources.resource_keys import ResourceKey
 from store.search.criteria import Position
 from store.search.parameters import TYPES
 from store.search.parsing.context import SearchContext, shown
-from store.search.parsing.query_text import pairs_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -46,7 +46,7 @@ _DATE: Final = re.compile(r"\d{4}(-\d\d(-\d\d)?)?", re.ASCII)
 
 
 async def everything(request: web.Request) -> web.StreamResponse:
-    """GET {base}/Patient/{id}/$everything."""
+    """GET or POST {base}/Patient/{id}/$everything; the pages behind the first are links, by GET."""
     app, tenant, caller = request.app, request[TENANT].tenant, request[PRINCIPAL]
     key = ResourceKey("Patient", request.match_info["id"])
     await seen(caller, await app[RESOURCES].get(tenant, key), base=partial(base_of, request))
@@ -68,7 +68,7 @@ async def everything(request: web.Request) -> web.StreamResponse:
 
 async def _state(request: web.Request, path: str) -> PageState:
     app = request.app
-    pairs = [pair for pair in pairs_of(request.rel_url.raw_query_string) if pair[0] not in SILENT]
+    pairs = [pair for pair in await sent_parameters(request) if pair[0] not in SILENT]
     now = from_datetime(app[CLOCK]()).start
     state = await followed(request, pairs, of=path, known=PARAMETERS.__contains__)
     until = now // SECOND + app[SETTINGS].page_token_seconds

@@ -64,7 +64,7 @@ def test_a_rule_asks_for_series_that_there_are(rule: dict[str, Any]) -> None:
     ("record", "group", "others"),
     [
         ("dod:push_requests:rate1h", Group.WRITE, {"verify"}),
-        ("dod:search_requests:rate1h", Group.SEARCH, {"everything"}),
+        ("dod:search_requests:rate1h", Group.SEARCH, {"everything", "everything-post"}),
     ],
     ids=["pushes", "searches"],
 )

@@ -28,6 +28,7 @@ ANSWERS: Final[Mapping[str, Mapping[str, str]]] = {
     "history-instance": {"200": "Bundle"},
     "history-type": {"200": "Bundle"},
     "everything": {"200": "Bundle"},
+    "everything-post": {"200": "Bundle"},
     "audit-search": {"200": "Bundle"},
     "audit-search-get": {"200": "Bundle"},
     "audit-search-post": {"200": "Bundle"},

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final, cast
 import orjson
 
 from api.http.app_keys import SETTINGS
+from api.http.operation_parameters import sent_parameters
 from api.middleware.authenticate import refuse_unless
 from api.subscriptions.app_keys import OUTBOX, ROOT_SECRET, SOURCES, STANDINGS, SUBSCRIPTIONS
 from api.subscriptions.interactions import rendering
@@ -21,17 +22,13 @@ from api.subscriptions.sending.notification import QUERY_EVENT, notification, st
 from api.subscriptions.sending.reading import of_topic, readable
 from api.subscriptions.standing import READS, Ended, Standing
 from ingest.http.app_keys import AUDITED, CLOCK, PRINCIPAL, base_of
-from ingest.http.body import body_of
 from ingest.http.replies import fhir_json
-from ingest.pipeline.decode import decode
 from ingest.unique import unique_id
 from store.errors import Category, ServiceError
-from store.fhir.datatypes import listed
 from store.fhir.issues import Issue
 from store.resources.resource_keys import ResourceKey
 from store.search.looks import refusals
 from store.search.parsing.context import shown
-from store.search.parsing.query_text import TEXT_MAX, pairs_of, pairs_of_form
 from store.search.reach import narrowed, reaches
 from store.subscriptions.records import Content
 from store.subscriptions.topics import TOPICS
@@ -168,30 +165,13 @@ async def topics(request: web.Request) -> web.StreamResponse:  # noqa: ARG001 --
 
 
 async def parameters(request: web.Request, known: Sequence[str]) -> list[Pair]:
-    """Parameters of an operation: in the URL, and in a posted Parameters resource or form.
-
-    Raises ServiceError for one that is not known: what was misspelt would not be heeded.
-    """
-    pairs = pairs_of(request.rel_url.raw_query_string)
-    if request.method == "POST":
-        pairs += _posted(request, await body_of(request, most=TEXT_MAX))
+    """Parameters of an operation. Raises ServiceError for one that is not known: it would not be heeded."""
+    pairs = await sent_parameters(request)
     unknown = [name for name, _ in pairs if name not in known and name not in SILENT]
     if unknown:
         names = ", ".join(f"`{name}`" for name in known) or "none"
         text = f"`{shown(unknown[0])}` is no parameter of this operation; its parameters: {names}"
         raise ServiceError(Category.INCORRECT, Issue("invalid", text, (shown(unknown[0]),)))
-    return pairs
-
-
-def _posted(request: web.Request, sent: bytes | bytearray) -> list[Pair]:
-    if request.content_type == "application/x-www-form-urlencoded":
-        return pairs_of_form(sent)
-    pairs: list[Pair] = []
-    for one in listed(decode(sent).get("parameter")) if sent else ():
-        if isinstance(one, dict) and isinstance(one.get("name"), str):
-            value = next((value for name, value in one.items() if name.startswith("value")), "")
-            text = str(value).lower() if isinstance(value, bool) else str(value)
-            pairs.append((one["name"], text))
     return pairs
 
 

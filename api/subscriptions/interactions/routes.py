@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from api.http.fhir_json import FHIR_BODIES, FORM_BODIES
+from api.http.operation_parameters import PARAMETERS
 from api.http.routing import BASE, ID, Group, Route
 from api.subscriptions.interactions import handlers, operations
 
@@ -15,8 +16,6 @@ if TYPE_CHECKING:
 
 ALL: Final = f"{BASE}/{{type:Subscription}}"
 ONE: Final = f"{ALL}/{ID}"
-PARAMETERS: Final = FHIR_BODIES | FORM_BODIES
-"""Media types of the parameters of an operation."""
 
 
 def subscription_routes() -> tuple[Route, ...]:

@@ -75,6 +75,9 @@ ROWS: Final[Mapping[str, tuple[Row, ...]]] = {
     "search-get": (Row("GET", "Observation/_search?patient=p1", 403, 403, 200, 200, scope="s"),),
     "search-compartment": (Row("GET", "Patient/p1/Observation", 403, 403, 200, 200, scope="s"),),
     "everything": (Row("GET", "Patient/p1/$everything", 403, 403, 403, 200, scope="r"),),
+    "everything-post": (
+        Row("POST", "Patient/p1/$everything", 403, 403, 403, 200, {"resourceType": "Parameters"}, scope="r"),
+    ),
     "read": (Row("GET", "Observation/lab", 403, 403, 200, 200, scope="r"),),
     "vread": (Row("GET", "Observation/lab/_history/1", 403, 403, 200, 200, scope="r"),),
     "history-instance": (Row("GET", "Observation/lab/_history", 403, 403, 200, 200, scope="r"),),

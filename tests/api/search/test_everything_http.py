@@ -90,6 +90,21 @@ async def test_everything_of_a_patient_and_nothing_of_another(service: Service) 
             first = await service.get(f"Patient/anna/$everything?_type={types}&_count={count}")
             pages = await service.pages(first)
             assert {name for page in pages for name in found(page)} == shown, (types, count)
+    asked = {
+        "parameter": [{"name": "_type", "valueCode": "Observation"}, {"name": "_count", "valueInteger": 1}]
+    }
+    asked["parameter"].append({"name": "_type", "valueCode": "Patient"})
+    posted = await service.request(
+        "POST", "Patient/anna/$everything", {"resourceType": "Parameters", **asked}
+    )
+    assert "/Patient/anna/$everything?" in posted.links["next"]
+    assert {name for page in await service.pages(posted) for name in found(page)} == {
+        "Patient/anna", "Observation/o1",
+    }  # fmt: skip
+    bare = await service.request("POST", "Patient/anna/$everything", {"resourceType": "Parameters"})
+    assert found(bare) == whole
+    misspelt = {"resourceType": "Parameters", "parameter": [{"name": "begin", "valueDate": "2026"}]}
+    assert (await service.request("POST", "Patient/anna/$everything", misspelt)).status == 400
     spring = found(
         await service.get("Patient/anna/$everything?start=2026-02-01&end=2026-02-28&_type=DiagnosticReport")
     )
