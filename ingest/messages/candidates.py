@@ -43,13 +43,19 @@ class Seen(NamedTuple):
         return sorted(one.key for one in self.met or self.candidates if one.key.type == REPORT)
 
     def before(self, candidates: Sequence[Candidate], made: frozenset[str]) -> list[Candidate]:
-        """Later candidates; those that were decided behind what the message `made` are as they were."""
+        """Later candidates; those that were decided behind what the message `made` are as they were.
+
+        Of another record of the patient it may not have been known that both are of one person.
+        """
         first = {one.key: one for one in self.candidates}
-        return [
-            now
+        people = {one.facts.patient for one in candidates if one.key.id in made}
+        behind = {
+            one.key
             for one in candidates
-            if (now := one if made.isdisjoint(one.facts.met) else first.get(one.key)) is not None
-        ]
+            if one.facts.patient in people and not made.isdisjoint(one.facts.met)
+        }
+        found = (first.get(one.key) if one.key in behind else one for one in candidates)
+        return [one for one in found if one is not None]
 
     def later(self, candidates: Sequence[Candidate], made: frozenset[str], wrote: frozenset[str]) -> Seen:
         """All that was seen, with another look at the store; what the message `made` is nobody else's, and
