@@ -12,8 +12,8 @@ from ingest.data_model import codecs
 from ingest.data_model.from_fhir import Reader
 from ingest.data_model.models import Order, Patient, Result, ResultsNew, Visit, read
 from ingest.data_model.table import is_empty
-from ingest.data_model.to_fhir import translate
-from ingest.data_model.values import VALUES
+from ingest.data_model.to_fhir import DELETED, translate
+from ingest.data_model.values import DOCUMENTS, VALUES, kind_of
 from ingest.hl7v2.profile import DEFAULT_PROFILE
 
 if TYPE_CHECKING:
@@ -177,6 +177,9 @@ def kept(told: Any) -> Any:
     made = {name: kept(value) for name, value in told.items()}
     if made.get("Status") == "Cancel" and "ResultsStatus" in made and made["ResultsStatus"] is None:
         made["ResultsStatus"] = "Canceled"
+    is_document = kind_of(made.get("ValueType")) in DOCUMENTS
+    if is_document and codecs.RESULT_STATUS.to_fhir(made["Status"] or "") == DELETED:
+        made["Value"] = None  # The document is shown no more.
     if "IDType" in made and made["ID"] is None:
         made["IDType"] = None
     for name in ("Contacts", "ResultCopyProviders"):
