@@ -120,7 +120,7 @@ def main() -> NoReturn:
         _end(str(error))
     except ServiceError as error:
         _end("\n".join(issue.text for issue in error.issues) or f"The store failed: {error.category}.")
-    except OSError as error:
+    except (OSError, MemoryError, RuntimeError) as error:
         if not (said := sentence_of(error)):
             raise
         _end(said)

@@ -1,4 +1,4 @@
-"""The user of a command, as the audit names them, and what they are told of files."""
+"""The user of a command, as the audit names them, and what they are told of files, memory and threads."""
 
 from __future__ import annotations
 
@@ -24,9 +24,22 @@ _OF_FILES: Final = frozenset(
 )
 """Failures of files that a command was told to read or write: the reason says all."""
 
+NO_MEMORY: Final = "Memory ran out: give the process more, by `ulimit -v` or the limit of its container."
+NO_THREAD: Final = (
+    "No further thread can be started: give the process more memory (`ulimit -v`, the limit of its"
+    " container), or its user more processes (`ulimit -u`)."
+)
+_THREADS_FAULT: Final = "can't start new thread"
 
-def sentence_of(error: OSError) -> str:
-    """Sentence on the failure of a file; empty: it is no file's."""
+
+def sentence_of(error: OSError | MemoryError | RuntimeError) -> str:
+    """Sentence on the failure of a file, or for want of memory or threads; empty: it is neither."""
+    if isinstance(error, MemoryError):
+        return NO_MEMORY
+    if not isinstance(error, OSError):
+        return NO_THREAD if str(error) == _THREADS_FAULT else ""
+    if error.errno == errno.ENOMEM:
+        return NO_MEMORY
     if error.errno not in _OF_FILES:
         return ""
     where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, str | bytes) else ""

@@ -18,6 +18,7 @@ from api import database
 from api.auth.tokens import TOKEN, digest
 from api.cli import main as cli
 from api.cli import subscriptions as subscription_options
+from api.commands import terminal
 from api.settings import service
 from api.version import VERSION
 from store.audit.records import Deed
@@ -89,16 +90,36 @@ def dod(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
     [
         (OSError(errno.ENOSPC, "No space left on device"), "No space left on device.\n"),
         (PermissionError(errno.EACCES, "Permission denied", "/in/b"), "/in/b: Permission denied.\n"),
+        (
+            MemoryError(),
+            f"{terminal.NO_MEMORY}\n",
+        ),
+        (
+            # As CPython says it where `ulimit -v` leaves no room for the stack of a thread.
+            RuntimeError("can't start new thread"),
+            f"{terminal.NO_THREAD}\n",
+        ),
     ],
 )
-def test_a_file_that_fails_is_told_in_a_sentence(
-    dod: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, error: OSError, said: str
+def test_a_file_or_memory_that_fails_is_told_in_a_sentence(
+    dod: Callable[..., Result], monkeypatch: pytest.MonkeyPatch, error: Exception, said: str
 ) -> None:
     def failing() -> None:
         raise error
 
     monkeypatch.setattr(cli, "_command_line", lambda: failing)
     assert dod("load", "x") == Result(1, "", said)
+
+
+def test_another_failure_keeps_its_traceback(
+    dod: Callable[..., Result], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def failing() -> None:
+        raise RuntimeError("a mistake of ours")
+
+    monkeypatch.setattr(cli, "_command_line", lambda: failing)
+    with pytest.raises(RuntimeError, match="a mistake of ours"):
+        dod("load", "x")
 
 
 def test_tenants_are_made_once_and_changed_as_told(access: MemoryAccess, dod: Callable[..., Result]) -> None:
